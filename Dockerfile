@@ -1,0 +1,32 @@
+# One image, every role: docker run IMAGE {api|sampler|worker|migrate|up}
+# CPU or GPU is decided by TORCH_INDEX, the index that torch comes from.
+ARG BASE=python:3.12-slim
+FROM ${BASE}
+
+# Where torch comes from: empty takes the default index, whose Linux build brings CUDA.
+ARG TORCH_INDEX=
+
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    # glibc would give memory back after every step and ask for it again: see core/supervisor.py
+    MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=16000000000 \
+    MALLOC_TOP_PAD_=268435456 GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
+    SEMBLANCE_HOST=0.0.0.0 SEMBLANCE_DATA_DIR=/data
+
+WORKDIR /srv/semblance
+COPY requirements/torch.txt requirements/base.txt requirements/
+RUN pip install ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} -r requirements/torch.txt \
+ && pip install --require-hashes -r requirements/base.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+COPY core core
+COPY worker worker
+COPY models models
+COPY migrations migrations
+RUN pip install --no-deps --no-build-isolation --editable . \
+ && useradd --system --create-home semblance && mkdir /data && chown semblance /data
+
+USER semblance
+VOLUME /data
+EXPOSE 8000
+ENTRYPOINT ["semblance-server"]
+CMD ["up"]

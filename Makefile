@@ -1,0 +1,68 @@
+# Words, not logic: what they do is in the tools they call. `make demo` and `make test` need
+# python3.11 or newer and nothing else.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+# Linux without a GPU: the address of PyTorch's index of CPU builds saves gigabytes of CUDA.
+TORCH_INDEX ?=
+DATA ?=
+OUT ?= demo
+PORT ?= 8765
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test test-all check up lock bench
+
+help:
+	@echo "make demo      train on real data and draw samples  (DATA=your.zip, KEEP=1 to leave it running)"
+	@echo "make test      set up and run the tests             (make test-all: the slow ones too)"
+	@echo "make up        run the service, state in ./var"
+	@echo "make check     formatting, types, import contracts"
+	@echo "make bench     measure the samples                  (JUDGE=judge.py DATA=folder)"
+	@echo "make lock      pin the dependencies again"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and by itself: its build depends on the machine, so it cannot be in the lock.
+$(VENV)/installed: requirements/torch.txt requirements/base.txt pyproject.toml client/pyproject.toml | $(BIN)/python
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch.txt
+	$(PIP) --require-hashes -r requirements/base.txt
+	$(PIP) --no-deps --no-build-isolation --editable . --editable client
+	@touch $@
+
+$(VENV)/installed-dev: requirements/dev.txt $(VENV)/installed
+	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+install: $(VENV)/installed
+
+install-dev: $(VENV)/installed-dev
+
+demo: install
+	@$(BIN)/python -m semblance.demo --out $(OUT) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(KEEP),--keep)
+
+test: install-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install-dev
+	$(BIN)/python -m pytest
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy client/semblance
+	$(BIN)/lint-imports
+
+up: install
+	$(BIN)/semblance-server up
+
+bench: install-dev
+	$(BIN)/python -m bench.images --judge $(JUDGE) --data $(DATA)
+
+lock: install-dev
+	cd requirements && for set in base dev; do ../$(BIN)/uv pip compile $$set.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$set.txt; done

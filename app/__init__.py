@@ -1,0 +1,1 @@
+"""The HTTP side: takes datasets and jobs, answers with samples."""

@@ -1,0 +1,30 @@
+"""`python -m app`: serve the API; `--sampler`: the sampling routes alone."""
+
+import sys
+
+import uvicorn
+
+from core.logs import configure
+from core.settings import get_settings
+
+
+def main() -> None:
+    configure()
+    settings = get_settings()
+    factory = "create_sampler_app" if "--sampler" in sys.argv[1:] else "create_app"
+    uvicorn.run(
+        f"app.main:{factory}",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+    )
+
+
+main()

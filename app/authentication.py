@@ -1,0 +1,54 @@
+"""Who asks, and may they. Hangs on the routers as a dependency, never on the text of a path."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+
+from core import keys
+from core.database import read
+from core.errors import Forbidden, Unauthorized
+
+bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer sem_…`")
+
+
+@dataclass(frozen=True)
+class Caller:
+    tenant_id: str
+    key_id: str
+    scopes: frozenset[str]
+
+
+def authenticate(request: Request, _scheme: Annotated[object, Depends(bearer)]) -> Caller:
+    scheme, text = get_authorization_scheme_param(request.headers.get("authorization"))
+    challenge = {"WWW-Authenticate": "Bearer"}
+    if not text or scheme.lower() != "bearer":
+        raise Unauthorized(
+            "send a key as `Authorization: Bearer sem_…`", code="key_missing", headers=challenge
+        )
+    with read() as session:
+        key = keys.find(session, text)
+    if key is None:
+        raise Unauthorized("this key is not known here", code="key_unknown", headers=challenge)
+    return Caller(key.tenant_id, key.id, frozenset(key.scopes))
+
+
+def needs(scope: str) -> Callable[[Caller], Caller]:
+    """A dependency that lets keys with this scope through."""
+
+    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if scope not in caller.scopes and "admin" not in caller.scopes:
+            raise Forbidden(f"this key lacks the scope `{scope}`", code="scope_missing")
+        return caller
+
+    return check
+
+
+Reader = Annotated[Caller, Depends(needs("read"))]
+DataKeeper = Annotated[Caller, Depends(needs("data"))]
+Trainer = Annotated[Caller, Depends(needs("train"))]
+Sampler = Annotated[Caller, Depends(needs("sample"))]
+Admin = Annotated[Caller, Depends(needs("admin"))]

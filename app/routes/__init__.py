@@ -1,0 +1,1 @@
+"""One module for each resource. A route parses, opens one transaction, and answers."""

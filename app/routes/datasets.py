@@ -1,0 +1,269 @@
+"""`/v1/datasets`: labelled images in."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from app import json, problems
+from app.authentication import Caller, DataKeeper, Reader
+from app.once import Key, Remember, created, once
+from app.schemas.datasets import (
+    DatasetFrom,
+    DatasetMeta,
+    DatasetPatch,
+    DatasetView,
+    Issues,
+)
+from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
+from app.strict import StrictRoute, body_of, bounded
+from core.database import read, write
+from core.datasets import ingestion, life, uploads
+from core.datasets.builtin import builtin_files
+from core.datasets.images import SourceFile
+from core.datasets.life import NewDataset
+from core.errors import Fault, Invalid, TooLarge, UnsupportedMedia
+from core.ids import new_id
+from core.settings import get_settings
+from core.storage import Stored, get_storage
+from core.tables import DatasetState
+
+Body = TypeVar("Body", bound=DatasetMeta)
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
+
+_BODIES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "one archive or npz, or the idx files",
+                        },
+                        "meta": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": DatasetMeta.model_json_schema(),
+                        },
+                    },
+                }
+            },
+            "application/json": {"schema": DatasetFrom.model_json_schema()},
+        },
+    }
+}
+
+
+@router.post("", status_code=201, response_model=DatasetView, openapi_extra=_BODIES)
+async def create_dataset(
+    request: Request,
+    background: BackgroundTasks,
+    caller: DataKeeper,
+    idempotency_key: Key = None,
+) -> Response:
+    """Make a dataset of uploaded files, of completed uploads, or of one that ships.
+
+    A small upload is answered when it is `ready` (201) or refused, with nothing kept. A large one
+    is answered at once as `validating` (202): look at its `state`, or at `error` if it failed.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    if content_type == "multipart/form-data":
+        limit = get_settings().limits.upload_bytes + 1024 * 1024  # the form around the files
+        async with bounded(request, limit).form(max_files=16, max_fields=4) as form:
+            answer = await run_in_threadpool(_from_form, caller, idempotency_key, form)
+    elif content_type == "application/json":
+        body = json.loads(await body_of(request))
+        answer = await run_in_threadpool(_from_json, caller, idempotency_key, body)
+    else:
+        raise UnsupportedMedia("send multipart/form-data with `file`, or JSON")
+    if answer.status_code == 202:
+        dataset_id = answer.headers["location"].rsplit("/", 1)[1]
+        background.add_task(ingestion.validate, get_storage(), dataset_id)
+    answer.background = background
+    return answer
+
+
+def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
+    strange = set(form) - {"file", "meta"}
+    if strange:
+        faults = [Fault(f"/{name}", "unknown_field", "unknown field") for name in strange]
+        raise Invalid("the form holds unknown fields", code="unknown_field", faults=faults[:20])
+    files = form.getlist("file")
+    parts = [file for file in files if isinstance(file, UploadFile)]
+    if not parts or len(parts) != len(files):
+        raise Invalid(
+            "send at least one `file`, as a file",
+            faults=[Fault("/file", "missing", "no file was sent")],
+        )
+    text = form.get("meta", "{}")
+    if not isinstance(text, str):
+        raise Invalid("`meta` is JSON, not a file", faults=[Fault("/meta", "invalid", "a file")])
+    meta = _parse(DatasetMeta, json.loads(text.encode()))
+    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
+        spooled = [_spooled(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
+        contents = [(source.name, sha256) for source, sha256 in spooled]
+        sources = [source for source, _ in spooled]
+        return once(
+            caller,
+            key,
+            ["POST /v1/datasets", meta, contents],
+            lambda remember: _store(caller.tenant_id, meta, sources, remember),
+        )
+
+
+def _spooled(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
+    """The file on disk, and its sha256."""
+    limit, size, digest = get_settings().limits.upload_bytes, 0, hashlib.sha256()
+    with path.open("wb") as out:
+        while chunk := part.file.read(1024 * 1024):
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"a file may have {limit} bytes", limit=limit)
+            digest.update(chunk)
+            out.write(chunk)
+    return SourceFile(path, (part.filename or "upload")[:256]), digest.hexdigest()
+
+
+def _store(
+    tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], remember: Remember
+) -> Response:
+    new, storage = _new(meta, sources[0].name), get_storage()
+    size = sum(source.path.stat().st_size for source in sources)
+    small = size <= get_settings().limits.sync_dataset_bytes
+    store, status = (ingestion.store_now, 201) if small else (ingestion.store_for_later, 202)
+    dataset = store(
+        storage,
+        tenant_id,
+        new,
+        sources,
+        lambda session, dataset: remember(session, status, DatasetView.of(dataset)),
+    )
+    return created(status, DatasetView.of(dataset))
+
+
+def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
+    wanted = _parse(DatasetFrom, body)
+    if (wanted.builtin is None) == (wanted.uploads is None):
+        raise Invalid("name either `builtin` or `uploads`")
+
+    def create(remember: Remember) -> Response:
+        if wanted.builtin is not None:
+            sources = builtin_files(wanted.builtin)
+            return _store(caller.tenant_id, wanted, sources, remember)
+        with write() as session:
+            taken = uploads.take(session, caller.tenant_id, wanted.uploads or [])
+            new = _new(wanted, taken[0]["name"])
+            dataset = life.add_validating(
+                session, caller.tenant_id, new_id("ds"), new, sources=taken
+            )
+            remember(session, 202, DatasetView.of(dataset))
+        return created(202, DatasetView.of(dataset))
+
+    return once(caller, key, ["POST /v1/datasets", wanted], create)
+
+
+def _new(meta: DatasetMeta, default_name: str) -> NewDataset:
+    kept = meta.model_dump(include={"label_names", "resize", "size"}, exclude_none=True)
+    return NewDataset(
+        name=meta.name or Path(default_name).stem or "dataset", tags=meta.tags, meta=kept
+    )
+
+
+def _parse(schema: type[Body], value: Any) -> Body:
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        raise problems.parse_error(error, value, schema.model_fields) from error
+
+
+@router.get("", response_model=Page[DatasetView])
+def list_datasets(
+    caller: Reader,
+    limit: Limit = 50,
+    after: After = None,
+    state: Annotated[DatasetState | None, Query()] = None,
+) -> Page[DatasetView]:
+    """Newest first."""
+    limit = page_size(limit)
+    with read() as session:
+        rows = life.page(
+            session,
+            caller.tenant_id,
+            limit=limit + 1,
+            after=check_cursor(after, "ds"),
+            state=state,
+        )
+    return page_of(rows, limit, DatasetView.of)
+
+
+@router.get("/{dataset_id}", response_model=DatasetView)
+def read_dataset(dataset_id: str, caller: Reader) -> DatasetView:
+    """What a dataset holds, and whether it can be trained on."""
+    with read() as session:
+        return DatasetView.of(life.get(session, caller.tenant_id, dataset_id))
+
+
+@router.patch("/{dataset_id}", response_model=DatasetView)
+def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataKeeper) -> DatasetView:
+    """Change the name or the tags; the content never changes."""
+    with write() as session:
+        dataset = life.get(session, caller.tenant_id, dataset_id)
+        if change.name is not None:
+            dataset.name = change.name
+        if change.tags is not None:
+            dataset.tags = change.tags
+    return DatasetView.of(dataset)
+
+
+@router.delete("/{dataset_id}", status_code=204)
+def delete_dataset(dataset_id: str, caller: DataKeeper) -> None:
+    """Delete the dataset and its content. Models that were trained on it stay."""
+    with write() as session:
+        keys = life.delete(session, caller.tenant_id, dataset_id)
+    get_storage().delete(keys)
+
+
+@router.get("/{dataset_id}/profile")
+def read_profile(dataset_id: str, caller: Reader) -> dict[str, Any]:
+    """Counts and pixel statistics, in all and for each label."""
+    with read() as session:
+        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
+    return {
+        "items": dataset.summary["n_train"],
+        "held_out": dataset.summary["n_held_out"],
+        "labels": dataset.summary["labels"],
+        **dataset.summary["profile"],
+    }
+
+
+@router.get("/{dataset_id}/issues", response_model=Issues)
+def read_issues(dataset_id: str, caller: Reader) -> Issues:
+    """What is odd about the data, with examples and what to do about it."""
+    with read() as session:
+        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
+    return Issues(data=dataset.summary["issues"], notes=dataset.summary["notes"])
+
+
+@router.get(
+    "/{dataset_id}/preview",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def read_preview(dataset_id: str, caller: Reader) -> Response:
+    """A grid of thumbnails, a row for each label."""
+    with read() as session:
+        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
+    preview = Stored.from_dict(dataset.content["preview"])
+    return Response(get_storage().read(preview), media_type="image/png")

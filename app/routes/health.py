@@ -1,0 +1,72 @@
+"""Health checks, without a key: whether the process lives, and whether it can work."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+
+from core import workers
+from core.database import read
+from core.errors import SemblanceError
+from core.settings import get_settings
+from core.storage import get_storage
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "live"}
+
+
+@router.get("/readyz", responses={503: {"description": "not ready; `checks` says why"}})
+def ready(response: Response) -> dict[str, Any]:
+    """Database, object store, disk, and at least one worker."""
+    checks = {name: _reason(check) for name, check in CHECKS.items()}
+    ok = not any(checks.values())
+    response.status_code = 200 if ok else 503
+    return {
+        "status": "ready" if ok else "not ready",
+        "checks": {name: reason or "ok" for name, reason in checks.items()},
+    }
+
+
+def _reason(check: Callable[[], str | None]) -> str | None:
+    try:
+        return check()
+    except SemblanceError as error:
+        return error.detail
+    except Exception:
+        return "does not answer"
+
+
+def _database() -> str | None:
+    with read() as session:
+        session.execute(text("SELECT version_num FROM alembic_version"))
+    return None
+
+
+def _storage() -> str | None:
+    get_storage().check()
+    return None
+
+
+def _disk() -> str | None:
+    free = get_storage().free_bytes()
+    needed = get_settings().free_disk_bytes
+    return None if free is None or free >= needed else f"less than {needed} bytes are free"
+
+
+def _worker() -> str | None:
+    with read() as session:
+        return None if workers.alive(session) else "no worker has been seen for a minute"
+
+
+CHECKS: dict[str, Callable[[], str | None]] = {
+    "database": _database,
+    "storage": _storage,
+    "disk": _disk,
+    "worker": _worker,
+}

@@ -1,0 +1,175 @@
+"""What a job has written down: events, metrics, log, checkpoints, pictures."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from app import event_stream, negotiation
+from app.authentication import Reader, Trainer
+from app.once import Key, Remember, created, once
+from app.schemas.jobs import CheckpointView, EventPage, EventView, PreviewView, Series
+from app.schemas.models import ModelView
+from app.schemas.pages import Limit, page_size
+from app.strict import StrictRoute
+from core import jobs, registry
+from core.database import read, write
+from core.errors import Invalid, NotFound
+from core.storage import Stored, get_storage
+from core.tables import Event
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
+
+EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventPage,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+def read_events(
+    job_id: str,
+    caller: Reader,
+    after: Annotated[int, Query(ge=0, description="the id of the last event seen")] = 0,
+    limit: Limit = 50,
+    type: Annotated[str | None, Query()] = None,
+    accept: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[str | None, Header(description="where a stream goes on")] = None,
+) -> Response:
+    """What happened, oldest first: a page, or, with `Accept: text/event-stream`, a stream that goes
+    on until the job has ended, whose last event is `end`. `Last-Event-ID` resumes a stream."""
+    chosen = negotiation.choose(EVENT_TYPES, format=None, accept=accept, default="json")
+    limit = page_size(limit)
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        rows = jobs.page_of_events(
+            session, caller.tenant_id, job_id, after=after, limit=limit + 1, type=type
+        )
+    if chosen == "stream":
+        if last_event_id is not None and not last_event_id.isdecimal():
+            raise Invalid("Last-Event-ID is the id of an event of this job")
+        start = after if last_event_id is None else int(last_event_id)
+        stream = event_stream.follow(caller.tenant_id, job_id, start)
+        headers = {"X-Accel-Buffering": "no"}  # a proxy that collects events defeats them
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    shown = rows[:limit]
+    page = EventPage(
+        data=[EventView.of(event) for event in shown],
+        next=shown[-1].id if shown else None,
+        has_more=len(rows) > limit,
+    )
+    return Response(page.model_dump_json(), media_type="application/json")
+
+
+@router.get("/{job_id}/logs", response_class=PlainTextResponse)
+def read_log(
+    job_id: str,
+    caller: Reader,
+    tail: Annotated[int, Query(ge=1, le=10_000, description="lines, from the end")] = 1_000,
+) -> str:
+    """The job's log, a line for each entry: time, level, text."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        rows = jobs.log_of(session, caller.tenant_id, job_id, lines=tail)
+    return "".join(
+        f"{row.created_at.isoformat(timespec='milliseconds')} {row.level} {_text(row)}\n"
+        for row in rows
+    )
+
+
+def _text(event: Event) -> str:
+    if event.type == "log":
+        return str(event.data["message"])
+    words = ", ".join(f"{name} {value}" for name, value in event.data.items())
+    return f"{event.type}: {words}"
+
+
+@router.get("/{job_id}/metrics", response_model=dict[str, Series])
+def read_metrics(
+    job_id: str,
+    caller: Reader,
+    names: Annotated[str | None, Query(description="comma-separated; default: all")] = None,
+    points: Annotated[int, Query(ge=2, le=5_000, description="at most, for each name")] = 500,
+) -> dict[str, Series]:
+    """Losses, critic accuracy on real and on fake, and what else was measured, over the steps."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        series = jobs.metrics(session, caller.tenant_id, job_id, points=points)
+    if names is not None:
+        wanted = [name.strip() for name in names.split(",")]
+        unknown = [name for name in wanted if series and name not in series]
+        if unknown:
+            raise Invalid(f"there is no metric {unknown[0]!r}", allowed=sorted(series))
+        series = {name: series[name] for name in wanted if name in series}
+    return {
+        name: Series(steps=[step for step, _ in line], values=[value for _, value in line])
+        for name, line in series.items()
+    }
+
+
+@router.get("/{job_id}/checkpoints", response_model=list[CheckpointView])
+def list_checkpoints(job_id: str, caller: Reader) -> list[CheckpointView]:
+    """The saved states, newest first."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        rows = jobs.checkpoints_of(session, caller.tenant_id, job_id)
+    return [CheckpointView.of(row) for row in rows]
+
+
+@router.post("/{job_id}/checkpoints/{step}/promote", status_code=201, response_model=ModelView)
+def promote_checkpoint(
+    job_id: str, step: int, caller: Trainer, idempotency_key: Key = None
+) -> Response:
+    """Make a model version of a checkpoint, also of a job that was cancelled or still runs.
+
+    A checkpoint makes one version: promoting it again answers with that one.
+    """
+
+    def create(remember: Remember) -> Response:
+        with write() as session:
+            job = jobs.get(session, caller.tenant_id, job_id)
+            found = [
+                checkpoint
+                for checkpoint in jobs.checkpoints_of(session, caller.tenant_id, job_id)
+                if checkpoint.step == step
+            ]
+            if not found:
+                raise NotFound(f"job {job_id} has no checkpoint at step {step}")
+            model = registry.of_checkpoint(session, job, found[0])
+            if model is None:
+                model = registry.new_version(session, job, found[0])
+                session.add(model)
+                session.flush()
+                session.refresh(model)
+            view = ModelView.of(model)
+            remember(session, 201, view)
+        return created(201, view)
+
+    request = [f"POST /v1/jobs/{job_id}/checkpoints/{step}/promote"]
+    return once(caller, idempotency_key, request, create)
+
+
+@router.get("/{job_id}/previews", response_model=list[PreviewView])
+def list_previews(job_id: str, caller: Reader) -> list[PreviewView]:
+    """Pictures of the run: the same noise each time, a row for each label."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
+    return [PreviewView.of(row) for row in rows]
+
+
+@router.get(
+    "/{job_id}/previews/{step}.png",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def read_preview(job_id: str, step: int, caller: Reader) -> Response:
+    """One picture of the run."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        artifact = jobs.artifact(session, caller.tenant_id, job_id, f"previews/{step}.png")
+    if artifact is None:
+        raise NotFound(f"job {job_id} has no preview at step {step}")
+    stored = Stored(artifact.key, artifact.bytes, artifact.sha256)
+    return Response(get_storage().read(stored), media_type=artifact.media_type)

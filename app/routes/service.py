@@ -1,0 +1,29 @@
+"""`GET /v1`: what this server is and how much it takes."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.authentication import Reader
+from app.sampling.formats import MEDIA_TYPES
+from core.datasets import builtin
+from core.settings import get_settings
+from models.images.settings import ARCHITECTURES, LOSSES, PRESETS
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/v1")
+def describe(_caller: Reader) -> dict[str, Any]:
+    """Version, limits, formats, presets."""
+    return {
+        "name": "Semblance",
+        "version": version("semblance-server"),
+        "limits": get_settings().limits.model_dump(),
+        "formats": {"images": list(MEDIA_TYPES)},
+        "presets": list(PRESETS),
+        "architectures": {"images": list(ARCHITECTURES)},
+        "losses": {"images": list(LOSSES)},
+        "builtin_datasets": list(builtin.NAMES),
+    }

@@ -1,0 +1,116 @@
+"""Items as bytes: PNG, a grid, a zip of PNGs with labels.csv, npz, JSON. All but the single image
+are streamed: memory stays flat whatever the count, and each ends with a mark of its own (a zip's
+directory, JSON's last brace), so that a cut answer cannot pass for a whole one."""
+
+import base64
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.images.pictures import png
+
+Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
+
+MEDIA_TYPES = {
+    "png": "image/png",
+    "zip": "application/zip",
+    "npz": "application/x-npz",
+    "json": "application/json",
+}
+
+
+def folder_of(label: str) -> str:
+    """A label as one folder name: what could leave the folder, or hide it, is percent-encoded."""
+    name = quote(label, safe=" !#$&'()+,;=@[]^_`{}~" + "".join(c for c in label if ord(c) > 127))
+    return "%2E" + name[1:] if name.startswith(".") else name
+
+
+class _Pipe(io.RawIOBase):
+    """Collects what a writer writes, to be handed on piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self._position += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        return self._position
+
+    def take(self) -> bytes:
+        pieces, self._pieces = b"".join(self._pieces), []
+        return pieces
+
+
+def zip_of_pngs(batches: Batches, labels: Sequence[str]) -> Iterator[bytes]:
+    """`<label>/<number>.png` and labels.csv with header `path,label`; stored, as PNG is packed.
+
+    Without labels, `<number>.png` and no labels.csv.
+    """
+    pipe, table = _Pipe(), io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["path", "label"])
+    number = 0
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        for indices, images in batches:
+            for index, image in zip(indices, images, strict=True):
+                path = f"{number:07}.png"
+                if labels:
+                    path = f"{folder_of(labels[index])}/{path}"
+                    rows.writerow([path, labels[index]])
+                archive.writestr(zipfile.ZipInfo(path), png(image))
+                number += 1
+            yield pipe.take()
+        if labels:
+            archive.writestr(zipfile.ZipInfo("labels.csv"), table.getvalue())
+    yield pipe.take()
+
+
+def npz(
+    batches: Batches, labels: Sequence[str], count: int, shape: tuple[int, ...]
+) -> Iterator[bytes]:
+    """`x` uint8 (N, H, W[, 3]), `y` int64 index into `labels`, and `labels`; numpy reads it."""
+    pipe = _Pipe()
+    indices = np.empty(count, np.int64)
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open(zipfile.ZipInfo("x.npy"), "w", force_zip64=True) as x:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+            np.lib.format.write_array_header_1_0(x, header)
+            at = 0
+            for batch, images in batches:
+                indices[at : at + len(batch)] = batch
+                at += len(batch)
+                x.write(np.ascontiguousarray(images).data.cast("B"))
+                yield pipe.take()
+        for name, array in (("y", indices), ("labels", np.array(labels, dtype=np.str_))):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    yield pipe.take()
+
+
+def json_items(batches: Batches, labels: Sequence[str], head: dict[str, object]) -> Iterator[bytes]:
+    """`{…head, "items": [{"label", "png"}]}`, each PNG in base64."""
+    yield (json.dumps(head, ensure_ascii=False)[:-1] + ', "items": [').encode()
+    first = True
+    for indices, images in batches:
+        items = []
+        for index, image in zip(indices, images, strict=True):
+            label = labels[index] if labels else None
+            item = {"label": label, "png": base64.b64encode(png(image)).decode()}
+            items.append(json.dumps(item, ensure_ascii=False))
+        yield (("" if first else ", ") + ", ".join(items)).encode()
+        first = False
+    yield b"]}"

@@ -1,0 +1,85 @@
+"""Which items a request names: for each, its label and its number k.
+
+The noise of item k depends on (seed, k) alone, so a request is only a list of (label, k): with
+`labels`, k runs from `offset` within each label; with `count`, k runs from `offset` and its label
+is drawn by the same counter-based generator; with `balance` it is label k mod K.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import noise
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Items `start` to `stop` (exclusive) of one label, or, without one, of labels by number."""
+
+    label: int | None
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Order:
+    runs: tuple[Run, ...]
+    seed: int
+    shares: tuple[float, ...]  # of each label; empty for a model without labels
+    balance: bool
+
+    @property
+    def count(self) -> int:
+        return sum(run.stop - run.start for run in self.runs)
+
+    def batches(self, size: int) -> Iterator[tuple[Numbers, Numbers]]:
+        """Labels and numbers of the items, in order, `size` at a time (the last may be shorter).
+
+        Batches run across labels, so that many small counts cost what one large one does.
+        """
+        labels: list[Numbers] = []
+        numbers: list[Numbers] = []
+        waiting = 0
+        for run in self.runs:
+            start = run.start
+            while start < run.stop:
+                stop = min(run.stop, start + size - waiting)
+                part = np.arange(start, stop, dtype=np.int64)
+                labels.append(self._labels(run, part))
+                numbers.append(part)
+                waiting += stop - start
+                start = stop
+                if waiting == size:
+                    yield np.concatenate(labels), np.concatenate(numbers)
+                    labels, numbers, waiting = [], [], 0
+        if waiting:
+            yield np.concatenate(labels), np.concatenate(numbers)
+
+    def _labels(self, run: Run, numbers: Numbers) -> Numbers:
+        if run.label is not None:
+            return np.full(len(numbers), run.label, np.int64)
+        if not self.shares:
+            return np.zeros(len(numbers), np.int64)
+        if self.balance:
+            return np.asarray(numbers % len(self.shares), np.int64)
+        drawn = noise.uniforms(self.seed, numbers, 1, noise.LABEL)[:, 0]
+        edges = np.cumsum(self.shares)
+        index = np.searchsorted(edges, drawn * edges[-1], side="right")
+        return np.asarray(np.minimum(index, len(edges) - 1), np.int64)
+
+
+def by_label(
+    counts: Mapping[int, int], *, seed: int, offset: int, shares: tuple[float, ...]
+) -> Order:
+    runs = tuple(Run(label, offset, offset + n) for label, n in counts.items() if n)
+    return Order(runs, seed, shares, balance=False)
+
+
+def by_count(
+    count: int, *, seed: int, offset: int, shares: tuple[float, ...], balance: bool
+) -> Order:
+    return Order((Run(None, offset, offset + count),), seed, shares, balance)

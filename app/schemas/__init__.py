@@ -1,0 +1,1 @@
+"""What crosses HTTP: requests that are refused unless every field is known, and answers."""

@@ -1,0 +1,254 @@
+"""Jobs, as they cross HTTP."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.schemas.fields import ModelName, Seed, Tags
+from app.schemas.image_config import ImageConfig
+from app.schemas.webhooks import JobWebhookOrUrl
+from app.strict import Strict
+from core import jobs
+from core.tables import Artifact, Checkpoint, Event, Job, JobKind
+from core.training import Budget, CheckpointPolicy
+from models.images.settings import PRESETS
+
+Preset = Literal["fast", "balanced", "quality"]
+assert set(PRESETS) == set(Preset.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
+
+
+class JobProblem(BaseModel):
+    """Why a job failed: as an HTTP problem, without a status."""
+
+    type: str
+    title: str
+    detail: str
+    code: str
+    retryable: bool
+
+
+class TrainingRequest(Strict):
+    """One dial, `preset`, sets everything; any other value is explicit or `"auto"`."""
+
+    kind: Literal["training"]
+    dataset: str
+    name: ModelName | None = Field(None, description="the model's; default: the dataset's name")
+    label: Literal["class"] | None = Field("class", description="null trains without labels")
+    preset: Preset = "balanced"
+    config: ImageConfig = Field(default_factory=ImageConfig)
+    budget: Budget | None = Field(None, description="default: by preset")
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
+    holdout: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
+        "auto", description="share of the images kept for measuring, never trained on"
+    )
+    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    evaluate: Literal[False] = Field(False, description="evaluation does not exist yet")
+    priority: Literal["low", "normal", "high"] = Field(
+        "normal", description="moves a job's place by an hour; who has waited longer goes first"
+    )
+    tags: Tags = {}
+    webhook: JobWebhookOrUrl | None = Field(
+        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+    )
+    validate_only: bool = Field(
+        False, description="answer with the resolved configuration and an estimate; start nothing"
+    )
+
+
+class Estimate(BaseModel):
+    steps: int
+    minutes: float
+    memory_bytes: int
+    basis: str = Field(description="where the estimate of the time comes from")
+
+
+class Plan(BaseModel):
+    """The answer to `validate_only`."""
+
+    valid: Literal[True] = True
+    resolved_config: dict[str, Any]
+    estimate: Estimate
+    warnings: list[str]
+
+
+class Progress(BaseModel):
+    percent: float | None
+    step: int
+    steps: int | None = Field(description="expected in all")
+    rate: float | None = Field(description="steps per second")
+    eta_s: float | None
+    updated_at: datetime | None
+
+
+class QueuePlace(BaseModel):
+    position: int | None = Field(description="jobs that go first; null unless queued")
+    reason: str | None = Field(description="why the job waits")
+
+
+class Timestamps(BaseModel):
+    created_at: datetime
+    queued_at: datetime
+    started_at: datetime | None = Field(description="of the latest attempt")
+    finished_at: datetime | None
+
+
+class Usage(BaseModel):
+    """Over all attempts."""
+
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+    wall_s: float = 0.0
+
+
+JobShownState = Literal[
+    "queued",
+    "running",
+    "pausing",
+    "paused",
+    "cancelling",
+    "succeeded",
+    "failed",
+    "cancelled",
+]
+Phase = Literal["preparing", "training", "finalizing"]
+
+
+class JobView(BaseModel):
+    id: str
+    kind: JobKind
+    state: JobShownState
+    terminal: bool
+    phase: Phase | None = Field(description="of a running job")
+    name: str
+    dataset: str | None
+    progress: Progress
+    queue: QueuePlace
+    priority: str
+    retry_of: str | None = Field(description="the ended job that this one repeats")
+    attempt: int = Field(description="times that a worker took the job")
+    max_attempts: int = Field(description="workers lost in a row, with nothing saved between")
+    resolved_config: dict[str, Any]
+    result: dict[str, Any] | None
+    error: JobProblem | None
+    timestamps: Timestamps
+    usage: Usage
+    tags: dict[str, str]
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, job: Job, position: int | None = None) -> "JobView":
+        state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
+        links = {"self": path}
+        links |= {
+            part: f"{path}/{part}" for part in ("events", "metrics", "checkpoints", "previews")
+        }
+        links |= {verb: f"{path}/{verb}" for verb in jobs.VERBS[state]}
+        if job.result and "model" in job.result:
+            links["model"] = f"/v1/models/{job.result['model']}"
+        return cls(
+            id=job.id,
+            kind=job.kind,
+            state=state,
+            terminal=job.state in jobs.TERMINAL,
+            phase=job.phase if job.state.value == "running" else None,
+            name=job.name,
+            dataset=job.dataset_id,
+            progress=_progress(job),
+            queue=QueuePlace(position=position, reason=_reason(job, position)),
+            priority=job.priority,
+            retry_of=job.retry_of,
+            attempt=job.attempt,
+            max_attempts=job.max_losses,
+            resolved_config=job.resolved_config,
+            result=job.result,
+            error=job.error,
+            timestamps=Timestamps.model_validate(job, from_attributes=True),
+            usage=Usage.model_validate(job.usage),
+            tags=job.tags,
+            links=links,
+        )
+
+
+def _progress(job: Job) -> Progress:
+    known = job.progress
+    return Progress(
+        percent=100.0 if job.state.value == "succeeded" else known.get("percent"),
+        step=job.step,
+        steps=known.get("steps"),
+        rate=known.get("rate"),
+        eta_s=known.get("eta_s") if job.state.value == "running" else None,
+        updated_at=job.heartbeat_at,
+    )
+
+
+def _reason(job: Job, position: int | None) -> str | None:
+    if position is None:
+        return None
+    if job.losses:
+        return "its worker was lost; the next one goes on from the last checkpoint"
+    return f"{position} jobs go first" if position else "waiting for a free worker"
+
+
+class EventView(BaseModel):
+    id: int
+    type: str
+    level: str
+    step: int | None
+    data: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, event: Event) -> "EventView":
+        return cls(
+            id=event.id,
+            type=event.type,
+            level=event.level,
+            step=event.step,
+            data=event.data,
+            created_at=event.created_at,
+        )
+
+
+class EventPage(BaseModel):
+    data: list[EventView]
+    next: int | None = Field(description="send it as `after` to go on")
+    has_more: bool
+
+
+class Series(BaseModel):
+    """One line of a chart: `values[i]` at `steps[i]`."""
+
+    steps: list[int]
+    values: list[float]
+
+
+class CheckpointView(BaseModel):
+    step: int
+    bytes: int
+    metrics: dict[str, float]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "CheckpointView":
+        return cls(
+            step=checkpoint.step,
+            bytes=sum(file["bytes"] for file in checkpoint.files.values()),
+            metrics=checkpoint.metrics,
+            created_at=checkpoint.created_at,
+        )
+
+
+class PreviewView(BaseModel):
+    step: int
+    url: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "PreviewView":
+        step = artifact.step or 0
+        return cls(
+            step=step,
+            url=f"/v1/jobs/{artifact.job_id}/previews/{step}.png",
+            created_at=artifact.created_at,
+        )

@@ -1,0 +1,69 @@
+"""Models, as they cross HTTP."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from core.tables import Model
+
+
+class ModelView(BaseModel):
+    id: str
+    name: str
+    version: int
+    reference: str = Field(description="`name:version`")
+    kind: str
+    job: str
+    dataset: str | None
+    step: int
+    labels: list[str] | None = Field(description="null for a model without labels")
+    image: dict[str, int] | None
+    parameters: int
+    bytes: int
+    sha256: str
+    config: dict[str, Any]
+    tags: dict[str, str]
+    created_at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, model: Model) -> "ModelView":
+        manifest, path = model.manifest, f"/v1/models/{model.id}"
+        return cls(
+            id=model.id,
+            name=model.name,
+            version=model.version,
+            reference=f"{model.name}:{model.version}",
+            kind=model.kind,
+            job=model.job_id,
+            dataset=model.dataset_id,
+            step=model.step,
+            labels=[label["name"] for label in manifest["labels"]] or None,
+            image=manifest.get("image"),
+            parameters=manifest["parameters"],
+            bytes=model.weights["bytes"],
+            sha256=model.weights["sha256"],
+            config=manifest["config"],
+            tags=model.tags,
+            created_at=model.created_at,
+            links={
+                "self": path,
+                "samples": f"{path}/samples",
+                "conditions": f"{path}/conditions",
+                "job": f"/v1/jobs/{model.job_id}",
+            },
+        )
+
+
+class LabelCondition(BaseModel):
+    name: str
+    share: float = Field(description="of the items that were learned from")
+
+
+class Conditions(BaseModel):
+    """What samples of a model may be asked for."""
+
+    labels: list[LabelCondition]
+    seed: dict[str, int] = Field(description="range of `seed`")
+    count: dict[str, int] = Field(description="range of `count` in one request")

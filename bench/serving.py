@@ -1,0 +1,62 @@
+"""A service of its own for a measurement, in a temporary folder."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from semblance import Client
+
+START_S = 60.0
+
+
+@contextlib.contextmanager
+def serving(**environment: str) -> Iterator[Client]:
+    """A client of a fresh service; one training thread unless the environment says otherwise."""
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
+        port = _free_port()
+        command = [
+            sys.executable,
+            "-m",
+            "core.command",
+            "up",
+            "--data",
+            folder,
+            "--port",
+            str(port),
+        ]
+        settings = os.environ | {"SEMBLANCE_WORKER_THREADS": "1"} | environment
+        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url)
+            key = (Path(folder) / "admin.key").read_text().strip()
+            with Client(url, key, timeout=3_600) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=120)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise TimeoutError("the service did not start")

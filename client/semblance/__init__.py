@@ -1,0 +1,12 @@
+"""Client of the Semblance service: labelled data in, as many new samples as asked out.
+
+client = Client("http://127.0.0.1:8000", key)
+dataset = client.upload("garments.zip")
+job = client.wait(client.train(dataset["id"], preset="fast")["id"])
+client.save_samples(job["result"]["model"], "samples.zip", labels={"sneaker": 300})
+"""
+
+from semblance.client import Client
+from semblance.errors import JobFailed, Problem
+
+__all__ = ["Client", "JobFailed", "Problem"]

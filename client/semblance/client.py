@@ -1,0 +1,189 @@
+"""One method for each thing that a user does with the service."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from semblance.errors import JobFailed, Problem
+from semblance.files import uploadable
+
+Json = dict[str, Any]
+MULTIPART_BYTES = 64 * 1024 * 1024  # more goes up in parts, and on after a broken connection
+PART_BYTES = 32 * 1024 * 1024
+
+
+class Client:
+    """A connection to one service; use as a context, or call `close`."""
+
+    def __init__(self, url: str, key: str, *, timeout: float = 300.0) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(timeout, connect=5.0),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Raises Problem for any answer of 400 and above."""
+        response = self._http.request(method, path, **options)
+        if response.is_error:
+            raise _problem(response)
+        return response
+
+    def upload(self, *paths: str | Path, **meta: Any) -> Json:
+        """Make a dataset of an archive, a folder, idx files or an npz; returns it when `ready`.
+
+        `meta`: name, tags, label_names, resize, size.
+        """
+        with uploadable([Path(path) for path in paths]) as files:
+            if sum(file.stat().st_size for file in files) > MULTIPART_BYTES:
+                uploads = [self._upload_in_parts(file) for file in files]
+                dataset = self.request("POST", "/v1/datasets", json={"uploads": uploads, **meta})
+            else:
+                dataset = self._upload_at_once(files, meta)
+        return self.wait_for_dataset(dataset.json()["id"])
+
+    def builtin(self, name: str, **meta: Any) -> Json:
+        """Make a dataset that ships with the service, such as `digits`."""
+        created: Json = self.request("POST", "/v1/datasets", json={"builtin": name, **meta}).json()
+        return created
+
+    def wait_for_dataset(self, dataset_id: str) -> Json:
+        while True:
+            dataset: Json = self.request("GET", f"/v1/datasets/{dataset_id}").json()
+            if dataset["state"] == "ready":
+                return dataset
+            if dataset["state"] == "failed":
+                raise Problem(422, dataset["error"])
+            time.sleep(0.5)
+
+    def train(self, dataset_id: str, **spec: Any) -> Json:
+        """Submit a training job: preset, budget, config, name, seed … as in the REST contract."""
+        body = {"kind": "training", "dataset": dataset_id, **spec}
+        job: Json = self.request("POST", "/v1/jobs", json=body).json()
+        return job
+
+    def job(self, job_id: str) -> Json:
+        job: Json = self.request("GET", f"/v1/jobs/{job_id}").json()
+        return job
+
+    def wait(self, job_id: str, *, on_change: Callable[[Json], None] = lambda _job: None) -> Json:
+        """Look at the job until it has ended. Raises JobFailed unless it succeeded."""
+        while True:
+            job = self.job(job_id)
+            on_change(job)
+            if job["terminal"]:
+                if job["state"] != "succeeded":
+                    raise JobFailed(job)
+                return job
+            time.sleep(0.5)
+
+    def cancel(self, job_id: str) -> Json:
+        job: Json = self.request("POST", f"/v1/jobs/{job_id}/cancel").json()
+        return job
+
+    def samples(
+        self,
+        model: str,
+        *,
+        labels: Mapping[str, int] | None = None,
+        count: int | None = None,
+        format: str = "zip",
+        **options: Any,
+    ) -> bytes:
+        """Samples in memory; `save_samples` writes any number of them to a file."""
+        body = _samples_body(labels, count, options)
+        path = f"/v1/models/{model}/samples"
+        return self.request("POST", path, json=body, params={"format": format}).content
+
+    def save_samples(
+        self,
+        model: str,
+        file: str | Path,
+        *,
+        labels: Mapping[str, int] | None = None,
+        count: int | None = None,
+        format: str | None = None,
+        **options: Any,
+    ) -> Path:
+        """Stream samples into a file; the format follows its ending unless it is given."""
+        path = Path(file)
+        part = path.with_name(path.name + ".part")
+        with self._http.stream(
+            "POST",
+            f"/v1/models/{model}/samples",
+            json=_samples_body(labels, count, options),
+            params={"format": format or path.suffix.removeprefix(".")},
+        ) as response:
+            if response.is_error:
+                response.read()
+                raise _problem(response)
+            with part.open("wb") as out:
+                for chunk in response.iter_bytes():
+                    out.write(chunk)
+        part.replace(path)
+        return path
+
+    def _upload_at_once(self, files: list[Path], meta: Json) -> httpx.Response:
+        with contextlib.ExitStack() as stack:
+            parts = [("file", (path.name, stack.enter_context(path.open("rb")))) for path in files]
+            data = {"meta": json.dumps(meta)}
+            return self.request("POST", "/v1/datasets", files=parts, data=data)
+
+    def _upload_in_parts(self, file: Path) -> str:
+        size = file.stat().st_size
+        upload = self.request("POST", "/v1/uploads", json={"filename": file.name, "bytes": size})
+        path = f"/v1/uploads/{upload.json()['id']}"
+        with file.open("rb") as source:
+            for number in range(1, -(-size // PART_BYTES) + 1):
+                self._put_part(f"{path}/parts/{number}", source.read(PART_BYTES))
+        self.request("POST", f"{path}/complete")
+        identity: str = upload.json()["id"]
+        return identity
+
+    def _put_part(self, path: str, part: bytes) -> None:
+        digest = base64.b64encode(hashlib.sha256(part).digest()).decode()
+        headers = {"Content-Digest": f"sha-256=:{digest}:"}
+        for attempt in range(5):
+            try:
+                self.request("PUT", path, content=part, headers=headers)
+            except httpx.TransportError:
+                if attempt == 4:
+                    raise
+                time.sleep(2.0**attempt)
+            else:
+                return
+
+
+def _samples_body(labels: Mapping[str, int] | None, count: int | None, options: Json) -> Json:
+    body = {"labels": dict(labels) if labels is not None else None, "count": count, **options}
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        document = response.json()
+    except ValueError:
+        document = {"detail": f"HTTP {response.status_code}"}
+    return Problem(response.status_code, document)

@@ -1,0 +1,106 @@
+"""`semblance`: the service from a shell. The address and the key come from SEMBLANCE_URL and
+SEMBLANCE_KEY, or from the options."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from semblance.client import Client
+from semblance.errors import JobFailed, Problem
+
+app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+console = Console()
+
+Url = Annotated[str, typer.Option(envvar="SEMBLANCE_URL")]
+Key = Annotated[str, typer.Option(envvar="SEMBLANCE_KEY")]
+LOCAL = "http://127.0.0.1:8000"
+
+
+@app.command()
+def upload(paths: list[Path], key: Key, name: str | None = None, url: Url = LOCAL) -> None:
+    """Make a dataset of a zip, a folder, idx files or an npz; prints its id."""
+    with Client(url, key) as client:
+        console.print(client.upload(*paths, **({"name": name} if name else {}))["id"])
+
+
+@app.command()
+def train(
+    dataset: str,
+    key: Key,
+    preset: str = "balanced",
+    name: str | None = None,
+    seed: int | None = None,
+    cpu_seconds: float | None = None,
+    steps: int | None = None,
+    url: Url = LOCAL,
+) -> None:
+    """Train a model on a dataset and watch; prints its reference."""
+    spec: dict[str, Any] = {"preset": preset, "name": name, "seed": seed}
+    budget = {"cpu_seconds": cpu_seconds, "steps": steps}
+    spec["budget"] = {k: v for k, v in budget.items() if v is not None} or None
+    with Client(url, key) as client:
+        job = client.train(dataset, **{k: v for k, v in spec.items() if v is not None})
+        console.print(watch(client, job["id"])["result"]["model_version"])
+
+
+@app.command()
+def sample(
+    model: str,
+    out: Path,
+    key: Key,
+    label: Annotated[list[str], typer.Option(help="LABEL=COUNT, as often as needed")] = [],  # noqa: B006 - typer's way
+    count: int | None = None,
+    seed: int | None = None,
+    url: Url = LOCAL,
+) -> None:
+    """Draw samples into a file: .zip, .npz, .json or .png."""
+    labels = {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
+    options: dict[str, Any] = {"seed": seed} if seed is not None else {}
+    if out.suffix == ".png":
+        options["layout"] = "grid"
+    with Client(url, key) as client:
+        console.print(str(client.save_samples(model, out, labels=labels, count=count, **options)))
+
+
+def watch(client: Client, job_id: str) -> dict[str, Any]:
+    """A progress bar until the job has ended."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("queued", total=100, note="")
+
+        def show(job: dict[str, Any]) -> None:
+            at = job["progress"]
+            note = f"step {at['step']}" if at["step"] else ""
+            progress.update(
+                task,
+                description=job["phase"] or job["state"],
+                completed=100 if job["state"] == "succeeded" else at["percent"] or 0,
+                note=note,
+            )
+
+        return client.wait(job_id, on_change=show)
+
+
+def main() -> None:
+    try:
+        app()
+    except (Problem, JobFailed) as error:
+        console.print(f"[red]{error}[/red]")
+        raise SystemExit(1) from error
+    except httpx.ConnectError as error:
+        console.print("[red]no service answers at this address[/red]")
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

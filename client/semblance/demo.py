@@ -1,0 +1,110 @@
+"""`python -m semblance.demo`: a service of its own, a model trained on real data, samples on disk.
+
+Needs `semblance-server` beside this interpreter. Without data of the user's it takes scikit-learn's
+digits, which ship with the service.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from semblance.client import Client
+from semblance.command import watch
+from semblance.errors import JobFailed, Problem
+
+START_S = 60.0
+console = Console()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
+    parser.add_argument("--data", nargs="+", help="a zip, a folder, idx files or an npz")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training")
+    parser.add_argument("--keep", action="store_true", help="leave the service running")
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with service(chosen.out / "data", chosen.port, keep=chosen.keep) as (url, key):
+            with Client(url, key) as client:
+                run(client, chosen.out, chosen.data, chosen.cpu_seconds)
+            if chosen.keep:
+                console.print(f"the service stays at {url}; its key: {key}")
+    except (Problem, JobFailed, OSError, httpx.HTTPError) as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+    return 0
+
+
+def run(client: Client, out: Path, data: list[str] | None, cpu_seconds: float) -> None:
+    """Upload, train, sample; says what it made and where."""
+    dataset = client.upload(*data) if data else client.builtin("digits")
+    size = "{width} x {height}".format(**dataset["image"])
+    console.print(f"dataset: {dataset['items']} images of {size}, {len(dataset['labels'])} labels")
+    started = time.monotonic()
+    job = client.train(
+        dataset["id"],
+        preset="fast",
+        seed=1,
+        label="class" if dataset["labels"] else None,
+        budget={"cpu_seconds": cpu_seconds},
+    )
+    model = watch(client, job["id"])["result"]["model"]
+    console.print(f"trained in {time.monotonic() - started:.0f} s")
+
+    labels = [label["name"] for label in dataset["labels"]]
+    grid = {"labels": dict.fromkeys(labels[:20], 10)} if labels else {"count": 100}
+    archive = {"labels": dict.fromkeys(labels, 100)} if labels else {"count": 1000}
+    picture = client.save_samples(model, out / "grid.png", seed=7, layout="grid", **grid)
+    samples = client.save_samples(model, out / "samples.zip", seed=7, **archive)
+    console.print(f"a row for each label: {picture.resolve()}")
+    console.print(f"samples with labels.csv: {samples.resolve()}")
+
+
+@contextlib.contextmanager
+def service(folder: Path, port: int, *, keep: bool) -> Iterator[tuple[str, str]]:
+    """A running service's address and key; stopped at the end unless it is to stay."""
+    command = Path(sys.executable).with_name("semblance-server")
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [str(command), "up", "--data", str(folder), "--port", str(port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if keep else None,
+        start_new_session=keep,
+    )
+    try:
+        wait_until_ready(process, url, folder)
+        yield url, (folder / "admin.key").read_text().strip()
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def wait_until_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise OSError(f"the service ended; see {os.fspath(folder / 'server.log')}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        time.sleep(0.2)
+    raise OSError(f"the service does not answer; see {os.fspath(folder / 'server.log')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""What a user points at, as the files that the service takes."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+IDX_SUFFIXES = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
+
+
+@contextmanager
+def uploadable(paths: list[Path]) -> Iterator[list[Path]]:
+    """Files as they are; a folder of idx files as those files; any other folder as one zip."""
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(path)
+    if len(paths) != 1 or paths[0].is_file():
+        yield paths
+        return
+    folder = paths[0]
+    idx = sorted(path for path in folder.iterdir() if path.name.endswith(IDX_SUFFIXES))
+    if idx:
+        yield idx
+        return
+    with TemporaryDirectory() as temporary:
+        archive = Path(temporary) / f"{folder.resolve().name}.zip"
+        _zip(folder, archive)
+        yield [archive]
+
+
+def _zip(folder: Path, archive: Path) -> None:
+    """Stored, not deflated: images are packed already."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as out:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not any(part.startswith(".") for part in path.parts):
+                out.write(path, path.relative_to(folder).as_posix())

@@ -1,0 +1,1 @@
+"""What the processes agree on: settings, tables, the life of a job, datasets, storage, errors."""

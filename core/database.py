@@ -1,0 +1,126 @@
+"""Engines, transactions, and the database's own clock, on SQLite and PostgreSQL.
+
+A transaction is `with write() as session:` or `with read() as session:`; leaving the block commits.
+Keep them short: never across training, never across a broker's answer.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Dialect, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from core.settings import get_settings
+
+WRITE = {"semblance_write": True}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC on every database; SQLite itself keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's time now, plus `offset` seconds: `clock(30.0)`.
+
+    PostgreSQL's own clock; on SQLite, which has none, the process's (or a test's).
+    """
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+    def __init__(self, offset: float = 0.0) -> None:
+        super().__init__(float(offset))
+
+
+@compiles(clock, "postgresql")
+def _clock_on_postgresql(element: clock, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    # Not now(): that is the start of the transaction.
+    return f"(clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
+
+
+@compiles(clock, "sqlite")
+def _clock_on_sqlite(element: clock, compiler: SQLCompiler, **options: Any) -> str:
+    return f"semblance_clock({compiler.process(element.clauses, **options)})"
+
+
+def make_engine(url: str, *, now: Callable[[], float] = time.time) -> Engine:
+    """`now` (seconds since 1970) replaces SQLite's clock in tests; PostgreSQL has its own."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite_engine(url, now)
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+        },
+    )
+
+
+def _sqlite_engine(url: str, now: Callable[[], float]) -> Engine:
+    if database := make_url(url).database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
+
+    def sqlite_clock(offset: float) -> str:
+        moment = datetime.fromtimestamp(now() + offset, UTC).replace(tzinfo=None)
+        return moment.isoformat(sep=" ", timespec="microseconds")  # as SQLAlchemy stores datetimes
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin below, not in the driver
+        connection.create_function("semblance_clock", 1, sqlite_clock)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer takes its lock at once: upgrading a read lock later may fail without waiting.
+        write = connection.get_execution_options().get("semblance_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+@lru_cache
+def get_engine() -> Engine:
+    return make_engine(get_settings().database_url)
+
+
+@contextmanager
+def write(engine: Engine | None = None) -> Iterator[Session]:
+    """One transaction that may write; committed when the block ends, undone when it raises."""
+    bind = (engine or get_engine()).execution_options(**WRITE)
+    with Session(bind, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def read(engine: Engine | None = None) -> Iterator[Session]:
+    """One transaction that only reads, and sees one state of the database."""
+    with Session(engine or get_engine(), expire_on_commit=False) as session, session.begin():
+        yield session

@@ -1,0 +1,1 @@
+"""Datasets: from uploaded files to rows and objects that jobs can use."""

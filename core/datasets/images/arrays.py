@@ -1,0 +1,133 @@
+"""From arrays of images and of labels to x.npy: what idx and npz have in common."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.datasets.images.array import Array, ArrayPart, Block, byte_factor
+from core.datasets.images.faults import pointer_to, shown
+from core.datasets.images.gathered import Gathered
+from core.datasets.images.labels import UNLABELLED, Labels, renamed
+from core.datasets.images.options import ImageOptions
+from core.datasets.images.sizing import Size, refuse_small, resized, target_size
+from core.datasets.images.store import Images, ImageStore
+from core.settings import Limits
+
+
+def gather_arrays(
+    parts: Sequence[ArrayPart],
+    options: ImageOptions,
+    limits: Limits,
+    *,
+    format: str,
+    out: Path,
+    label_names: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+) -> Gathered:
+    """`label_names` are those that the file itself has; the client's come first."""
+    parts = sorted(parts, key=lambda part: part.held_out)
+    for part in parts:
+        _check(part, limits)
+    labels = Labels(limits)
+    codes = np.concatenate([_codes(part, labels) for part in parts])
+    names = renamed(labels.in_order(), options.label_names or label_names, limits)
+    sizes: Counter[Size] = Counter()
+    for part in parts:
+        sizes[_size_of(part.images)] += len(part.images)
+    size = target_size(sizes, options, limits)
+    factor = byte_factor([part.images for part in parts])
+    with ImageStore(out) as store:
+        for part in parts:
+            for block in part.images.blocks():
+                images = _resized(_as_images(block, factor), size, options)
+                store.append(images, held_out=part.held_out)
+    return Gathered(
+        format=format,
+        label_names=names,
+        y=labels.places()[codes],
+        n_train=store.n_train,
+        size=store.size,
+        channels=store.channels,
+        name_of=_namer(parts),
+        notes=[*notes, *labels.notes()],
+        issues=[],
+    )
+
+
+def _check(part: ArrayPart, limits: Limits) -> None:
+    images, labels = part.images, part.labels
+    images.check(limits)
+    height, width = _size_of(images)
+    refuse_small((height, width), limits, pointer=pointer_to(images.name))
+    if max(height, width) > limits.image_side or height * width > limits.image_pixels:
+        raise images.refused(f"has images of {height}x{width} pixels", "image_too_large")
+    if labels is None:
+        return
+    labels.check(limits)
+    if labels.shape not in {(len(labels),), (len(labels), 1)}:
+        raise labels.refused(f"has the shape {labels.shape}; labels are (N,) or (N, 1)")
+    if len(labels) != len(images):
+        raise labels.refused(
+            f"holds {len(labels):,} labels, and {shown(images.name)} {len(images):,} images"
+        )
+
+
+def _size_of(images: Array) -> Size:
+    """Of (N, H, W), (N, H, W, C) or (N, C, H, W), C being one or three."""
+    shape = images.shape
+    if len(shape) == 3 or (len(shape) == 4 and shape[3] in {1, 3}):
+        return shape[1], shape[2]
+    if len(shape) == 4 and shape[1] in {1, 3}:
+        return shape[2], shape[3]
+    raise images.refused(
+        f"has the shape {shape}; images are (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W)"
+    )
+
+
+def _as_images(block: Block, factor: int) -> Images:
+    """Bytes, without an axis for one channel, else with the channels last."""
+    if block.dtype != np.uint8:
+        block = np.rint(block * factor).astype(np.uint8)
+    if block.ndim == 4 and block.shape[3] not in {1, 3}:
+        block = np.moveaxis(block, 1, 3)
+    return block[..., 0] if block.ndim == 4 and block.shape[3] == 1 else block
+
+
+def _resized(images: Images, size: Size, options: ImageOptions) -> Images:
+    if options.resize is None or images.shape[1:3] == size:
+        return images
+    mode = options.resize
+    return np.stack([np.asarray(resized(Image.fromarray(image), size, mode)) for image in images])
+
+
+def _codes(part: ArrayPart, labels: Labels) -> NDArray[np.int32]:
+    if part.labels is None:
+        return np.full(len(part.images), UNLABELLED, np.int32)
+    return np.concatenate(list(_label_codes(part.labels, labels)))
+
+
+def _label_codes(array: Array, labels: Labels) -> Iterator[NDArray[np.int32]]:
+    if array.dtype.kind not in "biuU":
+        raise array.refused("must hold integers or fixed-width text, a label for each image")
+    for block in array.blocks():
+        values, places = np.unique(block.reshape(-1), return_inverse=True)
+        written = [str(int(value) if array.dtype.kind == "b" else value) for value in values]
+        codes = np.array([labels.code(label, where=array.name) for label in written], np.int32)
+        yield codes[places]
+
+
+def _namer(parts: Sequence[ArrayPart]) -> Callable[[int], str]:
+    """Names like x_train[17]."""
+    starts = [0, *accumulate(len(part.images) for part in parts)]
+
+    def name_of(place: int) -> str:
+        part = bisect_right(starts, place) - 1
+        return f"{parts[part].images.name}[{place - starts[part]}]"
+
+    return name_of

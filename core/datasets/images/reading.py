@@ -1,0 +1,191 @@
+"""From uploaded files to x.npy, y.npy, preview.png and a summary."""
+
+import errno
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.datasets.images import idx, npz
+from core.datasets.images.archive import Archive, Reader, Unpacked, content_of, open_archive
+from core.datasets.images.array import Array
+from core.datasets.images.arrays import gather_arrays
+from core.datasets.images.contents import Contents, sort_out
+from core.datasets.images.faults import pointer_to, shown, unreadable
+from core.datasets.images.gathered import Gathered
+from core.datasets.images.issues import find_issues
+from core.datasets.images.labels import UNLABELLED
+from core.datasets.images.options import ImageOptions, SourceFile
+from core.datasets.images.pictures import gather_pictures
+from core.datasets.images.pixels import strict_decoding
+from core.datasets.images.preview import draw_preview
+from core.datasets.images.signature import HEAD_BYTES, PICTURES, refused_kind
+from core.datasets.images.store import StoredImages
+from core.datasets.images.summary import ImageSummary, Label
+from core.errors import StorageFull, UnreadableDataset
+from core.settings import Limits
+
+
+def read_images(
+    files: Sequence[SourceFile], options: ImageOptions, limits: Limits, out: Path
+) -> ImageSummary:
+    """Write x.npy, y.npy and preview.png into the folder `out`.
+
+    x.npy is (N, H, W) or (N, H, W, 3) uint8, the training part first, the order of the upload kept
+    in each part; y.npy is the int32 index into `labels`, -1 for an image without one. Raises
+    UnreadableDataset, or StorageFull; `out` is then the caller's to clear.
+    """
+    options.check(limits)
+    try:
+        with strict_decoding():
+            return _finish(_gather(files, options, limits, out), limits, out)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull("there is no room left to read the images") from error
+        raise
+
+
+def _gather(
+    files: Sequence[SourceFile], options: ImageOptions, limits: Limits, out: Path
+) -> Gathered:
+    contents = [content_of(file.path, file.name) for file in files]
+    if len(files) == 1 and contents[0].is_archive:
+        with open_archive(files[0].path, files[0].name, limits=limits) as archive:
+            return _gather_archive(archive, options, limits, out)
+    if files and all(content.kind == "idx" for content in contents):
+        arrays = [
+            idx.read_idx(file.name, _file_opener(file, content.packing))
+            for file, content in zip(files, contents, strict=True)
+        ]
+        return gather_arrays(idx.parts_of(arrays), options, limits, format="idx", out=out)
+    for file, content in zip(files, contents, strict=True):
+        if not content.is_archive and content.kind != "idx":
+            raise _unknown(file, content.kind)
+    message = "send one archive, or the files of one idx set: images and labels, each for a part"
+    raise unreadable("one_of", message)
+
+
+def _gather_archive(archive: Archive, options: ImageOptions, limits: Limits, out: Path) -> Gathered:
+    contents = sort_out(archive)
+    if contents.pictures:
+        return gather_pictures(archive, contents, options, limits, out=out)
+    notes = contents.notes(archive.names)
+    if contents.npy:
+        parts, names, more = npz.parts_of(npz.read_npz(archive, contents.npy), limits)
+        form = "npz" if archive.format == "zip" else f"{archive.format}-npy"
+        return gather_arrays(
+            parts, options, limits, format=form, out=out, label_names=names, notes=notes + more
+        )
+    if contents.idx:
+        parts = idx.parts_of(_idx_arrays(archive, contents))
+        form = f"{archive.format}-idx"
+        return gather_arrays(parts, options, limits, format=form, out=out, notes=notes)
+    message = f"{shown(archive.name)} holds no images; PNG, JPEG, WebP, npz and idx are read"
+    raise unreadable("archive_empty", message, pointer=pointer_to(archive.name))
+
+
+def _idx_arrays(archive: Archive, contents: Contents) -> list[Array]:
+    def opener(place: int) -> idx.Opener:
+        @contextmanager
+        def opened() -> Iterator[Reader]:
+            for _, reader in archive.streams([place]):
+                packed = place in contents.packed_idx
+                yield Unpacked(reader, "gz", name=archive.names[place]) if packed else reader
+
+        return opened
+
+    return [idx.read_idx(archive.names[place], opener(place)) for place in contents.idx]
+
+
+def _file_opener(file: SourceFile, packing: str) -> idx.Opener:
+    @contextmanager
+    def opened() -> Iterator[Reader]:
+        with file.path.open("rb") as stream:
+            yield Unpacked(stream, packing, name=file.name) if packing else stream
+
+    return opened
+
+
+def _unknown(file: SourceFile, kind: str) -> UnreadableDataset:
+    with file.path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    name, pointer = shown(file.name), pointer_to(file.name)
+    if not head:
+        return unreadable("archive_empty", f"{name} is empty", pointer=pointer)
+    if kind in PICTURES:
+        problem = "is one image; put the images into class folders and these into a zip"
+    elif kind == "npy":
+        problem = "is one array; save images x and labels y together as .npz"
+    else:
+        found = refused_kind(head)
+        problem = (
+            f"is {'not a set of images' if found is None else f'a {found}'}; send a zip or tar of "
+            "images in class folders, an npz with x and y, or idx files"
+        )
+    return unreadable("archive_invalid", f"{name} {problem}", pointer=pointer)
+
+
+def _finish(gathered: Gathered, limits: Limits, out: Path) -> ImageSummary:
+    n_train, total = gathered.n_train, len(gathered.y)
+    _refuse_numbers(n_train, total, limits)
+    y, names = _labels_in_use(gathered.y, gathered.label_names)
+    labels = _counted(y, n_train, names)
+    np.save(out / "y.npy", y)
+    images = StoredImages(out / "x.npy")
+    issues = find_issues(images, y, n_train=n_train, labels=labels, name_of=gathered.name_of)
+    draw_preview(images, y[:n_train], names, path=out / "preview.png")
+    return ImageSummary(
+        height=gathered.size[0],
+        width=gathered.size[1],
+        channels=gathered.channels,
+        labels=labels,
+        unlabelled=not labels,
+        n_train=n_train,
+        n_held_out=total - n_train,
+        format=gathered.format,
+        issues=(*gathered.issues, *issues),
+        notes=tuple(gathered.notes),
+        x_sha256=_sha256(out / "x.npy"),
+        y_sha256=_sha256(out / "y.npy"),
+    )
+
+
+def _refuse_numbers(n_train: int, total: int, limits: Limits) -> None:
+    if total > limits.images_max:
+        message = f"there are {total:,} images; at most {limits.images_max:,} are read"
+        raise unreadable("too_many_images", message)
+    if n_train < limits.images_min:
+        held_out = f" besides {total - n_train:,} held out" if total > n_train else ""
+        message = (
+            f"there are {n_train:,} images to learn from{held_out}; "
+            f"at least {limits.images_min:,} are needed"
+        )
+        raise unreadable("too_few_images", message)
+
+
+def _labels_in_use(
+    y: NDArray[np.int32], names: Sequence[str]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Without the labels whose every image was damaged and left out."""
+    used = np.unique(y[y != UNLABELLED])
+    places = np.full(len(names) + 1, UNLABELLED, np.int32)  # the last one is for index -1
+    places[used] = np.arange(len(used))
+    return places[y], [names[code] for code in used]
+
+
+def _counted(y: NDArray[np.int32], n_train: int, names: Sequence[str]) -> tuple[Label, ...]:
+    trained, held_out = (
+        np.bincount(part[part != UNLABELLED], minlength=len(names))
+        for part in (y[:n_train], y[n_train:])
+    )
+    return tuple(
+        Label(name, int(trained[code]), int(held_out[code])) for code, name in enumerate(names)
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,70 @@
+"""What is known of a set of images once it has been read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+Severity = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Something that can be learned from, but not as well as it might. `hint` says what to do."""
+
+    code: str
+    severity: Severity
+    count: int
+    examples: tuple[str, ...]
+    hint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"examples": list(self.examples)}
+
+
+@dataclass(frozen=True)
+class Label:
+    """`count` images to train on and `held_out` ones."""
+
+    name: str
+    count: int
+    held_out: int
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """`labels` in the order of the indices in y.npy; empty when the set is `unlabelled`."""
+
+    height: int
+    width: int
+    channels: int
+    labels: tuple[Label, ...]
+    unlabelled: bool
+    n_train: int
+    n_held_out: int
+    format: str
+    issues: tuple[Issue, ...]
+    notes: tuple[str, ...]
+    x_sha256: str
+    y_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **asdict(self),
+            "labels": [asdict(label) for label in self.labels],
+            "issues": [issue.to_dict() for issue in self.issues],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        return cls(
+            **{
+                **fields,
+                "labels": tuple(Label(**label) for label in fields["labels"]),
+                "issues": tuple(
+                    Issue(**{**issue, "examples": tuple(issue["examples"])})
+                    for issue in fields["issues"]
+                ),
+                "notes": tuple(fields["notes"]),
+            }
+        )

@@ -1,0 +1,195 @@
+"""The rows of `datasets`: created as `validating`, then `ready` or `failed`; found; deleted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core import jobs, registry
+from core.database import clock
+from core.errors import InUse, NotFound, NotReady, SemblanceError
+from core.storage import Stored
+from core.tables import Dataset, DatasetState, Json
+
+INGEST_LEASE_S = 15.0
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class NewDataset:
+    name: str
+    tags: Json
+    meta: Json
+
+
+def add_ready(
+    session: Session,
+    tenant_id: str,
+    dataset_id: str,
+    new: NewDataset,
+    *,
+    content: dict[str, Stored],
+    summary: Json,
+) -> Dataset:
+    """A dataset whose files are validated and stored already."""
+    dataset = Dataset(
+        id=dataset_id,
+        tenant_id=tenant_id,
+        name=new.name,
+        tags=new.tags,
+        meta=new.meta,
+        state=DatasetState.READY,
+        content={name: stored.to_dict() for name, stored in content.items()},
+        summary=summary,
+        ready_at=clock(),
+    )
+    session.add(dataset)
+    session.flush()
+    session.refresh(dataset)  # the times are the database's
+    return dataset
+
+
+def add_validating(
+    session: Session,
+    tenant_id: str,
+    dataset_id: str,
+    new: NewDataset,
+    *,
+    sources: list[dict[str, Any]],
+) -> Dataset:
+    """A dataset whose stored `sources` ([{name, parts: [{key, bytes, sha256}]}]) wait for
+    core.datasets.ingestion."""
+    dataset = Dataset(
+        id=dataset_id,
+        tenant_id=tenant_id,
+        name=new.name,
+        tags=new.tags,
+        meta=new.meta,
+        state=DatasetState.VALIDATING,
+        sources=sources,
+    )
+    session.add(dataset)
+    session.flush()
+    session.refresh(dataset)  # the times are the database's
+    return dataset
+
+
+def get(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None or dataset.tenant_id != tenant_id:
+        raise NotFound(f"there is no dataset {dataset_id}")
+    return dataset
+
+
+def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+    dataset = get(session, tenant_id, dataset_id)
+    if dataset.state is not DatasetState.READY:
+        raise NotReady(f"dataset {dataset_id} is {dataset.state.value}", code="dataset_not_ready")
+    return dataset
+
+
+def page(
+    session: Session,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: str | None = None,
+    state: str | None = None,
+) -> list[Dataset]:
+    """Newest first."""
+    query = select(Dataset).where(Dataset.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(Dataset.id < after)
+    if state is not None:
+        query = query.where(Dataset.state == DatasetState(state))
+    return list(session.scalars(query.order_by(Dataset.id.desc()).limit(limit)))
+
+
+def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
+    """Remove the row; returns the keys of the objects to delete after the commit.
+
+    Ended jobs that used it stay, and remember no dataset; so do models. Raises InUse while a job
+    still needs it or it is being validated.
+    """
+    dataset = get(session, tenant_id, dataset_id)
+    if live := jobs.live_jobs_of_dataset(session, tenant_id, dataset_id):
+        raise InUse(
+            f"dataset {dataset_id} is needed by {', '.join(live[:5])}", jobs=list(live[:20])
+        )
+    jobs.forget_dataset(session, tenant_id, dataset_id)
+    registry.forget_dataset(session, tenant_id, dataset_id)
+    session.execute(delete_rows(Dataset).where(Dataset.id == dataset_id))
+    return [stored["key"] for stored in dataset.content.values()] + [
+        part["key"] for source in dataset.sources for part in source["parts"]
+    ]
+
+
+def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset | None:
+    """Take a dataset that waits for validation and that nobody validates, or None."""
+    waiting = (Dataset.state == DatasetState.VALIDATING) & (
+        Dataset.lease_until.is_(None) | (Dataset.lease_until < clock())
+    )
+    query = select(Dataset.id).where(waiting).order_by(Dataset.id).limit(1)
+    if dataset_id is not None:
+        query = query.where(Dataset.id == dataset_id)
+    found = session.scalar(query)
+    taken = session.execute(
+        update(Dataset)
+        .where(Dataset.id == found, waiting)
+        .values(lease_until=clock(INGEST_LEASE_S), attempt=Dataset.attempt + 1)
+        .returning(Dataset.id)
+    ).scalar_one_or_none()
+    if taken is None:
+        return None
+    dataset = session.get_one(Dataset, taken)
+    session.refresh(dataset)
+    return dataset
+
+
+def renew_validation(session: Session, dataset: Dataset) -> bool:
+    """False when the dataset was deleted or taken over."""
+    return _held(session, dataset, lease_until=clock(INGEST_LEASE_S))
+
+
+def finish_validation(
+    session: Session, dataset: Dataset, *, content: dict[str, Stored], summary: Json
+) -> bool:
+    return _held(
+        session,
+        dataset,
+        state=DatasetState.READY,
+        content={name: stored.to_dict() for name, stored in content.items()},
+        summary=summary,
+        sources=[],
+        ready_at=clock(),
+        lease_until=None,
+    )
+
+
+def fail_validation(session: Session, dataset: Dataset, error: SemblanceError) -> bool:
+    return _held(
+        session,
+        dataset,
+        state=DatasetState.FAILED,
+        error=error.to_problem(),
+        sources=[],
+        lease_until=None,
+    )
+
+
+def _held(session: Session, dataset: Dataset, **values: Any) -> bool:
+    """Change the row if this attempt still holds it: `attempt` is the fence."""
+    changed = session.execute(
+        update(Dataset)
+        .where(
+            Dataset.id == dataset.id,
+            Dataset.state == DatasetState.VALIDATING,
+            Dataset.attempt == dataset.attempt,
+        )
+        .values(**values)
+        .returning(Dataset.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    return changed is not None

@@ -1,0 +1,263 @@
+"""What workers do with jobs: claim one, say that they live, save, and end it.
+
+Every write after the claim is fenced: it names the token of its claim and needs a lease that still
+runs, so that a worker that was given up, or stood still for longer than its lease, changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import case, select, update
+from sqlalchemy.orm import Session
+
+from core.database import clock
+from core.errors import JobError
+from core.ids import new_id
+from core.jobs.events import NewEvent, record_events, record_state
+from core.jobs.sweeper import give_up
+from core.settings import get_settings
+from core.storage import Stored
+from core.tables import Artifact, Checkpoint, Job, JobState, Json, Model
+
+
+class LeaseLost(Exception):
+    """The job belongs to somebody else now, or to nobody: stop at once and write nothing more."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    tenant_id: str
+    job_id: str
+    token: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the heartbeat brings back."""
+
+    cancel: bool
+    pause: bool
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What the heartbeat says: how far the work is, and what happened since the last one.
+
+    `patience_s` is how long the present step may take before it is taken to hang.
+    """
+
+    phase: str
+    step: int = 0
+    patience_s: float = 1_800.0
+    progress: Json = field(default_factory=dict)
+    usage: Json = field(default_factory=dict)
+    events: Sequence[NewEvent] = ()
+
+
+def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None:
+    """Take the job if nobody holds it; None when it is held, ended, or not due yet."""
+    give_up(session, job_id)  # an expired lease counts as a loss before it is taken over
+    row = session.execute(
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.state == JobState.QUEUED,
+            ~Job.cancel_requested,
+            Job.not_before <= clock(),
+        )
+        .values(
+            state=JobState.RUNNING,
+            attempt=Job.attempt + 1,
+            token=Job.token + 1,
+            owner=owner,
+            lease_until=clock(get_settings().lease_s),
+            heartbeat_at=clock(),
+            started_at=clock(),
+            stalls_at=clock(Beat.patience_s),
+            phase="preparing",
+            version=Job.version + 1,
+        )
+        .returning(Job.tenant_id, Job.token, Job.attempt)
+    ).one_or_none()
+    if row is None:
+        return None
+    taken = Claim(row.tenant_id, job_id, row.token, owner)
+    job = session.get_one(Job, job_id)
+    session.refresh(job)
+    record_state(session, job, "running", attempt=row.attempt)
+    return taken, job
+
+
+def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Claim, Job] | None:
+    """Take the first job that is due in any of the queues; None when there is none."""
+    waiting = (Job.state == JobState.QUEUED) & (Job.not_before <= clock())
+    orphaned = (Job.state == JobState.RUNNING) & (Job.lease_until < clock())
+    due = (
+        select(Job.id)
+        .where(Job.queue.in_(queues), waiting | orphaned)
+        .order_by(Job.rank_at, Job.id)
+        .limit(10)
+    )
+    for job_id in session.scalars(due).all():
+        if (taken := claim(session, job_id, owner)) is not None:
+            return taken
+    return None
+
+
+def heartbeat(session: Session, claim: Claim, beat: Beat) -> Orders:
+    """Renew the lease, store what happened, and learn what is asked. Raises LeaseLost."""
+    changed: dict[str, Any] = {"phase": beat.phase, "step": beat.step}
+    if beat.progress:
+        changed["progress"] = beat.progress
+    if beat.usage:
+        changed["usage"] = beat.usage
+    moved = (Job.step != beat.step) | (Job.phase != beat.phase)
+    orders = _fenced(
+        session,
+        claim,
+        lease_until=clock(get_settings().lease_s),
+        heartbeat_at=clock(),
+        stalls_at=case((moved, clock(beat.patience_s)), else_=Job.stalls_at),
+        **changed,
+    )
+    record_events(session, claim.tenant_id, claim.job_id, beat.events)
+    return orders
+
+
+@dataclass(frozen=True)
+class NewCheckpoint:
+    """`files`: "state" to go on from, "model" to sample from; `manifest` describes the model."""
+
+    step: int
+    files: dict[str, Stored]
+    manifest: Json = field(default_factory=dict)
+    metrics: Json = field(default_factory=dict)
+    score: float | None = None
+
+
+def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkpoint:
+    """Name a checkpoint whose files are stored. Losses before it no longer count."""
+    _fenced(session, claim, step=new.step, losses=0)
+    checkpoint = Checkpoint(
+        id=new_id("ckpt"),
+        tenant_id=claim.tenant_id,
+        job_id=claim.job_id,
+        token=claim.token,
+        step=new.step,
+        files={name: stored.to_dict() for name, stored in new.files.items()},
+        metrics=new.metrics,
+        manifest=new.manifest,
+        score=new.score,
+    )
+    session.add(checkpoint)
+    event = NewEvent("checkpoint", {"step": new.step}, new.step)
+    record_events(session, claim.tenant_id, claim.job_id, [event])
+    return checkpoint
+
+
+def drop_checkpoints(session: Session, claim: Claim, *, keep: int) -> list[str]:
+    """Forget all but the newest, the best, and those that a model was made of; returns the keys of
+    their files, to delete after the commit."""
+    _fenced(session, claim)
+    query = select(Checkpoint).where(Checkpoint.job_id == claim.job_id)
+    rows = list(session.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.token.desc())))
+    promoted = set(session.scalars(select(Model.step).where(Model.job_id == claim.job_id)))
+    best = max((row.score for row in rows if row.score is not None), default=None)
+    dropped = [
+        row
+        for row in rows[keep:]
+        if row.step not in promoted and (best is None or row.score != best)
+    ]
+    for row in dropped:
+        session.delete(row)
+    return [file["key"] for row in dropped for file in row.files.values()]
+
+
+def add_artifact(
+    session: Session, claim: Claim, *, name: str, stored: Stored, media_type: str, step: int | None
+) -> None:
+    """Name a file that the job made; a name given again means the newer file."""
+    _fenced(session, claim)
+    existing = session.scalar(
+        select(Artifact).where(Artifact.job_id == claim.job_id, Artifact.name == name)
+    )
+    artifact = existing or Artifact(
+        id=new_id("art"), tenant_id=claim.tenant_id, job_id=claim.job_id, name=name
+    )
+    artifact.step, artifact.media_type = step, media_type
+    artifact.key, artifact.bytes, artifact.sha256 = stored.key, stored.bytes, stored.sha256
+    session.add(artifact)
+    if step is not None:
+        record_events(
+            session, claim.tenant_id, claim.job_id, [NewEvent("preview", {"name": name}, step)]
+        )
+
+
+def finish(session: Session, claim: Claim, *, result: Json, model: Model | None = None) -> None:
+    """End as succeeded, together with the model's row: both or neither."""
+    if model is not None:
+        session.add(model)
+        session.flush()
+        result = {**result, "model": model.id, "model_version": f"{model.name}:{model.version}"}
+    _end(session, claim, JobState.SUCCEEDED, result=result)
+
+
+def fail(session: Session, claim: Claim, error: JobError) -> None:
+    _end(session, claim, JobState.FAILED, error=error.to_problem())
+
+
+def confirm_cancelled(session: Session, claim: Claim) -> None:
+    _end(session, claim, JobState.CANCELLED)
+
+
+def set_aside(session: Session, claim: Claim) -> None:
+    """Paused: nobody goes on with it until it is resumed."""
+    _leave(session, claim, JobState.PAUSED, pause_requested=False)
+
+
+def release(session: Session, claim: Claim) -> None:
+    """Give the job back, to be gone on with by the next worker; this is no loss."""
+    again = {"published_at": None, "queued_at": clock(), "not_before": clock()}
+    _leave(session, claim, JobState.QUEUED, reason="drained", **again)
+
+
+def _end(session: Session, claim: Claim, state: JobState, **values: Any) -> None:
+    _leave(session, claim, state, finished_at=clock(), **values)
+
+
+def _leave(
+    session: Session, claim: Claim, state: JobState, *, reason: str | None = None, **values: Any
+) -> None:
+    _fenced(
+        session,
+        claim,
+        state=state,
+        owner=None,
+        lease_until=None,
+        stalls_at=None,
+        version=Job.version + 1,
+        **values,
+    )
+    job = session.get_one(Job, claim.job_id, populate_existing=True)
+    record_state(session, job, state.value, **({"reason": reason} if reason else {}))
+
+
+def _fenced(session: Session, claim: Claim, **values: Any) -> Orders:
+    """Change the row if the claim still holds; returns what is asked of the job."""
+    row = session.execute(
+        update(Job)
+        .where(
+            Job.id == claim.job_id,
+            Job.state == JobState.RUNNING,
+            Job.token == claim.token,
+            Job.lease_until >= clock(),
+        )
+        .values(**(values or {"heartbeat_at": clock()}))
+        .returning(Job.cancel_requested, Job.pause_requested)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost(claim.job_id)
+    return Orders(cancel=row.cancel_requested, pause=row.pause_requested)

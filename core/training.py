@@ -1,0 +1,56 @@
+"""What a training job is to do, every value resolved: made by the API, obeyed by the worker."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Budget(BaseModel):
+    """When to stop: exactly one of the three."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    steps: int | None = Field(None, ge=1)
+    cpu_seconds: float | None = Field(
+        None, ge=1, le=10_000_000, description="user and system time of the training process"
+    )
+    minutes: float | None = Field(None, gt=0, le=1_000_000, description="of the clock on the wall")
+
+    @model_validator(mode="after")
+    def one(self) -> "Budget":
+        if sum(value is not None for value in (self.steps, self.cpu_seconds, self.minutes)) != 1:
+            raise ValueError("give exactly one of steps, cpu_seconds and minutes")
+        return self
+
+    def fraction(self, *, step: int, cpu_s: float, wall_s: float) -> float:
+        """How much of the budget is used, from 0 to 1."""
+        if self.steps is not None:
+            used = step / self.steps
+        elif self.cpu_seconds is not None:
+            used = cpu_s / self.cpu_seconds
+        else:
+            assert self.minutes is not None  # noqa: S101 - one of the three is given
+            used = wall_s / (60 * self.minutes)
+        return min(1.0, used)
+
+
+class CheckpointPolicy(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    every: int | Literal["auto"] = Field(
+        "auto", description="steps; auto: as the service's checkpoint interval, in seconds"
+    )
+    keep: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
+
+
+class TrainingSpec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["images"]
+    labelled: bool
+    preset: str
+    budget: Budget
+    checkpoint: CheckpointPolicy
+    holdout: float
+    seed: int
+    config: dict[str, Any]

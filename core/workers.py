@@ -1,0 +1,31 @@
+"""Which workers are there: a row for each, renewed while it lives."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from core.database import clock
+from core.tables import Worker
+
+SILENT_AFTER_S = 60.0
+
+
+def seen(session: Session, worker_id: str, *, queues: Sequence[str], host: str) -> None:
+    """Renew the worker's row; rows that were silent for long go."""
+    values = {"queues": list(queues), "host": host, "seen_at": clock()}
+    known = session.execute(
+        update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
+    ).one_or_none()
+    if known is None:
+        session.add(Worker(id=worker_id, queues=list(queues), host=host))
+    session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * SILENT_AFTER_S)))
+
+
+def gone(session: Session, worker_id: str) -> None:
+    session.execute(delete(Worker).where(Worker.id == worker_id))
+
+
+def alive(session: Session) -> list[Worker]:
+    query = select(Worker).where(Worker.seen_at >= clock(-SILENT_AFTER_S))
+    return list(session.scalars(query.order_by(Worker.id)))

@@ -1,0 +1,36 @@
+"""Alembic's way in; the connection comes from core.migration, or from the settings."""
+
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from core.database import WRITE, UtcDateTime, get_engine
+from core.tables import Table
+
+
+def render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """New migrations stand on SQLAlchemy alone: our own types may change after they are written."""
+    if kind != "type":
+        return False
+    if isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    if isinstance(item, sa.Enum):
+        return "sa.String(16)"
+    if isinstance(item, sa.JSON):
+        return 'sa.JSON().with_variant(JSONB(), "postgresql")'
+    return False
+
+
+connection = context.config.attributes.get("connection")
+if connection is None:
+    connection = get_engine().execution_options(**WRITE).connect()
+context.configure(
+    connection=connection,
+    target_metadata=Table.metadata,
+    render_as_batch=True,  # SQLite changes a table by making a new one
+    render_item=render,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,1 @@
+"""Labelled images: settings, networks, the training loop, sampling. `settings` needs no torch."""

@@ -1,0 +1,63 @@
+"""Labelled images as the loop sees them: bytes on disk, batches of floats in memory."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """`pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped as a rule; `labels` (N,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+    @classmethod
+    def split(
+        cls, pixels: NDArray[np.uint8], labels: NDArray[np.int32], *, held_out: float, seed: int
+    ) -> Self:
+        """Keep a share of each label for measuring, at least one image where it has two."""
+        rng = np.random.default_rng(seed)
+        kept: list[NDArray[np.int64]] = []
+        for label in np.unique(labels):
+            mine = np.flatnonzero(labels == label)
+            n = min(round(held_out * len(mine)) or int(held_out > 0), len(mine) - 1)
+            kept.append(rng.permutation(mine)[:n])
+        apart = np.sort(np.concatenate(kept))
+        return cls(pixels, labels, np.setdiff1d(np.arange(len(labels)), apart), apart)
+
+    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) floats in [-1, 1] and (B,) labels."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[index]))
+        images = pixels.float().div_(127.5).sub_(1)
+        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        return images, torch.from_numpy(self.labels[index]).long()
+
+
+class Batches:
+    """Each image once an epoch, in an order that depends on (seed, epoch) alone: a run that is
+    resumed at a step sees what an unbroken one would have seen."""
+
+    def __init__(self, data: LabelledImages, size: int, seed: int) -> None:
+        self._data, self._size, self._seed = data, size, seed
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step, which counts from 0."""
+        n = len(self._data.train)
+        if n <= self._size:  # a small set: drawn with replacement
+            rng = np.random.default_rng((self._seed, step))
+            return self._data.batch(self._data.train[rng.integers(n, size=self._size)])
+        epoch, within = divmod(step, n // self._size)
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self._seed, epoch))
+            self._order, self._epoch = rng.permutation(self._data.train), epoch
+        index = self._order[within * self._size : (within + 1) * self._size]
+        return self._data.batch(np.sort(index))  # sorted: neighbours on disk are read together

@@ -1,0 +1,184 @@
+"""The networks of a run on labelled images.
+
+Shapes: B batch, Z noise, K classes, C channels, (H, W) image, (h, w) coarsest layer. Images are
+floats in [-1, 1]. Sides that do not divide are padded where layers shrink, and cropped at the end.
+"""
+
+import math
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.images.settings import ImageSettings
+
+LABEL_FEATURES = 32
+CRITIC_FEATURES = 128
+ENCODER_FEATURES = 256
+CLASSIFIER_FEATURES = 128
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def channels_last(network: Network) -> Network:
+    """Half the time of a convolution on a CPU."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # missing in torch's stubs
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm with a scale and shift for each label (Dumoulin et al. 2017, 1610.07629)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.affine = nn.Embedding(classes, 2 * channels)
+        nn.init.zeros_(self.affine.weight)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        scale, shift = self.affine(y)[:, :, None, None].chunk(2, 1)
+        normed = self.norm(x)
+        return torch.addcmul(normed + shift, normed, scale)
+
+
+class Generator(nn.Module):
+    """(B, Z) noise and (B,) labels to (B, C, H, W) images.
+
+    Nearly all work is done at the coarsest layer. Upsampling is a 1 x 1 convolution and a pixel
+    shuffle (Shi et al. 2016, 1609.05158), a third of the time of a transposed convolution. The end
+    is cut at -1 and 1 rather than bent towards them: most images have pixels that are exactly so.
+    """
+
+    def __init__(self, settings: ImageSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        classes = settings.classes
+        widths = [
+            min(settings.coarse_width, settings.fine_width * 2**level)
+            for level in range(settings.halvings - 2, -1, -1)
+        ]
+        coarse = settings.coarse_width
+        h, w = settings.base
+        self.label = nn.Embedding(classes, LABEL_FEATURES)
+        self.start = nn.Linear(settings.noise + LABEL_FEATURES, coarse * h * w)
+        self.start_norm = ConditionalNorm(coarse, classes)
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(coarse, coarse, 3, padding=1, bias=False) for _ in range(settings.blocks)
+        )
+        self.block_norms = nn.ModuleList(
+            ConditionalNorm(coarse, classes) for _ in range(settings.blocks)
+        )
+        self.ups = nn.ModuleList(
+            nn.Conv2d(a, 4 * b, 1, bias=False) for a, b in pairwise([coarse, *widths])
+        )
+        self.up_norms = nn.ModuleList(ConditionalNorm(b, classes) for b in widths)
+        self.end = nn.Conv2d(widths[-1], 4 * settings.channels, 3, padding=1)
+        with torch.no_grad():
+            self.end.weight.mul_(0.3)  # or much of the first images lies beyond the cut
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        h, w = self.settings.base
+        label = self.label(y)
+        label = label * (label.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        x = self.start(torch.cat([z, label], 1)).view(len(z), h, w, -1).permute(0, 3, 1, 2)
+        x = F.relu(self.start_norm(x, y))
+        for block, norm in zip(self.blocks, self.block_norms, strict=True):
+            x = x + F.relu(norm(block(x), y))
+        for up, norm in zip(self.ups, self.up_norms, strict=True):
+            x = F.relu(norm(_last(F.pixel_shuffle(up(x), 2)), y))
+        x = F.pixel_shuffle(self.end(x), 2)[:, :, : self.settings.height, : self.settings.width]
+        return F.hardtanh(x.float())
+
+
+class Critic(nn.Module):
+    """(B, C, H, W) images and (B,) labels to (B,) scores; higher is more real.
+
+    The label enters by projection (Miyato & Koyama 2018, 1802.05637). No normalisation: an image's
+    score must not depend on its neighbours, whose gradients are penalised one by one.
+    """
+
+    def __init__(self, settings: ImageSettings) -> None:
+        super().__init__()
+        height, width = -(-settings.height // 4), -(-settings.width // 4)
+        self.padding = (0, 4 * width - settings.width, 0, 4 * height - settings.height)
+        channels = settings.critic_width
+        layers: list[nn.Module] = [
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(16 * settings.channels, channels, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        while True:
+            wider = channels * 3 // 2
+            layers += [nn.Conv2d(channels, wider, 3, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+            channels, height, width = wider, -(-height // 2), -(-width // 2)
+            if max(height, width) <= 4:
+                break
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.hidden = nn.Linear(channels * height * width, CRITIC_FEATURES)
+        self.score = nn.Linear(CRITIC_FEATURES, 1)
+        self.label = nn.Embedding(settings.classes, CRITIC_FEATURES)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        h = self.layers(_last(F.pad(x, self.padding, value=-1.0)))
+        h = F.leaky_relu(self.hidden(h), 0.2).float()
+        matched = (self.label(y) * h).sum(1) * (4 / math.sqrt(CRITIC_FEATURES))
+        return self.score(h)[:, 0] + matched
+
+
+class Classifier(nn.Module):
+    """(B, C, H, W) images to (B, K) logits, and on the way features at four depths."""
+
+    def __init__(self, settings: ImageSettings, classes: int) -> None:
+        super().__init__()
+        self.padding = (0, settings.width % 2, 0, settings.height % 2)
+        width = settings.feature_width
+        height_2, width_2 = -(-settings.height // 2), -(-settings.width // 2)
+        h, w = -(-height_2 // 2), -(-width_2 // 2)
+        stride = 2 if max(h, w) > 10 else 1
+        self.first = nn.Sequential(
+            nn.PixelUnshuffle(2), *_convolution(4 * settings.channels, width, 1)
+        )
+        self.second = nn.Sequential(*_convolution(width, 2 * width, 2))
+        self.third = nn.Sequential(*_convolution(2 * width, 2 * width, stride))
+        self.second_size = 2 * width * h * w
+        self.hidden = nn.Linear(
+            2 * width * -(-h // stride) * -(-w // stride), CLASSIFIER_FEATURES
+        )
+        self.out = nn.Linear(CLASSIFIER_FEATURES, classes)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        first = self.first(_last(F.pad(x, self.padding, value=-1.0)))
+        second = self.second(first)
+        third = self.third(second)
+        return first, second, third, F.relu(self.hidden(third.flatten(1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.features(x)[3])
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class Encoder(nn.Module):
+    """(B, N) features of an image and (B,) labels to mean and log-variance (B, Z) of its noise."""
+
+    def __init__(self, settings: ImageSettings, features: int) -> None:
+        super().__init__()
+        self.label = nn.Embedding(settings.classes, LABEL_FEATURES)
+        self.hidden = nn.Linear(features + LABEL_FEATURES, ENCODER_FEATURES)
+        self.moments = nn.Linear(ENCODER_FEATURES, 2 * settings.noise)
+
+    def forward(self, features: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        h = F.leaky_relu(self.hidden(torch.cat([features, self.label(y)], 1)), 0.2)
+        mean, log_variance = self.moments(h).float().chunk(2, 1)
+        return mean, log_variance.clamp(-8, 2)

@@ -1,0 +1,95 @@
+"""Who may ask what."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from core import keys
+from core.database import write
+from core.settings import Settings
+from tests.conftest import TENANT
+
+OPEN = {"/livez", "/readyz"}
+
+
+def test_every_route_but_health_and_documentation_needs_a_key(anonymous: TestClient) -> None:
+    for path, verbs in create_app().openapi()["paths"].items():
+        for verb in verbs:
+            answer = anonymous.request(verb, path)
+            if path in OPEN:
+                assert answer.status_code in {200, 503}
+            else:
+                assert (answer.status_code, answer.json()["code"]) == (401, "key_missing"), path
+
+
+def test_the_documentation_loads_nothing_from_outside(anonymous: TestClient) -> None:
+    page = anonymous.get("/docs").text
+    assert "//" not in page.replace("http://localhost", "").replace("</", "").replace("<!--", "")
+    assert anonymous.get("/openapi.json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Authorization": "Bearer sem_wrong"}, "key_unknown"),
+        ({"Authorization": "Basic sem_test"}, "key_missing"),
+        ({"Authorization": "Bearer"}, "key_missing"),
+    ],
+)
+def test_a_wrong_key_is_refused(client: TestClient, headers: dict[str, str], code: str) -> None:
+    answer = client.get("/v1/jobs", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_in_the_query_is_no_key(client: TestClient) -> None:
+    del client.headers["Authorization"]
+    assert client.get("/v1/jobs?key=sem_test&access_token=sem_test").status_code == 401
+
+
+def test_two_keys_are_one_too_many(client: TestClient) -> None:
+    headers = [("Authorization", "Bearer sem_test"), ("Authorization", "Bearer sem_other")]
+    assert client.get("/v1/jobs", headers=headers).status_code == 400
+
+
+def test_a_revoked_key_opens_nothing(client: TestClient) -> None:
+    with write() as session:
+        key = keys.find(session, "sem_test")
+        assert key is not None
+        key.revoked_at = key.created_at
+    assert client.get("/v1/jobs").status_code == 401
+
+
+def test_a_key_does_only_what_its_scopes_say(client: TestClient) -> None:
+    with write() as session:
+        keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
+    reader = {"Authorization": "Bearer sem_reader"}
+    assert client.get("/v1/jobs", headers=reader).status_code == 200
+    refused = client.post("/v1/uploads", json={"filename": "x"}, headers=reader)
+    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+
+
+def test_another_tenants_things_do_not_exist(client: TestClient, configured: Settings) -> None:
+    from core.tables import Tenant
+
+    created = client.post("/v1/uploads", json={"filename": "x"}).json()
+    with write() as session:
+        session.add(Tenant(id="other", name="other"))
+        session.flush()
+        keys.add(session, "other", "sem_other", name="other", scopes=keys.SCOPES)
+    other = {"Authorization": "Bearer sem_other"}
+    assert client.get(f"/v1/uploads/{created['id']}").status_code == 200
+    assert client.get(f"/v1/uploads/{created['id']}", headers=other).status_code == 404
+
+
+def test_a_key_is_kept_as_a_hash(client: TestClient) -> None:
+    with write() as session:
+        key = keys.find(session, "sem_test")
+        assert key is not None
+        assert "sem_test" not in {key.digest, key.name, key.id}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost/x?", "", "127.0.0.1@evil", "a b"])
+def test_a_foreign_host_is_not_served(client: TestClient, host: str) -> None:
+    answer = client.get("/v1/jobs", headers={"Host": host})
+    assert (answer.status_code, answer.json()["code"]) == (400, "host_not_allowed")

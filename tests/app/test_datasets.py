@@ -1,0 +1,269 @@
+"""Datasets over HTTP: in, looked at, and out again."""
+
+import base64
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from core import jobs
+from core.database import write
+from core.jobs import NewJob
+from core.settings import Settings
+from core.tables import Dataset, Job, JobKind
+from tests.app.conftest import folders, npz, png, upload, zip_of
+from tests.conftest import TENANT
+
+
+def stored_files(settings: Settings) -> list[Path]:
+    kept = [settings.data_dir / "objects", settings.scratch]
+    return [path for root in kept for path in root.rglob("*") if path.is_file()]
+
+
+def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
+    answer = upload(client, folders(), meta=json.dumps({"name": "pets", "tags": {"a": "b"}}))
+    dataset = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
+    assert (dataset["name"], dataset["state"], dataset["tags"]) == ("pets", "ready", {"a": "b"})
+    assert dataset["image"] == {"height": 8, "width": 8, "channels": 1}
+    assert dataset["labels"] == [
+        {"name": "cat", "count": 12, "held_out": 0},
+        {"name": "dog", "count": 12, "held_out": 0},
+    ]
+    assert client.get(dataset["links"]["self"]).json() == dataset
+
+
+def test_the_digits_ship_with_the_service(client: TestClient) -> None:
+    answer = client.post("/v1/datasets", json={"builtin": "digits"})
+    assert answer.status_code == 201
+    assert answer.json()["items"] == 1797
+    assert [label["name"] for label in answer.json()["labels"]] == [str(i) for i in range(10)]
+
+
+def test_numeric_classes_get_names_and_a_published_test_part_is_held_out(
+    client: TestClient,
+) -> None:
+    rng = np.random.default_rng(0)
+    data = npz(
+        x_train=rng.integers(0, 255, (40, 8, 8), np.uint8),
+        y_train=np.arange(40) % 2,
+        x_test=rng.integers(0, 255, (10, 8, 8), np.uint8),
+        y_test=np.arange(10) % 2,
+    )
+    meta = json.dumps({"label_names": ["T-shirt/top", "Ankle boot"]})
+    dataset = upload(client, data, "garments.npz", meta).json()
+    assert dataset["labels"] == [
+        {"name": "T-shirt/top", "count": 20, "held_out": 5},
+        {"name": "Ankle boot", "count": 20, "held_out": 5},
+    ]
+    assert (dataset["name"], dataset["items"], dataset["held_out"]) == ("garments", 40, 10)
+
+
+def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> None:
+    same = {f"cat/{i}.png": png(1) for i in range(3)}
+    varied = {f"dog/{i}.png": png(50 + i) for i in range(12)}
+    dataset = upload(client, zip_of(same | varied)).json()
+    links = dataset["links"]
+    profile = client.get(links["profile"]).json()
+    assert profile["items"] == 15
+    assert sum(profile["pixels"]["histogram"]) == 15 * 64
+    assert set(profile["by_label"]) == {"cat", "dog"}
+    codes = {issue["code"]: issue for issue in client.get(links["issues"]).json()["data"]}
+    assert codes["duplicate"]["count"] == 2
+    assert "tiny_class" in codes
+    preview = client.get(links["preview"])
+    assert preview.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(preview.content)).format == "PNG"
+
+
+def test_lists_page_from_the_newest(client: TestClient) -> None:
+    made = [upload(client, folders(), meta=json.dumps({"name": f"d{i}"})).json() for i in range(3)]
+    first = client.get("/v1/datasets?limit=2").json()
+    assert [d["id"] for d in first["data"]] == [made[2]["id"], made[1]["id"]]
+    assert first["has_more"]
+    second = client.get(f"/v1/datasets?limit=2&after={first['next']}").json()
+    assert [d["id"] for d in second["data"]] == [made[0]["id"]]
+    assert (second["has_more"], second["next"]) == (False, None)
+
+
+def test_name_and_tags_can_change(client: TestClient) -> None:
+    dataset = upload(client, folders()).json()
+    changed = client.patch(f"/v1/datasets/{dataset['id']}", json={"name": "<b>Ü</b>"}).json()
+    assert changed == dataset | {"name": "<b>Ü</b>"}
+
+
+def test_a_deleted_dataset_leaves_no_file(client: TestClient, configured: Settings) -> None:
+    dataset = upload(client, folders()).json()
+    assert stored_files(configured)
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    assert client.get(f"/v1/datasets/{dataset['id']}").status_code == 404
+    assert stored_files(configured) == []
+
+
+def test_a_dataset_that_a_live_job_needs_is_not_deleted(client: TestClient) -> None:
+    dataset = upload(client, folders()).json()
+    with write() as session:
+        new = NewJob(JobKind.TRAINING, "pets", dataset["id"], {}, {})
+        job: Job = jobs.create(session, TENANT, new)
+    refused = client.delete(f"/v1/datasets/{dataset['id']}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert refused.json()["jobs"] == [job.id]
+    client.post(f"/v1/jobs/{job.id}/cancel")
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    assert client.get(f"/v1/jobs/{job.id}").json()["dataset"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "names"),
+    [
+        (zip_of({}), "empty.zip", "empty.zip"),
+        (zip_of({"../x.png": png(1)}), "up.zip", "../x.png"),
+        (zip_of({"cat/text.png": b"no image at all"}), "text.zip", "cat/text.png"),
+        (
+            zip_of({"1.png": png(1), "2.png": png(2), "labels.csv": b"path,label\n1.png,cat\n"}),
+            "labels.zip",
+            "2.png",
+        ),
+        (b"", "nothing.zip", "nothing.zip"),
+        (b"plain text", "plain.txt", "plain.txt"),
+    ],
+)
+def test_an_upload_that_cannot_be_learned_from_is_refused_and_nothing_is_kept(
+    client: TestClient, configured: Settings, data: bytes, name: str, names: str
+) -> None:
+    answer = upload(client, data, name)
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (422, 422)
+    assert names in json.dumps(problem["errors"]) + problem["detail"]
+    assert str(configured.data_dir) not in answer.text
+    assert client.get("/v1/datasets").json()["data"] == []
+    assert stored_files(configured) == []
+
+
+@pytest.mark.parametrize(
+    ("meta", "pointer"),
+    [
+        ('{"nmae": "x"}', "/nmae"),
+        ('{"resize": "squash"}', "/resize"),
+        ('{"name": ""}', "/name"),
+        ('{"size": [8]}', "/size"),
+    ],
+)
+def test_meta_that_cannot_be_used_is_refused_by_field(
+    client: TestClient, meta: str, pointer: str
+) -> None:
+    answer = upload(client, folders(), meta=meta)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"builtin": "letters"}, 422),
+        ({"builtin": "digits", "uploads": ["upl_x"]}, 422),
+        ({}, 422),
+        ({"uploads": ["upl_x"]}, 404),
+        ({"uploads": []}, 422),
+    ],
+)
+def test_a_set_that_does_not_exist_is_not_made(
+    client: TestClient, body: dict[str, object], status: int
+) -> None:
+    assert client.post("/v1/datasets", json=body).status_code == status
+    assert client.get("/v1/datasets").json()["data"] == []
+
+
+# --- uploads in parts ---
+
+
+def put_part(client: TestClient, upload_id: str, number: int, data: bytes) -> int:
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    headers = {"Content-Digest": f"sha-256=:{digest}:"}
+    path = f"/v1/uploads/{upload_id}/parts/{number}"
+    return client.put(path, content=data, headers=headers).status_code
+
+
+def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
+    client: TestClient, configured: Settings
+) -> None:
+    data = folders()
+    third = len(data) // 3
+    parts = {1: data[:third], 2: data[third : 2 * third], 3: data[2 * third :]}
+    begun = client.post(
+        "/v1/uploads",
+        json={
+            "filename": "pets.zip",
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        },
+    )
+    upload_id = begun.json()["id"]
+    assert put_part(client, upload_id, 3, parts[3]) == 200
+    assert put_part(client, upload_id, 1, b"wrong at first") == 200
+    assert put_part(client, upload_id, 1, parts[1]) == 200
+    refused = client.post(f"/v1/uploads/{upload_id}/complete")
+    assert refused.json()["errors"][0]["pointer"] == "/parts/2"
+    assert put_part(client, upload_id, 2, parts[2]) == 200
+    assert client.post(f"/v1/uploads/{upload_id}/complete").json()["state"] == "completed"
+
+    made = client.post("/v1/datasets", json={"uploads": [upload_id], "name": "pets"})
+    assert (made.status_code, made.json()["state"]) == (202, "validating")
+    ready = client.get(f"/v1/datasets/{made.json()['id']}").json()  # validated after the answer
+    assert (ready["state"], ready["items"]) == ("ready", 24)
+    assert client.get(f"/v1/uploads/{upload_id}").status_code == 404
+    assert len(stored_files(configured)) == len(["x.npy", "y.npy", "preview.png"])
+
+
+def test_a_part_whose_bytes_are_not_the_announced_ones_does_not_count(client: TestClient) -> None:
+    upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
+    digest = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    answer = client.put(
+        f"/v1/uploads/{upload_id}/parts/1",
+        content=b"data",
+        headers={"Content-Digest": f"sha-256=:{digest}:"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "digest_mismatch")
+    assert client.get(f"/v1/uploads/{upload_id}").json()["parts"] == []
+
+
+def test_an_upload_that_is_given_up_leaves_nothing(
+    client: TestClient, configured: Settings
+) -> None:
+    upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
+    put_part(client, upload_id, 1, b"data")
+    assert client.delete(f"/v1/uploads/{upload_id}").status_code == 204
+    assert stored_files(configured) == []
+
+
+def test_a_large_upload_that_turns_out_unreadable_fails_with_the_reason(
+    client: TestClient, configured: Settings
+) -> None:
+    upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
+    put_part(client, upload_id, 1, zip_of({"cat/text.png": b"no image"}))
+    client.post(f"/v1/uploads/{upload_id}/complete")
+    made = client.post("/v1/datasets", json={"uploads": [upload_id]}).json()
+    failed = client.get(f"/v1/datasets/{made['id']}").json()
+    assert failed["state"] == "failed"
+    assert failed["error"]["errors"][0]["pointer"].endswith("cat/text.png")
+    assert stored_files(configured) == []
+
+
+def test_a_dataset_that_nobody_validates_is_taken_up_by_a_worker(client: TestClient) -> None:
+    from core.datasets import ingestion
+    from core.storage import get_storage
+
+    dataset = upload(client, folders()).json()
+    with write() as session:  # as an API leaves it that dies after the commit
+        row = session.get_one(Dataset, dataset["id"])
+        source = {"name": "x.npz", "sha256": None, "parts": []}
+        row.state, row.sources = type(row.state).VALIDATING, [source]  # type: ignore[assignment]
+    assert ingestion.validate(get_storage())
+    assert not ingestion.validate(get_storage())
+    assert client.get(f"/v1/datasets/{dataset['id']}").json()["state"] == "failed"

@@ -1,0 +1,283 @@
+"""Jobs over HTTP, as far as they go without a worker."""
+
+import threading
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from core import jobs
+from core.database import write
+from core.errors import JobError
+from core.jobs import Beat, Claim, NewCheckpoint, NewEvent
+from core.storage import Stored, get_storage
+from tests.conftest import TENANT, AddJob
+
+
+def claim(job_id: str) -> Claim:
+    with write() as session:
+        taken = jobs.claim(session, job_id, "worker")
+    assert taken is not None
+    return taken[0]
+
+
+def tell(taken: Claim, step: int, *events: NewEvent) -> None:
+    with write() as session:
+        jobs.heartbeat(session, taken, Beat("training", step, events=events))
+
+
+def digits(client: TestClient) -> dict[str, Any]:
+    made: dict[str, Any] = client.post("/v1/datasets", json={"builtin": "digits"}).json()
+    return made
+
+
+def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None:
+    body = {"kind": "training", "dataset": digits(client)["id"], "config": {"batch": 8}, "seed": 3}
+    answer = client.post("/v1/jobs", json=body)
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["state"], job["terminal"], job["name"]) == ("queued", False, "digits")
+    resolved = job["resolved_config"]
+    assert (resolved["seed"], resolved["config"]["batch"]) == (3, 8)
+    assert "auto" not in resolved["config"].values()
+    assert job["queue"] == {"position": 0, "reason": "waiting for a free worker"}
+    assert client.get(job["links"]["self"]).json() == job
+
+
+def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient) -> None:
+    body = {
+        "kind": "training",
+        "dataset": digits(client)["id"],
+        "budget": {"steps": 1},
+        "validate_only": True,
+    }
+    answer = client.post("/v1/jobs", json=body)
+    plan = answer.json()
+    assert answer.status_code == 200
+    assert plan["estimate"]["steps"] == 1
+    assert plan["estimate"]["memory_bytes"] > 10_000_000
+    assert any("every image" in warning for warning in plan["warnings"])
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "pointer"),
+    [
+        ({"config": {"bacth": 8}}, 422, "/config/bacth"),
+        ({"config": {"batch": 0}}, 422, "/config/batch"),
+        ({"config": {"rate": "fast"}}, 422, None),
+        ({"budget": {"steps": 0}}, 422, "/budget/steps"),
+        ({"budget": {"steps": 5, "minutes": 1.0}}, 422, "/budget"),
+        ({"budget": {}}, 422, "/budget"),
+        ({"preset": "slow"}, 422, "/preset"),
+        ({"seed": -1}, 422, "/seed"),
+        ({"seed": 10**30}, 400, None),
+        ({"name": "a:b"}, 422, "/name"),
+        ({"evaluate": True}, 422, "/evaluate"),
+        ({"privacy": {}}, 422, "/privacy"),
+        ({"kind": "training_"}, 422, "/kind"),
+        ({"holdout": 0.9}, 422, None),
+        ({"priority": "urgent"}, 422, "/priority"),
+        ({"dataset": "ds_nothing"}, 404, None),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_by_field_and_nothing_starts(
+    client: TestClient, change: dict[str, Any], status: int, pointer: str | None
+) -> None:
+    body = {"kind": "training", "dataset": digits(client)["id"]} | change
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == status
+    if pointer is not None:
+        assert answer.json()["errors"][0]["pointer"] == pointer
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_job_on_a_deleted_dataset_is_refused(client: TestClient) -> None:
+    dataset = digits(client)["id"]
+    client.delete(f"/v1/datasets/{dataset}")
+    answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset})
+    assert answer.status_code == 404
+    assert dataset in answer.json()["detail"]
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_never_starts(
+    client: TestClient, add_job: AddJob
+) -> None:
+    job = add_job()
+    assert client.post(f"/v1/jobs/{job.id}/cancel").json()["state"] == "cancelled"
+    with write() as session:
+        assert jobs.claim(session, job.id, "worker") is None
+    refused = client.post(f"/v1/jobs/{job.id}/cancel")
+    assert (refused.status_code, refused.json()["allowed"]) == (409, ["retry"])
+
+
+def test_a_paused_job_waits_until_it_is_resumed(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    assert client.post(f"/v1/jobs/{job.id}/pause").json()["state"] == "paused"
+    with write() as session:
+        assert jobs.claim(session, job.id, "worker") is None
+    assert client.post(f"/v1/jobs/{job.id}/resume").json()["state"] == "queued"
+    claim(job.id)
+
+
+def test_a_running_job_is_saved_before_it_is_set_aside(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    taken = claim(job.id)
+    assert client.post(f"/v1/jobs/{job.id}/pause").json()["state"] == "pausing"
+    assert client.get("/v1/jobs?state=pausing").json()["data"][0]["id"] == job.id
+    with write() as session:
+        assert jobs.heartbeat(session, taken, Beat("training")).pause
+        jobs.set_aside(session, taken)
+    paused = client.get(f"/v1/jobs/{job.id}").json()
+    assert (paused["state"], paused["attempt"]) == ("paused", 1)
+    client.post(f"/v1/jobs/{job.id}/resume")
+    claim(job.id)
+
+
+def test_a_retry_is_a_new_job_like_the_old_one(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    assert client.post(f"/v1/jobs/{job.id}/retry").status_code == 409
+    taken = claim(job.id)
+    with write() as session:
+        jobs.fail(session, taken, JobError("non_finite_loss", "left the finite numbers"))
+    failed = client.get(f"/v1/jobs/{job.id}").json()
+    assert failed["error"]["code"] == "non_finite_loss"
+    answer = client.post(f"/v1/jobs/{job.id}/retry")
+    again = answer.json()
+    assert answer.status_code == 202
+    assert (again["retry_of"], again["state"], again["dataset"]) == (
+        job.id,
+        "queued",
+        failed["dataset"],
+    )
+
+
+def test_an_urgent_job_goes_first_and_an_old_one_before_it(
+    client: TestClient, add_job: AddJob
+) -> None:
+    low, normal, high = add_job("low"), add_job(), add_job("high")
+
+    def positions() -> list[int]:
+        ids = (low.id, normal.id, high.id)
+        return [client.get(f"/v1/jobs/{i}").json()["queue"]["position"] for i in ids]
+
+    assert positions() == [2, 1, 0]
+    with write() as session:  # the low one has waited for three hours
+        row = session.get_one(type(low), low.id)
+        row.rank_at = row.rank_at.replace(year=row.rank_at.year - 1)
+    assert positions() == [0, 2, 1]
+
+
+def test_waiting_for_a_job_ends_when_its_state_changes(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    timer = threading.Timer(0.3, lambda: client.post(f"/v1/jobs/{job.id}/cancel"))
+    timer.start()
+    assert client.get(f"/v1/jobs/{job.id}?wait=30").json()["state"] == "cancelled"
+    timer.join()
+    assert client.get(f"/v1/jobs/{job.id}?wait=30").json()["terminal"]
+
+
+def test_events_are_paged_from_the_oldest(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    taken = claim(job.id)
+    tell(taken, 1, *(NewEvent("log", {"message": str(i)}, i) for i in range(5)))
+    first = client.get(f"/v1/jobs/{job.id}/events?limit=4").json()
+    rest = client.get(f"/v1/jobs/{job.id}/events?after={first['next']}").json()
+    kinds = [event["type"] for event in first["data"] + rest["data"]]
+    assert kinds == ["state", "state", *["log"] * 5]
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+
+
+def test_a_stream_of_events_replays_goes_on_and_ends(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    taken = claim(job.id)
+    tell(taken, 1, NewEvent("log", {"message": "one"}, 1))
+
+    def work() -> None:
+        tell(taken, 2, NewEvent("log", {"message": "two"}, 2))
+        with write() as session:
+            jobs.finish(session, taken, result={})
+
+    timer = threading.Timer(0.8, work)
+    timer.start()
+    stream = {"Accept": "text/event-stream"}
+    text = client.get(f"/v1/jobs/{job.id}/events", headers=stream).text
+    timer.join()
+    messages = [part for part in text.split("\n\n") if part.startswith("id: ")]
+    kinds = [message.split("event: ")[1].split("\n")[0] for message in messages]
+    assert kinds == ["state", "state", "log", "log", "state", "end"]
+    ids = [int(message.split("id: ")[1].split("\n")[0]) for message in messages]
+    assert ids == sorted(ids)
+
+    resumed = client.get(
+        f"/v1/jobs/{job.id}/events", headers=stream | {"Last-Event-ID": str(ids[2])}
+    ).text
+    assert [part for part in resumed.split("\n\n") if part.startswith("id: ")] == messages[3:]
+
+
+def test_metrics_are_thinned_to_the_points_asked_for(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    taken = claim(job.id)
+    tell(taken, 99, *(NewEvent("metrics", {"loss": i / 2, "odd": 1.0}, i) for i in range(100)))
+    series = client.get(f"/v1/jobs/{job.id}/metrics?names=loss&points=5").json()
+    assert series == {
+        "loss": {"steps": [0, 25, 50, 74, 99], "values": [0.0, 12.5, 25.0, 37.0, 49.5]}
+    }
+    assert client.get(f"/v1/jobs/{job.id}/metrics?names=los").status_code == 422
+
+
+def test_the_log_tells_a_line_for_each_entry(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    tell(claim(job.id), 1, NewEvent("log", {"message": "1 [D 0.5, 0.7, 0.6] [G 1.2]"}, 1))
+    lines = client.get(f"/v1/jobs/{job.id}/logs").text.splitlines()
+    assert lines[-1].endswith(" info 1 [D 0.5, 0.7, 0.6] [G 1.2]")
+    assert "state: state queued" in lines[0]
+    assert len(client.get(f"/v1/jobs/{job.id}/logs?tail=1").text.splitlines()) == 1
+
+
+def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    taken = claim(job.id)
+    weights: Stored = get_storage().put("t/default/jobs/x/model", b"weights")
+    manifest = {"kind": "images", "labels": [], "parameters": 1, "config": {}}
+    with write() as session:
+        new = NewCheckpoint(5, {"model": weights}, manifest)
+        jobs.add_checkpoint(session, taken, new)
+    path = f"/v1/jobs/{job.id}/checkpoints/5/promote"
+    model = client.post(path).json()
+    assert (model["reference"], model["step"], model["job"]) == ("shoes:1", 5, job.id)
+    assert client.post(path).json() == model
+    assert client.post(f"/v1/jobs/{job.id}/checkpoints/6/promote").status_code == 404
+    with write() as session:
+        for step in range(6, 10):
+            jobs.add_checkpoint(session, taken, NewCheckpoint(step, {"model": weights}))
+        assert len(jobs.drop_checkpoints(session, taken, keep=1)) == 3
+    kept = client.get(f"/v1/jobs/{job.id}/checkpoints").json()
+    assert [checkpoint["step"] for checkpoint in kept] == [9, 5]
+
+
+def test_queues_tell_how_much_waits_and_workers_what_they_do(
+    client: TestClient, add_job: AddJob
+) -> None:
+    from core import workers
+
+    running = add_job()
+    add_job()
+    with write() as session:
+        workers.seen(session, "wkr_1", queues=["training"], host="here")
+        jobs.claim(session, running.id, "wkr_1/here:1")
+    queue = next(q for q in client.get("/v1/queues").json() if q["name"] == "training")
+    assert (queue["queued"], queue["running"], queue["workers"]) == (1, 1, 1)
+    assert queue["oldest_s"] >= 0
+    (worker,) = client.get("/v1/workers").json()
+    assert (worker["id"], worker["job"]) == ("wkr_1", running.id)
+
+
+def test_another_tenants_job_is_not_there(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    with write() as session:
+        session.get_one(type(job), job.id).tenant_id = TENANT
+    for path in ("", "/events", "/metrics", "/logs", "/checkpoints", "/previews"):
+        assert client.get(f"/v1/jobs/{job.id}{path}").status_code == 200
+        assert client.get(f"/v1/jobs/job_other{path}").status_code == 404

@@ -1,0 +1,133 @@
+"""A real database, real files, one folder for each test.
+
+SQLite by default; SEMBLANCE_TEST_DATABASE_URL names a PostgreSQL server instead, on which each
+test gets a database of its own. SEMBLANCE_TEST_BROKER_URL names a Redis for the process tests.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from core import database, jobs, keys, settings, storage
+from core.ids import new_id
+from core.jobs import NewJob
+from core.migration import migrate
+from core.settings import Settings
+from core.tables import Dataset, DatasetState, Job, JobKind, Tenant
+
+TENANT = keys.DEFAULT_TENANT
+SERVER = os.environ.get("SEMBLANCE_TEST_DATABASE_URL")
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated database without rows, to be copied: a file, or a template on the server."""
+    if SERVER is None:
+        path = tmp_path_factory.mktemp("template") / "empty.db"
+        migrate(f"sqlite:///{path}")
+        with create_engine(f"sqlite:///{path}").connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # one file, easy to copy
+        return str(path)
+    name = f"semblance_template_{uuid4().hex[:12]}"
+    _on_server(f'CREATE DATABASE "{name}"')
+    migrate(_url_of(name))
+    return name
+
+
+@pytest.fixture
+def database_url(empty_database: str, tmp_path: Path) -> Iterator[str]:
+    if SERVER is None:
+        path = tmp_path / "data" / "semblance.db"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(empty_database, path)
+        yield f"sqlite:///{path}"
+        return
+    name = f"semblance_test_{uuid4().hex[:12]}"
+    _on_server(f'CREATE DATABASE "{name}" TEMPLATE "{empty_database}"')
+    yield _url_of(name)
+    _on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _url_of(name: str) -> str:
+    assert SERVER is not None
+    return make_url(SERVER).set(database=name).render_as_string(hide_password=False)
+
+
+def _on_server(statement: str) -> None:
+    assert SERVER is not None
+    engine = create_engine(SERVER, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def forget_caches() -> None:
+    for cached in (settings.get_settings, database.get_engine, storage.get_storage):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def configured(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """Settings for this test alone, with short intervals, and the default tenant."""
+    environment = {
+        "DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": database_url,
+        "LEASE_S": "2",
+        "HEARTBEAT_S": "0.3",
+        "SWEEP_S": "0.3",
+        "POLL_S": "0.3",
+        "REPORT_S": "0.1",
+        "FREE_DISK_BYTES": "0",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SEMBLANCE_{name}", value)
+    forget_caches()
+    with database.write() as session:
+        session.add(Tenant(id=TENANT, name="default"))
+    yield settings.get_settings()
+    database.get_engine().dispose()
+    forget_caches()
+
+
+@pytest.fixture
+def dataset(configured: Settings) -> Dataset:
+    """A row of a ready dataset; there is nothing behind it."""
+    with database.write() as session:
+        row = Dataset(id=new_id("ds"), tenant_id=TENANT, name="garments", state=DatasetState.READY)
+        session.add(row)
+    return row
+
+
+AddJob = Callable[..., Job]
+
+
+@pytest.fixture
+def add_job(dataset: Dataset) -> AddJob:
+    def add(priority: str = "normal") -> Job:
+        with database.write() as session:
+            new = NewJob(JobKind.TRAINING, "shoes", dataset.id, {}, {}, priority=priority)
+            return jobs.create(session, TENANT, new)
+
+    return add
+
+
+def reload(job: Job) -> Job:
+    with database.read() as session:
+        return session.get_one(Job, job.id)
+
+
+def expire_lease(session: Session, job: Job) -> None:
+    """As if the worker had been silent for longer than its lease."""
+    session.execute(
+        text("UPDATE jobs SET lease_until = :then WHERE id = :id"),
+        {"then": "2000-01-01 00:00:00.000000", "id": job.id},
+    )

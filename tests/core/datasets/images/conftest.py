@@ -1,0 +1,60 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core.datasets.images import ImageOptions, ImageSummary, SourceFile, read_images
+from core.errors import UnreadableDataset
+from core.settings import Limits
+
+
+class Result(NamedTuple):
+    summary: ImageSummary
+    x: NDArray[np.uint8]
+    y: NDArray[np.int32]
+
+    @property
+    def names(self) -> list[str | None]:
+        """The label of each image."""
+        return [None if code < 0 else self.summary.labels[code].name for code in self.y]
+
+    def issue(self, code: str) -> dict[str, Any] | None:
+        found = [issue.to_dict() for issue in self.summary.issues if issue.code == code]
+        return found[0] if found else None
+
+
+Read = Callable[..., Result]
+Refuse = Callable[..., UnreadableDataset]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def read(*files: SourceFile, limits: Limits | None = None, **options: Any) -> Result:
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        summary = read_images(files, ImageOptions(**options), limits or Limits(), out)
+        assert sorted(p.name for p in out.iterdir()) == ["preview.png", "x.npy", "y.npy"]
+        return Result(summary, np.load(out / "x.npy"), np.load(out / "y.npy"))
+
+    return read
+
+
+@pytest.fixture
+def refuse(tmp_path: Path) -> Refuse:
+    """The error, which in every case is short and names no path of ours."""
+
+    def refuse(*files: SourceFile, limits: Limits | None = None, **options: Any) -> Any:
+        out = tmp_path / "refused"
+        out.mkdir(exist_ok=True)
+        with pytest.raises(UnreadableDataset) as caught:
+            read_images(files, ImageOptions(**options), limits or Limits(), out)
+        problem = str(caught.value.to_problem())
+        assert str(tmp_path) not in problem
+        assert len(caught.value.faults) <= 20
+        assert len(caught.value.detail) < 600
+        return caught.value
+
+    return refuse

@@ -1,0 +1,149 @@
+"""What an archive's entries may be called, and what they may be."""
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from core.datasets.images import SourceFile
+from tests.core.datasets.images.conftest import Read, Refuse
+from tests.core.datasets.images.making import (
+    file_of,
+    folders,
+    png,
+    tar_of,
+    zip_bytes,
+    zip_of,
+)
+
+GOOD = folders("cats", "dogs")
+
+
+BAD_NAMES = [
+    "../x.png",
+    "/x.png",
+    "C:\\x.png",
+    "c:x.png",
+    "\\\\host\\share\\x.png",
+    "a/../../x.png",
+    "a/..",
+    "cats/../dogs/x.png",
+    "cats/a\nb.png",
+    "cats/\x7f.png",
+    "cats/\u2028.png",
+    "cats/" + "x" * 4096 + ".png",
+    "/".join("x" * 40) + ".png",
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=range(len(BAD_NAMES)))
+@pytest.mark.parametrize("make", [zip_of, tar_of])
+def test_a_name_that_leads_outside_or_is_no_name_is_refused(
+    make: object, name: str, tmp_path: Path, refuse: Refuse
+) -> None:
+    assert callable(make)
+    error = refuse(make(tmp_path / "a", GOOD | {name: png(5)}))
+    assert error.code == "archive_path"
+    assert len(error.faults[0].message) < 300
+    assert error.faults[0].message.isprintable()
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path: Path, refuse: Refuse) -> None:
+    content = zip_bytes(GOOD | {"cats/aXb.png": png(5)}).replace(b"aXb", b"a\0b")
+    assert refuse(file_of(tmp_path / "a.zip", content)).code == "archive_path"
+
+
+def test_a_name_that_says_utf8_and_is_not_is_refused(tmp_path: Path, refuse: Refuse) -> None:
+    content = zip_bytes(GOOD | {"cats/ä.png": png(5)}).replace("ä".encode(), b"\xff\xfe")
+    assert refuse(file_of(tmp_path / "a.zip", content)).code == "archive_path"
+
+
+def test_a_name_in_the_old_code_page_is_read(tmp_path: Path, read: Read) -> None:
+    content = zip_bytes(GOOD | {f"kXse/{i}.png": png(50 + i) for i in range(10)})
+    content = content.replace(b"kXse", b"k\x84se")
+    summary, *_ = read(file_of(tmp_path / "a.zip", content))
+    assert [label.name for label in summary.labels] == ["cats", "dogs", "käse"]
+
+
+def test_backslashes_and_dots_and_doubled_slashes_are_tidied(tmp_path: Path, read: Read) -> None:
+    content = zip_bytes({f"./cats//{i}.png": png(i) for i in range(9)} | {"dogsX1.png": png(50)})
+    summary, *_ = read(file_of(tmp_path / "a.zip", content.replace(b"dogsX1", b"dogs\\1")))
+    assert [(label.name, label.count) for label in summary.labels] == [("cats", 9), ("dogs", 1)]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+def test_links_and_devices_in_a_zip_are_refused(kind: int, tmp_path: Path, refuse: Refuse) -> None:
+    entry = zipfile.ZipInfo("cats/link.png")
+    entry.create_system = 3
+    entry.external_attr = (kind | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("cats/1.png", png())
+        archive.writestr(entry, "/etc/passwd")
+    error = refuse(SourceFile(tmp_path / "a.zip", "a.zip"))
+    assert error.code == "archive_path"
+    assert error.faults[0].pointer == "/file/cats/link.png"
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, b"S", b"V"]
+)
+def test_links_and_devices_in_a_tar_are_refused(
+    kind: bytes, tmp_path: Path, refuse: Refuse
+) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        entry = tarfile.TarInfo("cats/link.png")
+        entry.type = kind
+        entry.linkname = "../../etc/passwd"
+        archive.addfile(entry)
+    assert refuse(SourceFile(tmp_path / "a.tar", "a.tar")).code == "archive_path"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("cats/a.png", "cats/a.png"),
+        ("cats/a.png", "cats/A.PNG"),
+        ("cats/a.png", "Cats/a.png"),
+        ("cats/\u00e9.png", "cats/e\u0301.png"),
+        ("cats/straße.png", "cats/STRASSE.png"),
+        ("cats/a.png", "cats//a.png"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_entries_of_one_name_are_refused(
+    first: str, second: str, tmp_path: Path, refuse: Refuse
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in (first, second):
+            archive.writestr(name, png())
+    error = refuse(SourceFile(tmp_path / "a.zip", "a.zip"))
+    assert error.code == "archive_duplicate"
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_in_a_tar_are_read(format: int, tmp_path: Path, read: Read) -> None:
+    label = "käse " * 40 + "end"
+    with tarfile.open(tmp_path / "a.tar", "w", format=format) as archive:
+        for i in range(10):
+            entry = tarfile.TarInfo(f"{label}/{i}.png")
+            content = png(i)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    summary, *_ = read(SourceFile(tmp_path / "a.tar", "a.tar"))
+    assert [name.name for name in summary.labels] == [label]
+
+
+def test_an_archive_made_by_tar_of_the_current_folder_is_read(tmp_path: Path, read: Read) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        folder = tarfile.TarInfo("./")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, content in GOOD.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    assert read(file_of(tmp_path / "a.tar", out.getvalue())).summary.n_train == 20

@@ -1,0 +1,37 @@
+"""The sets that ship with the service."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.datasets.builtin import NAMES, builtin_files
+from core.errors import Invalid
+from tests.core.datasets.images.conftest import Read
+
+
+def test_digits_are_a_set_without_a_held_out_part(read: Read) -> None:
+    (source,) = builtin_files("digits")
+    assert source.path.stat().st_size < 60_000
+    summary, x, y = read(source)
+    assert (summary.height, summary.width, summary.channels) == (8, 8, 1)
+    assert (summary.n_train, summary.n_held_out) == (1_797, 0)
+    assert [label.name for label in summary.labels] == [str(i) for i in range(10)]
+    assert summary.issues == ()
+    assert set(np.unique(x)) == {round(value * 255 / 16) for value in range(17)}
+    assert y[:10].tolist() == list(range(10))
+
+
+def test_every_builtin_set_names_its_source_and_licence() -> None:
+    readme = (Path(builtin_files("digits")[0].path).parent / "README.md").read_text()
+    for name in NAMES:
+        assert name in readme
+    assert "CC BY 4.0" in readme
+    assert "Kaynak" in readme
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(Invalid) as caught:
+        builtin_files("../secrets")
+    assert caught.value.faults[0].allowed == NAMES
+    assert "digits" in caught.value.detail

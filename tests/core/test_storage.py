@@ -1,0 +1,125 @@
+"""Objects in a folder and in an S3 store, the same promises for both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from core.errors import StorageFull
+from core.storage import DamagedObject, Storage, Stored, key_of
+
+KEY = key_of("default", "jobs", "job_1", "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    if request.param == "folder":
+        return Storage.at((tmp_path / "objects").as_uri(), scratch)
+    import boto3
+
+    endpoint = request.getfixturevalue("s3")
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = tmp_path.name.replace("_", "-").lower()
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+    return Storage.at(f"s3://{bucket}/semblance", scratch)
+
+
+def test_what_is_put_is_read_with_its_hash(storage: Storage) -> None:
+    stored = storage.put(KEY, b"weights")
+    assert (stored.key, stored.bytes) == (KEY, 7)
+    assert storage.read(stored) == b"weights"
+    assert Stored.from_dict(stored.to_dict()) == stored
+
+
+def test_a_file_and_a_stream_are_stored_like_bytes(storage: Storage, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a" * 3_000_000)
+    from_file = storage.put_file(KEY, path)
+    from_stream = storage.put_stream(
+        key_of("default", "other"), (b"a" * 1_000_000 for _ in range(3))
+    )
+    assert (from_file.sha256, from_file.bytes) == (from_stream.sha256, from_stream.bytes)
+    assert b"".join(storage.stream(from_stream)) == b"a" * 3_000_000
+
+
+def test_a_part_of_an_object_is_streamed(storage: Storage) -> None:
+    stored = storage.put(KEY, bytes(range(100)))
+    assert b"".join(storage.stream(stored, 10, 20)) == bytes(range(10, 20))
+
+
+def test_an_object_is_opened_as_a_local_file(storage: Storage) -> None:
+    stored = storage.put(KEY, b"weights")
+    with storage.open(stored) as path:
+        assert path.read_bytes() == b"weights"
+
+
+def test_other_bytes_than_those_stored_are_noticed(storage: Storage) -> None:
+    stored = storage.put(KEY, b"weights")
+    storage.put(KEY, b"weighty")
+    with pytest.raises(DamagedObject):
+        storage.read(stored)
+    with pytest.raises(DamagedObject), storage.open(stored):
+        pass
+
+
+def test_a_missing_object_is_damage_and_deleting_it_is_none(storage: Storage) -> None:
+    stored = storage.put(KEY, b"weights")
+    storage.delete([KEY])
+    storage.delete([KEY])
+    with pytest.raises(DamagedObject):
+        storage.read(stored)
+
+
+@pytest.mark.parametrize("part", ["..", "", "a/b", "/a", "A", "a b", ".x", "a\x00", "ü", "x" * 200])
+def test_a_key_is_made_of_plain_words_only(part: str) -> None:
+    with pytest.raises(ValueError, match="ids and fixed words"):
+        key_of("default", part)
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    import resource
+    import subprocess
+    import sys
+
+    program = f"""
+import resource, signal
+from pathlib import Path
+from core.storage import Storage
+from core.errors import StorageFull
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+storage = Storage.at(Path({str(tmp_path / "objects")!r}).as_uri(), Path({str(tmp_path)!r}))
+try:
+    storage.put("t/default/x", b"x" * 10_000)
+except StorageFull as error:
+    print(error.status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(StorageFull.status)
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+    assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []

@@ -1,0 +1,79 @@
+"""Webhooks to this machine, which an operator has to allow."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import select, text
+
+from core import jobs, settings, webhooks
+from core.database import read, write
+from core.settings import Settings
+from core.tables import Delivery, Job, Webhook
+from core.webhooks import EVENTS, NewWebhook
+from core.webhooks.sending import Patience
+from tests.conftest import TENANT
+from tests.core.webhooks.receiver import Receiver
+
+QUICK = Patience(connect_s=0.5, total_s=0.5)
+AddWebhook = Callable[..., Webhook]
+
+
+@pytest.fixture
+def local(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings under which a webhook may go to 127.0.0.1, without TLS."""
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW", '["127.0.0.1/32"]')
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_HTTP", "true")
+    settings.get_settings.cache_clear()
+    return settings.get_settings()
+
+
+@pytest.fixture
+def receivers(local: Settings) -> Iterator[Callable[[], Receiver]]:
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(Receiver().serving())
+
+
+@pytest.fixture
+def receiver(receivers: Callable[[], Receiver]) -> Receiver:
+    return receivers()
+
+
+@pytest.fixture
+def add_webhook(configured: Settings) -> AddWebhook:
+    def add(
+        url: str = "https://example.com", events: Sequence[str] = EVENTS, tenant: str = TENANT
+    ) -> Webhook:
+        with write() as session:
+            return webhooks.create(session, tenant, NewWebhook(url, events))
+
+    return add
+
+
+def run(job: Job) -> None:
+    """Claim and finish: two changes of state."""
+    with write() as session:
+        taken = jobs.claim(session, job.id, "worker")
+    assert taken is not None
+    with write() as session:
+        jobs.finish(session, taken[0], result={"step": 5})
+
+
+def outbox() -> list[Delivery]:
+    """Everything in it, in the order in which it came."""
+    with read() as session:
+        return list(session.scalars(select(Delivery).order_by(Delivery.created_at, Delivery.id)))
+
+
+def reload(webhook: Webhook) -> Webhook:
+    with read() as session:
+        return session.get_one(Webhook, webhook.id)
+
+
+def make_due() -> None:
+    """As if the time until the next attempt were over."""
+    with write() as session:
+        session.execute(
+            text("UPDATE deliveries SET next_at = :then WHERE next_at IS NOT NULL"),
+            {"then": "2000-01-01 00:00:00.000000"},
+        )

@@ -1,0 +1,115 @@
+"""A customer's server: real HTTP on this machine, which keeps what it is sent."""
+
+import base64
+import hashlib
+import hmac
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@dataclass(frozen=True)
+class Received:
+    path: str
+    headers: Message
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return str(self.headers["webhook-id"])
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def is_signed_with(self, secret: str) -> bool:
+        """As Standard Webhooks 1.0.0 tells a receiver to check it, in its own words."""
+        timestamp = self.headers["webhook-timestamp"]
+        if abs(time.time() - int(timestamp)) > 300:
+            return False
+        key = base64.b64decode(secret.split("_", 1)[1])
+        signed = b".".join([self.id.encode(), timestamp.encode(), self.body])
+        expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        versions = [text.split(",", 1) for text in self.headers["webhook-signature"].split(" ")]
+        return any(version == "v1" and text == expected for version, text in versions)
+
+
+def status(code: int, **headers: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+class Receiver:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.received: list[Received] = []
+        self.answer: Answer = status(204)
+        self.busy = self.busiest = 0
+        self.released = threading.Event()
+        self._lock = threading.Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with receiver._occupied():
+                    receiver.received.append(Received(self.path, self.headers, body))
+                    receiver.answer(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # whoever hangs up early is the test's business
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    @contextmanager
+    def _occupied(self) -> Iterator[None]:
+        with self._lock:
+            self.busy += 1
+            self.busiest = max(self.busiest, self.busy)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.busy -= 1
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def hang(self, handler: BaseHTTPRequestHandler) -> None:
+        """An answer that does not come until the test lets it."""
+        self.released.wait(30)
+        handler.close_connection = True
+
+    @contextmanager
+    def serving(self) -> Iterator["Receiver"]:
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self.released.set()
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()

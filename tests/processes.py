@@ -1,0 +1,113 @@
+"""The service as a user starts it: real processes, a real broker, real HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psutil
+from semblance import Client
+
+T = TypeVar("T")
+PATIENCE_S = 60.0
+SHORT = {
+    "SEMBLANCE_LEASE_S": "3",
+    "SEMBLANCE_HEARTBEAT_S": "0.5",
+    "SEMBLANCE_SWEEP_S": "0.5",
+    "SEMBLANCE_POLL_S": "0.5",
+    "SEMBLANCE_REPORT_S": "0.2",
+    "SEMBLANCE_FREE_DISK_BYTES": "0",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(look: Callable[[], T], *, within: float = PATIENCE_S) -> T:
+    """What `look` gives once it gives something; fails with what it gave last."""
+    deadline = time.monotonic() + within
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {within} s: {seen!r}"
+        time.sleep(0.05)
+    return seen
+
+
+@dataclass
+class Server:
+    """`semblance-server up` on a folder of its own."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self) -> Client:
+        return Client(self.url, (self.folder / "admin.key").read_text().strip(), timeout=60)
+
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/livez", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def find(self, *words: str) -> list[psutil.Process]:
+        """Descendants with all of these words on their command line."""
+        return [p for p in self.descendants() if all(w in " ".join(_command(p)) for w in words)]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=PATIENCE_S)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+@contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[Server]:
+    port = free_port()
+    command = Path(sys.executable).with_name("semblance-server")
+    process = subprocess.Popen(
+        [str(command), "up", "--data", str(folder), "--port", str(port)],
+        env=os.environ | SHORT | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    server = Server(folder, port, process)
+    try:
+        yield server
+    finally:
+        if process.poll() is None:
+            server.stop()
+        assert process.stdout is not None
+        process.stdout.close()

@@ -1,0 +1,194 @@
+"""The whole line: a dataset over HTTP, a job through a real broker and a real Celery worker, a
+checkpoint, samples; and what happens when parts of it die."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from semblance import Client, Problem
+
+from tests.processes import Server, eventually, serving
+
+pytestmark = pytest.mark.processes
+
+TINY = {"generator_width": 8, "critic_width": 8, "batch": 8, "log_every": 10}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server") / "data") as running:
+        eventually(running.is_ready)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Client]:
+    with server.client() as connected:
+        yield connected
+
+
+def test_digits_go_in_and_labelled_samples_come_out(
+    server: Server, client: Client, tmp_path: Path
+) -> None:
+    dataset = client.builtin("digits")
+    job = client.train(
+        dataset["id"], name="digits", preset="fast", config=TINY, budget={"steps": 30}, seed=1
+    )
+    assert job["state"] == "queued"
+    done = client.wait(job["id"])
+    assert (done["result"]["step"], done["result"]["model_version"]) == (30, "digits:1")
+    assert "celery" in server.log()
+    assert server.find("celery")
+    assert server.find("redis-server")
+
+    asked = {str(i): i + 1 for i in range(10)}
+    with np.load(io.BytesIO(client.samples("digits", labels=asked, seed=7, format="npz"))) as made:
+        assert made["x"].shape == (55, 8, 8)
+        assert np.bincount(made["y"]).tolist() == list(asked.values())
+    archive = client.samples("digits:1", count=20, seed=7)
+    assert len(zipfile.ZipFile(io.BytesIO(archive)).namelist()) == 21
+
+    (tmp_path / "again.zip").write_bytes(archive)
+    again = client.upload(tmp_path / "again.zip")
+    assert again["items"] == 20
+
+    metrics = client.request("GET", f"/v1/jobs/{job['id']}/metrics").json()
+    assert metrics["critic_accuracy_real"]["steps"] == [10, 20, 30]
+    previews = client.request("GET", f"/v1/jobs/{job['id']}/previews").json()
+    picture = client.request("GET", previews[-1]["url"])
+    assert picture.headers["content-type"] == "image/png"
+
+
+def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
+    server: Server,
+) -> None:
+    for process in [psutil.Process(server.process.pid), *server.descendants()]:
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert (connection.laddr.ip, connection.laddr.port) == ("127.0.0.1", server.port)
+    assert (server.folder / "admin.key").stat().st_mode & 0o777 == 0o600
+    assert server.folder.stat().st_mode & 0o777 == 0o700
+    assert (server.folder / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
+    command = Path(sys.executable).with_name("semblance-server")
+    second = subprocess.run(
+        [str(command), "up", "--data", str(server.folder), "--port", "1"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert second.returncode == 1
+    assert "another server" in second.stdout
+
+
+def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
+    server: Server, client: Client
+) -> None:
+    dataset = client.builtin("digits")
+    job = client.train(
+        dataset["id"],
+        name="killed",
+        preset="fast",
+        config=TINY,
+        budget={"steps": 600},
+        checkpoint={"every": 20},
+        seed=1,
+    )
+    path = f"/v1/jobs/{job['id']}"
+    saved = eventually(lambda: client.request("GET", f"{path}/checkpoints").json())
+    for process in server.find("multiprocessing") + server.find("spawn"):
+        kill(process)
+    done = client.wait(job["id"])
+    events = client.request("GET", f"{path}/events?type=state&limit=50").json()["data"]
+    states = [event["data"]["state"] for event in events]
+    assert states == ["queued", "running", "queued", "running", "succeeded"]
+    assert (done["attempt"], done["result"]["step"]) == (2, 600)
+    assert f'"step": {saved[0]["step"]}' in server.log() or "going on from" in server.log()
+    versions = client.request("GET", "/v1/models").json()["data"]
+    assert [m["version"] for m in versions if m["name"] == "killed"] == [1]
+
+
+def kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client) -> None:
+    dataset = client.builtin("digits")
+    job = client.train(dataset["id"], name="cancelled", config=TINY, budget={"steps": 1_000_000})
+    eventually(lambda: client.job(job["id"])["progress"]["step"] > 10)
+    assert client.cancel(job["id"])["state"] == "cancelling"
+    eventually(lambda: client.job(job["id"])["state"] == "cancelled", within=15)
+    assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
+    with pytest.raises(Problem, match="allowed: none") as refused:
+        client.cancel(job["id"])
+    assert refused.value.status == 409
+
+
+def test_a_dead_api_comes_back(server: Server, client: Client) -> None:
+    (api,) = server.find("-m app")
+    api.kill()
+    eventually(lambda: not psutil.pid_exists(api.pid) or api.status() == psutil.STATUS_ZOMBIE)
+    eventually(server.answers)
+    assert client.request("GET", "/v1").json()["name"] == "Semblance"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
+    with serving(tmp_path / "data") as server:
+        eventually(server.is_ready)
+        family = server.descendants()
+        assert len(family) >= 4
+        assert server.stop(number) == 0
+        gone, alive = psutil.wait_procs(family, timeout=5)
+        assert alive == []
+        assert len(gone) == len(family)
+
+
+def test_the_first_key_is_told_once(tmp_path: Path) -> None:
+    said = []
+    for _ in range(2):
+        with serving(tmp_path / "data") as server:
+            eventually(server.answers)
+            server.stop()
+            assert server.process.stdout is not None
+            said.append(server.process.stdout.read())
+    key = (tmp_path / "data" / "admin.key").read_text().strip()
+    assert key in said[0]
+    assert f"#key={key}" in said[0]
+    assert key not in said[1]
+    assert key not in (tmp_path / "data" / "server.log").read_text()
+
+
+def test_without_any_broker_jobs_are_done_all_the_same(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", SEMBLANCE_BROKER_URL="none") as server:
+        eventually(server.is_ready)
+        with server.client() as client:
+            dataset = client.builtin("digits")
+            job = client.train(dataset["id"], config=TINY, budget={"steps": 10})
+            assert client.wait(job["id"])["attempt"] == 1
+        assert server.find("redis-server") == []
+
+
+def test_the_api_answers_before_torch_is_there() -> None:
+    program = "import sys, app.main; app.main.create_app(); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    assert done.stdout.strip() == "False"

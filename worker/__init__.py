@@ -1,0 +1,1 @@
+"""The side that works: takes jobs by lease, trains, saves, reports."""

@@ -1,0 +1,149 @@
+"""`semblance-server worker`: keeps Celery's worker going, and does what hints may miss.
+
+This process holds no torch and no job. It starts Celery (when there is a broker), sweeps overdue
+jobs, looks into the table by itself and starts `worker.child` when the slot is free, finishes
+datasets that an API left behind, and, when told to stop, has the running job saved and given back.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from core import jobs, queue, webhooks, workers
+from core.database import read, write
+from core.datasets import ingestion
+from core.errors import SemblanceError
+from core.ids import new_id
+from core.logs import configure
+from core.settings import Settings, get_settings
+from core.storage import get_storage
+from worker import slot
+
+log = logging.getLogger(__name__)
+
+
+class WorkerMain:
+    def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
+        self.settings = settings
+        self.queues = list(queues)
+        self.id = new_id("wkr")
+        self.folder = settings.scratch / self.id
+        self.folder.mkdir(mode=0o700)
+        self._stop = threading.Event()
+        self._celery: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        threads = [
+            threading.Thread(target=self._every, args=args, daemon=True)
+            for args in (
+                (self.settings.sweep_s, self._sweep),
+                (self.settings.sweep_s, self._validate_dataset),
+                (min(1.0, self.settings.poll_s), self._deliver_webhooks),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        log.info("worker ready", extra={"worker": self.id, "queues": self.queues})
+        self._every(min(1.0, self.settings.poll_s), self._tend)
+        self._drain()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _every(self, seconds: float, action: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            try:
+                action()
+            except (SQLAlchemyError, SemblanceError, OSError) as error:
+                log.warning("will try again", extra={"cause": type(error).__name__})
+            self._stop.wait(seconds)
+
+    def _tend(self) -> None:
+        """Celery runs, and a due job that no hint has brought is started."""
+        with_broker = bool(self.settings.broker_url.get_secret_value())
+        if with_broker and (self._celery is None or self._celery.poll() is not None):
+            self._celery = self._start_celery()
+        if self._child is not None and self._child.poll() is None:
+            return
+        grace = self.settings.poll_s if with_broker else 0.0
+        with read() as session:
+            overdue = jobs.is_overdue(session, self.queues, grace)
+        if overdue and slot.is_free(self.folder):
+            self._child = self._start("worker.child")
+
+    def _sweep(self) -> None:
+        with write() as session:
+            hints = jobs.sweep(session)
+            workers.seen(session, self.id, queues=self.queues, host=socket.gethostname())
+        for hint in hints:
+            if not queue.publish(hint.queue, hint.job_id):
+                break  # the broker is away; the poller does the work meanwhile
+            with write() as session:
+                jobs.mark_published(session, hint.job_id)
+
+    def _validate_dataset(self) -> None:
+        ingestion.validate(get_storage())
+
+    def _deliver_webhooks(self) -> None:
+        webhooks.deliver_due(stop=self._stop)
+
+    def _start_celery(self) -> subprocess.Popen[bytes]:
+        return self._start(
+            "celery",
+            *("-A", "worker.tasks", "worker", "--queues", ",".join(self.queues)),
+            *("--hostname", f"{self.id}@%h", "--without-gossip", "--without-mingle"),
+            *("--loglevel", "WARNING"),
+        )
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        threads = str(self.settings.training_threads)
+        environment = os.environ | {
+            "SEMBLANCE_WORKER_FOLDER": str(self.folder),
+            "SEMBLANCE_WORKER_QUEUES": json.dumps(self.queues),
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+        }
+        return subprocess.Popen(  # noqa: S603 - our own modules
+            [sys.executable, "-m", module, *arguments], env=environment
+        )
+
+    def _drain(self) -> None:
+        """Have the running job checkpointed and given back, then stop what runs it."""
+        (self.folder / "drain").touch()
+        patience = time.monotonic() + self.settings.drain_s
+        while time.monotonic() < patience and not slot.is_free(self.folder):
+            time.sleep(0.1)
+        for process in (self._child, self._celery):
+            if process is not None and process.poll() is None:
+                process.terminate()
+        for process in (self._child, self._celery):
+            if process is None:
+                continue
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        with write() as session:
+            workers.gone(session, self.id)
+
+
+def main(queues: Sequence[str] = ()) -> None:
+    configure()
+    settings = get_settings()
+    WorkerMain(settings, queues or settings.worker_queues).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

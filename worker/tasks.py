@@ -1,0 +1,24 @@
+"""Celery's way in: a hint arrives, the table says what is to be done."""
+
+from celery.signals import setup_logging
+
+from core import logs
+from core.queue import RUN, get_celery
+from core.settings import get_settings
+from worker import slot
+from worker.run import run_next, worker_folder
+
+celery = get_celery()
+
+
+@setup_logging.connect
+def configure_logs(**_: object) -> None:
+    logs.configure()
+
+
+@celery.task(name=RUN)
+def run(job_id: str) -> None:
+    """Run the job of the hint if it is due, else the next one; nothing if the worker is busy."""
+    with slot.taken(worker_folder()) as ours:
+        if ours:
+            run_next(get_settings().worker_queues, job_id)

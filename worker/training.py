@@ -1,0 +1,238 @@
+"""A training job: the dataset in, checkpoints and previews on the way, a model at the end."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core import jobs
+from core.database import read, write
+from core.datasets import life as datasets
+from core.errors import JobError
+from core.jobs import NewCheckpoint, NewEvent
+from core.settings import get_settings
+from core.storage import DamagedObject, Storage, Stored, get_storage, key_of
+from core.tables import Checkpoint, Dataset, Job
+from core.training import TrainingSpec
+from models.checkpoint import NonFiniteState
+from models.images.data import LabelledImages
+from models.images.pictures import png
+from models.images.settings import ImageSettings
+from models.images.training import train as train_images
+from models.run import NonFiniteLoss, NotLearning, Saved
+from worker.lease import Lease
+from worker.usage import cpu_seconds
+
+log = logging.getLogger(__name__)
+
+PREVIEWS = 20  # pictures of a run, at equal shares of the budget
+
+
+def train(job: Job, lease: Lease) -> Checkpoint:
+    """The checkpoint that the run ended with, to make a model of.
+
+    Raises JobError, and whatever the lease raises when the job is to stop.
+    """
+    spec = TrainingSpec.model_validate(job.resolved_config)
+    settings = ImageSettings.from_dict(spec.config)
+    torch.set_num_threads(get_settings().training_threads)
+    with read() as session:
+        if job.dataset_id is None:
+            raise JobError("dataset_unreadable", "the dataset was deleted")
+        dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
+    storage = get_storage()
+    with images_of(dataset, spec, storage) as data, saved_state(job, storage) as saved:
+        run = JobRun(job, lease, spec, storage, saved, manifest_of(dataset, spec))
+        lease.phase = "training"
+        try:
+            train_images(data, settings, run, seed=spec.seed, state=saved.path if saved else None)
+        except (NonFiniteLoss, NonFiniteState) as error:
+            raise JobError(
+                "non_finite_loss",
+                f"the training left the finite numbers ({error}); lower the rates",
+            ) from error
+        except NotLearning as error:
+            raise JobError("not_learning", str(error)) from error
+    assert run.last is not None  # noqa: S101 - every run ends with a save
+    return run.last
+
+
+@contextmanager
+def images_of(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabelledImages]:
+    """The dataset's training part, memory-mapped. The published test part is not even opened."""
+    content = {name: Stored.from_dict(dataset.content[name]) for name in ("x", "y")}
+    n = dataset.summary["n_train"]
+    try:
+        with storage.open(content["x"]) as x, storage.open(content["y"]) as y:
+            pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
+            labels = np.load(y, allow_pickle=False)[:n]
+            if not spec.labelled:
+                labels = np.zeros_like(labels)
+            yield LabelledImages.split(pixels, labels, held_out=spec.holdout, seed=spec.seed)
+    except DamagedObject as error:
+        raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """Where a run goes on, and how much of its budget was used until there."""
+
+    path: Path
+    cpu_s: float
+    wall_s: float
+
+
+@contextmanager
+def saved_state(job: Job, storage: Storage) -> Iterator[SavedState | None]:
+    """The newest checkpoint whose bytes are what was saved; None to begin at the beginning."""
+    with read() as session:
+        checkpoints = jobs.checkpoints_of(session, job.tenant_id, job.id)
+    with ExitStack() as stack:
+        for checkpoint in checkpoints:
+            about = {"job_id": job.id, "step": checkpoint.step}
+            try:
+                path = stack.enter_context(
+                    storage.open(Stored.from_dict(checkpoint.files["state"]))
+                )
+            except DamagedObject:
+                log.warning("damaged checkpoint; trying the one before", extra=about)
+                continue
+            log.info("going on from a checkpoint", extra=about)
+            yield SavedState(path, checkpoint.metrics["cpu_s"], checkpoint.metrics["wall_s"])
+            return
+        yield None
+
+
+def manifest_of(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
+    """What sampling needs to know of a model without reading its weights."""
+    config = spec.config
+    counts = [
+        {"name": label["name"], "count": label["count"]} for label in dataset.summary["labels"]
+    ]
+    return {
+        "kind": spec.kind,
+        "labels": counts if spec.labelled else [],
+        "image": {name: config[name] for name in ("height", "width", "channels")},
+        "config": spec.model_dump(mode="json", exclude_none=True),
+        "dataset": {"id": dataset.id, "name": dataset.name, "sha256": dataset.summary["sha256"]},
+    }
+
+
+class JobRun:
+    """The loop's way out: progress to the lease, files to the store, names to the table."""
+
+    def __init__(
+        self,
+        job: Job,
+        lease: Lease,
+        spec: TrainingSpec,
+        storage: Storage,
+        saved: SavedState | None,
+        manifest: dict[str, Any],
+    ) -> None:
+        self._lease, self._spec, self._storage, self._manifest = lease, spec, storage, manifest
+        self._started = time.monotonic() - (saved.wall_s if saved else 0.0)
+        self._cpu_started = cpu_seconds() - (saved.cpu_s if saved else 0.0)
+        self._opened: tuple[float, int] | None = None  # when and at which step this attempt began
+        self._saved_at, self._saved_step = time.monotonic(), -1
+        self._pictures = -1
+        self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.token))
+        self.last: Checkpoint | None = None
+
+    def progress(self, step: int) -> float:
+        self._lease.check()
+        if self._opened is None:
+            self._opened, self._saved_step = (time.monotonic(), step), step
+        # Asked to stop: the loop makes one more step and saves (see wants_checkpoint), then stops.
+        if self._lease.stopping and self._saved_step == step:
+            raise self._lease.stopping
+        fraction = self._fraction(step)
+        self._tell_progress(step, fraction, *self._opened)
+        return fraction
+
+    def _fraction(self, step: int) -> float:
+        cpu_s, wall_s = self._used()
+        return self._spec.budget.fraction(step=step, cpu_s=cpu_s, wall_s=wall_s)
+
+    def _used(self) -> tuple[float, float]:
+        return cpu_seconds() - self._cpu_started, time.monotonic() - self._started
+
+    def _tell_progress(self, step: int, fraction: float, since: float, first: int) -> None:
+        elapsed = time.monotonic() - since
+        rate = (step - first) / elapsed if elapsed > 0 else 0.0
+        steps = self._spec.budget.steps or (round(step / fraction) if fraction > 0.01 else None)
+        self._lease.step = step
+        self._lease.progress = {
+            "percent": round(100 * fraction, 1),
+            "steps": steps,
+            "rate": round(rate, 2),
+            "eta_s": round(max(0, steps - step) / rate, 1) if steps and rate else None,
+        }
+
+    def wants_checkpoint(self, step: int) -> bool:
+        if self._lease.stopping:
+            return True
+        every = self._spec.checkpoint.every
+        if every == "auto":
+            return time.monotonic() - self._saved_at >= get_settings().checkpoint_s
+        return step % every == 0
+
+    def wants_preview(self, step: int) -> bool:
+        due = int(self._fraction(step) * PREVIEWS)
+        wanted, self._pictures = due > self._pictures, max(due, self._pictures)
+        return wanted
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
+        self._lease.tell(NewEvent("metrics", rounded, step))
+        self._lease.tell(NewEvent("log", {"message": log_line(step, metrics)}, step))
+
+    def save(self, step: int, saved: Saved) -> None:
+        """Files first, each under a name of this claim alone; then, fenced, the row."""
+        if self.last is not None and self.last.step == step:
+            return  # the run's end fell on a checkpoint
+        files = {
+            name: self._storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
+            for name, data in (("state", saved.state), ("model", saved.model))
+        }
+        cpu_s, wall_s = self._used()
+        used = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
+        self._lease.flush()
+        with write() as session:
+            manifest = self._manifest | {"parameters": saved.parameters}
+            new = NewCheckpoint(step, files, manifest, used)
+            self.last = jobs.add_checkpoint(session, self._lease.claim, new)
+            dropped = jobs.drop_checkpoints(
+                session, self._lease.claim, keep=self._spec.checkpoint.keep
+            )
+        self._storage.delete(dropped)
+        self._saved_at, self._saved_step = time.monotonic(), step
+
+    def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:
+        stored = self._storage.put(key_of(*self._folder, f"preview-{step}.png"), png(sheet))
+        with write() as session:
+            jobs.add_artifact(
+                session,
+                self._lease.claim,
+                name=f"previews/{step}.png",
+                stored=stored,
+                media_type="image/png",
+                step=step,
+            )
+
+
+def log_line(step: int, metrics: dict[str, float]) -> str:
+    """`step [D loss, accuracy real, fake] [G loss]`, as the textbooks print it."""
+    shown = {name: f"{value:.3f}" for name, value in metrics.items()}
+    d = ", ".join(
+        shown.get(name, "-")
+        for name in ("critic_loss", "critic_accuracy_real", "critic_accuracy_fake")
+    )
+    return f"{step} [D {d}] [G {shown.get('generator_loss', '-')}]"
