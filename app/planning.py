@@ -30,6 +30,7 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
     """Raises Invalid when the request does not fit the dataset."""
     summary = dataset.summary
     labelled = wanted.label is not None
+    budget = wanted.budget or Budget.model_validate(PRESETS[wanted.preset].budget)
     if labelled and summary["unlabelled"]:
         raise Invalid(
             "the dataset has no labels: ask for `label: null`",
@@ -41,13 +42,13 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
         channels=summary["channels"],
         classes=len(summary["labels"]) if labelled else 1,
         images=summary["n_train"],
+        cpu_seconds=budget.cpu_seconds,
     )
     try:
         settings = resolve(data, wanted.preset, explicit(wanted.config))
     except InvalidSettings as error:
         fault = Fault(f"/config/{error.field}", "not_allowed", str(error))
         raise Invalid(str(error), faults=[fault]) from error
-    budget = wanted.budget or Budget.model_validate(PRESETS[wanted.preset].budget)
     spec = TrainingSpec(
         kind="images",
         labelled=labelled,

@@ -19,7 +19,14 @@ from tests.processes import Server, eventually, serving
 
 pytestmark = pytest.mark.processes
 
-TINY = {"generator_width": 8, "critic_width": 8, "batch": 8, "log_every": 10}
+TINY = {
+    "coarse_width": 8,
+    "fine_width": 8,
+    "critic_width": 8,
+    "feature_width": 8,
+    "batch": 8,
+    "log_every": 10,
+}
 
 
 @pytest.fixture(scope="module")
