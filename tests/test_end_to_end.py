@@ -139,7 +139,7 @@ def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client
     assert client.cancel(job["id"])["state"] == "cancelling"
     eventually(lambda: client.job(job["id"])["state"] == "cancelled", within=15)
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
-    with pytest.raises(Problem, match="allowed: none") as refused:
+    with pytest.raises(Problem, match="allowed: retry") as refused:
         client.cancel(job["id"])
     assert refused.value.status == 409
 
