@@ -16,6 +16,7 @@ import pytest
 from semblance import Client, Problem
 
 from tests.processes import Server, eventually, serving
+from tests.servers import BROKER
 
 pytestmark = pytest.mark.processes
 
@@ -54,7 +55,7 @@ def test_digits_go_in_and_labelled_samples_come_out(
     assert (done["result"]["step"], done["result"]["model_version"]) == (30, "digits:1")
     assert "celery" in server.log()
     assert server.find("celery")
-    assert server.find("redis-server")
+    assert BROKER is not None or server.find("redis-server")
 
     asked = {str(i): i + 1 for i in range(10)}
     with np.load(io.BytesIO(client.samples("digits", labels=asked, seed=7, format="npz"))) as made:
@@ -83,7 +84,8 @@ def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
                 assert (connection.laddr.ip, connection.laddr.port) == ("127.0.0.1", server.port)
     assert (server.folder / "admin.key").stat().st_mode & 0o777 == 0o600
     assert server.folder.stat().st_mode & 0o777 == 0o700
-    assert (server.folder / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
+    if BROKER is None:
+        assert (server.folder / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
 
 
 def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
@@ -157,7 +159,7 @@ def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path, numbe
     with serving(tmp_path / "data") as server:
         eventually(server.is_ready)
         family = server.descendants()
-        assert len(family) >= 4
+        assert len(family) >= (4 if BROKER is None else 3)
         assert server.stop(number) == 0
         gone, alive = psutil.wait_procs(family, timeout=5)
         assert alive == []
