@@ -23,7 +23,7 @@ from models.images.settings import (
 )
 
 # What one core is assumed to do in a matrix product until a worker has said.
-ASSUMED_GFLOPS = 60.0
+ASSUMED_GFLOPS = 100.0
 
 
 def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int) -> Plan:
