@@ -72,7 +72,7 @@ def configured(
     environment = {
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": database_url,
-        "LEASE_S": "2",
+        "LEASE_S": "30",
         "HEARTBEAT_S": "0.3",
         "SWEEP_S": "0.3",
         "POLL_S": "0.3",

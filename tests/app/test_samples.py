@@ -269,3 +269,39 @@ def test_each_success_is_a_new_version_and_the_name_means_the_newest(client: Tes
     assert newest == models[0]["id"]
     conditions = client.get("/v1/models/shoes:1/conditions").json()
     assert "cat" in json.dumps(conditions)
+
+
+def test_colours_come_back_with_their_labels(client: TestClient) -> None:
+    """Bright things on dark ground, red ones and blue ones, 32 x 32."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 30, (120, 32, 32, 3), np.uint8)
+    y = np.arange(120) % 2
+    for image, label in zip(x, y, strict=True):
+        top, left = rng.integers(0, 12, 2)
+        image[top : top + 20, left : left + 20, 2 * label] += 200
+    data = npz(x=x, y=y)
+    meta = json.dumps({"label_names": ["red", "blue"]})
+    train(client, data, "shoes", budget={"steps": 120}, file={"name": "things.npz", "meta": meta})
+    images, labels = arrays(client, labels={"red": 20, "blue": 20}, seed=1)
+    assert images.shape == (40, 32, 32, 3)
+    means = images.mean((1, 2))  # (40, 3)
+    for mean, label in zip(means, labels, strict=True):
+        assert mean.argmax() == (0 if label == "red" else 2)
+    assert abs(means.max(1).mean() - x.mean((1, 2)).max(1).mean()) < 25
+
+
+def test_a_folder_of_grey_pictures_keeps_its_oblong_shape(client: TestClient) -> None:
+    """40 high and 56 wide: a bar at the top, or at the bottom."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for i in range(60):
+        image = rng.integers(0, 30, (40, 56), np.uint8)
+        image[slice(0, 20) if i % 2 else slice(20, 40)] += 180
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "PNG")
+        files[f"{'top' if i % 2 else 'bottom'}/{i}.png"] = out.getvalue()
+    train(client, zip_of(files), "shoes", budget={"steps": 120})
+    images, labels = arrays(client, labels={"top": 10, "bottom": 10}, seed=1)
+    assert images.shape == (20, 40, 56)
+    for image, label in zip(images, labels, strict=True):
+        assert (image[:20].mean() > image[20:].mean()) == (label == "top")
