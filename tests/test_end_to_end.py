@@ -17,17 +17,9 @@ from semblance import Client, Problem
 
 from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
+from tests.tiny import TINY
 
 pytestmark = pytest.mark.processes
-
-TINY = {
-    "coarse_width": 8,
-    "fine_width": 8,
-    "critic_width": 8,
-    "feature_width": 8,
-    "batch": 8,
-    "log_every": 10,
-}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +61,7 @@ def test_digits_go_in_and_labelled_samples_come_out(
     assert again["items"] == 20
 
     metrics = client.request("GET", f"/v1/jobs/{job['id']}/metrics").json()
-    assert metrics["critic_accuracy_real"]["steps"] == [10, 20, 30]
+    assert metrics["critic_accuracy_real"]["steps"] == [5, 10, 15, 20, 25, 30]
     previews = client.request("GET", f"/v1/jobs/{job['id']}/previews").json()
     picture = client.request("GET", previews[-1]["url"])
     assert picture.headers["content-type"] == "image/png"

@@ -18,17 +18,10 @@ from starlette.testclient import TestClient
 
 from app.sampling.sampler import get_sampler
 from tests.app.conftest import folders, npz, upload, zip_of
+from tests.tiny import TINY
 from worker.run import run_next
 
 LABELS = ("Ankle boot", "Größe", "T-shirt/top")
-TINY = {
-    "coarse_width": 8,
-    "fine_width": 8,
-    "critic_width": 8,
-    "feature_width": 8,
-    "noise": 4,
-    "batch": 8,
-}
 
 
 def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:

@@ -16,18 +16,9 @@ from core.storage import Storage
 from core.tables import Checkpoint, Dataset, Job
 from models import losses
 from tests.conftest import expire_lease
+from tests.tiny import TINY
 from worker import training
 from worker.run import run_next
-
-TINY = {
-    "coarse_width": 8,
-    "fine_width": 8,
-    "critic_width": 8,
-    "feature_width": 8,
-    "noise": 4,
-    "batch": 8,
-    "log_every": 5,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -8,26 +8,16 @@ from numpy.typing import NDArray
 from models.images.data import LabelledImages
 from models.images.settings import ImageData, ImageSettings, resolve
 from models.run import Saved
+from tests.tiny import TINY
 
-TINY = {
-    "noise": 4,
-    "coarse_width": 8,
-    "fine_width": 8,
-    "critic_width": 8,
-    "feature_width": 8,
-    "batch": 8,
-    "log_every": 4,
-    "components": 2,
-    "features_until": 0.2,
-    "critic_from": 0.5,
-}
+SHORT = {"components": 2, "log_every": 4, "features_until": 0.2, "critic_from": 0.5}
 
 
 def settings_of(
     height: int = 8, width: int = 8, channels: int = 1, classes: int = 3, **explicit: Any
 ) -> ImageSettings:
     data = ImageData(height, width, channels, classes, images=60)
-    return resolve(data, "fast", TINY | explicit)
+    return resolve(data, "fast", TINY | SHORT | explicit)
 
 
 def images_of(settings: ImageSettings, count: int = 60) -> LabelledImages:
