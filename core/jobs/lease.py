@@ -213,12 +213,20 @@ def confirm_cancelled(session: Session, claim: Claim) -> None:
 
 
 def set_aside(session: Session, claim: Claim) -> None:
-    """Paused: nobody goes on with it until it is resumed."""
+    """Paused: nobody goes on with it until it is resumed. Asked to end since, it ends."""
+    if _fenced(session, claim).cancel:
+        confirm_cancelled(session, claim)
+        return
     _leave(session, claim, JobState.PAUSED, pause_requested=False)
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Give the job back, to be gone on with by the next worker; this is no loss."""
+    """Give the job back, to be gone on with by the next worker; this is no loss. What was asked of
+    it since the last heartbeat is done here: nobody claims a job that is to end."""
+    orders = _fenced(session, claim)
+    if orders.cancel or orders.pause:
+        set_aside(session, claim)
+        return
     again = {"published_at": None, "queued_at": clock(), "not_before": clock()}
     _leave(session, claim, JobState.QUEUED, reason="drained", **again)
 
