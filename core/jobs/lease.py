@@ -98,11 +98,14 @@ def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Cla
         select(Job.id)
         .where(Job.queue.in_(queues), waiting | orphaned)
         .order_by(Job.rank_at, Job.id)
-        .limit(10)
+        .limit(1)
+        .with_for_update(skip_locked=True)  # what somebody else is at is not worth waiting for
     )
-    for job_id in session.scalars(due).all():
+    looked_at: list[str] = []
+    while len(looked_at) < 10 and (job_id := session.scalar(due.where(Job.id.not_in(looked_at)))):
         if (taken := claim(session, job_id, owner)) is not None:
             return taken
+        looked_at.append(job_id)
     return None
 
 

@@ -25,30 +25,25 @@ class Violation(AssertionError):
     """The store broke its promise."""
 
 
-class Clock:
-    """Milliseconds since 1970, whole ones, so that sums are exact."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def __call__(self) -> float:
-        return self.now_ms / 1000
-
-
 class World:
     """One database in memory for any number of histories, emptied between them."""
 
+    patience_s = PATIENCE_MS / 1000
+
     def __init__(self) -> None:
-        self.clock = Clock()
-        self.engine = make_engine("sqlite://", now=self.clock)
+        self.now_ms = START_MS  # whole ones, so that sums are exact
+        self.engine = make_engine("sqlite://", now=lambda: self.now_ms / 1000)
         Table.metadata.create_all(self.engine)
         # The same connection, without SQLAlchemy's cost: it is looked at after every action.
         self.raw: sqlite3.Connection = self.engine.raw_connection().driver_connection
         with write(self.engine) as session:
             furnish(session)
 
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+
     def empty(self) -> None:
-        self.clock.now_ms = START_MS
+        self.now_ms = START_MS
         with self.engine.begin() as connection:
             for table in reversed(Table.metadata.sorted_tables):
                 if table.name not in KEPT:
