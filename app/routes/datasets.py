@@ -26,8 +26,8 @@ from app.strict import StrictRoute, body_of, bounded
 from core.database import read, write
 from core.datasets import ingestion, life, uploads
 from core.datasets.builtin import builtin_files
-from core.datasets.images import SourceFile
 from core.datasets.life import NewDataset
+from core.datasets.source import SourceFile
 from core.errors import Fault, Invalid, TooLarge, UnsupportedMedia
 from core.ids import new_id
 from core.settings import get_settings

@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session
 
 from core.database import write
 from core.datasets import life
-from core.datasets.images import ImageOptions, SourceFile, read_images_in_child
+from core.datasets.images import ImageOptions, read_images_in_child
+from core.datasets.images.profile import profile
 from core.datasets.life import NewDataset
-from core.datasets.profile import profile
+from core.datasets.source import SourceFile
 from core.errors import SemblanceError, Unavailable, UnreadableDataset
 from core.ids import new_id
 from core.settings import get_settings

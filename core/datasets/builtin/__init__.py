@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core.datasets.images import SourceFile
+from core.datasets.source import SourceFile
 from core.errors import Fault, Invalid
 
 NAMES = ("digits",)
