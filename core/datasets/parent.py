@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import core
-from core.errors import Fault, SemblanceError, StorageFull, UnreadableDataset
+from core.errors import Fault, Invalid, SemblanceError, StorageFull, UnreadableDataset
 
 log = logging.getLogger(__name__)
 
@@ -109,4 +109,5 @@ def _error_of(problem: Mapping[str, Any]) -> SemblanceError:
         Fault(**{**fault, "allowed": tuple(fault["allowed"]) if "allowed" in fault else None})
         for fault in problem.get("errors", [])
     ]
-    return UnreadableDataset(problem["detail"], code=problem["code"], faults=faults)
+    kind = Invalid if problem["title"] == Invalid.title else UnreadableDataset
+    return kind(problem["detail"], code=problem["code"], faults=faults)
