@@ -22,6 +22,7 @@ ARROW = {
 }
 # Words for "missing" in a column that is otherwise of numbers or times.
 MISSING = pa.array(
+    # fmt: off
     [
         "NA",
         "N/A",
@@ -41,6 +42,7 @@ MISSING = pa.array(
         "?",
         ".",
     ]
+    # fmt: on
 )
 NUMBER = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
 COMMA_NUMBER = r"^[-+]?[0-9]+(?:,[0-9]+)?$"

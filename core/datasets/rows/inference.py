@@ -39,7 +39,7 @@ def infer_text(
     if column is not None:
         lost = seen.tokens + (seen.non_finite if column.type != "datetime" else 0)
         column = replace(column, nullable=seen.missing + lost > 0)
-        if column.type == "integer" and _numbered(name, seen.counts, seen.valid - lost):
+        if column.type == "integer" and not lost and _numbered(name, seen.counts, seen.valid):
             column = Column(name, "id", column.nullable)
         formats = seen.times.formats if column.type == "datetime" else []
         return Finding(
@@ -138,4 +138,4 @@ def _numbered(name: str, counts: Counts, valid: int) -> bool:
     if _ID_NAME.search(name):
         return True
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
-    return valid >= IDS_FROM and max(numbers) - min(numbers) + 1 == len(numbers) == valid
+    return valid >= IDS_FROM and max(numbers) - min(numbers) + 1 == len(numbers)
