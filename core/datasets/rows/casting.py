@@ -22,7 +22,6 @@ ARROW = {
 }
 # Words for "missing" in a column that is otherwise of numbers or times.
 MISSING = pa.array(
-    # fmt: off
     [
         "NA",
         "N/A",
@@ -42,7 +41,6 @@ MISSING = pa.array(
         "?",
         ".",
     ]
-    # fmt: on
 )
 NUMBER = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
 COMMA_NUMBER = r"^[-+]?[0-9]+(?:,[0-9]+)?$"
@@ -58,6 +56,8 @@ _SCALE = 2.0**63
 def cast(values: pa.Array, stored: Column, wanted: Column) -> pa.Array:
     """Null where a value cannot be had as `wanted`; nothing raises."""
     if values.type == ARROW[wanted.type]:
+        if wanted.type == stored.type == "datetime" and wanted.format != stored.format:
+            return moments.read(spelled(values, stored), wanted.format or "")
         if wanted.type != "number":
             return values
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))

@@ -20,6 +20,7 @@ BATCH_ROWS = 8_192
 _FOOTER_BYTES = 64 * MIB
 _ROW_GROUPS = 10_000
 _MICROSECONDS = pa.timestamp("us")
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # of the years 1 and 9999
 
 
 def open_parquet(path: Path, name: str, limits: Limits, drop: frozenset[str]) -> RawTable:
@@ -128,9 +129,8 @@ def _plain(values: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
         values = values.storage
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if pa.types.is_timestamp(values.type):
-        values = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.int64())
-        return values.cast(_MICROSECONDS)
+    if kind == _MICROSECONDS:
+        return _moments(values, name)
     try:
         plain = values.cast(kind, safe=not pa.types.is_floating(kind))
     except pa.ArrowInvalid as error:
@@ -139,6 +139,19 @@ def _plain(values: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
     if kind == pa.string():
         return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
     return plain
+
+
+def _moments(values: pa.Array, name: str) -> pa.Array:
+    """In UTC, as they are where there is no zone."""
+    zone = values.type.tz if pa.types.is_timestamp(values.type) else None
+    micros = values.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
+    bounds = pc.min_max(micros)
+    if len(micros) > micros.null_count and not (
+        bounds["min"].as_py() >= _FIRST and bounds["max"].as_py() <= _LAST
+    ):
+        message = "holds times outside the years 1 to 9999; correct them, or leave them empty"
+        raise columns_error("value_out_of_range", "a column cannot be read:", [name], message)
+    return micros.cast(_MICROSECONDS)
 
 
 def _learnable(schema: pa.Schema, drop: frozenset[str]) -> list[str]:

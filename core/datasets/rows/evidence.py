@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.datasets.rows import casting, moments
 
-DISTINCT_MAX = 200_000  # counted one by one
+DISTINCT_MAX = 50_000  # counted one by one
 EXAMPLES = 5
 
 _CODE = (

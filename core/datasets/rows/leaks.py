@@ -3,8 +3,6 @@
 Learned on one half of some rows, tried on the other.
 """
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -45,6 +43,8 @@ def _foretells(
 ) -> bool:
     if _is_numeric(wanted) and _is_numeric(values) and target.type != "boolean":
         return _correlated(values, wanted)
+    if _is_numeric(values):
+        return _nearest_accuracy(_floats(values)[keep], answers[keep]) > SURE
     return _accuracy(_coded(values)[keep], answers[keep]) > SURE
 
 
@@ -53,9 +53,7 @@ def _is_numeric(values: pa.Array) -> bool:
 
 
 def _correlated(a: pa.Array, b: pa.Array) -> bool:
-    x, y = (
-        values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for values in (a, b)
-    )
+    x, y = _floats(a), _floats(b)
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     if len(x) < _ROWS_MIN or x.std() == 0 or y.std() == 0:
@@ -69,7 +67,7 @@ def _coded(values: pa.Array) -> Codes:
         values = values.cast(pa.int64())
     codes = values.dictionary_encode(null_encoding="encode")
     if _is_numeric(values) and len(codes.dictionary) > _BINS:
-        numbers: Any = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        numbers = _floats(values)
         present = np.isfinite(numbers)
         edges = np.unique(np.quantile(numbers[present], np.linspace(0, 1, _BINS)[1:-1]))
         return np.where(present, 1 + np.searchsorted(edges, numbers, side="right"), 0)
@@ -77,10 +75,28 @@ def _coded(values: pa.Array) -> Codes:
     return found
 
 
+def _floats(values: pa.Array) -> NDArray[np.float64]:
+    """NaN where one is missing."""
+    floats = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(floats, np.float64)
+
+
+def _nearest_accuracy(values: NDArray[np.float64], answers: Codes) -> float:
+    """Of the answer to the nearest number in every second row, tried on the others."""
+    low = np.nanmin(values, initial=0.0) - 1
+    values = np.where(np.isfinite(values), values, low)
+    order = np.argsort(values[::2], kind="stable")
+    known, told = values[::2][order], answers[::2][order]
+    asked = values[1::2]
+    above = np.clip(np.searchsorted(known, asked), 1, len(known) - 1)
+    nearer_below = asked - known[above - 1] < known[above] - asked
+    return float((told[above - nearer_below] == answers[1::2]).mean())
+
+
 def _accuracy(values: Codes, answers: Codes) -> float:
     """Of each value's most common answer in every second row, tried on the others.
 
-    A value that was not seen counts as wrong, so that ids foretell nothing.
+    A value that was not seen counts as wrong: names of single rows foretell nothing.
     """
     width = int(answers.max()) + 1
     seen = values[::2] * width + answers[::2]

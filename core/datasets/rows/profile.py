@@ -103,14 +103,17 @@ def _figures(numbers: NDArray[Any], column: Column) -> dict[str, Any]:
         return int(value) if column.type == "integer" else float(value)
 
     floats = numbers.astype(np.float64)
+    scale = float(np.abs(floats).max()) or 1.0  # sums of the largest numbers are infinite
+    floats /= scale
     counts, edges = _histogram(floats)
+    quartiles = np.quantile(floats, (0.25, 0.5, 0.75))
     return {
         "min": shown(numbers.min()),
         "max": shown(numbers.max()),
-        "mean": _short(floats.mean()),
-        "std": _short(_spread(floats)),
-        "quartiles": [_short(q) for q in np.quantile(floats, (0.25, 0.5, 0.75))],
-        "histogram": {"edges": [_short(edge) for edge in edges], "counts": counts.tolist()},
+        "mean": _short(scale * floats.mean()),
+        "std": _short(scale * floats.std()),
+        "quartiles": [_short(scale * quartile) for quartile in quartiles],
+        "histogram": {"edges": [_short(scale * edge) for edge in edges], "counts": counts.tolist()},
     }
 
 
@@ -132,16 +135,9 @@ def _iso(micros: float) -> str:
 def _histogram(numbers: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
     low, high = float(numbers.min()), float(numbers.max())
     bins = BINS if high > low else 1
-    edges = low + (high / bins - low / bins) * np.arange(bins + 1)
-    edges[-1] = high
+    edges = np.linspace(low, high, bins + 1)
     places = np.searchsorted(edges, numbers, side="right") - 1
     return np.bincount(np.clip(places, 0, bins - 1), minlength=bins), edges
-
-
-def _spread(numbers: NDArray[np.float64]) -> float:
-    """The standard deviation, of numbers up to the largest there are."""
-    scale = float(np.abs(numbers).max()) or 1.0
-    return float((numbers / scale).std() * scale)
 
 
 def _short(value: Any) -> float:

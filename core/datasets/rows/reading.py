@@ -12,7 +12,7 @@ import pyarrow as pa
 from core.datasets.faults import shown
 from core.datasets.issue import Issue
 from core.datasets.rows import spool
-from core.datasets.rows.casting import cast
+from core.datasets.rows.casting import ARROW, cast
 from core.datasets.rows.evidence import TextEvidence, TypedEvidence
 from core.datasets.rows.inference import Finding, infer_text, infer_typed
 from core.datasets.rows.issues import OF_READING, issues_of_reading, issues_of_schema
@@ -153,7 +153,7 @@ def _typed(raw: Spool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
     schema = arrow_schema(columns)
     for batch in raw.batches():
         arrays = [
-            cast(values, _RAW[values.type], column)
+            cast(values, column if values.type == ARROW[column.type] else _RAW[values.type], column)
             for values, column in zip(batch.columns, columns, strict=True)
         ]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -38,6 +38,7 @@ class Table(NamedTuple):
         return found[0] if found else None
 
 
+Upload = bytes | str | Path
 Read = Callable[..., Table]
 Refuse = Callable[..., Invalid]
 
@@ -47,7 +48,7 @@ def read(tmp_path: Path) -> Read:
     """Reads bytes as they would be uploaded, or a text in UTF-8."""
 
     def read(
-        data: bytes | str | Path,
+        data: Upload,
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
@@ -69,7 +70,7 @@ def refuse(tmp_path: Path) -> Refuse:
     """The error, which in every case is short and names no path of ours."""
 
     def refuse(
-        data: bytes | str | Path,
+        data: Upload,
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
@@ -88,7 +89,7 @@ def refuse(tmp_path: Path) -> Refuse:
     return refuse
 
 
-def source_of(folder: Path, data: bytes | str | Path, name: str) -> SourceFile:
+def source_of(folder: Path, data: Upload, name: str) -> SourceFile:
     if isinstance(data, Path):
         return SourceFile(data, name)
     path = folder / "upload"

@@ -1,7 +1,5 @@
 """What a column is taken for, and that its values come back as they came."""
 
-from datetime import datetime
-
 import pytest
 
 from tests.core.datasets.rows.conftest import Read
@@ -44,28 +42,28 @@ def test_large_whole_numbers_keep_every_digit(read: Read) -> None:
 @pytest.mark.parametrize(
     ("text", "format", "moment"),
     [
-        ("2021-02-28", "%Y-%m-%d", datetime(2021, 2, 28)),
-        ("2021/2/28", "%Y/%m/%d", datetime(2021, 2, 28)),
-        ("28.02.2021", "%d.%m.%Y", datetime(2021, 2, 28)),
-        ("28/02/2021 7:05", "%d/%m/%Y %H:%M", datetime(2021, 2, 28, 7, 5)),
-        ("02/28/2021", "%m/%d/%Y", datetime(2021, 2, 28)),
-        ("2021-02-28T07:05:09", "%Y-%m-%dT%H:%M:%S", datetime(2021, 2, 28, 7, 5, 9)),
-        ("2021-02-28 07:05:09Z", "%Y-%m-%d %H:%M:%SZ", datetime(2021, 2, 28, 7, 5, 9)),
-        ("1969-12-31T23:59:59", "%Y-%m-%dT%H:%M:%S", datetime(1969, 12, 31, 23, 59, 59)),
-        ("2021-02-28T07:05:09+02:00", "%Y-%m-%dT%H:%M:%S%z", datetime(2021, 2, 28, 5, 5, 9)),
+        ("2021-02-28", "%Y-%m-%d", "2021-02-28T00:00:00"),
+        ("2021/2/28", "%Y/%m/%d", "2021-02-28T00:00:00"),
+        ("28.02.2021", "%d.%m.%Y", "2021-02-28T00:00:00"),
+        ("28/02/2021 7:05", "%d/%m/%Y %H:%M", "2021-02-28T07:05:00"),
+        ("02/28/2021", "%m/%d/%Y", "2021-02-28T00:00:00"),
+        ("2021-02-28T07:05:09", "%Y-%m-%dT%H:%M:%S", "2021-02-28T07:05:09"),
+        ("2021-02-28 07:05:09Z", "%Y-%m-%d %H:%M:%SZ", "2021-02-28T07:05:09"),
+        ("1969-12-31T23:59:59", "%Y-%m-%dT%H:%M:%S", "1969-12-31T23:59:59"),
+        ("2021-02-28T07:05:09+02:00", "%Y-%m-%dT%H:%M:%S%z", "2021-02-28T05:05:09"),
         (
             "2021-02-28 07:05:09.250",
             "%Y-%m-%d %H:%M:%S.%f",
-            datetime(2021, 2, 28, 7, 5, 9, 250_000),
+            "2021-02-28T07:05:09.250000",
         ),
     ],
 )
 def test_points_in_time_are_read_and_written_in_their_format(
-    text: str, format: str, moment: datetime, read: Read
+    text: str, format: str, moment: str, read: Read
 ) -> None:
     table = read(column(text, "", text, text, text))
     assert (table["a"].type, table["a"].format, table["a"].nullable) == ("datetime", format, True)
-    assert table.values("a")[:2] == [moment, None]
+    assert [value and value.isoformat() for value in table.values("a")[:2]] == [moment, None]
     if "+" not in text and "/2/" not in text and " 7:" not in text:
         assert table.shown("a")[0] == text
 
