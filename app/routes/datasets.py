@@ -161,6 +161,11 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     wanted = _parse(DatasetFrom, body)
     if (wanted.builtin is None) == (wanted.uploads is None):
         raise Invalid("name either `builtin` or `uploads`")
+    if wanted.builtin is not None:
+        builtin.check_name(wanted.builtin)
+    if wanted.builtin != "circle":
+        sizes = wanted.model_dump(include={"radius", "points"}, exclude_none=True)
+        _refuse_fields(list(sizes), "only the builtin `circle` has it")
 
     def create(remember: Remember) -> Response:
         if wanted.builtin is not None:
@@ -178,12 +183,7 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
 
 
 def _store_builtin(tenant_id: str, wanted: DatasetFrom, remember: Remember) -> Response:
-    name = wanted.builtin or ""
-    builtin.check_name(name)
-    sizes = {"radius": wanted.radius, "points": wanted.points}
-    if name != "circle":
-        strange = [field for field, value in sizes.items() if value is not None]
-        _refuse_fields(strange, "only `circle` has it")
+    if wanted.builtin == "digits":
         return _store(tenant_id, wanted, builtin.digits(), remember)
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
         radius = 1.0 if wanted.radius is None else wanted.radius

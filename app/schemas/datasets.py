@@ -49,7 +49,7 @@ class DatasetFrom(DatasetMeta):
     builtin: str | None = Field(
         None, description="a set that comes with the service: `digits`, or `circle`: points x, y"
     )
-    radius: Annotated[float, Field(ge=1e-6, le=1e6, strict=False)] | None = Field(
+    radius: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
         None, description="of the circle; default 1"
     )
     points: Annotated[int, Field(ge=10, le=1_000_000)] | None = Field(
