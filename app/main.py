@@ -11,6 +11,7 @@ from fastapi_swagger import patch_fastapi
 from app import problems, warm_up
 from app.middleware import RequestGuard
 from app.routes import (
+    dataset_records,
     datasets,
     health,
     job_records,
@@ -28,6 +29,7 @@ from core.settings import get_settings
 ROUTES = (
     health,
     service,
+    dataset_records,
     datasets,
     uploads,
     jobs,

@@ -28,6 +28,9 @@ ASSUMED_GFLOPS = 100.0
 
 def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int) -> Plan:
     """Raises Invalid when the request does not fit the dataset."""
+    if dataset.kind != "images":
+        message = "training on a table is not built yet; only datasets of images can be learned"
+        raise Invalid(message, code="not_built", faults=[Fault("/dataset", "not_built", message)])
     summary = dataset.summary
     labelled = wanted.label is not None
     budget = wanted.budget or Budget.model_validate(PRESETS[wanted.preset].budget)

@@ -1,4 +1,4 @@
-"""`/v1/datasets`: labelled images in."""
+"""`/v1/datasets`: labelled images and tables in."""
 
 import hashlib
 import tempfile
@@ -19,15 +19,14 @@ from app.schemas.datasets import (
     DatasetMeta,
     DatasetPatch,
     DatasetView,
-    Issues,
 )
 from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
 from app.strict import StrictRoute, body_of, bounded
 from core.database import read, write
-from core.datasets import ingestion, life, uploads
-from core.datasets.builtin import builtin_files
-from core.datasets.images import SourceFile
+from core.datasets import builtin, ingestion, life, uploads
+from core.datasets.kinds import PEEK_BYTES, Kind, kind_of_upload
 from core.datasets.life import NewDataset
+from core.datasets.source import SourceFile
 from core.errors import Fault, Invalid, TooLarge, UnsupportedMedia
 from core.ids import new_id
 from core.settings import get_settings
@@ -35,6 +34,9 @@ from core.storage import Stored, get_storage
 from core.tables import DatasetState
 
 Body = TypeVar("Body", bound=DatasetMeta)
+
+# The fields of `meta` that say how to read one kind of data.
+MEANT_FOR = {"images": {"label_names", "resize", "size"}, "rows": {"columns", "target", "drop"}}
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
 
@@ -50,7 +52,7 @@ _BODIES: dict[str, Any] = {
                         "file": {
                             "type": "array",
                             "items": {"type": "string", "format": "binary"},
-                            "description": "one archive or npz, or the idx files",
+                            "description": "one archive or npz, or the idx files; or one table",
                         },
                         "meta": {
                             "type": "string",
@@ -139,7 +141,9 @@ def _spooled(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
 def _store(
     tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], remember: Remember
 ) -> Response:
-    new, storage = _new(meta, sources[0].name), get_storage()
+    with sources[0].path.open("rb") as file:
+        found = kind_of_upload(file.read(PEEK_BYTES), sources[0].name)
+    new, storage = _new(meta, sources[0].name, found), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
     store, status = (ingestion.store_now, 201) if small else (ingestion.store_for_later, 202)
@@ -157,14 +161,18 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     wanted = _parse(DatasetFrom, body)
     if (wanted.builtin is None) == (wanted.uploads is None):
         raise Invalid("name either `builtin` or `uploads`")
+    if wanted.builtin is not None:
+        builtin.check_name(wanted.builtin)
+    if wanted.builtin != "circle":
+        sizes = wanted.model_dump(include={"radius", "points"}, exclude_none=True)
+        _refuse_fields(list(sizes), "only the builtin `circle` has it")
 
     def create(remember: Remember) -> Response:
         if wanted.builtin is not None:
-            sources = builtin_files(wanted.builtin)
-            return _store(caller.tenant_id, wanted, sources, remember)
+            return _store_builtin(caller.tenant_id, wanted, remember)
         with write() as session:
             taken = uploads.take(session, caller.tenant_id, wanted.uploads or [])
-            new = _new(wanted, taken[0]["name"])
+            new = _new(wanted, taken[0]["name"], _kind_of_parts(taken[0]))
             dataset = life.add_validating(
                 session, caller.tenant_id, new_id("ds"), new, sources=taken
             )
@@ -174,11 +182,38 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     return once(caller, key, ["POST /v1/datasets", wanted], create)
 
 
-def _new(meta: DatasetMeta, default_name: str) -> NewDataset:
-    kept = meta.model_dump(include={"label_names", "resize", "size"}, exclude_none=True)
-    return NewDataset(
-        name=meta.name or Path(default_name).stem or "dataset", tags=meta.tags, meta=kept
-    )
+def _store_builtin(tenant_id: str, wanted: DatasetFrom, remember: Remember) -> Response:
+    if wanted.builtin == "digits":
+        return _store(tenant_id, wanted, builtin.digits(), remember)
+    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
+        radius = 1.0 if wanted.radius is None else wanted.radius
+        sources = builtin.circle(Path(folder), radius=radius, points=wanted.points or 1_000)
+        return _store(tenant_id, wanted, sources, remember)
+
+
+def _kind_of_parts(source: dict[str, Any]) -> Kind:
+    """Of a completed upload, by the beginning of its first part."""
+    first = Stored.from_dict(source["parts"][0]) if source["parts"] else None
+    stored = get_storage().stream(first, end=min(PEEK_BYTES, first.bytes)) if first else ()
+    return kind_of_upload(b"".join(stored), source["name"])
+
+
+def _new(meta: DatasetMeta, default_name: str, found: Kind) -> NewDataset:
+    kind = meta.kind or found
+    kept = meta.model_dump(include=MEANT_FOR[kind], exclude_defaults=True, by_alias=True)
+    others = set().union(*MEANT_FOR.values()) - MEANT_FOR[kind]
+    strange = meta.model_dump(include=others, exclude_defaults=True, by_alias=True)
+    _refuse_fields(list(strange), f"this is not for a dataset of {kind}")
+    if "schema" in kept:
+        kept["schema"] = [column.model_dump() for column in meta.columns]
+    name = meta.name or Path(default_name.removesuffix(".gz")).stem or "dataset"
+    return NewDataset(name=name, tags=meta.tags, meta=kept, kind=kind)
+
+
+def _refuse_fields(fields: Sequence[str], why: str) -> None:
+    if fields:
+        faults = [Fault(f"/{field}", "not_allowed", f"{field}: {why}") for field in fields]
+        raise Invalid(faults[0].message, faults=faults)
 
 
 def _parse(schema: type[Body], value: Any) -> Body:
@@ -233,37 +268,3 @@ def delete_dataset(dataset_id: str, caller: DataKeeper) -> None:
     with write() as session:
         keys = life.delete(session, caller.tenant_id, dataset_id)
     get_storage().delete(keys)
-
-
-@router.get("/{dataset_id}/profile")
-def read_profile(dataset_id: str, caller: Reader) -> dict[str, Any]:
-    """Counts and pixel statistics, in all and for each label."""
-    with read() as session:
-        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
-    return {
-        "items": dataset.summary["n_train"],
-        "held_out": dataset.summary["n_held_out"],
-        "labels": dataset.summary["labels"],
-        **dataset.summary["profile"],
-    }
-
-
-@router.get("/{dataset_id}/issues", response_model=Issues)
-def read_issues(dataset_id: str, caller: Reader) -> Issues:
-    """What is odd about the data, with examples and what to do about it."""
-    with read() as session:
-        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
-    return Issues(data=dataset.summary["issues"], notes=dataset.summary["notes"])
-
-
-@router.get(
-    "/{dataset_id}/preview",
-    response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
-)
-def read_preview(dataset_id: str, caller: Reader) -> Response:
-    """A grid of thumbnails, a row for each label."""
-    with read() as session:
-        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
-    preview = Stored.from_dict(dataset.content["preview"])
-    return Response(get_storage().read(preview), media_type="image/png")

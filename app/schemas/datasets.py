@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from app.schemas.fields import Label, Name, Tags
+from app.schemas.tables import ColumnChange, ColumnName
 from app.strict import Strict
 from core.tables import Dataset, DatasetState, Upload, UploadPart
 
@@ -17,7 +18,20 @@ class DatasetMeta(Strict):
 
     name: Name | None = Field(None, description="default: the file's name")
     tags: Tags = {}
-    kind: Literal["images"] = "images"
+    kind: Literal["images", "rows"] | None = Field(
+        None, description="default: told by the file's content"
+    )
+    target: ColumnName | None = Field(
+        None, description="of a table: the column whose values samples are asked for by"
+    )
+    drop: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(
+        [], description="of a table: columns that are not learned, and absent from samples"
+    )
+    columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = Field(
+        [],
+        alias="schema",
+        description="of a table: columns that are to be other than they look; see `PUT …/schema`",
+    )
     label_names: list[Label] | dict[str, Label] | None = Field(
         None, description="names for numeric classes: a list by number, or {'0': 'T-shirt/top'}"
     )
@@ -32,7 +46,15 @@ class DatasetMeta(Strict):
 class DatasetFrom(DatasetMeta):
     """The JSON body of `POST /v1/datasets`: exactly one of `builtin` and `uploads`."""
 
-    builtin: str | None = Field(None, description="a set that ships with the service: `digits`")
+    builtin: str | None = Field(
+        None, description="a set that comes with the service: `digits`, or `circle`: points x, y"
+    )
+    radius: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
+        None, description="of the circle; default 1"
+    )
+    points: Annotated[int, Field(ge=10, le=1_000_000)] | None = Field(
+        None, description="of the circle; default 1000"
+    )
     uploads: Annotated[list[str], Field(min_length=1, max_length=16)] | None = Field(
         None, description="completed uploads, such as the four files of MNIST"
     )
@@ -55,16 +77,23 @@ class ImageShape(BaseModel):
     channels: int
 
 
+class TableShape(BaseModel):
+    rows: int
+    columns: int
+    target: str | None
+
+
 class DatasetView(BaseModel):
     id: str
     name: str
     kind: str
     state: DatasetState
     tags: dict[str, str]
-    items: int | None = Field(description="images to train on")
+    items: int | None = Field(description="images or rows to train on")
     held_out: int | None = Field(description="images of the published test part")
     image: ImageShape | None
-    labels: list[LabelCount] | None
+    table: TableShape | None
+    labels: list[LabelCount] | None = Field(description="of a table: the target's values")
     format: str | None = Field(description="what the upload was read as")
     bytes: int | None
     sha256: str | None = Field(description="of the normalised content")
@@ -81,6 +110,8 @@ class DatasetView(BaseModel):
         links = {"self": path}
         if ready:
             links |= {part: f"{path}/{part}" for part in ("profile", "issues", "preview")}
+        if ready and dataset.kind == "rows":
+            links["schema"] = f"{path}/schema"
         return cls(
             id=dataset.id,
             name=dataset.name,
@@ -89,7 +120,10 @@ class DatasetView(BaseModel):
             tags=dataset.tags,
             items=summary.get("n_train"),
             held_out=summary.get("n_held_out"),
-            image=ImageShape.model_validate(summary) if ready else None,
+            image=ImageShape.model_validate(summary)
+            if ready and dataset.kind == "images"
+            else None,
+            table=TableShape.model_validate(summary) if ready and dataset.kind == "rows" else None,
             labels=summary.get("labels"),
             format=summary.get("format"),
             bytes=sum(part["bytes"] for part in dataset.content.values()) if ready else None,

@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 
 from core.database import write
 from core.datasets import life
-from core.datasets.images import ImageOptions, SourceFile, read_images_in_child
+from core.datasets.images import ImageOptions, read_images_in_child
+from core.datasets.images.profile import profile
 from core.datasets.life import NewDataset
-from core.datasets.profile import profile
+from core.datasets.rows import Wanted, WantedColumn, read_rows_in_child
+from core.datasets.source import SourceFile
 from core.errors import SemblanceError, Unavailable, UnreadableDataset
 from core.ids import new_id
 from core.settings import get_settings
@@ -29,7 +31,10 @@ from core.tables import Dataset
 
 log = logging.getLogger(__name__)
 
-OBJECTS = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
+OBJECTS = {
+    "images": {"x": "x.npy", "y": "y.npy", "preview": "preview.png"},
+    "rows": {"rows": "rows.parquet", "profile": "profile.json"},
+}
 
 
 class Deleted(Exception):
@@ -46,8 +51,8 @@ def store_now(
     """Read the files and add the dataset as `ready`. Raises UnreadableDataset and keeps nothing."""
     dataset_id = new_id("ds")
     with working_folder() as folder:
-        summary = _read(files, new.meta, folder, lambda: None)
-        content = _store(storage, tenant_id, dataset_id, folder)
+        summary = _read(new.kind, files, new.meta, folder, lambda: None)
+        content = _store(storage, tenant_id, dataset_id, OBJECTS[new.kind], folder)
     with write() as session:
         dataset = life.add_ready(
             session, tenant_id, dataset_id, new, content=content, summary=summary
@@ -131,19 +136,47 @@ def _validate(
                 code="upload_damaged",
             )
         files.append(SourceFile(path, source["name"]))
-    summary = _read(files, dataset.meta, folder, renew)
+    summary = _read(dataset.kind, files, dataset.meta, folder, renew)
     renew()
-    return _store(storage, dataset.tenant_id, dataset.id, folder), summary
+    objects = OBJECTS[dataset.kind]
+    return _store(storage, dataset.tenant_id, dataset.id, objects, folder), summary
 
 
 def _read(
-    files: Sequence[SourceFile], meta: dict[str, Any], folder: Path, renew: Callable[[], None]
+    kind: str,
+    files: Sequence[SourceFile],
+    meta: dict[str, Any],
+    folder: Path,
+    renew: Callable[[], None],
 ) -> dict[str, Any]:
     """Decode into `folder`; what is known of the set, as the row keeps it."""
-    settings = get_settings()
-    size = meta.get("size")
     out = folder / "content"
     out.mkdir()
+    read = _read_rows if kind == "rows" else _read_images
+    return read(files, meta, out, renew)
+
+
+def _read_rows(
+    files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
+) -> dict[str, Any]:
+    settings = get_settings()
+    wanted = Wanted(
+        columns=tuple(WantedColumn(**column) for column in meta.get("schema", [])),
+        target=meta.get("target"),
+        drop=tuple(meta.get("drop", [])),
+        base="/meta",
+    )
+    summary = read_rows_in_child(
+        files, wanted, settings.limits, out, settings.ingest_timeout_s, renew
+    )
+    return summary.to_dict()
+
+
+def _read_images(
+    files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
+) -> dict[str, Any]:
+    settings = get_settings()
+    size = meta.get("size")
     summary = read_images_in_child(
         files,
         ImageOptions(
@@ -164,12 +197,14 @@ def _read(
     }
 
 
-def _store(storage: Storage, tenant_id: str, dataset_id: str, folder: Path) -> dict[str, Stored]:
+def _store(
+    storage: Storage, tenant_id: str, dataset_id: str, objects: dict[str, str], folder: Path
+) -> dict[str, Stored]:
     return {
         name: storage.put_file(
             key_of(tenant_id, "datasets", dataset_id, file), folder / "content" / file
         )
-        for name, file in OBJECTS.items()
+        for name, file in objects.items()
     }
 
 

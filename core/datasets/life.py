@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from core import jobs, registry
 from core.database import clock
-from core.errors import InUse, NotFound, NotReady, SemblanceError
+from core.datasets.kinds import Kind
+from core.errors import Conflict, InUse, NotFound, NotReady, SemblanceError
 from core.storage import Stored
 from core.tables import Dataset, DatasetState, Json
 
@@ -22,6 +23,7 @@ class NewDataset:
     name: str
     tags: Json
     meta: Json
+    kind: Kind = "images"
 
 
 def add_ready(
@@ -38,6 +40,7 @@ def add_ready(
         id=dataset_id,
         tenant_id=tenant_id,
         name=new.name,
+        kind=new.kind,
         tags=new.tags,
         meta=new.meta,
         state=DatasetState.READY,
@@ -65,6 +68,7 @@ def add_validating(
         id=dataset_id,
         tenant_id=tenant_id,
         name=new.name,
+        kind=new.kind,
         tags=new.tags,
         meta=new.meta,
         state=DatasetState.VALIDATING,
@@ -88,6 +92,22 @@ def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     if dataset.state is not DatasetState.READY:
         raise NotReady(f"dataset {dataset_id} is {dataset.state.value}", code="dataset_not_ready")
     return dataset
+
+
+def get_rows(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+    """A table that is ready."""
+    dataset = get_ready(session, tenant_id, dataset_id)
+    if dataset.kind != "rows":
+        raise Conflict(f"dataset {dataset_id} holds images, not rows", code="not_a_table")
+    return dataset
+
+
+def refuse_live_jobs(session: Session, dataset: Dataset) -> None:
+    """Raises InUse while a job still needs the dataset as it is."""
+    if live := jobs.live_jobs_of_dataset(session, dataset.tenant_id, dataset.id):
+        raise InUse(
+            f"dataset {dataset.id} is needed by {', '.join(live[:5])}", jobs=list(live[:20])
+        )
 
 
 def page(
@@ -114,10 +134,7 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
     still needs it or it is being validated.
     """
     dataset = get(session, tenant_id, dataset_id)
-    if live := jobs.live_jobs_of_dataset(session, tenant_id, dataset_id):
-        raise InUse(
-            f"dataset {dataset_id} is needed by {', '.join(live[:5])}", jobs=list(live[:20])
-        )
+    refuse_live_jobs(session, dataset)
     jobs.forget_dataset(session, tenant_id, dataset_id)
     registry.forget_dataset(session, tenant_id, dataset_id)
     session.execute(delete_rows(Dataset).where(Dataset.id == dataset_id))

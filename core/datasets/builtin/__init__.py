@@ -1,18 +1,38 @@
-"""Small sets that ship with the service, for a first try without data of one's own."""
+"""Small sets that come with the service, for a first try without data of one's own."""
 
 from pathlib import Path
 
-from core.datasets.images import SourceFile
+import numpy as np
+
+from core.datasets.source import SourceFile
 from core.errors import Fault, Invalid
 
-NAMES = ("digits",)
+NAMES = ("digits", "circle")
+
+_SEED = 0  # the same circle for everybody
 
 
-def builtin_files(name: str) -> list[SourceFile]:
-    """What a client would have uploaded. Raises Invalid, which lists the names there are."""
+def check_name(name: str) -> None:
+    """Raises Invalid, which lists the names there are."""
     if name not in NAMES:
         message = f"there is no such set; there is {', '.join(NAMES)}"
         fault = Fault("/builtin", "unknown_builtin", message, allowed=NAMES)
         raise Invalid(message, code="unknown_builtin", faults=[fault])
-    path = Path(__file__).parent / f"{name}.npz"
+
+
+def digits() -> list[SourceFile]:
+    """What a client would have uploaded."""
+    path = Path(__file__).parent / "digits.npz"
+    return [SourceFile(path, path.name)]
+
+
+def circle(folder: Path, *, radius: float, points: int) -> list[SourceFile]:
+    """Rows x, y at angles drawn evenly, with six significant digits and more."""
+    angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, points)
+    decimals = max(0, 6 - int(np.floor(np.log10(radius))))
+    path = folder / "circle.csv"
+    with path.open("w", encoding="ascii") as file:
+        file.write("x,y\n")
+        for x, y in radius * np.stack([np.cos(angles), np.sin(angles)], axis=1):
+            file.write(f"{x:.{decimals}f},{y:.{decimals}f}\n")
     return [SourceFile(path, path.name)]

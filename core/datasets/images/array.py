@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images.archive import Reader, read_up_to
-from core.datasets.images.faults import pointer_to, shown, unreadable
 from core.datasets.images.store import BLOCK_BYTES
 from core.errors import UnreadableDataset
 from core.settings import Limits

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.datasets.faults import pointer_to, shown
 from core.datasets.images.array import Array, ArrayPart, Block, byte_factor
-from core.datasets.images.faults import pointer_to, shown
 from core.datasets.images.gathered import Gathered
 from core.datasets.images.labels import UNLABELLED, Labels, renamed
 from core.datasets.images.options import ImageOptions

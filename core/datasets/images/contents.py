@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.datasets.faults import shown
 from core.datasets.images import manifest
 from core.datasets.images.archive import Archive, Unpacked, read_up_to
-from core.datasets.images.faults import shown
-from core.datasets.images.signature import HEAD_BYTES, PICTURES, kind_of
+from core.datasets.signature import HEAD_BYTES, PICTURES, kind_of
 from core.errors import UnreadableDataset
 
 _PICTURE_ENDING = re.compile(

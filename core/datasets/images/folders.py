@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.images.faults import Faults
+from core.datasets.faults import Faults
 from core.datasets.images.labels import UNLABELLED, Labels
 
 TRAIN = frozenset({"train", "training"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.images.summary import Issue
+from core.datasets.issue import Issue
 
 
 @dataclass(frozen=True)

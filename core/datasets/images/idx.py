@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images.archive import Reader, read_up_to
 from core.datasets.images.array import Array, ArrayPart
-from core.datasets.images.faults import pointer_to, shown, unreadable
 
 Opener = Callable[[], AbstractContextManager[Reader]]
 

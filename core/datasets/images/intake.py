@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from core.datasets.images.faults import Faults
+from core.datasets.faults import Faults
 from core.datasets.images.options import ImageOptions
 from core.datasets.images.pixels import (
     FORMATS,
@@ -19,7 +19,7 @@ from core.datasets.images.pixels import (
 )
 from core.datasets.images.sizing import Size, resized, target_size
 from core.datasets.images.store import ImageStore
-from core.datasets.images.summary import Issue
+from core.datasets.issue import Issue
 from core.settings import Limits
 
 _DAMAGED_SHARE = 100  # one damaged picture in so many is left out and reported, ...

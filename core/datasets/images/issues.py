@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from core.datasets.images.labels import UNLABELLED
 from core.datasets.images.near_duplicates import near_duplicates
 from core.datasets.images.store import StoredImages
-from core.datasets.images.summary import Issue, Label, Severity
+from core.datasets.images.summary import Label
+from core.datasets.issue import Issue, Severity
 
 TINY_CLASS = 20  # images
 IMBALANCE = 20  # times

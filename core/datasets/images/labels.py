@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.images.faults import MOST, pointer_to, shown, unreadable
+from core.datasets.faults import MOST, pointer_to, shown, unreadable
 from core.errors import Fault, UnreadableDataset
 from core.settings import Limits
 

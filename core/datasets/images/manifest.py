@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.datasets.images.faults import MOST, Faults, pointer_to, shown, unreadable
+from core.datasets.faults import MOST, Faults, pointer_to, shown, unreadable
 from core.datasets.images.folders import HELD_OUT, TRAIN, Placement, held_out_by_folder
 from core.datasets.images.labels import UNLABELLED, Labels
 from core.errors import UnreadableDataset

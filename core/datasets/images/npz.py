@@ -11,9 +11,9 @@ from tokenize import TokenError
 
 import numpy as np
 
+from core.datasets.faults import shown, unreadable
 from core.datasets.images.archive import Archive, Reader, read_up_to
 from core.datasets.images.array import Array, ArrayPart
-from core.datasets.images.faults import shown, unreadable
 from core.datasets.images.folders import HELD_OUT, TRAIN
 from core.settings import Limits
 

@@ -2,22 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
-from core.datasets.images.faults import unreadable
+from core.datasets.faults import unreadable
 from core.settings import Limits
 
 Resize = Literal["crop", "pad", "stretch"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """`name` is what the client called the file: for messages, and to tell test parts apart."""
-
-    path: Path
-    name: str
 
 
 @dataclass(frozen=True)

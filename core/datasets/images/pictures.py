@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images.archive import Archive, read_up_to
 from core.datasets.images.contents import Contents
-from core.datasets.images.faults import pointer_to, shown, unreadable
 from core.datasets.images.folders import Placement, place_by_folder
 from core.datasets.images.gathered import Gathered
 from core.datasets.images.intake import Intake

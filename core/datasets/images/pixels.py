@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ExifTags import Base
 
-from core.datasets.images.signature import HEAD_BYTES, kind_of, refused_kind
+from core.datasets.signature import HEAD_BYTES, kind_of, refused_kind
 from core.settings import Limits
 
 FORMATS = {

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from core.datasets.images.faults import shown
+from core.datasets.faults import shown
 from core.datasets.images.labels import UNLABELLED
 from core.datasets.images.store import StoredImages
 

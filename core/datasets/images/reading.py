@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images import idx, npz
 from core.datasets.images.archive import Archive, Reader, Unpacked, content_of, open_archive
 from core.datasets.images.array import Array
 from core.datasets.images.arrays import gather_arrays
 from core.datasets.images.contents import Contents, sort_out
-from core.datasets.images.faults import pointer_to, shown, unreadable
 from core.datasets.images.gathered import Gathered
 from core.datasets.images.issues import find_issues
 from core.datasets.images.labels import UNLABELLED
-from core.datasets.images.options import ImageOptions, SourceFile
+from core.datasets.images.options import ImageOptions
 from core.datasets.images.pictures import gather_pictures
 from core.datasets.images.pixels import strict_decoding
 from core.datasets.images.preview import draw_preview
-from core.datasets.images.signature import HEAD_BYTES, PICTURES, refused_kind
 from core.datasets.images.store import StoredImages
 from core.datasets.images.summary import ImageSummary, Label
+from core.datasets.signature import HEAD_BYTES, PICTURES, refused_kind
+from core.datasets.source import SourceFile
 from core.errors import StorageFull, UnreadableDataset
 from core.settings import Limits
 

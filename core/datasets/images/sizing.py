@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 from PIL import Image, ImageOps
 
-from core.datasets.images.faults import unreadable
+from core.datasets.faults import unreadable
 from core.datasets.images.options import RESIZES, ImageOptions, Resize
 from core.errors import Fault, UnreadableDataset
 from core.settings import Limits

@@ -2,23 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-Severity = Literal["info", "warning", "error"]
-
-
-@dataclass(frozen=True)
-class Issue:
-    """Something that can be learned from, but not as well as it might. `hint` says what to do."""
-
-    code: str
-    severity: Severity
-    count: int
-    examples: tuple[str, ...]
-    hint: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"examples": list(self.examples)}
+from core.datasets.issue import Issue
 
 
 @dataclass(frozen=True)
@@ -61,10 +47,7 @@ class ImageSummary:
             **{
                 **fields,
                 "labels": tuple(Label(**label) for label in fields["labels"]),
-                "issues": tuple(
-                    Issue(**{**issue, "examples": tuple(issue["examples"])})
-                    for issue in fields["issues"]
-                ),
+                "issues": tuple(Issue.from_dict(issue) for issue in fields["issues"]),
                 "notes": tuple(fields["notes"]),
             }
         )

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from core.datasets.images.archive.stream import Reader, Unpacked, read_up_to
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images.archive.tar import TarArchive
 from core.datasets.images.archive.zip import ZipArchive
-from core.datasets.images.faults import pointer_to, shown, unreadable
-from core.datasets.images.signature import HEAD_BYTES, PACKED, kind_of
+from core.datasets.signature import HEAD_BYTES, PACKED, kind_of
+from core.datasets.stream import Reader, Unpacked, read_up_to
 from core.settings import Limits
 
 __all__ = ["Archive", "Content", "Reader", "Unpacked", "content_of", "open_archive", "read_up_to"]

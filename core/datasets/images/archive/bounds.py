@@ -1,6 +1,6 @@
 """How much may come out of how little."""
 
-from core.datasets.images.faults import pointer_to, shown, unreadable
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.errors import UnreadableDataset
 from core.settings import MIB, Limits
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.datasets.images.faults import pointer_to, shown, unreadable
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.errors import Fault, UnreadableDataset
 
 NAME_BYTES = 4_000

@@ -8,11 +8,11 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images.archive import bounds
 from core.datasets.images.archive.names import decode_name, refuse_duplicates, safe_name
-from core.datasets.images.archive.stream import CHUNK, Reader, Unpacked, damaged, read_up_to
-from core.datasets.images.faults import pointer_to, shown, unreadable
-from core.datasets.images.signature import is_tar
+from core.datasets.signature import is_tar
+from core.datasets.stream import CHUNK, Reader, Unpacked, damaged, read_up_to
 from core.settings import MIB, Limits
 
 BLOCK = 512

@@ -7,8 +7,8 @@ from typing import BinaryIO
 import numpy as np
 
 from core.datasets.images.archive import bounds
-from core.datasets.images.archive.stream import CHUNK, Inflate, Reader, damaged
 from core.datasets.images.archive.zip_directory import DEFLATED, ENCRYPTED, LOCAL, read_directory
+from core.datasets.stream import CHUNK, Inflate, Reader, damaged
 from core.settings import Limits
 
 

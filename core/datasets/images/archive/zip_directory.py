@@ -13,10 +13,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.datasets.images.archive.bounds import over_total, too_many
 from core.datasets.images.archive.names import decode_name, refuse_duplicates, safe_name
-from core.datasets.images.archive.stream import damaged
-from core.datasets.images.faults import pointer_to, shown, unreadable
+from core.datasets.stream import damaged
 from core.errors import UnreadableDataset
 from core.settings import Limits
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.datasets.images import SourceFile
+from core.datasets.source import SourceFile
 
 Pixels = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.datasets.images import SourceFile
+from core.datasets.source import SourceFile
 from tests.core.datasets.images.conftest import Read, Refuse
 from tests.core.datasets.images.making import (
     file_of,

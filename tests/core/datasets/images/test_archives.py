@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.datasets.images import SourceFile
 from core.datasets.images.archive import open_archive, read_up_to
+from core.datasets.source import SourceFile
 from core.errors import UnreadableDataset
 from core.settings import Limits
 from tests.core.datasets.images.conftest import Read, Refuse

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.datasets.images import Label, SourceFile
+from core.datasets.images import Label
+from core.datasets.source import SourceFile
 from core.settings import Limits
 from tests.core.datasets.images.conftest import Read, Refuse
 from tests.core.datasets.images.making import file_of, npz_of, patched, stack, tar_of, zip_of

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.datasets.builtin import NAMES, builtin_files
+from core.datasets import builtin
 from core.errors import Invalid
 from tests.core.datasets.images.conftest import Read
 
 
 def test_digits_are_a_set_without_a_held_out_part(read: Read) -> None:
-    (source,) = builtin_files("digits")
+    (source,) = builtin.digits()
     assert source.path.stat().st_size < 60_000
     summary, x, y = read(source)
     assert (summary.height, summary.width, summary.channels) == (8, 8, 1)
@@ -23,8 +23,8 @@ def test_digits_are_a_set_without_a_held_out_part(read: Read) -> None:
 
 
 def test_every_builtin_set_names_its_source_and_licence() -> None:
-    readme = (Path(builtin_files("digits")[0].path).parent / "README.md").read_text()
-    for name in NAMES:
+    readme = (Path(builtin.__file__).parent / "README.md").read_text()
+    for name in builtin.NAMES:
         assert name in readme
     assert "CC BY 4.0" in readme
     assert "Kaynak" in readme
@@ -32,6 +32,6 @@ def test_every_builtin_set_names_its_source_and_licence() -> None:
 
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(Invalid) as caught:
-        builtin_files("../secrets")
-    assert caught.value.faults[0].allowed == NAMES
+        builtin.check_name("../secrets")
+    assert caught.value.faults[0].allowed == builtin.NAMES
     assert "digits" in caught.value.detail

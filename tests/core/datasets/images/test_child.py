@@ -16,7 +16,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from core.datasets.images import ImageOptions, SourceFile, read_images, read_images_in_child
+from core.datasets.images import ImageOptions, read_images, read_images_in_child
+from core.datasets.source import SourceFile
 from core.errors import UnreadableDataset
 from core.settings import Limits
 from tests.core.datasets.images.making import (
@@ -184,7 +185,8 @@ def test_the_child_inherits_no_secrets_and_few_rights(
 def test_a_child_ends_when_its_parent_does(endless_source: SourceFile, out: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from core.datasets.images import ImageOptions, SourceFile, read_images_in_child\n"
+        "from core.datasets.images import ImageOptions, read_images_in_child\n"
+        "from core.datasets.source import SourceFile\n"
         "from core.settings import Limits\n"
         "source, out = SourceFile(Path(sys.argv[1]), 'a.zip'), Path(sys.argv[2])\n"
         "read_images_in_child([source], ImageOptions(resize='crop'), Limits(), out, 600)\n"

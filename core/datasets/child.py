@@ -1,7 +1,8 @@
-"""read_images behind a process boundary: a JSON object on stdin, one on stdout.
+"""A reader behind a process boundary: a JSON object on stdin, one on stdout.
 
-In: {"files": [{"path", "name"}], "options": {…}, "limits": {…}, "out", "cpu_s"}.
-Out: {"summary": {…}} or {"problem": {…}}, and exit status 0 for both. Whatever else happens, such
+In: {"task": "images" | "rows" | "schema", "spec": {…}, "cpu_s"}; what a task's spec holds is said
+by the function that asks for it, through core.datasets.parent.
+Out: {"answer": {…}} or {"problem": {…}}, and exit status 0 for both. Whatever else happens, such
 as a crash in a decoder, is the parent's to notice.
 """
 
@@ -12,40 +13,40 @@ import resource
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from core.datasets.images.options import ImageOptions, SourceFile
-from core.datasets.images.reading import read_images
 from core.errors import SemblanceError, UnreadableDataset
-from core.settings import MIB, Limits
+from core.settings import MIB
 
 MEMORY_BYTES = 4096 * MIB  # of address space, beyond what the process begins with
 OPEN_FILES = 256
 
+# Modules with a function `run(spec) -> answer`; a child imports the one that it needs.
+TASKS = {
+    "images": "core.datasets.images.task",
+    "rows": "core.datasets.rows.task",
+    "schema": "core.datasets.rows.schema_task",
+}
+
 
 def main() -> None:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    spec = json.load(sys.stdin)
-    _limit_resources(spec["cpu_s"])
-    json.dump(_read(spec), sys.stdout)
+    order = json.load(sys.stdin)
+    run = import_module(TASKS[order["task"]]).run
+    _limit_resources(order["cpu_s"])
+    json.dump(_answer(run, order["spec"]), sys.stdout)
 
 
-def _read(spec: dict[str, Any]) -> dict[str, Any]:
-    options = dict(spec["options"])
-    if options.get("size") is not None:
-        options["size"] = tuple(options["size"])
-    files = [SourceFile(Path(file["path"]), file["name"]) for file in spec["files"]]
+def _answer(run: Any, spec: dict[str, Any]) -> dict[str, Any]:
     try:
-        summary = read_images(
-            files, ImageOptions(**options), Limits(**spec["limits"]), Path(spec["out"])
-        )
+        return {"answer": run(spec)}
     except SemblanceError as error:
         return {"problem": error.to_problem()}
     except MemoryError:
-        detail = "reading the images takes more memory than one dataset is given"
+        detail = "reading the data takes more memory than one dataset is given"
         return {"problem": UnreadableDataset(detail).to_problem()}
-    return {"summary": summary.to_dict()}
 
 
 def _limit_resources(cpu_s: int) -> None:

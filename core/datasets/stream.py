@@ -8,7 +8,7 @@ import lzma
 import zlib
 from typing import Protocol
 
-from core.datasets.images.faults import pointer_to, shown, unreadable
+from core.datasets.faults import pointer_to, shown, unreadable
 from core.errors import UnreadableDataset
 
 CHUNK = 256 * 1024

@@ -1,0 +1,248 @@
+"""Tables over HTTP: in, looked at, and with another schema."""
+
+import json
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from core import jobs
+from core.database import write
+from core.jobs import NewJob
+from core.settings import Settings
+from core.tables import JobKind
+from tests.app.conftest import folders, upload
+from tests.app.test_datasets import put_part, stored_files
+from tests.conftest import TENANT
+
+PEOPLE = "name, age ,born,smokes,note\n" + "".join(
+    f"user{i}, {20 + i % 40},{i % 25 + 1:02}.03.1990,{'yes' if i % 3 else 'no'},"
+    f'"likes, ""{i % 2}"""\n'
+    for i in range(120)
+)
+
+
+def people(client: TestClient, **meta: Any) -> dict[str, Any]:
+    answer = upload(client, PEOPLE.encode(), "people.csv", json.dumps(meta))
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def test_a_csv_becomes_a_dataset_of_rows(client: TestClient) -> None:
+    dataset = people(client, target="smokes", tags={"a": "b"})
+    assert (dataset["kind"], dataset["state"], dataset["name"]) == ("rows", "ready", "people")
+    assert dataset["table"] == {"rows": 120, "columns": 5, "target": "smokes"}
+    assert (dataset["items"], dataset["held_out"], dataset["image"]) == (120, 0, None)
+    assert dataset["labels"] == [
+        {"name": "no", "count": 40, "held_out": 0},
+        {"name": "yes", "count": 80, "held_out": 0},
+    ]
+    assert dataset["format"] == "csv"
+    assert client.get(dataset["links"]["self"]).json() == dataset
+
+
+def test_schema_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> None:
+    links = people(client)["links"]
+    schema = client.get(links["schema"]).json()
+    assert schema["target"] is None
+    assert schema["columns"][2] == {
+        "name": "born",
+        "type": "datetime",
+        "nullable": False,
+        "decimals": 0,
+        "format": "%d.%m.%Y",
+        "drop": False,
+    }
+    profile = client.get(links["profile"]).json()
+    assert (profile["items"], len(profile["columns"])) == (120, 5)
+    assert (profile["columns"][1]["min"], profile["columns"][1]["max"]) == (20, 59)
+    issues = client.get(links["issues"]).json()
+    assert [issue["code"] for issue in issues["data"]] == ["id_like_column"]
+    assert "Blanks around" in issues["notes"][0]
+    preview = client.get(f"{links['preview']}?limit=2&offset=118").json()
+    assert (preview["offset"], preview["total"], preview["has_more"]) == (118, 120, False)
+    assert preview["data"][1] == {
+        "name": "user119",
+        "age": 59,
+        "born": "20.03.1990",
+        "smokes": "yes",
+        "note": 'likes, "1"',
+    }
+
+
+def test_a_preview_can_be_csv_and_nothing_strange(client: TestClient) -> None:
+    link = people(client)["links"]["preview"]
+    for answer in (
+        client.get(f"{link}?limit=1", headers={"Accept": "text/csv"}),
+        client.get(f"{link}?limit=1&format=csv"),
+    ):
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.text == ('name,age,born,smokes,note\nuser0,20,01.03.1990,no,"likes, ""0"""\n')
+    assert client.get(link, headers={"Accept": "image/png"}).status_code == 406
+    assert client.get(f"{link}?limit=0").status_code == 422
+    assert client.get(f"{link}?offset=500").json()["data"] == []
+
+
+def test_the_schema_can_be_changed_and_what_is_told_changes_with_it(
+    client: TestClient, configured: Settings
+) -> None:
+    dataset = people(client)
+    link = dataset["links"]["schema"]
+    change = {"columns": [{"name": "smokes", "type": "boolean"}], "drop": ["name"]}
+    changed = client.put(link, json=change | {"target": "smokes"})
+    assert changed.status_code == 200
+    columns = {column["name"]: column for column in changed.json()["columns"]}
+    assert (columns["smokes"]["type"], columns["smokes"]["format"]) == ("boolean", "no|yes")
+    assert columns["name"]["drop"]
+    assert client.get(link).json() == changed.json()
+    after = client.get(dataset["links"]["self"]).json()
+    assert after["table"]["target"] == "smokes"
+    assert after["issues"] == {}
+    assert after["sha256"] == dataset["sha256"]
+    row = client.get(f"{dataset['links']['preview']}?limit=1").json()["data"][0]
+    assert (row["smokes"], "name" in row) == (False, False)
+    assert len(stored_files(configured)) == len(["rows.parquet", "profile"])
+    again = client.put(link, json=changed.json())  # what was read can be sent back
+    assert again.json() == changed.json()
+    assert client.put(link, json={"columns": []}).json()["target"] == "smokes"
+    assert client.put(link, json={"target": None}).json()["target"] is None
+
+
+def test_a_schema_that_cannot_be_is_refused_and_changes_nothing(client: TestClient) -> None:
+    link = people(client)["links"]["schema"]
+    before = client.get(link).json()
+    for change, pointer, code in (
+        ({"columns": [{"name": "note", "type": "number"}]}, "/columns/0/type", "type_impossible"),
+        ({"columns": [{"name": "age", "type": "int"}]}, "/columns/0/type", "not_allowed"),
+        ({"columns": [{"name": "age", "kind": "x"}]}, "/columns/0/kind", "unknown_field"),
+        ({"target": "x"}, "/target", "unknown_column"),
+        ({"labels": []}, "/labels", "unknown_field"),
+    ):
+        answer = client.put(link, json=change)
+        assert answer.status_code == 422
+        fault = answer.json()["errors"][0]
+        assert (fault["pointer"], fault["code"]) == (pointer, code)
+    assert client.get(link).json() == before
+
+
+def test_the_schema_stays_while_a_live_job_needs_it(client: TestClient) -> None:
+    dataset = people(client)
+    with write() as session:
+        jobs.create(session, TENANT, NewJob(JobKind.TRAINING, "people", dataset["id"], {}, {}))
+    answer = client.put(dataset["links"]["schema"], json={"target": "smokes"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
+
+
+def test_images_have_no_schema(client: TestClient) -> None:
+    dataset = upload(client, folders()).json()
+    assert "schema" not in dataset["links"]
+    answer = client.get(f"/v1/datasets/{dataset['id']}/schema")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_a_table")
+
+
+@pytest.mark.parametrize(
+    ("meta", "pointer"),
+    [
+        ({"target": "agee"}, "/meta/target"),
+        ({"schema": [{"name": "age", "type": "boolean"}]}, "/meta/schema/0/type"),
+        ({"schema": [{"name": "age", "type": "float"}]}, "/schema/0/type"),
+        ({"schema": {"age": "number"}}, "/schema"),
+        ({"resize": "crop"}, "/resize"),
+        ({"label_names": ["a"]}, "/label_names"),
+        ({"kind": "table"}, "/kind"),
+    ],
+)
+def test_meta_that_does_not_fit_the_table_is_refused_by_field(
+    client: TestClient, configured: Settings, meta: Any, pointer: str
+) -> None:
+    answer = upload(client, PEOPLE.encode(), "people.csv", json.dumps(meta))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert stored_files(configured) == []
+
+
+@pytest.mark.parametrize("meta", [{"target": "x"}, {"schema": [{"name": "x"}]}, {"drop": ["x"]}])
+def test_what_is_for_tables_is_refused_for_images(client: TestClient, meta: Any) -> None:
+    answer = upload(client, folders(), meta=json.dumps(meta))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(meta))}"
+
+
+def test_a_table_that_cannot_be_read_is_refused_without_its_values(
+    client: TestClient, configured: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = upload(client, b"a,b\nsecret,1\nsecret\n" * 3, "x.csv")
+    assert (answer.status_code, answer.json()["code"]) == (422, "row_ragged")
+    assert answer.json()["errors"][0]["pointer"] == "/file/rows/2"
+    assert "secret" not in answer.text + caplog.text
+    assert str(configured.data_dir) not in answer.text
+    assert stored_files(configured) == []
+
+
+def test_the_kind_can_be_said(client: TestClient) -> None:
+    answer = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"kind": "images"}')
+    assert (answer.status_code, answer.json()["code"]) == (422, "archive_invalid")
+    answer = upload(client, folders(), "x.zip", '{"kind": "rows"}')
+    assert (answer.status_code, answer.json()["code"]) == (422, "table_unreadable")
+
+
+def test_a_table_uploaded_in_parts_is_read_after_the_answer(
+    client: TestClient, configured: Settings
+) -> None:
+    upload_id = client.post("/v1/uploads", json={"filename": "people.csv"}).json()["id"]
+    data = PEOPLE.encode()
+    put_part(client, upload_id, 1, data[:1000])
+    put_part(client, upload_id, 2, data[1000:])
+    client.post(f"/v1/uploads/{upload_id}/complete")
+    body = {"uploads": [upload_id], "target": "smokes", "drop": ["note"]}
+    made = client.post("/v1/datasets", json=body).json()
+    assert (made["kind"], made["state"], made["table"]) == ("rows", "validating", None)
+    ready = client.get(f"/v1/datasets/{made['id']}").json()
+    assert (ready["state"], ready["table"]["target"]) == ("ready", "smokes")
+    assert len(stored_files(configured)) == len(["rows.parquet", "profile.json"])
+
+
+def test_a_circle_is_made_by_radius_and_points(client: TestClient) -> None:
+    body = {"builtin": "circle", "radius": 2, "points": 500}
+    made = client.post("/v1/datasets", json=body)
+    assert made.status_code == 201
+    dataset = made.json()
+    assert (dataset["name"], dataset["kind"], dataset["labels"]) == ("circle", "rows", [])
+    assert dataset["table"] == {"rows": 500, "columns": 2, "target": None}
+    rows = client.get(f"{dataset['links']['preview']}?limit=200").json()["data"]
+    assert all(abs(row["x"] ** 2 + row["y"] ** 2 - 4) < 1e-4 for row in rows)
+    assert client.post("/v1/datasets", json=body).json()["sha256"] == dataset["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"builtin": "circle", "radius": 0}, "/radius"),
+        ({"builtin": "circle", "radius": "2"}, "/radius"),
+        ({"builtin": "circle", "points": 10**9}, "/points"),
+        ({"builtin": "digits", "points": 100}, "/points"),
+        ({"builtin": "square"}, "/builtin"),
+        ({"uploads": ["upl_x"], "radius": 2}, "/radius"),
+    ],
+)
+def test_a_circle_that_cannot_be_is_refused_by_field(
+    client: TestClient, body: Any, pointer: str
+) -> None:
+    answer = client.post("/v1/datasets", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_job_on_a_table_says_that_it_is_not_built(client: TestClient) -> None:
+    body = {"kind": "training", "dataset": people(client)["id"]}
+    answer = client.post("/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_built")
+    assert answer.json()["errors"][0]["pointer"] == "/dataset"
+
+
+def test_a_deleted_table_leaves_no_file(client: TestClient, configured: Settings) -> None:
+    dataset = people(client)
+    client.put(dataset["links"]["schema"], json={"target": "smokes"})
+    assert client.delete(dataset["links"]["self"]).status_code == 204
+    assert stored_files(configured) == []
