@@ -41,8 +41,9 @@ class LabelledRows:
         return cls(table, tuple(schema), label, np.sort(order[n:]), np.sort(order[:n]))
 
     def part(self, index: NDArray[np.int64]) -> pa.Table:
-        """Only the columns that the schema names are read."""
-        return self.table.select([column.name for column in self.schema]).take(pa.array(index))
+        """Only the columns that samples have are read."""
+        kept = [column.name for column in self.schema if column.kept]
+        return self.table.select(kept).take(pa.array(index))
 
 
 class Batches:

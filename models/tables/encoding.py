@@ -137,7 +137,7 @@ class Encoding:
 
 def _types(arrow: pa.Schema, schema: Sequence[ColumnSchema], label: str | None) -> dict[str, str]:
     """Type by name, in the table's order."""
-    types = {column.name: column.type for column in schema}
+    types = {column.name: column.type for column in schema if column.kept}
     for name in [*types, *([] if label is None else [label])]:
         if len(arrow.get_all_field_indices(name)) != 1:
             raise UnfitColumn(name, "is not one column of the table")

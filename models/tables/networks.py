@@ -140,6 +140,9 @@ class Generator(nn.Module):
     residual network of its own (He et al. 2016), and all steps of a batch are computed at once.
     """
 
+    before: Tensor
+    is_digit: Tensor
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -177,12 +180,12 @@ class Generator(nn.Module):
     def loss(self, tokens: Tensor) -> Tensor:
         """The mean over B of minus the log-likelihood of a row. Where a digit has no group there is
         nothing to tell."""
-        targets = tokens.masked_fill(self.is_digit & (tokens == NONE), -100)
+        targets = tokens.masked_fill((tokens == NONE) & self.is_digit, -100)
         return (
             sum(
                 (
                     F.cross_entropy(
-                        logits.flatten(0, 1),
+                        logits.flatten(0, 1).float(),
                         targets[steps].flatten(),
                         ignore_index=-100,
                         reduction="sum",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
-ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "id"]
+ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "id", "text"]
 TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 
 
@@ -18,15 +18,24 @@ class UnfitColumn(ValueError):
 
 @dataclass(frozen=True)
 class ColumnSchema:
-    """`id` columns are not learned: samples get fresh values of the same form."""
+    """`text` is never learned. Neither is `id`, but samples get fresh values of the same form.
+    `decimals` and `format` say how values are written; they are carried along."""
 
     name: str
     type: ColumnType
-    nullable: bool = True
+    nullable: bool = False
+    decimals: int | None = None
+    format: str | None = None
+    drop: bool = False
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
             raise UnfitColumn(self.name, f"unknown type; known are {', '.join(TYPES)}")
+
+    @property
+    def kept(self) -> bool:
+        """Whether samples have the column."""
+        return not self.drop and self.type != "text"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

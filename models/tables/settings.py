@@ -37,9 +37,9 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "fast": Preset(6, 1.0),
-    "balanced": Preset(12, 1.5),
-    "quality": Preset(24, 2.5),
+    "fast": Preset(16, 1.0),
+    "balanced": Preset(32, 1.5),
+    "quality": Preset(64, 2.5),
 }
 
 
@@ -62,9 +62,13 @@ class TableSettings:
     warmup: int = _setting("steps until the learning rate is whole", ge=1, le=1_000_000)
     average: float = _setting("decay of the averaged weights, a step", ge=0, lt=1)
     measure_every: int = _setting("steps between looks at held-out rows", ge=1, le=1_000_000)
-    patience: int = _setting(
-        "looks without a better one after which the generator is done", ge=1, le=1_000_000
+    gain: float = _setting(
+        "share of the loss that a look must gain on those before, or the learning rate falls",
+        ge=0,
+        lt=1,
     )
+    patience: int = _setting("looks without that gain until it falls", ge=1, le=1_000_000)
+    cooling: float = _setting("share of the learning in which the rate falls", gt=0, lt=1)
     critic_share: float = _setting("share of the budget for the critic", ge=0, le=0.9)
     critic_width: int = _setting("numbers that the critic embeds a token in", ge=2, le=512)
     critic_hidden: int = _setting("hidden numbers of the critic", ge=4, le=4096)
@@ -93,14 +97,16 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "hidden": 8 * round(12 * scale),
         "dropout": 0.0,
         "batch": batch,
-        "rate": 3e-3,
+        "rate": 6e-3,
         "beta1": 0.9,
         "beta2": 0.98,
-        "decay": 0.1,
+        "decay": 0.4,
         "warmup": 100,
         "average": 0.995,
         "measure_every": min(max(data.rows // batch, 25), 500),
-        "patience": 4,
+        "gain": 1e-3,
+        "patience": 2,
+        "cooling": 0.25,
         "critic_share": 0.15,
         "critic_width": 16,
         "critic_hidden": 128,
@@ -127,7 +133,7 @@ def _check(name: str, value: float, bounds: Mapping[str, Any]) -> None:
         raise InvalidSettings(name, f"{name} is out of range")
 
 
-FEWEST_STEPS = 300
+FEWEST_STEPS = 1_500
 
 
 def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, float]:

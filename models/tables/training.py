@@ -24,6 +24,8 @@ from models.tables.networks import critic_of, generator_of
 from models.tables.settings import TableSettings
 
 ENOUGH = 20  # held-out rows to judge by
+# Products of matrices in bfloat16, where the processor has them: a third of the time.
+HALF = torch.cpu._is_avx512_bf16_supported()
 
 
 class Networks:
@@ -48,8 +50,10 @@ class Networks:
         )
         self.step = 0
         self.lowest: float | None = None  # loss of held-out rows
-        self.looks = 0  # at held-out rows since then
-        self.learned_at: float | None = None  # the progress at which the generator was done
+        self.looks = 0  # at held-out rows since they last gained enough
+        # The progress at which the generator's rate began to fall, and at which it was done.
+        self.cooled_from: float | None = None
+        self.learned_at: float | None = None
         self.chooses = False  # whether samples are to be chosen by the critic
 
     def parts(self) -> dict[str, Any]:
@@ -57,7 +61,7 @@ class Networks:
         return {name: getattr(self, name) for name in names}
 
     def numbers(self) -> dict[str, Any]:
-        names = ("step", "lowest", "looks", "learned_at", "chooses")
+        names = ("step", "lowest", "looks", "cooled_from", "learned_at", "chooses")
         return {name: getattr(self, name) for name in names}
 
     def pack_state(self) -> bytes:
@@ -125,11 +129,11 @@ def train(
         look = (nets.step + 1) % settings.measure_every == 0
 
         if nets.learned_at is None:
-            share = progress / (1 - settings.critic_share)
+            share = cooled(nets, progress)
             logged = generator_step(nets, real, share)
             if look or share >= 1:
                 logged |= keep_best(nets, held_out)
-            if share >= 1 or nets.looks >= settings.patience:
+            if share >= 1:
                 nets.learned_at = progress
         else:
             until = nets.learned_at / (1 - settings.critic_share)
@@ -151,12 +155,26 @@ def train(
     run.save(nets.step, nets.pack())
 
 
-def generator_step(nets: Networks, real: Tensor, share: float) -> dict[str, Tensor]:
-    """Every token of a real row likelier, given those before. `share` of the learning is done."""
+def cooled(nets: Networks, progress: float) -> float:
+    """How far the generator's rate has fallen, from 0 to 1. It begins to when held-out rows gain
+    little, and in any case in time for the end of the generator's share of the budget."""
+    settings = nets.settings
+    latest = (1 - settings.critic_share) * (1 - settings.cooling)
+    if nets.cooled_from is None and (nets.looks >= settings.patience or progress >= latest):
+        nets.cooled_from = min(progress, latest)
+    if nets.cooled_from is None:
+        return 0.0
+    length = nets.cooled_from * settings.cooling / (1 - settings.cooling)
+    return (progress - nets.cooled_from) / max(length, 1e-9)
+
+
+def generator_step(nets: Networks, real: Tensor, fallen: float) -> dict[str, Tensor]:
+    """Every token of a real row likelier, given those before."""
     warm = min(1.0, (nets.step + 1) / nets.settings.warmup)
-    set_rate(nets.opt_G, nets.settings.rate * warm * cosine(share))
+    set_rate(nets.opt_G, nets.settings.rate * min(warm, max(1 - fallen, 1e-3)))
     nets.G.train()
-    loss = nets.G.loss(real)
+    with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+        loss = nets.G.loss(real)
     nets.opt_G.zero_grad(set_to_none=True)
     loss.backward()
     nets.opt_G.step()
@@ -214,9 +232,11 @@ def keep_best(nets: Networks, held_out: Tensor) -> dict[str, Tensor]:
         sum((nets.average.loss(part) * part.shape[1] for part in parts), start=torch.zeros(()))
         / held_out.shape[1]
     )
-    nets.looks += 1
-    if nets.lowest is None or float(loss) < nets.lowest:
-        nets.lowest, nets.looks = float(loss), 0
+    before = math.inf if nets.lowest is None else nets.lowest
+    gained = before - float(loss) > nets.settings.gain * abs(float(loss))
+    nets.looks = 0 if gained else nets.looks + 1
+    if float(loss) < before:
+        nets.lowest = float(loss)
         nets.best.load_state_dict(nets.average.state_dict())
     return {"held_out_loss": loss}
 
