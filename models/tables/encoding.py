@@ -1,4 +1,4 @@
-"""A table as tokens and back: its columns, in the order in which a row is made, label first."""
+"""A table as tokens and back: its columns, in the order in which a row is made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ class Encoding:
         """Raises UnfitColumn, naming the column."""
         types = _types(table.schema, schema, label)
         names = [name for name, kind in types.items() if kind != "id"]
-        names.sort(key=lambda name: name != label)
         if not names:
             raise UnfitColumn(next(iter(types), ""), "no column is left to learn from")
         columns = [_fit(name, types[name], _array(table, name)) for name in names]
+        columns.sort(key=lambda column: _place(column, label))
         identifiers = tuple(
             Identifier.fit(name, table.schema.field(name).type, _array(table, name))
             for name, kind in types.items()
@@ -133,6 +133,14 @@ class Encoding:
         """From the tensors of a file that may hold others too."""
         mine = {n: t.numpy() for n, t in tensors.items() if n.startswith(PREFIX)}
         return cls.unpack(about, {n.removeprefix(PREFIX): array for n, array in mine.items()})
+
+
+def _place(column: Column, label: str | None) -> int:
+    """A label of few values comes first: it can be asked for. One of many numbers comes last, where
+    it is made from all that it depends on."""
+    if column.name != label:
+        return 0
+    return 1 if isinstance(column, NumberColumn) and column.layout.groups else -1
 
 
 def _types(arrow: pa.Schema, schema: Sequence[ColumnSchema], label: str | None) -> dict[str, str]:

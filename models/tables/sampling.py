@@ -167,6 +167,10 @@ class RowSampler:
         )
         return np.minimum(np.exp(scores[:m].double().numpy()), FAVOUR) / FAVOUR
 
+    @property
+    def _labelled(self) -> bool:
+        return self.encoding.columns[0].name == self.encoding.label
+
     def _conditions(self, given: Mapping[str, Any]) -> list[Condition]:
         learned = {column.name for column in self.encoding.columns}
         for name in given:
@@ -235,8 +239,8 @@ class RowSampler:
 
     def _names(self, seed: int, items: Indices, tokens: Tokens) -> dict[str, pa.Array]:
         """Identifiers: with labels, item k of each label has its own."""
-        labels = self.encoding.columns[0].layout.sizes[0] if self.encoding.label else 1
-        label = tokens[0] if self.encoding.label else 0
+        labels = self.encoding.columns[0].layout.sizes[0] if self._labelled else 1
+        label = tokens[0] if self._labelled else 0
         index = items * labels + label
         return {i.name: i.values(seed, index) for i in self.encoding.identifiers}
 
