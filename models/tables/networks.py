@@ -78,9 +78,12 @@ def _index(parts: list[NDArray[np.int64]]) -> Tensor:
 
 
 class Heads(nn.Module):
-    """From what is known of a row to logits over the next token, for each step."""
+    """From what is known of a row to logits over the next token, for each step; neighbouring
+    numbers have neighbouring logits."""
 
-    def __init__(self, sizes: Sequence[int], d: int) -> None:
+    def __init__(
+        self, sizes: Sequence[int], positions: Sequence[NDArray[np.float64]], d: int
+    ) -> None:
         super().__init__()
         self.sizes = list(sizes)
         self.groups = [
@@ -88,17 +91,26 @@ class Heads(nn.Module):
             for low, high in pairwise(GROUP_LIMITS)
         ]
         self.groups = [group for group in self.groups if group]
-        weights, biases = [], []
+        weights, maps, biases = [], [], []
         for number, group in enumerate(self.groups):
             most = max(sizes[i] for i in group)
             bias = torch.full((len(group), 1, most), IMPOSSIBLE)
+            features = torch.zeros(len(group), 2 * FREQUENCIES + 1, most)
             for k, i in enumerate(group):
                 bias[k, 0, : sizes[i]] = 0.0
+                features[k, :, : sizes[i]] = torch.from_numpy(fourier(positions[i]).T)
             self.register_buffer(f"possible_{number}", bias, persistent=False)
             self.register_buffer(f"steps_{number}", torch.tensor(group), persistent=False)
-            weights.append(nn.Parameter(torch.randn(len(group), d, most) * 0.3 / d**0.5))
+            self.register_buffer(f"features_{number}", features, persistent=False)
+            weights.append(nn.Parameter(torch.randn(len(group), d, most) * 0.1 / d**0.5))
+            maps.append(nn.Parameter(torch.randn(len(group), d, features.shape[1]) * 0.1 / d**0.5))
             biases.append(nn.Parameter(torch.zeros(len(group), 1, most)))
-        self.weights, self.biases = nn.ParameterList(weights), nn.ParameterList(biases)
+        self.free, self.maps = nn.ParameterList(weights), nn.ParameterList(maps)
+        self.biases = nn.ParameterList(biases)
+
+    def weight(self, n: int) -> Tensor:
+        """(steps, D, K) of a group."""
+        return torch.baddbmm(self.free[n], self.maps[n], self.get_buffer(f"features_{n}"))
 
     @torch.no_grad()
     def start_from(self, tokens: Tensor) -> None:
@@ -113,7 +125,7 @@ class Heads(nn.Module):
         for n, group in enumerate(self.groups):
             if step in group:
                 k, size = group.index(step), self.sizes[step]
-                weight, bias = self.weights[n][k, :, :size], self.biases[n][k, 0, :size]
+                weight, bias = self.weight(n)[k, :, :size], self.biases[n][k, 0, :size]
                 return weight.detach().contiguous(), bias.detach()
         raise IndexError(step)
 
@@ -125,7 +137,7 @@ class Heads(nn.Module):
                 torch.baddbmm(
                     self.biases[n] + self.get_buffer(f"possible_{n}"),
                     hidden.index_select(0, steps),
-                    self.weights[n],
+                    self.weight(n),
                 ),
             )
             for n in range(len(self.groups))
@@ -162,7 +174,7 @@ class Generator(nn.Module):
         self.b1 = nn.Parameter(torch.zeros(s, 1, hidden))
         self.w2 = nn.Parameter(torch.randn(s, hidden, width) * 0.5 / hidden**0.5)
         self.b2 = nn.Parameter(torch.zeros(s, 1, width))
-        self.heads = Heads(sizes, width)
+        self.heads = Heads(sizes, positions, width)
         self.dropout = dropout
         self.register_buffer("before", torch.ones(s, s).tril(-1), persistent=False)
         is_digit = torch.tensor([[digit is not None] for digit in digits])

@@ -21,7 +21,7 @@ DISTINCT = 128  # at most so many values are all atoms
 ATOM_SHARE = 0.01  # a value that is more common than this is an atom
 BINS = 64  # of a number that takes one step
 COARSE, FINE = 32, 16  # of a number that takes two
-PER_BIN = 8  # values in a bin, at least
+PER_BIN, PER_COARSE = 8, 50  # values in a bin, at least, of one that takes one step or two
 KNOTS = 8_192  # of a quantile function between which values are drawn
 SUPPORT = 65_536  # of a quantile function that knows no values but these
 MOST_DECIMALS = 9
@@ -175,7 +175,7 @@ class NumberColumn:
 
     def finer(self, rows: int) -> "NumberColumn":
         """The same with a second step. `rows` are those that are no atoms."""
-        coarse = min(COARSE, max(1, rows // PER_BIN))
+        coarse = min(COARSE, max(1, rows // PER_COARSE))
         fine = min(FINE, rows // (2 * coarse))
         if not self.layout.groups or fine < 2:
             return self

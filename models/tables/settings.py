@@ -103,7 +103,7 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "decay": 0.4,
         "warmup": 100,
         "average": 0.995,
-        "measure_every": min(max(data.rows // batch, 25), 500),
+        "measure_every": min(max(data.rows // batch, 75), 500),
         "gain": 1e-3,
         "patience": 2,
         "cooling": 0.25,
