@@ -158,6 +158,8 @@ def as_text(values: pa.Array) -> pa.Array:
 
 
 def from_text(values: pa.Array, arrow: pa.DataType) -> pa.Array:
+    if pa.types.is_null(arrow):
+        return pa.nulls(len(values))
     if pa.types.is_dictionary(arrow):
         return values.cast(arrow.value_type).dictionary_encode().cast(arrow)
     return values if arrow == pa.string() else values.cast(arrow)

@@ -75,6 +75,21 @@ class Condition:
             held &= found.to_numpy(zero_copy_only=False)
         return held
 
+    def may_hold(self, low: pa.Array, high: pa.Array) -> NDArray[np.bool_]:
+        """(N,): whether some value from `low` to `high` can meet it."""
+        held = np.ones(len(low), bool)
+        if self.values is not None:
+            held &= False
+            for value in self.values.drop_null():
+                inside = pa.compute.and_(
+                    pa.compute.less_equal(low, value), pa.compute.greater_equal(high, value)
+                )
+                held |= inside.to_numpy(zero_copy_only=False)
+        for word, bound in self.bounds:
+            met = RANGES[word](high if word in ("gte", "gt") else low, bound)
+            held &= met.to_numpy(zero_copy_only=False)
+        return held
+
 
 def _scalar(name: str, value: Any, kind: pa.DataType) -> pa.Scalar:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)

@@ -219,11 +219,17 @@ class RowSampler:
         layout = column.layout
         if isinstance(column, CategoryColumn) and layout.groups:
             return self._name_masks(column, condition)
-        tokens = np.zeros((len(layout.sizes), layout.sizes[0]), np.int64)
-        tokens[0] = np.arange(layout.sizes[0])
-        met = condition.holds(column.decode(tokens, np.full(layout.sizes[0], 0.5)))
-        # Some value of a group may be in a range, or be the one.
-        return [torch.from_numpy(met | layout.grouped(tokens[0]))]
+        first = np.arange(layout.sizes[0])
+        low = np.stack([first, *(np.full(len(first), 1) for _ in layout.digits)])
+        high = np.stack([first, *(np.full(len(first), size) for size in layout.digits)])
+        met = condition.holds(column.decode(low, np.zeros(len(first))))
+        if groups := np.flatnonzero(layout.grouped(first)).tolist():
+            ends = (
+                column.decode(tokens[:, groups], np.full(len(groups), u))
+                for tokens, u in ((low, 0.0), (high, 1.0))
+            )
+            met[groups] = condition.may_hold(*ends)
+        return [torch.from_numpy(met)]
 
     def _name_masks(self, column: CategoryColumn, condition: Condition) -> list[Tensor]:
         """The groups of the names that are wanted; of a single name, its digits too."""

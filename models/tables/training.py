@@ -252,7 +252,8 @@ def verdict(nets: Networks, held_out: Tensor, seed: int) -> dict[str, float]:
     fake = Stepper(nets.best, nets.encoding.digits).tokens(u, {})
     nets.D.eval()
     accuracy = critic_accuracy(nets.D(held_out), nets.D(fake))
-    nets.chooses = accuracy.pairs > nets.settings.critic_from
+    deviation = math.sqrt(1 / (6 * held_out.shape[1]))  # of the share of pairs by chance alone
+    nets.chooses = accuracy.pairs > max(nets.settings.critic_from, 0.5 + 3 * deviation)
     return {
         "critic_accuracy_real": accuracy.real,
         "critic_accuracy_fake": accuracy.fake,
