@@ -46,8 +46,8 @@ class CheckpointPolicy(BaseModel):
 class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["images"]
-    labelled: bool
+    kind: Literal["images", "rows"]
+    label: str | None = None  # what samples can be asked for by: "class" of images, or a column
     preset: str
     budget: Budget
     checkpoint: CheckpointPolicy

@@ -22,11 +22,14 @@ from core.storage import DamagedObject, Storage, Stored, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
 from models.checkpoint import NonFiniteState
-from models.images.data import LabelledImages
 from models.images.pictures import png
 from models.images.settings import ImageSettings
 from models.images.training import train as train_images
 from models.run import NonFiniteLoss, NotLearning, Saved
+from models.tables.schema import UnfitColumn
+from models.tables.settings import TableSettings
+from models.tables.training import train as train_rows
+from worker.content import about_images, about_rows, images_of, rows_of
 from worker.lease import Lease
 from worker.usage import cpu_seconds
 
@@ -41,18 +44,16 @@ def train(job: Job, lease: Lease) -> Checkpoint:
     Raises JobError, and whatever the lease raises when the job is to stop.
     """
     spec = TrainingSpec.model_validate(job.resolved_config)
-    settings = ImageSettings.from_dict(spec.config)
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:
             raise JobError("dataset_unreadable", "the dataset was deleted")
         dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
     storage = get_storage()
-    with images_of(dataset, spec, storage) as data, saved_state(job, storage) as saved:
-        run = JobRun(job, lease, spec, storage, saved, manifest_of(dataset, spec))
-        lease.phase = "training"
+    with saved_state(job, storage) as saved:
+        run = JobRun(job, lease, spec, storage, saved)
         try:
-            train_images(data, settings, run, seed=spec.seed, state=saved.path if saved else None)
+            LEARN[spec.kind](dataset, run, saved.path if saved else None)
         except (NonFiniteLoss, NonFiniteState) as error:
             raise JobError(
                 "non_finite_loss",
@@ -60,24 +61,31 @@ def train(job: Job, lease: Lease) -> Checkpoint:
             ) from error
         except NotLearning as error:
             raise JobError("not_learning", str(error)) from error
+        except UnfitColumn as error:
+            raise JobError("dataset_unreadable", f"{error}; change its schema") from error
     assert run.last is not None  # noqa: S101 - every run ends with a save
     return run.last
 
 
-@contextmanager
-def images_of(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabelledImages]:
-    """The dataset's training part, memory-mapped. The published test part is not even opened."""
-    content = {name: Stored.from_dict(dataset.content[name]) for name in ("x", "y")}
-    n = dataset.summary["n_train"]
-    try:
-        with storage.open(content["x"]) as x, storage.open(content["y"]) as y:
-            pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
-            labels = np.load(y, allow_pickle=False)[:n]
-            if not spec.labelled:
-                labels = np.zeros_like(labels)
-            yield LabelledImages.split(pixels, labels, held_out=spec.holdout, seed=spec.seed)
-    except DamagedObject as error:
-        raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
+    spec = run.spec
+    run.manifest = manifest_of(dataset, spec, about_images(dataset, spec))
+    with images_of(dataset, spec, run.storage) as images:
+        run.begin()
+        settings = ImageSettings.from_dict(spec.config)
+        train_images(images, settings, run, seed=spec.seed, state=state)
+
+
+def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
+    spec = run.spec
+    with rows_of(dataset, spec, run.storage) as rows:
+        run.manifest = manifest_of(dataset, spec, about_rows(rows))
+        run.begin()
+        settings = TableSettings.from_dict(spec.config)
+        train_rows(rows, settings, run, seed=spec.seed, state=state)
+
+
+LEARN = {"images": learn_images, "rows": learn_rows}
 
 
 @dataclass(frozen=True)
@@ -110,16 +118,11 @@ def saved_state(job: Job, storage: Storage) -> Iterator[SavedState | None]:
         yield None
 
 
-def manifest_of(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
+def manifest_of(dataset: Dataset, spec: TrainingSpec, about: dict[str, Any]) -> dict[str, Any]:
     """What sampling needs to know of a model without reading its weights."""
-    config = spec.config
-    counts = [
-        {"name": label["name"], "count": label["count"]} for label in dataset.summary["labels"]
-    ]
     return {
         "kind": spec.kind,
-        "labels": counts if spec.labelled else [],
-        "image": {name: config[name] for name in ("height", "width", "channels")},
+        **about,
         "config": spec.model_dump(mode="json", exclude_none=True),
         "dataset": {"id": dataset.id, "name": dataset.name, "sha256": dataset.summary["sha256"]},
     }
@@ -135,9 +138,10 @@ class JobRun:
         spec: TrainingSpec,
         storage: Storage,
         saved: SavedState | None,
-        manifest: dict[str, Any],
     ) -> None:
-        self._lease, self._spec, self._storage, self._manifest = lease, spec, storage, manifest
+        self.spec, self.storage = spec, storage
+        self.manifest: dict[str, Any] = {}
+        self._lease = lease
         self._started = time.monotonic() - (saved.wall_s if saved else 0.0)
         self._cpu_started = cpu_seconds() - (saved.cpu_s if saved else 0.0)
         self._opened: tuple[float, int] | None = None  # when and at which step this attempt began
@@ -145,6 +149,9 @@ class JobRun:
         self._pictures = -1
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.token))
         self.last: Checkpoint | None = None
+
+    def begin(self) -> None:
+        self._lease.phase = "training"
 
     def progress(self, step: int) -> float:
         self._lease.check()
@@ -158,7 +165,7 @@ class JobRun:
 
     def _fraction(self, step: int) -> float:
         cpu_s, wall_s = self._used()
-        return self._spec.budget.fraction(step=step, cpu_s=cpu_s, wall_s=wall_s)
+        return self.spec.budget.fraction(step=step, cpu_s=cpu_s, wall_s=wall_s)
 
     def _used(self) -> tuple[float, float]:
         return cpu_seconds() - self._cpu_started, time.monotonic() - self._started
@@ -166,7 +173,7 @@ class JobRun:
     def _tell_progress(self, step: int, fraction: float, since: float, first: int) -> None:
         elapsed = time.monotonic() - since
         rate = (step - first) / elapsed if elapsed > 0 else 0.0
-        steps = self._spec.budget.steps or (round(step / fraction) if fraction > 0.01 else None)
+        steps = self.spec.budget.steps or (round(step / fraction) if fraction > 0.01 else None)
         self._lease.step = step
         self._lease.progress = {
             "percent": round(100 * fraction, 1),
@@ -180,7 +187,7 @@ class JobRun:
             return False
         if self._lease.stopping:
             return True
-        every = self._spec.checkpoint.every
+        every = self.spec.checkpoint.every
         if every == "auto":
             return time.monotonic() - self._saved_at >= get_settings().checkpoint_s
         return step % every == 0
@@ -201,26 +208,26 @@ class JobRun:
         Raises what the lease says when the job is to stop: what was saved stands.
         """
         files = {
-            name: self._storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
+            name: self.storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
             for name, data in (("state", saved.state), ("model", saved.model))
         }
         cpu_s, wall_s = self._used()
         used = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
         self._lease.flush()
         with write() as session:
-            manifest = self._manifest | {"parameters": saved.parameters}
+            manifest = self.manifest | {"parameters": saved.parameters}
             new = NewCheckpoint(step, files, manifest, used)
             self.last = jobs.add_checkpoint(session, self._lease.claim, new)
             dropped = jobs.drop_checkpoints(
-                session, self._lease.claim, keep=self._spec.checkpoint.keep
+                session, self._lease.claim, keep=self.spec.checkpoint.keep
             )
-        self._storage.delete(dropped)
+        self.storage.delete(dropped)
         self._saved_at, self._saved_step = time.monotonic(), step
         if self._lease.stopping:
             raise self._lease.stopping
 
     def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:
-        stored = self._storage.put(key_of(*self._folder, f"preview-{step}.png"), png(sheet))
+        stored = self.storage.put(key_of(*self._folder, f"preview-{step}.png"), png(sheet))
         with write() as session:
             jobs.add_artifact(
                 session,

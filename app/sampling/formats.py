@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from app.sampling.pipe import Pipe
 from models.images.pictures import png
 
 Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
@@ -31,36 +32,12 @@ def folder_of(label: str) -> str:
     return "%2E" + name[1:] if name.startswith(".") else name
 
 
-class _Pipe(io.RawIOBase):
-    """Collects what a writer writes, to be handed on piece by piece."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        piece = bytes(data)
-        self._pieces.append(piece)
-        self._position += len(piece)
-        return len(piece)
-
-    def tell(self) -> int:
-        return self._position
-
-    def take(self) -> bytes:
-        pieces, self._pieces = b"".join(self._pieces), []
-        return pieces
-
-
 def zip_of_pngs(batches: Batches, labels: Sequence[str]) -> Iterator[bytes]:
     """`<label>/<number>.png` and labels.csv with header `path,label`; stored, as PNG is packed.
 
     Without labels, `<number>.png` and no labels.csv.
     """
-    pipe, table = _Pipe(), io.StringIO()
+    pipe, table = Pipe(), io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label"])
     number = 0
@@ -83,7 +60,7 @@ def npz(
     batches: Batches, labels: Sequence[str], count: int, shape: tuple[int, ...]
 ) -> Iterator[bytes]:
     """`x` uint8 (N, H, W[, 3]), `y` int64 index into `labels`, and `labels`; numpy reads it."""
-    pipe = _Pipe()
+    pipe = Pipe()
     indices = np.empty(count, np.int64)
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(zipfile.ZipInfo("x.npy"), "w", force_zip64=True) as x:

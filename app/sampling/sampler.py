@@ -6,14 +6,16 @@ others were asked for with it.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from app.sampling.order import Order
+from app.sampling.row_order import RowOrder, Where
 from core.errors import Unavailable
 from core.settings import get_settings
 from core.storage import DamagedObject, Storage, Stored, get_storage
@@ -21,15 +23,24 @@ from core.tables import Model
 from models import noise
 from models.checkpoint import UnreadableCheckpoint, unpack
 from models.images.sampling import ImageSampler
+from models.tables.sampling import Drawn, RowSampler
 
 Pixels = NDArray[np.uint8]
+Generator = ImageSampler | RowSampler
+KINDS: dict[str, Callable[..., Generator]] = {
+    "images": ImageSampler.load,
+    "rows": RowSampler.load,
+}
+
+
+ROWS_AT_ONCE = 16_384
 
 
 class Sampler:
     def __init__(self, storage: Storage, capacity: int) -> None:
         self._storage = storage
         self._capacity = capacity
-        self._loaded: OrderedDict[str, ImageSampler] = OrderedDict()
+        self._loaded: OrderedDict[str, Generator] = OrderedDict()
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         # One batch at a time: torch spreads each over the threads it was given.
@@ -41,6 +52,7 @@ class Sampler:
         Loads the model before the first batch is asked for. Raises Unavailable if it cannot.
         """
         generator = self.load(model)
+        assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
         return self._draw(generator, order)
 
     def _draw(
@@ -56,7 +68,23 @@ class Sampler:
                 pixels = generator.draw(z, padded)
             yield labels, pixels[:n]
 
-    def load(self, model: Model) -> ImageSampler:
+    def rows(self, model: Model, order: RowOrder) -> Iterator[Drawn]:
+        """Rows in order, some thousand at a time, each with the share of candidates that was kept.
+
+        Loads the model before the first rows are asked for. Raises Unavailable if it cannot, and,
+        as rows are drawn, InvalidCondition and TooRare (models.tables.conditions).
+        """
+        generator = self.load(model)
+        assert isinstance(generator, RowSampler)  # noqa: S101 - the model's kind says so
+        return self._rows(generator, order)
+
+    def _rows(self, generator: RowSampler, order: RowOrder) -> Iterator[Drawn]:
+        for part in order.parts:
+            for numbers in part.chunks(ROWS_AT_ONCE):
+                with self._computing:
+                    yield drawn(generator, order.seed, numbers, part.wheres)
+
+    def load(self, model: Model) -> Generator:
         """The model's generator, loaded once however many ask at the same time."""
         stored = Stored.from_dict(model.weights)
         with self._lock:
@@ -75,11 +103,12 @@ class Sampler:
                 self._make_room()
             return generator
 
-    def _read(self, stored: Stored) -> ImageSampler:
+    def _read(self, stored: Stored) -> Generator:
         try:
             with self._storage.open(stored) as path:
-                return ImageSampler.load(*unpack(path))
-        except (DamagedObject, UnreadableCheckpoint) as error:
+                tensors, header = unpack(path)
+                return KINDS[header["kind"]](tensors, header)
+        except (DamagedObject, UnreadableCheckpoint, KeyError) as error:
             raise Unavailable(
                 "the model's weights cannot be read", code="model_unavailable"
             ) from error
@@ -90,6 +119,25 @@ class Sampler:
             sum(model.bytes for model in self._loaded.values()) > self._capacity
         ):
             self._loaded.popitem(last=False)
+
+
+def drawn(
+    generator: RowSampler, seed: int, numbers: NDArray[np.int64], wheres: tuple[Where, ...]
+) -> Drawn:
+    """One row for each number; with several conditions, number k meets condition k mod their
+    number."""
+    if len(wheres) == 1:
+        return generator.draw(seed, numbers, wheres[0])
+    turn = numbers % len(wheres)
+    parts = [
+        generator.draw(seed, numbers[turn == i], where)
+        for i, where in enumerate(wheres)
+        if (turn == i).any()
+    ]
+    place = np.argsort(np.concatenate([np.flatnonzero(turn == i) for i in range(len(wheres))]))
+    rows = pa.concat_batches([part.rows for part in parts]).take(pa.array(place))
+    kept = sum(len(part.rows) for part in parts)
+    return Drawn(rows, kept / sum(len(part.rows) / part.acceptance for part in parts))
 
 
 @lru_cache

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.schemas.config import Config
 from app.schemas.fields import ModelName, Seed, Tags
-from app.schemas.image_config import ImageConfig
 from app.schemas.webhooks import JobWebhookOrUrl
 from app.strict import Strict
 from core import jobs
@@ -34,13 +34,17 @@ class TrainingRequest(Strict):
     kind: Literal["training"]
     dataset: str
     name: ModelName | None = Field(None, description="the model's; default: the dataset's name")
-    label: Literal["class"] | None = Field("class", description="null trains without labels")
+    label: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        "auto",
+        description="what samples can be asked for by: `class` of images, or a column of a table; "
+        "auto: the class, or the table's target; null trains without labels",
+    )
     preset: Preset = "balanced"
-    config: ImageConfig = Field(default_factory=ImageConfig)
+    config: Config = Field({}, description="settings of the kind of data; auto: by the preset")
     budget: Budget | None = Field(None, description="default: by preset")
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     holdout: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
-        "auto", description="share of the images kept for measuring, never trained on"
+        "auto", description="share of the items kept for measuring, never trained on"
     )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
     evaluate: Literal[False] = Field(False, description="evaluation does not exist yet")

@@ -56,7 +56,6 @@ def run(client: Client, out: Path, data: list[str] | None, cpu_seconds: float) -
         dataset["id"],
         preset="fast",
         seed=1,
-        label="class" if dataset["labels"] else None,
         budget={"cpu_seconds": cpu_seconds},
     )
     model = watch(client, job["id"])["result"]["model"]

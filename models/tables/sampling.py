@@ -58,7 +58,7 @@ class RowSampler:
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
         """Raises UnreadableCheckpoint when the file holds no model of rows."""
-        if header.get("kind") != "tables":
+        if header.get("kind") != "rows":
             raise UnreadableCheckpoint("not a model of table rows")
         encoding = Encoding.of_tensors(header["encoding"], tensors)
         settings = TableSettings.from_dict(header["config"])

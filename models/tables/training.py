@@ -67,7 +67,7 @@ class Networks:
     def pack_state(self) -> bytes:
         tree = {name: dict(part.state_dict()) for name, part in self.parts().items()}
         tensors, rest = flatten(tree, "state")
-        header = {"kind": "tables.state", "numbers": self.numbers(), "tree": rest}
+        header = {"kind": "rows.state", "numbers": self.numbers(), "tree": rest}
         return self._packed(tensors, header)
 
     def load_state(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class Networks:
             setattr(self, name, number)
 
     def pack_model(self) -> bytes:
-        header = {"kind": "tables", "step": self.step, "config": self.settings.to_dict()}
+        header = {"kind": "rows", "step": self.step, "config": self.settings.to_dict()}
         tensors = {f"generator.{n}": t for n, t in self.best.state_dict().items()}
         if self.chooses:
             tensors |= {f"critic.{n}": t for n, t in self.D.state_dict().items()}

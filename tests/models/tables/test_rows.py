@@ -237,6 +237,6 @@ def test_a_model_reads_back_from_its_file(tmp_path: Path, sampler: RowSampler) -
     train(rows, settings_of(table), run, seed=1)
     again = loaded(run.last, tmp_path)
     _, header = unpack(tmp_path / "model")
-    assert header["kind"] == "tables"
+    assert header["kind"] == "rows"
     assert again.bytes > 0
     assert again.draw(1, np.arange(3)).rows.num_rows == 3

@@ -1,0 +1,59 @@
+"""Which rows a request names: for each, its number k and what it has to meet.
+
+As with images, what is drawn for number k depends on (seed, k) alone; with labels and conditions, k
+runs from `offset` within each of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Where = Mapping[str, Any]
+"""By column: a value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Numbers `start` to `stop` (exclusive). Number k meets `wheres[k mod len(wheres)]`."""
+
+    wheres: tuple[Where, ...]
+    start: int
+    stop: int
+
+    def chunks(self, size: int) -> Iterator[NDArray[np.int64]]:
+        for first in range(self.start, self.stop, size):
+            yield np.arange(first, min(first + size, self.stop), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    parts: tuple[Part, ...]
+    seed: int
+
+    @property
+    def count(self) -> int:
+        return sum(part.stop - part.start for part in self.parts)
+
+
+def of_each(counts: Sequence[tuple[Where, int]], *, seed: int, offset: int) -> RowOrder:
+    """So many of each, one after the other."""
+    return RowOrder(tuple(Part((w,), offset, offset + n) for w, n in counts if n), seed)
+
+
+def of_all(count: int, wheres: Sequence[Where], *, seed: int, offset: int) -> RowOrder:
+    """So many in all; what they meet takes turns."""
+    return RowOrder((Part(tuple(wheres), offset, offset + count),), seed)
+
+
+def by_share(count: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers in these shares of `count`, by the largest remainder; what the shares leave
+    over, if they do, is the last one more."""
+    wanted = [count * share for share in [*shares, max(0.0, 1 - sum(shares))]]
+    counts = [int(n) for n in wanted]
+    by_remainder = sorted(range(len(wanted)), key=lambda i: (counts[i] - wanted[i], i))
+    for i in by_remainder[: count - sum(counts)]:
+        counts[i] += 1
+    return counts

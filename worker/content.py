@@ -1,0 +1,110 @@
+"""What is learned from: a dataset's training part, opened for the loop of its kind."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from core.datasets.rows import Column, Schema
+from core.datasets.rows.spelling import plain, spelled
+from core.datasets.rows.typed import typed_batches
+from core.errors import JobError
+from core.storage import DamagedObject, Storage, Stored
+from core.tables import Dataset
+from core.training import TrainingSpec
+from models.images.data import LabelledImages
+from models.tables.data import LabelledRows
+from models.tables.schema import ColumnSchema
+
+log = logging.getLogger(__name__)
+
+MOST_VALUES = 100  # of a column, told to those who ask what can be asked for
+
+
+@contextmanager
+def images_of(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabelledImages]:
+    """The dataset's training part, memory-mapped. The published test part is not even opened."""
+    content = {name: Stored.from_dict(dataset.content[name]) for name in ("x", "y")}
+    n = dataset.summary["n_train"]
+    try:
+        with storage.open(content["x"]) as x, storage.open(content["y"]) as y:
+            pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
+            labels = np.load(y, allow_pickle=False)[:n]
+            if spec.label is None:
+                labels = np.zeros_like(labels)
+            yield LabelledImages.split(pixels, labels, held_out=spec.holdout, seed=spec.seed)
+    except DamagedObject as error:
+        raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+
+
+@contextmanager
+def rows_of(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabelledRows]:
+    """The table, without the columns that are dropped."""
+    columns = Schema.from_dict(dataset.summary).columns
+    try:
+        with storage.open(Stored.from_dict(dataset.content["rows"])) as path:
+            table = pa.Table.from_batches(list(typed_batches(path, columns)))
+            schema = [ColumnSchema.from_dict(c.to_dict()) for c in columns if not c.drop]
+            yield LabelledRows.split(
+                table, schema, label=spec.label, held_out=spec.holdout, seed=spec.seed
+            )
+    except DamagedObject as error:
+        raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+
+
+def about_images(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
+    """The part of a model's manifest that says what images there are to ask for."""
+    counts = [
+        {"name": label["name"], "count": label["count"]} for label in dataset.summary["labels"]
+    ]
+    return {
+        "labels": counts if spec.label is not None else [],
+        "image": {name: spec.config[name] for name in ("height", "width", "channels")},
+    }
+
+
+def about_rows(rows: LabelledRows) -> dict[str, Any]:
+    """The part of a model's manifest that says what rows there are to ask for."""
+    columns = [Column.from_dict(column.to_dict()) for column in rows.schema if column.kept]
+    labels: list[dict[str, Any]] = []
+    label = next((column for column in columns if column.name == rows.label), None)
+    if label is not None and label.type in ("category", "boolean"):
+        labels = [
+            {"name": name, "count": count, "value": value}
+            for name, value, count in _counted(rows.table.column(label.name), label)
+        ]
+    return {
+        "labels": labels,
+        "label": rows.label,
+        "columns": [
+            {**column.to_dict(), "known": _known(rows.table.column(column.name), column)}
+            for column in columns
+        ],
+    }
+
+
+def _counted(values: pa.ChunkedArray, column: Column) -> list[tuple[str, Any, int]]:
+    """Each value but missing: its name, itself, and how often it is there; the commonest first."""
+    counted = values.combine_chunks().drop_null().value_counts()
+    found = counted.field(0)
+    counts = counted.field(1).to_pylist()
+    rows = zip(spelled(found, column).to_pylist(), found.to_pylist(), counts, strict=True)
+    return sorted(rows, key=lambda row: (-row[2], row[0]))
+
+
+def _known(values: pa.ChunkedArray, column: Column) -> dict[str, Any] | None:
+    """What the column's conditions can be made of: values, or a range; nothing of an id."""
+    if column.type == "id":
+        return None
+    if column.type in ("category", "boolean"):
+        names = [name for name, _, _ in _counted(values, column)]
+        return {"values": names[:MOST_VALUES], "more": max(0, len(names) - MOST_VALUES)}
+    ends = pyarrow.compute.min_max(values)
+    low, high = (
+        plain(pa.array([ends[end].as_py()], values.type), column) for end in ("min", "max")
+    )
+    return {"min": low[0], "max": high[0]}
