@@ -78,7 +78,9 @@ def test_a_preview_can_be_csv_and_nothing_strange(client: TestClient) -> None:
         client.get(f"{link}?limit=1&format=csv"),
     ):
         assert answer.headers["content-type"].startswith("text/csv")
-        assert answer.text == ('name,age,born,smokes,note\nuser0,20,01.03.1990,no,"likes, ""0"""\n')
+        assert answer.text == (
+            'name,age,born,smokes,note\r\nuser0,20,01.03.1990,no,"likes, ""0"""\r\n'
+        )
     assert client.get(link, headers={"Accept": "image/png"}).status_code == 406
     assert client.get(f"{link}?limit=0").status_code == 422
     assert client.get(f"{link}?offset=500").json()["data"] == []
