@@ -23,7 +23,7 @@ from models.images.settings import (
 )
 
 # What one core is assumed to do in a matrix product until a worker has said.
-ASSUMED_GFLOPS = 60.0
+ASSUMED_GFLOPS = 100.0
 
 
 def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int) -> Plan:
@@ -33,6 +33,7 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
         raise Invalid(message, code="not_built", faults=[Fault("/dataset", "not_built", message)])
     summary = dataset.summary
     labelled = wanted.label is not None
+    budget = wanted.budget or Budget.model_validate(PRESETS[wanted.preset].budget)
     if labelled and summary["unlabelled"]:
         raise Invalid(
             "the dataset has no labels: ask for `label: null`",
@@ -44,13 +45,13 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
         channels=summary["channels"],
         classes=len(summary["labels"]) if labelled else 1,
         images=summary["n_train"],
+        cpu_seconds=budget.cpu_seconds,
     )
     try:
         settings = resolve(data, wanted.preset, explicit(wanted.config))
     except InvalidSettings as error:
         fault = Fault(f"/config/{error.field}", "not_allowed", str(error))
         raise Invalid(str(error), faults=[fault]) from error
-    budget = wanted.budget or Budget.model_validate(PRESETS[wanted.preset].budget)
     spec = TrainingSpec(
         kind="images",
         labelled=labelled,

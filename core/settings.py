@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     ingest_wait_s: float = Field(20.0, ge=0, description="a small upload is answered within this")
     max_losses: int = Field(3, ge=1, description="worker losses in a row, with nothing saved")
 
-    worker_threads: int = Field(0, ge=0, description="torch threads of a worker; 0: half the cores")
+    worker_threads: int = Field(0, ge=0, description="torch threads of a worker; 0: one or two")
     worker_queues: list[str] = ["training", "generation", "evaluation"]
     worker_folder: Path | None = Field(None, description="set by a worker for its children")
     sampler_threads: int = Field(1, ge=1, description="torch threads of the sampler")
@@ -123,7 +123,8 @@ class Settings(BaseSettings):
 
     @property
     def training_threads(self) -> int:
-        return self.worker_threads or max(1, min(8, (os.cpu_count() or 1) // 2))
+        # Small networks, small batches: more threads would mostly wait for each other.
+        return self.worker_threads or max(1, min(2, (os.cpu_count() or 1) // 2))
 
 
 @lru_cache

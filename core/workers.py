@@ -11,14 +11,21 @@ from core.tables import Worker
 SILENT_AFTER_S = 60.0
 
 
-def seen(session: Session, worker_id: str, *, queues: Sequence[str], host: str) -> None:
-    """Renew the worker's row; rows that were silent for long go."""
-    values = {"queues": list(queues), "host": host, "seen_at": clock()}
+def seen(
+    session: Session,
+    worker_id: str,
+    *,
+    queues: Sequence[str],
+    host: str,
+    gflops: float | None = None,
+) -> None:
+    """Renew the worker's row; rows that were silent for long go. `gflops`: once it is measured."""
+    values = {"queues": list(queues), "host": host, "gflops": gflops, "seen_at": clock()}
     known = session.execute(
         update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
     ).one_or_none()
     if known is None:
-        session.add(Worker(id=worker_id, queues=list(queues), host=host))
+        session.add(Worker(id=worker_id, queues=list(queues), host=host, gflops=gflops))
     session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * SILENT_AFTER_S)))
 
 

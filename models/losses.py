@@ -31,7 +31,8 @@ def generator_slope(real: Tensor, fake: Tensor) -> Tensor:
 def gradient_penalty(samples: Tensor, scores: Tensor) -> Tensor:
     """Mean over B of the squared norm of d scores / d samples: samples (B, ...), scores (B,).
 
-    `samples` must require grad. R1 on real samples, R2 on fakes (Mescheder et al. 2018, 1801.04406).
+    `samples` must require grad. R1 on real samples, R2 on fakes (Mescheder et al. 2018,
+    1801.04406).
     """
     (gradient,) = torch.autograd.grad(scores.sum(), samples, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()

@@ -4,7 +4,6 @@ SQLite by default; SEMBLANCE_TEST_DATABASE_URL names a PostgreSQL server instead
 test gets a database of its own. SEMBLANCE_TEST_BROKER_URL names a Redis for the process tests.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from core import database, jobs, keys, settings, storage
@@ -21,9 +19,9 @@ from core.jobs import NewJob
 from core.migration import migrate
 from core.settings import Settings
 from core.tables import Dataset, DatasetState, Job, JobKind, Tenant
+from tests.servers import SERVER, drop_served, on_server, url_of
 
 TENANT = keys.DEFAULT_TENANT
-SERVER = os.environ.get("SEMBLANCE_TEST_DATABASE_URL")
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +34,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> str:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # one file, easy to copy
         return str(path)
     name = f"semblance_template_{uuid4().hex[:12]}"
-    _on_server(f'CREATE DATABASE "{name}"')
-    migrate(_url_of(name))
+    on_server(f'CREATE DATABASE "{name}"')
+    migrate(url_of(name))
     return name
 
 
@@ -50,22 +48,15 @@ def database_url(empty_database: str, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{path}"
         return
     name = f"semblance_test_{uuid4().hex[:12]}"
-    _on_server(f'CREATE DATABASE "{name}" TEMPLATE "{empty_database}"')
-    yield _url_of(name)
-    _on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
+    on_server(f'CREATE DATABASE "{name}" TEMPLATE "{empty_database}"')
+    yield url_of(name)
+    on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def _url_of(name: str) -> str:
-    assert SERVER is not None
-    return make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-
-
-def _on_server(statement: str) -> None:
-    assert SERVER is not None
-    engine = create_engine(SERVER, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+@pytest.fixture(scope="session", autouse=True)
+def served_databases() -> Iterator[None]:
+    yield
+    drop_served()
 
 
 def forget_caches() -> None:
@@ -81,7 +72,7 @@ def configured(
     environment = {
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": database_url,
-        "LEASE_S": "2",
+        "LEASE_S": "30",
         "HEARTBEAT_S": "0.3",
         "SWEEP_S": "0.3",
         "POLL_S": "0.3",

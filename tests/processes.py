@@ -16,6 +16,8 @@ import httpx
 import psutil
 from semblance import Client
 
+from tests.servers import BROKER, SERVER, database_for
+
 T = TypeVar("T")
 PATIENCE_S = 60.0
 SHORT = {
@@ -93,13 +95,23 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+def larger_parts(folder: Path) -> dict[str, str]:
+    """PostgreSQL and Redis where the suite was given them; a folder keeps its database."""
+    parts = {}
+    if SERVER is not None:
+        parts["SEMBLANCE_DATABASE_URL"] = database_for(folder)
+    if BROKER is not None:
+        parts["SEMBLANCE_BROKER_URL"] = BROKER
+    return parts
+
+
 @contextmanager
 def serving(folder: Path, **environment: str) -> Iterator[Server]:
     port = free_port()
     command = Path(sys.executable).with_name("semblance-server")
     process = subprocess.Popen(
         [str(command), "up", "--data", str(folder), "--port", str(port)],
-        env=os.environ | SHORT | environment,
+        env=os.environ | SHORT | larger_parts(folder) | environment,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -16,10 +16,10 @@ import pytest
 from semblance import Client, Problem
 
 from tests.processes import Server, eventually, serving
+from tests.servers import BROKER
+from tests.tiny import TINY
 
 pytestmark = pytest.mark.processes
-
-TINY = {"generator_width": 8, "critic_width": 8, "batch": 8, "log_every": 10}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_digits_go_in_and_labelled_samples_come_out(
     assert (done["result"]["step"], done["result"]["model_version"]) == (30, "digits:1")
     assert "celery" in server.log()
     assert server.find("celery")
-    assert server.find("redis-server")
+    assert BROKER is not None or server.find("redis-server")
 
     asked = {str(i): i + 1 for i in range(10)}
     with np.load(io.BytesIO(client.samples("digits", labels=asked, seed=7, format="npz"))) as made:
@@ -61,7 +61,7 @@ def test_digits_go_in_and_labelled_samples_come_out(
     assert again["items"] == 20
 
     metrics = client.request("GET", f"/v1/jobs/{job['id']}/metrics").json()
-    assert metrics["critic_accuracy_real"]["steps"] == [10, 20, 30]
+    assert metrics["critic_accuracy_real"]["steps"] == [5, 10, 15, 20, 25, 30]
     previews = client.request("GET", f"/v1/jobs/{job['id']}/previews").json()
     picture = client.request("GET", previews[-1]["url"])
     assert picture.headers["content-type"] == "image/png"
@@ -76,7 +76,8 @@ def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
                 assert (connection.laddr.ip, connection.laddr.port) == ("127.0.0.1", server.port)
     assert (server.folder / "admin.key").stat().st_mode & 0o777 == 0o600
     assert server.folder.stat().st_mode & 0o777 == 0o700
-    assert (server.folder / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
+    if BROKER is None:
+        assert (server.folder / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
 
 
 def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
@@ -132,7 +133,7 @@ def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client
     assert client.cancel(job["id"])["state"] == "cancelling"
     eventually(lambda: client.job(job["id"])["state"] == "cancelled", within=15)
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
-    with pytest.raises(Problem, match="allowed: none") as refused:
+    with pytest.raises(Problem, match="allowed: retry") as refused:
         client.cancel(job["id"])
     assert refused.value.status == 409
 
@@ -150,7 +151,7 @@ def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path, numbe
     with serving(tmp_path / "data") as server:
         eventually(server.is_ready)
         family = server.descendants()
-        assert len(family) >= 4
+        assert len(family) >= (4 if BROKER is None else 3)
         assert server.stop(number) == 0
         gone, alive = psutil.wait_procs(family, timeout=5)
         assert alive == []

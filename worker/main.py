@@ -27,7 +27,7 @@ from core.ids import new_id
 from core.logs import configure
 from core.settings import Settings, get_settings
 from core.storage import get_storage
-from worker import slot
+from worker import slot, speed
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class WorkerMain:
         self.id = new_id("wkr")
         self.folder = settings.scratch / self.id
         self.folder.mkdir(mode=0o700)
+        self.gflops: float | None = None
         self._stop = threading.Event()
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -56,6 +57,7 @@ class WorkerMain:
         ]
         for thread in threads:
             thread.start()
+        threading.Thread(target=self._measure, daemon=True).start()
         log.info("worker ready", extra={"worker": self.id, "queues": self.queues})
         self._every(min(1.0, self.settings.poll_s), self._tend)
         self._drain()
@@ -85,12 +87,16 @@ class WorkerMain:
     def _sweep(self) -> None:
         with write() as session:
             hints = jobs.sweep(session)
-            workers.seen(session, self.id, queues=self.queues, host=socket.gethostname())
+            host = socket.gethostname()
+            workers.seen(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
         for hint in hints:
             if not queue.publish(hint.queue, hint.job_id):
                 break  # the broker is away; the poller does the work meanwhile
             with write() as session:
                 jobs.mark_published(session, hint.job_id)
+
+    def _measure(self) -> None:
+        self.gflops = speed.measured()
 
     def _validate_dataset(self) -> None:
         ingestion.validate(get_storage())

@@ -150,9 +150,8 @@ class JobRun:
         self._lease.check()
         if self._opened is None:
             self._opened, self._saved_step = (time.monotonic(), step), step
-        # Asked to stop: the loop makes one more step and saves (see wants_checkpoint), then stops.
         if self._lease.stopping and self._saved_step == step:
-            raise self._lease.stopping
+            raise self._lease.stopping  # nothing new to save
         fraction = self._fraction(step)
         self._tell_progress(step, fraction, *self._opened)
         return fraction
@@ -177,6 +176,8 @@ class JobRun:
         }
 
     def wants_checkpoint(self, step: int) -> bool:
+        if step in (0, self._saved_step):
+            return False
         if self._lease.stopping:
             return True
         every = self._spec.checkpoint.every
@@ -195,9 +196,10 @@ class JobRun:
         self._lease.tell(NewEvent("log", {"message": log_line(step, metrics)}, step))
 
     def save(self, step: int, saved: Saved) -> None:
-        """Files first, each under a name of this claim alone; then, fenced, the row."""
-        if self.last is not None and self.last.step == step:
-            return  # the run's end fell on a checkpoint
+        """Files first, each under a name of this claim alone; then, fenced, the row.
+
+        Raises what the lease says when the job is to stop: what was saved stands.
+        """
         files = {
             name: self._storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
             for name, data in (("state", saved.state), ("model", saved.model))
@@ -214,6 +216,8 @@ class JobRun:
             )
         self._storage.delete(dropped)
         self._saved_at, self._saved_step = time.monotonic(), step
+        if self._lease.stopping:
+            raise self._lease.stopping
 
     def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:
         stored = self._storage.put(key_of(*self._folder, f"preview-{step}.png"), png(sheet))

@@ -2,6 +2,7 @@
 
 import difflib
 import secrets
+import unicodedata
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -142,8 +143,12 @@ def _order(model: Model, wanted: SamplesRequest) -> Order:
     if wanted.balance:
         raise Invalid("`balance` goes with `count`", faults=[Fault("/balance", "conflict", "drop")])
     index = {label["name"]: i for i, label in enumerate(learned)}
-    _check_labels(model, wanted.labels, list(index))
-    counts = {index[name]: n for name, n in wanted.labels.items()}
+    asked: dict[str, int] = {}
+    for written, n in wanted.labels.items():
+        name = unicodedata.normalize("NFC", written)  # as datasets keep their labels
+        asked[name] = asked.get(name, 0) + n
+    _check_labels(model, asked, list(index))
+    counts = {index[name]: n for name, n in asked.items()}
     return by_label(counts, seed=seed, offset=wanted.offset, shares=shares)
 
 

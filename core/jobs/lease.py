@@ -98,11 +98,14 @@ def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Cla
         select(Job.id)
         .where(Job.queue.in_(queues), waiting | orphaned)
         .order_by(Job.rank_at, Job.id)
-        .limit(10)
+        .limit(1)
+        .with_for_update(skip_locked=True)  # what somebody else is at is not worth waiting for
     )
-    for job_id in session.scalars(due).all():
+    looked_at: list[str] = []
+    while len(looked_at) < 10 and (job_id := session.scalar(due.where(Job.id.not_in(looked_at)))):
         if (taken := claim(session, job_id, owner)) is not None:
             return taken
+        looked_at.append(job_id)
     return None
 
 
@@ -213,12 +216,20 @@ def confirm_cancelled(session: Session, claim: Claim) -> None:
 
 
 def set_aside(session: Session, claim: Claim) -> None:
-    """Paused: nobody goes on with it until it is resumed."""
+    """Paused: nobody goes on with it until it is resumed. Asked to end since, it ends."""
+    if _fenced(session, claim).cancel:
+        confirm_cancelled(session, claim)
+        return
     _leave(session, claim, JobState.PAUSED, pause_requested=False)
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Give the job back, to be gone on with by the next worker; this is no loss."""
+    """Give the job back, to be gone on with by the next worker; this is no loss. What was asked of
+    it since the last heartbeat is done here: nobody claims a job that is to end."""
+    orders = _fenced(session, claim)
+    if orders.cancel or orders.pause:
+        set_aside(session, claim)
+        return
     again = {"published_at": None, "queued_at": clock(), "not_before": clock()}
     _leave(session, claim, JobState.QUEUED, reason="drained", **again)
 

@@ -50,7 +50,10 @@ def _given_up() -> ColumnElement[bool]:
 
 def give_up(session: Session, job_id: str) -> None:
     """Take the job from a worker that is gone, if it is: back into the queue, aside, or ended."""
-    job = session.scalar(select(Job).where(Job.id == job_id, _given_up()).with_for_update())
+    # Locked by another: it is being looked after. Waiting, with other jobs' locks held, may be for
+    # ever: two sweepers would wait for each other.
+    silent = select(Job).where(Job.id == job_id, _given_up())
+    job = session.scalar(silent.with_for_update(skip_locked=True))
     if job is None:
         return
     session.refresh(job)

@@ -4,13 +4,15 @@ Shapes: B batch, Z noise, K classes, C channels, (H, W) image, (h, w) coarsest l
 floats in [-1, 1]. Sides that do not divide are padded where layers shrink, and cropped at the end.
 """
 
+import copy
 import math
 from itertools import pairwise
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.images.settings import ImageSettings
 
@@ -24,7 +26,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def channels_last(network: Network) -> Network:
     """Half the time of a convolution on a CPU."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # missing in torch's stubs
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
 
 
 def _last(x: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ class Critic(nn.Module):
                 break
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.hidden = nn.Linear(channels * height * width, CRITIC_FEATURES)
-        self.score = nn.Linear(CRITIC_FEATURES, 1)
+        self.score = nn.Linear(CRITIC_FEATURES, 1, bias=False)  # only differences of scores count
         self.label = nn.Embedding(settings.classes, CRITIC_FEATURES)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -146,19 +148,31 @@ class Classifier(nn.Module):
         self.second = nn.Sequential(*_convolution(width, 2 * width, 2))
         self.third = nn.Sequential(*_convolution(2 * width, 2 * width, stride))
         self.second_size = 2 * width * h * w
-        self.hidden = nn.Linear(
-            2 * width * -(-h // stride) * -(-w // stride), CLASSIFIER_FEATURES
-        )
+        self.hidden = nn.Linear(2 * width * -(-h // stride) * -(-w // stride), CLASSIFIER_FEATURES)
         self.out = nn.Linear(CLASSIFIER_FEATURES, classes)
 
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def levels(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         first = self.first(_last(F.pad(x, self.padding, value=-1.0)))
         second = self.second(first)
         third = self.third(second)
         return first, second, third, F.relu(self.hidden(third.flatten(1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.features(x)[3])
+        return self.out(self.levels(x)[3])
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """(B, N): what the encoder sees of an image, the second level."""
+        return self.second(self.first(_last(F.pad(x, self.padding, value=-1.0)))).flatten(1)
+
+    def frozen(self) -> Self:
+        """A copy to look with: nothing learns any more, and the norms are part of the weights."""
+        still = copy.deepcopy(self).eval().requires_grad_(False)
+        for level in (still.first, still.second, still.third):
+            convolution, norm, _ = list(level)[-3:]
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)  # noqa: S101, PT018
+            level[-3] = fuse_conv_bn_eval(convolution, norm)
+            del level[-2]
+        return channels_last(still)
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:

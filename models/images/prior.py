@@ -85,7 +85,7 @@ def fit_prior(z: Tensor, y: Tensor, classes: int, components: int, seed: int) ->
 def _within(groups: list[Tensor], z: Tensor) -> Tensor:
     """(Z, Z) covariance around the labels' means, over all labels."""
     scatter = sum(
-        ((group - group.mean(0)).T @ (group - group.mean(0)) for group in groups if len(group)),
+        (_scatter(g - g.mean(0), torch.ones_like(g[:, 0])) for g in groups if len(g)),
         torch.zeros(z.shape[1], z.shape[1], dtype=z.dtype),
     )
     return scatter / len(z) + RIDGE * torch.eye(z.shape[1], dtype=z.dtype)
@@ -109,11 +109,18 @@ def _fit_label(
         mass = shares.sum(0) + 1e-9
         means = (shares.T @ z) / mass[:, None]
         scatter = torch.stack(
-            [(z - mean).T @ ((z - mean) * share[:, None]) for mean, share in zip(means, shares.T, strict=True)]
+            [
+                (z - mean).T @ ((z - mean) * share[:, None])
+                for mean, share in zip(means, shares.T, strict=True)
+            ]
         )
         covariances = (scatter + strength * covariance) / (mass + strength)[:, None, None]
         shares = _responsibilities(z, means, covariances, mass / n)
     return means, covariances, mass / n
+
+
+def _scatter(z: Tensor, weights: Tensor) -> Tensor:
+    return z.T @ (z * weights[:, None])
 
 
 def _responsibilities(z: Tensor, means: Tensor, covariances: Tensor, weights: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import UnreadableCheckpoint
-from models.images.networks import Generator
+from models.images.networks import Generator, channels_last
+from models.images.prior import LatentPrior
 from models.images.settings import ImageSettings
 
 BATCH = 64  # one fixed shape: an item does not depend on how many are drawn with it
@@ -18,7 +19,8 @@ BATCH = 64  # one fixed shape: an item does not depend on how many are drawn wit
 
 @dataclass(frozen=True)
 class ImageSampler:
-    network: Generator
+    generator: Generator
+    prior: LatentPrior
     bytes: int
     batch: int = BATCH
 
@@ -27,20 +29,28 @@ class ImageSampler:
         """Raises UnreadableCheckpoint when the file holds no image model."""
         if header.get("kind") != "images":
             raise UnreadableCheckpoint("not an image model")
-        network = Generator(ImageSettings.from_dict(header["config"]))
-        network.load_state_dict(dict(tensors))
-        network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        return cls(network, sum(t.numel() * t.element_size() for t in tensors.values()))
+        parts: dict[str, dict[str, Tensor]] = {"generator": {}, "prior": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        generator = Generator(ImageSettings.from_dict(header["config"]))
+        generator.load_state_dict(parts["generator"])
+        prior = LatentPrior.shaped_like(parts["prior"])
+        prior.load_state_dict(parts["prior"])
+        for network in (generator, prior):
+            network.eval().requires_grad_(False)
+        size = sum(t.numel() * t.element_size() for t in tensors.values())
+        return cls(channels_last(generator), prior, size)
 
     @property
     def noise_size(self) -> int:
-        return self.network.settings.noise
+        return 1 + self.generator.settings.noise
 
     @torch.inference_mode()
     def draw(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, Z) noise and (B,) labels to (B, H, W) or (B, H, W, 3) pixels."""
-        images = self.network(torch.from_numpy(noise), torch.from_numpy(labels))
-        return to_pixels(images)
+        """(B, 1 + Z) standard normal noise and (B,) labels to (B, H, W) or (B, H, W, 3) pixels."""
+        y = torch.from_numpy(labels)
+        return to_pixels(self.generator(self.prior(torch.from_numpy(noise), y), y))
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:

@@ -153,6 +153,41 @@ def test_a_drained_job_waits_again_and_this_is_no_loss(add_job: AddJob) -> None:
     assert claim(job, "two") is not None
 
 
+def test_a_job_that_was_cancelled_while_its_worker_drained_ends(add_job: AddJob) -> None:
+    job = add_job()
+    taken = claimed(job)
+    with write() as session:
+        jobs.cancel(session, TENANT, job.id)
+    with write() as session:
+        jobs.release(session, taken)
+    assert reload(job).state is JobState.CANCELLED
+
+
+def test_a_job_that_was_cancelled_while_it_was_set_aside_ends(add_job: AddJob) -> None:
+    job = add_job()
+    taken = claimed(job)
+    with write() as session:
+        jobs.pause(session, TENANT, job.id)
+    with write() as session:
+        jobs.cancel(session, TENANT, job.id)
+    with write() as session:
+        jobs.set_aside(session, taken)
+    assert reload(job).state is JobState.CANCELLED
+
+
+def test_a_job_that_was_paused_while_its_worker_drained_waits_until_it_is_resumed(
+    add_job: AddJob,
+) -> None:
+    job = add_job()
+    taken = claimed(job)
+    with write() as session:
+        jobs.pause(session, TENANT, job.id)
+    with write() as session:
+        jobs.release(session, taken)
+    after = reload(job)
+    assert (after.state, after.pause_requested) == (JobState.PAUSED, False)
+
+
 def test_jobs_are_taken_in_the_order_in_which_they_came(add_job: AddJob) -> None:
     waiting = [add_job() for _ in range(3)]
     order = []

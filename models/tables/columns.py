@@ -1,0 +1,165 @@
+"""A column as tokens: what the networks read and write, and the way back to values.
+
+A column takes one or more steps of a row's sequence. The tokens of its first step are atoms
+(values that stand for themselves), then groups (of rare values, or of neighbouring numbers), then
+one for missing. Where the first step gave a group, each further step gives one digit of the place
+inside it; elsewhere those steps hold NONE. N is a number of rows, S of steps.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
+
+NONE = 0  # a digit's token where there is no group: digit k has token k + 1
+SINGLE = 256  # more values than this become groups and digits
+
+
+@dataclass(frozen=True)
+class Layout:
+    atoms: int
+    groups: int = 0
+    digits: tuple[int, ...] = ()  # how many there are at each further step
+    missing: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Tokens of each step."""
+        first = self.atoms + self.groups + self.missing
+        return first, *(size + 1 for size in self.digits)
+
+    @property
+    def missing_token(self) -> int:
+        return self.atoms + self.groups
+
+    def grouped(self, first: Tokens) -> NDArray[np.bool_]:
+        """Where the first step's token is a group."""
+        return (first >= self.atoms) & (first < self.atoms + self.groups)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "atoms": self.atoms,
+            "groups": self.groups,
+            "digits": list(self.digits),
+            "missing": self.missing,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Layout":
+        return cls(**{**values, "digits": tuple(values["digits"])})
+
+
+class Column(Protocol):
+    """One learned column. `draws` tells whether decoding needs a random number of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def draws(self) -> bool: ...
+
+    @property
+    def positions(self) -> list[Floats]:
+        """For each step, where its tokens lie between 0 and 1; NaN for those that lie nowhere."""
+
+    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
+        """(N,) values to (S, N)."""
+
+    def decode(self, tokens: Tokens, u: Floats) -> pa.Array:
+        """(S, N) tokens and (N,) numbers in (0, 1) to (N,) values of the column's own type."""
+
+    def pack(self) -> tuple[dict[str, Any], Arrays]: ...
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Texts, booleans, and whatever else has only names. The commonest value comes first."""
+
+    name: str
+    arrow: pa.DataType
+    names: pa.Array  # of string
+    layout: Layout
+
+    @classmethod
+    def fit(cls, name: str, arrow: pa.DataType, values: pa.Array) -> "CategoryColumn":
+        counted = as_text(values).value_counts()
+        found = sorted(
+            zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True),
+            key=lambda pair: (-pair[1], pair[0] or ""),
+        )
+        names = pa.array([value for value, _ in found if value is not None], pa.string())
+        missing = values.null_count > 0
+        if len(names) <= SINGLE:
+            return cls(name, arrow, names, Layout(len(names), missing=missing))
+        steps = int(np.ceil(np.log(len(names)) / np.log(SINGLE)))
+        radix = int(np.ceil(len(names) ** (1 / steps)))
+        groups = -(-len(names) // radix ** (steps - 1))
+        return cls(name, arrow, names, Layout(0, groups, (radix,) * (steps - 1), missing))
+
+    @property
+    def draws(self) -> bool:
+        return False
+
+    @property
+    def positions(self) -> list[Floats]:
+        return [np.full(size, np.nan) for size in self.layout.sizes]
+
+    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
+        """A name that was never seen counts as missing, or as the commonest."""
+        del rng
+        found = pa.compute.index_in(as_text(values), value_set=self.names)
+        index = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        tokens = np.zeros((len(self.layout.sizes), len(index)), np.int64)
+        known = index >= 0
+        scale = int(np.prod(self.layout.digits, dtype=np.int64))
+        tokens[0] = np.where(known, index // scale, 0)
+        for step, radix in enumerate(self.layout.digits, start=1):
+            scale //= radix
+            tokens[step] = np.where(known, index // scale % radix + 1, 1)
+        if self.layout.missing:
+            tokens[0, ~known] = self.layout.missing_token
+            tokens[1:, ~known] = NONE
+        return tokens
+
+    def decode(self, tokens: Tokens, u: Floats) -> pa.Array:
+        del u
+        index = tokens[0].copy()
+        for step, radix in enumerate(self.layout.digits, start=1):
+            index = index * radix + np.maximum(tokens[step] - 1, 0)
+        gone = tokens[0] >= self.layout.missing_token
+        taken = self.names.take(
+            pa.array(np.minimum(index, max(len(self.names) - 1, 0)), mask=gone)
+            if len(self.names)
+            else pa.nulls(len(index), pa.int64())
+        )
+        return from_text(taken, self.arrow)
+
+    def decode_names(self) -> pa.Array:
+        """All values but missing."""
+        return from_text(self.names, self.arrow)
+
+    def pack(self) -> tuple[dict[str, Any], Arrays]:
+        return {"kind": "category", "names": self.names.to_pylist()}, {}
+
+
+def as_text(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values if values.type == pa.string() else values.cast(pa.string())
+
+
+def from_text(values: pa.Array, arrow: pa.DataType) -> pa.Array:
+    if pa.types.is_null(arrow):
+        return pa.nulls(len(values))
+    if pa.types.is_dictionary(arrow):
+        return values.cast(arrow.value_type).dictionary_encode().cast(arrow)
+    return values if arrow == pa.string() else values.cast(arrow)

@@ -1,0 +1,222 @@
+"""A table as tokens and back: its columns, in the order in which a row is made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.tables.columns import Arrays, CategoryColumn, Column, Floats, Layout, Tokens
+from models.tables.identifiers import Identifier
+from models.tables.numbers import NumberColumn
+from models.tables.schema import ColumnSchema, UnfitColumn
+
+PREFIX = "encoding."  # of the names of tensors
+TESTED_ROWS, TESTED_PARTNERS = 20_000, 24
+DEPENDENT = 5.0  # standard deviations: what chance does not give
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """`arrow` is the schema of the table as it came, `columns` what is learned of it."""
+
+    arrow: pa.Schema
+    columns: tuple[Column, ...]
+    identifiers: tuple[Identifier, ...]
+    label: str | None
+
+    @classmethod
+    def fit(
+        cls, table: pa.Table, schema: Sequence[ColumnSchema], *, label: str | None, seed: int
+    ) -> Self:
+        """Raises UnfitColumn, naming the column."""
+        types = _types(table.schema, schema, label)
+        names = [name for name, kind in types.items() if kind != "id"]
+        if not names:
+            raise UnfitColumn(next(iter(types), ""), "no column is left to learn from")
+        columns = [_fit(name, types[name], _array(table, name)) for name in names]
+        columns.sort(key=lambda column: _place(column, label))
+        identifiers = tuple(
+            Identifier.fit(name, table.schema.field(name).type, _array(table, name))
+            for name, kind in types.items()
+            if kind == "id"
+        )
+        return cls(table.schema, tuple(_refined(columns, table, seed)), identifiers, label)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Tokens of each step of a row."""
+        return [size for column in self.columns for size in column.layout.sizes]
+
+    @property
+    def positions(self) -> list[Floats]:
+        return [position for column in self.columns for position in column.positions]
+
+    @cached_property
+    def steps(self) -> list[slice]:
+        """Where each column's steps lie."""
+        ends = list(accumulate(len(column.layout.sizes) for column in self.columns))
+        return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+
+    @property
+    def digits(self) -> list[tuple[int, int, int] | None]:
+        """For each step that is a digit: the first step of its column, and from which token to
+        before which that holds groups."""
+        found: list[tuple[int, int, int] | None] = []
+        for column, steps in zip(self.columns, self.steps, strict=True):
+            layout = column.layout
+            inside = (steps.start, layout.atoms, layout.atoms + layout.groups)
+            found += [None] + [inside] * len(layout.digits)
+        return found
+
+    @property
+    def draws(self) -> int:
+        """Numbers that a row takes beside its steps: for the place inside a bin."""
+        return sum(column.draws for column in self.columns)
+
+    def encode(self, table: pa.Table, seed: int) -> Tokens:
+        """(S, N)."""
+        rng = np.random.default_rng(seed)
+        return np.concatenate([c.encode(_array(table, c.name), rng) for c in self.columns])
+
+    def decode(
+        self, tokens: Tokens, u: Floats, names: Mapping[str, pa.Array] | None = None
+    ) -> pa.RecordBatch:
+        """(S, N) tokens and (draws, N) numbers in (0, 1) to rows. `names` are the identifiers'
+        values; columns that are not there and not learned are left out."""
+        made = dict(names or {})
+        unused = np.empty(tokens.shape[1])
+        draw = iter(u)
+        for column, steps in zip(self.columns, self.steps, strict=True):
+            made[column.name] = column.decode(tokens[steps], next(draw) if column.draws else unused)
+        kept = [name for name in self.arrow.names if name in made]
+        fields = [self.arrow.field(name) for name in kept]
+        return pa.RecordBatch.from_arrays([made[name] for name in kept], schema=pa.schema(fields))
+
+    def pack(self) -> tuple[dict[str, Any], Arrays]:
+        """What `unpack` needs: JSON, and arrays by name."""
+        columns, arrays = [], {}
+        for number, column in enumerate(self.columns):
+            about, mine = column.pack()
+            columns.append({"name": column.name, "layout": column.layout.to_json(), **about})
+            arrays.update({f"columns.{number}.{name}": array for name, array in mine.items()})
+        arrays["schema"] = np.frombuffer(self.arrow.serialize(), np.uint8).copy()
+        identifiers = [{"name": i.name, **i.to_json()} for i in self.identifiers]
+        return {"columns": columns, "identifiers": identifiers, "label": self.label}, arrays
+
+    @classmethod
+    def unpack(cls, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        arrow = pa.ipc.read_schema(pa.BufferReader(arrays["schema"].tobytes()))
+        columns = [
+            _unpack(column, arrow.field(column["name"]).type, arrays, f"columns.{number}")
+            for number, column in enumerate(about["columns"])
+        ]
+        identifiers = [
+            Identifier(i["name"], arrow.field(i["name"]).type, i["first"], tuple(i["places"]))
+            for i in about["identifiers"]
+        ]
+        return cls(arrow, tuple(columns), tuple(identifiers), about["label"])
+
+    def to_tensors(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        about, arrays = self.pack()
+        return about, {f"{PREFIX}{n}": torch.from_numpy(array) for n, array in arrays.items()}
+
+    @classmethod
+    def of_tensors(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """From the tensors of a file that may hold others too."""
+        mine = {n: t.numpy() for n, t in tensors.items() if n.startswith(PREFIX)}
+        return cls.unpack(about, {n.removeprefix(PREFIX): array for n, array in mine.items()})
+
+
+def _place(column: Column, label: str | None) -> int:
+    """A label of few values comes first: it can be asked for. One of many numbers comes last, where
+    it is made from all that it depends on."""
+    if column.name != label:
+        return 0
+    return 1 if isinstance(column, NumberColumn) and column.layout.groups else -1
+
+
+def _types(arrow: pa.Schema, schema: Sequence[ColumnSchema], label: str | None) -> dict[str, str]:
+    """Type by name, in the table's order."""
+    types = {column.name: column.type for column in schema if column.kept}
+    for name in [*types, *([] if label is None else [label])]:
+        if len(arrow.get_all_field_indices(name)) != 1:
+            raise UnfitColumn(name, "is not one column of the table")
+    if label is not None and types.get(label, "id") == "id":
+        raise UnfitColumn(label, "cannot be the label: it is not learned")
+    return {name: types[name] for name in arrow.names if name in types}
+
+
+def _array(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name)
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _fit(name: str, kind: str, values: pa.Array) -> Column:
+    arrow = values.type
+    if kind in ("category", "boolean") or pa.types.is_null(arrow):
+        try:
+            return CategoryColumn.fit(name, arrow, values)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise UnfitColumn(name, f"a column of {arrow} has no names to learn") from error
+    return NumberColumn.fit(name, arrow, values)
+
+
+def _unpack(
+    about: Mapping[str, Any], arrow: pa.DataType, arrays: Mapping[str, NDArray[Any]], prefix: str
+) -> Column:
+    layout = Layout.from_json(about["layout"])
+    if about["kind"] == "category":
+        return CategoryColumn(about["name"], arrow, pa.array(about["names"], pa.string()), layout)
+    mine = {name: arrays[f"{prefix}.{name}"] for name in ("atoms", "quantiles", "ends", "middles")}
+    return NumberColumn.unpack(about, layout, arrow, mine)
+
+
+def _refined(columns: list[Column], table: pa.Table, seed: int) -> list[Column]:
+    """A second step for each number whose place inside its bin depends on another column."""
+    rng = np.random.default_rng(seed)
+    table = table.slice(0, TESTED_ROWS)
+    binned = [i for i, c in enumerate(columns) if isinstance(c, NumberColumn) and c.layout.groups]
+    if not binned:
+        return columns
+    first = {i: c.encode(_array(table, c.name), rng)[0] for i, c in enumerate(columns)}
+    refined: list[Column] = list(columns)
+    for i in binned:
+        column = columns[i]
+        assert isinstance(column, NumberColumn)  # noqa: S101 - `binned` holds only these
+        fine = column.finer(int(column.layout.grouped(first[i]).sum()))
+        partners = [j for j in range(len(columns)) if j != i]
+        for j in rng.permutation(partners)[:TESTED_PARTNERS]:
+            if fine is not column and _depends(fine, column, table, first[j], rng):
+                refined[i] = fine
+                break
+    return refined
+
+
+def _depends(
+    fine: NumberColumn,
+    column: NumberColumn,
+    table: pa.Table,
+    partner: Tokens,
+    rng: np.random.Generator,
+) -> bool:
+    """Whether the half of the bin in which a number lies depends on `partner` (N,): for each pair
+    of a bin and a partner's token, (lower - upper)**2 / (lower + upper) is 1 on average where the
+    two halves are equally likely, with a variance of at most 2."""
+    tokens = fine.encode(_array(table, column.name), rng)
+    inside = fine.layout.grouped(tokens[0])
+    upper = tokens[1, inside] > fine.layout.digits[0] / 2
+    cell = (tokens[0, inside] - fine.layout.atoms) * (partner.max() + 1) + partner[inside]
+    lower_count = np.bincount(cell[~upper], minlength=cell.max() + 1)
+    upper_count = np.bincount(cell[upper], minlength=cell.max() + 1)
+    both = lower_count + upper_count
+    seen = both > 1
+    surprise = (lower_count - upper_count)[seen] ** 2 / both[seen]
+    return float(surprise.sum() - seen.sum()) > DEPENDENT * float(np.sqrt(2 * max(seen.sum(), 1)))

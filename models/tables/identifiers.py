@@ -1,0 +1,84 @@
+"""Columns that name their rows: nothing of them is learned but their form, and samples get fresh
+values of that form, none of them twice."""
+
+import math
+import string
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+LOOKED_AT = 10_000
+# The narrowest set that holds all that was seen at a place stands for it.
+ALPHABETS = (
+    string.digits,
+    string.digits + "abcdef",
+    string.digits + "ABCDEF",
+    string.ascii_uppercase,
+    string.ascii_lowercase,
+    string.digits + string.ascii_uppercase,
+    string.digits + string.ascii_lowercase,
+    string.digits + string.ascii_letters,
+)
+
+
+@dataclass(frozen=True)
+class Identifier:
+    name: str
+    arrow: pa.DataType
+    first: int  # of integers: larger than any that was seen
+    places: tuple[str, ...]  # of texts: the characters that each place may hold
+
+    @classmethod
+    def fit(cls, name: str, arrow: pa.DataType, values: pa.Array) -> "Identifier":
+        if pa.types.is_integer(arrow):
+            largest = pa.compute.max(values).as_py()
+            return cls(name, arrow, 0 if largest is None else largest + 1, ())
+        seen = [str(value) for value in values[:LOOKED_AT].to_pylist() if value is not None]
+        if not seen:
+            return cls(name, arrow, 0, (string.digits,) * 8)
+        length = Counter(map(len, seen)).most_common(1)[0][0]
+        columns = zip(*(value for value in seen if len(value) == length), strict=True)
+        return cls(name, arrow, 0, tuple(_alphabet(set(column)) for column in columns))
+
+    @property
+    def room(self) -> int:
+        """How many texts have this form."""
+        return math.prod(len(place) for place in self.places)
+
+    def values(self, seed: int, index: NDArray[np.int64]) -> pa.Array:
+        """A value for each number: different numbers, different values."""
+        if pa.types.is_integer(self.arrow):
+            return pa.array([self.first + int(i) for i in index]).cast(self.arrow)
+        made = [self._text(seed, int(i)) for i in index]
+        return pa.array(made, pa.string()).cast(self.arrow)
+
+    def _text(self, seed: int, index: int) -> str:
+        """A walk through all texts of the form, by a step that has no factor in common with their
+        number; when all are used, they come again with a number behind."""
+        room = self.room
+        again, index = divmod(index, room)
+        step = int(room * 0.6180339887) | 1
+        while math.gcd(step, room) != 1:
+            step += 2
+        place = (index * step + seed * 0x9E3779B97F4A7C15) % room
+        text = []
+        for alphabet in self.places:
+            place, character = divmod(place, len(alphabet))
+            text.append(alphabet[character])
+        return "".join(text) + (f"-{again}" if again else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"first": self.first, "places": list(self.places)}
+
+
+def _alphabet(seen: set[str]) -> str:
+    if len(seen) == 1:
+        return next(iter(seen))
+    for alphabet in ALPHABETS:
+        if seen <= set(alphabet):
+            return alphabet
+    return "".join(sorted(seen))

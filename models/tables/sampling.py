@@ -1,0 +1,260 @@
+"""A trained generator of rows, ready to draw.
+
+Row k depends on the model, the condition, the seed and k alone: its random numbers come from
+(seed, k), and batches have one fixed shape. Where a condition is met by choosing, or the model's
+critic chooses, row k is the first of its own candidates that is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.checkpoint import UnreadableCheckpoint
+from models.noise import LABEL, NOISE, Indices, uniforms
+from models.tables.columns import CategoryColumn, Floats, Tokens
+from models.tables.conditions import Condition, InvalidCondition, TooRare
+from models.tables.encoding import Encoding
+from models.tables.generation import Allowed, Stepper
+from models.tables.networks import Critic, critic_of, generator_of
+from models.tables.settings import TableSettings
+
+BATCH = 1024  # one fixed shape: a row does not depend on how many are drawn with it
+ATTEMPTS = 2_000  # candidates for one row, at most
+AT_ONCE = 64  # candidates for one row in one round
+FAVOUR = 4.0  # what the critic takes for real is kept at most so much likelier than the average
+
+
+@dataclass(frozen=True)
+class Drawn:
+    rows: pa.RecordBatch
+    acceptance: float  # share of the candidates that were kept
+
+
+@dataclass
+class _Candidates:
+    """Rows so far, in the order of the items."""
+
+    tokens: Tokens  # (S, N)
+    u: Floats  # (draws, N)
+    found: NDArray[np.bool_]  # (N,)
+    tried: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class RowSampler:
+    encoding: Encoding
+    stepper: Stepper
+    critic: Critic | None  # None: every row is kept
+    bytes: int
+    batch: int = BATCH
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
+        """Raises UnreadableCheckpoint when the file holds no model of rows."""
+        if header.get("kind") != "tables":
+            raise UnreadableCheckpoint("not a model of table rows")
+        encoding = Encoding.of_tensors(header["encoding"], tensors)
+        settings = TableSettings.from_dict(header["config"])
+        network = generator_of(encoding, settings).eval().requires_grad_(False)
+        network.load_state_dict(_under("generator.", tensors))
+        critic = None
+        if weights := _under("critic.", tensors):
+            critic = critic_of(encoding, settings).eval().requires_grad_(False)
+            critic.load_state_dict(weights)
+        size = sum(t.numel() * t.element_size() for t in tensors.values())
+        return cls(encoding, Stepper(network, encoding.digits), critic, size)
+
+    def draw(self, seed: int, items: Indices, given: Mapping[str, Any] | None = None) -> Drawn:
+        """A row for each item. `given` says by column what every row must have, as
+        `Condition.parse` reads it. What is asked of the label alone is met directly; the rest is
+        met by choosing among candidates.
+
+        Raises InvalidCondition, and TooRare when some row has no candidate to keep.
+        """
+        conditions = self._conditions(given or {})
+        allowed = self._allowed(conditions)
+        direct = all(self._is_direct(condition) for condition in conditions)
+        choosing = [] if direct else conditions
+        n, s = len(items), len(self.encoding.sizes)
+        done = _Candidates(
+            np.zeros((s, n), np.int64), np.zeros((self.encoding.draws, n)), np.zeros(n, bool)
+        )
+        attempt = 0
+        while not done.found.all() and attempt < ATTEMPTS:
+            pending = np.flatnonzero(~done.found)
+            # The first round tells how many candidates a row takes.
+            at_once = 1 if attempt == 0 else int(np.clip(self.batch // len(pending), 1, AT_ONCE))
+            for part in np.array_split(pending, -(-len(pending) * at_once // (64 * self.batch))):
+                self._try(
+                    seed, items, part, range(attempt, attempt + at_once), allowed, choosing, done
+                )
+            attempt += at_once
+        acceptance = done.kept / max(done.tried, 1)
+        if not done.found.all():
+            raise TooRare(int(done.found.sum()), n, acceptance)
+        names = self._names(seed, items, done.tokens)
+        return Drawn(self.encoding.decode(done.tokens, done.u, names), acceptance)
+
+    def _try(
+        self,
+        seed: int,
+        items: Indices,
+        pending: NDArray[np.int64],
+        attempts: range,
+        allowed: Allowed,
+        conditions: Sequence[Condition],
+        done: _Candidates,
+    ) -> None:
+        """Candidates of the pending items, attempt by attempt; the first that is kept stays."""
+        s, draws = len(self.encoding.sizes), self.encoding.draws
+        size = s + draws + (self.critic is not None)
+        u = np.concatenate(
+            [uniforms(seed, items[pending], size, stream_of(attempt)) for attempt in attempts]
+        ).T
+        tokens = self._tokens(u[:s], allowed)
+        kept = self._kept(tokens, u, conditions).reshape(len(attempts), len(pending))
+        first = kept.argmax(0)
+        found = kept.any(0)
+        # Candidates behind the first that was kept were not needed.
+        done.tried += int(np.where(found, first + 1, len(attempts)).sum())
+        done.kept += int(found.sum())
+        chosen = (first * len(pending) + np.arange(len(pending)))[found]
+        done.tokens[:, pending[found]] = tokens[:, chosen]
+        done.u[:, pending[found]] = u[s : s + draws, chosen]
+        done.found[pending[found]] = True
+
+    def _tokens(self, u: Floats, allowed: Allowed) -> Tokens:
+        """(S, M) in batches of the fixed shape; what is left over is filled up."""
+        m = u.shape[1]
+        filled = np.full((u.shape[0], -(-m // self.batch) * self.batch), 0.5, np.float32)
+        filled[:, :m] = u
+        made = [
+            self.stepper.tokens(torch.from_numpy(np.ascontiguousarray(part)), allowed).numpy()
+            for part in np.split(filled, filled.shape[1] // self.batch, axis=1)
+        ]
+        return np.concatenate(made, axis=1)[:, :m]
+
+    def _kept(
+        self, tokens: Tokens, u: Floats, conditions: Sequence[Condition]
+    ) -> NDArray[np.bool_]:
+        kept = np.ones(tokens.shape[1], bool)
+        s, draws = len(self.encoding.sizes), self.encoding.draws
+        if conditions:
+            rows = self.encoding.decode(tokens, u[s : s + draws])
+            for condition in conditions:
+                kept &= condition.holds(rows.column(condition.column))
+        if self.critic is not None:
+            kept &= u[-1] < self._favour(tokens)
+        return kept
+
+    @torch.inference_mode()
+    def _favour(self, tokens: Tokens) -> Floats:
+        """How likely a row is to be kept: as much as the critic takes it for real rather than made
+        (Azadi et al. 2019, 1810.06758)."""
+        assert self.critic is not None  # noqa: S101 - asked for only with a critic
+        m = tokens.shape[1]
+        filled = np.zeros((tokens.shape[0], -(-m // self.batch) * self.batch), np.int64)
+        filled[:, :m] = tokens
+        scores = torch.cat(
+            [self.critic(part) for part in torch.from_numpy(filled).split(self.batch, dim=1)]
+        )
+        return np.minimum(np.exp(scores[:m].double().numpy()), FAVOUR) / FAVOUR
+
+    @property
+    def _labelled(self) -> bool:
+        return self.encoding.columns[0].name == self.encoding.label
+
+    def _conditions(self, given: Mapping[str, Any]) -> list[Condition]:
+        learned = {column.name for column in self.encoding.columns}
+        for name in given:
+            if name not in learned:
+                raise InvalidCondition(name, "is no column that was learned")
+        schema = self.encoding.arrow
+        return [Condition.parse(schema.field(name), wanted) for name, wanted in given.items()]
+
+    def _is_direct(self, condition: Condition) -> bool:
+        """Whether the tokens that are allowed meet the condition without any choosing."""
+        first = self.encoding.columns[0]
+        if condition.column != first.name:
+            return False
+        return first.layout.groups == 0 or self._one_name(condition)
+
+    def _one_name(self, condition: Condition) -> bool:
+        values = condition.values
+        first = self.encoding.columns[0]
+        return (
+            isinstance(first, CategoryColumn)
+            and values is not None
+            and len(values) == 1
+            and values[0].is_valid
+        )
+
+    def _allowed(self, conditions: Sequence[Condition]) -> Allowed:
+        """The tokens of the first column's steps that can meet what is asked of it.
+
+        Raises InvalidCondition when there is none, also for the other columns.
+        """
+        allowed: dict[int, Tensor] = {}
+        for column in self.encoding.columns:
+            for condition in conditions:
+                if condition.column != column.name:
+                    continue
+                masks = self._masks(column.name, condition)
+                if not masks[0].any():
+                    raise InvalidCondition(column.name, "no row that was learned from meets it")
+                if column is self.encoding.columns[0]:
+                    allowed |= enumerate(masks)
+        return allowed
+
+    def _masks(self, name: str, condition: Condition) -> list[Tensor]:
+        number = next(i for i, c in enumerate(self.encoding.columns) if c.name == name)
+        column = self.encoding.columns[number]
+        layout = column.layout
+        if isinstance(column, CategoryColumn) and layout.groups:
+            return self._name_masks(column, condition)
+        first = np.arange(layout.sizes[0])
+        low = np.stack([first, *(np.full(len(first), 1) for _ in layout.digits)])
+        high = np.stack([first, *(np.full(len(first), size) for size in layout.digits)])
+        met = condition.holds(column.decode(low, np.zeros(len(first))))
+        if groups := np.flatnonzero(layout.grouped(first)).tolist():
+            ends = (
+                column.decode(tokens[:, groups], np.full(len(groups), u))
+                for tokens, u in ((low, 0.0), (high, 1.0))
+            )
+            met[groups] = condition.may_hold(*ends)
+        return [torch.from_numpy(met)]
+
+    def _name_masks(self, column: CategoryColumn, condition: Condition) -> list[Tensor]:
+        """The groups of the names that are wanted; of a single name, its digits too."""
+        names = column.decode_names()
+        met = names.filter(pa.array(condition.holds(names)))
+        tokens = column.encode(met, np.random.default_rng(0))
+        masks = [torch.zeros(size, dtype=torch.bool) for size in column.layout.sizes]
+        for mask, step in zip(masks, tokens, strict=True):
+            mask[torch.from_numpy(step)] = True
+        if column.layout.missing:
+            masks[0][-1] = bool(condition.holds(pa.nulls(1, column.arrow))[0])
+        return masks if self._one_name(condition) else masks[:1]
+
+    def _names(self, seed: int, items: Indices, tokens: Tokens) -> dict[str, pa.Array]:
+        """Identifiers: with labels, item k of each label has its own."""
+        labels = self.encoding.columns[0].layout.sizes[0] if self._labelled else 1
+        label = tokens[0] if self._labelled else 0
+        index = items * labels + label
+        return {i.name: i.values(seed, index) for i in self.encoding.identifiers}
+
+
+def stream_of(attempt: int) -> int:
+    """Each candidate of a row has random numbers of its own."""
+    return NOISE if attempt == 0 else LABEL + attempt
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,162 @@
+"""What a training run on table rows is made of, and the rules that choose it from the data.
+
+Free of torch: the API resolves configurations with it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+ARCHITECTURES = ("auto",)
+
+
+class InvalidSettings(ValueError):
+    """A chosen value does not fit; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class TableData:
+    """What the rules look at. `cpu_seconds` is the budget, if it is one of time."""
+
+    rows: int
+    columns: int  # that are learned
+    cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How often each row is seen, at most, and how wide the networks are beside `fast`."""
+
+    epochs: float
+    scale: float
+
+
+PRESETS: Mapping[str, Preset] = {
+    "fast": Preset(16, 1.0),
+    "balanced": Preset(32, 1.5),
+    "quality": Preset(64, 2.5),
+}
+
+
+def _setting(description: str, **bounds: float) -> Any:
+    return field(metadata={"description": description, **bounds})
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """Every value of a run, resolved."""
+
+    width: int = _setting("numbers that a token is embedded in", ge=4, le=1024)
+    hidden: int = _setting("hidden numbers of each column's network", ge=4, le=4096)
+    dropout: float = _setting("share of the generator's numbers that are dropped", ge=0, lt=1)
+    batch: int = _setting("rows in one step", ge=1, le=65_536)
+    rate: float = _setting("learning rate of the generator", gt=0, le=1)
+    beta1: float = _setting("AdamW's first beta", ge=0, lt=1)
+    beta2: float = _setting("AdamW's second beta", ge=0, lt=1)
+    decay: float = _setting("AdamW's weight decay of the generator", ge=0, le=10)
+    warmup: int = _setting("steps until the learning rate is whole", ge=1, le=1_000_000)
+    average: float = _setting("decay of the averaged weights, a step", ge=0, lt=1)
+    measure_every: int = _setting("steps between looks at held-out rows", ge=1, le=1_000_000)
+    gain: float = _setting(
+        "share of the loss that a look must gain on those before, or the learning rate falls",
+        ge=0,
+        lt=1,
+    )
+    patience: int = _setting("looks without that gain until it falls", ge=1, le=1_000_000)
+    cooling: float = _setting("share of the learning in which the rate falls", gt=0, lt=1)
+    critic_share: float = _setting("share of the budget for the critic", ge=0, le=0.9)
+    critic_width: int = _setting("numbers that the critic embeds a token in", ge=2, le=512)
+    critic_hidden: int = _setting("hidden numbers of the critic", ge=4, le=4096)
+    critic_rate: float = _setting("learning rate of the critic", gt=0, le=1)
+    critic_from: float = _setting(
+        "share of pairs that the critic must tell apart for samples to be chosen by it; "
+        "1: never chosen",
+        ge=0.5,
+        le=1,
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(**values)
+
+
+def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableSettings:
+    """Fill in what was not chosen. Raises InvalidSettings."""
+    scale = PRESETS[preset].scale
+    batch = min(256, max(32, 2 ** round(math.log2(max(data.rows, 1) / 64))))
+    values: dict[str, Any] = {
+        "width": 8 * round(6 * scale),
+        "hidden": 8 * round(12 * scale),
+        "dropout": 0.0,
+        "batch": batch,
+        "rate": 6e-3,
+        "beta1": 0.9,
+        "beta2": 0.98,
+        "decay": 0.4,
+        "warmup": 100,
+        "average": 0.995,
+        "measure_every": min(max(data.rows // batch, 75), 500),
+        "gain": 1e-3,
+        "patience": 2,
+        "cooling": 0.25,
+        "critic_share": 0.15,
+        "critic_width": 16,
+        "critic_hidden": 128,
+        "critic_rate": 2e-3,
+        "critic_from": 0.53,
+    }
+    for name in explicit:
+        if name not in values:
+            raise InvalidSettings(name, "unknown setting")
+    settings = TableSettings(**{**values, **explicit})
+    for item in fields(settings):
+        _check(item.name, getattr(settings, item.name), item.metadata)
+    return settings
+
+
+def _check(name: str, value: float, bounds: Mapping[str, Any]) -> None:
+    fine = (
+        value >= bounds.get("ge", -math.inf)
+        and value > bounds.get("gt", -math.inf)
+        and value <= bounds.get("le", math.inf)
+        and value < bounds.get("lt", math.inf)
+    )
+    if not fine:
+        raise InvalidSettings(name, f"{name} is out of range")
+
+
+FEWEST_STEPS = 1_500
+
+
+def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, float]:
+    """The budget of a preset: so many looks at each row; more where rows are few."""
+    steps = max(PRESETS[preset].epochs * data.rows / settings.batch, FEWEST_STEPS)
+    return {"steps": math.ceil(steps / (1 - settings.critic_share))}
+
+
+@dataclass(frozen=True)
+class Cost:
+    gflop_per_step: float
+    memory_bytes: int  # of the training process, torch itself included
+
+
+PROCESS_BYTES = 450 * 2**20
+TOKENS = 64  # of a step, on average
+
+
+def cost(settings: TableSettings, data: TableData) -> Cost:
+    """What a step takes: the generator forward, and twice as much back."""
+    steps = data.columns * 1.3  # some columns take two
+    multiplications = steps * settings.width * (2 * settings.hidden + TOKENS)
+    flop = 6 * settings.batch * multiplications
+    activations = steps * settings.batch * (6 * settings.width + 4 * settings.hidden + 4 * TOKENS)
+    rows = data.rows * steps * 8 * 2
+    return Cost(flop / 1e9, int(PROCESS_BYTES + 4 * activations + 24 * multiplications + rows))

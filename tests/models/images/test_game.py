@@ -1,0 +1,135 @@
+"""Who changes whom in one step of the game."""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models import losses
+from models.images.settings import ImageSettings
+from models.images.state import State
+from models.images.training import critic_gradients, gradients, set_rates
+from tests.models.images.tiny import images_of, settings_of
+
+LATE = 0.8  # the critic plays
+
+
+@pytest.fixture
+def settings() -> ImageSettings:
+    return settings_of(classes=3)
+
+
+@pytest.fixture
+def nets(settings: ImageSettings) -> State:
+    made = State(settings, seed=1)
+    made.settle_features(images_of(settings))
+    made.step = 1  # no penalty at this one
+    set_rates(made, LATE)
+    return made
+
+
+@pytest.fixture
+def batch(settings: ImageSettings) -> tuple[Tensor, Tensor]:
+    data = images_of(settings)
+    return data.batch(data.train[:8])
+
+
+def everything(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_step_of_the_generator_changes_nothing_of_the_critic(
+    nets: State, batch: tuple[Tensor, Tensor]
+) -> None:
+    gradients(nets, *batch, LATE)
+    before, own = everything(nets.D), everything(nets.G)
+    nets.opt_G.step()
+    assert same(before, everything(nets.D))
+    assert not same(own, everything(nets.G))
+
+
+def test_a_step_of_the_critic_changes_nothing_of_generator_and_encoder(
+    nets: State, batch: tuple[Tensor, Tensor]
+) -> None:
+    gradients(nets, *batch, LATE)
+    before, own = [everything(net) for net in (nets.G, nets.E, nets.average)], everything(nets.D)
+    nets.opt_D.step()
+    assert all(
+        same(a, everything(b)) for a, b in zip(before, (nets.G, nets.E, nets.average), strict=True)
+    )
+    assert not same(own, everything(nets.D))
+
+
+def test_the_gradients_of_both_change_no_parameter_and_no_buffer_of_the_critic(
+    nets: State, batch: tuple[Tensor, Tensor]
+) -> None:
+    critic, parameters = everything(nets.D), copy.deepcopy(list(nets.G.parameters()))
+    gradients(nets, *batch, LATE)
+    assert same(critic, everything(nets.D))
+    assert all(torch.equal(a, b) for a, b in zip(parameters, nets.G.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_one_pass_back_through_the_critic_gives_the_gradients_of_two(
+    nets: State, batch: tuple[Tensor, Tensor], step: int
+) -> None:
+    """Step 8 has a gradient penalty, step 1 has none."""
+    nets.step = step
+    real, y = batch
+    made = torch.rand_like(real).mul(2).sub(1)
+    pull, _ = critic_gradients(nets, real, made, y, LATE)
+    of_critic = [p.grad.clone() for p in nets.D.parameters() if p.grad is not None]
+    nets.D.zero_grad()
+
+    shown = made.clone().requires_grad_(True)
+    losses.generator_loss(nets.D(real, y), nets.D(shown, y)).backward()
+    assert shown.grad is not None
+    torch.testing.assert_close(pull, shown.grad, rtol=1e-4, atol=1e-7)
+
+    if step % nets.settings.penalty_every:
+        nets.D.zero_grad()
+        losses.critic_loss(nets.D(real, y), nets.D(made, y)).backward()
+        again = [p.grad for p in nets.D.parameters() if p.grad is not None]
+        torch.testing.assert_close(of_critic, again, rtol=1e-4, atol=1e-6)
+
+
+def test_every_parameter_learns(nets: State, batch: tuple[Tensor, Tensor]) -> None:
+    gradients(nets, *batch, LATE)
+    for name, gradient in _gradients(nets):
+        assert gradient is not None, name
+        assert gradient.abs().sum() > 0, name
+
+
+def _gradients(nets: State) -> Iterator[tuple[str, Tensor | None]]:
+    for side in ("G", "E", "D"):
+        for name, parameter in getattr(nets, side).named_parameters():
+            yield f"{side}.{name}", parameter.grad
+
+
+def test_before_the_critic_joins_it_learns_nothing(
+    nets: State, batch: tuple[Tensor, Tensor]
+) -> None:
+    gradients(nets, *batch, 0.3)
+    assert all(p.grad is None for p in nets.D.parameters())
+
+
+def test_the_frozen_features_are_those_that_were_learnt(
+    nets: State, batch: tuple[Tensor, Tensor]
+) -> None:
+    for part in nets.classifier.modules():  # norms that have seen something
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.running_mean, -1, 1)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+    nets.settle_features(images_of(nets.settings))
+    assert nets.features is not None
+    with torch.no_grad():
+        torch.testing.assert_close(
+            nets.features.levels(batch[0]), nets.classifier.eval().levels(batch[0])
+        )
+    assert not any(parameter.requires_grad for parameter in nets.features.parameters())

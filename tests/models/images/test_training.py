@@ -1,0 +1,98 @@
+"""The loop: what it leaves behind, and that it can be broken off anywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import losses
+from models.checkpoint import unpack
+from models.images.sampling import ImageSampler
+from models.run import NonFiniteLoss
+from tests.models.images.conftest import Trained
+from tests.models.images.tiny import settings_of
+
+
+def test_a_run_reports_both_sides_of_the_game_and_shows_a_row_for_each_label(
+    run_to: Trained,
+) -> None:
+    run = run_to(settings_of(), 20)
+    assert list(run.reports) == [4, 8, 12, 16, 20]
+    assert set(run.reports[4]) == {"feature_loss"}
+    assert {"pixel_error", "kl"} <= set(run.reports[8])
+    last = run.reports[20]
+    for name in ("critic_accuracy_real", "critic_accuracy_fake", "critic_pairs"):
+        assert 0 <= last[name] <= 1
+    assert {"critic_loss", "generator_loss"} <= set(last)
+    assert [sheet.shape for sheet in run.sheets] == [(3 * 9 - 1, 10 * 9 - 1)] * 2
+
+
+@pytest.mark.parametrize("killed_at", [3, 7, 13, 19, 20])
+def test_a_run_that_was_killed_ends_with_the_weights_of_an_unbroken_one(
+    run_to: Trained, killed_at: int
+) -> None:
+    whole = run_to(settings_of(), 20)
+    broken = run_to(settings_of(), 20, every=3, killed_at=killed_at)
+    before = broken.saved[max(broken.saved)].state if broken.saved else None
+    resumed = run_to(settings_of(), 20, state=before)
+    assert resumed.saved[20].model == whole.saved[20].model
+    assert resumed.saved[20].state == whole.saved[20].state
+
+
+def test_a_run_that_was_killed_again_and_again_ends_with_the_same_weights(
+    run_to: Trained,
+) -> None:
+    whole = run_to(settings_of(), 24).saved[24]
+    state = None
+    for killed_at in (2, 5, 6, 9, 11, 14, 16, 19, 22, 23):
+        broken = run_to(settings_of(), 24, state=state, every=1, killed_at=killed_at)
+        state = broken.saved[max(broken.saved)].state if broken.saved else state
+    assert run_to(settings_of(), 24, state=state).saved[24].model == whole.model
+
+
+def test_a_run_broken_off_at_its_very_end_gives_the_same_model(run_to: Trained) -> None:
+    whole = run_to(settings_of(), 20).saved[20]
+    assert run_to(settings_of(), 20, state=whole.state).saved[20].model == whole.model
+
+
+def test_another_seed_gives_other_weights(run_to: Trained, tmp_path: Path) -> None:
+    settings = settings_of()
+    assert run_to(settings, 6).saved[6].model == run_to(settings, 6).saved[6].model
+    assert run_to(settings, 6).saved[6].model != run_to(settings, 7).saved[7].model
+
+
+@pytest.mark.parametrize("broken", ["critic_loss", "kl_to_standard_normal", "generator_loss"])
+def test_a_loss_that_leaves_the_finite_numbers_ends_the_run(
+    run_to: Trained, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(losses, broken, lambda a, b: (a + b).mean() * float("nan"))
+    with pytest.raises(NonFiniteLoss, match="step"):
+        run_to(settings_of(), 20)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "classes"),
+    [(28, 28, 1, 10), (8, 8, 1, 2), (32, 32, 3, 3), (40, 56, 1, 4), (11, 13, 3, 1), (64, 64, 3, 2)],
+)
+def test_any_size_trains_and_samples_in_its_own_shape(
+    run_to: Trained, tmp_path: Path, height: int, width: int, channels: int, classes: int
+) -> None:
+    run = run_to(settings_of(height, width, channels, classes), 6)
+    (tmp_path / "model").write_bytes(run.saved[6].model)
+    sampler = ImageSampler.load(*unpack(tmp_path / "model"))
+    noise = np.zeros((5, sampler.noise_size), np.float32)
+    labels = np.arange(5) % classes
+    drawn = sampler.draw(noise, labels)
+    assert drawn.shape == (5, height, width, *((3,) if channels == 3 else ()))
+    assert drawn.dtype == np.uint8
+
+
+def test_the_checkpoint_before_the_prior_is_fitted_can_be_sampled(
+    run_to: Trained, tmp_path: Path
+) -> None:
+    run = run_to(settings_of(), 20, every=2)
+    for step in (2, 4, 10, 18):
+        (tmp_path / "model").write_bytes(run.saved[step].model)
+        sampler = ImageSampler.load(*unpack(tmp_path / "model"))
+        noise = np.random.default_rng(0).normal(size=(4, sampler.noise_size)).astype(np.float32)
+        assert sampler.draw(noise, np.array([0, 1, 2, 2])).shape == (4, 8, 8)

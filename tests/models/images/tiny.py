@@ -1,0 +1,61 @@
+"""Tiny images, tiny networks, and a run that keeps what it is given."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.images.data import LabelledImages
+from models.images.settings import ImageData, ImageSettings, resolve
+from models.run import Saved
+from tests.tiny import TINY
+
+SHORT = {"components": 2, "log_every": 4, "features_until": 0.2, "critic_from": 0.5}
+
+
+def settings_of(
+    height: int = 8, width: int = 8, channels: int = 1, classes: int = 3, **explicit: Any
+) -> ImageSettings:
+    data = ImageData(height, width, channels, classes, images=60)
+    return resolve(data, "fast", TINY | SHORT | explicit)
+
+
+def images_of(settings: ImageSettings, count: int = 60) -> LabelledImages:
+    """Blocks whose place and size depend on the label, with noise."""
+    rng = np.random.default_rng(0)
+    colour = (3,) if settings.channels == 3 else ()
+    pixels = rng.integers(0, 40, (count, settings.height, settings.width, *colour), np.uint8)
+    labels = np.arange(count, dtype=np.int32) % settings.classes
+    for image, label in zip(pixels, labels, strict=True):
+        image[label : label + 4, 1 : 4 + label] += 200
+    return LabelledImages.split(pixels, labels, held_out=0.2, seed=1)
+
+
+class Recorder:
+    """A run of `steps` steps that saves at `every`, and can be killed when it is about to save."""
+
+    def __init__(self, steps: int, every: int = 10**9, killed_at: int | None = None) -> None:
+        self.steps, self.every, self.killed_at = steps, every, killed_at
+        self.saved: dict[int, Saved] = {}
+        self.sheets: list[NDArray[np.uint8]] = []
+        self.reports: dict[int, dict[str, float]] = {}
+
+    def progress(self, step: int) -> float:
+        if step == self.killed_at:
+            raise KeyboardInterrupt
+        return step / self.steps
+
+    def wants_checkpoint(self, step: int) -> bool:
+        return step > 0 and step % self.every == 0
+
+    def wants_preview(self, step: int) -> bool:
+        return step == 0
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        self.reports[step] = metrics
+
+    def save(self, step: int, saved: Saved) -> None:
+        self.saved[step] = saved
+
+    def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:
+        self.sheets.append(sheet)

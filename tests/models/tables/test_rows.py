@@ -1,0 +1,242 @@
+"""Training on rows, and drawing them."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from models.checkpoint import UnreadableCheckpoint, unpack
+from models.run import NonFiniteLoss
+from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.data import LabelledRows
+from models.tables.sampling import RowSampler
+from models.tables.schema import ColumnSchema
+from models.tables.training import train
+from tests.models.tables.tables import Steps, loaded, people, settings_of, trained
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> RowSampler:
+    table, schema = people()
+    folder = tmp_path_factory.mktemp("model")
+    return trained(table, schema, folder, label="label", steps=250)
+
+
+def test_rows_have_the_columns_types_and_values_of_the_table(sampler: RowSampler) -> None:
+    table, _ = people()
+    rows = sampler.draw(1, np.arange(2_000)).rows
+    assert rows.schema.equals(table.schema)
+    for name in ("city", "age", "member", "7", "label"):
+        assert set(rows.column(name).to_pylist()) <= set(table.column(name).to_pylist()), name
+    assert all(time.hour == 0 for time in rows.column("since").to_pylist())
+    missing = rows.column("income").null_count / 2_000
+    assert missing == pytest.approx(0.2, abs=0.07)
+    assert rows.column("age").null_count == 0
+    assert len(set(rows.column("id").to_pylist())) == 2_000
+
+
+def test_what_depends_on_the_label_follows_it(sampler: RowSampler) -> None:
+    cities = {
+        label: sampler.draw(1, np.arange(500), {"label": label}).rows.column("city").to_pylist()
+        for label in ("no", "yes")
+    }
+    assert sum(city == "Zürich" for city in cities["yes"]) > 400
+    assert sum(city == "Zürich" for city in cities["no"]) < 50
+
+
+def test_a_label_is_had_for_every_row_without_choosing(sampler: RowSampler) -> None:
+    drawn = sampler.draw(1, np.arange(777), {"label": "yes"})
+    assert drawn.rows.column("label").to_pylist() == ["yes"] * 777
+    assert drawn.acceptance == 1.0
+
+
+def test_labels_that_are_not_asked_for_come_in_their_shares(sampler: RowSampler) -> None:
+    rows = sampler.draw(1, np.arange(4_000)).rows
+    share = rows.column("label").to_pylist().count("yes") / 4_000
+    assert share == pytest.approx(0.3, abs=0.06)
+
+
+@pytest.mark.parametrize("given", [{}, {"label": "no"}, {"age": {"gte": 60, "lt": 70}}])
+def test_a_row_is_the_same_alone_and_in_any_company(
+    sampler: RowSampler, given: dict[str, object]
+) -> None:
+    items = np.arange(1_500)
+    together = sampler.draw(7, items, given).rows
+    backwards = sampler.draw(7, items[::-1], given).rows
+    assert backwards.take(pa.array(items[::-1])).equals(together)
+    for k in (0, 1_023, 1_024, 1_499):
+        assert sampler.draw(7, np.array([k]), given).rows.equals(together.slice(k, 1))
+    assert not sampler.draw(8, items, given).rows.equals(together)
+
+
+def test_items_far_out_are_drawn_like_the_first(sampler: RowSampler) -> None:
+    rows = sampler.draw(1, np.array([0, 10**12], np.int64)).rows
+    assert rows.num_rows == 2
+
+
+def test_conditions_on_other_columns_are_met_and_their_acceptance_is_told(
+    sampler: RowSampler,
+) -> None:
+    given = {"age": {"gte": 65}, "city": ["Köln", None], "member": True, "label": "no"}
+    drawn = sampler.draw(1, np.arange(50), given)
+    for row in drawn.rows.to_pylist():
+        assert row["age"] >= 65
+        assert row["city"] in ("Köln", None)
+        assert row["member"] is True
+        assert row["label"] == "no"
+    assert 0.0 < drawn.acceptance < 0.3
+
+
+def test_times_and_numbers_can_be_ranges(sampler: RowSampler) -> None:
+    given = {"since": {"gte": "2021-06-01"}, "income": {"lt": 2_000.5}}
+    rows = sampler.draw(1, np.arange(50), given).rows
+    assert min(rows.column("since").to_pylist()).isoformat() >= "2021-06-01"
+    assert max(rows.column("income").to_pylist()) < 2_000.5
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"nothing": 1}, "nothing"),
+        ({"id": "C-00001"}, "id"),
+        ({"label": "maybe"}, "label"),
+        ({"city": "Paris"}, "city"),
+        ({"age": {"gte": 200}}, "age"),
+        ({"age": {"above": 3}}, "age"),
+        ({"age": {}}, "age"),
+        ({"age": "old"}, "age"),
+        ({"city": {"gte": "a"}}, "city"),
+        ({"since": {"gte": "soon"}}, "since"),
+    ],
+)
+def test_a_condition_that_no_row_can_meet_is_refused_by_column(
+    sampler: RowSampler, given: dict[str, object], named: str
+) -> None:
+    with pytest.raises(InvalidCondition) as caught:
+        sampler.draw(1, np.arange(3), given)
+    assert caught.value.column == named
+
+
+def test_too_rare_a_condition_ends_and_says_how_far_it_came(sampler: RowSampler) -> None:
+    table, _ = people()
+    rare = {"age": 18, "since": table.column("since")[0].as_py(), "income": {"lt": 300}}
+    with pytest.raises(TooRare) as caught:
+        sampler.draw(1, np.arange(3), rare)
+    assert caught.value.asked == 3
+    assert caught.value.made < 3
+    assert caught.value.acceptance < 0.01
+
+
+def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
+    table, schema = people(300)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    settings = settings_of(table, dropout=0.1)
+    whole = Steps(90)
+    train(rows, settings, whole, seed=3)
+    for at in (35, 80):  # while the generator learns, and while the critic does
+        broken = Steps(90, checkpoints=(at,), broken_at=at + 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(rows, settings, broken, seed=3)
+        (tmp_path / "state").write_bytes(broken.last.state)
+        resumed = Steps(90)
+        train(rows, settings, resumed, seed=3, state=tmp_path / "state")
+        assert resumed.last.model == whole.last.model
+        assert resumed.last.state == whole.last.state
+        assert resumed.metrics["critic_pairs"] == whole.metrics["critic_pairs"]
+
+
+def test_another_seed_gives_other_weights() -> None:
+    table, schema = people(100)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    runs = [Steps(5), Steps(5)]
+    for seed, run in enumerate(runs):
+        train(rows, settings_of(table), run, seed=seed)
+    assert runs[0].last.model != runs[1].last.model
+
+
+def test_the_critics_verdict_is_among_the_metrics() -> None:
+    table, schema = people()
+    run = Steps(60)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    train(rows, settings_of(table), run, seed=1)
+    names = {"generator_loss", "held_out_loss", "critic_loss"}
+    verdict = {"critic_accuracy_real", "critic_accuracy_fake", "critic_pairs"}
+    assert names | verdict <= run.metrics.keys()
+
+
+def test_rows_are_chosen_by_a_critic_that_can_tell_them_apart(tmp_path: Path) -> None:
+    """A generator that learned nothing makes x and y apart; the critic knows that they agree."""
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 2, 2_000)
+    table = pa.table({"x": x, "y": x})
+    schema = tuple(ColumnSchema(name, "integer") for name in ("x", "y"))
+    options = {"rate": 1e-9, "critic_share": 0.9, "critic_rate": 0.01}
+    plain = trained(table, schema, tmp_path, steps=150, critic_from=1.0, **options)
+    chosen = trained(table, schema, tmp_path, steps=150, critic_from=0.55, **options)
+
+    def agreeing(sampler: RowSampler) -> float:
+        rows = sampler.draw(1, np.arange(2_000)).rows
+        return float(np.mean(np.asarray(rows.column("x")) == np.asarray(rows.column("y"))))
+
+    assert agreeing(plain) < 0.6
+    assert agreeing(chosen) > 0.9
+    assert chosen.draw(1, np.arange(100)).acceptance < 0.9
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [
+        (pa.table({"x": [1.5, 2.5, 3.5, 4.5, 5.5]}), "number"),
+        (pa.table({"x": [1]}), "integer"),
+        (pa.table({"x": [7] * 50}), "integer"),
+        (pa.table({"x": pa.nulls(50, pa.string())}), "category"),
+        (pa.table({"x": [math.inf, 1.0] * 25}), "number"),
+        (pa.table({"x": [f"n{k}" for k in range(10_000)]}), "category"),
+    ],
+    ids=["5 rows", "1 row", "a constant", "all missing", "infinities", "10,000 names"],
+)
+def test_odd_tables_are_learned_and_drawn(tmp_path: Path, table: pa.Table, kind: str) -> None:
+    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # the test's own texts
+    sampler = trained(table, schema, tmp_path, steps=4)
+    rows = sampler.draw(1, np.arange(20)).rows
+    assert rows.schema.equals(table.schema)
+    assert set(rows.column("x").to_pylist()) <= set(table.column("x").to_pylist())
+
+
+def test_one_name_of_very_many_is_had_directly(tmp_path: Path) -> None:
+    table = pa.table({"x": [f"n{k % 700}" for k in range(2_000)], "y": list(range(2_000))})
+    schema = (ColumnSchema("x", "category"), ColumnSchema("y", "integer"))
+    sampler = trained(table, schema, tmp_path, label="x", steps=5, critic_from=1.0)
+    drawn = sampler.draw(1, np.arange(9), {"x": "n613"})
+    assert drawn.rows.column("x").to_pylist() == ["n613"] * 9
+    assert drawn.acceptance == 1.0
+    some = sampler.draw(1, np.arange(9), {"x": ["n613", "n2"]}).rows.column("x").to_pylist()
+    assert set(some) <= {"n613", "n2"}
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    table, schema = people(100)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    settings = settings_of(table, rate=1.0, decay=10.0, warmup=1, beta1=0.0, beta2=0.0)
+    with pytest.raises(NonFiniteLoss):
+        train(rows, settings, Steps(2_000), seed=1)
+
+
+def test_a_model_of_another_kind_is_not_loaded(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableCheckpoint):
+        RowSampler.load({"a": torch.ones(1)}, {"kind": "images"})
+
+
+def test_a_model_reads_back_from_its_file(tmp_path: Path, sampler: RowSampler) -> None:
+    table, schema = people(100)
+    run = Steps(3)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    train(rows, settings_of(table), run, seed=1)
+    again = loaded(run.last, tmp_path)
+    _, header = unpack(tmp_path / "model")
+    assert header["kind"] == "tables"
+    assert again.bytes > 0
+    assert again.draw(1, np.arange(3)).rows.num_rows == 3

@@ -1,0 +1,34 @@
+"""Values that are chosen from the data."""
+
+import pytest
+
+from models.tables.settings import (
+    PRESETS,
+    InvalidSettings,
+    TableData,
+    TableSettings,
+    budget,
+    cost,
+    resolve,
+)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("rows", [1, 5, 1_000, 10_000_000])
+def test_every_table_has_settings_a_budget_and_a_cost(rows: int, preset: str) -> None:
+    data = TableData(rows, 10)
+    settings = resolve(data, preset, {})
+    assert TableSettings.from_dict(settings.to_dict()) == settings
+    assert budget(data, settings, preset)["steps"] >= 1
+    assert cost(settings, data).gflop_per_step > 0
+
+
+def test_what_is_chosen_is_kept() -> None:
+    assert resolve(TableData(100, 3), "fast", {"width": 12}).width == 12
+
+
+@pytest.mark.parametrize(("name", "value"), [("width", 0), ("dropout", 1.0), ("depth", 3)])
+def test_a_value_that_does_not_fit_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        resolve(TableData(100, 3), "fast", {name: value})
+    assert caught.value.field == name

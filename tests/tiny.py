@@ -1,0 +1,11 @@
+"""The smallest networks that still play the whole game, as `config` of a training job."""
+
+TINY = {
+    "noise": 4,
+    "coarse_width": 8,
+    "fine_width": 8,
+    "critic_width": 8,
+    "feature_width": 8,
+    "batch": 8,
+    "log_every": 5,
+}

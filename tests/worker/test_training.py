@@ -1,0 +1,215 @@
+"""A training job in the worker: from where it goes on, and how it fails."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from core import jobs
+from core.database import read, write
+from core.errors import StorageFull
+from core.jobs import LeaseLost
+from core.settings import Settings
+from core.storage import Storage
+from core.tables import Checkpoint, Dataset, Job
+from models import losses
+from tests.conftest import expire_lease
+from tests.tiny import TINY
+from worker import training
+from worker.run import run_next
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def post(client: TestClient, **spec: Any) -> str:
+    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()
+    body = {
+        "kind": "training",
+        "dataset": dataset["id"],
+        "config": TINY,
+        "budget": {"steps": 20},
+        "seed": 1,
+    }
+    posted = client.post("/v1/jobs", json=body | spec)
+    assert posted.status_code == 202, posted.text
+    job_id: str = posted.json()["id"]
+    return job_id
+
+
+def run(client: TestClient, job_id: str) -> dict[str, Any]:
+    run_next(["training"], job_id)
+    job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
+    return job
+
+
+class Killed(BaseException):
+    """As good as SIGKILL: no handler of ours sees it, and nothing is written."""
+
+
+def break_off(
+    client: TestClient, job_id: str, monkeypatch: pytest.MonkeyPatch, *, at_step: int
+) -> None:
+    """Run the job until this step, lose its worker, and have the sweeper notice."""
+    reached = training.JobRun.progress
+
+    def progress(self: training.JobRun, step: int) -> float:
+        if step == at_step:
+            raise Killed
+        return reached(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.JobRun, "progress", progress)
+        with pytest.raises(Killed):
+            run_next(["training"], job_id)
+    with write() as session:
+        expire_lease(session, session.get_one(Job, job_id))
+    with write() as session:
+        jobs.sweep(session)
+        session.get_one(Job, job_id).not_before = session.get_one(Job, job_id).created_at
+
+
+def checkpoints(job_id: str) -> list[Checkpoint]:
+    with read() as session:
+        job = session.get_one(Job, job_id)
+        return list(jobs.checkpoints_of(session, job.tenant_id, job_id))
+
+
+def model_sha(job_id: str, step: int) -> str:
+    (last,) = [row for row in checkpoints(job_id) if row.step == step][:1]
+    return str(last.files["model"]["sha256"])
+
+
+def test_a_job_whose_worker_is_lost_ends_with_the_weights_of_an_unbroken_one(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = post(client)
+    assert run(client, whole)["state"] == "succeeded"
+    broken = post(client, checkpoint={"every": 4})
+    break_off(client, broken, monkeypatch, at_step=14)
+    assert client.get(f"/v1/jobs/{broken}").json()["state"] == "queued"
+    job = run(client, broken)
+    assert (job["state"], job["attempt"], job["result"]["step"]) == ("succeeded", 2, 20)
+    assert model_sha(broken, 20) == model_sha(whole, 20)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, configured: Settings
+) -> None:
+    whole = post(client)
+    run(client, whole)
+    broken = post(client, checkpoint={"every": 4})
+    break_off(client, broken, monkeypatch, at_step=14)
+    newest = checkpoints(broken)[0]
+    assert newest.step == 12
+    damage(configured, newest.files["state"]["key"])
+    began = started_from(monkeypatch)
+    job = run(client, broken)
+    assert began == [8]
+    assert job["state"] == "succeeded"
+    assert model_sha(broken, 20) == model_sha(whole, 20)
+
+
+def damage(configured: Settings, key: str) -> None:
+    (path,) = (configured.data_dir / "objects").rglob(Path(key).name)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def started_from(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The first step that each later run is asked about."""
+    began: list[int] = []
+    reached = training.JobRun.progress
+
+    def progress(self: training.JobRun, step: int) -> float:
+        if self._opened is None:
+            began.append(step)
+        return reached(self, step)
+
+    monkeypatch.setattr(training.JobRun, "progress", progress)
+    return began
+
+
+def test_when_every_checkpoint_is_damaged_the_job_begins_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, configured: Settings
+) -> None:
+    broken = post(client, checkpoint={"every": 4})
+    break_off(client, broken, monkeypatch, at_step=14)
+    for row in checkpoints(broken):
+        damage(configured, row.files["state"]["key"])
+    began = started_from(monkeypatch)
+    assert run(client, broken)["state"] == "succeeded"
+    assert began == [0]
+
+
+def test_a_loss_that_is_no_number_fails_the_job_with_its_reason(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "critic_loss", lambda a, b: (a + b).mean() * float("nan"))
+    job = run(client, post(client))
+    assert (job["state"], job["error"]["code"]) == ("failed", "non_finite_loss")
+    assert client.get("/v1/models").json()["data"] == []
+
+
+def test_a_full_disk_fails_the_job_with_its_reason(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageFull("full")
+
+    job_id = post(client)
+    monkeypatch.setattr(Storage, "put", full)
+    job = run(client, job_id)
+    assert (job["state"], job["error"]["code"]) == ("failed", "disk_full")
+
+
+def test_a_dataset_whose_bytes_have_changed_is_not_trained_on(
+    client: TestClient, configured: Settings
+) -> None:
+    job_id = post(client)
+    with read() as session:
+        dataset = session.get_one(Dataset, session.get_one(Job, job_id).dataset_id)
+    damage(configured, dataset.content["x"]["key"])
+    job = run(client, job_id)
+    assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
+
+
+def test_a_worker_that_has_lost_its_job_writes_nothing_more(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = post(client)
+    stored = training.JobRun.save
+
+    def taken_away(self: training.JobRun, step: int, saved: Any) -> None:
+        with write() as session:
+            expire_lease(session, session.get_one(Job, job_id))
+        with write() as session:
+            jobs.sweep(session)
+        with pytest.raises(LeaseLost):
+            stored(self, step, saved)
+        raise LeaseLost(job_id)
+
+    monkeypatch.setattr(training.JobRun, "save", taken_away)
+    assert run(client, job_id)["state"] == "queued"
+    assert checkpoints(job_id) == []
+    assert client.get("/v1/models").json()["data"] == []
+
+
+@pytest.mark.parametrize("budget", [{"steps": 7}, {"cpu_seconds": 1.0}, {"minutes": 0.01}])
+def test_each_budget_ends_the_run(client: TestClient, budget: dict[str, float]) -> None:
+    job = run(client, post(client, budget=budget))
+    assert job["state"] == "succeeded"
+    assert job["progress"]["percent"] > 90
+
+
+def test_a_log_line_says_both_sides_of_the_game(client: TestClient) -> None:
+    job_id = post(client)
+    run(client, job_id)
+    logs = client.get(f"/v1/jobs/{job_id}/logs").text
+    assert "20 [D 0." in logs
+    assert "] [G " in logs
