@@ -13,6 +13,7 @@ import resource
 import sys
 import threading
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ def _answer(run: Any, spec: dict[str, Any]) -> dict[str, Any]:
     except MemoryError:
         detail = "reading the data takes more memory than one dataset is given"
         return {"problem": UnreadableDataset(detail).to_problem()}
+    except Exception as error:
+        # The message may hold a customer's values, and the parent logs what is said here.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        sys.exit(f"{where}{type(error).__name__}")
 
 
 def _limit_resources(cpu_s: int) -> None:

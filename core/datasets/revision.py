@@ -37,12 +37,21 @@ def revise(
         )
         key = key_of(tenant_id, "datasets", dataset_id, new_id("profile"))
         profile = storage.put_file(key, folder / "profile.json")
+    try:
+        now = _replace(dataset, summary, profile)
+    except BaseException:
+        storage.delete([profile.key])
+        raise
+    storage.delete([dataset.content["profile"]["key"]])
+    return now
+
+
+def _replace(dataset: Dataset, summary: RowSummary, profile: Stored) -> Dataset:
     with write() as session:
-        now = life.get_rows(session, tenant_id, dataset_id)
+        now = life.get_rows(session, dataset.tenant_id, dataset.id)
         life.refuse_live_jobs(session, now)
         if now.summary != dataset.summary:
             raise Conflict("the schema was changed meanwhile; read it again", code="schema_changed")
         now.content = {**now.content, "profile": profile.to_dict()}
         now.summary = summary.to_dict()
-    storage.delete([dataset.content["profile"]["key"]])
     return now

@@ -8,6 +8,8 @@ from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import write
+from core.datasets import revision
+from core.datasets.rows import RowSummary
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
@@ -78,7 +80,9 @@ def test_a_preview_can_be_csv_and_nothing_strange(client: TestClient) -> None:
         client.get(f"{link}?limit=1&format=csv"),
     ):
         assert answer.headers["content-type"].startswith("text/csv")
-        assert answer.text == ('name,age,born,smokes,note\nuser0,20,01.03.1990,no,"likes, ""0"""\n')
+        assert answer.text == (
+            'name,age,born,smokes,note\r\nuser0,20,01.03.1990,no,"likes, ""0"""\r\n'
+        )
     assert client.get(link, headers={"Accept": "image/png"}).status_code == 406
     assert client.get(f"{link}?limit=0").status_code == 422
     assert client.get(f"{link}?offset=500").json()["data"] == []
@@ -124,6 +128,24 @@ def test_a_schema_that_cannot_be_is_refused_and_changes_nothing(client: TestClie
         fault = answer.json()["errors"][0]
         assert (fault["pointer"], fault["code"]) == (pointer, code)
     assert client.get(link).json() == before
+
+
+def test_of_two_changes_at_one_time_the_later_is_refused(
+    client: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = people(client)["links"]["schema"]
+    read_in_child = revision.revise_rows_in_child
+
+    def meanwhile(*args: Any) -> RowSummary:
+        monkeypatch.setattr(revision, "revise_rows_in_child", read_in_child)
+        assert client.put(link, json={"target": "age"}).status_code == 200
+        return read_in_child(*args)
+
+    monkeypatch.setattr(revision, "revise_rows_in_child", meanwhile)
+    answer = client.put(link, json={"target": "smokes"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "schema_changed")
+    assert client.get(link).json()["target"] == "age"
+    assert len(stored_files(configured)) == len(["rows.parquet", "profile"])
 
 
 def test_the_schema_stays_while_a_live_job_needs_it(client: TestClient) -> None:

@@ -180,7 +180,7 @@ class _Fields(io.RawIOBase):
             return text.rfind(self._newline) + 1
         end = len(text)
         for match in reversed(list(self._quoted.finditer(text))):
-            if not match[1] or match.end() == len(text):  # the quotation may go on
+            if not match[1]:  # the quotation goes on
                 end = match.start()
                 continue
             cut = text.rfind(self._newline, match.end(), end) + 1

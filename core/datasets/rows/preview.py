@@ -25,7 +25,7 @@ def csv_of(path: Path, schema: Schema, start: int, count: int) -> str:
     batch = TypedRows(path).slice(columns, start, count)
     texts = [spelled(batch.column(i), column).to_pylist() for i, column in enumerate(columns)]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)  # ends rows as RFC 4180 has it, so that it quotes either end of line
     writer.writerow([column.name for column in columns])
     writer.writerows(zip(*texts, strict=True))
     return out.getvalue()

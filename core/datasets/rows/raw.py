@@ -12,13 +12,11 @@ from core.datasets.rows.schema import Column
 from core.errors import Fault, UnreadableDataset
 from core.settings import Limits
 
-# The types that values come in; text for all that is not known better.
-TYPES = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us"))
-
 
 @dataclass
 class RawTable:
-    """`schema` has only TYPES. `loose` names the text columns whose values may stand for numbers.
+    """`schema` has string, int64, float64, bool and timestamp[us] only. `loose` names the columns
+    of text whose values may stand for something else.
 
     `notes` grow until the last batch has been taken.
     """

@@ -147,12 +147,16 @@ def test_a_child_that_dies_is_a_dataset_that_cannot_be_read(
     assert "Traceback" not in str(caught.value.to_problem())
 
 
-def test_an_error_of_ours_in_the_child_shows_nothing_of_it(tmp_path: Path) -> None:
+def test_an_error_of_ours_in_the_child_shows_nothing_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = npz_of(tmp_path / "a.npz", x=stack(12))
     with pytest.raises(UnreadableDataset) as caught:  # there is no such folder to write into
         read_images_in_child([source], ImageOptions(), Limits(), tmp_path / "nowhere", 60)
     assert caught.value.code == "dataset_unreadable"
     assert "nowhere" not in str(caught.value.to_problem())
+    assert "FileNotFoundError" in caplog.text  # where it was and what, but not its message
+    assert "nowhere" not in caplog.text
 
 
 def test_the_child_inherits_no_secrets_and_few_rights(

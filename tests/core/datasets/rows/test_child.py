@@ -15,7 +15,9 @@ from core.datasets.rows import (
     WantedColumn,
     read_rows_in_child,
     revise_rows_in_child,
+    spool,
 )
+from core.datasets.rows.preview import rows_of
 from core.datasets.rows.reading import read_rows
 from core.datasets.rows.typed import typed_batches
 from core.errors import Invalid, UnreadableDataset
@@ -91,3 +93,16 @@ def test_two_hundred_columns_of_any_kind_are_read(tmp_path: Path, out: Path) -> 
     summary = read_rows([source], Wanted(target="c7"), Limits(), out)
     assert len(summary.schema.columns) == 200
     assert len(json.loads((out / "profile.json").read_text())["columns"]) == 200
+
+
+def test_a_page_of_rows_may_lie_across_groups(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_CELLS", 1)  # 256 rows in a group
+    data = csv_of({"a": [7 * i % 1_009 for i in range(1_000)], "b": ["x", "y"] * 500})
+    source = source_of(tmp_path, data, "a.csv")
+    schema = read_rows([source], Wanted(), Limits(), out).schema
+    for start, count in ((0, 3), (250, 300), (255, 1), (256, 1), (998, 9), (1_000, 5)):
+        page = rows_of(out / "rows.parquet", schema, start, count)
+        places = range(start, min(1_000, start + count))
+        assert [row["a"] for row in page] == [7 * i % 1_009 for i in places]

@@ -137,7 +137,17 @@ def test_a_text_file_called_parquet_is_read_as_text(read: Read) -> None:
 def test_rows_are_counted_before_they_are_read(refuse: Refuse) -> None:
     bomb = parquet_of({"a": pa.nulls(20_000_000, pa.int64())}, row_group_size=20_000_000)
     assert len(bomb) < 50_000
-    assert refuse(bomb).code == "too_many_rows"
+    error = refuse(bomb)
+    assert error.code == "too_many_rows"
+    assert "20,000,000" in error.detail  # as the footer has it
+
+
+def test_cells_are_counted_too(refuse: Refuse) -> None:
+    limits = Limits(cells_max=90)
+    assert refuse(parquet_of({"a": range(50), "b": range(50)}), limits=limits).code == (
+        "table_too_large"
+    )
+    assert refuse("a,b\n" + "1,2\n" * 50, limits=limits).code == "table_too_large"
 
 
 def test_a_dictionary_that_unpacks_into_gigabytes_is_refused(tmp_path: Path) -> None:

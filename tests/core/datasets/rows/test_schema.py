@@ -50,6 +50,23 @@ def test_a_column_may_have_another_type(
     assert table[name].nullable == ("" in ROWS[name])
 
 
+def test_a_column_that_is_called_text_is_dropped(read: Read) -> None:
+    assert read(csv_of(ROWS), columns=change("w", type="text"))["w"].drop
+
+
+def test_words_for_missing_are_no_obstacle_to_another_type(read: Read) -> None:
+    rows = csv_of({"zip": ["01067", "NA", "", "80331", "inf"], "n": [1, 2, 3, 2, 1]})
+    table = read(rows, columns=change("zip", type="integer"))
+    assert table.values("zip") == [1067, None, None, 80331, None]
+    assert table["zip"].nullable
+
+
+def test_fewer_decimals_are_shown_where_they_are_wanted(read: Read) -> None:
+    rows = csv_of({"f": ["1.256", "2.5", "3.04", "4.96", "5"], "n": [1, 2, 3, 2, 1]})
+    table = read(rows, columns=change("f", decimals=1))
+    assert table.shown("f") == [1.3, 2.5, 3.0, 5.0, 5.0]
+
+
 def test_a_boolean_keeps_its_own_words(read: Read) -> None:
     assert read(csv_of(ROWS), columns=change("yn", type="boolean"))["yn"].format == "No|Yes"
 
