@@ -28,6 +28,9 @@ class Run(Protocol):
 
     def report(self, step: int, metrics: dict[str, float]) -> None: ...
 
+    def warn(self, step: int, message: str) -> None:
+        """Something that whoever started the run should know."""
+
     def save(self, step: int, saved: Saved) -> None: ...
 
     def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:

@@ -15,6 +15,7 @@ from core.jobs import LeaseLost
 from core.settings import get_settings
 from core.storage import DamagedObject
 from core.tables import Checkpoint, Job, JobKind
+from models import memory
 from worker.lease import Cancelled, Drained, Lease, Paused
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def as_job_error(error: Exception) -> JobError:
         return JobError("dataset_unreadable", f"{error}; upload the dataset again")
     if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno == 28):
         return JobError("disk_full", "no room was left to save the training's state")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if memory.is_exhausted(error):
         return JobError("out_of_memory", "the training did not fit into memory")
     return JobError("internal", "something went wrong in the worker; its log says what")
 

@@ -202,6 +202,9 @@ class JobRun:
         self._lease.tell(NewEvent("metrics", rounded, step))
         self._lease.tell(NewEvent("log", {"message": log_line(step, metrics)}, step))
 
+    def warn(self, step: int, message: str) -> None:
+        self._lease.tell(NewEvent("log", {"message": message}, step, level="warning"))
+
     def save(self, step: int, saved: Saved) -> None:
         """Files first, each under a name of this claim alone; then, fenced, the row.
 

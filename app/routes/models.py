@@ -1,9 +1,11 @@
 """`/v1/models`: what was trained."""
 
+from typing import Any
+
 from fastapi import APIRouter
 
 from app.authentication import Reader
-from app.schemas.models import Conditions, LabelCondition, ModelView
+from app.schemas.models import ColumnCondition, Conditions, LabelCondition, ModelView
 from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
 from core import registry
 from core.database import read
@@ -32,7 +34,8 @@ def read_model(reference: str, caller: Reader) -> ModelView:
 
 @router.get("/{reference}/conditions", response_model=Conditions)
 def read_conditions(reference: str, caller: Reader) -> Conditions:
-    """The labels that can be asked for, and how often each was learned from."""
+    """The labels that can be asked for and how often each was learned from; of a table, the values
+    or the range of each column, too."""
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
     labels = model.manifest["labels"]
@@ -41,6 +44,22 @@ def read_conditions(reference: str, caller: Reader) -> Conditions:
         labels=[
             LabelCondition(name=label["name"], share=label["count"] / total) for label in labels
         ],
+        columns=_columns(model.manifest.get("columns")),
         seed={"min": 0, "max": 2**63 - 1},
         count={"min": 1, "max": get_settings().limits.samples},
     )
+
+
+def _columns(columns: list[dict[str, Any]] | None) -> list[ColumnCondition] | None:
+    if columns is None:
+        return None
+    return [
+        ColumnCondition(
+            name=column["name"],
+            type=column["type"],
+            nullable=column["nullable"],
+            **{k: v for k, v in column["known"].items() if k != "more"},
+        )
+        for column in columns
+        if column["known"] is not None
+    ]

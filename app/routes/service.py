@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from app.authentication import Reader
-from app.sampling.formats import MEDIA_TYPES
+from app.sampling.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from core.datasets import builtin
 from core.settings import get_settings
 from models.images.settings import ARCHITECTURES, LOSSES, PRESETS
@@ -21,7 +21,7 @@ def describe(_caller: Reader) -> dict[str, Any]:
         "name": "Semblance",
         "version": version("semblance-server"),
         "limits": get_settings().limits.model_dump(),
-        "formats": {"images": list(MEDIA_TYPES)},
+        "formats": {"images": list(MEDIA_TYPES), "rows": list(ROW_MEDIA_TYPES)},
         "presets": list(PRESETS),
         "architectures": {"images": list(ARCHITECTURES)},
         "losses": {"images": list(LOSSES)},

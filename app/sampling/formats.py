@@ -18,13 +18,6 @@ from models.images.pictures import png
 
 Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
 
-MEDIA_TYPES = {
-    "png": "image/png",
-    "zip": "application/zip",
-    "npz": "application/x-npz",
-    "json": "application/json",
-}
-
 
 def folder_of(label: str) -> str:
     """A label as one folder name: what could leave the folder, or hide it, is percent-encoded."""

@@ -1,5 +1,5 @@
-"""Rows as bytes: JSON, NDJSON, CSV, Parquet, Arrow. All are streamed, and all but NDJSON and CSV end
-with a mark of their own; those two end with the last chunk of the HTTP answer."""
+"""Rows as bytes: JSON, NDJSON, CSV, Parquet, Arrow. All are streamed. NDJSON and CSV end with the
+last chunk of the HTTP answer, the others with a mark of their own, too."""
 
 import io
 import json
@@ -15,14 +15,6 @@ from core.datasets.rows import Column
 from core.datasets.rows.spelling import plain, spelled
 
 Batches = Iterator[pa.RecordBatch]
-
-MEDIA_TYPES = {
-    "csv": "text/csv",
-    "json": "application/json",
-    "ndjson": "application/x-ndjson",
-    "parquet": "application/vnd.apache.parquet",
-    "arrow": "application/vnd.apache.arrow.stream",
-}
 
 
 def encode(
@@ -68,9 +60,7 @@ def _text(values: pa.Array, column: Column) -> pa.Array:
     return values if _text_type(column) == values.type else spelled(values, column)
 
 
-def json_rows(
-    batches: Batches, columns: Sequence[Column], head: dict[str, Any]
-) -> Iterator[bytes]:
+def json_rows(batches: Batches, columns: Sequence[Column], head: dict[str, Any]) -> Iterator[bytes]:
     """`{…head, "rows": [{…}, …]}`."""
     yield (json.dumps(head, ensure_ascii=False)[:-1] + ', "rows": [').encode()
     first = True

@@ -14,14 +14,14 @@ from app.strict import Strict
 from models.images.settings import ImageSettings
 from models.tables.settings import TableSettings
 
-CHOSEN_BY_DATA = {"height", "width", "channels", "classes"}
+CHOSEN_BY_DATA = {ImageSettings: {"height", "width", "channels", "classes"}, TableSettings: set()}
 
 
 def _model(name: str, settings: type) -> type[Strict]:
     hints = get_type_hints(settings)
     definitions: dict[str, Any] = {}
     for field in fields(settings):
-        if field.name in CHOSEN_BY_DATA:
+        if field.name in CHOSEN_BY_DATA[settings]:
             continue
         bounds = {k: v for k, v in field.metadata.items() if k in {"ge", "gt", "le", "lt"}}
         kind: Any = hints[field.name]

@@ -19,6 +19,8 @@ class ModelView(BaseModel):
     step: int
     labels: list[str] | None = Field(description="null for a model without labels")
     image: dict[str, int] | None
+    label: str | None = Field(description="of a table: the column that the labels are values of")
+    columns: list[str] | None = Field(description="of a table")
     parameters: int
     bytes: int
     sha256: str
@@ -41,6 +43,10 @@ class ModelView(BaseModel):
             step=model.step,
             labels=[label["name"] for label in manifest["labels"]] or None,
             image=manifest.get("image"),
+            label=manifest.get("label"),
+            columns=[column["name"] for column in manifest["columns"]]
+            if "columns" in manifest
+            else None,
             parameters=manifest["parameters"],
             bytes=model.weights["bytes"],
             sha256=model.weights["sha256"],
@@ -61,9 +67,21 @@ class LabelCondition(BaseModel):
     share: float = Field(description="of the items that were learned from")
 
 
+class ColumnCondition(BaseModel):
+    """A column of a table, and what a condition on it can be made of."""
+
+    name: str
+    type: str
+    nullable: bool
+    values: list[str] | None = Field(None, description="the commonest first, at most 100")
+    min: float | str | None = None
+    max: float | str | None = None
+
+
 class Conditions(BaseModel):
     """What samples of a model may be asked for."""
 
     labels: list[LabelCondition]
+    columns: list[ColumnCondition] | None = Field(None, description="of a table")
     seed: dict[str, int] = Field(description="range of `seed`")
     count: dict[str, int] = Field(description="range of `count` in one request")

@@ -25,6 +25,7 @@ class State:
     def __init__(self, settings: ImageSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.seed, self.step = settings, seed, 0
+        self.at_once = settings.batch  # images whose gradients fit into memory together
         tasks = settings.classes if settings.classes > 1 else FLIPS
         self.classifier = channels_last(Classifier(settings, tasks))
         self.G = channels_last(Generator(settings))
@@ -112,7 +113,8 @@ class State:
         tree: dict[str, Any] = {n: dict(part.state_dict()) for n, part in self.parts().items()}
         tree |= {"seen_z": self.seen_z, "seen_y": self.seen_y, "scales": self.scales}
         tensors, rest = flatten(tree, "state")
-        header = {"kind": "images.state", "step": self.step, "seen": self.seen, "tree": rest}
+        numbers = {"step": self.step, "seen": self.seen, "at_once": self.at_once}
+        header = {"kind": "images.state", "numbers": numbers, "tree": rest}
         drawn_by = nn.ModuleDict({"generator": self.average["G"], "prior": prior})
         model = pack(
             drawn_by.state_dict(),
@@ -132,7 +134,8 @@ class State:
         self.seen_z, self.seen_y, self.scales = (
             tree[name].clone() for name in ("seen_z", "seen_y", "scales")
         )
-        self.step, self.seen = header["step"], header["seen"]
+        for name, number in header["numbers"].items():
+            setattr(self, name, number)
         if len(self.scales):
             self.features = self.classifier.frozen()
 

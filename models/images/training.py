@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models import losses
+from models import losses, memory
 from models.images.data import Batches, LabelledImages
 from models.images.pictures import sheet
 from models.images.prior import LatentPrior
@@ -57,10 +57,7 @@ def train(
         else:
             if nets.features is None:
                 nets.settle_features(data)
-            for optimizer in (nets.opt_G, nets.opt_D):
-                optimizer.zero_grad(set_to_none=True)
-            real, y = batches.at(nets.step)
-            logged = gradients(nets, real, y, progress)
+            logged = gradients_in_parts(nets, *batches.at(nets.step), progress, run)
             nn.utils.clip_grad_norm_(nets.made_by, 5.0)
             nets.opt_G.step()
             if progress >= settings.critic_from:
@@ -90,8 +87,34 @@ def learn_features(nets: State, images: Tensor, y: Tensor) -> dict[str, Tensor]:
     return {"feature_loss": loss.detach()}
 
 
-def gradients(nets: State, real: Tensor, y: Tensor, progress: float) -> dict[str, Tensor]:
-    """Add the gradients of both games to both sides; no parameter changes.
+def gradients_in_parts(
+    nets: State, real: Tensor, y: Tensor, progress: float, run: Run
+) -> dict[str, Tensor]:
+    """The gradients of a whole batch on both sides, computed for as many images at a time as fit
+    into memory: half as many, and again from the start, whenever it runs out."""
+    while True:
+        torch.manual_seed(1_000_003 * nets.seed + nets.step)
+        for optimizer in (nets.opt_G, nets.opt_D):
+            optimizer.zero_grad(set_to_none=True)
+        logged: dict[str, Tensor] = {}
+        try:
+            for images, labels in zip(real.split(nets.at_once), y.split(nets.at_once), strict=True):
+                share = len(images) / len(real)
+                for name, value in gradients(nets, images, labels, progress, share).items():
+                    logged[name] = logged.get(name, torch.zeros(())) + share * value
+        except Exception as error:
+            if nets.at_once == 1 or not memory.is_exhausted(error):
+                raise
+            nets.at_once = nets.at_once // 2
+            run.warn(nets.step, f"out of memory: on with {nets.at_once} images at a time")
+        else:
+            return logged
+
+
+def gradients(
+    nets: State, real: Tensor, y: Tensor, progress: float, share: float = 1.0
+) -> dict[str, Tensor]:
+    """Add the gradients of both games to both sides, for `share` of a batch; no parameter changes.
 
     The generator's share that comes through the critic is taken from the critic's own backward pass
     (losses.generator_slope).
@@ -114,23 +137,23 @@ def gradients(nets: State, real: Tensor, y: Tensor, progress: float) -> dict[str
     loss = loss + settings.kl_weight * kl
     logged = {"pixel_error": errors[0].detach(), "kl": kl.detach()}
     if progress >= settings.critic_from:
-        pull, more = critic_gradients(nets, real, made.detach(), y, progress)
-        loss = loss + settings.adversarial_weight * (made * pull).sum()
+        pull, more = critic_gradients(nets, real, made.detach(), y, progress, share)
+        loss = loss + settings.adversarial_weight * (made * pull).sum() / share
         logged |= more
-    loss.backward()
+    (share * loss).backward()
     return logged
 
 
 def critic_gradients(
-    nets: State, real: Tensor, made: Tensor, y: Tensor, progress: float
+    nets: State, real: Tensor, made: Tensor, y: Tensor, progress: float, share: float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Add the critic's gradients; returns d generator_loss / d made, too."""
+    """Add the critic's gradients; returns `share` of d generator_loss / d made, too."""
     settings = nets.settings
     shown = made.clone().requires_grad_(True)
     both = torch.cat([y, y])
     scores_real, scores_made = nets.D(torch.cat([real, shown]), both).chunk(2)
     loss = losses.critic_loss(scores_real, scores_made)
-    loss.backward()
+    (share * loss).backward()
     assert shown.grad is not None  # noqa: S101 - the loss depends on it
     slope = losses.generator_slope(scores_real.detach(), scores_made.detach())
     logged = {
@@ -141,7 +164,7 @@ def critic_gradients(
         images = torch.cat([real, made]).requires_grad_(True)
         penalty = losses.gradient_penalty(images, nets.D(images, both))
         # Half gamma on each of R1 and R2, times the steps that it stands for.
-        (gamma(settings, progress) * settings.penalty_every * penalty).backward()
+        (share * gamma(settings, progress) * settings.penalty_every * penalty).backward()
         logged["penalty"] = penalty.detach()
     return shown.grad * slope[:, None, None, None], logged
 

@@ -256,13 +256,6 @@ def test_a_circle_that_cannot_be_is_refused_by_field(
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-def test_a_job_on_a_table_says_that_it_is_not_built(client: TestClient) -> None:
-    body = {"kind": "training", "dataset": people(client)["id"]}
-    answer = client.post("/v1/jobs", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (422, "not_built")
-    assert answer.json()["errors"][0]["pointer"] == "/dataset"
-
-
 def test_a_deleted_table_leaves_no_file(client: TestClient, configured: Settings) -> None:
     dataset = people(client)
     client.put(dataset["links"]["schema"], json={"target": "smokes"})

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from models import losses
 from models.images.settings import ImageSettings
 from models.images.state import State
-from models.images.training import critic_gradients, gradients, set_rates
-from tests.models.images.tiny import images_of, settings_of
+from models.images.training import critic_gradients, gradients, gradients_in_parts, set_rates
+from tests.models.images.tiny import Recorder, images_of, settings_of
 
 LATE = 0.8  # the critic plays
 
@@ -133,3 +133,18 @@ def test_the_frozen_features_are_those_that_were_learnt(
             nets.features.levels(batch[0]), nets.classifier.eval().levels(batch[0])
         )
     assert not any(parameter.requires_grad for parameter in nets.features.parameters())
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(nets: State, batch: tuple[Tensor, Tensor]) -> None:
+    """The norms see each part alone: here they are as in sampling. The encoder is sure, for its
+    noise is drawn part by part, too."""
+    nets.step = nets.settings.penalty_every
+    nets.G.eval()
+    with torch.no_grad():
+        nets.E.moments.bias[nets.settings.noise :] = -100.0
+    found = []
+    for nets.at_once in (8, 3):
+        gradients_in_parts(nets, *batch, LATE, Recorder(1))
+        found.append([g.clone() for _, g in _gradients(nets) if g is not None])
+    for whole, parts in zip(*found, strict=True):
+        assert (parts - whole).norm() < 0.1 * whole.norm() + 1e-4

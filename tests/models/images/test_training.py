@@ -1,13 +1,17 @@
 """The loop: what it leaves behind, and that it can be broken off anywhere."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from models import losses
 from models.checkpoint import unpack
+from models.images import training
 from models.images.sampling import ImageSampler
+from models.images.state import State
 from models.run import NonFiniteLoss
 from tests.models.images.conftest import Trained
 from tests.models.images.tiny import settings_of
@@ -96,3 +100,34 @@ def test_the_checkpoint_before_the_prior_is_fitted_can_be_sampled(
         sampler = ImageSampler.load(*unpack(tmp_path / "model"))
         noise = np.random.default_rng(0).normal(size=(4, sampler.noise_size)).astype(np.float32)
         assert sampler.draw(noise, np.array([0, 1, 2, 2])).shape == (4, 8, 8)
+
+
+def test_out_of_memory_halves_what_is_computed_at_a_time_and_goes_on(
+    run_to: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory for three images: batches of eight go on in parts of two."""
+    whole = training.gradients
+
+    def with_little_memory(nets: State, real: Tensor, *rest: Any) -> dict[str, Tensor]:
+        if len(real) > 3:
+            raise MemoryError
+        return whole(nets, real, *rest)
+
+    monkeypatch.setattr(training, "gradients", with_little_memory)
+    run = run_to(settings_of(), 20)
+    assert [message for _, message in run.warnings] == [
+        "out of memory: on with 4 images at a time",
+        "out of memory: on with 2 images at a time",
+    ]
+    assert run.saved[20].parameters > 0
+
+
+def test_when_not_even_one_image_fits_the_run_ends(
+    run_to: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_memory(*_: Any) -> dict[str, Tensor]:
+        raise MemoryError
+
+    monkeypatch.setattr(training, "gradients", without_memory)
+    with pytest.raises(MemoryError):
+        run_to(settings_of(), 20)

@@ -38,6 +38,7 @@ class Recorder:
         self.steps, self.every, self.killed_at = steps, every, killed_at
         self.saved: dict[int, Saved] = {}
         self.sheets: list[NDArray[np.uint8]] = []
+        self.warnings: list[tuple[int, str]] = []
         self.reports: dict[int, dict[str, float]] = {}
 
     def progress(self, step: int) -> float:
@@ -53,6 +54,9 @@ class Recorder:
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         self.reports[step] = metrics
+
+    def warn(self, step: int, message: str) -> None:
+        self.warnings.append((step, message))
 
     def save(self, step: int, saved: Saved) -> None:
         self.saved[step] = saved

@@ -1,0 +1,240 @@
+"""Rows over HTTP, of a model that was trained a moment ago: as typed as they came, exactly as
+many as asked for, the same however they are asked for."""
+
+import csv
+import io
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from app.sampling.sampler import get_sampler
+from tests.app.conftest import upload
+from worker.run import run_next
+
+TINY = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}
+URL = "/v1/models/people/samples"
+
+
+def people(count: int = 400) -> bytes:
+    """CSV: a fifth earns much, and those are old; blanks, dates, an id, and one rare city."""
+    rng = np.random.default_rng(0)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["id", "age", "height", "city", "member", "since", "income"])
+    for i in range(count):
+        rich = i % 5 == 0
+        age = int(rng.integers(50, 80) if rich else rng.integers(18, 60))
+        city = "Zürich" if i % 100 == 0 else str(rng.choice(["Rome", "Paris, north"]))
+        since = f"20{rng.integers(10, 25)}-0{rng.integers(1, 10)}-1{rng.integers(0, 10)}"
+        height = "" if i % 10 == 3 else f"{rng.normal(1.7, 0.1):.2f}"
+        member = str(rng.choice(["true", "false"]))
+        writer.writerow(
+            [f"P-{i:05}", age, height, city, member, since, ">50K" if rich else "<=50K"]
+        )
+    return out.getvalue().encode()
+
+
+@pytest.fixture
+def service(client: TestClient) -> TestClient:
+    """A service with the model `people`, whose label is the income."""
+    torch.set_num_threads(1)
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    body = {
+        "kind": "training",
+        "dataset": dataset["id"],
+        "name": "people",
+        "config": TINY,
+        "budget": {"steps": 60},
+        "seed": 1,
+    }
+    posted = client.post("/v1/jobs", json=body)
+    assert posted.status_code == 202, posted.text
+    assert run_next(["training"])
+    job = client.get(f"/v1/jobs/{posted.json()['id']}").json()
+    assert job["state"] == "succeeded", job["error"]
+    get_sampler.cache_clear()
+    return client
+
+
+def draw(client: TestClient, format: str = "csv", **body: Any) -> Any:
+    return client.post(f"{URL}?format={format}", json=body)
+
+
+def rows(client: TestClient, **body: Any) -> list[dict[str, str]]:
+    answer = draw(client, **body)
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_rows_come_back_as_they_went_in(service: TestClient) -> None:
+    made = rows(service, count=200, seed=1)
+    assert list(made[0]) == ["id", "age", "height", "city", "member", "since", "income"]
+    assert len({row["id"] for row in made}) == 200
+    for row in made:
+        assert row["age"] == str(int(row["age"]))
+        assert row["height"] == "" or len(row["height"].split(".")[1]) == 2
+        assert row["city"] in {"Zürich", "Rome", "Paris, north"}
+        assert row["member"] in {"true", "false"}
+        assert len(row["since"]) == 10
+        assert row["income"] in {">50K", "<=50K"}
+    assert 0 < sum(row["height"] == "" for row in made) < 60
+
+
+def test_each_label_comes_exactly_as_often_as_asked_for(service: TestClient) -> None:
+    answer = draw(service, labels={">50K": 300, "<=50K": 7}, seed=1)
+    made = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["income"] for row in made] == [">50K"] * 300 + ["<=50K"] * 7
+    assert answer.headers["semblance-acceptance"] == "1.0000"  # directly
+    assert Counter(row["income"] for row in rows(service, count=50, balance=True, seed=1)) == {
+        ">50K": 25,
+        "<=50K": 25,
+    }
+
+
+def test_rows_follow_what_was_learned_without_being_asked(service: TestClient) -> None:
+    made = rows(service, count=1000, seed=1)
+    assert 120 < sum(row["income"] == ">50K" for row in made) < 280
+
+
+def test_the_same_rows_come_in_pages_and_alone(service: TestClient) -> None:
+    whole = rows(service, labels={">50K": 60}, seed=7)
+    pages = [rows(service, labels={">50K": 20}, seed=7, offset=20 * i) for i in range(3)]
+    assert [row for page in pages for row in page] == whole
+    assert rows(service, labels={">50K": 1}, seed=7, offset=42) == [whole[42]]
+    balanced = rows(service, count=40, balance=True, seed=7)
+    assert rows(service, count=20, balance=True, seed=7, offset=20) == balanced[20:]
+
+
+def test_all_formats_hold_the_same_rows(service: TestClient) -> None:
+    asked = {"labels": {">50K": 5, "<=50K": 6}, "seed": 3}
+    table = pa.ipc.open_stream(draw(service, "arrow", **asked).content).read_all()
+    assert table.schema.field("age").type == pa.int64()
+    assert table.schema.field("member").type == pa.bool_()
+    assert pa.types.is_timestamp(table.schema.field("since").type)
+    assert pa.parquet.read_table(io.BytesIO(draw(service, "parquet", **asked).content)) == table
+    answer = draw(service, "json", **asked).json()
+    assert answer["count"] == len(answer["rows"]) == 11
+    lines = draw(service, "ndjson", **asked).text.splitlines()
+    assert [json.loads(line) for line in lines] == answer["rows"]
+    assert [row["age"] for row in answer["rows"]] == table.column("age").to_pylist()
+    assert [int(row["age"]) for row in rows(service, **asked)] == table.column("age").to_pylist()
+
+
+def test_conditions_are_met_by_every_row(service: TestClient) -> None:
+    where = {"income": ">50K", "age": {"gte": 65}, "city": ["Rome", "Paris, north"]}
+    answer = draw(service, conditions=[{"where": where, "count": 40}], seed=1)
+    assert answer.status_code == 200, answer.text
+    made = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len(made) == 40
+    assert all(row["income"] == ">50K" and int(row["age"]) >= 65 for row in made)
+    assert "Zürich" not in {row["city"] for row in made}
+    assert 0 < float(answer.headers["semblance-acceptance"]) < 1
+    again = draw(service, conditions=[{"where": where, "count": 10}], seed=1, offset=30)
+    assert list(csv.DictReader(io.StringIO(again.text))) == made[30:]
+
+
+def test_shares_are_exact_and_what_they_leave_over_is_free(service: TestClient) -> None:
+    conditions = [
+        {"where": {"city": "Rome"}, "share": 0.5},
+        {"where": {"member": True}, "share": 0.25},
+    ]
+    made = rows(service, count=41, conditions=conditions, seed=1)
+    assert len(made) == 41
+    assert {row["city"] for row in made[:21]} == {"Rome"}
+    assert {row["member"] for row in made[21:31]} == {"true"}
+
+
+def test_missing_values_can_be_asked_for(service: TestClient) -> None:
+    made = rows(service, conditions=[{"where": {"height": None}, "count": 5}], seed=1)
+    assert [row["height"] for row in made] == [""] * 5
+
+
+def test_a_thousand_of_a_rare_value_are_a_thousand(service: TestClient) -> None:
+    answer = draw(service, conditions=[{"where": {"city": "Zürich"}, "count": 100}], seed=1)
+    assert answer.status_code == 200, answer.text
+    assert answer.text.count("Zürich") == 100
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"labels": {"50K": 3}}, ">50K"),
+        ({"conditions": [{"where": {"agee": 3}, "count": 1}]}, "/conditions/0/where/agee"),
+        ({"conditions": [{"where": {"age": "old"}, "count": 1}]}, "/conditions/0/where/age"),
+        ({"conditions": [{"where": {"city": {"gte": "A"}}, "count": 1}]}, "no order"),
+        ({"conditions": [{"where": {"age": {"above": 3}}, "count": 1}]}, "gte"),
+        ({"conditions": [{"where": {"city": "Oslo"}, "count": 1}]}, "no row"),
+        ({"conditions": [{"where": {"age": {"gte": 500}}, "count": 1}]}, "no row"),
+        ({"conditions": [{"where": {}, "count": 1}]}, "/conditions/0/where"),
+        ({"conditions": [{"where": {"age": 30}}]}, "count"),
+        ({"conditions": [{"where": {"age": 30}, "count": 1}], "count": 3}, "count"),
+        ({"conditions": [{"where": {"age": 30}, "share": 1.5}], "count": 3}, "share"),
+        ({"conditions": [{"where": {"age": 30}, "share": 0.5}]}, "share"),
+        ({"conditions": []}, "/conditions"),
+        ({"count": 3, "layout": "grid"}, "/layout"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_by_name(
+    service: TestClient, body: dict[str, Any], words: str
+) -> None:
+    answer = draw(service, **body)
+    assert answer.status_code == 422
+    assert words in answer.text
+
+
+def test_what_can_be_asked_for_is_told(service: TestClient) -> None:
+    told = service.get("/v1/models/people/conditions").json()
+    assert [label["name"] for label in told["labels"]] == ["<=50K", ">50K"]
+    columns = {column["name"]: column for column in told["columns"]}
+    assert "id" not in columns
+    assert columns["city"]["values"][-1] == "Zürich"
+    assert columns["age"]["min"] >= 18
+    assert columns["since"]["max"] < "2025"
+    model = service.get("/v1/models/people").json()
+    assert (model["kind"], model["label"], model["image"]) == ("rows", "income", None)
+
+
+def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
+    dataset = client.post(
+        "/v1/datasets", json={"builtin": "circle", "radius": 2, "points": 200}
+    ).json()
+    body = {
+        "kind": "training",
+        "dataset": dataset["id"],
+        "name": "people",
+        "config": TINY,
+        "budget": {"steps": 20},
+    }
+    assert client.post("/v1/jobs", json=body).status_code == 202
+    assert run_next(["training"])
+    get_sampler.cache_clear()
+    made = rows(client, count=30, seed=1)
+    assert list(made[0]) == ["x", "y"]
+    assert draw(client, labels={"a": 1}).status_code == 422
+    assert draw(client, count=3, balance=True).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"label": "incme"}, "/label"),
+        ({"label": "id"}, "/label"),
+        ({"config": {"widht": 8}}, "/config/widht"),
+        ({"config": {"coarse_width": 8}}, "/config/coarse_width"),
+        ({"config": {"width": 0}}, "/config/width"),
+    ],
+)
+def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
+    client: TestClient, change: dict[str, Any], pointer: str
+) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset["id"], **change})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
