@@ -1,31 +1,61 @@
 """One job at a time on this worker, whoever starts it: Celery's child or the poller's.
 
-A lock on a file, so that it is free again when its holder dies, however it dies.
+A lock on a file, so that it is free again when its holder dies, however it dies. The holder writes
+its process into the file and touches it as long as it runs, so that one that stands still is found.
 """
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
 def taken(folder: Path) -> Iterator[bool]:
     """Yields whether the slot is ours until the block ends."""
+    with _lock(folder) as descriptor:
+        if descriptor is not None:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield descriptor is not None
+
+
+def is_free(folder: Path) -> bool:
+    with _lock(folder) as descriptor:
+        return descriptor is not None
+
+
+def touch(folder: Path) -> None:
+    """The holder lives: its threads still run."""
+    with suppress(FileNotFoundError):  # the worker has ended and taken its folder along
+        os.utime(_file(folder))
+
+
+def silent_holder(folder: Path, after_s: float) -> int | None:
+    """The process that holds the slot and has not touched it for this long."""
+    if is_free(folder):
+        return None
+    written = _file(folder).read_text()
+    silent_s = time.time() - _file(folder).stat().st_mtime
+    return int(written) if written and silent_s > after_s else None
+
+
+def _file(folder: Path) -> Path:
+    return folder / "slot.lock"
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[int | None]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(folder / "slot.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(_file(folder), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
         else:
-            yield True
+            yield descriptor
     finally:
         os.close(descriptor)
-
-
-def is_free(folder: Path) -> bool:
-    with taken(folder) as ours:
-        return ours
