@@ -149,11 +149,11 @@ class Lease:
         now, at = time.monotonic(), (self.phase, self.step)
         if at == self._at:
             return
-        if self._at[0] == at[0] == "training":  # else it was loading, or compiling, for once
+        if self._at[0] == at[0]:  # else it was loading or compiling, once
             self._slowest_s = max(self._slowest_s, now - self._since)
+        patience_s = Beat.patience_s
+        if at[0] == "training" and at[1] != self._at[1]:  # the first step may take long
             patience_s = max(self._settings.stall_s, STEPS_OF_PATIENCE * self._slowest_s)
-        else:
-            patience_s = Beat.patience_s
         self._at, self._since, self.patience_s = at, now, patience_s
 
     def _give_way(self) -> None:

@@ -106,7 +106,7 @@ class WorkerMain:
         patience = 2 * self.settings.lease_s + self.settings.heartbeat_s
         holder = slot.silent_holder(self.folder, patience)
         if holder is not None:
-            log.critical("a job's process stands still; killed", extra={"process": holder})
+            log.critical("a job's process stands still; killed", extra={"pid": holder})
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder, signal.SIGKILL)
 

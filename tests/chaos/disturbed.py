@@ -36,6 +36,7 @@ QUICK = {
     "SEMBLANCE_POLL_S": "0.5",
     "SEMBLANCE_STALL_S": "1",
     "SEMBLANCE_PUBLISH_TIMEOUT_S": "1",
+    "SEMBLANCE_DRAIN_S": "5",
     "SEMBLANCE_WORKER_THREADS": "1",
 }
 
@@ -99,7 +100,7 @@ class Disturbed:
         """Steps from the newest checkpoint before the last attempt to where the one before got."""
         events = self.client.request("GET", f"/v1/jobs/{job_id}/events?limit=200").json()["data"]
         steps = [event["step"] or 0 for event in events if event["type"] == "metrics"]
-        return max((a - b for a, b in pairwise(steps)), default=0)
+        return max([0, *(a - b for a, b in pairwise(steps))])
 
     def judge(self) -> None:
         """What holds after everything: the tables, and a worker that is free."""
