@@ -74,14 +74,25 @@ def in_core_storage(module: Any) -> None:
             return
         if is_reached("while a checkpoint is written"):
             module.obstore.put(storage._store, key, half_of(data))
-        if is_reached("the disk is full"):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (TINY_DISK, resource.RLIM_INFINITY))
 
     def after(_storage: Any, key: str, _data: bytes) -> None:
         if "model-" in key:
             die_at("between the files and the row")
 
     around(module.Storage, "put", before, after)
+    put = module.Storage.put
+
+    def on_a_full_disk(storage: Any, key: str, data: bytes) -> Any:
+        if "state-" not in key or not is_reached("the disk is full"):
+            return put(storage, key, data)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (TINY_DISK, before[1]))
+        try:
+            return put(storage, key, data)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    module.Storage.put = on_a_full_disk
 
 
 def half_of(data: bytes) -> Iterator[bytes]:

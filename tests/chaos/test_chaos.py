@@ -166,12 +166,7 @@ def test_a_full_disk_fails_the_job_with_its_reason_and_the_next_one_succeeds(
     world.arm("the disk is full")
     job = world.ended(world.train())
     assert (job["state"], job["error"]["code"]) == ("failed", "disk_full")
-    os.kill(_celery_child(world).pid, signal.SIGKILL)  # the limit stays with its process
     assert world.ended(world.train())["state"] == "succeeded"
-
-
-def _celery_child(world: Disturbed) -> psutil.Process:
-    return eventually(lambda: world.server.find("spawn_main"))[0]
 
 
 def test_a_hint_that_is_delivered_32_times_starts_its_job_once(
