@@ -45,6 +45,7 @@ class WorkerMain:
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._celery_next, self._celery_wait = 0.0, 1.0
+        self._slot = slot.Watch(self.folder)
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,7 +105,7 @@ class WorkerMain:
     def _free_the_slot(self) -> None:
         """Of a process that stands still, so that not even the thread that keeps its lease runs."""
         patience = 2 * self.settings.lease_s + self.settings.heartbeat_s
-        holder = slot.silent_holder(self.folder, patience)
+        holder = self._slot.silent_holder(patience)
         if holder is not None:
             log.critical("a job's process stands still; killed", extra={"pid": holder})
             with contextlib.suppress(ProcessLookupError):

@@ -33,13 +33,22 @@ def touch(folder: Path) -> None:
         os.utime(_file(folder))
 
 
-def silent_holder(folder: Path, after_s: float) -> int | None:
-    """The process that holds the slot and has not touched it for this long."""
-    if is_free(folder):
-        return None
-    written = _file(folder).read_text()
-    silent_s = time.time() - _file(folder).stat().st_mtime
-    return int(written) if written and silent_s > after_s else None
+class Watch:
+    """Sees a holder that does not touch its slot any more; a clock that jumps misleads nobody."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._touched, self._since = 0, time.monotonic()
+
+    def silent_holder(self, after_s: float) -> int | None:
+        """The process that has not touched the slot for this long. Ask now and then."""
+        if is_free(self._folder):
+            return None
+        touched, now = _file(self._folder).stat().st_mtime_ns, time.monotonic()
+        if touched != self._touched:
+            self._touched, self._since = touched, now
+        written = _file(self._folder).read_text()
+        return int(written) if written and now - self._since > after_s else None
 
 
 def _file(folder: Path) -> Path:

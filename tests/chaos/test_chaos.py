@@ -123,6 +123,7 @@ def test_a_worker_that_wakes_when_its_job_is_in_other_hands_writes_nothing(
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
 
+@pytest.mark.slow
 def test_a_process_that_stands_still_for_good_is_replaced(
     world: Disturbed, record_property: Record
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_process_that_stands_still_for_good_is_replaced(
     record_property("recovery_s", round(world.starts(job_id)[1] - stopped, 2))
 
 
+@pytest.mark.slow
 def test_a_step_that_hangs_is_found_although_heartbeats_go_on(
     world: Disturbed, record_property: Record
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_step_that_hangs_is_found_although_heartbeats_go_on(
     record_property("recovery_s", round(world.starts(job_id)[1] - hung, 2))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_gives_its_job_back_saved(
     world: Disturbed, record_property: Record
 ) -> None:
@@ -247,6 +250,7 @@ def test_a_broker_that_stands_still_holds_up_neither_requests_nor_jobs(
     assert {world.ended(job_id)["state"] for job_id in more} == {"succeeded"}
 
 
+@pytest.mark.slow
 @own_broker
 def test_a_broker_that_was_never_there_is_not_needed(tmp_path: Path) -> None:
     with disturbed(tmp_path, SEMBLANCE_BROKER_URL="redis://127.0.0.1:1/0") as world:
@@ -274,6 +278,7 @@ def test_a_worker_whose_clock_is_an_hour_off_does_its_jobs_once(tmp_path: Path, 
         world.judge()
 
 
+@pytest.mark.slow
 def test_a_machine_that_goes_down_goes_on_where_it_was(
     tmp_path: Path, record_property: Record
 ) -> None:

@@ -74,17 +74,20 @@ def test_a_process_that_is_left_has_a_status_of_its_own() -> None:
 
 
 def test_a_slot_whose_holder_stands_still_names_it(tmp_path: Path) -> None:
-    assert slot.silent_holder(tmp_path, 0) is None
+    watch = slot.Watch(tmp_path)
+    assert watch.silent_holder(0) is None
     with slot.taken(tmp_path) as ours:
         assert ours
         assert not slot.is_free(tmp_path)
-        assert slot.silent_holder(tmp_path, 60) is None
-        os.utime(tmp_path / "slot.lock", (0, 0))
-        assert slot.silent_holder(tmp_path, 60) == os.getpid()
+        assert watch.silent_holder(0.2) is None
+        time.sleep(0.3)
+        assert watch.silent_holder(0.2) == os.getpid()
         slot.touch(tmp_path)
-        assert slot.silent_holder(tmp_path, 60) is None
-    os.utime(tmp_path / "slot.lock", (0, 0))
-    assert slot.silent_holder(tmp_path, 60) is None
+        assert watch.silent_holder(0.2) is None
+        os.utime(tmp_path / "slot.lock", (0, 0))  # the clock jumps
+        assert watch.silent_holder(0.2) is None
+    time.sleep(0.3)
+    assert watch.silent_holder(0.2) is None
 
 
 @pytest.mark.parametrize(
