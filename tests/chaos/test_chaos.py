@@ -315,3 +315,24 @@ def test_connections_to_the_database_that_are_cut_cost_no_job(
             connections += connection.execute(cut).scalar() or 0
     assert world.ended(job_id)["state"] == "succeeded"
     record_property("connections", connections)
+
+
+AS_SHIPPED = {"LEASE_S": 30, "HEARTBEAT_S": 10, "SWEEP_S": 5, "POLL_S": 2, "STALL_S": 600}
+
+
+@pytest.mark.slow
+def test_with_the_settings_as_shipped_a_dead_worker_is_replaced_within_45_s(
+    tmp_path: Path, record_property: Record
+) -> None:
+    settings = {f"SEMBLANCE_{name}": str(value) for name, value in AS_SHIPPED.items()}
+    with disturbed(tmp_path, **settings) as world:
+        world.arm("after the first step")
+        job_id = world.train()
+        job = world.ended(job_id, within=90)
+        died = world.reached_at("after the first step")
+        assert (job["state"], job["attempt"]) == ("succeeded", 2)
+        assert died is not None
+        recovery_s = world.starts(job_id)[1] - died
+        record_property("recovery_s", round(recovery_s, 2))
+        assert recovery_s < 45
+        world.judge()
