@@ -6,6 +6,7 @@ the jobs table is. A lost message costs latency, a doubled one costs a look at t
 
 import logging
 import threading
+import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 RUN = "worker.tasks.run"
+LEFT_ALONE_S = 5.0  # after a hint that the broker did not take
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +72,7 @@ def publish(queue: str, job_id: str) -> bool:
     workers look at the table by themselves.
     """
     settings = get_settings()
-    if not settings.broker_url.get_secret_value():
+    if not settings.broker_url.get_secret_value() or _broker.is_left_alone():
         return False
     sent = threading.Event()
 
@@ -87,4 +89,21 @@ def publish(queue: str, job_id: str) -> bool:
     thread = threading.Thread(target=send, name="publish", daemon=True)
     thread.start()
     thread.join(settings.publish_timeout_s)
+    _broker.answered(sent.is_set())
     return sent.is_set()
+
+
+class _Broker:
+    """A broker that did not answer is left alone for a while: not every request waits for it."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def is_left_alone(self) -> bool:
+        return time.monotonic() < self._until
+
+    def answered(self, in_time: bool) -> None:
+        self._until = 0.0 if in_time else time.monotonic() + LEFT_ALONE_S
+
+
+_broker = _Broker()

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(10.0, gt=0, description="how often a worker says that it lives")
     sweep_s: float = Field(5.0, gt=0, description="how often overdue jobs are looked for")
     poll_s: float = Field(2.0, gt=0, description="how often a worker looks for jobs by itself")
+    stall_s: float = Field(
+        600.0, gt=0, description="a training step that takes longer hangs, unless all are as slow"
+    )
     report_s: float = Field(1.0, gt=0, description="how often training reports its progress")
     checkpoint_s: float = Field(30.0, gt=0, description="how often `checkpoint.every: auto` saves")
     drain_s: float = Field(20.0, gt=0, description="time to checkpoint when told to stop")

@@ -1,10 +1,15 @@
 """Holding on to a job while it runs: a thread renews the lease, stores what happened since, and
-brings back what is asked of the job. The work itself only looks at `check()`."""
+brings back what is asked of the job. The work itself only looks at `check()`.
+
+Work that does not look, because its step hangs, is left: once the job is in other hands the thread
+ends the whole process, so that the worker is free for another job."""
 
 import logging
+import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,9 +20,14 @@ from core import jobs
 from core.database import write
 from core.jobs import Beat, Claim, LeaseLost, NewEvent
 from core.settings import Settings
+from worker import slot
 from worker.usage import Usage
 
 log = logging.getLogger(__name__)
+
+
+HUNG = 70  # the exit status of a process that was left because its step hung
+STEPS_OF_PATIENCE = 20  # a step that takes this many times the slowest one so far hangs
 
 
 class Cancelled(Exception):
@@ -35,7 +45,15 @@ class Drained(Exception):
 class Lease:
     """Use as a context. `check()` is cheap enough for every step."""
 
-    def __init__(self, claim: Claim, settings: Settings, *, drain_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        settings: Settings,
+        *,
+        folder: Path | None = None,
+        leave: Callable[[int], object] = os._exit,
+    ) -> None:
+        """`folder`: the worker's, with its slot and its drain flag."""
         self.claim = claim
         self.phase = "preparing"
         self.step = 0
@@ -43,12 +61,13 @@ class Lease:
         self.progress: dict[str, Any] = {}
         self.usage = Usage()
         self._settings = settings
-        self._drain_file = drain_file
+        self._folder, self._leave = folder, leave
         self._events: deque[NewEvent] = deque()
         self._lost = self._cancel = self._pause = self._drain = False
         self._stop = threading.Event()
         self._sending = threading.Lock()
         self._renewed = time.monotonic()
+        self._at, self._since, self._slowest_s = ("preparing", 0), time.monotonic(), 0.0
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -66,8 +85,11 @@ class Lease:
 
     def check(self) -> None:
         """Raises LeaseLost when nothing more may be written."""
-        if self._lost or time.monotonic() - self._renewed > self._settings.lease_s:
+        if self._is_lost():
             raise LeaseLost(self.claim.job_id)
+
+    def _is_lost(self) -> bool:
+        return self._lost or time.monotonic() - self._renewed > self._settings.lease_s
 
     @property
     def stopping(self) -> Cancelled | Paused | Drained | None:
@@ -102,8 +124,10 @@ class Lease:
     def _keep(self) -> None:
         settings, last = self._settings, time.monotonic()
         while not self._stop.wait(min(0.2, settings.report_s, settings.heartbeat_s)):
-            if self._drain_file is not None and self._drain_file.exists():
-                self._drain = True
+            self._look_around()
+            if self._is_lost():
+                self._give_way()
+                return
             waited = time.monotonic() - last
             due = waited >= settings.heartbeat_s or (self._events and waited >= settings.report_s)
             if not due:
@@ -113,7 +137,27 @@ class Lease:
                 self.flush()
             except LeaseLost:
                 self._lost = True
-                return
             except SQLAlchemyError as error:
                 # The lease still runs: try again until it does not.
                 log.warning("no heartbeat", extra={"cause": type(error).__name__})
+
+    def _look_around(self) -> None:
+        """Is the worker to stop; does the work move, and how long may its present step take."""
+        if self._folder is not None:
+            self._drain = self._drain or (self._folder / "drain").exists()
+            slot.touch(self._folder)
+        now, at = time.monotonic(), (self.phase, self.step)
+        if at == self._at:
+            return
+        if self._at[0] == at[0]:  # else it was loading or compiling, once
+            self._slowest_s = max(self._slowest_s, now - self._since)
+        patience_s = Beat.patience_s
+        if at[0] == "training" and at[1] != self._at[1]:  # the first step may take long
+            patience_s = max(self._settings.stall_s, STEPS_OF_PATIENCE * self._slowest_s)
+        self._at, self._since, self.patience_s = at, now, patience_s
+
+    def _give_way(self) -> None:
+        """The work has a lease's time to notice that it has lost the job."""
+        if not self._stop.wait(self._settings.lease_s):
+            log.critical("a step hangs; leaving the process", extra={"job_id": self.claim.job_id})
+            self._leave(HUNG)

@@ -5,6 +5,7 @@ jobs, looks into the table by itself and starts `worker.child` when the slot is 
 datasets that an API left behind, and, when told to stop, has the running job saved and given back.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -43,6 +44,8 @@ class WorkerMain:
         self._stop = threading.Event()
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._celery_next, self._celery_wait = 0.0, 1.0
+        self._slot = slot.Watch(self.folder)
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,13 +72,16 @@ class WorkerMain:
                 action()
             except (SQLAlchemyError, SemblanceError, OSError) as error:
                 log.warning("will try again", extra={"cause": type(error).__name__})
+            except Exception:  # a loop that ends would be missed by nobody until it is needed
+                log.exception("will try again")
             self._stop.wait(seconds)
 
     def _tend(self) -> None:
         """Celery runs, and a due job that no hint has brought is started."""
         with_broker = bool(self.settings.broker_url.get_secret_value())
-        if with_broker and (self._celery is None or self._celery.poll() is not None):
+        if with_broker and self._celery_is_due():
             self._celery = self._start_celery()
+        self._free_the_slot()
         if self._child is not None and self._child.poll() is None:
             return
         grace = self.settings.poll_s if with_broker else 0.0
@@ -83,6 +89,27 @@ class WorkerMain:
             overdue = jobs.is_overdue(session, self.queues, grace)
         if overdue and slot.is_free(self.folder):
             self._child = self._start("worker.child")
+
+    def _celery_is_due(self) -> bool:
+        """It does not run; a Celery that ends soon after its start is given time."""
+        if self._celery is not None and self._celery.poll() is None:
+            return False
+        now = time.monotonic()
+        if now < self._celery_next:
+            return False
+        soon = now - self._celery_next < 60
+        self._celery_wait = min(30.0, 2 * self._celery_wait) if soon else 1.0
+        self._celery_next = now + self._celery_wait
+        return True
+
+    def _free_the_slot(self) -> None:
+        """Of a process that stands still, so that not even the thread that keeps its lease runs."""
+        patience = 2 * self.settings.lease_s + self.settings.heartbeat_s
+        holder = self._slot.silent_holder(patience)
+        if holder is not None:
+            log.critical("a job's process stands still; killed", extra={"pid": holder})
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGKILL)
 
     def _sweep(self) -> None:
         with write() as session:

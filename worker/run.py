@@ -1,16 +1,17 @@
 """One job from claim to end. Opens the transactions; the work itself lies in the handlers."""
 
+import errno
 import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from core import jobs, registry
 from core.database import write
-from core.errors import JobError, StorageFull
+from core.errors import JobError, StorageFull, Unavailable
 from core.jobs import LeaseLost
 from core.settings import get_settings
 from core.storage import DamagedObject
@@ -19,6 +20,11 @@ from models import memory
 from worker.lease import Cancelled, Drained, Lease, Paused
 
 log = logging.getLogger(__name__)
+
+# The database or the store went away under the job, which goes on later from what is saved.
+PASSING = (OperationalError, InterfaceError, Unavailable)
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Handler = Callable[[Job, Lease], Checkpoint]
 
@@ -45,13 +51,15 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     about = {"job_id": job.id, "attempt": job.attempt, "trace": job.trace}
     log.info("job claimed", extra=about)
     try:
-        with Lease(claim, get_settings(), drain_file=worker_folder() / "drain") as lease:
+        with Lease(claim, get_settings(), folder=worker_folder()) as lease:
             lease.usage.earlier = dict(job.usage)
             lease.step = job.step
             outcome = _see_through(job, lease)
         log.info("job %s", outcome, extra=about)
     except LeaseLost:
         log.warning("the lease is lost; stopped", extra=about)
+    except PASSING as error:  # not even that could be written: the lease runs out
+        log.warning("the job is left", extra=about | {"cause": type(error).__name__})
     return True
 
 
@@ -75,6 +83,11 @@ def _see_through(job: Job, lease: Lease) -> str:
         with write() as session:
             jobs.release(session, lease.claim)
         return "released"
+    except PASSING as error:
+        log.warning("interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
+        with write() as session:
+            jobs.abandon(session, lease.claim)
+        return "interrupted"
     except Exception as error:
         failure = as_job_error(error)
         if failure.code == "internal":
@@ -105,7 +118,7 @@ def as_job_error(error: Exception) -> JobError:
         return error
     if isinstance(error, DamagedObject):
         return JobError("dataset_unreadable", f"{error}; upload the dataset again")
-    if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno == 28):
+    if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in NO_ROOM):
         return JobError("disk_full", "no room was left to save the training's state")
     if memory.is_exhausted(error):
         return JobError("out_of_memory", "the training did not fit into memory")

@@ -234,6 +234,12 @@ def release(session: Session, claim: Claim) -> None:
     _leave(session, claim, JobState.QUEUED, reason="drained", **again)
 
 
+def abandon(session: Session, claim: Claim) -> None:
+    """Give the job up at once, as if the lease had run out: this counts as a loss."""
+    _fenced(session, claim, lease_until=clock(-1.0))
+    give_up(session, claim.job_id, reason="interrupted")
+
+
 def _end(session: Session, claim: Claim, state: JobState, **values: Any) -> None:
     _leave(session, claim, state, finished_at=clock(), **values)
 

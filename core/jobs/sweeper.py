@@ -48,7 +48,7 @@ def _given_up() -> ColumnElement[bool]:
     return (Job.state == JobState.RUNNING) & silent
 
 
-def give_up(session: Session, job_id: str) -> None:
+def give_up(session: Session, job_id: str, *, reason: str = "worker_lost") -> None:
     """Take the job from a worker that is gone, if it is: back into the queue, aside, or ended."""
     # Locked by another: it is being looked after. Waiting, with other jobs' locks held, may be for
     # ever: two sweepers would wait for each other.
@@ -84,4 +84,4 @@ def give_up(session: Session, job_id: str) -> None:
     ).scalar_one_or_none()
     session.expire(job)
     if changed is not None:
-        record_state(session, job, state.value, level="warning", reason="worker_lost")
+        record_state(session, job, state.value, level="warning", reason=reason)

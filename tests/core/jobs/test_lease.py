@@ -188,6 +188,17 @@ def test_a_job_that_was_paused_while_its_worker_drained_waits_until_it_is_resume
     assert (after.state, after.pause_requested) == (JobState.PAUSED, False)
 
 
+def test_a_job_that_is_abandoned_waits_again_and_this_is_a_loss(add_job: AddJob) -> None:
+    job = add_job()
+    taken = claimed(job)
+    with write() as session:
+        jobs.abandon(session, taken)
+    after = reload(job)
+    assert (after.state, after.losses, after.owner) == (JobState.QUEUED, 1, None)
+    with pytest.raises(LeaseLost), write() as session:
+        jobs.abandon(session, taken)
+
+
 def test_jobs_are_taken_in_the_order_in_which_they_came(add_job: AddJob) -> None:
     waiting = [add_job() for _ in range(3)]
     order = []

@@ -1,0 +1,206 @@
+"""How the service bears load: `python -m bench.jobs [posts] [work] [streams]`.
+
+Each on a service of its own, SQLite and the embedded broker. Requests come at drawn moments
+(Poisson) whether or not those before them were answered, so that a slow answer does not thin out
+the load; times count from the drawn moment. The load comes from the machine that it is put on.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from semblance import Client
+
+from bench.images import commit
+from bench.serving import serving
+
+RESULTS = Path(__file__).with_name("results") / "jobs.jsonl"
+TINY = {
+    "coarse_width": 8,
+    "fine_width": 8,
+    "critic_width": 8,
+    "feature_width": 8,
+    "noise": 4,
+    "batch": 8,
+}
+POSTS_PER_S, POSTS_S = 50, 20
+JOBS = 40
+STREAMS, LIVEZ_PER_S, LIVEZ_S = 1_000, 20, 15
+Row = dict[str, Any]
+
+
+def tiny(dataset: str, steps: int) -> Row:
+    return {
+        "kind": "training",
+        "dataset": dataset,
+        "config": TINY,
+        "budget": {"steps": steps},
+        "seed": 1,
+    }
+
+
+async def open_loop(
+    rate: float, seconds: float, ask: Callable[[], Awaitable[httpx.Response]]
+) -> tuple[list[float], int]:
+    """Milliseconds of each answer, in order of size, and how many were not of 200 to 299."""
+    rng, started = random.Random(0), time.monotonic()  # noqa: S311 - it spreads load
+    moments, at = [], 0.0
+    while (at := at + rng.expovariate(rate)) < seconds:
+        moments.append(started + at)
+    failed = 0
+
+    async def one(moment: float) -> float:
+        nonlocal failed
+        await asyncio.sleep(max(0.0, moment - time.monotonic()))
+        try:
+            failed += not (await ask()).is_success
+        except httpx.HTTPError:
+            failed += 1
+        return 1000 * (time.monotonic() - moment)
+
+    return sorted(await asyncio.gather(*(one(moment) for moment in moments))), failed
+
+
+def quantiles(times: list[float]) -> Row:
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
+    return {f"{name}_ms": round(times[int(q * (len(times) - 1))], 1) for name, q in at.items()}
+
+
+def connection(client: Client, most: int) -> httpx.AsyncClient:
+    http = client._http
+    return httpx.AsyncClient(
+        base_url=http.base_url,
+        headers={"Authorization": http.headers["Authorization"]},
+        timeout=60,
+        limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+    )
+
+
+def posts() -> Row:
+    """Jobs are posted while the worker is busy with them."""
+    with serving() as client:
+        body = tiny(client.builtin("digits")["id"], steps=1)
+
+        async def run() -> tuple[list[float], int]:
+            async with connection(client, 200) as http:
+                await http.post("/v1/jobs", json=body)
+                return await open_loop(
+                    POSTS_PER_S, POSTS_S, lambda: http.post("/v1/jobs", json=body)
+                )
+
+        times, failed = asyncio.run(run())
+    asked = {"per_s": POSTS_PER_S, "seconds": POSTS_S, "posted": len(times), "failed": failed}
+    return asked | quantiles(times)
+
+
+@contextmanager
+def second_worker(folder: Path, shared: dict[str, str]) -> Iterator[None]:
+    settings = {"SEMBLANCE_DATA_DIR": str(folder / "second"), "SEMBLANCE_WORKER_THREADS": "1"}
+    command = [sys.executable, "-m", "worker"]
+    process = subprocess.Popen(
+        command, env=os.environ | shared | settings, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def work() -> Row:
+    """Tiny jobs through two workers, from the first one's start to the last one's end."""
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        folder = Path(name)
+        shared = {
+            "SEMBLANCE_DATABASE_URL": f"sqlite:///{folder / 'semblance.db'}",
+            "SEMBLANCE_STORAGE_URL": (folder / "objects").as_uri(),
+        }
+        with serving(**shared) as client, second_worker(folder, shared):
+            dataset = client.builtin("digits")["id"]
+            warm = [client.request("POST", "/v1/jobs", json=tiny(dataset, 1)) for _ in range(6)]
+            for job in warm:
+                client.wait(job.json()["id"])
+            started = time.monotonic()
+            posted = [
+                client.request("POST", "/v1/jobs", json=tiny(dataset, 1)).json()["id"]
+                for _ in range(JOBS)
+            ]
+            ended = [client.wait(job_id) for job_id in posted]
+            seconds = time.monotonic() - started
+            attempts = sum(job["attempt"] for job in ended)
+    return {
+        "jobs": JOBS,
+        "workers": 2,
+        "attempts": attempts,
+        "seconds": round(seconds, 1),
+        "jobs_per_s": round(JOBS / seconds, 2),
+    }
+
+
+def streams() -> Row:
+    """Followers of one job that trains; the health check is asked meanwhile."""
+    with serving() as client:
+        body = tiny(client.builtin("digits")["id"], steps=10_000_000)
+        job = client.request("POST", "/v1/jobs", json=body).json()
+        row = asyncio.run(_streams(client, f"/v1/jobs/{job['id']}/events"))
+        client.cancel(job["id"])
+    return row
+
+
+async def _streams(client: Client, path: str) -> Row:
+    told = [0] * STREAMS
+    ready, gate = 0, asyncio.Semaphore(50)
+
+    async def follow(number: int, http: httpx.AsyncClient) -> None:
+        nonlocal ready
+        headers = {"Accept": "text/event-stream"}
+        async with gate:
+            request = http.build_request("GET", path, headers=headers)
+            response = await http.send(request, stream=True)
+        response.raise_for_status()
+        ready += 1
+        async for line in response.aiter_lines():
+            told[number] += line.startswith("data:")
+
+    async with connection(client, STREAMS + 50) as http:
+        started = time.monotonic()
+        followers = [asyncio.create_task(follow(number, http)) for number in range(STREAMS)]
+        while ready < STREAMS and not any(task.done() for task in followers):
+            await asyncio.sleep(0.05)
+        opened_s = time.monotonic() - started
+        await asyncio.sleep(5)
+        before = list(told)
+        times, failed = await open_loop(LIVEZ_PER_S, LIVEZ_S, lambda: http.get("/livez"))
+        fed = sum(now > then for now, then in zip(told, before, strict=True))
+        for task in followers:
+            task.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+    found = {"streams": ready, "opened_in_s": round(opened_s, 1), "fed": fed, "failed": failed}
+    return found | {f"livez_{name}": value for name, value in quantiles(times).items()}
+
+
+BENCHES: dict[str, Callable[[], Row]] = {"posts": posts, "work": work, "streams": streams}
+
+
+def main() -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or BENCHES:
+        load = os.getloadavg()[0]
+        row = {"bench": name, "commit": commit(), "load_before": round(load, 1)} | BENCHES[name]()
+        with RESULTS.open("a") as out:
+            out.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""A server whose processes have the points of `points.py`, and what is looked at after the harm."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from semblance import Client
+from sqlalchemy import Engine, text
+
+from core.database import make_engine, read
+from core.storage import DamagedObject, Storage, Stored
+from tests import oracle
+from tests.chaos import points
+from tests.processes import Server, eventually, larger_parts, serving
+
+TINY = {
+    "coarse_width": 8,
+    "fine_width": 8,
+    "critic_width": 8,
+    "feature_width": 8,
+    "noise": 4,
+    "batch": 8,
+    "log_every": 10,
+}
+ROOT = Path(__file__).parents[2]
+QUICK = {
+    "SEMBLANCE_LEASE_S": "2",
+    "SEMBLANCE_HEARTBEAT_S": "0.4",
+    "SEMBLANCE_SWEEP_S": "0.3",
+    "SEMBLANCE_POLL_S": "0.5",
+    "SEMBLANCE_STALL_S": "1",
+    "SEMBLANCE_PUBLISH_TIMEOUT_S": "1",
+    "SEMBLANCE_DRAIN_S": "5",
+    "SEMBLANCE_WORKER_THREADS": "1",
+}
+
+
+@dataclass
+class Disturbed:
+    server: Server
+    client: Client
+    engine: Engine
+    storage: Storage
+    points: Path
+    dataset: str
+
+    def arm(self, point: str) -> None:
+        (self.points / "armed" / point).touch()
+
+    def reached_at(self, point: str) -> float | None:
+        path = self.points / "reached" / point
+        return path.stat().st_mtime if path.exists() else None
+
+    def train(self, steps: int = 40, *, every: int = 10, **options: Any) -> str:
+        job = self.client.train(
+            self.dataset,
+            config=TINY,
+            budget={"steps": steps},
+            checkpoint={"every": every},
+            seed=1,
+            **options,
+        )
+        return str(job["id"])
+
+    def ended(self, job_id: str, within: float = 60) -> dict[str, Any]:
+        return eventually(
+            lambda: (job := self.client.job(job_id))["terminal"] and job, within=within
+        )
+
+    def until_step(self, job_id: str, step: int) -> None:
+        eventually(lambda: self.client.job(job_id)["progress"]["step"] >= step)
+
+    def holder(self, job_id: str) -> int:
+        """The process that runs the job."""
+
+        def look() -> str | None:
+            with self.engine.connect() as connection:
+                query = text("SELECT owner FROM jobs WHERE id = :id")
+                return connection.execute(query, {"id": job_id}).scalar()
+
+        return int(eventually(look).rsplit(":", 1)[1])
+
+    def starts(self, job_id: str) -> list[float]:
+        """When each attempt began, in seconds since 1970."""
+        with self.engine.connect() as connection:
+            query = text(
+                "SELECT data, created_at FROM events"
+                " WHERE job_id = :id AND type = 'state' ORDER BY id"
+            )
+            rows = connection.execute(query, {"id": job_id}).all()
+        return [_seconds(when) for data, when in rows if "running" in str(data)]
+
+    def repeated(self, job_id: str) -> int:
+        """Steps from the newest checkpoint before the last attempt to where the one before got."""
+        events = self.client.request("GET", f"/v1/jobs/{job_id}/events?limit=200").json()["data"]
+        steps = [event["step"] or 0 for event in events if event["type"] == "metrics"]
+        return max([0, *(a - b for a, b in pairwise(steps))])
+
+    def judge(self) -> None:
+        """What holds after everything: the tables, and a worker that is free."""
+        with read(self.engine) as session:
+            assert oracle.violations(session, self._is_stored) == []
+
+    def _is_stored(self, stored: Stored) -> bool:
+        try:
+            self.storage.read(stored)
+        except DamagedObject:
+            return False
+        return True
+
+
+def _seconds(when: Any) -> float:
+    moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
+
+
+def prepared(folder: Path) -> Path:
+    """The folder that goes to the front of PYTHONPATH."""
+    for name in ("armed", "reached"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(points.__file__, folder / "sitecustomize.py")
+    return folder
+
+
+def environment(points_folder: Path) -> dict[str, str]:
+    path = [str(points_folder), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return QUICK | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+@contextmanager
+def disturbed(folder: Path, clock: int | None = None, **options: str) -> Iterator[Disturbed]:
+    where = folder / "points"
+    if not where.exists():
+        prepared(where)
+    if clock is not None:
+        (where / "clock").write_text(str(clock))
+    data = folder / "data"
+    url = larger_parts(data).get("SEMBLANCE_DATABASE_URL", f"sqlite:///{data / 'semblance.db'}")
+    with serving(data, **environment(where) | options) as server:
+        eventually(server.is_ready)
+        engine = make_engine(url)
+        try:
+            with server.client() as client:
+                storage = Storage.at((data / "objects").as_uri(), folder)
+                dataset = client.builtin("digits")["id"]
+                yield Disturbed(server, client, engine, storage, where, dataset)
+        finally:
+            engine.dispose()

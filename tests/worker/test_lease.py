@@ -1,0 +1,124 @@
+"""The thread that holds on to a job, and what becomes of a step that hangs."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from starlette.testclient import TestClient
+
+from core import jobs, settings
+from core.database import write
+from core.errors import Unavailable
+from core.jobs import Claim
+from core.settings import Settings
+from core.storage import Storage
+from core.tables import Job, JobState
+from tests.conftest import AddJob, expire_lease, reload
+from tests.worker.test_training import post, run
+from worker import slot, training
+from worker.lease import HUNG, Lease
+
+
+def claimed(job: Job) -> Claim:
+    with write() as session:
+        taken = jobs.claim(session, job.id, "one")
+    assert taken is not None
+    return taken[0]
+
+
+@pytest.fixture
+def short(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in {"LEASE_S": "0.4", "HEARTBEAT_S": "0.1", "STALL_S": "0.5"}.items():
+        monkeypatch.setenv(f"SEMBLANCE_{name}", value)
+    settings.get_settings.cache_clear()
+    return settings.get_settings()
+
+
+def test_a_step_that_hangs_under_heartbeats_loses_its_job_and_its_process(
+    add_job: AddJob, short: Settings
+) -> None:
+    job, left = add_job(), threading.Event()
+    with Lease(claimed(job), short, leave=lambda status: left.set() or status) as lease:
+        lease.phase = "training"
+        for lease.step in range(1, 4):
+            time.sleep(0.25)
+        began = time.monotonic()  # the next step never ends
+        while reload(job).state is JobState.RUNNING:
+            with write() as session:
+                jobs.sweep(session)
+            assert time.monotonic() - began < 20
+            time.sleep(0.05)
+        assert time.monotonic() - began > 20 * 0.2 - 1  # 20 times the slowest step, no earlier
+        assert left.wait(5)
+
+
+def test_work_that_notices_that_its_job_is_lost_ends_by_itself(
+    add_job: AddJob, short: Settings
+) -> None:
+    job, left = add_job(), threading.Event()
+    with Lease(claimed(job), short, leave=lambda _status: left.set()) as lease:
+        with write() as session:
+            expire_lease(session, job)
+        time.sleep(2 * short.heartbeat_s + 0.2)
+        with pytest.raises(jobs.LeaseLost):
+            lease.check()
+    assert not left.wait(2 * short.lease_s)
+
+
+def test_a_process_that_is_left_has_a_status_of_its_own() -> None:
+    assert HUNG not in {0, 1, 2}
+    assert Lease.__init__.__kwdefaults__ == {"folder": None, "leave": os._exit}
+
+
+def test_a_slot_whose_holder_stands_still_names_it(tmp_path: Path) -> None:
+    watch = slot.Watch(tmp_path)
+    assert watch.silent_holder(0) is None
+    with slot.taken(tmp_path) as ours:
+        assert ours
+        assert not slot.is_free(tmp_path)
+        assert watch.silent_holder(0.2) is None
+        time.sleep(0.3)
+        assert watch.silent_holder(0.2) == os.getpid()
+        slot.touch(tmp_path)
+        assert watch.silent_holder(0.2) is None
+        os.utime(tmp_path / "slot.lock", (0, 0))  # the clock jumps
+        assert watch.silent_holder(0.2) is None
+    time.sleep(0.3)
+    assert watch.silent_holder(0.2) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("UPDATE jobs", {}, Exception("server closed the connection")),
+        Unavailable("the object store does not answer", code="storage_down"),
+    ],
+    ids=["database", "store"],
+)
+def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    job_id = post(client, checkpoint={"every": 5})
+    stored, calls = Storage.put, []
+
+    def put(self: Storage, key: str, data: bytes) -> object:
+        calls.append(key)
+        if "state-10" in key and sum("state-10" in call for call in calls) == 1:
+            raise error
+        return stored(self, key, data)
+
+    monkeypatch.setattr(Storage, "put", put)
+    assert run(client, job_id)["state"] == "queued"
+    began: list[int] = []
+    progress = training.JobRun.progress
+
+    def watched(self: training.JobRun, step: int) -> float:
+        began.append(step)
+        return progress(self, step)
+
+    monkeypatch.setattr(training.JobRun, "progress", watched)
+    job = run(client, job_id)
+    assert (job["state"], job["attempt"], began[0]) == ("succeeded", 2, 5)
