@@ -50,14 +50,14 @@ class Parts(nn.Module):
                 sizes = enumerate(layout.sizes, start=steps.start)
                 choices += [(step, size, size, 1) for step, size in sizes]
         table = torch.tensor(choices, dtype=torch.long).reshape(-1, 4)
-        steps = table[:, 0].contiguous()
-        self.register_buffer("steps", steps, persistent=False)
+        first = table[:, 0].contiguous()
+        self.register_buffer("steps", first, persistent=False)
         self.register_buffer("sizes", table[:, 1:2], persistent=False)
         self.register_buffer("shared", table[:, 2:], persistent=False)
         self.register_buffer("start", table[:, 1:2].cumsum(0) - table[:, 1:2], persistent=False)
         places = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).T.contiguous()
         self.register_buffer("numbers", places, persistent=False)
-        self.register_buffer("part", torch.searchsorted(steps, places[0]), persistent=False)
+        self.register_buffer("part", torch.searchsorted(first, places[0]), persistent=False)
         self.choices = int(table[:, 1].sum())
         self.total = len(encoding.sizes)
 

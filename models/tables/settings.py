@@ -113,7 +113,7 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "average": 0.995,
         "measure_every": min(max(data.rows // batch, 75), 500),
         "gain": 1e-3,
-        "patience": 2,
+        "patience": 2 if data.rows >= 10_000 else 4,  # few rows, a loss with much noise
         "cooling": 0.25,
         "critic_share": 0.15,
         "critic_width": 16,
