@@ -98,7 +98,7 @@ class TableSettings:
 def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableSettings:
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
-    batch = min(256, max(32, 2 ** round(math.log2(max(data.rows, 1) / 64))))
+    batch = 256 if data.rows >= 10_000 else 128
     values: dict[str, Any] = {
         "architecture": "auto",
         "width": 8 * round(6 * scale),
