@@ -13,6 +13,7 @@ from torch import Tensor
 from models.tables.schema import ColumnSchema
 
 MEASURED = 10_000  # held-out rows that are looked at
+ENOUGH = 20  # of them to judge by
 
 
 @dataclass(frozen=True)

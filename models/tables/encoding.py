@@ -34,9 +34,16 @@ class Encoding:
 
     @classmethod
     def fit(
-        cls, table: pa.Table, schema: Sequence[ColumnSchema], *, label: str | None, seed: int
+        cls,
+        table: pa.Table,
+        schema: Sequence[ColumnSchema],
+        *,
+        label: str | None,
+        seed: int,
+        fine: bool = False,
     ) -> Self:
-        """Raises UnfitColumn, naming the column."""
+        """With `fine`, every number that has bins gets a second step. Raises UnfitColumn, naming
+        the column."""
         types = _types(table.schema, schema, label)
         names = [name for name, kind in types.items() if kind != "id"]
         if not names:
@@ -48,12 +55,19 @@ class Encoding:
             for name, kind in types.items()
             if kind == "id"
         )
-        return cls(table.schema, tuple(_refined(columns, table, seed)), identifiers, label)
+        refined = _refined(columns, table, seed, all_of_them=fine)
+        return cls(table.schema, tuple(refined), identifiers, label)
 
     @property
     def sizes(self) -> list[int]:
         """Tokens of each step of a row."""
         return [size for column in self.columns for size in column.layout.sizes]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the first step alone is the label."""
+        first = self.columns[0]
+        return first.name == self.label and first.layout.groups == 0
 
     @property
     def positions(self) -> list[Floats]:
@@ -179,7 +193,9 @@ def _unpack(
     return NumberColumn.unpack(about, layout, arrow, mine)
 
 
-def _refined(columns: list[Column], table: pa.Table, seed: int) -> list[Column]:
+def _refined(
+    columns: list[Column], table: pa.Table, seed: int, *, all_of_them: bool
+) -> list[Column]:
     """A second step for each number whose place inside its bin depends on another column."""
     rng = np.random.default_rng(seed)
     table = table.slice(0, TESTED_ROWS)
@@ -192,6 +208,9 @@ def _refined(columns: list[Column], table: pa.Table, seed: int) -> list[Column]:
         column = columns[i]
         assert isinstance(column, NumberColumn)  # noqa: S101 - `binned` holds only these
         fine = column.finer(int(column.layout.grouped(first[i]).sum()))
+        if all_of_them:
+            refined[i] = fine
+            continue
         partners = [j for j in range(len(columns)) if j != i]
         for j in rng.permutation(partners)[:TESTED_PARTNERS]:
             if fine is not column and _depends(fine, column, table, first[j], rng):

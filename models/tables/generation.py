@@ -1,6 +1,7 @@
 """A generator going through the steps of a row: random numbers in, tokens out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +14,22 @@ Digit = tuple[int, int, int] | None  # as Encoding.digits has them
 Allowed = Mapping[int, Tensor]  # by step, (K,) booleans: the tokens that may be drawn
 
 
+class RowMaker(Protocol):
+    """What makes rows from `size` numbers for each."""
+
+    size: int
+
+    def make(self, u: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
+        """(size, B) numbers in (0, 1) to (S, B) tokens and (draws, B) places inside bins."""
+
+
 class Stepper:
     """The weights of a generator as they are now, laid out step by step."""
 
     @torch.no_grad()
-    def __init__(self, network: Generator, digits: Sequence[Digit]) -> None:
+    def __init__(self, network: Generator, digits: Sequence[Digit], draws: int = 0) -> None:
+        """`draws`: the numbers of a row that are handed through, for the places inside bins."""
+        self.size = len(digits) + draws
         self._digits = digits
         self._start, self._norm = network.start.detach(), network.norm
         table = network.tokens.table().detach()
@@ -28,6 +40,10 @@ class Stepper:
         self._first = list(zip(*first, strict=True))
         self._second = list(zip(*second, strict=True))
         self._heads = [network.heads.of(step) for step in range(len(sizes))]
+
+    def make(self, u: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
+        steps = len(self._digits)
+        return self.tokens(u[:steps], allowed), u[steps:]
 
     @torch.no_grad()
     def tokens(self, u: Tensor, allowed: Allowed) -> Tensor:

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from models.checkpoint import UnreadableCheckpoint
 from models.noise import LABEL, NOISE, Indices, uniforms
+from models.tables import mlp
 from models.tables.columns import CategoryColumn, Floats, Tokens
 from models.tables.conditions import Condition, InvalidCondition, TooRare
 from models.tables.encoding import Encoding
-from models.tables.generation import Allowed, Stepper
+from models.tables.generation import Allowed, RowMaker, Stepper
 from models.tables.networks import Critic, critic_of, generator_of
 from models.tables.settings import TableSettings
 
@@ -50,7 +51,7 @@ class _Candidates:
 @dataclass(frozen=True)
 class RowSampler:
     encoding: Encoding
-    stepper: Stepper
+    maker: RowMaker
     critic: Critic | None  # None: every row is kept
     bytes: int
     batch: int = BATCH
@@ -62,14 +63,12 @@ class RowSampler:
             raise UnreadableCheckpoint("not a model of table rows")
         encoding = Encoding.of_tensors(header["encoding"], tensors)
         settings = TableSettings.from_dict(header["config"])
-        network = generator_of(encoding, settings).eval().requires_grad_(False)
-        network.load_state_dict(_under("generator.", tensors))
         critic = None
         if weights := _under("critic.", tensors):
             critic = critic_of(encoding, settings).eval().requires_grad_(False)
             critic.load_state_dict(weights)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        return cls(encoding, Stepper(network, encoding.digits), critic, size)
+        return cls(encoding, maker_of(encoding, settings, tensors), critic, size)
 
     def draw(self, seed: int, items: Indices, given: Mapping[str, Any] | None = None) -> Drawn:
         """A row for each item. `given` says by column what every row must have, as
@@ -113,13 +112,12 @@ class RowSampler:
         done: _Candidates,
     ) -> None:
         """Candidates of the pending items, attempt by attempt; the first that is kept stays."""
-        s, draws = len(self.encoding.sizes), self.encoding.draws
-        size = s + draws + (self.critic is not None)
+        size = self.maker.size + (self.critic is not None)
         u = np.concatenate(
             [uniforms(seed, items[pending], size, stream_of(attempt)) for attempt in attempts]
         ).T
-        tokens = self._tokens(u[:s], allowed)
-        kept = self._kept(tokens, u, conditions).reshape(len(attempts), len(pending))
+        tokens, places = self._made(u[: self.maker.size], allowed)
+        kept = self._kept(tokens, places, u[-1], conditions).reshape(len(attempts), len(pending))
         first = kept.argmax(0)
         found = kept.any(0)
         # Candidates behind the first that was kept were not needed.
@@ -127,31 +125,33 @@ class RowSampler:
         done.kept += int(found.sum())
         chosen = (first * len(pending) + np.arange(len(pending)))[found]
         done.tokens[:, pending[found]] = tokens[:, chosen]
-        done.u[:, pending[found]] = u[s : s + draws, chosen]
+        done.u[:, pending[found]] = places[:, chosen]
         done.found[pending[found]] = True
 
-    def _tokens(self, u: Floats, allowed: Allowed) -> Tokens:
-        """(S, M) in batches of the fixed shape; what is left over is filled up."""
+    def _made(self, u: Floats, allowed: Allowed) -> tuple[Tokens, Floats]:
+        """(S, M) tokens and (draws, M) places in bins, in batches of the fixed shape,
+        the last of them filled up."""
         m = u.shape[1]
         filled = np.full((u.shape[0], -(-m // self.batch) * self.batch), 0.5, np.float32)
         filled[:, :m] = u
         made = [
-            self.stepper.tokens(torch.from_numpy(np.ascontiguousarray(part)), allowed).numpy()
+            self.maker.make(torch.from_numpy(np.ascontiguousarray(part)), allowed)
             for part in np.split(filled, filled.shape[1] // self.batch, axis=1)
         ]
-        return np.concatenate(made, axis=1)[:, :m]
+        tokens, places = (torch.cat(parts, 1).numpy()[:, :m] for parts in zip(*made, strict=True))
+        return tokens, places.astype(np.float64)
 
     def _kept(
-        self, tokens: Tokens, u: Floats, conditions: Sequence[Condition]
+        self, tokens: Tokens, places: Floats, u: Floats, conditions: Sequence[Condition]
     ) -> NDArray[np.bool_]:
+        """(M,), by the conditions and by the critic's chance `u` (M,)."""
         kept = np.ones(tokens.shape[1], bool)
-        s, draws = len(self.encoding.sizes), self.encoding.draws
         if conditions:
-            rows = self.encoding.decode(tokens, u[s : s + draws])
+            rows = self.encoding.decode(tokens, places)
             for condition in conditions:
                 kept &= condition.holds(rows.column(condition.column))
         if self.critic is not None:
-            kept &= u[-1] < self._favour(tokens)
+            kept &= u < self._favour(tokens)
         return kept
 
     @torch.inference_mode()
@@ -166,10 +166,6 @@ class RowSampler:
             [self.critic(part) for part in torch.from_numpy(filled).split(self.batch, dim=1)]
         )
         return np.minimum(np.exp(scores[:m].double().numpy()), FAVOUR) / FAVOUR
-
-    @property
-    def _labelled(self) -> bool:
-        return self.encoding.columns[0].name == self.encoding.label
 
     def _conditions(self, given: Mapping[str, Any]) -> list[Condition]:
         learned = {column.name for column in self.encoding.columns}
@@ -245,10 +241,25 @@ class RowSampler:
 
     def _names(self, seed: int, items: Indices, tokens: Tokens) -> dict[str, pa.Array]:
         """Identifiers: with labels, item k of each label has its own."""
-        labels = self.encoding.columns[0].layout.sizes[0] if self._labelled else 1
-        label = tokens[0] if self._labelled else 0
-        index = items * labels + label
+        index = items
+        if self.encoding.columns[0].name == self.encoding.label:
+            for step, size in enumerate(self.encoding.columns[0].layout.sizes):
+                index = index * size + tokens[step]
         return {i.name: i.values(seed, index) for i in self.encoding.identifiers}
+
+
+def maker_of(
+    encoding: Encoding, settings: TableSettings, tensors: Mapping[str, Tensor]
+) -> RowMaker:
+    weights = _under("generator.", tensors)
+    if settings.architecture == "mlp":
+        parts = mlp.Parts(encoding)
+        whole = mlp.Generator(parts, settings).eval().requires_grad_(False)
+        whole.load_state_dict(weights)
+        return mlp.NoiseMaker(whole, parts, settings)
+    network = generator_of(encoding, settings).eval().requires_grad_(False)
+    network.load_state_dict(weights)
+    return Stepper(network, encoding.digits, encoding.draws)
 
 
 def stream_of(attempt: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-ARCHITECTURES = ("auto",)
+ARCHITECTURES = ("auto", "mlp")
 
 
 class InvalidSettings(ValueError):
@@ -51,6 +51,10 @@ def _setting(description: str, **bounds: float) -> Any:
 class TableSettings:
     """Every value of a run, resolved."""
 
+    architecture: str = _setting(
+        "auto: column by column, by likelihood, judged by a critic; "
+        "mlp: a row in one piece from noise, by its critic alone"
+    )
     width: int = _setting("numbers that a token is embedded in", ge=4, le=1024)
     hidden: int = _setting("hidden numbers of each column's network", ge=4, le=4096)
     dropout: float = _setting("share of the generator's numbers that are dropped", ge=0, lt=1)
@@ -73,6 +77,9 @@ class TableSettings:
     critic_width: int = _setting("numbers that the critic embeds a token in", ge=2, le=512)
     critic_hidden: int = _setting("hidden numbers of the critic", ge=4, le=4096)
     critic_rate: float = _setting("learning rate of the critic", gt=0, le=1)
+    noise: int = _setting("mlp: numbers that a row is made from", ge=1, le=1024)
+    penalty: float = _setting("mlp: half of gamma of R1 and R2", ge=0, le=1000)
+    penalty_every: int = _setting("mlp: steps between gradient penalties", ge=1, le=1000)
     critic_from: float = _setting(
         "share of pairs that the critic must tell apart for samples to be chosen by it; "
         "1: never chosen",
@@ -91,8 +98,9 @@ class TableSettings:
 def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableSettings:
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
-    batch = min(256, max(32, 2 ** round(math.log2(max(data.rows, 1) / 64))))
+    batch = 256 if data.rows >= 10_000 else 128
     values: dict[str, Any] = {
+        "architecture": "auto",
         "width": 8 * round(6 * scale),
         "hidden": 8 * round(12 * scale),
         "dropout": 0.0,
@@ -105,25 +113,40 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "average": 0.995,
         "measure_every": min(max(data.rows // batch, 75), 500),
         "gain": 1e-3,
-        "patience": 2,
+        "patience": 2 if data.rows >= 10_000 else 4,  # few rows, a loss with much noise
         "cooling": 0.25,
         "critic_share": 0.15,
         "critic_width": 16,
         "critic_hidden": 128,
         "critic_rate": 2e-3,
+        "noise": 16,
+        "penalty": 0.05,
+        "penalty_every": 2,
         "critic_from": 0.53,
     }
+    if explicit.get("architecture") == "mlp":
+        values |= {
+            "hidden": 8 * round(16 * scale),
+            "rate": 1e-3,
+            "critic_rate": 1e-3,
+            "beta2": 0.99,
+            "average": 0.998,
+            "batch": min(128, max(2, data.rows)),
+            "measure_every": 500,
+        }
     for name in explicit:
         if name not in values:
             raise InvalidSettings(name, "unknown setting")
     settings = TableSettings(**{**values, **explicit})
+    if settings.architecture not in ARCHITECTURES:
+        raise InvalidSettings("architecture", f"known are {', '.join(ARCHITECTURES)}")
     for item in fields(settings):
         _check(item.name, getattr(settings, item.name), item.metadata)
     return settings
 
 
-def _check(name: str, value: float, bounds: Mapping[str, Any]) -> None:
-    fine = (
+def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    fine = isinstance(value, str) or (
         value >= bounds.get("ge", -math.inf)
         and value > bounds.get("gt", -math.inf)
         and value <= bounds.get("le", math.inf)
@@ -133,11 +156,14 @@ def _check(name: str, value: float, bounds: Mapping[str, Any]) -> None:
         raise InvalidSettings(name, f"{name} is out of range")
 
 
-FEWEST_STEPS = 1_500
+FEWEST_STEPS, FEWEST_MLP_STEPS = 1_500, 8_000
 
 
 def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, float]:
     """The budget of a preset: so many looks at each row; more where rows are few."""
+    if settings.architecture == "mlp":
+        steps = PRESETS[preset].epochs * data.rows / settings.batch
+        return {"steps": math.ceil(max(steps, FEWEST_MLP_STEPS))}
     steps = max(PRESETS[preset].epochs * data.rows / settings.batch, FEWEST_STEPS)
     return {"steps": math.ceil(steps / (1 - settings.critic_share))}
 

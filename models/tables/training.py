@@ -17,13 +17,13 @@ from torch import Tensor
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
-from models.tables.data import MEASURED, Batches, LabelledRows
+from models.tables import adversarial
+from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
 from models.tables.encoding import Encoding
 from models.tables.generation import Stepper
 from models.tables.networks import critic_of, generator_of
 from models.tables.settings import TableSettings
 
-ENOUGH = 20  # held-out rows to judge by
 # Products of matrices in bfloat16, where the processor has them: a third of the time.
 HALF = torch.cpu._is_avx512_bf16_supported()
 
@@ -112,6 +112,14 @@ def train(
     Every step's randomness comes from (seed, step): a resumed run equals an unbroken one. Raises
     UnfitColumn, naming the column.
     """
+    loop = adversarial.train if settings.architecture == "mlp" else train_by_likelihood
+    loop(rows, settings, run, seed=seed, state=state)
+
+
+def train_by_likelihood(
+    rows: LabelledRows, settings: TableSettings, run: Run, *, seed: int, state: Path | None
+) -> None:
+    """The generator first, then the critic."""
     encoding = encoding_of(rows, seed, state)
     nets = Networks(encoding, settings, seed)
     tokens = torch.from_numpy(encoding.encode(rows.part(rows.train), seed))

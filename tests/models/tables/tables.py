@@ -54,7 +54,7 @@ class Steps:
 
 
 def settings_of(table: pa.Table, **explicit: Any) -> TableSettings:
-    small = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}
+    small = {"width": 16, "hidden": 16, "critic_hidden": 16, "batch": 32, "measure_every": 20}
     return resolve(TableData(len(table), table.num_columns), "fast", {**small, **explicit})
 
 

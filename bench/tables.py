@@ -1,0 +1,250 @@
+"""How good table rows are, by an independent judge.
+
+DATA is a folder with the tables as csv; JUDGE a program that takes `--train T.csv --test H.csv
+--synthetic S.csv --target COLUMN` and prints its scores as JSON, started by the Python given as
+INTERPRETER (its packages need not be ours). Rows are permuted by numpy's `default_rng(7)` and the
+first part is trained on; the judge never sees training, and training never sees the held-out part.
+One core; CPU-seconds of the process, from the table in memory to the saved model.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import torch
+
+from bench.images import commit
+from core.supervisor import ALLOCATOR
+from models.checkpoint import unpack
+from models.run import Saved
+from models.tables.data import LabelledRows
+from models.tables.sampling import RowSampler
+from models.tables.schema import ColumnSchema, ColumnType
+from models.tables.settings import TableData, budget, resolve
+from models.tables.training import train
+
+RESULTS = Path(__file__).with_name("results") / "tables.jsonl"
+FIGURES = Path(__file__).with_name("tables.md")
+ENVIRONMENT = {**ALLOCATOR, "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table."""
+
+    name: str
+    target: str
+    train: int | float = 0.8  # rows, or their share
+    drop: tuple[str, ...] = ()
+
+
+ROWS = [
+    Row("adult", "income", 24_000),
+    Row("credit_default", "has_default"),
+    Row("california_housing", "median_house_value"),
+    Row("mushroom", "type"),
+    Row("telco_churn", "Churn", drop=("customerID",)),
+    Row("concrete", "strength"),
+]
+
+
+@dataclass
+class Budget:
+    """A run of so many steps."""
+
+    steps: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    saved: Saved | None = None
+    step: int = 0
+
+    def progress(self, step: int) -> float:
+        return min(1.0, step / self.steps)
+
+    def wants_checkpoint(self, _: int) -> bool:
+        return False
+
+    def wants_preview(self, _: int) -> bool:
+        return False
+
+    def report(self, _: int, metrics: dict[str, float]) -> None:
+        self.metrics |= metrics
+
+    def save(self, step: int, saved: Saved) -> None:
+        self.step, self.saved = step, saved
+
+    def preview(self, *_: Any) -> None:
+        raise AssertionError("rows have no pictures")
+
+
+def split(row: Row, data: Path, folder: Path) -> tuple[Path, Path]:
+    """The two parts as files."""
+    with (data / f"{row.name}.csv").open(newline="") as file:
+        header, *lines = csv.reader(file, skipinitialspace=True)
+    order = np.random.default_rng(7).permutation(len(lines))
+    n = row.train if isinstance(row.train, int) else int(row.train * len(lines))
+    paths = folder / "train.csv", folder / "test.csv"
+    for path, part in zip(paths, (order[:n], order[n:]), strict=True):
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *(lines[i] for i in part)])
+    return paths
+
+
+def read(path: Path, drop: tuple[str, ...]) -> tuple[pa.Table, list[ColumnSchema]]:
+    """Integers, numbers and names, whichever fits first."""
+    with path.open(newline="") as file:
+        names = next(csv.reader(file))
+    options = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+    texts = pa.csv.read_csv(path, convert_options=options)
+    columns, schema = [], []
+    kinds: tuple[tuple[ColumnType, pa.DataType], ...] = (
+        ("integer", pa.int64()),
+        ("number", pa.float64()),
+        ("category", pa.string()),
+    )
+    for name in names:
+        text = pa.compute.utf8_trim_whitespace(texts[name])
+        text = pa.compute.if_else(pa.compute.equal(text, ""), None, text)
+        for kind, arrow in kinds:
+            try:
+                columns.append(text.cast(arrow))
+            except pa.ArrowInvalid:
+                continue
+            schema.append(ColumnSchema(name, "id" if name in drop else kind, nullable=True))
+            break
+    return pa.table(columns, names=names), schema
+
+
+def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        folder = Path(name)
+        train_file, test_file = split(row, arguments.data, folder)
+        table, schema = read(train_file, row.drop)
+        data = TableData(len(table), len(schema))
+        settings = resolve(data, arguments.preset, {})
+        run = Budget(budget(data, settings, arguments.preset)["steps"])
+        started = time.process_time()
+        rows = LabelledRows.split(table, schema, label=row.target, held_out=0.1, seed=seed)
+        train(rows, settings, run, seed=seed)
+        fit_s = time.process_time() - started
+        assert run.saved is not None  # noqa: S101 - every run ends with a save
+        (folder / "model").write_bytes(run.saved.model)
+        sampler = RowSampler.load(*unpack(folder / "model"))
+        started = time.process_time()
+        drawn = sampler.draw(seed + 1_000, np.arange(len(table)))
+        draw_s = time.process_time() - started
+        made = folder / "made.csv"
+        pa.csv.write_csv(drawn.rows, made, pa.csv.WriteOptions(quoting_style="needed"))
+        judged = judge(row, arguments, train_file, test_file, made)
+    return {
+        "row": row.name,
+        "seed": seed,
+        "commit": commit(),
+        "preset": arguments.preset,
+        "fit_cpu_s": round(fit_s, 2),
+        "rows_per_s": round(len(table) / draw_s),
+        "acceptance": round(drawn.acceptance, 3),
+        "steps": run.step,
+        "parameters": run.saved.parameters,
+        "metrics": run.metrics,
+        **judged,
+    }
+
+
+def judge(
+    row: Row, arguments: argparse.Namespace, train: Path, test: Path, made: Path
+) -> dict[str, Any]:
+    command = [arguments.interpreter, arguments.judge, "--target", row.target]
+    command += ["--train", train, "--test", test, "--synthetic", made]
+    for name in row.drop:
+        command += ["--drop", name]
+    done = subprocess.run([*map(str, command)], capture_output=True, check=True)
+    scores: dict[str, Any] = json.loads(done.stdout)
+    return scores
+
+
+def utility(scores: dict[str, float]) -> float:
+    """Of a model that is trained on the rows: R² of a number, AUC of two classes."""
+    return next(scores[name] for name in ("r2", "auc", "macro_f1") if name in scores)
+
+
+def figures(results: list[dict[str, Any]]) -> str:
+    """Medians over the seeds of the newest commit, as a table."""
+    lines = [
+        "# Table rows, by the judge",
+        "",
+        "Medians over seeds; `python -m bench.tables` makes them, `results/tables.jsonl` has each "
+        "run. Utility is the AUC (or R², for a number) of boosted trees that are trained on made "
+        "rows and tested on real ones; told apart is the AUC of boosted trees that tell made rows "
+        "from held-out ones, .5 at best. Beside both is what the real training rows reach.",
+        "",
+        "| table | seeds | fit, CPU-s | rows/s | utility | real | told apart | real | pairs, TV "
+        "| real | nearest is a training row | copies | expected | held out |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        mine = [result for result in results if result["row"] == row.name]
+        mine = [result for result in mine if result["commit"] == mine[-1]["commit"]]
+        if not mine:
+            continue
+        values = [
+            [
+                f"{result['fit_cpu_s']:.1f}",
+                f"{result['rows_per_s']}",
+                f"{utility(result['utility']):.3f}",
+                f"{utility(result['utility_ceiling']):.3f}",
+                f"{result['told_apart']:.3f}",
+                f"{result['told_apart_ceiling']:.3f}",
+                f"{result['two_way_tv']:.4f}",
+                f"{result['ceiling']['two_way_tv']:.4f}",
+                f"{result['dcr_share']:.3f}",
+                f"{result['exact_copies']:.5f}",
+                f"{result['exact_copies_expected']:.5f}",
+                f"{result['exact_copies_of_held_out']:.5f}",
+            ]
+            for result in mine
+        ]
+        columns = (sorted(column, key=float) for column in zip(*values, strict=True))
+        medians = [column[(len(column) - 1) // 2] for column in columns]
+        lines.append(f"| {row.name} | {len(mine)} | {' | '.join(medians)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--interpreter", default=sys.executable)
+    parser.add_argument("--rows", nargs="+", default=[row.name for row in ROWS])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--preset", default="fast")
+    arguments = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
+        # Both are read when a process starts.
+        command = [sys.executable, "-m", "bench.tables", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **ENVIRONMENT})  # noqa: S606
+    torch.set_num_threads(1)
+    RESULTS.parent.mkdir(exist_ok=True)
+    for row in ROWS:
+        for seed in arguments.seeds if row.name in arguments.rows else []:
+            result = measure(row, arguments, seed)
+            with RESULTS.open("a") as out:
+                out.write(json.dumps(result) + "\n")
+            shown = ("row", "seed", "fit_cpu_s", "rows_per_s", "utility", "told_apart")
+            print({name: result[name] for name in shown}, flush=True)
+    FIGURES.write_text(figures([json.loads(line) for line in RESULTS.open()]))
+
+
+if __name__ == "__main__":
+    main()

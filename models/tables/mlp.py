@@ -1,0 +1,182 @@
+"""A row from noise in one piece, and the critic that pulls on it: the networks of a conditional GAN
+(Goodfellow et al. 2014, 1406.2661; Mirza & Osindero 2014, 1411.1784) over mixed columns.
+
+Shapes: B batch, Z noise, S steps, P discrete parts of a row, K choices of the largest part, N
+numbers of a row, X features that the critic sees.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.tables.columns import NONE
+from models.tables.encoding import Encoding
+from models.tables.generation import Allowed
+from models.tables.numbers import NumberColumn
+from models.tables.settings import TableSettings
+
+
+class Parts(nn.Module):
+    """A row as features, and back to tokens.
+
+    Every category is a choice among its tokens, digits included. A number is a choice among its
+    atoms, missing and "some number", and a place between 0 and 1 among those that are no atoms. The
+    label is no feature: both networks are told it.
+    """
+
+    start: Tensor  # (P, 1) first feature of each choice
+    sizes: Tensor  # (P, 1)
+    steps: Tensor  # (P,)
+    shared: Tensor  # (P, 2) from which token on tokens are one choice, and how many they are
+    numbers: Tensor  # (4, N): step, atoms, groups, fine digits (1: none)
+    part: Tensor  # (N,) the choice that goes with each number
+
+    def __init__(self, encoding: Encoding) -> None:
+        super().__init__()
+        self.labels = encoding.columns[0].layout.sizes[0] if encoding.labelled else 0
+        choices: list[tuple[int, int, int, int]] = []  # step, size, shared from, so many
+        numbers: list[tuple[int, int, int, int]] = []
+        for column, steps in zip(encoding.columns, encoding.steps, strict=True):
+            layout = column.layout
+            if self.labels and steps.start == 0:
+                continue
+            if isinstance(column, NumberColumn):
+                size = layout.atoms + (layout.groups > 0) + layout.missing
+                choices.append((steps.start, size, layout.atoms, max(layout.groups, 1)))
+                if layout.groups:
+                    fine = layout.digits[0] if layout.digits else 1
+                    numbers.append((steps.start, layout.atoms, layout.groups, fine))
+            else:
+                sizes = enumerate(layout.sizes, start=steps.start)
+                choices += [(step, size, size, 1) for step, size in sizes]
+        table = torch.tensor(choices, dtype=torch.long).reshape(-1, 4)
+        first = table[:, 0].contiguous()
+        self.register_buffer("steps", first, persistent=False)
+        self.register_buffer("sizes", table[:, 1:2], persistent=False)
+        self.register_buffer("shared", table[:, 2:], persistent=False)
+        self.register_buffer("start", table[:, 1:2].cumsum(0) - table[:, 1:2], persistent=False)
+        places = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).T.contiguous()
+        self.register_buffer("numbers", places, persistent=False)
+        self.register_buffer("part", torch.searchsorted(first, places[0]), persistent=False)
+        self.choices = int(table[:, 1].sum())
+        self.total = len(encoding.sizes)
+
+    @property
+    def features(self) -> int:
+        """X."""
+        return self.choices + self.numbers.shape[1]
+
+    def of_tokens(self, tokens: Tensor, u: Tensor) -> Tensor:
+        """(S, B) tokens and (N, B) numbers in (0, 1), for the places inside bins, to (B, X)."""
+        since, many = self.shared[:, :1], self.shared[:, 1:]
+        mine = tokens[self.steps]
+        chosen = mine - (mine - since).clamp(torch.zeros_like(many), many - 1)
+        features = torch.zeros(tokens.shape[1], self.features)
+        features.scatter_(1, (self.start + chosen).T, 1.0)
+        step, atoms, groups, fine = self.numbers[..., None]
+        first = tokens[step[:, 0]]
+        digit = torch.where(fine > 1, tokens[(step[:, 0] + 1).clamp(max=self.total - 1)] - 1, 0)
+        place = (first - atoms + (digit.clamp_min(0) + u) / fine) / groups
+        inside = (first >= atoms) & (first < atoms + groups)
+        features[:, self.choices :] = torch.where(inside, place * 2 - 1, 0.0).T
+        return features
+
+    def choose(self, raw: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, X) outputs of a network and (B, P) numbers in (0, 1) to features and (B, P) choices.
+
+        Forward, a choice is drawn; backward, it passes the gradient on to the chances (straight
+        through, Bengio et al. 2013, 1308.3432).
+        """
+        most = int(self.sizes.max()) if len(self.sizes) else 0
+        within = torch.arange(most)
+        real = within < self.sizes
+        at = (self.start + within).clamp(max=max(self.choices - 1, 0))
+        logits = raw[:, at.flatten()].view(-1, *at.shape).masked_fill(~real, -torch.inf)
+        chances = torch.softmax(logits, 2)
+        ends = chances.detach().cumsum(2)
+        drawn = torch.searchsorted(ends, u[..., None] * ends[..., -1:] * (1 - 1e-6), right=True)
+        hard = torch.zeros_like(chances).scatter_(2, drawn, 1.0)
+        passed = (hard + chances - chances.detach())[:, real]
+        places = torch.tanh(raw[:, self.choices :])
+        known = self._known(drawn[..., 0])
+        return torch.cat([passed, places * known], 1), drawn[..., 0]
+
+    def _known(self, chosen: Tensor) -> Tensor:
+        """(B, P) choices to (B, N): 1 where a number is no atom and not missing."""
+        return (chosen[:, self.part] == self.numbers[1]).float()
+
+    def to_tokens(self, features: Tensor, chosen: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, (B, P) choices and (B,) labels to (S, B) tokens and (N, B) places in bins."""
+        tokens = torch.full((self.total, len(chosen)), NONE)
+        if self.labels:
+            tokens[0] = label
+        since, many = self.shared[:, :1], self.shared[:, 1:]
+        mine = chosen.T
+        tokens[self.steps] = torch.where(mine > since, mine + many - 1, mine)
+        step, atoms, groups, fine = self.numbers[..., None]
+        place = (features[:, self.choices :].T.double() + 1) / 2
+        place = place.clamp(0, 1 - 1e-6) * groups
+        inside = self._known(chosen).T.bool()
+        first = torch.where(inside, atoms + place.long(), tokens[step[:, 0]])
+        tokens[step[:, 0]] = first
+        rest = place % 1 * fine
+        has = fine[:, 0] > 1
+        tokens[step[has, 0] + 1] = torch.where(inside, rest.long() + 1, NONE)[has]
+        return tokens, rest % 1
+
+
+class Generator(nn.Module):
+    """(B, Z) noise and (B,) labels to (B, X) outputs, which `Parts.choose` makes a row of."""
+
+    frequencies: Tensor
+
+    def __init__(self, parts: Parts, settings: TableSettings) -> None:
+        super().__init__()
+        hidden, labels = settings.hidden, parts.labels
+        self.label = nn.Embedding(max(labels, 1), hidden)
+        self.first = nn.Linear(settings.noise, hidden)
+        self.second, self.third = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, parts.features)
+        self.register_buffer("frequencies", torch.ones(max(labels, 1)))
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        h = F.leaky_relu(self.first(z) + self.label(label), 0.2)
+        h = F.leaky_relu(self.second(h), 0.2)
+        return self.last(F.leaky_relu(self.third(h), 0.2))
+
+
+class Critic(nn.Module):
+    """(B, X) features and (B,) labels to (B,) scores."""
+
+    def __init__(self, parts: Parts, settings: TableSettings) -> None:
+        super().__init__()
+        hidden = settings.hidden
+        self.label = nn.Embedding(max(parts.labels, 1), hidden)
+        self.first = nn.Linear(parts.features, hidden)
+        self.second, self.third = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, 1)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        h = F.leaky_relu(self.first(x) + self.label(label), 0.2)
+        h = F.leaky_relu(self.second(h), 0.2)
+        return self.last(F.leaky_relu(self.third(h), 0.2))[:, 0]
+
+
+class NoiseMaker:
+    """A generator and its parts, ready to make rows from numbers in (0, 1)."""
+
+    def __init__(self, network: Generator, parts: Parts, settings: TableSettings) -> None:
+        self._network, self._parts, self._noise = network, parts, settings.noise
+        self.size = 1 + settings.noise + len(parts.steps)
+
+    @torch.no_grad()
+    def make(self, u: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
+        chances = self._network.frequencies
+        if 0 in allowed and self._parts.labels:
+            chances = chances * allowed[0]
+        ends = chances.cumsum(0)
+        label = torch.searchsorted(ends, u[0] * ends[-1] * (1 - 1e-6), right=True)
+        z = torch.special.ndtri(u[1 : 1 + self._noise].clamp(1e-6, 1 - 1e-6)).T
+        raw = self._network(z.contiguous(), label)
+        features, chosen = self._parts.choose(raw, u[1 + self._noise :].T.contiguous())
+        return self._parts.to_tokens(features, chosen, label)
