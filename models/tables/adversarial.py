@@ -44,11 +44,11 @@ class Networks:
         about, arrays = self.encoding.to_tensors()
         tree = {name: dict(part.state_dict()) for name, part in self.stateful().items()}
         tensors, rest = flatten(tree, "state")
-        header = {"kind": "tables.state", "step": self.step, "tree": rest, "encoding": about}
+        header = {"kind": "rows.state", "step": self.step, "tree": rest, "encoding": about}
         state = pack(tensors | arrays, header)
         weights = {f"generator.{n}": t for n, t in self.average.state_dict().items()}
         config = self.settings.to_dict()
-        header = {"kind": "tables", "step": self.step, "config": config, "encoding": about}
+        header = {"kind": "rows", "step": self.step, "config": config, "encoding": about}
         parameters = sum(weight.numel() for weight in self.average.parameters())
         return Saved(state, pack(weights | arrays, header), parameters)
 
@@ -103,6 +103,8 @@ def train(
         nets.average.frequencies.copy_(counts)
 
     while (progress := run.progress(nets.step)) < 1:
+        if run.wants_checkpoint(nets.step):
+            run.save(nets.step, nets.pack())
         torch.manual_seed(1_000_003 * seed + nets.step)
         set_rates(nets, progress)
         batch = batches.at(nets.step)
@@ -117,8 +119,6 @@ def train(
         numbers = check_finite(nets.step, logged)
         if nets.step % settings.measure_every == 0:
             run.report(nets.step, numbers | verdict(nets, held_out, seed))
-        if run.wants_checkpoint(nets.step):
-            run.save(nets.step, nets.pack())
 
     run.report(nets.step, verdict(nets, held_out, seed))
     run.save(nets.step, nets.pack())

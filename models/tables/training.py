@@ -132,6 +132,8 @@ def train_by_likelihood(
     made: Stepper | None = None
 
     while (progress := run.progress(nets.step)) < 1:
+        if run.wants_checkpoint(nets.step):
+            run.save(nets.step, nets.pack())
         torch.manual_seed(1_000_003 * seed + nets.step)
         real = batches.at(nets.step)
         look = (nets.step + 1) % settings.measure_every == 0
@@ -154,8 +156,6 @@ def train_by_likelihood(
         numbers = check_finite(nets.step, logged)
         if look:
             run.report(nets.step, numbers)
-        if run.wants_checkpoint(nets.step):
-            run.save(nets.step, nets.pack())
 
     if nets.learned_at is None:
         keep_best(nets, held_out)
