@@ -6,6 +6,7 @@ VENV ?= .venv
 # Linux without a GPU: the address of PyTorch's index of CPU builds saves gigabytes of CUDA.
 TORCH_INDEX ?=
 DATA ?=
+TARGET ?=
 OUT ?= demo
 PORT ?= 8765
 
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help install install-dev demo test test-all check up lock bench
 
 help:
-	@echo "make demo      train on real data and draw samples  (DATA=your.zip, KEEP=1 to leave it running)"
+	@echo "make demo      train on real data and draw samples  (DATA=your.zip or table.csv TARGET=column, KEEP=1 to leave it running)"
 	@echo "make test      set up and run the tests             (make test-all: the slow ones too)"
 	@echo "make up        run the service, state in ./var"
 	@echo "make check     formatting, types, import contracts"
@@ -43,7 +44,7 @@ install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
 demo: install
-	@$(BIN)/python -m semblance.demo --out $(OUT) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(KEEP),--keep)
+	@$(BIN)/python -m semblance.demo --out $(OUT) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
 
 test: install-dev
 	$(BIN)/python -m pytest -m "not slow"

@@ -52,9 +52,10 @@ class Client:
         return response
 
     def upload(self, *paths: str | Path, **meta: Any) -> Json:
-        """Make a dataset of an archive, a folder, idx files or an npz; returns it when `ready`.
+        """Make a dataset of an archive, a folder, idx files, an npz or a table; returns it when
+        `ready`.
 
-        `meta`: name, tags, label_names, resize, size.
+        `meta`: name, tags; of images label_names, resize, size; of tables target, drop, schema.
         """
         with uploadable([Path(path) for path in paths]) as files:
             if sum(file.stat().st_size for file in files) > MULTIPART_BYTES:
@@ -112,7 +113,11 @@ class Client:
         format: str = "zip",
         **options: Any,
     ) -> bytes:
-        """Samples in memory; `save_samples` writes any number of them to a file."""
+        """Samples in memory; `save_samples` writes any number of them to a file.
+
+        `options`: seed, offset, balance; of rows conditions, such as
+        `[{"where": {"age": {"gte": 65}}, "count": 100}]`.
+        """
         body = _samples_body(labels, count, options)
         path = f"/v1/models/{model}/samples"
         return self.request("POST", path, json=body, params={"format": format}).content

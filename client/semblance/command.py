@@ -21,10 +21,17 @@ LOCAL = "http://127.0.0.1:8000"
 
 
 @app.command()
-def upload(paths: list[Path], key: Key, name: str | None = None, url: Url = LOCAL) -> None:
-    """Make a dataset of a zip, a folder, idx files or an npz; prints its id."""
+def upload(
+    paths: list[Path],
+    key: Key,
+    name: str | None = None,
+    target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
+    url: Url = LOCAL,
+) -> None:
+    """Make a dataset of a zip, a folder, idx files, an npz or a table; prints its id."""
+    given = {"name": name, "target": target}
     with Client(url, key) as client:
-        console.print(client.upload(*paths, **({"name": name} if name else {}))["id"])
+        console.print(client.upload(*paths, **{k: v for k, v in given.items() if v})["id"])
 
 
 @app.command()
@@ -57,7 +64,7 @@ def sample(
     seed: int | None = None,
     url: Url = LOCAL,
 ) -> None:
-    """Draw samples into a file: .zip, .npz, .json or .png."""
+    """Draw samples into a file: .zip, .npz, .png; of rows .csv, .ndjson, .parquet; or .json."""
     labels = {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
     options: dict[str, Any] = {"seed": seed} if seed is not None else {}
     if out.suffix == ".png":

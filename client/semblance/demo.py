@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from semblance.client import Client
+from semblance.client import Client, Json
 from semblance.command import watch
 from semblance.errors import JobFailed, Problem
 
@@ -28,7 +28,8 @@ console = Console()
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
-    parser.add_argument("--data", nargs="+", help="a zip, a folder, idx files or an npz")
+    parser.add_argument("--data", nargs="+", help="a zip, folder, idx files, an npz, or a table")
+    parser.add_argument("--target", help="of a table: the column to ask for samples by")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training")
     parser.add_argument("--keep", action="store_true", help="leave the service running")
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         with service(chosen.out / "data", chosen.port, keep=chosen.keep) as (url, key):
             with Client(url, key) as client:
-                run(client, chosen.out, chosen.data, chosen.cpu_seconds)
+                run(client, chosen.out, chosen.data, chosen.target, chosen.cpu_seconds)
             if chosen.keep:
                 console.print(f"the service stays at {url}; its key: {key}")
     except (Problem, JobFailed, OSError, httpx.HTTPError) as error:
@@ -46,28 +47,48 @@ def main() -> int:
     return 0
 
 
-def run(client: Client, out: Path, data: list[str] | None, cpu_seconds: float) -> None:
+def run(
+    client: Client, out: Path, data: list[str] | None, target: str | None, cpu_seconds: float
+) -> None:
     """Upload, train, sample; says what it made and where."""
-    dataset = client.upload(*data) if data else client.builtin("digits")
-    size = "{width} x {height}".format(**dataset["image"])
-    console.print(f"dataset: {dataset['items']} images of {size}, {len(dataset['labels'])} labels")
+    meta = {"target": target} if target else {}
+    dataset = client.upload(*data, **meta) if data else client.builtin("digits")
+    console.print(about(dataset))
     started = time.monotonic()
-    job = client.train(
-        dataset["id"],
-        preset="fast",
-        seed=1,
-        budget={"cpu_seconds": cpu_seconds},
-    )
+    # Tables say by themselves when nothing is left to learn: their preset is budget enough.
+    budget = {"budget": {"cpu_seconds": cpu_seconds}} if dataset["kind"] == "images" else {}
+    job = client.train(dataset["id"], preset="fast", seed=1, **budget)
     model = watch(client, job["id"])["result"]["model"]
     console.print(f"trained in {time.monotonic() - started:.0f} s")
+    (draw_images if dataset["kind"] == "images" else draw_rows)(client, out, dataset, model)
 
+
+def about(dataset: Json) -> str:
+    labels = len(dataset["labels"] or [])
+    if dataset["kind"] == "images":
+        size = "{width} x {height}".format(**dataset["image"])
+        return f"dataset: {dataset['items']} images of {size}, {labels} labels"
+    table = dataset["table"]
+    target = f"{table['target']} with {labels} values" if table["target"] else "none"
+    return f"dataset: {table['rows']} rows of {table['columns']} columns, label: {target}"
+
+
+def draw_images(client: Client, out: Path, dataset: Json, model: str) -> None:
     labels = [label["name"] for label in dataset["labels"]]
-    grid = {"labels": dict.fromkeys(labels[:20], 10)} if labels else {"count": 100}
-    archive = {"labels": dict.fromkeys(labels, 100)} if labels else {"count": 1000}
+    grid: Json = {"labels": dict.fromkeys(labels[:20], 10)} if labels else {"count": 100}
+    archive: Json = {"labels": dict.fromkeys(labels, 100)} if labels else {"count": 1000}
     picture = client.save_samples(model, out / "grid.png", seed=7, layout="grid", **grid)
     samples = client.save_samples(model, out / "samples.zip", seed=7, **archive)
     console.print(f"a row for each label: {picture.resolve()}")
     console.print(f"samples with labels.csv: {samples.resolve()}")
+
+
+def draw_rows(client: Client, out: Path, dataset: Json, model: str) -> None:
+    samples = client.save_samples(model, out / "samples.csv", seed=7, count=dataset["items"])
+    console.print(f"as many rows as there were: {samples.resolve()}")
+    if dataset["labels"]:
+        even = client.save_samples(model, out / "balanced.csv", seed=7, count=1000, balance=True)
+        console.print(f"the same number of each label: {even.resolve()}")
 
 
 @contextlib.contextmanager
