@@ -1,13 +1,12 @@
 """Rows as bytes: JSON, NDJSON, CSV, Parquet, Arrow. All are streamed. NDJSON and CSV end with the
 last chunk of the HTTP answer, the others with a mark of their own, too."""
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from app.sampling.pipe import Pipe
@@ -31,33 +30,33 @@ def encode(
 
 
 def csv(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
-    """A header and a line for each row, values spelled as they came (RFC 4180, but "\\n")."""
-    schema = pa.schema([(c.name, _text_type(c)) for c in columns])
-    options = pa.csv.WriteOptions(include_header=False, quoting_style="needed")
-    yield _header(columns)
-    for batch in batches:
-        arrays = [_text(batch.column(c.name), c) for c in columns]
-        out = io.BytesIO()
-        pa.csv.write_csv(pa.RecordBatch.from_arrays(arrays, schema=schema), out, options)
-        yield out.getvalue()
-
-
-def _header(columns: Sequence[Column]) -> bytes:
-    out = io.BytesIO()
+    """A header and a line for each row, values spelled as they came; quoted where a reader would
+    take them for something else (RFC 4180, but for "\n")."""
     names = [pa.array([column.name]) for column in columns]
-    row = pa.RecordBatch.from_arrays(names, names=[str(i) for i in range(len(names))])
-    options = pa.csv.WriteOptions(include_header=False, quoting_style="needed")
-    pa.csv.write_csv(row, out, options)
-    return out.getvalue()
-
-
-def _text_type(column: Column) -> pa.DataType:
-    native = column.type == "integer" and not column.decimals
-    return pa.int64() if native else pa.string()
+    yield _lines([_quoted(name) for name in names])
+    for batch in batches:
+        yield _lines([_text(batch.column(column.name), column) for column in columns])
 
 
 def _text(values: pa.Array, column: Column) -> pa.Array:
-    return values if _text_type(column) == values.type else spelled(values, column)
+    text = spelled(values, column)
+    return text if column.type in ("integer", "boolean") else _quoted(text)
+
+
+def _quoted(text: pa.Array) -> pa.Array:
+    special = pc.match_substring_regex(text, r'[",\r\n]|^\s|\s$|^$')
+    doubled = pc.replace_substring(text, '"', '""')
+    return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), text)
+
+
+def _lines(columns: Sequence[pa.Array]) -> bytes:
+    """A missing value is nothing between two commas; alone on its line it is quoted, for readers
+    skip lines without anything."""
+    gone = "" if len(columns) > 1 else '""'
+    rows = pc.binary_join_element_wise(
+        *columns, ",", null_handling="replace", null_replacement=gone
+    )
+    return ("\n".join(rows.to_pylist()) + "\n").encode()
 
 
 def json_rows(batches: Batches, columns: Sequence[Column], head: dict[str, Any]) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ def spelled(values: pa.Array, column: Column) -> pa.StringArray:
         zeros = "." + "0" * column.decimals if column.decimals else ""
         return pc.binary_join_element_wise(text, zeros, "") if zeros else text
     if column.type == "number":
-        return pa.array([_number(value, column) for value in values.to_pylist()], pa.string())
+        return _numbers(values, column)
     if column.type == "boolean":
         false, true = spellings(column)
         return pc.if_else(values, true, false)
@@ -42,8 +42,26 @@ def plain(values: pa.Array, column: Column) -> list[Any]:
     return list(values.to_pylist())
 
 
-def _number(value: float | None, column: Column) -> str | None:
+def _numbers(values: pa.Array, column: Column) -> pa.StringArray:
+    text = _fixed(values, column.decimals) if column.decimals is not None else None
+    if text is None:
+        text = pa.array([_number(value, column.decimals) for value in values.to_pylist()])
+        text = text.cast(pa.string())
+    return pc.replace_substring(text, ".", ",") if column.format == "," else text
+
+
+def _fixed(values: pa.Array, decimals: int) -> pa.StringArray | None:
+    """So many digits after the point, as Arrow's decimals write them, all at once; None where the
+    numbers are too large for them."""
+    largest = pc.max(pc.abs(values)).as_py()
+    if largest is not None and largest >= 1e15:
+        return None
+    text = values.cast(pa.decimal128(15 + decimals, decimals), safe=False).cast(pa.string())
+    # Tiny ones are written as 1E-9.
+    return None if pc.any(pc.match_substring(text, "E")).as_py() else text
+
+
+def _number(value: float | None, decimals: int | None) -> str | None:
     if value is None:
         return None
-    text = repr(value) if column.decimals is None else f"{value:.{column.decimals}f}"
-    return text.replace(".", ",") if column.format == "," else text
+    return repr(value) if decimals is None else f"{value:.{decimals}f}"
