@@ -152,6 +152,12 @@ class UnsupportedMedia(SemblanceError):
     code = "unsupported_media_type"
 
 
+class RangeNotSatisfiable(SemblanceError):
+    status = 416
+    title = "The range lies outside of the file"
+    code = "range_not_satisfiable"
+
+
 class Invalid(SemblanceError):
     status = 422
     title = "The request cannot be used"

@@ -7,8 +7,9 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app import event_stream, negotiation
 from app.authentication import Reader, Trainer
+from app.byte_range import byte_range
 from app.once import Key, Remember, created, once
-from app.schemas.jobs import CheckpointView, EventPage, EventView, PreviewView, Series
+from app.schemas.jobs import ArtifactView, CheckpointView, EventPage, EventView, PreviewView, Series
 from app.schemas.models import ModelView
 from app.schemas.pages import Limit, page_size
 from app.strict import StrictRoute
@@ -17,6 +18,7 @@ from core.database import read, write
 from core.errors import Invalid, NotFound
 from core.storage import Stored, get_storage
 from core.tables import Event
+from models.images.pictures import gif
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -173,3 +175,57 @@ def read_preview(job_id: str, step: int, caller: Reader) -> Response:
         raise NotFound(f"job {job_id} has no preview at step {step}")
     stored = Stored(artifact.key, artifact.bytes, artifact.sha256)
     return Response(get_storage().read(stored), media_type=artifact.media_type)
+
+
+@router.get(
+    "/{job_id}/previews.gif",
+    response_class=Response,
+    responses={200: {"content": {"image/gif": {}}}},
+)
+def read_evolution(job_id: str, caller: Reader) -> Response:
+    """The whole run so far, a picture after the other."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
+    if not rows:
+        raise NotFound(f"job {job_id} has no preview yet")
+    storage = get_storage()
+    in_order = sorted(rows, key=lambda row: row.step or 0)
+    frames = [storage.read(Stored(row.key, row.bytes, row.sha256)) for row in in_order]
+    return Response(gif(frames), media_type="image/gif")
+
+
+@router.get("/{job_id}/artifacts", response_model=list[ArtifactView])
+def list_artifacts(job_id: str, caller: Reader) -> list[ArtifactView]:
+    """Every file that the job made, each with its sha256."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="")
+    return [ArtifactView.of(row) for row in rows]
+
+
+@router.get("/{job_id}/artifacts/{name:path}", response_class=Response)
+def read_artifact(
+    job_id: str,
+    name: str,
+    caller: Reader,
+    range: Annotated[str | None, Header(description="one range of bytes")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """One file, or a part of it (RFC 9110, 14); its ETag is its sha256."""
+    with read() as session:
+        jobs.get(session, caller.tenant_id, job_id)
+        artifact = jobs.artifact(session, caller.tenant_id, job_id, name)
+    if artifact is None:
+        raise NotFound(f"job {job_id} has no artifact of this name")
+    tag = f'"{artifact.sha256}"'
+    headers = {"ETag": tag, "Accept-Ranges": "bytes"}
+    if if_none_match is not None and tag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    data = get_storage().read(Stored(artifact.key, artifact.bytes, artifact.sha256))
+    found = byte_range(range, len(data))
+    if found is None:
+        return Response(data, headers=headers, media_type=artifact.media_type)
+    first, last = found
+    headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+    return Response(data[first : last + 1], 206, headers, artifact.media_type)

@@ -256,3 +256,25 @@ class PreviewView(BaseModel):
             url=f"/v1/jobs/{artifact.job_id}/previews/{step}.png",
             created_at=artifact.created_at,
         )
+
+
+class ArtifactView(BaseModel):
+    name: str
+    step: int | None
+    media_type: str
+    bytes: int
+    sha256: str
+    url: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "ArtifactView":
+        return cls(
+            name=artifact.name,
+            step=artifact.step,
+            media_type=artifact.media_type,
+            bytes=artifact.bytes,
+            sha256=artifact.sha256,
+            url=f"/v1/jobs/{artifact.job_id}/artifacts/{artifact.name}",
+            created_at=artifact.created_at,
+        )

@@ -1,6 +1,7 @@
 """Pixels as PNG, one by one or as a sheet. Free of torch."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,3 +27,18 @@ def sheet(images: Pixels, columns: int) -> Pixels:
         top, left = i // columns * (height + 1), i % columns * (width + 1)
         out[top : top + height, left : left + width] = image
     return out
+
+
+def gif(pngs: Sequence[bytes]) -> bytes:
+    """Pictures of one size one after the other, five a second, the last one for two seconds."""
+    frames = [Image.open(io.BytesIO(data)) for data in pngs]
+    out = io.BytesIO()
+    frames[0].save(
+        out,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=[200] * (len(frames) - 1) + [2_000],
+        loop=0,
+    )
+    return out.getvalue()

@@ -1,10 +1,13 @@
 """A training job in the worker: from where it goes on, and how it fails."""
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from starlette.testclient import TestClient
 
 from core import jobs
@@ -213,3 +216,25 @@ def test_a_log_line_says_both_sides_of_the_game(client: TestClient) -> None:
     logs = client.get(f"/v1/jobs/{job_id}/logs").text
     assert "20 [D 0." in logs
     assert "] [G " in logs
+
+
+def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> None:
+    job_id = post(client)
+    url = f"/v1/jobs/{job_id}"
+    assert client.get(f"{url}/previews.gif").status_code == 404
+    run(client, job_id)
+    files = client.get(f"{url}/artifacts").json()
+    film = client.get(f"{url}/previews.gif")
+    assert film.headers["content-type"] == "image/gif"
+    with Image.open(io.BytesIO(film.content)) as frames:
+        assert 1 < frames.n_frames <= len(files)
+    last = client.get(files[-1]["url"])
+    assert hashlib.sha256(last.content).hexdigest() == files[-1]["sha256"]
+    tag = last.headers["etag"]
+    assert client.get(files[-1]["url"], headers={"if-none-match": tag}).status_code == 304
+    part = client.get(files[-1]["url"], headers={"range": "bytes=-8"})
+    assert (part.status_code, part.content) == (206, last.content[-8:])
+    assert part.headers["content-range"].endswith(f"/{len(last.content)}")
+    beyond = client.get(files[-1]["url"], headers={"range": "bytes=9999999-"})
+    assert beyond.status_code == 416
+    assert client.get(f"{url}/artifacts/nothing.png").status_code == 404
