@@ -18,7 +18,7 @@ from tests.core.jobs.simulation.workers import QUEUES, Worker, Workers
 from tests.core.jobs.simulation.world import LEASE_MS, Violation, World, look
 from tests.oracle import ENDS, violations
 
-ACTIONS = 26
+ACTIONS = 23
 LONGEST_WAIT_MS = 150_000  # of a job whose workers were lost
 
 

@@ -21,7 +21,7 @@ RARE = {
     "claimed": 1_500,
     "late write refused": 500,
     "silent worker given up": 600,
-    "claimed from a silent worker": 60,
+    "claimed from a silent worker": 30,
     "zombie woke, its job in other hands": 25,
     "hung step given up": 30,
     "worker killed by its job": 200,
