@@ -18,7 +18,6 @@ from core.database import read, write
 from core.errors import Invalid, NotFound
 from core.storage import Stored, get_storage
 from core.tables import Event
-from models.images.pictures import gif
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -189,6 +188,8 @@ def read_evolution(job_id: str, caller: Reader) -> Response:
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
     if not rows:
         raise NotFound(f"job {job_id} has no preview yet")
+    from models.images.pictures import gif  # Pillow, which takes time to load
+
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)
     frames = [storage.read(Stored(row.key, row.bytes, row.sha256)) for row in in_order]

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from app import json, problems
 from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
-from app.sampling import image_answer
 from app.sampling.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from app.schemas.samples import SamplesRequest
 from app.strict import StrictRoute
@@ -96,12 +95,11 @@ def _answer(
         model = registry.get(session, caller.tenant_id, reference)
     _check(wanted)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
-    if model.kind == "rows":
-        from app.sampling import row_answer  # torch and pyarrow, which may still be loading
+    # torch, numpy, pyarrow: they may still be loading.
+    from app.sampling import image_answer, row_answer
 
-        answer = row_answer.answer(model, wanted, seed, format=format, accept=accept)
-    else:
-        answer = image_answer.answer(model, wanted, seed, format=format, accept=accept)
+    kinds = {"images": image_answer.answer, "rows": row_answer.answer}
+    answer = kinds[model.kind](model, wanted, seed, format=format, accept=accept)
     answer.headers["Semblance-Model"] = model.id
     answer.headers["Semblance-Seed"] = str(seed)
     answer.headers["Vary"] = "Accept"

@@ -11,6 +11,7 @@ from app import negotiation
 from app.sampling import formats, labels
 from app.sampling.media_types import MEDIA_TYPES
 from app.sampling.order import Order, by_count, by_label
+from app.sampling.sampler import get_sampler
 from app.schemas.samples import SamplesRequest
 from core.errors import Fault, Invalid
 from core.settings import get_settings
@@ -33,9 +34,6 @@ def answer(
             faults=[Fault("/layout", "missing", "must be grid for several images in one PNG")],
         )
     _check_size(order, wanted, chosen)
-
-    from app.sampling.sampler import get_sampler  # torch, which may still be loading
-
     batches = get_sampler().draw(model, order)
     first = next(batches)  # errors of loading are answered with their own status
     body = _encode(chosen, chain([first], batches), model, order, wanted)

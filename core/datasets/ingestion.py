@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 from core.database import write
 from core.datasets import life
 from core.datasets.images import ImageOptions, read_images_in_child
-from core.datasets.images.profile import profile
 from core.datasets.life import NewDataset
 from core.datasets.rows import Wanted, WantedColumn, read_rows_in_child
 from core.datasets.source import SourceFile
@@ -175,6 +174,8 @@ def _read_rows(
 def _read_images(
     files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
 ) -> dict[str, Any]:
+    from core.datasets.images.profile import profile  # numpy, which takes time to load
+
     settings = get_settings()
     size = meta.get("size")
     summary = read_images_in_child(

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from core.datasets.source import SourceFile
 from core.errors import Fault, Invalid
 
@@ -28,6 +26,8 @@ def digits() -> list[SourceFile]:
 
 def circle(folder: Path, *, radius: float, points: int) -> list[SourceFile]:
     """Rows x, y at angles drawn evenly, with six significant digits and more."""
+    import numpy as np  # takes time to load, and few ask for a circle
+
     angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, points)
     decimals = max(0, 6 - int(np.floor(np.log10(radius))))
     path = folder / "circle.csv"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.datasets.images import ImageOptions, ImageSummary, read_images
+from core.datasets.images import ImageOptions, ImageSummary
+from core.datasets.images.reading import read_images
 from core.datasets.source import SourceFile
 from core.errors import UnreadableDataset
 from core.settings import Limits

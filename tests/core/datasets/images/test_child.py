@@ -16,7 +16,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from core.datasets.images import ImageOptions, read_images, read_images_in_child
+from core.datasets.images import ImageOptions, read_images_in_child
+from core.datasets.images.reading import read_images
 from core.datasets.source import SourceFile
 from core.errors import UnreadableDataset
 from core.settings import Limits

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.datasets.images import ImageOptions, read_images
+from core.datasets.images import ImageOptions
+from core.datasets.images.reading import read_images
 from core.errors import UnreadableDataset
 from core.settings import Limits
 from tests.core.datasets.images.making import (
