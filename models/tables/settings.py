@@ -157,14 +157,18 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
 
 
 FEWEST_STEPS, FEWEST_MLP_STEPS = 1_500, 8_000
+MOST_STEPS = 20_000  # of `fast`: some minutes
 
 
 def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, float]:
-    """The budget of a preset: so many looks at each row; more where rows are few."""
+    """The budget of a preset: so many looks at each row; more where rows are few, fewer
+    where they are very many."""
     if settings.architecture == "mlp":
         steps = PRESETS[preset].epochs * data.rows / settings.batch
         return {"steps": math.ceil(max(steps, FEWEST_MLP_STEPS))}
-    steps = max(PRESETS[preset].epochs * data.rows / settings.batch, FEWEST_STEPS)
+    epochs = PRESETS[preset].epochs
+    most = MOST_STEPS * epochs / PRESETS["fast"].epochs
+    steps = max(min(epochs * data.rows / settings.batch, most), FEWEST_STEPS)
     return {"steps": math.ceil(steps / (1 - settings.critic_share))}
 
 
