@@ -98,7 +98,7 @@ class TableSettings:
 def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableSettings:
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
-    batch = 256 if data.rows >= 10_000 else 128
+    batch = 256 if data.rows >= 10_000 else 128 if data.rows >= 2_500 else 64
     values: dict[str, Any] = {
         "architecture": "auto",
         "width": 8 * round(6 * scale),
