@@ -180,7 +180,7 @@ def utility(scores: dict[str, float]) -> float:
 
 
 def figures(results: list[dict[str, Any]]) -> str:
-    """Medians over the seeds of the newest commit, as a table."""
+    """Medians over the newest result of each seed, as a table."""
     lines = [
         "# Table rows, by the judge",
         "",
@@ -194,8 +194,8 @@ def figures(results: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
-        mine = [result for result in results if result["row"] == row.name]
-        mine = [result for result in mine if result["commit"] == mine[-1]["commit"]]
+        newest = {result["seed"]: result for result in results if result["row"] == row.name}
+        mine = list(newest.values())
         if not mine:
             continue
         values = [

@@ -18,6 +18,7 @@ from models.tables.identifiers import Identifier
 from models.tables.numbers import NumberColumn
 from models.tables.schema import ColumnSchema, UnfitColumn
 
+FEW = 5_000  # rows
 PREFIX = "encoding."  # of the names of tensors
 TESTED_ROWS, TESTED_PARTNERS = 20_000, 24
 DEPENDENT = 5.0  # standard deviations: what chance does not give
@@ -49,7 +50,7 @@ class Encoding:
         if not names:
             raise UnfitColumn(next(iter(types), ""), "no column is left to learn from")
         columns = [_fit(name, types[name], _array(table, name)) for name in names]
-        columns.sort(key=lambda column: _place(column, label))
+        columns.sort(key=lambda column: _place(column, label, len(table)))
         identifiers = tuple(
             Identifier.fit(name, table.schema.field(name).type, _array(table, name))
             for name, kind in types.items()
@@ -149,12 +150,13 @@ class Encoding:
         return cls.unpack(about, {n.removeprefix(PREFIX): array for n, array in mine.items()})
 
 
-def _place(column: Column, label: str | None) -> int:
-    """A label of few values comes first: it can be asked for. One of many numbers comes last, where
-    it is made from all that it depends on."""
+def _place(column: Column, label: str | None, rows: int) -> int:
+    """A label comes first: it can be asked for. Only one of many numbers comes last where rows are
+    few: they teach a number from all that it depends on, and not all of that from the number."""
     if column.name != label:
         return 0
-    return 1 if isinstance(column, NumberColumn) and column.layout.groups else -1
+    many = isinstance(column, NumberColumn) and column.layout.groups > 0
+    return 1 if many and rows < FEW else -1
 
 
 def _types(arrow: pa.Schema, schema: Sequence[ColumnSchema], label: str | None) -> dict[str, str]:

@@ -28,7 +28,6 @@ from models.tables.settings import TableSettings
 BATCH = 1024  # one fixed shape: a row does not depend on how many are drawn with it
 ATTEMPTS = 2_000  # candidates for one row, at most
 AT_ONCE = 64  # candidates for one row in one round
-FAVOUR = 4.0  # what the critic takes for real is kept at most so much likelier than the average
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class RowSampler:
     encoding: Encoding
     maker: RowMaker
     critic: Critic | None  # None: every row is kept
+    kept_from: float  # the critic's score from which on every row is kept
     bytes: int
     batch: int = BATCH
 
@@ -68,7 +68,8 @@ class RowSampler:
             critic = critic_of(encoding, settings).eval().requires_grad_(False)
             critic.load_state_dict(weights)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        return cls(encoding, maker_of(encoding, settings, tensors), critic, size)
+        maker = maker_of(encoding, settings, tensors)
+        return cls(encoding, maker, critic, header.get("kept_from", 0.0), size)
 
     def draw(self, seed: int, items: Indices, given: Mapping[str, Any] | None = None) -> Drawn:
         """A row for each item. `given` says by column what every row must have, as
@@ -95,7 +96,7 @@ class RowSampler:
                     seed, items, part, range(attempt, attempt + at_once), allowed, choosing, done
                 )
             attempt += at_once
-        acceptance = done.kept / max(done.tried, 1)
+        acceptance = done.kept / done.tried if done.tried else 1.0
         if not done.found.all():
             raise TooRare(int(done.found.sum()), n, acceptance)
         names = self._names(seed, items, done.tokens)
@@ -165,7 +166,7 @@ class RowSampler:
         scores = torch.cat(
             [self.critic(part) for part in torch.from_numpy(filled).split(self.batch, dim=1)]
         )
-        return np.minimum(np.exp(scores[:m].double().numpy()), FAVOUR) / FAVOUR
+        return np.exp(np.minimum(scores[:m].double().numpy() - self.kept_from, 0.0))
 
     def _conditions(self, given: Mapping[str, Any]) -> list[Condition]:
         learned = {column.name for column in self.encoding.columns}

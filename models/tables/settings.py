@@ -98,7 +98,7 @@ class TableSettings:
 def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableSettings:
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
-    batch = 256 if data.rows >= 10_000 else 128
+    batch = 256 if data.rows >= 10_000 else 128 if data.rows >= 2_500 else 64
     values: dict[str, Any] = {
         "architecture": "auto",
         "width": 8 * round(6 * scale),
@@ -157,14 +157,18 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
 
 
 FEWEST_STEPS, FEWEST_MLP_STEPS = 1_500, 8_000
+MOST_STEPS = 20_000  # of `fast`: some minutes
 
 
 def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, float]:
-    """The budget of a preset: so many looks at each row; more where rows are few."""
+    """The budget of a preset: so many looks at each row; more where rows are few, fewer
+    where they are very many."""
     if settings.architecture == "mlp":
         steps = PRESETS[preset].epochs * data.rows / settings.batch
         return {"steps": math.ceil(max(steps, FEWEST_MLP_STEPS))}
-    steps = max(PRESETS[preset].epochs * data.rows / settings.batch, FEWEST_STEPS)
+    epochs = PRESETS[preset].epochs
+    most = MOST_STEPS * epochs / PRESETS["fast"].epochs
+    steps = max(min(epochs * data.rows / settings.batch, most), FEWEST_STEPS)
     return {"steps": math.ceil(steps / (1 - settings.critic_share))}
 
 

@@ -24,6 +24,9 @@ from models.tables.generation import Stepper
 from models.tables.networks import critic_of, generator_of
 from models.tables.settings import TableSettings
 
+# Of rows chosen by the critic: the share that is kept for certain, at least, and how much likelier
+# to be real than to be made the others of them are.
+ALWAYS_KEPT, FAVOUR = 0.2, 4.0
 # Products of matrices in bfloat16, where the processor has them: a third of the time.
 HALF = torch.cpu._is_avx512_bf16_supported()
 
@@ -54,14 +57,15 @@ class Networks:
         # The progress at which the generator's rate began to fall, and at which it was done.
         self.cooled_from: float | None = None
         self.learned_at: float | None = None
-        self.chooses = False  # whether samples are to be chosen by the critic
+        # From which of the critic's scores on every row is kept; None: samples are not chosen.
+        self.kept_from: float | None = None
 
     def parts(self) -> dict[str, Any]:
         names = ("G", "D", "average", "best", "opt_G", "opt_D")
         return {name: getattr(self, name) for name in names}
 
     def numbers(self) -> dict[str, Any]:
-        names = ("step", "lowest", "looks", "cooled_from", "learned_at", "chooses")
+        names = ("step", "lowest", "looks", "cooled_from", "learned_at", "kept_from")
         return {name: getattr(self, name) for name in names}
 
     def pack_state(self) -> bytes:
@@ -79,9 +83,11 @@ class Networks:
             setattr(self, name, number)
 
     def pack_model(self) -> bytes:
-        header = {"kind": "rows", "step": self.step, "config": self.settings.to_dict()}
+        config = self.settings.to_dict()
+        header = {"kind": "rows", "step": self.step, "config": config}
         tensors = {f"generator.{n}": t for n, t in self.best.state_dict().items()}
-        if self.chooses:
+        if self.kept_from is not None:
+            header["kept_from"] = self.kept_from
             tensors |= {f"critic.{n}": t for n, t in self.D.state_dict().items()}
         return self._packed(tensors, header)
 
@@ -259,9 +265,12 @@ def verdict(nets: Networks, held_out: Tensor, seed: int) -> dict[str, float]:
     u = torch.rand(held_out.shape, generator=noise)
     fake = Stepper(nets.best, nets.encoding.digits).tokens(u, {})
     nets.D.eval()
-    accuracy = critic_accuracy(nets.D(held_out), nets.D(fake))
+    scores = nets.D(fake)
+    accuracy = critic_accuracy(nets.D(held_out), scores)
     deviation = math.sqrt(1 / (6 * held_out.shape[1]))  # of the share of pairs by chance alone
-    nets.chooses = accuracy.pairs > max(nets.settings.critic_from, 0.5 + 3 * deviation)
+    chosen = accuracy.pairs > max(nets.settings.critic_from, 0.5 + 3 * deviation)
+    kept_from = min(float(scores.quantile(1 - ALWAYS_KEPT)), math.log(FAVOUR))
+    nets.kept_from = kept_from if chosen else None
     return {
         "critic_accuracy_real": accuracy.real,
         "critic_accuracy_fake": accuracy.fake,

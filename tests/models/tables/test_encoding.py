@@ -145,6 +145,14 @@ def test_a_label_comes_first_and_columns_come_back_in_their_own_order() -> None:
         assert rows.column(name).equals(table.column(name).combine_chunks())
 
 
+def test_a_label_of_many_numbers_comes_last_where_rows_are_few() -> None:
+    for n, place in ((500, -1), (6_000, 0)):
+        table = pa.table({"x": rng.integers(0, 9, n), "y": rng.normal(size=n)})
+        schema = (ColumnSchema("x", "integer"), ColumnSchema("y", "number"))
+        encoding = Encoding.fit(table, schema, label="y", seed=1)
+        assert encoding.columns[place].name == "y"
+
+
 def test_dropped_columns_and_texts_are_left_out() -> None:
     table = pa.table({"a": [1, 2], "b": ["long text", "another"], "c": [1, 2]})
     schema = (

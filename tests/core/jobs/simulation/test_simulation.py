@@ -10,6 +10,10 @@ from tests.conftest import forget_caches
 from tests.core.jobs.simulation.faults import FAULTS, Fault
 from tests.core.jobs.simulation.history import History
 from tests.core.jobs.simulation.world import World
+from tests.servers import SERVER
+
+# Its database is in memory, whatever the suite was given: once is enough.
+pytestmark = pytest.mark.skipif(SERVER is not None, reason="runs with the suite on SQLite")
 
 HISTORIES = 2_000
 NIGHTLY = 20_000
