@@ -4,10 +4,11 @@ import asyncio
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
+from starlette.background import BackgroundTask
 
 from app import planning
 from app.authentication import Reader, Trainer
@@ -61,10 +62,17 @@ def create_job(
             job = jobs.create(session, caller.tenant_id, new)
             view = _queued_view(session, job)
             remember(session, 202, view)
-        _publish(job)  # after the commit: the worker must find the row
-        return created(202, view)
+        return _accepted(job, view)
 
     return once(caller, idempotency_key, ["POST /v1/jobs", wanted], create)
+
+
+def _accepted(job: Job, view: JobView) -> Response:
+    """The job is acknowledged by its row; nobody waits for the broker. The hint goes out after the
+    answer, and what is lost with this process is found by the workers themselves."""
+    answer = created(202, view)
+    answer.background = BackgroundTask(_publish, job)
+    return answer
 
 
 def _queued_view(session: Session, job: Job) -> JobView:
@@ -140,12 +148,12 @@ def pause_job(job_id: str, caller: Trainer) -> JobView:
 
 
 @router.post("/{job_id}/resume", response_model=JobView)
-def resume_job(job_id: str, caller: Trainer) -> JobView:
+def resume_job(job_id: str, caller: Trainer, background: BackgroundTasks) -> JobView:
     """Put a paused job back into the queue; it goes on from its last checkpoint."""
     with write() as session:
         job = jobs.resume(session, caller.tenant_id, job_id)
         view = _queued_view(session, job)
-    _publish(job)
+    background.add_task(_publish, job)
     return view
 
 
@@ -158,7 +166,6 @@ def retry_job(job_id: str, caller: Trainer, idempotency_key: Key = None) -> Resp
             job = jobs.retry(session, caller.tenant_id, job_id)
             view = _queued_view(session, job)
             remember(session, 202, view)
-        _publish(job)
-        return created(202, view)
+        return _accepted(job, view)
 
     return once(caller, idempotency_key, [f"POST /v1/jobs/{job_id}/retry"], create)
