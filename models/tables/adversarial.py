@@ -16,7 +16,8 @@ from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
 from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
 from models.tables.encoding import Encoding
-from models.tables.mlp import Critic, Generator, Parts
+from models.tables.mlp import Critic, Generator, NoiseMaker, Parts
+from models.tables.preview import Picture
 from models.tables.settings import TableSettings
 
 
@@ -101,8 +102,12 @@ def train(
         counts = torch.bincount(tokens[0], minlength=nets.parts.labels).float()
         nets.G.frequencies.copy_(counts)
         nets.average.frequencies.copy_(counts)
+    picture = Picture.of(rows, encoding)
+    maker = NoiseMaker(nets.average, nets.parts, settings)
 
     while (progress := run.progress(nets.step)) < 1:
+        if run.wants_preview(nets.step):
+            run.preview(nets.step, picture.draw(maker, seed))
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
         torch.manual_seed(1_000_003 * seed + nets.step)
@@ -121,6 +126,7 @@ def train(
             run.report(nets.step, numbers | verdict(nets, held_out, seed))
 
     run.report(nets.step, verdict(nets, held_out, seed))
+    run.preview(nets.step, picture.draw(maker, seed))
     run.save(nets.step, nets.pack())
 
 

@@ -21,7 +21,8 @@ from models.tables import adversarial
 from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
 from models.tables.encoding import Encoding
 from models.tables.generation import Stepper
-from models.tables.networks import critic_of, generator_of
+from models.tables.networks import Generator, critic_of, generator_of
+from models.tables.preview import Picture
 from models.tables.settings import TableSettings
 
 # Of rows chosen by the critic: the share that is kept for certain, at least, and how much likelier
@@ -99,14 +100,13 @@ class Networks:
         parameters = sum(weight.numel() for weight in self.best.parameters())
         return Saved(self.pack_state(), self.pack_model(), parameters)
 
+    def maker(self, network: Generator) -> Stepper:
+        return Stepper(network, self.encoding.digits, self.encoding.draws)
+
     def update_average(self) -> None:
         """Short memory at first, then `average`."""
         decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.G.parameters()), 1 - decay)
-
-
-"""
-"""
 
 
 def train(
@@ -131,13 +131,13 @@ def train_by_likelihood(
     tokens = torch.from_numpy(encoding.encode(rows.part(rows.train), seed))
     held_out = torch.from_numpy(encoding.encode(rows.part(rows.held_out[:MEASURED]), seed))
     batches = Batches(tokens, settings.batch, seed)
-    if state is not None:
-        nets.load_state(state)
-    else:
-        begin_with_frequencies(nets, tokens)
+    begin(nets, tokens, state)
     made: Stepper | None = None
+    picture = Picture.of(rows, encoding)
 
     while (progress := run.progress(nets.step)) < 1:
+        if run.wants_preview(nets.step):
+            run.preview(nets.step, picture.draw(nets.maker(nets.average), seed))
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
         torch.manual_seed(1_000_003 * seed + nets.step)
@@ -166,6 +166,7 @@ def train_by_likelihood(
     if nets.learned_at is None:
         keep_best(nets, held_out)
     run.report(nets.step, verdict(nets, held_out, seed))
+    run.preview(nets.step, picture.draw(nets.maker(nets.best), seed))
     run.save(nets.step, nets.pack())
 
 
@@ -218,8 +219,11 @@ def encoding_of(rows: LabelledRows, seed: int, state: Path | None) -> Encoding:
     return Encoding.of_tensors(header["encoding"], tensors)
 
 
-def begin_with_frequencies(nets: Networks, tokens: Tensor) -> None:
-    """(S, N) tokens: the first thing known is how common each one is."""
+def begin(nets: Networks, tokens: Tensor, state: Path | None) -> None:
+    """From the state; or, given (S, N) tokens, knowing how common each one is and no more."""
+    if state is not None:
+        nets.load_state(state)
+        return
     nets.G.heads.start_from(tokens)
     for network in (nets.average, nets.best):
         network.load_state_dict(nets.G.state_dict())

@@ -27,6 +27,7 @@ class Steps:
     broken_at: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     saved: dict[int, Saved] = field(default_factory=dict)
+    pictures: list[Any] = field(default_factory=list)
 
     def progress(self, step: int) -> float:
         if step == self.broken_at:
@@ -37,16 +38,19 @@ class Steps:
         return step in self.checkpoints
 
     def wants_preview(self, step: int) -> bool:
-        return False
+        return step == 0
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         self.metrics |= metrics
+
+    def warn(self, step: int, message: str) -> None:
+        raise AssertionError(message)
 
     def save(self, step: int, saved: Saved) -> None:
         self.saved[step] = saved
 
     def preview(self, step: int, sheet: Any) -> None:
-        raise AssertionError("rows have no pictures")
+        self.pictures.append(sheet)
 
     @property
     def last(self) -> Saved:
