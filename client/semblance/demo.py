@@ -100,6 +100,7 @@ def service(folder: Path, port: int, *, keep: bool) -> Iterator[tuple[str, str]]
         [str(command), "up", "--data", str(folder), "--port", str(port)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL if keep else None,
+        stderr=subprocess.DEVNULL if keep else None,
         start_new_session=keep,
     )
     try:
