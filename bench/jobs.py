@@ -7,6 +7,7 @@ the load; times count from the drawn moment. The load comes from the machine tha
 
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ TINY = {
     "noise": 4,
     "batch": 8,
 }
+WARM_S = 10  # after the start, while the API loads torch on the side
 POSTS_PER_S, POSTS_S = 50, 20
 JOBS = 40
 STREAMS, LIVEZ_PER_S, LIVEZ_S = 1_000, 20, 15
@@ -90,6 +93,7 @@ def posts() -> Row:
     """Jobs are posted while the worker is busy with them."""
     with serving() as client:
         body = tiny(client.builtin("digits")["id"], steps=1)
+        time.sleep(WARM_S)
 
         async def run() -> tuple[list[float], int]:
             async with connection(client, 200) as http:
@@ -148,22 +152,46 @@ def work() -> Row:
 
 
 def streams() -> Row:
-    """Followers of one job that trains; the health check is asked meanwhile."""
+    """Followers of one job that trains; the health check is asked meanwhile, by another process:
+    a thousand streams keep a client busy, too."""
     with serving() as client:
         body = tiny(client.builtin("digits")["id"], steps=10_000_000)
         job = client.request("POST", "/v1/jobs", json=body).json()
-        row = asyncio.run(_streams(client, f"/v1/jobs/{job['id']}/events"))
+        time.sleep(WARM_S)
+        spawn = multiprocessing.get_context("spawn")
+        ours, theirs = spawn.Pipe()
+        http = client._http
+        address = (str(http.base_url), http.headers["Authorization"])
+        path = f"/v1/jobs/{job['id']}/events"
+        process = spawn.Process(target=follow_all, args=(*address, path, theirs))
+        process.start()
+        found = ours.recv()
+        times, failed = asyncio.run(_health(client))
+        ours.send("stop")
+        found |= ours.recv() | {"failed": failed}
+        process.join()
         client.cancel(job["id"])
-    return row
+    return found | {f"livez_{name}": value for name, value in quantiles(times).items()}
 
 
-async def _streams(client: Client, path: str) -> Row:
+async def _health(client: Client) -> tuple[list[float], int]:
+    async with connection(client, 50) as http:
+        return await open_loop(LIVEZ_PER_S, LIVEZ_S, lambda: http.get("/livez"))
+
+
+def follow_all(url: str, key: str, path: str, pipe: Connection) -> None:
+    """In a process of its own: says when all streams are open, and, when asked, how many were
+    fed since."""
+    asyncio.run(_follow_all(url, key, path, pipe))
+
+
+async def _follow_all(url: str, key: str, path: str, pipe: Connection) -> None:
     told = [0] * STREAMS
     ready, gate = 0, asyncio.Semaphore(50)
+    headers = {"Accept": "text/event-stream", "Authorization": key}
 
     async def follow(number: int, http: httpx.AsyncClient) -> None:
         nonlocal ready
-        headers = {"Accept": "text/event-stream"}
         async with gate:
             request = http.build_request("GET", path, headers=headers)
             response = await http.send(request, stream=True)
@@ -172,7 +200,8 @@ async def _streams(client: Client, path: str) -> Row:
         async for line in response.aiter_lines():
             told[number] += line.startswith("data:")
 
-    async with connection(client, STREAMS + 50) as http:
+    limits = httpx.Limits(max_connections=STREAMS)
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http:
         started = time.monotonic()
         followers = [asyncio.create_task(follow(number, http)) for number in range(STREAMS)]
         while ready < STREAMS and not any(task.done() for task in followers):
@@ -180,13 +209,13 @@ async def _streams(client: Client, path: str) -> Row:
         opened_s = time.monotonic() - started
         await asyncio.sleep(5)
         before = list(told)
-        times, failed = await open_loop(LIVEZ_PER_S, LIVEZ_S, lambda: http.get("/livez"))
-        fed = sum(now > then for now, then in zip(told, before, strict=True))
+        pipe.send({"streams": ready, "opened_in_s": round(opened_s, 1)})
+        while not pipe.poll():
+            await asyncio.sleep(0.1)
+        pipe.send({"fed": sum(now > then for now, then in zip(told, before, strict=True))})
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
-    found = {"streams": ready, "opened_in_s": round(opened_s, 1), "fed": fed, "failed": failed}
-    return found | {f"livez_{name}": value for name, value in quantiles(times).items()}
 
 
 BENCHES: dict[str, Callable[[], Row]] = {"posts": posts, "work": work, "streams": streams}

@@ -4,9 +4,10 @@ A transaction is `with write() as session:` or `with read() as session:`; leavin
 Keep them short: never across training, never across a broker's answer.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -115,8 +116,23 @@ def get_engine() -> Engine:
 def write(engine: Engine | None = None) -> Iterator[Session]:
     """One transaction that may write; committed when the block ends, undone when it raises."""
     bind = (engine or get_engine()).execution_options(**WRITE)
-    with Session(bind, expire_on_commit=False) as session, session.begin():
+    with (
+        _turn(bind),
+        Session(bind, expire_on_commit=False) as session,
+        session.begin(),
+    ):
         yield session
+
+
+def _turn(engine: Engine) -> AbstractContextManager[object]:
+    """SQLite has one writer, and who finds it busy looks again after a while that grows: threads of
+    one process wait for each other here, in order, so that only processes meet there."""
+    if engine.dialect.name != "sqlite":
+        return nullcontext()
+    return _turns.setdefault(str(engine.url), threading.Lock())
+
+
+_turns: dict[str, threading.Lock] = {}
 
 
 @contextmanager
