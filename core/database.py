@@ -129,10 +129,10 @@ def _turn(engine: Engine) -> AbstractContextManager[object]:
     one process wait for each other here, in order, so that only processes meet there."""
     if engine.dialect.name != "sqlite":
         return nullcontext()
-    return _turns.setdefault(str(engine.url), threading.Lock())
+    return _turns.setdefault(str(engine.url), threading.RLock())
 
 
-_turns: dict[str, threading.Lock] = {}
+_turns: dict[str, AbstractContextManager[object]] = {}
 
 
 @contextmanager
