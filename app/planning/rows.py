@@ -8,7 +8,8 @@ from app.schemas.jobs import TrainingRequest
 from core.datasets.rows import Schema
 from core.errors import Fault, Invalid
 from core.training import Budget
-from models.tables.settings import InvalidSettings, TableData, budget, cost, resolve
+from models.settings import InvalidSettings
+from models.tables.settings import TableData, budget, cost, resolve
 
 
 def choose(summary: dict[str, Any], wanted: TrainingRequest) -> Choice:

@@ -2,7 +2,8 @@
 last chunk of the HTTP answer, the others with a mark of their own, too."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -83,23 +84,18 @@ def _objects(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[str]:
 
 
 def parquet(batches: Batches) -> Iterator[bytes]:
-    pipe, first = Pipe(), next(batches)
-    with pa.parquet.ParquetWriter(pipe, first.schema) as writer:
-        writer.write_batch(first)
-        yield pipe.take()
-        for batch in batches:
-            writer.write_batch(batch)
-            yield pipe.take()
-    yield pipe.take()
+    return _written(pa.parquet.ParquetWriter, batches)
 
 
 def arrow(batches: Batches) -> Iterator[bytes]:
     """The streaming format of Arrow's IPC."""
+    return _written(pa.ipc.new_stream, batches)
+
+
+def _written(writer_of: Callable[..., Any], batches: Batches) -> Iterator[bytes]:
     pipe, first = Pipe(), next(batches)
-    with pa.ipc.new_stream(pipe, first.schema) as writer:
-        writer.write_batch(first)
-        yield pipe.take()
-        for batch in batches:
+    with writer_of(pipe, first.schema) as writer:
+        for batch in chain([first], batches):
             writer.write_batch(batch)
             yield pipe.take()
     yield pipe.take()

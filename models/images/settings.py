@@ -5,19 +5,13 @@ Free of torch: the API resolves configurations with it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+from models.settings import PROCESS_BYTES, Cost, InvalidSettings, check, setting
 
 ARCHITECTURES = ("auto",)
 LOSSES = ("relativistic",)
-
-
-class InvalidSettings(ValueError):
-    """A chosen value does not fit; `field` names it."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 @dataclass(frozen=True)
@@ -47,45 +41,41 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def _setting(description: str, **bounds: float) -> Any:
-    return field(metadata={"description": description, **bounds})
-
-
 @dataclass(frozen=True)
 class ImageSettings:
     """Every value of a run, resolved."""
 
-    height: int = _setting("pixels")
-    width: int = _setting("pixels")
-    channels: int = _setting("1 grey, 3 colour")
-    classes: int = _setting("labels; 1 without labels")
+    height: int = setting("pixels")
+    width: int = setting("pixels")
+    channels: int = setting("1 grey, 3 colour")
+    classes: int = setting("labels; 1 without labels")
 
-    noise: int = _setting("numbers that the encoder describes an image with", ge=2, le=512)
-    coarse_width: int = _setting("channels of the generator's coarsest layer", ge=4, le=1024)
-    fine_width: int = _setting("channels of the generator's finest layer", ge=4, le=512)
-    blocks: int = _setting("residual convolutions at the generator's coarsest layer", ge=0, le=16)
-    critic_width: int = _setting("channels of the critic's first layer", ge=4, le=512)
-    feature_width: int = _setting("channels of the feature network's first layer", ge=4, le=512)
-    components: int = _setting("Gaussians in the prior of a label, at most", ge=1, le=100)
+    noise: int = setting("numbers that the encoder describes an image with", ge=2, le=512)
+    coarse_width: int = setting("channels of the generator's coarsest layer", ge=4, le=1024)
+    fine_width: int = setting("channels of the generator's finest layer", ge=4, le=512)
+    blocks: int = setting("residual convolutions at the generator's coarsest layer", ge=0, le=16)
+    critic_width: int = setting("channels of the critic's first layer", ge=4, le=512)
+    feature_width: int = setting("channels of the feature network's first layer", ge=4, le=512)
+    components: int = setting("Gaussians in the prior of a label, at most", ge=1, le=100)
 
-    batch: int = _setting("images in one step", ge=2, le=4096)
-    rate: float = _setting("learning rate of generator and encoder", gt=0, le=1)
-    feature_rate: float = _setting("learning rate of the feature network", gt=0, le=1)
-    critic_rate: float = _setting("learning rate of the critic", gt=0, le=1)
-    beta1: float = _setting("AdamW's first beta once the critic plays", ge=0, lt=1)
-    beta2: float = _setting("AdamW's second beta", ge=0, lt=1)
-    pixel_weight: float = _setting("of the squared error of pixels", ge=0, le=1000)
-    feature_weight: float = _setting("of the squared error of features", ge=0, le=1000)
-    kl_weight: float = _setting("of the divergence from a standard normal", ge=0, le=1000)
-    adversarial_weight: float = _setting("of the critic's pull on the generator", ge=0, le=1000)
-    penalty_start: float = _setting("gamma of R1 and R2 when the critic joins", ge=0, le=1000)
-    penalty_end: float = _setting("gamma of R1 and R2 at the end", ge=0, le=1000)
-    penalty_every: int = _setting("steps between gradient penalties", ge=1, le=1000)
-    features_until: float = _setting("share of the budget for the feature network", ge=0, lt=1)
-    critic_from: float = _setting("share of the budget at which the critic joins", ge=0, lt=1)
-    prior_share: float = _setting("share of the budget for the prior, at the end", ge=0, le=0.5)
-    average: float = _setting("decay of the averaged weights, a step", ge=0, lt=1)
-    log_every: int = _setting("steps between log lines", ge=1, le=1_000_000)
+    batch: int = setting("images in one step", ge=2, le=4096)
+    rate: float = setting("learning rate of generator and encoder", gt=0, le=1)
+    feature_rate: float = setting("learning rate of the feature network", gt=0, le=1)
+    critic_rate: float = setting("learning rate of the critic", gt=0, le=1)
+    beta1: float = setting("AdamW's first beta once the critic plays", ge=0, lt=1)
+    beta2: float = setting("AdamW's second beta", ge=0, lt=1)
+    pixel_weight: float = setting("of the squared error of pixels", ge=0, le=1000)
+    feature_weight: float = setting("of the squared error of features", ge=0, le=1000)
+    kl_weight: float = setting("of the divergence from a standard normal", ge=0, le=1000)
+    adversarial_weight: float = setting("of the critic's pull on the generator", ge=0, le=1000)
+    penalty_start: float = setting("gamma of R1 and R2 when the critic joins", ge=0, le=1000)
+    penalty_end: float = setting("gamma of R1 and R2 at the end", ge=0, le=1000)
+    penalty_every: int = setting("steps between gradient penalties", ge=1, le=1000)
+    features_until: float = setting("share of the budget for the feature network", ge=0, lt=1)
+    critic_from: float = setting("share of the budget at which the critic joins", ge=0, lt=1)
+    prior_share: float = setting("share of the budget for the prior, at the end", ge=0, le=0.5)
+    average: float = setting("decay of the averaged weights, a step", ge=0, lt=1)
+    log_every: int = setting("steps between log lines", ge=1, le=1_000_000)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -147,31 +137,12 @@ def resolve(data: ImageData, preset: str, explicit: Mapping[str, Any]) -> ImageS
         if name not in values:
             raise InvalidSettings(name, "unknown setting")
     settings = ImageSettings(**{**values, **explicit})
-    for item in fields(settings):
-        _check(item.name, getattr(settings, item.name), item.metadata)
+    check(settings)
     if settings.critic_from < settings.features_until:
         raise InvalidSettings("critic_from", "must not be below features_until")
     return settings
 
 
-def _check(name: str, value: float, bounds: Mapping[str, Any]) -> None:
-    fine = (
-        value >= bounds.get("ge", -math.inf)
-        and value > bounds.get("gt", -math.inf)
-        and value <= bounds.get("le", math.inf)
-        and value < bounds.get("lt", math.inf)
-    )
-    if not fine:
-        raise InvalidSettings(name, f"{name} is out of range")
-
-
-@dataclass(frozen=True)
-class Cost:
-    gflop_per_step: float  # as a matrix product of the same work would count it
-    memory_bytes: int  # of the training process, torch itself included
-
-
-PROCESS_BYTES = 450 * 2**20
 # Measured on sizes from 8 x 8 to 128 x 128 and batches of 32 and 128: a step takes what a matrix
 # product of so much work would, and some more whatever its size.
 EFFICIENCY = 0.66

@@ -5,18 +5,12 @@ Free of torch: the API resolves configurations with it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from models.settings import PROCESS_BYTES, Cost, InvalidSettings, check, setting
+
 ARCHITECTURES = ("auto", "mlp")
-
-
-class InvalidSettings(ValueError):
-    """A chosen value does not fit; `field` names it."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 @dataclass(frozen=True)
@@ -43,44 +37,40 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def _setting(description: str, **bounds: float) -> Any:
-    return field(metadata={"description": description, **bounds})
-
-
 @dataclass(frozen=True)
 class TableSettings:
     """Every value of a run, resolved."""
 
-    architecture: str = _setting(
+    architecture: str = setting(
         "auto: column by column, by likelihood, judged by a critic; "
         "mlp: a row in one piece from noise, by its critic alone"
     )
-    width: int = _setting("numbers that a token is embedded in", ge=4, le=1024)
-    hidden: int = _setting("hidden numbers of each column's network", ge=4, le=4096)
-    dropout: float = _setting("share of the generator's numbers that are dropped", ge=0, lt=1)
-    batch: int = _setting("rows in one step", ge=1, le=65_536)
-    rate: float = _setting("learning rate of the generator", gt=0, le=1)
-    beta1: float = _setting("AdamW's first beta", ge=0, lt=1)
-    beta2: float = _setting("AdamW's second beta", ge=0, lt=1)
-    decay: float = _setting("AdamW's weight decay of the generator", ge=0, le=10)
-    warmup: int = _setting("steps until the learning rate is whole", ge=1, le=1_000_000)
-    average: float = _setting("decay of the averaged weights, a step", ge=0, lt=1)
-    measure_every: int = _setting("steps between looks at held-out rows", ge=1, le=1_000_000)
-    gain: float = _setting(
+    width: int = setting("numbers that a token is embedded in", ge=4, le=1024)
+    hidden: int = setting("hidden numbers of each column's network", ge=4, le=4096)
+    dropout: float = setting("share of the generator's numbers that are dropped", ge=0, lt=1)
+    batch: int = setting("rows in one step", ge=1, le=65_536)
+    rate: float = setting("learning rate of the generator", gt=0, le=1)
+    beta1: float = setting("AdamW's first beta", ge=0, lt=1)
+    beta2: float = setting("AdamW's second beta", ge=0, lt=1)
+    decay: float = setting("AdamW's weight decay of the generator", ge=0, le=10)
+    warmup: int = setting("steps until the learning rate is whole", ge=1, le=1_000_000)
+    average: float = setting("decay of the averaged weights, a step", ge=0, lt=1)
+    measure_every: int = setting("steps between looks at held-out rows", ge=1, le=1_000_000)
+    gain: float = setting(
         "share of the loss that a look must gain on those before, or the learning rate falls",
         ge=0,
         lt=1,
     )
-    patience: int = _setting("looks without that gain until it falls", ge=1, le=1_000_000)
-    cooling: float = _setting("share of the learning in which the rate falls", gt=0, lt=1)
-    critic_share: float = _setting("share of the budget for the critic", ge=0, le=0.9)
-    critic_width: int = _setting("numbers that the critic embeds a token in", ge=2, le=512)
-    critic_hidden: int = _setting("hidden numbers of the critic", ge=4, le=4096)
-    critic_rate: float = _setting("learning rate of the critic", gt=0, le=1)
-    noise: int = _setting("mlp: numbers that a row is made from", ge=1, le=1024)
-    penalty: float = _setting("mlp: half of gamma of R1 and R2", ge=0, le=1000)
-    penalty_every: int = _setting("mlp: steps between gradient penalties", ge=1, le=1000)
-    critic_from: float = _setting(
+    patience: int = setting("looks without that gain until it falls", ge=1, le=1_000_000)
+    cooling: float = setting("share of the learning in which the rate falls", gt=0, lt=1)
+    critic_share: float = setting("share of the budget for the critic", ge=0, le=0.9)
+    critic_width: int = setting("numbers that the critic embeds a token in", ge=2, le=512)
+    critic_hidden: int = setting("hidden numbers of the critic", ge=4, le=4096)
+    critic_rate: float = setting("learning rate of the critic", gt=0, le=1)
+    noise: int = setting("mlp: numbers that a row is made from", ge=1, le=1024)
+    penalty: float = setting("mlp: half of gamma of R1 and R2", ge=0, le=1000)
+    penalty_every: int = setting("mlp: steps between gradient penalties", ge=1, le=1000)
+    critic_from: float = setting(
         "share of pairs that the critic must tell apart for samples to be chosen by it; "
         "1: never chosen",
         ge=0.5,
@@ -140,20 +130,8 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
     settings = TableSettings(**{**values, **explicit})
     if settings.architecture not in ARCHITECTURES:
         raise InvalidSettings("architecture", f"known are {', '.join(ARCHITECTURES)}")
-    for item in fields(settings):
-        _check(item.name, getattr(settings, item.name), item.metadata)
+    check(settings)
     return settings
-
-
-def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
-    fine = isinstance(value, str) or (
-        value >= bounds.get("ge", -math.inf)
-        and value > bounds.get("gt", -math.inf)
-        and value <= bounds.get("le", math.inf)
-        and value < bounds.get("lt", math.inf)
-    )
-    if not fine:
-        raise InvalidSettings(name, f"{name} is out of range")
 
 
 FEWEST_STEPS, FEWEST_MLP_STEPS = 1_500, 8_000
@@ -172,13 +150,6 @@ def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, f
     return {"steps": math.ceil(steps / (1 - settings.critic_share))}
 
 
-@dataclass(frozen=True)
-class Cost:
-    gflop_per_step: float
-    memory_bytes: int  # of the training process, torch itself included
-
-
-PROCESS_BYTES = 450 * 2**20
 TOKENS = 64  # of a step, on average
 
 
