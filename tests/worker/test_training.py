@@ -98,6 +98,8 @@ def test_a_job_whose_worker_is_lost_ends_with_the_weights_of_an_unbroken_one(
     job = run(client, broken)
     assert (job["state"], job["attempt"], job["result"]["step"]) == ("succeeded", 2, 20)
     assert model_sha(broken, 20) == model_sha(whole, 20)
+    saved = client.get(f"/v1/jobs/{broken}/events?type=checkpoint").json()["data"]
+    assert [event["step"] for event in saved] == [4, 8, 12, 16, 20]  # each of them once
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(

@@ -100,6 +100,8 @@ def test_the_checkpoint_before_the_prior_is_fitted_can_be_sampled(
         sampler = ImageSampler.load(*unpack(tmp_path / "model"))
         noise = np.random.default_rng(0).normal(size=(4, sampler.noise_size)).astype(np.float32)
         assert sampler.draw(noise, np.array([0, 1, 2, 2])).shape == (4, 8, 8)
+        # Once images are encoded, it is their noise that is drawn.
+        assert bool(sampler.prior.means.any()) == (step > 4)
 
 
 def test_out_of_memory_halves_what_is_computed_at_a_time_and_goes_on(
