@@ -1,6 +1,5 @@
 """What is learned from: a dataset's training part, opened for the loop of its kind."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,8 +18,6 @@ from core.training import TrainingSpec
 from models.images.data import LabelledImages
 from models.tables.data import LabelledRows
 from models.tables.schema import ColumnSchema
-
-log = logging.getLogger(__name__)
 
 MOST_VALUES = 100  # of a column, told to those who ask what can be asked for
 

@@ -22,7 +22,6 @@ def choose(summary: dict[str, Any], wanted: TrainingRequest) -> Choice:
     data = TableData(
         rows=summary["n_train"],
         columns=len(learned),
-        cpu_seconds=given.cpu_seconds if given else None,
     )
     try:
         settings = resolve(data, wanted.preset, explicit(TableConfig, wanted.config))

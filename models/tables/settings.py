@@ -15,11 +15,10 @@ ARCHITECTURES = ("auto", "mlp")
 
 @dataclass(frozen=True)
 class TableData:
-    """What the rules look at. `cpu_seconds` is the budget, if it is one of time."""
+    """What the rules look at."""
 
     rows: int
     columns: int  # that are learned
-    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def test_a_broker_that_stands_still_holds_up_neither_requests_nor_jobs(
         record_property("all_ended_s", round(time.monotonic() - started, 2))
     finally:
         broker.resume()
-    assert answered_s < 3  # a publish that waits as long as it may, and a slow machine
+    assert answered_s < 3  # hints go out after the answer; a slow machine
     assert all_s < answered_s + 2  # and the next ones do not wait at all
     assert {world.ended(job_id)["state"] for job_id in more} == {"succeeded"}
 

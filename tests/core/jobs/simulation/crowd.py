@@ -22,7 +22,7 @@ from tests.oracle import ENDS, violations
 
 LEASE_S = 0.05
 SLOWER = 1000 * LEASE_S / LEASE_MS  # a lease of the simulation lasts as long as one of the store
-JOBS, ROUNDS, ACTIONS = 20, 5, 50
+JOBS, ROUNDS, ACTIONS = 30, 8, 50
 HEALED_WITHIN_S = 30.0
 
 
