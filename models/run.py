@@ -14,6 +14,7 @@ class Saved:
     state: bytes
     model: bytes
     parameters: int  # of the model
+    score: float | None = None  # how good its samples are; higher is better
 
 
 class Run(Protocol):
@@ -39,6 +40,10 @@ class Run(Protocol):
 
 class NotLearning(Exception):
     """The run cannot come to anything; the text says why."""
+
+
+class Collapsed(NotLearning):
+    """Whatever noise it is given, the generator makes nearly the same."""
 
 
 class NonFiniteLoss(Exception):

@@ -22,8 +22,8 @@ from core.storage import DamagedObject, Storage, Stored, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
 from models.checkpoint import NonFiniteState
+from models.images.architectures import settings_of
 from models.images.pictures import png
-from models.images.settings import ImageSettings
 from models.images.training import train as train_images
 from models.run import NonFiniteLoss, NotLearning, Saved
 from models.tables.schema import UnfitColumn
@@ -72,7 +72,7 @@ def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
     run.manifest = manifest_of(dataset, spec, about_images(dataset, spec))
     with images_of(dataset, spec, run.storage) as images:
         run.begin()
-        settings = ImageSettings.from_dict(spec.config)
+        settings = settings_of(spec.config)
         train_images(images, settings, run, seed=spec.seed, state=state)
 
 

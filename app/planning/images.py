@@ -7,7 +7,8 @@ from app.schemas.config import ImageConfig, explicit
 from app.schemas.jobs import TrainingRequest
 from core.errors import Fault, Invalid
 from core.training import Budget
-from models.images.settings import PRESETS, ImageData, cost, resolve
+from models.images.architectures import cost, resolve
+from models.images.settings import PRESETS, ImageData
 from models.settings import InvalidSettings
 
 LABEL = "class"

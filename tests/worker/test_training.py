@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_when_every_checkpoint_is_damaged_the_job_begins_again(
 def test_a_loss_that_is_no_number_fails_the_job_with_its_reason(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "critic_loss", lambda a, b: (a + b).mean() * float("nan"))
+    monkeypatch.setattr(losses, "kl_to_standard_normal", lambda a, b: (a + b).mean() * math.nan)
     job = run(client, post(client))
     assert (job["state"], job["error"]["code"]) == ("failed", "non_finite_loss")
     assert client.get("/v1/models").json()["data"] == []
