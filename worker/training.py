@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core import jobs
 from core.database import read, write
 from core.datasets import life as datasets
+from core.datasets.images.writing import png
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
@@ -23,7 +24,6 @@ from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
 from models.checkpoint import NonFiniteState
 from models.images.architectures import settings_of
-from models.images.pictures import png
 from models.images.training import train as train_images
 from models.run import NonFiniteLoss, NotLearning, Saved
 from models.tables.schema import UnfitColumn

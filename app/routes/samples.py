@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from app import json, problems
 from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
-from app.sampling.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from app.schemas.samples import SamplesRequest
 from app.strict import StrictRoute
 from core import registry
 from core.database import read
+from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from core.errors import Fault, Invalid
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictRoute)

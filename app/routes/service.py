@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from app.authentication import Reader
-from app.sampling.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from core.datasets import builtin
+from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from core.settings import get_settings
 from models.images.architectures import architectures, losses
 from models.images.settings import PRESETS

@@ -1,4 +1,4 @@
-"""The sampler: from a request to items, batch by batch, and from items to bytes.
+"""The sampler: from a request to items, batch by batch, in memory that is bounded.
 
-`sampler` is the only module of the API that imports torch; the others are imported at start.
+It is the only part of the API that imports torch.
 """

@@ -8,15 +8,16 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from app import negotiation
-from app.sampling import formats, labels
-from app.sampling.media_types import MEDIA_TYPES
-from app.sampling.order import Order, by_count, by_label
+from app.sampling import labels
 from app.sampling.sampler import get_sampler
 from app.schemas.samples import SamplesRequest
+from core.datasets.images import writing
+from core.datasets.media_types import MEDIA_TYPES
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
-from models.images.pictures import png, sheet
+from models.images.order import Order, by_count, by_label
+from models.images.pictures import sheet
 
 
 def answer(
@@ -77,28 +78,28 @@ def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
 
 
 def _encode(
-    chosen: str, batches: formats.Batches, model: Model, order: Order, wanted: SamplesRequest
+    chosen: str, batches: writing.Batches, model: Model, order: Order, wanted: SamplesRequest
 ) -> bytes | Iterator[bytes]:
     names = [label["name"] for label in model.manifest["labels"]]
     if chosen == "png":
         images = np.concatenate([images for _, images in batches])
         if wanted.layout != "grid":
-            return png(images[0])
-        return png(sheet(images, _columns(order)))
+            return writing.png(images[0])
+        return writing.png(sheet(images, _columns(order)))
     if chosen == "zip":
-        return formats.zip_of_pngs(batches, names)
+        return writing.zip_of_pngs(batches, names)
     if chosen == "npz":
         image = model.manifest["image"]
         colour = (3,) if image["channels"] == 3 else ()
         shape = (image["height"], image["width"], *colour)
-        return formats.npz(batches, names, order.count, shape)
+        return writing.npz(batches, names, order.count, shape)
     head: dict[str, object] = {
         "model": model.id,
         "seed": order.seed,
         "offset": wanted.offset,
         "count": order.count,
     }
-    return formats.json_items(batches, names, head)
+    return writing.json_items(batches, names, head)
 
 
 def _columns(order: Order) -> int:

@@ -7,16 +7,16 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from app import negotiation
-from app.sampling import labels, row_formats
-from app.sampling.media_types import ROW_MEDIA_TYPES
-from app.sampling.row_order import RowOrder, Where, by_share, of_all, of_each
+from app.sampling import labels
 from app.sampling.sampler import get_sampler
 from app.schemas.samples import ConditionRequest, SamplesRequest
-from core.datasets.rows import Column
+from core.datasets.media_types import ROW_MEDIA_TYPES
+from core.datasets.rows import Column, writing
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
 from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.order import RowOrder, Where, by_share, of_all, of_each
 
 
 def answer(
@@ -43,7 +43,7 @@ def answer(
     head = {"model": model.id, "seed": seed, "offset": wanted.offset, "count": order.count}
     batches = (part.rows for part in chain([first], drawn))
     return StreamingResponse(
-        row_formats.encode(chosen, batches, columns, head),
+        writing.encode(chosen, batches, columns, head),
         headers={
             "Semblance-Count": str(order.count),
             # Of the first rows; a condition on the label alone is met directly.

@@ -1,8 +1,4 @@
-"""Models in memory, and items drawn from them in batches of one fixed shape.
-
-A batch is always filled up to the model's own size, so that an item does not depend on how many
-others were asked for with it.
-"""
+"""Models in memory, and items drawn from them in batches of one fixed shape."""
 
 import threading
 from collections import OrderedDict
@@ -10,19 +6,19 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from app.sampling.order import Order
-from app.sampling.row_order import RowOrder, Where
 from core.errors import Unavailable
 from core.settings import get_settings
 from core.storage import DamagedObject, Storage, Stored, get_storage
 from core.tables import Model
-from models import noise
 from models.checkpoint import UnreadableCheckpoint, unpack
+from models.images import drawing as images
+from models.images.order import Order
 from models.images.sampling import ImageSampler
+from models.tables import drawing as rows
+from models.tables.order import RowOrder
 from models.tables.sampling import Drawn, RowSampler
 
 Pixels = NDArray[np.uint8]
@@ -31,9 +27,6 @@ KINDS: dict[str, Callable[..., Generator]] = {
     "images": ImageSampler.load,
     "rows": RowSampler.load,
 }
-
-
-ROWS_AT_ONCE = 16_384
 
 
 class Sampler:
@@ -59,14 +52,9 @@ class Sampler:
         self, generator: ImageSampler, order: Order
     ) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         for labels, numbers in order.batches(generator.batch):
-            n = len(labels)
-            padded = np.zeros(generator.batch, np.int64)
-            padded[:n] = labels
-            z = np.zeros((generator.batch, generator.noise_size), np.float32)
-            z[:n] = noise.normals(order.seed, numbers, generator.noise_size)
             with self._computing:
-                pixels = generator.draw(z, padded)
-            yield labels, pixels[:n]
+                pixels = images.drawn(generator, order.seed, labels, numbers)
+            yield labels, pixels
 
     def rows(self, model: Model, order: RowOrder) -> Iterator[Drawn]:
         """Rows in order, some thousand at a time, each with the share of candidates that was kept.
@@ -79,10 +67,10 @@ class Sampler:
         return self._rows(generator, order)
 
     def _rows(self, generator: RowSampler, order: RowOrder) -> Iterator[Drawn]:
-        for part in order.parts:
-            for numbers in part.chunks(ROWS_AT_ONCE):
-                with self._computing:
-                    yield drawn(generator, order.seed, numbers, part.wheres)
+        for numbers, wheres in rows.chunks(order):
+            with self._computing:
+                drawn = rows.drawn(generator, order.seed, numbers, wheres)
+            yield drawn
 
     def load(self, model: Model) -> Generator:
         """The model's generator, loaded once however many ask at the same time."""
@@ -119,25 +107,6 @@ class Sampler:
             sum(model.bytes for model in self._loaded.values()) > self._capacity
         ):
             self._loaded.popitem(last=False)
-
-
-def drawn(
-    generator: RowSampler, seed: int, numbers: NDArray[np.int64], wheres: tuple[Where, ...]
-) -> Drawn:
-    """One row for each number; with several conditions, number k meets condition k mod their
-    number."""
-    if len(wheres) == 1:
-        return generator.draw(seed, numbers, wheres[0])
-    turn = numbers % len(wheres)
-    parts = [
-        generator.draw(seed, numbers[turn == i], where)
-        for i, where in enumerate(wheres)
-        if (turn == i).any()
-    ]
-    place = np.argsort(np.concatenate([np.flatnonzero(turn == i) for i in range(len(wheres))]))
-    rows = pa.concat_batches([part.rows for part in parts]).take(pa.array(place))
-    kept = sum(len(part.rows) for part in parts)
-    return Drawn(rows, kept / sum(len(part.rows) / part.acceptance for part in parts))
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Pixels as PNG, one by one or as a sheet. Free of torch."""
+"""Pictures side by side, and one after the other. Free of torch."""
 
 import io
 from collections.abc import Sequence
@@ -8,13 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
-
-
-def png(image: Pixels) -> bytes:
-    """(H, W) or (H, W, 3) to a PNG; level 1 costs half of the default and grows it by 3 %."""
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG", compress_level=1)
-    return out.getvalue()
 
 
 def sheet(images: Pixels, columns: int) -> Pixels:

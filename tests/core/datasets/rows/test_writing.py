@@ -6,8 +6,7 @@ import io
 import pyarrow as pa
 import pytest
 
-from app.sampling import row_formats
-from core.datasets.rows import Column
+from core.datasets.rows import Column, writing
 
 
 def written(column: Column, values: pa.Array, *others: Column) -> str:
@@ -15,7 +14,7 @@ def written(column: Column, values: pa.Array, *others: Column) -> str:
         [values, *(pa.nulls(len(values), pa.string()) for _ in others)],
         names=[column.name, *(other.name for other in others)],
     )
-    return b"".join(row_formats.csv(iter([batch]), [column, *others])).decode()
+    return b"".join(writing.csv(iter([batch]), [column, *others])).decode()
 
 
 WORDS = ["plain", "a, b", 'say "no"', "two\nlines", " blank before", "", "Zürich", "a;b"]

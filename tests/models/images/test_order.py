@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.sampling.order import Order, by_count, by_label
+from models.images.order import Order, by_count, by_label
 
 SHARES = (900.0, 90.0, 10.0)
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from app.sampling.pipe import Pipe
-from core.datasets.rows import Column
+from core.datasets.pipe import Pipe
+from core.datasets.rows.schema import Column
 from core.datasets.rows.spelling import plain, spelled
 
 Batches = Iterator[pa.RecordBatch]

@@ -12,13 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.sampling import formats
-from models.images.pictures import png, sheet
+from core.datasets.images import writing
 
 LABELS = ["T-shirt/top", "Ankle boot", "Übergröße", "..", ".hidden", 'a,b"c']
 
 
-def batches(n: int, shape: tuple[int, ...] = (4, 6)) -> formats.Batches:
+def batches(n: int, shape: tuple[int, ...] = (4, 6)) -> writing.Batches:
     rng = np.random.default_rng(0)
     for start in range(0, n, 5):
         size = min(5, n - start)
@@ -36,7 +35,7 @@ def whole(pieces: Iterator[bytes]) -> io.BytesIO:
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
 def test_an_npz_holds_pixels_indices_and_names(shape: tuple[int, ...]) -> None:
-    with np.load(whole(formats.npz(batches(13, shape), LABELS, 13, shape))) as read:
+    with np.load(whole(writing.npz(batches(13, shape), LABELS, 13, shape))) as read:
         assert read["x"].dtype == np.uint8
         assert np.array_equal(read["x"], images(13, shape))
         assert read["y"].dtype == np.int64
@@ -45,7 +44,7 @@ def test_an_npz_holds_pixels_indices_and_names(shape: tuple[int, ...]) -> None:
 
 
 def test_a_zip_holds_the_images_and_a_table_of_their_labels() -> None:
-    with zipfile.ZipFile(whole(formats.zip_of_pngs(batches(13), LABELS))) as archive:
+    with zipfile.ZipFile(whole(writing.zip_of_pngs(batches(13), LABELS))) as archive:
         assert archive.testzip() is None
         rows = list(csv.reader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
         assert rows[0] == ["path", "label"]
@@ -57,13 +56,13 @@ def test_a_zip_holds_the_images_and_a_table_of_their_labels() -> None:
 
 @pytest.mark.parametrize("label", [*LABELS, "/etc/passwd", "../../x", "a\\b", "con:1", "a\nb"])
 def test_a_labels_folder_stays_where_it_is_put(label: str) -> None:
-    folder = formats.folder_of(label)
+    folder = writing.folder_of(label)
     assert not set(folder) & set("/\\\n\x00:")
     assert not folder.startswith(".")
 
 
 def test_json_holds_each_image_with_its_label() -> None:
-    read = json.load(whole(formats.json_items(batches(7), LABELS, {"seed": 5, "count": 7})))
+    read = json.load(whole(writing.json_items(batches(7), LABELS, {"seed": 5, "count": 7})))
     assert (read["seed"], len(read["items"])) == (5, 7)
     first = np.array(Image.open(io.BytesIO(base64.b64decode(read["items"][0]["png"]))))
     assert np.array_equal(first, images(7)[0])
@@ -72,21 +71,13 @@ def test_json_holds_each_image_with_its_label() -> None:
 
 def test_a_stream_that_is_cut_is_not_a_whole_one() -> None:
     for pieces in (
-        list(formats.npz(batches(13), LABELS, 13, (4, 6))),
-        list(formats.zip_of_pngs(batches(13), LABELS)),
+        list(writing.npz(batches(13), LABELS, 13, (4, 6))),
+        list(writing.zip_of_pngs(batches(13), LABELS)),
     ):
         with pytest.raises(zipfile.BadZipFile):
             zipfile.ZipFile(io.BytesIO(b"".join(pieces[:-1])))
 
 
 def test_pieces_come_batch_by_batch() -> None:
-    largest = max(len(piece) for piece in formats.npz(batches(500), LABELS, 500, (4, 6)))
+    largest = max(len(piece) for piece in writing.npz(batches(500), LABELS, 500, (4, 6)))
     assert largest < 500 * 24 / 2
-
-
-def test_a_sheet_shows_the_images_row_by_row() -> None:
-    pixels = images(5)
-    shown = sheet(pixels, 3)
-    assert shown.shape == (2 * 5 - 1, 3 * 7 - 1)
-    assert np.array_equal(shown[5:9, 7:13], pixels[4])
-    assert Image.open(io.BytesIO(png(shown))).size == (20, 9)

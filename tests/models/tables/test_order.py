@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.sampling.row_order import by_share, of_all, of_each
+from models.tables.order import by_share, of_all, of_each
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""The rows that an order names, some thousand at a time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.tables.order import RowOrder, Where
+from models.tables.sampling import Drawn, RowSampler
+
+AT_ONCE = 16_384
+
+
+def chunks(order: RowOrder) -> Iterator[tuple[NDArray[np.int64], tuple[Where, ...]]]:
+    """Numbers, and what they meet in turn, for `drawn`."""
+    for part in order.parts:
+        for numbers in part.chunks(AT_ONCE):
+            yield numbers, part.wheres
+
+
+def drawn(
+    generator: RowSampler, seed: int, numbers: NDArray[np.int64], wheres: tuple[Where, ...]
+) -> Drawn:
+    """One row for each number; with several conditions, number k meets condition k mod their
+    number."""
+    if len(wheres) == 1:
+        return generator.draw(seed, numbers, wheres[0])
+    turn = numbers % len(wheres)
+    parts = [
+        generator.draw(seed, numbers[turn == i], where)
+        for i, where in enumerate(wheres)
+        if (turn == i).any()
+    ]
+    place = np.argsort(np.concatenate([np.flatnonzero(turn == i) for i in range(len(wheres))]))
+    rows = pa.concat_batches([part.rows for part in parts]).take(pa.array(place))
+    kept = sum(len(part.rows) for part in parts)
+    return Drawn(rows, kept / sum(len(part.rows) / part.acceptance for part in parts))
