@@ -69,6 +69,13 @@ def get(session: Session, tenant_id: str, reference: str) -> Model:
     return model
 
 
+def checkpoint_of(session: Session, model: Model) -> Checkpoint | None:
+    """What the model was made of, if it is still there."""
+    return session.scalar(
+        select(Checkpoint).where(Checkpoint.job_id == model.job_id, Checkpoint.step == model.step)
+    )
+
+
 def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[Model]:
     """All versions of all models, newest first."""
     query = select(Model).where(Model.tenant_id == tenant_id)

@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy import delete
 from starlette.testclient import TestClient
+from torch import Tensor
 
-from core import jobs
+from core import jobs, registry
 from core.database import read, write
 from core.errors import StorageFull
 from core.jobs import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
-from core.tables import Checkpoint, Dataset, Job
+from core.tables import Checkpoint, Dataset, Job, Model
 from models import losses
-from tests.conftest import expire_lease
+from models.images.guided.training import Guided
+from tests.conftest import TENANT, expire_lease
 from tests.tiny import TINY
 from worker import training
 from worker.run import run_next
@@ -241,3 +244,88 @@ def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> Non
     beyond = client.get(files[-1]["url"], headers={"range": "bytes=9999999-"})
     assert beyond.status_code == 416
     assert client.get(f"{url}/artifacts/nothing.png").status_code == 404
+
+
+def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Guided.learn
+
+    def learn(self: Guided, images: Tensor, y: Tensor, progress: float, run: Any) -> Any:
+        logged = whole(self, images, y, progress, run)
+        if progress > 0.8:
+            for weight in self.average.parameters():
+                weight.zero_()
+        return logged
+
+    monkeypatch.setattr(Guided, "learn", learn)
+    job_id = post(client, budget={"steps": 1_000})
+    job = run(client, job_id)
+    best = max(checkpoints(job_id), key=lambda row: row.score or 0)
+    assert job["result"]["step"] == best.step <= 801
+    warned = [e for e in client.get(f"/v1/jobs/{job_id}/logs").text.splitlines() if "score" in e]
+    assert len(warned) == 1
+
+
+def test_a_run_that_learns_nothing_is_given_up_with_its_reason(client: TestClient) -> None:
+    still = {"config": TINY | {"rate": 1e-9}, "budget": {"steps": 1_000}}
+    job = run(client, post(client, **still))
+    assert (job["state"], job["error"]["code"]) == ("failed", "collapsed")
+    assert "% of the budget" in job["error"]["detail"]
+    assert run(client, post(client, early_stop="never", **still))["state"] == "succeeded"
+
+
+def test_a_warm_start_begins_with_the_networks_of_another_model(client: TestClient) -> None:
+    first = post(client, name="digits", budget={"steps": 60})
+    run(client, first)
+    second = post(
+        client, name="more", warm_start="digits", budget={"steps": 4}, config={"log_every": 1}
+    )
+    job = run(client, second)
+    assert job["state"] == "succeeded"
+    start = job["resolved_config"]["warm_start"]
+    assert start["labels"] == list(range(10))
+    assert job["resolved_config"]["config"]["noise"] == TINY["noise"]
+    assert "feature_loss" not in client.get(f"/v1/jobs/{second}/metrics").json()
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"warm_start": "digits", "config": {"noise": 9}}, "/config/noise"),
+        ({"warm_start": "points"}, "/warm_start"),
+        ({"warm_start": "large"}, "/warm_start"),
+    ],
+)
+def test_a_warm_start_that_does_not_fit_is_refused(
+    client: TestClient, change: dict[str, Any], pointer: str
+) -> None:
+    run(client, post(client, name="digits"))
+    _posing_as(client, "points", kind="rows")
+    _posing_as(client, "large", height=16)
+    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()
+    body = {"kind": "training", "dataset": dataset["id"], "config": {}, **change}
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def _posing_as(client: TestClient, name: str, *, kind: str = "images", height: int = 8) -> None:
+    """A model whose row says something else of its kind or size."""
+    run(client, post(client, name=name))
+    with write() as session:
+        model = registry.get(session, TENANT, name)
+        model.kind = kind
+        config = model.manifest["config"]
+        changed = config | {"config": config["config"] | {"height": height}}
+        model.manifest = model.manifest | {"config": changed}
+
+
+def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: TestClient) -> None:
+    run(client, post(client, name="digits"))
+    second = post(client, warm_start="digits", config={})
+    with write() as session:
+        session.execute(delete(Model))
+    job = run(client, second)
+    assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
+    assert "the model to start from" in job["error"]["detail"]

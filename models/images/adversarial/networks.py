@@ -100,7 +100,7 @@ class LabelEmbeddingGenerator(nn.Module):
 
 
 class LabelPlaneCritic(nn.Module):
-    """The label's embedding is one more plane of each colour beside the image (the same chapter)."""
+    """The label's embedding lies beside the image, as large as it (the same chapter)."""
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()

@@ -14,7 +14,6 @@ from models.checkpoint import flatten, pack, unflatten, unpack
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.course import Course
-from models.images.data import LabelledImages
 from models.images.features import FeatureNetwork
 from models.images.learner import Draw
 from models.images.penalty import gamma
@@ -26,7 +25,7 @@ from models.run import Run, Saved
 class Adversarial:
     """As models.images.learner.Learner. The feature network only measures."""
 
-    def __init__(self, settings: AdversarialSettings, data: LabelledImages, seed: int) -> None:
+    def __init__(self, settings: AdversarialSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.seed, self.step = settings, seed, 0
         self.at_once = settings.batch

@@ -4,7 +4,7 @@ A variational autoencoder whose decoder is the generator of an adversarial game 
 al. 2016, 1512.09300; CVAE-GAN, Bao et al. 2017, 1703.10155), in three phases: a small classifier
 learns what the images differ in; encoder and generator learn to reconstruct images in pixels and in
 its features; then a critic joins, which compares each image with its own reconstruction. New images
-are drawn from a prior that is fitted to the noise that the encoder finds (models.images.guided.prior).
+are drawn from a prior that is fitted to the noise that the encoder finds (guided.prior).
 """
 
 import torch
@@ -84,8 +84,8 @@ def critic_gradients(
     settings = nets.settings
     shown = made.clone().requires_grad_(True)
     both = torch.cat([y, y])
-    scores = nets.D(torch.cat([real, shown]), both).chunk(2)
-    turn = losses.critic_turn(losses.named(settings.loss), *scores, shown, share)
+    of_real, of_made = nets.D(torch.cat([real, shown]), both).chunk(2)
+    turn = losses.critic_turn(losses.named(settings.loss), of_real, of_made, shown, share)
     logged = {"critic_loss": turn.critic, "generator_loss": turn.generator}
     if nets.step % settings.penalty_every == 0:
         images = torch.cat([real, made]).requires_grad_(True)
