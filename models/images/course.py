@@ -42,8 +42,10 @@ class Course:
         run any more."""
         self.looks = int(progress * LOOKS)
         gained = coverage >= self.best + GAIN
-        self.best = max(self.best, coverage)
-        self.without_gain = 0 if gained else self.without_gain + 1
+        if gained:
+            self.best, self.without_gain = coverage, 0
+        else:  # small gains add up: they are beside the last that counted
+            self.without_gain += 1
         self.lost = self.lost + 1 if coverage < LOST and progress >= 0.5 else 0
         if step < FAIR:
             return False

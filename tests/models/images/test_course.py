@@ -28,6 +28,10 @@ def test_a_run_that_gains_no_more_is_brought_to_its_end_with_all_of_its_schedule
     assert course.hurried(start + start / 4) == 1
 
 
+def test_small_gains_add_up() -> None:
+    assert seen([0.5 + 0.004 * i for i in range(9)]).cooling_from is None
+
+
 def test_patience_is_the_callers() -> None:
     assert seen([0.5, 0.5], early_stop=1).cooling_from == pytest.approx(0.2)
     assert seen([0.5] * 9, early_stop="never").cooling_from is None
