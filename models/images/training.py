@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models import chance
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.adversarial.training import Adversarial
 from models.images.course import EarlyStop
@@ -62,7 +63,7 @@ def train(
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
 
-        torch.manual_seed(1_000_003 * seed + nets.step)
+        chance.begin_step(seed, nets.step)
         if nets.features.frozen is None and progress < settings.features_until:
             logged = {"feature_loss": nets.features.learn(*wide.at(nets.step), progress)}
         else:

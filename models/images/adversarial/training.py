@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import losses
+from models import chance, losses
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
@@ -65,7 +65,7 @@ class Adversarial:
                 group["betas"] = (settings.beta1, settings.beta2)
 
         def begin() -> None:
-            torch.manual_seed(1_000_003 * self.seed + self.step)
+            chance.begin_step(self.seed, self.step)
             for optimizer in (self.opt_G, self.opt_D):
                 optimizer.zero_grad(set_to_none=True)
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import losses
+from models import chance, losses
 from models.images.guided.settings import GuidedSettings
 from models.images.guided.state import State
 from models.images.penalty import gamma
@@ -28,7 +28,7 @@ class Guided(State):
         set_rates(self, progress)
 
         def begin() -> None:
-            torch.manual_seed(1_000_003 * self.seed + self.step)
+            chance.begin_step(self.seed, self.step)
             for optimizer in (self.opt_G, self.opt_D):
                 optimizer.zero_grad(set_to_none=True)
 
