@@ -87,6 +87,7 @@ class WorkerMain:
         grace = self.settings.poll_s if with_broker else 0.0
         with read() as session:
             overdue = jobs.is_overdue(session, self.queues, grace)
+            overdue = overdue or jobs.need_help(session, self.queues, grace)
         if overdue and slot.is_free(self.folder):
             self._child = self._start("worker.child")
 
