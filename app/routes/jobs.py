@@ -13,6 +13,7 @@ from starlette.background import BackgroundTask
 
 from app import planning
 from app.authentication import Caller, Reader, Starter, require
+from app.hints import get_hints
 from app.once import Key, Remember, created, once
 from app.schemas.jobs import (
     GenerationPlan,
@@ -24,7 +25,7 @@ from app.schemas.jobs import (
 )
 from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
 from app.strict import StrictRoute
-from core import jobs, queue, registry, webhooks
+from core import jobs, registry, webhooks
 from core.database import read, write
 from core.datasets import life as datasets
 from core.jobs import NewJob
@@ -142,7 +143,7 @@ def _accepted(job: Job, view: JobView) -> Response:
     """The job is acknowledged by its row; nobody waits for the broker. The hint goes out after the
     answer, and what is lost with this process is found by the workers themselves."""
     answer = created(202, view)
-    answer.background = BackgroundTask(_publish, job)
+    answer.background = BackgroundTask(get_hints().send, job)
     return answer
 
 
@@ -152,12 +153,6 @@ def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
 
 def _queued_view(session: Session, job: Job) -> JobView:
     return JobView.of(job, jobs.queue_position(session, job))
-
-
-def _publish(job: Job) -> None:
-    if queue.publish(job.queue, job.id):
-        with write() as session:
-            jobs.mark_published(session, job.id)
 
 
 @router.get("", response_model=Page[JobView])
@@ -231,7 +226,7 @@ def resume_job(job_id: str, caller: Starter, background: BackgroundTasks) -> Job
         _check_scope(session, caller, job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
         view = _queued_view(session, job)
-    background.add_task(_publish, job)
+    background.add_task(get_hints().send, job)
     return view
 
 

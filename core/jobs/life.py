@@ -1,5 +1,6 @@
 """What clients do with jobs: create, cancel, pause, resume, retry."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select, update
@@ -72,10 +73,11 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     return job
 
 
-def mark_published(session: Session, job_id: str) -> None:
+def mark_published(session: Session, job_ids: Sequence[str]) -> None:
+    """Note that their hints are out."""
     session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED)
+        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
         .values(published_at=clock())
     )
 
