@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from app import json, problems
 from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
-from app.schemas.samples import SamplesRequest
+from app.schemas.samples import SamplesRequest, check
 from app.strict import StrictRoute
 from core import registry
 from core.database import read
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
-from core.errors import Fault, Invalid
+from core.errors import Invalid
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictRoute)
 
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
-    Literal["png", "zip", "npz", "json", "csv", "ndjson", "parquet", "arrow"] | None,
+    Literal["png", "zip", "npz", "tar", "json", "csv", "ndjson", "parquet", "arrow"] | None,
     Query(description="overrides `Accept`"),
 ]
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -43,10 +43,10 @@ def create_samples(
 
     What is asked for is delivered, label by label. The same model version, seed and request give
     the same items, however they are paged. `Accept` chooses PNG (one image, or `layout: grid`), a
-    zip of PNGs with labels.csv, npz (`x`, `y`, `labels`) or JSON; of rows CSV, JSON, NDJSON,
-    Parquet or Arrow. Rows are also asked for by `conditions`: those on the label alone are met
-    directly, others by choosing among what is drawn; `Semblance-Acceptance` tells the share that
-    was kept.
+    zip of PNGs with labels.csv, a tar of PNGs (WebDataset), npz (`x`, `y`, `labels`) or JSON; of
+    rows CSV, JSON, NDJSON, Parquet or Arrow. Rows are also asked for by `conditions`: those on the
+    label alone are met directly, others by choosing among what is drawn; `Semblance-Acceptance`
+    tells the share that was kept. A set of any size is made by a job of the kind `generation`.
     """
     return _answer(reference, wanted, caller, format, accept)
 
@@ -93,7 +93,7 @@ def _answer(
 ) -> Response:
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
-    _check(wanted)
+    check(wanted)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
     # torch, numpy, pyarrow: they may still be loading.
     from app.sampling import image_answer, row_answer
@@ -104,13 +104,3 @@ def _answer(
     answer.headers["Semblance-Seed"] = str(seed)
     answer.headers["Vary"] = "Accept"
     return answer
-
-
-def _check(wanted: SamplesRequest) -> None:
-    """What is wrong whatever the model."""
-    given = wanted.count is not None or wanted.conditions is not None
-    if (wanted.labels is None) != given:
-        raise Invalid("give either `labels` or `count`, or `conditions`")
-    if wanted.balance and (wanted.labels is not None or wanted.conditions is not None):
-        fault = Fault("/balance", "conflict", "drop it, or the others")
-        raise Invalid("`balance` goes with `count` alone", faults=[fault])

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,8 @@ from core.errors import Unavailable
 from core.settings import get_settings
 from core.storage import DamagedObject, Storage, Stored, get_storage
 from core.tables import Model
-from models.checkpoint import UnreadableCheckpoint, unpack
+from models.checkpoint import UnreadableCheckpoint
+from models.generator import Generator, load
 from models.images import drawing as images
 from models.images.order import Order
 from models.images.sampling import ImageSampler
@@ -22,11 +23,6 @@ from models.tables.order import RowOrder
 from models.tables.sampling import Drawn, RowSampler
 
 Pixels = NDArray[np.uint8]
-Generator = ImageSampler | RowSampler
-KINDS: dict[str, Callable[..., Generator]] = {
-    "images": ImageSampler.load,
-    "rows": RowSampler.load,
-}
 
 
 class Sampler:
@@ -94,9 +90,8 @@ class Sampler:
     def _read(self, stored: Stored) -> Generator:
         try:
             with self._storage.open(stored) as path:
-                tensors, header = unpack(path)
-                return KINDS[header["kind"]](tensors, header)
-        except (DamagedObject, UnreadableCheckpoint, KeyError) as error:
+                return load(path)
+        except (DamagedObject, UnreadableCheckpoint) as error:
             raise Unavailable(
                 "the model's weights cannot be read", code="model_unavailable"
             ) from error

@@ -1,4 +1,5 @@
-"""The life of a job, and the only code that writes to `jobs`, `events`, `checkpoints`, `artifacts`.
+"""The life of a job, and the only code that writes to `jobs`, `shards`, `events`, `checkpoints`,
+`artifacts`.
 
 The table is the truth. A worker holds a job by a lease that it renews and by a fencing token that
 every one of its writes repeats: when the lease is lost, or another worker has claimed the job
@@ -51,9 +52,24 @@ from core.jobs.reading import (
     get,
     is_overdue,
     live_jobs_of_dataset,
+    live_jobs_of_model,
     page,
     queue_position,
     running_by_owner,
+)
+from core.jobs.shards import (
+    Made,
+    ShardClaim,
+    claim_any_shard,
+    claim_shard,
+    complete,
+    give_back,
+    lay_out,
+    made,
+    need_help,
+    renew,
+    shards_of,
+    spoil,
 )
 from core.jobs.states import TERMINAL, TRANSITIONS, VERBS, shown_state
 from core.jobs.sweeper import Hint, give_up, sweep
@@ -67,10 +83,12 @@ __all__ = [
     "Depth",
     "Hint",
     "LeaseLost",
+    "Made",
     "NewCheckpoint",
     "NewEvent",
     "NewJob",
     "Orders",
+    "ShardClaim",
     "abandon",
     "add_artifact",
     "add_checkpoint",
@@ -79,7 +97,10 @@ __all__ = [
     "cancel",
     "checkpoints_of",
     "claim",
+    "claim_any_shard",
     "claim_next",
+    "claim_shard",
+    "complete",
     "confirm_cancelled",
     "create",
     "depths",
@@ -88,13 +109,18 @@ __all__ = [
     "finish",
     "forget_dataset",
     "get",
+    "give_back",
     "give_up",
     "heartbeat",
     "is_overdue",
+    "lay_out",
     "live_jobs_of_dataset",
+    "live_jobs_of_model",
     "log_of",
+    "made",
     "mark_published",
     "metrics",
+    "need_help",
     "newest_events",
     "page",
     "page_of_events",
@@ -102,10 +128,13 @@ __all__ = [
     "queue_position",
     "record_events",
     "release",
+    "renew",
     "resume",
     "retry",
     "running_by_owner",
     "set_aside",
+    "shards_of",
     "shown_state",
+    "spoil",
     "sweep",
 ]

@@ -105,6 +105,14 @@ def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> S
     ).all()
 
 
+def live_jobs_of_model(session: Session, tenant_id: str, model_id: str) -> Sequence[str]:
+    return session.scalars(
+        select(Job.id).where(
+            Job.tenant_id == tenant_id, Job.model_id == model_id, Job.state.not_in(TERMINAL)
+        )
+    ).all()
+
+
 def checkpoints_of(session: Session, tenant_id: str, job_id: str) -> list[Checkpoint]:
     """Newest first."""
     return list(
