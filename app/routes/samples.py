@@ -3,12 +3,14 @@
 import secrets
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import ValidationError
 
 from app import json, problems
 from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
+from app.sampling.admission import admitted, in_thread
+from app.sampling.memory import first_whole
 from app.schemas.samples import SamplesRequest
 from app.strict import StrictRoute
 from core import registry
@@ -29,10 +31,16 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {media: {} for media in (*MEDIA_TYPES.values(), *ROW_MEDIA_TYPES.values())},
     }
 }
+ADMITTED = [Depends(admitted)]
 
 
-@router.post("/{reference}/samples", response_class=Response, responses=RESPONSES)
-def create_samples(
+@router.post(
+    "/{reference}/samples",
+    response_class=Response,
+    responses=RESPONSES,
+    dependencies=[Depends(admitted)],
+)
+async def create_samples(
     reference: str,
     wanted: SamplesRequest,
     caller: SamplerCaller,
@@ -48,11 +56,16 @@ def create_samples(
     directly, others by choosing among what is drawn; `Semblance-Acceptance` tells the share that
     was kept.
     """
-    return _answer(reference, wanted, caller, format, accept)
+    return await in_thread(lambda: _answer(reference, wanted, caller, format, accept))
 
 
-@router.get("/{reference}/samples", response_class=Response, responses=RESPONSES)
-def read_samples(
+@router.get(
+    "/{reference}/samples",
+    response_class=Response,
+    responses=RESPONSES,
+    dependencies=[Depends(admitted)],
+)
+async def read_samples(
     reference: str,
     caller: SamplerCaller,
     label: Annotated[str | None, Query(description="one label; with `count`")] = None,
@@ -62,6 +75,7 @@ def read_samples(
     seed: Annotated[int | None, Query()] = None,
     offset: Annotated[int, Query()] = 0,
     layout: Annotated[Literal["grid"] | None, Query()] = None,
+    checkpoint: Annotated[str | None, Query(description="best, latest, or a step")] = None,
     format: Format = None,
     accept: Accept = None,
 ) -> Response:
@@ -72,6 +86,7 @@ def read_samples(
         "seed": seed,
         "offset": offset,
         "layout": layout,
+        "checkpoint": int(checkpoint) if checkpoint and checkpoint.isdecimal() else checkpoint,
     }
     if labels is not None:
         body["labels"] = json.loads(labels.encode())
@@ -85,22 +100,24 @@ def read_samples(
         wanted = SamplesRequest.model_validate(body)
     except ValidationError as error:
         raise problems.parse_error(error, body) from error
-    return _answer(reference, wanted, caller, format, accept)
+    return await in_thread(lambda: _answer(reference, wanted, caller, format, accept))
 
 
 def _answer(
     reference: str, wanted: SamplesRequest, caller: Caller, format: str | None, accept: str | None
 ) -> Response:
-    with read() as session:
-        model = registry.get(session, caller.tenant_id, reference)
     _check(wanted)
+    with read() as session:
+        models = registry.drawable(session, caller.tenant_id, reference, wanted.checkpoint)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
     # torch, numpy, pyarrow: they may still be loading.
     from app.sampling import image_answer, row_answer
 
+    model = first_whole(models)
     kinds = {"images": image_answer.answer, "rows": row_answer.answer}
     answer = kinds[model.kind](model, wanted, seed, format=format, accept=accept)
     answer.headers["Semblance-Model"] = model.id
+    answer.headers["Semblance-Step"] = str(model.step)
     answer.headers["Semblance-Seed"] = str(seed)
     answer.headers["Vary"] = "Accept"
     return answer

@@ -5,11 +5,11 @@ from itertools import chain
 
 import numpy as np
 from fastapi import Response
-from fastapi.responses import StreamingResponse
 
 from app import negotiation
 from app.sampling import labels
 from app.sampling.sampler import get_sampler
+from app.sampling.streamed import Streamed
 from app.schemas.samples import SamplesRequest
 from core.datasets.images import writing
 from core.datasets.media_types import MEDIA_TYPES
@@ -35,15 +35,19 @@ def answer(
             faults=[Fault("/layout", "missing", "must be grid for several images in one PNG")],
         )
     _check_size(order, wanted, chosen)
-    batches = get_sampler().draw(model, order)
-    first = next(batches)  # errors of loading are answered with their own status
-    body = _encode(chosen, chain([first], batches), model, order, wanted)
+    drawing = get_sampler().draw(model, order)
+    try:
+        first = next(drawing)  # what goes wrong at once is answered with a status of its own
+        body = _encode(chosen, chain([first], drawing), model, order, wanted)
+    except BaseException:
+        drawing.close()
+        raise
     headers = {"Semblance-Count": str(order.count)}
     media_type = MEDIA_TYPES[chosen]
     if isinstance(body, bytes):
         return Response(body, headers=headers, media_type=media_type)
     headers["Content-Disposition"] = f'attachment; filename="samples.{chosen}"'
-    return StreamingResponse(body, headers=headers, media_type=media_type)
+    return Streamed(body, drawing.close, headers=headers, media_type=media_type)
 
 
 def _order(model: Model, wanted: SamplesRequest, seed: int) -> Order:

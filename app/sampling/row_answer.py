@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import chain
 
 from fastapi import Response
-from fastapi.responses import StreamingResponse
 
 from app import negotiation
 from app.sampling import labels
 from app.sampling.sampler import get_sampler
+from app.sampling.streamed import Streamed
 from app.schemas.samples import ConditionRequest, SamplesRequest
 from core.datasets.media_types import ROW_MEDIA_TYPES
 from core.datasets.rows import Column, writing
@@ -29,21 +29,27 @@ def answer(
     order = _order(model, wanted, seed)
     chosen = negotiation.choose(ROW_MEDIA_TYPES, format=format, accept=accept, default="csv")
     _check_size(order, chosen)
-    drawn = get_sampler().rows(model, order)
+    drawing = get_sampler().rows(model, order)
     try:
-        first = next(drawn)
+        first = next(drawing)
     except InvalidCondition as error:
+        drawing.close()
         raise _invalid(wanted, error) from error
     except TooRare as error:
+        drawing.close()
         raise _too_rare(error) from error
+    except BaseException:
+        drawing.close()
+        raise
     columns = [
         Column.from_dict({k: v for k, v in column.items() if k != "known"})
         for column in model.manifest["columns"]
     ]
     head = {"model": model.id, "seed": seed, "offset": wanted.offset, "count": order.count}
-    batches = (part.rows for part in chain([first], drawn))
-    return StreamingResponse(
+    batches = (part.rows for part in chain([first], drawing))
+    return Streamed(
         writing.encode(chosen, batches, columns, head),
+        drawing.close,
         headers={
             "Semblance-Count": str(order.count),
             # Of the first rows; a condition on the label alone is met directly.

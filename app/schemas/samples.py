@@ -41,4 +41,8 @@ class SamplesRequest(Strict):
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="where in the endless set of a seed to begin"
     )
+    checkpoint: Literal["best", "latest"] | Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="of the job that made the model: best, latest, or a step; default: its own",
+    )
     layout: Literal["grid"] | None = Field(None, description="of images, with PNG: all in one")

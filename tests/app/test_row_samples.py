@@ -14,8 +14,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from app.sampling.sampler import get_sampler
-from tests.app.conftest import upload
+from tests.app.conftest import forget_models, upload
 from worker.run import run_next
 
 TINY = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}
@@ -59,7 +58,7 @@ def service(client: TestClient) -> TestClient:
     assert run_next(["training"])
     job = client.get(f"/v1/jobs/{posted.json()['id']}").json()
     assert job["state"] == "succeeded", job["error"]
-    get_sampler.cache_clear()
+    forget_models()
     return client
 
 
@@ -214,7 +213,7 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
-    get_sampler.cache_clear()
+    forget_models()
     made = rows(client, count=30, seed=1)
     assert list(made[0]) == ["x", "y"]
     assert draw(client, labels={"a": 1}).status_code == 422
