@@ -3,22 +3,21 @@
 import secrets
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
 
 from app import json, problems
 from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
-from app.sampling.admission import admitted, in_thread
+from app.sampling.admission import AdmittedRoute, in_thread
 from app.sampling.memory import first_whole
 from app.schemas.samples import SamplesRequest
-from app.strict import StrictRoute
 from core import registry
 from core.database import read
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from core.errors import Fault, Invalid
 
-router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=AdmittedRoute)
 
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
@@ -31,14 +30,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {media: {} for media in (*MEDIA_TYPES.values(), *ROW_MEDIA_TYPES.values())},
     }
 }
-ADMITTED = [Depends(admitted)]
 
 
 @router.post(
     "/{reference}/samples",
     response_class=Response,
     responses=RESPONSES,
-    dependencies=[Depends(admitted)],
 )
 async def create_samples(
     reference: str,
@@ -63,7 +60,6 @@ async def create_samples(
     "/{reference}/samples",
     response_class=Response,
     responses=RESPONSES,
-    dependencies=[Depends(admitted)],
 )
 async def read_samples(
     reference: str,

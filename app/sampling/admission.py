@@ -1,12 +1,15 @@
 """How many samples requests are under way at once: those over the bound are refused at once, which
 costs next to nothing, rather than left to wait. Free of torch."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
+from starlette.types import Receive, Scope, Send
 
+from app.strict import StrictRoute
 from core.errors import Unavailable
 from core.settings import get_settings
 
@@ -21,8 +24,17 @@ def under_way() -> int:
     return _under_way
 
 
-async def admitted() -> AsyncIterator[None]:
-    """A dependency: holds a place until the answer has left. Raises Unavailable without one."""
+class AdmittedRoute(StrictRoute):
+    """Holds a place from before the body is read until the answer has left."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises Unavailable when all places are taken."""
+        with _place():
+            await super().handle(scope, receive, send)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
     global _under_way
     limit = get_settings().sampler_requests
     if _under_way >= limit:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 1.0  # for room
+
 Read = Callable[[Path], "Generator"]  # raises ValueError when the file is no model
 
 
@@ -39,7 +41,7 @@ class ModelMemory:
         self._residents: OrderedDict[str, Resident] = OrderedDict()  # used last: at the end
         self._arriving: dict[str, int] = {}
         self._loading: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self.loads = 0  # from storage, ever
 
     def load(self, model: Model) -> "Generator":
@@ -57,6 +59,7 @@ class ModelMemory:
         finally:
             with self._lock:
                 resident.streams -= 1
+                self._lock.notify_all()
 
     def unload(self, model: Model) -> None:
         """Raises InUse while an answer is being drawn from it."""
@@ -97,6 +100,7 @@ class ModelMemory:
                 with self._lock:
                     del self._arriving[stored.sha256]
                     self._loading.pop(stored.sha256, None)
+                    self._lock.notify_all()
             with self._lock:
                 self.loads += 1
                 resident = Resident(generator, generator.bytes, streams=1)
@@ -120,20 +124,24 @@ class ModelMemory:
             ) from error
 
     def _make_room(self, wanted: int) -> None:
-        """Forget the models that nobody draws from, the one not used for longest first. A model
-        that is larger than all the room may have it alone."""
-        for sha256, resident in list(self._residents.items()):
-            if self._used() + wanted <= self._capacity:
-                return
-            if not resident.streams:
-                del self._residents[sha256]
-        if self._used() and self._used() + wanted > self._capacity:
+        """Waits a while for models that are being drawn from."""
+        if not self._lock.wait_for(lambda: self._has_room(wanted), PATIENCE_S):
             raise Unavailable(
                 "the models that are being drawn from leave no room for this one",
                 code="model_memory_full",
                 headers={"Retry-After": "2"},
                 limit=self._capacity,
             )
+
+    def _has_room(self, wanted: int) -> bool:
+        """Forgets the models that nobody draws from, the one not used for longest first. A model
+        that is larger than all the room may have it alone."""
+        for sha256, resident in list(self._residents.items()):
+            if self._used() + wanted <= self._capacity:
+                break
+            if not resident.streams:
+                del self._residents[sha256]
+        return not self._used() or self._used() + wanted <= self._capacity
 
     def _used(self) -> int:
         here = sum(resident.bytes for resident in self._residents.values())
