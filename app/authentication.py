@@ -36,12 +36,18 @@ def authenticate(request: Request, _scheme: Annotated[object, Depends(bearer)]) 
     return Caller(key.tenant_id, key.id, frozenset(key.scopes))
 
 
-def needs(scope: str) -> Callable[[Caller], Caller]:
-    """A dependency that lets keys with this scope through."""
+def require(caller: Caller, *scopes: str) -> None:
+    """Raises Forbidden unless the key has one of these."""
+    if not caller.scopes & {*scopes, "admin"}:
+        missing = " or ".join(f"`{scope}`" for scope in scopes)
+        raise Forbidden(f"this key lacks the scope {missing}", code="scope_missing")
+
+
+def needs(*scopes: str) -> Callable[[Caller], Caller]:
+    """A dependency that lets keys with one of these scopes through."""
 
     def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        if scope not in caller.scopes and "admin" not in caller.scopes:
-            raise Forbidden(f"this key lacks the scope `{scope}`", code="scope_missing")
+        require(caller, *scopes)
         return caller
 
     return check
@@ -51,4 +57,5 @@ Reader = Annotated[Caller, Depends(needs("read"))]
 DataKeeper = Annotated[Caller, Depends(needs("data"))]
 Trainer = Annotated[Caller, Depends(needs("train"))]
 Sampler = Annotated[Caller, Depends(needs("sample"))]
+Starter = Annotated[Caller, Depends(needs("train", "sample"))]  # which of them: by the job's kind
 Admin = Annotated[Caller, Depends(needs("admin"))]

@@ -144,10 +144,10 @@ def put(name: str, saved: Any, about: Figures) -> Any:
 
 def generator_of(model: Any) -> Any:
     from core.storage import Stored, get_storage
-    from models.generators import read
+    from models.generator import load
 
     with get_storage().open(Stored.from_dict(model.weights)) as path:
-        return read(path)
+        return load(path)
 
 
 # The service.
@@ -474,12 +474,12 @@ def memory() -> Iterator[Figures]:
     from app.sampling.memory import ModelMemory
     from core.errors import Unavailable
     from core.storage import get_storage
-    from models.generators import draw_once, read
+    from models.generator import draw_once, load
 
     models = [put(f"m{seed}", *image_weights(seed)) for seed in range(MODELS)]
     each = models[0].weights["bytes"]
     for room in (2 * MODELS, MODELS // 4):
-        kept = ModelMemory(get_storage(), room * each, read)
+        kept = ModelMemory(get_storage(), room * each, load)
         most, refused = 0, 0
 
         def ask(number: int, kept: ModelMemory = kept) -> tuple[int, bool]:

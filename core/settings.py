@@ -45,6 +45,8 @@ class Limits(BaseModel):
     model_bytes: int = Field(1024 * MIB, description="an exported model")
     samples: int = Field(1_000_000, description="items of one samples request")
     json_samples: int = Field(1_000, description="items of one samples request answered as JSON")
+    generated: int = Field(1_000_000_000, description="items of one generation job")
+    shards: int = Field(10_000, description="files of one generation job")
     grid_samples: int = Field(1_024, description="images in one grid")
     page: int = Field(200, description="resources in one page of a list")
     steps: int = Field(10_000_000, description="training steps of a job")

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+
+from models.checkpoint import unpack
+from models.generator import draw_once, load
+from models.images.sampling import ImageSampler
+from models.tables import mlp
+from models.tables.encoding import Encoding
+from models.tables.networks import critic_of, generator_of
+from models.tables.settings import TableSettings
 
 
 @dataclass
@@ -27,6 +36,30 @@ class Part:
     @property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layers)
+
+
+def architecture(path: Path) -> list[Part]:
+    """The networks that draw. Raises UnreadableCheckpoint."""
+    tensors, header = unpack(path)
+    generator = load(path)
+    if isinstance(generator, ImageSampler):
+        found = {field.name: getattr(generator, field.name) for field in fields(generator)}
+        networks = {name: part for name, part in found.items() if isinstance(part, nn.Module)}
+        return describe(networks, lambda: draw_once(generator))
+    encoding = Encoding.of_tensors(header["encoding"], tensors)
+    return describe(_row_networks(encoding, TableSettings.from_dict(header["config"]), tensors))
+
+
+def _row_networks(
+    encoding: Encoding, settings: TableSettings, tensors: Mapping[str, Tensor]
+) -> dict[str, nn.Module]:
+    """As they are trained: rows are drawn from weights that are laid out otherwise."""
+    networks: dict[str, nn.Module] = {"generator": generator_of(encoding, settings)}
+    if settings.architecture == "mlp":
+        networks["generator"] = mlp.Generator(mlp.Parts(encoding), settings)
+    if any(name.startswith("critic.") for name in tensors):
+        networks["critic"] = critic_of(encoding, settings)
+    return networks
 
 
 def describe(

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from models.generators import read
+from models.generator import load
 from models.images.sampling import ImageSampler
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
     """What can be asked of the model in the file."""
-    generator = read(Path(spec["path"]))
+    generator = load(Path(spec["path"]))
     if isinstance(generator, ImageSampler):
         return _images(generator)
     return _rows(generator)

@@ -107,7 +107,7 @@ def read_architecture(
     chosen = negotiation.choose(DRAWINGS, format=format, accept=accept, default="json")
     with read() as session:
         model = registry.drawable(session, caller.tenant_id, reference)[0]
-    from models.generators import architecture  # torch: it may still be loading
+    from models.architecture import architecture  # torch: it may still be loading
 
     with get_storage().open(Stored.from_dict(model.weights)) as path:
         found = Architecture.of(model, architecture(path))

@@ -11,17 +11,17 @@ from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
 from app.sampling.admission import AdmittedRoute, in_thread
 from app.sampling.memory import first_whole
-from app.schemas.samples import SamplesRequest
+from app.schemas.samples import SamplesRequest, check
 from core import registry
 from core.database import read
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
-from core.errors import Fault, Invalid
+from core.errors import Invalid
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=AdmittedRoute)
 
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
-    Literal["png", "zip", "npz", "json", "csv", "ndjson", "parquet", "arrow"] | None,
+    Literal["png", "zip", "npz", "tar", "json", "csv", "ndjson", "parquet", "arrow"] | None,
     Query(description="overrides `Accept`"),
 ]
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -48,10 +48,10 @@ async def create_samples(
 
     What is asked for is delivered, label by label. The same model version, seed and request give
     the same items, however they are paged. `Accept` chooses PNG (one image, or `layout: grid`), a
-    zip of PNGs with labels.csv, npz (`x`, `y`, `labels`) or JSON; of rows CSV, JSON, NDJSON,
-    Parquet or Arrow. Rows are also asked for by `conditions`: those on the label alone are met
-    directly, others by choosing among what is drawn; `Semblance-Acceptance` tells the share that
-    was kept.
+    zip of PNGs with labels.csv, a tar of PNGs (WebDataset), npz (`x`, `y`, `labels`) or JSON; of
+    rows CSV, JSON, NDJSON, Parquet or Arrow. Rows are also asked for by `conditions`: those on the
+    label alone are met directly, others by choosing among what is drawn; `Semblance-Acceptance`
+    tells the share that was kept. A set of any size is made by a job of the kind `generation`.
     """
     return await in_thread(lambda: _answer(reference, wanted, caller, format, accept))
 
@@ -102,7 +102,7 @@ async def read_samples(
 def _answer(
     reference: str, wanted: SamplesRequest, caller: Caller, format: str | None, accept: str | None
 ) -> Response:
-    _check(wanted)
+    check(wanted)
     with read() as session:
         models = registry.drawable(session, caller.tenant_id, reference, wanted.checkpoint)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
@@ -117,13 +117,3 @@ def _answer(
     answer.headers["Semblance-Seed"] = str(seed)
     answer.headers["Vary"] = "Accept"
     return answer
-
-
-def _check(wanted: SamplesRequest) -> None:
-    """What is wrong whatever the model."""
-    given = wanted.count is not None or wanted.conditions is not None
-    if (wanted.labels is None) != given:
-        raise Invalid("give either `labels` or `count`, or `conditions`")
-    if wanted.balance and (wanted.labels is not None or wanted.conditions is not None):
-        fault = Fault("/balance", "conflict", "drop it, or the others")
-        raise Invalid("`balance` goes with `count` alone", faults=[fault])

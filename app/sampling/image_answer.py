@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import Response
 
 from app import negotiation
-from app.sampling import labels
+from app.sampling import asked
 from app.sampling.sampler import get_sampler
 from app.sampling.streamed import Streamed
 from app.schemas.samples import SamplesRequest
@@ -16,7 +16,7 @@ from core.datasets.media_types import MEDIA_TYPES
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
-from models.images.order import Order, by_count, by_label
+from models.images.order import Order
 from models.images.pictures import sheet
 
 
@@ -24,7 +24,7 @@ def answer(
     model: Model, wanted: SamplesRequest, seed: int, *, format: str | None, accept: str | None
 ) -> Response:
     """Raises Invalid and NotAcceptable before anything is drawn."""
-    order = _order(model, wanted, seed)
+    order = asked.images(model, wanted, seed)
     single = order.count == 1 or wanted.layout == "grid"
     chosen = negotiation.choose(
         MEDIA_TYPES, format=format, accept=accept, default="png" if single else "zip"
@@ -50,22 +50,6 @@ def answer(
     return Streamed(body, drawing.close, headers=headers, media_type=media_type)
 
 
-def _order(model: Model, wanted: SamplesRequest, seed: int) -> Order:
-    if wanted.conditions is not None:
-        fault = Fault("/conditions", "not_allowed", "images are asked for by label")
-        raise Invalid("`conditions` are for table rows; use `labels`", faults=[fault])
-    learned = model.manifest["labels"]
-    shares = tuple(float(label["count"]) for label in learned)
-    if wanted.labels is None:
-        assert wanted.count is not None  # noqa: S101 - one of the two is given
-        return by_count(
-            wanted.count, seed=seed, offset=wanted.offset, shares=shares, balance=wanted.balance
-        )
-    index = {label["name"]: i for i, label in enumerate(learned)}
-    counts = {index[name]: n for name, n in labels.counted(model, wanted.labels).items()}
-    return by_label(counts, seed=seed, offset=wanted.offset, shares=shares)
-
-
 def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
     limits = get_settings().limits
     limit = limits.samples
@@ -75,7 +59,8 @@ def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
         limit = limits.grid_samples
     if order.count > limit:
         raise Invalid(
-            f"{order.count} items are more than the {limit} that one {chosen} answer may hold",
+            f"{order.count} items are more than the {limit} that one {chosen} answer may hold; "
+            "a job of the kind `generation` makes a set of any size",
             code="too_many_samples",
             limit=limit,
         )
@@ -90,13 +75,9 @@ def _encode(
         if wanted.layout != "grid":
             return writing.png(images[0])
         return writing.png(sheet(images, _columns(order)))
-    if chosen == "zip":
-        return writing.zip_of_pngs(batches, names)
-    if chosen == "npz":
+    if chosen != "json":
         image = model.manifest["image"]
-        colour = (3,) if image["channels"] == 3 else ()
-        shape = (image["height"], image["width"], *colour)
-        return writing.npz(batches, names, order.count, shape)
+        return writing.encode(chosen, batches, names, count=order.count, image=image)
     head: dict[str, object] = {
         "model": model.id,
         "seed": order.seed,

@@ -19,7 +19,7 @@ from core.storage import DamagedObject, Storage, Stored, get_storage
 from core.tables import Model
 
 if TYPE_CHECKING:
-    from models.generators import Generator
+    from models.generator import Generator
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +154,9 @@ def get_memory() -> ModelMemory:
 
 
 def _read(path: Path) -> "Generator":
-    from models.generators import read  # torch: it may still be loading
+    from models.generator import load  # torch: it may still be loading
 
-    return read(path)
+    return load(path)
 
 
 def first_whole(models: Sequence[Model]) -> Model:

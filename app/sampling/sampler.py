@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import islice
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from app.sampling.memory import ModelMemory, get_memory
 from app.sampling.turns import Turns
 from core.settings import get_settings
 from core.tables import Model
-from models.generators import draw_once
+from models.generator import draw_once
 from models.images.order import Order
 from models.images.sampling import ImageSampler
 from models.tables import drawing as rows
@@ -44,6 +45,12 @@ class Drawing:
         with self._lock:
             self._closed = True
             self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def _check(self) -> None:
         if self._closed:

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from app.schemas.fields import Seed
 from app.strict import Strict
+from core.errors import Fault, Invalid
 
 Count = Annotated[int, Field(ge=1)]
 AskedLabel = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -24,7 +25,7 @@ class ConditionRequest(Strict):
     count: Count | None = Field(None, description="without a `count` of the request")
 
 
-class SamplesRequest(Strict):
+class Asked(Strict):
     """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`."""
 
     labels: Annotated[dict[AskedLabel, Count], Field(min_length=1)] | None = Field(
@@ -41,8 +42,21 @@ class SamplesRequest(Strict):
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="where in the endless set of a seed to begin"
     )
+
+
+class SamplesRequest(Asked):
     checkpoint: Literal["best", "latest"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="of the job that made the model: best, latest, or a step; default: its own",
     )
     layout: Literal["grid"] | None = Field(None, description="of images, with PNG: all in one")
+
+
+def check(wanted: Asked) -> None:
+    """What is wrong whatever the model."""
+    given = wanted.count is not None or wanted.conditions is not None
+    if (wanted.labels is None) != given:
+        raise Invalid("give either `labels` or `count`, or `conditions`")
+    if wanted.balance and (wanted.labels is not None or wanted.conditions is not None):
+        fault = Fault("/balance", "conflict", "drop it, or the others")
+        raise Invalid("`balance` goes with `count` alone", faults=[fault])

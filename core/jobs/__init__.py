@@ -1,4 +1,5 @@
-"""The life of a job, and the only code that writes to `jobs`, `events`, `checkpoints`, `artifacts`.
+"""The life of a job, and the only code that writes to `jobs`, `shards`, `events`, `checkpoints`,
+`artifacts`.
 
 The table is the truth. A worker holds a job by a lease that it renews and by a fencing token that
 every one of its writes repeats: when the lease is lost, or another worker has claimed the job
@@ -57,6 +58,20 @@ from core.jobs.reading import (
     queue_position,
     running_by_owner,
 )
+from core.jobs.shards import (
+    Made,
+    ShardClaim,
+    claim_any_shard,
+    claim_shard,
+    complete,
+    give_back,
+    lay_out,
+    made,
+    need_help,
+    renew,
+    shards_of,
+    spoil,
+)
 from core.jobs.states import TERMINAL, TRANSITIONS, VERBS, shown_state
 from core.jobs.sweeper import Hint, give_up, sweep
 
@@ -69,10 +84,12 @@ __all__ = [
     "Depth",
     "Hint",
     "LeaseLost",
+    "Made",
     "NewCheckpoint",
     "NewEvent",
     "NewJob",
     "Orders",
+    "ShardClaim",
     "abandon",
     "add_artifact",
     "add_checkpoint",
@@ -81,7 +98,10 @@ __all__ = [
     "cancel",
     "checkpoints_of",
     "claim",
+    "claim_any_shard",
     "claim_next",
+    "claim_shard",
+    "complete",
     "confirm_cancelled",
     "create",
     "depths",
@@ -91,14 +111,18 @@ __all__ = [
     "forget_checkpoint",
     "forget_dataset",
     "get",
+    "give_back",
     "give_up",
     "heartbeat",
     "is_overdue",
+    "lay_out",
     "live_jobs_of_dataset",
     "live_jobs_of_model",
     "log_of",
+    "made",
     "mark_published",
     "metrics",
+    "need_help",
     "newest_events",
     "page",
     "page_of_events",
@@ -106,10 +130,13 @@ __all__ = [
     "queue_position",
     "record_events",
     "release",
+    "renew",
     "resume",
     "retry",
     "running_by_owner",
     "set_aside",
+    "shards_of",
     "shown_state",
+    "spoil",
     "sweep",
 ]

@@ -1,5 +1,6 @@
 """What clients do with jobs: create, cancel, pause, resume, retry."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select, update
@@ -14,7 +15,7 @@ from core.jobs.states import TERMINAL, check_verb, shown_state
 from core.settings import get_settings
 from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
-QUEUES = {JobKind.TRAINING: "training"}
+QUEUES = {JobKind.TRAINING: "training", JobKind.GENERATION: "generation"}
 
 # A job's place is the time it came, shifted by its priority: who waits long enough goes first
 # whatever its priority, and nobody has to grow older in the table.
@@ -28,6 +29,7 @@ class NewJob:
     dataset_id: str | None
     request: Json
     resolved_config: Json
+    model_id: str | None = None
     tags: Json = field(default_factory=dict)
     priority: str = "normal"
     trace: str | None = None
@@ -53,6 +55,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         queue=QUEUES[new.kind],
         name=new.name,
         dataset_id=new.dataset_id,
+        model_id=new.model_id,
         request=new.request,
         resolved_config=new.resolved_config,
         tags=new.tags,
@@ -70,10 +73,11 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     return job
 
 
-def mark_published(session: Session, job_id: str) -> None:
+def mark_published(session: Session, job_ids: Sequence[str]) -> None:
+    """Note that their hints are out."""
     session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED)
+        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
         .values(published_at=clock())
     )
 
@@ -118,6 +122,7 @@ def retry(session: Session, tenant_id: str, job_id: str) -> Job:
             dataset_id=old.dataset_id,
             request=old.request,
             resolved_config=old.resolved_config,
+            model_id=old.model_id,
             tags=old.tags,
             priority=old.priority,
             trace=old.trace,

@@ -106,11 +106,10 @@ def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> S
 
 
 def live_jobs_of_model(session: Session, model: Model) -> Sequence[str]:
-    """Jobs that have not ended and read the model's weights: the one that makes it, so far."""
+    """Jobs that have not ended and need the weights: they make items of it, or have made it."""
+    needs = (Job.model_id == model.id) | (Job.id == model.job_id)
     return session.scalars(
-        select(Job.id).where(
-            Job.tenant_id == model.tenant_id, Job.id == model.job_id, Job.state.not_in(TERMINAL)
-        )
+        select(Job.id).where(Job.tenant_id == model.tenant_id, needs, Job.state.not_in(TERMINAL))
     ).all()
 
 

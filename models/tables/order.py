@@ -37,6 +37,17 @@ class RowOrder:
     def count(self) -> int:
         return sum(part.stop - part.start for part in self.parts)
 
+    def slice(self, start: int, stop: int) -> "RowOrder":
+        """The rows at these places of the order, `stop` excluded."""
+        parts = []
+        for part in self.parts:
+            n = part.stop - part.start
+            first, last = max(0, start), min(n, stop)
+            if first < last:
+                parts.append(Part(part.wheres, part.start + first, part.start + last))
+            start, stop = start - n, stop - n
+        return RowOrder(tuple(parts), self.seed)
+
 
 def of_each(counts: Sequence[tuple[Where, int]], *, seed: int, offset: int) -> RowOrder:
     """So many of each, one after the other."""

@@ -12,7 +12,7 @@ from app.sampling.memory import ModelMemory
 from core.errors import Unavailable
 from core.settings import Settings
 from core.storage import get_storage
-from models.generators import Generator
+from models.generator import Generator
 from tests.app.made import a_model
 
 
