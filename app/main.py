@@ -17,6 +17,7 @@ from app.routes import (
     health,
     job_records,
     jobs,
+    links,
     model_records,
     models,
     operations,
@@ -39,6 +40,7 @@ ROUTES = (
     models,
     model_records,
     samples,
+    links,
     operations,
     webhooks,
 )

@@ -11,23 +11,26 @@ from app.authentication import Caller
 from app.authentication import Sampler as SamplerCaller
 from app.sampling.admission import AdmittedRoute, in_thread
 from app.sampling.memory import first_whole
-from app.schemas.samples import SamplesRequest, check
+from app.schemas.samples import SamplesRequest
 from core import registry
 from core.database import read
-from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
+from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES, STRIP
 from core.errors import Invalid
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=AdmittedRoute)
 
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
-    Literal["png", "zip", "npz", "tar", "json", "csv", "ndjson", "parquet", "arrow"] | None,
+    Literal["png", "gif", "zip", "npz", "tar", "json", "csv", "ndjson", "parquet", "arrow"] | None,
     Query(description="overrides `Accept`"),
 ]
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "the samples",
-        "content": {media: {} for media in (*MEDIA_TYPES.values(), *ROW_MEDIA_TYPES.values())},
+        "content": {
+            media: {}
+            for media in (*MEDIA_TYPES.values(), *STRIP.values(), *ROW_MEDIA_TYPES.values())
+        },
     }
 }
 
@@ -72,6 +75,8 @@ async def read_samples(
     offset: Annotated[int, Query()] = 0,
     layout: Annotated[Literal["grid"] | None, Query()] = None,
     checkpoint: Annotated[str | None, Query(description="best, latest, or a step")] = None,
+    truncation: Annotated[float, Query()] = 1.0,
+    interpolation: Annotated[str | None, Query(description="JSON, as in the POST body")] = None,
     format: Format = None,
     accept: Accept = None,
 ) -> Response:
@@ -82,15 +87,18 @@ async def read_samples(
         "seed": seed,
         "offset": offset,
         "layout": layout,
+        "image": {"truncation": truncation},
         "checkpoint": int(checkpoint) if checkpoint and checkpoint.isdecimal() else checkpoint,
     }
+    if interpolation is not None:
+        body["interpolation"] = json.loads(interpolation.encode())
     if labels is not None:
         body["labels"] = json.loads(labels.encode())
     if label is not None:
         if labels is not None:
             raise Invalid("give either `label` or `labels`")
         body |= {"labels": {label: 1 if count is None else count}, "count": None}
-    elif labels is None and count is None:
+    elif labels is None and count is None and interpolation is None:
         body["count"] = 1
     try:
         wanted = SamplesRequest.model_validate(body)
@@ -102,7 +110,7 @@ async def read_samples(
 def _answer(
     reference: str, wanted: SamplesRequest, caller: Caller, format: str | None, accept: str | None
 ) -> Response:
-    check(wanted)
+    wanted.check()
     with read() as session:
         models = registry.drawable(session, caller.tenant_id, reference, wanted.checkpoint)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed

@@ -36,6 +36,7 @@ class Ticket:
     labels: Numbers  # (N,)
     numbers: Numbers  # (N,)
     since: float
+    truncation: float = 1.0
     taken: int = 0  # items that are in a batch, or done
     pixels: NDArray[np.uint8] | None = None  # (N, H, W[, 3])
     done: threading.Event = field(default_factory=threading.Event)
@@ -70,9 +71,14 @@ class Batcher:
         self.batches = 0  # drawn, ever
 
     def submit(
-        self, generator: ImageSampler, seed: int, labels: Numbers, numbers: Numbers
+        self,
+        generator: ImageSampler,
+        seed: int,
+        labels: Numbers,
+        numbers: Numbers,
+        truncation: float = 1.0,
     ) -> Ticket:
-        ticket = Ticket(generator, seed, labels, numbers, time.monotonic())
+        ticket = Ticket(generator, seed, labels, numbers, time.monotonic(), truncation)
         with self._changed:
             self._waiting.setdefault(id(generator), []).append(ticket)
             if self._thread is None:
@@ -181,9 +187,14 @@ def _drawn(shares: Sequence[Share]) -> NDArray[np.uint8]:
     seeds = np.concatenate(
         [np.full(stop - first, ticket.seed, np.uint64) for ticket, first, stop in shares]
     )
+    scales = np.concatenate(
+        [np.full(stop - first, ticket.truncation, np.float32) for ticket, first, stop in shares]
+    )
     n = len(labels)
     padded = np.zeros(generator.batch, np.int64)
     padded[:n] = labels
     z = np.zeros((generator.batch, generator.noise_size), np.float32)
     z[:n] = noise.normals(seeds, numbers, generator.noise_size)
+    chooses = int(generator.prior is not None)  # the first number is a choice, and has no middle
+    z[:n, chooses:] *= scales[:, None]
     return generator.draw(z, padded)[:n]

@@ -19,6 +19,7 @@ from app.sampling.turns import Turns
 from core.settings import get_settings
 from core.tables import Model
 from models.generator import draw_once
+from models.images.interpolation import Item, between
 from models.images.order import Order
 from models.images.sampling import ImageSampler
 from models.tables import drawing as rows
@@ -61,9 +62,15 @@ class ImageDrawing(Drawing):
     """Label indices (N,) and images (N, H, W) or (N, H, W, 3), in order."""
 
     def __init__(
-        self, batcher: Batcher, generator: ImageSampler, order: Order, held: ExitStack
+        self,
+        batcher: Batcher,
+        generator: ImageSampler,
+        order: Order,
+        held: ExitStack,
+        truncation: float,
     ) -> None:
         super().__init__(held)
+        self._truncation = truncation
         self._batcher, self._generator, self._seed = batcher, generator, order.seed
         self._batches = order.batches(generator.batch)
         self._at_once = 1  # the first batch comes as soon as it can
@@ -78,7 +85,9 @@ class ImageDrawing(Drawing):
             if batches:
                 labels, numbers = (np.concatenate(parts) for parts in zip(*batches, strict=True))
                 self._tickets.append(
-                    self._batcher.submit(self._generator, self._seed, labels, numbers)
+                    self._batcher.submit(
+                        self._generator, self._seed, labels, numbers, self._truncation
+                    )
                 )
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
@@ -108,7 +117,8 @@ class RowDrawing(Drawing):
         self, turns: Turns, generator: RowSampler, order: RowOrder, held: ExitStack
     ) -> None:
         super().__init__(held)
-        self._turns, self._generator, self._seed = turns, generator, order.seed
+        self.generator = generator
+        self._turns, self._seed = turns, order.seed
         self._chunks = rows.chunks(order)
 
     def __iter__(self) -> Iterator[Drawn]:
@@ -121,7 +131,7 @@ class RowDrawing(Drawing):
             raise StopIteration
         with self._turns:
             self._check()
-            return rows.drawn(self._generator, self._seed, *chunk)
+            return rows.drawn(self.generator, self._seed, *chunk)
 
 
 class Sampler:
@@ -131,12 +141,20 @@ class Sampler:
         self._turns = Turns()
         self.batcher = Batcher(self._turns, window_s, expected=under_way)
 
-    def draw(self, model: Model, order: Order) -> ImageDrawing:
+    def draw(self, model: Model, order: Order, truncation: float = 1.0) -> ImageDrawing:
         """Raises Unavailable when the model cannot be loaded."""
         held = ExitStack()
         generator = held.enter_context(self.memory.using(model))
         assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
-        return ImageDrawing(self.batcher, generator, order, held)
+        return ImageDrawing(self.batcher, generator, order, held, truncation)
+
+    def between(
+        self, model: Model, ends: tuple[Item, Item], steps: int, truncation: float
+    ) -> Pixels:
+        """(steps, H, W[, 3]). Raises Unavailable when the model cannot be loaded."""
+        with self.memory.using(model) as generator, self._turns:
+            assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
+            return between(generator, ends, steps, truncation)
 
     def warm_up(self, model: Model) -> None:
         """Loads the model and draws one batch: the first of all takes longest."""
