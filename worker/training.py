@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def manifest_of(dataset: Dataset, spec: TrainingSpec, about: dict[str, Any]) -> 
         **about,
         "config": spec.model_dump(mode="json", exclude_none=True),
         "dataset": {"id": dataset.id, "name": dataset.name, "sha256": dataset.summary["sha256"]},
+        "code": {"semblance": version("semblance-server"), "torch": torch.__version__},
     }
 
 
