@@ -17,6 +17,7 @@ from app.routes import (
     health,
     job_records,
     jobs,
+    keys,
     links,
     model_records,
     models,
@@ -43,6 +44,7 @@ ROUTES = (
     samples,
     receipts,
     links,
+    keys,
     operations,
     webhooks,
 )
