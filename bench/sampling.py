@@ -1,7 +1,8 @@
 """How fast samples leave: `python -m bench.sampling [streams] [batcher] [http] [crowd] [memory]`.
 
 Each figure is a ratio of two that were measured in one run, in turns: what is served, beside the
-generator called in a bare loop with the same weights, allocator and one thread. The service is an
+generator called in a bare loop with the same weights, allocator and one thread. `cpu_ratio` is that
+of CPU-seconds, which other work on the machine hardly changes. The service is an
 API on SQLite with models that were put there; its clients share the machine with it. Requests of
 `crowd` come at drawn moments (Poisson), whether or not those before them were answered.
 """
@@ -251,13 +252,15 @@ def streams() -> Iterator[Figures]:
     with api() as (url, process):
         for name, format, count, bare in cases:
             drain(url, name, format, count // 50, lambda _got: None)
-            ratios, memory = [], Peaks(process)
+            ratios, cpu, memory = [], [], Peaks(process)
             for _ in range(ROUNDS):
-                begun = time.perf_counter()
+                begun, used = time.perf_counter(), time.process_time()
                 bare()
-                alone = time.perf_counter() - begun
+                alone, used = time.perf_counter() - begun, time.process_time() - used
+                before = cpu_s(process)
                 served = drain(url, name, format, count, memory.look)
                 ratios.append(alone / served)
+                cpu.append(used / (cpu_s(process) - before))
             yield {
                 "case": f"stream {format}",
                 "items": count,
@@ -265,8 +268,15 @@ def streams() -> Iterator[Figures]:
                 "served_per_s": round(count / served),
                 "ratio": round(statistics.median(ratios), 3),
                 "ratios": [round(ratio, 3) for ratio in ratios],
+                "cpu_ratio": round(statistics.median(cpu), 3),
                 "rss_mib": memory.mib(),
             }
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """What the process has used, encoding and HTTP included; others cannot lengthen it much."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 class Peaks:
@@ -377,18 +387,24 @@ def http() -> Iterator[Figures]:
         return asked / (time.perf_counter() - begun)
 
     put("images", *image_weights())
-    with api() as (served, _), api("bench.sampling:constant_app") as (constant, _):
-        ratios = []
+    with api() as served, api("bench.sampling:constant_app") as constant:
+        ratios, cpu = [], []
         for round_ in range(ROUNDS + 1):
-            rates = [asyncio.run(rate(url, ASKED)) for url in (served, constant)]
+            rates, used = [], []
+            for url, process in (served, constant):
+                before = cpu_s(process)
+                rates.append(asyncio.run(rate(url, ASKED)))
+                used.append(cpu_s(process) - before)
             if round_:  # the first loads the model
                 ratios.append(rates[0] / rates[1])
+                cpu.append(used[1] / used[0])
         yield {
             "case": "http, 64 clients of one image",
             "served_per_s": round(rates[0]),
             "constant_per_s": round(rates[1]),
             "ratio": round(statistics.median(ratios), 3),
             "ratios": [round(ratio, 3) for ratio in ratios],
+            "cpu_ratio": round(statistics.median(cpu), 3),
         }
 
 
