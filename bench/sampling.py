@@ -441,28 +441,25 @@ def digest(data: bytes) -> str:
 
 
 async def rush(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
-    rng, over = random.Random(0), asyncio.Event()  # noqa: S311 - it spreads load
-    started, at = time.perf_counter() + 1.0, 0.0
+    connections = [await Connection.to(url) for _ in range(CROWD)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.sampling", "--livez", url, stdin=-1, stdout=-1
+    )
+    assert process.stdout is not None  # noqa: S101
+    await process.stdout.readline()
+    rng = random.Random(0)  # noqa: S311 - it spreads load
+    started, at = time.perf_counter() + 0.5, 0.0
     moments = []
     for _ in range(CROWD):
         at += rng.expovariate(rate) if rate else 0.0
         moments.append(started + at)
-    connections = [await Connection.to(url) for _ in range(CROWD)]
 
     async def one(number: int) -> Any:
         await asyncio.sleep(max(0.0, moments[number] - time.perf_counter()))
         status, body = await connections[number].get(sample(number))
         return number, (status, digest(body), (time.perf_counter() - moments[number]) * 1_000)
 
-    watching = threading.Thread(target=lambda: None)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.sampling", "--livez", url, stdin=-1, stdout=-1
-    )
-    assert process.stdout is not None  # noqa: S101
-    await process.stdout.readline()
     answers = await asyncio.gather(*(one(number) for number in range(CROWD)))
-    over.set()
-    watching.run()
     out, _ = await process.communicate(b"end\n")
     for connection in connections:
         connection.close()
