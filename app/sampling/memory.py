@@ -94,17 +94,18 @@ class ModelMemory:
                     return ready
                 self._make_room(stored.bytes)
                 self._arriving[stored.sha256] = stored.bytes
+            resident = None
             try:
                 generator = self._open(stored)
+                resident = Resident(generator, generator.bytes, streams=1)
             finally:
-                with self._lock:
+                with self._lock:  # at one moment, so that nobody takes its room in between
                     del self._arriving[stored.sha256]
                     self._loading.pop(stored.sha256, None)
+                    if resident is not None:
+                        self.loads += 1
+                        self._residents[stored.sha256] = resident
                     self._lock.notify_all()
-            with self._lock:
-                self.loads += 1
-                resident = Resident(generator, generator.bytes, streams=1)
-                self._residents[stored.sha256] = resident
             return resident
 
     def _found(self, sha256: str) -> Resident | None:
