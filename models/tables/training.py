@@ -7,6 +7,7 @@ is reported, and where it can tell them apart, samples are chosen by it.
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import memory
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
@@ -53,6 +55,7 @@ class Networks:
             self.D.parameters(), settings.critic_rate, weight_decay=0.05, fused=True
         )
         self.step = 0
+        self.at_once = settings.batch  # rows whose gradients fit into memory together
         self.lowest: float | None = None  # loss of held-out rows
         self.looks = 0  # at held-out rows since they last gained enough
         # The progress at which the generator's rate began to fall, and at which it was done.
@@ -66,7 +69,7 @@ class Networks:
         return {name: getattr(self, name) for name in names}
 
     def numbers(self) -> dict[str, Any]:
-        names = ("step", "lowest", "looks", "cooled_from", "learned_at", "kept_from")
+        names = ("step", "at_once", "lowest", "looks", "cooled_from", "learned_at", "kept_from")
         return {name: getattr(self, name) for name in names}
 
     def pack_state(self) -> bytes:
@@ -146,7 +149,7 @@ def train_by_likelihood(
 
         if nets.learned_at is None:
             share = cooled(nets, progress)
-            logged = generator_step(nets, real, share)
+            logged = generator_step(nets, real, share, run)
             if look or share >= 1:
                 logged |= keep_best(nets, held_out)
             if share >= 1:
@@ -157,7 +160,8 @@ def train_by_likelihood(
                 break
             made = made or Stepper(nets.best, encoding.digits)
             share = (progress - nets.learned_at) / (until - nets.learned_at)
-            logged = critic_step(nets, real, made.tokens(torch.rand(real.shape), {}), share)
+            fake = made.tokens(torch.rand(real.shape), {})
+            logged = critic_step(nets, real, fake, share, run)
 
         numbers = check_finite(nets.step, logged)
         if look:
@@ -183,32 +187,67 @@ def cooled(nets: Networks, progress: float) -> float:
     return (progress - nets.cooled_from) / max(length, 1e-9)
 
 
-def generator_step(nets: Networks, real: Tensor, fallen: float) -> dict[str, Tensor]:
+def generator_step(nets: Networks, real: Tensor, fallen: float, run: Run) -> dict[str, Tensor]:
     """Every token of a real row likelier, given those before."""
+
+    def loss_of(rows: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+            return nets.G.loss(rows)
+
     warm = min(1.0, (nets.step + 1) / nets.settings.warmup)
     set_rate(nets.opt_G, nets.settings.rate * min(warm, max(1 - fallen, 1e-3)))
     nets.G.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
-        loss = nets.G.loss(real)
-    nets.opt_G.zero_grad(set_to_none=True)
-    loss.backward()
+    loss = gradients_in_parts(nets, nets.opt_G, loss_of, (real,), run)
     nets.opt_G.step()
     nets.step += 1
     nets.update_average()
-    return {"generator_loss": loss.detach()}
+    return {"generator_loss": loss}
 
 
-def critic_step(nets: Networks, real: Tensor, fake: Tensor, share: float) -> dict[str, Tensor]:
+def critic_step(
+    nets: Networks, real: Tensor, fake: Tensor, share: float, run: Run
+) -> dict[str, Tensor]:
     """Real rows above made ones, by the logistic loss: the score is the log of how much likelier a
     row is to be real (Goodfellow et al. 2014, 1406.2661)."""
+
+    def loss_of(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(-nets.D(real)).mean() + F.softplus(nets.D(fake)).mean()
+
     set_rate(nets.opt_D, nets.settings.critic_rate * cosine(share))
     nets.D.train()
-    loss = F.softplus(-nets.D(real)).mean() + F.softplus(nets.D(fake)).mean()
-    nets.opt_D.zero_grad(set_to_none=True)
-    loss.backward()
+    loss = gradients_in_parts(nets, nets.opt_D, loss_of, (real, fake), run)
     nets.opt_D.step()
     nets.step += 1
-    return {"critic_loss": loss.detach()}
+    return {"critic_loss": loss}
+
+
+def gradients_in_parts(
+    nets: Networks,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[..., Tensor],
+    batches: tuple[Tensor, ...],
+    run: Run,
+) -> Tensor:
+    """The gradients of the mean loss over (S, B) batches, computed for as many rows at a time as
+    fit into memory: half as many, and again from the start, whenever it runs out."""
+    noise, rows = torch.get_rng_state(), batches[0].shape[1]
+    while True:
+        torch.set_rng_state(noise)
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros(())
+        try:
+            for parts in zip(*(batch.split(nets.at_once, 1) for batch in batches), strict=True):
+                loss = loss_of(*parts) * (parts[0].shape[1] / rows)
+                loss.backward()
+                total += loss.detach()
+        except Exception as error:
+            together = min(nets.at_once, rows)
+            if together == 1 or not memory.is_exhausted(error):
+                raise
+            nets.at_once = together // 2
+            run.warn(nets.step, f"out of memory: on with {nets.at_once} rows at a time")
+        else:
+            return total
 
 
 def encoding_of(rows: LabelledRows, seed: int, state: Path | None) -> Encoding:
