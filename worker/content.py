@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.images.data import LabelledImages
 from models.tables.data import LabelledRows
 from models.tables.schema import ColumnSchema
 
+BINS = 10  # of a label that is a number, each as common as the others
 MOST_VALUES = 100  # of a column, told to those who ask what can be asked for
 
 
@@ -74,14 +76,28 @@ def about_rows(rows: LabelledRows) -> dict[str, Any]:
             {"name": name, "count": count, "value": value}
             for name, value, count in _counted(rows.table.column(label.name), label)
         ]
+    ordered = label is not None and label.type in ("integer", "number", "datetime")
     return {
         "labels": labels,
         "label": rows.label,
+        "bins": _bins(rows.table.column(rows.label), label) if label and ordered else [],
         "columns": [
             {**column.to_dict(), "known": _known(rows.table.column(column.name), column)}
             for column in columns
         ],
     }
+
+
+def _bins(values: pa.ChunkedArray, column: Column) -> list[dict[str, Any]]:
+    """Ranges of about as many values each, as conditions have them."""
+    found = values.combine_chunks().drop_null()
+    ordered = found.take(pyarrow.compute.sort_indices(found))
+    places = [len(ordered) * i // BINS for i in range(1, BINS)] if len(ordered) else []
+    edges = ordered.take(pa.array(places, pa.int64())).unique()
+    edges = edges.filter(pyarrow.compute.greater(edges, ordered[0])) if places else edges
+    told = plain(edges, column)
+    bins = [{"gte": low, "lt": high} for low, high in pairwise([None, *told, None])]
+    return [{word: end for word, end in bin.items() if end is not None} for bin in bins if told]
 
 
 def _counted(values: pa.ChunkedArray, column: Column) -> list[tuple[str, Any, int]]:

@@ -46,7 +46,7 @@ def create_samples(
     zip of PNGs with labels.csv, npz (`x`, `y`, `labels`) or JSON; of rows CSV, JSON, NDJSON,
     Parquet or Arrow. Rows are also asked for by `conditions`: those on the label alone are met
     directly, others by choosing among what is drawn; `Semblance-Acceptance` tells the share that
-    was kept.
+    was kept. Rows of which some values are `known` come back completed.
     """
     return _answer(reference, wanted, caller, format, accept)
 
@@ -108,6 +108,12 @@ def _answer(
 
 def _check(wanted: SamplesRequest) -> None:
     """What is wrong whatever the model."""
+    if wanted.known is not None:
+        others = ("labels", "count", "conditions", "balance")
+        if conflicts := [name for name in others if getattr(wanted, name)]:
+            fault = Fault(f"/{conflicts[0]}", "conflict", "drop it, or `known`")
+            raise Invalid("`known` says which rows and how many", faults=[fault])
+        return
     given = wanted.count is not None or wanted.conditions is not None
     if (wanted.labels is None) != given:
         raise Invalid("give either `labels` or `count`, or `conditions`")

@@ -50,6 +50,9 @@ def _order(model: Model, wanted: SamplesRequest, seed: int) -> Order:
     if wanted.conditions is not None:
         fault = Fault("/conditions", "not_allowed", "images are asked for by label")
         raise Invalid("`conditions` are for table rows; use `labels`", faults=[fault])
+    if wanted.known is not None:
+        fault = Fault("/known", "not_allowed", "images are asked for by label")
+        raise Invalid("`known` is for table rows; use `labels`", faults=[fault])
     learned = model.manifest["labels"]
     shares = tuple(float(label["count"]) for label in learned)
     if wanted.labels is None:

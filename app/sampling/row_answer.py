@@ -1,6 +1,6 @@
 """What is answered when table rows are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from fastapi import Response
@@ -16,7 +16,9 @@ from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
 from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.known import CannotComplete, InvalidKnown
 from models.tables.order import RowOrder, Where, by_share, of_all, of_each
+from models.tables.sampling import Drawn
 
 
 def answer(
@@ -26,12 +28,17 @@ def answer(
     if wanted.layout is not None:
         fault = Fault("/layout", "not_allowed", "rows have no pictures")
         raise Invalid("`layout` is for images", faults=[fault])
-    order = _order(model, wanted, seed)
     chosen = negotiation.choose(ROW_MEDIA_TYPES, format=format, accept=accept, default="csv")
-    _check_size(order, chosen)
-    drawn = get_sampler().rows(model, order)
     try:
+        count, drawn = _drawn(model, wanted, seed, chosen)
         first = next(drawn)
+    except InvalidKnown as error:
+        raise _invalid_known(error) from error
+    except CannotComplete as error:
+        fault = Fault("/known", "not_supported", "the model makes its rows in one piece")
+        raise Invalid("this model completes no rows; train one with `auto`", faults=[fault]) from (
+            error
+        )
     except InvalidCondition as error:
         raise _invalid(wanted, error) from error
     except TooRare as error:
@@ -40,18 +47,30 @@ def answer(
         Column.from_dict({k: v for k, v in column.items() if k != "known"})
         for column in model.manifest["columns"]
     ]
-    head = {"model": model.id, "seed": seed, "offset": wanted.offset, "count": order.count}
+    head = {"model": model.id, "seed": seed, "offset": wanted.offset, "count": count}
     batches = (part.rows for part in chain([first], drawn))
     return StreamingResponse(
         writing.encode(chosen, batches, columns, head),
         headers={
-            "Semblance-Count": str(order.count),
+            "Semblance-Count": str(count),
             # Of the first rows; a condition on the label alone is met directly.
             "Semblance-Acceptance": f"{first.acceptance:.4f}",
             "Content-Disposition": f'attachment; filename="samples.{chosen}"',
         },
         media_type=ROW_MEDIA_TYPES[chosen],
     )
+
+
+def _drawn(
+    model: Model, wanted: SamplesRequest, seed: int, chosen: str
+) -> tuple[int, Iterator[Drawn]]:
+    """How many rows, and the rows."""
+    if wanted.known is not None:
+        rows = get_sampler().completed(model, seed, wanted.offset, wanted.known)
+        return len(wanted.known), rows
+    order = _order(model, wanted, seed)
+    _check_size(order, chosen)
+    return order.count, get_sampler().rows(model, order)
 
 
 def _order(model: Model, wanted: SamplesRequest, seed: int) -> RowOrder:
@@ -65,14 +84,11 @@ def _order(model: Model, wanted: SamplesRequest, seed: int) -> RowOrder:
     assert wanted.count is not None  # noqa: S101 - one of the three is given
     wheres: Sequence[Where] = [{}]
     if wanted.balance:
-        wheres = list(_where_of_labels(model).values())
+        bins = [{model.manifest["label"]: bin} for bin in model.manifest["bins"]]
+        wheres = list(_where_of_labels(model).values()) or bins
         if not wheres:
-            raise Invalid(
-                "the model has no labels to balance",
-                faults=[
-                    Fault("/balance", "no_labels", "the label is no category, or there is none")
-                ],
-            )
+            fault = Fault("/balance", "no_labels", "the model has no label")
+            raise Invalid("the model has no labels to balance", faults=[fault])
     return of_all(wanted.count, wheres, seed=seed, offset=offset)
 
 
@@ -102,6 +118,12 @@ def _parts(conditions: Sequence[ConditionRequest], count: int | None) -> list[tu
 
 def _mixed(message: str) -> Invalid:
     return Invalid(message, faults=[Fault("/conditions", "conflict", message)])
+
+
+def _invalid_known(error: InvalidKnown) -> Invalid:
+    column = error.column.replace("~", "~0").replace("/", "~1")
+    fault = Fault(f"/known/{error.row}/{column}", "invalid_value", str(error))
+    return Invalid(f"column {error.column!r} {error}", code="invalid_known", faults=[fault])
 
 
 def _invalid(wanted: SamplesRequest, error: InvalidCondition) -> Invalid:

@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from models.images import drawing as images
 from models.images.order import Order
 from models.images.sampling import ImageSampler
 from models.tables import drawing as rows
+from models.tables.known import Known
 from models.tables.order import RowOrder
 from models.tables.sampling import Drawn, RowSampler
 
@@ -70,6 +72,25 @@ class Sampler:
         for numbers, wheres in rows.chunks(order):
             with self._computing:
                 drawn = rows.drawn(generator, order.seed, numbers, wheres)
+            yield drawn
+
+    def completed(
+        self, model: Model, seed: int, offset: int, known: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Drawn]:
+        """The rows of `known`, completed, in order.
+
+        Raises Unavailable, CannotComplete, and InvalidKnown (models.tables.known).
+        """
+        generator = self.load(model)
+        assert isinstance(generator, RowSampler)  # noqa: S101 - the model's kind says so
+        return self._completed(generator, seed, offset, Known.parse(generator.encoding, known))
+
+    def _completed(
+        self, generator: RowSampler, seed: int, offset: int, known: Known
+    ) -> Iterator[Drawn]:
+        for numbers in rows.completions(known):
+            with self._computing:
+                drawn = generator.complete(seed, numbers + offset, known.part(numbers))
             yield drawn
 
     def load(self, model: Model) -> Generator:

@@ -25,7 +25,8 @@ class ConditionRequest(Strict):
 
 
 class SamplesRequest(Strict):
-    """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`."""
+    """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`, or
+    `known`."""
 
     labels: Annotated[dict[AskedLabel, Count], Field(min_length=1)] | None = Field(
         None, description='how many of each label: `{"sneaker": 300, "bag": 700}`'
@@ -33,9 +34,20 @@ class SamplesRequest(Strict):
     count: Count | None = Field(
         None, description="how many in all, labels in the learned shares or balanced"
     )
-    balance: bool = Field(False, description="with `count`: the same number of each label")
+    balance: bool = Field(
+        False,
+        description="with `count`: the same number of each label, or, where the label is a number, "
+        "of each tenth of its range",
+    )
     conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
         Field(None, description="of table rows")
+    )
+    known: Annotated[list[dict[AskedLabel, Any]], Field(min_length=1, max_length=10_000)] | None = (
+        Field(
+            None,
+            description="table rows with some values given: they come back in this order, with "
+            'these values as they are and the others drawn: `[{"age": 65}, {"city": null}]`',
+        )
     )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(

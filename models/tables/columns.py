@@ -71,8 +71,9 @@ class Column(Protocol):
     def positions(self) -> list[Floats]:
         """For each step, where its tokens lie between 0 and 1; NaN for those that lie nowhere."""
 
-    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
-        """(N,) values to (S, N)."""
+    def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
+        """(N,) values to (S, N). Those that share several places are spread over them by `rng`, or
+        all go into the middle."""
 
     def decode(self, tokens: Tokens, u: Floats) -> pa.Array:
         """(S, N) tokens and (N,) numbers in (0, 1) to (N,) values of the column's own type."""
@@ -113,7 +114,7 @@ class CategoryColumn:
     def positions(self) -> list[Floats]:
         return [np.full(size, np.nan) for size in self.layout.sizes]
 
-    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
+    def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
         """A name that was never seen counts as missing, or as the commonest."""
         del rng
         found = pa.compute.index_in(as_text(values), value_set=self.names)

@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.tables.known import Known
 from models.tables.order import RowOrder, Where
 from models.tables.sampling import Drawn, RowSampler
 
 AT_ONCE = 16_384
+COMPLETED_AT_ONCE = 1_024  # each takes many candidates
 
 
 def chunks(order: RowOrder) -> Iterator[tuple[NDArray[np.int64], tuple[Where, ...]]]:
@@ -17,6 +19,13 @@ def chunks(order: RowOrder) -> Iterator[tuple[NDArray[np.int64], tuple[Where, ..
     for part in order.parts:
         for numbers in part.chunks(AT_ONCE):
             yield numbers, part.wheres
+
+
+def completions(known: Known) -> Iterator[NDArray[np.int64]]:
+    """Numbers, for `RowSampler.complete`."""
+    count = known.tokens.shape[1]
+    for first in range(0, count, COMPLETED_AT_ONCE):
+        yield np.arange(first, min(first + COMPLETED_AT_ONCE, count), dtype=np.int64)
 
 
 def drawn(

@@ -80,6 +80,15 @@ class Encoding:
         ends = list(accumulate(len(column.layout.sizes) for column in self.columns))
         return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
+    def steps_of(self, first: Sequence[str]) -> list[int]:
+        """All steps, those of the columns of these names before the others."""
+        place = {name: i for i, name in enumerate(first)}
+        ranked = sorted(
+            zip(self.columns, self.steps, strict=True),
+            key=lambda pair: place.get(pair[0].name, len(place)),
+        )
+        return [step for _, steps in ranked for step in range(steps.start, steps.stop)]
+
     @property
     def digits(self) -> list[tuple[int, int, int] | None]:
         """For each step that is a digit: the first step of its column, and from which token to

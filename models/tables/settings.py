@@ -54,6 +54,12 @@ class TableSettings:
     decay: float = setting("AdamW's weight decay of the generator", ge=0, le=10)
     warmup: int = setting("steps until the learning rate is whole", ge=1, le=1_000_000)
     average: float = setting("decay of the averaged weights, a step", ge=0, lt=1)
+    any_order: float = setting(
+        "share of the batches in which columns come in a random order; above 0, conditions on any "
+        "column are met directly, at some cost in fidelity",
+        ge=0,
+        le=1,
+    )
     measure_every: int = setting("steps between looks at held-out rows", ge=1, le=1_000_000)
     gain: float = setting(
         "share of the loss that a look must gain on those before, or the learning rate falls",
@@ -100,6 +106,7 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "decay": 0.4,
         "warmup": 100,
         "average": 0.995,
+        "any_order": 0.0,
         "measure_every": min(max(data.rows // batch, 75), 500),
         "gain": 1e-3,
         "patience": 2 if data.rows >= 10_000 else 4,  # few rows, a loss with much noise

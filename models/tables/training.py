@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models import memory
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
+from models.microbatch import in_parts
 from models.run import Run, Saved, check_finite
 from models.tables import adversarial
 from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
@@ -190,9 +190,11 @@ def cooled(nets: Networks, progress: float) -> float:
 def generator_step(nets: Networks, real: Tensor, fallen: float, run: Run) -> dict[str, Tensor]:
     """Every token of a real row likelier, given those before."""
 
+    order = random_order(nets) if float(torch.rand(())) < nets.settings.any_order else None
+
     def loss_of(rows: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
-            return nets.G.loss(rows)
+            return nets.G.loss(rows, order)
 
     warm = min(1.0, (nets.step + 1) / nets.settings.warmup)
     set_rate(nets.opt_G, nets.settings.rate * min(warm, max(1 - fallen, 1e-3)))
@@ -202,6 +204,14 @@ def generator_step(nets: Networks, real: Tensor, fallen: float, run: Run) -> dic
     nets.step += 1
     nets.update_average()
     return {"generator_loss": loss}
+
+
+def random_order(nets: Networks) -> Tensor:
+    """(S,): when each step is made. Columns come in any order, the steps of each one after the
+    other."""
+    columns = nets.encoding.columns
+    names = [columns[i].name for i in torch.randperm(len(columns))]
+    return torch.tensor(nets.encoding.steps_of(names)).argsort()
 
 
 def critic_step(
@@ -228,26 +238,24 @@ def gradients_in_parts(
     batches: tuple[Tensor, ...],
     run: Run,
 ) -> Tensor:
-    """The gradients of the mean loss over (S, B) batches, computed for as many rows at a time as
-    fit into memory: half as many, and again from the start, whenever it runs out."""
-    noise, rows = torch.get_rng_state(), batches[0].shape[1]
-    while True:
+    """The gradients of the mean loss over (S, B) batches, for as many rows at a time as fit into
+    memory; the loss."""
+    noise = torch.get_rng_state()
+
+    def begin() -> None:
         torch.set_rng_state(noise)
         optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros(())
-        try:
-            for parts in zip(*(batch.split(nets.at_once, 1) for batch in batches), strict=True):
-                loss = loss_of(*parts) * (parts[0].shape[1] / rows)
-                loss.backward()
-                total += loss.detach()
-        except Exception as error:
-            together = min(nets.at_once, rows)
-            if together == 1 or not memory.is_exhausted(error):
-                raise
-            nets.at_once = together // 2
-            run.warn(nets.step, f"out of memory: on with {nets.at_once} rows at a time")
-        else:
-            return total
+
+    def add(*parts_and_share: Any) -> dict[str, Tensor]:
+        *parts, share = parts_and_share
+        loss = loss_of(*(part.T for part in parts))
+        (share * loss).backward()
+        return {"loss": loss.detach()}
+
+    nets.at_once = min(nets.at_once, batches[0].shape[1])
+    turned = tuple(batch.T for batch in batches)
+    nets.at_once, logged = in_parts(turned, nets.at_once, begin, add, nets.step, run)
+    return logged["loss"]
 
 
 def encoding_of(rows: LabelledRows, seed: int, state: Path | None) -> Encoding:

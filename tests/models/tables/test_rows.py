@@ -160,16 +160,18 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_changes_nothing_els
     train(rows, settings, plenty, seed=1)
     whole = Generator.loss
 
-    def with_little_memory(network: Generator, tokens: torch.Tensor) -> torch.Tensor:
+    def with_little_memory(
+        network: Generator, tokens: torch.Tensor, order: torch.Tensor | None = None
+    ) -> torch.Tensor:
         if network.training and tokens.shape[1] > 10:
             raise MemoryError
-        return whole(network, tokens)
+        return whole(network, tokens, order)
 
     monkeypatch.setattr(Generator, "loss", with_little_memory)
     train(rows, settings, little, seed=1)
     assert little.warnings == [
-        "out of memory: on with 16 rows at a time",
-        "out of memory: on with 8 rows at a time",
+        "out of memory: on with 16 items at a time",
+        "out of memory: on with 8 items at a time",
     ]
     assert plenty.warnings == []
     assert little.metrics["held_out_loss"] == pytest.approx(plenty.metrics["held_out_loss"], 1e-2)
