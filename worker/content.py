@@ -18,6 +18,7 @@ from core.tables import Dataset
 from core.training import TrainingSpec
 from models.images.data import LabelledImages
 from models.tables.data import LabelledRows
+from models.tables.keeping import discover
 from models.tables.schema import ColumnSchema
 
 BINS = 10  # of a label that is a number, each as common as the others
@@ -81,6 +82,10 @@ def about_rows(rows: LabelledRows) -> dict[str, Any]:
         "labels": labels,
         "label": rows.label,
         "bins": _bins(rows.table.column(rows.label), label) if label and ordered else [],
+        "found_rules": [
+            rule.to_dict()
+            for rule in discover(rows.table, {c.name: c.type for c in columns if c.type != "id"})
+        ],
         "columns": [
             {**column.to_dict(), "known": _known(rows.table.column(column.name), column)}
             for column in columns

@@ -69,9 +69,10 @@ class Sampler:
         return self._rows(generator, order)
 
     def _rows(self, generator: RowSampler, order: RowOrder) -> Iterator[Drawn]:
+        seen: set[Any] = set()
         for numbers, wheres in rows.chunks(order):
             with self._computing:
-                drawn = rows.drawn(generator, order.seed, numbers, wheres)
+                drawn = rows.drawn(generator, order.seed, numbers, wheres, seen)
             yield drawn
 
     def completed(

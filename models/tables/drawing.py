@@ -1,6 +1,7 @@
 """The rows that an order names, some thousand at a time."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,15 +30,19 @@ def completions(known: Known) -> Iterator[NDArray[np.int64]]:
 
 
 def drawn(
-    generator: RowSampler, seed: int, numbers: NDArray[np.int64], wheres: tuple[Where, ...]
+    generator: RowSampler,
+    seed: int,
+    numbers: NDArray[np.int64],
+    wheres: tuple[Where, ...],
+    seen: set[Any],
 ) -> Drawn:
     """One row for each number; with several conditions, number k meets condition k mod their
-    number."""
+    number. Rows that have to be unique are other than those of `seen`, which they join."""
     if len(wheres) == 1:
-        return generator.draw(seed, numbers, wheres[0])
+        return generator.draw(seed, numbers, wheres[0], seen)
     turn = numbers % len(wheres)
     parts = [
-        generator.draw(seed, numbers[turn == i], where)
+        generator.draw(seed, numbers[turn == i], where, seen)
         for i, where in enumerate(wheres)
         if (turn == i).any()
     ]

@@ -1,7 +1,7 @@
 """A table as tokens and back: its columns, in the order in which a row is made."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Self
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from models.tables.columns import Arrays, CategoryColumn, Column, Floats, Layout, Tokens
 from models.tables.identifiers import Identifier
+from models.tables.keeping import holds, with_totals
 from models.tables.numbers import NumberColumn
+from models.tables.rules import Rule
 from models.tables.schema import ColumnSchema, UnfitColumn
 
 FEW = 5_000  # rows
@@ -26,12 +28,16 @@ DEPENDENT = 5.0  # standard deviations: what chance does not give
 
 @dataclass(frozen=True)
 class Encoding:
-    """`arrow` is the schema of the table as it came, `columns` what is learned of it."""
+    """`arrow` is the schema of the table as it came, `columns` what is learned of it.
+    `combinations` has, for each of the rules that is of this kind, (S', U) tokens that go together.
+    """
 
     arrow: pa.Schema
     columns: tuple[Column, ...]
     identifiers: tuple[Identifier, ...]
     label: str | None
+    rules: tuple[Rule, ...] = ()
+    combinations: tuple[Tokens, ...] = ()
 
     @classmethod
     def fit(
@@ -42,10 +48,13 @@ class Encoding:
         label: str | None,
         seed: int,
         fine: bool = False,
+        rules: Sequence[Rule] = (),
     ) -> Self:
         """With `fine`, every number that has bins gets a second step. Raises UnfitColumn, naming
         the column."""
         types = _types(table.schema, schema, label)
+        for rule in rules:
+            types.pop(rule.total or "", None)
         names = [name for name, kind in types.items() if kind != "id"]
         if not names:
             raise UnfitColumn(next(iter(types), ""), "no column is left to learn from")
@@ -57,7 +66,21 @@ class Encoding:
             if kind == "id"
         )
         refined = _refined(columns, table, seed, all_of_them=fine)
-        return cls(table.schema, tuple(refined), identifiers, label)
+        bare = cls(table.schema, tuple(refined), identifiers, label, tuple(rules))
+        return replace(bare, combinations=tuple(bare._combinations(table, seed)))
+
+    def _combinations(self, table: pa.Table, seed: int) -> Iterator[Tokens]:
+        rng = np.random.default_rng(seed)
+        for rule in self.rules:
+            if rule.kind != "together":
+                continue
+            mine = [column for column in self.columns if column.name in rule.columns]
+            for column in mine:
+                if column.draws:
+                    raise UnfitColumn(column.name, "has too many values to keep combinations of")
+            yield np.unique(
+                np.concatenate([c.encode(_array(table, c.name), rng) for c in mine]), axis=1
+            )
 
     @property
     def sizes(self) -> list[int]:
@@ -122,18 +145,40 @@ class Encoding:
             made[column.name] = column.decode(tokens[steps], next(draw) if column.draws else unused)
         kept = [name for name in self.arrow.names if name in made]
         fields = [self.arrow.field(name) for name in kept]
-        return pa.RecordBatch.from_arrays([made[name] for name in kept], schema=pa.schema(fields))
+        rows = pa.RecordBatch.from_arrays([made[name] for name in kept], schema=pa.schema(fields))
+        return with_totals(rows, self.rules, self.arrow) if self.rules else rows
+
+    def keeps_rules(self, tokens: Tokens, rows: pa.RecordBatch) -> NDArray[np.bool_]:
+        """(S, N) tokens and their rows to (N,)."""
+        held = np.ones(tokens.shape[1], bool)
+        together = iter(self.combinations)
+        for rule in self.rules:
+            if rule.kind == "together":
+                held &= _among(tokens[self._steps_named(rule.columns)], next(together))
+            else:
+                held &= holds(rule, rows)
+        return held
+
+    def _steps_named(self, names: Sequence[str]) -> list[int]:
+        pairs = zip(self.columns, self.steps, strict=True)
+        return [i for c, steps in pairs if c.name in names for i in range(steps.start, steps.stop)]
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
         """What `unpack` needs: JSON, and arrays by name."""
         columns, arrays = [], {}
         for number, column in enumerate(self.columns):
-            about, mine = column.pack()
-            columns.append({"name": column.name, "layout": column.layout.to_json(), **about})
+            told, mine = column.pack()
+            columns.append({"name": column.name, "layout": column.layout.to_json(), **told})
             arrays.update({f"columns.{number}.{name}": array for name, array in mine.items()})
         arrays["schema"] = np.frombuffer(self.arrow.serialize(), np.uint8).copy()
-        identifiers = [{"name": i.name, **i.to_json()} for i in self.identifiers]
-        return {"columns": columns, "identifiers": identifiers, "label": self.label}, arrays
+        arrays |= {f"together.{i}": tokens for i, tokens in enumerate(self.combinations)}
+        about = {
+            "columns": columns,
+            "identifiers": [{"name": i.name, **i.to_json()} for i in self.identifiers],
+            "label": self.label,
+            "rules": [rule.to_dict() for rule in self.rules],
+        }
+        return about, arrays
 
     @classmethod
     def unpack(cls, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -146,7 +191,10 @@ class Encoding:
             Identifier(i["name"], arrow.field(i["name"]).type, i["first"], tuple(i["places"]))
             for i in about["identifiers"]
         ]
-        return cls(arrow, tuple(columns), tuple(identifiers), about["label"])
+        rules = tuple(Rule.from_dict(rule) for rule in about["rules"])
+        together = sum(rule.kind == "together" for rule in rules)
+        kept = tuple(arrays[f"together.{i}"] for i in range(together))
+        return cls(arrow, tuple(columns), tuple(identifiers), about["label"], rules, kept)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         about, arrays = self.pack()
@@ -157,6 +205,13 @@ class Encoding:
         """From the tensors of a file that may hold others too."""
         mine = {n: t.numpy() for n, t in tensors.items() if n.startswith(PREFIX)}
         return cls.unpack(about, {n.removeprefix(PREFIX): array for n, array in mine.items()})
+
+
+def _among(tokens: Tokens, kept: Tokens) -> NDArray[np.bool_]:
+    """(S', N) and (S', U) to (N,): whether a column of tokens is one of those that are kept."""
+    _, number = np.unique(np.concatenate([kept, tokens], axis=1), axis=1, return_inverse=True)
+    number = number.reshape(-1)
+    return np.isin(number[kept.shape[1] :], number[: kept.shape[1]])
 
 
 def _place(column: Column, label: str | None, rows: int) -> int:

@@ -24,12 +24,14 @@ from models.tables.encoding import Encoding
 from models.tables.generation import UNKNOWN, Allowed, RowMaker, Stepper
 from models.tables.known import CannotComplete, Known
 from models.tables.networks import Critic, critic_of, generator_of
+from models.tables.rules import Rule
 from models.tables.settings import TableSettings
 
 BATCH = 1024  # one fixed shape: a row does not depend on how many are drawn with it
 ATTEMPTS = 2_000  # candidates for one row, at most
 AT_ONCE = 64  # candidates for one row in one round
 PARTICLES = 32  # candidates for the completion of one row
+COMPLETIONS = 50  # of a row, until one keeps to the rules
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,25 @@ class RowSampler:
         any_order = settings.any_order > 0 and settings.architecture == "auto"
         return cls(encoding, maker, critic, header.get("kept_from", 0.0), any_order, size)
 
-    def draw(self, seed: int, items: Indices, given: Mapping[str, Any] | None = None) -> Drawn:
+    def draw(
+        self,
+        seed: int,
+        items: Indices,
+        given: Mapping[str, Any] | None = None,
+        seen: set[Any] | None = None,
+    ) -> Drawn:
         """A row for each item. `given` says by column what every row must have, as
         `Condition.parse` reads it. What is asked of the label, or, after training in any order, of
         any columns of which at most one is left a choice, is met directly; the rest is met by
-        choosing among candidates.
+        choosing among candidates. Where a rule wants rows to be unique, they are among themselves
+        and those of `seen`, which they join.
 
         Raises InvalidCondition, and TooRare when some row has no candidate to keep.
         """
         plan = self._plan(self._conditions(given or {}))
+        unique = self._unique()
+        seen = set() if seen is None else seen
+        taken: set[Any] = set()
         n, s = len(items), len(self.encoding.sizes)
         done = _Candidates(
             np.zeros((s, n), np.int64), np.zeros((self.encoding.draws, n)), np.zeros(n, bool)
@@ -106,6 +118,9 @@ class RowSampler:
             for part in np.array_split(pending, -(-len(pending) * at_once // (64 * self.batch))):
                 self._try(seed, items, part, range(attempt, attempt + at_once), plan, done)
             attempt += at_once
+            if unique:
+                taken = self._drop_repeated(done, unique, seen)
+        seen |= taken
         acceptance = done.kept / done.tried if done.tried else 1.0
         if not done.found.all():
             raise TooRare(int(done.found.sum()), n, acceptance)
@@ -138,28 +153,57 @@ class RowSampler:
         done.u[:, pending[found]] = places[:, chosen]
         done.found[pending[found]] = True
 
+    def _unique(self) -> list[Rule]:
+        """Identifiers are unique as they are."""
+        ids = {identifier.name for identifier in self.encoding.identifiers}
+        rules = [rule for rule in self.encoding.rules if rule.kind == "unique"]
+        return [rule for rule in rules if not ids & set(rule.columns)]
+
+    def _drop_repeated(self, done: _Candidates, unique: Sequence[Rule], seen: set[Any]) -> set[Any]:
+        """Rows that are like one before them have to be found again. What those that stay are, so
+        that none becomes like them; missing values are like nothing."""
+        places = np.flatnonzero(done.found)
+        rows = self.encoding.decode(done.tokens[:, places], done.u[:, places])
+        taken = set(seen)
+        for number, rule in enumerate(unique):
+            values = [rows.column(name).to_pylist() for name in rule.columns]
+            for place, value in zip(places, zip(*values, strict=True), strict=True):
+                if None in value or not done.found[place]:
+                    continue
+                if (number, value) in taken:
+                    done.found[place] = False
+                    done.kept -= 1
+                taken.add((number, value))
+        return taken
+
     def complete(self, seed: int, items: Indices, known: Known) -> Drawn:
         """A row for each item with what is known of it, value by value as it was given, and the
-        rest drawn from what the model makes of that. The critic has no say.
+        rest drawn from what the model makes of that. Rules are kept but for those of unique rows;
+        the critic has no say.
 
-        Raises CannotComplete.
+        Raises CannotComplete, and TooRare when what is known of some row goes with no rule.
         """
         if not isinstance(self.maker, Stepper):
             raise CannotComplete
         given = known.tokens
         tokens = np.zeros_like(given)
         particles = 1 if self.any_order else PARTICLES
-        at_once = self.batch // particles
-        for mine, order in self._told_first(given):
-            for part in np.array_split(mine, range(at_once, len(mine), at_once)):
-                # One fixed shape: a row does not depend on those that are completed with it.
-                filled = np.pad(part, (0, at_once - len(part)), mode="edge")
-                made = self._completed(seed, items[filled], given[:, filled], particles, order)
-                tokens[:, part] = made[:, : len(part)]
-        places = uniforms(seed, items, self.maker.size, NOISE).T[len(given) :]
-        names = self._names(seed, items, tokens)
-        rows = self.encoding.decode(tokens, np.ascontiguousarray(places), names)
-        return Drawn(known.put_into(rows), 1 / particles)
+        places = np.ascontiguousarray(uniforms(seed, items, self.maker.size, NOISE).T[len(given) :])
+        pending, tried = np.arange(len(items)), 0
+        for attempt in range(COMPLETIONS):
+            first = attempt * (particles + 1)  # of the streams of random numbers
+            for mine, order in self._told_first(given[:, pending]):
+                index = pending[mine]
+                tokens[:, index] = self._completed(
+                    seed, items[index], given[:, index], range(first, first + particles), order
+                )
+            tried += len(pending)
+            names = self._names(seed, items, tokens)
+            rows = known.put_into(self.encoding.decode(tokens, places, names))
+            pending = np.flatnonzero(~self.encoding.keeps_rules(tokens, rows))
+            if not len(pending):
+                return Drawn(rows, len(items) / (tried * particles))
+        raise TooRare(len(items) - len(pending), len(items), len(items) / (tried * particles))
 
     def _told_first(self, given: Tokens) -> list[tuple[NDArray[np.int64], list[int] | None]]:
         """(S, N) tokens to the rows that are made in one order, and that order: the columns that
@@ -175,17 +219,26 @@ class RowSampler:
         ]
 
     def _completed(
-        self, seed: int, items: Indices, given: Tokens, particles: int, order: list[int] | None
+        self, seed: int, items: Indices, given: Tokens, streams: range, order: list[int] | None
     ) -> Tokens:
+        """(S, N). One fixed shape: a row does not depend on those that are completed with it."""
         assert isinstance(self.maker, Stepper)  # noqa: S101 - `complete` has looked
-        size = len(given)
-        parts = [uniforms(seed, items, size, stream_of(i)).T for i in range(particles)]
-        u = np.concatenate(parts, axis=1).astype(np.float32)
-        pick = np.ascontiguousarray(uniforms(seed, items, size + 1, stream_of(particles)).T)
-        made = self.maker.complete(
-            torch.from_numpy(u), torch.from_numpy(pick), torch.from_numpy(given), order
-        )
-        tokens: Tokens = made.numpy()
+        size, n = given.shape
+        at_once = self.batch // len(streams)
+        tokens = np.empty_like(given)
+        for part in np.array_split(np.arange(n), range(at_once, n, at_once)):
+            filled = np.pad(part, (0, at_once - len(part)), mode="edge")
+            of_item = items[filled]
+            parts = [uniforms(seed, of_item, size, stream_of(i)).T for i in streams]
+            u = np.concatenate(parts, axis=1).astype(np.float32)
+            pick = uniforms(seed, of_item, size + 1, stream_of(streams.stop)).T
+            made = self.maker.complete(
+                torch.from_numpy(u),
+                torch.from_numpy(np.ascontiguousarray(pick)),
+                torch.from_numpy(given[:, filled]),
+                order,
+            )
+            tokens[:, part] = made.numpy()[:, : len(part)]
         return tokens
 
     def _made(self, u: Floats, plan: _Plan) -> tuple[Tokens, Floats]:
@@ -206,8 +259,9 @@ class RowSampler:
     ) -> NDArray[np.bool_]:
         """(M,), by the conditions and by the critic's chance `u` (M,)."""
         kept = np.ones(tokens.shape[1], bool)
-        if conditions:
+        if conditions or self.encoding.rules:
             rows = self.encoding.decode(tokens, places)
+            kept &= self.encoding.keeps_rules(tokens, rows)
             for condition in conditions:
                 kept &= condition.holds(rows.column(condition.column))
         if self.critic is not None:

@@ -75,6 +75,10 @@ class TableSettings:
     noise: int = setting("mlp: numbers that a row is made from", ge=1, le=1024)
     penalty: float = setting("mlp: half of gamma of R1 and R2", ge=0, le=1000)
     penalty_every: int = setting("mlp: steps between gradient penalties", ge=1, le=1000)
+    rules: list[dict[str, Any]] = setting(  # noqa: RUF009 - it makes a field
+        "what every row keeps to: [{kind: at_most, columns: [a, b]}, {kind: together, columns: "
+        "[city, country]}, {kind: sum, columns: [a, b], total: c}, {kind: unique, columns: [a]}]"
+    )
     critic_from: float = setting(
         "share of pairs that the critic must tell apart for samples to be chosen by it; "
         "1: never chosen",
@@ -118,6 +122,7 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "noise": 16,
         "penalty": 0.05,
         "penalty_every": 2,
+        "rules": [],
         "critic_from": 0.53,
     }
     if explicit.get("architecture") == "mlp":

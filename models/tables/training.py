@@ -20,6 +20,7 @@ from models.measures.critic import critic_accuracy
 from models.microbatch import in_parts
 from models.run import Run, Saved, check_finite
 from models.tables import adversarial
+from models.tables.beginning import encoding_of, keeping_rules
 from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
 from models.tables.encoding import Encoding
 from models.tables.generation import Stepper
@@ -121,6 +122,8 @@ def train(
     Every step's randomness comes from (seed, step): a resumed run equals an unbroken one. Raises
     UnfitColumn, naming the column.
     """
+    if settings.rules:
+        rows = keeping_rules(rows, settings, run)
     loop = adversarial.train if settings.architecture == "mlp" else train_by_likelihood
     loop(rows, settings, run, seed=seed, state=state)
 
@@ -129,7 +132,7 @@ def train_by_likelihood(
     rows: LabelledRows, settings: TableSettings, run: Run, *, seed: int, state: Path | None
 ) -> None:
     """The generator first, then the critic."""
-    encoding = encoding_of(rows, seed, state)
+    encoding = encoding_of(rows, settings, seed, state)
     nets = Networks(encoding, settings, seed)
     tokens = torch.from_numpy(encoding.encode(rows.part(rows.train), seed))
     held_out = torch.from_numpy(encoding.encode(rows.part(rows.held_out[:MEASURED]), seed))
@@ -256,14 +259,6 @@ def gradients_in_parts(
     turned = tuple(batch.T for batch in batches)
     nets.at_once, logged = in_parts(turned, nets.at_once, begin, add, nets.step, run)
     return logged["loss"]
-
-
-def encoding_of(rows: LabelledRows, seed: int, state: Path | None) -> Encoding:
-    """That of the state, or one that fits the training rows."""
-    if state is None:
-        return Encoding.fit(rows.part(rows.train), rows.schema, label=rows.label, seed=seed)
-    tensors, header = unpack(state)
-    return Encoding.of_tensors(header["encoding"], tensors)
 
 
 def begin(nets: Networks, tokens: Tensor, state: Path | None) -> None:

@@ -215,6 +215,7 @@ def test_what_can_be_asked_for_is_told(service: TestClient) -> None:
     assert columns["city"]["values"][-1] == "Zürich"
     assert columns["age"]["min"] >= 18
     assert columns["since"]["max"] < "2025"
+    assert told["rules"] == told["found_rules"] == []
     model = service.get("/v1/models/people").json()
     assert (model["kind"], model["label"], model["image"]) == ("rows", "income", None)
 
@@ -225,7 +226,7 @@ def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> 
         "kind": "training",
         "dataset": dataset["id"],
         "name": "people",
-        "config": TINY,
+        "config": {**TINY, "rules": [{"kind": "unique", "columns": ["age", "since"]}]},
         "budget": {"steps": 20},
         "seed": 1,
     }
@@ -270,6 +271,11 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
         ({"config": {"widht": 8}}, "/config/widht"),
         ({"config": {"coarse_width": 8}}, "/config/coarse_width"),
         ({"config": {"width": 0}}, "/config/width"),
+        ({"config": {"rules": [{"kind": "unique", "columns": ["agee"]}]}}, "/config/rules/0"),
+        (
+            {"config": {"rules": [{"kind": "at_most", "columns": ["age", "city"]}]}},
+            "/config/rules/0",
+        ),
     ],
 )
 def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
