@@ -140,7 +140,8 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         folder = Path(name)
         train_file, test_file = split(row, arguments.data, folder)
         table, schema = read(train_file, row.drop)
-        data = TableData(len(table), len(schema))
+        learned = [column.type for column in schema if column.type != "id"]
+        data = TableData(len(table), len(learned), learned.count("category"))
         settings = resolve(data, arguments.preset, {"architecture": row.architecture})
         run = Budget(budget(data, settings, arguments.preset)["steps"])
         started = time.process_time()

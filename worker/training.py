@@ -79,7 +79,7 @@ def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
 def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
     spec = run.spec
     with rows_of(dataset, spec, run.storage) as rows:
-        run.manifest = manifest_of(dataset, spec, about_rows(rows))
+        run.manifest = manifest_of(dataset, spec, about_rows(rows, spec.config["min_count"]))
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)

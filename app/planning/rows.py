@@ -23,6 +23,7 @@ def choose(summary: dict[str, Any], wanted: TrainingRequest) -> Choice:
     data = TableData(
         rows=summary["n_train"],
         columns=len(learned),
+        names=sum(c.learned and c.type in ("category", "boolean") for c in schema.columns),
     )
     label = _label(schema, learned, wanted.label)
     try:

@@ -109,7 +109,7 @@ def _answer(
 def _check(wanted: SamplesRequest) -> None:
     """What is wrong whatever the model."""
     if wanted.known is not None:
-        others = ("labels", "count", "conditions", "balance")
+        others = ("labels", "count", "conditions", "balance", "refuse_copies")
         if conflicts := [name for name in others if getattr(wanted, name)]:
             fault = Fault(f"/{conflicts[0]}", "conflict", "drop it, or `known`")
             raise Invalid("`known` says which rows and how many", faults=[fault])

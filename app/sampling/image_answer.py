@@ -53,6 +53,9 @@ def _order(model: Model, wanted: SamplesRequest, seed: int) -> Order:
     if wanted.known is not None:
         fault = Fault("/known", "not_allowed", "images are asked for by label")
         raise Invalid("`known` is for table rows; use `labels`", faults=[fault])
+    if wanted.refuse_copies:
+        fault = Fault("/refuse_copies", "not_allowed", "of table rows only")
+        raise Invalid("`refuse_copies` is for table rows", faults=[fault])
     learned = model.manifest["labels"]
     shares = tuple(float(label["count"]) for label in learned)
     if wanted.labels is None:

@@ -1,6 +1,7 @@
 """What is answered when table rows are asked for."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from fastapi import Response
@@ -18,7 +19,7 @@ from core.tables import Model
 from models.tables.conditions import InvalidCondition, TooRare
 from models.tables.known import CannotComplete, InvalidKnown
 from models.tables.order import RowOrder, Where, by_share, of_all, of_each
-from models.tables.sampling import Drawn
+from models.tables.sampling import Drawn, NoHashes
 
 
 def answer(
@@ -39,6 +40,9 @@ def answer(
         raise Invalid("this model completes no rows; train one with `auto`", faults=[fault]) from (
             error
         )
+    except NoHashes as error:
+        fault = Fault("/refuse_copies", "not_supported", "the model keeps no hashes of rows")
+        raise Invalid("train with `row_hashes` to have copies refused", faults=[fault]) from error
     except InvalidCondition as error:
         raise _invalid(wanted, error) from error
     except TooRare as error:
@@ -68,7 +72,7 @@ def _drawn(
     if wanted.known is not None:
         rows = get_sampler().completed(model, seed, wanted.offset, wanted.known)
         return len(wanted.known), rows
-    order = _order(model, wanted, seed)
+    order = replace(_order(model, wanted, seed), refuse_copies=wanted.refuse_copies)
     _check_size(order, chosen)
     return order.count, get_sampler().rows(model, order)
 

@@ -72,7 +72,14 @@ class Sampler:
         seen: set[Any] = set()
         for numbers, wheres in rows.chunks(order):
             with self._computing:
-                drawn = rows.drawn(generator, order.seed, numbers, wheres, seen)
+                drawn = rows.drawn(
+                    generator,
+                    order.seed,
+                    numbers,
+                    wheres,
+                    seen,
+                    refuse_copies=order.refuse_copies,
+                )
             yield drawn
 
     def completed(

@@ -49,6 +49,11 @@ class SamplesRequest(Strict):
             'these values as they are and the others drawn: `[{"age": 65}, {"city": null}]`',
         )
     )
+    refuse_copies: bool = Field(
+        False,
+        description="of table rows: none that the model was learned from, identifiers aside; the "
+        "model was trained with `row_hashes`",
+    )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="where in the endless set of a seed to begin"

@@ -49,13 +49,16 @@ def encoding_of(
 ) -> Encoding:
     """That of the state, or one that fits the training rows."""
     if state is None:
-        return Encoding.fit(
+        encoding = Encoding.fit(
             rows.part(rows.train),
             rows.schema,
             label=rows.label,
             seed=seed,
             fine=settings.architecture == "mlp",
             rules=rules_of(settings),
+            min_count=settings.min_count,
         )
+        everything = np.union1d(rows.train, rows.held_out)
+        return encoding.knowing(rows.part(everything)) if settings.row_hashes else encoding
     tensors, header = unpack(state)
     return Encoding.of_tensors(header["encoding"], tensors)

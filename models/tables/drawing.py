@@ -35,14 +35,16 @@ def drawn(
     numbers: NDArray[np.int64],
     wheres: tuple[Where, ...],
     seen: set[Any],
+    *,
+    refuse_copies: bool = False,
 ) -> Drawn:
     """One row for each number; with several conditions, number k meets condition k mod their
     number. Rows that have to be unique are other than those of `seen`, which they join."""
     if len(wheres) == 1:
-        return generator.draw(seed, numbers, wheres[0], seen)
+        return generator.draw(seed, numbers, wheres[0], seen, refuse_copies=refuse_copies)
     turn = numbers % len(wheres)
     parts = [
-        generator.draw(seed, numbers[turn == i], where, seen)
+        generator.draw(seed, numbers[turn == i], where, seen, refuse_copies=refuse_copies)
         for i, where in enumerate(wheres)
         if (turn == i).any()
     ]

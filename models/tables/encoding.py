@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Self
 
@@ -13,7 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.tables.columns import Arrays, CategoryColumn, Column, Floats, Layout, Tokens
+from models.tables.columns import (
+    Arrays,
+    CategoryColumn,
+    Column,
+    Floats,
+    Layout,
+    Tokens,
+    as_text,
+)
 from models.tables.identifiers import Identifier
 from models.tables.keeping import holds, with_totals
 from models.tables.numbers import NumberColumn
@@ -22,6 +31,8 @@ from models.tables.schema import ColumnSchema, UnfitColumn
 
 FEW = 5_000  # rows
 PREFIX = "encoding."  # of the names of tensors
+HASHED_AT_ONCE = 65_536  # rows
+GONE, BETWEEN = "\x00", "\x1f"  # in what is hashed: a missing value, and what parts two values
 TESTED_ROWS, TESTED_PARTNERS = 20_000, 24
 DEPENDENT = 5.0  # standard deviations: what chance does not give
 
@@ -29,7 +40,8 @@ DEPENDENT = 5.0  # standard deviations: what chance does not give
 @dataclass(frozen=True)
 class Encoding:
     """`arrow` is the schema of the table as it came, `columns` what is learned of it.
-    `combinations` has, for each of the rules that is of this kind, (S', U) tokens that go together.
+    `combinations` has, for each of the rules that is of this kind, (S', U) tokens that go together;
+    `hashes`, in order, those of rows that samples can be asked not to repeat.
     """
 
     arrow: pa.Schema
@@ -38,6 +50,7 @@ class Encoding:
     label: str | None
     rules: tuple[Rule, ...] = ()
     combinations: tuple[Tokens, ...] = ()
+    hashes: NDArray[np.int64] | None = None
 
     @classmethod
     def fit(
@@ -49,6 +62,7 @@ class Encoding:
         seed: int,
         fine: bool = False,
         rules: Sequence[Rule] = (),
+        min_count: int = 0,
     ) -> Self:
         """With `fine`, every number that has bins gets a second step. Raises UnfitColumn, naming
         the column."""
@@ -58,7 +72,7 @@ class Encoding:
         names = [name for name, kind in types.items() if kind != "id"]
         if not names:
             raise UnfitColumn(next(iter(types), ""), "no column is left to learn from")
-        columns = [_fit(name, types[name], _array(table, name)) for name in names]
+        columns = [_fit(name, types[name], _array(table, name), min_count) for name in names]
         columns.sort(key=lambda column: _place(column, label, len(table)))
         identifiers = tuple(
             Identifier.fit(name, table.schema.field(name).type, _array(table, name))
@@ -172,6 +186,8 @@ class Encoding:
             arrays.update({f"columns.{number}.{name}": array for name, array in mine.items()})
         arrays["schema"] = np.frombuffer(self.arrow.serialize(), np.uint8).copy()
         arrays |= {f"together.{i}": tokens for i, tokens in enumerate(self.combinations)}
+        if self.hashes is not None:
+            arrays["hashes"] = self.hashes
         about = {
             "columns": columns,
             "identifiers": [{"name": i.name, **i.to_json()} for i in self.identifiers],
@@ -194,7 +210,36 @@ class Encoding:
         rules = tuple(Rule.from_dict(rule) for rule in about["rules"])
         together = sum(rule.kind == "together" for rule in rules)
         kept = tuple(arrays[f"together.{i}"] for i in range(together))
-        return cls(arrow, tuple(columns), tuple(identifiers), about["label"], rules, kept)
+        return cls(
+            arrow,
+            tuple(columns),
+            tuple(identifiers),
+            about["label"],
+            rules,
+            kept,
+            arrays.get("hashes"),
+        )
+
+    def knowing(self, table: pa.Table) -> Self:
+        """The same with the hashes of all rows."""
+        hashes = [self._hashes(batch) for batch in table.to_batches(max_chunksize=HASHED_AT_ONCE)]
+        return replace(self, hashes=np.unique(np.concatenate(hashes)))
+
+    def is_copy(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
+        """(N,): whether a row is among those whose hashes are kept, identifiers aside."""
+        assert self.hashes is not None  # noqa: S101 - the sampler has looked
+        return np.isin(self._hashes(rows), self.hashes)
+
+    def _hashes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        ids = {identifier.name for identifier in self.identifiers}
+        texts = [
+            as_text(column).fill_null(GONE)
+            for name, column in zip(rows.schema.names, rows.columns, strict=True)
+            if name not in ids
+        ]
+        lines = pa.compute.binary_join_element_wise(*texts, BETWEEN).to_pylist()
+        digests = b"".join(blake2b(line.encode(), digest_size=8).digest() for line in lines)
+        return np.frombuffer(digests, np.int64)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         about, arrays = self.pack()
@@ -239,14 +284,14 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _fit(name: str, kind: str, values: pa.Array) -> Column:
+def _fit(name: str, kind: str, values: pa.Array, min_count: int) -> Column:
     arrow = values.type
     if kind in ("category", "boolean") or pa.types.is_null(arrow):
         try:
-            return CategoryColumn.fit(name, arrow, values)
+            return CategoryColumn.fit(name, arrow, values, min_count)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UnfitColumn(name, f"a column of {arrow} has no names to learn") from error
-    return NumberColumn.fit(name, arrow, values)
+    return NumberColumn.fit(name, arrow, values, min_count)
 
 
 def _unpack(
@@ -254,7 +299,8 @@ def _unpack(
 ) -> Column:
     layout = Layout.from_json(about["layout"])
     if about["kind"] == "category":
-        return CategoryColumn(about["name"], arrow, pa.array(about["names"], pa.string()), layout)
+        names = pa.array(about["names"], pa.string())
+        return CategoryColumn(about["name"], arrow, names, layout, tuple(about["counts"]))
     mine = {name: arrays[f"{prefix}.{name}"] for name in ("atoms", "quantiles", "ends", "middles")}
     return NumberColumn.unpack(about, layout, arrow, mine)
 

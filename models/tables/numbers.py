@@ -166,16 +166,26 @@ class NumberColumn:
     middles: Floats  # the rank of each atom and group among all values
 
     @classmethod
-    def fit(cls, name: str, arrow: pa.DataType, values: pa.Array) -> "NumberColumn":
-        """With one step; `finer` gives it a second one."""
+    def fit(
+        cls, name: str, arrow: pa.DataType, values: pa.Array, min_count: int = 0
+    ) -> "NumberColumn":
+        """With one step; `finer` gives it a second one. What is kept of the values are those that
+        `min_count` rows have, and means of so many. Raises UnfitColumn when there is neither."""
         found, gone = plain_values(name, values)
         scale = Scale.fit(arrow, found)
+        if min_count and scale.unit:
+            scale = replace(scale, low=scale.low % scale.unit)
         plain = scale.to_plain(found)
         distinct, counts = np.unique(plain, return_counts=True)
         alone = np.ones(len(distinct), bool)
         if len(distinct) > most_atoms(len(plain)):
             alone = (counts > max(ATOM_SHARE * len(plain), 2)) | ~np.isfinite(distinct)
+        alone &= counts >= min_count
         rest = np.repeat(distinct[~alone], counts[~alone])
+        if min_count and len(rest):
+            rest = _blurred(rest[np.isfinite(rest)], min_count)
+            if not len(rest) and not alone.any():
+                raise UnfitColumn(name, f"has fewer than {min_count} values")
         groups = min(BINS, max(1, len(rest) // PER_BIN)) if len(rest) else 0
         layout = Layout(int(alone.sum()), groups, (), bool(gone.any()))
         column = cls(name, scale, distinct[alone], Quantiles.fit(rest), layout, np.empty(0))
@@ -279,6 +289,17 @@ class NumberColumn:
         atoms = arrays["atoms"].view(np.int64 if scale.unit else np.float64)
         quantiles = Quantiles(arrays["quantiles"], arrays["ends"])
         return cls(about["name"], scale, atoms, quantiles, layout, arrays["middles"])
+
+
+def _blurred(ordered: NDArray[Any], size: int) -> NDArray[Any]:
+    """The mean of each block of at least `size` neighbours in place of them (microaggregation,
+    Domingo-Ferrer & Mateo-Sanz 2002); nothing where there is not one block."""
+    if len(ordered) < size:
+        return ordered[:0]
+    blocks = np.array_split(ordered, len(ordered) // size)
+    means = np.array([block.mean() for block in blocks])
+    means = np.rint(means) if ordered.dtype == np.int64 else means
+    return np.repeat(means.astype(ordered.dtype), [len(block) for block in blocks])
 
 
 def most_atoms(values: int) -> int:

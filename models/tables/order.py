@@ -32,6 +32,7 @@ class Part:
 class RowOrder:
     parts: tuple[Part, ...]
     seed: int
+    refuse_copies: bool = False  # of rows that were learned from
 
     @property
     def count(self) -> int:

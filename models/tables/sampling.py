@@ -6,7 +6,7 @@ critic chooses, row k is the first of its own candidates that is kept.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -34,6 +34,10 @@ PARTICLES = 32  # candidates for the completion of one row
 COMPLETIONS = 50  # of a row, until one keeps to the rules
 
 
+class NoHashes(Exception):
+    """A model that does not know which rows it was made from."""
+
+
 @dataclass(frozen=True)
 class Drawn:
     rows: pa.RecordBatch
@@ -48,6 +52,7 @@ class _Plan:
     allowed: Allowed
     order: list[int] | None
     choosing: list[Condition]
+    refuse_copies: bool
 
 
 @dataclass
@@ -93,6 +98,8 @@ class RowSampler:
         items: Indices,
         given: Mapping[str, Any] | None = None,
         seen: set[Any] | None = None,
+        *,
+        refuse_copies: bool = False,
     ) -> Drawn:
         """A row for each item. `given` says by column what every row must have, as
         `Condition.parse` reads it. What is asked of the label, or, after training in any order, of
@@ -100,9 +107,11 @@ class RowSampler:
         choosing among candidates. Where a rule wants rows to be unique, they are among themselves
         and those of `seen`, which they join.
 
-        Raises InvalidCondition, and TooRare when some row has no candidate to keep.
+        Raises InvalidCondition, NoHashes, and TooRare when some row has no candidate to keep.
         """
-        plan = self._plan(self._conditions(given or {}))
+        if refuse_copies and self.encoding.hashes is None:
+            raise NoHashes
+        plan = replace(self._plan(self._conditions(given or {})), refuse_copies=refuse_copies)
         unique = self._unique()
         seen = set() if seen is None else seen
         taken: set[Any] = set()
@@ -142,7 +151,7 @@ class RowSampler:
             [uniforms(seed, items[pending], size, stream_of(attempt)) for attempt in attempts]
         ).T
         tokens, places = self._made(u[: self.maker.size], plan)
-        kept = self._kept(tokens, places, u[-1], plan.choosing).reshape(len(attempts), len(pending))
+        kept = self._kept(tokens, places, u[-1], plan).reshape(len(attempts), len(pending))
         first = kept.argmax(0)
         found = kept.any(0)
         # Candidates behind the first that was kept were not needed.
@@ -254,15 +263,15 @@ class RowSampler:
         tokens, places = (torch.cat(parts, 1).numpy()[:, :m] for parts in zip(*made, strict=True))
         return tokens, places.astype(np.float64)
 
-    def _kept(
-        self, tokens: Tokens, places: Floats, u: Floats, conditions: Sequence[Condition]
-    ) -> NDArray[np.bool_]:
+    def _kept(self, tokens: Tokens, places: Floats, u: Floats, plan: _Plan) -> NDArray[np.bool_]:
         """(M,), by the conditions and by the critic's chance `u` (M,)."""
         kept = np.ones(tokens.shape[1], bool)
-        if conditions or self.encoding.rules:
+        if plan.choosing or self.encoding.rules or plan.refuse_copies:
             rows = self.encoding.decode(tokens, places)
             kept &= self.encoding.keeps_rules(tokens, rows)
-            for condition in conditions:
+            if plan.refuse_copies:
+                kept &= ~self.encoding.is_copy(rows)
+            for condition in plan.choosing:
                 kept &= condition.holds(rows.column(condition.column))
         if self.critic is not None:
             kept &= u < self._favour(tokens)
@@ -306,6 +315,7 @@ class RowSampler:
             allowed,
             self.encoding.steps_of(names) if self.any_order and names else None,
             [c for c in conditions if c not in first or not self._is_whole(c)],
+            refuse_copies=False,
         )
 
     def _number(self, name: str) -> int:

@@ -19,6 +19,7 @@ class TableData:
 
     rows: int
     columns: int  # that are learned
+    names: int = 0  # of them those that are no numbers and no times
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,16 @@ class TableSettings:
         "what every row keeps to: [{kind: at_most, columns: [a, b]}, {kind: together, columns: "
         "[city, country]}, {kind: sum, columns: [a, b], total: c}, {kind: unique, columns: [a]}]"
     )
+    min_count: int = setting(
+        "values that fewer rows have are not learned: rare names become common ones, and numbers "
+        "the mean of so many neighbours",
+        ge=0,
+        le=1_000_000,
+    )
+    row_hashes: bool = setting(
+        "keep 8 bytes of each row with the model, so that samples can be asked to repeat none; "
+        "whoever has the model's file can then tell whether a row that they know is among them"
+    )
     critic_from: float = setting(
         "share of pairs that the critic must tell apart for samples to be chosen by it; "
         "1: never chosen",
@@ -98,16 +109,18 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
     batch = 256 if data.rows >= 10_000 else 128 if data.rows >= 2_500 else 64
+    # Rows of names alone are soon known by heart, where they are few.
+    by_heart = data.names == data.columns and data.rows < 10_000
     values: dict[str, Any] = {
         "architecture": "auto",
         "width": 8 * round(6 * scale),
         "hidden": 8 * round(12 * scale),
-        "dropout": 0.0,
+        "dropout": 0.4 if by_heart else 0.0,
         "batch": batch,
         "rate": 6e-3,
         "beta1": 0.9,
         "beta2": 0.98,
-        "decay": 0.4,
+        "decay": 1.0 if by_heart else 0.4,
         "warmup": 100,
         "average": 0.995,
         "any_order": 0.0,
@@ -123,6 +136,8 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "penalty": 0.05,
         "penalty_every": 2,
         "rules": [],
+        "min_count": 0,
+        "row_hashes": False,
         "critic_from": 0.53,
     }
     if explicit.get("architecture") == "mlp":
