@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 
+from app import links
 from core import keys
 from core.database import read
 from core.errors import Forbidden, Unauthorized
@@ -25,23 +26,33 @@ class Caller:
 def authenticate(request: Request, _scheme: Annotated[object, Depends(bearer)]) -> Caller:
     scheme, text = get_authorization_scheme_param(request.headers.get("authorization"))
     challenge = {"WWW-Authenticate": "Bearer"}
+    if not text and (link := links.of_request(request)) is not None:
+        key = links.key_of(request, link)
+        known = keys.SCOPES if "admin" in key.scopes else key.scopes
+        return Caller(key.tenant_id, key.id, links.SCOPES & frozenset(known))
     if not text or scheme.lower() != "bearer":
         raise Unauthorized(
             "send a key as `Authorization: Bearer sem_…`", code="key_missing", headers=challenge
         )
     with read() as session:
-        key = keys.find(session, text)
-    if key is None:
+        found = keys.find(session, text)
+    if found is None:
         raise Unauthorized("this key is not known here", code="key_unknown", headers=challenge)
-    return Caller(key.tenant_id, key.id, frozenset(key.scopes))
+    return Caller(found.tenant_id, found.id, frozenset(found.scopes))
 
 
-def needs(scope: str) -> Callable[[Caller], Caller]:
-    """A dependency that lets keys with this scope through."""
+def require(caller: Caller, *scopes: str) -> None:
+    """Raises Forbidden unless the key has one of these."""
+    if not caller.scopes & {*scopes, "admin"}:
+        missing = " or ".join(f"`{scope}`" for scope in scopes)
+        raise Forbidden(f"this key lacks the scope {missing}", code="scope_missing")
+
+
+def needs(*scopes: str) -> Callable[[Caller], Caller]:
+    """A dependency that lets keys with one of these scopes through."""
 
     def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        if scope not in caller.scopes and "admin" not in caller.scopes:
-            raise Forbidden(f"this key lacks the scope `{scope}`", code="scope_missing")
+        require(caller, *scopes)
         return caller
 
     return check
@@ -51,4 +62,5 @@ Reader = Annotated[Caller, Depends(needs("read"))]
 DataKeeper = Annotated[Caller, Depends(needs("data"))]
 Trainer = Annotated[Caller, Depends(needs("train"))]
 Sampler = Annotated[Caller, Depends(needs("sample"))]
+Starter = Annotated[Caller, Depends(needs("train", "sample"))]  # which of them: by the job's kind
 Admin = Annotated[Caller, Depends(needs("admin"))]

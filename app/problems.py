@@ -4,7 +4,7 @@ import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +23,8 @@ CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing",
     "literal_error": "not_allowed",
+    "union_tag_invalid": "not_allowed",
+    "union_tag_not_found": "missing",
     "enum": "not_allowed",
     "greater_than": "out_of_range",
     "greater_than_equal": "out_of_range",
@@ -89,7 +91,7 @@ def _location(error: ErrorDetails, body: Any) -> list[str]:
         inside = inside or (isinstance(body, list) and isinstance(part, int) and part < len(body))
         if inside:
             body = body[part]
-        elif error["type"] != "missing":
+        elif error["type"] != "missing" or i + 1 < len(error["loc"]):
             continue
         parts.append(str(part))
     return parts
@@ -101,7 +103,12 @@ def _fault(error: ErrorDetails, known: Iterable[str], body: Any) -> Fault:
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in location)
     message = error["msg"]
     allowed: tuple[str, ...] | None = None
-    if kind == "extra_forbidden":
+    if kind.startswith("union_tag"):  # of several bodies, none is named
+        pointer = f"{pointer}/{context['discriminator'].strip(chr(39))}"
+        message = "names no kind of body"
+        if "expected_tags" in context:
+            allowed = tuple(context["expected_tags"].replace("'", "").split(", "))
+    elif kind == "extra_forbidden":
         message = "unknown field"
         near = difflib.get_close_matches(location[-1] if location else "", list(known), 1)
         if near:
@@ -118,12 +125,12 @@ async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
-    known = _fields_of(request)
+    known = _fields_of(request, error.body)
     problem = invalid(error.errors(), known, error.body).to_problem()
     return respond(request, problem, {})
 
 
-def _fields_of(request: Request) -> set[str]:
+def _fields_of(request: Request, body: Any) -> set[str]:
     """The names that the route's body and query know, to suggest the nearest."""
     route = request.scope.get("route")
     names: set[str] = set()
@@ -131,8 +138,18 @@ def _fields_of(request: Request) -> set[str]:
     if dependant is not None:
         names |= {field.alias for field in dependant.query_params}
         for field in dependant.body_params:
-            names |= set(getattr(field.field_info.annotation, "model_fields", {}))
+            names |= _names(field.field_info.annotation, body)
     return names
+
+
+def _names(annotation: Any, body: Any) -> set[str]:
+    """The fields of a body; where it has kinds, of the kind that was sent."""
+    branches = [getattr(branch, "model_fields", {}) for branch in get_args(annotation)]
+    kind = body.get("kind") if isinstance(body, dict) else None
+    for fields in branches:
+        if "kind" in fields and kind in get_args(fields["kind"].annotation):
+            return set(fields)
+    return set(getattr(annotation, "model_fields", {}))
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""How the service bears load: `python -m bench.jobs [posts] [work] [streams]`.
+"""How the service bears load: `python -m bench.jobs [posts] [work] [streams] [generation]`.
 
 Each on a service of its own, SQLite and the embedded broker. Requests come at drawn moments
 (Poisson) whether or not those before them were answered, so that a slow answer does not thin out
@@ -6,21 +6,23 @@ the load; times count from the drawn moment. The load comes from the machine tha
 """
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from semblance import Client
 
 from bench.images import commit
@@ -38,6 +40,7 @@ TINY = {
 WARM_S = 10  # after the start, while the API loads torch on the side
 POSTS_PER_S, POSTS_S = 50, 20
 JOBS = 40
+GENERATED, ITEMS, POSTERS = 2_000, 10, 4
 STREAMS, LIVEZ_PER_S, LIVEZ_S = 1_000, 20, 15
 Row = dict[str, Any]
 
@@ -107,7 +110,7 @@ def posts() -> Row:
     return asked | quantiles(times)
 
 
-@contextmanager
+@contextlib.contextmanager
 def second_worker(folder: Path, shared: dict[str, str]) -> Iterator[None]:
     settings = {"SEMBLANCE_DATA_DIR": str(folder / "second"), "SEMBLANCE_WORKER_THREADS": "1"}
     command = [sys.executable, "-m", "worker"]
@@ -148,6 +151,100 @@ def work() -> Row:
         "attempts": attempts,
         "seconds": round(seconds, 1),
         "jobs_per_s": round(JOBS / seconds, 2),
+    }
+
+
+def generation() -> Row:
+    """Many small generation jobs through two workers; the tables say whether each was done once,
+    and psutil what the workers' processes hold, early and late."""
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        folder = Path(name)
+        shared = {
+            "SEMBLANCE_DATABASE_URL": f"sqlite:///{folder / 'semblance.db'}",
+            "SEMBLANCE_STORAGE_URL": (folder / "objects").as_uri(),
+        }
+        with serving(**shared) as client, second_worker(folder, shared):
+            dataset = client.builtin("digits")["id"]
+            trained = client.request("POST", "/v1/jobs", json=tiny(dataset, 1)).json()["id"]
+            client.wait(trained)
+            started = time.monotonic()
+            asyncio.run(_post_generation(client))
+            posted_s = time.monotonic() - started
+            held: list[Held] = []
+            while (left := _left(client)) > 0:
+                held.append(_held())
+                time.sleep(1)
+            seconds = time.monotonic() - started
+            found = _told(folder / "semblance.db")
+    early, late = (_typical(held, share) for share in ((0.2, 0.4), (0.8, 1.0)))
+    return {
+        "jobs": GENERATED,
+        "items": ITEMS,
+        "workers": 2,
+        "left": left,
+        **found,
+        "posted_s": round(posted_s, 1),
+        "seconds": round(seconds, 1),
+        "jobs_per_s": round(GENERATED / seconds, 2),
+        **{f"early_{name}": value for name, value in early.items()},
+        **{f"late_{name}": value for name, value in late.items()},
+    }
+
+
+async def _post_generation(client: Client) -> None:
+    async with connection(client, POSTERS) as http:
+        gate = asyncio.Semaphore(POSTERS)
+
+        async def one(seed: int) -> None:
+            body = {"kind": "generation", "model": "digits", "count": ITEMS, "seed": seed}
+            async with gate:
+                (await http.post("/v1/jobs", json=body)).raise_for_status()
+
+        await asyncio.gather(*(one(seed) for seed in range(GENERATED)))
+
+
+def _left(client: Client) -> int:
+    queues = client.request("GET", "/v1/queues").json()
+    return sum(queue["queued"] + queue["running"] for queue in queues)
+
+
+Held = dict[str, dict[int, float]]
+
+
+def _held() -> Held:
+    """MiB and open files of each process of the workers."""
+    found: Held = {"mib": {}, "files": {}}
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if "worker" in words or "celery" in words or "multiprocessing" in words:
+                found["mib"][process.pid] = process.memory_info().rss / 2**20
+                found["files"][process.pid] = process.num_fds()
+    return found
+
+
+def _typical(held: list[Held], share: tuple[float, float]) -> Row:
+    """Of the processes in this share of the run: how many, and the median of their sums."""
+    part = held[int(share[0] * len(held)) : int(share[1] * len(held))]
+    sums = {name: sorted(sum(one[name].values()) for one in part) for name in ("mib", "files")}
+    return {"processes": max(len(one["mib"]) for one in part)} | {
+        name: round(values[len(values) // 2]) for name, values in sums.items()
+    }
+
+
+def _told(database: Path) -> Row:
+    """What the tables say: `made` counts the jobs that ended well with one shard and a manifest."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        jobs = connection.execute(
+            "SELECT state, attempt, (SELECT sum(token) FROM shards WHERE job_id = jobs.id),"
+            " (SELECT count(*) FROM artifacts WHERE job_id = jobs.id),"
+            " (SELECT sum(made) FROM shards WHERE job_id = jobs.id)"
+            " FROM jobs WHERE kind = 'generation'"
+        ).fetchall()
+    return {
+        "made": sum((state, files, n) == ("succeeded", 2, ITEMS) for state, _, _, files, n in jobs),
+        "attempts": sum(row[1] for row in jobs),
+        "shard_claims": sum(row[2] or 0 for row in jobs),
     }
 
 
@@ -218,7 +315,12 @@ async def _follow_all(url: str, key: str, path: str, pipe: Connection) -> None:
         await asyncio.gather(*followers, return_exceptions=True)
 
 
-BENCHES: dict[str, Callable[[], Row]] = {"posts": posts, "work": work, "streams": streams}
+BENCHES: dict[str, Callable[[], Row]] = {
+    "posts": posts,
+    "work": work,
+    "streams": streams,
+    "generation": generation,
+}
 
 
 def main() -> None:

@@ -201,6 +201,8 @@ class JobError(Exception):
             "not_learning",
             "collapsed",
             "dataset_unreadable",
+            "model_unreadable",
+            "too_rare",
             "internal",
         }
     )

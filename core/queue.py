@@ -44,7 +44,7 @@ def get_celery() -> "Celery":
         worker_pool="prefork",
         worker_pool_start_method="spawn",
         worker_concurrency=1,
-        worker_max_tasks_per_child=50,
+        worker_max_tasks_per_child=500,
         worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,
         # A frozen broker must not freeze a request: kombu's defaults wait for ever.

@@ -1,7 +1,8 @@
 """The rows. Every table but `tenants` and `workers` carries a tenant.
 
-Only `core.jobs` writes to `jobs`, `events` and `checkpoints`; only `core.datasets` to `datasets`
-and `uploads`; only `core.models` to `models`; only `core.webhooks` to `webhooks` and `deliveries`.
+Only `core.jobs` writes to `jobs`, `shards`, `events` and `checkpoints`; only `core.datasets` to
+`datasets` and `uploads`; only `core.registry` to `models` and `aliases`; only `core.webhooks` to
+`webhooks` and `deliveries`.
 """
 
 from datetime import datetime
@@ -29,6 +30,7 @@ Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only
 
 class JobKind(StrEnum):
     TRAINING = "training"
+    GENERATION = "generation"
 
 
 class JobState(StrEnum):
@@ -40,6 +42,13 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class ShardState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class DatasetState(StrEnum):
@@ -162,6 +171,7 @@ class Job(Table):
     state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
     name: Mapped[str]
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    model_id: Mapped[str | None]  # that items are drawn from; its own row names a job
     request: Mapped[Json]
     resolved_config: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)
@@ -195,6 +205,35 @@ class Job(Table):
     queued_at: Mapped[datetime] = mapped_column(default=clock())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class Shard(Table):
+    """Items `start` to `stop` (exclusive) of what a generation job is to make: one file, made by
+    whichever worker holds the shard. Held as a job is: by a lease and a fencing token."""
+
+    __tablename__ = "shards"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        Index("ix_shards_state_job_id", "state", "job_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    number: Mapped[int]
+    start: Mapped[int] = mapped_column(BigInteger)
+    stop: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[ShardState] = mapped_column(default=ShardState.QUEUED)
+    token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
+    losses: Mapped[int] = mapped_column(default=0)  # workers lost over it
+    owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    stalls_at: Mapped[datetime | None]
+    made: Mapped[int] = mapped_column(BigInteger, default=0)  # items so far
+    cpu_s: Mapped[float] = mapped_column(default=0.0)  # over all claims
+    wall_s: Mapped[float] = mapped_column(default=0.0)
+    labels: Mapped[Json] = mapped_column(default=dict)  # how many of each were made
+    error: Mapped[Json | None]
 
 
 class Event(Table):
@@ -250,7 +289,7 @@ class Artifact(Table):
 
 
 class Model(Table):
-    """One version of a named model: the checkpoint that a training job ended with."""
+    """One version of a named model: a checkpoint of a training job, or what was imported."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -263,13 +302,27 @@ class Model(Table):
     name: Mapped[str]
     version: Mapped[int]
     kind: Mapped[str]
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # null: imported
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     step: Mapped[int]
+    description: Mapped[str | None]
     weights: Mapped[Json]  # {key, bytes, sha256}
     manifest: Mapped[Json]  # what sampling needs to know without reading the weights
     tags: Mapped[Json] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=clock())
+
+
+class Alias(Table):
+    """`name@alias`: a version that can be moved without those who use it knowing."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (Index("ix_aliases_model_id", "model_id"),)
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    set_at: Mapped[datetime] = mapped_column(default=clock(), onupdate=clock())
 
 
 class IdempotencyKey(Table):

@@ -1,5 +1,6 @@
 """What a training loop tells the outside, and how the outside steers it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,7 +51,7 @@ class NonFiniteLoss(Exception):
     """A loss is infinite or no number."""
 
 
-def check_finite(step: int, losses: dict[str, Any]) -> dict[str, float]:
+def check_finite(step: int, losses: Mapping[str, Any]) -> dict[str, float]:
     """The losses as numbers. Raises NonFiniteLoss."""
     numbers = {name: float(value) for name, value in losses.items()}
     for name, value in numbers.items():

@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from core import jobs
 from core.database import write
-from core.jobs import Beat, Claim, LeaseLost, NewEvent
+from core.jobs import Beat, Claim, LeaseLost, NewEvent, Orders
 from core.settings import Settings
 from worker import slot
 from worker.usage import Usage
@@ -51,10 +52,13 @@ class Lease:
         settings: Settings,
         *,
         folder: Path | None = None,
+        beat: Callable[[Session, Beat], Orders] | None = None,
         leave: Callable[[int], object] = os._exit,
     ) -> None:
-        """`folder`: the worker's, with its slot and its drain flag."""
+        """`folder`: the worker's, with its slot and its drain flag. `beat`: what a heartbeat
+        writes, if not the job's own; it may be set later."""
         self.claim = claim
+        self.beat = beat or (lambda session, beat: jobs.heartbeat(session, claim, beat))
         self.phase = "preparing"
         self.step = 0
         self.patience_s = Beat.patience_s
@@ -114,7 +118,7 @@ class Lease:
             started = time.monotonic()
             try:
                 with write() as session:
-                    orders = jobs.heartbeat(session, self.claim, beat)
+                    orders = self.beat(session, beat)
             except SQLAlchemyError:
                 self._events.extendleft(reversed(events))
                 raise

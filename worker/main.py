@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -87,6 +88,7 @@ class WorkerMain:
         grace = self.settings.poll_s if with_broker else 0.0
         with read() as session:
             overdue = jobs.is_overdue(session, self.queues, grace)
+            overdue = overdue or jobs.need_help(session, self.queues, grace)
         if overdue and slot.is_free(self.folder):
             self._child = self._start("worker.child")
 
@@ -116,11 +118,10 @@ class WorkerMain:
             hints = jobs.sweep(session)
             host = socket.gethostname()
             workers.seen(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
-        for hint in hints:
-            if not queue.publish(hint.queue, hint.job_id):
-                break  # the broker is away; the poller does the work meanwhile
+        sent = list(takewhile(lambda hint: queue.publish(hint.queue, hint.job_id), hints))
+        if sent:  # else the broker is away, and the poller does the work meanwhile
             with write() as session:
-                jobs.mark_published(session, hint.job_id)
+                jobs.mark_published(session, [hint.job_id for hint in sent])
 
     def _measure(self) -> None:
         self.gflops = speed.measured()

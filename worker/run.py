@@ -1,32 +1,28 @@
 """One job from claim to end. Opens the transactions; the work itself lies in the handlers."""
 
-import errno
 import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from core import jobs, registry
-from core.database import write
-from core.errors import JobError, StorageFull, Unavailable
-from core.jobs import LeaseLost
+from core.database import read, write
+from core.jobs import Beat, Claim, LeaseLost, Orders, ShardClaim
 from core.settings import get_settings
-from core.storage import DamagedObject
-from core.tables import Checkpoint, Job, JobKind
-from models import memory
+from core.tables import Job, JobKind
+from worker.failure import PASSING, as_job_error
 from worker.lease import Cancelled, Drained, Lease, Paused
+from worker.shard import AtHand
 
 log = logging.getLogger(__name__)
 
-# The database or the store went away under the job, which goes on later from what is saved.
-PASSING = (OperationalError, InterfaceError, Unavailable)
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-Handler = Callable[[Job, Lease], Checkpoint]
+Finish = Callable[[Session], object]  # the end of a job that succeeded, in one transaction
+Handler = Callable[[Job, Lease], Finish]
+NOTHING_HELD = -1  # the token of a claim that no write is allowed by
 
 
 def owner() -> str:
@@ -41,12 +37,18 @@ def worker_folder() -> Path:
 
 
 def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
-    """Claim a job that is due (the given one, if it is) and see it through; False without one."""
+    """Claim a job that is due (the given one, if it is) and see it through, or else help with one
+    that runs; False when there is nothing to do."""
+    shard = None
     with write() as session:
         taken = jobs.claim(session, job_id, owner()) if job_id is not None else None
         taken = taken or jobs.claim_next(session, queues, owner())
+        if taken is None:
+            shard = jobs.claim_any_shard(session, queues, owner(), job_id)
+    if shard is not None:
+        _help(shard)
     if taken is None:
-        return False
+        return shard is not None
     claim, job = taken
     about = {"job_id": job.id, "attempt": job.attempt, "trace": job.trace}
     log.info("job claimed", extra=about)
@@ -65,10 +67,10 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
 
 def _see_through(job: Job, lease: Lease) -> str:
     try:
-        checkpoint = HANDLERS[job.kind]()(job, lease)
+        finish = HANDLERS[job.kind]()(job, lease)
         lease.phase = "finalizing"
         lease.flush()
-        _finish(job, lease, checkpoint)
+        _finish(finish)
     except LeaseLost:
         raise
     except Cancelled:
@@ -98,13 +100,11 @@ def _see_through(job: Job, lease: Lease) -> str:
     return "succeeded"
 
 
-def _finish(job: Job, lease: Lease, checkpoint: Checkpoint) -> None:
+def _finish(finish: Finish) -> None:
     for attempt in range(5):
         try:
             with write() as session:
-                model = registry.of_checkpoint(session, job, checkpoint)  # if it was promoted
-                model = model or registry.new_version(session, job, checkpoint)
-                jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
+                finish(session)
         except IntegrityError:  # another job has just made the same version of the name
             if attempt == 4:
                 raise
@@ -112,23 +112,68 @@ def _finish(job: Job, lease: Lease, checkpoint: Checkpoint) -> None:
             return
 
 
-def as_job_error(error: Exception) -> JobError:
-    """The reason in the customer's words; what is not foreseen says nothing of its text."""
-    if isinstance(error, JobError):
-        return error
-    if isinstance(error, DamagedObject):
-        return JobError("dataset_unreadable", f"{error}; upload the dataset again")
-    if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in NO_ROOM):
-        return JobError("disk_full", "no room was left to save the training's state")
-    if memory.is_exhausted(error):
-        return JobError("out_of_memory", "the training did not fit into memory")
-    return JobError("internal", "something went wrong in the worker; its log says what")
+def _help(shard: ShardClaim) -> None:
+    """Make shards of a job that another worker holds, as long as there are any."""
+    with read() as session:
+        job = jobs.get(session, shard.tenant_id, shard.job_id)
+    about = {"job_id": job.id, "trace": job.trace}
+    log.info("helping", extra=about)
+    claim, at_hand = Claim(job.tenant_id, job.id, NOTHING_HELD, owner()), AtHand(shard)
+
+    def beat(session: Session, _beat: Beat) -> Orders:
+        return at_hand.renew(session)
+
+    try:
+        with Lease(claim, get_settings(), folder=worker_folder(), beat=beat) as lease:
+            _make(job, lease, at_hand)
+    except (LeaseLost, Cancelled, Paused, Drained):
+        log.info("the help ends", extra=about)
+    except PASSING as error:  # not even that could be written: the shard's lease runs out
+        log.warning("a shard is left", extra=about | {"cause": type(error).__name__})
+
+
+def _make(job: Job, lease: Lease, at_hand: AtHand) -> None:
+    """A failure is told to whoever holds the job, in the row of the shard."""
+    from worker.generation import Maker
+
+    try:
+        maker, shard = Maker(job, lease, at_hand), at_hand.shard
+        while shard is not None:
+            shard = maker.make(shard)
+    except (LeaseLost, Cancelled, Paused, Drained, *PASSING):
+        raise
+    except Exception as error:
+        failure = as_job_error(error)
+        if failure.code == "internal":
+            log.exception("shard failed", extra={"job_id": job.id})
+        if at_hand.shard is not None:
+            with write() as session:
+                jobs.spoil(session, at_hand.shard, failure)
 
 
 def _training() -> Handler:
-    from worker.training import train  # torch is imported only when there is something to train
+    from worker.training import train  # torch is imported only when there is something to do
 
-    return train
+    def handle(job: Job, lease: Lease) -> Finish:
+        checkpoint = train(job, lease)
+
+        def finish(session: Session) -> None:
+            model = registry.of_checkpoint(session, job, checkpoint)  # if it was promoted
+            model = model or registry.new_version(session, job, checkpoint)
+            jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
+
+        return finish
+
+    return handle
 
 
-HANDLERS: dict[JobKind, Callable[[], Handler]] = {JobKind.TRAINING: _training}
+def _generation() -> Handler:
+    from worker.generation import generate
+
+    return generate
+
+
+HANDLERS: dict[JobKind, Callable[[], Handler]] = {
+    JobKind.TRAINING: _training,
+    JobKind.GENERATION: _generation,
+}

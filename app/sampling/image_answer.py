@@ -5,26 +5,33 @@ from itertools import chain
 
 import numpy as np
 from fastapi import Response
-from fastapi.responses import StreamingResponse
 
 from app import negotiation
-from app.sampling import labels
+from app.sampling import asked, labels, recipes
 from app.sampling.sampler import get_sampler
-from app.schemas.samples import SamplesRequest
+from app.sampling.streamed import Streamed
+from app.schemas.samples import Interpolation, SamplesRequest, Spot
 from core.datasets.images import writing
-from core.datasets.media_types import MEDIA_TYPES
+from core.datasets.media_types import MEDIA_TYPES, STRIP
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
-from models.images.order import Order, by_count, by_label
-from models.images.pictures import sheet
+from models.images.interpolation import Item
+from models.images.order import Order
+from models.images.pictures import gif, sheet
 
 
 def answer(
     model: Model, wanted: SamplesRequest, seed: int, *, format: str | None, accept: str | None
 ) -> Response:
     """Raises Invalid and NotAcceptable before anything is drawn."""
-    order = _order(model, wanted, seed)
+    if wanted.interpolation is not None:
+        return _strip(model, wanted, wanted.interpolation, format=format, accept=accept)
+    for name in ("known", "refuse_copies"):
+        if getattr(wanted, name):
+            fault = Fault(f"/{name}", "not_allowed", "images are asked for by label")
+            raise Invalid(f"`{name}` is for table rows", faults=[fault])
+    order = asked.images(model, wanted, seed)
     single = order.count == 1 or wanted.layout == "grid"
     chosen = negotiation.choose(
         MEDIA_TYPES, format=format, accept=accept, default="png" if single else "zip"
@@ -35,37 +42,59 @@ def answer(
             faults=[Fault("/layout", "missing", "must be grid for several images in one PNG")],
         )
     _check_size(order, wanted, chosen)
-    batches = get_sampler().draw(model, order)
-    first = next(batches)  # errors of loading are answered with their own status
-    body = _encode(chosen, chain([first], batches), model, order, wanted)
+    _check_include(wanted, chosen)
+    drawing = get_sampler().draw(model, order, wanted.image.truncation)
+    try:
+        first = next(drawing)  # what goes wrong at once is answered with a status of its own
+        body = _encode(chosen, chain([first], drawing), model, order, wanted)
+    except BaseException:
+        drawing.close()
+        raise
     headers = {"Semblance-Count": str(order.count)}
     media_type = MEDIA_TYPES[chosen]
     if isinstance(body, bytes):
         return Response(body, headers=headers, media_type=media_type)
     headers["Content-Disposition"] = f'attachment; filename="samples.{chosen}"'
-    return StreamingResponse(body, headers=headers, media_type=media_type)
+    return Streamed(body, drawing.close, headers=headers, media_type=media_type)
 
 
-def _order(model: Model, wanted: SamplesRequest, seed: int) -> Order:
-    if wanted.conditions is not None:
-        fault = Fault("/conditions", "not_allowed", "images are asked for by label")
-        raise Invalid("`conditions` are for table rows; use `labels`", faults=[fault])
-    if wanted.known is not None:
-        fault = Fault("/known", "not_allowed", "images are asked for by label")
-        raise Invalid("`known` is for table rows; use `labels`", faults=[fault])
-    if wanted.refuse_copies:
-        fault = Fault("/refuse_copies", "not_allowed", "of table rows only")
-        raise Invalid("`refuse_copies` is for table rows", faults=[fault])
-    learned = model.manifest["labels"]
-    shares = tuple(float(label["count"]) for label in learned)
-    if wanted.labels is None:
-        assert wanted.count is not None  # noqa: S101 - one of the two is given
-        return by_count(
-            wanted.count, seed=seed, offset=wanted.offset, shares=shares, balance=wanted.balance
-        )
-    index = {label["name"]: i for i, label in enumerate(learned)}
-    counts = {index[name]: n for name, n in labels.counted(model, wanted.labels).items()}
-    return by_label(counts, seed=seed, offset=wanted.offset, shares=shares)
+def _strip(
+    model: Model,
+    wanted: SamplesRequest,
+    way: Interpolation,
+    *,
+    format: str | None,
+    accept: str | None,
+) -> Response:
+    """The images between two, in a row or one after the other."""
+    chosen = negotiation.choose(STRIP, format=format, accept=accept, default="png")
+    ends = _item(model, way.start), _item(model, way.end)
+    images = get_sampler().between(model, ends, way.steps, wanted.image.truncation)
+    if chosen == "gif":
+        body = gif([writing.png(image) for image in images])
+    else:
+        body = writing.png(sheet(images, way.steps))
+    return Response(body, headers={"Semblance-Count": str(way.steps)}, media_type=STRIP[chosen])
+
+
+def _item(model: Model, spot: Spot) -> Item:
+    known = [label["name"] for label in model.manifest["labels"]]
+    if spot.label is None:
+        if known:
+            fault = Fault("/interpolation", "missing", "needs a `label`", tuple(known[:20]))
+            raise Invalid("each end of an interpolation needs a `label`", faults=[fault])
+        return Item(spot.seed, 0, spot.number)
+    (name,) = labels.counted(model, {spot.label: 1})
+    return Item(spot.seed, known.index(name), spot.number)
+
+
+def _check_include(wanted: SamplesRequest, chosen: str) -> None:
+    if "scores" in wanted.include:
+        fault = Fault("/include", "not_available", "image models keep no critic or classifier")
+        raise Invalid(fault.message, code="scores_unavailable", faults=[fault])
+    if wanted.include and chosen != "json":
+        fault = Fault("/include", "not_allowed", "goes with JSON")
+        raise Invalid("`include` goes with JSON", faults=[fault])
 
 
 def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
@@ -77,7 +106,8 @@ def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
         limit = limits.grid_samples
     if order.count > limit:
         raise Invalid(
-            f"{order.count} items are more than the {limit} that one {chosen} answer may hold",
+            f"{order.count} items are more than the {limit} that one {chosen} answer may hold; "
+            "a job of the kind `generation` makes a set of any size",
             code="too_many_samples",
             limit=limit,
         )
@@ -92,19 +122,17 @@ def _encode(
         if wanted.layout != "grid":
             return writing.png(images[0])
         return writing.png(sheet(images, _columns(order)))
-    if chosen == "zip":
-        return writing.zip_of_pngs(batches, names)
-    if chosen == "npz":
+    if chosen != "json":
         image = model.manifest["image"]
-        colour = (3,) if image["channels"] == 3 else ()
-        shape = (image["height"], image["width"], *colour)
-        return writing.npz(batches, names, order.count, shape)
+        return writing.encode(chosen, batches, names, count=order.count, image=image)
     head: dict[str, object] = {
         "model": model.id,
         "seed": order.seed,
         "offset": wanted.offset,
         "count": order.count,
     }
+    if wanted.include:
+        head["recipes"] = list(recipes.of_images(model, order, wanted.image.truncation))
     return writing.json_items(batches, names, head)
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.schemas.config import Config
 from app.schemas.fields import ModelName, Seed, Tags
+from app.schemas.samples import Asked
 from app.schemas.webhooks import JobWebhookOrUrl
 from app.strict import Strict
 from core import jobs
@@ -16,6 +17,12 @@ from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
 assert set(PRESETS) == set(Preset.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
+
+
+Priority = Annotated[
+    Literal["low", "normal", "high"],
+    Field(description="moves a job's place by an hour; who has waited longer goes first"),
+]
 
 
 class JobProblem(BaseModel):
@@ -46,11 +53,19 @@ class TrainingRequest(Strict):
     holdout: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
         "auto", description="share of the items kept for measuring, never trained on"
     )
+    early_stop: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
+        "auto",
+        description="images: looks at the coverage of held-out images without a gain, of ten in a "
+        "run, until it is brought to its end; never: not even a hopeless run is ended",
+    )
+    warm_start: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None,
+        description="images: a model whose networks the run begins with (`name`, `name:3`, "
+        "`mdl_…`); labels that it does not know are added",
+    )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
     evaluate: Literal[False] = Field(False, description="evaluation does not exist yet")
-    priority: Literal["low", "normal", "high"] = Field(
-        "normal", description="moves a job's place by an hour; who has waited longer goes first"
-    )
+    priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
         None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
@@ -58,6 +73,48 @@ class TrainingRequest(Strict):
     validate_only: bool = Field(
         False, description="answer with the resolved configuration and an estimate; start nothing"
     )
+
+
+class GenerationRequest(Asked):
+    """Items as `/v1/models/{ref}/samples` gives them, any number, into files of `shard_size`."""
+
+    kind: Literal["generation"]
+    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="`name` (its newest version), `name:version` or `mdl_…`"
+    )
+    format: Literal["tar", "zip", "npz", "parquet", "csv", "ndjson", "arrow"] | None = Field(
+        None,
+        description="of images tar (WebDataset, the default), zip or npz; of rows parquet (the "
+        "default), csv, ndjson or arrow",
+    )
+    shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="items in one file"
+    )
+    priority: Priority = "normal"
+    tags: Tags = {}
+    webhook: JobWebhookOrUrl | None = Field(
+        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+    )
+    validate_only: bool = Field(
+        False, description="answer with the resolved configuration and an estimate; start nothing"
+    )
+
+
+class GenerationEstimate(BaseModel):
+    items: int
+    shards: int
+    bytes: int
+    seconds: float = Field(description="of one worker; several share the shards")
+    basis: str = Field(description="where bytes and seconds come from")
+
+
+class GenerationPlan(BaseModel):
+    """The answer to `validate_only`."""
+
+    valid: Literal[True] = True
+    resolved_config: dict[str, Any]
+    estimate: GenerationEstimate
+    warnings: list[str]
 
 
 class Estimate(BaseModel):
@@ -115,7 +172,13 @@ JobShownState = Literal[
     "failed",
     "cancelled",
 ]
-Phase = Literal["preparing", "training", "finalizing"]
+Phase = Literal["preparing", "training", "generating", "finalizing"]
+
+
+RECORDS = {
+    JobKind.TRAINING: ("metrics", "checkpoints", "previews"),
+    JobKind.GENERATION: ("artifacts",),
+}
 
 
 class JobView(BaseModel):
@@ -126,6 +189,7 @@ class JobView(BaseModel):
     phase: Phase | None = Field(description="of a running job")
     name: str
     dataset: str | None
+    model: str | None = Field(description="that items are drawn from")
     progress: Progress
     queue: QueuePlace
     priority: str
@@ -144,9 +208,7 @@ class JobView(BaseModel):
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
-        links |= {
-            part: f"{path}/{part}" for part in ("events", "metrics", "checkpoints", "previews")
-        }
+        links |= {part: f"{path}/{part}" for part in ("events", *RECORDS[job.kind])}
         links |= {verb: f"{path}/{verb}" for verb in jobs.VERBS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"
@@ -158,6 +220,7 @@ class JobView(BaseModel):
             phase=job.phase if job.state.value == "running" else None,
             name=job.name,
             dataset=job.dataset_id,
+            model=job.model_id,
             progress=_progress(job),
             queue=QueuePlace(position=position, reason=_reason(job, position)),
             priority=job.priority,

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from app.schemas.fields import Seed
 from app.strict import Strict
+from core.errors import Fault, Invalid
 
 Count = Annotated[int, Field(ge=1)]
 AskedLabel = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -24,9 +25,8 @@ class ConditionRequest(Strict):
     count: Count | None = Field(None, description="without a `count` of the request")
 
 
-class SamplesRequest(Strict):
-    """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`, or
-    `known`."""
+class Asked(Strict):
+    """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`."""
 
     labels: Annotated[dict[AskedLabel, Count], Field(min_length=1)] | None = Field(
         None, description='how many of each label: `{"sneaker": 300, "bag": 700}`'
@@ -42,11 +42,41 @@ class SamplesRequest(Strict):
     conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
         Field(None, description="of table rows")
     )
+    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
+        0, description="where in the endless set of a seed to begin"
+    )
+
+
+class ImageOptions(Strict):
+    truncation: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="how far from the middle noise may lie: less is more typical, less varied"
+    )
+
+
+class Spot(Strict):
+    """One image: item `number` of a seed."""
+
+    label: AskedLabel | None = Field(None, description="null for a model without labels")
+    seed: Seed
+    number: Annotated[int, Field(ge=0, le=2**62)] = 0
+
+
+class Interpolation(Strict):
+    """A way from one image to another, through noise and labels."""
+
+    start: Spot
+    end: Spot
+    steps: Annotated[int, Field(ge=2, le=64)] = Field(16, description="images, both ends included")
+
+
+class SamplesRequest(Asked):
     known: Annotated[list[dict[AskedLabel, Any]], Field(min_length=1, max_length=10_000)] | None = (
         Field(
             None,
-            description="table rows with some values given: they come back in this order, with "
-            'these values as they are and the others drawn: `[{"age": 65}, {"city": null}]`',
+            description="instead of labels and counts, table rows with some values given: they "
+            "come back in this order, with these values as they are and the others drawn: "
+            '`[{"age": 65}, {"city": null}]`',
         )
     )
     refuse_copies: bool = Field(
@@ -54,8 +84,44 @@ class SamplesRequest(Strict):
         description="of table rows: none that the model was learned from, identifiers aside; the "
         "model was trained with `row_hashes`",
     )
-    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
-    offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
-        0, description="where in the endless set of a seed to begin"
+    image: ImageOptions = ImageOptions()
+    include: Annotated[list[Literal["recipe", "scores"]], Field(max_length=2)] = Field(
+        [], description="with JSON: how to draw each item again; what the critic thinks of a row"
+    )
+    interpolation: Interpolation | None = Field(
+        None, description="of images, instead of labels and counts: a PNG strip or a GIF"
+    )
+    checkpoint: Literal["best", "latest"] | Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="of the job that made the model: best, latest, or a step; default: its own",
     )
     layout: Literal["grid"] | None = Field(None, description="of images, with PNG: all in one")
+
+    def check(self) -> None:
+        """What is wrong whatever the model. Raises Invalid."""
+        if self.known is not None:
+            names = ("labels", "count", "conditions", "balance", "refuse_copies", "include")
+            if conflicts := [name for name in (*names, "interpolation") if getattr(self, name)]:
+                faults = [Fault(f"/{name}", "conflict", "goes without it") for name in conflicts]
+                raise Invalid("`known` says which rows and how many", faults=faults)
+            return
+        if self.interpolation is None:
+            check(self)
+            return
+        others = {"labels", "count", "conditions", "balance", "offset", "layout", "include", "seed"}
+        if strange := sorted(others & self.model_fields_set - self._empty()):
+            faults = [Fault(f"/{name}", "conflict", "goes without it") for name in strange]
+            raise Invalid("`interpolation` names its two items itself", faults=faults)
+
+    def _empty(self) -> set[str]:
+        return {name for name in self.model_fields_set if not getattr(self, name)}
+
+
+def check(wanted: Asked) -> None:
+    """What is wrong whatever the model."""
+    given = wanted.count is not None or wanted.conditions is not None
+    if (wanted.labels is None) != given:
+        raise Invalid("give either `labels` or `count`, or `conditions`")
+    if wanted.balance and (wanted.labels is not None or wanted.conditions is not None):
+        fault = Fault("/balance", "conflict", "drop it, or the others")
+        raise Invalid("`balance` goes with `count` alone", faults=[fault])

@@ -12,7 +12,7 @@ from core.tables import Event, Job, Json
 
 @dataclass(frozen=True)
 class NewEvent:
-    """`type` is one of state, metrics, log, checkpoint, preview, warning."""
+    """`type` is one of state, metrics, log, checkpoint, preview, shard, warning."""
 
     type: str
     data: Json = field(default_factory=dict)

@@ -117,7 +117,7 @@ def heartbeat(session: Session, claim: Claim, beat: Beat) -> Orders:
     if beat.usage:
         changed["usage"] = beat.usage
     moved = (Job.step != beat.step) | (Job.phase != beat.phase)
-    orders = _fenced(
+    orders = fenced(
         session,
         claim,
         lease_until=clock(get_settings().lease_s),
@@ -142,7 +142,7 @@ class NewCheckpoint:
 
 def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkpoint:
     """Name a checkpoint whose files are stored. Losses before it no longer count."""
-    _fenced(session, claim, step=new.step, losses=0)
+    fenced(session, claim, step=new.step, losses=0)
     checkpoint = Checkpoint(
         id=new_id("ckpt"),
         tenant_id=claim.tenant_id,
@@ -163,7 +163,7 @@ def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkp
 def drop_checkpoints(session: Session, claim: Claim, *, keep: int) -> list[str]:
     """Forget all but the newest, the best, and those that a model was made of; returns the keys of
     their files, to delete after the commit."""
-    _fenced(session, claim)
+    fenced(session, claim)
     query = select(Checkpoint).where(Checkpoint.job_id == claim.job_id)
     rows = list(session.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.token.desc())))
     promoted = set(session.scalars(select(Model.step).where(Model.job_id == claim.job_id)))
@@ -182,7 +182,7 @@ def add_artifact(
     session: Session, claim: Claim, *, name: str, stored: Stored, media_type: str, step: int | None
 ) -> None:
     """Name a file that the job made; a name given again means the newer file."""
-    _fenced(session, claim)
+    fenced(session, claim)
     existing = session.scalar(
         select(Artifact).where(Artifact.job_id == claim.job_id, Artifact.name == name)
     )
@@ -199,7 +199,7 @@ def add_artifact(
 
 
 def finish(session: Session, claim: Claim, *, result: Json, model: Model | None = None) -> None:
-    """End as succeeded, together with the model's row: both or neither."""
+    """End as succeeded, together with the model's row, if it made one: both or neither."""
     if model is not None:
         session.add(model)
         session.flush()
@@ -217,7 +217,7 @@ def confirm_cancelled(session: Session, claim: Claim) -> None:
 
 def set_aside(session: Session, claim: Claim) -> None:
     """Paused: nobody goes on with it until it is resumed. Asked to end since, it ends."""
-    if _fenced(session, claim).cancel:
+    if fenced(session, claim).cancel:
         confirm_cancelled(session, claim)
         return
     _leave(session, claim, JobState.PAUSED, pause_requested=False)
@@ -226,7 +226,7 @@ def set_aside(session: Session, claim: Claim) -> None:
 def release(session: Session, claim: Claim) -> None:
     """Give the job back, to be gone on with by the next worker; this is no loss. What was asked of
     it since the last heartbeat is done here: nobody claims a job that is to end."""
-    orders = _fenced(session, claim)
+    orders = fenced(session, claim)
     if orders.cancel or orders.pause:
         set_aside(session, claim)
         return
@@ -236,7 +236,7 @@ def release(session: Session, claim: Claim) -> None:
 
 def abandon(session: Session, claim: Claim) -> None:
     """Give the job up at once, as if the lease had run out: this counts as a loss."""
-    _fenced(session, claim, lease_until=clock(-1.0))
+    fenced(session, claim, lease_until=clock(-1.0))
     give_up(session, claim.job_id, reason="interrupted")
 
 
@@ -247,7 +247,7 @@ def _end(session: Session, claim: Claim, state: JobState, **values: Any) -> None
 def _leave(
     session: Session, claim: Claim, state: JobState, *, reason: str | None = None, **values: Any
 ) -> None:
-    _fenced(
+    fenced(
         session,
         claim,
         state=state,
@@ -261,7 +261,7 @@ def _leave(
     record_state(session, job, state.value, **({"reason": reason} if reason else {}))
 
 
-def _fenced(session: Session, claim: Claim, **values: Any) -> Orders:
+def fenced(session: Session, claim: Claim, **values: Any) -> Orders:
     """Change the row if the claim still holds; returns what is asked of the job."""
     row = session.execute(
         update(Job)

@@ -1,5 +1,6 @@
 """What clients do with jobs: create, cancel, pause, resume, retry."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select, update
@@ -12,9 +13,9 @@ from core.ids import new_id
 from core.jobs.events import record_state
 from core.jobs.states import TERMINAL, check_verb, shown_state
 from core.settings import get_settings
-from core.tables import Job, JobKind, JobState, Json
+from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
-QUEUES = {JobKind.TRAINING: "training"}
+QUEUES = {JobKind.TRAINING: "training", JobKind.GENERATION: "generation"}
 
 # A job's place is the time it came, shifted by its priority: who waits long enough goes first
 # whatever its priority, and nobody has to grow older in the table.
@@ -28,6 +29,7 @@ class NewJob:
     dataset_id: str | None
     request: Json
     resolved_config: Json
+    model_id: str | None = None
     tags: Json = field(default_factory=dict)
     priority: str = "normal"
     trace: str | None = None
@@ -53,6 +55,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         queue=QUEUES[new.kind],
         name=new.name,
         dataset_id=new.dataset_id,
+        model_id=new.model_id,
         request=new.request,
         resolved_config=new.resolved_config,
         tags=new.tags,
@@ -70,10 +73,11 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     return job
 
 
-def mark_published(session: Session, job_id: str) -> None:
+def mark_published(session: Session, job_ids: Sequence[str]) -> None:
+    """Note that their hints are out."""
     session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED)
+        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
         .values(published_at=clock())
     )
 
@@ -118,6 +122,7 @@ def retry(session: Session, tenant_id: str, job_id: str) -> Job:
             dataset_id=old.dataset_id,
             request=old.request,
             resolved_config=old.resolved_config,
+            model_id=old.model_id,
             tags=old.tags,
             priority=old.priority,
             trace=old.trace,
@@ -133,6 +138,16 @@ def forget_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
         .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
         .values(dataset_id=None)
     )
+
+
+def forget_checkpoint(session: Session, job_id: str, step: int) -> list[str]:
+    """Of a job that has ended; returns the keys of its files, to delete after the commit."""
+    rows = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step)
+    ).all()
+    for row in rows:
+        session.delete(row)
+    return [file["key"] for row in rows for file in row.files.values()]
 
 
 def _asked(session: Session, tenant_id: str, job_id: str, verb: str) -> Job:

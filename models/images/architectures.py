@@ -14,9 +14,22 @@ from models.images.guided.settings import GuidedSettings
 from models.images.settings import OF_THE_DATA, ImageData, ImageSettings
 from models.settings import Cost, InvalidSettings, check
 
+# What makes the shapes of networks, and so must stay where weights are taken over.
+OF_THE_NETWORKS = (
+    "architecture",
+    "noise",
+    "coarse_width",
+    "fine_width",
+    "blocks",
+    "generator_width",
+    "critic_width",
+    "critic_norm",
+    "feature_width",
+)
+
 
 def architectures() -> tuple[str, ...]:
-    """`auto` first."""
+    """The first is what `auto` comes to."""
     shipped = (*guided.ARCHITECTURES, *adversarial.ARCHITECTURES)
     return (*shipped, *plugins.registered(plugins.NETWORKS))
 
@@ -28,7 +41,7 @@ def losses() -> tuple[str, ...]:
 
 def resolve(data: ImageData, preset: str, explicit: Mapping[str, Any]) -> ImageSettings:
     """Fill in what was not chosen. Raises InvalidSettings."""
-    architecture = explicit.get("architecture", "auto")
+    architecture = explicit.get("architecture", "guided")
     if architecture not in architectures():
         raise InvalidSettings("architecture", f"known are {', '.join(architectures())}")
     is_guided = architecture in guided.ARCHITECTURES
@@ -44,7 +57,7 @@ def resolve(data: ImageData, preset: str, explicit: Mapping[str, Any]) -> ImageS
     settings = kind(**{**values, **explicit})
     check(settings)
     _check_loss(settings)
-    rules.check(settings)  # type: ignore[arg-type] # of its own kind
+    rules.check(settings)
     return settings
 
 

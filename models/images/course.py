@@ -12,6 +12,7 @@ AUTO_PATIENCE = 5
 GAIN = 0.01  # of coverage: less is none
 COOLING = 0.25  # of the time until then: what a run gets that is brought to its end early
 LOST, LOST_LOOKS = 0.02, 3  # coverage, and looks in a row in the second half of the budget
+FAIR = 500  # steps before which nothing is expected of a run, or kept of it
 
 
 @dataclass
@@ -36,15 +37,20 @@ class Course:
             return progress
         return min(1.0, start + (1 - start) * (progress - start) / min(1 - start, COOLING * start))
 
-    def enter(self, progress: float, coverage: float, early_stop: EarlyStop) -> None:
-        """Raises Collapsed when nothing can come of the run any more."""
+    def enter(self, step: int, progress: float, coverage: float, early_stop: EarlyStop) -> bool:
+        """Whether it is the best so far, by enough. Raises Collapsed when nothing can come of the
+        run any more."""
         self.looks = int(progress * LOOKS)
         gained = coverage >= self.best + GAIN
-        self.best = max(self.best, coverage)
-        self.without_gain = 0 if gained else self.without_gain + 1
+        if gained:
+            self.best, self.without_gain = coverage, 0
+        else:  # small gains add up: they are beside the last that counted
+            self.without_gain += 1
         self.lost = self.lost + 1 if coverage < LOST and progress >= 0.5 else 0
+        if step < FAIR:
+            return False
         if early_stop == "never":
-            return
+            return gained
         if self.lost >= LOST_LOOKS:
             raise Collapsed(
                 f"after {progress:.0%} of the budget the images still cover only {coverage:.1%} of "
@@ -53,3 +59,4 @@ class Course:
         patience = AUTO_PATIENCE if early_stop == "auto" else early_stop
         if self.without_gain >= patience and self.cooling_from is None:
             self.cooling_from = progress
+        return gained

@@ -16,12 +16,17 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 
 
 class Learner(Protocol):
-    settings: ImageSettings
     seed: int
     step: int
     features: FeatureNetwork
     course: Course
-    D: nn.Module
+
+    @property
+    def settings(self) -> ImageSettings: ...
+
+    @property
+    def D(self) -> nn.Module:  # noqa: N802 - as the papers call it
+        """The critic."""
 
     @property
     def noise_size(self) -> int: ...

@@ -36,6 +36,17 @@ class Order:
     def count(self) -> int:
         return sum(run.stop - run.start for run in self.runs)
 
+    def slice(self, start: int, stop: int) -> "Order":
+        """The items at these places of the order, `stop` excluded."""
+        runs = []
+        for run in self.runs:
+            n = run.stop - run.start
+            first, last = max(0, start), min(n, stop)
+            if first < last:
+                runs.append(Run(run.label, run.start + first, run.start + last))
+            start, stop = start - n, stop - n
+        return Order(tuple(runs), self.seed, self.shares, self.balance)
+
     def batches(self, size: int) -> Iterator[tuple[Numbers, Numbers]]:
         """Labels and numbers of the items, in order, `size` at a time (the last may be shorter).
 

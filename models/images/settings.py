@@ -44,7 +44,9 @@ OF_THE_DATA = ("height", "width", "channels", "classes")
 class ImageSettings:
     """Values of a run that all architectures have, resolved."""
 
-    architecture: str = setting("which networks, and how they learn")
+    architecture: str = setting(
+        "which networks, and how they learn: guided is the best, the others to compare"
+    )
     loss: str = setting("of the game between generator and critic")
 
     height: int = setting("pixels")

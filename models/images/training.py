@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models import chance
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.adversarial.training import Adversarial
 from models.images.course import EarlyStop
@@ -51,11 +52,7 @@ def train(
     Every step's randomness comes from (seed, step): a resumed run equals an unbroken one. Raises
     models.run.Collapsed when the images never come to cover the held-out ones.
     """
-    nets = learner(settings, data, seed)
-    if state is not None:
-        nets.load(state)
-    elif warm_start is not None:
-        nets.adopt(warm_start.state, warm_start.labels)
+    nets = learner(settings, data, seed, state, warm_start)
     batches = Batches(data, settings.batch, seed)
     wide = Batches(data, CLASSIFIER_BATCH, seed)
     watch, course = Watch(nets, data), nets.course
@@ -66,36 +63,46 @@ def train(
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
 
-        torch.manual_seed(1_000_003 * seed + nets.step)
+        chance.begin_step(seed, nets.step)
         if nets.features.frozen is None and progress < settings.features_until:
-            loss = nets.features.learn(*wide.at(nets.step), progress)
-            logged = {"feature_loss": loss}
+            logged = {"feature_loss": nets.features.learn(*wide.at(nets.step), progress)}
         else:
             logged = nets.learn(*batches.at(nets.step), progress, run)
         nets.step += 1
 
         if nets.step % settings.log_every == 0:
             run.report(nets.step, check_finite(nets.step, logged) | measure_critic(nets, data))
-        if course.is_due(progress) and (seen := watch.look()):
+        if course.is_due(progress) and (seen := watch.look(logged)):
             run.report(nets.step, seen)
-            best_before = course.best
-            course.enter(progress, seen["coverage"], early_stop)
-            if course.best > best_before:
+            if course.enter(nets.step, progress, seen["coverage"], early_stop):
                 run.save(nets.step, replace(nets.pack(), score=course.best))
 
     nets.complete()
     run.preview(nets.step, preview(nets))
-    seen = watch.look()
-    if seen:
+    if seen := watch.look({}):
         run.report(nets.step, seen)
     run.save(nets.step, replace(nets.pack(), score=seen.get("coverage")))
 
 
-def learner(settings: ImageSettings, data: LabelledImages, seed: int) -> Learner:
+def learner(
+    settings: ImageSettings,
+    data: LabelledImages,
+    seed: int,
+    state: Path | None,
+    warm_start: WarmStart | None,
+) -> Learner:
+    """New, as it was saved, or with another run's networks."""
+    nets: Learner
     if isinstance(settings, GuidedSettings):
-        return Guided(settings, data, seed)
-    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
-    return Adversarial(settings, data, seed)
+        nets = Guided(settings, data, seed)
+    else:
+        assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
+        nets = Adversarial(settings, seed)
+    if state is not None:
+        nets.load(state)
+    elif warm_start is not None:
+        nets.adopt(warm_start.state, warm_start.labels)
+    return nets
 
 
 @torch.no_grad()

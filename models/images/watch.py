@@ -4,14 +4,17 @@ Coverage (models.measures.coverage) falls with every kind of failure, and with t
 hides: a generator that gives one good image again and again has a precision of 1.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.images.data import LabelledImages
 from models.images.learner import Learner
 from models.measures.coverage import coverage
+from models.run import check_finite
 
 ENOUGH = 50  # held-out images; with fewer nothing can be said
 MOST = 500
@@ -30,9 +33,11 @@ class Watch:
         self._noise = torch.randn(len(chosen), nets.noise_size, generator=numbers)
 
     @torch.no_grad()
-    def look(self) -> dict[str, float]:
+    def look(self, logged: Mapping[str, Tensor]) -> dict[str, float]:
         """Measures of the averaged generator as it is now. Empty before the features are learnt, or
-        with too few held-out images."""
+        with too few held-out images. Raises NonFiniteLoss when a loss of the last step says that
+        there is nothing left to look at."""
+        check_finite(self._nets.step, logged)
         features = self._nets.features.frozen
         if features is None or len(self._images) < ENOUGH:
             return {}

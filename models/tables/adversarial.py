@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import losses
+from models import chance, losses
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
@@ -106,7 +106,7 @@ def train(
             run.preview(nets.step, picture.draw(maker, seed))
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
-        torch.manual_seed(1_000_003 * seed + nets.step)
+        chance.begin_step(seed, nets.step)
         set_rates(nets, progress)
         batch = batches.at(nets.step)
         label, real = nets.label_of(batch), nets.features_of(batch)

@@ -22,11 +22,20 @@ def chunks(order: RowOrder) -> Iterator[tuple[NDArray[np.int64], tuple[Where, ..
             yield numbers, part.wheres
 
 
-def completions(known: Known) -> Iterator[NDArray[np.int64]]:
-    """Numbers, for `RowSampler.complete`."""
-    count = known.tokens.shape[1]
-    for first in range(0, count, COMPLETED_AT_ONCE):
-        yield np.arange(first, min(first + COMPLETED_AT_ONCE, count), dtype=np.int64)
+def all_drawn(generator: RowSampler, order: RowOrder) -> Iterator[Drawn]:
+    """All rows, some thousand at a time, unique among each other where a rule wants it.
+
+    Raises, as rows are drawn, InvalidCondition, InvalidKnown, CannotComplete, NoHashes and TooRare.
+    """
+    if order.known:
+        known = Known.parse(generator.encoding, order.known)
+        for numbers in order.parts[0].chunks(COMPLETED_AT_ONCE):
+            index = numbers - order.parts[0].start
+            yield generator.complete(order.seed, numbers, known.part(index))
+        return
+    seen: set[Any] = set()
+    for numbers, wheres in chunks(order):
+        yield drawn(generator, order.seed, numbers, wheres, seen, refuse_copies=order.refuse_copies)
 
 
 def drawn(
@@ -34,7 +43,7 @@ def drawn(
     seed: int,
     numbers: NDArray[np.int64],
     wheres: tuple[Where, ...],
-    seen: set[Any],
+    seen: set[Any] | None = None,
     *,
     refuse_copies: bool = False,
 ) -> Drawn:

@@ -10,21 +10,10 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tables.columns import CategoryColumn, Column, Tokens, as_text
+from models.tables.conditions import InvalidKnown
 from models.tables.encoding import Encoding
 from models.tables.generation import UNKNOWN
 from models.tables.numbers import NumberColumn, plain_values
-
-
-class InvalidKnown(ValueError):
-    """A given value that no row of the model can have; `row` and `column` say where it is."""
-
-    def __init__(self, row: int, column: str, message: str) -> None:
-        super().__init__(message)
-        self.row, self.column = row, column
-
-
-class CannotComplete(Exception):
-    """A model that makes its rows in one piece."""
 
 
 @dataclass(frozen=True)

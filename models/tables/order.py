@@ -33,15 +33,32 @@ class RowOrder:
     parts: tuple[Part, ...]
     seed: int
     refuse_copies: bool = False  # of rows that were learned from
+    known: tuple[Mapping[str, Any], ...] = ()  # the rows, one after the other, to be completed
 
     @property
     def count(self) -> int:
         return sum(part.stop - part.start for part in self.parts)
 
+    def slice(self, start: int, stop: int) -> "RowOrder":
+        """The rows at these places of the order, `stop` excluded."""
+        parts = []
+        for part in self.parts:
+            n = part.stop - part.start
+            first, last = max(0, start), min(n, stop)
+            if first < last:
+                parts.append(Part(part.wheres, part.start + first, part.start + last))
+            start, stop = start - n, stop - n
+        return RowOrder(tuple(parts), self.seed)
+
 
 def of_each(counts: Sequence[tuple[Where, int]], *, seed: int, offset: int) -> RowOrder:
     """So many of each, one after the other."""
     return RowOrder(tuple(Part((w,), offset, offset + n) for w, n in counts if n), seed)
+
+
+def of_known(known: Sequence[Mapping[str, Any]], *, seed: int, offset: int) -> RowOrder:
+    part = Part(({},), offset, offset + len(known))
+    return RowOrder((part,), seed, known=tuple(known))
 
 
 def of_all(count: int, wheres: Sequence[Where], *, seed: int, offset: int) -> RowOrder:

@@ -19,10 +19,10 @@ from models.checkpoint import UnreadableCheckpoint
 from models.noise import LABEL, NOISE, Indices, uniforms
 from models.tables import mlp
 from models.tables.columns import CategoryColumn, Column, Floats, Tokens
-from models.tables.conditions import Condition, InvalidCondition, TooRare
+from models.tables.conditions import CannotComplete, Condition, InvalidCondition, TooRare
 from models.tables.encoding import Encoding
 from models.tables.generation import UNKNOWN, Allowed, RowMaker, Stepper
-from models.tables.known import CannotComplete, Known
+from models.tables.known import Known
 from models.tables.networks import Critic, critic_of, generator_of
 from models.tables.rules import Rule
 from models.tables.settings import TableSettings

@@ -1,13 +1,15 @@
-"""Labelled images as bytes: PNG, a zip of PNGs with labels.csv, npz, JSON. All but the single image
-are streamed: memory stays flat whatever the count, and each ends with a mark of its own (a zip's
-directory, JSON's last brace), so that a cut answer cannot pass for a whole one."""
+"""Labelled images as bytes: PNG, a zip of PNGs with labels.csv, a tar of them (WebDataset), npz,
+JSON. All but the single image are streamed: memory stays flat whatever the count, and each ends
+with a mark of its own (a zip's directory, JSON's last brace), so that a cut answer cannot pass for
+a whole one."""
 
 import base64
 import csv
 import io
 import json
+import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 import numpy as np
@@ -26,21 +28,40 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
+def encode(
+    format: str,
+    batches: Batches,
+    labels: Sequence[str],
+    *,
+    count: int,
+    image: Mapping[str, int],
+    first: int = 0,
+) -> Iterator[bytes]:
+    """A zip, a tar or an npz of `count` images with the height, width and channels of `image`."""
+    if format == "zip":
+        return zip_of_pngs(batches, labels, first=first)
+    if format == "tar":
+        return tar_of_pngs(batches, labels, first=first)
+    colour = (3,) if image["channels"] == 3 else ()
+    return npz(batches, labels, count, (image["height"], image["width"], *colour))
+
+
 def folder_of(label: str) -> str:
     """A label as one folder name: what could leave the folder, or hide it, is percent-encoded."""
     name = quote(label, safe=" !#$&'()+,;=@[]^_`{}~" + "".join(c for c in label if ord(c) > 127))
     return "%2E" + name[1:] if name.startswith(".") else name
 
 
-def zip_of_pngs(batches: Batches, labels: Sequence[str]) -> Iterator[bytes]:
+def zip_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
     """`<label>/<number>.png` and labels.csv with header `path,label`; stored, as PNG is packed.
+    Numbers count from `first`, so that the parts of a set unpack side by side.
 
     Without labels, `<number>.png` and no labels.csv.
     """
     pipe, table = Pipe(), io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label"])
-    number = 0
+    number = first
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for indices, images in batches:
             for index, image in zip(indices, images, strict=True):
@@ -53,6 +74,26 @@ def zip_of_pngs(batches: Batches, labels: Sequence[str]) -> Iterator[bytes]:
             yield pipe.take()
         if labels:
             archive.writestr(zipfile.ZipInfo("labels.csv"), table.getvalue())
+    yield pipe.take()
+
+
+def tar_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
+    """As WebDataset reads it: for each image `<number>.png` and, with labels, `<number>.cls`, the
+    label's index, and `<number>.json`, its name. Two blocks of zeros end it."""
+    pipe, number = Pipe(), first
+    with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for indices, images in batches:
+            for index, image in zip(indices, images, strict=True):
+                parts = {"png": png(image)}
+                if labels:
+                    about = json.dumps({"label": labels[index]}, ensure_ascii=False)
+                    parts |= {"cls": b"%d" % index, "json": about.encode()}
+                for suffix, data in parts.items():
+                    entry = tarfile.TarInfo(f"{number:09}.{suffix}")
+                    entry.size = len(data)
+                    archive.addfile(entry, io.BytesIO(data))
+                number += 1
+            yield pipe.take()
     yield pipe.take()
 
 

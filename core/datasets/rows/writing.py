@@ -2,7 +2,7 @@
 last chunk of the HTTP answer, the others with a mark of their own, too."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,14 @@ from core.datasets.rows.schema import Column
 from core.datasets.rows.spelling import plain, spelled
 
 Batches = Iterator[pa.RecordBatch]
+
+
+def columns_of(manifest: Mapping[str, Any]) -> list[Column]:
+    """Of a model's samples."""
+    return [
+        Column.from_dict({k: v for k, v in column.items() if k != "known"})
+        for column in manifest["columns"]
+    ]
 
 
 def encode(

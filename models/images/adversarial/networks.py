@@ -6,9 +6,9 @@ Shapes: B batch, Z noise, K classes, C channels, (H, W) image. Images are floats
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import plugins
@@ -42,33 +42,44 @@ def _norm(settings: AdversarialSettings, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if settings.critic_norm == "batch" else nn.Identity()
 
 
+def _perceptron(*sizes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers)
+
+
 class PerceptronGenerator(nn.Module):
-    """Noise and label, one hidden layer, pixels (Goodfellow et al. 2014, 1406.2661; Mirza &
-    Osindero 2014, 1411.1784)."""
+    """Noise and label, three hidden layers (128, 128, 100 as a rule), pixels (Goodfellow et al.
+    2014, 1406.2661; Mirza & Osindero 2014, 1411.1784)."""
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
         self.shape = settings.channels, settings.height, settings.width
+        width = settings.generator_width
+        last = width * 25 // 32
         self.label = Embedding(settings, LABEL_FEATURES)
-        self.hidden = nn.Linear(settings.noise + LABEL_FEATURES, settings.generator_width)
-        self.out = nn.Linear(settings.generator_width, math.prod(self.shape))
+        self.hidden = _perceptron(settings.noise + LABEL_FEATURES, width, width, last)
+        self.out = nn.Linear(last, math.prod(self.shape))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        h = F.leaky_relu(self.hidden(torch.cat([z, self.label(y)], 1)), 0.01)
+        h = self.hidden(torch.cat([z, self.label(y)], 1))
         return torch.tanh(self.out(h)).view(len(z), *self.shape)
 
 
 class PerceptronCritic(nn.Module):
+    """The generator's layers the other way round."""
+
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
         pixels = settings.channels * settings.height * settings.width
+        width = settings.critic_width
         self.label = Embedding(settings, LABEL_FEATURES)
-        self.hidden = nn.Linear(pixels + LABEL_FEATURES, settings.critic_width)
-        self.score = nn.Linear(settings.critic_width, 1)
+        self.hidden = _perceptron(pixels + LABEL_FEATURES, width * 25 // 32, width, width)
+        self.score = nn.Linear(width, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        h = self.hidden(torch.cat([x.flatten(1), self.label(y)], 1))
-        return self.score(F.leaky_relu(h, 0.01))[:, 0]
+        return self.score(self.hidden(torch.cat([x.flatten(1), self.label(y)], 1)))[:, 0]
 
 
 class LabelEmbeddingGenerator(nn.Module):
@@ -100,7 +111,7 @@ class LabelEmbeddingGenerator(nn.Module):
 
 
 class LabelPlaneCritic(nn.Module):
-    """The label's embedding is one more plane of each colour beside the image (the same chapter)."""
+    """The label's embedding lies beside the image, as large as it (the same chapter)."""
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()

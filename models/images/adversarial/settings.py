@@ -65,8 +65,10 @@ def check(settings: AdversarialSettings) -> None:
 def cost(settings: AdversarialSettings) -> Cost:
     """What a step takes: each network forward, and twice as much back. Of networks that were
     registered from outside nothing is known: they are taken to be like `dcgan`."""
-    image, width = settings.height * settings.width * settings.channels, settings.generator_width
-    area = settings.height * settings.width
+    width, area = settings.generator_width, settings.height * settings.width
+    image = area * settings.channels
+    generator: float
+    critic: float
     if settings.architecture == "mlp":
         generator, critic = width * (settings.noise + image), settings.critic_width * image
     elif settings.architecture == "cgan":

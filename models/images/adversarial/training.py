@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import losses
+from models import chance, losses
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.course import Course
-from models.images.data import LabelledImages
 from models.images.features import FeatureNetwork
 from models.images.learner import Draw
 from models.images.penalty import gamma
@@ -26,7 +25,7 @@ from models.run import Run, Saved
 class Adversarial:
     """As models.images.learner.Learner. The feature network only measures."""
 
-    def __init__(self, settings: AdversarialSettings, data: LabelledImages, seed: int) -> None:
+    def __init__(self, settings: AdversarialSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.seed, self.step = settings, seed, 0
         self.at_once = settings.batch
@@ -66,7 +65,7 @@ class Adversarial:
                 group["betas"] = (settings.beta1, settings.beta2)
 
         def begin() -> None:
-            torch.manual_seed(1_000_003 * self.seed + self.step)
+            chance.begin_step(self.seed, self.step)
             for optimizer in (self.opt_G, self.opt_D):
                 optimizer.zero_grad(set_to_none=True)
 

@@ -1,4 +1,4 @@
-"""The settings of `auto` and `cvae`, and the rules that choose them from the data. Free of torch."""
+"""The settings of `guided` and `cvae`, and the rules that choose them. Free of torch."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from models.images.settings import PRESETS, ImageData, ImageSettings
 from models.settings import PROCESS_BYTES, Cost, InvalidSettings, setting
 
-ARCHITECTURES = ("auto", "cvae")
+ARCHITECTURES = ("guided", "cvae")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,12 @@ class GuidedSettings(ImageSettings):
     fine_width: int = setting("channels of the generator's finest layer", ge=4, le=512)
     blocks: int = setting("residual convolutions at the generator's coarsest layer", ge=0, le=16)
     components: int = setting("Gaussians in the prior of a label, at most", ge=1, le=100)
+    spread: float = setting(
+        "how far the prior draws from the centre of each of several Gaussians, beside what it was "
+        "fitted to",
+        ge=0,
+        le=10,
+    )
 
     pixel_weight: float = setting("of the squared error of pixels", ge=0, le=1000)
     feature_weight: float = setting("of the squared error of features", ge=0, le=1000)
@@ -50,6 +56,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "critic_width": round(64 * scale),
         "feature_width": 16,
         "components": 10,
+        "spread": 1.25,
         "batch": min(32, max(2, data.images // 2)),
         "rate": 2e-3,
         "feature_rate": 3e-3,

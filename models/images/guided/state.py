@@ -86,7 +86,7 @@ class State:
 
     @torch.no_grad()
     def complete(self) -> None:
-        """Fit a mixture for each label to what the averaged encoder finds in the training images."""
+        """Fit a mixture for each label to what the averaged encoder finds in the images."""
         if self.features.frozen is None:
             return
         torch.manual_seed(self.seed)
@@ -100,7 +100,12 @@ class State:
             labels.append(y)
         settings = self.settings
         self.final = fit_prior(
-            torch.cat(found), torch.cat(labels), settings.classes, settings.components, self.seed
+            torch.cat(found),
+            torch.cat(labels),
+            settings.classes,
+            settings.components,
+            self.seed,
+            settings.spread,
         )
 
     def draw(self) -> Draw:

@@ -4,14 +4,14 @@ A variational autoencoder whose decoder is the generator of an adversarial game 
 al. 2016, 1512.09300; CVAE-GAN, Bao et al. 2017, 1703.10155), in three phases: a small classifier
 learns what the images differ in; encoder and generator learn to reconstruct images in pixels and in
 its features; then a critic joins, which compares each image with its own reconstruction. New images
-are drawn from a prior that is fitted to the noise that the encoder finds (models.images.guided.prior).
+are drawn from a prior that is fitted to the noise that the encoder finds (guided.prior).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import losses
+from models import chance, losses
 from models.images.guided.settings import GuidedSettings
 from models.images.guided.state import State
 from models.images.penalty import gamma
@@ -28,7 +28,7 @@ class Guided(State):
         set_rates(self, progress)
 
         def begin() -> None:
-            torch.manual_seed(1_000_003 * self.seed + self.step)
+            chance.begin_step(self.seed, self.step)
             for optimizer in (self.opt_G, self.opt_D):
                 optimizer.zero_grad(set_to_none=True)
 
@@ -84,8 +84,8 @@ def critic_gradients(
     settings = nets.settings
     shown = made.clone().requires_grad_(True)
     both = torch.cat([y, y])
-    scores = nets.D(torch.cat([real, shown]), both).chunk(2)
-    turn = losses.critic_turn(losses.named(settings.loss), *scores, shown, share)
+    of_real, of_made = nets.D(torch.cat([real, shown]), both).chunk(2)
+    turn = losses.critic_turn(losses.named(settings.loss), of_real, of_made, shown, share)
     logged = {"critic_loss": turn.critic, "generator_loss": turn.generator}
     if nets.step % settings.penalty_every == 0:
         images = torch.cat([real, made]).requires_grad_(True)

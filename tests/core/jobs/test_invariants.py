@@ -176,7 +176,7 @@ def test_i4_an_ended_job_never_changes(add_job: AddJob, end: str, kind: str) -> 
     with write() as session:
         assert jobs.claim(session, job.id, "two") is None
         assert jobs.sweep(session) == []
-        jobs.mark_published(session, job.id)
+        jobs.mark_published(session, [job.id])
     assert everything() == before
 
 

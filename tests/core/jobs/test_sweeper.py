@@ -28,14 +28,14 @@ def test_a_job_that_never_reached_the_broker_is_published(add_job: AddJob) -> No
     job = add_job()
     assert sweep() == [job.id]
     with write() as session:
-        jobs.mark_published(session, job.id)
+        jobs.mark_published(session, [job.id])
     assert sweep() == []
 
 
 def test_a_silent_worker_loses_its_job_and_a_hint_is_sent_again(add_job: AddJob) -> None:
     job = add_job()
     with write() as session:
-        jobs.mark_published(session, job.id)
+        jobs.mark_published(session, [job.id])
         jobs.claim(session, job.id, "one")
         expire_lease(session, job)
     assert sweep() == [job.id]

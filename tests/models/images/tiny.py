@@ -17,10 +17,12 @@ SHORT = {"components": 2, "log_every": 4, "features_until": 0.2, "critic_from": 
 def settings_of(
     height: int = 8, width: int = 8, channels: int = 1, classes: int = 3, **explicit: Any
 ) -> ImageSettings:
-    """Those of `auto`, unless another architecture is named."""
+    """Those of `guided`, unless another architecture is named."""
     data = ImageData(height, width, channels, classes, images=60)
-    if explicit.get("architecture", "auto") in ("auto", "cvae"):
-        return resolve(data, "fast", TINY | SHORT | explicit)
+    architecture = explicit.get("architecture", "guided")
+    if architecture in ("guided", "cvae"):
+        short = SHORT | ({"critic_from": 1.0} if architecture == "cvae" else {})
+        return resolve(data, "fast", TINY | short | explicit)
     small = {"noise": 4, "generator_width": 8, "critic_width": 8, "feature_width": 8, "batch": 8}
     return resolve(data, "fast", small | {"log_every": 4, "features_until": 0.2} | explicit)
 
@@ -58,7 +60,7 @@ class Recorder:
         return step == 0
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
-        self.reports[step] = metrics
+        self.reports.setdefault(step, {}).update(metrics)
 
     def warn(self, step: int, message: str) -> None:
         self.warnings.append((step, message))

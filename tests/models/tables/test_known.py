@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from models.tables.conditions import CannotComplete, InvalidKnown
 from models.tables.data import LabelledRows
 from models.tables.generation import UNKNOWN, Digit, Stepper
-from models.tables.known import CannotComplete, InvalidKnown, Known
+from models.tables.known import Known
 from models.tables.networks import Generator
 from models.tables.sampling import PARTICLES, RowSampler
 from models.tables.training import random_order

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from models.settings import InvalidSettings
-from models.tables.conditions import TooRare
+from models.tables.conditions import InvalidKnown, TooRare
 from models.tables.data import LabelledRows
 from models.tables.keeping import discover
-from models.tables.known import InvalidKnown, Known
+from models.tables.known import Known
 from models.tables.rules import parse
 from models.tables.sampling import RowSampler
 from models.tables.schema import ColumnSchema, UnfitColumn

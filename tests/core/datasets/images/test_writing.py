@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Iterator
 
@@ -52,6 +53,25 @@ def test_a_zip_holds_the_images_and_a_table_of_their_labels() -> None:
         read = [np.array(Image.open(archive.open(path))) for path, _ in rows[1:]]
         assert np.array_equal(np.stack(read), images(13))
         assert all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+
+
+def test_a_tar_holds_each_image_with_its_label_beside_it() -> None:
+    pieces = writing.tar_of_pngs(batches(13), LABELS, first=5)
+    with tarfile.open(fileobj=whole(pieces)) as archive:
+        parts = {name: archive.extractfile(name).read() for name in archive.getnames()}
+    assert len(parts) == 3 * 13
+    read = [np.array(Image.open(io.BytesIO(parts[f"{i:09}.png"]))) for i in range(5, 18)]
+    assert np.array_equal(np.stack(read), images(13))
+    named = [json.loads(parts[f"{i:09}.json"])["label"] for i in range(5, 18)]
+    assert named == [LABELS[int(parts[f"{i:09}.cls"])] for i in range(5, 18)]
+    assert named == [LABELS[i % len(LABELS)] for i in range(13)]
+
+
+def test_without_labels_nothing_but_images_is_written() -> None:
+    with tarfile.open(fileobj=whole(writing.tar_of_pngs(batches(2), []))) as archive:
+        assert archive.getnames() == ["000000000.png", "000000001.png"]
+    with zipfile.ZipFile(whole(writing.zip_of_pngs(batches(2), [], first=7))) as archive:
+        assert archive.namelist() == ["0000007.png", "0000008.png"]
 
 
 @pytest.mark.parametrize("label", [*LABELS, "/etc/passwd", "../../x", "a\\b", "con:1", "a\nb"])

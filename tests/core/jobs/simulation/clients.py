@@ -51,7 +51,7 @@ class Clients:
             self.seen("publisher died before it took note")
             return
         with write(self.engine) as session:
-            jobs.mark_published(session, job_id)
+            jobs.mark_published(session, [job_id])
 
     def break_broker(self) -> None:
         """It goes, or comes back; sometimes with what it held, sometimes empty."""

@@ -74,7 +74,7 @@ def test_no_history_breaks_the_promise(world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(7_200)
 def test_no_history_of_many_more_breaks_the_promise(world: World) -> None:
     run(world, range(HISTORIES, HISTORIES + NIGHTLY))
 

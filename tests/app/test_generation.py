@@ -1,0 +1,147 @@
+"""Generation jobs over HTTP, as far as they go without a worker."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from core import jobs, keys, registry
+from core.database import read, write
+from tests.conftest import TENANT
+from tests.worker.models import put
+
+
+@pytest.fixture
+def pets(client: TestClient) -> TestClient:
+    put(client, "images")
+    return client
+
+
+@pytest.fixture
+def people(client: TestClient) -> TestClient:
+    put(client, "rows")
+    return client
+
+
+def post(client: TestClient, **body: Any) -> Any:
+    return client.post("/v1/jobs", json={"kind": "generation", **body})
+
+
+def test_a_generation_job_is_accepted_with_every_value_resolved(pets: TestClient) -> None:
+    answer = post(pets, model="pets", labels={"cat": 3, "ant": 2_000}, offset=5, shard_size=1_000)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    model = pets.get("/v1/models/pets").json()
+    assert (job["kind"], job["state"], job["name"], job["model"]) == (
+        *("generation", "queued", "pets"),
+        model["id"],
+    )
+    resolved = job["resolved_config"]
+    assert (resolved["model"], resolved["reference"]) == (model["id"], "pets:1")
+    assert (resolved["format"], resolved["count"], resolved["shards"]) == ("tar", 2_003, 3)
+    assert resolved["images"] == [
+        {"label": 2, "start": 5, "stop": 8},
+        {"label": 0, "start": 5, "stop": 2_005},
+    ]
+    assert isinstance(resolved["seed"], int)
+    assert pets.get("/v1/jobs?kind=generation").json()["data"][0]["id"] == job["id"]
+    with read() as session:
+        found = registry.get(session, TENANT, model["id"])
+        assert jobs.live_jobs_of_model(session, found) == [job["id"]]
+    refused = pets.delete(f"/v1/models/{model['id']}")
+    assert (refused.status_code, refused.json()["jobs"]) == (409, [job["id"]])
+
+
+def test_validate_only_measures_the_first_items_and_starts_nothing(
+    pets: TestClient, people: TestClient
+) -> None:
+    before = len(pets.get("/v1/jobs").json()["data"])
+    for model, format in (("pets", "npz"), ("people", "csv")):
+        answer = post(pets, model=model, count=1_000_000, format=format, validate_only=True)
+        assert answer.status_code == 200, answer.text
+        plan = answer.json()
+        estimate = plan["estimate"]
+        assert estimate["items"] == 1_000_000
+        assert estimate["shards"] == plan["resolved_config"]["shards"] >= 10
+        assert 20e6 < estimate["bytes"] < 200e6  # 64 bytes of pixels, or a line of seven values
+        assert estimate["seconds"] > 0
+        assert plan["warnings"] == []
+    assert len(pets.get("/v1/jobs").json()["data"]) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "pointer"),
+    [
+        ({"model": "nobody"}, 404, None),
+        ({"format": "parquet"}, 422, "/format"),
+        ({"format": "png"}, 422, "/format"),
+        ({"labels": {"dog": 1}, "count": None}, 422, "/labels/dog"),
+        ({"labels": {"cat": 1}}, 422, None),  # and a count
+        ({"conditions": [{"where": {"a": 1}}]}, 422, "/conditions"),
+        ({"shard_size": 0}, 422, "/shard_size"),
+        ({"shard_size": 1, "count": 20_000}, 422, "/shard_size"),  # too many files
+        ({"shard_size": 2_000_000}, 422, "/shard_size"),
+        ({"count": 10**12}, 422, None),
+        ({"count": 0}, 422, "/count"),
+        ({"seed": -1}, 422, "/seed"),
+        ({"dataset": "ds_1"}, 422, "/dataset"),
+        ({"formt": "zip"}, 422, "/formt"),
+        ({"kind": "generator"}, 422, "/kind"),
+        ({"kind": None}, 422, "/kind"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_and_starts_nothing(
+    pets: TestClient, change: dict[str, Any], status: int, pointer: str | None
+) -> None:
+    body = {"model": "pets", "count": 5, **change}
+    body = {"kind": "generation", **body}
+    answer = pets.post("/v1/jobs", json={k: v for k, v in body.items() if v is not None})
+    assert answer.status_code == status, answer.text
+    if pointer is not None:
+        assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+    assert pets.get("/v1/jobs?kind=generation").json()["data"] == []
+
+
+def test_an_unknown_field_is_compared_with_those_of_its_kind(pets: TestClient) -> None:
+    (fault,) = post(pets, model="pets", count=5, sead=1).json()["errors"]
+    assert fault["allowed"] == ["seed"]
+    (fault,) = post(pets, model="pets", count=5, budgett={}).json()["errors"]
+    assert "allowed" not in fault  # a field of training jobs is no help
+
+
+def test_conditions_that_no_row_can_meet_are_refused_before_anything_starts(
+    people: TestClient,
+) -> None:
+    for where, code in (
+        ({"age": {"gte": 1_000}}, "invalid_condition"),
+        ({"planet": "Mars"}, "invalid_condition"),
+        ({"member": {"gte": True}}, "invalid_condition"),
+    ):
+        conditions = [{"where": {"city": "Rome"}}, {"where": where}]
+        answer = post(people, model="people", count=10, conditions=conditions)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["code"] == code
+        assert answer.json()["errors"][0]["pointer"].startswith("/conditions/1/where/")
+    assert people.get("/v1/jobs?kind=generation").json()["data"] == []
+
+
+def test_a_key_for_samples_starts_generation_and_a_key_for_training_does_not(
+    pets: TestClient,
+) -> None:
+    with write() as session:
+        keys.add(session, TENANT, "sem_draws", name="draws", scopes=("read", "sample"))
+        keys.add(session, TENANT, "sem_trains", name="trains", scopes=("read", "train"))
+    body = {"kind": "generation", "model": "pets", "count": 5}
+    draws, trains = ({"Authorization": f"Bearer sem_{name}"} for name in ("draws", "trains"))
+    assert pets.post("/v1/jobs", json=body, headers=trains).status_code == 403
+    job = pets.post("/v1/jobs", json=body, headers=draws).json()
+    assert pets.post(f"/v1/jobs/{job['id']}/cancel", headers=trains).status_code == 403
+    training = {"kind": "training", "dataset": "ds_1"}
+    assert pets.post("/v1/jobs", json=training, headers=draws).status_code == 403
+    assert pets.post(f"/v1/jobs/{job['id']}/cancel", headers=draws).json()["state"] == "cancelled"
+
+
+def test_an_answer_that_is_too_large_points_to_a_job(pets: TestClient) -> None:
+    answer = pets.post("/v1/models/pets/samples?format=npz", json={"count": 2_000_000})
+    assert answer.status_code == 422
+    assert "`generation`" in answer.json()["detail"]
