@@ -16,11 +16,13 @@ from app.routes import (
     health,
     job_records,
     jobs,
+    metrics,
     models,
     operations,
     samples,
     service,
     uploads,
+    usage,
     webhooks,
 )
 from app.schemas.problem import RESPONSES
@@ -37,6 +39,8 @@ ROUTES = (
     models,
     samples,
     operations,
+    usage,
+    metrics,
     webhooks,
 )
 DESCRIPTION = """Learns from labelled images with conditional adversarial networks, and hands out
