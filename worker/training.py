@@ -29,6 +29,7 @@ from models.run import NonFiniteLoss, NotLearning, Saved
 from models.tables.schema import UnfitColumn
 from models.tables.settings import TableSettings
 from models.tables.training import train as train_rows
+from worker import variety
 from worker.content import about_images, about_rows, images_of, rows_of
 from worker.lease import Lease
 from worker.usage import cpu_seconds
@@ -63,8 +64,7 @@ def train(job: Job, lease: Lease) -> Checkpoint:
             raise JobError("not_learning", str(error)) from error
         except UnfitColumn as error:
             raise JobError("dataset_unreadable", f"{error}; change its schema") from error
-    assert run.last is not None  # noqa: S101 - every run ends with a save
-    return run.last
+    return run.ended_with
 
 
 def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
@@ -74,6 +74,7 @@ def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
         run.begin()
         settings = ImageSettings.from_dict(spec.config)
         train_images(images, settings, run, seed=spec.seed, state=state)
+        variety.check_images(run.ended_with, images, run.storage)
 
 
 def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
@@ -83,6 +84,7 @@ def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)
+        variety.check_rows(run.ended_with, rows, run.storage)
 
 
 LEARN = {"images": learn_images, "rows": learn_rows}
@@ -149,6 +151,11 @@ class JobRun:
         self._pictures = -1
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.token))
         self.last: Checkpoint | None = None
+
+    @property
+    def ended_with(self) -> Checkpoint:
+        assert self.last is not None  # noqa: S101 - every run ends with a save
+        return self.last
 
     def begin(self) -> None:
         self._lease.phase = "training"

@@ -112,9 +112,9 @@ def test_a_helper_that_is_killed_costs_its_job_nothing(
     whole = world.generate(600, 100)
     world.ended(whole)
     world.arm("shards take long")
+    job_id = world.generate(600, 100)
+    holder = world.holder(job_id)
     with another_worker(world):
-        job_id = world.generate(600, 100)
-        holder = world.holder(job_id)
         (helper,) = eventually(lambda: len(world.makers(job_id)) == 2 and world.makers(job_id)) - {
             holder
         }

@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset, Job
 from models import losses
+from models.images.sampling import ImageSampler
 from tests.conftest import expire_lease
 from tests.tiny import TINY
 from worker import training
@@ -240,3 +241,19 @@ def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> Non
     beyond = client.get(files[-1]["url"], headers={"range": "bytes=9999999-"})
     assert beyond.status_code == 416
     assert client.get(f"{url}/artifacts/nothing.png").status_code == 404
+
+
+def test_a_model_that_draws_one_picture_fails_its_job_and_keeps_its_checkpoint(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = ImageSampler.draw
+
+    def collapsed(self: ImageSampler, noise: Any, labels: Any) -> Any:
+        return draw(self, 0 * noise, labels)
+
+    monkeypatch.setattr(ImageSampler, "draw", collapsed)
+    job_id = post(client, budget={"steps": 2})
+    job = run(client, job_id)
+    assert (job["state"], job["error"]["code"]) == ("failed", "collapsed")
+    assert client.get("/v1/models").json()["data"] == []
+    assert [row.step for row in checkpoints(job_id)] == [2]
