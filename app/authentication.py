@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 
+from app import links
 from core import keys
 from core.database import read
 from core.errors import Forbidden, Unauthorized
@@ -25,15 +26,19 @@ class Caller:
 def authenticate(request: Request, _scheme: Annotated[object, Depends(bearer)]) -> Caller:
     scheme, text = get_authorization_scheme_param(request.headers.get("authorization"))
     challenge = {"WWW-Authenticate": "Bearer"}
+    if not text and (link := links.of_request(request)) is not None:
+        key = links.key_of(request, link)
+        known = keys.SCOPES if "admin" in key.scopes else key.scopes
+        return Caller(key.tenant_id, key.id, links.SCOPES & frozenset(known))
     if not text or scheme.lower() != "bearer":
         raise Unauthorized(
             "send a key as `Authorization: Bearer sem_…`", code="key_missing", headers=challenge
         )
     with read() as session:
-        key = keys.find(session, text)
-    if key is None:
+        found = keys.find(session, text)
+    if found is None:
         raise Unauthorized("this key is not known here", code="key_unknown", headers=challenge)
-    return Caller(key.tenant_id, key.id, frozenset(key.scopes))
+    return Caller(found.tenant_id, found.id, frozenset(found.scopes))
 
 
 def require(caller: Caller, *scopes: str) -> None:

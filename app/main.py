@@ -1,9 +1,10 @@
 """The application: routers, one error handler, one guard. Nothing here imports torch."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from types import ModuleType
 
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
@@ -16,7 +17,9 @@ from app.routes import (
     health,
     job_records,
     jobs,
+    links,
     metrics,
+    model_records,
     models,
     operations,
     samples,
@@ -37,7 +40,9 @@ ROUTES = (
     jobs,
     job_records,
     models,
+    model_records,
     samples,
+    links,
     operations,
     usage,
     metrics,
@@ -59,6 +64,15 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app() -> FastAPI:
+    return _app(ROUTES)
+
+
+def create_sampler_app() -> FastAPI:
+    """Samples alone, for a process of its own beside the API."""
+    return _app((health, service, samples))
+
+
+def _app(modules: Sequence[ModuleType]) -> FastAPI:
     settings = get_settings()
     app = FastAPI(
         title="Semblance",
@@ -72,7 +86,7 @@ def create_app() -> FastAPI:
         responses=RESPONSES,
     )
     problems.install(app)
-    for module in ROUTES:
+    for module in modules:
         app.include_router(module.router)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.add_middleware(RequestGuard, allowed_hosts=settings.allowed_hosts)

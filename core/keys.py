@@ -2,6 +2,7 @@
 secret that cannot be guessed."""
 
 import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -24,6 +25,17 @@ def digest(text: str) -> str:
 def find(session: Session, text: str) -> Key | None:
     """The live key with this text."""
     return session.scalar(select(Key).where(Key.digest == digest(text), Key.revoked_at.is_(None)))
+
+
+def get(session: Session, key_id: str) -> Key | None:
+    """Also one that was revoked."""
+    return session.get(Key, key_id)
+
+
+def signature(key: Key, text: str) -> str:
+    """Made with the key's hash, which the service and whoever has the key know, and nobody else: a
+    link or receipt that this key has made can be recognised without keeping it."""
+    return hmac.digest(bytes.fromhex(key.digest), text.encode(), "sha256").hex()
 
 
 def add(session: Session, tenant_id: str, text: str, *, name: str, scopes: tuple[str, ...]) -> Key:

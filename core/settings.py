@@ -42,6 +42,7 @@ class Limits(BaseModel):
     categories_max: int = Field(10_000, description="values of a category that is learned")
     label_chars: int = Field(256, description="characters of a label")
     name_chars: int = Field(256, description="characters of a name")
+    model_bytes: int = Field(1024 * MIB, description="an exported model")
     samples: int = Field(1_000_000, description="items of one samples request")
     json_samples: int = Field(1_000, description="items of one samples request answered as JSON")
     generated: int = Field(1_000_000_000, description="items of one generation job")
@@ -102,6 +103,10 @@ class Settings(BaseSettings):
     worker_folder: Path | None = Field(None, description="set by a worker for its children")
     sampler_threads: int = Field(1, ge=1, description="torch threads of the sampler")
     sampler_bytes: int = Field(1024 * MIB, ge=MIB, description="models kept in memory")
+    sampler_requests: int = Field(256, ge=1, description="samples requests under way at once")
+    batch_window_s: float = Field(
+        0.002, ge=0, le=0.1, description="how long a batch that is not full waits for requests"
+    )
     webhook_allow: list[str] = Field(
         [], description="hosts and networks that webhooks may reach although they are not public"
     )

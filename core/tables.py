@@ -1,7 +1,7 @@
 """The rows. Every table but `tenants` and `workers` carries a tenant.
 
 Only `core.jobs` writes to `jobs`, `shards`, `events` and `checkpoints`; only `core.datasets` to
-`datasets` and `uploads`; only `core.registry` makes `models`; only `core.webhooks` writes to
+`datasets` and `uploads`; only `core.registry` to `models` and `aliases`; only `core.webhooks` to
 `webhooks` and `deliveries`.
 """
 
@@ -290,7 +290,7 @@ class Artifact(Table):
 
 
 class Model(Table):
-    """One version of a named model: the checkpoint that a training job ended with."""
+    """One version of a named model: a checkpoint of a training job, or what was imported."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -303,13 +303,27 @@ class Model(Table):
     name: Mapped[str]
     version: Mapped[int]
     kind: Mapped[str]
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # null: imported
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     step: Mapped[int]
+    description: Mapped[str | None]
     weights: Mapped[Json]  # {key, bytes, sha256}
     manifest: Mapped[Json]  # what sampling needs to know without reading the weights
     tags: Mapped[Json] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=clock())
+
+
+class Alias(Table):
+    """`name@alias`: a version that can be moved without those who use it knowing."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (Index("ix_aliases_model_id", "model_id"),)
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    set_at: Mapped[datetime] = mapped_column(default=clock(), onupdate=clock())
 
 
 class IdempotencyKey(Table):

@@ -43,6 +43,16 @@ class CheckpointPolicy(BaseModel):
     keep: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
 
 
+class WarmStart(BaseModel):
+    """A model to begin with; `labels` has for each label of the dataset its place among those of
+    the model, or -1 if it is new there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    labels: list[int]
+
+
 class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,3 +64,5 @@ class TrainingSpec(BaseModel):
     holdout: float
     seed: int
     config: dict[str, Any]
+    early_stop: Literal["auto", "never"] | int = "auto"
+    warm_start: WarmStart | None = None

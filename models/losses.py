@@ -1,31 +1,128 @@
-"""Losses of the adversarial game, written from the papers."""
+"""Losses of the adversarial game, written from the papers.
+
+Scores are (B,) and belong to pairs: a real item and a generated one with the same label.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import plugins
 
-def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """(B,), (B,) scores of pairs with the same label; low when each real one is above its fake.
+Of = Callable[[Tensor, Tensor], Tensor]
 
-    Relativistic pairing (Jolicoeur-Martineau 2019, 1807.00734; Huang et al. 2024, 2501.05441).
+
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """What critic and generator each want to be low: (real scores, fake scores) to a number.
+
+    `one_backward`: the critic's loss falls strictly as a fake's score does, wherever that is. Then
+    one pass back through the critic serves both players (`pull`).
     """
+
+    critic: Of
+    generator: Of
+    one_backward: bool = False
+
+
+def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """Low when each real one is above its fake."""
     return F.softplus(fake - real).mean()
 
 
-def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """(B,), (B,); low when each fake is above its real partner."""
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(real - fake).mean()
 
 
-def generator_slope(real: Tensor, fake: Tensor) -> Tensor:
-    """(B,): what d critic_loss / d fake must be multiplied by to give d generator_loss / d fake.
+def cross_entropy_critic(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
 
-    Both losses reach the generator through the same scores, so one backward pass through the
-    critic serves both networks: its gradient at each fake image is rescaled by this ratio.
+
+def non_saturating_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(-fake).mean()
+
+
+def minimax_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    return -F.softplus(fake).mean()
+
+
+def least_squares_critic(real: Tensor, fake: Tensor) -> Tensor:
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def least_squares_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    return (fake - 1).square().mean() / 2
+
+
+def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    return -fake.mean()
+
+
+LOSSES: Mapping[str, AdversarialLoss] = {
+    # Jolicoeur-Martineau 2019, 1807.00734; Huang et al. 2024, 2501.05441.
+    "relativistic": AdversarialLoss(relativistic_critic, relativistic_generator, one_backward=True),
+    # Goodfellow et al. 2014, 1406.2661: what they train with, and what they prove with.
+    "non_saturating": AdversarialLoss(
+        cross_entropy_critic, non_saturating_generator, one_backward=True
+    ),
+    "minimax": AdversarialLoss(cross_entropy_critic, minimax_generator, one_backward=True),
+    # Mao et al. 2017, 1611.04076.
+    "least_squares": AdversarialLoss(least_squares_critic, least_squares_generator),
+    # Lim & Ye 2017, 1705.02894.
+    "hinge": AdversarialLoss(hinge_critic, hinge_generator),
+}
+
+
+def named(name: str) -> AdversarialLoss:
+    """Of this module, or of a package that was installed beside it. Raises KeyError."""
+    if name in LOSSES:
+        return LOSSES[name]
+    found = plugins.load(plugins.LOSSES, name)
+    if not isinstance(found, AdversarialLoss):
+        raise TypeError(f"the loss {name!r} is no AdversarialLoss")
+    return found
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Both losses at one pair of scores, and d generator loss / d fake item."""
+
+    critic: Tensor
+    generator: Tensor
+    pull: Tensor
+
+
+def critic_turn(
+    loss: AdversarialLoss, real: Tensor, fake: Tensor, shown: Tensor, share: float = 1.0
+) -> Turn:
+    """Add `share` of the critic's gradients; `real` and `fake` are its scores, `shown` the fake
+    items, which require grad. An item's score depends on that item alone.
+
+    Both losses reach the generator through the same scores. So the critic's own gradient at a fake
+    item, rescaled by the ratio of the slopes of the two losses, is the generator's: one pass back
+    through the critic instead of two. Where the critic's slope may vanish, there are two.
     """
-    down, up = torch.sigmoid(fake - real), torch.sigmoid(real - fake)
-    return -up / down.clamp_min(1e-5)
+    r, f = real.detach(), fake.detach().requires_grad_(True)
+    of_generator = loss.generator(r, f)
+    (wanted,) = torch.autograd.grad(of_generator, f)
+    of_critic = loss.critic(real, fake)
+    if loss.one_backward:
+        (had,) = torch.autograd.grad(loss.critic(r, f), f)
+        (share * of_critic).backward()
+        assert shown.grad is not None  # noqa: S101 - the loss depends on it
+        ratio = wanted / (had * len(f)).clamp_min(1e-5) * len(f) / share
+        pull = shown.grad * ratio.view(-1, *[1] * (shown.ndim - 1))
+    else:
+        (pull,) = torch.autograd.grad(fake, shown, wanted, retain_graph=True)
+        (share * of_critic).backward()
+    return Turn(of_critic.detach(), of_generator.detach(), pull)
 
 
 def gradient_penalty(samples: Tensor, scores: Tensor) -> Tensor:

@@ -9,29 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+Words = NDArray[np.uint64]
+Seeds = int | NDArray[np.uint64]  # one of all items, or (N,)
 
 # What a stream of numbers is for; two purposes never share a number.
 NOISE, LABEL = 0, 1
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_WEYL = 0x9E3779B9, 0xBB67AE85
+_WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-def philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
-    """(N, 4) counters under one key of two 32-bit words to (N, 4) random words."""
+def philox(
+    counter: NDArray[np.uint32], key: tuple[int, int] | tuple[Words, Words]
+) -> NDArray[np.uint32]:
+    """(N, 4) counters under one key of two 32-bit words, or one for each, to (N, 4) random
+    words."""
     c0, c1, c2, c3 = counter.astype(np.uint64).T
-    k0, k1 = key
+    k0, k1 = (np.asarray(word, np.uint64) for word in key)
     for _ in range(10):
         first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1 = (second >> _32) ^ c1 ^ np.uint64(k0), second & _LOW
-        c2, c3 = (first >> _32) ^ c3 ^ np.uint64(k1), first & _LOW
-        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
+        c0, c1 = (second >> _32) ^ c1 ^ k0, second & _LOW
+        c2, c3 = (first >> _32) ^ c3 ^ k1, first & _LOW
+        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
-def _words(seed: int, items: Indices, size: int, stream: int) -> NDArray[np.uint32]:
+def _words(seed: Seeds, items: Indices, size: int, stream: int) -> NDArray[np.uint32]:
     """(N, size) words for items 0 … 2**64 - 1 under a 64-bit seed; `size` a multiple of 4."""
     blocks = size // 4
     counter = np.empty((len(items), blocks, 4), np.uint32)
@@ -40,17 +45,24 @@ def _words(seed: int, items: Indices, size: int, stream: int) -> NDArray[np.uint
     items = items.astype(np.uint64)
     counter[:, :, 2] = (items & _LOW).astype(np.uint32)[:, None]
     counter[:, :, 3] = (items >> _32).astype(np.uint32)[:, None]
-    words = philox(counter.reshape(-1, 4), (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF))
+    if not isinstance(seed, int):
+        seed = np.repeat(seed, blocks)
+    words = philox(counter.reshape(-1, 4), _key(seed))
     return words.reshape(len(items), size)
 
 
-def uniforms(seed: int, items: Indices, size: int, stream: int = NOISE) -> NDArray[np.float64]:
+def _key(seed: Seeds) -> tuple[Words, Words]:
+    both = np.asarray(seed, np.uint64)
+    return both & _LOW, both >> _32
+
+
+def uniforms(seed: Seeds, items: Indices, size: int, stream: int = NOISE) -> NDArray[np.float64]:
     """(N, size) numbers in (0, 1), each with 32 random bits."""
     words = _words(seed, items, -(-size // 4) * 4, stream)[:, :size]
     return np.asarray((words + 0.5) * 2.0**-32, np.float64)
 
 
-def normals(seed: int, items: Indices, size: int, stream: int = NOISE) -> NDArray[np.float32]:
+def normals(seed: Seeds, items: Indices, size: int, stream: int = NOISE) -> NDArray[np.float32]:
     """(N, size) standard normal numbers, by Box and Muller's transform (1958)."""
     u = uniforms(seed, items, -(-size // 4) * 4, stream)
     radius, angle = np.sqrt(-2.0 * np.log(u[:, 0::2])), 2.0 * np.pi * u[:, 1::2]

@@ -1,5 +1,6 @@
 """What a training loop tells the outside, and how the outside steers it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ class Saved:
     state: bytes
     model: bytes
     parameters: int  # of the model
+    score: float | None = None  # how good its samples are; higher is better
 
 
 class Run(Protocol):
@@ -41,11 +43,15 @@ class NotLearning(Exception):
     """The run cannot come to anything; the text says why."""
 
 
+class Collapsed(NotLearning):
+    """Whatever noise it is given, the generator makes nearly the same."""
+
+
 class NonFiniteLoss(Exception):
     """A loss is infinite or no number."""
 
 
-def check_finite(step: int, losses: dict[str, Any]) -> dict[str, float]:
+def check_finite(step: int, losses: Mapping[str, Any]) -> dict[str, float]:
     """The losses as numbers. Raises NonFiniteLoss."""
     numbers = {name: float(value) for name, value in losses.items()}
     for name, value in numbers.items():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import jobs
+from core import jobs, registry
 from core.database import read, write
 from core.datasets import life as datasets
 from core.datasets.images.writing import png
@@ -20,12 +21,13 @@ from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
 from core.storage import DamagedObject, Storage, Stored, get_storage, key_of
-from core.tables import Checkpoint, Dataset, Job
+from core.tables import Checkpoint, Dataset, Job, Model
 from core.training import TrainingSpec
 from models.checkpoint import NonFiniteState
-from models.images.settings import ImageSettings
+from models.images.architectures import settings_of
+from models.images.training import WarmStart
 from models.images.training import train as train_images
-from models.run import NonFiniteLoss, NotLearning, Saved
+from models.run import Collapsed, NonFiniteLoss, NotLearning, Saved
 from models.tables.schema import UnfitColumn
 from models.tables.settings import TableSettings
 from models.tables.training import train as train_rows
@@ -36,6 +38,7 @@ from worker.usage import cpu_seconds
 
 log = logging.getLogger(__name__)
 
+CLEARLY = 0.05  # more than chance does to a score of 500 held-out items
 PREVIEWS = 20  # pictures of a run, at equal shares of the budget
 
 
@@ -60,11 +63,13 @@ def train(job: Job, lease: Lease) -> Checkpoint:
                 "non_finite_loss",
                 f"the training left the finite numbers ({error}); lower the rates",
             ) from error
+        except Collapsed as error:
+            raise JobError("collapsed", str(error)) from error
         except NotLearning as error:
             raise JobError("not_learning", str(error)) from error
         except UnfitColumn as error:
             raise JobError("dataset_unreadable", f"{error}; change its schema") from error
-    return run.ended_with
+    return run.chosen()
 
 
 def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
@@ -72,9 +77,35 @@ def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
     run.manifest = manifest_of(dataset, spec, about_images(dataset, spec))
     with images_of(dataset, spec, run.storage) as images:
         run.begin()
-        settings = ImageSettings.from_dict(spec.config)
-        train_images(images, settings, run, seed=spec.seed, state=state)
-        variety.check_images(run.ended_with, images, run.storage)
+        with start_of(spec, run, state) as warm_start:
+            train_images(
+                images,
+                settings_of(spec.config),
+                run,
+                seed=spec.seed,
+                state=state,
+                warm_start=warm_start,
+                early_stop=spec.early_stop,
+            )
+
+
+@contextmanager
+def start_of(spec: TrainingSpec, run: "JobRun", state: Path | None) -> Iterator[WarmStart | None]:
+    """The networks of another model, unless the run has a state of its own already."""
+    wanted = spec.warm_start
+    if wanted is None or state is not None:
+        yield None
+        return
+    with read() as session:
+        model = session.get(Model, wanted.model)
+        checkpoint = registry.checkpoint_of(session, model) if model is not None else None
+    if checkpoint is None:
+        raise JobError("dataset_unreadable", "the model to start from was deleted")
+    try:
+        with run.storage.open(Stored.from_dict(checkpoint.files["state"])) as path:
+            yield WarmStart(path, wanted.labels)
+    except DamagedObject as error:
+        raise JobError("dataset_unreadable", f"the model to start from: {error}") from error
 
 
 def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
@@ -84,7 +115,7 @@ def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)
-        variety.check_rows(run.ended_with, rows, run.storage)
+        variety.check_rows(run.chosen(), rows, run.storage)
 
 
 LEARN = {"images": learn_images, "rows": learn_rows}
@@ -127,6 +158,7 @@ def manifest_of(dataset: Dataset, spec: TrainingSpec, about: dict[str, Any]) -> 
         **about,
         "config": spec.model_dump(mode="json", exclude_none=True),
         "dataset": {"id": dataset.id, "name": dataset.name, "sha256": dataset.summary["sha256"]},
+        "code": {"semblance": version("semblance-server"), "torch": torch.__version__},
     }
 
 
@@ -149,13 +181,9 @@ class JobRun:
         self._opened: tuple[float, int] | None = None  # when and at which step this attempt began
         self._saved_at, self._saved_step = time.monotonic(), -1
         self._pictures = -1
+        self._tenant_id = job.tenant_id
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.token))
         self.last: Checkpoint | None = None
-
-    @property
-    def ended_with(self) -> Checkpoint:
-        assert self.last is not None  # noqa: S101 - every run ends with a save
-        return self.last
 
     def begin(self) -> None:
         self._lease.phase = "training"
@@ -226,7 +254,7 @@ class JobRun:
         self._lease.flush()
         with write() as session:
             manifest = self.manifest | {"parameters": saved.parameters}
-            new = NewCheckpoint(step, files, manifest, used)
+            new = NewCheckpoint(step, files, manifest, used, score=saved.score)
             self.last = jobs.add_checkpoint(session, self._lease.claim, new)
             dropped = jobs.drop_checkpoints(
                 session, self._lease.claim, keep=self.spec.checkpoint.keep
@@ -235,6 +263,22 @@ class JobRun:
         self._saved_at, self._saved_step = time.monotonic(), step
         if self._lease.stopping:
             raise self._lease.stopping
+
+    def chosen(self) -> Checkpoint:
+        """The last checkpoint, unless the samples of an earlier one were clearly better."""
+        assert self.last is not None  # noqa: S101 - every run ends with a save
+        with read() as session:
+            kept = jobs.checkpoints_of(session, self._tenant_id, self.last.job_id)
+        scored = [checkpoint for checkpoint in kept if checkpoint.score is not None]
+        best = max(scored, key=lambda checkpoint: checkpoint.score or 0, default=self.last)
+        if (best.score or 0) <= (self.last.score or 0) + CLEARLY:
+            return self.last
+        self.warn(
+            self.last.step,
+            f"the model is that of step {best.step}, whose score is {best.score:.3f}; "
+            f"at the end it is {self.last.score or 0:.3f}",
+        )
+        return best
 
     def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:
         stored = self.storage.put(key_of(*self._folder, f"preview-{step}.png"), png(sheet))

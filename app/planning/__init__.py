@@ -20,7 +20,7 @@ ASSUMED_GFLOPS = 100.0
 
 def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int) -> Plan:
     """Raises Invalid when the request does not fit the dataset."""
-    choice = CHOOSE[dataset.kind](dataset.summary, wanted)
+    choice = CHOOSE[dataset.kind](session, dataset, wanted)
     spec = TrainingSpec.model_validate(
         {
             "kind": dataset.kind,
@@ -31,6 +31,8 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
             "holdout": choice.holdout if wanted.holdout == "auto" else wanted.holdout,
             "seed": seed,
             "config": choice.config,
+            "early_stop": wanted.early_stop,
+            "warm_start": choice.warm_start,
         }
     )
     found = [

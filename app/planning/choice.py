@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from core.training import Budget
+from core.training import Budget, WarmStart
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,4 @@ class Choice:
     holdout: float
     gflop_per_step: float
     memory_bytes: int
+    warm_start: WarmStart | None = None

@@ -1,19 +1,22 @@
 """Of table rows: the rules lie in models.tables.settings."""
 
-from typing import Any
+from sqlalchemy.orm import Session
 
 from app.planning.choice import Choice
 from app.schemas.config import TableConfig, explicit
 from app.schemas.jobs import TrainingRequest
 from core.datasets.rows import Schema
 from core.errors import Fault, Invalid
+from core.tables import Dataset
 from core.training import Budget
 from models.settings import InvalidSettings
 from models.tables.settings import TableData, budget, cost, resolve
 
 
-def choose(summary: dict[str, Any], wanted: TrainingRequest) -> Choice:
+def choose(_session: Session, dataset: Dataset, wanted: TrainingRequest) -> Choice:
     """Raises Invalid when the request does not fit the table."""
+    _only_for_images(wanted)
+    summary = dataset.summary
     schema = Schema.from_dict(summary)
     learned = [column.name for column in schema.columns if column.learned]
     if not learned:
@@ -39,6 +42,13 @@ def choose(summary: dict[str, Any], wanted: TrainingRequest) -> Choice:
         gflop_per_step=needed.gflop_per_step,
         memory_bytes=needed.memory_bytes,
     )
+
+
+def _only_for_images(wanted: TrainingRequest) -> None:
+    for name, default in (("early_stop", "auto"), ("warm_start", None)):
+        if getattr(wanted, name) != default:
+            fault = Fault(f"/{name}", "not_allowed", "is for images alone")
+            raise Invalid(f"`{name}` is for images: tables have `patience`", faults=[fault])
 
 
 def _label(schema: Schema, learned: list[str], wanted: str | None) -> str | None:

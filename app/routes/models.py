@@ -1,17 +1,22 @@
-"""`/v1/models`: what was trained."""
+"""`/v1/models`: versions with a name, and what they are called."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter
+from sqlalchemy.orm import Session
 
-from app.authentication import Reader
-from app.schemas.models import ColumnCondition, Conditions, LabelCondition, ModelView
+from app.authentication import Reader, Trainer
+from app.authentication import Sampler as SamplerCaller
+from app.sampling.memory import get_memory
+from app.schemas.models import ModelPatch, ModelView
 from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
+from app.strict import StrictRoute
 from core import registry
-from core.database import read
-from core.settings import get_settings
+from core.database import read, write
+from core.storage import get_storage
+from core.tables import Model
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute)
 
 
 @router.get("", response_model=Page[ModelView])
@@ -22,44 +27,86 @@ def list_models(caller: Reader, limit: Limit = 50, after: After = None) -> Page[
         rows = registry.page(
             session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "mdl")
         )
-    return page_of(rows, limit, ModelView.of)
+        views = {view.id: view for view in _views(session, rows)}
+    return page_of(rows, limit, lambda row: views[row.id])
 
 
 @router.get("/{reference}", response_model=ModelView)
 def read_model(reference: str, caller: Reader) -> ModelView:
-    """One model, by `name` (its newest version), `name:version` or `mdl_…`."""
+    """One model, by `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."""
     with read() as session:
-        return ModelView.of(registry.get(session, caller.tenant_id, reference))
+        return _view(session, registry.get(session, caller.tenant_id, reference))
 
 
-@router.get("/{reference}/conditions", response_model=Conditions)
-def read_conditions(reference: str, caller: Reader) -> Conditions:
-    """The labels that can be asked for and how often each was learned from; of a table, the values
-    or the range of each column, too."""
+@router.patch("/{reference}", response_model=ModelView)
+def change_model(reference: str, change: ModelPatch, caller: Trainer) -> ModelView:
+    """Change the description or the tags; a description of null is none."""
+    with write() as session:
+        model = registry.get(session, caller.tenant_id, reference)
+        if "description" in change.model_fields_set:
+            model.description = change.description
+        if change.tags is not None:
+            model.tags = change.tags
+        return _view(session, model)
+
+
+@router.delete("/{reference}", status_code=204)
+def delete_model(reference: str, caller: Trainer) -> None:
+    """Delete a version and its weights. Refused while an alias names it, its job still runs, or
+    samples are being drawn from it."""
+    with write() as session:
+        model = registry.get(session, caller.tenant_id, reference)
+        keys = registry.delete(session, model)
+        get_memory().unload(model)
+    get_storage().delete(keys)
+
+
+@router.put("/{reference}/aliases/{alias}", response_model=ModelView)
+def set_alias(reference: str, alias: str, caller: Trainer) -> ModelView:
+    """From now on `name@alias` means this version. Those that it meant before stay as they are."""
+    with write() as session:
+        model = registry.get(session, caller.tenant_id, reference)
+        registry.set_alias(session, model, alias)
+        session.flush()
+        return _view(session, model)
+
+
+@router.delete("/{reference}/aliases/{alias}", status_code=204)
+def drop_alias(reference: str, alias: str, caller: Trainer) -> None:
+    """Forget an alias of the model's name, whichever version it means."""
+    with write() as session:
+        model = registry.get(session, caller.tenant_id, reference)
+        registry.drop_alias(session, model, alias)
+
+
+@router.post("/{reference}/load", response_model=ModelView)
+def load_model(reference: str, caller: SamplerCaller) -> ModelView:
+    """Read the model into memory and draw once, so that the first request does not wait."""
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
-    labels = model.manifest["labels"]
-    total = sum(label["count"] for label in labels) or 1
-    return Conditions(
-        labels=[
-            LabelCondition(name=label["name"], share=label["count"] / total) for label in labels
-        ],
-        columns=_columns(model.manifest.get("columns")),
-        seed={"min": 0, "max": 2**63 - 1},
-        count={"min": 1, "max": get_settings().limits.samples},
-    )
+    from app.sampling.sampler import get_sampler  # torch: it may still be loading
+
+    get_sampler().warm_up(model)
+    with read() as session:
+        return _view(session, model)
 
 
-def _columns(columns: list[dict[str, Any]] | None) -> list[ColumnCondition] | None:
-    if columns is None:
-        return None
+@router.post("/{reference}/unload", response_model=ModelView)
+def unload_model(reference: str, caller: SamplerCaller) -> ModelView:
+    """Forget the model until it is asked for. Refused while samples are being drawn from it."""
+    with read() as session:
+        model = registry.get(session, caller.tenant_id, reference)
+        get_memory().unload(model)
+        return _view(session, model)
+
+
+def _view(session: Session, model: Model) -> ModelView:
+    return _views(session, [model])[0]
+
+
+def _views(session: Session, models: Sequence[Model]) -> list[ModelView]:
+    memory, aliases = get_memory(), registry.aliases_of(session, models)
     return [
-        ColumnCondition(
-            name=column["name"],
-            type=column["type"],
-            nullable=column["nullable"],
-            **{k: v for k, v in column["known"].items() if k != "more"},
-        )
-        for column in columns
-        if column["known"] is not None
+        ModelView.of(model, aliases.get(model.id, ()), loaded=memory.is_loaded(model))
+        for model in models
     ]

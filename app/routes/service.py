@@ -9,7 +9,9 @@ from app.authentication import Reader
 from core.datasets import builtin
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
 from core.settings import get_settings
-from models.images.settings import ARCHITECTURES, LOSSES, PRESETS
+from models.images.architectures import architectures, losses
+from models.images.settings import PRESETS
+from models.tables.settings import ARCHITECTURES
 
 router = APIRouter(tags=["service"])
 
@@ -23,7 +25,7 @@ def describe(_caller: Reader) -> dict[str, Any]:
         "limits": get_settings().limits.model_dump(),
         "formats": {"images": list(MEDIA_TYPES), "rows": list(ROW_MEDIA_TYPES)},
         "presets": list(PRESETS),
-        "architectures": {"images": list(ARCHITECTURES)},
-        "losses": {"images": list(LOSSES)},
+        "architectures": {"images": list(architectures()), "rows": list(ARCHITECTURES)},
+        "losses": {"images": list(losses())},
         "builtin_datasets": list(builtin.NAMES),
     }

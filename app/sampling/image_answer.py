@@ -5,25 +5,28 @@ from itertools import chain
 
 import numpy as np
 from fastapi import Response
-from fastapi.responses import StreamingResponse
 
 from app import negotiation
-from app.sampling import asked
+from app.sampling import asked, labels, recipes
 from app.sampling.sampler import get_sampler
-from app.schemas.samples import SamplesRequest
+from app.sampling.streamed import Streamed
+from app.schemas.samples import Interpolation, SamplesRequest, Spot
 from core.datasets.images import writing
-from core.datasets.media_types import MEDIA_TYPES
+from core.datasets.media_types import MEDIA_TYPES, STRIP
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
+from models.images.interpolation import Item
 from models.images.order import Order
-from models.images.pictures import sheet
+from models.images.pictures import gif, sheet
 
 
 def answer(
     model: Model, wanted: SamplesRequest, seed: int, *, format: str | None, accept: str | None
 ) -> Response:
     """Raises Invalid and NotAcceptable before anything is drawn."""
+    if wanted.interpolation is not None:
+        return _strip(model, wanted, wanted.interpolation, format=format, accept=accept)
     order = asked.images(model, wanted, seed)
     single = order.count == 1 or wanted.layout == "grid"
     chosen = negotiation.choose(
@@ -35,15 +38,59 @@ def answer(
             faults=[Fault("/layout", "missing", "must be grid for several images in one PNG")],
         )
     _check_size(order, wanted, chosen)
-    batches = get_sampler().draw(model, order)
-    first = next(batches)  # errors of loading are answered with their own status
-    body = _encode(chosen, chain([first], batches), model, order, wanted)
+    _check_include(wanted, chosen)
+    drawing = get_sampler().draw(model, order, wanted.image.truncation)
+    try:
+        first = next(drawing)  # what goes wrong at once is answered with a status of its own
+        body = _encode(chosen, chain([first], drawing), model, order, wanted)
+    except BaseException:
+        drawing.close()
+        raise
     headers = {"Semblance-Count": str(order.count)}
     media_type = MEDIA_TYPES[chosen]
     if isinstance(body, bytes):
         return Response(body, headers=headers, media_type=media_type)
     headers["Content-Disposition"] = f'attachment; filename="samples.{chosen}"'
-    return StreamingResponse(body, headers=headers, media_type=media_type)
+    return Streamed(body, drawing.close, headers=headers, media_type=media_type)
+
+
+def _strip(
+    model: Model,
+    wanted: SamplesRequest,
+    way: Interpolation,
+    *,
+    format: str | None,
+    accept: str | None,
+) -> Response:
+    """The images between two, in a row or one after the other."""
+    chosen = negotiation.choose(STRIP, format=format, accept=accept, default="png")
+    ends = _item(model, way.start), _item(model, way.end)
+    images = get_sampler().between(model, ends, way.steps, wanted.image.truncation)
+    if chosen == "gif":
+        body = gif([writing.png(image) for image in images])
+    else:
+        body = writing.png(sheet(images, way.steps))
+    return Response(body, headers={"Semblance-Count": str(way.steps)}, media_type=STRIP[chosen])
+
+
+def _item(model: Model, spot: Spot) -> Item:
+    known = [label["name"] for label in model.manifest["labels"]]
+    if spot.label is None:
+        if known:
+            fault = Fault("/interpolation", "missing", "needs a `label`", tuple(known[:20]))
+            raise Invalid("each end of an interpolation needs a `label`", faults=[fault])
+        return Item(spot.seed, 0, spot.number)
+    (name,) = labels.counted(model, {spot.label: 1})
+    return Item(spot.seed, known.index(name), spot.number)
+
+
+def _check_include(wanted: SamplesRequest, chosen: str) -> None:
+    if "scores" in wanted.include:
+        fault = Fault("/include", "not_available", "image models keep no critic or classifier")
+        raise Invalid(fault.message, code="scores_unavailable", faults=[fault])
+    if wanted.include and chosen != "json":
+        fault = Fault("/include", "not_allowed", "goes with JSON")
+        raise Invalid("`include` goes with JSON", faults=[fault])
 
 
 def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
@@ -80,6 +127,8 @@ def _encode(
         "offset": wanted.offset,
         "count": order.count,
     }
+    if wanted.include:
+        head["recipes"] = list(recipes.of_images(model, order, wanted.image.truncation))
     return writing.json_items(batches, names, head)
 
 

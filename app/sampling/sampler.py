@@ -1,21 +1,25 @@
-"""Models in memory, and items drawn from them in batches of one fixed shape."""
+"""Items drawn from models in memory, in batches of one fixed shape, in turns."""
 
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
+from itertools import islice
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.errors import Unavailable
+from app.sampling.admission import under_way
+from app.sampling.batcher import Batcher, Left, Ticket
+from app.sampling.memory import ModelMemory, get_memory
+from app.sampling.turns import Turns
 from core.settings import get_settings
-from core.storage import DamagedObject, Storage, Stored, get_storage
 from core.tables import Model
-from models.checkpoint import UnreadableCheckpoint
-from models.generator import Generator, load
-from models.images import drawing as images
+from models.generator import draw_once
+from models.images.interpolation import Item, between
 from models.images.order import Order
 from models.images.sampling import ImageSampler
 from models.tables import drawing as rows
@@ -24,88 +28,149 @@ from models.tables.sampling import Drawn, RowSampler
 
 Pixels = NDArray[np.uint8]
 
+# What one answer asks for at a time, beside what is being encoded and sent.
+AHEAD_BYTES = 4 * 2**20
+AHEAD_BATCHES = 16
+
+
+class Drawing:
+    """What an answer is made of. `close`, from any thread, lets go of the model and of the place in
+    the batches; whoever waits for the next piece gets Left."""
+
+    def __init__(self, held: ExitStack) -> None:
+        self._held = held
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Left
+
+
+class ImageDrawing(Drawing):
+    """Label indices (N,) and images (N, H, W) or (N, H, W, 3), in order."""
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        generator: ImageSampler,
+        order: Order,
+        held: ExitStack,
+        truncation: float,
+    ) -> None:
+        super().__init__(held)
+        self._truncation = truncation
+        self._batcher, self._generator, self._seed = batcher, generator, order.seed
+        self._batches = order.batches(generator.batch)
+        self._at_once = 1  # the first batch comes as soon as it can
+        self._tickets: deque[Ticket] = deque()
+        held.callback(lambda: batcher.give_up(self._tickets))
+        self._ask()
+
+    def _ask(self) -> None:
+        with self._lock:
+            self._check()
+            batches = list(islice(self._batches, self._at_once))
+            if batches:
+                labels, numbers = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+                self._tickets.append(
+                    self._batcher.submit(
+                        self._generator, self._seed, labels, numbers, self._truncation
+                    )
+                )
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        return self
+
+    def __next__(self) -> tuple[NDArray[np.int64], Pixels]:
+        if not self._tickets:
+            self.close()
+            raise StopIteration
+        ticket = self._tickets[0]
+        if len(self._tickets) == 1:
+            self._ask()  # drawn while this one is encoded
+        pixels = ticket.result()
+        self._tickets.popleft()
+        each = self._generator.batch * pixels[0].nbytes
+        self._at_once = max(1, min(AHEAD_BATCHES, AHEAD_BYTES // each))
+        return ticket.labels, pixels
+
+
+class RowDrawing(Drawing):
+    """Rows in order, some thousand at a time, each with the share of candidates that was kept.
+
+    Raises, as rows are drawn, InvalidCondition and TooRare (models.tables.conditions).
+    """
+
+    def __init__(
+        self, turns: Turns, generator: RowSampler, order: RowOrder, held: ExitStack
+    ) -> None:
+        super().__init__(held)
+        self.generator = generator
+        self._turns, self._seed = turns, order.seed
+        self._chunks = rows.chunks(order)
+
+    def __iter__(self) -> Iterator[Drawn]:
+        return self
+
+    def __next__(self) -> Drawn:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            self.close()
+            raise StopIteration
+        with self._turns:
+            self._check()
+            return rows.drawn(self.generator, self._seed, *chunk)
+
 
 class Sampler:
-    def __init__(self, storage: Storage, capacity: int) -> None:
-        self._storage = storage
-        self._capacity = capacity
-        self._loaded: OrderedDict[str, Generator] = OrderedDict()
-        self._loading: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+    def __init__(self, memory: ModelMemory, window_s: float) -> None:
+        self.memory = memory
         # One batch at a time: torch spreads each over the threads it was given.
-        self._computing = threading.Lock()
+        self._turns = Turns()
+        self.batcher = Batcher(self._turns, window_s, expected=under_way)
 
-    def draw(self, model: Model, order: Order) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
-        """Batches of label indices (B,) and images (B, H, W) or (B, H, W, 3), in order.
-
-        Loads the model before the first batch is asked for. Raises Unavailable if it cannot.
-        """
-        generator = self.load(model)
+    def draw(self, model: Model, order: Order, truncation: float = 1.0) -> ImageDrawing:
+        """Raises Unavailable when the model cannot be loaded."""
+        held = ExitStack()
+        generator = held.enter_context(self.memory.using(model))
         assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
-        return self._draw(generator, order)
+        return ImageDrawing(self.batcher, generator, order, held, truncation)
 
-    def _draw(
-        self, generator: ImageSampler, order: Order
-    ) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
-        for labels, numbers in order.batches(generator.batch):
-            with self._computing:
-                pixels = images.drawn(generator, order.seed, labels, numbers)
-            yield labels, pixels
+    def between(
+        self, model: Model, ends: tuple[Item, Item], steps: int, truncation: float
+    ) -> Pixels:
+        """(steps, H, W[, 3]). Raises Unavailable when the model cannot be loaded."""
+        with self.memory.using(model) as generator, self._turns:
+            assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
+            return between(generator, ends, steps, truncation)
 
-    def rows(self, model: Model, order: RowOrder) -> Iterator[Drawn]:
-        """Rows in order, some thousand at a time, each with the share of candidates that was kept.
+    def warm_up(self, model: Model) -> None:
+        """Loads the model and draws one batch: the first of all takes longest."""
+        with self.memory.using(model) as generator, self._turns:
+            draw_once(generator)
 
-        Loads the model before the first rows are asked for. Raises Unavailable if it cannot, and,
-        as rows are drawn, InvalidCondition and TooRare (models.tables.conditions).
-        """
-        generator = self.load(model)
+    def rows(self, model: Model, order: RowOrder) -> RowDrawing:
+        """Raises Unavailable when the model cannot be loaded."""
+        held = ExitStack()
+        generator = held.enter_context(self.memory.using(model))
         assert isinstance(generator, RowSampler)  # noqa: S101 - the model's kind says so
-        return self._rows(generator, order)
-
-    def _rows(self, generator: RowSampler, order: RowOrder) -> Iterator[Drawn]:
-        for numbers, wheres in rows.chunks(order):
-            with self._computing:
-                drawn = rows.drawn(generator, order.seed, numbers, wheres)
-            yield drawn
-
-    def load(self, model: Model) -> Generator:
-        """The model's generator, loaded once however many ask at the same time."""
-        stored = Stored.from_dict(model.weights)
-        with self._lock:
-            if (ready := self._loaded.get(stored.sha256)) is not None:
-                self._loaded.move_to_end(stored.sha256)
-                return ready
-            loading = self._loading.setdefault(stored.sha256, threading.Lock())
-        with loading:
-            with self._lock:
-                if (ready := self._loaded.get(stored.sha256)) is not None:
-                    return ready
-            generator = self._read(stored)
-            with self._lock:
-                self._loaded[stored.sha256] = generator
-                self._loading.pop(stored.sha256, None)
-                self._make_room()
-            return generator
-
-    def _read(self, stored: Stored) -> Generator:
-        try:
-            with self._storage.open(stored) as path:
-                return load(path)
-        except (DamagedObject, UnreadableCheckpoint) as error:
-            raise Unavailable(
-                "the model's weights cannot be read", code="model_unavailable"
-            ) from error
-
-    def _make_room(self) -> None:
-        """Forget the models that were not used for longest; the newest stays, however large."""
-        while len(self._loaded) > 1 and (
-            sum(model.bytes for model in self._loaded.values()) > self._capacity
-        ):
-            self._loaded.popitem(last=False)
+        return RowDrawing(self._turns, generator, order, held)
 
 
 @lru_cache
 def get_sampler() -> Sampler:
     settings = get_settings()
     torch.set_num_threads(settings.sampler_threads)
-    return Sampler(get_storage(), settings.sampler_bytes)
+    return Sampler(get_memory(), settings.batch_window_s)

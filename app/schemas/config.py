@@ -4,6 +4,7 @@ Made from the settings' own fields, so that a setting is described in one place.
 there are depends on the dataset's kind: a body is only a mapping until the dataset is known.
 """
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -11,17 +12,18 @@ from pydantic import Field, ValidationError, WithJsonSchema, create_model
 
 from app import problems
 from app.strict import Strict
-from models.images.settings import ImageSettings
+from models.images.adversarial.settings import AdversarialSettings
+from models.images.guided.settings import GuidedSettings
+from models.images.settings import OF_THE_DATA
 from models.tables.settings import TableSettings
 
-CHOSEN_BY_DATA = {ImageSettings: {"height", "width", "channels", "classes"}, TableSettings: set()}
 
-
-def _model(name: str, settings: type) -> type[Strict]:
-    hints = get_type_hints(settings)
+def _model(name: str, *settings: type, without: Collection[str] = ()) -> type[Strict]:
+    """Every field that one of the classes has: which of them, an architecture decides."""
+    hints = {name: hint for kind in settings for name, hint in get_type_hints(kind).items()}
     definitions: dict[str, Any] = {}
-    for field in fields(settings):
-        if field.name in CHOSEN_BY_DATA[settings]:
+    for field in (field for kind in settings for field in fields(kind)):
+        if field.name in without:
             continue
         bounds = {k: v for k, v in field.metadata.items() if k in {"ge", "gt", "le", "lt"}}
         kind: Any = hints[field.name]
@@ -34,7 +36,7 @@ def _model(name: str, settings: type) -> type[Strict]:
     return made
 
 
-ImageConfig = _model("ImageConfig", ImageSettings)
+ImageConfig = _model("ImageConfig", GuidedSettings, AdversarialSettings, without=OF_THE_DATA)
 TableConfig = _model("TableConfig", TableSettings)
 
 Config = Annotated[

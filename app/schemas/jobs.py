@@ -53,6 +53,16 @@ class TrainingRequest(Strict):
     holdout: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
         "auto", description="share of the items kept for measuring, never trained on"
     )
+    early_stop: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
+        "auto",
+        description="images: looks at the coverage of held-out images without a gain, of ten in a "
+        "run, until it is brought to its end; never: not even a hopeless run is ended",
+    )
+    warm_start: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None,
+        description="images: a model whose networks the run begins with (`name`, `name:3`, "
+        "`mdl_…`); labels that it does not know are added",
+    )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
     evaluate: Literal[False] = Field(False, description="evaluation does not exist yet")
     priority: Priority = "normal"

@@ -1,10 +1,13 @@
 """Models, as they cross HTTP."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.schemas.fields import Tags
+from app.strict import Strict
 from core.tables import Model
 
 
@@ -14,7 +17,9 @@ class ModelView(BaseModel):
     version: int
     reference: str = Field(description="`name:version`")
     kind: str
-    job: str
+    aliases: list[str] = Field(description="`name@alias` means this version")
+    description: str | None
+    job: str | None = Field(description="null for an imported model")
     dataset: str | None
     step: int
     labels: list[str] | None = Field(description="null for a model without labels")
@@ -26,18 +31,25 @@ class ModelView(BaseModel):
     sha256: str
     config: dict[str, Any]
     tags: dict[str, str]
+    loaded: bool = Field(description="in the memory of the process that answers")
     created_at: datetime
     links: dict[str, str]
 
     @classmethod
-    def of(cls, model: Model) -> "ModelView":
+    def of(cls, model: Model, aliases: Sequence[str] = (), *, loaded: bool = False) -> "ModelView":
         manifest, path = model.manifest, f"/v1/models/{model.id}"
+        parts = ("samples", "conditions", "card", "architecture", "export")
+        links = {"self": path, **{part: f"{path}/{part}" for part in parts}}
+        if model.job_id is not None:
+            links["job"] = f"/v1/jobs/{model.job_id}"
         return cls(
             id=model.id,
             name=model.name,
             version=model.version,
             reference=f"{model.name}:{model.version}",
             kind=model.kind,
+            aliases=list(aliases),
+            description=model.description,
             job=model.job_id,
             dataset=model.dataset_id,
             step=model.step,
@@ -52,14 +64,45 @@ class ModelView(BaseModel):
             sha256=model.weights["sha256"],
             config=manifest["config"],
             tags=model.tags,
+            loaded=loaded,
             created_at=model.created_at,
-            links={
-                "self": path,
-                "samples": f"{path}/samples",
-                "conditions": f"{path}/conditions",
-                "job": f"/v1/jobs/{model.job_id}",
-            },
+            links=links,
         )
+
+
+class ModelPatch(Strict):
+    description: Annotated[str, StringConstraints(max_length=4_096)] | None = None
+    tags: Tags | None = None
+
+
+class LayerView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    kind: str
+    weights: dict[str, list[int]] = Field(description="shapes of its own parameters")
+    parameters: int = Field(description="of its own")
+    output: list[int] | None = Field(description="shape, of one batch; null where it differs")
+
+
+class PartView(BaseModel):
+    """One network."""
+
+    name: str
+    parameters: int
+    layers: list[LayerView]
+
+
+class Architecture(BaseModel):
+    model: str
+    parameters: int
+    parts: list[PartView]
+
+    @classmethod
+    def of(cls, model: Model, parts: Sequence[object]) -> "Architecture":
+        """`parts` as models.architecture has them."""
+        views = [PartView.model_validate(part, from_attributes=True) for part in parts]
+        return cls(model=model.id, parameters=sum(v.parameters for v in views), parts=views)
 
 
 class LabelCondition(BaseModel):

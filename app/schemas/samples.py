@@ -44,8 +44,54 @@ class Asked(Strict):
     )
 
 
+class ImageOptions(Strict):
+    truncation: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="how far from the middle noise may lie: less is more typical, less varied"
+    )
+
+
+class Spot(Strict):
+    """One image: item `number` of a seed."""
+
+    label: AskedLabel | None = Field(None, description="null for a model without labels")
+    seed: Seed
+    number: Annotated[int, Field(ge=0, le=2**62)] = 0
+
+
+class Interpolation(Strict):
+    """A way from one image to another, through noise and labels."""
+
+    start: Spot
+    end: Spot
+    steps: Annotated[int, Field(ge=2, le=64)] = Field(16, description="images, both ends included")
+
+
 class SamplesRequest(Asked):
+    image: ImageOptions = ImageOptions()
+    include: Annotated[list[Literal["recipe", "scores"]], Field(max_length=2)] = Field(
+        [], description="with JSON: how to draw each item again; what the critic thinks of a row"
+    )
+    interpolation: Interpolation | None = Field(
+        None, description="of images, instead of labels and counts: a PNG strip or a GIF"
+    )
+    checkpoint: Literal["best", "latest"] | Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="of the job that made the model: best, latest, or a step; default: its own",
+    )
     layout: Literal["grid"] | None = Field(None, description="of images, with PNG: all in one")
+
+    def check(self) -> None:
+        """What is wrong whatever the model. Raises Invalid."""
+        if self.interpolation is None:
+            check(self)
+            return
+        others = {"labels", "count", "conditions", "balance", "offset", "layout", "include", "seed"}
+        if strange := sorted(others & self.model_fields_set - self._empty()):
+            faults = [Fault(f"/{name}", "conflict", "goes without it") for name in strange]
+            raise Invalid("`interpolation` names its two items itself", faults=faults)
+
+    def _empty(self) -> set[str]:
+        return {name for name in self.model_fields_set if not getattr(self, name)}
 
 
 def check(wanted: Asked) -> None:

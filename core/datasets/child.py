@@ -1,7 +1,7 @@
 """A reader behind a process boundary: a JSON object on stdin, one on stdout.
 
-In: {"task": "images" | "rows" | "schema", "spec": {…}, "cpu_s"}; what a task's spec holds is said
-by the function that asks for it, through core.datasets.parent.
+In: {"task": one of TASKS, "spec": {…}, "cpu_s"}; what a task's spec holds is said by the function
+that asks for it, through core.datasets.parent.
 Out: {"answer": {…}} or {"problem": {…}}, and exit status 0 for both. Whatever else happens, such
 as a crash in a decoder, is the parent's to notice.
 """
@@ -29,6 +29,7 @@ TASKS = {
     "images": "core.datasets.images.task",
     "rows": "core.datasets.rows.task",
     "schema": "core.datasets.rows.schema_task",
+    "model": "models.check_task",
 }
 
 

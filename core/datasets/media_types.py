@@ -7,6 +7,7 @@ MEDIA_TYPES = {
     "tar": "application/x-tar",
     "json": "application/json",
 }
+STRIP = {"png": "image/png", "gif": "image/gif"}  # images in a row, or one after the other
 ROW_MEDIA_TYPES = {
     "csv": "text/csv",
     "json": "application/json",

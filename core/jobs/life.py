@@ -13,7 +13,7 @@ from core.ids import new_id
 from core.jobs.events import record_state
 from core.jobs.states import TERMINAL, check_verb, shown_state
 from core.settings import get_settings
-from core.tables import Job, JobKind, JobState, Json
+from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
 QUEUES = {JobKind.TRAINING: "training", JobKind.GENERATION: "generation"}
 
@@ -138,6 +138,16 @@ def forget_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
         .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
         .values(dataset_id=None)
     )
+
+
+def forget_checkpoint(session: Session, job_id: str, step: int) -> list[str]:
+    """Of a job that has ended; returns the keys of its files, to delete after the commit."""
+    rows = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step)
+    ).all()
+    for row in rows:
+        session.delete(row)
+    return [file["key"] for row in rows for file in row.files.values()]
 
 
 def _asked(session: Session, tenant_id: str, job_id: str, verb: str) -> Job:

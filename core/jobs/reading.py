@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from core.database import clock
 from core.errors import NotFound
 from core.jobs.states import TERMINAL
-from core.tables import Artifact, Checkpoint, Job, JobKind, JobState
+from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
 
 
 def get(session: Session, tenant_id: str, job_id: str) -> Job:
@@ -105,11 +105,11 @@ def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> S
     ).all()
 
 
-def live_jobs_of_model(session: Session, tenant_id: str, model_id: str) -> Sequence[str]:
+def live_jobs_of_model(session: Session, model: Model) -> Sequence[str]:
+    """Jobs that have not ended and need the weights: they make items of it, or have made it."""
+    needs = (Job.model_id == model.id) | (Job.id == model.job_id)
     return session.scalars(
-        select(Job.id).where(
-            Job.tenant_id == tenant_id, Job.model_id == model_id, Job.state.not_in(TERMINAL)
-        )
+        select(Job.id).where(Job.tenant_id == model.tenant_id, needs, Job.state.not_in(TERMINAL))
     ).all()
 
 

@@ -1,4 +1,4 @@
-"""shards of generation jobs; which ended jobs were swept of files that nobody names"""
+"""shards of generation jobs"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,6 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("model_id", sa.String(), nullable=True))
-    op.add_column("jobs", sa.Column("swept_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "shards",
         sa.Column("id", sa.String(), nullable=False),
@@ -42,5 +41,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("shards")
-    op.drop_column("jobs", "swept_at")
     op.drop_column("jobs", "model_id")

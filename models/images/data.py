@@ -41,13 +41,23 @@ class LabelledImages:
 
 
 class Batches:
-    """Each image once an epoch, in an order that depends on (seed, epoch) alone: a run that is
-    resumed at a step sees what an unbroken one would have seen."""
+    """An order of images that depends on (seed, epoch) alone: a run that is resumed at a step sees
+    what an unbroken one would have seen.
+
+    A label's share of an epoch goes with the square root of its images, so that a rare label is
+    learned, too: where all have equally many, each image comes once an epoch.
+    """
 
     def __init__(self, data: LabelledImages, size: int, seed: int) -> None:
         self._data, self._size, self._seed = data, size, seed
         self._epoch = -1
         self._order = np.empty(0, np.int64)
+        labels = data.labels[data.train]
+        by_label = np.argsort(labels, kind="stable")
+        counts = np.bincount(labels)
+        self._groups = np.split(data.train[by_label], np.cumsum(counts)[:-1])
+        wanted = np.sqrt(counts) / np.sqrt(counts).sum() * len(data.train)
+        self._wanted = np.ceil(wanted - 1e-9).astype(np.int64)
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step, which counts from 0."""
@@ -57,7 +67,16 @@ class Batches:
             return self._data.batch(self._data.train[rng.integers(n, size=self._size)])
         epoch, within = divmod(step, n // self._size)
         if epoch != self._epoch:
-            rng = np.random.default_rng((self._seed, epoch))
-            self._order, self._epoch = rng.permutation(self._data.train), epoch
+            self._order, self._epoch = self._drawn(epoch), epoch
         index = self._order[within * self._size : (within + 1) * self._size]
         return self._data.batch(np.sort(index))  # sorted: neighbours on disk are read together
+
+    def _drawn(self, epoch: int) -> NDArray[np.int64]:
+        """At least as many images as there are, those of a label as evenly often as can be."""
+        rng = np.random.default_rng((self._seed, epoch))
+        chosen = []
+        for group, wanted in zip(self._groups, self._wanted, strict=True):
+            rounds = -(-wanted // max(1, len(group)))
+            turns = [rng.permutation(group) for _ in range(rounds)]
+            chosen.append(np.concatenate(turns)[:wanted] if turns else group)
+        return rng.permutation(np.concatenate(chosen))

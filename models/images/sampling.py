@@ -7,50 +7,73 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.checkpoint import UnreadableCheckpoint
-from models.images.networks import Generator, channels_last
-from models.images.prior import LatentPrior
+from models.images.adversarial import networks
+from models.images.adversarial.settings import AdversarialSettings
+from models.images.architectures import settings_of
+from models.images.guided.networks import Generator
+from models.images.guided.prior import LatentPrior
+from models.images.guided.settings import GuidedSettings
 from models.images.settings import ImageSettings
+from models.images.weights import channels_last
 
 BATCH = 64  # one fixed shape: an item does not depend on how many are drawn with it
 
 
 @dataclass(frozen=True)
 class ImageSampler:
-    generator: Generator
-    prior: LatentPrior
+    """`prior` turns noise into that of the encoder; an adversarial generator takes it as it is."""
+
+    settings: ImageSettings
+    generator: nn.Module
+    prior: LatentPrior | None
     bytes: int
     batch: int = BATCH
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
-        """Raises UnreadableCheckpoint when the file holds no image model."""
+        """Raises UnreadableCheckpoint when the file holds no image model, or one of networks that
+        are not installed here."""
         if header.get("kind") != "images":
             raise UnreadableCheckpoint("not an image model")
         parts: dict[str, dict[str, Tensor]] = {"generator": {}, "prior": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
-        generator = Generator(ImageSettings.from_dict(header["config"]))
+        settings = settings_of(header["config"])
+        generator = _generator(settings)
         generator.load_state_dict(parts["generator"])
-        prior = LatentPrior.shaped_like(parts["prior"])
-        prior.load_state_dict(parts["prior"])
-        for network in (generator, prior):
-            network.eval().requires_grad_(False)
+        generator.eval().requires_grad_(False)
+        prior = None
+        if parts["prior"]:
+            prior = LatentPrior.shaped_like(parts["prior"])
+            prior.load_state_dict(parts["prior"])
+            prior.eval().requires_grad_(False)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        return cls(channels_last(generator), prior, size)
+        return cls(settings, channels_last(generator), prior, size)
 
     @property
     def noise_size(self) -> int:
-        return 1 + self.generator.settings.noise
+        return self.settings.noise + (self.prior is not None)
 
     @torch.inference_mode()
     def draw(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, 1 + Z) standard normal noise and (B,) labels to (B, H, W) or (B, H, W, 3) pixels."""
-        y = torch.from_numpy(labels)
-        return to_pixels(self.generator(self.prior(torch.from_numpy(noise), y), y))
+        """(B, noise_size) standard normal noise and (B,) labels to (B, H, W) or (B, H, W, 3)
+        pixels."""
+        z, y = torch.from_numpy(noise), torch.from_numpy(labels)
+        return to_pixels(self.generator(self.prior(z, y) if self.prior else z, y))
+
+
+def _generator(settings: ImageSettings) -> nn.Module:
+    if isinstance(settings, GuidedSettings):
+        return Generator(settings)
+    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
+    try:
+        return networks.named(settings.architecture).generator(settings)
+    except KeyError as error:
+        raise UnreadableCheckpoint(str(error.args[0])) from error
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import losses
+from models import chance, losses
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
@@ -110,7 +110,7 @@ def train(
             run.preview(nets.step, picture.draw(maker, seed))
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
-        torch.manual_seed(1_000_003 * seed + nets.step)
+        chance.begin_step(seed, nets.step)
         set_rates(nets, progress)
         batch = batches.at(nets.step)
         label, real = nets.label_of(batch), nets.features_of(batch)
@@ -133,7 +133,7 @@ def train(
 def critic_step(nets: Networks, label: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
     """Real above made, and flat around both."""
     settings, labels = nets.settings, torch.cat([label, label])
-    loss = losses.critic_loss(*nets.D(torch.cat([real, fake]), labels).chunk(2))
+    loss = losses.relativistic_critic(*nets.D(torch.cat([real, fake]), labels).chunk(2))
     logged = {"critic_loss": loss.detach()}
     if nets.step % settings.penalty_every == 0:
         both = torch.cat([real, fake]).requires_grad_(True)
@@ -152,7 +152,7 @@ def generator_step(nets: Networks, label: Tensor, real: Tensor, fake: Tensor) ->
     nets.D.requires_grad_(False)
     with torch.no_grad():
         target = nets.D(real, label)
-    loss = losses.generator_loss(target, nets.D(fake, label))
+    loss = losses.relativistic_generator(target, nets.D(fake, label))
     nets.opt_G.zero_grad(set_to_none=True)
     loss.backward()
     nets.opt_G.step()

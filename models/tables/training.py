@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import chance
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
@@ -140,7 +141,7 @@ def train_by_likelihood(
             run.preview(nets.step, picture.draw(nets.maker(nets.average), seed))
         if run.wants_checkpoint(nets.step):
             run.save(nets.step, nets.pack())
-        torch.manual_seed(1_000_003 * seed + nets.step)
+        chance.begin_step(seed, nets.step)
         real = batches.at(nets.step)
         look = (nets.step + 1) % settings.measure_every == 0
 

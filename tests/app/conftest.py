@@ -12,6 +12,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.sampling.memory import get_memory
+from app.sampling.sampler import get_sampler
 from core import keys
 from core.database import write
 from core.settings import Settings
@@ -32,6 +34,12 @@ def client(anonymous: TestClient) -> TestClient:
         keys.add(session, TENANT, KEY, name="test", scopes=keys.SCOPES)
     anonymous.headers["Authorization"] = f"Bearer {KEY}"
     return anonymous
+
+
+def forget_models() -> None:
+    """The storage is another one for each test."""
+    get_sampler.cache_clear()
+    get_memory.cache_clear()
 
 
 def png(shade: int, *, size: tuple[int, int] = (8, 8)) -> bytes:

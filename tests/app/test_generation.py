@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import jobs, keys
+from core import jobs, keys, registry
 from core.database import read, write
 from tests.conftest import TENANT
 from tests.worker.models import put
@@ -46,7 +46,10 @@ def test_a_generation_job_is_accepted_with_every_value_resolved(pets: TestClient
     assert isinstance(resolved["seed"], int)
     assert pets.get("/v1/jobs?kind=generation").json()["data"][0]["id"] == job["id"]
     with read() as session:
-        assert jobs.live_jobs_of_model(session, TENANT, model["id"]) == [job["id"]]
+        found = registry.get(session, TENANT, model["id"])
+        assert jobs.live_jobs_of_model(session, found) == [job["id"]]
+    refused = pets.delete(f"/v1/models/{model['id']}")
+    assert (refused.status_code, refused.json()["jobs"]) == (409, [job["id"]])
 
 
 def test_validate_only_measures_the_first_items_and_starts_nothing(

@@ -79,6 +79,12 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"kind": "training_"}, 422, "/kind"),
         ({"holdout": 0.9}, 422, None),
         ({"priority": "urgent"}, 422, "/priority"),
+        ({"early_stop": 0}, 422, None),
+        ({"early_stop": "soon"}, 422, None),
+        ({"warm_start": "nobody"}, 404, None),
+        ({"config": {"architecture": "gan"}}, 422, "/config/architecture"),
+        ({"config": {"architecture": "mlp", "blocks": 1}}, 422, "/config/blocks"),
+        ({"config": {"architecture": "cvae", "loss": "hinge"}}, 422, "/config/loss"),
         ({"dataset": "ds_nothing"}, 404, None),
     ],
 )

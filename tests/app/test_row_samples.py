@@ -14,8 +14,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from app.sampling.sampler import get_sampler
-from tests.app.conftest import upload
+from tests.app.conftest import forget_models, upload
 from worker.run import run_next
 
 TINY = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}
@@ -59,7 +58,7 @@ def service(client: TestClient) -> TestClient:
     assert run_next(["training"])
     job = client.get(f"/v1/jobs/{posted.json()['id']}").json()
     assert job["state"] == "succeeded", job["error"]
-    get_sampler.cache_clear()
+    forget_models()
     return client
 
 
@@ -214,7 +213,7 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
-    get_sampler.cache_clear()
+    forget_models()
     made = rows(client, count=30, seed=1)
     assert list(made[0]) == ["x", "y"]
     assert draw(client, labels={"a": 1}).status_code == 422
@@ -238,3 +237,35 @@ def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
     answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset["id"], **change})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.slow
+def test_rows_tell_how_real_they_look_and_how_to_draw_them_again(service: TestClient) -> None:
+    body = {"labels": {">50K": 3, "<=50K": 20}, "seed": 4, "include": ["recipe", "scores"]}
+    answer = draw(service, "json", **body).json()
+    assert len(answer["recipes"]) == len(answer["scores"]) == 23
+    assert all(0 < score["real"] < 1 for score in answer["scores"])
+    assert [recipe["number"] for recipe in answer["recipes"]] == [0, 1, 2, *range(20)]
+    recipe = answer["recipes"][7]
+    condition = {"where": recipe["where"], "count": 1}
+    again = {"conditions": [condition], "seed": recipe["seed"], "offset": recipe["number"]}
+    assert draw(service, "json", **again).json()["rows"] == [answer["rows"][7]]
+    assert draw(service, "csv", **body).status_code == 422
+    assert draw(service, count=1, image={"truncation": 0.5}).status_code == 422
+
+
+@pytest.mark.slow
+def test_a_model_of_rows_goes_out_and_comes_back(service: TestClient) -> None:
+    expected = draw(service, count=50, seed=3).content
+    data = service.get("/v1/models/people/export").content
+    headers = {"content-type": "application/zip"}
+    answer = service.post("/v1/models/import?name=folk", content=data, headers=headers)
+    assert answer.status_code == 201, answer.text
+    again = service.post("/v1/models/folk/samples?format=csv", json={"count": 50, "seed": 3})
+    assert again.content == expected
+    assert service.get("/v1/models/folk/conditions").json()["columns"]
+    card = service.get("/v1/models/people/card").json()
+    assert card["training"]["code"]["semblance"]
+    assert [column["name"] for column in card["data"]["columns"]][:2] == ["id", "age"]
+    parts = service.get("/v1/models/people/architecture").json()["parts"]
+    assert {part["name"] for part in parts} >= {"generator"}

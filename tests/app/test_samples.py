@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.sampling.sampler import get_sampler
-from tests.app.conftest import folders, npz, upload, zip_of
+from tests.app.conftest import folders, forget_models, npz, upload, zip_of
 from tests.tiny import TINY
 from worker.run import run_next
 
@@ -42,7 +41,7 @@ def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
     assert run_next(["training"])
     job = client.get(f"/v1/jobs/{posted.json()['id']}").json()
     assert job["state"] == "succeeded", job["error"]
-    get_sampler.cache_clear()
+    forget_models()
 
 
 def three_labels() -> bytes:

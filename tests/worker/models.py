@@ -54,7 +54,8 @@ def _kept(client: TestClient, kind: str) -> Kept:
             "budget": {"steps": steps},
             "seed": 1,
         }
-        assert client.post("/v1/jobs", json=body).status_code == 202
+        posted = client.post("/v1/jobs", json=body)
+        assert posted.status_code == 202, posted.text
         assert run_next(["training"])
         with read() as session:
             model = session.scalars(select(Model).where(Model.kind == kind)).one()

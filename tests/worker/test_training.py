@@ -2,24 +2,27 @@
 
 import hashlib
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy import delete
 from starlette.testclient import TestClient
+from torch import Tensor
 
-from core import jobs
+from core import jobs, registry
 from core.database import read, write
 from core.errors import StorageFull
 from core.jobs import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
-from core.tables import Checkpoint, Dataset, Job
+from core.tables import Checkpoint, Dataset, Job, Model
 from models import losses
-from models.images.sampling import ImageSampler
-from tests.conftest import expire_lease
+from models.images.guided.training import Guided
+from tests.conftest import TENANT, expire_lease
 from tests.tiny import TINY
 from worker import training
 from worker.run import run_next
@@ -156,7 +159,7 @@ def test_when_every_checkpoint_is_damaged_the_job_begins_again(
 def test_a_loss_that_is_no_number_fails_the_job_with_its_reason(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "critic_loss", lambda a, b: (a + b).mean() * float("nan"))
+    monkeypatch.setattr(losses, "kl_to_standard_normal", lambda a, b: (a + b).mean() * math.nan)
     job = run(client, post(client))
     assert (job["state"], job["error"]["code"]) == ("failed", "non_finite_loss")
     assert client.get("/v1/models").json()["data"] == []
@@ -243,17 +246,78 @@ def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> Non
     assert client.get(f"{url}/artifacts/nothing.png").status_code == 404
 
 
-def test_a_model_that_draws_one_picture_fails_its_job_and_keeps_its_checkpoint(
+def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = ImageSampler.draw
+    whole = Guided.learn
 
-    def collapsed(self: ImageSampler, noise: Any, labels: Any) -> Any:
-        return draw(self, 0 * noise, labels)
+    def learn(self: Guided, images: Tensor, y: Tensor, progress: float, run: Any) -> Any:
+        logged = whole(self, images, y, progress, run)
+        if progress > 0.8:
+            for weight in self.average.parameters():
+                weight.zero_()
+        return logged
 
-    monkeypatch.setattr(ImageSampler, "draw", collapsed)
-    job_id = post(client, budget={"steps": 2})
+    monkeypatch.setattr(Guided, "learn", learn)
+    job_id = post(client, budget={"steps": 700}, config=TINY | {"log_every": 100})
     job = run(client, job_id)
+    best = max(checkpoints(job_id), key=lambda row: row.score or 0)
+    assert job["result"]["step"] == best.step <= 561
+    warned = [e for e in client.get(f"/v1/jobs/{job_id}/logs").text.splitlines() if "score" in e]
+    assert len(warned) == 1
+
+
+def test_a_run_that_learns_nothing_is_given_up_with_its_reason(client: TestClient) -> None:
+    mute = {"architecture": "mlp", "rate": 1e-9, "batch": 8, "log_every": 100}
+    still = {"config": mute, "budget": {"steps": 700}}
+    job = run(client, post(client, **still))
     assert (job["state"], job["error"]["code"]) == ("failed", "collapsed")
-    assert client.get("/v1/models").json()["data"] == []
-    assert [row.step for row in checkpoints(job_id)] == [2]
+    assert "% of the budget" in job["error"]["detail"]
+    assert run(client, post(client, early_stop="never", **still))["state"] == "succeeded"
+
+
+def test_a_warm_start_begins_with_the_networks_of_another_model(client: TestClient) -> None:
+    first = post(client, name="digits", budget={"steps": 60})
+    run(client, first)
+    second = post(
+        client, name="more", warm_start="digits", budget={"steps": 4}, config={"log_every": 1}
+    )
+    job = run(client, second)
+    assert job["state"] == "succeeded"
+    start = job["resolved_config"]["warm_start"]
+    assert start["labels"] == list(range(10))
+    assert job["resolved_config"]["config"]["noise"] == TINY["noise"]
+    assert "feature_loss" not in client.get(f"/v1/jobs/{second}/metrics").json()
+
+
+def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
+    run(client, post(client, name="digits"))
+
+    def pointer(**config: Any) -> str:
+        dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()
+        body = {"kind": "training", "dataset": dataset["id"], "warm_start": "digits"}
+        answer = client.post("/v1/jobs", json=body | {"config": config})
+        assert answer.status_code == 422
+        found: str = answer.json()["errors"][0]["pointer"]
+        return found
+
+    assert pointer(noise=9) == "/config/noise"
+    with write() as session:  # a model whose row says another size
+        model = registry.get(session, TENANT, "digits")
+        spec = model.manifest["config"]
+        large = spec | {"config": spec["config"] | {"height": 16}}
+        model.manifest = model.manifest | {"config": large}
+    assert pointer() == "/warm_start"
+    with write() as session:
+        registry.get(session, TENANT, "digits").kind = "rows"
+    assert pointer() == "/warm_start"
+
+
+def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: TestClient) -> None:
+    run(client, post(client, name="digits"))
+    second = post(client, warm_start="digits", config={})
+    with write() as session:
+        session.execute(delete(Model))
+    job = run(client, second)
+    assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
+    assert "the model to start from" in job["error"]["detail"]

@@ -8,30 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from models import losses
-from models.images.settings import ImageSettings
-from models.images.state import State
-from models.images.training import critic_gradients, gradients, gradients_in_parts, set_rates
+from models.images.guided.settings import GuidedSettings
+from models.images.guided.training import Guided, critic_gradients, gradients, set_rates
+from models.microbatch import in_parts
 from tests.models.images.tiny import Recorder, images_of, settings_of
 
 LATE = 0.8  # the critic plays
 
 
 @pytest.fixture
-def settings() -> ImageSettings:
+def settings() -> GuidedSettings:
     return settings_of(classes=3)
 
 
 @pytest.fixture
-def nets(settings: ImageSettings) -> State:
-    made = State(settings, seed=1)
-    made.settle_features(images_of(settings))
+def nets(settings: GuidedSettings) -> Guided:
+    made = Guided(settings, images_of(settings), seed=1)
+    made.settle_features()
     made.step = 1  # no penalty at this one
     set_rates(made, LATE)
     return made
 
 
 @pytest.fixture
-def batch(settings: ImageSettings) -> tuple[Tensor, Tensor]:
+def batch(settings: GuidedSettings) -> tuple[Tensor, Tensor]:
     data = images_of(settings)
     return data.batch(data.train[:8])
 
@@ -45,7 +45,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def test_a_step_of_the_generator_changes_nothing_of_the_critic(
-    nets: State, batch: tuple[Tensor, Tensor]
+    nets: Guided, batch: tuple[Tensor, Tensor]
 ) -> None:
     gradients(nets, *batch, LATE)
     before, own = everything(nets.D), everything(nets.G)
@@ -55,7 +55,7 @@ def test_a_step_of_the_generator_changes_nothing_of_the_critic(
 
 
 def test_a_step_of_the_critic_changes_nothing_of_generator_and_encoder(
-    nets: State, batch: tuple[Tensor, Tensor]
+    nets: Guided, batch: tuple[Tensor, Tensor]
 ) -> None:
     gradients(nets, *batch, LATE)
     before, own = [everything(net) for net in (nets.G, nets.E, nets.average)], everything(nets.D)
@@ -67,7 +67,7 @@ def test_a_step_of_the_critic_changes_nothing_of_generator_and_encoder(
 
 
 def test_the_gradients_of_both_change_no_parameter_and_no_buffer_of_the_critic(
-    nets: State, batch: tuple[Tensor, Tensor]
+    nets: Guided, batch: tuple[Tensor, Tensor]
 ) -> None:
     critic, parameters = everything(nets.D), copy.deepcopy(list(nets.G.parameters()))
     gradients(nets, *batch, LATE)
@@ -77,7 +77,7 @@ def test_the_gradients_of_both_change_no_parameter_and_no_buffer_of_the_critic(
 
 @pytest.mark.parametrize("step", [1, 8])
 def test_one_pass_back_through_the_critic_gives_the_gradients_of_two(
-    nets: State, batch: tuple[Tensor, Tensor], step: int
+    nets: Guided, batch: tuple[Tensor, Tensor], step: int
 ) -> None:
     """Step 8 has a gradient penalty, step 1 has none."""
     nets.step = step
@@ -88,54 +88,54 @@ def test_one_pass_back_through_the_critic_gives_the_gradients_of_two(
     nets.D.zero_grad()
 
     shown = made.clone().requires_grad_(True)
-    losses.generator_loss(nets.D(real, y), nets.D(shown, y)).backward()
+    losses.relativistic_generator(nets.D(real, y), nets.D(shown, y)).backward()
     assert shown.grad is not None
     torch.testing.assert_close(pull, shown.grad, rtol=1e-4, atol=1e-7)
 
     if step % nets.settings.penalty_every:
         nets.D.zero_grad()
-        losses.critic_loss(nets.D(real, y), nets.D(made, y)).backward()
+        losses.relativistic_critic(nets.D(real, y), nets.D(made, y)).backward()
         again = [p.grad for p in nets.D.parameters() if p.grad is not None]
         torch.testing.assert_close(of_critic, again, rtol=1e-4, atol=1e-6)
 
 
-def test_every_parameter_learns(nets: State, batch: tuple[Tensor, Tensor]) -> None:
+def test_every_parameter_learns(nets: Guided, batch: tuple[Tensor, Tensor]) -> None:
     gradients(nets, *batch, LATE)
     for name, gradient in _gradients(nets):
         assert gradient is not None, name
         assert gradient.abs().sum() > 0, name
 
 
-def _gradients(nets: State) -> Iterator[tuple[str, Tensor | None]]:
+def _gradients(nets: Guided) -> Iterator[tuple[str, Tensor | None]]:
     for side in ("G", "E", "D"):
         for name, parameter in getattr(nets, side).named_parameters():
             yield f"{side}.{name}", parameter.grad
 
 
 def test_before_the_critic_joins_it_learns_nothing(
-    nets: State, batch: tuple[Tensor, Tensor]
+    nets: Guided, batch: tuple[Tensor, Tensor]
 ) -> None:
     gradients(nets, *batch, 0.3)
     assert all(p.grad is None for p in nets.D.parameters())
 
 
 def test_the_frozen_features_are_those_that_were_learnt(
-    nets: State, batch: tuple[Tensor, Tensor]
+    nets: Guided, batch: tuple[Tensor, Tensor]
 ) -> None:
-    for part in nets.classifier.modules():  # norms that have seen something
+    for part in nets.features.classifier.modules():  # norms that have seen something
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.running_mean, -1, 1)
             nn.init.uniform_(part.running_var, 0.5, 2)
-    nets.settle_features(images_of(nets.settings))
-    assert nets.features is not None
+    nets.settle_features()
+    assert nets.features.frozen is not None
     with torch.no_grad():
         torch.testing.assert_close(
-            nets.features.levels(batch[0]), nets.classifier.eval().levels(batch[0])
+            nets.features.frozen.levels(batch[0]), nets.features.classifier.eval().levels(batch[0])
         )
-    assert not any(parameter.requires_grad for parameter in nets.features.parameters())
+    assert not any(parameter.requires_grad for parameter in nets.features.frozen.parameters())
 
 
-def test_parts_of_a_batch_add_up_to_the_whole(nets: State, batch: tuple[Tensor, Tensor]) -> None:
+def test_parts_of_a_batch_add_up_to_the_whole(nets: Guided, batch: tuple[Tensor, Tensor]) -> None:
     """The norms see each part alone: here they are as in sampling. The encoder is sure, for its
     noise is drawn part by part, too."""
     nets.step = nets.settings.penalty_every
@@ -143,8 +143,16 @@ def test_parts_of_a_batch_add_up_to_the_whole(nets: State, batch: tuple[Tensor, 
     with torch.no_grad():
         nets.E.moments.bias[nets.settings.noise :] = -100.0
     found = []
-    for nets.at_once in (8, 3):
-        gradients_in_parts(nets, *batch, LATE, Recorder(1))
+    for at_once in (8, 3):
+        torch.manual_seed(0)
+        in_parts(
+            batch,
+            at_once,
+            lambda: [o.zero_grad() for o in (nets.opt_G, nets.opt_D)] and None,
+            lambda real, y, share: gradients(nets, real, y, LATE, share),
+            nets.step,
+            Recorder(1),
+        )
         found.append([g.clone() for _, g in _gradients(nets) if g is not None])
     for whole, parts in zip(*found, strict=True):
         assert (parts - whole).norm() < 0.1 * whole.norm() + 1e-4

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.images.prior import LatentPrior, fit_prior
+from models.images.guided.prior import LatentPrior, fit_prior
 
 
 def drawn(prior: LatentPrior, label: int, count: int = 20_000) -> torch.Tensor:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.images.architectures import resolve
 from models.images.data import LabelledImages
-from models.images.settings import ImageData, ImageSettings, resolve
+from models.images.settings import ImageData, ImageSettings
 from models.run import Saved
 from tests.tiny import TINY
 
@@ -16,8 +17,14 @@ SHORT = {"components": 2, "log_every": 4, "features_until": 0.2, "critic_from": 
 def settings_of(
     height: int = 8, width: int = 8, channels: int = 1, classes: int = 3, **explicit: Any
 ) -> ImageSettings:
+    """Those of `guided`, unless another architecture is named."""
     data = ImageData(height, width, channels, classes, images=60)
-    return resolve(data, "fast", TINY | SHORT | explicit)
+    architecture = explicit.get("architecture", "guided")
+    if architecture in ("guided", "cvae"):
+        short = SHORT | ({"critic_from": 1.0} if architecture == "cvae" else {})
+        return resolve(data, "fast", TINY | short | explicit)
+    small = {"noise": 4, "generator_width": 8, "critic_width": 8, "feature_width": 8, "batch": 8}
+    return resolve(data, "fast", small | {"log_every": 4, "features_until": 0.2} | explicit)
 
 
 def images_of(settings: ImageSettings, count: int = 60) -> LabelledImages:
@@ -53,7 +60,7 @@ class Recorder:
         return step == 0
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
-        self.reports[step] = metrics
+        self.reports.setdefault(step, {}).update(metrics)
 
     def warn(self, step: int, message: str) -> None:
         self.warnings.append((step, message))

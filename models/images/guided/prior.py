@@ -54,12 +54,15 @@ class LatentPrior(nn.Module):
 
 
 @torch.no_grad()
-def fit_prior(z: Tensor, y: Tensor, classes: int, components: int, seed: int) -> LatentPrior:
+def fit_prior(
+    z: Tensor, y: Tensor, classes: int, components: int, seed: int, spread: float = 1.0
+) -> LatentPrior:
     """(N, Z) noise found by the encoder and (N,) labels; a label may have no image at all.
 
     Expectation maximisation (Dempster et al. 1977) from k-means++ centres (Arthur & Vassilvitskii
     2007). Covariances are shrunk to the label's, and the label's to that of all labels, so that
-    a label with few images stays well described.
+    a label with few images stays well described. Where a label has several Gaussians, each is
+    stretched by `spread`: a mixture leaves out much of what lies between its parts.
     """
     z = z.double()
     generator = torch.Generator().manual_seed(seed)
@@ -69,6 +72,8 @@ def fit_prior(z: Tensor, y: Tensor, classes: int, components: int, seed: int) ->
     for group in groups:
         mean, covariance, weight = _fit_label(group, z.mean(0), within, components, generator)
         ridge = RIDGE * torch.eye(z.shape[1], dtype=z.dtype)
+        if len(mean) > 1:
+            covariance = covariance * spread**2
         means.append(mean)
         factors.append(torch.linalg.cholesky(covariance + ridge))
         weights.append(weight)

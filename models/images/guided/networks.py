@@ -4,33 +4,20 @@ Shapes: B batch, Z noise, K classes, C channels, (H, W) image, (h, w) coarsest l
 floats in [-1, 1]. Sides that do not divide are padded where layers shrink, and cropped at the end.
 """
 
-import copy
 import math
 from itertools import pairwise
-from typing import Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.images.guided.settings import GuidedSettings
 from models.images.settings import ImageSettings
+from models.images.weights import last
 
 LABEL_FEATURES = 32
 CRITIC_FEATURES = 128
 ENCODER_FEATURES = 256
-CLASSIFIER_FEATURES = 128
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-def channels_last(network: Network) -> Network:
-    """Half the time of a convolution on a CPU."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
-
-
-def _last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 class ConditionalNorm(nn.Module):
@@ -56,7 +43,7 @@ class Generator(nn.Module):
     is cut at -1 and 1 rather than bent towards them: most images have pixels that are exactly so.
     """
 
-    def __init__(self, settings: ImageSettings) -> None:
+    def __init__(self, settings: GuidedSettings) -> None:
         super().__init__()
         self.settings = settings
         classes = settings.classes
@@ -92,7 +79,7 @@ class Generator(nn.Module):
         for block, norm in zip(self.blocks, self.block_norms, strict=True):
             x = x + F.relu(norm(block(x), y))
         for up, norm in zip(self.ups, self.up_norms, strict=True):
-            x = F.relu(norm(_last(F.pixel_shuffle(up(x), 2)), y))
+            x = F.relu(norm(last(F.pixel_shuffle(up(x), 2)), y))
         x = F.pixel_shuffle(self.end(x), 2)[:, :, : self.settings.height, : self.settings.width]
         return F.hardtanh(x.float())
 
@@ -126,61 +113,11 @@ class Critic(nn.Module):
         self.label = nn.Embedding(settings.classes, CRITIC_FEATURES)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        h = self.layers(_last(F.pad(x, self.padding, value=-1.0)))
+        h = self.layers(last(F.pad(x, self.padding, value=-1.0)))
         h = F.leaky_relu(self.hidden(h), 0.2).float()
         matched = (self.label(y) * h).sum(1) * (4 / math.sqrt(CRITIC_FEATURES))
-        return self.score(h)[:, 0] + matched
-
-
-class Classifier(nn.Module):
-    """(B, C, H, W) images to (B, K) logits, and on the way features at four depths."""
-
-    def __init__(self, settings: ImageSettings, classes: int) -> None:
-        super().__init__()
-        self.padding = (0, settings.width % 2, 0, settings.height % 2)
-        width = settings.feature_width
-        height_2, width_2 = -(-settings.height // 2), -(-settings.width // 2)
-        h, w = -(-height_2 // 2), -(-width_2 // 2)
-        stride = 2 if max(h, w) > 10 else 1
-        self.first = nn.Sequential(
-            nn.PixelUnshuffle(2), *_convolution(4 * settings.channels, width, 1)
-        )
-        self.second = nn.Sequential(*_convolution(width, 2 * width, 2))
-        self.third = nn.Sequential(*_convolution(2 * width, 2 * width, stride))
-        self.second_size = 2 * width * h * w
-        self.hidden = nn.Linear(2 * width * -(-h // stride) * -(-w // stride), CLASSIFIER_FEATURES)
-        self.out = nn.Linear(CLASSIFIER_FEATURES, classes)
-
-    def levels(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        first = self.first(_last(F.pad(x, self.padding, value=-1.0)))
-        second = self.second(first)
-        third = self.third(second)
-        return first, second, third, F.relu(self.hidden(third.flatten(1)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.levels(x)[3])
-
-    def encoded(self, x: Tensor) -> Tensor:
-        """(B, N): what the encoder sees of an image, the second level."""
-        return self.second(self.first(_last(F.pad(x, self.padding, value=-1.0)))).flatten(1)
-
-    def frozen(self) -> Self:
-        """A copy to look with: nothing learns any more, and the norms are part of the weights."""
-        still = copy.deepcopy(self).eval().requires_grad_(False)
-        for level in (still.first, still.second, still.third):
-            convolution, norm, _ = list(level)[-3:]
-            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)  # noqa: S101, PT018
-            level[-3] = fuse_conv_bn_eval(convolution, norm)
-            del level[-2]
-        return channels_last(still)
-
-
-def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+        # Not a product of matrices: scores are compared, and need all their digits.
+        return (self.score.weight * h).sum(1) + matched
 
 
 class Encoder(nn.Module):

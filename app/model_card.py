@@ -1,0 +1,153 @@
+"""What a model was made of and how, and what it is not good for: written by the service, not by
+hand."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from core.tables import Model
+
+LIMITS = (
+    "It knows the items that it has learned from and no others: what is rare among them is rare or "
+    "missing in what it makes, and so are their errors and their prejudices.",
+    "It was trained without differential privacy: an item that stands out may be recognised in "
+    "samples. Look for near copies before samples of personal data leave the house.",
+    "Samples are reproducible to the bit on one kind of device and version of the service.",
+)
+
+
+class CardData(BaseModel):
+    dataset: str | None = Field(description="null when it was deleted, or never was here")
+    name: str | None
+    sha256: str | None = Field(description="of the normalised content")
+    labels: list[dict[str, Any]] = Field(description="name and items learned from")
+    image: dict[str, int] | None
+    columns: list[dict[str, Any]] | None = Field(description="of a table: name, type, nullable")
+    label: str | None = Field(description="of a table: the column that labels are values of")
+
+
+class CardTraining(BaseModel):
+    job: str | None
+    step: int
+    seed: int | None
+    holdout: float | None = Field(description="share of the items that was not learned from")
+    config: dict[str, Any]
+    code: dict[str, str] = Field(description="versions of what it was trained with")
+
+
+class Card(BaseModel):
+    name: str
+    version: int
+    kind: str
+    description: str | None
+    tags: dict[str, str]
+    created_at: str
+    sha256: str = Field(description="of the weights")
+    bytes: int
+    parameters: int
+    data: CardData
+    training: CardTraining
+    limits: list[str]
+
+
+def card_of(model: Model) -> Card:
+    manifest = model.manifest
+    dataset, config = manifest.get("dataset", {}), manifest["config"]
+    columns = manifest.get("columns")
+    return Card(
+        name=model.name,
+        version=model.version,
+        kind=model.kind,
+        description=model.description,
+        tags=model.tags,
+        created_at=model.created_at.isoformat(),
+        sha256=model.weights["sha256"],
+        bytes=model.weights["bytes"],
+        parameters=manifest["parameters"],
+        data=CardData(
+            dataset=model.dataset_id,
+            name=dataset.get("name"),
+            sha256=dataset.get("sha256"),
+            labels=[{k: label[k] for k in ("name", "count")} for label in manifest["labels"]],
+            image=manifest.get("image"),
+            columns=columns and [{k: c[k] for k in ("name", "type", "nullable")} for c in columns],
+            label=manifest.get("label"),
+        ),
+        training=CardTraining(
+            job=model.job_id,
+            step=model.step,
+            seed=config.get("seed"),
+            holdout=config.get("holdout"),
+            config=config,
+            code=manifest.get("code", {}),
+        ),
+        limits=list(LIMITS),
+    )
+
+
+_STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .6rem;"
+    "text-align:left;vertical-align:top}code{word-break:break-all}"
+)
+
+
+def page_of(card: Card) -> str:
+    """HTML that loads nothing."""
+    data, training = card.data, card.training
+    facts = {
+        "kind": card.kind,
+        "made": card.created_at,
+        "parameters": f"{card.parameters:,}",
+        "bytes": f"{card.bytes:,}",
+        "sha256": card.sha256,
+        **card.tags,
+    }
+    origin = {
+        "dataset": data.name,
+        "sha256": data.sha256,
+        "label": data.label,
+        **{f"image {name}": value for name, value in (data.image or {}).items()},
+    }
+    run = {"step": training.step, "seed": training.seed, "held out": training.holdout}
+    config = {k: v for k, v in training.config.items() if not isinstance(v, dict)}
+    nested = training.config.get("config", {})
+    title = html.escape(f"{card.name}:{card.version}")
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{_STYLE}</style><h1>{title}</h1>",
+        f"<p>{html.escape(card.description)}</p>" if card.description else "",
+        _table(facts),
+        "<h2>Learned from</h2>",
+        _table(origin),
+        _rows(["label", "items"], [tuple(label.values()) for label in data.labels]),
+        _rows(["column", "type"], [(c["name"], c["type"]) for c in data.columns or []]),
+        "<h2>Training</h2>",
+        _table(run | training.code),
+        _table(config | nested),
+        "<h2>Limits</h2><ul>",
+        *(f"<li>{html.escape(limit)}</li>" for limit in card.limits),
+        "</ul></html>",
+    ]
+    return "".join(parts)
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    cells = [
+        f"<tr><th>{html.escape(str(name))}<td><code>{html.escape(str(value))}</code>"
+        for name, value in facts.items()
+        if value is not None
+    ]
+    return f"<table>{''.join(cells)}</table>"
+
+
+def _rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f"<th>{html.escape(name)}" for name in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(value))}" for value in row) for row in rows
+    )
+    return f"<table><tr>{head}{body}</table>"

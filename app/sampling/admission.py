@@ -1,0 +1,61 @@
+"""How many samples requests are under way at once: those over the bound are refused at once, which
+costs next to nothing, rather than left to wait. Free of torch."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
+from starlette.types import Receive, Scope, Send
+
+from app.strict import StrictRoute
+from core.errors import Unavailable
+from core.settings import get_settings
+
+T = TypeVar("T")
+
+THREADS = 64  # that wait for batches, beside those of all other routes
+_limiter: RunVar[CapacityLimiter] = RunVar("sampling_threads")
+_under_way = 0
+
+
+def under_way() -> int:
+    return _under_way
+
+
+class AdmittedRoute(StrictRoute):
+    """Holds a place from before the body is read until the answer has left."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises Unavailable when all places are taken."""
+        with _place():
+            await super().handle(scope, receive, send)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    global _under_way
+    limit = get_settings().sampler_requests
+    if _under_way >= limit:
+        raise Unavailable(
+            f"{limit} samples requests are under way already, the limit",
+            code="sampler_full",
+            headers={"Retry-After": "1"},
+            limit=limit,
+        )
+    _under_way += 1
+    try:
+        yield
+    finally:
+        _under_way -= 1
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """`work` in one of the sampler's own threads: those of other routes stay free."""
+    try:
+        limiter = _limiter.get()
+    except LookupError:
+        limiter = CapacityLimiter(THREADS)
+        _limiter.set(limiter)
+    return await to_thread.run_sync(work, limiter=limiter)

@@ -1,0 +1,200 @@
+"""Images of many requests drawn together, in batches of the model's fixed shape.
+
+Every request gets its even share of each batch, and what small ones leave goes to the larger: one
+image does not wait for a stream of a million. An item depends on its seed, number and label alone,
+so it is the same whatever else is in its batch.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.sampling.turns import Turns
+from models import noise
+from models.images.sampling import ImageSampler
+
+Numbers = NDArray[np.int64]
+
+IDLE_S = 10.0  # a thread that nobody has needed for so long ends; the next request starts another
+
+
+class Left(Exception):
+    """The client is gone: nobody waits for these items any more."""
+
+
+@dataclass(eq=False)
+class Ticket:
+    """Items that a request waits for."""
+
+    generator: ImageSampler
+    seed: int
+    labels: Numbers  # (N,)
+    numbers: Numbers  # (N,)
+    since: float
+    truncation: float = 1.0
+    taken: int = 0  # items that are in a batch, or done
+    pixels: NDArray[np.uint8] | None = None  # (N, H, W[, 3])
+    done: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+
+    @property
+    def pending(self) -> int:
+        return len(self.numbers) - self.taken
+
+    def result(self) -> NDArray[np.uint8]:
+        """Waits. Raises what drawing raised, and Left when it was given up."""
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.pixels is not None  # noqa: S101 - done, and no error
+        return self.pixels
+
+
+Share = tuple[Ticket, int, int]  # items `first` to `stop` of the ticket
+
+
+class Batcher:
+    """A thread that draws batches as long as somebody waits. `expected` tells how many requests
+    are under way: while some of them have not asked yet, a batch that is not full waits up to
+    `window_s` for them."""
+
+    def __init__(self, turns: Turns, window_s: float, expected: Callable[[], int]) -> None:
+        self._turns, self._window_s, self._expected = turns, window_s, expected
+        self._waiting: OrderedDict[int, list[Ticket]] = OrderedDict()  # by generator
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self.batches = 0  # drawn, ever
+
+    def submit(
+        self,
+        generator: ImageSampler,
+        seed: int,
+        labels: Numbers,
+        numbers: Numbers,
+        truncation: float = 1.0,
+    ) -> Ticket:
+        ticket = Ticket(generator, seed, labels, numbers, time.monotonic(), truncation)
+        with self._changed:
+            self._waiting.setdefault(id(generator), []).append(ticket)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return ticket
+
+    def give_up(self, tickets: Sequence[Ticket]) -> None:
+        """Those that wait for them get Left; what is being drawn is thrown away."""
+        with self._changed:
+            for ticket in tickets:
+                self._forget(ticket)
+                if not ticket.done.is_set():
+                    ticket.error = Left()
+                    ticket.done.set()
+            self._changed.notify()
+
+    def _forget(self, ticket: Ticket) -> None:
+        waiting = self._waiting.get(id(ticket.generator), [])
+        if ticket in waiting:
+            waiting.remove(ticket)
+        if not waiting:
+            self._waiting.pop(id(ticket.generator), None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                shares = self._next_batch()
+                if not shares:
+                    self._thread = None
+                    return
+            with self._turns:
+                self._draw(shares)
+
+    def _next_batch(self) -> list[Share]:
+        """Empty when nobody has asked for a while."""
+        while True:
+            while not self._waiting:
+                if not self._changed.wait(IDLE_S) and not self._waiting:
+                    return []
+            tickets = next(iter(self._waiting.values()))
+            left_s = self._worth_waiting(tickets)
+            if left_s <= 0:
+                return self._take(tickets)
+            self._changed.wait(left_s)
+
+    def _worth_waiting(self, tickets: Sequence[Ticket]) -> float:
+        """Seconds until the batch is drawn with whoever has asked by then."""
+        full = sum(ticket.pending for ticket in tickets) >= tickets[0].generator.batch
+        if full or self._expected() <= sum(map(len, self._waiting.values())):
+            return 0.0
+        return tickets[0].since + self._window_s - time.monotonic()
+
+    def _take(self, tickets: list[Ticket]) -> list[Share]:
+        """The next batch of this model; then it is the turn of another one."""
+        generator = tickets[0].generator
+        chosen = tickets[: generator.batch]  # whoever has asked first, if they are so many
+        shares = []
+        counts = even_shares([ticket.pending for ticket in chosen], generator.batch)
+        for ticket, count in zip(chosen, counts, strict=True):
+            shares.append((ticket, ticket.taken, ticket.taken + count))
+            ticket.taken += count
+            if not ticket.pending:
+                self._forget(ticket)
+        if id(generator) in self._waiting:
+            self._waiting.move_to_end(id(generator))
+        return shares
+
+    def _draw(self, shares: Sequence[Share]) -> None:
+        try:
+            pixels = _drawn(shares)
+        except Exception as error:
+            with self._changed:
+                for ticket, _, _ in shares:
+                    self._forget(ticket)
+                    ticket.error = error
+                    ticket.done.set()
+            return
+        self.batches += 1
+        at = 0
+        for ticket, first, stop in shares:
+            if ticket.pixels is None:
+                ticket.pixels = np.empty((len(ticket.numbers), *pixels.shape[1:]), np.uint8)
+            ticket.pixels[first:stop] = pixels[at : at + stop - first]
+            at += stop - first
+            if stop == len(ticket.numbers):
+                ticket.done.set()
+
+
+def even_shares(wanted: Sequence[int], room: int) -> list[int]:
+    """How much each gets of `room`, which is at least their number: all that they want, or an even
+    share of what those who want less leave over."""
+    counts = [0] * len(wanted)
+    for place, i in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        counts[i] = min(wanted[i], -(-room // (len(wanted) - place)))
+        room -= counts[i]
+    return counts
+
+
+def _drawn(shares: Sequence[Share]) -> NDArray[np.uint8]:
+    """The batch, filled up to its shape."""
+    generator = shares[0][0].generator
+    labels = np.concatenate([ticket.labels[first:stop] for ticket, first, stop in shares])
+    numbers = np.concatenate([ticket.numbers[first:stop] for ticket, first, stop in shares])
+    seeds = np.concatenate(
+        [np.full(stop - first, ticket.seed, np.uint64) for ticket, first, stop in shares]
+    )
+    scales = np.concatenate(
+        [np.full(stop - first, ticket.truncation, np.float32) for ticket, first, stop in shares]
+    )
+    n = len(labels)
+    padded = np.zeros(generator.batch, np.int64)
+    padded[:n] = labels
+    z = np.zeros((generator.batch, generator.noise_size), np.float32)
+    z[:n] = noise.normals(seeds, numbers, generator.noise_size)
+    chooses = int(generator.prior is not None)  # the first number is a choice, and has no middle
+    z[:n, chooses:] *= scales[:, None]
+    return generator.draw(z, padded)[:n]

@@ -1,0 +1,75 @@
+"""What a warm start is worth: two new classes of 20 images each, begun with a model of the eight
+others, and from nothing, at the same budget. `python -m bench.warm_start --judge … --data …`.
+
+Judge and data as for bench.images; only the two new classes are judged.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from semblance import Client
+
+from bench import image_sets as sets
+from bench.images import FASHION, SCORES, commit, judge
+from bench.serving import serving
+
+RESULTS = Path(__file__).with_name("results") / "warm_start.jsonl"
+OLD, NEW = (0, 1, 2, 3, 4, 5, 6, 7), (8, 9)
+BEFORE_S, AFTER_S = 60, 30
+EACH, SAMPLES = 20, 2_000
+
+
+def measure(arguments: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder, serving() as client:
+        with np.load(arguments.data / FASHION) as arrays:
+            whole = dict(arrays)
+        files = {name: Path(folder) / f"{name}.npz" for name in ("old", "few", "new")}
+        new = sets.classes(*NEW)(whole)
+        np.savez(files["old"], **sets.classes(*OLD)(whole))  # type: ignore[arg-type]
+        np.savez(files["few"], **sets.first_of_each(EACH)(new))  # type: ignore[arg-type]
+        np.savez(files["new"], **new)  # type: ignore[arg-type]
+        names = ([str(label) for label in OLD], [str(label) for label in NEW])
+        old = client.upload(files["old"], label_names=names[0])
+        few = client.upload(files["few"], label_names=names[1])
+        begun = train(client, old["id"], BEFORE_S, seed)
+        rows = []
+        for start in (None, begun):
+            spec = {"warm_start": start} if start else {}
+            model = train(client, few["id"], AFTER_S, seed, **spec)
+            made = Path(folder) / "made.npz"
+            each = {label["name"]: SAMPLES // len(NEW) for label in few["labels"]}
+            client.save_samples(model, made, labels=each, seed=seed + 1_000)
+            judged = judge(arguments.judge, files["new"], made, arguments.cache)
+            scores = {name: judged[name] for name in SCORES}
+            about = {"row": "warm" if start else "scratch", "seed": seed, "commit": commit()}
+            rows.append(about | scores)
+        return rows
+
+
+def train(client: Client, dataset: str, cpu_seconds: int, seed: int, **spec: Any) -> str:
+    budget = {"cpu_seconds": cpu_seconds}
+    job = client.train(dataset, preset="fast", budget=budget, seed=seed, **spec)
+    model: str = client.wait(job["id"])["result"]["model"]
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for row in measure(arguments, seed):
+            with RESULTS.open("a") as out:
+                out.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The settings of networks that learn by their critic alone. Free of torch.
+
+The defaults are what makes each of them learn; what was published with it is in bench/images.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.images.settings import PRESETS, ImageData, ImageSettings
+from models.settings import PROCESS_BYTES, Cost, InvalidSettings, setting
+
+NORMS = ("none", "batch")
+OVERHEAD_GFLOP = 1.0  # of a step, whatever its networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialSettings(ImageSettings):
+    generator_width: int = setting("of the generator's widest layer", ge=4, le=2048)
+    critic_norm: str = setting("between the critic's layers: none, or batch")
+    label_scale: float = setting("how large the labels' embeddings begin", gt=0, le=10)
+
+
+_OWN: Mapping[str, Mapping[str, Any]] = {
+    "cgan": {"generator_width": 128, "critic_width": 64, "noise": 100},
+    "dcgan": {"generator_width": 128, "critic_width": 32, "noise": 100},
+    "mlp": {"generator_width": 128, "critic_width": 128, "noise": 100},
+}
+ARCHITECTURES = tuple(_OWN)
+
+
+def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "loss": "relativistic",
+        "noise": 64,
+        "generator_width": 128,
+        "critic_width": 64,
+        "critic_norm": "none",
+        "label_scale": 1.0,
+        "batch": 64,
+        "rate": 1e-3,
+        "critic_rate": 1e-3,
+        "beta1": 0.0,
+        "beta2": 0.99,
+        "penalty_start": 0.3,
+        "penalty_end": 0.03,
+        "penalty_every": 8,
+        "average": 0.998,
+        "feature_width": 16,
+        "feature_rate": 3e-3,
+        "features_until": 0.05,
+        "log_every": 100,
+    } | dict(_OWN.get(architecture, {}))
+    for name in ("generator_width", "critic_width"):
+        values[name] = round(values[name] * PRESETS[preset].scale)
+    return values
+
+
+def check(settings: AdversarialSettings) -> None:
+    """Raises InvalidSettings."""
+    if settings.critic_norm not in NORMS:
+        raise InvalidSettings("critic_norm", f"must be one of {', '.join(NORMS)}")
+
+
+def cost(settings: AdversarialSettings) -> Cost:
+    """What a step takes: each network forward, and twice as much back. Of networks that were
+    registered from outside nothing is known: they are taken to be like `dcgan`."""
+    width, area = settings.generator_width, settings.height * settings.width
+    image = area * settings.channels
+    generator: float
+    critic: float
+    if settings.architecture == "mlp":
+        generator, critic = width * (settings.noise + image), settings.critic_width * image
+    elif settings.architecture == "cgan":
+        generator = width * area / 16 * (settings.noise + 9 * width)
+        critic = 9 * settings.critic_width * (image / 2 + settings.critic_width * area / 10)
+    else:
+        generator = 16 * width**2 * area / 64
+        critic = 16 * settings.critic_width * (image / 4 + settings.critic_width * area / 8)
+    flop = 6 * settings.batch * (generator + 2.5 * critic)
+    activations = settings.batch * area * (width / 4 + settings.critic_width)
+    return Cost(flop / 1e9 + OVERHEAD_GFLOP, int(PROCESS_BYTES + 12 * activations))

@@ -1,0 +1,47 @@
+"""How the samples lie among real items, in any space of features."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Shares in [0, 1], but `density`, which is near 1 when both are alike.
+
+    Precision and recall: Kynkaanniemi et al. 2019, 1904.06991; density and coverage: Naeem et al.
+    2020, 2002.09797.
+    """
+
+    precision: float  # of the fakes, near some real item
+    recall: float  # of the real items, near some fake
+    density: float
+    coverage: float  # of the real items, with a fake nearer than their fifth neighbour
+
+
+def coverage(real: Tensor, fake: Tensor) -> Coverage:
+    """(N, F) features of real items that training never saw and (M, F) of samples.
+
+    Needs memory for N x M distances. N and M are at least 7.
+    """
+    across = torch.cdist(real, fake)
+    reach_real = _reach(real)
+    inside = across < reach_real[:, None]
+    return Coverage(
+        precision=_share(inside.any(0)),
+        recall=_share((across < _reach(fake)[None]).any(1)),
+        density=float(inside.float().sum(0).mean() / NEIGHBOURS),
+        coverage=_share(across.min(1).values < reach_real),
+    )
+
+
+def _reach(features: Tensor) -> Tensor:
+    """Distance of each to its fifth nearest neighbour but itself."""
+    return torch.cdist(features, features).kthvalue(NEIGHBOURS + 1, 1).values
+
+
+def _share(found: Tensor) -> float:
+    return float(found.float().mean())

@@ -1,0 +1,110 @@
+"""What else an image can be asked with: how typical, on the way to another, with its recipe."""
+
+import base64
+import io
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tests.app.conftest import forget_models
+from tests.app.made import a_model
+
+URL = "/v1/models/shoes/samples"
+WAY = {
+    "start": {"label": "Größe", "seed": 1, "number": 4},
+    "end": {"label": "Ankle boot", "seed": 2},
+    "steps": 9,
+}
+
+
+@pytest.fixture
+def service(client: TestClient) -> TestClient:
+    forget_models()
+    a_model()
+    return client
+
+
+def pixels(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def arrays(client: TestClient, **body: Any) -> NDArray[np.uint8]:
+    answer = client.post(f"{URL}?format=npz", json=body)
+    assert answer.status_code == 200, answer.text
+    with np.load(io.BytesIO(answer.content)) as made:
+        x: NDArray[np.uint8] = made["x"]
+        return x
+
+
+def test_truncation_draws_images_together(service: TestClient) -> None:
+    whole = arrays(service, labels={"Größe": 100}, seed=1)
+    spreads = [
+        arrays(service, labels={"Größe": 100}, seed=1, image={"truncation": t}).std(0).mean()
+        for t in (1.0, 0.5, 0.0)
+    ]
+    assert spreads[0] == whole.std(0).mean()
+    assert spreads[0] > spreads[1] > spreads[2]
+    with_query = service.get(f"{URL}?label=Größe&seed=1&truncation=0.5&format=npz")
+    body = {"labels": {"Größe": 1}, "seed": 1, "image": {"truncation": 0.5}}
+    assert with_query.content == service.post(f"{URL}?format=npz", json=body).content
+    for wrong in (-0.1, 1.1, "1"):
+        refused = service.post(URL, json={"count": 1, "image": {"truncation": wrong}})
+        assert refused.status_code == 422
+
+
+def test_an_interpolation_begins_and_ends_with_the_items_themselves(service: TestClient) -> None:
+    answer = service.post(URL, json={"interpolation": WAY})
+    assert answer.headers["content-type"] == "image/png"
+    strip = pixels(answer.content)
+    assert strip.shape == (8, 9 * 9 - 1)
+    images = [strip[:, left : left + 8] for left in range(0, 81, 9)]
+    first = service.get(f"{URL}?label=Größe&seed=1&offset=4").content
+    last = service.get(f"{URL}?label=Ankle boot&seed=2").content
+    assert np.array_equal(images[0], pixels(first))
+    assert np.array_equal(images[-1], pixels(last))
+    steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(images)]
+    whole = np.abs(images[0].astype(int) - images[-1]).mean()
+    assert 0 < max(steps) < whole
+    query = service.get(URL, params={"interpolation": json.dumps(WAY), "format": "gif"})
+    moving = Image.open(io.BytesIO(query.content))
+    assert (query.headers["content-type"], moving.n_frames) == ("image/gif", 9)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"interpolation": WAY, "count": 3}, "/count"),
+        ({"interpolation": WAY, "layout": "grid"}, "/layout"),
+        ({"interpolation": {**WAY, "steps": 65}}, "/interpolation/steps"),
+        ({"interpolation": {**WAY, "end": {"label": "boots", "seed": 1}}}, "unknown_label"),
+        ({"interpolation": {**WAY, "end": {"seed": 1}}}, "label"),
+        ({"count": 1, "include": ["scores"]}, "scores_unavailable"),
+        ({"count": 3, "include": ["all"]}, "/include"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_by_name(
+    service: TestClient, body: dict[str, Any], words: str
+) -> None:
+    answer = service.post(f"{URL}?format=png", json=body)
+    assert answer.status_code == 422
+    assert words in answer.text
+
+
+def test_a_recipe_makes_its_item_again(service: TestClient) -> None:
+    body = {"count": 70, "offset": 30, "seed": 9, "include": ["recipe"]}
+    answer = service.post(f"{URL}?format=json", json=body).json()
+    assert len(answer["recipes"]) == 70
+    for i in (0, 1, 69):
+        recipe, item = answer["recipes"][i], answer["items"][i]
+        assert recipe["label"] == item["label"]
+        query = {"label": recipe["label"], "seed": recipe["seed"], "offset": recipe["number"]}
+        again = service.get(f"/v1/models/{recipe['model']}/samples", params=query)
+        assert again.content == base64.b64decode(item["png"])
+    refused = service.post(f"{URL}?format=npz", json=body)
+    assert "JSON" in refused.json()["detail"]

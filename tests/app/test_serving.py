@@ -1,0 +1,112 @@
+"""Samples under load: what is over the bound is refused, and who leaves frees the place."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from app.main import create_app
+from app.sampling.admission import under_way
+from app.sampling.memory import get_memory
+from app.sampling.sampler import get_sampler
+from core import registry
+from core.database import read
+from core.settings import Settings
+from tests.app.conftest import KEY, forget_models
+from tests.app.made import a_model
+from tests.conftest import TENANT
+
+URL = "/v1/models/shoes/samples"
+
+
+@pytest.fixture
+def service(client: TestClient) -> TestClient:
+    forget_models()
+    a_model()
+    return client
+
+
+def test_many_at_once_get_what_each_would_get_alone(service: TestClient) -> None:
+    def ask(seed: int) -> bytes:
+        answer = service.get(URL, params={"label": "Größe", "seed": seed})
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    alone = [ask(seed) for seed in range(24)]
+    before = get_sampler().batcher.batches
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(ask, range(24))) == alone
+    assert get_sampler().batcher.batches - before < 24
+
+
+def test_requests_over_the_bound_are_told_to_come_back(
+    service: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured, "sampler_requests", 2)
+    expected = service.get(URL, params={"seed": 1}).content
+    with ThreadPoolExecutor(2) as pool:
+        with get_sampler()._turns:
+            waiting = [pool.submit(service.get, URL, params={"seed": 1}) for _ in range(2)]
+            while under_way() < 2:
+                pass
+            refused = service.get(URL, params={"seed": 1})
+            assert (refused.status_code, refused.json()["code"]) == (503, "sampler_full")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert service.get("/livez").status_code == 200
+        assert [answer.result().content for answer in waiting] == [expected] * 2
+    assert under_way() == 0
+    assert service.get(URL, params={"seed": 1}).status_code == 200
+
+
+class Leaver:
+    """An ASGI client that goes away after the first piece of the answer."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self._body: bytes | None = json.dumps(body).encode()
+        self._first_piece = anyio.Event()
+        self.received = 0
+
+    async def receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._first_piece.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message.get("body"):
+            self.received += len(message["body"])
+            self._first_piece.set()
+            await anyio.sleep(0)
+
+
+def test_a_client_that_leaves_frees_its_place_at_once(service: TestClient) -> None:
+    headers = {"host": "localhost", "authorization": f"Bearer {KEY}"}
+    headers["content-type"] = "application/json"
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST",
+        "path": URL,
+        "raw_path": URL.encode(),
+        "query_string": b"format=npz",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+    async def leave() -> Leaver:
+        client = Leaver({"count": 500_000, "seed": 1})
+        await create_app()(scope, client.receive, client.send)
+        return client
+
+    client = anyio.run(leave)
+    assert 0 < client.received < 500_000 * 64 // 10
+    sampler = get_sampler()
+    assert not sampler.batcher._waiting
+    assert under_way() == 0
+    with read() as session:
+        model = registry.get(session, TENANT, "shoes")
+    get_memory().unload(model)  # nobody draws from it any more
