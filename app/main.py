@@ -18,12 +18,14 @@ from app.routes import (
     job_records,
     jobs,
     links,
+    metrics,
     model_records,
     models,
     operations,
     samples,
     service,
     uploads,
+    usage,
     webhooks,
 )
 from app.schemas.problem import RESPONSES
@@ -42,6 +44,8 @@ ROUTES = (
     samples,
     links,
     operations,
+    usage,
+    metrics,
     webhooks,
 )
 DESCRIPTION = """Learns from labelled images with conditional adversarial networks, and hands out

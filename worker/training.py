@@ -31,6 +31,7 @@ from models.run import Collapsed, NonFiniteLoss, NotLearning, Saved
 from models.tables.schema import UnfitColumn
 from models.tables.settings import TableSettings
 from models.tables.training import train as train_rows
+from worker import variety
 from worker.content import about_images, about_rows, images_of, rows_of
 from worker.lease import Lease
 from worker.usage import cpu_seconds
@@ -114,6 +115,7 @@ def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)
+        variety.check_rows(run.chosen(), rows, run.storage)
 
 
 LEARN = {"images": learn_images, "rows": learn_rows}

@@ -116,7 +116,8 @@ class Critic(nn.Module):
         h = self.layers(last(F.pad(x, self.padding, value=-1.0)))
         h = F.leaky_relu(self.hidden(h), 0.2).float()
         matched = (self.label(y) * h).sum(1) * (4 / math.sqrt(CRITIC_FEATURES))
-        return self.score(h)[:, 0] + matched
+        # Not a product of matrices: scores are compared, and need all their digits.
+        return (self.score.weight * h).sum(1) + matched
 
 
 class Encoder(nn.Module):

@@ -46,17 +46,17 @@ PRIOR_S = 3.0  # what it takes to encode 30,000 images and to fit the prior to t
 
 
 def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
-    scale = PRESETS[preset].scale
+    wide = PRESETS[preset]
     values: dict[str, Any] = {
         "loss": "relativistic",
-        "noise": 32 if data.channels == 1 else 64,
-        "coarse_width": round(64 * scale),
-        "fine_width": round(16 * scale),
+        "noise": noise(data),
+        "coarse_width": round(64 * wide.generator),
+        "fine_width": round(16 * wide.generator),
         "blocks": 2,
-        "critic_width": round(64 * scale),
+        "critic_width": round(64 * wide.critic),
         "feature_width": 16,
         "components": 10,
-        "spread": 1.25,
+        "spread": 1.3,
         "batch": min(32, max(2, data.images // 2)),
         "rate": 2e-3,
         "feature_rate": 3e-3,
@@ -84,6 +84,12 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
             "critic_from": 1.0,
         }
     return values
+
+
+def noise(data: ImageData) -> int:
+    if data.channels > 1:
+        return 64
+    return 48 if data.images >= 500 * data.classes else 32
 
 
 def check(settings: GuidedSettings) -> None:

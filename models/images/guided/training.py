@@ -16,6 +16,7 @@ from models.images.guided.settings import GuidedSettings
 from models.images.guided.state import State
 from models.images.penalty import gamma
 from models.microbatch import in_parts
+from models.precision import mixed
 from models.run import Run
 
 
@@ -33,7 +34,8 @@ class Guided(State):
                 optimizer.zero_grad(set_to_none=True)
 
         def add(images: Tensor, y: Tensor, share: float) -> dict[str, Tensor]:
-            return gradients(self, images, y, progress, share)
+            with mixed():
+                return gradients(self, images, y, progress, share)
 
         self.at_once, logged = in_parts((images, y), self.at_once, begin, add, self.step, run)
         nn.utils.clip_grad_norm_(self.made_by.parameters(), 5.0)
