@@ -290,17 +290,20 @@ def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
 
 
 @pytest.mark.slow
-def test_rows_tell_how_real_they_look_and_how_to_draw_them_again(service: TestClient) -> None:
-    body = {"labels": {">50K": 3, "<=50K": 20}, "seed": 4, "include": ["recipe", "scores"]}
+def test_rows_tell_how_to_draw_them_again(service: TestClient) -> None:
+    body = {"labels": {">50K": 3, "<=50K": 20}, "seed": 4, "include": ["recipe"]}
     answer = draw(service, "json", **body).json()
-    assert len(answer["recipes"]) == len(answer["scores"]) == 23
-    assert all(0 < score["real"] < 1 for score in answer["scores"])
     assert [recipe["number"] for recipe in answer["recipes"]] == [0, 1, 2, *range(20)]
     recipe = answer["recipes"][7]
     condition = {"where": recipe["where"], "count": 1}
     again = {"conditions": [condition], "seed": recipe["seed"], "offset": recipe["number"]}
     assert draw(service, "json", **again).json()["rows"] == [answer["rows"][7]]
     assert draw(service, "csv", **body).status_code == 422
+    scored = draw(service, "json", count=9, include=["scores"])
+    if scored.status_code == 200:  # the critic is kept where it has learned something
+        assert all(0 < score["real"] < 1 for score in scored.json()["scores"])
+    else:
+        assert scored.json()["code"] == "scores_unavailable"
     assert draw(service, count=1, image={"truncation": 0.5}).status_code == 422
 
 
