@@ -19,6 +19,7 @@ from app.routes import (
     jobs,
     keys,
     links,
+    metrics,
     model_records,
     models,
     operations,
@@ -26,6 +27,7 @@ from app.routes import (
     samples,
     service,
     uploads,
+    usage,
     webhooks,
 )
 from app.schemas.problem import RESPONSES
@@ -46,6 +48,8 @@ ROUTES = (
     links,
     keys,
     operations,
+    usage,
+    metrics,
     webhooks,
 )
 DESCRIPTION = """Learns from labelled images with conditional adversarial networks, and hands out

@@ -1,6 +1,7 @@
 """What holds for every request, below the routes: a request id, allowed hosts, headers, sizes."""
 
 import re
+import time
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -8,12 +9,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.requests import requests
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
 
 _SANE_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -37,8 +40,11 @@ class RequestGuard:
         given = headers.get("x-request-id", "")
         scope["request_id"] = given if _SANE_ID.fullmatch(given) else new_id("req")
 
+        started = time.monotonic()
+
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
+                _count(scope, message["status"], time.monotonic() - started)
                 out = MutableHeaders(scope=message)
                 out["x-request-id"] = scope["request_id"]
                 for name, value in SECURITY_HEADERS.items():
@@ -65,3 +71,9 @@ class RequestGuard:
         if headers.get("content-encoding", "identity") != "identity":
             return UnsupportedMedia("compressed bodies are not read", code="content_encoding")
         return None
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    """By the route's pattern: a path may be made up by anybody."""
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    requests.add(method, getattr(scope.get("route"), "path", "none"), status, seconds)

@@ -44,6 +44,9 @@ def get_celery() -> "Celery":
         worker_pool="prefork",
         worker_pool_start_method="spawn",
         worker_concurrency=1,
+        # A fresh interpreter on a busy machine takes longer than the 4 s after which Celery would
+        # kill it and start the next, for ever.
+        worker_proc_alive_timeout=60.0,
         worker_max_tasks_per_child=500,
         worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,

@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     publish_timeout_s: float = Field(2.0, gt=0, description="longest wait for the broker")
     ingest_timeout_s: float = Field(1_800.0, gt=0, description="longest validation of a dataset")
     ingest_wait_s: float = Field(20.0, ge=0, description="a small upload is answered within this")
+    orphans_after_s: float = Field(
+        3_600.0, gt=0, description="files that nobody names go this long after their job has ended"
+    )
+    deliveries_kept_s: float = Field(
+        30 * 86_400.0, gt=0, description="how long the record of a webhook's message is kept"
+    )
     max_losses: int = Field(3, ge=1, description="worker losses in a row, with nothing saved")
 
     worker_threads: int = Field(0, ge=0, description="torch threads of a worker; 0: one or two")

@@ -149,6 +149,11 @@ class Storage:
             except FileNotFoundError:
                 continue
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Of all objects under `prefix/`."""
+        for batch in obstore.list(self._store, prefix):
+            yield from (entry["path"] for entry in batch)
+
     def free_bytes(self) -> int | None:
         """Room left on the disk of a folder; None where the store does not say."""
         return None if self._root is None else shutil.disk_usage(self._root).free

@@ -205,6 +205,7 @@ class Job(Table):
     queued_at: Mapped[datetime] = mapped_column(default=clock())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    swept_at: Mapped[datetime | None]  # files that nobody names were removed
 
 
 class Shard(Table):

@@ -10,7 +10,17 @@ from sqlalchemy.orm import Session
 from core import jobs
 from core.errors import JobError
 from core.storage import Stored
-from core.tables import Checkpoint, Delivery, Event, Job, JobState, Model, Webhook
+from core.tables import (
+    Checkpoint,
+    Delivery,
+    Event,
+    Job,
+    JobKind,
+    JobState,
+    Model,
+    ShardState,
+    Webhook,
+)
 
 # Written down here a second time, so that a change of the code's own table shows.
 FOLLOWS = {
@@ -42,6 +52,7 @@ def violations(session: Session, is_stored: Callable[[Stored], bool]) -> list[st
     found = []
     for job in session.scalars(select(Job).order_by(Job.id)):
         checks = (_ending(job), _history(session, job), _effects(session, job))
+        checks += (_shards(session, job),) if job.kind is JobKind.GENERATION else ()
         found += [f"{job.id}: {what}" for check in checks for what in check]
         found += [f"{job.id}: {what}" for what in _files(session, job, is_stored)]
     return found
@@ -81,10 +92,10 @@ def _history(session: Session, job: Job) -> Iterator[str]:
 
 
 def _effects(session: Session, job: Job) -> Iterator[str]:
-    """One model and one message for a job that succeeded; no model for another."""
+    """One model and one message for a training job that succeeded; no model for another."""
     models = session.scalars(select(Model).where(Model.job_id == job.id)).all()
     succeeded = job.state is JobState.SUCCEEDED
-    if len(models) != succeeded:
+    if len(models) != (succeeded and job.kind is JobKind.TRAINING):
         yield f"is {job.state} and has {len(models)} models"
     if succeeded and models and (job.result or {}).get("model") != models[0].id:
         yield f"names the model {job.result}, but made {models[0].id}"
@@ -100,6 +111,22 @@ def _effects(session: Session, job: Job) -> Iterator[str]:
         wants = f"job.{job.state}" in webhook.events
         if told[webhook.id] != wants:
             yield f"tells a webhook {told[webhook.id]} times that it ended"
+
+
+def _shards(session: Session, job: Job) -> Iterator[str]:
+    """All items once, each shard in a file of its own, and a manifest that names them."""
+    shards = jobs.shards_of(session, job.id)
+    names = [row.name for row in jobs.artifacts_of(session, job.tenant_id, job.id)]
+    done = [shard for shard in shards if shard.state is ShardState.DONE]
+    succeeded = job.state is JobState.SUCCEEDED
+    if len(names) != len(done) + succeeded or len(set(names)) != len(names):
+        yield f"is {job.state} with {len(done)} shards made and the files {names}"
+    if succeeded:
+        made = [k for shard in done for k in range(shard.start, shard.stop)]
+        if made != list(range(job.resolved_config["count"])):
+            yield f"has made {len(made)} items of {job.resolved_config['count']}"
+        if "manifest.json" not in names:
+            yield "has no manifest"
 
 
 def _files(session: Session, job: Job, is_stored: Callable[[Stored], bool]) -> Iterator[str]:

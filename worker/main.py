@@ -33,6 +33,8 @@ from worker import slot, speed
 
 log = logging.getLogger(__name__)
 
+TIDY_S = 60.0
+
 
 class WorkerMain:
     def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
@@ -57,6 +59,7 @@ class WorkerMain:
                 (self.settings.sweep_s, self._sweep),
                 (self.settings.sweep_s, self._validate_dataset),
                 (min(1.0, self.settings.poll_s), self._deliver_webhooks),
+                (TIDY_S, self._tidy),
             )
         ]
         for thread in threads:
@@ -131,6 +134,12 @@ class WorkerMain:
 
     def _deliver_webhooks(self) -> None:
         webhooks.deliver_due(stop=self._stop)
+
+    def _tidy(self) -> None:
+        with write() as session:
+            webhooks.purge(session, self.settings.deliveries_kept_s)
+        if removed := jobs.remove_orphans(get_storage()):
+            log.info("files that nobody names are removed", extra={"files": removed})
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
         return self._start(

@@ -31,6 +31,7 @@ from models.run import Collapsed, NonFiniteLoss, NotLearning, Saved
 from models.tables.schema import UnfitColumn
 from models.tables.settings import TableSettings
 from models.tables.training import train as train_rows
+from worker import variety
 from worker.content import about_images, about_rows, images_of, rows_of
 from worker.lease import Lease
 from worker.usage import cpu_seconds
@@ -110,10 +111,11 @@ def start_of(spec: TrainingSpec, run: "JobRun", state: Path | None) -> Iterator[
 def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
     spec = run.spec
     with rows_of(dataset, spec, run.storage) as rows:
-        run.manifest = manifest_of(dataset, spec, about_rows(rows))
+        run.manifest = manifest_of(dataset, spec, about_rows(rows, spec.config["min_count"]))
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)
+        variety.check_rows(run.chosen(), rows, run.storage)
 
 
 LEARN = {"images": learn_images, "rows": learn_rows}

@@ -49,7 +49,7 @@ def store_now(
 ) -> Dataset:
     """Read the files and add the dataset as `ready`. Raises UnreadableDataset and keeps nothing."""
     dataset_id = new_id("ds")
-    with working_folder() as folder:
+    with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
         summary = _read(new.kind, files, new.meta, folder, lambda: None)
         content = _store(storage, tenant_id, dataset_id, OBJECTS[new.kind], folder)
     with write() as session:
@@ -90,7 +90,8 @@ def validate(storage: Storage, dataset_id: str | None = None) -> bool:
     if dataset is None:
         return False
     try:
-        with working_folder() as folder:
+        parts = [part for source in dataset.sources for part in source["parts"]]
+        with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
             content, summary = _validate(storage, dataset, folder)
         with write() as session:
             life.finish_validation(session, dataset, content=content, summary=summary)
@@ -151,8 +152,13 @@ def _read(
     """Decode into `folder`; what is known of the set, as the row keeps it."""
     out = folder / "content"
     out.mkdir()
+
+    def look() -> None:
+        check_room()  # what comes out of an archive is known only when it is out
+        renew()
+
     read = _read_rows if kind == "rows" else _read_images
-    return read(files, meta, out, renew)
+    return read(files, meta, out, look)
 
 
 def _read_rows(
@@ -209,13 +215,19 @@ def _store(
     }
 
 
-@contextmanager
-def working_folder() -> Iterator[Path]:
-    """An owner-only folder that is gone afterwards. Raises Unavailable when the disk is full."""
+def check_room(needed: int = 0) -> None:
+    """Raises Unavailable when so many bytes would not leave the room that is always kept."""
     settings = get_settings()
-    if shutil.disk_usage(settings.scratch).free < settings.free_disk_bytes:
+    if shutil.disk_usage(settings.scratch).free < settings.free_disk_bytes + needed:
         raise Unavailable("the disk is nearly full", code="storage_full")
-    folder = settings.scratch / new_id("ingest")
+
+
+@contextmanager
+def working_folder(needed: int = 0) -> Iterator[Path]:
+    """An owner-only folder that is gone afterwards. Raises Unavailable when the disk has no room
+    for that many bytes."""
+    check_room(needed)
+    folder = get_settings().scratch / new_id("ingest")
     folder.mkdir(mode=0o700)
     try:
         yield folder

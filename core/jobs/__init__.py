@@ -44,6 +44,7 @@ from core.jobs.life import (
     resume,
     retry,
 )
+from core.jobs.orphans import remove_orphans
 from core.jobs.reading import (
     Depth,
     artifact,
@@ -130,6 +131,7 @@ __all__ = [
     "queue_position",
     "record_events",
     "release",
+    "remove_orphans",
     "renew",
     "resume",
     "retry",

@@ -17,7 +17,7 @@ from core.webhooks.life import (
     page,
     signing_secret,
 )
-from core.webhooks.outbox import EVENTS, enqueue, page_of_deliveries
+from core.webhooks.outbox import EVENTS, enqueue, page_of_deliveries, purge
 
 __all__ = [
     "EVENTS",
@@ -31,5 +31,6 @@ __all__ = [
     "get",
     "page",
     "page_of_deliveries",
+    "purge",
     "signing_secret",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -169,6 +169,16 @@ def _held(session: Session, sending: Sending, **values: Any) -> None:
         )
         .values({"next_at": None, **values})
     )
+
+
+def purge(session: Session, kept_s: float) -> None:
+    """Forget what was settled before that long, and webhooks of ended jobs that have no more."""
+    session.execute(
+        delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < clock(-kept_s))
+    )
+    deliveries = select(Delivery.id).where(Delivery.webhook_id == Webhook.id)
+    ended = select(Job.id).where(Job.id == Webhook.job_id, Job.finished_at < clock(-kept_s))
+    session.execute(delete(Webhook).where(ended.exists(), ~deliveries.exists()))
 
 
 def page_of_deliveries(

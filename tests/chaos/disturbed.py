@@ -49,9 +49,13 @@ class Disturbed:
     storage: Storage
     points: Path
     dataset: str
+    model: str = ""
 
     def arm(self, point: str) -> None:
         (self.points / "armed" / point).touch()
+
+    def disarm(self, point: str) -> None:
+        (self.points / "armed" / point).unlink()
 
     def reached_at(self, point: str) -> float | None:
         path = self.points / "reached" / point
@@ -67,6 +71,34 @@ class Disturbed:
             **options,
         )
         return str(job["id"])
+
+    def generate(self, count: int, shard_size: int, *, seed: int = 7) -> str:
+        """From a model that is trained for the first one who asks."""
+        if not self.model:
+            trained = self.ended(self.train(steps=5))
+            assert trained["state"] == "succeeded", trained["error"]
+            self.model = trained["result"]["model"]
+        body = {
+            "kind": "generation",
+            "model": self.model,
+            "count": count,
+            "shard_size": shard_size,
+            "seed": seed,
+            "format": "npz",
+        }
+        return str(self.client.request("POST", "/v1/jobs", json=body).json()["id"])
+
+    def files(self, job_id: str) -> dict[str, str]:
+        """The sha256 of each, without the manifest, which names the job."""
+        rows = self.client.request("GET", f"/v1/jobs/{job_id}/artifacts").json()
+        return {row["name"]: row["sha256"] for row in rows if row["name"] != "manifest.json"}
+
+    def makers(self, job_id: str) -> set[int]:
+        """The processes that make shards of the job."""
+        with self.engine.connect() as connection:
+            query = text("SELECT owner FROM shards WHERE job_id = :id AND state = 'running'")
+            owners = connection.execute(query, {"id": job_id}).scalars().all()
+        return {int(owner.rsplit(":", 1)[1]) for owner in owners}
 
     def ended(self, job_id: str, within: float = 60) -> dict[str, Any]:
         return eventually(

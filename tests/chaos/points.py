@@ -68,6 +68,17 @@ def in_worker_training(module: Any) -> None:
     around(module.JobRun, "progress", before=before)
 
 
+def in_worker_generation(module: Any) -> None:
+    def before(maker: Any) -> None:
+        if maker.at_hand.made and maker.at_hand.shard.number:
+            die_at("in the midst of a shard")
+        while (FOLDER / "armed" / "shards take long").exists():
+            time.sleep(0.1)
+            maker.lease.check()
+
+    around(module.Maker, "go_on", before=before)
+
+
 def in_core_storage(module: Any) -> None:
     def before(storage: Any, key: str, data: bytes) -> None:
         if "state-" not in key:
@@ -80,6 +91,12 @@ def in_core_storage(module: Any) -> None:
             die_at("between the files and the row")
 
     around(module.Storage, "put", before, after)
+
+    def after_stream(_storage: Any, key: str, _chunks: Any) -> None:
+        if "/shards/" in key:
+            die_at("between a shard's file and its row")
+
+    around(module.Storage, "put_stream", after=after_stream)
     put = module.Storage.put
 
     def on_a_full_disk(storage: Any, key: str, data: bytes) -> Any:
@@ -114,6 +131,7 @@ def in_core_queue(module: Any) -> None:
 POINTS = {
     "worker.run": in_worker_run,
     "worker.training": in_worker_training,
+    "worker.generation": in_worker_generation,
     "core.storage": in_core_storage,
     "core.jobs": in_core_jobs,
     "core.queue": in_core_queue,

@@ -82,6 +82,51 @@ def test_an_api_killed_between_commit_and_hint_has_acknowledged_nothing_twice(
     assert world.ended(again.json()["id"])["state"] == "succeeded"
 
 
+@pytest.mark.parametrize(
+    "point",
+    [
+        "in the midst of a shard",
+        pytest.param("between a shard's file and its row", marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_killed_in_a_generation_job_loses_no_item_and_doubles_none(
+    world: Disturbed, point: str, record_property: Record
+) -> None:
+    whole = world.generate(600, 100)
+    assert world.ended(whole)["attempt"] == 1
+    world.arm(point)
+    job_id = world.generate(600, 100)
+    job = world.ended(job_id)
+    died = world.reached_at(point)
+    assert died is not None
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+    assert world.files(job_id) == world.files(whole)
+    assert len(world.files(job_id)) == 6
+    record_property("recovery_s", round(world.starts(job_id)[1] - died, 2))
+
+
+@pytest.mark.slow
+def test_a_helper_that_is_killed_costs_its_job_nothing(
+    world: Disturbed, record_property: Record
+) -> None:
+    whole = world.generate(600, 100)
+    world.ended(whole)
+    world.arm("shards take long")
+    job_id = world.generate(600, 100)
+    holder = world.holder(job_id)
+    with another_worker(world):
+        (helper,) = eventually(lambda: len(world.makers(job_id)) == 2 and world.makers(job_id)) - {
+            holder
+        }
+        os.kill(helper, signal.SIGKILL)
+        killed = time.time()
+    world.disarm("shards take long")
+    job = world.ended(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
+    assert world.files(job_id) == world.files(whole)
+    record_property("all_ended_s", round(time.time() - killed, 2))
+
+
 @contextlib.contextmanager
 def another_worker(world: Disturbed) -> Iterator[None]:
     """On the same tables and files, without a broker."""
@@ -247,6 +292,33 @@ def test_a_broker_that_stands_still_holds_up_neither_requests_nor_jobs(
     assert answered_s < 3  # hints go out after the answer; a slow machine
     assert all_s < answered_s + 2  # and the next ones do not wait at all
     assert {world.ended(job_id)["state"] for job_id in more} == {"succeeded"}
+
+
+@pytest.mark.slow
+@own_broker
+def test_a_broker_that_is_frozen_for_30_s_costs_no_job(
+    world: Disturbed, record_property: Record
+) -> None:
+    """Jobs come in all the while, and some are done before it wakes."""
+    (broker,) = eventually(lambda: world.server.find("redis-server"))
+    world.generate(10, 10)
+    broker.suspend()
+    posted, longest_s, frozen = [], 0.0, time.monotonic()
+    try:
+        while time.monotonic() - frozen < 30:
+            started = time.monotonic()
+            posted += [world.train(steps=5), world.generate(10, 10)]
+            longest_s = max(longest_s, time.monotonic() - started)
+            time.sleep(3)
+        ended = sum(world.client.job(job_id)["terminal"] for job_id in posted)
+    finally:
+        broker.resume()
+    assert ended > 0
+    for job_id in posted:
+        job = world.ended(job_id)
+        assert (job["state"], job["attempt"]) == ("succeeded", 1)
+    record_property("longest_post_s", round(longest_s / 2, 2))
+    record_property("ended_while_frozen", f"{ended} of {len(posted)}")
 
 
 @pytest.mark.slow

@@ -3,18 +3,18 @@
 import json
 import threading
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core import jobs, webhooks
 from core.database import read, write
 from core.errors import JobError, NotFound
 from core.jobs import Claim, LeaseLost, NewJob
 from core.settings import Settings
-from core.tables import Dataset, Job, JobKind, Tenant
+from core.tables import Dataset, Delivery, Job, JobKind, Tenant, Webhook
 from tests.conftest import TENANT, AddJob, expire_lease
 from tests.core.webhooks.conftest import AddWebhook, outbox, reload, run
 
@@ -288,3 +288,40 @@ def test_another_tenants_webhook_cannot_be_deleted(add_webhook: AddWebhook) -> N
     with write() as session, pytest.raises(NotFound):
         webhooks.delete(session, "other", webhook.id)
     assert reload(webhook).id == webhook.id
+
+
+def test_what_was_settled_long_ago_is_forgotten(add_job: AddJob, add_webhook: AddWebhook) -> None:
+    webhook = add_webhook()
+    for _ in range(2):
+        run(add_job())
+    settled, waiting, recent, *_ = [delivery.id for delivery in outbox()]
+    with write() as session:
+        for delivery_id in (settled, waiting):
+            session.get_one(Delivery, delivery_id).created_at -= timedelta(days=31)
+        for delivery_id in (settled, recent):
+            session.get_one(Delivery, delivery_id).next_at = None
+        session.flush()
+        webhooks.purge(session, 30 * 86_400)
+    left = {delivery.id for delivery in outbox()}
+    assert settled not in left
+    assert {waiting, recent} <= left
+    assert reload(webhook).id == webhook.id
+
+
+def test_the_webhook_of_a_job_goes_with_its_last_message(add_job: AddJob) -> None:
+    job = add_job()
+    with write() as session:
+        kept = session.get_one(Job, job.id)
+        kept.request = {"webhook": {"url": "https://example.com"}}
+        webhooks.bind(session, kept)
+    run(job)
+    with write() as session:
+        session.get_one(Job, job.id).finished_at = job.created_at - timedelta(days=31)
+        session.flush()
+        webhooks.purge(session, 30 * 86_400)
+        assert len(session.scalars(select(Webhook)).all()) == 1  # its messages wait
+        for delivery in session.scalars(select(Delivery)):
+            delivery.next_at, delivery.created_at = None, delivery.created_at - timedelta(days=31)
+        session.flush()
+        webhooks.purge(session, 30 * 86_400)
+        assert session.scalars(select(Webhook)).all() == []

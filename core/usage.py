@@ -1,0 +1,77 @@
+"""What was used and is stored, summed over a tenant's rows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from core.tables import Artifact, Checkpoint, Dataset, Job, JobKind, JobState, Model, Shard
+
+
+@dataclass(frozen=True)
+class OfJobs:
+    kind: JobKind
+    jobs: int
+    succeeded: int
+    failed: int
+    cpu_s: float
+    gpu_s: float
+    wall_s: float
+    items: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    datasets: int
+    models: int
+    artifacts: int
+
+
+def of_jobs(
+    session: Session, tenant_id: str, *, since: datetime | None, until: datetime
+) -> list[OfJobs]:
+    mine = (Job.tenant_id == tenant_id) & (Job.created_at < until)
+    if since is not None:
+        mine &= Job.created_at >= since
+    sums = select(
+        Job.kind,
+        func.count(),
+        func.sum(case((Job.state == JobState.SUCCEEDED, 1), else_=0)),
+        func.sum(case((Job.state == JobState.FAILED, 1), else_=0)),
+        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "gpu_s", "wall_s")),
+    )
+    made = select(Job.kind, func.sum(Shard.made)).join(Shard, Shard.job_id == Job.id)
+    items = {kind: int(n) for kind, n in session.execute(made.where(mine).group_by(Job.kind))}
+    rows = session.execute(sums.where(mine).group_by(Job.kind).order_by(Job.kind))
+    return [
+        OfJobs(
+            kind=row[0],
+            jobs=row[1],
+            succeeded=row[2],
+            failed=row[3],
+            cpu_s=round(row[4] or 0.0, 2),
+            gpu_s=round(row[5] or 0.0, 2),
+            wall_s=round(row[6] or 0.0, 2),
+            items=items.get(row[0], 0),
+        )
+        for row in rows
+    ]
+
+
+def stored(session: Session, tenant_id: str) -> Stored:
+    """Checkpoints count as artifacts, but for those that a model is made of."""
+    contents = session.scalars(select(Dataset.content).where(Dataset.tenant_id == tenant_id))
+    datasets = sum(file["bytes"] for content in contents for file in content.values())
+    weights = list(session.scalars(select(Model.weights).where(Model.tenant_id == tenant_id)))
+    of_models = {file["key"] for file in weights}
+    files = session.scalars(select(Checkpoint.files).where(Checkpoint.tenant_id == tenant_id))
+    checkpoints = sum(
+        file["bytes"] for row in files for file in row.values() if file["key"] not in of_models
+    )
+    artifacts = select(func.sum(Artifact.bytes)).where(Artifact.tenant_id == tenant_id)
+    return Stored(
+        datasets=datasets,
+        models=sum(file["bytes"] for file in weights),
+        artifacts=int(session.scalar(artifacts) or 0) + checkpoints,
+    )
