@@ -44,12 +44,16 @@ def key_of(request: Request, link: re.Match[str]) -> Key:
     with read() as session:
         key = keys.get(session, link["key"])
     if key is None or key.revoked_at is not None or expires > now + LONGEST_S:
-        raise Unauthorized("this link was not made here", code="link_invalid")
+        raise _refusal("this link was not made here", "link_invalid")
     if not hmac.compare_digest(keys.signature(key, _text(target, expires)), link["mark"]):
-        raise Unauthorized("this link was made for another address", code="link_invalid")
+        raise _refusal("this link was made for another address", "link_invalid")
     if expires <= now:
-        raise Unauthorized("this link has expired; make another", code="link_expired")
+        raise _refusal("this link has expired; make another", "link_expired")
     return key
+
+
+def _refusal(message: str, code: str) -> Unauthorized:
+    return Unauthorized(message, code=code, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _text(target: str, expires: int) -> str:

@@ -48,10 +48,16 @@ class Row:
     target: str
     train: int | float = 0.8  # rows, or their share
     drop: tuple[str, ...] = ()
+    architecture: str = "auto"
+
+    @property
+    def title(self) -> str:
+        return self.name if self.architecture == "auto" else f"{self.name}, {self.architecture}"
 
 
 ROWS = [
     Row("adult", "income", 24_000),
+    Row("adult", "income", 24_000, architecture="mlp"),
     Row("credit_default", "has_default"),
     Row("california_housing", "median_house_value"),
     Row("mushroom", "type"),
@@ -84,8 +90,11 @@ class Budget:
     def save(self, step: int, saved: Saved) -> None:
         self.step, self.saved = step, saved
 
+    def warn(self, _: int, message: str) -> None:
+        print(message, file=sys.stderr)
+
     def preview(self, *_: Any) -> None:
-        raise AssertionError("rows have no pictures")
+        """Pictures are part of a run, and of what it costs."""
 
 
 def split(row: Row, data: Path, folder: Path) -> tuple[Path, Path]:
@@ -131,8 +140,9 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         folder = Path(name)
         train_file, test_file = split(row, arguments.data, folder)
         table, schema = read(train_file, row.drop)
-        data = TableData(len(table), len(schema))
-        settings = resolve(data, arguments.preset, {})
+        learned = [column.type for column in schema if column.type != "id"]
+        data = TableData(len(table), len(learned), learned.count("category"))
+        settings = resolve(data, arguments.preset, {"architecture": row.architecture})
         run = Budget(budget(data, settings, arguments.preset)["steps"])
         started = time.process_time()
         rows = LabelledRows.split(table, schema, label=row.target, held_out=0.1, seed=seed)
@@ -148,7 +158,7 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         pa.csv.write_csv(drawn.rows, made, pa.csv.WriteOptions(quoting_style="needed"))
         judged = judge(row, arguments, train_file, test_file, made)
     return {
-        "row": row.name,
+        "row": row.title,
         "seed": seed,
         "commit": commit(),
         "preset": arguments.preset,
@@ -194,7 +204,7 @@ def figures(results: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
-        newest = {result["seed"]: result for result in results if result["row"] == row.name}
+        newest = {result["seed"]: result for result in results if result["row"] == row.title}
         mine = list(newest.values())
         if not mine:
             continue
@@ -217,7 +227,7 @@ def figures(results: list[dict[str, Any]]) -> str:
         ]
         columns = (sorted(column, key=float) for column in zip(*values, strict=True))
         medians = [column[(len(column) - 1) // 2] for column in columns]
-        lines.append(f"| {row.name} | {len(mine)} | {' | '.join(medians)} |")
+        lines.append(f"| {row.title} | {len(mine)} | {' | '.join(medians)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -226,7 +236,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--interpreter", default=sys.executable)
-    parser.add_argument("--rows", nargs="+", default=[row.name for row in ROWS])
+    parser.add_argument("--rows", nargs="+", default=[row.title for row in ROWS])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--preset", default="fast")
     arguments = parser.parse_args()
@@ -237,7 +247,7 @@ def main() -> None:
     torch.set_num_threads(1)
     RESULTS.parent.mkdir(exist_ok=True)
     for row in ROWS:
-        for seed in arguments.seeds if row.name in arguments.rows else []:
+        for seed in arguments.seeds if row.title in arguments.rows else []:
             result = measure(row, arguments, seed)
             with RESULTS.open("a") as out:
                 out.write(json.dumps(result) + "\n")

@@ -10,6 +10,8 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.database import clock
+from core.errors import Conflict, NotFound
 from core.ids import new_id
 from core.tables import Key, Tenant
 
@@ -44,6 +46,41 @@ def add(session: Session, tenant_id: str, text: str, *, name: str, scopes: tuple
     )
     session.add(key)
     return key
+
+
+def create(
+    session: Session, tenant_id: str, *, name: str, scopes: tuple[str, ...]
+) -> tuple[str, Key]:
+    """A new key and its text, which is not kept."""
+    text = PREFIX + secrets.token_urlsafe(32)
+    key = add(session, tenant_id, text, name=name, scopes=scopes)
+    session.flush()
+    session.refresh(key)  # the time is the database's
+    return text, key
+
+
+def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[Key]:
+    """Newest first."""
+    query = select(Key).where(Key.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(Key.id < after)
+    return list(session.scalars(query.order_by(Key.id.desc()).limit(limit)))
+
+
+def revoke(session: Session, tenant_id: str, key_id: str) -> None:
+    """Revoking again changes nothing. Raises Conflict for the last key that may make others."""
+    # All of them, locked: two that are revoked at once must not both be taken for the last but one.
+    live = session.scalars(
+        select(Key).where(Key.tenant_id == tenant_id, Key.revoked_at.is_(None)).with_for_update()
+    ).all()
+    key = get(session, key_id)
+    if key is None or key.tenant_id != tenant_id:
+        raise NotFound(f"there is no key {key_id}"[:128])
+    if key not in live:
+        return
+    if not any("admin" in other.scopes for other in live if other is not key):
+        raise Conflict("this is the last key that may make others", code="last_admin_key")
+    key.revoked_at = clock()
 
 
 def ensure_admin_key(session: Session, given: str = "", file: Path | None = None) -> str | None:

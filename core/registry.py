@@ -186,6 +186,13 @@ def _preview_of(job: Job, checkpoint: Checkpoint) -> Model:
     )
 
 
+def with_weights(session: Session, tenant_id: str, sha256: str) -> list[Model]:
+    """Versions with exactly these weights, the newest first."""
+    same = Model.weights["sha256"].as_string() == sha256
+    query = select(Model).where(Model.tenant_id == tenant_id, same)
+    return list(session.scalars(query.order_by(Model.id.desc()).limit(20)))
+
+
 def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[Model]:
     """All versions of all models, newest first."""
     query = select(Model).where(Model.tenant_id == tenant_id)

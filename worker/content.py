@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from core.tables import Dataset
 from core.training import TrainingSpec
 from models.images.data import LabelledImages
 from models.tables.data import LabelledRows
+from models.tables.keeping import discover
 from models.tables.schema import ColumnSchema
 
+BINS = 10  # of a label that is a number, each as common as the others
 MOST_VALUES = 100  # of a column, told to those who ask what can be asked for
 
 
@@ -64,44 +67,67 @@ def about_images(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
     }
 
 
-def about_rows(rows: LabelledRows) -> dict[str, Any]:
-    """The part of a model's manifest that says what rows there are to ask for."""
+def about_rows(rows: LabelledRows, min_count: int) -> dict[str, Any]:
+    """The part of a model's manifest that says what rows there are to ask for; nothing of values
+    that fewer than `min_count` rows have."""
     columns = [Column.from_dict(column.to_dict()) for column in rows.schema if column.kept]
     labels: list[dict[str, Any]] = []
     label = next((column for column in columns if column.name == rows.label), None)
     if label is not None and label.type in ("category", "boolean"):
         labels = [
             {"name": name, "count": count, "value": value}
-            for name, value, count in _counted(rows.table.column(label.name), label)
+            for name, value, count in _counted(rows.table.column(label.name), label, min_count)
         ]
+    ordered = label is not None and label.type in ("integer", "number", "datetime")
     return {
         "labels": labels,
         "label": rows.label,
+        "bins": _bins(rows.table.column(rows.label), label, min_count) if label and ordered else [],
+        "found_rules": [
+            rule.to_dict()
+            for rule in discover(rows.table, {c.name: c.type for c in columns if c.type != "id"})
+        ],
         "columns": [
-            {**column.to_dict(), "known": _known(rows.table.column(column.name), column)}
+            {**column.to_dict(), "known": _known(rows.table.column(column.name), column, min_count)}
             for column in columns
         ],
     }
 
 
-def _counted(values: pa.ChunkedArray, column: Column) -> list[tuple[str, Any, int]]:
-    """Each value but missing: its name, itself, and how often it is there; the commonest first."""
+def _bins(values: pa.ChunkedArray, column: Column, min_count: int) -> list[dict[str, Any]]:
+    """Ranges of about as many values each, as conditions have them."""
+    found = values.combine_chunks().drop_null()
+    ordered = found.take(pyarrow.compute.sort_indices(found))
+    enough = len(ordered) >= BINS * max(min_count, 1)
+    places = [len(ordered) * i // BINS for i in range(1, BINS)] if enough else []
+    edges = ordered.take(pa.array(places, pa.int64())).unique()
+    edges = edges.filter(pyarrow.compute.greater(edges, ordered[0])) if places else edges
+    told = plain(edges, column)
+    bins = [{"gte": low, "lt": high} for low, high in pairwise([None, *told, None])]
+    return [{word: end for word, end in bin.items() if end is not None} for bin in bins if told]
+
+
+def _counted(values: pa.ChunkedArray, column: Column, min_count: int) -> list[tuple[str, Any, int]]:
+    """Each value but missing and rare ones: its name, itself, and how often it is there; the
+    commonest first."""
     counted = values.combine_chunks().drop_null().value_counts()
     found = counted.field(0)
     counts = counted.field(1).to_pylist()
     rows = zip(spelled(found, column).to_pylist(), found.to_pylist(), counts, strict=True)
-    return sorted(rows, key=lambda row: (-row[2], row[0]))
+    return sorted((row for row in rows if row[2] >= min_count), key=lambda row: (-row[2], row[0]))
 
 
-def _known(values: pa.ChunkedArray, column: Column) -> dict[str, Any] | None:
+def _known(values: pa.ChunkedArray, column: Column, min_count: int) -> dict[str, Any] | None:
     """What the column's conditions can be made of: values, or a range; nothing of an id."""
     if column.type == "id":
         return None
     if column.type in ("category", "boolean"):
-        names = [name for name, _, _ in _counted(values, column)]
+        names = [name for name, _, _ in _counted(values, column, min_count)]
         return {"values": names[:MOST_VALUES], "more": max(0, len(names) - MOST_VALUES)}
-    ends = pyarrow.compute.min_max(values)
-    low, high = (
-        plain(pa.array([ends[end].as_py()], values.type), column) for end in ("min", "max")
-    )
-    return {"min": low[0], "max": high[0]}
+    found = values.combine_chunks().drop_null()
+    if len(found) < max(min_count, 1):
+        return {"min": None, "max": None}
+    ordered = found.take(pyarrow.compute.sort_indices(found))
+    edge = max(min_count - 1, 0)  # so many rows lie beyond
+    low, high = plain(ordered.take(pa.array([edge, len(ordered) - 1 - edge])), column)
+    return {"min": low, "max": high}

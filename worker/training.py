@@ -111,7 +111,7 @@ def start_of(spec: TrainingSpec, run: "JobRun", state: Path | None) -> Iterator[
 def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
     spec = run.spec
     with rows_of(dataset, spec, run.storage) as rows:
-        run.manifest = manifest_of(dataset, spec, about_rows(rows))
+        run.manifest = manifest_of(dataset, spec, about_rows(rows, spec.config["min_count"]))
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)

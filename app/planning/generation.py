@@ -19,6 +19,8 @@ def plan(model: Model, wanted: GenerationRequest, seed: int) -> GenerationSpec:
     check(wanted)
     images = asked.images(model, wanted, seed) if model.kind == "images" else None
     rows = asked.rows(model, wanted, seed) if images is None else None
+    if rows is not None and _has_unique_rule(model):
+        raise Invalid("rows that a rule wants unique come in one answer", code="unique_rule")
     count = images.count if images is not None else rows.count if rows is not None else 0
     limit = get_settings().limits.generated
     if count > limit:
@@ -48,6 +50,13 @@ def plan(model: Model, wanted: GenerationRequest, seed: int) -> GenerationSpec:
             for part in (rows.parts if rows is not None else ())
         ],
     )
+
+
+def _has_unique_rule(model: Model) -> bool:
+    """Its shards, made apart, would not know of each other's rows."""
+    rules = model.manifest["config"]["config"].get("rules", ())
+    ids = {column["name"] for column in model.manifest["columns"] if column["type"] == "id"}
+    return any(rule["kind"] == "unique" and not ids & set(rule["columns"]) for rule in rules)
 
 
 def _format(model: Model, wanted: str | None) -> str:

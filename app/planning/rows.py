@@ -10,6 +10,7 @@ from core.errors import Fault, Invalid
 from core.tables import Dataset
 from core.training import Budget
 from models.settings import InvalidSettings
+from models.tables import rules
 from models.tables.settings import TableData, budget, cost, resolve
 
 
@@ -25,15 +26,19 @@ def choose(_session: Session, dataset: Dataset, wanted: TrainingRequest) -> Choi
     data = TableData(
         rows=summary["n_train"],
         columns=len(learned),
+        names=sum(c.learned and c.type in ("category", "boolean") for c in schema.columns),
     )
+    label = _label(schema, learned, wanted.label)
     try:
         settings = resolve(data, wanted.preset, explicit(TableConfig, wanted.config))
+        kept = {c.name: c.type for c in schema.columns if c.learned or c.type == "id"}
+        rules.parse(settings.rules, kept, label)
     except InvalidSettings as error:
         fault = Fault(f"/config/{error.field}", "not_allowed", str(error))
         raise Invalid(str(error), faults=[fault]) from error
     needed = cost(settings, data)
     return Choice(
-        label=_label(schema, learned, wanted.label),
+        label=label,
         config=settings.to_dict(),
         budget=given or Budget.model_validate(budget(data, settings, wanted.preset)),
         items=data.rows,

@@ -50,6 +50,8 @@ def read_conditions(reference: str, caller: Reader) -> Conditions:
             LabelCondition(name=label["name"], share=label["count"] / total) for label in labels
         ],
         columns=_columns(model.manifest.get("columns")),
+        rules=model.manifest["config"]["config"].get("rules"),
+        found_rules=model.manifest.get("found_rules"),
         seed={"min": 0, "max": 2**63 - 1},
         count={"min": 1, "max": get_settings().limits.samples},
     )

@@ -54,7 +54,8 @@ async def create_samples(
     zip of PNGs with labels.csv, a tar of PNGs (WebDataset), npz (`x`, `y`, `labels`) or JSON; of
     rows CSV, JSON, NDJSON, Parquet or Arrow. Rows are also asked for by `conditions`: those on the
     label alone are met directly, others by choosing among what is drawn; `Semblance-Acceptance`
-    tells the share that was kept. A set of any size is made by a job of the kind `generation`.
+    tells the share that was kept. Rows of which some values are `known` come back completed. A set
+    of any size is made by a job of the kind `generation`.
     """
     return await in_thread(lambda: _answer(reference, wanted, caller, format, accept))
 

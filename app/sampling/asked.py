@@ -7,7 +7,7 @@ from app.schemas.samples import Asked, ConditionRequest
 from core.errors import Fault, Invalid
 from core.tables import Model
 from models.images.order import Order, by_count, by_label
-from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.conditions import InvalidCondition, InvalidKnown, TooRare
 from models.tables.order import RowOrder, Where, by_share, of_all, of_each
 
 
@@ -38,14 +38,11 @@ def rows(model: Model, wanted: Asked, seed: int) -> RowOrder:
     assert wanted.count is not None  # noqa: S101 - one of the three is given
     wheres: Sequence[Where] = [{}]
     if wanted.balance:
-        wheres = list(_where_of_labels(model).values())
+        bins = [{model.manifest["label"]: bin} for bin in model.manifest.get("bins", ())]
+        wheres = list(_where_of_labels(model).values()) or bins
         if not wheres:
-            raise Invalid(
-                "the model has no labels to balance",
-                faults=[
-                    Fault("/balance", "no_labels", "the label is no category, or there is none")
-                ],
-            )
+            fault = Fault("/balance", "no_labels", "the model has no label")
+            raise Invalid("the model has no labels to balance", faults=[fault])
     return of_all(wanted.count, wheres, seed=seed, offset=offset)
 
 
@@ -89,6 +86,12 @@ def invalid(wanted: Asked, error: InvalidCondition) -> Invalid:
     pointer = at + error.column.replace("~", "~0").replace("/", "~1")
     fault = Fault(pointer, "invalid_condition", str(error))
     return Invalid(f"column {error.column!r} {error}", code="invalid_condition", faults=[fault])
+
+
+def invalid_known(error: InvalidKnown) -> Invalid:
+    column = error.column.replace("~", "~0").replace("/", "~1")
+    fault = Fault(f"/known/{error.row}/{column}", "invalid_value", str(error))
+    return Invalid(f"column {error.column!r} {error}", code="invalid_known", faults=[fault])
 
 
 def too_rare(error: TooRare) -> Invalid:

@@ -27,6 +27,10 @@ def answer(
     """Raises Invalid and NotAcceptable before anything is drawn."""
     if wanted.interpolation is not None:
         return _strip(model, wanted, wanted.interpolation, format=format, accept=accept)
+    for name in ("known", "refuse_copies"):
+        if getattr(wanted, name):
+            fault = Fault(f"/{name}", "not_allowed", "images are asked for by label")
+            raise Invalid(f"`{name}` is for table rows", faults=[fault])
     order = asked.images(model, wanted, seed)
     single = order.count == 1 or wanted.layout == "grid"
     chosen = negotiation.choose(

@@ -1,6 +1,7 @@
 """What is answered when table rows are asked for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -16,10 +17,15 @@ from core.datasets.rows import writing
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
-from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.conditions import (
+    CannotComplete,
+    InvalidCondition,
+    InvalidKnown,
+    TooRare,
+)
 from models.tables.judging import realness
-from models.tables.order import RowOrder
-from models.tables.sampling import Drawn, RowSampler
+from models.tables.order import RowOrder, of_known
+from models.tables.sampling import Drawn, NoHashes, RowSampler
 
 
 def answer(
@@ -27,7 +33,7 @@ def answer(
 ) -> Response:
     """Raises Invalid, also when too few candidates of the first rows meet a condition."""
     _refuse_pictures(wanted)
-    order = asked.rows(model, wanted, seed)
+    order = _order(model, wanted, seed)
     chosen = negotiation.choose(ROW_MEDIA_TYPES, format=format, accept=accept, default="csv")
     _check_size(order, chosen)
     if wanted.include and chosen != "json":
@@ -39,6 +45,9 @@ def answer(
         if wanted.include:
             parts += drawing  # not many, as they go into JSON
         more = _included(model, wanted, order, drawing.generator, parts)
+    except (InvalidKnown, CannotComplete, NoHashes) as error:
+        drawing.close()
+        raise _refused(error) from error
     except InvalidCondition as error:
         drawing.close()
         raise asked.invalid(wanted, error) from error
@@ -62,6 +71,22 @@ def answer(
         },
         media_type=ROW_MEDIA_TYPES[chosen],
     )
+
+
+def _order(model: Model, wanted: SamplesRequest, seed: int) -> RowOrder:
+    if wanted.known is not None:
+        return of_known(wanted.known, seed=seed, offset=wanted.offset)
+    return replace(asked.rows(model, wanted, seed), refuse_copies=wanted.refuse_copies)
+
+
+def _refused(error: InvalidKnown | CannotComplete | NoHashes) -> Invalid:
+    if isinstance(error, InvalidKnown):
+        return asked.invalid_known(error)
+    if isinstance(error, NoHashes):
+        fault = Fault("/refuse_copies", "not_supported", "the model keeps no hashes of rows")
+        return Invalid("train with `row_hashes` to have copies refused", faults=[fault])
+    fault = Fault("/known", "not_supported", "the model makes its rows in one piece")
+    return Invalid("this model completes no rows; train one with `auto`", faults=[fault])
 
 
 def _refuse_pictures(wanted: SamplesRequest) -> None:

@@ -110,7 +110,7 @@ class ImageDrawing(Drawing):
 class RowDrawing(Drawing):
     """Rows in order, some thousand at a time, each with the share of candidates that was kept.
 
-    Raises, as rows are drawn, InvalidCondition and TooRare (models.tables.conditions).
+    Raises, as rows are drawn, what models.tables.drawing.all_drawn does.
     """
 
     def __init__(
@@ -118,20 +118,20 @@ class RowDrawing(Drawing):
     ) -> None:
         super().__init__(held)
         self.generator = generator
-        self._turns, self._seed = turns, order.seed
-        self._chunks = rows.chunks(order)
+        self._turns = turns
+        self._rows = rows.all_drawn(generator, order)
 
     def __iter__(self) -> Iterator[Drawn]:
         return self
 
     def __next__(self) -> Drawn:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            self.close()
-            raise StopIteration
         with self._turns:
             self._check()
-            return rows.drawn(self.generator, self._seed, *chunk)
+            drawn = next(self._rows, None)
+        if drawn is None:
+            self.close()
+            raise StopIteration
+        return drawn
 
 
 class Sampler:

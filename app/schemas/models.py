@@ -126,5 +126,13 @@ class Conditions(BaseModel):
 
     labels: list[LabelCondition]
     columns: list[ColumnCondition] | None = Field(None, description="of a table")
+    rules: list[dict[str, Any]] | None = Field(
+        None, description="of a table: all rows keep to them"
+    )
+    found_rules: list[dict[str, Any]] | None = Field(
+        None,
+        description="of a table: what all rows that were learned from keep to. Samples do, too, if "
+        "a job declares it in `config.rules`",
+    )
     seed: dict[str, int] = Field(description="range of `seed`")
     count: dict[str, int] = Field(description="range of `count` in one request")

@@ -34,7 +34,11 @@ class Asked(Strict):
     count: Count | None = Field(
         None, description="how many in all, labels in the learned shares or balanced"
     )
-    balance: bool = Field(False, description="with `count`: the same number of each label")
+    balance: bool = Field(
+        False,
+        description="with `count`: the same number of each label, or, where the label is a number, "
+        "of each tenth of its range",
+    )
     conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
         Field(None, description="of table rows")
     )
@@ -67,6 +71,19 @@ class Interpolation(Strict):
 
 
 class SamplesRequest(Asked):
+    known: Annotated[list[dict[AskedLabel, Any]], Field(min_length=1, max_length=10_000)] | None = (
+        Field(
+            None,
+            description="instead of labels and counts, table rows with some values given: they "
+            "come back in this order, with these values as they are and the others drawn: "
+            '`[{"age": 65}, {"city": null}]`',
+        )
+    )
+    refuse_copies: bool = Field(
+        False,
+        description="of table rows: none that the model was learned from, identifiers aside; the "
+        "model was trained with `row_hashes`",
+    )
     image: ImageOptions = ImageOptions()
     include: Annotated[list[Literal["recipe", "scores"]], Field(max_length=2)] = Field(
         [], description="with JSON: how to draw each item again; what the critic thinks of a row"
@@ -82,6 +99,12 @@ class SamplesRequest(Asked):
 
     def check(self) -> None:
         """What is wrong whatever the model. Raises Invalid."""
+        if self.known is not None:
+            names = ("labels", "count", "conditions", "balance", "refuse_copies", "include")
+            if conflicts := [name for name in (*names, "interpolation") if getattr(self, name)]:
+                faults = [Fault(f"/{name}", "conflict", "goes without it") for name in conflicts]
+                raise Invalid("`known` says which rows and how many", faults=faults)
+            return
         if self.interpolation is None:
             check(self)
             return

@@ -8,7 +8,7 @@ from models.run import Collapsed
 EarlyStop = Literal["auto", "never"] | int
 
 LOOKS = 10  # in a run, at equal shares of its budget
-AUTO_PATIENCE = 5
+AUTO_PATIENCE = 7
 GAIN = 0.01  # of coverage: less is none
 COOLING = 0.25  # of the time until then: what a run gets that is brought to its end early
 LOST, LOST_LOOKS = 0.02, 3  # coverage, and looks in a row in the second half of the budget

@@ -27,13 +27,14 @@ class Preset:
     """A budget, and how wide the networks are beside those of `fast`."""
 
     budget: Mapping[str, float]
-    scale: float
+    generator: float
+    critic: float
 
 
 PRESETS: Mapping[str, Preset] = {
-    "fast": Preset({"cpu_seconds": 60.0}, 1.0),
-    "balanced": Preset({"cpu_seconds": 300.0}, 1.5),
-    "quality": Preset({"cpu_seconds": 1_800.0}, 2.0),
+    "fast": Preset({"cpu_seconds": 60.0}, 1.0, 1.0),
+    "balanced": Preset({"cpu_seconds": 300.0}, 2.0, 1.0),
+    "quality": Preset({"cpu_seconds": 1_800.0}, 3.0, 1.5),
 }
 
 # What the data decides, not whoever starts a run.

@@ -14,6 +14,7 @@ from models import chance, losses
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
 from models.run import Run, Saved, check_finite
+from models.tables.beginning import encoding_of
 from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
 from models.tables.encoding import Encoding
 from models.tables.mlp import Critic, Generator, NoiseMaker, Parts
@@ -86,12 +87,7 @@ def train(
     rows: LabelledRows, settings: TableSettings, run: Run, *, seed: int, state: Path | None
 ) -> None:
     """As `models.tables.training.train`, which calls it."""
-    if state is None:
-        training_rows = rows.part(rows.train)
-        encoding = Encoding.fit(training_rows, rows.schema, label=rows.label, seed=seed, fine=True)
-    else:
-        tensors, header = unpack(state)
-        encoding = Encoding.of_tensors(header["encoding"], tensors)
+    encoding = encoding_of(rows, settings, seed, state)
     nets = Networks(encoding, settings, seed)
     tokens = torch.from_numpy(encoding.encode(rows.part(rows.train), seed))
     held_out = torch.from_numpy(encoding.encode(rows.part(rows.held_out[:MEASURED]), seed))

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.tables.schema import UnfitColumn
+
 Tokens = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
@@ -71,8 +73,9 @@ class Column(Protocol):
     def positions(self) -> list[Floats]:
         """For each step, where its tokens lie between 0 and 1; NaN for those that lie nowhere."""
 
-    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
-        """(N,) values to (S, N)."""
+    def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
+        """(N,) values to (S, N). Those that share several places are spread over them by `rng`, or
+        all go into the middle."""
 
     def decode(self, tokens: Tokens, u: Floats) -> pa.Array:
         """(S, N) tokens and (N,) numbers in (0, 1) to (N,) values of the column's own type."""
@@ -88,22 +91,32 @@ class CategoryColumn:
     arrow: pa.DataType
     names: pa.Array  # of string
     layout: Layout
+    counts: tuple[int, ...] = ()  # of the names, if there are rare ones that become one of them
 
     @classmethod
-    def fit(cls, name: str, arrow: pa.DataType, values: pa.Array) -> "CategoryColumn":
+    def fit(
+        cls, name: str, arrow: pa.DataType, values: pa.Array, min_count: int = 0
+    ) -> "CategoryColumn":
+        """Names that fewer than `min_count` rows have are not kept. Raises UnfitColumn when none
+        are left."""
         counted = as_text(values).value_counts()
         found = sorted(
             zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True),
             key=lambda pair: (-pair[1], pair[0] or ""),
         )
-        names = pa.array([value for value, _ in found if value is not None], pa.string())
+        present = [pair for pair in found if pair[0] is not None]
+        kept = [pair for pair in present if pair[1] >= min_count]
+        if present and not kept:
+            raise UnfitColumn(name, f"has no value that {min_count} rows have")
+        names = pa.array([value for value, _ in kept], pa.string())
+        counts = tuple(n for _, n in kept) if len(kept) < len(present) else ()
         missing = values.null_count > 0
         if len(names) <= SINGLE:
-            return cls(name, arrow, names, Layout(len(names), missing=missing))
+            return cls(name, arrow, names, Layout(len(names), missing=missing), counts)
         steps = int(np.ceil(np.log(len(names)) / np.log(SINGLE)))
         radix = int(np.ceil(len(names) ** (1 / steps)))
         groups = -(-len(names) // radix ** (steps - 1))
-        return cls(name, arrow, names, Layout(0, groups, (radix,) * (steps - 1), missing))
+        return cls(name, arrow, names, Layout(0, groups, (radix,) * (steps - 1), missing), counts)
 
     @property
     def draws(self) -> bool:
@@ -113,11 +126,16 @@ class CategoryColumn:
     def positions(self) -> list[Floats]:
         return [np.full(size, np.nan) for size in self.layout.sizes]
 
-    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
-        """A name that was never seen counts as missing, or as the commonest."""
-        del rng
-        found = pa.compute.index_in(as_text(values), value_set=self.names)
+    def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
+        """A name that was not kept counts as one of those that were, as common ones as they are;
+        one that was never seen as missing, or as the commonest."""
+        text = as_text(values)
+        found = pa.compute.index_in(text, value_set=self.names)
         index = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        if self.counts and rng is not None:
+            rare = (index < 0) & text.is_valid().to_numpy(zero_copy_only=False)
+            shares = np.array(self.counts) / sum(self.counts)
+            index[rare] = rng.choice(len(shares), int(rare.sum()), p=shares)
         tokens = np.zeros((len(self.layout.sizes), len(index)), np.int64)
         known = index >= 0
         scale = int(np.prod(self.layout.digits, dtype=np.int64))
@@ -148,7 +166,8 @@ class CategoryColumn:
         return from_text(self.names, self.arrow)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
-        return {"kind": "category", "names": self.names.to_pylist()}, {}
+        names = self.names.to_pylist()
+        return {"kind": "category", "names": names, "counts": list(self.counts)}, {}
 
 
 def as_text(values: pa.Array) -> pa.Array:

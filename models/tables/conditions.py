@@ -25,6 +25,18 @@ class InvalidCondition(ValueError):
         self.column = column
 
 
+class InvalidKnown(ValueError):
+    """A given value that no row of the model can have; `row` and `column` say where it is."""
+
+    def __init__(self, row: int, column: str, message: str) -> None:
+        super().__init__(message)
+        self.row, self.column = row, column
+
+
+class CannotComplete(Exception):
+    """A model that makes its rows in one piece."""
+
+
 class TooRare(Exception):
     """Too few of the candidates met the condition."""
 

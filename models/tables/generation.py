@@ -12,6 +12,7 @@ from models.tables.networks import Generator
 
 Digit = tuple[int, int, int] | None  # as Encoding.digits has them
 Allowed = Mapping[int, Tensor]  # by step, (K,) booleans: the tokens that may be drawn
+UNKNOWN = -1  # of a row that is to be completed: a token that is not given
 
 
 class RowMaker(Protocol):
@@ -19,7 +20,9 @@ class RowMaker(Protocol):
 
     size: int
 
-    def make(self, u: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
+    def make(
+        self, u: Tensor, allowed: Allowed, order: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(size, B) numbers in (0, 1) to (S, B) tokens and (draws, B) places inside bins."""
 
 
@@ -41,38 +44,97 @@ class Stepper:
         self._second = list(zip(*second, strict=True))
         self._heads = [network.heads.of(step) for step in range(len(sizes))]
 
-    def make(self, u: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
+    def make(
+        self, u: Tensor, allowed: Allowed, order: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         steps = len(self._digits)
-        return self.tokens(u[:steps], allowed), u[steps:]
+        return self.tokens(u[:steps], allowed, order), u[steps:]
 
     @torch.no_grad()
-    def tokens(self, u: Tensor, allowed: Allowed) -> Tensor:
-        """(S, B) numbers in (0, 1) to (S, B) tokens: each step inverts its distribution."""
+    def tokens(self, u: Tensor, allowed: Allowed, order: Sequence[int] | None = None) -> Tensor:
+        """(S, B) numbers in (0, 1) to (S, B) tokens: each step inverts its distribution. `order`
+        has all steps, those of a column one after the other."""
         known = self._start.expand(u.shape[1], -1).clone()
         made = torch.empty(u.shape, dtype=torch.long)
-        for step, digit in enumerate(self._digits):
+        for step in order or range(len(self._digits)):
             token = made[step]
-            if self._heads[step][1].shape[-1] == 1:  # only one there is
-                token.zero_()
-            else:
-                token.copy_(self._draw(step, known, u[step], allowed.get(step)))
-            if digit is not None:
-                first, low, high = digit
-                token.masked_fill_((made[first] < low) | (made[first] >= high), NONE)
+            token.copy_(_inverted(self._ends(step, known, allowed.get(step)), u[step]))
+            token.masked_fill_(~self._has_choice(step, made), NONE)
             known += F.embedding(token, self._tables[step])
         return made
 
-    def _draw(self, step: int, known: Tensor, u: Tensor, allowed: Tensor | None) -> Tensor:
+    @torch.no_grad()
+    def complete(
+        self, u: Tensor, pick: Tensor, given: Tensor, order: Sequence[int] | None = None
+    ) -> Tensor:
+        """(S, N) tokens, all that are `given` (S, N) as they are and the others drawn from what the
+        generator makes of all of them, also of those that come later in a row.
+
+        By particles (Gordon et al. 1993): each row has several candidates, in `u` (S, M * N), and
+        wherever a token is given, those that made it likely are multiplied at the cost of the
+        others; `pick` (S + 1, N) are the numbers in (0, 1) that decide it.
+        """
+        n, many = given.shape[1], u.shape[1] // given.shape[1]
+        known = self._start.expand(u.shape[1], -1).clone()
+        made = torch.empty(u.shape, dtype=torch.long)
+        alike = torch.ones(n, dtype=torch.bool)  # as long as nothing was drawn
+        for step in order or range(len(self._digits)):
+            ends = self._ends(step, known, None)
+            told = given[step] != UNKNOWN
+            wanted = given[step].clamp_min(0).repeat(many)
+            made[step] = torch.where(told.repeat(many), wanted, _inverted(ends, u[step]))
+            choice = self._has_choice(step, made)
+            made[step].masked_fill_(~choice, NONE)
+            weigh = told & choice[:n] & ~alike
+            if weigh.any():
+                before = F.pad(ends, (1, 0)).gather(1, wanted[:, None])
+                likely = (ends.gather(1, wanted[:, None]) - before)[:, 0].view(many, n)
+                kept = _resampled(likely, pick[step], weigh)
+                made = made.view(-1, many, n).gather(1, kept.expand(len(made), -1, -1)).flatten(1)
+                width = known.shape[1]
+                index = kept[:, :, None].expand(-1, -1, width)
+                known = known.view(many, n, width).gather(0, index).flatten(0, 1)
+            alike &= told | ~choice[:n]
+            known += F.embedding(made[step], self._tables[step])
+        chosen = (pick[-1] * many).long().clamp(max=many - 1)
+        return made.view(-1, many, n)[:, chosen, torch.arange(n)]
+
+    def _ends(self, step: int, known: Tensor, allowed: Tensor | None) -> Tensor:
+        """(B, K): where the chance of each token ends, from 0 on."""
         x = self._norm(known)
         (w1, b1), (w2, b2), (w, b) = self._first[step], self._second[step], self._heads[step]
+        if len(b) == 1:  # only one there is
+            return torch.ones(len(known), 1)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)
         logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
         if self._digits[step] is not None:
             logits[:, NONE] = -torch.inf
         if allowed is not None:
             logits.masked_fill_(~allowed, -torch.inf)
-        chances = torch.softmax(logits, 1)
-        ends = chances.cumsum(1)
-        # Just below the end: rounding must not lead past the last token that has a chance.
-        at = u.unsqueeze(1) * (ends[:, -1:] * (1 - 1e-6))
-        return torch.searchsorted(ends, at, right=True)[:, 0]
+        return torch.softmax(logits, 1).cumsum(1)
+
+    def _has_choice(self, step: int, made: Tensor) -> Tensor:
+        """(B,): not where there is no group for a digit to be in."""
+        digit = self._digits[step]
+        if digit is None:
+            return torch.ones(made.shape[1], dtype=torch.bool)
+        first, low, high = digit
+        return (made[first] >= low) & (made[first] < high)
+
+
+def _inverted(ends: Tensor, u: Tensor) -> Tensor:
+    """(B, K) ends and (B,) numbers in (0, 1) to (B,) tokens."""
+    # Just below the end: rounding must not lead past the last token that has a chance.
+    at = u.unsqueeze(1) * (ends[:, -1:] * (1 - 1e-6))
+    return torch.searchsorted(ends, at, right=True)[:, 0]
+
+
+def _resampled(likely: Tensor, u: Tensor, weigh: Tensor) -> Tensor:
+    """(M, N) weights to (M, N) indices of those that go on, by systematic resampling (Kitagawa
+    1996) where `weigh` (N,); all of them go on elsewhere, and where none is likely."""
+    many = len(likely)
+    ends = likely.clamp_min(0).double().cumsum(0)
+    at = (torch.arange(many)[:, None] + u) / many * (ends[-1] * (1 - 1e-9))
+    chosen = torch.searchsorted(ends.T.contiguous(), at.T.contiguous(), right=True).T
+    stay = torch.arange(many)[:, None].expand_as(chosen)
+    return torch.where(weigh & (ends[-1] > 0), chosen.clamp(max=many - 1), stay)

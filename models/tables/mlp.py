@@ -5,6 +5,8 @@ Shapes: B batch, Z noise, S steps, P discrete parts of a row, K choices of the l
 numbers of a row, X features that the critic sees.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -170,7 +172,10 @@ class NoiseMaker:
         self.size = 1 + settings.noise + len(parts.steps)
 
     @torch.no_grad()
-    def make(self, u: Tensor, allowed: Allowed) -> tuple[Tensor, Tensor]:
+    def make(
+        self, u: Tensor, allowed: Allowed, order: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        del order  # a row comes in one piece
         chances = self._network.frequencies
         if 0 in allowed and self._parts.labels:
             chances = chances * allowed[0]

@@ -180,16 +180,18 @@ class Generator(nn.Module):
         is_digit = torch.tensor([[digit is not None] for digit in digits])
         self.register_buffer("is_digit", is_digit, persistent=False)
 
-    def forward(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """(S, B) tokens to the logits of each of them, by groups of steps as `Heads` gives them."""
+    def forward(self, tokens: Tensor, order: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """(S, B) tokens to the logits of each of them, by groups of steps as `Heads` gives them.
+        `order` (S,) says when each step is made, if not one after the other."""
         known = self.tokens(tokens)
-        known = (self.before @ known.flatten(1)).float().view_as(known) + self.start
+        before = self.before if order is None else (order[:, None] > order).to(self.before)
+        known = (before @ known.flatten(1)).float().view_as(known) + self.start
         x = F.dropout(self.norm(known), self.dropout, self.training)
         h = F.silu(torch.baddbmm(self.b1, x, self.w1))
         h = F.dropout(h, self.dropout, self.training)
         return self.heads(x + torch.baddbmm(self.b2, h, self.w2))
 
-    def loss(self, tokens: Tensor) -> Tensor:
+    def loss(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
         """The mean over B of minus the log-likelihood of a row. Where a digit has no group there is
         nothing to tell."""
         targets = tokens.masked_fill((tokens == NONE) & self.is_digit, -100)
@@ -202,7 +204,7 @@ class Generator(nn.Module):
                         ignore_index=-100,
                         reduction="sum",
                     )
-                    for steps, logits in self(tokens)
+                    for steps, logits in self(tokens, order)
                 ),
                 start=torch.zeros(()),
             )

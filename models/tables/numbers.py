@@ -46,6 +46,12 @@ class Scale:
             return cls(arrow, low, max(unit, 1))
         return cls(arrow, decimals=_decimals(values[np.isfinite(values)], arrow))
 
+    def holds(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """(N,): whether they come back as they are."""
+        if self.unit:
+            return np.asarray((values - self.low) % self.unit == 0)
+        return np.asarray((self.decimals < 0) | (np.round(values, self.decimals) == values))
+
     def to_plain(self, values: NDArray[Any]) -> NDArray[Any]:
         return (values - self.low) // self.unit if self.unit else values + 0.0  # no negative zero
 
@@ -116,8 +122,9 @@ class Quantiles:
         at = np.rint(np.linspace(0, len(ordered) - 1, KNOTS)).astype(np.int64)
         return cls(ordered[at], np.empty(0))
 
-    def ranks(self, x: NDArray[Any], rng: np.random.Generator) -> Floats:
-        """In [0, 1). Equal values are spread over the ranks that they share."""
+    def ranks(self, x: NDArray[Any], rng: np.random.Generator | None) -> Floats:
+        """In [0, 1). Equal values are spread over the ranks that they share, or lie in their
+        middle."""
         left = np.searchsorted(self.values, x, side="left")
         right = np.searchsorted(self.values, x, side="right")
         if len(self.ends):
@@ -133,7 +140,8 @@ class Quantiles:
             tied = right > left
             low = np.where(tied, np.maximum(left - 0.5, 0), between) / last
             high = np.where(tied, np.minimum(right - 0.5, last), between) / last
-        return np.clip(low + rng.random(len(x)) * (high - low), 0.0, 1 - 1e-9)
+        spread = rng.random(len(x)) if rng is not None else 0.5
+        return np.clip(low + spread * (high - low), 0.0, 1 - 1e-9)
 
     def at(self, ranks: Floats) -> NDArray[Any]:
         if len(self.ends):
@@ -158,16 +166,26 @@ class NumberColumn:
     middles: Floats  # the rank of each atom and group among all values
 
     @classmethod
-    def fit(cls, name: str, arrow: pa.DataType, values: pa.Array) -> "NumberColumn":
-        """With one step; `finer` gives it a second one."""
+    def fit(
+        cls, name: str, arrow: pa.DataType, values: pa.Array, min_count: int = 0
+    ) -> "NumberColumn":
+        """With one step; `finer` gives it a second one. What is kept of the values are those that
+        `min_count` rows have, and means of so many. Raises UnfitColumn when there is neither."""
         found, gone = plain_values(name, values)
         scale = Scale.fit(arrow, found)
+        if min_count and scale.unit:
+            scale = replace(scale, low=scale.low % scale.unit)
         plain = scale.to_plain(found)
         distinct, counts = np.unique(plain, return_counts=True)
         alone = np.ones(len(distinct), bool)
         if len(distinct) > most_atoms(len(plain)):
             alone = (counts > max(ATOM_SHARE * len(plain), 2)) | ~np.isfinite(distinct)
+        alone &= counts >= min_count
         rest = np.repeat(distinct[~alone], counts[~alone])
+        if min_count and len(rest):
+            rest = _blurred(rest[np.isfinite(rest)], min_count)
+            if not len(rest) and not alone.any():
+                raise UnfitColumn(name, f"has fewer than {min_count} values")
         groups = min(BINS, max(1, len(rest) // PER_BIN)) if len(rest) else 0
         layout = Layout(int(alone.sum()), groups, (), bool(gone.any()))
         column = cls(name, scale, distinct[alone], Quantiles.fit(rest), layout, np.empty(0))
@@ -208,7 +226,7 @@ class NumberColumn:
         ]
         return [np.concatenate([self.middles, nowhere]), *further]
 
-    def encode(self, values: pa.Array, rng: np.random.Generator) -> Tokens:
+    def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
         found, gone = plain_values(self.name, values)
         if self.scale.unit and found.dtype != np.int64:
             raise UnfitColumn(self.name, "holds other values than the model was made from")
@@ -218,7 +236,7 @@ class NumberColumn:
         tokens[:, ~gone] = self._tokens(plain, rng)
         return tokens
 
-    def _tokens(self, plain: NDArray[Any], rng: np.random.Generator) -> Tokens:
+    def _tokens(self, plain: NDArray[Any], rng: np.random.Generator | None) -> Tokens:
         """Numbers that were never seen go to the nearest atom where there are only atoms."""
         tokens = np.zeros((len(self.layout.sizes), len(plain)), np.int64)
         is_atom = np.zeros(len(plain), bool)
@@ -271,6 +289,17 @@ class NumberColumn:
         atoms = arrays["atoms"].view(np.int64 if scale.unit else np.float64)
         quantiles = Quantiles(arrays["quantiles"], arrays["ends"])
         return cls(about["name"], scale, atoms, quantiles, layout, arrays["middles"])
+
+
+def _blurred(ordered: NDArray[Any], size: int) -> NDArray[Any]:
+    """The mean of each block of at least `size` neighbours in place of them (microaggregation,
+    Domingo-Ferrer & Mateo-Sanz 2002); nothing where there is not one block."""
+    if len(ordered) < size:
+        return ordered[:0]
+    blocks = np.array_split(ordered, len(ordered) // size)
+    means = np.array([block.mean() for block in blocks])
+    means = np.rint(means) if ordered.dtype == np.int64 else means
+    return np.repeat(means.astype(ordered.dtype), [len(block) for block in blocks])
 
 
 def most_atoms(values: int) -> int:

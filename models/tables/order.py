@@ -32,6 +32,8 @@ class Part:
 class RowOrder:
     parts: tuple[Part, ...]
     seed: int
+    refuse_copies: bool = False  # of rows that were learned from
+    known: tuple[Mapping[str, Any], ...] = ()  # the rows, one after the other, to be completed
 
     @property
     def count(self) -> int:
@@ -52,6 +54,11 @@ class RowOrder:
 def of_each(counts: Sequence[tuple[Where, int]], *, seed: int, offset: int) -> RowOrder:
     """So many of each, one after the other."""
     return RowOrder(tuple(Part((w,), offset, offset + n) for w, n in counts if n), seed)
+
+
+def of_known(known: Sequence[Mapping[str, Any]], *, seed: int, offset: int) -> RowOrder:
+    part = Part(({},), offset, offset + len(known))
+    return RowOrder((part,), seed, known=tuple(known))
 
 
 def of_all(count: int, wheres: Sequence[Where], *, seed: int, offset: int) -> RowOrder:

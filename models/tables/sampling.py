@@ -6,7 +6,7 @@ critic chooses, row k is the first of its own candidates that is kept.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,22 +18,41 @@ from torch import Tensor
 from models.checkpoint import UnreadableCheckpoint
 from models.noise import LABEL, NOISE, Indices, uniforms
 from models.tables import mlp
-from models.tables.columns import CategoryColumn, Floats, Tokens
-from models.tables.conditions import Condition, InvalidCondition, TooRare
+from models.tables.columns import CategoryColumn, Column, Floats, Tokens
+from models.tables.conditions import CannotComplete, Condition, InvalidCondition, TooRare
 from models.tables.encoding import Encoding
-from models.tables.generation import Allowed, RowMaker, Stepper
+from models.tables.generation import UNKNOWN, Allowed, RowMaker, Stepper
+from models.tables.known import Known
 from models.tables.networks import Critic, critic_of, generator_of
+from models.tables.rules import Rule
 from models.tables.settings import TableSettings
 
 BATCH = 1024  # one fixed shape: a row does not depend on how many are drawn with it
 ATTEMPTS = 2_000  # candidates for one row, at most
 AT_ONCE = 64  # candidates for one row in one round
+PARTICLES = 32  # candidates for the completion of one row
+COMPLETIONS = 50  # of a row, until one keeps to the rules
+
+
+class NoHashes(Exception):
+    """A model that does not know which rows it was made from."""
 
 
 @dataclass(frozen=True)
 class Drawn:
     rows: pa.RecordBatch
     acceptance: float  # share of the candidates that were kept
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How conditions are met: by the tokens that may be drawn at some steps, made in this order
+    (None: as always), and by choosing for what these leave open."""
+
+    allowed: Allowed
+    order: list[int] | None
+    choosing: list[Condition]
+    refuse_copies: bool
 
 
 @dataclass
@@ -53,6 +72,7 @@ class RowSampler:
     maker: RowMaker
     critic: Critic | None  # None: every row is kept
     kept_from: float  # the critic's score from which on every row is kept
+    any_order: bool  # whether any column may be made first
     bytes: int
     batch: int = BATCH
 
@@ -69,19 +89,32 @@ class RowSampler:
             critic.load_state_dict(weights)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         maker = maker_of(encoding, settings, tensors)
-        return cls(encoding, maker, critic, header.get("kept_from", 0.0), size)
+        any_order = settings.any_order > 0 and settings.architecture == "auto"
+        return cls(encoding, maker, critic, header.get("kept_from", 0.0), any_order, size)
 
-    def draw(self, seed: int, items: Indices, given: Mapping[str, Any] | None = None) -> Drawn:
+    def draw(
+        self,
+        seed: int,
+        items: Indices,
+        given: Mapping[str, Any] | None = None,
+        seen: set[Any] | None = None,
+        *,
+        refuse_copies: bool = False,
+    ) -> Drawn:
         """A row for each item. `given` says by column what every row must have, as
-        `Condition.parse` reads it. What is asked of the label alone is met directly; the rest is
-        met by choosing among candidates.
+        `Condition.parse` reads it. What is asked of the label, or, after training in any order, of
+        any columns of which at most one is left a choice, is met directly; the rest is met by
+        choosing among candidates. Where a rule wants rows to be unique, they are among themselves
+        and those of `seen`, which they join.
 
-        Raises InvalidCondition, and TooRare when some row has no candidate to keep.
+        Raises InvalidCondition, NoHashes, and TooRare when some row has no candidate to keep.
         """
-        conditions = self._conditions(given or {})
-        allowed = self._allowed(conditions)
-        direct = all(self._is_direct(condition) for condition in conditions)
-        choosing = [] if direct else conditions
+        if refuse_copies and self.encoding.hashes is None:
+            raise NoHashes
+        plan = replace(self._plan(self._conditions(given or {})), refuse_copies=refuse_copies)
+        unique = self._unique()
+        seen = set() if seen is None else seen
+        taken: set[Any] = set()
         n, s = len(items), len(self.encoding.sizes)
         done = _Candidates(
             np.zeros((s, n), np.int64), np.zeros((self.encoding.draws, n)), np.zeros(n, bool)
@@ -92,10 +125,11 @@ class RowSampler:
             # The first round tells how many candidates a row takes.
             at_once = 1 if attempt == 0 else int(np.clip(self.batch // len(pending), 1, AT_ONCE))
             for part in np.array_split(pending, -(-len(pending) * at_once // (64 * self.batch))):
-                self._try(
-                    seed, items, part, range(attempt, attempt + at_once), allowed, choosing, done
-                )
+                self._try(seed, items, part, range(attempt, attempt + at_once), plan, done)
             attempt += at_once
+            if unique:
+                taken = self._drop_repeated(done, unique, seen)
+        seen |= taken
         acceptance = done.kept / done.tried if done.tried else 1.0
         if not done.found.all():
             raise TooRare(int(done.found.sum()), n, acceptance)
@@ -108,8 +142,7 @@ class RowSampler:
         items: Indices,
         pending: NDArray[np.int64],
         attempts: range,
-        allowed: Allowed,
-        conditions: Sequence[Condition],
+        plan: _Plan,
         done: _Candidates,
     ) -> None:
         """Candidates of the pending items, attempt by attempt; the first that is kept stays."""
@@ -117,8 +150,8 @@ class RowSampler:
         u = np.concatenate(
             [uniforms(seed, items[pending], size, stream_of(attempt)) for attempt in attempts]
         ).T
-        tokens, places = self._made(u[: self.maker.size], allowed)
-        kept = self._kept(tokens, places, u[-1], conditions).reshape(len(attempts), len(pending))
+        tokens, places = self._made(u[: self.maker.size], plan)
+        kept = self._kept(tokens, places, u[-1], plan).reshape(len(attempts), len(pending))
         first = kept.argmax(0)
         found = kept.any(0)
         # Candidates behind the first that was kept were not needed.
@@ -129,27 +162,116 @@ class RowSampler:
         done.u[:, pending[found]] = places[:, chosen]
         done.found[pending[found]] = True
 
-    def _made(self, u: Floats, allowed: Allowed) -> tuple[Tokens, Floats]:
+    def _unique(self) -> list[Rule]:
+        """Identifiers are unique as they are."""
+        ids = {identifier.name for identifier in self.encoding.identifiers}
+        rules = [rule for rule in self.encoding.rules if rule.kind == "unique"]
+        return [rule for rule in rules if not ids & set(rule.columns)]
+
+    def _drop_repeated(self, done: _Candidates, unique: Sequence[Rule], seen: set[Any]) -> set[Any]:
+        """Rows that are like one before them have to be found again. What those that stay are, so
+        that none becomes like them; missing values are like nothing."""
+        places = np.flatnonzero(done.found)
+        rows = self.encoding.decode(done.tokens[:, places], done.u[:, places])
+        taken = set(seen)
+        for number, rule in enumerate(unique):
+            values = [rows.column(name).to_pylist() for name in rule.columns]
+            for place, value in zip(places, zip(*values, strict=True), strict=True):
+                if None in value or not done.found[place]:
+                    continue
+                if (number, value) in taken:
+                    done.found[place] = False
+                    done.kept -= 1
+                taken.add((number, value))
+        return taken
+
+    def complete(self, seed: int, items: Indices, known: Known) -> Drawn:
+        """A row for each item with what is known of it, value by value as it was given, and the
+        rest drawn from what the model makes of that. Rules are kept but for those of unique rows;
+        the critic has no say.
+
+        Raises CannotComplete, and TooRare when what is known of some row goes with no rule.
+        """
+        if not isinstance(self.maker, Stepper):
+            raise CannotComplete
+        given = known.tokens
+        tokens = np.zeros_like(given)
+        particles = 1 if self.any_order else PARTICLES
+        places = np.ascontiguousarray(uniforms(seed, items, self.maker.size, NOISE).T[len(given) :])
+        pending, tried = np.arange(len(items)), 0
+        for attempt in range(COMPLETIONS):
+            first = attempt * (particles + 1)  # of the streams of random numbers
+            for mine, order in self._told_first(given[:, pending]):
+                index = pending[mine]
+                tokens[:, index] = self._completed(
+                    seed, items[index], given[:, index], range(first, first + particles), order
+                )
+            tried += len(pending)
+            names = self._names(seed, items, tokens)
+            rows = known.put_into(self.encoding.decode(tokens, places, names))
+            pending = np.flatnonzero(~self.encoding.keeps_rules(tokens, rows))
+            if not len(pending):
+                return Drawn(rows, len(items) / (tried * particles))
+        raise TooRare(len(items) - len(pending), len(items), len(items) / (tried * particles))
+
+    def _told_first(self, given: Tokens) -> list[tuple[NDArray[np.int64], list[int] | None]]:
+        """(S, N) tokens to the rows that are made in one order, and that order: the columns that
+        are given come first where they can."""
+        if not self.any_order:
+            return [(np.arange(given.shape[1]), None)]
+        told = given[[steps.start for steps in self.encoding.steps]] != UNKNOWN
+        patterns, which = np.unique(told, axis=1, return_inverse=True)
+        names = np.array([column.name for column in self.encoding.columns], object)
+        return [
+            (np.flatnonzero(which.reshape(-1) == i), self.encoding.steps_of(list(names[pattern])))
+            for i, pattern in enumerate(patterns.T)
+        ]
+
+    def _completed(
+        self, seed: int, items: Indices, given: Tokens, streams: range, order: list[int] | None
+    ) -> Tokens:
+        """(S, N). One fixed shape: a row does not depend on those that are completed with it."""
+        assert isinstance(self.maker, Stepper)  # noqa: S101 - `complete` has looked
+        size, n = given.shape
+        at_once = self.batch // len(streams)
+        tokens = np.empty_like(given)
+        for part in np.array_split(np.arange(n), range(at_once, n, at_once)):
+            filled = np.pad(part, (0, at_once - len(part)), mode="edge")
+            of_item = items[filled]
+            parts = [uniforms(seed, of_item, size, stream_of(i)).T for i in streams]
+            u = np.concatenate(parts, axis=1).astype(np.float32)
+            pick = uniforms(seed, of_item, size + 1, stream_of(streams.stop)).T
+            made = self.maker.complete(
+                torch.from_numpy(u),
+                torch.from_numpy(np.ascontiguousarray(pick)),
+                torch.from_numpy(given[:, filled]),
+                order,
+            )
+            tokens[:, part] = made.numpy()[:, : len(part)]
+        return tokens
+
+    def _made(self, u: Floats, plan: _Plan) -> tuple[Tokens, Floats]:
         """(S, M) tokens and (draws, M) places in bins, in batches of the fixed shape,
         the last of them filled up."""
         m = u.shape[1]
         filled = np.full((u.shape[0], -(-m // self.batch) * self.batch), 0.5, np.float32)
         filled[:, :m] = u
         made = [
-            self.maker.make(torch.from_numpy(np.ascontiguousarray(part)), allowed)
+            self.maker.make(torch.from_numpy(np.ascontiguousarray(part)), plan.allowed, plan.order)
             for part in np.split(filled, filled.shape[1] // self.batch, axis=1)
         ]
         tokens, places = (torch.cat(parts, 1).numpy()[:, :m] for parts in zip(*made, strict=True))
         return tokens, places.astype(np.float64)
 
-    def _kept(
-        self, tokens: Tokens, places: Floats, u: Floats, conditions: Sequence[Condition]
-    ) -> NDArray[np.bool_]:
+    def _kept(self, tokens: Tokens, places: Floats, u: Floats, plan: _Plan) -> NDArray[np.bool_]:
         """(M,), by the conditions and by the critic's chance `u` (M,)."""
         kept = np.ones(tokens.shape[1], bool)
-        if conditions:
+        if plan.choosing or self.encoding.rules or plan.refuse_copies:
             rows = self.encoding.decode(tokens, places)
-            for condition in conditions:
+            kept &= self.encoding.keeps_rules(tokens, rows)
+            if plan.refuse_copies:
+                kept &= ~self.encoding.is_copy(rows)
+            for condition in plan.choosing:
                 kept &= condition.holds(rows.column(condition.column))
         if self.critic is not None:
             kept &= u < self._favour(tokens)
@@ -176,46 +298,57 @@ class RowSampler:
         schema = self.encoding.arrow
         return [Condition.parse(schema.field(name), wanted) for name, wanted in given.items()]
 
-    def _is_direct(self, condition: Condition) -> bool:
-        """Whether the tokens that are allowed meet the condition without any choosing."""
-        first = self.encoding.columns[0]
-        if condition.column != first.name:
-            return False
-        return first.layout.groups == 0 or self._one_name(condition)
+    def _plan(self, conditions: list[Condition]) -> _Plan:
+        """Raises InvalidCondition where no token can meet what is asked of a column."""
+        masks = {condition.column: self._masks(condition) for condition in conditions}
+        first = [c for c in conditions if c.column == self.encoding.columns[0].name]
+        if self.any_order:
+            # Several choices, one after the other, would not weigh each other.
+            first = [c for c in conditions if all(m.sum() == 1 for m in masks[c.column])]
+            first += [c for c in conditions if c not in first][:1]
+        allowed: dict[int, Tensor] = {}
+        for condition in first:
+            start = self.encoding.steps[self._number(condition.column)].start
+            allowed |= enumerate(masks[condition.column], start)
+        names = [condition.column for condition in first]
+        return _Plan(
+            allowed,
+            self.encoding.steps_of(names) if self.any_order and names else None,
+            [c for c in conditions if c not in first or not self._is_whole(c)],
+            refuse_copies=False,
+        )
+
+    def _number(self, name: str) -> int:
+        return next(i for i, column in enumerate(self.encoding.columns) if column.name == name)
+
+    def _is_whole(self, condition: Condition) -> bool:
+        """Whether tokens that are allowed meet the condition without any choosing."""
+        column = self.encoding.columns[self._number(condition.column)]
+        return column.layout.groups == 0 or self._one_name(condition)
 
     def _one_name(self, condition: Condition) -> bool:
         values = condition.values
-        first = self.encoding.columns[0]
+        column = self.encoding.columns[self._number(condition.column)]
         return (
-            isinstance(first, CategoryColumn)
+            isinstance(column, CategoryColumn)
             and values is not None
             and len(values) == 1
             and values[0].is_valid
         )
 
-    def _allowed(self, conditions: Sequence[Condition]) -> Allowed:
-        """The tokens of the first column's steps that can meet what is asked of it.
+    def _masks(self, condition: Condition) -> list[Tensor]:
+        """The tokens of the column's steps that can meet what is asked of it."""
+        column = self.encoding.columns[self._number(condition.column)]
+        if isinstance(column, CategoryColumn) and column.layout.groups:
+            masks = self._name_masks(column, condition)
+        else:
+            masks = [self._first_mask(column, condition)]
+        if not masks[0].any():
+            raise InvalidCondition(column.name, "no row that was learned from meets it")
+        return masks
 
-        Raises InvalidCondition when there is none, also for the other columns.
-        """
-        allowed: dict[int, Tensor] = {}
-        for column in self.encoding.columns:
-            for condition in conditions:
-                if condition.column != column.name:
-                    continue
-                masks = self._masks(column.name, condition)
-                if not masks[0].any():
-                    raise InvalidCondition(column.name, "no row that was learned from meets it")
-                if column is self.encoding.columns[0]:
-                    allowed |= enumerate(masks)
-        return allowed
-
-    def _masks(self, name: str, condition: Condition) -> list[Tensor]:
-        number = next(i for i, c in enumerate(self.encoding.columns) if c.name == name)
-        column = self.encoding.columns[number]
+    def _first_mask(self, column: Column, condition: Condition) -> Tensor:
         layout = column.layout
-        if isinstance(column, CategoryColumn) and layout.groups:
-            return self._name_masks(column, condition)
         first = np.arange(layout.sizes[0])
         low = np.stack([first, *(np.full(len(first), 1) for _ in layout.digits)])
         high = np.stack([first, *(np.full(len(first), size) for size in layout.digits)])
@@ -226,7 +359,7 @@ class RowSampler:
                 for tokens, u in ((low, 0.0), (high, 1.0))
             )
             met[groups] = condition.may_hold(*ends)
-        return [torch.from_numpy(met)]
+        return torch.from_numpy(met)
 
     def _name_masks(self, column: CategoryColumn, condition: Condition) -> list[Tensor]:
         """The groups of the names that are wanted; of a single name, its digits too."""

@@ -19,6 +19,7 @@ class TableData:
 
     rows: int
     columns: int  # that are learned
+    names: int = 0  # of them those that are no numbers and no times
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class TableSettings:
     decay: float = setting("AdamW's weight decay of the generator", ge=0, le=10)
     warmup: int = setting("steps until the learning rate is whole", ge=1, le=1_000_000)
     average: float = setting("decay of the averaged weights, a step", ge=0, lt=1)
+    any_order: float = setting(
+        "share of the batches in which columns come in a random order; above 0, conditions on any "
+        "column are met directly, at some cost in fidelity",
+        ge=0,
+        le=1,
+    )
     measure_every: int = setting("steps between looks at held-out rows", ge=1, le=1_000_000)
     gain: float = setting(
         "share of the loss that a look must gain on those before, or the learning rate falls",
@@ -69,6 +76,20 @@ class TableSettings:
     noise: int = setting("mlp: numbers that a row is made from", ge=1, le=1024)
     penalty: float = setting("mlp: half of gamma of R1 and R2", ge=0, le=1000)
     penalty_every: int = setting("mlp: steps between gradient penalties", ge=1, le=1000)
+    rules: list[dict[str, Any]] = setting(  # noqa: RUF009 - it makes a field
+        "what every row keeps to: [{kind: at_most, columns: [a, b]}, {kind: together, columns: "
+        "[city, country]}, {kind: sum, columns: [a, b], total: c}, {kind: unique, columns: [a]}]"
+    )
+    min_count: int = setting(
+        "values that fewer rows have are not learned: rare names become common ones, and numbers "
+        "the mean of so many neighbours",
+        ge=0,
+        le=1_000_000,
+    )
+    row_hashes: bool = setting(
+        "keep 8 bytes of each row with the model, so that samples can be asked to repeat none; "
+        "whoever has the model's file can then tell whether a row that they know is among them"
+    )
     critic_from: float = setting(
         "share of pairs that the critic must tell apart for samples to be chosen by it; "
         "1: never chosen",
@@ -88,18 +109,21 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
     batch = 256 if data.rows >= 10_000 else 128 if data.rows >= 2_500 else 64
+    # Rows of names alone are soon known by heart, where they are few.
+    by_heart = data.names == data.columns and data.rows < 10_000
     values: dict[str, Any] = {
         "architecture": "auto",
         "width": 8 * round(6 * scale),
         "hidden": 8 * round(12 * scale),
-        "dropout": 0.0,
+        "dropout": 0.4 if by_heart else 0.0,
         "batch": batch,
         "rate": 6e-3,
         "beta1": 0.9,
         "beta2": 0.98,
-        "decay": 0.4,
+        "decay": 1.0 if by_heart else 0.4,
         "warmup": 100,
         "average": 0.995,
+        "any_order": 0.0,
         "measure_every": min(max(data.rows // batch, 75), 500),
         "gain": 1e-3,
         "patience": 2 if data.rows >= 10_000 else 4,  # few rows, a loss with much noise
@@ -111,6 +135,9 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
         "noise": 16,
         "penalty": 0.05,
         "penalty_every": 2,
+        "rules": [],
+        "min_count": 0,
+        "row_hashes": False,
         "critic_from": 0.53,
     }
     if explicit.get("architecture") == "mlp":

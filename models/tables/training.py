@@ -7,6 +7,7 @@ is reported, and where it can tell them apart, samples are chosen by it.
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor
 from models import chance
 from models.checkpoint import flatten, pack, unflatten, unpack
 from models.measures.critic import critic_accuracy
+from models.microbatch import in_parts
 from models.run import Run, Saved, check_finite
 from models.tables import adversarial
+from models.tables.beginning import encoding_of, keeping_rules
 from models.tables.data import ENOUGH, MEASURED, Batches, LabelledRows
 from models.tables.encoding import Encoding
 from models.tables.generation import Stepper
@@ -54,6 +57,7 @@ class Networks:
             self.D.parameters(), settings.critic_rate, weight_decay=0.05, fused=True
         )
         self.step = 0
+        self.at_once = settings.batch  # rows whose gradients fit into memory together
         self.lowest: float | None = None  # loss of held-out rows
         self.looks = 0  # at held-out rows since they last gained enough
         # The progress at which the generator's rate began to fall, and at which it was done.
@@ -67,7 +71,7 @@ class Networks:
         return {name: getattr(self, name) for name in names}
 
     def numbers(self) -> dict[str, Any]:
-        names = ("step", "lowest", "looks", "cooled_from", "learned_at", "kept_from")
+        names = ("step", "at_once", "lowest", "looks", "cooled_from", "learned_at", "kept_from")
         return {name: getattr(self, name) for name in names}
 
     def pack_state(self) -> bytes:
@@ -119,6 +123,8 @@ def train(
     Every step's randomness comes from (seed, step): a resumed run equals an unbroken one. Raises
     UnfitColumn, naming the column.
     """
+    if settings.rules:
+        rows = keeping_rules(rows, settings, run)
     loop = adversarial.train if settings.architecture == "mlp" else train_by_likelihood
     loop(rows, settings, run, seed=seed, state=state)
 
@@ -127,7 +133,7 @@ def train_by_likelihood(
     rows: LabelledRows, settings: TableSettings, run: Run, *, seed: int, state: Path | None
 ) -> None:
     """The generator first, then the critic."""
-    encoding = encoding_of(rows, seed, state)
+    encoding = encoding_of(rows, settings, seed, state)
     nets = Networks(encoding, settings, seed)
     tokens = torch.from_numpy(encoding.encode(rows.part(rows.train), seed))
     held_out = torch.from_numpy(encoding.encode(rows.part(rows.held_out[:MEASURED]), seed))
@@ -147,7 +153,7 @@ def train_by_likelihood(
 
         if nets.learned_at is None:
             share = cooled(nets, progress)
-            logged = generator_step(nets, real, share)
+            logged = generator_step(nets, real, share, run)
             if look or share >= 1:
                 logged |= keep_best(nets, held_out)
             if share >= 1:
@@ -158,7 +164,8 @@ def train_by_likelihood(
                 break
             made = made or Stepper(nets.best, encoding.digits)
             share = (progress - nets.learned_at) / (until - nets.learned_at)
-            logged = critic_step(nets, real, made.tokens(torch.rand(real.shape), {}), share)
+            fake = made.tokens(torch.rand(real.shape), {})
+            logged = critic_step(nets, real, fake, share, run)
 
         numbers = check_finite(nets.step, logged)
         if look:
@@ -184,40 +191,75 @@ def cooled(nets: Networks, progress: float) -> float:
     return (progress - nets.cooled_from) / max(length, 1e-9)
 
 
-def generator_step(nets: Networks, real: Tensor, fallen: float) -> dict[str, Tensor]:
+def generator_step(nets: Networks, real: Tensor, fallen: float, run: Run) -> dict[str, Tensor]:
     """Every token of a real row likelier, given those before."""
+
+    order = random_order(nets) if float(torch.rand(())) < nets.settings.any_order else None
+
+    def loss_of(rows: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+            return nets.G.loss(rows, order)
+
     warm = min(1.0, (nets.step + 1) / nets.settings.warmup)
     set_rate(nets.opt_G, nets.settings.rate * min(warm, max(1 - fallen, 1e-3)))
     nets.G.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
-        loss = nets.G.loss(real)
-    nets.opt_G.zero_grad(set_to_none=True)
-    loss.backward()
+    loss = gradients_in_parts(nets, nets.opt_G, loss_of, (real,), run)
     nets.opt_G.step()
     nets.step += 1
     nets.update_average()
-    return {"generator_loss": loss.detach()}
+    return {"generator_loss": loss}
 
 
-def critic_step(nets: Networks, real: Tensor, fake: Tensor, share: float) -> dict[str, Tensor]:
+def random_order(nets: Networks) -> Tensor:
+    """(S,): when each step is made. Columns come in any order, the steps of each one after the
+    other."""
+    columns = nets.encoding.columns
+    names = [columns[i].name for i in torch.randperm(len(columns))]
+    return torch.tensor(nets.encoding.steps_of(names)).argsort()
+
+
+def critic_step(
+    nets: Networks, real: Tensor, fake: Tensor, share: float, run: Run
+) -> dict[str, Tensor]:
     """Real rows above made ones, by the logistic loss: the score is the log of how much likelier a
     row is to be real (Goodfellow et al. 2014, 1406.2661)."""
+
+    def loss_of(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(-nets.D(real)).mean() + F.softplus(nets.D(fake)).mean()
+
     set_rate(nets.opt_D, nets.settings.critic_rate * cosine(share))
     nets.D.train()
-    loss = F.softplus(-nets.D(real)).mean() + F.softplus(nets.D(fake)).mean()
-    nets.opt_D.zero_grad(set_to_none=True)
-    loss.backward()
+    loss = gradients_in_parts(nets, nets.opt_D, loss_of, (real, fake), run)
     nets.opt_D.step()
     nets.step += 1
-    return {"critic_loss": loss.detach()}
+    return {"critic_loss": loss}
 
 
-def encoding_of(rows: LabelledRows, seed: int, state: Path | None) -> Encoding:
-    """That of the state, or one that fits the training rows."""
-    if state is None:
-        return Encoding.fit(rows.part(rows.train), rows.schema, label=rows.label, seed=seed)
-    tensors, header = unpack(state)
-    return Encoding.of_tensors(header["encoding"], tensors)
+def gradients_in_parts(
+    nets: Networks,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[..., Tensor],
+    batches: tuple[Tensor, ...],
+    run: Run,
+) -> Tensor:
+    """The gradients of the mean loss over (S, B) batches, for as many rows at a time as fit into
+    memory; the loss."""
+    noise = torch.get_rng_state()
+
+    def begin() -> None:
+        torch.set_rng_state(noise)
+        optimizer.zero_grad(set_to_none=True)
+
+    def add(*parts_and_share: Any) -> dict[str, Tensor]:
+        *parts, share = parts_and_share
+        loss = loss_of(*(part.T for part in parts))
+        (share * loss).backward()
+        return {"loss": loss.detach()}
+
+    nets.at_once = min(nets.at_once, batches[0].shape[1])
+    turned = tuple(batch.T for batch in batches)
+    nets.at_once, logged = in_parts(turned, nets.at_once, begin, add, nets.step, run)
+    return logged["loss"]
 
 
 def begin(nets: Networks, tokens: Tensor, state: Path | None) -> None:

@@ -51,8 +51,9 @@ def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]
         "features_until": 0.05,
         "log_every": 100,
     } | dict(_OWN.get(architecture, {}))
-    for name in ("generator_width", "critic_width"):
-        values[name] = round(values[name] * PRESETS[preset].scale)
+    wide = PRESETS[preset]
+    values["generator_width"] = round(values["generator_width"] * wide.generator)
+    values["critic_width"] = round(values["critic_width"] * wide.critic)
     return values
 
 

@@ -46,14 +46,14 @@ PRIOR_S = 3.0  # what it takes to encode 30,000 images and to fit the prior to t
 
 
 def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
-    scale = PRESETS[preset].scale
+    wide = PRESETS[preset]
     values: dict[str, Any] = {
         "loss": "relativistic",
         "noise": noise(data),
-        "coarse_width": round(64 * scale),
-        "fine_width": round(16 * scale),
+        "coarse_width": round(64 * wide.generator),
+        "fine_width": round(16 * wide.generator),
         "blocks": 2,
-        "critic_width": round(64 * scale),
+        "critic_width": round(64 * wide.critic),
         "feature_width": 16,
         "components": 10,
         "spread": 1.3,

@@ -16,9 +16,11 @@ from models.images import architectures
 from models.images.adversarial.networks import SHIPPED, Networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.architectures import resolve
+from models.images.course import FAIR
+from models.images.data import LabelledImages
 from models.images.sampling import ImageSampler
 from models.images.settings import ImageData, ImageSettings
-from models.images.training import WarmStart, train
+from models.images.training import WarmStart, learner, train
 from models.settings import InvalidSettings
 from tests.models.images.conftest import Trained
 from tests.models.images.tiny import Recorder, images_of, settings_of
@@ -184,3 +186,27 @@ def _generators(folder: Path, *models: bytes) -> list[Any]:
         (folder / "model").write_bytes(model)
         loaded.append(ImageSampler.load(*unpack(folder / "model")).generator)
     return loaded
+
+
+@pytest.mark.parametrize("name", ["guided", "mlp"])
+def test_a_saved_state_holds_what_the_looks_found(tmp_path: Path, name: str) -> None:
+    settings = settings_of(architecture=name)
+    before = learner(settings, images_of(settings), 1, None, None)
+    before.course.enter(FAIR, 0.4, 0.7, "auto")
+    before.course.cooling_from = 0.5
+    (tmp_path / "state").write_bytes(before.pack().state)
+    after = learner(settings, images_of(settings), 1, tmp_path / "state", None)
+    assert after.course == before.course
+
+
+def test_large_images_of_a_thousand_labels_train_and_sample(tmp_path: Path) -> None:
+    settings = settings_of(128, 128, 3, 1_000)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (1_000, 128, 128, 3), np.uint8)
+    data = LabelledImages.split(pixels, np.arange(1_000, dtype=np.int32), held_out=0.0, seed=1)
+    run = Recorder(5)
+    train(data, settings, run, seed=1)
+    (tmp_path / "model").write_bytes(run.saved[5].model)
+    sampler = ImageSampler.load(*unpack(tmp_path / "model"))
+    noise = np.zeros((2, sampler.noise_size), np.float32)
+    assert sampler.draw(noise, np.array([0, 999])).shape == (2, 128, 128, 3)

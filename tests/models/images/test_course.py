@@ -20,7 +20,7 @@ def test_a_run_that_gains_goes_on_to_its_end() -> None:
 
 
 def test_a_run_that_gains_no_more_is_brought_to_its_end_with_all_of_its_schedule() -> None:
-    course = seen([0.5, *[0.5] * AUTO_PATIENCE])
+    course = seen([0.5] * (AUTO_PATIENCE + 1))
     start = course.cooling_from
     assert start == pytest.approx(0.1 + 0.1 * AUTO_PATIENCE)
     assert course.hurried(start) == start

@@ -10,10 +10,11 @@ import pyarrow as pa
 from models.checkpoint import unpack
 from models.run import Saved
 from models.tables.data import LabelledRows
+from models.tables.encoding import Encoding
 from models.tables.sampling import RowSampler
 from models.tables.schema import ColumnSchema
 from models.tables.settings import TableData, TableSettings, resolve
-from models.tables.training import train
+from models.tables.training import Networks, train
 
 Schema = tuple[ColumnSchema, ...]
 
@@ -28,6 +29,7 @@ class Steps:
     metrics: dict[str, float] = field(default_factory=dict)
     saved: dict[int, Saved] = field(default_factory=dict)
     pictures: list[Any] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def progress(self, step: int) -> float:
         if step == self.broken_at:
@@ -44,7 +46,7 @@ class Steps:
         self.metrics |= metrics
 
     def warn(self, step: int, message: str) -> None:
-        raise AssertionError(message)
+        self.warnings.append(message)
 
     def save(self, step: int, saved: Saved) -> None:
         self.saved[step] = saved
@@ -75,6 +77,12 @@ def trained(
     rows = LabelledRows.split(table, schema, label=label, held_out=0.1, seed=1)
     train(rows, settings_of(table, **explicit), run, seed=1)
     return loaded(run.last, folder)
+
+
+def networks(table: pa.Table, schema: Schema) -> Networks:
+    """As they are before the first step."""
+    encoding = Encoding.fit(table, schema, label="label", seed=1)
+    return Networks(encoding, settings_of(table), seed=1)
 
 
 def loaded(saved: Saved, folder: Path) -> RowSampler:

@@ -12,6 +12,7 @@ from models.checkpoint import UnreadableCheckpoint, unpack
 from models.run import NonFiniteLoss
 from models.tables.conditions import InvalidCondition, TooRare
 from models.tables.data import LabelledRows
+from models.tables.networks import Critic, Generator
 from models.tables.sampling import RowSampler
 from models.tables.schema import ColumnSchema
 from models.tables.training import train
@@ -146,6 +147,45 @@ def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> Non
         assert resumed.last.model == whole.last.model
         assert resumed.last.state == whole.last.state
         assert resumed.metrics["critic_pairs"] == whole.metrics["critic_pairs"]
+
+
+def test_out_of_memory_halves_what_is_computed_at_a_time_and_changes_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory for ten rows: batches of 32 go on in parts of eight, to the same weights."""
+    table, schema = people(200)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    settings = settings_of(table, measure_every=5)
+    plenty, little = Steps(15), Steps(15)
+    train(rows, settings, plenty, seed=1)
+    whole = Generator.loss
+
+    def with_little_memory(
+        network: Generator, tokens: torch.Tensor, order: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if network.training and tokens.shape[1] > 10:
+            raise MemoryError
+        return whole(network, tokens, order)
+
+    monkeypatch.setattr(Generator, "loss", with_little_memory)
+    train(rows, settings, little, seed=1)
+    assert little.warnings == [
+        "out of memory: on with 16 items at a time",
+        "out of memory: on with 8 items at a time",
+    ]
+    assert plenty.warnings == []
+    assert little.metrics["held_out_loss"] == pytest.approx(plenty.metrics["held_out_loss"], 1e-2)
+
+
+def test_when_not_even_one_row_fits_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(Critic, "forward", without_memory)
+    table, schema = people(50)
+    rows = LabelledRows.split(table, schema, label="label", held_out=0.1, seed=1)
+    with pytest.raises(MemoryError):
+        train(rows, settings_of(table), Steps(15), seed=1)
 
 
 def test_another_seed_gives_other_weights() -> None:

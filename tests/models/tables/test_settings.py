@@ -23,6 +23,12 @@ def test_every_table_has_settings_a_budget_and_a_cost(rows: int, preset: str) ->
     assert cost(settings, data).gflop_per_step > 0
 
 
+def test_few_rows_of_names_alone_are_learned_with_more_caution() -> None:
+    names, mixed, many = TableData(6_000, 9, 9), TableData(6_000, 9, 8), TableData(60_000, 9, 9)
+    dropout = [resolve(data, "fast", {}).dropout for data in (names, mixed, many)]
+    assert dropout[0] > dropout[1] == dropout[2] == 0.0
+
+
 def test_what_is_chosen_is_kept() -> None:
     assert resolve(TableData(100, 3), "fast", {"width": 12}).width == 12
 

@@ -1,0 +1,123 @@
+"""What a model keeps of the rows that it was learned from."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.checkpoint import unpack
+from models.tables.columns import CategoryColumn
+from models.tables.numbers import NumberColumn
+from models.tables.sampling import NoHashes, RowSampler
+from models.tables.schema import ColumnSchema, UnfitColumn
+from tests.models.tables.tables import trained
+
+SCHEMA = (
+    ColumnSchema("city", "category"),
+    ColumnSchema("age", "integer"),
+    ColumnSchema("income", "number"),
+    ColumnSchema("since", "datetime"),
+)
+
+
+def residents(n: int = 500) -> pa.Table:
+    """Two names are rare; each income and many a day is one person's own."""
+    rng = np.random.default_rng(2)
+    city = rng.choice(["Köln", "東京"], n).astype(object)
+    city[:3], city[3] = "Atlantis", "Hermit"
+    days = np.datetime64("2020-01-01", "s") + rng.integers(0, 9_000, n) * np.timedelta64(1, "D")
+    income = np.round(rng.lognormal(8, 1, n), 2)
+    income[4] = 10**9
+    return pa.table({"city": city, "age": rng.integers(18, 90, n), "income": income, "since": days})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("model")
+
+
+@pytest.fixture(scope="module")
+def protected(folder: Path) -> RowSampler:
+    return trained(residents(), SCHEMA, folder, steps=10, min_count=5)
+
+
+def test_rare_values_are_neither_drawn_nor_in_the_models_file(
+    protected: RowSampler, folder: Path
+) -> None:
+    rows = protected.draw(1, np.arange(3_000)).rows
+    assert set(rows.column("city").to_pylist()) == {"Köln", "東京"}
+    assert max(rows.column("income").to_pylist()) < 10**9 / 4
+    file = (folder / "model").read_bytes()
+    assert "東京" in unpack(folder / "model")[1]["encoding"]["columns"][0]["names"]
+    assert b"Atlantis" not in file
+    assert b"Hermit" not in file
+
+
+def test_numbers_are_kept_as_means_of_neighbours_unless_enough_rows_have_them() -> None:
+    own = np.round(np.random.default_rng(2).lognormal(8, 1, 500), 2)  # nobody shares theirs
+    values = pa.array(np.concatenate([own, [0.0] * 40, [10.0**9]]))
+    column = NumberColumn.fit("x", values.type, values, min_count=5)
+    assert column.values.tolist() == [0.0]
+    assert len(column.quantiles.values) == 100
+    assert len(set(np.round(column.quantiles.values, 2)) & set(own)) < 5
+    assert column.quantiles.values[-1] < 10.0**9 / 4
+    assert column.quantiles.values.mean() == pytest.approx(np.append(own, 1e9).mean(), rel=0.01)
+    years = pa.array([1990] * 30 + [1991] * 4 + [2001, 2002, 2003, 2004, 2004])
+    few = NumberColumn.fit("x", years.type, years, min_count=5)
+    kept = few.scale.to_values(few.values, np.zeros(len(few.values), bool)).to_pylist()
+    assert kept == [1990]
+    assert few.quantiles.values.tolist() == [1998]  # of the nine others
+
+
+def test_rows_with_a_rare_name_become_common_ones_in_their_shares() -> None:
+    values = pa.array(["a"] * 600 + ["b"] * 300 + [f"r{k}" for k in range(300)] + [None] * 9)
+    column = CategoryColumn.fit("x", values.type, values, min_count=5)
+    tokens = column.encode(values, np.random.default_rng(0))[0]
+    counts = np.bincount(tokens)
+    assert counts[0] == pytest.approx(800, abs=40)
+    assert counts[1] == pytest.approx(400, abs=40)
+    assert counts[2] == 9  # missing stays missing
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [([f"n{k}" for k in range(50)], "category"), ([1.5, 2.5, 3.5], "number")]
+)
+def test_a_column_of_rare_values_alone_is_refused_by_name(
+    tmp_path: Path, values: list[object], kind: str
+) -> None:
+    table = pa.table({"x": values})
+    with pytest.raises(UnfitColumn, match="'x'"):
+        trained(table, (ColumnSchema("x", kind),), tmp_path, steps=2, min_count=5)  # type: ignore[arg-type]
+
+
+def test_no_copy_of_a_row_is_drawn_when_none_is_wanted(tmp_path: Path) -> None:
+    """Sixteen rows there are; twelve of them were learned from, with an identifier each."""
+    bits = np.array([[k >> b & 1 for b in range(4)] for k in range(12)] * 20)
+    table = pa.table({f"b{i}": bits[:, i] for i in range(4)})
+    table = table.append_column("id", pa.array([f"N{k:04}" for k in range(len(table))]))
+    schema = (*(ColumnSchema(f"b{i}", "integer") for i in range(4)), ColumnSchema("id", "id"))
+    sampler = trained(table, schema, tmp_path, steps=5, row_hashes=True)
+    known = {tuple(row) for row in bits.tolist()}
+
+    def copies(refuse: bool) -> int:
+        drawn = sampler.draw(1, np.arange(200), refuse_copies=refuse)
+        assert drawn.acceptance < 0.5 if refuse else drawn.acceptance == 1.0
+        return sum(tuple(row[f"b{i}"] for i in range(4)) in known for row in drawn.rows.to_pylist())
+
+    assert copies(refuse=False) > 100
+    assert copies(refuse=True) == 0
+    bare = trained(table, schema, tmp_path, steps=2)
+    with pytest.raises(NoHashes):
+        bare.draw(1, np.arange(2), refuse_copies=True)
+
+
+def test_every_kind_of_value_is_a_copy_of_itself_alone(tmp_path: Path) -> None:
+    table = residents(60)
+    sampler = trained(table, SCHEMA, tmp_path, steps=2, row_hashes=True)
+    (batch,) = table.to_batches()
+    assert sampler.encoding.is_copy(batch).all()
+    assert sampler.encoding.hashes is not None
+    assert len(sampler.encoding.hashes) == 60
+    other = batch.set_column(1, "age", pa.array([999] * 60))
+    assert not sampler.encoding.is_copy(other).any()
