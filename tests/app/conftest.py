@@ -24,6 +24,7 @@ KEY = "sem_test"
 
 @pytest.fixture
 def anonymous(configured: Settings) -> Iterator[TestClient]:
+    forget_models()
     with TestClient(create_app(), base_url="http://localhost") as client:
         yield client
 

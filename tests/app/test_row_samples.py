@@ -231,6 +231,7 @@ def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> 
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
+    forget_models()
     made = [int(row["age"]) for row in rows(client, count=60, balance=True, seed=1)]
     ages = sorted(int(line.split(",")[1]) for line in people().decode().splitlines()[1:])
     edges = [ages[40 * i] for i in range(1, 10)]

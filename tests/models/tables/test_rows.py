@@ -246,6 +246,24 @@ def test_odd_tables_are_learned_and_drawn(tmp_path: Path, table: pa.Table, kind:
     assert set(rows.column("x").to_pylist()) <= set(table.column("x").to_pylist())
 
 
+def test_two_hundred_columns_with_gaps_come_back_with_their_types(tmp_path: Path) -> None:
+    """Every fifth value is missing; integers beyond 10**16, where floats have gaps, come back."""
+    rng = np.random.default_rng(1)
+    gaps = rng.random((200, 60)) < 0.2
+    large, small = 10**16 + 1 + 2 * rng.integers(0, 12, 60), np.arange(60) % 12 / 4
+    values = {str(k): large if k % 2 else small for k in range(200)}
+    table = pa.table({k: pa.array(v, mask=gaps[int(k)]) for k, v in values.items()})
+    schema = tuple(
+        ColumnSchema(str(k), "integer" if k % 2 else "number", nullable=True) for k in range(200)
+    )
+    rows = trained(table, schema, tmp_path, steps=2).draw(1, np.arange(100)).rows
+    assert rows.schema.equals(table.schema)
+    for name, learned in values.items():
+        column = rows.column(name)
+        assert 0 < column.null_count < 60
+        assert set(column.drop_null().to_pylist()) <= set(learned.tolist())
+
+
 def test_one_name_of_very_many_is_had_directly(tmp_path: Path) -> None:
     table = pa.table({"x": [f"n{k % 700}" for k in range(2_000)], "y": list(range(2_000))})
     schema = (ColumnSchema("x", "category"), ColumnSchema("y", "integer"))
