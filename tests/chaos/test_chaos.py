@@ -299,7 +299,7 @@ def test_a_broker_that_stands_still_holds_up_neither_requests_nor_jobs(
 def test_a_broker_that_is_frozen_for_30_s_costs_no_job(
     world: Disturbed, record_property: Record
 ) -> None:
-    """Jobs come in all the while, and some are done before it wakes."""
+    """Jobs come in all the while, and the first is done before it wakes."""
     (broker,) = eventually(lambda: world.server.find("redis-server"))
     world.generate(10, 10)
     broker.suspend()
@@ -310,15 +310,13 @@ def test_a_broker_that_is_frozen_for_30_s_costs_no_job(
             posted += [world.train(steps=5), world.generate(10, 10)]
             longest_s = max(longest_s, time.monotonic() - started)
             time.sleep(3)
-        ended = sum(world.client.job(job_id)["terminal"] for job_id in posted)
+        world.ended(posted[0])
     finally:
         broker.resume()
-    assert ended > 0
     for job_id in posted:
         job = world.ended(job_id)
         assert (job["state"], job["attempt"]) == ("succeeded", 1)
     record_property("longest_post_s", round(longest_s / 2, 2))
-    record_property("ended_while_frozen", f"{ended} of {len(posted)}")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import torch
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
+from app.sampling.memory import get_memory
 from app.sampling.sampler import get_sampler
 from core.database import read, write
 from core.storage import Stored, get_storage
@@ -29,6 +30,7 @@ def put(client: TestClient, kind: str) -> None:
     """The model `pets` of images, or `people` of rows."""
     torch.set_num_threads(1)
     get_sampler.cache_clear()
+    get_memory.cache_clear()
     rows, stored, weights = _kept(client, kind)
     with read() as session:
         if session.scalar(select(Model.id).where(Model.kind == kind)) is not None:
