@@ -84,10 +84,7 @@ def named(name: str) -> AdversarialLoss:
     """Of this module, or of a package that was installed beside it. Raises KeyError."""
     if name in LOSSES:
         return LOSSES[name]
-    found = plugins.load(plugins.LOSSES, name)
-    if not isinstance(found, AdversarialLoss):
-        raise TypeError(f"the loss {name!r} is no AdversarialLoss")
-    return found
+    return plugins.load(plugins.LOSSES, name, AdversarialLoss)
 
 
 @dataclass(frozen=True)

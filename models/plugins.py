@@ -6,7 +6,9 @@ Free of torch until one is loaded. `semblance.image_networks` names an object wi
 """
 
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 NETWORKS, LOSSES = "semblance.image_networks", "semblance.losses"
 
@@ -15,8 +17,11 @@ def registered(group: str) -> tuple[str, ...]:
     return tuple(sorted(point.name for point in entry_points(group=group)))
 
 
-def load(group: str, name: str) -> Any:
-    """Raises KeyError when no installed package brings it."""
+def load(group: str, name: str, kind: type[T]) -> T:
+    """Raises KeyError when no installed package brings it, TypeError when it is something else."""
     for point in entry_points(group=group, name=name):
-        return point.load()
+        found = point.load()
+        if not isinstance(found, kind):
+            raise TypeError(f"{name!r} is no {kind.__name__}")
+        return found
     raise KeyError(f"no installed package brings {name!r}")

@@ -201,7 +201,4 @@ def named(architecture: str) -> Networks:
     """Of this module, or of a package that was installed beside it. Raises KeyError."""
     if architecture in SHIPPED:
         return SHIPPED[architecture]
-    found = plugins.load(plugins.NETWORKS, architecture)
-    if not isinstance(found, Networks):
-        raise TypeError(f"the architecture {architecture!r} is no Networks")
-    return found
+    return plugins.load(plugins.NETWORKS, architecture, Networks)
