@@ -19,7 +19,7 @@ FORMAT = 1
 _TENSOR = "__tensor__"
 
 
-class UnreadableCheckpoint(Exception):
+class UnreadableCheckpoint(ValueError):
     """Not a checkpoint, damaged, or of a format that this version does not know."""
 
 

@@ -14,11 +14,14 @@ from app.sampling.admission import under_way
 from app.sampling.memory import get_memory
 from app.sampling.sampler import get_sampler
 from core import registry
-from core.database import read
+from core.database import read, write
 from core.settings import Settings
+from core.storage import Stored, get_storage
+from models.checkpoint import pack, unpack
 from tests.app.conftest import KEY, forget_models
 from tests.app.made import a_model
 from tests.conftest import TENANT
+from tests.models.images.tiny import settings_of
 
 URL = "/v1/models/shoes/samples"
 
@@ -110,3 +113,15 @@ def test_a_client_that_leaves_frees_its_place_at_once(service: TestClient) -> No
     with read() as session:
         model = registry.get(session, TENANT, "shoes")
     get_memory().unload(model)  # nobody draws from it any more
+
+
+def test_a_model_of_networks_that_are_not_installed_is_unavailable(service: TestClient) -> None:
+    with write() as session:
+        model = registry.get(session, TENANT, "shoes")
+        with get_storage().open(Stored.from_dict(model.weights)) as path:
+            tensors, header = unpack(path)
+        header["config"] = settings_of(architecture="mlp").to_dict() | {"architecture": "gone"}
+        stored = get_storage().put("t/default/models/gone", pack(tensors, header))
+        model.weights = stored.to_dict()
+    answer = service.get(URL, params={"seed": 1})
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
