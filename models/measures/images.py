@@ -269,7 +269,7 @@ def _neighbours(
     unseen real images are. Smooth samples are, too: one that was replayed is besides much nearer to
     one training image than to its next ones (as in Carlini et al. 2023, 2301.13188)."""
     looked = fake[:LOOKED_UP]
-    unseen = real[torch.from_numpy(rng.permutation(len(real))[: 2 * LOOKED_UP])]
+    unseen = real[torch.from_numpy(rng.permutation(len(real))[:LOOKED_UP])]
     near, places = _nearest(data, torch.cat([looked, unseen]).flatten(1), go_on)
     alone = near[:, 0] / near[:, 1:].mean(1).clamp(min=1e-9)
     n, half = len(looked), (len(looked) + len(near)) // 2

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST = 1_000  # images of a label that are looked at
+MOST = 500  # images of a label that are looked at
 COMPONENTS = 64
 
 

@@ -17,7 +17,8 @@ from models.images.features import Classifier, FeatureNetwork
 from models.images.settings import ImageData, ImageSettings
 from models.precision import mixed
 
-WIDTH = 32
+WIDTH = 32  # of its first layer
+FRESH = 16  # of those that learn from samples, or to tell them apart
 BATCH = (32, 128)  # smaller for small sets
 STEPS = (200, 1_500)
 EPOCHS = 30
@@ -25,10 +26,12 @@ EPOCHS = 30
 GoOn = Callable[[], None]  # raises what the work is to end with
 
 
-def settings_of(shape: tuple[int, int, int], classes: int, count: int) -> ImageSettings:
+def settings_of(
+    shape: tuple[int, int, int], classes: int, count: int, width: int = FRESH
+) -> ImageSettings:
     """`shape`: (C, H, W)."""
     data = ImageData(shape[1], shape[2], shape[0], classes, images=count)
-    found = resolve(data, "fast", {"feature_width": WIDTH})
+    found = resolve(data, "fast", {"feature_width": width})
     return replace(found, features_until=0.5, feature_rate=2e-3)
 
 
@@ -81,7 +84,7 @@ class Yardstick:
         network = learned(
             lambda index: images.batch(images.train[index]),
             count,
-            settings_of((channels, height, width), classes, count),
+            settings_of((channels, height, width), classes, count, WIDTH),
             steps=int(np.clip(EPOCHS * count // batch_of(count), *STEPS)),
             seed=0,
             go_on=go_on,
@@ -95,7 +98,7 @@ class Yardstick:
 
     @classmethod
     def unpack(cls, data: bytes, shape: tuple[int, int, int], classes: int) -> "Yardstick":
-        network = FeatureNetwork(settings_of(shape, classes, 2)).classifier
+        network = FeatureNetwork(settings_of(shape, classes, 2, WIDTH)).classifier
         network.load_state_dict(load(data))
         return cls(network.eval(), classes)
 
