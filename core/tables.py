@@ -31,6 +31,7 @@ Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only
 class JobKind(StrEnum):
     TRAINING = "training"
     GENERATION = "generation"
+    EVALUATION = "evaluation"
 
 
 class JobState(StrEnum):
@@ -171,7 +172,7 @@ class Job(Table):
     state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
     name: Mapped[str]
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
-    model_id: Mapped[str | None]  # that items are drawn from; its own row names a job
+    model_id: Mapped[str | None]  # that is drawn from or measured; its own row names a job
     request: Mapped[Json]
     resolved_config: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)

@@ -53,6 +53,35 @@ class WarmStart(BaseModel):
     labels: list[int]
 
 
+class Bound(BaseModel):
+    """What a score has to be; all that is given holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_least: float | None = None
+    at_most: float | None = None
+    of_ceiling: float | None = Field(
+        None, gt=0, description="at least this share of what real items reach"
+    )
+
+    @model_validator(mode="after")
+    def any_of_them(self) -> "Bound":
+        if self.at_least is None and self.at_most is None and self.of_ceiling is None:
+            raise ValueError("give at_least, at_most or of_ceiling")
+        return self
+
+
+class Accept(BaseModel):
+    """What an evaluation has to find before samples of a model are handed out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    findings: list[Literal["good", "poor", "collapsed", "memorised"]] = Field(
+        ["good", "poor"], min_length=1, description="one of them is the verdict"
+    )
+    scores: dict[str, Bound] = Field({}, max_length=20, description="by name, as in the report")
+
+
 class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,3 +95,5 @@ class TrainingSpec(BaseModel):
     config: dict[str, Any]
     early_stop: Literal["auto", "never"] | int = "auto"
     warm_start: WarmStart | None = None
+    evaluate: bool = False
+    accept: Accept | None = None

@@ -26,10 +26,13 @@ MOST_VALUES = 100  # of a column, told to those who ask what can be asked for
 
 
 @contextmanager
-def images_of(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabelledImages]:
-    """The dataset's training part, memory-mapped. The published test part is not even opened."""
+def images_of(
+    dataset: Dataset, spec: TrainingSpec, storage: Storage, *, published: bool = False
+) -> Iterator[LabelledImages]:
+    """The dataset's training part, memory-mapped. `published`: with its test part behind it, which
+    training does not even open."""
     content = {name: Stored.from_dict(dataset.content[name]) for name in ("x", "y")}
-    n = dataset.summary["n_train"]
+    n = None if published else dataset.summary["n_train"]
     try:
         with storage.open(content["x"]) as x, storage.open(content["y"]) as y:
             pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import jobs, registry
+from core import evaluation, jobs, registry
 from core.database import read, write
 from core.jobs import Beat, Claim, LeaseLost, Orders, ShardClaim
 from core.settings import get_settings
@@ -160,7 +160,10 @@ def _training() -> Handler:
         def finish(session: Session) -> None:
             model = registry.of_checkpoint(session, job, checkpoint)  # if it was promoted
             model = model or registry.new_version(session, job, checkpoint)
-            jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
+            result = {"step": checkpoint.step}
+            jobs.finish(session, lease.claim, result=result, model=model)
+            if job.resolved_config.get("evaluate"):
+                evaluation.start(session, job, model)
 
         return finish
 
@@ -173,7 +176,14 @@ def _generation() -> Handler:
     return generate
 
 
+def _evaluation() -> Handler:
+    from worker.evaluation import evaluate
+
+    return evaluate
+
+
 HANDLERS: dict[JobKind, Callable[[], Handler]] = {
     JobKind.TRAINING: _training,
     JobKind.GENERATION: _generation,
+    JobKind.EVALUATION: _evaluation,
 }

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from app.planning import images, rows
 from app.planning.choice import Choice
 from app.schemas.jobs import Estimate, Plan, TrainingRequest
-from core import workers
+from core import evaluation, workers
+from core.errors import Fault, Invalid
 from core.tables import Dataset
 from core.training import TrainingSpec
 
@@ -20,6 +21,7 @@ ASSUMED_GFLOPS = 100.0
 
 def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int) -> Plan:
     """Raises Invalid when the request does not fit the dataset."""
+    _check_accept(dataset, wanted)
     choice = CHOOSE[dataset.kind](session, dataset, wanted)
     spec = TrainingSpec.model_validate(
         {
@@ -33,6 +35,8 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
             "config": choice.config,
             "early_stop": wanted.early_stop,
             "warm_start": choice.warm_start,
+            "evaluate": wanted.evaluate or wanted.accept is not None,
+            "accept": wanted.accept,
         }
     )
     found = [
@@ -48,6 +52,16 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
         estimate=estimate(session, choice),
         warnings=found,
     )
+
+
+def _check_accept(dataset: Dataset, wanted: TrainingRequest) -> None:
+    known = evaluation.SCORES[dataset.kind]
+    strange = [
+        name for name in (wanted.accept.scores if wanted.accept else ()) if name not in known
+    ]
+    if strange:
+        faults = [Fault(f"/accept/scores/{n}", "unknown_score", "", known) for n in strange]
+        raise Invalid(f"scores of {dataset.kind} are {', '.join(known)}", faults=faults)
 
 
 def estimate(session: Session, choice: Choice) -> Estimate:

@@ -16,6 +16,8 @@ from app.authentication import Caller, Reader, Starter, require
 from app.hints import get_hints
 from app.once import Key, Remember, created, once
 from app.schemas.jobs import (
+    EvaluationPlan,
+    EvaluationRequest,
     GenerationPlan,
     GenerationRequest,
     JobShownState,
@@ -25,15 +27,22 @@ from app.schemas.jobs import (
 )
 from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
 from app.strict import StrictRoute
-from core import jobs, registry, webhooks
+from core import evaluation, jobs, registry, webhooks
 from core.database import read, write
 from core.datasets import life as datasets
+from core.errors import Conflict
 from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Job, JobKind
 
-SCOPES = {JobKind.TRAINING: "train", JobKind.GENERATION: "sample"}
+SCOPES = {
+    JobKind.TRAINING: "train",
+    JobKind.GENERATION: "sample",
+    JobKind.EVALUATION: "train",
+}
+Wanted = TrainingRequest | GenerationRequest | EvaluationRequest
+Plans = Plan | GenerationPlan | EvaluationPlan
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -42,10 +51,10 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
     "",
     status_code=202,
     response_model=JobView,
-    responses={200: {"model": Plan | GenerationPlan}},
+    responses={200: {"model": Plans}},
 )
 def create_job(
-    wanted: Annotated[TrainingRequest | GenerationRequest, Body(discriminator="kind")],
+    wanted: Annotated[Wanted, Body(discriminator="kind")],
     caller: Starter,
     idempotency_key: Key = None,
     traceparent: Annotated[str | None, Header(max_length=128)] = None,
@@ -53,7 +62,9 @@ def create_job(
     """Accept a job: 202, and it will end, finished or failed with a reason.
 
     `training` learns from a dataset; `generation` draws any number of items from a model, by label
-    as `/v1/models/{ref}/samples` does, into files that several workers share (`artifacts`).
+    as `/v1/models/{ref}/samples` does, into files that several workers share (`artifacts`);
+    `evaluation` measures a model's samples against real items that its training has not seen
+    (`/v1/models/{ref}/report`).
 
     With `validate_only` nothing starts: 200, with the resolved configuration, an estimate and
     warnings.
@@ -63,7 +74,7 @@ def create_job(
         webhooks.check_url(wanted.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if wanted.seed is None else wanted.seed
     planned = _planned(caller, wanted, seed)
-    if isinstance(planned, Plan | GenerationPlan):
+    if isinstance(planned, Plans):
         return JSONResponse(planned.model_dump(mode="json"))
 
     def create(remember: Remember) -> Response:
@@ -81,14 +92,14 @@ def create_job(
     return once(caller, idempotency_key, ["POST /v1/jobs", wanted], create)
 
 
-def _planned(
-    caller: Caller, wanted: TrainingRequest | GenerationRequest, seed: int
-) -> Plan | GenerationPlan | NewJob:
+def _planned(caller: Caller, wanted: Wanted, seed: int) -> Plans | NewJob:
     """The job, or, with `validate_only`, what is answered instead."""
     about: dict[str, Any] = {"tags": wanted.tags, "priority": wanted.priority}
     request = wanted.model_dump(mode="json", exclude_unset=True)
     if isinstance(wanted, GenerationRequest):
         return _planned_generation(caller, wanted, seed, {**about, "request": request})
+    if isinstance(wanted, EvaluationRequest):
+        return _planned_evaluation(caller, wanted, seed, {**about, "request": request})
     with read() as session:
         dataset = datasets.get_ready(session, caller.tenant_id, wanted.dataset)
         plan = planning.plan(session, dataset, wanted, seed)
@@ -109,6 +120,7 @@ def _planned_generation(
 ) -> GenerationPlan | NewJob:
     with read() as session:
         model = registry.get(session, caller.tenant_id, wanted.model)
+        evaluation.check_accepted(session, model, allowed=wanted.allow_unaccepted)
     from app.planning import generation  # numpy, torch: they may still be loading
 
     spec = generation.plan(model, wanted, seed)
@@ -130,6 +142,24 @@ def _planned_generation(
         model_id=model.id,
         **about,
     )
+
+
+def _planned_evaluation(
+    caller: Caller, wanted: EvaluationRequest, seed: int, about: dict[str, Any]
+) -> EvaluationPlan | NewJob:
+    with read() as session:
+        model = registry.get(session, caller.tenant_id, wanted.model)
+        if model.dataset_id is None:
+            raise Conflict(
+                f"the dataset of {model.name}:{model.version} is not here to measure with",
+                code="no_dataset",
+            )
+        dataset = datasets.get_ready(session, caller.tenant_id, model.dataset_id)
+    samples = None if wanted.samples == "auto" else wanted.samples
+    spec = evaluation.spec_of(model, dataset, seed, samples)
+    if wanted.validate_only:
+        return EvaluationPlan(resolved_config=spec.model_dump(mode="json"), warnings=[])
+    return replace(evaluation.job_of(model, spec), **about)
 
 
 def _no_room(needed: int) -> list[str]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from app import negotiation
+from app import model_report, negotiation, report_page
 from app.architecture_drawing import svg
 from app.authentication import Caller, Reader, Trainer
 from app.model_card import card_of, page_of
@@ -20,6 +20,7 @@ from app.schemas.models import (
     LabelCondition,
     ModelView,
 )
+from app.schemas.reports import Report
 from app.strict import StrictRoute
 from core import registry
 from core.database import read, write
@@ -35,6 +36,7 @@ CARDS = {"json": "application/json", "html": "text/html"}
 DRAWINGS = {"json": "application/json", "svg": "image/svg+xml"}
 # Nothing is loaded from anywhere, whatever stands in a name.
 SEALED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+PICTURED = {"Content-Security-Policy": SEALED["Content-Security-Policy"] + "; img-src data:"}
 
 
 @router.get("/{reference}/conditions", response_model=Conditions)
@@ -92,6 +94,33 @@ def read_card(
     if chosen == "html":
         return Response(page_of(card), headers=headers | SEALED, media_type=CARDS["html"])
     return Response(card.model_dump_json(), headers=headers, media_type=CARDS["json"])
+
+
+@router.get(
+    "/{reference}/report",
+    response_model=Report,
+    responses={200: {"content": {"text/html": {}}}},
+)
+def read_report(
+    reference: str,
+    caller: Reader,
+    format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
+    accept: Accept = None,
+) -> Response:
+    """How good the model is, by its newest evaluation: scores beside those of real items and of
+    naive samples, and a verdict in words; as HTML with plots. `state` tells of the newest job."""
+    chosen = negotiation.choose(CARDS, format=format, accept=accept, default="json")
+    with read() as session:
+        model = registry.get(session, caller.tenant_id, reference)
+        found = model_report.find(session, model)
+    report = model_report.report_of(model, found, get_storage())
+    headers = {"Vary": "Accept"}
+    if chosen == "html":
+        page = report_page.page_of(
+            report, found.course, model_report.pictures_of(found, get_storage())
+        )
+        return Response(page, headers=headers | PICTURED, media_type=CARDS["html"])
+    return Response(report.model_dump_json(), headers=headers, media_type=CARDS["json"])
 
 
 @router.get(

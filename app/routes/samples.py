@@ -12,7 +12,7 @@ from app.authentication import Sampler as SamplerCaller
 from app.sampling.admission import AdmittedRoute, in_thread
 from app.sampling.memory import first_whole
 from app.schemas.samples import SamplesRequest
-from core import registry
+from core import evaluation, registry
 from core.database import read
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES, STRIP
 from core.errors import Invalid
@@ -78,6 +78,7 @@ async def read_samples(
     checkpoint: Annotated[str | None, Query(description="best, latest, or a step")] = None,
     truncation: Annotated[float, Query()] = 1.0,
     interpolation: Annotated[str | None, Query(description="JSON, as in the POST body")] = None,
+    allow_unaccepted: Annotated[bool, Query()] = False,
     format: Format = None,
     accept: Accept = None,
 ) -> Response:
@@ -89,6 +90,7 @@ async def read_samples(
         "offset": offset,
         "layout": layout,
         "image": {"truncation": truncation},
+        "allow_unaccepted": allow_unaccepted,
         "checkpoint": int(checkpoint) if checkpoint and checkpoint.isdecimal() else checkpoint,
     }
     if interpolation is not None:
@@ -114,6 +116,7 @@ def _answer(
     wanted.check()
     with read() as session:
         models = registry.drawable(session, caller.tenant_id, reference, wanted.checkpoint)
+        standing = evaluation.check_accepted(session, models[0], allowed=wanted.allow_unaccepted)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
     # torch, numpy, pyarrow: they may still be loading.
     from app.sampling import image_answer, row_answer
@@ -122,6 +125,9 @@ def _answer(
     kinds = {"images": image_answer.answer, "rows": row_answer.answer}
     answer = kinds[model.kind](model, wanted, seed, format=format, accept=accept)
     answer.headers["Semblance-Model"] = model.id
+    answer.headers["Semblance-Quality"] = standing.quality
+    if standing.accepted is not None:
+        answer.headers["Semblance-Accepted"] = str(standing.accepted).lower()
     answer.headers["Semblance-Step"] = str(model.step)
     answer.headers["Semblance-Seed"] = str(seed)
     answer.headers["Vary"] = "Accept"

@@ -11,8 +11,9 @@ from app.schemas.samples import Asked
 from app.schemas.webhooks import JobWebhookOrUrl
 from app.strict import Strict
 from core import jobs
+from core.evaluation import ENOUGH, MOST_SAMPLES
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from core.training import Budget, CheckpointPolicy
+from core.training import Accept, Budget, CheckpointPolicy
 from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
@@ -64,7 +65,14 @@ class TrainingRequest(Strict):
         "`mdl_…`); labels that it does not know are added",
     )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
-    evaluate: Literal[False] = Field(False, description="evaluation does not exist yet")
+    evaluate: bool = Field(
+        False, description="measure the model afterwards, by an evaluation job of its own"
+    )
+    accept: Accept | None = Field(
+        None,
+        description="what an evaluation has to find; of a model that it does not, or not yet, "
+        "samples need `allow_unaccepted`. Implies `evaluate`",
+    )
     priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
@@ -98,6 +106,35 @@ class GenerationRequest(Asked):
     validate_only: bool = Field(
         False, description="answer with the resolved configuration and an estimate; start nothing"
     )
+
+
+class EvaluationRequest(Strict):
+    """Samples of a model are measured against the real items that its training has not seen."""
+
+    kind: Literal["evaluation"]
+    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="`name` (its newest version), `name:version` or `mdl_…`"
+    )
+    samples: Annotated[int, Field(ge=ENOUGH, le=MOST_SAMPLES)] | Literal["auto"] = Field(
+        "auto", description="auto: as many as were learned from, at most 10,000 images, 24,000 rows"
+    )
+    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    priority: Priority = "normal"
+    tags: Tags = {}
+    webhook: JobWebhookOrUrl | None = Field(
+        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+    )
+    validate_only: bool = Field(
+        False, description="answer with the resolved configuration; start nothing"
+    )
+
+
+class EvaluationPlan(BaseModel):
+    """The answer to `validate_only`."""
+
+    valid: Literal[True] = True
+    resolved_config: dict[str, Any]
+    warnings: list[str]
 
 
 class GenerationEstimate(BaseModel):
@@ -172,12 +209,13 @@ JobShownState = Literal[
     "failed",
     "cancelled",
 ]
-Phase = Literal["preparing", "training", "generating", "finalizing"]
+Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing"]
 
 
 RECORDS = {
     JobKind.TRAINING: ("metrics", "checkpoints", "previews"),
     JobKind.GENERATION: ("artifacts",),
+    JobKind.EVALUATION: ("artifacts",),
 }
 
 
@@ -189,7 +227,7 @@ class JobView(BaseModel):
     phase: Phase | None = Field(description="of a running job")
     name: str
     dataset: str | None
-    model: str | None = Field(description="that items are drawn from")
+    model: str | None = Field(description="that items are drawn from, or that is measured")
     progress: Progress
     queue: QueuePlace
     priority: str

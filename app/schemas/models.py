@@ -38,7 +38,7 @@ class ModelView(BaseModel):
     @classmethod
     def of(cls, model: Model, aliases: Sequence[str] = (), *, loaded: bool = False) -> "ModelView":
         manifest, path = model.manifest, f"/v1/models/{model.id}"
-        parts = ("samples", "conditions", "card", "architecture", "export")
+        parts = ("samples", "conditions", "card", "report", "architecture", "export")
         links = {"self": path, **{part: f"{path}/{part}" for part in parts}}
         if model.job_id is not None:
             links["job"] = f"/v1/jobs/{model.job_id}"

@@ -46,6 +46,9 @@ class Asked(Strict):
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="where in the endless set of a seed to begin"
     )
+    allow_unaccepted: bool = Field(
+        False, description="draw from a model that its training job's `accept` does not let pass"
+    )
 
 
 class ImageOptions(Strict):

@@ -143,6 +143,16 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
     ]
 
 
+def keep(session: Session, dataset: Dataset, name: str, stored: Stored) -> bool:
+    """An object that was made of the dataset and goes with it; False when it is gone, or has one of
+    this name already."""
+    row = session.scalar(select(Dataset).where(Dataset.id == dataset.id).with_for_update())
+    if row is None or name in row.content:
+        return False
+    row.content = {**row.content, name: stored.to_dict()}
+    return True
+
+
 def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset | None:
     """Take a dataset that waits for validation and that nobody validates, or None."""
     waiting = (Dataset.state == DatasetState.VALIDATING) & (

@@ -15,7 +15,11 @@ from core.jobs.states import TERMINAL, check_verb, shown_state
 from core.settings import get_settings
 from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
-QUEUES = {JobKind.TRAINING: "training", JobKind.GENERATION: "generation"}
+QUEUES = {
+    JobKind.TRAINING: "training",
+    JobKind.GENERATION: "generation",
+    JobKind.EVALUATION: "evaluation",
+}
 
 # A job's place is the time it came, shifted by its priority: who waits long enough goes first
 # whatever its priority, and nobody has to grow older in the table.

@@ -22,7 +22,17 @@ class Coverage:
     coverage: float  # of the real items, with a fake nearer than their fifth neighbour
 
 
-def coverage(real: Tensor, fake: Tensor) -> Coverage:
+@dataclass(frozen=True)
+class Places:
+    """Where each item lies among the others: what `Coverage` has the means of."""
+
+    precise: Tensor  # (M,) of the fakes
+    density: Tensor  # (M,)
+    recalled: Tensor  # (N,) of the real items
+    covered: Tensor  # (N,)
+
+
+def places(real: Tensor, fake: Tensor) -> Places:
     """(N, F) features of real items that training never saw and (M, F) of samples.
 
     Needs memory for N x M distances. N and M are at least 7.
@@ -30,11 +40,22 @@ def coverage(real: Tensor, fake: Tensor) -> Coverage:
     across = torch.cdist(real, fake)
     reach_real = _reach(real)
     inside = across < reach_real[:, None]
+    return Places(
+        precise=inside.any(0),
+        density=inside.float().sum(0) / NEIGHBOURS,
+        recalled=(across < _reach(fake)[None]).any(1),
+        covered=across.min(1).values < reach_real,
+    )
+
+
+def coverage(real: Tensor, fake: Tensor) -> Coverage:
+    """As `places`, in figures."""
+    found = places(real, fake)
     return Coverage(
-        precision=_share(inside.any(0)),
-        recall=_share((across < _reach(fake)[None]).any(1)),
-        density=float(inside.float().sum(0).mean() / NEIGHBOURS),
-        coverage=_share(across.min(1).values < reach_real),
+        precision=_share(found.precise),
+        recall=_share(found.recalled),
+        density=_share(found.density),
+        coverage=_share(found.covered),
     )
 
 

@@ -1,0 +1,303 @@
+"""Samples of images against the held-out real ones, which training never saw."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.images.data import LabelledImages
+from models.measures import naive
+from models.measures.coverage import Places, places
+from models.measures.critic import critic_accuracy
+from models.measures.distances import frechet, kernel
+from models.measures.scores import Measured, Score, resampled, score
+from models.measures.yardstick import GoOn, Yardstick, batch_of, learned, settings_of
+
+MOST = 4_000  # images that are compared with each other one by one
+LOOKED_UP = 1_000  # images whose neighbours among all training images are looked for
+NEIGHBOURS = 10
+AT_ONCE = 4_000
+UNSEEN = 0.01  # of unseen real images are as near to a training image as a near copy
+TRAINED_STEPS = (80, 300)
+TOLD_STEPS = (60, 150)
+TOLD = 2_000
+ENOUGH = 20  # held-out images to judge by
+EPOCHS = 5  # at least, of what a fresh classifier learns
+FEW = 10  # of a label that is shown by itself
+
+
+@dataclass(frozen=True)
+class Look:
+    """Some images in pixels and features; `labels` as asked for, `said` as the yardstick sees."""
+
+    images: Tensor
+    labels: Tensor
+    features: Tensor
+    said: Tensor
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest training image of each of some samples."""
+
+    nearest: NDArray[np.int64]  # (Q,) places in the data set
+    copies: Measured
+    replayed: Measured
+    ceiling: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    scores: list[Score]
+    neighbours: NDArray[np.int64]  # of the first samples, the nearest training images
+    warnings: list[str] = field(default_factory=list)
+
+
+def judge(
+    yardstick: Yardstick,
+    data: LabelledImages,
+    made: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    names: list[str],
+    *,
+    seed: int,
+    go_on: GoOn,
+) -> Judged:
+    """`data.held_out` is what nothing has seen, not even the yardstick; at least ENOUGH images.
+    Samples are compared with as many training images (the ceiling) and with Gaussians of pixels
+    (the baseline)."""
+    rng = np.random.default_rng(seed)
+    pixels, labels = made
+
+    def seen(x: Tensor, y: Tensor) -> Look:
+        return Look(x, y, *yardstick.look(x, go_on))
+
+    count = len(pixels)
+    fake = seen(*LabelledImages(pixels, labels.astype(np.int32), *_none()).batch(np.arange(count)))
+    real = seen(*data.batch(data.held_out))
+    chosen = np.sort(rng.choice(data.train, min(count, len(data.train)), replace=False))
+    ceiling = seen(*data.batch(chosen))
+    baseline = seen(
+        naive.gaussians(ceiling.images, ceiling.labels, fake.labels, seed),
+        fake.labels,
+    )
+    three = (fake, ceiling, baseline)
+    scores = _distances(real, three, seed, go_on)
+    scores += _coverage(real, three, names, rng)
+    scores += [_told_apart(real, three, seed, go_on)]
+    if yardstick.classes > 1:
+        scores += [_fidelity(three, names), _trained_on(real, three, names, seed, go_on)]
+    near = _neighbours(data, fake.images, real.images, rng, go_on)
+    scores += [
+        score("near_copies", near.copies, "lower", ceiling=near.ceiling[0]),
+        score("replayed", near.replayed, "lower", ceiling=near.ceiling[1]),
+    ]
+    return Judged(scores, near.nearest)
+
+
+def _none() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return np.empty(0, np.int64), np.empty(0, np.int64)
+
+
+Three = tuple[Look, Look, Look]  # samples, ceiling, baseline
+
+
+def _distances(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
+    def all_of(look: Look) -> float:
+        go_on()
+        return frechet(real.features, look.features)
+
+    def few_of(look: Look) -> float:
+        go_on()
+        return kernel(real.features[:MOST], look.features[:MOST])
+
+    fake, *others = three
+
+    def part(measure: Callable[[Tensor, Tensor], float], most: int) -> Measured:
+        # The chance of which samples were drawn.
+        looked = fake.features[:most]
+        small = real.features[:most]
+
+        def of(index: NDArray[np.int64]) -> float:
+            go_on()
+            return measure(small, looked[torch.from_numpy(index)])
+
+        return resampled(of, len(looked), seed)
+
+    distance = part(frechet, len(fake.features))
+    apart = part(kernel, 1_000)
+    apart = Measured(few_of(fake), apart.error)
+    return [
+        score(
+            "frechet",
+            distance,
+            "lower",
+            ceiling=all_of(others[0]),
+            baseline=all_of(others[1]),
+        ),
+        score("kernel", apart, "lower", ceiling=few_of(others[0]), baseline=few_of(others[1])),
+    ]
+
+
+def _coverage(real: Look, three: Three, names: list[str], rng: np.random.Generator) -> list[Score]:
+    which = torch.from_numpy(rng.permutation(len(real.features))[:MOST])
+    features, labels = real.features[which], real.labels[which]
+    parts = [torch.from_numpy(rng.permutation(len(look.features))[:MOST]) for look in three]
+    found = [places(features, look.features[p]) for look, p in zip(three, parts, strict=True)]
+    made_labels = three[0].labels[parts[0]]
+    measures: list[tuple[str, Callable[[Places], Tensor], Tensor]] = [
+        ("precision", lambda p: p.precise, made_labels),
+        ("recall", lambda p: p.recalled, labels),
+        ("density", lambda p: p.density, made_labels),
+        ("coverage", lambda p: p.covered, labels),
+    ]
+    scores = []
+    for name, measure, of in measures:
+        value, ceiling, baseline = (_mean(measure(p)) for p in found)
+        each = _by_label(measure(found[0]), of, names)
+        scores.append(
+            score(name, value, "higher", ceiling=ceiling, baseline=baseline, per_class=each)
+        )
+    return scores
+
+
+def _mean(values: Tensor) -> Measured:
+    return Measured.of_each(values.double().numpy())
+
+
+def _by_label(values: Tensor, labels: Tensor, names: list[str]) -> dict[str, float]:
+    found = {}
+    for index, name in enumerate(names):
+        mine = values[labels == index]
+        if len(mine) >= FEW:
+            found[name] = float(mine.double().mean())
+    return found
+
+
+def _fidelity(three: Three, names: list[str]) -> Score:
+    right = [look.said == look.labels for look in three]
+    return score(
+        "label_fidelity",
+        _mean(right[0]),
+        "higher",
+        ceiling=_mean(right[1]),
+        baseline=_mean(right[2]),
+        per_class=_by_label(right[0], three[0].labels, names),
+    )
+
+
+def _trained_on(real: Look, three: Three, names: list[str], seed: int, go_on: GoOn) -> Score:
+    """Accuracy on the held-out images of a classifier that has seen nothing but the samples."""
+    shape = (real.images.shape[1], real.images.shape[2], real.images.shape[3])
+
+    def right(look: Look) -> Tensor:
+        def batch(index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+            return look.images[index], look.labels[index]
+
+        count = len(look.images)
+        settings = settings_of(shape, len(names), count)
+        network = learned(
+            batch, count, settings, steps=_steps(count, TRAINED_STEPS), seed=seed, go_on=go_on
+        ).classifier
+        said = Yardstick(network.eval(), len(names)).look(real.images, go_on)[1]
+        return said == real.labels
+
+    found = [right(look) for look in three]
+    return score(
+        "utility",
+        _mean(found[0]),
+        "higher",
+        ceiling=_mean(found[1]),
+        baseline=_mean(found[2]),
+        per_class=_by_label(found[0], real.labels, names),
+    )
+
+
+def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> Score:
+    """The area under the ROC curve of a fresh critic, which learns from one half of as many
+    held-out images and samples, and is asked about the other."""
+    shape = (real.images.shape[1], real.images.shape[2], real.images.shape[3])
+    rng = np.random.default_rng(seed)
+
+    def apart(look: Look) -> Measured:
+        n = min(len(real.images), len(look.images), TOLD)
+        one, other = (
+            part.images[torch.from_numpy(rng.permutation(len(part.images))[:n])]
+            for part in (real, look)
+        )
+        half = n // 2
+        x = torch.cat([one[:half], other[:half]])
+        y = torch.arange(2 * half) // half
+        network = learned(
+            lambda index: (x[index], y[index]),
+            len(x),
+            settings_of(shape, 2, len(x)),
+            steps=_steps(len(x), TOLD_STEPS),
+            seed=seed,
+            go_on=go_on,
+        ).classifier.eval()
+        with torch.inference_mode():
+            scored = [
+                torch.cat([network(p) for p in part[half:].split(1_000)]) for part in (one, other)
+            ]
+        real_scores, fake_scores = (s[:, 0] - s[:, 1] for s in scored)
+        area = critic_accuracy(real_scores, fake_scores).pairs
+        return Measured(area, 1.96 * auc_error(area, len(real_scores), len(fake_scores)))
+
+    value, ceiling, baseline = (apart(look) for look in three)
+    return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
+
+
+def _steps(count: int, bounds: tuple[int, int]) -> int:
+    return int(np.clip(EPOCHS * count // batch_of(count), *bounds))
+
+
+def auc_error(area: float, n: int, m: int) -> float:
+    """The standard error of an area under the ROC curve (Hanley & McNeil 1982)."""
+    area = min(max(area, 1e-3), 1 - 1e-3)
+    one, two = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (n - 1) * (one - area**2) + (m - 1) * (two - area**2)
+    return float((spread / (n * m)) ** 0.5)
+
+
+def _neighbours(
+    data: LabelledImages, fake: Tensor, real: Tensor, rng: np.random.Generator, go_on: GoOn
+) -> Neighbours:
+    """How near samples lie to training images, in pixels. A near copy is nearer to one than 99 % of
+    unseen real images are. Smooth samples are, too: one that was replayed is besides much nearer to
+    one training image than to its next ones (as in Carlini et al. 2023, 2301.13188)."""
+    looked = fake[:LOOKED_UP]
+    unseen = real[torch.from_numpy(rng.permutation(len(real))[:LOOKED_UP])]
+    near, places = _nearest(data, torch.cat([looked, unseen]).flatten(1), go_on)
+    alone = near[:, 0] / near[:, 1:].mean(1).clamp(min=1e-9)
+    n, half = len(looked), (len(looked) + len(near)) // 2
+    close, single = (of[n:half].quantile(UNSEEN) for of in (near[:, 0], alone))
+    copied = near[:, 0] < close
+    replayed = copied & (alone < single)
+    return Neighbours(
+        places[:n].numpy(),
+        _mean(copied[:n]),
+        _mean(replayed[:n]),
+        (float(copied[half:].float().mean()), float(replayed[half:].float().mean())),
+    )
+
+
+@torch.inference_mode()
+def _nearest(data: LabelledImages, looked: Tensor, go_on: GoOn) -> tuple[Tensor, Tensor]:
+    """(Q, NEIGHBOURS) distances to the nearest training images and (Q,) the place of the first."""
+    size = looked.square().sum(1, keepdim=True)
+    best = torch.full((len(looked), 0), 0.0)
+    index = torch.full((len(looked), 0), 0)
+    for first in range(0, len(data.train), AT_ONCE):
+        go_on()
+        part = data.train[first : first + AT_ONCE]
+        images = data.batch(part)[0].flatten(1)
+        far = (size + images.square().sum(1) - 2 * looked @ images.T).clamp(min=0)
+        best = torch.cat([best, far], 1)
+        index = torch.cat([index, torch.from_numpy(part).expand(len(looked), -1)], 1)
+        k = min(NEIGHBOURS, best.shape[1])
+        best, order = best.topk(k, dim=1, largest=False)
+        index = index.gather(1, order)
+    return best.sqrt(), index[:, 0]

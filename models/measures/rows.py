@@ -1,0 +1,372 @@
+"""Samples of table rows against the held-out real ones, which training never saw."""
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from models.measures.boosting import classify, regress
+from models.measures.critic import critic_accuracy
+from models.measures.images import auc_error
+from models.measures.naive import independent
+from models.measures.scores import Measured, Score, resampled, score
+from models.measures.yardstick import GoOn
+from models.tables.data import LabelledRows
+
+Floats = NDArray[np.float64]
+Bins = NDArray[np.int64]
+
+TENTHS = 10
+FINE = 64  # bins of a column that trees look at
+NAMES = 250  # of a category, that trees look at; the others are one
+PAIRS = 200
+TOLD = 4_000  # rows of each kind that a critic learns from and is asked about
+LEARNED = 24_000
+NEAR = 2_000
+AGAINST = 8_000
+MOST_CLASSES = 20
+ENOUGH = 20  # held-out rows to judge by
+DETAILS = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """(N,) numbers by column: values, or places among the `names`; NaN is missing."""
+
+    columns: dict[str, Floats]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def take(self, index: NDArray[np.int64]) -> "Frame":
+        return Frame({name: values[index] for name, values in self.columns.items()})
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the categories among the columns may be, in the order of their places."""
+
+    of: dict[str, pa.Array]
+
+    def frame(self, table: pa.Table, learned: list[str]) -> Frame:
+        columns = {}
+        for name in learned:
+            values = table.column(name).combine_chunks()
+            if name in self.of:
+                places = pc.index_in(_text(values), value_set=self.of[name])
+                columns[name] = places.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            else:
+                columns[name] = _numbers(values)
+        return Frame(columns)
+
+
+@dataclass(frozen=True)
+class Judged:
+    scores: list[Score]
+    statistics: list[dict[str, Any]]  # of each column, real beside synthetic
+    warnings: list[str] = field(default_factory=list)
+
+
+def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judged:
+    """`data.held_out` is what training has not seen; at least ENOUGH rows. Samples are compared
+    with as many training rows (the ceiling) and with rows whose columns are drawn each by itself
+    (the baseline)."""
+    rng = np.random.default_rng(seed)
+    schema = [column for column in data.schema if column.kept and column.type != "id"]
+    learned = [column.name for column in schema]
+    train, held = data.part(data.train), data.part(data.held_out)
+    names = Names(
+        {
+            c.name: pc.unique(
+                pa.chunked_array([_text(t.column(c.name)) for t in (train, held, made)])
+            ).drop_null()
+            for c in schema
+            if c.type in ("category", "boolean")
+        }
+    )
+    real, seen, fake = (names.frame(table, learned) for table in (held, train, made))
+    index = rng.choice(len(seen), min(len(fake), len(seen)), replace=False)
+    ceiling = seen.take(index)
+    baseline = Frame(independent(seen.columns, len(fake), seed))
+    three = (fake, ceiling, baseline)
+    go_on()
+    tenths = Binned.of(seen, names, TENTHS)
+    scores = _marginals(real, three, tenths, seed, go_on)
+    fine = Binned.of(seen, names, FINE)
+    scores += [_told_apart(real, three, fine, seed, go_on)]
+    scores += _utility(real, three, fine, names, data.label, seed, go_on)
+    scores += _privacy(real, seen, fake, tenths, rng, go_on)
+    statistics = [
+        {"column": n, "real": _details(real, names, n), "synthetic": _details(fake, names, n)}
+        for n in learned
+    ]
+    return Judged(scores, statistics)
+
+
+def _text(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return values.cast(pa.string())
+
+
+def _numbers(values: pa.Array) -> Floats:
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.timestamp("us")).cast(pa.int64())
+    found = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(found, np.float64)
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Columns in bins of about as many training rows each; names are bins, missing is the last."""
+
+    edges: dict[str, Floats]
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, seen: Frame, names: Names, bins: int) -> "Binned":
+        edges, sizes = {}, {}
+        for name, values in seen.columns.items():
+            if name in names.of:
+                sizes[name] = min(len(names.of[name]), NAMES) + 1
+                continue
+            known = values[~np.isnan(values)]
+            cuts = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]) if len(known) else known
+            edges[name] = np.unique(cuts)
+            sizes[name] = len(edges[name]) + 2
+        return cls(edges, sizes)
+
+    def __call__(self, frame: Frame) -> dict[str, Bins]:
+        found = {}
+        for name, values in frame.columns.items():
+            missing, last = np.isnan(values), self.sizes[name] - 1
+            if name in self.edges:
+                bins = np.searchsorted(self.edges[name], values, side="right")
+            else:
+                bins = np.minimum(np.where(missing, 0, values), last - 1).astype(np.int64)
+            found[name] = np.where(missing, last, bins)
+        return found
+
+    def matrix(self, frame: Frame, without: str | None = None) -> Bins:
+        bins = self(frame)
+        return np.stack([bins[name] for name in bins if name != without], 1)
+
+    def unordered(self, without: str | None = None) -> NDArray[np.bool_]:
+        return np.array([name not in self.edges for name in self.sizes if name != without])
+
+
+Three = tuple[Frame, Frame, Frame]  # samples, ceiling, baseline
+
+
+def _marginals(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoOn) -> list[Score]:
+    """The mean total variation distance of columns, and of pairs of them."""
+    names = list(real.columns)
+    pairs = list(combinations(names, 2))
+    order = np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]
+    groups: list[tuple[str, list[tuple[str, ...]]]] = [("marginals", [(n,) for n in names])]
+    if pairs:
+        groups.append(("pairs", [pairs[i] for i in order]))
+    there = binned(real)
+    found = [binned(frame) for frame in three]
+    return [_apart(name, there, found, wanted, binned, seed, go_on) for name, wanted in groups]
+
+
+def _apart(
+    title: str,
+    there: dict[str, Bins],
+    found: list[dict[str, Bins]],
+    wanted: list[tuple[str, ...]],
+    binned: Binned,
+    seed: int,
+    go_on: GoOn,
+) -> Score:
+    real = [_joined(there, group, binned) for group in wanted]
+    sides = [[_joined(bins, group, binned) for group in wanted] for bins in found]
+
+    def each(side: list[Bins], index: NDArray[np.int64] | None = None) -> Floats:
+        go_on()
+        parts = side if index is None else [bins[index] for bins in side]
+        return np.array([variation(*both) for both in zip(real, parts, strict=True)])
+
+    values = each(sides[0])
+    chance = resampled(lambda index: float(each(sides[0], index).mean()), len(sides[0][0]), seed)
+    return score(
+        title,
+        Measured(float(values.mean()), chance.error),
+        "lower",
+        ceiling=float(each(sides[1]).mean()),
+        baseline=float(each(sides[2]).mean()),
+        per_class={" and ".join(g): float(v) for g, v in zip(wanted, values, strict=True)},
+    )
+
+
+def _joined(bins: dict[str, Bins], group: tuple[str, ...], binned: Binned) -> Bins:
+    out = np.zeros(1, np.int64)
+    for name in group:
+        out = out * binned.sizes[name] + bins[name]
+    return out
+
+
+def variation(one: Bins, other: Bins) -> float:
+    """Total variation distance of two sets of small numbers, from 0 to 1."""
+    size = int(max(one.max(), other.max())) + 1
+    shares = [np.bincount(bins, minlength=size) / len(bins) for bins in (one, other)]
+    return float(np.abs(shares[0] - shares[1]).sum() / 2)
+
+
+def _told_apart(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoOn) -> Score:
+    """The area under the ROC curve of boosted trees that learn from one half of as many held-out
+    rows and samples and are asked about the other."""
+    rng = np.random.default_rng(seed)
+    unordered = binned.unordered()
+
+    def apart(frame: Frame) -> Measured:
+        go_on()
+        n = min(len(real), len(frame), TOLD)
+        one, other = (
+            binned.matrix(part.take(rng.permutation(len(part))[:n])) for part in (real, frame)
+        )
+        half = n // 2
+        y = np.arange(2 * half) // half
+        asked = np.concatenate([one[half:], other[half:]])
+        seen = np.concatenate([one[:half], other[:half]])
+        said = torch.from_numpy(classify(seen, unordered, y, 2, asked)[:, 1])
+        area = critic_accuracy(said[n - half :], said[: n - half]).pairs
+        return Measured(area, 1.96 * auc_error(area, n - half, n - half))
+
+    value, ceiling, baseline = (apart(frame) for frame in three)
+    return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
+
+
+def _utility(
+    real: Frame,
+    three: Three,
+    binned: Binned,
+    names: Names,
+    target: str | None,
+    seed: int,
+    go_on: GoOn,
+) -> list[Score]:
+    """What trees that learn from the samples know of held-out rows: the area under the ROC curve
+    for two labels, macro F1 for more, the share of the variance (R²) for a number."""
+    if target is None or target not in real.columns or len(real.columns) < 2:
+        return []
+    is_number = target not in names.of
+    if not is_number and not 2 <= len(names.of[target]) <= MOST_CLASSES:
+        return []
+    unordered = binned.unordered(target)
+    real = real.take(np.flatnonzero(~np.isnan(real.columns[target])))
+    truth, asked = real.columns[target], binned.matrix(real, target)
+
+    def measured(frame: Frame) -> Measured:
+        go_on()
+        known = np.flatnonzero(~np.isnan(frame.columns[target]))[:LEARNED]
+        frame = frame.take(known)
+        x, y = binned.matrix(frame, target), frame.columns[target]
+        if is_number:
+            said = regress(x, unordered, y, asked)
+            spread = truth.var() or 1.0
+            return resampled(
+                lambda i: float(1 - np.square(said[i] - truth[i]).mean() / spread), len(truth), seed
+            )
+        classes = len(names.of[target])
+        chances = classify(x, unordered, y.astype(np.int64), classes, asked)
+        if classes == 2:
+            scored = torch.from_numpy(chances[:, 1])
+            one = torch.from_numpy(truth == 1)
+            if bool(one.all()) or not bool(one.any()):
+                return Measured(0.5)
+            area = critic_accuracy(scored[one], scored[~one]).pairs
+            n = int(one.sum())
+            return Measured(area, 1.96 * auc_error(area, n, len(one) - n))
+        guessed, right = chances.argmax(1), truth.astype(np.int64)
+        return resampled(lambda i: macro_f1(right[i], guessed[i]), len(right), seed)
+
+    value, ceiling, baseline = (measured(frame) for frame in three)
+    return [score("utility", value, "higher", ceiling=ceiling, baseline=baseline)]
+
+
+def macro_f1(truth: Bins, said: Bins) -> float:
+    each = []
+    for label in np.unique(truth):
+        right = ((truth == label) & (said == label)).sum()
+        each.append(2 * right / ((truth == label).sum() + (said == label).sum()))
+    return float(np.mean(each))
+
+
+def _privacy(
+    real: Frame, seen: Frame, fake: Frame, binned: Binned, rng: np.random.Generator, go_on: GoOn
+) -> list[Score]:
+    """`dcr_share`: of the samples, nearer to some training row than to any of as many held-out
+    ones; .5 by chance. `exact_copies` beside what an honest generator repeats by chance: its hits
+    on rows that it never saw, for as many as training has."""
+    m = min(len(real), len(seen), AGAINST)
+    sides = [
+        _embedded(part.take(rng.permutation(len(part))[:m]), seen, binned) for part in (seen, real)
+    ]
+    looked = _embedded(fake.take(rng.permutation(len(fake))[:NEAR]), seen, binned)
+    near = []
+    for side in sides:
+        parts = []
+        for part in looked.split(250):
+            go_on()
+            parts.append(torch.cdist(part, side, p=1).min(1).values)
+        near.append(torch.cat(parts))
+    share = (near[0] < near[1]).double() + (near[0] == near[1]).double() / 2
+    known, unseen = _keys(seen), _keys(real)
+    copied = np.array([key in known for key in _listed(fake)], np.float64)
+    repeated = float(np.mean([key in unseen for key in _listed(fake)]))
+    of_held_out = float(np.mean([key in known for key in _listed(real)]))
+    expected = min(1.0, max(repeated * len(seen) / len(real), of_held_out))
+    different = Measured(len(set(_listed(fake))) / len(fake))
+    some = seen.take(rng.permutation(len(seen))[: len(fake)])
+    return [
+        score("dcr_share", Measured.of_each(share.numpy()), "half", ceiling=0.5),
+        score("exact_copies", Measured.of_each(copied), "lower", ceiling=expected),
+        score("different", different, "higher", ceiling=len(set(_listed(some))) / len(some)),
+    ]
+
+
+def _listed(frame: Frame) -> list[bytes]:
+    table = np.nan_to_num(np.stack(list(frame.columns.values()), 1), nan=-1e300)
+    return [row.tobytes() for row in table]
+
+
+def _keys(frame: Frame) -> set[bytes]:
+    return set(_listed(frame))
+
+
+def _embedded(frame: Frame, seen: Frame, binned: Binned) -> torch.Tensor:
+    """Numbers by their place among the training rows, from 0 to 1; names half apart, each way."""
+    parts = []
+    for name, values in frame.columns.items():
+        if name in binned.edges:
+            known = np.sort(seen.columns[name][~np.isnan(seen.columns[name])])
+            place = np.searchsorted(known, values) / max(1, len(known))
+            parts.append(np.where(np.isnan(values), 0.5, place)[:, None])
+        else:
+            size = binned.sizes[name]
+            places = np.where(np.isnan(values), size - 1, np.minimum(values, size - 1))
+            parts.append(np.eye(size)[places.astype(np.int64)] / 2)
+    return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))
+
+
+def _details(frame: Frame, names: Names, name: str) -> dict[str, Any]:
+    values = frame.columns[name]
+    known = values[~np.isnan(values)]
+    about: dict[str, Any] = {"count": len(known), "missing": len(values) - len(known)}
+    if name in names.of:
+        counts = np.bincount(known.astype(np.int64), minlength=len(names.of[name]))
+        order = np.argsort(-counts, kind="stable")[:NAMES]
+        listed = names.of[name].to_pylist()
+        return about | {"shares": {listed[i]: float(counts[i] / max(1, len(known))) for i in order}}
+    if not len(known):
+        return about
+    quarters = [float(q) for q in np.quantile(known, [0, 0.25, 0.5, 0.75, 1])]
+    moments = [float(known.mean()), float(known.std())]
+    return about | dict(zip(DETAILS[2:], [*moments, *quarters], strict=True))

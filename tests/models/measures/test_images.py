@@ -1,0 +1,115 @@
+"""Real, good, naive, collapsed and replayed samples of digits are told from each other."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import core.datasets.builtin
+from models.images.data import LabelledImages
+from models.measures import naive
+from models.measures.images import Judged, judge
+from models.measures.verdict import verdict
+from models.measures.yardstick import Yardstick
+
+Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
+APART = 400  # real images that neither training nor the held-out part has
+COUNT = 400
+
+
+def go_on() -> None:
+    return
+
+
+def rough(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(1).integers(-8, 9, pixels.shape)
+    return np.clip(pixels.astype(int) + noise, 0, 255).astype(np.uint8)
+
+
+class Digits:
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        path = Path(core.datasets.builtin.__file__).with_name("digits.npz")
+        with np.load(path) as found:
+            order = np.random.default_rng(0).permutation(len(found["x"]))
+            x, y = found["x"][order], found["y"][order].astype(np.int32)
+        self.apart = x[:APART], y[:APART].astype(np.int64)
+        self.data = LabelledImages.split(x[APART:], y[APART:], held_out=0.4, seed=1)
+        self.yardstick = Yardstick.learn(self.data, 10, go_on)
+
+    def judged(self, made: Made) -> Judged:
+        names = [str(digit) for digit in range(10)]
+        return judge(self.yardstick, self.data, made, names, seed=0, go_on=go_on)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return Digits()
+
+
+def good(digits: Digits) -> Made:
+    """What a good model would make: new images of the same kind, a little worse."""
+    return rough(digits.apart[0]), digits.apart[1]
+
+
+def collapsed(digits: Digits) -> Made:
+    pixels, labels = digits.apart
+    wanted = np.arange(COUNT) % 10
+    one = np.array([np.flatnonzero(labels == digit)[0] for digit in range(10)])
+    return pixels[one[wanted]], wanted
+
+
+def of_gaussians(digits: Digits) -> Made:
+    wanted = torch.arange(COUNT) % 10
+    made = naive.gaussians(*digits.data.batch(digits.data.train), wanted, seed=3)
+    return ((made[:, 0] + 1) * 127.5).round().byte().numpy(), wanted.numpy()
+
+
+def replayed(digits: Digits) -> Made:
+    chosen = np.random.default_rng(2).choice(digits.data.train, COUNT)
+    return rough(digits.data.pixels[chosen]), digits.data.labels[chosen].astype(np.int64)
+
+
+def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) -> None:
+    made: dict[str, Callable[[Digits], Made]] = {
+        "good": good,
+        "poor": of_gaussians,
+        "collapsed": collapsed,
+        "memorised": replayed,
+    }
+    judged = {name: digits.judged(make(digits)) for name, make in made.items()}
+    found = {
+        name: {score.name: score for score in judgement.scores}
+        for name, judgement in judged.items()
+    }
+    for name, judgement in judged.items():
+        said = verdict(judgement.scores)
+        assert said.finding == name, (name, said.reasons)
+        assert said.reasons
+    far = {name: scores["frechet"].value for name, scores in found.items()}
+    assert 2 * far["good"] < far["poor"] < far["collapsed"] / 2
+    best = found["good"]["frechet"]
+    assert best.value < 2 * (best.ceiling or 0)
+    covered = {name: scores["coverage"].value for name, scores in found.items()}
+    assert covered["collapsed"] < 0.3 < 0.9 < covered["good"]
+    assert found["collapsed"]["precision"].value > 0.9
+    apart = {name: scores["told_apart"].value for name, scores in found.items()}
+    assert abs(apart["good"] - 0.5) < 0.1 < abs(apart["poor"] - 0.5) < apart["collapsed"] - 0.5
+    useful = {name: scores["utility"].value for name, scores in found.items()}
+    assert useful["collapsed"] < useful["good"] - 0.2
+    assert found["memorised"]["replayed"].value > 0.9
+    assert found["good"]["replayed"].value < 0.05
+    places = judged["memorised"].neighbours[:20]
+    assert np.isin(places, digits.data.train).all()
+
+
+def test_a_yardstick_that_was_kept_measures_as_the_one_that_learned(digits: Digits) -> None:
+    kept = Yardstick.unpack(digits.yardstick.pack(), (1, 8, 8), 10)
+    images, _ = digits.data.batch(digits.data.held_out[:50])
+    for one, other in zip(
+        kept.look(images, go_on), digits.yardstick.look(images, go_on), strict=True
+    ):
+        assert torch.equal(one, other)

@@ -1,0 +1,100 @@
+"""Real, good, independent, collapsed and replayed rows are told from each other."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.measures.boosting import classify, regress
+from models.measures.rows import Judged, judge
+from models.measures.scores import Score
+from models.measures.verdict import verdict
+from models.tables.data import LabelledRows
+from models.tables.schema import ColumnSchema
+
+COUNT = 1_000
+SCHEMA = (
+    ColumnSchema("age", "number"),
+    ColumnSchema("height", "number", nullable=True),
+    ColumnSchema("city", "category"),
+    ColumnSchema("rich", "boolean"),
+)
+
+
+def go_on() -> None:
+    return
+
+
+def people(count: int, seed: int) -> pa.Table:
+    """The rich are older; who lives in Rome is tall, and some do not tell."""
+    rng = np.random.default_rng(seed)
+    rich = rng.random(count) < 0.4
+    city = rng.choice(["Rome", "Oslo", "Lima"], count)
+    height = rng.normal(1.7 + 0.2 * (city == "Rome"), 0.05)
+    return pa.table(
+        {
+            "age": rng.normal(40 + 20 * rich, 8),
+            "height": pa.array(height, mask=rng.random(count) < 0.1),
+            "city": pa.array(city),
+            "rich": rich,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledRows:
+    return LabelledRows.split(people(3_000, 1), SCHEMA, label="rich", held_out=0.3, seed=1)
+
+
+@pytest.fixture(scope="module")
+def judged(data: LabelledRows) -> dict[str, Judged]:
+    rng = np.random.default_rng(5)
+    fresh = people(COUNT, 2)
+    shuffled = {
+        name: fresh.column(name).take(pa.array(rng.permutation(COUNT)))
+        for name in fresh.column_names
+    }
+    made = {
+        "good": fresh,
+        "poor": pa.table(shuffled),
+        "collapsed": fresh.take(pa.array(np.zeros(COUNT, np.int64))),
+        "memorised": data.part(rng.choice(data.train, COUNT)),
+    }
+    return {name: judge(data, rows, seed=0, go_on=go_on) for name, rows in made.items()}
+
+
+def test_rows_are_ordered_and_the_verdict_says_what_is_wrong(judged: dict[str, Judged]) -> None:
+    found: dict[str, dict[str, Score]] = {}
+    for name, judgement in judged.items():
+        found[name] = {score.name: score for score in judgement.scores}
+        said = verdict(judgement.scores)
+        assert said.finding == name, (name, said.reasons)
+    pairs = {name: scores["pairs"].value for name, scores in found.items()}
+    assert pairs["good"] < 0.6 * pairs["poor"] < 0.6 * pairs["collapsed"]
+    apart = {name: scores["told_apart"].value for name, scores in found.items()}
+    assert abs(apart["good"] - 0.5) < 0.08
+    assert apart["poor"] > 0.75
+    useful = {name: scores["utility"].value for name, scores in found.items()}
+    assert useful["good"] > 0.9 > 0.6 > useful["poor"]
+    assert found["memorised"]["exact_copies"].value == 1
+    assert found["good"]["exact_copies"].value == 0
+
+
+def test_statistics_stand_side_by_side(data: LabelledRows, judged: dict[str, Judged]) -> None:
+    by_column = {row["column"]: row for row in judged["good"].statistics}
+    real, made = by_column["height"]["real"], by_column["height"]["synthetic"]
+    assert real["count"] + real["missing"] == len(data.held_out)
+    assert made["missing"] == pytest.approx(COUNT / 10, abs=40)
+    assert real["median"] == pytest.approx(made["median"], abs=0.05)
+    assert real["min"] < real["q25"] < real["median"] < real["q75"] < real["max"]
+    assert by_column["city"]["synthetic"]["shares"]["Rome"] == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_trees_learn_what_no_single_column_tells() -> None:
+    rng = np.random.default_rng(0)
+    bins = rng.integers(0, 8, (1_200, 3))
+    unordered = np.array([False, False, True])
+    y = ((bins[:, 0] > 3) ^ np.isin(bins[:, 2], [0, 3, 5])).astype(np.int64)
+    said = classify(bins[:800], unordered, y[:800], 2, bins[800:])[:, 1]
+    assert ((said > 0.5) == y[800:]).mean() > 0.97
+    far = regress(bins[:800], unordered, 3.0 * y[:800], bins[800:])
+    assert np.abs(far - 3 * y[800:]).mean() < 0.2

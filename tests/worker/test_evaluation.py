@@ -1,0 +1,257 @@
+"""An evaluation job: a report of a model beside real items that its training has not seen."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from core import jobs
+from core.database import read
+from core.evaluation import SCORES, unmet
+from core.storage import get_storage
+from core.tables import Dataset, Job
+from core.training import Accept
+from tests.app.conftest import folders, forget_models, upload
+from tests.app.test_row_samples import TINY as TINY_ROWS
+from tests.app.test_row_samples import people
+from tests.tiny import TINY
+from tests.worker.models import put
+from worker import evaluation
+from worker.run import run_next
+
+QUEUES = ["evaluation"]
+LABELS = ("ant", "bee", "cat")
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_memory() -> Iterator[None]:
+    """The memory of models reads from the storage of one test."""
+    forget_models()
+    yield
+    forget_models()
+
+
+def trained(client: TestClient, dataset: str, config: Any, steps: int, **more: Any) -> Any:
+    torch.set_num_threads(1)
+    body = {"kind": "training", "dataset": dataset, "name": "pets", "config": config, "seed": 1}
+    answer = client.post("/v1/jobs", json={**body, "budget": {"steps": steps}, **more})
+    assert answer.status_code == 202, answer.text
+    assert run_next(["training"])
+    return look(client, answer.json()["id"])
+
+
+def look(client: TestClient, job_id: str) -> Any:
+    return client.get(f"/v1/jobs/{job_id}").json()
+
+
+def evaluate(client: TestClient, **more: Any) -> Any:
+    body = {"kind": "evaluation", "model": "pets", "samples": 40, "seed": 2, **more}
+    return client.post("/v1/jobs", json=body)
+
+
+def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = upload(client, folders(LABELS, 70)).json()["id"]
+    trained(client, dataset, TINY, 12)
+    unmeasured = client.get("/v1/models/pets/report").json()
+    assert (unmeasured["state"], unmeasured["verdict"]) == ("unmeasured", None)
+    samples = client.get("/v1/models/pets/samples?count=1&seed=1")
+    assert samples.headers["Semblance-Quality"] == "unmeasured"
+
+    job = evaluate(client).json()
+    assert (job["kind"], job["state"], job["name"]) == ("evaluation", "queued", "pets")
+    assert client.get("/v1/models/pets/report").json()["state"] == "measuring"
+    assert run_next(QUEUES)
+    job = look(client, job["id"])
+    assert job["state"] == "succeeded", job["error"]
+    report = client.get("/v1/models/pets/report").json()
+    assert (report["state"], report["samples"], report["held_out"]) == ("measured", 40, 21)
+    assert report["verdict"]["quality"] == job["result"]["quality"] == "poor"  # twelve steps
+    assert report["verdict"]["reasons"]
+    scores = {score["name"]: score for score in report["scores"]}
+    assert set(scores) == set(SCORES["images"])
+    for name in ("frechet", "kernel", "coverage", "utility", "label_fidelity", "told_apart"):
+        assert scores[name]["ci95"][0] <= scores[name]["value"] <= scores[name]["ci95"][1]
+        assert scores[name]["ceiling"] is not None
+        assert scores[name]["baseline"] is not None
+    samples = client.get("/v1/models/pets/samples?count=1&seed=1")
+    assert samples.headers["Semblance-Quality"] == "poor"
+
+    page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.text.count("data:image/png;base64,") == 3
+    assert "<polyline" in page.text
+    assert report["verdict"]["reasons"][0][:20] in page.text
+    assert "http" not in page.text  # nothing comes from anywhere
+
+    with read() as session:
+        kept = [name for name in session.get_one(Dataset, dataset).content if "yard" in name]
+    assert len(kept) == 1
+    monkeypatch.setattr(evaluation.Yardstick, "learn", None)  # the kept one is enough
+    again = evaluate(client).json()["id"]
+    assert run_next(QUEUES)
+    assert look(client, again)["state"] == "succeeded"
+    assert client.get("/v1/models/pets/report").json()["scores"] == report["scores"]
+
+
+def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
+    client: TestClient,
+) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    training = trained(client, dataset, TINY_ROWS, 4, evaluate=True)
+    assert training["state"] == "succeeded", training["error"]
+    (job,) = client.get("/v1/jobs?kind=evaluation").json()["data"]
+    assert job["model"] == training["result"]["model"]
+    assert run_next(QUEUES)
+    assert look(client, job["id"])["state"] == "succeeded", look(client, job["id"])["error"]
+    report = client.get("/v1/models/pets/report").json()
+    scores = {score["name"] for score in report["scores"]}
+    assert scores == set(SCORES["rows"])
+    assert [row["column"] for row in report["statistics"]] == [
+        *("age", "height", "city", "member", "since", "income")
+    ]
+    page = client.get("/v1/models/pets/report?format=html").text
+    assert "Rome" in page
+    assert "<rect" in page
+
+
+def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_them_so(
+    client: TestClient,
+) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    asked = {"findings": ["good", "poor", "collapsed", "memorised"]}
+    accept = {**asked, "scores": {"pairs": {"at_most": 0.001}}}
+    trained(client, dataset, TINY_ROWS, 4, accept=accept)
+    samples, allowed = "/v1/models/pets/samples?count=1", "&allow_unaccepted=true"
+    early = client.get(samples)
+    assert (early.status_code, early.json()["code"]) == (409, "not_accepted")
+    assert early.json()["unmet"] == ["it has not been measured"]
+
+    assert run_next(QUEUES)  # `accept` brings an evaluation
+    refused = client.get(samples).json()
+    assert refused["unmet"][0].startswith("pairs is 0.")
+    assert refused["unmet"] == client.get("/v1/models/pets/report").json()["unmet"]
+    assert "not accepted: pairs" in client.get("/v1/models/pets/report?format=html").text
+    given = client.get(samples + allowed)
+    assert (given.status_code, given.headers["Semblance-Accepted"]) == (200, "false")
+    many = {"kind": "generation", "model": "pets", "count": 2}
+    assert client.post("/v1/jobs", json=many).json()["code"] == "not_accepted"
+    many["allow_unaccepted"] = True
+    assert client.post("/v1/jobs", json=many).status_code == 202
+
+    trained(client, dataset, TINY_ROWS, 4, accept=asked)
+    assert run_next(QUEUES)
+    given = client.get(samples)
+    assert (given.status_code, given.headers["Semblance-Accepted"]) == (200, "true")
+
+
+def test_what_is_not_met_is_said_in_words() -> None:
+    wanted = Accept.model_validate(
+        {
+            "findings": ["good"],
+            "scores": {
+                "utility": {"of_ceiling": 0.9},
+                "told_apart": {"at_most": 0.6},
+                "recall": {"at_least": 0.5},
+                "kernel": {"at_most": 0.1},
+            },
+        }
+    )
+    scores = [
+        {"name": "utility", "value": 0.7, "ceiling": 0.8},
+        {"name": "told_apart", "value": 0.9, "ceiling": 0.5},
+        {"name": "recall", "value": 0.5, "ceiling": 0.9},
+    ]
+    assert unmet(wanted, "poor", scores) == [
+        "the verdict is poor, not good",
+        "utility is 0.7, below 0.72",
+        "told_apart is 0.9, above 0.6",
+        "kernel could not be measured",
+    ]
+    assert unmet(None, "memorised", scores) == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "pointer"),
+    [
+        ({"scores": {"frechet": {"at_most": 1}}}, "/accept/scores/frechet"),  # of images
+        ({"scores": {"pairs": {}}}, "/accept/scores/pairs"),
+        ({"findings": []}, "/accept/findings"),
+        ({"finding": ["good"]}, "/accept/finding"),
+    ],
+)
+def test_a_gate_that_cannot_be_is_refused(
+    client: TestClient, accept: dict[str, Any], pointer: str
+) -> None:
+    dataset = upload(client, people(40), "people.csv").json()["id"]
+    answer = client.post(
+        "/v1/jobs", json={"kind": "training", "dataset": dataset, "accept": accept}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: TestClient) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    trained(client, dataset["id"], TINY_ROWS, 4)
+    job = evaluate(client).json()["id"]
+    with read() as session:
+        stored = session.get_one(Dataset, dataset["id"]).content["rows"]
+    get_storage().delete([stored["key"]])
+    assert run_next(QUEUES)
+    assert look(client, job)["error"]["code"] == "dataset_unreadable"
+    report = client.get("/v1/models/pets/report").json()
+    assert (report["state"], report["error"]["code"]) == ("failed", "dataset_unreadable")
+    assert client.get("/v1/models/pets").status_code == 200
+
+
+def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    trained(client, dataset, TINY_ROWS, 4)
+    job_id = evaluate(client).json()["id"]
+    go_on = evaluation.Work.go_on
+
+    def cancelled(work: evaluation.Work) -> None:
+        if work._lease.step == 0:
+            assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelling"
+            work._lease.flush()
+        go_on(work)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation.Work, "go_on", cancelled)
+        assert run_next(QUEUES)
+    assert look(client, job_id)["state"] == "cancelled"
+    assert client.get("/v1/models/pets/report").json()["state"] == "cancelled"
+    again = client.post(f"/v1/jobs/{job_id}/retry").json()
+    with read() as session:
+        old, new = (session.get_one(Job, id) for id in (job_id, again["id"]))
+        assert (new.kind, new.model_id, new.resolved_config) == (
+            *(old.kind, old.model_id, old.resolved_config),
+        )
+        model = jobs.live_jobs_of_dataset(session, old.tenant_id, dataset)
+    assert list(model) == [again["id"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({}, 409, "too_few_held_out"),
+        ({"model": "nobody"}, 404, "not_found"),
+        ({"samples": 3}, 422, None),
+        ({"samples": 10**9}, 422, None),
+        ({"sampels": 40}, 422, None),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_once(
+    client: TestClient, change: dict[str, Any], status: int, code: str | None
+) -> None:
+    put(client, "images")
+    answer = evaluate(client, **change)
+    assert answer.status_code == status, answer.text
+    assert code is None or answer.json()["code"] == code
+    assert client.get("/v1/jobs?kind=evaluation").json()["data"] == []
