@@ -18,7 +18,8 @@ from bench.images import FASHION, SCORES, commit, judge
 from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "warm_start.jsonl"
-OLD, NEW = (0, 1, 2, 3, 4, 5, 6, 7), (8, 9)
+# Pullovers and shirts: two classes that a classifier has to learn to tell apart.
+OLD, NEW = (0, 1, 3, 4, 5, 7, 8, 9), (2, 6)
 BEFORE_S, AFTER_S = 60, 30
 EACH, SAMPLES = 20, 2_000
 
