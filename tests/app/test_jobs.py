@@ -74,7 +74,7 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"seed": -1}, 422, "/seed"),
         ({"seed": 10**30}, 400, None),
         ({"name": "a:b"}, 422, "/name"),
-        ({"evaluate": True}, 422, "/evaluate"),
+        ({"evaluate": "yes"}, 422, "/evaluate"),
         ({"privacy": {}}, 422, "/privacy"),
         ({"kind": "training_"}, 422, "/kind"),
         ({"holdout": 0.9}, 422, None),
