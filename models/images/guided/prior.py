@@ -55,19 +55,26 @@ class LatentPrior(nn.Module):
 
 @torch.no_grad()
 def fit_prior(
-    z: Tensor, y: Tensor, classes: int, components: int, seed: int, spread: float = 1.0
+    z: Tensor,
+    y: Tensor,
+    classes: int,
+    components: int,
+    seed: int,
+    spread: float = 1.0,
+    known: Tensor | None = None,
 ) -> LatentPrior:
     """(N, Z) noise found by the encoder and (N,) labels; a label may have no image at all.
 
     Expectation maximisation (Dempster et al. 1977) from k-means++ centres (Arthur & Vassilvitskii
     2007). Covariances are shrunk to the label's, and the label's to that of all labels, so that
     a label with few images stays well described. Where a label has several Gaussians, each is
-    stretched by `spread`: a mixture leaves out much of what lies between its parts.
+    stretched by `spread`: a mixture leaves out much of what lies between its parts. `known` (Z, Z)
+    is a covariance within labels that was learned elsewhere, from more images than there are here.
     """
     z = z.double()
     generator = torch.Generator().manual_seed(seed)
     groups = [z[y == label] for label in range(classes)]
-    within = _within(groups, z)
+    within = covariance_within(groups, z) if known is None else known.double()
     means, factors, weights = [], [], []
     for group in groups:
         mean, covariance, weight = _fit_label(group, z.mean(0), within, components, generator)
@@ -87,7 +94,7 @@ def fit_prior(
     return prior
 
 
-def _within(groups: list[Tensor], z: Tensor) -> Tensor:
+def covariance_within(groups: list[Tensor], z: Tensor) -> Tensor:
     """(Z, Z) covariance around the labels' means, over all labels."""
     scatter = sum(
         (_scatter(g - g.mean(0), torch.ones_like(g[:, 0])) for g in groups if len(g)),

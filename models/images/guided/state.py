@@ -13,7 +13,7 @@ from models.images.course import Course
 from models.images.data import LabelledImages
 from models.images.features import FeatureNetwork
 from models.images.guided.networks import Critic, Encoder, Generator
-from models.images.guided.prior import LatentPrior, fit_prior
+from models.images.guided.prior import LatentPrior, covariance_within, fit_prior
 from models.images.guided.settings import GuidedSettings
 from models.images.learner import Draw
 from models.images.weights import adamw, adopt, averaged, channels_last, follow, restore
@@ -44,6 +44,8 @@ class State:
         # 1 / variance of pixels and of each level of features; empty until the features are learnt.
         self.scales = torch.empty(0)
         self.final: LatentPrior | None = None
+        # Of the noise within a label, as the model of a warm start had it; empty without one.
+        self.known = torch.empty(0)
         self.course = Course()
 
     @property
@@ -82,7 +84,11 @@ class State:
         n = min(self.seen, REMEMBERED)
         if n == 0:  # nothing was encoded yet: the standard normal
             return LatentPrior(self.settings.classes, self.settings.classes, self.settings.noise)
-        return fit_prior(self.seen_z[:n], self.seen_y[:n], self.settings.classes, 1, self.seed)
+        return self.fitted(self.seen_z[:n], self.seen_y[:n], components=1)
+
+    def fitted(self, z: Tensor, y: Tensor, *, components: int, spread: float = 1.0) -> LatentPrior:
+        known = self.known if len(self.known) else None
+        return fit_prior(z, y, self.settings.classes, components, self.seed, spread, known)
 
     @torch.no_grad()
     def complete(self) -> None:
@@ -99,13 +105,11 @@ class State:
             found.append(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
             labels.append(y)
         settings = self.settings
-        self.final = fit_prior(
+        self.final = self.fitted(
             torch.cat(found),
             torch.cat(labels),
-            settings.classes,
-            settings.components,
-            self.seed,
-            settings.spread,
+            components=settings.components,
+            spread=settings.spread,
         )
 
     def draw(self) -> Draw:
@@ -129,7 +133,7 @@ class State:
     def pack(self) -> Saved:
         """Raises models.checkpoint.NonFiniteState."""
         tree: dict[str, Any] = {n: dict(part.state_dict()) for n, part in self.parts().items()}
-        tree |= {"seen_z": self.seen_z, "seen_y": self.seen_y, "scales": self.scales}
+        tree |= {name: getattr(self, name) for name in ("seen_z", "seen_y", "scales", "known")}
         tensors, rest = flatten(tree, "state")
         numbers = {"step": self.step, "seen": self.seen, "at_once": self.at_once}
         header = {
@@ -151,9 +155,8 @@ class State:
         tensors, header = unpack(path)
         tree = unflatten(header["tree"], tensors)
         restore(self.parts(), tree)
-        self.seen_z, self.seen_y, self.scales = (
-            tree[name].clone() for name in ("seen_z", "seen_y", "scales")
-        )
+        for name in ("seen_z", "seen_y", "scales", "known"):
+            setattr(self, name, tree[name].clone())
         self.course = Course(**header["course"])
         self.features.go_on(header["features"])
         for name, number in header["numbers"].items():
@@ -166,3 +169,7 @@ class State:
             adopt(getattr(self, name), tree[name], labels)
         self.features.adopt(tree["classifier"])
         self.scales = tree["scales"].clone()
+        n = min(header["numbers"]["seen"], REMEMBERED)
+        if n > 0:
+            z, y = tree["seen_z"][:n].double(), tree["seen_y"][:n]
+            self.known = covariance_within([z[y == label] for label in y.unique()], z).float()
