@@ -140,4 +140,5 @@ class Adversarial:
         tree = unflatten(header["tree"], tensors)
         for name in ("G", "D", "average"):
             adopt(getattr(self, name), tree[name], labels)
-        self.features.adopt(tree["classifier"])
+        if header["features"]["settled"]:
+            self.features.adopt(tree["classifier"])

@@ -167,8 +167,9 @@ class State:
         tree = unflatten(header["tree"], tensors)
         for name in ("G", "E", "D", "average"):
             adopt(getattr(self, name), tree[name], labels)
-        self.features.adopt(tree["classifier"])
-        self.scales = tree["scales"].clone()
+        if header["features"]["settled"]:
+            self.features.adopt(tree["classifier"])
+            self.scales = tree["scales"].clone()
         n = min(header["numbers"]["seen"], REMEMBERED)
         if n > 0:
             z, y = tree["seen_z"][:n].double(), tree["seen_y"][:n]

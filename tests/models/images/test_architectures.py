@@ -172,6 +172,19 @@ def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
         )
 
 
+@pytest.mark.parametrize("name", ["guided", "mlp"])
+def test_a_warm_start_from_a_run_that_had_hardly_begun_learns_its_own_features(
+    run_to: Trained, tmp_path: Path, name: str
+) -> None:
+    settings = settings_of(architecture=name)
+    begun = run_to(settings, 20, every=1, killed_at=2).saved[1]
+    (tmp_path / "start").write_bytes(begun.state)
+    run = Recorder(12)
+    start = WarmStart(tmp_path / "start", [0, 1, 2])
+    train(images_of(settings), settings, run, seed=5, warm_start=start)
+    assert 12 in run.saved
+
+
 def _saved_first(settings: ImageSettings, start: WarmStart) -> bytes:
     """The model of a run after its first step."""
     run = Recorder(10_000, every=1, killed_at=2)
