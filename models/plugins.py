@@ -5,7 +5,8 @@ Free of torch until one is loaded. `semblance.image_networks` names an object wi
 `semblance.losses` names a models.losses.AdversarialLoss.
 """
 
-from importlib.metadata import entry_points
+import functools
+from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,15 +14,21 @@ T = TypeVar("T")
 NETWORKS, LOSSES = "semblance.image_networks", "semblance.losses"
 
 
+@functools.cache  # it reads a file of every installed package: milliseconds, at each POST of a job
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
 def registered(group: str) -> tuple[str, ...]:
-    return tuple(sorted(point.name for point in entry_points(group=group)))
+    return tuple(sorted(point.name for point in installed(group)))
 
 
 def load(group: str, name: str, kind: type[T]) -> T:
     """Raises KeyError when no installed package brings it, TypeError when it is something else."""
-    for point in entry_points(group=group, name=name):
-        found = point.load()
-        if not isinstance(found, kind):
-            raise TypeError(f"{name!r} is no {kind.__name__}")
-        return found
-    raise KeyError(f"no installed package brings {name!r}")
+    point = next((point for point in installed(group) if point.name == name), None)
+    if point is None:
+        raise KeyError(f"no installed package brings {name!r}")
+    found = point.load()
+    if not isinstance(found, kind):
+        raise TypeError(f"{name!r} is no {kind.__name__}")
+    return found
