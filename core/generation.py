@@ -38,6 +38,7 @@ class GenerationSpec(BaseModel):
     shard_size: int
     shards: int
     balance: bool = False
+    min_label_score: float | None = None
     images: list[Images] = []
     rows: list[Rows] = []
 

@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Seeds = int | NDArray[np.uint64]  # one of all items, or (N,)
+Streams = int | NDArray[np.int64]
 
 # What a stream of numbers is for; two purposes never share a number.
 NOISE, LABEL = 0, 1
+
+
+def stream_of(attempt: Streams) -> Streams:
+    """Each candidate for an item has random numbers of its own; the first has those of an item
+    that is not chosen among candidates."""
+    if isinstance(attempt, int):
+        return NOISE if attempt == 0 else LABEL + attempt
+    return np.where(attempt == 0, NOISE, LABEL + attempt)
+
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -36,12 +46,12 @@ def philox(
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
-def _words(seed: Seeds, items: Indices, size: int, stream: int) -> NDArray[np.uint32]:
+def _words(seed: Seeds, items: Indices, size: int, stream: Streams) -> NDArray[np.uint32]:
     """(N, size) words for items 0 … 2**64 - 1 under a 64-bit seed; `size` a multiple of 4."""
     blocks = size // 4
     counter = np.empty((len(items), blocks, 4), np.uint32)
     counter[:, :, 0] = np.arange(blocks, dtype=np.uint32)
-    counter[:, :, 1] = stream
+    counter[:, :, 1] = np.reshape(np.asarray(stream, np.uint32), (-1, 1))
     items = items.astype(np.uint64)
     counter[:, :, 2] = (items & _LOW).astype(np.uint32)[:, None]
     counter[:, :, 3] = (items >> _32).astype(np.uint32)[:, None]
@@ -56,13 +66,15 @@ def _key(seed: Seeds) -> tuple[Words, Words]:
     return both & _LOW, both >> _32
 
 
-def uniforms(seed: Seeds, items: Indices, size: int, stream: int = NOISE) -> NDArray[np.float64]:
+def uniforms(
+    seed: Seeds, items: Indices, size: int, stream: Streams = NOISE
+) -> NDArray[np.float64]:
     """(N, size) numbers in (0, 1), each with 32 random bits."""
     words = _words(seed, items, -(-size // 4) * 4, stream)[:, :size]
     return np.asarray((words + 0.5) * 2.0**-32, np.float64)
 
 
-def normals(seed: Seeds, items: Indices, size: int, stream: int = NOISE) -> NDArray[np.float32]:
+def normals(seed: Seeds, items: Indices, size: int, stream: Streams = NOISE) -> NDArray[np.float32]:
     """(N, size) standard normal numbers, by Box and Muller's transform (1958)."""
     u = uniforms(seed, items, -(-size // 4) * 4, stream)
     radius, angle = np.sqrt(-2.0 * np.log(u[:, 0::2])), 2.0 * np.pi * u[:, 1::2]

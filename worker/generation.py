@@ -32,8 +32,9 @@ from models.generator import Generator, load
 from models.images import drawing as image_drawing
 from models.images.order import Order, Run
 from models.images.sampling import ImageSampler
+from models.rarity import TooRare
 from models.tables import drawing as row_drawing
-from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.conditions import InvalidCondition
 from models.tables.order import Part, RowOrder
 from models.tables.sampling import RowSampler
 from worker.failure import PASSING
@@ -182,8 +183,8 @@ class Maker:
         except TooRare as error:
             raise JobError(
                 "too_rare",
-                f"{error.made} of {error.asked} rows could be made: {error.acceptance:.2%} of the "
-                "rows that the model draws meet the conditions",
+                f"{error.made} of {error.asked} items could be made: {error.acceptance:.2%} of "
+                "those that the model draws are as asked for",
             ) from error
         except InvalidCondition as error:
             raise JobError("too_rare", f"column {error.column!r} {error}") from error
@@ -243,12 +244,11 @@ class Maker:
         order = Order(runs, spec.seed, shares, spec.balance).slice(shard.start, shard.stop)
 
         def drawn() -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-            for indices, numbers in order.batches(generator.batch):
+            for indices, pixels in image_drawing.all_drawn(generator, order, spec.min_label_score):
                 self.go_on()
-                pixels = image_drawing.drawn(generator, order.seed, indices, numbers)
                 if names:
                     labels.update(names[index] for index in indices)
-                self.at_hand.made += len(numbers)
+                self.at_hand.made += len(indices)
                 yield indices, pixels
 
         about = {"count": order.count, "image": self.model.manifest["image"]}

@@ -41,6 +41,7 @@ def plan(model: Model, wanted: GenerationRequest, seed: int) -> GenerationSpec:
         shard_size=size,
         shards=-(-count // size),
         balance=wanted.balance,
+        min_label_score=wanted.min_label_score,
         images=[
             Images(label=run.label, start=run.start, stop=run.stop)
             for run in (images.runs if images is not None else ())

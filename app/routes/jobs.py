@@ -125,7 +125,8 @@ def _planned_generation(
 
     spec = generation.plan(model, wanted, seed)
     resolved = spec.model_dump(mode="json")
-    if wanted.conditions is not None or wanted.validate_only:
+    chosen = wanted.conditions is not None or wanted.min_label_score is not None
+    if chosen or wanted.validate_only:
         from app.sampling import trial
 
         trial.check(model, wanted, seed)

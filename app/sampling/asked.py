@@ -7,7 +7,8 @@ from app.schemas.samples import Asked, ConditionRequest
 from core.errors import Fault, Invalid
 from core.tables import Model
 from models.images.order import Order, by_count, by_label
-from models.tables.conditions import InvalidCondition, InvalidKnown, TooRare
+from models.rarity import TooRare
+from models.tables.conditions import InvalidCondition, InvalidKnown
 from models.tables.order import RowOrder, Where, by_share, of_all, of_each
 
 
@@ -28,6 +29,9 @@ def images(model: Model, wanted: Asked, seed: int) -> Order:
 
 
 def rows(model: Model, wanted: Asked, seed: int) -> RowOrder:
+    if wanted.min_label_score is not None:
+        fault = Fault("/min_label_score", "not_allowed", "a row that is asked for by label has it")
+        raise Invalid("`min_label_score` is for images", faults=[fault])
     offset = wanted.offset
     if wanted.labels is not None:
         counts = labels.counted(model, wanted.labels)
@@ -96,10 +100,15 @@ def invalid_known(error: InvalidKnown) -> Invalid:
 
 def too_rare(error: TooRare) -> Invalid:
     return Invalid(
-        f"{error.made} of the first {error.asked} rows could be made: {error.acceptance:.2%} of "
-        "the rows that the model draws meet the conditions",
+        f"{error.made} of the first {error.asked} items could be made: {error.acceptance:.2%} of "
+        "those that the model draws are as asked for",
         code="too_rare",
         made=error.made,
         asked=error.asked,
         acceptance=error.acceptance,
     )
+
+
+def unscored(pointer: str) -> Invalid:
+    fault = Fault(pointer, "not_available", "this model has no critic and no classifier of labels")
+    return Invalid(fault.message, code="scores_unavailable", faults=[fault])

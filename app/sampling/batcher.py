@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.sampling.turns import Turns
-from models import noise
+from models.images.drawing import drawn
 from models.images.sampling import ImageSampler
 
 Numbers = NDArray[np.int64]
@@ -37,6 +37,7 @@ class Ticket:
     numbers: Numbers  # (N,)
     since: float
     truncation: float = 1.0
+    attempts: Numbers | None = None  # (N,); None: the first candidate of each
     taken: int = 0  # items that are in a batch, or done
     pixels: NDArray[np.uint8] | None = None  # (N, H, W[, 3])
     done: threading.Event = field(default_factory=threading.Event)
@@ -77,8 +78,9 @@ class Batcher:
         labels: Numbers,
         numbers: Numbers,
         truncation: float = 1.0,
+        attempts: Numbers | None = None,
     ) -> Ticket:
-        ticket = Ticket(generator, seed, labels, numbers, time.monotonic(), truncation)
+        ticket = Ticket(generator, seed, labels, numbers, time.monotonic(), truncation, attempts)
         with self._changed:
             self._waiting.setdefault(id(generator), []).append(ticket)
             if self._thread is None:
@@ -180,21 +182,16 @@ def even_shares(wanted: Sequence[int], room: int) -> list[int]:
 
 
 def _drawn(shares: Sequence[Share]) -> NDArray[np.uint8]:
-    """The batch, filled up to its shape."""
-    generator = shares[0][0].generator
-    labels = np.concatenate([ticket.labels[first:stop] for ticket, first, stop in shares])
-    numbers = np.concatenate([ticket.numbers[first:stop] for ticket, first, stop in shares])
-    seeds = np.concatenate(
-        [np.full(stop - first, ticket.seed, np.uint64) for ticket, first, stop in shares]
-    )
-    scales = np.concatenate(
-        [np.full(stop - first, ticket.truncation, np.float32) for ticket, first, stop in shares]
-    )
-    n = len(labels)
-    padded = np.zeros(generator.batch, np.int64)
-    padded[:n] = labels
-    z = np.zeros((generator.batch, generator.noise_size), np.float32)
-    z[:n] = noise.normals(seeds, numbers, generator.noise_size)
-    chooses = int(generator.prior is not None)  # the first number is a choice, and has no middle
-    z[:n, chooses:] *= scales[:, None]
-    return generator.draw(z, padded)[:n]
+    parts = [
+        (
+            np.full(stop - first, ticket.seed, np.uint64),
+            ticket.labels[first:stop],
+            ticket.numbers[first:stop],
+            np.full(stop - first, ticket.truncation, np.float32),
+            np.zeros(stop - first, np.int64)
+            if ticket.attempts is None
+            else ticket.attempts[first:stop],
+        )
+        for ticket, first, stop in shares
+    ]
+    return drawn(shares[0][0].generator, *map(np.concatenate, zip(*parts, strict=True)))

@@ -8,7 +8,7 @@ from fastapi import Response
 
 from app import negotiation
 from app.sampling import asked, labels, recipes
-from app.sampling.sampler import get_sampler
+from app.sampling.sampler import ChosenDrawing, NoScores, get_sampler
 from app.sampling.streamed import Streamed
 from app.schemas.samples import Interpolation, SamplesRequest, Spot
 from core.datasets.images import writing
@@ -19,6 +19,8 @@ from core.tables import Model
 from models.images.interpolation import Item
 from models.images.order import Order
 from models.images.pictures import gif, sheet
+from models.images.sampling import ImageSampler
+from models.rarity import TooRare
 
 
 def answer(
@@ -43,14 +45,24 @@ def answer(
         )
     _check_size(order, wanted, chosen)
     _check_include(wanted, chosen)
-    drawing = get_sampler().draw(model, order, wanted.image.truncation)
+    try:
+        drawing = get_sampler().draw(
+            model, order, wanted.image.truncation, least=wanted.min_label_score
+        )
+    except NoScores as error:
+        raise asked.unscored("/min_label_score") from error
+    headers = {"Semblance-Count": str(order.count)}
     try:
         first = next(drawing)  # what goes wrong at once is answered with a status of its own
-        body = _encode(chosen, chain([first], drawing), model, order, wanted)
+        if isinstance(drawing, ChosenDrawing):
+            headers["Semblance-Acceptance"] = f"{drawing.acceptance:.4f}"  # of the first images
+        body = _encode(chosen, chain([first], drawing), model, order, wanted, drawing.generator)
+    except TooRare as error:
+        drawing.close()
+        raise asked.too_rare(error) from error
     except BaseException:
         drawing.close()
         raise
-    headers = {"Semblance-Count": str(order.count)}
     media_type = MEDIA_TYPES[chosen]
     if isinstance(body, bytes):
         return Response(body, headers=headers, media_type=media_type)
@@ -89,9 +101,6 @@ def _item(model: Model, spot: Spot) -> Item:
 
 
 def _check_include(wanted: SamplesRequest, chosen: str) -> None:
-    if "scores" in wanted.include:
-        fault = Fault("/include", "not_available", "image models keep no critic or classifier")
-        raise Invalid(fault.message, code="scores_unavailable", faults=[fault])
     if wanted.include and chosen != "json":
         fault = Fault("/include", "not_allowed", "goes with JSON")
         raise Invalid("`include` goes with JSON", faults=[fault])
@@ -114,7 +123,12 @@ def _check_size(order: Order, wanted: SamplesRequest, chosen: str) -> None:
 
 
 def _encode(
-    chosen: str, batches: writing.Batches, model: Model, order: Order, wanted: SamplesRequest
+    chosen: str,
+    batches: writing.Batches,
+    model: Model,
+    order: Order,
+    wanted: SamplesRequest,
+    generator: ImageSampler,
 ) -> bytes | Iterator[bytes]:
     names = [label["name"] for label in model.manifest["labels"]]
     if chosen == "png":
@@ -131,8 +145,15 @@ def _encode(
         "offset": wanted.offset,
         "count": order.count,
     }
-    if wanted.include:
-        head["recipes"] = list(recipes.of_images(model, order, wanted.image.truncation))
+    if "recipe" in wanted.include:
+        head["recipes"] = list(recipes.of_images(model, order, wanted))
+    if "scores" in wanted.include:
+        drawn = list(batches)  # not many, as they go into JSON
+        labels, pixels = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+        head["scores"] = get_sampler().scores(generator, pixels, labels)
+        if not head["scores"]:
+            raise asked.unscored("/include")
+        batches = iter(drawn)
     return writing.json_items(batches, names, head)
 
 

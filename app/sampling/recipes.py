@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from app.schemas.samples import SamplesRequest
 from core.tables import Model
 from models.images.order import Order
 from models.tables.order import RowOrder
@@ -10,12 +11,14 @@ from models.tables.order import RowOrder
 Recipe = dict[str, Any]
 
 
-def of_images(model: Model, order: Order, truncation: float) -> Iterator[Recipe]:
+def of_images(model: Model, order: Order, wanted: SamplesRequest) -> Iterator[Recipe]:
     """In the order of the items: `label` and `number` of a seed are one image of a model."""
     names = [label["name"] for label in model.manifest["labels"]]
     about = _about(model, order.seed)
-    if truncation != 1:
-        about["truncation"] = truncation
+    if wanted.image.truncation != 1:
+        about["truncation"] = wanted.image.truncation
+    if wanted.min_label_score is not None:  # `number` is then the first candidate that will do
+        about["min_label_score"] = wanted.min_label_score
     for labels, numbers in order.batches(1_024):
         for label, number in zip(labels.tolist(), numbers.tolist(), strict=True):
             yield {**about, "label": names[label] if names else None, "number": number}

@@ -17,11 +17,11 @@ from core.datasets.rows import writing
 from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Model
+from models.rarity import TooRare
 from models.tables.conditions import (
     CannotComplete,
     InvalidCondition,
     InvalidKnown,
-    TooRare,
 )
 from models.tables.judging import realness
 from models.tables.order import RowOrder, of_known

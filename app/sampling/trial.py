@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from app.sampling import asked
-from app.sampling.sampler import get_sampler
+from app.sampling.sampler import NoScores, get_sampler
 from app.schemas.jobs import GenerationEstimate, GenerationRequest
 from app.schemas.samples import Asked
 from core.datasets.images import writing as images
@@ -14,8 +14,9 @@ from core.generation import GenerationSpec
 from core.tables import Model
 from models.generator import Generator
 from models.images import drawing as image_drawing
+from models.rarity import TooRare
 from models.tables import drawing as row_drawing
-from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.conditions import InvalidCondition
 from models.tables.order import RowOrder
 from models.tables.sampling import RowSampler
 
@@ -23,11 +24,15 @@ ITEMS = 512
 
 
 def check(model: Model, wanted: GenerationRequest, seed: int) -> None:
-    """Raises Invalid when a condition cannot be met. Labels were checked before."""
-    if wanted.conditions is None:
-        return
+    """Raises Invalid when what is wanted beyond labels, which were checked, cannot be had."""
     sampler = get_sampler()
     try:
+        if wanted.min_label_score is not None:
+            first = asked.images(model, wanted, seed).slice(0, 1)
+            with sampler.draw(model, first, least=wanted.min_label_score) as images_drawn:
+                next(images_drawn)
+        if wanted.conditions is None:
+            return
         for part in asked.rows(model, wanted, seed).parts:
             with sampler.rows(model, RowOrder((part,), seed).slice(0, 1)) as drawing:
                 next(drawing)
@@ -35,6 +40,8 @@ def check(model: Model, wanted: GenerationRequest, seed: int) -> None:
         raise asked.invalid(wanted, error) from error
     except TooRare as error:
         raise asked.too_rare(error) from error
+    except NoScores as error:
+        raise asked.unscored("/min_label_score") from error
 
 
 def estimate(
@@ -65,8 +72,5 @@ def _first(
         return rows.encode(format, drawn, rows.columns_of(model.manifest), {})
     names = [label["name"] for label in model.manifest["labels"]]
     order = asked.images(model, wanted, seed).slice(0, items)
-    batches = (
-        (labels, image_drawing.drawn(generator, seed, labels, numbers))
-        for labels, numbers in order.batches(generator.batch)
-    )
+    batches = image_drawing.all_drawn(generator, order, wanted.min_label_score)
     return images.encode(format, batches, names, count=items, image=model.manifest["image"])

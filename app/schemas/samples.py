@@ -46,6 +46,12 @@ class Asked(Strict):
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="where in the endless set of a seed to begin"
     )
+    min_label_score: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="of images with labels: only those to whose label the model's own classifier "
+        "gives at least this chance; counts stay exact, and each image is the first of its own "
+        "candidates that will do",
+    )
     allow_unaccepted: bool = Field(
         False, description="draw from a model that its training job's `accept` does not let pass"
     )
@@ -89,7 +95,9 @@ class SamplesRequest(Asked):
     )
     image: ImageOptions = ImageOptions()
     include: Annotated[list[Literal["recipe", "scores"]], Field(max_length=2)] = Field(
-        [], description="with JSON: how to draw each item again; what the critic thinks of a row"
+        [],
+        description="with JSON: how to draw each item again; the chances that the model's own "
+        "critic (`real`) and classifier (`label`) give it",
     )
     interpolation: Interpolation | None = Field(
         None, description="of images, instead of labels and counts: a PNG strip or a GIF"
@@ -104,7 +112,8 @@ class SamplesRequest(Asked):
         """What is wrong whatever the model. Raises Invalid."""
         if self.known is not None:
             names = ("labels", "count", "conditions", "balance", "refuse_copies", "include")
-            if conflicts := [name for name in (*names, "interpolation") if getattr(self, name)]:
+            more = ("interpolation", "min_label_score")
+            if conflicts := [name for name in (*names, *more) if getattr(self, name)]:
                 faults = [Fault(f"/{name}", "conflict", "goes without it") for name in conflicts]
                 raise Invalid("`known` says which rows and how many", faults=faults)
             return
@@ -112,6 +121,7 @@ class SamplesRequest(Asked):
             check(self)
             return
         others = {"labels", "count", "conditions", "balance", "offset", "layout", "include", "seed"}
+        others.add("min_label_score")
         if strange := sorted(others & self.model_fields_set - self._empty()):
             faults = [Fault(f"/{name}", "conflict", "goes without it") for name in strange]
             raise Invalid("`interpolation` names its two items itself", faults=faults)

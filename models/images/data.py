@@ -34,10 +34,14 @@ class LabelledImages:
 
     def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) floats in [-1, 1] and (B,) labels."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[index]))
-        images = pixels.float().div_(127.5).sub_(1)
-        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        images = to_floats(np.ascontiguousarray(self.pixels[index]))
         return images, torch.from_numpy(self.labels[index]).long()
+
+
+def to_floats(pixels: NDArray[np.uint8]) -> Tensor:
+    """(B, H, W) or (B, H, W, 3) bytes to (B, C, H, W) in [-1, 1]."""
+    images = torch.from_numpy(pixels).float().div_(127.5).sub_(1)
+    return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
 
 
 class Batches:

@@ -20,6 +20,8 @@ class Learner(Protocol):
     step: int
     features: FeatureNetwork
     course: Course
+    # Slope and intercept that make chances of the critic's scores (models.measures.critic).
+    calibration: Sequence[float] | None
 
     @property
     def settings(self) -> ImageSettings: ...

@@ -16,9 +16,11 @@ from models.images.architectures import settings_of
 from models.images.guided.networks import Generator
 from models.images.guided.prior import LatentPrior
 from models.images.guided.settings import GuidedSettings
+from models.images.scoring import Scorer
 from models.images.settings import ImageSettings
 from models.images.weights import channels_last
 
+PARTS = ("generator", "prior", "classifier", "critic")
 BATCH = 64  # one fixed shape: an item does not depend on how many are drawn with it
 
 
@@ -29,6 +31,7 @@ class ImageSampler:
     settings: ImageSettings
     generator: nn.Module
     prior: LatentPrior | None
+    scorer: Scorer
     bytes: int
     batch: int = BATCH
 
@@ -38,7 +41,7 @@ class ImageSampler:
         are not installed here."""
         if header.get("kind") != "images":
             raise UnreadableCheckpoint("not an image model")
-        parts: dict[str, dict[str, Tensor]] = {"generator": {}, "prior": {}}
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in PARTS}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
@@ -51,8 +54,9 @@ class ImageSampler:
             prior = LatentPrior.shaped_like(parts["prior"])
             prior.load_state_dict(parts["prior"])
             prior.eval().requires_grad_(False)
+        scorer = Scorer.load(settings, parts["classifier"], parts["critic"], header, BATCH)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        return cls(settings, channels_last(generator), prior, size)
+        return cls(settings, channels_last(generator), prior, scorer, size)
 
     @property
     def noise_size(self) -> int:

@@ -20,7 +20,7 @@ from models.images.pictures import sheet
 from models.images.sampling import to_pixels
 from models.images.settings import ImageSettings
 from models.images.watch import Watch
-from models.measures.critic import critic_accuracy
+from models.measures.critic import calibration, critic_accuracy
 from models.run import Run, check_finite
 
 CLASSIFIER_BATCH = 128
@@ -79,7 +79,7 @@ def train(
 
     nets.complete()
     run.preview(nets.step, preview(nets))
-    if seen := watch.look({}):
+    if seen := watch.look({}) | measure_critic(nets, data):
         run.report(nets.step, seen)
     run.save(nets.step, replace(nets.pack(), score=seen.get("coverage")))
 
@@ -107,7 +107,8 @@ def learner(
 
 @torch.no_grad()
 def measure_critic(nets: Learner, data: LabelledImages) -> dict[str, float]:
-    """Accuracy on held-out real images and as many fresh fakes of the same labels."""
+    """Accuracy on held-out real images and as many fresh fakes of the same labels; the scores
+    calibrate the critic's, too."""
     if len(data.held_out) < 4 or nets.features.frozen is None or nets.is_alone:
         return {}
     rng = np.random.default_rng((nets.seed, nets.step, 1))  # apart from the training's own numbers
@@ -115,7 +116,9 @@ def measure_critic(nets: Learner, data: LabelledImages) -> dict[str, float]:
     real, y = data.batch(index)
     numbers = torch.Generator().manual_seed(nets.seed + nets.step)
     fake = nets.draw()(torch.randn(len(y), nets.noise_size, generator=numbers), y)
-    accuracy = critic_accuracy(nets.D(real, y), nets.D(fake, y))
+    of_real, of_fake = nets.D(real, y), nets.D(fake, y)
+    nets.calibration = calibration(of_real, of_fake)
+    accuracy = critic_accuracy(of_real, of_fake)
     return {
         "critic_accuracy_real": accuracy.real,
         "critic_accuracy_fake": accuracy.fake,

@@ -37,14 +37,6 @@ class CannotComplete(Exception):
     """A model that makes its rows in one piece."""
 
 
-class TooRare(Exception):
-    """Too few of the candidates met the condition."""
-
-    def __init__(self, made: int, asked: int, acceptance: float) -> None:
-        super().__init__(f"{made} of {asked} rows found; {acceptance:.2%} of candidates are met")
-        self.made, self.asked, self.acceptance = made, asked, acceptance
-
-
 @dataclass(frozen=True)
 class Condition:
     """`values` where None stands for missing, or bounds by their word, or both."""

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import UnreadableCheckpoint
-from models.noise import LABEL, NOISE, Indices, uniforms
+from models.noise import NOISE, Indices, stream_of, uniforms
+from models.rarity import TooRare
 from models.tables import mlp
 from models.tables.columns import CategoryColumn, Column, Floats, Tokens
-from models.tables.conditions import CannotComplete, Condition, InvalidCondition, TooRare
+from models.tables.conditions import CannotComplete, Condition, InvalidCondition
 from models.tables.encoding import Encoding
 from models.tables.generation import UNKNOWN, Allowed, RowMaker, Stepper
 from models.tables.known import Known
@@ -394,11 +395,6 @@ def maker_of(
     network = generator_of(encoding, settings).eval().requires_grad_(False)
     network.load_state_dict(weights)
     return Stepper(network, encoding.digits, encoding.draws)
-
-
-def stream_of(attempt: int) -> int:
-    """Each candidate of a row has random numbers of its own."""
-    return NOISE if attempt == 0 else LABEL + attempt
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

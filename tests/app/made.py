@@ -17,10 +17,18 @@ LABELS = ("Ankle boot", "Größe", "T-shirt/top")
 
 
 @cache
-def weights(seed: int = 0) -> Saved:
-    """Of the smallest networks, 8 x 8 grey, three labels."""
+def weights(seed: int = 0, scoring: bool = False) -> Saved:
+    """Of the smallest networks, 8 x 8 grey, three labels; with a classifier and a critic, if they
+    are to score."""
     settings = settings_of(classes=len(LABELS))
-    return State(settings, images_of(settings), seed).pack()
+    state = State(settings, images_of(settings), seed)
+    if scoring:
+        # Untrained, one hardly makes a difference and the other hardly sees it.
+        state.average["G"].end.weight.data *= 100
+        state.features.classifier.out.weight.data *= 100
+        state.settle_features()
+        state.calibration = (1.0, 0.0)
+    return state.pack()
 
 
 def manifest(saved: Saved) -> dict[str, object]:
@@ -34,9 +42,9 @@ def manifest(saved: Saved) -> dict[str, object]:
     }
 
 
-def a_model(name: str = "shoes", seed: int = 0) -> Model:
+def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
     """The next version of a name, as if it had been imported."""
-    saved, model_id = weights(seed), new_id("mdl")
+    saved, model_id = weights(seed, scoring), new_id("mdl")
     stored = get_storage().put(key_of(TENANT, "models", f"{model_id}.safetensors"), saved.model)
     with write() as session:
         return registry.imported(

@@ -84,7 +84,9 @@ def test_an_interpolation_begins_and_ends_with_the_items_themselves(service: Tes
         ({"interpolation": {**WAY, "steps": 65}}, "/interpolation/steps"),
         ({"interpolation": {**WAY, "end": {"label": "boots", "seed": 1}}}, "unknown_label"),
         ({"interpolation": {**WAY, "end": {"seed": 1}}}, "label"),
-        ({"count": 1, "include": ["scores"]}, "scores_unavailable"),
+        ({"count": 1, "include": ["scores"]}, "JSON"),
+        ({"count": 1, "min_label_score": 1}, "/min_label_score"),
+        ({"interpolation": WAY, "min_label_score": 0.5}, "/min_label_score"),
         ({"count": 3, "include": ["all"]}, "/include"),
     ],
 )
@@ -94,6 +96,64 @@ def test_what_cannot_be_asked_for_is_refused_by_name(
     answer = service.post(f"{URL}?format=png", json=body)
     assert answer.status_code == 422
     assert words in answer.text
+
+
+@pytest.fixture
+def critical(client: TestClient) -> TestClient:
+    """The model has the networks that score its images."""
+    forget_models()
+    a_model(scoring=True)
+    return client
+
+
+def scores(client: TestClient, **body: Any) -> tuple[list[dict[str, float]], list[str]]:
+    answer = client.post(f"{URL}?format=json", json={**body, "include": ["scores"]}).json()
+    return answer["scores"], [item["png"] for item in answer["items"]]
+
+
+def test_scores_are_chances_and_do_not_depend_on_the_images_around(critical: TestClient) -> None:
+    ahead, _ = scores(critical, labels={"Größe": 70}, seed=3)
+    alone, _ = scores(critical, labels={"Größe": 1}, seed=3, offset=69)
+    assert alone == ahead[69:]
+    assert all(0 < score[name] < 1 for score in ahead for name in ("label", "real"))
+    assert len({score["label"] for score in ahead}) > 35
+
+
+def test_images_below_a_label_score_are_replaced_and_counts_stay_exact(
+    critical: TestClient,
+) -> None:
+    asked: dict[str, Any] = {"labels": {"Größe": 70}, "seed": 3}
+    free, images = scores(critical, **asked)
+    least = sorted(score["label"] for score in free)[45]
+    chosen, better = scores(critical, **asked, min_label_score=least)
+    assert len(better) == 70
+    assert all(score["label"] >= least - 1e-4 for score in chosen)
+    for before, score, after in zip(images, free, better, strict=True):
+        assert (before == after) == (score["label"] >= least)
+    answer = critical.post(f"{URL}?format=npz", json={**asked, "min_label_score": least})
+    assert 0 < float(answer.headers["Semblance-Acceptance"]) < 1
+    with np.load(io.BytesIO(answer.content)) as made:
+        assert made["y"].tolist() == [1] * 70
+    tail = {"labels": {"Größe": 7}, "seed": 3, "offset": 33, "min_label_score": least}
+    assert scores(critical, **tail)[1] == better[33:40]  # however they are paged
+
+
+def test_a_label_score_that_no_image_has_is_told_and_bounded(critical: TestClient) -> None:
+    body = {"labels": {"Größe": 3}, "min_label_score": 0.999}
+    answer = critical.post(URL, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_rare")
+    job = {"kind": "generation", "model": "shoes", **body}
+    assert critical.post("/v1/jobs", json=job).json()["code"] == "too_rare"
+
+
+def test_a_model_without_classifier_and_critic_scores_nothing(service: TestClient) -> None:
+    body = {"labels": {"Größe": 3}, "min_label_score": 0.5}
+    job = {"kind": "generation", "model": "shoes", **body}
+    for answer in (service.post(URL, json=body), service.post("/v1/jobs", json=job)):
+        assert (answer.status_code, answer.json()["code"]) == (422, "scores_unavailable")
+        assert answer.json()["errors"][0]["pointer"] == "/min_label_score"
+    answer = service.post(f"{URL}?format=json", json={"count": 1, "include": ["scores"]})
+    assert answer.json()["errors"][0]["pointer"] == "/include"
 
 
 def test_a_recipe_makes_its_item_again(service: TestClient) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models import chance, losses
 from models.checkpoint import flatten, pack, unflatten, unpack
+from models.images import scoring
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.course import Course
@@ -38,6 +39,7 @@ class Adversarial:
         self.opt_D = adamw(self.D, settings.critic_rate, settings.beta1)
         self.loss = losses.named(settings.loss)
         self.course = Course()
+        self.calibration: Sequence[float] | None = None
 
     @property
     def noise_size(self) -> int:
@@ -114,14 +116,18 @@ class Adversarial:
         )
         header = {
             "kind": "images.state",
-            "numbers": {"step": self.step, "at_once": self.at_once},
+            "numbers": {name: getattr(self, name) for name in ("step", "at_once", "calibration")},
             "course": asdict(self.course),
             "features": self.features.state(),
             "tree": rest,
         }
-        model = pack(
-            nn.ModuleDict({"generator": self.average}).state_dict(),
-            {"kind": "images", "step": self.step, "config": self.settings.to_dict()},
+        model = scoring.model_file(
+            {"generator": self.average},
+            self.features,
+            self.D,
+            self.calibration,
+            step=self.step,
+            config=self.settings.to_dict(),
         )
         parameters = sum(weight.numel() for weight in self.average.parameters())
         return Saved(pack(tensors, header), model, parameters)

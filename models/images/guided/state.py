@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import flatten, pack, unflatten, unpack
+from models.images import scoring
 from models.images.course import Course
 from models.images.data import LabelledImages
 from models.images.features import FeatureNetwork
@@ -47,6 +48,7 @@ class State:
         # Of the noise within a label, as the model of a warm start had it; empty without one.
         self.known = torch.empty(0)
         self.course = Course()
+        self.calibration: Sequence[float] | None = None
 
     @property
     def noise_size(self) -> int:
@@ -135,18 +137,21 @@ class State:
         tree: dict[str, Any] = {n: dict(part.state_dict()) for n, part in self.parts().items()}
         tree |= {name: getattr(self, name) for name in ("seen_z", "seen_y", "scales", "known")}
         tensors, rest = flatten(tree, "state")
-        numbers = {"step": self.step, "seen": self.seen, "at_once": self.at_once}
+        numbers = ("step", "seen", "at_once", "calibration")
         header = {
             "kind": "images.state",
-            "numbers": numbers,
+            "numbers": {name: getattr(self, name) for name in numbers},
             "course": asdict(self.course),
             "features": self.features.state(),
             "tree": rest,
         }
-        drawn_by = nn.ModuleDict({"generator": self.average["G"], "prior": self.prior()})
-        model = pack(
-            drawn_by.state_dict(),
-            {"kind": "images", "step": self.step, "config": self.settings.to_dict()},
+        model = scoring.model_file(
+            {"generator": self.average["G"], "prior": self.prior()},
+            self.features,
+            self.D,
+            self.calibration,
+            step=self.step,
+            config=self.settings.to_dict(),
         )
         parameters = sum(weight.numel() for weight in self.average["G"].parameters())
         return Saved(pack(tensors, header), model, parameters)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from models.checkpoint import UnreadableCheckpoint, unpack
+from models.rarity import TooRare
 from models.run import NonFiniteLoss
-from models.tables.conditions import InvalidCondition, TooRare
+from models.tables.conditions import InvalidCondition
 from models.tables.data import LabelledRows
 from models.tables.networks import Critic, Generator
 from models.tables.sampling import RowSampler

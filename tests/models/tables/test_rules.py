@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.rarity import TooRare
 from models.settings import InvalidSettings
-from models.tables.conditions import InvalidKnown, TooRare
+from models.tables.conditions import InvalidKnown
 from models.tables.data import LabelledRows
 from models.tables.keeping import discover
 from models.tables.known import Known
