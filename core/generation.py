@@ -39,6 +39,7 @@ class GenerationSpec(BaseModel):
     shards: int
     balance: bool = False
     min_label_score: float | None = None
+    deliver_to: str | None = None
     images: list[Images] = []
     rows: list[Rows] = []
 

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
         [], description="hosts and networks that webhooks may reach although they are not public"
     )
     webhook_http: bool = Field(False, description="webhooks may be sent without TLS")
+    delivery_places: list[str] = Field(
+        [], description="URLs (file://, s3://) under which generation jobs may leave their files"
+    )
     free_disk_bytes: int = Field(256 * MIB, ge=0, description="below this, nothing is accepted")
     log_level: str = "INFO"
 

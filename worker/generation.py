@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from core import jobs, queue, registry, workers
+from core import delivery, jobs, queue, registry, workers
 from core.database import read, write
 from core.datasets.images import writing as images
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
@@ -62,13 +62,30 @@ def generate(job: Job, lease: Lease) -> "partial[None]":
     _call_for_help(job, maker.spec)
     while shard is not None or (shard := _wait(maker)) is not None:
         shard = maker.make(shard)
+    lease.phase = "finalizing"
     manifest = _manifest(job, maker)
     key = key_of(job.tenant_id, "jobs", job.id, str(lease.claim.token), MANIFEST)
     stored = maker.storage.put(key, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
-    return partial(_finish, lease, stored, manifest)
+    if maker.spec.deliver_to is not None:
+        _deliver(job, maker, stored, maker.spec.deliver_to)
+    return partial(_finish, maker, stored, manifest)
 
 
-def _finish(lease: Lease, stored: Stored, manifest: dict[str, Any], session: Session) -> None:
+def _deliver(job: Job, maker: "Maker", manifest: Stored, place: str) -> None:
+    """Copy the shards, then the manifest, which says that all are there. Each time it is done gives
+    the same files, so one that was broken off is begun again."""
+    target = delivery.open_place(place)
+    with read() as session:
+        shards = jobs.artifacts_of(session, job.tenant_id, job.id, prefix="shard-")
+    files = [(file.name, Stored(file.key, file.bytes, file.sha256)) for file in shards]
+    for name, stored in (*files, (MANIFEST, manifest)):
+        maker.go_on()
+        with maker.storage.open(stored) as path:
+            target.put_file(f"{job.id}/{name}", path)
+
+
+def _finish(maker: "Maker", stored: Stored, manifest: dict[str, Any], session: Session) -> None:
+    lease, place = maker.lease, maker.spec.deliver_to
     media_type = "application/json"
     jobs.add_artifact(
         session, lease.claim, name=MANIFEST, stored=stored, media_type=media_type, step=None
@@ -76,7 +93,8 @@ def _finish(lease: Lease, stored: Stored, manifest: dict[str, Any], session: Ses
     about = {name: manifest[name] for name in ("count", "labels", "seed", "format")}
     size = sum(shard["bytes"] for shard in manifest["shards"])
     more = {"shards": len(manifest["shards"]), "bytes": size, "manifest": MANIFEST}
-    jobs.finish(session, lease.claim, result=about | more)
+    delivered = {} if place is None else {"delivered_to": f"{place.rstrip('/')}/{maker.job_id}"}
+    jobs.finish(session, lease.claim, result=about | more | delivered)
 
 
 def _call_for_help(job: Job, spec: GenerationSpec) -> None:

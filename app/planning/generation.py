@@ -3,6 +3,7 @@
 from app.sampling import asked
 from app.schemas.jobs import GenerationRequest
 from app.schemas.samples import check
+from core import delivery
 from core.datasets.media_types import STORED
 from core.errors import Fault, Invalid
 from core.generation import GenerationSpec, Images, Rows
@@ -17,6 +18,8 @@ SHARD_IMAGES = (1_000, 50_000)
 def plan(model: Model, wanted: GenerationRequest, seed: int) -> GenerationSpec:
     """Raises Invalid when the model has not what is asked for."""
     check(wanted)
+    if wanted.deliver_to is not None:
+        delivery.check(wanted.deliver_to, pointer="/deliver_to")
     images = asked.images(model, wanted, seed) if model.kind == "images" else None
     rows = asked.rows(model, wanted, seed) if images is None else None
     if rows is not None and _has_unique_rule(model):
@@ -42,6 +45,7 @@ def plan(model: Model, wanted: GenerationRequest, seed: int) -> GenerationSpec:
         shards=-(-count // size),
         balance=wanted.balance,
         min_label_score=wanted.min_label_score,
+        deliver_to=wanted.deliver_to,
         images=[
             Images(label=run.label, start=run.start, stop=run.stop)
             for run in (images.runs if images is not None else ())

@@ -98,6 +98,11 @@ class GenerationRequest(Asked):
     shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="items in one file"
     )
+    deliver_to: Annotated[str, Field(max_length=1_024)] | None = Field(
+        None,
+        description="`s3://bucket/folder` or another place that the operator allows: the files are "
+        "copied to a folder there with the job's id as its name, manifest.json last",
+    )
     priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(

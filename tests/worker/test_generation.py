@@ -7,6 +7,7 @@ import tarfile
 import threading
 import zipfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,17 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import read, write
-from core.errors import StorageFull
+from core.errors import StorageFull, Unavailable
 from core.jobs import LeaseLost, ShardClaim
-from core.settings import Settings
-from core.storage import Storage
+from core.settings import Settings, get_settings
+from core.storage import Storage, Stored
 from core.tables import Job, JobState, Shard, ShardState
+from tests.app.made import a_model
 from tests.conftest import expire_lease, reload
 from tests.worker.models import put
 from worker import generation
@@ -397,3 +400,65 @@ def test_the_manifest_says_what_was_made_of_what(pets: TestClient) -> None:
     assert job["usage"]["wall_s"] >= 0
     assert job["progress"]["percent"] == 100.0
     assert job["links"]["artifacts"] == f"/v1/jobs/{job_id}/artifacts"
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place to which jobs may be delivered."""
+    place = tmp_path / "outside"
+    places = json.dumps([place.as_uri()])
+    monkeypatch.setenv("SEMBLANCE_DELIVERY_PLACES", places)
+    get_settings.cache_clear()
+    return place
+
+
+def test_a_job_is_delivered_with_its_manifest_last(
+    pets: TestClient, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"{outside.as_uri()}/for/partner"
+    job_id = post(pets, model="pets", count=20, format="npz", shard_size=8, deliver_to=place)
+    written: list[str] = []
+    put_file = Storage.put_file
+
+    def put(storage: Storage, key: str, path: Path) -> Stored:
+        written.append(key)
+        if written[-1].endswith("00001.npz") and len(written) == 2:
+            raise Unavailable("the object store does not answer")
+        return put_file(storage, key, path)
+
+    monkeypatch.setattr(Storage, "put_file", put)
+    run_next(QUEUES)
+    assert look(pets, job_id)["state"] == "queued"  # it goes on when the place answers again
+    with write() as session:
+        session.execute(update(Job).values(not_before=Job.created_at))
+    run_next(QUEUES)
+    job = look(pets, job_id)
+    assert (job["state"], job["result"]["delivered_to"]) == ("succeeded", f"{place}/{job_id}")
+    folder = outside / "for" / "partner" / job_id
+    listed = json.loads((folder / "manifest.json").read_text())["shards"]
+    assert [hashlib.sha256((folder / s["name"]).read_bytes()).hexdigest() for s in listed] == [
+        s["sha256"] for s in listed
+    ]
+    assert written[-1].endswith("manifest.json")
+
+
+@pytest.mark.parametrize(
+    "place", ["{}side", "{}/../data", "{}/%2e%2e/data", "s3://bucket/for", "file:///", "for"]
+)
+def test_a_job_is_delivered_nowhere_but_where_the_operator_allows(
+    pets: TestClient, outside: Path, place: str
+) -> None:
+    body = {"kind": "generation", "model": "pets", "count": 3}
+    answer = pets.post("/v1/jobs", json=body | {"deliver_to": place.format(outside.as_uri())})
+    assert (answer.status_code, answer.json()["code"]) == (422, "delivery_not_allowed")
+    assert str(outside) not in answer.text
+
+
+def test_images_of_a_job_meet_the_label_score_that_is_asked_for(client: TestClient) -> None:
+    a_model("pets", scoring=True)
+    asked = {"labels": {"Größe": 30}, "seed": 3, "min_label_score": 0.7}
+    job_id = post(client, model="pets", format="npz", shard_size=8, **asked)
+    run_next(QUEUES)
+    assert look(client, job_id)["result"]["labels"] == {"Größe": 30}
+    assert np.array_equal(arrays(files(client, job_id)), images(client, **asked))
+    assert not np.array_equal(images(client, labels={"Größe": 30}, seed=3), images(client, **asked))
