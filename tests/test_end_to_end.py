@@ -60,6 +60,18 @@ def test_digits_go_in_and_labelled_samples_come_out(
     again = client.upload(tmp_path / "again.zip")
     assert again["items"] == 20
 
+    many = client.generate("digits", labels={"3": 25}, seed=7, format="npz", shard_size=10)
+    client.wait(many["id"])
+    files = client.save_job(many["id"], tmp_path / "made")
+    files[1].write_bytes(b"broken off")
+    kept = files[0].stat().st_mtime_ns
+    assert client.save_job(many["id"], tmp_path / "made") == files
+    assert files[0].stat().st_mtime_ns == kept
+    at_once = client.samples("digits", labels={"3": 25}, seed=7, format="npz")
+    with np.load(io.BytesIO(at_once)) as whole:
+        parts = [np.load(file)["x"] for file in files]
+        assert np.array_equal(np.concatenate(parts), whole["x"])
+
     metrics = client.request("GET", f"/v1/jobs/{job['id']}/metrics").json()
     assert metrics["critic_accuracy_real"]["steps"] == [5, 10, 15, 20, 25, 30]
     previews = client.request("GET", f"/v1/jobs/{job['id']}/previews").json()

@@ -7,6 +7,6 @@ client.save_samples(job["result"]["model"], "samples.zip", labels={"sneaker": 30
 """
 
 from semblance.client import Client
-from semblance.errors import JobFailed, Problem
+from semblance.errors import DamagedDownload, JobFailed, Problem
 
-__all__ = ["Client", "JobFailed", "Problem"]
+__all__ = ["Client", "DamagedDownload", "JobFailed", "Problem"]

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from semblance.errors import JobFailed, Problem
+from semblance.errors import DamagedDownload, JobFailed, Problem
 from semblance.files import uploadable
 
 Json = dict[str, Any]
@@ -134,21 +134,62 @@ class Client:
     ) -> Path:
         """Stream samples into a file; the format follows its ending unless it is given."""
         path = Path(file)
-        part = path.with_name(path.name + ".part")
-        with self._http.stream(
+        self._save(
+            path,
             "POST",
             f"/v1/models/{model}/samples",
             json=_samples_body(labels, count, options),
             params={"format": format or path.suffix.removeprefix(".")},
-        ) as response:
+        )
+        return path
+
+    def generate(
+        self,
+        model: str,
+        *,
+        labels: Mapping[str, int] | None = None,
+        count: int | None = None,
+        **options: Any,
+    ) -> Json:
+        """Start a job that makes any number of samples; `wait` for it, then `save_job`.
+
+        `options`: those of `samples`, format, shard_size, deliver_to … as in the REST contract.
+        """
+        body = {"kind": "generation", "model": model, **_samples_body(labels, count, options)}
+        job: Json = self.request("POST", "/v1/jobs", json=body).json()
+        return job
+
+    def save_job(self, job_id: str, folder: str | Path) -> list[Path]:
+        """The files of a generation job, each verified; those that are there already stay, so that
+        what was broken off goes on. Raises DamagedDownload."""
+        artifacts = f"/v1/jobs/{job_id}/artifacts"
+        manifest = self.request("GET", f"{artifacts}/manifest.json").json()
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for shard in manifest["shards"]:
+            path = out / Path(shard["name"]).name
+            if not (path.exists() and _sha256(path) == shard["sha256"]):
+                self._save(path, "GET", f"{artifacts}/{shard['name']}", sha256=shard["sha256"])
+            paths.append(path)
+        return paths
+
+    def _save(
+        self, path: Path, method: str, url: str, *, sha256: str | None = None, **options: Any
+    ) -> None:
+        """The file has its name once it is whole."""
+        part = path.with_name(path.name + ".part")
+        with self._http.stream(method, url, **options) as response:
             if response.is_error:
                 response.read()
                 raise _problem(response)
             with part.open("wb") as out:
                 for chunk in response.iter_bytes():
                     out.write(chunk)
+        if sha256 is not None and _sha256(part) != sha256:
+            part.unlink()
+            raise DamagedDownload(f"{path.name} came with other bytes than it was made of")
         part.replace(path)
-        return path
 
     def _upload_at_once(self, files: list[Path], meta: Json) -> httpx.Response:
         with contextlib.ExitStack() as stack:
@@ -179,6 +220,11 @@ class Client:
                 time.sleep(2.0**attempt)
             else:
                 return
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _samples_body(labels: Mapping[str, int] | None, count: int | None, options: Json) -> Json:

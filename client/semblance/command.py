@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from semblance.client import Client
-from semblance.errors import JobFailed, Problem
+from semblance.errors import DamagedDownload, JobFailed, Problem
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
@@ -65,12 +65,37 @@ def sample(
     url: Url = LOCAL,
 ) -> None:
     """Draw samples into a file: .zip, .npz, .png; of rows .csv, .ndjson, .parquet; or .json."""
-    labels = {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
+    labels = _counts(label)
     options: dict[str, Any] = {"seed": seed} if seed is not None else {}
     if out.suffix == ".png":
         options["layout"] = "grid"
     with Client(url, key) as client:
         console.print(str(client.save_samples(model, out, labels=labels, count=count, **options)))
+
+
+@app.command()
+def generate(
+    model: str,
+    folder: Path,
+    key: Key,
+    label: Annotated[list[str], typer.Option(help="LABEL=COUNT, as often as needed")] = [],  # noqa: B006 - typer's way
+    count: int | None = None,
+    format: Annotated[str | None, typer.Option(help="tar, zip, npz; parquet, csv …")] = None,
+    seed: int | None = None,
+    url: Url = LOCAL,
+) -> None:
+    """Make any number of samples by a job of many workers, and fetch its files, verified."""
+    given = {"format": format, "seed": seed}
+    options = {name: value for name, value in given.items() if value is not None}
+    with Client(url, key) as client:
+        job = client.generate(model, labels=_counts(label), count=count, **options)
+        watch(client, job["id"])
+        for path in client.save_job(job["id"], folder):
+            console.print(str(path))
+
+
+def _counts(label: list[str]) -> dict[str, int] | None:
+    return {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
 
 
 def watch(client: Client, job_id: str) -> dict[str, Any]:
@@ -101,7 +126,7 @@ def watch(client: Client, job_id: str) -> dict[str, Any]:
 def main() -> None:
     try:
         app()
-    except (Problem, JobFailed) as error:
+    except (Problem, JobFailed, DamagedDownload) as error:
         console.print(f"[red]{error}[/red]")
         raise SystemExit(1) from error
     except httpx.ConnectError as error:

@@ -22,3 +22,7 @@ class JobFailed(Exception):
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
         super().__init__((job.get("error") or {}).get("detail") or f"the job is {job['state']}")
+
+
+class DamagedDownload(Exception):
+    """A file's bytes are not those that the service says it made."""
