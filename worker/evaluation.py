@@ -28,7 +28,7 @@ from core.training import TrainingSpec
 from models.checkpoint import UnreadableCheckpoint
 from models.generator import Generator, load
 from models.images import drawing as image_drawing
-from models.images.data import LabelledImages
+from models.images.data import UNLABELLED, LabelledImages
 from models.images.order import by_count
 from models.images.pictures import sheet
 from models.images.sampling import ImageSampler
@@ -169,8 +169,8 @@ class Work:
                 yield data
                 return
         with images_of(self.dataset, self.trained, self.storage, published=True) as data:
-            count = len(data.labels)
-            yield replace(data, train=np.arange(n), held_out=np.arange(n, count))
+            labelled = np.flatnonzero(data.labels != UNLABELLED)
+            yield replace(data, train=labelled[labelled < n], held_out=labelled[labelled >= n])
 
     def _yardstick(self, data: LabelledImages, classes: int) -> Yardstick:
         """The one that is kept with the data set, or a new one. It depends on what is held out."""

@@ -1,6 +1,6 @@
 """Labelled images as the loop sees them: bytes on disk, batches of floats in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -8,15 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+UNLABELLED = -1
 
-@dataclass(frozen=True)
+
+@dataclass
 class LabelledImages:
-    """`pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped as a rule; `labels` (N,)."""
+    """`pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped as a rule; `labels` (N,). Places of
+    those to learn from, those kept for measuring, and those with no label."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
     train: NDArray[np.int64]
     held_out: NDArray[np.int64]
+    unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def split(
@@ -25,12 +29,22 @@ class LabelledImages:
         """Keep a share of each label for measuring, at least one image where it has two."""
         rng = np.random.default_rng(seed)
         kept: list[NDArray[np.int64]] = []
-        for label in np.unique(labels):
+        for label in np.unique(labels[labels != UNLABELLED]):
             mine = np.flatnonzero(labels == label)
             n = min(round(held_out * len(mine)) or int(held_out > 0), len(mine) - 1)
             kept.append(rng.permutation(mine)[:n])
         apart = np.sort(np.concatenate(kept))
-        return cls(pixels, labels, np.setdiff1d(np.arange(len(labels)), apart), apart)
+        unlabelled = np.flatnonzero(labels == UNLABELLED)
+        train = np.setdiff1d(np.arange(len(labels)), np.concatenate([apart, unlabelled]))
+        return cls(pixels, labels, train, apart, unlabelled)
+
+    def tell(self, places: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
+        """From here on these images are learned from with these labels; those that are still
+        without one are not."""
+        self.labels = self.labels.copy()
+        self.labels[places] = labels
+        self.train = np.sort(np.concatenate([self.train, places]))
+        self.unlabelled = np.empty(0, np.int64)
 
     def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) floats in [-1, 1] and (B,) labels."""

@@ -41,8 +41,11 @@ class Learner(Protocol):
     def until(self) -> float:
         """Share of the budget at which the steps end: `complete` needs the rest."""
 
+    def settle(self) -> None:
+        """End the first phase: the feature network stays as it is from here on."""
+
     def learn(self, images: Tensor, y: Tensor, progress: float, run: Run) -> dict[str, Tensor]:
-        """One step of both sides on a batch; what is worth logging."""
+        """One step of both sides on a batch, after `settle`; what is worth logging."""
 
     def complete(self) -> None:
         """What is left to do when the last step is done."""

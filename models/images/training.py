@@ -13,6 +13,7 @@ from models.images.adversarial.settings import AdversarialSettings
 from models.images.adversarial.training import Adversarial
 from models.images.course import EarlyStop
 from models.images.data import Batches, LabelledImages
+from models.images.guessing import guess_labels
 from models.images.guided.settings import GuidedSettings
 from models.images.guided.training import Guided
 from models.images.learner import Learner
@@ -53,9 +54,9 @@ def train(
     models.run.Collapsed when the images never come to cover the held-out ones.
     """
     nets = learner(settings, data, seed, state, warm_start)
-    batches = Batches(data, settings.batch, seed)
     wide = Batches(data, CLASSIFIER_BATCH, seed)
     watch, course = Watch(nets, data), nets.course
+    batches = settled(nets, data, run) if nets.features.frozen is not None else None
 
     while (progress := course.hurried(run.progress(nets.step))) < nets.until:
         if run.wants_preview(nets.step):
@@ -67,6 +68,7 @@ def train(
         if nets.features.frozen is None and progress < settings.features_until:
             logged = {"feature_loss": nets.features.learn(*wide.at(nets.step), progress)}
         else:
+            batches = batches or settled(nets, data, run)
             logged = nets.learn(*batches.at(nets.step), progress, run)
         nets.step += 1
 
@@ -82,6 +84,16 @@ def train(
     if seen := watch.look({}) | measure_critic(nets, data):
         run.report(nets.step, seen)
     run.save(nets.step, replace(nets.pack(), score=seen.get("coverage")))
+
+
+def settled(nets: Learner, data: LabelledImages, run: Run) -> Batches:
+    """The features stay as they are from here on. What the networks learn from: images that came
+    without a label, too, if the features tell it."""
+    if nets.features.frozen is None:
+        nets.settle()
+    if len(data.unlabelled):
+        run.report(nets.step, {"guessed_labels": guess_labels(nets.features, data, nets.seed)})
+    return Batches(data, nets.settings.batch, nets.seed)
 
 
 def learner(

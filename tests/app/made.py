@@ -26,7 +26,7 @@ def weights(seed: int = 0, scoring: bool = False) -> Saved:
         # Untrained, one hardly makes a difference and the other hardly sees it.
         state.average["G"].end.weight.data *= 100
         state.features.classifier.out.weight.data *= 100
-        state.settle_features()
+        state.settle()
         state.calibration = (1.0, 0.0)
     return state.pack()
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from core import jobs, registry
 from core.database import read, write
+from core.datasets import builtin
+from core.datasets.images.writing import png as png_of
 from core.errors import StorageFull
 from core.jobs import LeaseLost
 from core.settings import Settings
@@ -22,6 +25,7 @@ from core.storage import Storage
 from core.tables import Checkpoint, Dataset, Job, Model
 from models import losses
 from models.images.guided.training import Guided
+from tests.app.conftest import upload, zip_of
 from tests.conftest import TENANT, expire_lease
 from tests.tiny import TINY
 from worker import training
@@ -321,3 +325,22 @@ def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: Te
     job = run(client, second)
     assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
     assert "the model to start from" in job["error"]["detail"]
+
+
+def test_images_without_a_label_are_learned_from_beside_those_that_have_one(
+    client: TestClient,
+) -> None:
+    (source,) = builtin.digits()
+    with np.load(source.path) as digits:
+        x, y = digits["x"][:300], digits["y"][:300]
+    files = {f"{i}.png": png_of(image) for i, image in enumerate(x)}
+    told = [f"{i}.png,{y[i] if i % 3 == 0 else ''}" for i in range(300)]
+    files["labels.csv"] = "\n".join(["path,label", *told]).encode()
+    dataset = upload(client, zip_of(files), "digits.zip").json()
+    config = TINY | {"features_until": 0.4, "critic_from": 0.6, "feature_rate": 0.02}
+    job = run(client, post(client, dataset=dataset["id"], budget={"steps": 150}, config=config))
+    assert job["state"] == "succeeded"
+    metrics = client.get(f"/v1/jobs/{job['id']}/metrics?names=guessed_labels").json()
+    assert 20 < metrics["guessed_labels"]["values"][0] <= 200
+    labels = client.get(f"/v1/models/{job['result']['model']}/conditions").json()["labels"]
+    assert [label["name"] for label in labels] == [str(n) for n in range(10)]

@@ -45,6 +45,9 @@ class Adversarial:
     def noise_size(self) -> int:
         return self.settings.noise
 
+    def settle(self) -> None:
+        self.features.settle()
+
     @property
     def is_alone(self) -> bool:
         return False
@@ -57,8 +60,6 @@ class Adversarial:
         """Nothing is left to do."""
 
     def learn(self, images: Tensor, y: Tensor, progress: float, run: Run) -> dict[str, Tensor]:
-        if self.features.frozen is None:
-            self.features.settle()
         settings = self.settings
         falling = min(1.0, max(0.02, 2 * (1 - progress)))
         for optimizer, rate in ((self.opt_G, settings.rate), (self.opt_D, settings.critic_rate)):

@@ -62,8 +62,7 @@ class State:
     def until(self) -> float:
         return 1 - self.settings.prior_share
 
-    def settle_features(self) -> None:
-        """End the first phase: the feature network stays as it is from here on."""
+    def settle(self) -> None:
         torch.manual_seed(self.seed)
         train = self.data.train
         images, _ = self.data.batch(train[torch.randperm(len(train))[:512].sort().values])

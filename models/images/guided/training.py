@@ -24,8 +24,6 @@ class Guided(State):
     """As models.images.learner.Learner."""
 
     def learn(self, images: Tensor, y: Tensor, progress: float, run: Run) -> dict[str, Tensor]:
-        if self.features.frozen is None:
-            self.settle_features()
         set_rates(self, progress)
 
         def begin() -> None:

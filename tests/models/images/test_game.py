@@ -24,7 +24,7 @@ def settings() -> GuidedSettings:
 @pytest.fixture
 def nets(settings: GuidedSettings) -> Guided:
     made = Guided(settings, images_of(settings), seed=1)
-    made.settle_features()
+    made.settle()
     made.step = 1  # no penalty at this one
     set_rates(made, LATE)
     return made
@@ -126,7 +126,7 @@ def test_the_frozen_features_are_those_that_were_learnt(
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.running_mean, -1, 1)
             nn.init.uniform_(part.running_var, 0.5, 2)
-    nets.settle_features()
+    nets.settle()
     assert nets.features.frozen is not None
     with torch.no_grad():
         torch.testing.assert_close(
