@@ -1,4 +1,4 @@
-"""What images without a label are worth: 20 labelled ones of each class of Fashion-MNIST, alone, and
+"""What images without a label are worth: 20 labelled ones of each class of Fashion-MNIST alone, and
 beside 580 of each whose labels are not told, at the same budget.
 `python -m bench.unlabelled --judge … --data …`; judge and data as for bench.images.
 """
