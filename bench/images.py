@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,27 @@ def judge(program: Path, real: Path, made: Path, cache: Path) -> dict[str, Any]:
     done = subprocess.run([*command, "--cache", str(cache)], capture_output=True, check=True)
     scores: dict[str, Any] = json.loads(done.stdout)
     return scores
+
+
+def record(
+    description: str | None,
+    results: Path,
+    measure: Callable[[argparse.Namespace, int], Sequence[Mapping[str, Any]]],
+    *,
+    seeds: Sequence[int],
+) -> None:
+    """The command line of a comparison: rows for each seed, printed and appended to `results`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=seeds)
+    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for row in measure(arguments, seed):
+            with results.open("a") as out:
+                out.write(json.dumps(row) + "\n")
+            print(row, flush=True)
 
 
 def commit() -> str:

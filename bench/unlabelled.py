@@ -4,7 +4,6 @@ beside 580 of each whose labels are not told, at the same budget.
 """
 
 import argparse
-import json
 import tempfile
 import zipfile
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import image_sets as sets
-from bench.images import FASHION, SCORES, commit, judge
+from bench.images import FASHION, SCORES, commit, judge, record
 from bench.serving import serving
 from bench.warm_start import train
 from core.datasets.images.writing import png
@@ -60,17 +59,7 @@ def write_zip(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
-    arguments = parser.parse_args()
-    for seed in arguments.seeds:
-        for row in measure(arguments, seed):
-            with RESULTS.open("a") as out:
-                out.write(json.dumps(row) + "\n")
-            print(row, flush=True)
+    record(__doc__, RESULTS, measure, seeds=[1, 2])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Judge and data as for bench.images; only the two new classes are judged.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from semblance import Client
 
 from bench import image_sets as sets
-from bench.images import FASHION, SCORES, commit, judge
+from bench.images import FASHION, SCORES, commit, judge, record
 from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "warm_start.jsonl"
@@ -59,17 +58,7 @@ def train(client: Client, dataset: str, cpu_seconds: int, seed: int, **spec: Any
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
-    arguments = parser.parse_args()
-    for seed in arguments.seeds:
-        for row in measure(arguments, seed):
-            with RESULTS.open("a") as out:
-                out.write(json.dumps(row) + "\n")
-            print(row, flush=True)
+    record(__doc__, RESULTS, measure, seeds=[1, 2, 3])
 
 
 if __name__ == "__main__":
