@@ -1,10 +1,13 @@
-"""What is told of a dataset: `profile`, `issues`, `preview`, and a table's `schema`."""
+"""What is told of a dataset: `profile`, `issues`, `preview`, `content`, and a table's `schema`."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.background import BackgroundTask
 
 from app import negotiation
 from app.authentication import DataKeeper, Reader
@@ -14,13 +17,21 @@ from app.schemas.tables import RowsPage, SchemaChange, SchemaView
 from app.strict import StrictRoute
 from core.database import read
 from core.datasets import life, revision
+from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES, STORED
 from core.datasets.rows import Schema
-from core.storage import Stored, get_storage
+from core.errors import Conflict, Fault, Invalid
+from core.storage import DamagedObject, Stored, get_storage
 from core.tables import Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
 
 PREVIEWS = {"json": "application/json", "csv": "text/csv"}
+
+CONTENT = {
+    kind: {name: (MEDIA_TYPES | ROW_MEDIA_TYPES)[name] for name in names}
+    for kind, names in STORED.items()
+}
+USUAL = {"images": "zip", "rows": "csv"}
 
 _ROWS = 20
 
@@ -112,3 +123,67 @@ def _rows(dataset: Dataset, offset: int, limit: int, format: str) -> Response:
         rows = preview.rows_of(path, schema, offset, limit)
     page = RowsPage(data=rows, offset=offset, total=total, has_more=offset + len(rows) < total)
     return JSONResponse(page.model_dump(mode="json"))
+
+
+@router.get(
+    "/{dataset_id}/content",
+    response_class=Response,
+    responses={
+        200: {"content": {media: {} for kind in CONTENT.values() for media in kind.values()}}
+    },
+)
+def read_content(
+    dataset_id: str,
+    caller: Reader,
+    part: Annotated[
+        Literal["train", "held_out"], Query(description="held_out: the published test part")
+    ] = "train",
+    format: Annotated[
+        Literal["zip", "npz", "tar", "csv", "ndjson", "parquet", "arrow"] | None,
+        Query(description="overrides `Accept`"),
+    ] = None,
+    accept: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The set itself, in the formats that samples come in, to be uploaded again or taken elsewhere.
+
+    Images: a zip of PNGs with labels.csv, npz (`x`, `y`, `labels`), or a tar (WebDataset); rows:
+    CSV, NDJSON, Parquet or Arrow, without the columns that are dropped.
+    """
+    with read() as session:
+        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
+    if part == "held_out" and not dataset.summary["n_held_out"]:
+        fault = Fault("/part", "not_available", "the dataset has no test part", ("train",))
+        raise Invalid(fault.message, faults=[fault])
+    chosen = negotiation.choose(
+        CONTENT[dataset.kind], format=format, accept=accept, default=USUAL[dataset.kind]
+    )
+    opened = ExitStack()
+    return StreamingResponse(
+        _content(dataset, part, chosen, opened),
+        media_type=CONTENT[dataset.kind][chosen],
+        headers={
+            "Content-Disposition": f'attachment; filename="{dataset.id}.{chosen}"',
+            "Vary": "Accept",
+        },
+        background=BackgroundTask(opened.close),
+    )
+
+
+def _content(
+    dataset: Dataset, part: Literal["train", "held_out"], format: str, opened: ExitStack
+) -> Iterator[bytes]:
+    """The files stay open, and verified, until `opened` is closed."""
+    from core.datasets import content  # numpy and pyarrow take time to load
+
+    names = ("x", "y") if dataset.kind == "images" else ("rows",)
+    try:
+        files = [
+            opened.enter_context(get_storage().open(Stored.from_dict(dataset.content[name])))
+            for name in names
+        ]
+    except DamagedObject as error:
+        opened.close()
+        raise Conflict(f"{error}; upload the dataset again", code="dataset_unreadable") from error
+    if dataset.kind == "images":
+        return content.image_pieces(files[0], files[1], dataset, part, format)
+    return content.row_pieces(files[0], dataset, format)

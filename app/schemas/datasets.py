@@ -109,7 +109,9 @@ class DatasetView(BaseModel):
         path = f"/v1/datasets/{dataset.id}"
         links = {"self": path}
         if ready:
-            links |= {part: f"{path}/{part}" for part in ("profile", "issues", "preview")}
+            links |= {
+                part: f"{path}/{part}" for part in ("profile", "issues", "preview", "content")
+            }
         if ready and dataset.kind == "rows":
             links["schema"] = f"{path}/schema"
         return cls(

@@ -174,6 +174,23 @@ class Client:
             paths.append(path)
         return paths
 
+    def save_dataset(
+        self,
+        dataset_id: str,
+        file: str | Path,
+        *,
+        part: str = "train",
+        format: str | None = None,
+    ) -> Path:
+        """Stream a dataset into a file (.zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow).
+
+        `part`: train, or held_out for the test part that it was published with.
+        """
+        path = Path(file)
+        params = {"format": format or path.suffix.removeprefix("."), "part": part}
+        self._save(path, "GET", f"/v1/datasets/{dataset_id}/content", params=params)
+        return path
+
     def _save(
         self, path: Path, method: str, url: str, *, sha256: str | None = None, **options: Any
     ) -> None:

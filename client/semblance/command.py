@@ -98,6 +98,19 @@ def _counts(label: list[str]) -> dict[str, int] | None:
     return {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
 
 
+@app.command()
+def download(
+    dataset: str,
+    out: Path,
+    key: Key,
+    part: Annotated[str, typer.Option(help="train, or held_out: the test part")] = "train",
+    url: Url = LOCAL,
+) -> None:
+    """Save a dataset into a file: .zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow."""
+    with Client(url, key) as client:
+        console.print(str(client.save_dataset(dataset, out, part=part)))
+
+
 def watch(client: Client, job_id: str) -> dict[str, Any]:
     """A progress bar until the job has ended."""
     columns = (

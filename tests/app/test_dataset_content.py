@@ -1,0 +1,81 @@
+"""A dataset goes out as it came in, in the formats that samples have."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from starlette.testclient import TestClient
+
+from core.database import read
+from core.storage import get_storage
+from core.tables import Dataset
+from tests.app.conftest import folders, npz, upload
+from tests.app.test_row_samples import people
+
+
+def content(client: TestClient, dataset: str, **query: Any) -> Any:
+    return client.get(f"/v1/datasets/{dataset}/content", params=query)
+
+
+def test_images_come_back_as_they_went_in_and_can_be_uploaded_again(client: TestClient) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (30, 8, 9, 3), np.uint8), np.arange(30) % 3
+    test = {"x_test": x[20:], "y_test": y[20:]}
+    dataset = upload(client, npz(x_train=x[:20], y_train=y[:20], **test), "a.npz").json()
+    assert dataset["links"]["content"] == f"/v1/datasets/{dataset['id']}/content"
+    answer = content(client, dataset["id"], format="npz")
+    assert answer.headers["content-type"] == "application/x-npz"
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        assert np.array_equal(arrays["x"], x[:20])
+        assert np.array_equal(arrays["labels"][arrays["y"]], y[:20].astype(str))
+    held_out = content(client, dataset["id"], format="npz", part="held_out").content
+    with np.load(io.BytesIO(held_out)) as arrays:
+        assert np.array_equal(arrays["x"], x[20:])
+    zipped = content(client, dataset["id"])
+    assert zipped.headers["content-type"] == "application/zip"
+    again = upload(client, zipped.content).json()
+    assert (again["items"], again["image"], again["held_out"]) == (20, dataset["image"], 0)
+    assert {(label["name"], label["count"]) for label in again["labels"]} == {
+        ("0", 7),
+        ("1", 7),
+        ("2", 6),
+    }
+
+
+def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(
+    client: TestClient,
+) -> None:
+    csv = people(40)
+    meta = '{"target": "income"}'
+    dataset = upload(client, csv, "people.csv", meta).json()["id"]
+    assert content(client, dataset).content == csv
+    change = {"drop": ["city"], "columns": [{"name": "age", "type": "number"}]}
+    assert client.put(f"/v1/datasets/{dataset}/schema", json=change).status_code == 200
+    table = pa.parquet.read_table(io.BytesIO(content(client, dataset, format="parquet").content))
+    assert table.column_names == ["id", "age", "height", "member", "since", "income"]
+    assert table.schema.field("age").type == pa.float64()
+    assert len(table) == 40
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [({"format": "csv"}, 406), ({"part": "held_out"}, 422), ({"format": "exe"}, 422)],
+)
+def test_what_a_set_of_images_has_not_is_refused(
+    client: TestClient, query: dict[str, str], status: int
+) -> None:
+    dataset = upload(client, folders()).json()["id"]
+    assert content(client, dataset, **query).status_code == status
+    assert content(client, "ds_nobody").status_code == 404
+
+
+def test_a_damaged_set_is_not_sent_as_if_it_were_whole(client: TestClient) -> None:
+    dataset = upload(client, folders()).json()["id"]
+    with read() as session:
+        stored = session.get_one(Dataset, dataset).content["x"]
+    get_storage().put(stored["key"], b"other bytes")
+    answer = content(client, dataset)
+    assert (answer.status_code, answer.json()["code"]) == (409, "dataset_unreadable")
