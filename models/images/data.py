@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-UNLABELLED = -1
+from models import split
+from models.split import UNLABELLED
 
 
 @dataclass
@@ -27,16 +28,8 @@ class LabelledImages:
         cls, pixels: NDArray[np.uint8], labels: NDArray[np.int32], *, held_out: float, seed: int
     ) -> Self:
         """Keep a share of each label for measuring, at least one image where it has two."""
-        rng = np.random.default_rng(seed)
-        kept: list[NDArray[np.int64]] = []
-        for label in np.unique(labels[labels != UNLABELLED]):
-            mine = np.flatnonzero(labels == label)
-            n = min(round(held_out * len(mine)) or int(held_out > 0), len(mine) - 1)
-            kept.append(rng.permutation(mine)[:n])
-        apart = np.sort(np.concatenate(kept))
-        unlabelled = np.flatnonzero(labels == UNLABELLED)
-        train = np.setdiff1d(np.arange(len(labels)), np.concatenate([apart, unlabelled]))
-        return cls(pixels, labels, train, apart, unlabelled)
+        train, apart = split.by_label(labels, held_out, seed)
+        return cls(pixels, labels, train, apart, np.flatnonzero(labels == UNLABELLED))
 
     def tell(self, places: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
         """From here on these images are learned from with these labels; those that are still

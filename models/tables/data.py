@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models import split
 from models.tables.schema import ColumnSchema
 
 MEASURED = 10_000  # held-out rows that are looked at
@@ -37,9 +38,7 @@ class LabelledRows:
         seed: int,
     ) -> Self:
         """Keep a share of the rows for measuring; at least one is left to learn from."""
-        order = np.random.default_rng(seed).permutation(len(table))
-        n = min(round(held_out * len(table)), len(table) - 1)
-        return cls(table, tuple(schema), label, np.sort(order[n:]), np.sort(order[:n]))
+        return cls(table, tuple(schema), label, *split.of_all(len(table), held_out, seed))
 
     def part(self, index: NDArray[np.int64]) -> pa.Table:
         """Only the columns that samples have are read."""
