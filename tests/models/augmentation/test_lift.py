@@ -1,0 +1,140 @@
+"""What more items are worth: the figures against classifiers whose worth is known."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.augmentation.lift import (
+    PARTS,
+    ROUNDS,
+    Hits,
+    Interval,
+    Lift,
+    Places,
+    Trained,
+    balanced,
+    part_of,
+    recommended,
+    rounds_of,
+    run,
+)
+from models.augmentation.worth import worth
+
+REAL, LABELS = 800, 4
+TRUTH = np.arange(2_000) % LABELS
+POOL = np.arange(4 * REAL) % LABELS
+
+
+class Known:
+    """A classifier whose error is 1.5 / √n of the items it learns from, however made, if they are
+    among the `good` ones; it tells the same items right each time but for a few."""
+
+    def __init__(self, good: int, luck: float = 0.01) -> None:
+        self.good, self.luck, self.trained = good, luck, 0
+        self.hardness = np.random.default_rng(5).permutation(len(TRUTH)) / len(TRUTH)
+
+    def __call__(self, places: Places, seed: int) -> Hits:
+        self.trained += 1
+        count = len(np.unique(places[places < self.good]))
+        error = 1.5 * count**-0.5 + np.random.default_rng(seed).normal() * self.luck
+        return np.asarray(self.hardness > error)
+
+
+def sets(**more: NDArray[np.int64]) -> dict[Any, Places]:
+    real = np.arange(REAL)
+    return {"real": real} | {arm: np.concatenate([real, one]) for arm, one in more.items()}
+
+
+def trained(learn: Known, wanted: dict[Any, Places], rounds: int = ROUNDS) -> list[Trained]:
+    most = rounds * (len(wanted) + len(PARTS))
+    return run(
+        wanted,
+        POOL,
+        learn,
+        seed=1,
+        done=[],
+        has_time=lambda: learn.trained < most,
+        save=lambda _done: None,
+    )
+
+
+MADE = np.arange(REAL, 2 * REAL)
+
+
+def test_as_good_as_real_items_are_worth_as_many_of_them() -> None:
+    done = trained(Known(4 * REAL, 0.002), sets(gan=MADE, classical=MADE[:0]))
+    found = worth(done, ROUNDS, TRUTH, seed=1)
+    assert found["exponent"] == pytest.approx(0.5, abs=0.05)
+    assert found["gan"]["more_real"] == pytest.approx(REAL, rel=0.15)
+    low, high = found["gan"]["ci95"]
+    assert low < REAL < high
+    low, high = found["classical"]["ci95"]
+    assert low <= 0 <= high
+    assert [point["items"] for point in found["curve"]] == [100, 200, 400, 600, 800]
+    assert found["trainings"] == 5 * ROUNDS
+
+
+def test_the_gain_of_items_that_help_is_found_and_recommended() -> None:
+    lift = Lift.of(trained(Known(4 * REAL), sets(gan=MADE)), ROUNDS, TRUTH)
+    gain = lift.gain("gan")
+    true = 1.5 * (REAL**-0.5 - (2 * REAL) ** -0.5)
+    assert gain.ci95[0] <= true <= gain.ci95[1]
+    assert gain.ci95[0] > 0
+    assert recommended(lift).use == "gan"
+    told = lift.to_dict(["a", "b", "c", "d"])
+    assert told["real_only"] == pytest.approx(1 - 1.5 * REAL**-0.5, abs=0.02)
+    assert told["items"] == {"real_only": REAL, "gan": 2 * REAL}
+    assert set(told["per_label"]["gan"]) == {"a", "b", "c", "d"}
+
+
+def test_items_that_do_nothing_are_not_recommended() -> None:
+    lift = Lift.of(trained(Known(REAL), sets(gan=MADE, both=MADE)), ROUNDS, TRUTH)
+    assert recommended(lift).use is None
+    assert "no difference" in recommended(lift).reason
+
+
+def test_what_repeating_real_items_does_as_well_is_said_to_be_no_merit_of_made_ones() -> None:
+    lift = Lift.of(trained(Known(4 * REAL), sets(repeated=MADE, gan=MADE)), ROUNDS, TRUTH)
+    assert recommended(lift).use == "repeated"
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    """Rounds and held-out items are drawn anew each time."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(300):
+        chance = rng.beta(4, 2, size=400)  # of each held-out item; .667 on average
+        hits = rng.random((4, 400)) < np.clip(chance + rng.normal(0, 0.03, (4, 1)), 0, 1)
+        low, high = Interval.of(hits, np.arange(400) % 4).ci95
+        held += low <= 2 / 3 <= high
+    assert held >= 0.95 * 300 - 10
+
+
+def test_labels_count_alike_however_many_items_they_have() -> None:
+    truth = np.array([0] * 98 + [1] * 2)
+    assert balanced(truth == 0, truth) == 0.5
+
+
+def test_a_run_that_was_interrupted_goes_on_and_ends_like_an_unbroken_one() -> None:
+    wanted, saved = sets(gan=MADE), list[Sequence[Trained]]()
+    whole = trained(Known(REAL), wanted)
+    part = trained(Known(REAL), wanted)[:7]
+    kept = [Trained.from_dict(one.to_dict(), len(TRUTH)) for one in part]
+    learn = Known(REAL)
+    rest = run(wanted, POOL, learn, seed=1, done=kept, has_time=lambda: True, save=saved.append)
+    assert learn.trained == len(whole) - 7 == len(saved)
+    assert [one.to_dict() for one in rest] == [one.to_dict() for one in whole]
+    assert rounds_of(whole[:7], 2) == 1
+
+
+def test_too_few_rounds_make_no_interval() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        Lift.of(trained(Known(REAL), sets(gan=MADE), rounds=2), 2, TRUTH)
+
+
+def test_a_part_has_its_share_of_each_label() -> None:
+    labels = np.array([0] * 80 + [1] * 3)
+    part = part_of(np.arange(83), labels, 0.25, np.random.default_rng(0))
+    assert np.bincount(labels[part]).tolist() == [20, 1]
