@@ -32,6 +32,7 @@ class JobKind(StrEnum):
     TRAINING = "training"
     GENERATION = "generation"
     EVALUATION = "evaluation"
+    AUGMENTATION = "augmentation"
 
 
 class JobState(StrEnum):

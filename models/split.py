@@ -25,3 +25,10 @@ def of_all(count: int, share: float, seed: int) -> tuple[Places, Places]:
     order = np.random.default_rng(seed).permutation(count)
     n = min(round(share * count), count - 1)
     return np.sort(order[n:]), np.sort(order[:n])
+
+
+def apart(kind: str, labels: NDArray[np.int32], share: float, seed: int) -> tuple[Places, Places]:
+    """As the training of this kind of data keeps them apart."""
+    if kind == "images":
+        return by_label(labels, share, seed)
+    return of_all(len(labels), share, seed)

@@ -182,8 +182,15 @@ def _evaluation() -> Handler:
     return evaluate
 
 
+def _augmentation() -> Handler:
+    from worker.augmentation.job import augment
+
+    return augment
+
+
 HANDLERS: dict[JobKind, Callable[[], Handler]] = {
     JobKind.TRAINING: _training,
     JobKind.GENERATION: _generation,
     JobKind.EVALUATION: _evaluation,
+    JobKind.AUGMENTATION: _augmentation,
 }

@@ -1,4 +1,5 @@
-"""What is told of a dataset: `profile`, `issues`, `preview`, `content`, and a table's `schema`."""
+"""What is told of a dataset: `profile`, `issues`, `preview`, `content`, `recipes`, and a table's
+`schema`."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from core.database import read
 from core.datasets import life, revision
 from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES, STORED
 from core.datasets.rows import Schema
-from core.errors import Conflict, Fault, Invalid
+from core.errors import Conflict, Fault, Invalid, NotFound
 from core.storage import DamagedObject, Stored, get_storage
 from core.tables import Dataset
 
@@ -187,3 +188,24 @@ def _content(
     if dataset.kind == "images":
         return content.image_pieces(files[0], files[1], dataset, part, format)
     return content.row_pieces(files[0], dataset, format)
+
+
+@router.get(
+    "/{dataset_id}/recipes",
+    response_class=Response,
+    responses={200: {"content": {"application/x-ndjson": {}}}},
+)
+def read_recipes(dataset_id: str, caller: Reader) -> Response:
+    """Where each item of a set that an augmentation job made comes from, a line of JSON for each in
+    the order of the items: its label, its `source` (real, classical, gan) and its recipe: the place
+    of the real item in the dataset it was made of, what was done to it, or the model, the seed and
+    the number that draw it again."""
+    with read() as session:
+        dataset = life.get_ready(session, caller.tenant_id, dataset_id)
+    if "recipes" not in dataset.content:
+        raise NotFound(f"dataset {dataset_id} was not made by an augmentation job")
+    stored = Stored.from_dict(dataset.content["recipes"])
+    headers = {"Content-Length": str(stored.bytes)}
+    return StreamingResponse(
+        get_storage().stream(stored), media_type="application/x-ndjson", headers=headers
+    )

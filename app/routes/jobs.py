@@ -16,6 +16,8 @@ from app.authentication import Caller, Reader, Starter, require
 from app.hints import get_hints
 from app.once import Key, Remember, created, once
 from app.schemas.jobs import (
+    AugmentationPlan,
+    AugmentationRequest,
     EvaluationPlan,
     EvaluationRequest,
     GenerationPlan,
@@ -40,9 +42,10 @@ SCOPES = {
     JobKind.TRAINING: "train",
     JobKind.GENERATION: "sample",
     JobKind.EVALUATION: "train",
+    JobKind.AUGMENTATION: "train",
 }
-Wanted = TrainingRequest | GenerationRequest | EvaluationRequest
-Plans = Plan | GenerationPlan | EvaluationPlan
+Wanted = TrainingRequest | GenerationRequest | EvaluationRequest | AugmentationRequest
+Plans = Plan | GenerationPlan | EvaluationPlan | AugmentationPlan
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -64,7 +67,8 @@ def create_job(
     `training` learns from a dataset; `generation` draws any number of items from a model, by label
     as `/v1/models/{ref}/samples` does, into files that several workers share (`artifacts`);
     `evaluation` measures a model's samples against real items that its training has not seen
-    (`/v1/models/{ref}/report`).
+    (`/v1/models/{ref}/report`); `augmentation` makes a larger dataset out of one, with each item's
+    recipe (`/v1/datasets/{id}/recipes`), and can measure what that is worth to a classifier.
 
     With `validate_only` nothing starts: 200, with the resolved configuration, an estimate and
     warnings.
@@ -100,6 +104,8 @@ def _planned(caller: Caller, wanted: Wanted, seed: int) -> Plans | NewJob:
         return _planned_generation(caller, wanted, seed, {**about, "request": request})
     if isinstance(wanted, EvaluationRequest):
         return _planned_evaluation(caller, wanted, seed, {**about, "request": request})
+    if isinstance(wanted, AugmentationRequest):
+        return _planned_augmentation(caller, wanted, seed, {**about, "request": request})
     with read() as session:
         dataset = datasets.get_ready(session, caller.tenant_id, wanted.dataset)
         plan = planning.plan(session, dataset, wanted, seed)
@@ -161,6 +167,26 @@ def _planned_evaluation(
     if wanted.validate_only:
         return EvaluationPlan(resolved_config=spec.model_dump(mode="json"), warnings=[])
     return replace(evaluation.job_of(model, spec), **about)
+
+
+def _planned_augmentation(
+    caller: Caller, wanted: AugmentationRequest, seed: int, about: dict[str, Any]
+) -> AugmentationPlan | NewJob:
+    from app.planning import augmentation  # numpy, pyarrow: they may still be loading
+
+    with read() as session:
+        plan = augmentation.plan(session, caller.tenant_id, wanted, seed)
+    if wanted.validate_only:
+        return plan
+    spec = augmentation.spec_of(plan)
+    return NewJob(
+        JobKind.AUGMENTATION,
+        spec.name,
+        spec.dataset,
+        resolved_config=spec.model_dump(mode="json"),
+        model_id=spec.model,
+        **about,
+    )
 
 
 def _no_room(needed: int) -> list[str]:

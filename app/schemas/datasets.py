@@ -83,6 +83,15 @@ class TableShape(BaseModel):
     target: str | None
 
 
+class Origin(BaseModel):
+    """Of a set that an augmentation job made."""
+
+    job: str
+    dataset: str
+    model: str | None
+    items: dict[str, int] = Field(description="how many are real, classical, gan; see `recipes`")
+
+
 class DatasetView(BaseModel):
     id: str
     name: str
@@ -98,6 +107,7 @@ class DatasetView(BaseModel):
     bytes: int | None
     sha256: str | None = Field(description="of the normalised content")
     issues: dict[str, int] | None = Field(description="how many of each code; see `issues`")
+    origin: Origin | None = Field(description="null: it was uploaded")
     error: dict[str, Any] | None
     created_at: datetime
     ready_at: datetime | None
@@ -112,6 +122,8 @@ class DatasetView(BaseModel):
             links |= {
                 part: f"{path}/{part}" for part in ("profile", "issues", "preview", "content")
             }
+        if "recipes" in dataset.content:
+            links["recipes"] = f"{path}/recipes"
         if ready and dataset.kind == "rows":
             links["schema"] = f"{path}/schema"
         return cls(
@@ -133,6 +145,7 @@ class DatasetView(BaseModel):
             issues={issue["code"]: issue["count"] for issue in summary["issues"]}
             if ready
             else None,
+            origin=Origin.model_validate(summary["origin"]) if "origin" in summary else None,
             error=dataset.error,
             created_at=dataset.created_at,
             ready_at=dataset.ready_at,

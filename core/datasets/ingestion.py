@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from core.database import write
 from core.datasets import life
-from core.datasets.images import ImageOptions, read_images_in_child
+from core.datasets.images import ImageOptions, ImageSummary, read_images_in_child
 from core.datasets.life import NewDataset
 from core.datasets.rows import Wanted, WantedColumn, read_rows_in_child
 from core.datasets.source import SourceFile
@@ -180,8 +180,6 @@ def _read_rows(
 def _read_images(
     files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
 ) -> dict[str, Any]:
-    from core.datasets.images.profile import profile  # numpy, which takes time to load
-
     settings = get_settings()
     size = meta.get("size")
     summary = read_images_in_child(
@@ -196,6 +194,13 @@ def _read_images(
         settings.ingest_timeout_s,
         renew,
     )
+    return told_of_images(summary, out)
+
+
+def told_of_images(summary: ImageSummary, out: Path) -> dict[str, Any]:
+    """As the row keeps it; `out` has x.npy and y.npy."""
+    from core.datasets.images.profile import profile  # numpy, which takes time to load
+
     labels = [label.name for label in summary.labels]
     whole = hashlib.sha256(json.dumps([summary.x_sha256, summary.y_sha256, labels]).encode())
     return summary.to_dict() | {

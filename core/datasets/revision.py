@@ -53,5 +53,5 @@ def _replace(dataset: Dataset, summary: RowSummary, profile: Stored) -> Dataset:
         if now.summary != dataset.summary:
             raise Conflict("the schema was changed meanwhile; read it again", code="schema_changed")
         now.content = {**now.content, "profile": profile.to_dict()}
-        now.summary = summary.to_dict()
+        now.summary = {**now.summary, **summary.to_dict()}  # where it came from stays
     return now

@@ -19,6 +19,7 @@ QUEUES = {
     JobKind.TRAINING: "training",
     JobKind.GENERATION: "generation",
     JobKind.EVALUATION: "evaluation",
+    JobKind.AUGMENTATION: "evaluation",  # most of it is the same: drawing, and small classifiers
 }
 
 # A job's place is the time it came, shifted by its priority: who waits long enough goes first

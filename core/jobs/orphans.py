@@ -12,7 +12,7 @@ from core.database import clock, read, write
 from core.jobs.states import TERMINAL
 from core.settings import get_settings
 from core.storage import Storage, key_of
-from core.tables import Artifact, Checkpoint, Job, Model
+from core.tables import Artifact, Checkpoint, Dataset, Job, Model
 
 BATCH = 50
 
@@ -46,4 +46,7 @@ def _named(session: Session, job_id: str) -> set[str]:
     named = {file["key"] for row in files for file in row.values()}
     named |= set(session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)))
     weights = session.scalars(select(Model.weights).where(Model.job_id == job_id))
-    return named | {file["key"] for file in weights}
+    named |= {file["key"] for file in weights}
+    result = session.get_one(Job, job_id).result or {}
+    made = session.get(Dataset, result["dataset"]) if "dataset" in result else None
+    return named | {file["key"] for file in (made.content.values() if made else ())}

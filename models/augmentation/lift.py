@@ -156,6 +156,7 @@ class Lift:
         gains = {arm: self.gain(arm) for arm in self.hits if arm != "real"}
         return {
             "metric": METRIC,
+            **dict.fromkeys(MADE),
             **{name: found.value for name, found in values.items()},
             "ci95": {name: list(found.ci95) for name, found in values.items()},
             "gain": {a: {"value": g.value, "ci95": list(g.ci95)} for a, g in gains.items()},

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from models import noise
 from models.augmentation.transforms import STREAM
 from models.tables.columns import as_text
-from models.tables.identifiers import Identifier
 from models.tables.schema import ColumnSchema
 
 NEIGHBOURS = 5  # as in the paper
@@ -47,7 +46,7 @@ class Neighbourhood:
     """
 
     def __init__(self, rows: pa.Table, schema: Sequence[ColumnSchema]) -> None:
-        """At least LEAST rows. `schema` of the columns that they have."""
+        """At least LEAST rows. `schema`: the columns to make, none of them an id."""
         self._rows, self._schema = rows, list(schema)
         numbers = [c for c in schema if c.type in ("integer", "number", "datetime")]
         names = [c for c in schema if c.type in ("category", "boolean")]
@@ -55,28 +54,19 @@ class Neighbourhood:
         self._codes = {c.name: _codes(rows.column(c.name)) for c in names}
         self._scaled = [_scaled(values) for values in self._values.values()]
 
-    def rows(
-        self,
-        seed: int,
-        label: int,
-        numbers: NDArray[np.int64],
-        identifiers: dict[str, Identifier],
-    ) -> Between:
-        """A row for each number, some hundreds at a time. `identifiers` make fresh values of the
-        columns that are ids."""
+    def rows(self, seed: int, label: int, numbers: NDArray[np.int64]) -> Between:
+        """A row for each number, some hundreds at a time."""
         chances = noise.uniforms(seed, numbers, 3, STREAM + label)
         real = (chances[:, 0] * len(self._rows)).astype(np.int64)
         near = self._nearest(real)
         choice = (chances[:, 1] * near.shape[1]).astype(np.int64)
         neighbour, share = near[np.arange(len(real)), choice], chances[:, 2]
-        made = {}
-        for column in self._schema:
-            if column.type == "id":
-                made[column.name] = identifiers[column.name].values(seed, numbers)
-            elif column.name in self._codes:
-                made[column.name] = self._named(column, near)
-            else:
-                made[column.name] = self._between(column, real, neighbour, share)
+        made = {
+            column.name: self._named(column, near)
+            if column.name in self._codes
+            else self._between(column, real, neighbour, share)
+            for column in self._schema
+        }
         return Between(pa.table(made), real, neighbour, share)
 
     def _nearest(self, looked: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ WANTED: dict[str, tuple[Any, ...]] = {
     "rows": (lambda: people(), "people.csv", '{"target": "income"}', TINY_ROWS, 60),
 }
 
-Kept = tuple[list[tuple[Any, dict[str, Any]]], Stored, bytes]
+Kept = tuple[list[tuple[Any, dict[str, Any]]], list[tuple[Stored, bytes]]]
 
 
 def put(client: TestClient, kind: str) -> None:
@@ -31,11 +31,12 @@ def put(client: TestClient, kind: str) -> None:
     torch.set_num_threads(1)
     get_sampler.cache_clear()
     get_memory.cache_clear()
-    rows, stored, weights = _kept(client, kind)
+    rows, files = _kept(client, kind)
     with read() as session:
         if session.scalar(select(Model.id).where(Model.kind == kind)) is not None:
             return  # trained here, a moment ago
-    assert get_storage().put(stored.key, weights) == stored
+    for stored, data in files:
+        assert get_storage().put(stored.key, data) == stored
     with write() as session:
         for table, values in rows:
             session.execute(insert(table).values(**values))
@@ -62,10 +63,11 @@ def _kept(client: TestClient, kind: str) -> Kept:
         with read() as session:
             model = session.scalars(select(Model).where(Model.kind == kind)).one()
             job = session.get_one(Job, model.job_id)
+            data = session.get_one(Dataset, model.dataset_id)
             rows = [
                 (type(row), {c.key: getattr(row, c.key) for c in type(row).__mapper__.column_attrs})
-                for row in (session.get_one(Dataset, model.dataset_id), job, model)
+                for row in (data, job, model)
             ]
-        stored = Stored.from_dict(model.weights)
-        _trained[kind] = (rows, stored, get_storage().read(stored))
+        files = [Stored.from_dict(fields) for fields in (model.weights, *data.content.values())]
+        _trained[kind] = (rows, [(stored, get_storage().read(stored)) for stored in files])
     return _trained[kind]

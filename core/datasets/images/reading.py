@@ -42,7 +42,7 @@ def read_images(
     options.check(limits)
     try:
         with strict_decoding():
-            return _finish(_gather(files, options, limits, out), limits, out)
+            return finished(_gather(files, options, limits, out), limits, out)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageFull("there is no room left to read the images") from error
@@ -129,7 +129,8 @@ def _unknown(file: SourceFile, kind: str) -> UnreadableDataset:
     return unreadable("archive_invalid", f"{name} {problem}", pointer=pointer)
 
 
-def _finish(gathered: Gathered, limits: Limits, out: Path) -> ImageSummary:
+def finished(gathered: Gathered, limits: Limits, out: Path) -> ImageSummary:
+    """Once x.npy is in `out`: y.npy, preview.png and the summary."""
     n_train, total = gathered.n_train, len(gathered.y)
     _refuse_numbers(n_train, total, limits)
     y, names = _labels_in_use(gathered.y, gathered.label_names)

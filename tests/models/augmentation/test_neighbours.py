@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 
 from models.augmentation.neighbours import NEIGHBOURS, Neighbourhood, told
-from models.tables.identifiers import Identifier
 from models.tables.schema import ColumnSchema
 
 
@@ -19,7 +18,7 @@ def test_a_row_lies_between_a_real_one_and_one_of_its_nearest() -> None:
     rng = np.random.default_rng(0)
     table = pa.table({"x": rng.normal(size=60), "y": 1e6 * rng.normal(size=60)})
     schema = [ColumnSchema("x", "number"), ColumnSchema("y", "number")]
-    made = Neighbourhood(table, schema).rows(1, 0, np.arange(200), {})
+    made = Neighbourhood(table, schema).rows(1, 0, np.arange(200))
     points = np.stack([table["x"].to_numpy(), table["y"].to_numpy() / 1e6], 1)
     scaled = (points - points.mean(0)) / points.std(0)
     for i in range(200):
@@ -40,7 +39,7 @@ def test_names_are_the_commonest_among_the_neighbours_and_weigh_in_the_distance(
         }
     )
     schema = [ColumnSchema("x", "number"), ColumnSchema("city", "category")]
-    made = Neighbourhood(table, schema).rows(1, 0, np.arange(50), {})
+    made = Neighbourhood(table, schema).rows(1, 0, np.arange(50))
     for i, city in enumerate(made.rows["city"].to_pylist()):
         assert city == ("Rome" if made.real[i] < 4 else "Oslo")
 
@@ -59,7 +58,7 @@ def test_numbers_keep_their_type_and_missing_values_stay_with_their_row() -> Non
         ColumnSchema("pay", "number", decimals=2),
         ColumnSchema("since", "datetime"),
     ]
-    made = Neighbourhood(table, schema).rows(1, 0, np.arange(60), {})
+    made = Neighbourhood(table, schema).rows(1, 0, np.arange(60))
     assert made.rows.schema.field("age").type == pa.int64()
     for i, row in enumerate(made.rows.to_pylist()):
         assert (row["age"] is None) == (made.real[i] == 3)
@@ -68,21 +67,12 @@ def test_numbers_keep_their_type_and_missing_values_stay_with_their_row() -> Non
         assert row["since"].hour == 0
 
 
-def test_identifiers_are_fresh() -> None:
-    ids = pa.array(["P-1", "P-2", "P-3"])
-    table = pa.table({"id": ids, "x": [1.0, 2.0, 3.0]})
-    schema = [ColumnSchema("id", "id"), ColumnSchema("x", "number")]
-    fresh = {"id": Identifier.fit("id", pa.int64(), pa.array([7, 9]))}
-    made = Neighbourhood(table, schema).rows(1, 0, np.arange(4), fresh)
-    assert made.rows["id"].to_pylist() == [10, 11, 12, 13]
-
-
 def test_a_row_depends_on_its_number_and_not_on_how_many_are_made() -> None:
     rows = Neighbourhood(*numbers([1.0, 2.0, 4.0, 8.0]))
-    together = rows.rows(3, 1, np.arange(10), {})
-    alone = rows.rows(3, 1, np.array([7]), {})
+    together = rows.rows(3, 1, np.arange(10))
+    alone = rows.rows(3, 1, np.array([7]))
     assert alone.rows["x"][0] == together.rows["x"][7]
     recipe = told(together, np.array([10, 20, 30, 40]), 7)
     assert recipe["real"] in (10, 20, 30, 40)
     assert recipe["real"] != recipe["neighbour"]
-    assert rows.rows(3, 2, np.array([7]), {}).rows != alone.rows
+    assert rows.rows(3, 2, np.array([7])).rows != alone.rows

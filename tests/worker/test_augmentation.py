@@ -1,0 +1,399 @@
+"""An augmentation job: a larger dataset out of one, every item with its recipe, and its worth."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from core import jobs
+from core.database import read, write
+from core.jobs import LeaseLost
+from core.storage import get_storage
+from core.tables import Job
+from models.augmentation import lift
+from models.augmentation.transforms import applied
+from models.split import by_label, of_all
+from tests.app.conftest import forget_models, npz, upload
+from tests.app.test_row_samples import people
+from tests.conftest import expire_lease
+from tests.worker.models import put
+from worker.augmentation import job as augmentation
+from worker.run import run_next
+
+QUEUES = ["evaluation"]
+COUNTS = {"ant": 40, "bee": 40, "cat": 8}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classifiers that hardly learn, to be measured all the same."""
+    monkeypatch.setattr("models.measures.boosting.TREES", 4)
+    monkeypatch.setattr("models.augmentation.learners.STEPS", (3, 3))
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_memory() -> Iterator[None]:
+    """The memory of models reads from the storage of one test."""
+    forget_models()
+    yield
+    forget_models()
+
+
+def pictures(counts: dict[str, int] = COUNTS, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """(N, 8, 8) noise, with a bright column of its own for each label."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(list(counts), list(counts.values()))
+    x = rng.integers(0, 120, (len(labels), 8, 8), np.uint8)
+    for i, name in enumerate(counts):
+        x[labels == name, :, 2 * i + 1] += 60
+    return {"x": x, "y": labels}
+
+
+def uneven(client: TestClient, **more: NDArray[Any]) -> Any:
+    found = pictures()
+    arrays = {"x_train": found["x"], "y_train": found["y"], **more}
+    return upload(client, npz(**arrays), "uneven.npz").json()
+
+
+def post(client: TestClient, dataset: str, **more: Any) -> Any:
+    body = {"kind": "augmentation", "dataset": dataset, "seed": 3, **more}
+    return client.post("/v1/jobs", json=body)
+
+
+def look(client: TestClient, job_id: str) -> Any:
+    return client.get(f"/v1/jobs/{job_id}").json()
+
+
+def made(client: TestClient, dataset: str, **more: Any) -> Any:
+    """The job and the dataset that it has made."""
+    answer = post(client, dataset, **more)
+    assert answer.status_code == 202, answer.text
+    assert run_next(QUEUES)
+    job = look(client, answer.json()["id"])
+    assert job["state"] == "succeeded", job["error"]
+    return job, client.get(job["links"]["dataset"]).json()
+
+
+def recipes(client: TestClient, dataset: Any) -> list[dict[str, Any]]:
+    answer = client.get(dataset["links"]["recipes"])
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def arrays_of(client: TestClient, dataset: str) -> tuple[NDArray[np.uint8], list[str]]:
+    answer = client.get(f"/v1/datasets/{dataset}/content?format=npz")
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        return arrays["x"], arrays["labels"][arrays["y"]].tolist()
+
+
+def test_the_plan_says_what_each_label_gets_and_starts_nothing(client: TestClient) -> None:
+    dataset = uneven(client)["id"]
+    plan = post(client, dataset, validate_only=True, holdout=0.25).json()
+    assert [(row["name"], row["have"], row["need"]) for row in plan["labels"]] == [
+        *(("ant", 30, 0), ("bee", 30, 0), ("cat", 6, 24)),
+    ]
+    assert plan["labels"][2]["classical"] == plan["made"] == 24
+    assert plan["items"] == 90
+    assert plan["resolved_config"]["transforms"][0] == {"name": "rotate", "most": 10.0}
+    assert client.get("/v1/jobs").json()["data"] == []
+    top = {"strategy": "top_up", "target": 35, "holdout": 0.25, "max_synthetic_share": 0.25}
+    plan = post(client, dataset, validate_only=True, **top).json()
+    assert sum(row["classical"] for row in plan["labels"]) == 22  # of 66 real ones, a third
+    assert [row["refused"] for row in plan["labels"]] == [2, 2, 13]
+    assert plan["labels"][2]["reasons"][0].startswith("max_synthetic_share")
+    assert plan["warnings"][0].startswith("refused: 2 of ant")
+    more = {"strategy": "multiply", "target": 1.5, "holdout": 0.25}
+    plan = post(client, dataset, validate_only=True, **more).json()
+    assert [row["classical"] for row in plan["labels"]] == [15, 15, 3]
+
+
+def test_an_uneven_set_is_balanced_and_every_item_says_where_it_comes_from(
+    client: TestClient,
+) -> None:
+    found = pictures()
+    dataset = uneven(client)
+    job, new = made(client, dataset["id"], holdout=0.25, name="even", tags={"for": "tests"})
+    assert (new["name"], new["state"], new["items"], new["tags"]) == (
+        *("even", "ready", 90, {"for": "tests"}),
+    )
+    assert [label["count"] for label in new["labels"]] == [30, 30, 30]
+    assert new["origin"] == {
+        "job": job["id"],
+        "dataset": dataset["id"],
+        "model": None,
+        "items": {"real": 66, "classical": 24, "gan": 0},
+    }
+    x, labels = arrays_of(client, new["id"])
+    told = recipes(client, new)
+    assert [item["label"] for item in told] == labels
+    codes = np.searchsorted(["ant", "bee", "cat"], found["y"]).astype(np.int32)
+    train, apart = by_label(codes, 0.25, 3)
+    assert {item["recipe"]["real"] for item in told} <= set(train.tolist())
+    assert not set(apart.tolist()) & set(train.tolist())
+    for place, item in enumerate(told):
+        assert item["item"] == place
+        real = found["x"][item["recipe"]["real"]]
+        if item["source"] == "classical":
+            grain = (3, 2, item["recipe"]["number"])
+            real = applied(real, item["recipe"]["transforms"], grain=grain)
+        assert np.array_equal(x[place], real)
+    training = {"kind": "training", "dataset": new["id"], "validate_only": True}
+    assert client.post("/v1/jobs", json=training).status_code == 200
+    assert client.get(new["links"]["preview"]).headers["content-type"] == "image/png"
+
+
+def test_the_same_seed_makes_the_same_set_and_another_one_another(client: TestClient) -> None:
+    dataset = uneven(client)["id"]
+    shas = [made(client, dataset, holdout=0.1, seed=seed)[1]["sha256"] for seed in (3, 3, 4)]
+    assert shas[0] == shas[1] != shas[2]
+
+
+def test_nothing_of_a_test_part_comes_into_the_set(client: TestClient) -> None:
+    test = pictures(seed=1)
+    dataset = uneven(client, x_test=test["x"], y_test=test["y"])
+    _, new = made(client, dataset["id"])
+    assert (new["items"], new["held_out"]) == (120, 0)
+    x, _ = arrays_of(client, new["id"])
+    whole = {image.tobytes() for image in x}
+    assert not any(image.tobytes() in whole for image in test["x"])
+
+
+def test_samples_of_a_model_are_those_that_it_draws_by_seed_and_number(client: TestClient) -> None:
+    put(client, "images")
+    dataset = client.get("/v1/datasets").json()["data"][0]["id"]
+    more = {"strategy": "multiply", "target": 2, "include_real": False, "model": "pets"}
+    job, new = made(client, dataset, **more)
+    config = client.get("/v1/models/pets").json()["config"]
+    codes = np.repeat(np.arange(3, dtype=np.int32), 12)
+    train, _ = by_label(codes, config["holdout"], config["seed"])
+    have = np.bincount(codes[train])
+    told = recipes(client, new)
+    counted = Counter((item["label"], item["source"]) for item in told)
+    assert counted[("ant", "real")] == 0
+    assert counted[("ant", "gan")] + counted[("ant", "classical")] == have[0]
+    assert job["model"] == new["origin"]["model"]
+    x, _ = arrays_of(client, new["id"])
+    drawn = [(item["item"], item) for item in told if item["source"] == "gan"][-1]
+    recipe = drawn[1]["recipe"]
+    asked = {"labels": {drawn[1]["label"]: 1}, "seed": recipe["seed"], "offset": recipe["number"]}
+    answer = client.post(f"/v1/models/{recipe['model']}/samples?format=npz", json=asked)
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        assert np.array_equal(arrays["x"][0], x[drawn[0]])
+
+
+def test_rows_are_balanced_between_neighbours_and_by_samples(client: TestClient) -> None:
+    put(client, "rows")
+    dataset = client.get("/v1/datasets").json()["data"][0]["id"]
+    _, new = made(client, dataset, model="people", sources={"gan": 1, "classical": 3})
+    counts = {label["name"]: label["count"] for label in new["labels"]}
+    assert counts["<=50K"] == counts[">50K"]
+    csv = client.get(f"/v1/datasets/{new['id']}/content").content
+    table = pa.csv.read_csv(io.BytesIO(csv), convert_options=pa.csv.ConvertOptions())
+    real = pa.csv.read_csv(io.BytesIO(people()))
+    assert table.column_names == real.column_names
+    assert len(set(table["id"].to_pylist())) == len(table)
+    told = recipes(client, new)
+    config = client.get("/v1/models/people").json()["config"]
+    train, _ = of_all(400, config["holdout"], config["seed"])
+    sources = Counter(item["source"] for item in told)
+    assert sources["classical"] == pytest.approx(3 * sources["gan"], abs=3)
+    for place, item in enumerate(told):
+        if "real" in item["recipe"]:
+            assert item["recipe"]["real"] in train
+        if item["source"] == "real":
+            assert table["age"][place] == real["age"][item["recipe"]["real"]]
+        if item["source"] == "classical":
+            ends = [real["age"][item["recipe"][end]].as_py() for end in ("real", "neighbour")]
+            assert min(ends) <= table["age"][place].as_py() <= max(ends)
+            assert table["income"][place].as_py() == ">50K"
+    schema = client.get(f"/v1/datasets/{new['id']}/schema").json()
+    assert schema == client.get(f"/v1/datasets/{dataset}/schema").json()
+    renamed = {"columns": [{"name": "age", "type": "number"}]}
+    assert client.put(f"/v1/datasets/{new['id']}/schema", json=renamed).status_code == 200
+    assert client.get(f"/v1/datasets/{new['id']}").json()["origin"] is not None
+
+
+def report_of(client: TestClient, job: Any) -> Any:
+    return client.get(f"/v1/jobs/{job['id']}/artifacts/augmentation.json").json()
+
+
+def test_what_the_made_rows_are_worth_is_measured_on_rows_that_were_held_out(
+    client: TestClient, quick: None
+) -> None:
+    put(client, "rows")
+    dataset = client.get("/v1/datasets").json()["data"][0]["id"]
+    # Half of each source makes a set of both.
+    job, _ = made(client, dataset, model="people", measure_lift=True)
+    report = report_of(client, job)
+    found = report["lift"]
+    assert found == job["result"]["lift"]
+    arms = ("real_only", "repeated", "classical", "gan", "both")
+    for arm in arms:
+        low, high = found["ci95"][arm]
+        assert low <= found[arm] <= high
+        assert set(found["per_label"][arm]) == {"<=50K", ">50K"}
+    assert len({found["items"][arm] for arm in arms[1:]}) == 1  # sets of one size
+    assert found["rounds"] == lift.ROUNDS
+    assert set(found["gain"]) == set(arms[1:])
+    assert report["worth"]["trainings"] == 5 * lift.ROUNDS
+    assert len(report["worth"]["curve"]) == 5
+    assert report["recommendation"]["use"] in (None, *arms[1:])
+    assert report["recommendation"] == job["result"]["recommendation"]
+    config = client.get("/v1/models/people").json()["config"]
+    assert found["held_out"] == round(config["holdout"] * 400)
+
+
+def test_images_are_measured_with_a_small_classifier_and_no_longer_than_is_allowed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    test = pictures({"ant": 20, "bee": 20, "cat": 20}, seed=1)
+    dataset = uneven(client, x_test=test["x"], y_test=test["y"])["id"]
+    job, _ = made(client, dataset, measure_lift=True)
+    report = report_of(client, job)
+    assert set(report["lift"]["gain"]) == {"repeated", "classical"}
+    assert report["lift"]["gan"] is None
+    assert report["lift"]["held_out"] == 60
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.usage.cpu_seconds", iter(range(0, 10**6, 10)).__next__)
+        dear, _ = made(client, dataset, measure_lift=True, measure_cpu_seconds=30)
+    assert report_of(client, dear)["cpu_s"] < 30 + 5 * 10
+    assert dear["result"]["lift"] is None
+    assert "0 whole rounds" in dear["result"]["recommendation"]["reason"]
+
+
+def test_another_worker_goes_on_with_what_is_made_and_measured(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    put(client, "rows")
+    dataset = client.get("/v1/datasets").json()["data"][0]["id"]
+    whole, first = made(client, dataset, model="people", measure_lift=True)
+    job_id = post(client, dataset, model="people", measure_lift=True).json()["id"]
+    keep, kept = augmentation.Work.keep, list[str]()
+
+    def die(work: augmentation.Work, name: str, value: dict[str, Any]) -> None:
+        keep(work, name, value)
+        kept.append(name)
+        if len(kept) == 8:  # the set, and seven trainings
+            raise LeaseLost(job_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(augmentation.Work, "keep", die)
+        assert run_next(QUEUES)
+    with write() as session:
+        expire_lease(session, session.get_one(Job, job_id))
+    with monkeypatch.context() as patch:
+        patch.setattr(augmentation.Work, "make", None)  # it is there
+        assert run_next(QUEUES)
+    job = look(client, job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2), job["error"]
+    second = client.get(job["links"]["dataset"]).json()
+    assert second["sha256"] == first["sha256"]
+    assert job["result"]["lift"] == whole["result"]["lift"]
+
+
+def test_a_worker_that_has_lost_the_job_adds_no_dataset(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = uneven(client)["id"]
+    job_id = post(client, dataset).json()["id"]
+    make = augmentation.Work.make
+
+    def lose(work: augmentation.Work, material: Any) -> Any:
+        with write() as session:
+            expire_lease(session, session.get_one(Job, job_id))
+            assert jobs.claim(session, job_id, "another") is not None
+        return make(work, material)
+
+    monkeypatch.setattr(augmentation.Work, "make", lose)
+    assert run_next(QUEUES)
+    assert look(client, job_id)["state"] == "running"
+    assert len(client.get("/v1/datasets").json()["data"]) == 1
+    assert client.get(f"/v1/jobs/{job_id}/artifacts").json() == []
+
+
+def test_files_of_the_set_stay_when_what_a_job_left_behind_is_removed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = uneven(client)["id"]
+    job, new = made(client, dataset)
+    with read() as session:
+        tenant = session.get_one(Job, job["id"]).tenant_id
+    stray = get_storage().put(f"t/{tenant}/jobs/{job['id']}/9/x.npy", b"left by a lost claim")
+    from core.settings import get_settings
+
+    monkeypatch.setattr(get_settings(), "orphans_after_s", -1.0)
+    assert jobs.remove_orphans(get_storage()) == 1
+    assert stray.key not in set(get_storage().keys(f"t/{tenant}/jobs/{job['id']}"))
+    assert client.get(new["links"]["content"]).status_code == 200
+    assert client.delete(new["links"]["self"]).status_code == 204
+    left = {key.rsplit("/", 1)[1] for key in get_storage().keys(f"t/{tenant}/jobs/{job['id']}")}
+    assert left == {"augmentation.json", "made.json"}
+
+
+def test_a_job_is_cancelled_while_it_makes_and_leaves_no_dataset(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = uneven(client)["id"]
+    job_id = post(client, dataset).json()["id"]
+    go_on = augmentation.Work.go_on
+
+    def ask(work: augmentation.Work) -> None:
+        if work._lease.step == 0:
+            assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelling"
+            work._lease.flush()
+        go_on(work)
+
+    monkeypatch.setattr(augmentation.Work, "go_on", ask)
+    assert run_next(QUEUES)
+    assert look(client, job_id)["state"] == "cancelled"
+    assert len(client.get("/v1/datasets").json()["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "pointer"),
+    [
+        ({"strategy": "top_up"}, 422, "/target"),
+        ({"strategy": "top_up", "target": 2.5}, 422, "/target"),
+        ({"target": 3}, 422, "/target"),
+        ({"sources": {"gan": 1}}, 422, "/model"),
+        ({"sources": {"classical": 0}}, 422, "/sources"),
+        ({"transforms": [{"name": "hue"}]}, 422, "/transforms/0/name"),
+        ({"transforms": [{"name": "shift", "most": 0.8}]}, 422, "/transforms/0/most"),
+        ({"transforms": [{"name": "spin"}]}, 422, "/transforms/0/name"),
+        ({"strategy": "top_up", "target": 1}, 409, None),  # nothing to make
+        ({"strategy": "top_up", "target": 10**8}, 422, None),
+        ({"measure_lift": True}, 409, None),  # nine are kept apart
+        ({"model": "nobody"}, 404, None),
+        ({"dataset": "ds_nobody"}, 404, None),
+        ({"ballance": True}, 422, "/ballance"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_at_once(
+    client: TestClient, change: dict[str, Any], status: int, pointer: str | None
+) -> None:
+    dataset = uneven(client)["id"]
+    answer = post(client, **{"dataset": dataset, **change})
+    assert answer.status_code == status, answer.text
+    if pointer is not None:
+        faults = [fault["pointer"] for fault in answer.json()["errors"]]
+        assert any(found.startswith(pointer) or found.endswith(pointer) for found in faults), faults
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_model_of_other_data_is_refused(client: TestClient) -> None:
+    put(client, "images")
+    rows = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
+    assert post(client, rows, model="pets").status_code == 409
+    wide = np.random.default_rng(0).integers(0, 255, (20, 8, 12), np.uint8)
+    images = upload(client, npz(x=wide, y=np.arange(20) % 2), "wide.npz").json()["id"]
+    assert post(client, images, model="pets").json()["code"] == "another_form"
+    unlabelled = upload(client, people(40), "people.csv").json()["id"]
+    assert post(client, unlabelled).json()["errors"][0]["pointer"] == "/dataset"

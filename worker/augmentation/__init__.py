@@ -1,0 +1,1 @@
+"""Augmentation jobs: a larger dataset out of one, and what that is worth."""
