@@ -85,6 +85,22 @@ class Client:
         job: Json = self.request("POST", "/v1/jobs", json=body).json()
         return job
 
+    def augment(self, dataset_id: str, **spec: Any) -> Json:
+        """Submit a job that makes a larger dataset: model, strategy, target, sources, transforms,
+        measure_lift … as in the REST contract. With `validate_only=True`: the plan."""
+        body = {"kind": "augmentation", "dataset": dataset_id, **spec}
+        answer: Json = self.request("POST", "/v1/jobs", json=body).json()
+        return answer
+
+    def recipes(self, dataset_id: str) -> list[Json]:
+        """Where each item of a set that was made by `augment` comes from, in their order."""
+        lines = self.request("GET", f"/v1/datasets/{dataset_id}/recipes").text.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def artifact(self, job_id: str, name: str) -> bytes:
+        """One file that a job made, such as the report of `augment`."""
+        return self.request("GET", f"/v1/jobs/{job_id}/artifacts/{name}").content
+
     def job(self, job_id: str) -> Json:
         job: Json = self.request("GET", f"/v1/jobs/{job_id}").json()
         return job

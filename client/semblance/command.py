@@ -8,6 +8,7 @@ import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from semblance.client import Client
 from semblance.errors import DamagedDownload, JobFailed, Problem
@@ -96,6 +97,55 @@ def generate(
 
 def _counts(label: list[str]) -> dict[str, int] | None:
     return {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
+
+
+@app.command()
+def augment(
+    dataset: str,
+    key: Key,
+    model: Annotated[str | None, typer.Option(help="whose samples are added")] = None,
+    strategy: Annotated[str, typer.Option(help="balance, top_up or multiply")] = "balance",
+    target: Annotated[
+        float | None, typer.Option(help="top_up: items of a label; multiply: a factor")
+    ] = None,
+    measure: Annotated[bool, typer.Option(help="what it is worth to a classifier")] = False,
+    plan: Annotated[bool, typer.Option(help="say what would be made, and make nothing")] = False,
+    name: str | None = None,
+    seed: int | None = None,
+    url: Url = LOCAL,
+) -> None:
+    """Make a larger dataset out of one and watch; prints its id, and what it is worth."""
+    given = {"model": model, "target": target, "name": name, "seed": seed}
+    spec = {"strategy": strategy, "measure_lift": measure}
+    spec |= {k: v for k, v in given.items() if v is not None}
+    with Client(url, key) as client:
+        if plan:
+            console.print(_plan(client.augment(dataset, validate_only=True, **spec)))
+            return
+        job = watch(client, client.augment(dataset, **spec)["id"])
+        console.print(job["result"]["dataset"])
+        if measure:
+            console.print(_lift(job["result"]))
+
+
+def _plan(found: dict[str, Any]) -> Table:
+    table = Table("label", "real", "classical", "gan", "not made", "why")
+    for row in found["labels"]:
+        counts = [str(row[name]) for name in ("have", "classical", "gan", "refused")]
+        table.add_row(row["name"], *counts, "; ".join(row["reasons"]))
+    table.caption = "\n".join(found["warnings"])
+    return table
+
+
+def _lift(result: dict[str, Any]) -> Table:
+    """Nothing but the advice, where there was no time to measure."""
+    found = result["lift"] or {"ci95": {}}
+    table = Table("learned from", "told right", "95 %")
+    for name, (low, high) in found["ci95"].items():
+        table.add_row(name, f"{found[name]:.3f}", f"{low:.3f} to {high:.3f}")
+    advice = result["recommendation"]
+    table.caption = f"use: {advice['use'] or 'nothing of it'}; {advice['reason']}"
+    return table
 
 
 @app.command()
