@@ -1,5 +1,6 @@
 """From a request for a larger set to how many items of each label come from where."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from models import split
 from models.augmentation.transforms import COLOURED, RANGES, Transform, usual
 from models.tables.order import by_share
 
+MEASURED_BYTES = 1024 * 1024 * 1024  # of pixels that are in memory when images are measured
 HOLDOUT = 0.1  # of a set without a test part, for a job without a model
 
 
@@ -83,7 +85,9 @@ def plan(
         measure_lift=wanted.measure_lift,
         measure_cpu_seconds=wanted.measure_cpu_seconds,
     )
-    _check(spec, held_out)
+    _check(spec)
+    if spec.measure_lift:
+        _check_measurable(spec, dataset, held_out)
     warnings = _warnings(spec)
     if model is not None:
         quality = evaluation.standing(session, model).quality
@@ -254,7 +258,7 @@ def _transform(place: int, asked: TransformRequest, channels: int) -> Transform:
     return Transform(asked.name, bounds.usual if asked.most is None else asked.most)
 
 
-def _check(spec: AugmentationSpec, held_out: int) -> None:
+def _check(spec: AugmentationSpec) -> None:
     limits = get_settings().limits
     images = spec.kind == "images"
     least, most = (
@@ -268,14 +272,27 @@ def _check(spec: AugmentationSpec, held_out: int) -> None:
             code="too_many_items" if spec.items > most else "too_few_items",
             limit=most if spec.items > most else least,
         )
-    if spec.measure_lift and held_out < ENOUGH:
+
+
+def _check_measurable(spec: AugmentationSpec, dataset: Dataset, held_out: int) -> None:
+    if held_out < ENOUGH:
         raise Conflict(
             f"measuring needs {ENOUGH} real items that are kept apart, and {held_out} are; "
             "raise `holdout`",
             code="too_few_held_out",
         )
-    if spec.measure_lift and sum(label.have > 0 for label in spec.labels) < 2:
+    if sum(label.have > 0 for label in spec.labels) < 2:
         raise Conflict("measuring needs two labels", code="too_few_labels")
+    if spec.kind == "images":
+        each = math.prod(dataset.summary[side] for side in ("height", "width", "channels"))
+        most = MEASURED_BYTES // each
+        real = sum(label.have for label in spec.labels)
+        if real + 2 * spec.made > most:  # those of each source by itself
+            raise Conflict(
+                f"measuring takes sets of at most {most} images of this size, those that are made "
+                "counted twice",
+                code="too_many_to_measure",
+            )
 
 
 def _warnings(spec: AugmentationSpec) -> list[str]:

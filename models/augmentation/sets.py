@@ -2,7 +2,7 @@
 then classical ones label by label, then samples label by label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,6 @@ class Made:
     gan: int
     can_classical: bool
     can_gan: bool
-
-    def scaled(self, share: float) -> "Made":
-        classical, gan = (round(share * count) for count in (self.classical, self.gan))
-        return replace(self, classical=classical, gan=gan)
 
     @property
     def all(self) -> int:

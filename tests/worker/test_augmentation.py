@@ -388,12 +388,29 @@ def test_what_cannot_be_made_is_refused_at_once(
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_model_of_other_data_is_refused(client: TestClient) -> None:
+def test_a_set_that_is_too_large_to_measure_is_refused_before_it_is_made(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.planning.augmentation.MEASURED_BYTES", 100 * 64)
+    test = pictures(seed=1)
+    dataset = uneven(client, x_test=test["x"], y_test=test["y"])["id"]
+    answer = post(client, dataset, measure_lift=True)  # 88 real ones, and 32 made twice
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_to_measure")
+    assert post(client, dataset, validate_only=True).status_code == 200
+
+
+def test_a_model_of_other_data_is_refused_or_warned_of(client: TestClient) -> None:
     put(client, "images")
     rows = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
     assert post(client, rows, model="pets").status_code == 409
     wide = np.random.default_rng(0).integers(0, 255, (20, 8, 12), np.uint8)
     images = upload(client, npz(x=wide, y=np.arange(20) % 2), "wide.npz").json()["id"]
     assert post(client, images, model="pets").json()["code"] == "another_form"
+    found = pictures()
+    others = upload(client, npz(**found), "others.npz").json()["id"]
+    plan = post(client, others, model="pets", validate_only=True).json()
+    assert [warning.split(":")[0] for warning in plan["warnings"]] == [
+        *("model_unmeasured", "other_dataset"),
+    ]
     unlabelled = upload(client, people(40), "people.csv").json()["id"]
     assert post(client, unlabelled).json()["errors"][0]["pointer"] == "/dataset"

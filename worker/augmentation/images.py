@@ -20,8 +20,7 @@ from models.images.sampling import ImageSampler
 from worker.augmentation.material import Ground, Recipes, Trial, numbers
 
 AT_ONCE = 256
-MEASURED = 3_000  # images of a set, in a trial
-ASKED = 3_000  # held-out ones
+ASKED = 3_000  # held-out images, in a trial
 
 Pixels = NDArray[np.uint8]
 
@@ -98,8 +97,8 @@ class ImageMaterial:
 
     def trial(self) -> Trial:
         ground = self._ground
-        pool, real, share = ground.some(MEASURED, least_classical=1)
-        parts = [np.asarray(self._pixels[real])]
+        pool = ground.pool(least_classical=1)
+        parts = [np.asarray(self._pixels[ground.train])]
         for label, count in enumerate(pool.classical):
             changed = self._changed(label, count)
             parts += [np.stack([one.pixels for one in made]) for _, made in changed]
@@ -116,7 +115,7 @@ class ImageMaterial:
             np.arange(n, n + len(apart)),
         )
         learn = learners.of_images(data, len(ground.spec.labels), pool.largest, ground.go_on)
-        return Trial(pool, learn, truth.astype(np.int64), share)
+        return Trial(pool, learn, truth.astype(np.int64))
 
     def _asked(self) -> NDArray[np.int64]:
         """The published test part, or else what is kept apart."""

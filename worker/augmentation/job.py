@@ -180,7 +180,7 @@ class Work:
             has_time=lambda: used() < self.spec.measure_cpu_seconds,
             save=save,
         )
-        return self._told(trial, done) | {"measured_share": trial.share, "cpu_s": round(used(), 2)}
+        return self._told(trial, done) | {"cpu_s": round(used(), 2)}
 
     def _told(self, trial: Trial, done: Sequence[Trained]) -> dict[str, Any]:
         rounds = lift.rounds_of(done, len(trial.pool.sets))

@@ -15,7 +15,7 @@ from core.errors import JobError
 from core.storage import DamagedObject, Storage, Stored
 from core.tables import Dataset, Model
 from models import split
-from models.augmentation.lift import Learn, Places, part_of
+from models.augmentation.lift import Learn, Places
 from models.augmentation.sets import Made, Pool
 from models.checkpoint import UnreadableCheckpoint
 from models.generator import Generator, load
@@ -25,12 +25,11 @@ GoOn = Callable[[], None]
 
 @dataclass(frozen=True)
 class Trial:
-    """`truth`: the labels of the held-out items. `share`: of the items that took part in it."""
+    """`truth`: the labels of the held-out items."""
 
     pool: Pool
     learn: Learn
     truth: NDArray[np.int64]
-    share: float
 
 
 class Material(Protocol):
@@ -93,22 +92,15 @@ class Ground:
             return {label["name"]: place for place, label in enumerate(labels)}
         return {label["name"]: label["value"] for label in labels}
 
-    def some(self, most: int, least_classical: int) -> tuple[Pool, Places, float]:
-        """What takes part in a trial: a pool of not many more items than `most` in a set, and the
-        places of the real ones; each label keeps its share."""
+    def pool(self, least_classical: int) -> Pool:
+        """What takes part in a trial. All real items do: the model has learned from all of them,
+        and would seem the better the fewer it is compared with."""
         known = self.learned() if self.model is not None else {}
         made = [
             Made(label.classical, label.gan, label.have >= least_classical, label.name in known)
             for label in self.spec.labels
         ]
-        largest = len(self.train) + self.spec.made
-        share = min(1.0, most / largest)
-        rng = np.random.default_rng(self.spec.seed)
-        real = self.train
-        if share < 1:
-            real = part_of(self.train, self.labels.astype(np.int64), share, rng)
-        pool = Pool.of(self.labels[real].astype(np.int64), [one.scaled(share) for one in made])
-        return pool, real, share
+        return Pool.of(self.labels[self.train].astype(np.int64), made)
 
 
 class Recipes:

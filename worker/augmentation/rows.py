@@ -27,8 +27,7 @@ from models.tables.schema import ColumnSchema
 from worker.augmentation.material import Ground, Recipes, Trial, numbers
 
 AT_ONCE = 500
-MEASURED = 4_000  # rows of a set, in a trial
-ASKED = 4_000  # held-out ones
+ASKED = 4_000  # held-out rows, in a trial
 
 
 class FreshIds:
@@ -139,9 +138,9 @@ class RowMaterial:
 
     def trial(self) -> Trial:
         ground = self._ground
-        pool, real, share = ground.some(MEASURED, least_classical=LEAST_ROWS)
+        pool = ground.pool(least_classical=LEAST_ROWS)
         names = [column.name for column in self._learned]
-        parts = [self._table.select(names).take(pa.array(real))]
+        parts = [self._table.select(names).take(pa.array(ground.train))]
         for label, count in enumerate(pool.classical):
             parts += [between.rows.select(names) for _, between in self._between(label, count)]
         for label, count in enumerate(pool.gan):
@@ -158,7 +157,7 @@ class RowMaterial:
             len(ground.spec.labels),
             ground.go_on,
         )
-        return Trial(pool, learn, truth, share)
+        return Trial(pool, learn, truth)
 
 
 def _plain(values: pa.Array, column: ColumnSchema) -> pa.Array:
