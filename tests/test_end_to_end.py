@@ -2,6 +2,7 @@
 checkpoint, samples; and what happens when parts of it die."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from semblance import Client, Problem
+from semblance import Client, Problem, command
+from typer.testing import CliRunner
 
 from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
@@ -77,6 +79,32 @@ def test_digits_go_in_and_labelled_samples_come_out(
     previews = client.request("GET", f"/v1/jobs/{job['id']}/previews").json()
     picture = client.request("GET", previews[-1]["url"])
     assert picture.headers["content-type"] == "image/png"
+
+
+def test_a_larger_set_is_planned_made_and_saved_from_a_shell(
+    server: Server, client: Client, tmp_path: Path
+) -> None:
+    dataset = client.builtin("digits")["id"]
+    shell = CliRunner()
+    key = (server.folder / "admin.key").read_text().strip()
+    service = ["--key", key, "--url", server.url]
+    more = ["--strategy", "multiply", "--target", "1.2", "--seed", "1", *service]
+    planned = shell.invoke(command.app, ["augment", dataset, "--plan", *more])
+    assert planned.exit_code == 0, planned.output
+    assert "classical" in planned.output
+    before = client.request("GET", "/v1/datasets").json()["data"]
+    made = shell.invoke(command.app, ["augment", dataset, *more])
+    assert made.exit_code == 0, made.output
+    new = client.request("GET", "/v1/datasets").json()["data"][0]
+    assert new["id"] in made.output
+    assert new["id"] not in {one["id"] for one in before}
+    assert len(client.recipes(new["id"])) == new["items"]
+    file = tmp_path / "larger.npz"
+    saved = shell.invoke(command.app, ["download", new["id"], str(file), *service])
+    assert saved.exit_code == 0, saved.output
+    with np.load(file) as arrays:
+        assert len(arrays["x"]) == new["items"]
+    assert json.loads(client.artifact(new["origin"]["job"], "augmentation.json"))["seed"] == 1
 
 
 def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
