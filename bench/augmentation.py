@@ -109,7 +109,8 @@ def _independent(
     more = (report["worth"] or {}).get("both", {}).get("more_real")
     if more and more > 0:
         larger = uneven(whole, 1 + more / int(real.sum()))
-        found["more_real"] = accuracy(larger["x_train"], larger["y_train"], whole, len(x))
+        x, y = larger["x_train"], larger["y_train"]
+        found["more_real"] = accuracy(x, y, whole, len(x))
     return found
 
 

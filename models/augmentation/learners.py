@@ -14,8 +14,8 @@ from models.measures.yardstick import GoOn, Yardstick, batch_of, learned, settin
 from models.tables.columns import as_text
 from models.tables.schema import ColumnSchema
 
-EPOCHS = 10
-STEPS = (100, 200)
+EPOCHS = 12  # of the largest set; fewer, and more real items would seem to be of little use
+STEPS = (100, 600)
 
 
 def of_images(data: LabelledImages, classes: int, largest: int, go_on: GoOn) -> Learn:
