@@ -28,7 +28,7 @@ from core.training import TrainingSpec
 from models.checkpoint import UnreadableCheckpoint
 from models.generator import Generator, load
 from models.images import drawing as image_drawing
-from models.images.data import UNLABELLED, LabelledImages
+from models.images.data import LabelledImages
 from models.images.order import by_count
 from models.images.pictures import sheet
 from models.images.sampling import ImageSampler
@@ -36,6 +36,7 @@ from models.measures import images as of_images
 from models.measures import rows as of_rows
 from models.measures.verdict import verdict
 from models.measures.yardstick import Yardstick
+from models.split import UNLABELLED
 from models.tables import drawing as row_drawing
 from models.tables.order import of_all
 from models.tables.sampling import RowSampler

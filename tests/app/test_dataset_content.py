@@ -1,6 +1,8 @@
 """A dataset goes out as it came in, in the formats that samples have."""
 
 import io
+import tarfile
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from starlette.testclient import TestClient
 from core.database import read
 from core.storage import get_storage
 from core.tables import Dataset
-from tests.app.conftest import folders, npz, upload
+from tests.app.conftest import folders, npz, png, upload, zip_of
 from tests.app.test_row_samples import people
 
 
@@ -43,6 +45,20 @@ def test_images_come_back_as_they_went_in_and_can_be_uploaded_again(client: Test
         ("1", 7),
         ("2", 6),
     }
+
+
+def test_images_without_a_label_come_back_without_one(client: TestClient) -> None:
+    files = {f"{i}.png": png(i) for i in range(12)}
+    told = [f"{i}.png,{'cat' if i % 2 else ''}" for i in range(12)]
+    files["labels.csv"] = "\n".join(["path,label", *told]).encode()
+    dataset = upload(client, zip_of(files)).json()
+    again = upload(client, content(client, dataset["id"]).content).json()
+    assert (again["items"], again["labels"]) == (12, dataset["labels"])
+    assert again["labels"][0]["count"] == 6
+    tar = content(client, dataset["id"], format="tar").content
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        suffixes = Counter(name.rsplit(".")[-1] for name in archive.getnames())
+    assert suffixes == {"png": 12, "cls": 6, "json": 6}
 
 
 def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(

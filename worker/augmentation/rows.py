@@ -18,8 +18,8 @@ from core.errors import JobError
 from core.settings import get_settings
 from models.augmentation import learners
 from models.augmentation.neighbours import Between, Neighbourhood, told
+from models.rarity import TooRare
 from models.tables import drawing
-from models.tables.conditions import TooRare
 from models.tables.identifiers import Identifier
 from models.tables.order import Part
 from models.tables.sampling import RowSampler

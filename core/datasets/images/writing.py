@@ -56,7 +56,8 @@ def zip_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> I
     """`<label>/<number>.png` and labels.csv with header `path,label`; stored, as PNG is packed.
     Numbers count from `first`, so that the parts of a set unpack side by side.
 
-    Without labels, `<number>.png` and no labels.csv.
+    Without labels, `<number>.png` and no labels.csv; a single image without one (index -1) lies
+    beside the folders, and labels.csv says nothing of its label.
     """
     pipe, table = Pipe(), io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
@@ -65,10 +66,10 @@ def zip_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> I
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for indices, images in batches:
             for index, image in zip(indices, images, strict=True):
-                path = f"{number:07}.png"
-                if labels:
-                    path = f"{folder_of(labels[index])}/{path}"
-                    rows.writerow([path, labels[index]])
+                path, label = f"{number:07}.png", labels[index] if labels and index >= 0 else ""
+                if label:
+                    path = f"{folder_of(label)}/{path}"
+                rows.writerow([path, label])
                 archive.writestr(zipfile.ZipInfo(path), png(image))
                 number += 1
             yield pipe.take()
@@ -85,7 +86,7 @@ def tar_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> I
         for indices, images in batches:
             for index, image in zip(indices, images, strict=True):
                 parts = {"png": png(image)}
-                if labels:
+                if labels and index >= 0:
                     about = json.dumps({"label": labels[index]}, ensure_ascii=False)
                     parts |= {"cls": b"%d" % index, "json": about.encode()}
                 for suffix, data in parts.items():
@@ -100,7 +101,8 @@ def tar_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> I
 def npz(
     batches: Batches, labels: Sequence[str], count: int, shape: tuple[int, ...]
 ) -> Iterator[bytes]:
-    """`x` uint8 (N, H, W[, 3]), `y` int64 index into `labels`, and `labels`; numpy reads it."""
+    """`x` uint8 (N, H, W[, 3]), `y` int64 index into `labels` (-1: none), and `labels`; numpy reads
+    it."""
     pipe = Pipe()
     indices = np.empty(count, np.int64)
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
