@@ -66,7 +66,7 @@ def plan(
     model = _model(session, tenant_id, wanted, dataset)
     same = model is not None and _is_of(model, dataset)
     holdout, holdout_seed = _apart(wanted, dataset, model if same else None, seed)
-    have, held_out = _counts(dataset, len(names), holdout, holdout_seed)
+    have, held_out, without = _counts(dataset, len(names), holdout, holdout_seed)
     sources = _sources(wanted, model, dataset)
     labels = planned(wanted, dict(zip(names, have, strict=True)), sources)
     spec = AugmentationSpec(
@@ -89,6 +89,8 @@ def plan(
     if spec.measure_lift:
         _check_measurable(spec, dataset, held_out)
     warnings = _warnings(spec)
+    if without:
+        warnings.append(f"unlabelled: {without} items without a label are left out")
     if model is not None:
         quality = evaluation.standing(session, model).quality
         if quality != "good":
@@ -204,8 +206,9 @@ def _apart(
     return (0.0 if dataset.summary["n_held_out"] else HOLDOUT), seed
 
 
-def _counts(dataset: Dataset, labels: int, share: float, seed: int) -> tuple[list[int], int]:
-    """Of each label, items to learn from; and how many with a label there are to measure with."""
+def _counts(dataset: Dataset, labels: int, share: float, seed: int) -> tuple[list[int], int, int]:
+    """Of each label, items to learn from; how many with a label there are to measure with; and how
+    many have none."""
     try:
         found = labels_of(dataset, get_storage())
     except DamagedObject as error:
@@ -214,7 +217,7 @@ def _counts(dataset: Dataset, labels: int, share: float, seed: int) -> tuple[lis
     mine = found[train]
     have: list[int] = np.bincount(mine[mine >= 0], minlength=labels).tolist()
     published: int = dataset.summary["n_held_out"]
-    return have, published or int((found[apart] >= 0).sum())
+    return have, published or int((found[apart] >= 0).sum()), int((found < 0).sum())
 
 
 def _sources(wanted: AugmentationRequest, model: Model | None, dataset: Dataset) -> Sources:

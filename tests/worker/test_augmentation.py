@@ -21,7 +21,7 @@ from core.tables import Job
 from models.augmentation import lift
 from models.augmentation.transforms import applied
 from models.split import by_label, of_all
-from tests.app.conftest import forget_models, npz, upload
+from tests.app.conftest import forget_models, npz, png, upload, zip_of
 from tests.app.test_row_samples import people
 from tests.conftest import expire_lease
 from tests.worker.models import put
@@ -154,6 +154,20 @@ def test_the_same_seed_makes_the_same_set_and_another_one_another(client: TestCl
     dataset = uneven(client)["id"]
     shas = [made(client, dataset, holdout=0.1, seed=seed)[1]["sha256"] for seed in (3, 3, 4)]
     assert shas[0] == shas[1] != shas[2]
+
+
+def test_images_without_a_label_are_left_out_and_that_is_said(client: TestClient) -> None:
+    files = {f"{i}.png": png(i) for i in range(40)}
+    told = [f"{i}.png,{('', 'ant', 'bee', 'bee')[i % 4]}" for i in range(40)]
+    files["labels.csv"] = "\n".join(["path,label", *told]).encode()
+    dataset = upload(client, zip_of(files)).json()["id"]
+    plan = post(client, dataset, holdout=0.1, validate_only=True).json()
+    assert plan["warnings"] == ["unlabelled: 10 items without a label are left out"]
+    _, new = made(client, dataset, holdout=0.1)
+    assert {(label["name"], label["count"]) for label in new["labels"]} == {
+        ("ant", 18),
+        ("bee", 18),
+    }
 
 
 def test_nothing_of_a_test_part_comes_into_the_set(client: TestClient) -> None:
