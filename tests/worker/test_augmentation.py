@@ -194,6 +194,8 @@ def test_samples_of_a_model_are_those_that_it_draws_by_seed_and_number(client: T
     assert counted[("ant", "real")] == 0
     assert counted[("ant", "gan")] + counted[("ant", "classical")] == have[0]
     assert job["model"] == new["origin"]["model"]
+    assert job["resolved_config"]["holdout_seed"] == config["seed"]  # not the job's own
+    assert {item["recipe"].get("real", train[0]) for item in told} <= set(train.tolist())
     x, _ = arrays_of(client, new["id"])
     drawn = [(item["item"], item) for item in told if item["source"] == "gan"][-1]
     recipe = drawn[1]["recipe"]
