@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.schemas.jobs import AugmentationPlan, AugmentationRequest, TransformRequest
+from app.schemas.augmentation import AugmentationPlan, AugmentationRequest, TransformRequest
 from core import evaluation, registry
 from core.augmentation import ENOUGH, LEAST_ROWS, AugmentationSpec, LabelPlan
 from core.datasets import life as datasets

@@ -15,9 +15,8 @@ from app import planning
 from app.authentication import Caller, Reader, Starter, require
 from app.hints import get_hints
 from app.once import Key, Remember, created, once
+from app.schemas.augmentation import AugmentationPlan, AugmentationRequest
 from app.schemas.jobs import (
-    AugmentationPlan,
-    AugmentationRequest,
     EvaluationPlan,
     EvaluationRequest,
     GenerationPlan,
