@@ -82,7 +82,7 @@ class TableSettings:
     )
     min_count: int = setting(
         "values that fewer rows have are not learned: rare names become common ones, and numbers "
-        "the mean of so many neighbours",
+        "the mean of so many neighbours; pictures of the run show no real row",
         ge=0,
         le=1_000_000,
     )

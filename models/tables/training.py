@@ -141,7 +141,7 @@ def train_by_likelihood(
     batches = Batches(tokens, settings.batch, seed)
     begin(nets, tokens, state)
     made: Stepper | None = None
-    picture = Picture.of(rows, encoding)
+    picture = Picture.of(rows, encoding, settings.min_count)
 
     while (progress := run.progress(nets.step)) < 1:
         if run.wants_preview(nets.step):
