@@ -142,9 +142,9 @@ def figures(results: list[dict[str, Any]]) -> str:
         "# Differential privacy",
         "",
         f"Adult, 24,000 rows, delta {DELTA:g}; `python -m bench.privacy` makes the figures. "
-        "Utility and told apart as in [tables](tables.md). Attack: the AUC of guessing by the nearest of "
-        f"24,000 made rows which of {ATTACKED:,} rows that were learned from and as many others "
-        "were learned from; .5 is no better than chance, whose standard deviation is .013.",
+        "Utility and told apart as in [tables](tables.md). Attack: the AUC of guessing by the "
+        f"nearest of 24,000 made rows which of {2 * ATTACKED:,} rows were learned from, as half of "
+        "them were; .5 is no better than chance, whose standard deviation is .013.",
         "",
         "| epsilon | seed | fit, CPU-s | utility | told apart | pairs, TV | attack |",
         "|---|---|---|---|---|---|---|",
