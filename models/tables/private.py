@@ -52,7 +52,7 @@ def train(
     `seed` is public: it chooses the networks to begin with. The noise comes from a secret that
     only the state holds. Raises NoAccountant and OutOfReach.
     """
-    noise = Noise.keeping(promise, settings.batch / len(rows.train))
+    noise = Noise.keeping(promise, min(1.0, settings.batch / len(rows.train)))
     learn(rows, domains, settings, noise, promise.steps, run, seed=seed, state=state)
     run.report(promise.steps, {"epsilon": promise.epsilon})
 

@@ -9,10 +9,12 @@ from starlette.testclient import TestClient
 
 from core import registry
 from core.database import read
+from core.settings import Settings
 from tests.app.conftest import upload
 from tests.app.test_row_samples import people
 from tests.conftest import TENANT
 from tests.models.tables.watch import ROWS, readers
+from tests.worker.test_training import break_off, checkpoints, damage
 from worker.run import run_next
 
 META = json.dumps({"target": "income", "drop": ["id", "since"]})
@@ -160,3 +162,19 @@ def test_a_worker_gives_rows_to_nothing_but_the_loop_that_adds_noise(
         and not name.endswith((".<lambda>", "<genexpr>", "<listcomp>"))
     }
     assert others == set()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_job_whose_checkpoints_are_all_damaged_draws_no_other_noise(
+    client: TestClient, dataset: str, monkeypatch: pytest.MonkeyPatch, configured: Settings
+) -> None:
+    """What the first ones told would not be counted."""
+    pytest.importorskip("opacus")
+    wanted = body(dataset, budget={"steps": 6}, checkpoint={"every": 2})
+    broken = client.post("/v1/jobs", json=wanted).json()["id"]
+    break_off(client, broken, monkeypatch, at_step=5)
+    for row in checkpoints(broken):
+        damage(configured, row.files["state"]["key"])
+    run_next(["training"], broken)
+    job = client.get(f"/v1/jobs/{broken}").json()
+    assert (job["state"], job["error"]["code"]) == ("failed", "epsilon_not_kept")
