@@ -50,8 +50,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
 def declared(table: pa.Table) -> dict[str, dict[str, Any]]:
     """Numbers as documented. The names of the whole set are those that its documentation lists."""
     return {
-        name: NUMBERS.get(name)
-        or {"values": table.column(name).unique().drop_null().to_pylist(), "missing": True}
+        name: NUMBERS.get(name) or {"values": table.column(name).unique().drop_null().to_pylist()}
         for name in table.schema.names
     }
 
@@ -67,6 +66,8 @@ def measure(epsilon: float | None, arguments: argparse.Namespace, seed: int) -> 
         is_private = epsilon is not None
         settings = resolve(data, "fast", {}, private=is_private)
         run = Budget(budget(data, settings, "fast", private=is_private)["steps"])
+        if is_private and arguments.steps is not None:
+            run = Budget(arguments.steps)
         held_out = 0.0 if is_private else 0.1
         rows = LabelledRows.split(table, schema, label=ADULT.target, held_out=held_out, seed=seed)
         started = time.process_time()
@@ -146,8 +147,8 @@ def figures(results: list[dict[str, Any]]) -> str:
         f"nearest of 24,000 made rows which of {2 * ATTACKED:,} rows were learned from, as half of "
         "them were; .5 is no better than chance, whose standard deviation is .013.",
         "",
-        "| epsilon | seed | fit, CPU-s | utility | told apart | pairs, TV | attack |",
-        "|---|---|---|---|---|---|---|",
+        "| epsilon | seed | steps | fit, CPU-s | utility | told apart | pairs, TV | attack |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     newest = {(r["epsilon"], r["seed"]): r for r in results}
     ordered = sorted(newest.values(), key=lambda r: (r["epsilon"] or np.inf, r["seed"]))
@@ -155,6 +156,7 @@ def figures(results: list[dict[str, Any]]) -> str:
         cells = [
             "none" if result["epsilon"] is None else f"{result['epsilon']:g}",
             f"{result['seed']}",
+            f"{result['steps']}",
             f"{result['fit_cpu_s']:.0f}",
             f"{utility(result['utility']):.3f}",
             f"{result['told_apart']:.3f}",
@@ -172,6 +174,7 @@ def main() -> None:
     parser.add_argument("--interpreter", default=sys.executable)
     parser.add_argument("--epsilons", nargs="+", type=float, default=[0, 1], help="0: none")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--steps", type=int, help="of a private run; default: as a job's")
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
         # Both are read when a process starts.

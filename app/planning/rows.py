@@ -42,6 +42,8 @@ def choose(_session: Session, dataset: Dataset, wanted: TrainingRequest) -> Choi
     except InvalidSettings as error:
         fault = Fault(f"/config/{error.field}", "not_allowed", str(error))
         raise Invalid(str(error), faults=[fault]) from error
+    if private and find_spec("opacus") is None:
+        raise Unavailable("what adds up epsilon is not installed here: the extra `dp`")
     needed = cost(settings, data, private=private)
     return Choice(
         label=label,
@@ -89,8 +91,6 @@ def _check_private(wanted: TrainingRequest, types: Mapping[str, str], rows: int)
     except InvalidSettings as error:
         fault = Fault(f"/privacy/{error.field}", "undeclared", str(error))
         raise Invalid(str(error), faults=[fault]) from error
-    if find_spec("opacus") is None:
-        raise Unavailable("what adds up epsilon is not installed here: the extra `dp`")
 
 
 def _label(schema: Schema, learned: list[str], wanted: str | None) -> str | None:
