@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field
 
 from core.tables import Model
 
+WITHOUT_PRIVACY = (
+    "It was trained without differential privacy: an item that stands out may be recognised in "
+    "samples. Look for near copies before samples of personal data leave the house."
+)
 LIMITS = (
     "It knows the items that it has learned from and no others: what is rare among them is rare or "
     "missing in what it makes, and so are their errors and their prejudices.",
-    "It was trained without differential privacy: an item that stands out may be recognised in "
-    "samples. Look for near copies before samples of personal data leave the house.",
     "Samples are reproducible to the bit on one kind of device and version of the service.",
 )
 
@@ -22,7 +24,9 @@ class CardData(BaseModel):
     dataset: str | None = Field(description="null when it was deleted, or never was here")
     name: str | None
     sha256: str | None = Field(description="of the normalised content")
-    labels: list[dict[str, Any]] = Field(description="name and items learned from")
+    labels: list[dict[str, Any]] = Field(
+        description="name and items learned from, null where privacy keeps their number"
+    )
     image: dict[str, int] | None
     columns: list[dict[str, Any]] | None = Field(description="of a table: name, type, nullable")
     label: str | None = Field(description="of a table: the column that labels are values of")
@@ -83,7 +87,17 @@ def card_of(model: Model) -> Card:
             config=config,
             code=manifest.get("code", {}),
         ),
-        limits=list(LIMITS),
+        limits=[*LIMITS, _privacy(config.get("privacy"))],
+    )
+
+
+def _privacy(promised: Mapping[str, Any] | None) -> str:
+    if promised is None:
+        return WITHOUT_PRIVACY
+    return (
+        f"It was trained with differential privacy: epsilon {promised['epsilon']:g}, delta "
+        f"{promised['delta']:g}, of one row, where how many rows there are is public. Several "
+        "models of one dataset add theirs up."
     )
 
 
@@ -148,6 +162,10 @@ def _rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return ""
     head = "".join(f"<th>{html.escape(name)}" for name in heads)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(value))}" for value in row) for row in rows
+        "<tr>"
+        + "".join(
+            f"<td>{html.escape('not told' if value is None else str(value))}" for value in row
+        )
+        for row in rows
     )
     return f"<table><tr>{head}{body}</table>"

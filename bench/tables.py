@@ -49,15 +49,18 @@ class Row:
     train: int | float = 0.8  # rows, or their share
     drop: tuple[str, ...] = ()
     architecture: str = "auto"
+    any_order: float = 0.0
 
     @property
     def title(self) -> str:
-        return self.name if self.architecture == "auto" else f"{self.name}, {self.architecture}"
+        other = "any order" if self.any_order else self.architecture
+        return self.name if other == "auto" else f"{self.name}, {other}"
 
 
 ROWS = [
     Row("adult", "income", 24_000),
     Row("adult", "income", 24_000, architecture="mlp"),
+    Row("adult", "income", 24_000, any_order=0.5),
     Row("credit_default", "has_default"),
     Row("california_housing", "median_house_value"),
     Row("mushroom", "type"),
@@ -142,7 +145,11 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         table, schema = read(train_file, row.drop)
         learned = [column.type for column in schema if column.type != "id"]
         data = TableData(len(table), len(learned), learned.count("category"))
-        settings = resolve(data, arguments.preset, {"architecture": row.architecture})
+        settings = resolve(
+            data,
+            arguments.preset,
+            {"architecture": row.architecture, "any_order": row.any_order},
+        )
         run = Budget(budget(data, settings, arguments.preset)["steps"])
         started = time.process_time()
         rows = LabelledRows.split(table, schema, label=row.target, held_out=0.1, seed=seed)

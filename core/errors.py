@@ -203,6 +203,7 @@ class JobError(Exception):
             "dataset_unreadable",
             "model_unreadable",
             "too_rare",
+            "epsilon_not_kept",
             "internal",
         }
     )

@@ -45,6 +45,12 @@ class EvaluationSpec(BaseModel):
 def spec_of(model: Model, dataset: Dataset, seed: int, samples: int | None) -> EvaluationSpec:
     """As many samples as there are items to learn from, within bounds. Raises Conflict when nothing
     real was kept apart to measure with."""
+    if model.manifest["config"].get("privacy") is not None:
+        raise Conflict(
+            f"{model.name}:{model.version} was learned with differential privacy: an evaluation "
+            "reads rows that its epsilon does not cover",
+            code="outside_epsilon",
+        )
     if held_out(model, dataset) < ENOUGH:
         raise Conflict(
             f"an evaluation needs {ENOUGH} items that the training of "

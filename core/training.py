@@ -53,6 +53,21 @@ class WarmStart(BaseModel):
     labels: list[int]
 
 
+class Privacy(BaseModel):
+    """What one row may change of a model: (epsilon, delta), over all that is read of the rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epsilon: float = Field(gt=0, le=100)
+    delta: float = Field(gt=0, lt=0.1, description="less than one over the rows")
+    columns: dict[str, dict[str, Any]] = Field(
+        {},
+        description="what each column may hold, whatever the table holds: `values` (texts, or true "
+        "and false), or `min` and `max`, with `decimals` (0) and the `values` between them that "
+        "are common; `missing` (false) where values may be missing",
+    )
+
+
 class Bound(BaseModel):
     """What a score has to be; all that is given holds."""
 
@@ -95,5 +110,6 @@ class TrainingSpec(BaseModel):
     config: dict[str, Any]
     early_stop: Literal["auto", "never"] | int = "auto"
     warm_start: WarmStart | None = None
+    privacy: Privacy | None = None
     evaluate: bool = False
     accept: Accept | None = None

@@ -1,6 +1,6 @@
 """What is learned from: a dataset's training part, opened for the loop of its kind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from core.tables import Dataset
 from core.training import TrainingSpec
 from models.images.data import LabelledImages
 from models.tables.data import LabelledRows
+from models.tables.domain import Domain
 from models.tables.keeping import discover
 from models.tables.schema import ColumnSchema
 
@@ -95,6 +96,37 @@ def about_rows(rows: LabelledRows, min_count: int) -> dict[str, Any]:
             for column in columns
         ],
     }
+
+
+def about_declared(domains: Mapping[str, Domain], label: str | None) -> dict[str, Any]:
+    """The same of what a job declares; nothing of any row. How common labels are is not told."""
+    columns = {
+        name: Column(name, domain.type, nullable=domain.missing, decimals=domain.decimals or None)
+        for name, domain in domains.items()
+    }
+    labels: list[dict[str, Any]] = []
+    if label is not None and domains[label].min is None:
+        values = pa.array(domains[label].values)
+        names = spelled(values, columns[label]).to_pylist()
+        pairs = zip(names, domains[label].values, strict=True)
+        labels = [{"name": name, "count": None, "value": value} for name, value in pairs]
+    return {
+        "labels": labels,
+        "label": label,
+        "bins": [],
+        "found_rules": [],
+        "columns": [
+            {**columns[name].to_dict(), "known": _declared(domain)}
+            for name, domain in domains.items()
+        ],
+    }
+
+
+def _declared(domain: Domain) -> dict[str, Any]:
+    if domain.min is not None:
+        return {"min": domain.min, "max": domain.max}
+    names = pa.array(domain.values).cast(pa.string()).to_pylist()
+    return {"values": names[:MOST_VALUES], "more": max(0, len(names) - MOST_VALUES)}
 
 
 def _bins(values: pa.ChunkedArray, column: Column, min_count: int) -> list[dict[str, Any]]:

@@ -22,17 +22,20 @@ from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
 from core.storage import DamagedObject, Storage, Stored, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job, Model
-from core.training import TrainingSpec
+from core.training import Privacy, TrainingSpec
 from models.checkpoint import NonFiniteState
 from models.images.architectures import settings_of
 from models.images.training import WarmStart
 from models.images.training import train as train_images
 from models.run import Collapsed, NonFiniteLoss, NotLearning, Saved
+from models.tables import domain, private
+from models.tables.accounting import NoAccountant, OutOfReach, Promise
+from models.tables.data import LabelledRows
 from models.tables.schema import UnfitColumn
 from models.tables.settings import TableSettings
 from models.tables.training import train as train_rows
 from worker import variety
-from worker.content import about_images, about_rows, images_of, rows_of
+from worker.content import about_declared, about_images, about_rows, images_of, rows_of
 from worker.lease import Lease
 from worker.usage import cpu_seconds
 
@@ -111,11 +114,45 @@ def start_of(spec: TrainingSpec, run: "JobRun", state: Path | None) -> Iterator[
 def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
     spec = run.spec
     with rows_of(dataset, spec, run.storage) as rows:
+        if spec.privacy is not None:
+            learn_privately(dataset, rows, spec.privacy, run, state)
+            return
         run.manifest = manifest_of(dataset, spec, about_rows(rows, spec.config["min_count"]))
         run.begin()
         settings = TableSettings.from_dict(spec.config)
         train_rows(rows, settings, run, seed=spec.seed, state=state)
         variety.check_rows(run.chosen(), rows, run.storage)
+
+
+def learn_privately(
+    dataset: Dataset, rows: LabelledRows, privacy: Privacy, run: "JobRun", state: Path | None
+) -> None:
+    """`rows` go to the loop alone: all that is said of the model is what was declared."""
+    spec = run.spec
+    types = {column.name: column.type for column in rows.schema if column.kept}
+    domains = domain.parse(privacy.columns, types)
+    run.manifest = manifest_of(dataset, spec, about_declared(domains, rows.label))
+    del run.manifest["dataset"]["sha256"]  # tells tables from each other
+    if state is None and run.has_saved():
+        raise JobError("epsilon_not_kept", "its checkpoints are damaged, and noise added anew")
+    assert spec.budget.steps is not None  # noqa: S101 - the API has looked
+    run.begin()
+    try:
+        private.train(
+            rows,
+            domains,
+            TableSettings.from_dict(spec.config),
+            Promise(privacy.epsilon, privacy.delta, spec.budget.steps),
+            run,
+            seed=spec.seed,
+            state=state,
+        )
+    except NoAccountant as error:
+        raise JobError(
+            "epsilon_not_kept", "what adds up epsilon is not installed: the extra `dp`"
+        ) from error
+    except OutOfReach as error:
+        raise JobError("epsilon_not_kept", "no noise keeps to an epsilon this small") from error
 
 
 LEARN = {"images": learn_images, "rows": learn_rows}
@@ -181,7 +218,7 @@ class JobRun:
         self._opened: tuple[float, int] | None = None  # when and at which step this attempt began
         self._saved_at, self._saved_step = time.monotonic(), -1
         self._pictures = -1
-        self._tenant_id = job.tenant_id
+        self._tenant_id, self._job_id = job.tenant_id, job.id
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.token))
         self.last: Checkpoint | None = None
 
@@ -263,6 +300,11 @@ class JobRun:
         self._saved_at, self._saved_step = time.monotonic(), step
         if self._lease.stopping:
             raise self._lease.stopping
+
+    def has_saved(self) -> bool:
+        """Whether this attempt or one before it has."""
+        with read() as session:
+            return bool(jobs.checkpoints_of(session, self._tenant_id, self._job_id))
 
     def chosen(self) -> Checkpoint:
         """The last checkpoint, unless the samples of an earlier one were clearly better."""

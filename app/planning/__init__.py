@@ -35,6 +35,7 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
             "config": choice.config,
             "early_stop": wanted.early_stop,
             "warm_start": choice.warm_start,
+            "privacy": wanted.privacy,
             "evaluate": wanted.evaluate or wanted.accept is not None,
             "accept": wanted.accept,
         }

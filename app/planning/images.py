@@ -20,6 +20,9 @@ LABEL = "class"
 
 def choose(session: Session, dataset: Dataset, wanted: TrainingRequest) -> Choice:
     """Raises Invalid when the request does not fit the images."""
+    if wanted.privacy is not None:
+        fault = Fault("/privacy", "not_allowed", "is for tables alone")
+        raise Invalid("`privacy` is for tables: images are learned without", faults=[fault])
     summary = dataset.summary
     label = _label(summary, wanted.label)
     budget = wanted.budget or Budget.model_validate(PRESETS[wanted.preset].budget)

@@ -46,10 +46,14 @@ def read_conditions(reference: str, caller: Reader) -> Conditions:
     with read() as session:
         model = registry.drawable(session, caller.tenant_id, reference)[0]
     labels = model.manifest["labels"]
-    total = sum(label["count"] for label in labels) or 1
+    total = sum(label["count"] or 0 for label in labels) or 1
     return Conditions(
         labels=[
-            LabelCondition(name=label["name"], share=label["count"] / total) for label in labels
+            LabelCondition(
+                name=label["name"],
+                share=None if label["count"] is None else label["count"] / total,
+            )
+            for label in labels
         ],
         columns=_columns(model.manifest.get("columns")),
         rules=model.manifest["config"]["config"].get("rules"),

@@ -13,7 +13,7 @@ from app.strict import Strict
 from core import jobs
 from core.evaluation import ENOUGH, MOST_SAMPLES
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from core.training import Accept, Budget, CheckpointPolicy
+from core.training import Accept, Budget, CheckpointPolicy, Privacy
 from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
@@ -63,6 +63,11 @@ class TrainingRequest(Strict):
         None,
         description="images: a model whose networks the run begins with (`name`, `name:3`, "
         "`mdl_…`); labels that it does not know are added",
+    )
+    privacy: Privacy | None = Field(
+        None,
+        description="tables: learn with differential privacy; what epsilon does not cover is "
+        "refused by name",
     )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
     evaluate: bool = Field(

@@ -107,7 +107,9 @@ class Architecture(BaseModel):
 
 class LabelCondition(BaseModel):
     name: str
-    share: float = Field(description="of the items that were learned from")
+    share: float | None = Field(
+        description="of the items that were learned from; null where privacy keeps it"
+    )
 
 
 class ColumnCondition(BaseModel):

@@ -98,7 +98,7 @@ def train(
         counts = torch.bincount(tokens[0], minlength=nets.parts.labels).float()
         nets.G.frequencies.copy_(counts)
         nets.average.frequencies.copy_(counts)
-    picture = Picture.of(rows, encoding)
+    picture = Picture.of(rows, encoding, settings.min_count)
     maker = NoiseMaker(nets.average, nets.parts, settings)
 
     while (progress := run.progress(nets.step)) < 1:

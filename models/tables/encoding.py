@@ -75,15 +75,16 @@ class Encoding:
         columns = [_fit(name, types[name], _array(table, name), min_count) for name in names]
         columns.sort(key=lambda column: _place(column, label, len(table)))
         identifiers = tuple(
-            Identifier.fit(name, table.schema.field(name).type, _array(table, name))
+            Identifier.fit(name, table.schema.field(name).type, _array(table, name), min_count)
             for name, kind in types.items()
             if kind == "id"
         )
         refined = _refined(columns, table, seed, all_of_them=fine)
         bare = cls(table.schema, tuple(refined), identifiers, label, tuple(rules))
-        return replace(bare, combinations=tuple(bare._combinations(table, seed)))
+        return replace(bare, combinations=tuple(bare._combinations(table, seed, min_count)))
 
-    def _combinations(self, table: pa.Table, seed: int) -> Iterator[Tokens]:
+    def _combinations(self, table: pa.Table, seed: int, min_count: int) -> Iterator[Tokens]:
+        """Those that `min_count` rows have. Raises UnfitColumn where there are none."""
         rng = np.random.default_rng(seed)
         for rule in self.rules:
             if rule.kind != "together":
@@ -92,9 +93,12 @@ class Encoding:
             for column in mine:
                 if column.draws:
                     raise UnfitColumn(column.name, "has too many values to keep combinations of")
-            yield np.unique(
-                np.concatenate([c.encode(_array(table, c.name), rng) for c in mine]), axis=1
-            )
+            tokens = np.concatenate([c.encode(_array(table, c.name), rng) for c in mine])
+            found, counts = np.unique(tokens, axis=1, return_counts=True)
+            if not (counts >= min_count).any():
+                message = f"has no value that {min_count} rows have together with others"
+                raise UnfitColumn(rule.columns[0], message)
+            yield found[:, counts >= min_count]
 
     @property
     def sizes(self) -> list[int]:

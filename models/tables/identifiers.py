@@ -33,16 +33,20 @@ class Identifier:
     places: tuple[str, ...]  # of texts: the characters that each place may hold
 
     @classmethod
-    def fit(cls, name: str, arrow: pa.DataType, values: pa.Array) -> "Identifier":
+    def fit(
+        cls, name: str, arrow: pa.DataType, values: pa.Array, min_count: int = 0
+    ) -> "Identifier":
+        """Nothing that fewer than `min_count` rows have tells the form: fresh integers then begin
+        where their digits end."""
         if pa.types.is_integer(arrow):
-            largest = pa.compute.max(values).as_py()
-            return cls(name, arrow, 0 if largest is None else largest + 1, ())
+            return cls(name, arrow, _first_free(values, min_count), ())
         seen = [str(value) for value in values[:LOOKED_AT].to_pylist() if value is not None]
         if not seen:
             return cls(name, arrow, 0, (string.digits,) * 8)
         length = Counter(map(len, seen)).most_common(1)[0][0]
         columns = zip(*(value for value in seen if len(value) == length), strict=True)
-        return cls(name, arrow, 0, tuple(_alphabet(set(column)) for column in columns))
+        places = (_common(column, min_count) for column in columns)
+        return cls(name, arrow, 0, tuple(_alphabet(place) for place in places))
 
     @property
     def room(self) -> int:
@@ -73,6 +77,23 @@ class Identifier:
 
     def to_json(self) -> dict[str, Any]:
         return {"first": self.first, "places": list(self.places)}
+
+
+def _first_free(values: pa.Array, min_count: int) -> int:
+    found = values.drop_null()
+    if len(found) < max(min_count, 1):
+        return 0
+    if not min_count:
+        largest: int = pa.compute.max(found).as_py()
+        return largest + 1
+    ordered = found.take(pa.compute.sort_indices(found))
+    reached: int = ordered[len(ordered) - min_count].as_py()  # by `min_count` rows
+    return int(10 ** len(str(max(reached, 0))))
+
+
+def _common(column: tuple[str, ...], min_count: int) -> set[str]:
+    """Characters that enough of them have; any digit where there are none."""
+    return {c for c, n in Counter(column).items() if n >= min_count} or set(string.digits)
 
 
 def _alphabet(seen: set[str]) -> str:

@@ -113,11 +113,11 @@ class Heads(nn.Module):
         return torch.baddbmm(self.free[n], self.maps[n], self.get_buffer(f"features_{n}"))
 
     @torch.no_grad()
-    def start_from(self, tokens: Tensor) -> None:
-        """Begin with each step's own frequencies in (S, N) tokens."""
+    def start_from(self, counted: Sequence[Tensor]) -> None:
+        """Begin with each step's own frequencies: how often its (K,) tokens were seen."""
         for bias, group in zip(self.biases, self.groups, strict=True):
             for k, i in enumerate(group):
-                counts = torch.bincount(tokens[i], minlength=self.sizes[i]).float() + 0.1
+                counts = counted[i].float() + 0.1
                 bias[k, 0, : self.sizes[i]] = (counts / counts.sum()).log()
 
     def of(self, step: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
-"""A picture of rows: real ones as black points, made ones as red, where two numbers place them."""
+"""A picture of rows: real ones as black points, made ones as red, where two numbers place them.
+Where rare values are protected, real ones are left out: a point alone is one row's."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -30,11 +31,14 @@ class Picture:
     scale: Floats
     directions: Floats  # (F, 2)
     real: Floats  # (N, 2)
+    shows_real: bool
 
     @classmethod
-    def of(cls, rows: LabelledRows, encoding: Encoding) -> Self:
+    def of(cls, rows: LabelledRows, encoding: Encoding, min_count: int = 0) -> Self:
         some = np.random.default_rng(0).permutation(rows.train)[:POINTS]
         table = rows.part(np.sort(some))
+        if min_count:
+            table = _as_learned(encoding, table)
         names = {c.name: _commonest(table.column(c.name)) for c in encoding.columns}
         numbers = _numbers(encoding, names, table)
         middle, scale = _moments(numbers)
@@ -43,7 +47,7 @@ class Picture:
         if filled.shape[1] > 2:
             components = np.linalg.svd(filled, full_matrices=False)[2][:2].T
             directions[:, : components.shape[1]] = components
-        return cls(encoding, names, middle, scale, directions, filled @ directions)
+        return cls(encoding, names, middle, scale, directions, filled @ directions, not min_count)
 
     def draw(self, maker: RowMaker, seed: int) -> NDArray[np.uint8]:
         """(SIDE, SIDE, 3). The same random numbers each time."""
@@ -52,7 +56,8 @@ class Picture:
         made = self.encoding.decode(tokens.numpy(), places.numpy().astype(np.float64))
         numbers = _numbers(self.encoding, self.names, made)
         sheet = np.full((SIDE, SIDE, 3), 255, np.uint8)
-        self._mark(sheet, self.real, REAL)
+        if self.shows_real:
+            self._mark(sheet, self.real, REAL)
         self._mark(sheet, _filled(numbers, self.middle, self.scale) @ self.directions, MADE)
         return sheet
 
@@ -63,6 +68,12 @@ class Picture:
         place = MARGIN + np.clip(share, -0.03, 1.03) * (SIDE - 2 * MARGIN - 2)
         for x, y in place.astype(int):
             sheet[SIDE - y - 2 : SIDE - y, x : x + 2] = colour
+
+
+def _as_learned(encoding: Encoding, table: pa.Table) -> pa.Table:
+    """With common values in place of rare ones."""
+    u = np.full((encoding.draws, len(table)), 0.5)
+    return pa.Table.from_batches([encoding.decode(encoding.encode(table, seed=0), u)])
 
 
 def _moments(numbers: Floats) -> tuple[Floats, Floats]:

@@ -82,7 +82,7 @@ class TableSettings:
     )
     min_count: int = setting(
         "values that fewer rows have are not learned: rare names become common ones, and numbers "
-        "the mean of so many neighbours",
+        "the mean of so many neighbours; pictures of the run show no real row",
         ge=0,
         le=1_000_000,
     )
@@ -105,17 +105,34 @@ class TableSettings:
         return cls(**values)
 
 
-def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableSettings:
+# With differential privacy, what reads rows beside the two ways that epsilon covers is left out.
+COVERED: Mapping[str, Any] = {
+    "architecture": "auto",
+    "dropout": 0.0,
+    "any_order": 0.0,
+    "critic_share": 0.0,
+    "critic_from": 1.0,
+    "rules": [],
+    "min_count": 0,
+    "row_hashes": False,
+}
+
+
+def resolve(
+    data: TableData, preset: str, explicit: Mapping[str, Any], *, private: bool = False
+) -> TableSettings:
     """Fill in what was not chosen. Raises InvalidSettings."""
     scale = PRESETS[preset].scale
     batch = 256 if data.rows >= 10_000 else 128 if data.rows >= 2_500 else 64
     # Rows of names alone are soon known by heart, where they are few.
     by_heart = data.names == data.columns and data.rows < 10_000
+    # Points in a plane or in space: gaps between few of them are chance.
+    points = data.names == 0 and data.columns <= 3 and data.rows < 10_000
     values: dict[str, Any] = {
         "architecture": "auto",
         "width": 8 * round(6 * scale),
         "hidden": 8 * round(12 * scale),
-        "dropout": 0.4 if by_heart else 0.0,
+        "dropout": 0.4 if by_heart else 0.2 if points else 0.0,
         "batch": batch,
         "rate": 6e-3,
         "beta1": 0.9,
@@ -150,7 +167,12 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
             "batch": min(128, max(2, data.rows)),
             "measure_every": 500,
         }
+    if private:
+        values |= {**COVERED, **_private(data, scale)}
     for name in explicit:
+        if private and name in COVERED and explicit[name] != COVERED[name]:
+            message = f"epsilon does not cover it: with `privacy`, {name} is {COVERED[name]!r}"
+            raise InvalidSettings(name, message)
         if name not in values:
             raise InvalidSettings(name, "unknown setting")
     settings = TableSettings(**{**values, **explicit})
@@ -160,13 +182,25 @@ def resolve(data: TableData, preset: str, explicit: Mapping[str, Any]) -> TableS
     return settings
 
 
+def _private(data: TableData, scale: float) -> dict[str, Any]:
+    """Small networks and large batches: noise falls on each weight, once a step."""
+    batch = min(PRIVATE_BATCH, max(1, data.rows // 8))
+    return {"width": 8 * round(3 * scale), "hidden": 8 * round(6 * scale), "batch": batch}
+
+
+PRIVATE_BATCH = 256
+PRIVATE_STEPS = 1_000  # of `fast`
 FEWEST_STEPS, FEWEST_MLP_STEPS = 1_500, 8_000
 MOST_STEPS = 20_000  # of `fast`: some minutes
 
 
-def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, float]:
+def budget(
+    data: TableData, settings: TableSettings, preset: str, *, private: bool = False
+) -> dict[str, float]:
     """The budget of a preset: so many looks at each row; more where rows are few, fewer
     where they are very many."""
+    if private:
+        return {"steps": math.ceil(PRIVATE_STEPS * PRESETS[preset].scale)}
     if settings.architecture == "mlp":
         steps = PRESETS[preset].epochs * data.rows / settings.batch
         return {"steps": math.ceil(max(steps, FEWEST_MLP_STEPS))}
@@ -176,14 +210,15 @@ def budget(data: TableData, settings: TableSettings, preset: str) -> dict[str, f
     return {"steps": math.ceil(steps / (1 - settings.critic_share))}
 
 
+ROW_BY_ROW = 25  # times what the gradients of a batch take together
 TOKENS = 64  # of a step, on average
 
 
-def cost(settings: TableSettings, data: TableData) -> Cost:
+def cost(settings: TableSettings, data: TableData, *, private: bool = False) -> Cost:
     """What a step takes: the generator forward, and twice as much back."""
     steps = data.columns * 1.3  # some columns take two
     multiplications = steps * settings.width * (2 * settings.hidden + TOKENS)
-    flop = 6 * settings.batch * multiplications
+    flop = 6 * settings.batch * multiplications * (ROW_BY_ROW if private else 1)
     activations = steps * settings.batch * (6 * settings.width + 4 * settings.hidden + 4 * TOKENS)
     rows = data.rows * steps * 8 * 2
     return Cost(flop / 1e9, int(PROCESS_BYTES + 4 * activations + 24 * multiplications + rows))

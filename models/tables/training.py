@@ -65,6 +65,7 @@ class Networks:
         self.learned_at: float | None = None
         # From which of the critic's scores on every row is kept; None: samples are not chosen.
         self.kept_from: float | None = None
+        self.secret = 0  # of a run with differential privacy: what its noise comes from
 
     def parts(self) -> dict[str, Any]:
         names = ("G", "D", "average", "best", "opt_G", "opt_D")
@@ -72,7 +73,7 @@ class Networks:
 
     def numbers(self) -> dict[str, Any]:
         names = ("step", "at_once", "lowest", "looks", "cooled_from", "learned_at", "kept_from")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "secret")}
 
     def pack_state(self) -> bytes:
         tree = {name: dict(part.state_dict()) for name, part in self.parts().items()}
@@ -140,7 +141,7 @@ def train_by_likelihood(
     batches = Batches(tokens, settings.batch, seed)
     begin(nets, tokens, state)
     made: Stepper | None = None
-    picture = Picture.of(rows, encoding)
+    picture = Picture.of(rows, encoding, settings.min_count)
 
     while (progress := run.progress(nets.step)) < 1:
         if run.wants_preview(nets.step):
@@ -267,7 +268,8 @@ def begin(nets: Networks, tokens: Tensor, state: Path | None) -> None:
     if state is not None:
         nets.load_state(state)
         return
-    nets.G.heads.start_from(tokens)
+    counted = zip(tokens, nets.encoding.sizes, strict=True)
+    nets.G.heads.start_from([torch.bincount(row, minlength=size) for row, size in counted])
     for network in (nets.average, nets.best):
         network.load_state_dict(nets.G.state_dict())
 

@@ -75,7 +75,7 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"seed": 10**30}, 400, None),
         ({"name": "a:b"}, 422, "/name"),
         ({"evaluate": "yes"}, 422, "/evaluate"),
-        ({"privacy": {}}, 422, "/privacy"),
+        ({"privacy": {}}, 422, "/privacy/epsilon"),
         ({"kind": "training_"}, 422, "/kind"),
         ({"holdout": 0.9}, 422, None),
         ({"priority": "urgent"}, 422, "/priority"),

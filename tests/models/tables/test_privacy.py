@@ -8,10 +8,14 @@ import pytest
 
 from models.checkpoint import unpack
 from models.tables.columns import CategoryColumn
+from models.tables.data import LabelledRows
+from models.tables.identifiers import Identifier
 from models.tables.numbers import NumberColumn
+from models.tables.preview import REAL
 from models.tables.sampling import NoHashes, RowSampler
 from models.tables.schema import ColumnSchema, UnfitColumn
-from tests.models.tables.tables import trained
+from models.tables.training import train
+from tests.models.tables.tables import Steps, settings_of, trained
 
 SCHEMA = (
     ColumnSchema("city", "category"),
@@ -121,3 +125,40 @@ def test_every_kind_of_value_is_a_copy_of_itself_alone(tmp_path: Path) -> None:
     assert len(sampler.encoding.hashes) == 60
     other = batch.set_column(1, "age", pa.array([999] * 60))
     assert not sampler.encoding.is_copy(other).any()
+
+
+def test_pictures_of_a_run_show_no_real_row_where_rare_values_are_protected() -> None:
+    table = pa.table({"x": [0.0] * 399 + [100.0], "y": np.arange(400.0)})
+    schema = (ColumnSchema("x", "number"), ColumnSchema("y", "number"))
+    rows = LabelledRows.split(table, schema, label=None, held_out=0.0, seed=1)
+    shown = {}
+    for min_count in (0, 5):
+        run = Steps(2)
+        train(rows, settings_of(table, min_count=min_count), run, seed=1)
+        shown[min_count] = [(picture == REAL).all(2).any() for picture in run.pictures]
+    assert shown == {0: [True, True], 5: [False, False]}
+
+
+def test_identifiers_tell_nothing_of_a_few_rows() -> None:
+    numbers = pa.array([*range(1_000, 1_400), 7_654_321])
+    assert Identifier.fit("n", numbers.type, numbers).first == 7_654_322
+    assert Identifier.fit("n", numbers.type, numbers, min_count=5).first == 10_000
+    texts = pa.array([f"N{k:03}" for k in range(400)] + ["Z999"])
+    assert Identifier.fit("t", texts.type, texts).places[0] not in ("N", "")
+    assert Identifier.fit("t", texts.type, texts, min_count=5).places[0] == "N"
+
+
+def test_combinations_that_few_rows_have_are_not_kept(tmp_path: Path) -> None:
+    city = ["Köln"] * 100 + ["東京"] * 100 + ["Köln"] * 2
+    table = pa.table({"city": city, "country": ["DE"] * 100 + ["JP"] * 102})
+    schema = (ColumnSchema("city", "category"), ColumnSchema("country", "category"))
+    rules = [{"kind": "together", "columns": ["city", "country"]}]
+    every = trained(table, schema, tmp_path, steps=2, rules=rules)
+    assert every.encoding.combinations[0].shape == (2, 3)
+    common = trained(table, schema, tmp_path, steps=2, rules=rules, min_count=5)
+    assert common.encoding.combinations[0].shape == (2, 2)
+    apart = pa.table({"a": list("vwxyz") * 5, "b": sorted("vwxyz" * 5)})
+    schema = (ColumnSchema("a", "category"), ColumnSchema("b", "category"))
+    rules = [{"kind": "together", "columns": ["a", "b"]}]
+    with pytest.raises(UnfitColumn, match="'a'"):
+        trained(apart, schema, tmp_path, steps=2, rules=rules, min_count=3)

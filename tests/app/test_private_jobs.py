@@ -1,0 +1,180 @@
+"""Jobs with differential privacy over HTTP: what is refused, and what is said of a model."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from core import registry
+from core.database import read
+from core.settings import Settings
+from tests.app.conftest import upload
+from tests.app.test_row_samples import people
+from tests.conftest import TENANT
+from tests.models.tables.watch import ROWS, readers
+from tests.worker.test_training import break_off, checkpoints, damage
+from worker.run import run_next
+
+META = json.dumps({"target": "income", "drop": ["id", "since"]})
+COLUMNS: dict[str, Any] = {
+    "age": {"min": 18, "max": 90},
+    "height": {"min": 1.2, "max": 2.2, "decimals": 2, "missing": True},
+    "city": {"values": ["Rome", "Paris, north", "Zürich"]},
+    "member": {"values": [True, False]},
+    "income": {"values": [">50K", "<=50K", "none"]},
+}
+PRIVACY = {"epsilon": 5, "delta": 1e-5, "columns": COLUMNS}
+
+
+@pytest.fixture
+def dataset(client: TestClient) -> str:
+    torch.set_num_threads(1)
+    made = upload(client, people(ROWS), "people.csv", meta=META)
+    assert made.status_code == 201, made.text
+    name: str = made.json()["id"]
+    return name
+
+
+def body(dataset: str, **more: Any) -> dict[str, Any]:
+    small = {"width": 8, "hidden": 8, "batch": 16}
+    return {
+        "kind": "training",
+        "dataset": dataset,
+        "name": "people",
+        "config": small,
+        "budget": {"steps": 3},
+        "privacy": PRIVACY,
+        "seed": 1,
+        **more,
+    }
+
+
+def without(name: str) -> dict[str, Any]:
+    columns = {column: known for column, known in COLUMNS.items() if column != name}
+    return {"privacy": PRIVACY | {"columns": columns}}
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer", "said"),
+    [
+        (without("city"), "/privacy/columns/city", "declare"),
+        ({"privacy": {"epsilon": 1, "delta": 1e-5}}, "/privacy/columns/age", "'city'"),
+        ({"privacy": PRIVACY | {"delta": 0.01}}, "/privacy/delta", "1/211"),
+        ({"privacy": PRIVACY | {"epsilon": 0}}, "/privacy/epsilon", ""),
+        ({"evaluate": True}, "/evaluate", "epsilon does not cover"),
+        ({"accept": {"findings": ["good"]}}, "/accept", "evaluation"),
+        ({"budget": {"minutes": 1}}, "/budget", "steps"),
+        ({"config": {"row_hashes": True}}, "/config/row_hashes", "epsilon does not cover"),
+        ({"config": {"min_count": 5}}, "/config/min_count", "epsilon does not cover"),
+    ],
+)
+def test_what_epsilon_does_not_cover_is_refused_by_name(
+    client: TestClient, dataset: str, more: dict[str, Any], pointer: str, said: str
+) -> None:
+    answer = client.post("/v1/jobs", json=body(dataset, **more))
+    problem = answer.json()
+    assert answer.status_code == 422
+    assert problem["errors"][0]["pointer"] == pointer
+    assert said in problem["detail"]
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_columns_that_cannot_be_declared_have_to_be_dropped(client: TestClient) -> None:
+    made = upload(client, people(ROWS), "people.csv", meta='{"target": "income"}').json()
+    problem = client.post("/v1/jobs", json=body(made["id"])).json()
+    assert problem["errors"][0]["pointer"] == "/privacy/columns/id"
+    assert "drop 'id'" in problem["detail"]
+
+
+def test_images_are_learned_without(client: TestClient) -> None:
+    digits = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    answer = client.post("/v1/jobs", json={**body(digits), "config": {}})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/privacy")
+
+
+@pytest.fixture
+def job(client: TestClient, dataset: str) -> dict[str, Any]:
+    pytest.importorskip("opacus")
+    posted = client.post("/v1/jobs", json=body(dataset))
+    assert posted.status_code == 202, posted.text
+    made: dict[str, Any] = posted.json()
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_private_model_says_what_was_declared_and_nothing_of_its_rows(
+    client: TestClient, job: dict[str, Any]
+) -> None:
+    run_next(["training"])
+    done = client.get(f"/v1/jobs/{job['id']}").json()
+    assert done["state"] == "succeeded", done["error"]
+    assert client.get(f"/v1/jobs/{job['id']}/previews").json() == []
+    metrics = client.get(f"/v1/jobs/{job['id']}/metrics").json()
+    assert list(metrics) == ["epsilon"]
+    with read() as session:
+        manifest = registry.get(session, TENANT, "people").manifest
+    assert [label["name"] for label in manifest["labels"]] == [">50K", "<=50K", "none"]
+    assert {label["count"] for label in manifest["labels"]} == {None}
+    assert "sha256" not in manifest["dataset"]
+    assert (manifest["found_rules"], manifest["bins"]) == ([], [])
+    known = {column["name"]: column["known"] for column in manifest["columns"]}
+    assert known["age"] == {"min": 18, "max": 90}
+    asked = client.get("/v1/models/people/conditions").json()
+    assert asked["labels"][0] == {"name": ">50K", "share": None}
+    made = client.post(
+        "/v1/models/people/samples",
+        json={"labels": {"none": 20}, "seed": 1},
+        headers={"Accept": "application/json"},
+    ).json()["rows"]
+    assert {row["income"] for row in made} == {"none"}
+    assert {type(row["member"]) for row in made} == {bool}
+    limits = client.get("/v1/models/people/card").json()["limits"]
+    assert any("epsilon 5" in limit for limit in limits)
+    refused = client.post("/v1/jobs", json={"kind": "evaluation", "model": "people"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "outside_epsilon")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_worker_gives_rows_to_nothing_but_the_loop_that_adds_noise(
+    client: TestClient, job: dict[str, Any]
+) -> None:
+    """Add a name only with what its epsilon is."""
+    found = readers(lambda: run_next(["training"]))
+    assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
+    opens = {
+        "core.datasets.rows.typed.TypedRows._cast",
+        "core.datasets.rows.typed.TypedRows.batches",
+        "core.datasets.rows.typed.typed_batches",
+        "core.datasets.rows.spool.Spool.batches",
+        "core.datasets.rows.casting.cast",
+        "worker.content.rows_of",
+        "models.tables.data.LabelledRows.split",
+    }
+    hands_on = {"worker.training.learn_rows", "worker.training.learn_privately"}
+    assert "models.tables.private.step" in found
+    others = {
+        name
+        for name in found - opens - hands_on
+        if not name.startswith(("models.tables.private.", "models.tables.columns."))
+        and not name.startswith(("models.tables.numbers.", "models.tables.data."))
+        and not name.endswith((".<lambda>", "<genexpr>", "<listcomp>"))
+    }
+    assert others == set()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_job_whose_checkpoints_are_all_damaged_draws_no_other_noise(
+    client: TestClient, dataset: str, monkeypatch: pytest.MonkeyPatch, configured: Settings
+) -> None:
+    """What the first ones told would not be counted."""
+    pytest.importorskip("opacus")
+    wanted = body(dataset, budget={"steps": 6}, checkpoint={"every": 2})
+    broken = client.post("/v1/jobs", json=wanted).json()["id"]
+    break_off(client, broken, monkeypatch, at_step=5)
+    for row in checkpoints(broken):
+        damage(configured, row.files["state"]["key"])
+    run_next(["training"], broken)
+    job = client.get(f"/v1/jobs/{broken}").json()
+    assert (job["state"], job["error"]["code"]) == ("failed", "epsilon_not_kept")
