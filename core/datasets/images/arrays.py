@@ -30,12 +30,15 @@ def gather_arrays(
     label_names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Gathered:
-    """`label_names` are those that the file itself has; the client's come first."""
+    """`label_names` are those that the file itself has, by index; the client's come first. Beside
+    such names -1 is no label, as in the files that we hand out.
+    """
     parts = sorted(parts, key=lambda part: part.held_out)
     for part in parts:
         _check(part, limits)
     labels = Labels(limits)
-    codes = np.concatenate([_codes(part, labels) for part in parts])
+    none = None if label_names is None else str(UNLABELLED)
+    codes = np.concatenate([_codes(part, labels, none) for part in parts])
     names = renamed(labels.in_order(), options.label_names or label_names, limits)
     sizes: Counter[Size] = Counter()
     for part in parts:
@@ -106,20 +109,23 @@ def _resized(images: Images, size: Size, options: ImageOptions) -> Images:
     return np.stack([np.asarray(resized(Image.fromarray(image), size, mode)) for image in images])
 
 
-def _codes(part: ArrayPart, labels: Labels) -> NDArray[np.int32]:
+def _codes(part: ArrayPart, labels: Labels, none: str | None) -> NDArray[np.int32]:
     if part.labels is None:
         return np.full(len(part.images), UNLABELLED, np.int32)
-    return np.concatenate(list(_label_codes(part.labels, labels)))
+    return np.concatenate(list(_label_codes(part.labels, labels, none)))
 
 
-def _label_codes(array: Array, labels: Labels) -> Iterator[NDArray[np.int32]]:
+def _label_codes(array: Array, labels: Labels, none: str | None) -> Iterator[NDArray[np.int32]]:
     if array.dtype.kind not in "biuU":
         raise array.refused("must hold integers or fixed-width text, a label for each image")
     for block in array.blocks():
         values, places = np.unique(block.reshape(-1), return_inverse=True)
         written = [str(int(value) if array.dtype.kind == "b" else value) for value in values]
-        codes = np.array([labels.code(label, where=array.name) for label in written], np.int32)
-        yield codes[places]
+        codes = [
+            UNLABELLED if label == none else labels.code(label, where=array.name)
+            for label in written
+        ]
+        yield np.array(codes, np.int32)[places]
 
 
 def _namer(parts: Sequence[ArrayPart]) -> Callable[[int], str]:

@@ -220,6 +220,17 @@ def test_what_we_hand_out_can_be_uploaded_again(tmp_path: Path, read: Read) -> N
     np.testing.assert_array_equal(y, Y)
 
 
+def test_minus_one_beside_names_is_no_label(tmp_path: Path, read: Read) -> None:
+    """As a set of which some images have none goes out."""
+    labels = np.where(np.arange(30) < 12, Y, -1)
+    names = np.array(["dog", "cat", "bird"])
+    summary, _, y = read(npz_of(tmp_path / "a.npz", x=X, y=labels, labels=names))
+    np.testing.assert_array_equal(y, labels)
+    assert [label.name for label in summary.labels] == ["dog", "cat", "bird"]
+    summary, _, _ = read(npz_of(tmp_path / "a.npz", x=X, y=labels))
+    assert [label.name for label in summary.labels] == ["-1", "0", "1", "2"]
+
+
 @pytest.mark.parametrize(
     "label_names", [["zero", "one", "two"], {"0": "zero", "2": "two", "1": "one", "7": "seven"}]
 )
