@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import read
-from core.evaluation import SCORES, unmet
+from core.evaluation import FEWEST_SAMPLES, SCORES, unmet
+from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import Accept
@@ -116,6 +117,26 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
     page = client.get("/v1/models/pets/report?format=html").text
     assert "Rome" in page
     assert "<rect" in page
+
+
+@pytest.mark.parametrize(
+    ("operator", "asked", "is_evaluated"),
+    [(True, {}, True), (False, {}, False), (True, {"evaluate": False}, False)],
+)
+def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherwise(
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    operator: bool,
+    asked: dict[str, bool],
+    is_evaluated: bool,
+) -> None:
+    monkeypatch.setattr(get_settings(), "evaluate", operator)
+    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    assert trained(client, dataset, TINY, 2, **asked)["state"] == "succeeded"
+    jobs = client.get("/v1/jobs?kind=evaluation").json()["data"]
+    assert len(jobs) == is_evaluated
+    if is_evaluated:  # two steps of a few images: not all 1,797 are made to look at
+        assert jobs[0]["resolved_config"]["samples"] == FEWEST_SAMPLES
 
 
 def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_them_so(
