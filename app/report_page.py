@@ -24,6 +24,9 @@ MEANS = {
     "pairs": "total variation distance of pairs of columns, on average",
     "dcr_share": "share of the samples nearer to a training row than to any unseen one",
     "exact_copies": "share of the samples that are a training row",
+    "membership": "of a training item and an unseen one, how often an attacker, who looks how near "
+    "samples come to them, names the right one",
+    "exposed": "share of the training items that he is surer of than of 99 % of unseen ones",
     "different": "share of the samples that are no other sample's twin",
 }
 TITLES = {

@@ -23,10 +23,11 @@ SCORES = {
     "images": (
         *("frechet", "kernel", "precision", "recall", "density", "coverage", "told_apart"),
         *("label_fidelity", "utility", "near_copies", "replayed"),
+        *("membership", "exposed"),
     ),
     "rows": (
         *("marginals", "pairs", "told_apart", "utility"),
-        *("dcr_share", "exact_copies", "different"),
+        *("dcr_share", "exact_copies", "membership", "exposed", "different"),
     ),
 }
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from models.measures.boosting import classify, regress
-from models.measures.critic import critic_accuracy
-from models.measures.images import auc_error
+from models.measures.membership import attack, suspicion
 from models.measures.naive import independent
+from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
 from models.measures.yardstick import GoOn
 from models.tables.data import LabelledRows
@@ -100,7 +100,7 @@ def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judg
     fine = Binned.of(seen, names, FINE)
     scores += [_told_apart(real, three, fine, seed, go_on)]
     scores += _utility(real, three, fine, names, data.label, seed, go_on)
-    scores += _privacy(real, seen, fake, tenths, rng, go_on)
+    scores += _privacy(real, seen, fake, tenths, rng, seed, go_on)
     statistics = [
         {"column": n, "real": _details(real, names, n), "synthetic": _details(fake, names, n)}
         for n in learned
@@ -236,8 +236,7 @@ def _told_apart(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoO
         asked = np.concatenate([one[half:], other[half:]])
         seen = np.concatenate([one[:half], other[:half]])
         said = torch.from_numpy(classify(seen, unordered, y, 2, asked)[:, 1])
-        area = critic_accuracy(said[n - half :], said[: n - half]).pairs
-        return Measured(area, 1.96 * auc_error(area, n - half, n - half))
+        return area(said[n - half :], said[: n - half])
 
     value, ceiling, baseline = (apart(frame) for frame in three)
     return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
@@ -279,11 +278,9 @@ def _utility(
         if classes == 2:
             scored = torch.from_numpy(chances[:, 1])
             one = torch.from_numpy(truth == 1)
-            if bool(one.all()) or not bool(one.any()):
+            if min(int(one.sum()), int((~one).sum())) < 2:
                 return Measured(0.5)
-            area = critic_accuracy(scored[one], scored[~one]).pairs
-            n = int(one.sum())
-            return Measured(area, 1.96 * auc_error(area, n, len(one) - n))
+            return area(scored[one], scored[~one])
         guessed, right = chances.argmax(1), truth.astype(np.int64)
         return resampled(lambda i: macro_f1(right[i], guessed[i]), len(right), seed)
 
@@ -299,37 +296,107 @@ def macro_f1(truth: Bins, said: Bins) -> float:
     return float(np.mean(each))
 
 
+@dataclass(frozen=True)
+class Points:
+    """Rows in a space in which differences of columns are added up."""
+
+    numbers: torch.Tensor  # (N, A)
+    names: torch.Tensor  # (N, B), one hot for each column
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, which: slice) -> "Points":
+        return Points(self.numbers[which], self.names[which])
+
+    def nearest(self, others: "Points", go_on: GoOn) -> torch.Tensor:
+        """(N,) distances."""
+        found, columns = [], self.names[:1].sum()
+        for first in range(0, len(self), 250):
+            go_on()
+            part = self[first : first + 250]
+            unlike = columns - part.names @ others.names.T
+            found.append((torch.cdist(part.numbers, others.numbers, p=1) + unlike).min(1).values)
+        return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Numbers lie at their place among the training rows, from 0 to 1; two names are 1 apart."""
+
+    binned: Binned
+    known: dict[str, Floats]  # of the training rows, in order
+
+    @classmethod
+    def of(cls, seen: Frame, binned: Binned) -> "Space":
+        known = {name: seen.columns[name] for name in binned.edges}
+        return cls(binned, {name: np.sort(v[~np.isnan(v)]) for name, v in known.items()})
+
+    def __call__(self, frame: Frame) -> Points:
+        numbers, names = [np.empty((0, len(frame)))], [np.empty((len(frame), 0))]
+        for name, values in frame.columns.items():
+            if name in self.known:
+                place = np.searchsorted(self.known[name], values) / max(1, len(self.known[name]))
+                numbers.append(np.where(np.isnan(values), 0.5, place)[None])
+            else:
+                size = self.binned.sizes[name]
+                places = np.where(np.isnan(values), size - 1, np.minimum(values, size - 1))
+                names.append(np.eye(size)[places.astype(np.int64)])
+        return Points(
+            torch.from_numpy(np.concatenate(numbers).T.astype(np.float32)),
+            torch.from_numpy(np.concatenate(names, 1).astype(np.float32)),
+        )
+
+
 def _privacy(
-    real: Frame, seen: Frame, fake: Frame, binned: Binned, rng: np.random.Generator, go_on: GoOn
+    real: Frame,
+    seen: Frame,
+    fake: Frame,
+    binned: Binned,
+    rng: np.random.Generator,
+    seed: int,
+    go_on: GoOn,
 ) -> list[Score]:
     """`dcr_share`: of the samples, nearer to some training row than to any of as many held-out
     ones; .5 by chance. `exact_copies` beside what an honest generator repeats by chance: its hits
     on rows that it never saw, for as many as training has."""
+    space = Space.of(seen, binned)
     m = min(len(real), len(seen), AGAINST)
-    sides = [
-        _embedded(part.take(rng.permutation(len(part))[:m]), seen, binned) for part in (seen, real)
-    ]
-    looked = _embedded(fake.take(rng.permutation(len(fake))[:NEAR]), seen, binned)
-    near = []
-    for side in sides:
-        parts = []
-        for part in looked.split(250):
-            go_on()
-            parts.append(torch.cdist(part, side, p=1).min(1).values)
-        near.append(torch.cat(parts))
-    share = (near[0] < near[1]).double() + (near[0] == near[1]).double() / 2
+    trained, held = (space(_some(part, m, rng)) for part in (seen, real))
+    samples = space(_some(fake, LEARNED, rng))
+    to_trained, to_held = (samples[:NEAR].nearest(side, go_on) for side in (trained, held))
+    share = (to_trained < to_held).double() + (to_trained == to_held).double() / 2
     known, unseen = _keys(seen), _keys(real)
     copied = np.array([key in known for key in _listed(fake)], np.float64)
     repeated = float(np.mean([key in unseen for key in _listed(fake)]))
     of_held_out = float(np.mean([key in known for key in _listed(real)]))
     expected = min(1.0, max(repeated * len(seen) / len(real), of_held_out))
     different = Measured(len(set(_listed(fake))) / len(fake))
-    some = seen.take(rng.permutation(len(seen))[: len(fake)])
+    some = _some(seen, len(fake), rng)
     return [
         score("dcr_share", Measured.of_each(share.numpy()), "half", ceiling=0.5),
         score("exact_copies", Measured.of_each(copied), "lower", ceiling=expected),
+        *_membership(trained, held, samples, seed, go_on),
         score("different", different, "higher", ceiling=len(set(_listed(some))) / len(some)),
     ]
+
+
+def _membership(
+    trained: Points, held: Points, samples: Points, seed: int, go_on: GoOn
+) -> list[Score]:
+    """One half of the held-out rows is attacked with as many training rows; the other half is what
+    an attacker knows."""
+    n = min(len(held) // 2, NEAR)
+    known = held[n:]
+    members, unseen = (
+        suspicion(rows.nearest(samples, go_on), rows.nearest(known, go_on))
+        for rows in (trained[:n], held[:n])
+    )
+    return attack(members, unseen, seed)
+
+
+def _some(frame: Frame, count: int, rng: np.random.Generator) -> Frame:
+    return frame.take(rng.permutation(len(frame))[:count])
 
 
 def _listed(frame: Frame) -> list[bytes]:
@@ -339,21 +406,6 @@ def _listed(frame: Frame) -> list[bytes]:
 
 def _keys(frame: Frame) -> set[bytes]:
     return set(_listed(frame))
-
-
-def _embedded(frame: Frame, seen: Frame, binned: Binned) -> torch.Tensor:
-    """Numbers by their place among the training rows, from 0 to 1; names half apart, each way."""
-    parts = []
-    for name, values in frame.columns.items():
-        if name in binned.edges:
-            known = np.sort(seen.columns[name][~np.isnan(seen.columns[name])])
-            place = np.searchsorted(known, values) / max(1, len(known))
-            parts.append(np.where(np.isnan(values), 0.5, place)[:, None])
-        else:
-            size = binned.sizes[name]
-            places = np.where(np.isnan(values), size - 1, np.minimum(values, size - 1))
-            parts.append(np.eye(size)[places.astype(np.int64)] / 2)
-    return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))
 
 
 def _details(frame: Frame, names: Names, name: str) -> dict[str, Any]:

@@ -77,6 +77,10 @@ def test_rows_are_ordered_and_the_verdict_says_what_is_wrong(judged: dict[str, J
     assert useful["good"] > 0.9 > 0.6 > useful["poor"]
     assert found["memorised"]["exact_copies"].value == 1
     assert found["good"]["exact_copies"].value == 0
+    attack = {name: scores["membership"] for name, scores in found.items()}
+    assert attack["memorised"].ci95[0] > 0.6
+    assert attack["good"].ci95[0] < 0.5 < attack["good"].ci95[1]
+    assert found["memorised"]["exposed"].ci95[0] > 0.2 > found["good"]["exposed"].ci95[1]
 
 
 def test_statistics_stand_side_by_side(data: LabelledRows, judged: dict[str, Judged]) -> None:
