@@ -7,7 +7,7 @@ cost is what their jobs say. Then the same measures look at six kinds of samples
 
 - real: items that neither training nor the measures know
 - good, under-trained: of the two models
-- collapsed: one item of each label, again and again
+- collapsed: one item of each label that training has not seen, again and again
 - naive: a Gaussian for each label; columns drawn each by itself
 - memoriser: training items, as they are
 
@@ -54,6 +54,7 @@ ADULT = Table("adult", "income", 24_000)
 KINDS = ("real", "good", "under-trained", "collapsed", "naive", "memoriser")
 
 Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Spec = dict[str, Any]  # of a training job
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Images:
     few_steps: int
 
 
-SETS = (Images("digits", 300, 1_000, 30, 20), Images("fashion_mnist", 10_000, 10_000, 60, 60))
+SETS = (Images("digits", 400, 400, 30, 20), Images("fashion_mnist", 10_000, 10_000, 60, 60))
 
 
 def of_set(row: Images, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -84,7 +85,8 @@ def of_set(row: Images, arguments: argparse.Namespace) -> dict[str, Any]:
         np.savez(real, **parts)
         with serving() as client:
             dataset = client.upload(real, name=row.name)["id"]
-            models = trained(client, dataset, {"cpu_seconds": row.cpu_seconds}, row.few_steps)
+            spec: Spec = {"budget": {"cpu_seconds": row.cpu_seconds}, "early_stop": "never"}
+            models = trained(client, dataset, spec, row.few_steps)
             costs = reports(client, models["good"], row.samples)
             files = {}
             for kind, model in models.items():
@@ -95,6 +97,7 @@ def of_set(row: Images, arguments: argparse.Namespace) -> dict[str, Any]:
             **{kind: loaded(file) for kind, file in files.items()},
         }
         made |= spoilt(x[learned], y[learned], row.samples, classes)
+        made["collapsed"] = collapsed(*made["real"], row.samples, classes)
         pixels = np.concatenate([x[learned], x_test])
         labels = np.concatenate([y[learned], y_test]).astype(np.int32)
         places = np.arange(len(pixels))
@@ -118,18 +121,22 @@ def loaded(file: Path) -> Made:
         return arrays["x"], arrays["y"].astype(np.int64)
 
 
+def collapsed(x: NDArray[np.uint8], y: NDArray[np.int64], count: int, classes: int) -> Made:
+    labels = np.arange(count) % classes
+    first = np.array([np.flatnonzero(y == label)[0] for label in range(classes)])
+    return x[first[labels]], labels
+
+
 def spoilt(x: NDArray[np.uint8], y: NDArray[np.int64], count: int, classes: int) -> dict[str, Made]:
     """Samples that need no model, of the training images."""
     rng = np.random.default_rng(1)
     labels = np.arange(count) % classes
-    first = np.array([np.flatnonzero(y == label)[0] for label in range(classes)])
     replayed = rng.choice(len(x), count)
     some = rng.permutation(len(x))[:20_000]
     images, of = LabelledImages(x, y.astype(np.int32), some, some).batch(some)
     drawn = naive.gaussians(images, of, torch.from_numpy(labels), seed=2)
     pixels = ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(3).numpy()
     return {
-        "collapsed": (x[first[labels]], labels),
         "naive": (pixels, labels),
         "memoriser": (x[replayed], y[replayed]),
     }
@@ -144,7 +151,7 @@ def of_table(arguments: argparse.Namespace) -> dict[str, Any]:
         half = len(unseen) // 2
         with serving() as client:
             dataset = client.upload(train_file, target=ADULT.target)["id"]
-            models = trained(client, dataset, None, 10)
+            models = trained(client, dataset, {}, 10)
             costs = reports(client, models["good"], len(learned))
             files = {}
             for kind, model in models.items():
@@ -153,12 +160,12 @@ def of_table(arguments: argparse.Namespace) -> dict[str, Any]:
         rng = np.random.default_rng(1)
         columns = {n: np.asarray(learned[n].to_numpy()) for n in learned.column_names}
         replayed = learned.take(pa.array(rng.choice(len(learned), len(learned))))
-        labels = learned[ADULT.target].to_pylist()
+        labels = unseen.slice(half)[ADULT.target].to_pylist()
         firsts = [labels.index(label) for label in sorted(set(labels))]
         made = {
             "real": unseen.slice(half),
             **{kind: read(file, ADULT.drop)[0] for kind, file in files.items()},
-            "collapsed": learned.take(pa.array(np.resize(firsts, len(learned)))),
+            "collapsed": unseen.slice(half).take(pa.array(np.resize(firsts, len(learned)))),
             "naive": pa.table(naive.independent(columns, len(learned), 2)),
             "memoriser": replayed,
         }
@@ -184,13 +191,10 @@ def go_on() -> None:
     """Nothing stops a benchmark."""
 
 
-def trained(
-    client: Client, dataset: str, budget: dict[str, float] | None, few_steps: int
-) -> dict[str, str]:
+def trained(client: Client, dataset: str, good: Spec, few_steps: int) -> dict[str, str]:
     models = {}
-    for kind, spent in (("good", budget), ("under-trained", {"steps": few_steps})):
-        spec = {"budget": spent} if spent else {}
-        job = client.train(dataset, preset="fast", seed=1, name=kind, early_stop="never", **spec)
+    for kind, spec in (("good", good), ("under-trained", {**good, "budget": {"steps": few_steps}})):
+        job = client.train(dataset, preset="fast", seed=1, name=kind, **spec)
         models[kind] = client.wait(job["id"])["result"]["model"]
     return models
 

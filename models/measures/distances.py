@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.measures.scores import Measured
 
-PART, PARTS = 1_000, 4
+PART, PARTS = 1_000, 10
 
 
 def frechet(real: Tensor, fake: Tensor) -> float:
@@ -50,7 +50,7 @@ def in_parts(
 ) -> Measured:
     """The mean over parts of both, in the order in which they come, as is usual for `kernel`: where
     the distance has no bias, small parts are right on average, and how they differ says how far off
-    their mean may be. Each side has at least 8 items."""
+    their mean may be. Each side has at least 20 items."""
     size = min(PART, min(len(real), len(fake)) // PARTS)
     found = []
     for one, other in zip(real.split(size), fake.split(size), strict=False):

@@ -1,7 +1,8 @@
 """Samples of images against the held-out real ones, which training never saw."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from models.measures.distances import frechet, in_parts, kernel
 from models.measures.membership import attack, suspicion
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
+from models.measures.statistics import figures, histogram, plane
 from models.measures.yardstick import GoOn, Yardstick, batch_of, learned, settings_of
 
 MOST = 4_000  # images that are compared with each other one by one
@@ -30,6 +32,7 @@ TOLD_STEPS = (60, 150)
 TOLD = 2_000
 ENOUGH = 20  # held-out images to judge by
 EPOCHS = 5  # at least, of what a fresh classifier learns
+SHOWN = 1_000  # images whose main directions are looked for
 FEW = 10  # of a label that is shown by itself
 
 
@@ -51,13 +54,14 @@ class Neighbours:
     copies: Measured
     replayed: Measured
     ceiling: tuple[float, float]
+    distances: dict[str, list[float]] | None  # of unseen images and of samples
 
 
 @dataclass(frozen=True)
 class Judged:
     scores: list[Score]
     neighbours: NDArray[np.int64]  # of the first samples, the nearest training images
-    warnings: list[str] = field(default_factory=list)
+    views: dict[str, Any]  # what a report shows besides, by name
 
 
 def judge(
@@ -100,7 +104,33 @@ def judge(
         score("replayed", near.replayed, "lower", ceiling=near.ceiling[1]),
     ]
     scores += _membership(data, fake.images, real.images, rng, seed, go_on)
-    return Judged(scores, near.nearest)
+    features = [look.features[:SHOWN].double().numpy() for look in (real, fake)]
+    views = {
+        "statistics": _statistics(real, fake, names),
+        "scatter": plane(*features),
+        "nearest": near.distances,
+    }
+    return Judged(scores, near.nearest, views)
+
+
+def _statistics(real: Look, fake: Look, names: list[str]) -> list[dict[str, Any]]:
+    """Of the mean and the standard deviation of each image's pixels, from 0 to 255, for all and for
+    each label."""
+    found = []
+    for label, name in [(None, None), *enumerate(names)]:
+        sides = [
+            look.images if label is None else look.images[look.labels == label]
+            for look in (real, fake)
+        ]
+        for column, measure in (("brightness", torch.mean), ("contrast", torch.std)):
+            shift = 127.5 if column == "brightness" else 0.0
+            one, other = (
+                (measure(side.flatten(1), dim=1) * 127.5 + shift).double().numpy() for side in sides
+            )
+            about = {"column": column, "type": "number", "label": name}
+            compared = {"real": figures(one), "synthetic": figures(other)}
+            found.append({**about, **compared, "histogram": histogram(one, other)})
+    return found
 
 
 def _none() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -258,6 +288,7 @@ def _neighbours(
         _mean(copied[:n]),
         _mean(replayed[:n]),
         (float(copied[half:].float().mean()), float(replayed[half:].float().mean())),
+        histogram(*(side.double().numpy() for side in (near[n:, 0], near[:n, 0]))),
     )
 
 

@@ -1,6 +1,6 @@
 """Samples of table rows against the held-out real ones, which training never saw."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +15,7 @@ from models.measures.membership import attack, suspicion
 from models.measures.naive import independent
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
+from models.measures.statistics import associations, figures, histogram, plane
 from models.measures.yardstick import GoOn
 from models.tables.data import LabelledRows
 
@@ -31,7 +32,8 @@ NEAR = 2_000
 AGAINST = 8_000
 MOST_CLASSES = 20
 ENOUGH = 20  # held-out rows to judge by
-DETAILS = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
+MOST_COLUMNS = 30  # whose pairs are shown
+SHOWN = 1_000  # rows whose main directions are looked for
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,7 @@ class Names:
 @dataclass(frozen=True)
 class Judged:
     scores: list[Score]
-    statistics: list[dict[str, Any]]  # of each column, real beside synthetic
-    warnings: list[str] = field(default_factory=list)
+    views: dict[str, Any]  # what a report shows besides, by name
 
 
 def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judged:
@@ -100,12 +101,15 @@ def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judg
     fine = Binned.of(seen, names, FINE)
     scores += [_told_apart(real, three, fine, seed, go_on)]
     scores += _utility(real, three, fine, names, data.label, seed, go_on)
-    scores += _privacy(real, seen, fake, tenths, rng, seed, go_on)
-    statistics = [
-        {"column": n, "real": _details(real, names, n), "synthetic": _details(fake, names, n)}
-        for n in learned
-    ]
-    return Judged(scores, statistics)
+    space = Space.of(seen, tenths)
+    scores += _privacy(real, seen, fake, space, rng, seed, go_on)
+    views = {
+        "statistics": _statistics(real, fake, names, {c.name: c.type for c in schema}, data.label),
+        "pairs": _pairs(real, fake, tenths),
+        "scatter": plane(*(space(_some(f, SHOWN, rng)).all_columns() for f in (real, fake))),
+        "nearest": _nearest(real, seen, fake, space, rng, go_on),
+    }
+    return Judged(scores, views)
 
 
 def _text(values: pa.Array) -> pa.Array:
@@ -319,6 +323,9 @@ class Points:
             found.append((torch.cdist(part.numbers, others.numbers, p=1) + unlike).min(1).values)
         return torch.cat(found)
 
+    def all_columns(self) -> Floats:
+        return torch.cat([self.numbers, self.names], 1).double().numpy()
+
 
 @dataclass(frozen=True)
 class Space:
@@ -352,7 +359,7 @@ def _privacy(
     real: Frame,
     seen: Frame,
     fake: Frame,
-    binned: Binned,
+    space: Space,
     rng: np.random.Generator,
     seed: int,
     go_on: GoOn,
@@ -360,10 +367,9 @@ def _privacy(
     """`dcr_share`: of the samples, nearer to some training row than to any of as many held-out
     ones; .5 by chance. `exact_copies` beside what an honest generator repeats by chance: its hits
     on rows that it never saw, for as many as training has."""
-    space = Space.of(seen, binned)
     m = min(len(real), len(seen), AGAINST)
     trained, held = (space(_some(part, m, rng)) for part in (seen, real))
-    samples = space(_some(fake, LEARNED, rng))
+    samples = space(_some(fake, AGAINST, rng))
     to_trained, to_held = (samples[:NEAR].nearest(side, go_on) for side in (trained, held))
     share = (to_trained < to_held).double() + (to_trained == to_held).double() / 2
     known, unseen = _keys(seen), _keys(real)
@@ -408,17 +414,66 @@ def _keys(frame: Frame) -> set[bytes]:
     return set(_listed(frame))
 
 
-def _details(frame: Frame, names: Names, name: str) -> dict[str, Any]:
-    values = frame.columns[name]
-    known = values[~np.isnan(values)]
-    about: dict[str, Any] = {"count": len(known), "missing": len(values) - len(known)}
+def _statistics(
+    real: Frame, fake: Frame, names: Names, types: dict[str, str], target: str | None
+) -> list[dict[str, Any]]:
+    """Of each column, and of its numbers for each label; `label` is null for all rows."""
+    found = [
+        {
+            "column": name,
+            "type": types[name],
+            "label": None,
+            **_side_by_side(real, fake, names, name),
+        }
+        for name in real.columns
+    ]
+    if target not in names.of or len(names.of[target]) > MOST_CLASSES:
+        return found
+    for place, label in enumerate(names.of[target].to_pylist()):
+        one, other = (f.take(np.flatnonzero(f.columns[target] == place)) for f in (real, fake))
+        found += [
+            {"column": n, "type": types[n], "label": label, **_side_by_side(one, other, names, n)}
+            for n in real.columns
+            if n not in names.of
+        ]
+    return found
+
+
+def _side_by_side(real: Frame, fake: Frame, names: Names, name: str) -> dict[str, Any]:
+    sides = real.columns[name], fake.columns[name]
     if name in names.of:
-        counts = np.bincount(known.astype(np.int64), minlength=len(names.of[name]))
-        order = np.argsort(-counts, kind="stable")[:NAMES]
-        listed = names.of[name].to_pylist()
-        return about | {"shares": {listed[i]: float(counts[i] / max(1, len(known))) for i in order}}
-    if not len(known):
-        return about
-    quarters = [float(q) for q in np.quantile(known, [0, 0.25, 0.5, 0.75, 1])]
-    moments = [float(known.mean()), float(known.std())]
-    return about | dict(zip(DETAILS[2:], [*moments, *quarters], strict=True))
+        one, other = (_shares(values, names.of[name]) for values in sides)
+        return {"real": one, "synthetic": other, "histogram": None}
+    one, other = (figures(values) for values in sides)
+    return {"real": one, "synthetic": other, "histogram": histogram(*sides)}
+
+
+def _shares(values: Floats, names: pa.Array) -> dict[str, Any]:
+    known = values[~np.isnan(values)].astype(np.int64)
+    counts = np.bincount(known, minlength=len(names))
+    order = np.argsort(-counts, kind="stable")[:NAMES]
+    shares = {names[i].as_py(): float(counts[i] / max(1, len(known))) for i in order.tolist()}
+    return {"count": len(known), "missing": len(values) - len(known), "shares": shares}
+
+
+def _pairs(real: Frame, fake: Frame, binned: Binned) -> dict[str, Any]:
+    shown = list(real.columns)[:MOST_COLUMNS]
+    one, other = (
+        associations({name: bins for name, bins in binned(frame).items() if name in shown})
+        for frame in (real, fake)
+    )
+    return {"columns": shown, "real": one, "synthetic": other}
+
+
+def _nearest(
+    real: Frame,
+    seen: Frame,
+    fake: Frame,
+    space: Space,
+    rng: np.random.Generator,
+    go_on: GoOn,
+) -> dict[str, list[float]] | None:
+    """How far samples, and unseen rows, are from the nearest training row."""
+    known = space(_some(seen, AGAINST, rng))
+    sides = (space(_some(frame, NEAR, rng)).nearest(known, go_on) for frame in (real, fake))
+    return histogram(*(side.double().numpy() for side in sides))

@@ -1,5 +1,6 @@
 """An evaluation job: a report of a model beside real items that its training has not seen."""
 
+import csv
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,12 +112,27 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
     report = client.get("/v1/models/pets/report").json()
     scores = {score["name"] for score in report["scores"]}
     assert scores == set(SCORES["rows"])
-    assert [row["column"] for row in report["statistics"]] == [
+    assert [row["column"] for row in report["statistics"] if row["label"] is None] == [
         *("age", "height", "city", "member", "since", "income")
     ]
     page = client.get("/v1/models/pets/report?format=html").text
-    assert "Rome" in page
-    assert "<rect" in page
+    for said in ("Rome", "<rect", "<circle", "Pairs of columns", "Privacy", "Label &gt;50K"):
+        assert said in page
+    assert "<script" not in page
+    assert "http" not in page
+
+    lines = list(csv.DictReader(client.get("/v1/models/pets/report?format=csv").text.splitlines()))
+    (age,) = [
+        line
+        for line in lines
+        if (line["column"], line["side"], line["label"]) == ("age", "synthetic", "")
+    ]
+    stated = next(row["synthetic"] for row in report["statistics"] if row["column"] == "age")
+    assert float(age["mean"]) == stated["mean"]
+    assert {line["label"] for line in lines} == {"", "<=50K", ">50K"}
+    assert next(line["mean"] for line in lines if line["column"] == "since")[:2] in ("19", "20")
+    shares = [float(x["share"]) for x in lines if x["column"] == "city" and x["value"]]
+    assert sum(shares) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(

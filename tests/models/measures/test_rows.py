@@ -7,6 +7,7 @@ import pytest
 from models.measures.boosting import classify, regress
 from models.measures.rows import Judged, judge
 from models.measures.scores import Score
+from models.measures.statistics import DOTS
 from models.measures.verdict import verdict
 from models.tables.data import LabelledRows
 from models.tables.schema import ColumnSchema
@@ -84,13 +85,36 @@ def test_rows_are_ordered_and_the_verdict_says_what_is_wrong(judged: dict[str, J
 
 
 def test_statistics_stand_side_by_side(data: LabelledRows, judged: dict[str, Judged]) -> None:
-    by_column = {row["column"]: row for row in judged["good"].statistics}
+    statistics = judged["good"].views["statistics"]
+    by_column = {row["column"]: row for row in statistics if row["label"] is None}
     real, made = by_column["height"]["real"], by_column["height"]["synthetic"]
     assert real["count"] + real["missing"] == len(data.held_out)
     assert made["missing"] == pytest.approx(COUNT / 10, abs=40)
     assert real["median"] == pytest.approx(made["median"], abs=0.05)
     assert real["min"] < real["q25"] < real["median"] < real["q75"] < real["max"]
+    rich = {row["label"]: row["real"] for row in statistics if row["column"] == "age"}
+    assert rich["true"]["mean"] - rich["false"]["mean"] == pytest.approx(20, abs=2)
+    assert rich["true"]["count"] + rich["false"]["count"] == len(data.held_out)
+    bars = by_column["age"]["histogram"]
+    assert sum(bars["real"]) == pytest.approx(1) == sum(bars["synthetic"])
+    assert len(bars["edges"]) == len(bars["real"]) + 1
     assert by_column["city"]["synthetic"]["shares"]["Rome"] == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_pairs_and_dots_show_what_the_columns_have_to_do_with_each_other(
+    judged: dict[str, Judged],
+) -> None:
+    for name, related in (("good", True), ("poor", False)):
+        pairs = judged[name].views["pairs"]
+        age, rich, city = (pairs["columns"].index(n) for n in ("age", "rich", "city"))
+        assert pairs["real"][age][rich] > 0.6
+        assert (pairs["synthetic"][age][rich] > 0.6) == related
+        assert pairs["real"][city][rich] < 0.15
+        scatter = judged[name].views["scatter"]
+        assert len(scatter["real"]) == len(scatter["synthetic"]) == DOTS
+        assert 0.3 < scatter["explained"] < 1
+    near = {name: judged[name].views["nearest"] for name in ("good", "memorised")}
+    assert near["memorised"]["synthetic"][0] > near["good"]["synthetic"][0] + 0.5
 
 
 def test_trees_learn_what_no_single_column_tells() -> None:
