@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 REAL, MADE = "#1668a8", "#d0581e"
 WIDTH, HEIGHT = 360, 170
-MARGIN = 14  # under a plot, for the ends of its axis
+MARGIN = 16  # under a plot, for the ends of its axis
 BAR = 26  # of a category, both sides
-NAME = 110  # of a category, to the left of its bars
+NAME = 125  # of a category, to the left of its bars
 CELLS = 240  # of a matrix
 
 Line = Sequence[tuple[float, float]]
@@ -17,7 +17,7 @@ STYLE = (
     ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));"
     "gap:1rem 2rem}figure{margin:0}figcaption{font-weight:600;margin-bottom:.3rem}"
     "figure small{display:block;color:#666}svg{width:100%;height:auto;display:block}"
-    f"svg text{{font:11px sans-serif;fill:#444}}.real{{color:{REAL}}}.made{{color:{MADE}}}"
+    f"svg text{{font:12.5px sans-serif;fill:#444}}.real{{color:{REAL}}}.made{{color:{MADE}}}"
 )
 KEY = '<small><b class="real">■</b> real <b class="made">■</b> synthetic</small>'
 
@@ -77,11 +77,9 @@ def histogram(title: str, bars: Mapping[str, Sequence[float]], *, is_time: bool 
             f'height="{HEIGHT * share / most:.1f}" fill="{colour}"/>'
             for i, share in enumerate(shares)
         ]
-    said = day if is_time else number
-    ends = (
-        _text(0, HEIGHT + MARGIN - 2, said(edges[0])),
-        _text(WIDTH, HEIGHT + MARGIN - 2, said(edges[-1]), anchor="end"),
-    )
+    first, last = (day(edge) if is_time else f"{edge:.4g}" for edge in (edges[0], edges[-1]))
+    bottom = HEIGHT + MARGIN - 2
+    ends = _text(0, bottom, first), _text(WIDTH, bottom, last, anchor="end")
     return _figure(title, [*drawn, *ends], HEIGHT + MARGIN, KEY)
 
 

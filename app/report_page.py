@@ -47,10 +47,11 @@ BARS = 12  # values of a category that are shown
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:1.5rem auto;padding:0 1rem;"
     "color:#222;background:#fff}h1{font-size:1.6rem}h2{margin-top:2.2rem;font-size:1.25rem}"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    "td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right;white-space:nowrap}"
+    "table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}"
+    "td,th{border-bottom:1px solid #ddd;padding:.25rem .5rem;text-align:right;white-space:nowrap}"
     "td:first-child,th:first-child{text-align:left}td small{display:block;white-space:normal;"
-    "min-width:14rem}small{color:#666}.wide{overflow-x:auto}"
+    "min-width:10rem}small{color:#666}.wide{overflow-x:auto;margin-bottom:1rem}"
+    "@media(max-width:34rem){td,th{padding:.2rem .3rem}td small{font-size:.75rem}}"
     "img{image-rendering:pixelated;width:100%;max-width:36rem}"
     ".good{color:#176b2c}.poor,.collapsed,.memorised{color:#a11}" + plots.STYLE
 )
@@ -193,7 +194,7 @@ def _pairs(pairs: Pairs) -> str:
     return (
         "<h2>Pairs of columns</h2><p>How far one column says the other, from white, not at all, to "
         "blue, wholly (Cramér's V). They differ most here:</p>"
-        f"{table(('pair', 'real', 'synthetic'), rows)}<br>{_plots(drawn)}"
+        f"{table(('pair', 'real', 'synthetic'), rows)}{_plots(drawn)}"
     )
 
 

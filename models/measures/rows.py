@@ -141,7 +141,7 @@ class Binned:
                 continue
             known = values[~np.isnan(values)]
             cuts = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]) if len(known) else known
-            edges[name] = np.unique(cuts)
+            edges[name] = _edges(cuts)
             sizes[name] = len(edges[name]) + 2
         return cls(edges, sizes)
 
@@ -162,6 +162,13 @@ class Binned:
 
     def unordered(self, without: str | None = None) -> NDArray[np.bool_]:
         return np.array([name not in self.edges for name in self.sizes if name != without])
+
+
+def _edges(cuts: Floats) -> Floats:
+    """A value that fills more than a bin has one of its own: of a column that is mostly 0, what is
+    above it is not the same."""
+    values, times = np.unique(cuts, return_counts=True)
+    return np.union1d(values, np.nextafter(values[times > 1], np.inf))
 
 
 Three = tuple[Frame, Frame, Frame]  # samples, ceiling, baseline

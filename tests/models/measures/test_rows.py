@@ -117,6 +117,20 @@ def test_pairs_and_dots_show_what_the_columns_have_to_do_with_each_other(
     assert near["memorised"]["synthetic"][0] > near["good"]["synthetic"][0] + 0.5
 
 
+def test_of_a_column_that_is_mostly_nothing_the_rest_is_seen() -> None:
+    def gains(share: float, seed: int) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        return pa.table(
+            {"gain": (rng.random(2_000) < share) * rng.normal(50, 5, 2_000), "x": rng.random(2_000)}
+        )
+
+    schema = (ColumnSchema("gain", "number"), ColumnSchema("x", "number"))
+    data = LabelledRows.split(gains(0.08, 1), schema, label=None, held_out=0.4, seed=1)
+    for share, far in ((0.08, 0.02), (0.0, 0.08)):
+        scores = {s.name: s for s in judge(data, gains(share, 2), seed=0, go_on=go_on).scores}
+        assert scores["marginals"].per_class["gain"] == pytest.approx(far, abs=0.03)
+
+
 def test_trees_learn_what_no_single_column_tells() -> None:
     rng = np.random.default_rng(0)
     bins = rng.integers(0, 8, (1_200, 3))
