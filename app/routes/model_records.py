@@ -91,11 +91,12 @@ def read_card(
     format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
     accept: Accept = None,
 ) -> Response:
-    """What the model was made of and how, and what it is not good for."""
+    """What the model was made of and how, what was measured of it, and what it is not good for."""
     chosen = negotiation.choose(CARDS, format=format, accept=accept, default="json")
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
-    card = card_of(model)
+        found = model_report.find(session, model)
+    card = card_of(model, model_report.report_of(model, found, get_storage()))
     headers = {"Vary": "Accept"}
     if chosen == "html":
         return Response(page_of(card), headers=headers | SEALED, media_type=CARDS["html"])
@@ -169,12 +170,15 @@ def export_model(
     reference: str, caller: Reader, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """The model as a zip: a manifest with the sha256 of each file, the weights as safetensors, what
-    can be asked for, the card. The same bytes each time; another service can import it."""
+    can be asked for, the card. The same bytes until it is measured again; another service can
+    import it."""
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
+        found = model_report.find(session, model)
     from app.model_archive import Archive  # pyarrow: it may still be loading
 
-    archive = Archive(model, card_of(model).model_dump_json().encode())
+    card = card_of(model, model_report.report_of(model, found, get_storage()))
+    archive = Archive(model, card.model_dump_json().encode())
     headers = {
         "ETag": f'"{archive.sha256}"',
         "Content-Disposition": f'attachment; filename="{model.id}.zip"',

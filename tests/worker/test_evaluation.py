@@ -8,6 +8,9 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from app.comparison import best_of
+from app.schemas.comparison import Compared
+from app.schemas.reports import ScoreView
 from core import jobs
 from core.database import read
 from core.evaluation import FEWEST_SAMPLES, SCORES, unmet
@@ -81,6 +84,11 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
         assert scores[name]["baseline"] is not None
     samples = client.get("/v1/models/pets/samples?count=1&seed=1")
     assert samples.headers["Semblance-Quality"] == "poor"
+
+    card = client.get("/v1/models/pets/card").json()["evaluation"]
+    assert (card["finding"], card["samples"]) == (report["verdict"]["finding"], 40)
+    assert [s["value"] for s in card["scores"]] == [s["value"] for s in report["scores"]]
+    assert report["verdict"]["reasons"][0] in client.get("/v1/models/pets/card?format=html").text
 
     page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
@@ -272,6 +280,65 @@ def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
         )
         model = jobs.live_jobs_of_dataset(session, old.tenant_id, dataset)
     assert list(model) == [again["id"]]
+
+
+def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClient) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    for steps in (4, 40):
+        trained(client, dataset, TINY_ROWS, steps, evaluate=True)
+        assert run_next(QUEUES)
+    trained(client, dataset, TINY_ROWS, 4)
+    asked = "/v1/comparison?models=pets:1,pets:2,pets"
+    found = client.get(asked).json()
+    assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
+    assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
+    assert found["models"][2]["state"] == "unmeasured"
+    assert found["warnings"] == ["pets:3 is unmeasured"]
+    for model in found["models"][:2]:
+        report = client.get(f"/v1/models/{model['reference']}/report").json()
+        assert list(model["scores"].values()) == report["scores"]
+        assert model["checkpoints"]
+        assert model["training"]["cpu_s"] > 0
+    assert set(found["best"]) == set(SCORES["rows"])
+    page = client.get(asked, headers={"Accept": "text/html"}).text
+    assert page.count("★") == sum(best["clear"] for best in found["best"].values())
+    assert "http" not in page
+
+    assert client.get("/v1/comparison?models=pets").status_code == 422
+    assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("direction", "one", "other", "best", "clear"),
+    [
+        ("lower", (1.0, 0.1), (2.0, 0.1), "one", True),
+        ("higher", (1.0, 0.1), (2.0, 0.1), "other", True),
+        ("higher", (1.0, 0.6), (2.0, 0.6), "other", False),
+        ("half", (0.3, 0.05), (0.6, 0.02), "other", True),
+        ("half", (0.45, 0.1), (0.6, 0.02), "one", False),
+    ],
+)
+def test_the_best_is_named_and_whether_chance_may_have_made_it(
+    direction: Any,
+    one: tuple[float, float],
+    other: tuple[float, float],
+    best: str,
+    clear: bool,
+) -> None:
+    def model(reference: str, value: float, error: float) -> Compared:
+        score = ScoreView(
+            name="it",
+            value=value,
+            ci95=(value - error, value + error),
+            direction=direction,
+            ceiling=None,
+            baseline=None,
+            per_class={},
+        )
+        return Compared.model_construct(reference=reference, scores={"it": score})
+
+    found = best_of([model("one", *one), model("other", *other)])["it"]
+    assert (found.reference, found.clear) == (best, clear)
 
 
 @pytest.mark.parametrize(
