@@ -18,7 +18,7 @@ import httpx
 from rich.console import Console
 
 from semblance.client import Client, Json
-from semblance.command import watch
+from semblance.command import print_verdict, watch
 from semblance.errors import JobFailed, Problem
 
 START_S = 60.0
@@ -95,10 +95,9 @@ def draw_rows(client: Client, out: Path, dataset: Json, model: str) -> None:
 def judge(client: Client, out: Path, model: str) -> None:
     with console.status("the samples are compared with real items that training has not seen"):
         report = client.report(model, wait=True)
-    if (verdict := report["verdict"]) is None:
-        console.print(f"not measured: {(report['error'] or {}).get('detail', report['state'])}")
+    print_verdict(report)
+    if report["verdict"] is None:
         return
-    console.print(f"verdict: {verdict['finding']}; {'; '.join(verdict['reasons'])}")
     page = out / "report.html"
     answer = client.request("GET", f"/v1/models/{model}/report", params={"format": "html"})
     page.write_bytes(answer.content)
