@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 from models.images.data import LabelledImages
 from models.measures import naive
 from models.measures.coverage import Places, places
-from models.measures.distances import frechet, in_parts, kernel
-from models.measures.membership import attack, suspicion
+from models.measures.distances import frechet, kernel, with_error
+from models.measures.membership import attack
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
 from models.measures.statistics import figures, histogram, plane
@@ -103,7 +104,7 @@ def judge(
         score("near_copies", near.copies, "lower", ceiling=near.ceiling[0]),
         score("replayed", near.replayed, "lower", ceiling=near.ceiling[1]),
     ]
-    scores += _membership(data, fake.images, real.images, rng, seed, go_on)
+    scores += _membership(data, real.images, fake.images, baseline.images, rng, seed, go_on)
     features = [look.features[:SHOWN].double().numpy() for look in (real, fake)]
     views = {
         "statistics": _statistics(real, fake, names),
@@ -151,10 +152,10 @@ def _distances(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
 
     fake, ceiling, baseline = three
     found = resampled(drawn_again, len(fake.features), seed)
-    parts = [in_parts(kernel, real.features, look.features, go_on) for look in three]
+    apart = [with_error(kernel, real.features, look.features, go_on) for look in three]
     return [
         score("frechet", found, "lower", ceiling=far(ceiling), baseline=far(baseline)),
-        score("kernel", parts[0], "lower", ceiling=parts[1], baseline=parts[2]),
+        score("kernel", apart[0], "lower", ceiling=apart[1], baseline=apart[2]),
     ]
 
 
@@ -294,8 +295,9 @@ def _neighbours(
 
 def _membership(
     data: LabelledImages,
-    fake: Tensor,
     real: Tensor,
+    fake: Tensor,
+    naive: Tensor,
     rng: np.random.Generator,
     seed: int,
     go_on: GoOn,
@@ -305,15 +307,9 @@ def _membership(
     images, the other half is what an attacker knows."""
     order = torch.from_numpy(rng.permutation(len(real)))
     n = min(len(real) // 2, ATTACKED)
-    members = data.batch(np.sort(rng.choice(data.train, min(n, len(data.train)), replace=False)))[0]
-    samples, known = _small(fake), _small(real[order[n:]])
-
-    def suspected(images: Tensor) -> Tensor:
-        items = _small(images)
-        to_sample, to_other = (_distance(items, others, go_on) for others in (samples, known))
-        return suspicion(to_sample, to_other)
-
-    return attack(suspected(members), suspected(real[order[:n]]), seed)
+    chosen = rng.choice(data.train, min(n, len(data.train)), replace=False)
+    groups = data.batch(np.sort(chosen))[0], real[order[:n]], real[order[n:]], fake, naive
+    return attack(*map(_small, groups), nearest=partial(_distance, go_on=go_on), seed=seed)
 
 
 def _small(images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Samples of table rows against the held-out real ones, which training never saw."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.measures.boosting import classify, regress
-from models.measures.membership import attack, suspicion
+from models.measures.membership import attack
 from models.measures.naive import independent
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
@@ -102,7 +103,7 @@ def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judg
     scores += [_told_apart(real, three, fine, seed, go_on)]
     scores += _utility(real, three, fine, names, data.label, seed, go_on)
     space = Space.of(seen, tenths)
-    scores += _privacy(real, seen, fake, space, rng, seed, go_on)
+    scores += _privacy(real, seen, fake, baseline, space, rng, seed, go_on)
     views = {
         "statistics": _statistics(real, fake, names, {c.name: c.type for c in schema}, data.label),
         "pairs": _pairs(real, fake, tenths),
@@ -366,6 +367,7 @@ def _privacy(
     real: Frame,
     seen: Frame,
     fake: Frame,
+    naive: Frame,
     space: Space,
     rng: np.random.Generator,
     seed: int,
@@ -378,6 +380,7 @@ def _privacy(
     trained, held = (space(_some(part, m, rng)) for part in (seen, real))
     samples = space(_some(fake, AGAINST, rng))
     to_trained, to_held = (samples[:NEAR].nearest(side, go_on) for side in (trained, held))
+    n = min(len(held) // 2, NEAR)  # the other half of the unseen rows is what an attacker knows
     share = (to_trained < to_held).double() + (to_trained == to_held).double() / 2
     known, unseen = _keys(seen), _keys(real)
     copied = np.array([key in known for key in _listed(fake)], np.float64)
@@ -389,23 +392,13 @@ def _privacy(
     return [
         score("dcr_share", Measured.of_each(share.numpy()), "half", ceiling=0.5),
         score("exact_copies", Measured.of_each(copied), "lower", ceiling=expected),
-        *_membership(trained, held, samples, seed, go_on),
+        *attack(
+            *(trained[:n], held[:n], held[n:], samples, space(_some(naive, AGAINST, rng))),
+            nearest=partial(Points.nearest, go_on=go_on),
+            seed=seed,
+        ),
         score("different", different, "higher", ceiling=len(set(_listed(some))) / len(some)),
     ]
-
-
-def _membership(
-    trained: Points, held: Points, samples: Points, seed: int, go_on: GoOn
-) -> list[Score]:
-    """One half of the held-out rows is attacked with as many training rows; the other half is what
-    an attacker knows."""
-    n = min(len(held) // 2, NEAR)
-    known = held[n:]
-    members, unseen = (
-        suspicion(rows.nearest(samples, go_on), rows.nearest(known, go_on))
-        for rows in (trained[:n], held[:n])
-    )
-    return attack(members, unseen, seed)
 
 
 def _some(frame: Frame, count: int, rng: np.random.Generator) -> Frame:
