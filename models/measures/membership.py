@@ -37,14 +37,13 @@ def attack(
     best (Carlini et al. 2022, 2112.03570). What is found of naive samples, too, is not the model's:
     the unseen items may be of another kind, or chance has divided them.
     """
-    attacked = members, unseen
-    to_known = [nearest(items, known) for items in attacked]
+    attacked = [(items, nearest(items, known)) for items in (members, unseen)]
 
-    def suspicions(made: Items) -> list[Tensor]:
-        return [
-            (far + LEAST).log() - (nearest(items, made) + LEAST).log()
-            for items, far in zip(attacked, to_known, strict=True)
-        ]
+    def suspicions(made: Items) -> tuple[Tensor, Tensor]:
+        one, other = (
+            (far + LEAST).log() - (nearest(items, made) + LEAST).log() for items, far in attacked
+        )
+        return one, other
 
     found, expected = suspicions(samples), suspicions(naive)
     alarms = max(1, round(FALSE_ALARMS * len(found[1])))
