@@ -32,9 +32,10 @@ def _about(models: Sequence[Compared]) -> list[list[str]]:
     facts = list(dict.fromkeys(name for model in models for name in model.training))
     rows = [
         ["verdict", *verdicts],
-        ["data set", *(html.escape(model.dataset or "") for model in models)],
         ["samples measured", *(number(model.samples) for model in models)],
     ]
+    if len({model.dataset for model in models}) > 1:
+        rows.append(["data set", *(html.escape(model.dataset or "") for model in models)])
     return rows + [[fact, *(_fact(model.training[fact]) for model in models)] for fact in facts]
 
 
