@@ -291,7 +291,9 @@ def faults(result: dict[str, Any]) -> list[str]:
             for worse in WORSE[name]
             if badness(scores[worse][name])[0] <= badness(good)[1]
         ]
-        if badness(scores["real"][name])[0] > badness(good)[1]:
+        # Fewer near copies than chance makes are no virtue: smooth images have them.
+        is_privacy = WORSE[name] == ("memoriser",)
+        if not is_privacy and badness(scores["real"][name])[0] > badness(good)[1]:
             found += [f"{name} has real samples worse than good ones"]
     found += [
         f"{name} is {result[name]:.0f}, over {most}"
@@ -314,7 +316,9 @@ def figures(results: list[dict[str, Any]]) -> str:
         "",
         "`python -m bench.judgement` says how the samples are made and appends to "
         "`results/judgement.jsonl`. Each figure with half its 95 % interval; in **bold** the kinds "
-        "that must lie beyond the interval of the good model.",
+        "that should lie beyond the interval of the good model. Where naive images do not by "
+        "utility or coverage, it need not be the measure that fails: a classifier learns nearly as "
+        "much from a Gaussian of each label, and digits of 8 x 8 pixels hardly differ from one.",
     ]
     for result in {result["row"]: result for result in results}.values():
         kinds = result["kinds"]
