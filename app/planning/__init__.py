@@ -59,7 +59,10 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
 def _is_evaluated(wanted: TrainingRequest) -> bool:
     if wanted.accept is not None:
         return True
-    return get_settings().evaluate if wanted.evaluate is None else wanted.evaluate
+    if wanted.evaluate is not None:
+        return wanted.evaluate
+    # It would read what epsilon does not cover.
+    return get_settings().evaluate and wanted.privacy is None
 
 
 def _check_accept(dataset: Dataset, wanted: TrainingRequest) -> None:

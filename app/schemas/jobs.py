@@ -73,7 +73,7 @@ class TrainingRequest(Strict):
     evaluate: bool | None = Field(
         None,
         description="measure the model afterwards, by an evaluation job of its own; default: true, "
-        "unless the operator has said otherwise",
+        "unless the operator has said otherwise; never with `privacy`",
     )
     accept: Accept | None = Field(
         None,
