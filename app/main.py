@@ -12,6 +12,7 @@ from fastapi_swagger import patch_fastapi
 from app import problems, warm_up
 from app.middleware import RequestGuard
 from app.routes import (
+    comparison,
     dataset_records,
     datasets,
     health,
@@ -43,6 +44,7 @@ ROUTES = (
     job_records,
     models,
     model_records,
+    comparison,
     samples,
     receipts,
     links,

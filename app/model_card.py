@@ -3,10 +3,12 @@ hand."""
 
 import html
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from app.schemas.reports import Report
 from core.tables import Model
 
 WITHOUT_PRIVACY = (
@@ -41,6 +43,38 @@ class CardTraining(BaseModel):
     code: dict[str, str] = Field(description="versions of what it was trained with")
 
 
+class CardScore(BaseModel):
+    name: str
+    value: float
+    ci95: tuple[float, float]
+    ceiling: float | None = Field(description="of real items")
+    baseline: float | None = Field(description="of naive samples")
+
+
+class CardEvaluation(BaseModel):
+    """Of the newest evaluation that succeeded; `/v1/models/{reference}/report` has all of it."""
+
+    measured_at: datetime
+    finding: str
+    reasons: list[str]
+    samples: int
+    held_out: int = Field(description="real items that training has not seen")
+    scores: list[CardScore]
+
+    @classmethod
+    def of(cls, report: Report) -> "CardEvaluation | None":
+        if report.verdict is None:
+            return None
+        return cls(
+            measured_at=report.measured_at,
+            finding=report.verdict.finding,
+            reasons=report.verdict.reasons,
+            samples=report.samples,
+            held_out=report.held_out,
+            scores=[CardScore.model_validate(s, from_attributes=True) for s in report.scores],
+        )
+
+
 class Card(BaseModel):
     name: str
     version: int
@@ -53,10 +87,11 @@ class Card(BaseModel):
     parameters: int
     data: CardData
     training: CardTraining
+    evaluation: CardEvaluation | None = Field(description="null: it was not measured here")
     limits: list[str]
 
 
-def card_of(model: Model) -> Card:
+def card_of(model: Model, report: Report) -> Card:
     manifest = model.manifest
     dataset, config = manifest.get("dataset", {}), manifest["config"]
     columns = manifest.get("columns")
@@ -87,6 +122,7 @@ def card_of(model: Model) -> Card:
             config=config,
             code=manifest.get("code", {}),
         ),
+        evaluation=CardEvaluation.of(report),
         limits=[*LIMITS, _privacy(config.get("privacy"))],
     )
 
@@ -104,7 +140,7 @@ def _privacy(promised: Mapping[str, Any] | None) -> str:
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .6rem;"
-    "text-align:left;vertical-align:top}code{word-break:break-all}"
+    "text-align:left;vertical-align:top}code{word-break:break-all}div{overflow-x:auto}"
 )
 
 
@@ -131,6 +167,7 @@ def page_of(card: Card) -> str:
     title = html.escape(f"{card.name}:{card.version}")
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>{html.escape(card.description)}</p>" if card.description else "",
         _table(facts),
@@ -141,11 +178,36 @@ def page_of(card: Card) -> str:
         "<h2>Training</h2>",
         _table(run | training.code),
         _table(config | nested),
+        "<h2>Measured</h2>",
+        _measured(card.evaluation),
         "<h2>Limits</h2><ul>",
         *(f"<li>{html.escape(limit)}</li>" for limit in card.limits),
         "</ul></html>",
     ]
     return "".join(parts)
+
+
+def _measured(found: CardEvaluation | None) -> str:
+    if found is None:
+        return "<p>It was not measured here.</p>"
+    reasons = html.escape("; ".join(found.reasons))
+    said = f"<p><b>{found.finding.capitalize()}</b>: {reasons}.</p>"
+    scores = [
+        (
+            s.name,
+            f"{s.value:.3f}",
+            f"{s.ci95[0]:.3f} … {s.ci95[1]:.3f}",
+            _figure(s.ceiling),
+            _figure(s.baseline),
+        )
+        for s in found.scores
+    ]
+    heads = ("score", "samples", "95 % interval", "real items", "naive samples")
+    return said + _rows(heads, scores)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _table(facts: Mapping[str, Any]) -> str:
@@ -154,7 +216,7 @@ def _table(facts: Mapping[str, Any]) -> str:
         for name, value in facts.items()
         if value is not None
     ]
-    return f"<table>{''.join(cells)}</table>"
+    return f"<div><table>{''.join(cells)}</table></div>"
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -168,4 +230,4 @@ def _rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         )
         for row in rows
     )
-    return f"<table><tr>{head}{body}</table>"
+    return f"<div><table><tr>{head}{body}</table></div>"

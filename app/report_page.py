@@ -3,10 +3,12 @@
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from app import plots
 from app.model_report import Series
-from app.schemas.reports import Report, ScoreView
+from app.plots import number
+from app.report_table import FIGURES, in_days
+from app.schemas.reports import Pairs, Report, ScoreView, Statistics
 
 MEANS = {
     "frechet": "distance of the features of samples from those of unseen real images (Fréchet)",
@@ -24,6 +26,9 @@ MEANS = {
     "pairs": "total variation distance of pairs of columns, on average",
     "dcr_share": "share of the samples nearer to a training row than to any unseen one",
     "exact_copies": "share of the samples that are a training row",
+    "membership": "of a training item and an unseen one, how often an attacker, who looks how near "
+    "samples come to them, names the right one",
+    "exposed": "share of the training items that he is surer of than of 99 % of unseen ones",
     "different": "share of the samples that are no other sample's twin",
 }
 TITLES = {
@@ -33,72 +38,116 @@ TITLES = {
 }
 CHARTS = {
     "Losses": ("critic_loss", "generator_loss"),
-    "Critic's accuracy on held-out real and on fake items": (
-        "critic_accuracy_real",
-        "critic_accuracy_fake",
-    ),
+    "Critic's accuracy on held-out items": ("critic_accuracy_real", "critic_accuracy_fake"),
     "Coverage of held-out items": ("coverage",),
 }
-COLOURS = ("#1668a8", "#c2501b")
+PRIVACY = ("near_copies", "replayed", "dcr_share", "exact_copies", "membership", "exposed")
 BARS = 12  # values of a category that are shown
-WIDTH, HEIGHT = 480, 150
 
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:.2rem .6rem;"
-    "text-align:right}td:first-child,th:first-child{text-align:left}small{color:#666}"
-    "div{overflow-x:auto}img{image-rendering:pixelated;min-width:16rem;max-width:100%}"
-    "svg{max-width:100%;height:auto}.good{color:#176b2c}.poor,.collapsed,.memorised{color:#a11}"
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:1.5rem auto;padding:0 1rem;"
+    "color:#222;background:#fff}h1{font-size:1.6rem}h2{margin-top:2.2rem;font-size:1.25rem}"
+    "table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}"
+    "td,th{border-bottom:1px solid #ddd;padding:.25rem .5rem;text-align:right;white-space:nowrap}"
+    "td:first-child,th:first-child{text-align:left}td small{display:block;white-space:normal;"
+    "min-width:10rem}small{color:#666}.wide{overflow-x:auto;margin-bottom:1rem}"
+    "@media(max-width:34rem){td,th{padding:.2rem .3rem}td small{font-size:.75rem}}"
+    "img{image-rendering:pixelated;width:100%;max-width:36rem}"
+    ".good{color:#176b2c}.poor,.collapsed,.memorised{color:#a11}" + plots.STYLE
 )
 
 
-def page_of(report: Report, course: Series, pictures: Mapping[str, bytes]) -> str:
-    title = html.escape(f"Report on {report.reference}")
+def page(title: str, parts: Sequence[str]) -> str:
+    """A whole document; `title` is plain text, the parts are HTML."""
+    title = html.escape(title)
     head = '<!doctype html><html lang="en"><meta charset="utf-8">'
-    head += '<meta name="viewport" content="width=device-width">'
-    parts = [f"{head}<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"]
-    parts += [_verdict(report)]
+    head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
+    return "".join([head, *parts, "</html>"])
+
+
+def page_of(report: Report, course: Series, pictures: Mapping[str, bytes]) -> str:
+    parts = [_verdict(report)]
     if report.scores:
-        parts += ["<h2>Scores</h2><div>", _scores(report.scores), "</div>", _by_class(report)]
+        parts += ["<h2>Scores</h2>", _scores([s for s in report.scores if s.name not in PRIVACY])]
+        parts += [_privacy(report), _by_class(report)]
     parts += [_picture(TITLES[name], data) for name, data in pictures.items()]
-    parts += [_chart(name, course, lines) for name, lines in CHARTS.items()]
+    parts += [_pairs(report.pairs) if report.pairs else "", _scatter(report)]
+    charts = [
+        plots.lines(title, {name: course[name] for name in names if name in course})
+        for title, names in CHARTS.items()
+    ]
+    if any(charts):
+        parts += ["<h2>Training</h2>", _plots(charts)]
     if report.statistics:
-        parts += ["<h2>Columns, real beside synthetic</h2>"]
-        parts += [_column(row) for row in report.statistics]
-    return "".join([*parts, "</html>"])
+        parts += ["<h2>Columns, real beside synthetic</h2>", _outlines(report), _statistics(report)]
+    return page(f"Report on {report.reference}", parts)
+
+
+def _plots(drawn: Sequence[str]) -> str:
+    return f'<div class="plots">{"".join(drawn)}</div>'
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are HTML; a table that is too wide moves inside its own frame."""
+    head = "".join(f"<th>{name}" for name in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}' for cell in row)}" for row in rows)
+    return f'<div class="wide" tabindex="0"><table><tr>{head}{body}</table></div>'
 
 
 def _verdict(report: Report) -> str:
     state = report.state
     notes = []
     if state == "unmeasured":
-        notes.append("<p>This model has not been measured.")
+        notes.append("<p>This model has not been measured.</p>")
     elif state != "measured":
         detail = html.escape(str((report.error or {}).get("detail", "")))
-        notes.append(f"<p>The newest evaluation: {state}. {detail}")
+        notes.append(f"<p>The newest evaluation: {state}. {detail}</p>")
     said = report.verdict
     if said is None:
         return "".join(notes)
     reasons = [*said.reasons, *(f"not accepted: {what}" for what in report.unmet)]
-    listed = "".join(f"<li>{html.escape(reason)}" for reason in reasons)
+    listed = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
     about = f"{report.samples:,} samples beside {report.held_out:,} real items that training has "
     return (
-        f"{''.join(notes)}<h2 class={said.finding}>{said.finding.capitalize()}</h2>"
-        f"<ul>{listed}</ul><p>{about}not seen. <small>Seed {report.seed}.</small>"
+        f'{"".join(notes)}<h2 class="{said.finding}">{said.finding.capitalize()}</h2>'
+        f"<ul>{listed}</ul><p>{about}not seen. <small>Seed {report.seed}.</small></p>"
     )
 
 
 def _scores(scores: Sequence[ScoreView]) -> str:
     better = {"higher": "higher is better", "lower": "lower is better", "half": ".5 is best"}
     rows = [
-        f"<tr><td>{html.escape(s.name)}<br><small>{MEANS.get(s.name, '')}; "
-        f"{better[s.direction]}</small><td>{_number(s.value)}"
-        f"<td>{_number(s.ci95[0])} … {_number(s.ci95[1])}"
-        f"<td>{_number(s.ceiling)}<td>{_number(s.baseline)}"
+        (
+            f"{html.escape(s.name)}<small>{MEANS.get(s.name, '')}; {better[s.direction]}</small>",
+            figure(s.value),
+            f"{figure(s.ci95[0])} … {figure(s.ci95[1])}",
+            figure(s.ceiling),
+            figure(s.baseline),
+        )
         for s in scores
     ]
-    heads = "<tr><th>score<th>samples<th>95 % interval<th>real items<th>naive samples"
-    return f"<table>{heads}{''.join(rows)}</table>"
+    return table(("score", "samples", "95 % interval", "real items", "naive samples"), rows)
+
+
+def figure(value: float | None) -> str:
+    """Of a score: digits in line with those above."""
+    return "" if value is None else f"{value:,.3f}"
+
+
+def _privacy(report: Report) -> str:
+    found = [score for score in report.scores if score.name in PRIVACY]
+    if not found:
+        return ""
+    said = (
+        "<p>What samples give away of the items that were learned from. Nothing here is a "
+        "guarantee: an attacker may know more than these measures look for.</p>"
+    )
+    nearest = ""
+    if report.nearest is not None:
+        title = "Distance to the nearest training item, of unseen real items and of samples"
+        nearest = _plots([plots.histogram(title, report.nearest.model_dump())])
+    return f"<h2>Privacy</h2>{said}{_scores(found)}{nearest}"
 
 
 def _by_class(report: Report) -> str:
@@ -107,17 +156,11 @@ def _by_class(report: Report) -> str:
     labels = list(dict.fromkeys(label for score in shown for label in score.per_class))
     if not shown:
         return ""
-    heads = "".join(f"<th>{html.escape(score.name)}" for score in shown)
     rows = [
-        f"<tr><td>{html.escape(label)}"
-        + "".join(f"<td>{_number(score.per_class.get(label))}" for score in shown)
+        (html.escape(label), *(figure(score.per_class.get(label)) for score in shown))
         for label in labels
     ]
-    return f"<h2>One by one</h2><div><table><tr><th>{heads}{''.join(rows)}</table></div>"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.3f}" if abs(value) < 1e6 else f"{value:.4g}"
+    return "<h2>One by one</h2>" + table(("", *(html.escape(s.name) for s in shown)), rows)
 
 
 def _picture(title: str, png: bytes) -> str:
@@ -125,62 +168,76 @@ def _picture(title: str, png: bytes) -> str:
     return f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}">'
 
 
-def _chart(title: str, course: Series, names: Sequence[str]) -> str:
-    lines = {name: course[name] for name in names if len(course.get(name, ())) > 1}
-    if not lines:
-        return ""
-    steps = [step for line in lines.values() for step, _ in line]
-    values = [value for line in lines.values() for _, value in line]
-    low, high, last = min(values), max(values), max(steps) or 1
-    drawn = []
-    for colour, (name, line) in zip(COLOURS, lines.items(), strict=False):
-        points = " ".join(
-            f"{WIDTH * step / last:.1f},{HEIGHT - HEIGHT * (v - low) / ((high - low) or 1):.1f}"
-            for step, v in line
-        )
-        drawn.append(f'<polyline fill="none" stroke="{colour}" points="{points}"/>')
-        drawn.append(
-            f'<text x="4" y="{HEIGHT + 18 + 16 * (len(drawn) // 2)}" fill="{colour}" '
-            f'font-size="13">{html.escape(name)}: {_number(line[-1][1])} at the end</text>'
-        )
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT + 40}" width="{WIDTH}"'
-    scale = f"<small>{_number(low)} to {_number(high)}, steps 0 to {last:,}</small>"
-    return f'<h2>{title}</h2><svg role="img" {box}>{"".join(drawn)}</svg><br>{scale}'
-
-
-def _column(row: dict[str, Any]) -> str:
-    real, made = row["real"], row["synthetic"]
-    title = f"<h3>{html.escape(row['column'])}</h3>"
-    names = [name for name in real if name != "shares"]
-    cells = "".join(
-        f"<tr><td>{side}" + "".join(f"<td>{_number(about.get(name))}" for name in names)
-        for side, about in (("real", real), ("synthetic", made))
+def _pairs(pairs: Pairs) -> str:
+    """Both matrices, and where they differ most."""
+    names = pairs.columns
+    apart = sorted(
+        (
+            (abs(pairs.real[i][j] - pairs.synthetic[i][j]), i, j)
+            for i in range(len(names))
+            for j in range(i)
+        ),
+        reverse=True,
     )
-    heads = "".join(f"<th>{name}" for name in names)
-    table = f"<div><table><tr><th>{heads}{cells}</table></div>"
+    rows = [
+        (
+            html.escape(f"{names[j]} and {names[i]}"),
+            figure(pairs.real[i][j]),
+            figure(pairs.synthetic[i][j]),
+        )
+        for _, i, j in apart[:5]
+    ]
+    drawn = [
+        plots.matrix(title, names, values)
+        for title, values in (("Real", pairs.real), ("Synthetic", pairs.synthetic))
+    ]
     return (
-        title + table + (_bars(real["shares"], made.get("shares", {})) if "shares" in real else "")
+        "<h2>Pairs of columns</h2><p>How far one column says the other, from white, not at all, to "
+        "blue, wholly (Cramér's V). They differ most here:</p>"
+        f"{table(('pair', 'real', 'synthetic'), rows)}{_plots(drawn)}"
     )
 
 
-def _bars(real: Mapping[str, float], made: Mapping[str, float]) -> str:
-    shown = list(real)[:BARS]
+def _scatter(report: Report) -> str:
+    found = report.scatter
+    if found is None:
+        return ""
+    note = f"they hold {found.explained:.0%} of the variance"
+    title = "Items on the two main directions of the real ones"
+    return "<h2>Where items lie</h2>" + _plots(
+        [plots.scatter(title, found.real, found.synthetic, note)]
+    )
+
+
+def _outlines(report: Report) -> str:
     drawn = []
-    for i, name in enumerate(shown):
-        top = 30 * i
-        for half, shares in enumerate((real, made)):
-            width = 300 * shares.get(name, 0.0)
-            drawn.append(
-                f'<rect x="160" y="{top + 12 * half}" width="{width:.1f}" height="11" '
-                f'fill="{COLOURS[half]}"/>'
-            )
-        drawn.append(
-            f'<text x="152" y="{top + 16}" font-size="13" text-anchor="end">'
-            f"{html.escape(name[:24])}</text>"
-        )
-    box = f'viewBox="0 0 {WIDTH} {30 * len(shown)}" width="{WIDTH}"'
-    keys = "".join(
-        f'<small style="color:{colour}">{side} </small>'
-        for side, colour in zip(("real", "synthetic"), COLOURS, strict=True)
-    )
-    return f'{keys}<br><svg role="img" {box}>{"".join(drawn)}</svg>'
+    for row in report.statistics:
+        if row.label is None and "shares" in row.real:
+            shares = row.real["shares"], row.synthetic.get("shares", {})
+            drawn.append(plots.bars(row.column, *shares, most=BARS))
+        elif row.label is None and row.histogram is not None:
+            is_time = row.type == "datetime"
+            bars = row.histogram.model_dump()
+            drawn.append(plots.histogram(row.column, bars, is_time=is_time))
+    return _plots(drawn)
+
+
+def _statistics(report: Report) -> str:
+    """All columns, then for each label those that are numbers."""
+    rows = [row for row in report.statistics if "shares" not in row.real]
+    found = []
+    for label in dict.fromkeys(row.label for row in rows):
+        mine = [line for row in rows if row.label == label for line in _sides(row)]
+        title = "All items" if label is None else f"Label {html.escape(label)}"
+        found.append(f"<h3>{title}</h3>{table(('column', 'side', *FIGURES), mine)}")
+    return "".join(found)
+
+
+def _sides(row: Statistics) -> list[list[str]]:
+    lines = []
+    for side, about in (("real", row.real), ("synthetic", row.synthetic)):
+        shown = in_days(about) if row.type == "datetime" else about
+        cells = [shown.get(name) for name in FIGURES]
+        said = [cell if isinstance(cell, str) else number(cell) for cell in cells]
+        lines.append([html.escape(row.column) if side == "real" else "", side, *said])
+    return lines

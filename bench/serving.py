@@ -19,7 +19,8 @@ START_S = 60.0
 
 @contextlib.contextmanager
 def serving(**environment: str) -> Iterator[Client]:
-    """A client of a fresh service; one training thread unless the environment says otherwise."""
+    """A client of a fresh service; one training thread and no evaluation after training, which
+    others measure, unless the environment says otherwise."""
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
         port = _free_port()
         command = [
@@ -32,7 +33,8 @@ def serving(**environment: str) -> Iterator[Client]:
             "--port",
             str(port),
         ]
-        settings = os.environ | {"SEMBLANCE_WORKER_THREADS": "1"} | environment
+        ours = {"SEMBLANCE_WORKER_THREADS": "1", "SEMBLANCE_EVALUATE": "false"}
+        settings = os.environ | ours | environment
         process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"

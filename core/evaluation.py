@@ -17,15 +17,17 @@ from core.training import Accept
 REPORT = "report.json"
 SAMPLES = {"images": 10_000, "rows": 24_000}
 MOST_SAMPLES = 50_000
+FEWEST_SAMPLES = 1_000  # after a training, however short
 ENOUGH = 20  # held-out items
 SCORES = {
     "images": (
         *("frechet", "kernel", "precision", "recall", "density", "coverage", "told_apart"),
         *("label_fidelity", "utility", "near_copies", "replayed"),
+        *("membership", "exposed"),
     ),
     "rows": (
         *("marginals", "pairs", "told_apart", "utility"),
-        *("dcr_share", "exact_copies", "different"),
+        *("dcr_share", "exact_copies", "membership", "exposed", "different"),
     ),
 }
 
@@ -92,10 +94,18 @@ def start(session: Session, training: Job, model: Model) -> None:
         return
     try:
         spec = spec_of(model, dataset, training.resolved_config["seed"], None)
+        spec = spec.model_copy(update={"samples": min(spec.samples, _in_proportion(model))})
         jobs.create(session, training.tenant_id, job_of(model, spec))
     except (Conflict, Unavailable) as error:
         event = NewEvent("log", {"message": f"not evaluated: {error.detail}"}, level="warning")
         jobs.record_events(session, training.tenant_id, training.id, [event])
+
+
+def _in_proportion(model: Model) -> int:
+    """No more samples than training has looked at items: a run of a few steps is not worth more
+    work afterwards than it was itself."""
+    looked_at: int = model.step * model.manifest["config"]["config"]["batch"]
+    return max(FEWEST_SAMPLES, looked_at)
 
 
 def newest(session: Session, model: Model, state: JobState | None = None) -> Job | None:

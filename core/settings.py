@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     batch_window_s: float = Field(
         0.002, ge=0, le=0.1, description="how long a batch that is not full waits for requests"
     )
+    evaluate: bool = Field(
+        True, description="training jobs that do not say are followed by an evaluation"
+    )
     webhook_allow: list[str] = Field(
         [], description="hosts and networks that webhooks may reach although they are not public"
     )

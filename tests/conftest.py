@@ -78,6 +78,7 @@ def configured(
         "POLL_S": "0.3",
         "REPORT_S": "0.1",
         "FREE_DISK_BYTES": "0",
+        "EVALUATE": "false",  # a second job after each; the tests of it ask for it
     }
     for name, value in environment.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)

@@ -27,6 +27,7 @@ SHORT = {
     "SEMBLANCE_POLL_S": "0.5",
     "SEMBLANCE_REPORT_S": "0.2",
     "SEMBLANCE_FREE_DISK_BYTES": "0",
+    "SEMBLANCE_EVALUATE": "false",
 }
 
 

@@ -145,7 +145,7 @@ class Work:
             places = found.neighbours[:GALLERY]
             pairs = np.stack([made[0][: len(places)], data.pixels[places]], 1)
             self._picture("nearest.png", sheet(pairs.reshape(-1, *pairs.shape[2:]), 8))
-        return {"held_out": len(real), "scores": found.scores}
+        return {"held_out": len(real), "scores": found.scores, **found.views}
 
     def _drawn_images(
         self, generator: ImageSampler, shares: tuple[float, ...]
@@ -205,7 +205,7 @@ class Work:
         with rows_of(self.dataset, self.trained, self.storage) as data:
             found = of_rows.judge(data, made, seed=self.spec.seed, go_on=self.go_on)
             held_out = len(data.held_out)
-        return {"held_out": held_out, "scores": found.scores, "statistics": found.statistics}
+        return {"held_out": held_out, "scores": found.scores, **found.views}
 
 
 def _by_label(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from app.planning.choice import Choice
 from app.schemas.jobs import Estimate, Plan, TrainingRequest
 from core import evaluation, workers
 from core.errors import Fault, Invalid
+from core.settings import get_settings
 from core.tables import Dataset
 from core.training import TrainingSpec
 
@@ -36,7 +37,7 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
             "early_stop": wanted.early_stop,
             "warm_start": choice.warm_start,
             "privacy": wanted.privacy,
-            "evaluate": wanted.evaluate or wanted.accept is not None,
+            "evaluate": _is_evaluated(wanted),
             "accept": wanted.accept,
         }
     )
@@ -53,6 +54,15 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
         estimate=estimate(session, choice),
         warnings=found,
     )
+
+
+def _is_evaluated(wanted: TrainingRequest) -> bool:
+    if wanted.accept is not None:
+        return True
+    if wanted.evaluate is not None:
+        return wanted.evaluate
+    # It would read what epsilon does not cover.
+    return get_settings().evaluate and wanted.privacy is None
 
 
 def _check_accept(dataset: Dataset, wanted: TrainingRequest) -> None:

@@ -13,6 +13,7 @@ from app.architecture_drawing import svg
 from app.authentication import Caller, Reader, Trainer
 from app.model_card import card_of, page_of
 from app.once import Key, Remember, created, once
+from app.report_table import csv_of
 from app.schemas.models import (
     Architecture,
     ColumnCondition,
@@ -33,6 +34,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute
 
 Accept = Annotated[str | None, Header()]
 CARDS = {"json": "application/json", "html": "text/html"}
+REPORTS = {**CARDS, "csv": "text/csv"}
 DRAWINGS = {"json": "application/json", "svg": "image/svg+xml"}
 # Nothing is loaded from anywhere, whatever stands in a name.
 SEALED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -89,11 +91,12 @@ def read_card(
     format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
     accept: Accept = None,
 ) -> Response:
-    """What the model was made of and how, and what it is not good for."""
+    """What the model was made of and how, what was measured of it, and what it is not good for."""
     chosen = negotiation.choose(CARDS, format=format, accept=accept, default="json")
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
-    card = card_of(model)
+        found = model_report.find(session, model)
+    card = card_of(model, model_report.report_of(model, found, get_storage()))
     headers = {"Vary": "Accept"}
     if chosen == "html":
         return Response(page_of(card), headers=headers | SEALED, media_type=CARDS["html"])
@@ -103,17 +106,20 @@ def read_card(
 @router.get(
     "/{reference}/report",
     response_model=Report,
-    responses={200: {"content": {"text/html": {}}}},
+    responses={200: {"content": {"text/html": {}, "text/csv": {}}}},
 )
 def read_report(
     reference: str,
     caller: Reader,
-    format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
+    format: Annotated[
+        str | None, Query(description="json, html or csv; overrides `Accept`")
+    ] = None,
     accept: Accept = None,
 ) -> Response:
     """How good the model is, by its newest evaluation: scores beside those of real items and of
-    naive samples, and a verdict in words; as HTML with plots. `state` tells of the newest job."""
-    chosen = negotiation.choose(CARDS, format=format, accept=accept, default="json")
+    naive samples, and a verdict in words; as HTML with plots; as CSV the statistics of columns
+    alone. `state` tells of the newest job."""
+    chosen = negotiation.choose(REPORTS, format=format, accept=accept, default="json")
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
         found = model_report.find(session, model)
@@ -124,6 +130,8 @@ def read_report(
             report, found.course, model_report.pictures_of(found, get_storage())
         )
         return Response(page, headers=headers | PICTURED, media_type=CARDS["html"])
+    if chosen == "csv":
+        return Response(csv_of(report), headers=headers, media_type=REPORTS["csv"])
     return Response(report.model_dump_json(), headers=headers, media_type=CARDS["json"])
 
 
@@ -162,12 +170,15 @@ def export_model(
     reference: str, caller: Reader, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """The model as a zip: a manifest with the sha256 of each file, the weights as safetensors, what
-    can be asked for, the card. The same bytes each time; another service can import it."""
+    can be asked for, the card. The same bytes until it is measured again; another service can
+    import it."""
     with read() as session:
         model = registry.get(session, caller.tenant_id, reference)
+        found = model_report.find(session, model)
     from app.model_archive import Archive  # pyarrow: it may still be loading
 
-    archive = Archive(model, card_of(model).model_dump_json().encode())
+    card = card_of(model, model_report.report_of(model, found, get_storage()))
+    archive = Archive(model, card.model_dump_json().encode())
     headers = {
         "ETag": f'"{archive.sha256}"',
         "Content-Disposition": f'attachment; filename="{model.id}.zip"',

@@ -70,8 +70,10 @@ class TrainingRequest(Strict):
         "refused by name",
     )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
-    evaluate: bool = Field(
-        False, description="measure the model afterwards, by an evaluation job of its own"
+    evaluate: bool | None = Field(
+        None,
+        description="measure the model afterwards, by an evaluation job of its own; default: true, "
+        "unless the operator has said otherwise; never with `privacy`",
     )
     accept: Accept | None = Field(
         None,

@@ -22,6 +22,42 @@ class VerdictView(BaseModel):
     reasons: list[str]
 
 
+class Histogram(BaseModel):
+    edges: list[float]
+    real: list[float] = Field(description="shares")
+    synthetic: list[float]
+
+
+class Statistics(BaseModel):
+    """Of a column of rows, or of the brightness or contrast of images, real beside synthetic."""
+
+    column: str
+    type: str | None = None
+    label: str | None = Field(None, description="null: of all items")
+    real: dict[str, Any] = Field(
+        description="count, missing, mean, std, min, q25, median, q75, max as far as there are any "
+        "values, times in microseconds since 1970; of names their shares"
+    )
+    synthetic: dict[str, Any]
+    histogram: Histogram | None = None
+
+
+class Pairs(BaseModel):
+    columns: list[str]
+    real: list[list[float]] = Field(
+        description="0: independent, 1: one says the other (Cramér's V)"
+    )
+    synthetic: list[list[float]]
+
+
+class Scatter(BaseModel):
+    """Some items on the two main directions of the real ones: of rows, or of images' features."""
+
+    explained: float = Field(description="share of the variance")
+    real: list[tuple[float, float]]
+    synthetic: list[tuple[float, float]]
+
+
 class Report(BaseModel):
     """Of the newest evaluation that succeeded; `state` and `error` are of the newest one."""
 
@@ -37,4 +73,9 @@ class Report(BaseModel):
     verdict: VerdictView | None = None
     unmet: list[str] = Field([], description="of what the training job's `accept` asks")
     scores: list[ScoreView] = []
-    statistics: list[dict[str, Any]] = Field([], description="of rows: real beside synthetic")
+    statistics: list[Statistics] = []
+    pairs: Pairs | None = Field(None, description="of the columns of rows")
+    scatter: Scatter | None = None
+    nearest: Histogram | None = Field(
+        None, description="how far the nearest training item is from unseen real items and samples"
+    )

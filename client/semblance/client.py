@@ -120,6 +120,21 @@ class Client:
         job: Json = self.request("POST", f"/v1/jobs/{job_id}/cancel").json()
         return job
 
+    def evaluate(self, model: str, **spec: Any) -> Json:
+        """Submit an evaluation job: samples, seed."""
+        body = {"kind": "evaluation", "model": model, **spec}
+        job: Json = self.request("POST", "/v1/jobs", json=body).json()
+        return job
+
+    def report(self, model: str, *, wait: bool = False) -> Json:
+        """How good the model is: verdict and scores. `wait`: for an evaluation that is under way,
+        as one is after every training."""
+        while True:
+            report: Json = self.request("GET", f"/v1/models/{model}/report").json()
+            if not wait or report["state"] != "measuring":
+                return report
+            time.sleep(0.5)
+
     def samples(
         self,
         model: str,

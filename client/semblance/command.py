@@ -1,6 +1,7 @@
 """`semblance`: the service from a shell. The address and the key come from SEMBLANCE_URL and
 SEMBLANCE_KEY, or from the options."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semblance import bench as benchmark
 from semblance.client import Client
 from semblance.errors import DamagedDownload, JobFailed, Problem
 
@@ -44,15 +46,98 @@ def train(
     seed: int | None = None,
     cpu_seconds: float | None = None,
     steps: int | None = None,
+    accept: Annotated[
+        list[str],
+        typer.Option(help="what must be found: good, utility>=0.8, pairs<=0.05, utility>=90%"),
+    ] = [],  # noqa: B006 - typer's way
     url: Url = LOCAL,
 ) -> None:
-    """Train a model on a dataset and watch; prints its reference."""
+    """Train a model on a dataset and watch; prints its reference. With `--accept` it waits for the
+    verdict, and ends with 1 if the model is not what was asked for."""
     spec: dict[str, Any] = {"preset": preset, "name": name, "seed": seed}
+    spec["accept"] = asked_of(accept)
     budget = {"cpu_seconds": cpu_seconds, "steps": steps}
     spec["budget"] = {k: v for k, v in budget.items() if v is not None} or None
     with Client(url, key) as client:
         job = client.train(dataset, **{k: v for k, v in spec.items() if v is not None})
-        console.print(watch(client, job["id"])["result"]["model_version"])
+        result = watch(client, job["id"])["result"]
+        console.print(result["model_version"])
+        if accept:
+            report = client.report(result["model"], wait=True)
+            print_verdict(report)
+            if report["verdict"] is None or report["unmet"]:
+                raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    model: str,
+    key: Key,
+    out: Annotated[Path | None, typer.Option(help="a file for the page, .html or .csv")] = None,
+    url: Url = LOCAL,
+) -> None:
+    """Say how good a model is, once it has been measured."""
+    with Client(url, key) as client:
+        print_verdict(client.report(model, wait=True))
+        if out is not None:
+            query = {"format": out.suffix.removeprefix(".") or "html"}
+            answer = client.request("GET", f"/v1/models/{model}/report", params=query)
+            out.write_bytes(answer.content)
+
+
+@app.command()
+def bench(
+    files: list[Path],
+    key: Key,
+    seconds: Annotated[float, typer.Option(min=1, help="CPU-seconds that each network has")] = 30,
+    target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
+    network: Annotated[list[str], typer.Option(help="only these, such as auto, mlp")] = [],  # noqa: B006 - typer's way
+    seed: int = 1,
+    url: Url = LOCAL,
+) -> None:
+    """Train every network that there is on a file for the same time, and judge all in one table."""
+    with Client(url, key) as client:
+        dataset = client.upload(*files, **({"target": target} if target else {}))
+        judged = benchmark.run(
+            client,
+            dataset,
+            cpu_seconds=seconds,
+            seed=seed,
+            networks=network or None,
+            watch=lambda job: watch(client, job),
+        )
+        console.print(benchmark.table(judged))
+
+
+def print_verdict(report: dict[str, Any]) -> None:
+    verdict = report["verdict"]
+    if verdict is None:
+        why = (report["error"] or {}).get("detail")
+        console.print(f"{report['state']}{f': {why}' if why else ''}")
+        return
+    console.print(f"verdict: {verdict['finding']}; {'; '.join(verdict['reasons'])}")
+    for unmet in report["unmet"]:
+        console.print(f"[red]not accepted: {unmet}[/red]")
+
+
+def asked_of(words: list[str]) -> dict[str, Any] | None:
+    """`accept` of a training job: `good`, `utility>=0.8`, `pairs<=0.05`, or `utility>=90%`, of what
+    real items reach. Raises BadParameter."""
+    findings: list[str] = []
+    scores: dict[str, dict[str, float]] = {}
+    for word in words:
+        bound = re.fullmatch(r"(\w+)(>=|<=)(\d+(?:\.\d+)?)(%?)", word)
+        if bound is None and word.isidentifier():
+            findings.append(word)
+            continue
+        if bound is None or (bound[2], bound[4]) == ("<=", "%"):
+            raise typer.BadParameter(
+                f"{word}: give a verdict, score>=number, score<=number, score>=n%"
+            )
+        side = {">=": "of_ceiling" if bound[4] else "at_least", "<=": "at_most"}[bound[2]]
+        scores.setdefault(bound[1], {})[side] = float(bound[3]) / (100 if bound[4] else 1)
+    asked = {"findings": findings, "scores": scores}
+    return {name: value for name, value in asked.items() if value} or None
 
 
 @app.command()
@@ -63,11 +148,16 @@ def sample(
     label: Annotated[list[str], typer.Option(help="LABEL=COUNT, as often as needed")] = [],  # noqa: B006 - typer's way
     count: int | None = None,
     seed: int | None = None,
+    allow_unaccepted: Annotated[
+        bool, typer.Option(help="also of a model that is not what its training asked for")
+    ] = False,
     url: Url = LOCAL,
 ) -> None:
     """Draw samples into a file: .zip, .npz, .png; of rows .csv, .ndjson, .parquet; or .json."""
     labels = _counts(label)
     options: dict[str, Any] = {"seed": seed} if seed is not None else {}
+    if allow_unaccepted:
+        options["allow_unaccepted"] = True
     if out.suffix == ".png":
         options["layout"] = "grid"
     with Client(url, key) as client:

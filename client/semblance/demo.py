@@ -18,7 +18,7 @@ import httpx
 from rich.console import Console
 
 from semblance.client import Client, Json
-from semblance.command import watch
+from semblance.command import print_verdict, watch
 from semblance.errors import JobFailed, Problem
 
 START_S = 60.0
@@ -50,7 +50,7 @@ def main() -> int:
 def run(
     client: Client, out: Path, data: list[str] | None, target: str | None, cpu_seconds: float
 ) -> None:
-    """Upload, train, sample; says what it made and where."""
+    """Upload, train, sample, judge; says what it made and where."""
     meta = {"target": target} if target else {}
     dataset = client.upload(*data, **meta) if data else client.builtin("digits")
     console.print(about(dataset))
@@ -61,6 +61,7 @@ def run(
     model = watch(client, job["id"])["result"]["model"]
     console.print(f"trained in {time.monotonic() - started:.0f} s")
     (draw_images if dataset["kind"] == "images" else draw_rows)(client, out, dataset, model)
+    judge(client, out, model)
 
 
 def about(dataset: Json) -> str:
@@ -89,6 +90,18 @@ def draw_rows(client: Client, out: Path, dataset: Json, model: str) -> None:
     if dataset["labels"]:
         even = client.save_samples(model, out / "balanced.csv", seed=7, count=1000, balance=True)
         console.print(f"the same number of each label: {even.resolve()}")
+
+
+def judge(client: Client, out: Path, model: str) -> None:
+    with console.status("the samples are compared with real items that training has not seen"):
+        report = client.report(model, wait=True)
+    print_verdict(report)
+    if report["verdict"] is None:
+        return
+    page = out / "report.html"
+    answer = client.request("GET", f"/v1/models/{model}/report", params={"format": "html"})
+    page.write_bytes(answer.content)
+    console.print(f"figures and pictures: {page.resolve()}")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.measures.ranking import area
+
 NEWTON_STEPS = 15
 
 
@@ -36,7 +38,7 @@ def critic_accuracy(real: Tensor, fake: Tensor) -> CriticAccuracy:
     return CriticAccuracy(
         real=_share_above(real[1::2], threshold),
         fake=1 - _share_above(fake[1::2], threshold),
-        pairs=_share_of_pairs(real, fake),
+        pairs=area(real, fake).value,
     )
 
 
@@ -69,10 +71,3 @@ def calibration(real: Tensor, fake: Tensor) -> tuple[float, float]:
 
 def _share_above(scores: Tensor, threshold: Tensor) -> float:
     return float((scores > threshold).float().mean() + (scores == threshold).float().mean() / 2)
-
-
-def _share_of_pairs(real: Tensor, fake: Tensor) -> float:
-    ordered = fake.sort().values
-    below = torch.searchsorted(ordered, real, right=False).double()
-    not_above = torch.searchsorted(ordered, real, right=True).double()
-    return float((below + not_above).mean() / 2 / len(fake))

@@ -1,24 +1,31 @@
 """Samples of images against the held-out real ones, which training never saw."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.images.data import LabelledImages
 from models.measures import naive
 from models.measures.coverage import Places, places
-from models.measures.critic import critic_accuracy
-from models.measures.distances import frechet, kernel
+from models.measures.distances import frechet, kernel, with_error
+from models.measures.membership import attack
+from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
+from models.measures.statistics import figures, histogram, plane
 from models.measures.yardstick import GoOn, Yardstick, batch_of, learned, settings_of
 
 MOST = 4_000  # images that are compared with each other one by one
 LOOKED_UP = 1_000  # images whose neighbours among all training images are looked for
 NEIGHBOURS = 10
+ATTACKED = 2_000  # training images, and as many unseen ones
+SMALL = 16  # pixels on a side, at most, of what an attacker compares
 AT_ONCE = 4_000
 UNSEEN = 0.01  # of unseen real images are as near to a training image as a near copy
 TRAINED_STEPS = (80, 300)
@@ -26,6 +33,7 @@ TOLD_STEPS = (60, 150)
 TOLD = 2_000
 ENOUGH = 20  # held-out images to judge by
 EPOCHS = 5  # at least, of what a fresh classifier learns
+SHOWN = 1_000  # images whose main directions are looked for
 FEW = 10  # of a label that is shown by itself
 
 
@@ -47,13 +55,14 @@ class Neighbours:
     copies: Measured
     replayed: Measured
     ceiling: tuple[float, float]
+    distances: dict[str, list[float]] | None  # of unseen images and of samples
 
 
 @dataclass(frozen=True)
 class Judged:
     scores: list[Score]
     neighbours: NDArray[np.int64]  # of the first samples, the nearest training images
-    warnings: list[str] = field(default_factory=list)
+    views: dict[str, Any]  # what a report shows besides, by name
 
 
 def judge(
@@ -76,8 +85,9 @@ def judge(
 
     count = len(pixels)
     fake = seen(*LabelledImages(pixels, labels.astype(np.int32), *_none()).batch(np.arange(count)))
-    real = seen(*data.batch(data.held_out))
-    chosen = np.sort(rng.choice(data.train, min(count, len(data.train)), replace=False))
+    # In no order: a set may come sorted by label, and some measures look at the first few.
+    real = seen(*data.batch(rng.permutation(data.held_out)))
+    chosen = rng.choice(data.train, min(count, len(data.train)), replace=False)
     ceiling = seen(*data.batch(chosen))
     baseline = seen(
         naive.gaussians(ceiling.images, ceiling.labels, fake.labels, seed),
@@ -94,7 +104,34 @@ def judge(
         score("near_copies", near.copies, "lower", ceiling=near.ceiling[0]),
         score("replayed", near.replayed, "lower", ceiling=near.ceiling[1]),
     ]
-    return Judged(scores, near.nearest)
+    scores += _membership(data, real.images, fake.images, baseline.images, rng, seed, go_on)
+    features = [look.features[:SHOWN].double().numpy() for look in (real, fake)]
+    views = {
+        "statistics": _statistics(real, fake, names),
+        "scatter": plane(*features),
+        "nearest": near.distances,
+    }
+    return Judged(scores, near.nearest, views)
+
+
+def _statistics(real: Look, fake: Look, names: list[str]) -> list[dict[str, Any]]:
+    """Of the mean and the standard deviation of each image's pixels, from 0 to 255, for all and for
+    each label."""
+    found = []
+    for label, name in [(None, None), *enumerate(names)]:
+        sides = [
+            look.images if label is None else look.images[look.labels == label]
+            for look in (real, fake)
+        ]
+        for column, measure in (("brightness", torch.mean), ("contrast", torch.std)):
+            shift = 127.5 if column == "brightness" else 0.0
+            one, other = (
+                (measure(side.flatten(1), dim=1) * 127.5 + shift).double().numpy() for side in sides
+            )
+            about = {"column": column, "type": "number", "label": name}
+            compared = {"real": figures(one), "synthetic": figures(other)}
+            found.append({**about, **compared, "histogram": histogram(one, other)})
+    return found
 
 
 def _none() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -105,39 +142,20 @@ Three = tuple[Look, Look, Look]  # samples, ceiling, baseline
 
 
 def _distances(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
-    def all_of(look: Look) -> float:
+    def far(look: Look) -> float:
         go_on()
         return frechet(real.features, look.features)
 
-    def few_of(look: Look) -> float:
+    def drawn_again(index: NDArray[np.int64]) -> float:
         go_on()
-        return kernel(real.features[:MOST], look.features[:MOST])
+        return frechet(real.features, fake.features[torch.from_numpy(index)])
 
-    fake, *others = three
-
-    def part(measure: Callable[[Tensor, Tensor], float], most: int) -> Measured:
-        # The chance of which samples were drawn.
-        looked = fake.features[:most]
-        small = real.features[:most]
-
-        def of(index: NDArray[np.int64]) -> float:
-            go_on()
-            return measure(small, looked[torch.from_numpy(index)])
-
-        return resampled(of, len(looked), seed)
-
-    distance = part(frechet, len(fake.features))
-    apart = part(kernel, 1_000)
-    apart = Measured(few_of(fake), apart.error)
+    fake, ceiling, baseline = three
+    found = resampled(drawn_again, len(fake.features), seed)
+    apart = [with_error(kernel, real.features, look.features, go_on) for look in three]
     return [
-        score(
-            "frechet",
-            distance,
-            "lower",
-            ceiling=all_of(others[0]),
-            baseline=all_of(others[1]),
-        ),
-        score("kernel", apart, "lower", ceiling=few_of(others[0]), baseline=few_of(others[1])),
+        score("frechet", found, "lower", ceiling=far(ceiling), baseline=far(baseline)),
+        score("kernel", apart[0], "lower", ceiling=apart[1], baseline=apart[2]),
     ]
 
 
@@ -242,9 +260,7 @@ def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> Score:
             scored = [
                 torch.cat([network(p) for p in part[half:].split(1_000)]) for part in (one, other)
             ]
-        real_scores, fake_scores = (s[:, 0] - s[:, 1] for s in scored)
-        area = critic_accuracy(real_scores, fake_scores).pairs
-        return Measured(area, 1.96 * auc_error(area, len(real_scores), len(fake_scores)))
+        return area(*(s[:, 0] - s[:, 1] for s in scored))
 
     value, ceiling, baseline = (apart(look) for look in three)
     return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
@@ -252,14 +268,6 @@ def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> Score:
 
 def _steps(count: int, bounds: tuple[int, int]) -> int:
     return int(np.clip(EPOCHS * count // batch_of(count), *bounds))
-
-
-def auc_error(area: float, n: int, m: int) -> float:
-    """The standard error of an area under the ROC curve (Hanley & McNeil 1982)."""
-    area = min(max(area, 1e-3), 1 - 1e-3)
-    one, two = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = area * (1 - area) + (n - 1) * (one - area**2) + (m - 1) * (two - area**2)
-    return float((spread / (n * m)) ** 0.5)
 
 
 def _neighbours(
@@ -281,7 +289,41 @@ def _neighbours(
         _mean(copied[:n]),
         _mean(replayed[:n]),
         (float(copied[half:].float().mean()), float(replayed[half:].float().mean())),
+        histogram(*(side.double().numpy() for side in (near[n:, 0], near[:n, 0]))),
     )
+
+
+def _membership(
+    data: LabelledImages,
+    real: Tensor,
+    fake: Tensor,
+    naive: Tensor,
+    rng: np.random.Generator,
+    seed: int,
+    go_on: GoOn,
+) -> list[Score]:
+    """In pixels of small images: the yardstick has seen the training images, and would tell them
+    from the others by itself. One half of the held-out ones is attacked with as many training
+    images, the other half is what an attacker knows."""
+    order = torch.from_numpy(rng.permutation(len(real)))
+    n = min(len(real) // 2, ATTACKED)
+    chosen = rng.choice(data.train, min(n, len(data.train)), replace=False)
+    groups = data.batch(np.sort(chosen))[0], real[order[:n]], real[order[n:]], fake, naive
+    return attack(*map(_small, groups), nearest=partial(_distance, go_on=go_on), seed=seed)
+
+
+def _small(images: Tensor) -> Tensor:
+    height, width = (min(side, SMALL) for side in images.shape[2:])
+    return F.adaptive_avg_pool2d(images, (height, width)).flatten(1)
+
+
+def _distance(items: Tensor, others: Tensor, go_on: GoOn) -> Tensor:
+    """(N,) from each item to the nearest of the others."""
+    found = []
+    for part in items.split(AT_ONCE // 8):
+        go_on()
+        found.append(torch.cdist(part, others).min(1).values)
+    return torch.cat(found)
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """Samples of table rows against the held-out real ones, which training never saw."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from models.measures.boosting import classify, regress
-from models.measures.critic import critic_accuracy
-from models.measures.images import auc_error
+from models.measures.membership import attack
 from models.measures.naive import independent
+from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
+from models.measures.statistics import associations, figures, histogram, plane
 from models.measures.yardstick import GoOn
 from models.tables.data import LabelledRows
 
@@ -31,7 +33,8 @@ NEAR = 2_000
 AGAINST = 8_000
 MOST_CLASSES = 20
 ENOUGH = 20  # held-out rows to judge by
-DETAILS = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
+MOST_COLUMNS = 30  # whose pairs are shown
+SHOWN = 1_000  # rows whose main directions are looked for
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,7 @@ class Names:
 @dataclass(frozen=True)
 class Judged:
     scores: list[Score]
-    statistics: list[dict[str, Any]]  # of each column, real beside synthetic
-    warnings: list[str] = field(default_factory=list)
+    views: dict[str, Any]  # what a report shows besides, by name
 
 
 def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judged:
@@ -100,12 +102,15 @@ def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judg
     fine = Binned.of(seen, names, FINE)
     scores += [_told_apart(real, three, fine, seed, go_on)]
     scores += _utility(real, three, fine, names, data.label, seed, go_on)
-    scores += _privacy(real, seen, fake, tenths, rng, go_on)
-    statistics = [
-        {"column": n, "real": _details(real, names, n), "synthetic": _details(fake, names, n)}
-        for n in learned
-    ]
-    return Judged(scores, statistics)
+    space = Space.of(seen, tenths)
+    scores += _privacy(real, seen, fake, baseline, space, rng, seed, go_on)
+    views = {
+        "statistics": _statistics(real, fake, names, {c.name: c.type for c in schema}, data.label),
+        "pairs": _pairs(real, fake, tenths),
+        "scatter": plane(*(space(_some(f, SHOWN, rng)).all_columns() for f in (real, fake))),
+        "nearest": _nearest(real, seen, fake, space, rng, go_on),
+    }
+    return Judged(scores, views)
 
 
 def _text(values: pa.Array) -> pa.Array:
@@ -137,7 +142,7 @@ class Binned:
                 continue
             known = values[~np.isnan(values)]
             cuts = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]) if len(known) else known
-            edges[name] = np.unique(cuts)
+            edges[name] = _edges(cuts)
             sizes[name] = len(edges[name]) + 2
         return cls(edges, sizes)
 
@@ -158,6 +163,13 @@ class Binned:
 
     def unordered(self, without: str | None = None) -> NDArray[np.bool_]:
         return np.array([name not in self.edges for name in self.sizes if name != without])
+
+
+def _edges(cuts: Floats) -> Floats:
+    """A value that fills more than a bin has one of its own: of a column that is mostly 0, what is
+    above it is not the same."""
+    values, times = np.unique(cuts, return_counts=True)
+    return np.union1d(values, np.nextafter(values[times > 1], np.inf))
 
 
 Three = tuple[Frame, Frame, Frame]  # samples, ceiling, baseline
@@ -236,8 +248,7 @@ def _told_apart(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoO
         asked = np.concatenate([one[half:], other[half:]])
         seen = np.concatenate([one[:half], other[:half]])
         said = torch.from_numpy(classify(seen, unordered, y, 2, asked)[:, 1])
-        area = critic_accuracy(said[n - half :], said[: n - half]).pairs
-        return Measured(area, 1.96 * auc_error(area, n - half, n - half))
+        return area(said[n - half :], said[: n - half])
 
     value, ceiling, baseline = (apart(frame) for frame in three)
     return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
@@ -279,11 +290,9 @@ def _utility(
         if classes == 2:
             scored = torch.from_numpy(chances[:, 1])
             one = torch.from_numpy(truth == 1)
-            if bool(one.all()) or not bool(one.any()):
+            if min(int(one.sum()), int((~one).sum())) < 2:
                 return Measured(0.5)
-            area = critic_accuracy(scored[one], scored[~one]).pairs
-            n = int(one.sum())
-            return Measured(area, 1.96 * auc_error(area, n, len(one) - n))
+            return area(scored[one], scored[~one])
         guessed, right = chances.argmax(1), truth.astype(np.int64)
         return resampled(lambda i: macro_f1(right[i], guessed[i]), len(right), seed)
 
@@ -299,37 +308,101 @@ def macro_f1(truth: Bins, said: Bins) -> float:
     return float(np.mean(each))
 
 
+@dataclass(frozen=True)
+class Points:
+    """Rows in a space in which differences of columns are added up."""
+
+    numbers: torch.Tensor  # (N, A)
+    names: torch.Tensor  # (N, B), one hot for each column
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, which: slice) -> "Points":
+        return Points(self.numbers[which], self.names[which])
+
+    def nearest(self, others: "Points", go_on: GoOn) -> torch.Tensor:
+        """(N,) distances."""
+        found, columns = [], self.names[:1].sum()
+        for first in range(0, len(self), 250):
+            go_on()
+            part = self[first : first + 250]
+            unlike = columns - part.names @ others.names.T
+            found.append((torch.cdist(part.numbers, others.numbers, p=1) + unlike).min(1).values)
+        return torch.cat(found)
+
+    def all_columns(self) -> Floats:
+        return torch.cat([self.numbers, self.names], 1).double().numpy()
+
+
+@dataclass(frozen=True)
+class Space:
+    """Numbers lie at their place among the training rows, from 0 to 1; two names are 1 apart."""
+
+    binned: Binned
+    known: dict[str, Floats]  # of the training rows, in order
+
+    @classmethod
+    def of(cls, seen: Frame, binned: Binned) -> "Space":
+        known = {name: seen.columns[name] for name in binned.edges}
+        return cls(binned, {name: np.sort(v[~np.isnan(v)]) for name, v in known.items()})
+
+    def __call__(self, frame: Frame) -> Points:
+        numbers, names = [np.empty((0, len(frame)))], [np.empty((len(frame), 0))]
+        for name, values in frame.columns.items():
+            if name in self.known:
+                place = np.searchsorted(self.known[name], values) / max(1, len(self.known[name]))
+                numbers.append(np.where(np.isnan(values), 0.5, place)[None])
+            else:
+                size = self.binned.sizes[name]
+                places = np.where(np.isnan(values), size - 1, np.minimum(values, size - 1))
+                names.append(np.eye(size)[places.astype(np.int64)])
+        return Points(
+            torch.from_numpy(np.concatenate(numbers).T.astype(np.float32)),
+            torch.from_numpy(np.concatenate(names, 1).astype(np.float32)),
+        )
+
+
 def _privacy(
-    real: Frame, seen: Frame, fake: Frame, binned: Binned, rng: np.random.Generator, go_on: GoOn
+    real: Frame,
+    seen: Frame,
+    fake: Frame,
+    naive: Frame,
+    space: Space,
+    rng: np.random.Generator,
+    seed: int,
+    go_on: GoOn,
 ) -> list[Score]:
     """`dcr_share`: of the samples, nearer to some training row than to any of as many held-out
     ones; .5 by chance. `exact_copies` beside what an honest generator repeats by chance: its hits
     on rows that it never saw, for as many as training has."""
     m = min(len(real), len(seen), AGAINST)
-    sides = [
-        _embedded(part.take(rng.permutation(len(part))[:m]), seen, binned) for part in (seen, real)
-    ]
-    looked = _embedded(fake.take(rng.permutation(len(fake))[:NEAR]), seen, binned)
-    near = []
-    for side in sides:
-        parts = []
-        for part in looked.split(250):
-            go_on()
-            parts.append(torch.cdist(part, side, p=1).min(1).values)
-        near.append(torch.cat(parts))
-    share = (near[0] < near[1]).double() + (near[0] == near[1]).double() / 2
+    trained, held = (space(_some(part, m, rng)) for part in (seen, real))
+    samples = space(_some(fake, AGAINST, rng))
+    to_trained, to_held = (samples[:NEAR].nearest(side, go_on) for side in (trained, held))
+    n = min(len(held) // 2, NEAR)  # the other half of the unseen rows is what an attacker knows
+    share = (to_trained < to_held).double() + (to_trained == to_held).double() / 2
     known, unseen = _keys(seen), _keys(real)
     copied = np.array([key in known for key in _listed(fake)], np.float64)
     repeated = float(np.mean([key in unseen for key in _listed(fake)]))
     of_held_out = float(np.mean([key in known for key in _listed(real)]))
     expected = min(1.0, max(repeated * len(seen) / len(real), of_held_out))
     different = Measured(len(set(_listed(fake))) / len(fake))
-    some = seen.take(rng.permutation(len(seen))[: len(fake)])
+    some = _some(seen, len(fake), rng)
     return [
         score("dcr_share", Measured.of_each(share.numpy()), "half", ceiling=0.5),
         score("exact_copies", Measured.of_each(copied), "lower", ceiling=expected),
+        *attack(
+            *(trained[:n], held[:n], held[n:], samples, space(_some(naive, AGAINST, rng))),
+            nearest=partial(Points.nearest, go_on=go_on),
+            seed=seed,
+        ),
         score("different", different, "higher", ceiling=len(set(_listed(some))) / len(some)),
     ]
+
+
+def _some(frame: Frame, count: int, rng: np.random.Generator) -> Frame:
+    return frame.take(rng.permutation(len(frame))[:count])
 
 
 def _listed(frame: Frame) -> list[bytes]:
@@ -341,32 +414,66 @@ def _keys(frame: Frame) -> set[bytes]:
     return set(_listed(frame))
 
 
-def _embedded(frame: Frame, seen: Frame, binned: Binned) -> torch.Tensor:
-    """Numbers by their place among the training rows, from 0 to 1; names half apart, each way."""
-    parts = []
-    for name, values in frame.columns.items():
-        if name in binned.edges:
-            known = np.sort(seen.columns[name][~np.isnan(seen.columns[name])])
-            place = np.searchsorted(known, values) / max(1, len(known))
-            parts.append(np.where(np.isnan(values), 0.5, place)[:, None])
-        else:
-            size = binned.sizes[name]
-            places = np.where(np.isnan(values), size - 1, np.minimum(values, size - 1))
-            parts.append(np.eye(size)[places.astype(np.int64)] / 2)
-    return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))
+def _statistics(
+    real: Frame, fake: Frame, names: Names, types: dict[str, str], target: str | None
+) -> list[dict[str, Any]]:
+    """Of each column, and of its numbers for each label; `label` is null for all rows."""
+    found = [
+        {
+            "column": name,
+            "type": types[name],
+            "label": None,
+            **_side_by_side(real, fake, names, name),
+        }
+        for name in real.columns
+    ]
+    if target not in names.of or len(names.of[target]) > MOST_CLASSES:
+        return found
+    for place, label in enumerate(names.of[target].to_pylist()):
+        one, other = (f.take(np.flatnonzero(f.columns[target] == place)) for f in (real, fake))
+        found += [
+            {"column": n, "type": types[n], "label": label, **_side_by_side(one, other, names, n)}
+            for n in real.columns
+            if n not in names.of
+        ]
+    return found
 
 
-def _details(frame: Frame, names: Names, name: str) -> dict[str, Any]:
-    values = frame.columns[name]
-    known = values[~np.isnan(values)]
-    about: dict[str, Any] = {"count": len(known), "missing": len(values) - len(known)}
+def _side_by_side(real: Frame, fake: Frame, names: Names, name: str) -> dict[str, Any]:
+    sides = real.columns[name], fake.columns[name]
     if name in names.of:
-        counts = np.bincount(known.astype(np.int64), minlength=len(names.of[name]))
-        order = np.argsort(-counts, kind="stable")[:NAMES]
-        listed = names.of[name].to_pylist()
-        return about | {"shares": {listed[i]: float(counts[i] / max(1, len(known))) for i in order}}
-    if not len(known):
-        return about
-    quarters = [float(q) for q in np.quantile(known, [0, 0.25, 0.5, 0.75, 1])]
-    moments = [float(known.mean()), float(known.std())]
-    return about | dict(zip(DETAILS[2:], [*moments, *quarters], strict=True))
+        one, other = (_shares(values, names.of[name]) for values in sides)
+        return {"real": one, "synthetic": other, "histogram": None}
+    one, other = (figures(values) for values in sides)
+    return {"real": one, "synthetic": other, "histogram": histogram(*sides)}
+
+
+def _shares(values: Floats, names: pa.Array) -> dict[str, Any]:
+    known = values[~np.isnan(values)].astype(np.int64)
+    counts = np.bincount(known, minlength=len(names))
+    order = np.argsort(-counts, kind="stable")[:NAMES]
+    shares = {names[i].as_py(): float(counts[i] / max(1, len(known))) for i in order.tolist()}
+    return {"count": len(known), "missing": len(values) - len(known), "shares": shares}
+
+
+def _pairs(real: Frame, fake: Frame, binned: Binned) -> dict[str, Any]:
+    shown = list(real.columns)[:MOST_COLUMNS]
+    one, other = (
+        associations({name: bins for name, bins in binned(frame).items() if name in shown})
+        for frame in (real, fake)
+    )
+    return {"columns": shown, "real": one, "synthetic": other}
+
+
+def _nearest(
+    real: Frame,
+    seen: Frame,
+    fake: Frame,
+    space: Space,
+    rng: np.random.Generator,
+    go_on: GoOn,
+) -> dict[str, list[float]] | None:
+    """How far samples, and unseen rows, are from the nearest training row."""
+    known = space(_some(seen, AGAINST, rng))
+    sides = (space(_some(frame, NEAR, rng)).nearest(known, go_on) for frame in (real, fake))
+    return histogram(*(side.double().numpy() for side in sides))

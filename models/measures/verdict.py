@@ -59,6 +59,11 @@ def _memorised(scores: Scores) -> list[str]:
             f"{score.value:.0%} of the samples lie nearer to a training row than to any of as many "
             "unseen ones; 50% would by chance"
         )
+    if (score := scores.get("exposed")) and score.ci95[0] > (score.ceiling or 0) + COPIES:
+        reasons.append(
+            f"{score.value:.0%} of the training items can be told from unseen ones by how near "
+            f"samples come to them; {score.ceiling:.1%} would by chance"
+        )
     return reasons
 
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from core import registry
 from core.database import read
-from core.settings import Settings
+from core.settings import Settings, get_settings
 from tests.app.conftest import upload
 from tests.app.test_row_samples import people
 from tests.conftest import TENANT
@@ -86,6 +86,17 @@ def test_columns_that_cannot_be_declared_have_to_be_dropped(client: TestClient) 
     problem = client.post("/v1/jobs", json=body(made["id"])).json()
     assert problem["errors"][0]["pointer"] == "/privacy/columns/id"
     assert "drop 'id'" in problem["detail"]
+
+
+def test_no_evaluation_follows_that_nobody_asked_for(
+    client: TestClient, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opacus")
+    monkeypatch.setattr(get_settings(), "evaluate", True)
+    for more, is_evaluated in (({}, False), ({"privacy": None}, True)):
+        answer = client.post("/v1/jobs", json=body(dataset, validate_only=True, **more))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["resolved_config"]["evaluate"] is is_evaluated
 
 
 def test_images_are_learned_without(client: TestClient) -> None:

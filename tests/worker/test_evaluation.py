@@ -1,5 +1,6 @@
 """An evaluation job: a report of a model beside real items that its training has not seen."""
 
+import csv
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +8,13 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from app.comparison import best_of
+from app.schemas.comparison import Compared
+from app.schemas.reports import ScoreView
 from core import jobs
 from core.database import read
-from core.evaluation import SCORES, unmet
+from core.evaluation import FEWEST_SAMPLES, SCORES, unmet
+from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import Accept
@@ -80,6 +85,11 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
     samples = client.get("/v1/models/pets/samples?count=1&seed=1")
     assert samples.headers["Semblance-Quality"] == "poor"
 
+    card = client.get("/v1/models/pets/card").json()["evaluation"]
+    assert (card["finding"], card["samples"]) == (report["verdict"]["finding"], 40)
+    assert [s["value"] for s in card["scores"]] == [s["value"] for s in report["scores"]]
+    assert report["verdict"]["reasons"][0] in client.get("/v1/models/pets/card?format=html").text
+
     page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert page.text.count("data:image/png;base64,") == 3
@@ -110,12 +120,47 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
     report = client.get("/v1/models/pets/report").json()
     scores = {score["name"] for score in report["scores"]}
     assert scores == set(SCORES["rows"])
-    assert [row["column"] for row in report["statistics"]] == [
+    assert [row["column"] for row in report["statistics"] if row["label"] is None] == [
         *("age", "height", "city", "member", "since", "income")
     ]
     page = client.get("/v1/models/pets/report?format=html").text
-    assert "Rome" in page
-    assert "<rect" in page
+    for said in ("Rome", "<rect", "<circle", "Pairs of columns", "Privacy", "Label &gt;50K"):
+        assert said in page
+    assert "<script" not in page
+    assert "http" not in page
+
+    lines = list(csv.DictReader(client.get("/v1/models/pets/report?format=csv").text.splitlines()))
+    (age,) = [
+        line
+        for line in lines
+        if (line["column"], line["side"], line["label"]) == ("age", "synthetic", "")
+    ]
+    stated = next(row["synthetic"] for row in report["statistics"] if row["column"] == "age")
+    assert float(age["mean"]) == stated["mean"]
+    assert {line["label"] for line in lines} == {"", "<=50K", ">50K"}
+    assert next(line["mean"] for line in lines if line["column"] == "since")[:2] in ("19", "20")
+    shares = [float(x["share"]) for x in lines if x["column"] == "city" and x["value"]]
+    assert sum(shares) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("operator", "asked", "is_evaluated"),
+    [(True, {}, True), (False, {}, False), (True, {"evaluate": False}, False)],
+)
+def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherwise(
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    operator: bool,
+    asked: dict[str, bool],
+    is_evaluated: bool,
+) -> None:
+    monkeypatch.setattr(get_settings(), "evaluate", operator)
+    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    assert trained(client, dataset, TINY, 2, **asked)["state"] == "succeeded"
+    jobs = client.get("/v1/jobs?kind=evaluation").json()["data"]
+    assert len(jobs) == is_evaluated
+    if is_evaluated:  # two steps of a few images: not all 1,797 are made to look at
+        assert jobs[0]["resolved_config"]["samples"] == FEWEST_SAMPLES
 
 
 def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_them_so(
@@ -235,6 +280,65 @@ def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
         )
         model = jobs.live_jobs_of_dataset(session, old.tenant_id, dataset)
     assert list(model) == [again["id"]]
+
+
+def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClient) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    for steps in (4, 40):
+        trained(client, dataset, TINY_ROWS, steps, evaluate=True)
+        assert run_next(QUEUES)
+    trained(client, dataset, TINY_ROWS, 4)
+    asked = "/v1/comparison?models=pets:1,pets:2,pets"
+    found = client.get(asked).json()
+    assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
+    assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
+    assert found["models"][2]["state"] == "unmeasured"
+    assert found["warnings"] == ["pets:3 is unmeasured"]
+    for model in found["models"][:2]:
+        report = client.get(f"/v1/models/{model['reference']}/report").json()
+        assert list(model["scores"].values()) == report["scores"]
+        assert model["checkpoints"]
+        assert model["training"]["cpu_s"] > 0
+    assert set(found["best"]) == set(SCORES["rows"])
+    page = client.get(asked, headers={"Accept": "text/html"}).text
+    assert page.count("★") == sum(best["clear"] for best in found["best"].values())
+    assert "http" not in page
+
+    assert client.get("/v1/comparison?models=pets").status_code == 422
+    assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("direction", "one", "other", "best", "clear"),
+    [
+        ("lower", (1.0, 0.1), (2.0, 0.1), "one", True),
+        ("higher", (1.0, 0.1), (2.0, 0.1), "other", True),
+        ("higher", (1.0, 0.6), (2.0, 0.6), "other", False),
+        ("half", (0.3, 0.05), (0.6, 0.02), "other", True),
+        ("half", (0.45, 0.1), (0.6, 0.02), "one", False),
+    ],
+)
+def test_the_best_is_named_and_whether_chance_may_have_made_it(
+    direction: Any,
+    one: tuple[float, float],
+    other: tuple[float, float],
+    best: str,
+    clear: bool,
+) -> None:
+    def model(reference: str, value: float, error: float) -> Compared:
+        score = ScoreView(
+            name="it",
+            value=value,
+            ci95=(value - error, value + error),
+            direction=direction,
+            ceiling=None,
+            baseline=None,
+            per_class={},
+        )
+        return Compared.model_construct(reference=reference, scores={"it": score})
+
+    found = best_of([model("one", *one), model("other", *other)])["it"]
+    assert (found.reference, found.clear) == (best, clear)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ class Digits:
             order = np.random.default_rng(0).permutation(len(found["x"]))
             x, y = found["x"][order], found["y"][order].astype(np.int32)
         self.apart = x[:APART], y[:APART].astype(np.int64)
-        self.data = LabelledImages.split(x[APART:], y[APART:], held_out=0.4, seed=1)
+        x, y = x[APART:], y[APART:]
+        by_label = np.argsort(y, kind="stable")  # as folders of classes come
+        self.data = LabelledImages.split(x[by_label], y[by_label], held_out=0.4, seed=1)
         self.yardstick = Yardstick.learn(self.data, 10, go_on)
 
     def judged(self, made: Made) -> Judged:
@@ -93,6 +95,9 @@ def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) 
     assert 2 * far["good"] < far["poor"] < far["collapsed"] / 2
     best = found["good"]["frechet"]
     assert best.value < 2 * (best.ceiling or 0)
+    apart = found["good"]["kernel"]
+    assert apart.value < 0.1 * (apart.baseline or 0)
+    assert apart.ci95[1] < found["poor"]["kernel"].ci95[0]
     covered = {name: scores["coverage"].value for name, scores in found.items()}
     assert covered["collapsed"] < 0.3 < 0.9 < covered["good"]
     assert found["collapsed"]["precision"].value > 0.9
@@ -102,6 +107,11 @@ def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) 
     assert useful["collapsed"] < useful["good"] - 0.2
     assert found["memorised"]["replayed"].value > 0.9
     assert found["good"]["replayed"].value < 0.05
+    for name, known in (("memorised", True), ("good", False), ("collapsed", False)):
+        attack = found[name]["membership"]
+        assert (attack.ci95[0] > 0.6) == known, name
+        assert (found[name]["exposed"].ci95[0] > 0.2) == known, name
+        assert known or attack.ci95[0] < 0.5
     places = judged["memorised"].neighbours[:20]
     assert np.isin(places, digits.data.train).all()
 

@@ -7,6 +7,7 @@ import pytest
 from models.measures.boosting import classify, regress
 from models.measures.rows import Judged, judge
 from models.measures.scores import Score
+from models.measures.statistics import DOTS
 from models.measures.verdict import verdict
 from models.tables.data import LabelledRows
 from models.tables.schema import ColumnSchema
@@ -77,16 +78,57 @@ def test_rows_are_ordered_and_the_verdict_says_what_is_wrong(judged: dict[str, J
     assert useful["good"] > 0.9 > 0.6 > useful["poor"]
     assert found["memorised"]["exact_copies"].value == 1
     assert found["good"]["exact_copies"].value == 0
+    attack = {name: scores["membership"] for name, scores in found.items()}
+    assert attack["memorised"].ci95[0] > 0.6
+    assert attack["good"].ci95[0] < 0.5 < attack["good"].ci95[1]
+    assert found["memorised"]["exposed"].ci95[0] > 0.2 > found["good"]["exposed"].ci95[1]
 
 
 def test_statistics_stand_side_by_side(data: LabelledRows, judged: dict[str, Judged]) -> None:
-    by_column = {row["column"]: row for row in judged["good"].statistics}
+    statistics = judged["good"].views["statistics"]
+    by_column = {row["column"]: row for row in statistics if row["label"] is None}
     real, made = by_column["height"]["real"], by_column["height"]["synthetic"]
     assert real["count"] + real["missing"] == len(data.held_out)
     assert made["missing"] == pytest.approx(COUNT / 10, abs=40)
     assert real["median"] == pytest.approx(made["median"], abs=0.05)
     assert real["min"] < real["q25"] < real["median"] < real["q75"] < real["max"]
+    rich = {row["label"]: row["real"] for row in statistics if row["column"] == "age"}
+    assert rich["true"]["mean"] - rich["false"]["mean"] == pytest.approx(20, abs=2)
+    assert rich["true"]["count"] + rich["false"]["count"] == len(data.held_out)
+    bars = by_column["age"]["histogram"]
+    assert sum(bars["real"]) == pytest.approx(1) == sum(bars["synthetic"])
+    assert len(bars["edges"]) == len(bars["real"]) + 1
     assert by_column["city"]["synthetic"]["shares"]["Rome"] == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_pairs_and_dots_show_what_the_columns_have_to_do_with_each_other(
+    judged: dict[str, Judged],
+) -> None:
+    for name, related in (("good", True), ("poor", False)):
+        pairs = judged[name].views["pairs"]
+        age, rich, city = (pairs["columns"].index(n) for n in ("age", "rich", "city"))
+        assert pairs["real"][age][rich] > 0.6
+        assert (pairs["synthetic"][age][rich] > 0.6) == related
+        assert pairs["real"][city][rich] < 0.15
+        scatter = judged[name].views["scatter"]
+        assert len(scatter["real"]) == len(scatter["synthetic"]) == DOTS
+        assert 0.3 < scatter["explained"] < 1
+    near = {name: judged[name].views["nearest"] for name in ("good", "memorised")}
+    assert near["memorised"]["synthetic"][0] > near["good"]["synthetic"][0] + 0.5
+
+
+def test_of_a_column_that_is_mostly_nothing_the_rest_is_seen() -> None:
+    def gains(share: float, seed: int) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        return pa.table(
+            {"gain": (rng.random(2_000) < share) * rng.normal(50, 5, 2_000), "x": rng.random(2_000)}
+        )
+
+    schema = (ColumnSchema("gain", "number"), ColumnSchema("x", "number"))
+    data = LabelledRows.split(gains(0.08, 1), schema, label=None, held_out=0.4, seed=1)
+    for share, far in ((0.08, 0.02), (0.0, 0.08)):
+        scores = {s.name: s for s in judge(data, gains(share, 2), seed=0, go_on=go_on).scores}
+        assert scores["marginals"].per_class["gain"] == pytest.approx(far, abs=0.03)
 
 
 def test_trees_learn_what_no_single_column_tells() -> None:

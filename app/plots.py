@@ -1,0 +1,158 @@
+"""Plots as SVG inside a page: nothing is loaded, no script is needed."""
+
+import html
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+REAL, MADE = "#1668a8", "#d0581e"
+WIDTH, HEIGHT = 360, 170
+MARGIN = 16  # under a plot, for the ends of its axis
+BAR = 26  # of a category, both sides
+NAME = 125  # of a category, to the left of its bars
+CELLS = 240  # of a matrix
+
+Line = Sequence[tuple[float, float]]
+
+STYLE = (
+    ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));"
+    "gap:1rem 2rem}figure{margin:0}figcaption{font-weight:600;margin-bottom:.3rem}"
+    "figure small{display:block;color:#666}svg{width:100%;height:auto;display:block}"
+    f"svg text{{font:12.5px sans-serif;fill:#444}}.real{{color:{REAL}}}.made{{color:{MADE}}}"
+)
+KEY = '<small><b class="real">■</b> real <b class="made">■</b> synthetic</small>'
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:,.0f}"
+    if abs(value) >= 1e6:
+        return f"{value:.4g}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def day(microseconds: float) -> str:
+    """Since 1970, as the statistics of a column of times have it."""
+    try:
+        return datetime.fromtimestamp(microseconds / 1e6, UTC).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return number(microseconds)
+
+
+def lines(title: str, series: Mapping[str, Line]) -> str:
+    """Over steps; a line needs two points."""
+    series = {name: line for name, line in series.items() if len(line) > 1}
+    if not series:
+        return ""
+    points = [point for line in series.values() for point in line]
+    last = max(step for step, _ in points) or 1
+    low, high = min(v for _, v in points), max(v for _, v in points)
+    drawn = []
+    for colour, line in zip((REAL, MADE), series.values(), strict=False):
+        path = " ".join(
+            f"{WIDTH * x / last:.1f},{HEIGHT * (high - y) / ((high - low) or 1):.1f}"
+            for x, y in line
+        )
+        drawn.append(
+            f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{path}"/>'
+        )
+    note = "; ".join(
+        f'<b style="color:{colour}">{html.escape(name)}</b> {number(line[-1][1])} at the end'
+        for colour, (name, line) in zip((REAL, MADE), series.items(), strict=False)
+    )
+    scale = f"{number(low)} to {number(high)}, steps 0 to {number(last)}"
+    return _figure(title, drawn, HEIGHT, f"<small>{note}</small><small>{scale}</small>")
+
+
+def histogram(title: str, bars: Mapping[str, Sequence[float]], *, is_time: bool = False) -> str:
+    edges, sides = bars["edges"], (bars["real"], bars["synthetic"])
+    most = max(*sides[0], *sides[1]) or 1
+    wide = WIDTH / len(sides[0])
+    drawn = []
+    for half, (shares, colour) in enumerate(zip(sides, (REAL, MADE), strict=True)):
+        drawn += [
+            f'<rect x="{wide * (i + 0.06 + half * 0.44):.1f}" '
+            f'y="{HEIGHT * (1 - share / most):.1f}" width="{wide * 0.44:.1f}" '
+            f'height="{HEIGHT * share / most:.1f}" fill="{colour}"/>'
+            for i, share in enumerate(shares)
+        ]
+    first, last = (day(edge) if is_time else f"{edge:.4g}" for edge in (edges[0], edges[-1]))
+    bottom = HEIGHT + MARGIN - 2
+    ends = _text(0, bottom, first), _text(WIDTH, bottom, last, anchor="end")
+    return _figure(title, [*drawn, *ends], HEIGHT + MARGIN, KEY)
+
+
+def bars(title: str, real: Mapping[str, float], made: Mapping[str, float], *, most: int) -> str:
+    """The shares of the first names."""
+    shown = list(real)[:most]
+    wide = (WIDTH - NAME) / (max([*real.values(), *made.values()], default=0) or 1)
+    drawn = []
+    for i, name in enumerate(shown):
+        top = BAR * i
+        drawn.append(_text(NAME - 6, top + 15, _short(name, 16), anchor="end"))
+        drawn += [
+            f'<rect x="{NAME}" y="{top + 2 + 10 * half}" height="10" fill="{colour}" '
+            f'width="{wide * shares.get(name, 0.0):.1f}"/>'
+            for half, (shares, colour) in enumerate(((real, REAL), (made, MADE)))
+        ]
+    more = len(real) - len(shown)
+    note = f"<small>and {more} more</small>" if more > 0 else ""
+    return _figure(title, drawn, BAR * max(1, len(shown)), KEY + note)
+
+
+def scatter(title: str, real: Line, made: Line, note: str) -> str:
+    points = [*real, *made]
+    (left, right), (low, high) = ((min(v), max(v)) for v in zip(*points, strict=True))
+    tall = WIDTH * 0.75
+
+    def place(x: float, y: float) -> str:
+        across = 4 + (WIDTH - 8) * (x - left) / ((right - left) or 1)
+        down = 4 + (tall - 8) * (high - y) / ((high - low) or 1)
+        return f'cx="{across:.1f}" cy="{down:.1f}"'
+
+    # In turns: neither set hides the other.
+    dots = [
+        (i, f'<circle {place(*point)} r="2" fill="{colour}" fill-opacity=".55"/>')
+        for side, colour in ((real, REAL), (made, MADE))
+        for i, point in enumerate(side)
+    ]
+    drawn = [dot for _, dot in sorted(dots, key=lambda dot: dot[0])]
+    return _figure(title, drawn, tall, f"{KEY}<small>{html.escape(note)}</small>")
+
+
+def matrix(title: str, names: Sequence[str], values: Sequence[Sequence[float]]) -> str:
+    """Shares from 0 to 1, darker for more; each cell says its own when it is pointed at."""
+    left, cell = WIDTH - CELLS, CELLS / max(1, len(names))
+    size = min(11.0, cell)
+    drawn = []
+    for i, name in enumerate(names):
+        middle = cell * (i + 0.5)
+        drawn.append(
+            f'<text x="{left - 4}" y="{middle + size / 3:.1f}" text-anchor="end" '
+            f'style="font-size:{size:.1f}px">{html.escape(_short(name, 18))}</text>'
+        )
+        drawn += [
+            f'<rect x="{left + cell * j:.1f}" y="{cell * i:.1f}" width="{cell:.1f}" '
+            f'height="{cell:.1f}" fill="{REAL}" fill-opacity="{value:.2f}">'
+            f"<title>{html.escape(name)}, {html.escape(names[j])}: {value:.2f}</title></rect>"
+            for j, value in enumerate(values[i])
+        ]
+    frame = f'<rect x="{left}" width="{CELLS}" height="{CELLS}" fill="none" stroke="#bbb"/>'
+    return _figure(title, [*drawn, frame], CELLS + 1, "")
+
+
+def _figure(title: str, drawn: Sequence[str], height: float, notes: str) -> str:
+    return (
+        f"<figure><figcaption>{html.escape(title)}</figcaption>"
+        f'<svg role="img" aria-label="{html.escape(title)}" viewBox="0 0 {WIDTH} {height:.0f}">'
+        f"{''.join(drawn)}</svg>{notes}</figure>"
+    )
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{html.escape(text)}</text>'
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

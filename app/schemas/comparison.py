@@ -1,0 +1,42 @@
+"""Models side by side, as they cross HTTP."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.schemas.reports import ScoreView, VerdictView
+
+
+class CheckpointFigures(BaseModel):
+    step: int
+    metrics: dict[str, float] = Field(description="what training has looked at by itself")
+
+
+class Compared(BaseModel):
+    """One model."""
+
+    model: str
+    reference: str
+    kind: str
+    dataset: str | None
+    state: Literal["unmeasured", "measuring", "measured", "failed", "cancelled"]
+    verdict: VerdictView | None
+    unmet: list[str]
+    samples: int | None
+    held_out: int | None
+    scores: dict[str, ScoreView]
+    training: dict[str, Any] = Field(
+        description="preset, architecture, step, parameters, seed, cpu_s of its job"
+    )
+    checkpoints: list[CheckpointFigures] = Field(description="that its job has kept, newest first")
+
+
+class Best(BaseModel):
+    reference: str
+    clear: bool = Field(description="its interval is beyond those of all the others")
+
+
+class Comparison(BaseModel):
+    models: list[Compared] = Field(description="in the order in which they were named")
+    best: dict[str, Best] = Field(description="by score; of those that more than one model has")
+    warnings: list[str] = Field(description="why figures may not be comparable")

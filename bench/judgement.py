@@ -1,0 +1,383 @@
+"""Do the measures tell good samples from bad ones? `python -m bench.judgement --data … --cache …`.
+
+DATA is a folder with Fashion-MNIST and digits as for bench.images, and `tables` with Adult as for
+bench.tables. Of each set, a service of its own trains a good model and one of a few steps, and
+reports on the good one twice, the second time with the yardstick that it has kept: what the reports
+cost is what their jobs say. Then the same measures look at six kinds of samples:
+
+- real: items that neither training nor the measures know
+- good, under-trained: of the two models
+- collapsed: one item of each label that training has not seen, again and again
+- naive: a Gaussian for each label; columns drawn each by itself
+- memoriser: training items, as they are
+
+With `--judge-images` and `--judge-tables` (programs as for bench.images and bench.tables), judges
+of others look at the same samples of the good model.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import torch
+from numpy.typing import NDArray
+from semblance import Client
+
+from bench.images import commit
+from bench.images import judge as judge_images
+from bench.serving import serving
+from bench.tables import Row as Table
+from bench.tables import judge as judge_rows
+from bench.tables import read, split
+from models.images.data import LabelledImages
+from models.measures import images as of_images
+from models.measures import naive
+from models.measures import rows as of_rows
+from models.measures.scores import Score
+from models.measures.verdict import verdict
+from models.measures.yardstick import Yardstick
+from models.tables.data import LabelledRows
+
+RESULTS = Path(__file__).with_name("results") / "judgement.jsonl"
+FIGURES = Path(__file__).with_name("judgement.md")
+
+ADULT = Table("adult", "income", 24_000)
+KINDS = ("real", "good", "under-trained", "collapsed", "naive", "memoriser")
+
+Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Spec = dict[str, Any]  # of a training job
+
+
+@dataclass(frozen=True)
+class Images:
+    """A set of images; `apart` of its training images are for `real` samples alone."""
+
+    name: str
+    apart: int
+    samples: int
+    cpu_seconds: float
+    few_steps: int
+
+
+SETS = (Images("digits", 400, 400, 30, 20), Images("fashion_mnist", 10_000, 10_000, 60, 60))
+
+
+def of_set(row: Images, arguments: argparse.Namespace) -> dict[str, Any]:
+    with np.load(arguments.data / f"{row.name}.npz") as arrays:
+        x, y = arrays["x_train"], arrays["y_train"].astype(np.int64)
+        x_test, y_test = arrays["x_test"], arrays["y_test"]
+    order = np.random.default_rng(0).permutation(len(x))
+    apart, learned = order[: row.apart], order[row.apart :]
+    classes = int(y.max()) + 1
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        folder = Path(name)
+        real = folder / "real.npz"
+        parts = {"x_train": x[learned], "y_train": y[learned], "x_test": x_test, "y_test": y_test}
+        np.savez(real, **parts)
+        with serving() as client:
+            dataset = client.upload(real, name=row.name)["id"]
+            spec: Spec = {"budget": {"cpu_seconds": row.cpu_seconds}, "early_stop": "never"}
+            models = trained(client, dataset, spec, row.few_steps)
+            costs = reports(client, models["good"], row.samples)
+            files = {}
+            for kind, model in models.items():
+                files[kind] = folder / f"{kind}.npz"
+                client.save_samples(model, files[kind], count=row.samples, seed=1_001)
+        made = {
+            "real": (x[apart], y[apart]),
+            **{kind: loaded(file) for kind, file in files.items()},
+        }
+        made |= spoilt(x[learned], y[learned], row.samples, classes)
+        made["collapsed"] = collapsed(*made["real"], row.samples, classes)
+        pixels = np.concatenate([x[learned], x_test])
+        labels = np.concatenate([y[learned], y_test]).astype(np.int32)
+        places = np.arange(len(pixels))
+        data = LabelledImages(pixels, labels, places[: len(learned)], places[len(learned) :])
+        yardstick = Yardstick.learn(data, classes, go_on)
+        names = [str(label) for label in range(classes)]
+
+        def judged(kind: str) -> list[Score]:
+            return of_images.judge(yardstick, data, made[kind], names, seed=0, go_on=go_on).scores
+
+        found = {"row": row.name, "commit": commit(), **costs, **all_kinds(judged)}
+        if arguments.judge_images:
+            found["judge"] = judge_images(
+                arguments.judge_images, real, files["good"], arguments.cache
+            )
+    return found
+
+
+def loaded(file: Path) -> Made:
+    with np.load(file) as arrays:
+        return arrays["x"], arrays["y"].astype(np.int64)
+
+
+def collapsed(x: NDArray[np.uint8], y: NDArray[np.int64], count: int, classes: int) -> Made:
+    labels = np.arange(count) % classes
+    first = np.array([np.flatnonzero(y == label)[0] for label in range(classes)])
+    return x[first[labels]], labels
+
+
+def spoilt(x: NDArray[np.uint8], y: NDArray[np.int64], count: int, classes: int) -> dict[str, Made]:
+    """Samples that need no model, of the training images."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(count) % classes
+    replayed = rng.choice(len(x), count)
+    some = rng.permutation(len(x))[:20_000]
+    images, of = LabelledImages(x, y.astype(np.int32), some, some).batch(some)
+    drawn = naive.gaussians(images, of, torch.from_numpy(labels), seed=2)
+    pixels = ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(3).numpy()
+    return {
+        "naive": (pixels, labels),
+        "memoriser": (x[replayed], y[replayed]),
+    }
+
+
+def of_table(arguments: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        folder = Path(name)
+        train_file, test_file = split(ADULT, arguments.data / "tables", folder)
+        learned, schema = read(train_file, ADULT.drop)
+        unseen = read(test_file, ADULT.drop)[0]
+        half = len(unseen) // 2
+        with serving() as client:
+            dataset = client.upload(train_file, target=ADULT.target)["id"]
+            models = trained(client, dataset, {}, 10)
+            costs = reports(client, models["good"], len(learned))
+            files = {}
+            for kind, model in models.items():
+                files[kind] = folder / f"{kind}.csv"
+                client.save_samples(model, files[kind], count=len(learned), seed=1_001)
+        rng = np.random.default_rng(1)
+        columns = {n: np.asarray(learned[n].to_numpy()) for n in learned.column_names}
+        replayed = learned.take(pa.array(rng.choice(len(learned), len(learned))))
+        labels = unseen.slice(half)[ADULT.target].to_pylist()
+        firsts = [labels.index(label) for label in sorted(set(labels))]
+        made = {
+            "real": unseen.slice(half),
+            **{kind: read(file, ADULT.drop)[0] for kind, file in files.items()},
+            "collapsed": unseen.slice(half).take(pa.array(np.resize(firsts, len(learned)))),
+            "naive": pa.table(naive.independent(columns, len(learned), 2)),
+            "memoriser": replayed,
+        }
+        table = pa.concat_tables([learned, unseen.slice(0, half)])
+        places = np.arange(len(table))
+        data = LabelledRows(
+            table, tuple(schema), ADULT.target, places[: len(learned)], places[len(learned) :]
+        )
+
+        def judged(kind: str) -> list[Score]:
+            return of_rows.judge(data, made[kind], seed=0, go_on=go_on).scores
+
+        found = {"row": ADULT.name, "commit": commit(), **costs, **all_kinds(judged)}
+        if arguments.judge_tables:
+            program = argparse.Namespace(
+                judge=arguments.judge_tables, interpreter=arguments.interpreter
+            )
+            found["judge"] = judge_rows(ADULT, program, train_file, test_file, files["good"])
+    return found
+
+
+def go_on() -> None:
+    """Nothing stops a benchmark."""
+
+
+def trained(client: Client, dataset: str, good: Spec, few_steps: int) -> dict[str, str]:
+    models = {}
+    for kind, spec in (("good", good), ("under-trained", {**good, "budget": {"steps": few_steps}})):
+        job = client.train(dataset, preset="fast", seed=1, name=kind, **spec)
+        models[kind] = client.wait(job["id"])["result"]["model"]
+    return models
+
+
+def reports(client: Client, model: str, samples: int) -> dict[str, float]:
+    """CPU-seconds of the first report and of a second one."""
+    found = {}
+    for name in ("first_report_cpu_s", "second_report_cpu_s"):
+        body = {"kind": "evaluation", "model": model, "samples": samples, "seed": 2}
+        job = client.request("POST", "/v1/jobs", json=body).json()
+        found[name] = client.wait(job["id"])["usage"]["cpu_s"]
+    return found
+
+
+def all_kinds(judged: Callable[[str], list[Score]]) -> dict[str, Any]:
+    kinds, costs = {}, []
+    for kind in KINDS:
+        started = time.process_time()
+        scores = judged(kind)
+        costs.append(time.process_time() - started)
+        said = verdict(scores)
+        kinds[kind] = {
+            "finding": said.finding,
+            "reasons": said.reasons,
+            "scores": {score.name: score.to_dict() for score in scores},
+        }
+        print(kind, said.finding, said.reasons, flush=True)
+    return {"kinds": kinds, "measures_cpu_s": [round(cost, 1) for cost in costs]}
+
+
+# What a clearly worse kind of samples is for each measure: its interval is beyond that of the good
+# model's. Who replays or repeats real items is precise; columns drawn by themselves have the right
+# marginals; naive images of garments show their label.
+WORSE = {
+    "frechet": ("under-trained", "collapsed", "naive"),
+    "kernel": ("under-trained", "collapsed", "naive"),
+    "precision": ("under-trained",),
+    "recall": ("under-trained", "collapsed"),
+    "density": ("under-trained",),
+    "coverage": ("under-trained", "collapsed", "naive"),
+    "told_apart": ("under-trained", "collapsed", "naive"),
+    "label_fidelity": ("under-trained",),
+    "utility": ("under-trained", "collapsed", "naive"),
+    "near_copies": ("memoriser",),
+    "replayed": ("memoriser",),
+    "marginals": ("under-trained", "collapsed"),
+    "pairs": ("under-trained", "collapsed", "naive"),
+    "dcr_share": ("memoriser",),
+    "exact_copies": ("memoriser",),
+    "membership": ("memoriser",),
+    "exposed": ("memoriser",),
+    "different": ("collapsed",),
+}
+FINDINGS = {
+    "real": ("good",),
+    "good": ("good",),
+    "under-trained": ("poor", "collapsed"),
+    "collapsed": ("collapsed",),
+    "naive": ("poor",),
+    "memoriser": ("memorised",),
+}
+THEIRS = {
+    "label_fidelity": "label_fidelity",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "frechet": "feature_frechet",
+    "near_copies": "near_copies",
+    "marginals": "one_way_tv",
+    "pairs": "two_way_tv",
+    "told_apart": "told_apart",
+    "dcr_share": "dcr_share",
+    "exact_copies": "exact_copies",
+}
+MOST_CPU_S = {
+    "fashion_mnist": {"first_report_cpu_s": 120, "second_report_cpu_s": 60},
+    "adult": {"first_report_cpu_s": 30, "second_report_cpu_s": 30},
+}
+
+
+def faults(result: dict[str, Any]) -> list[str]:
+    """Where a measure does not order, a verdict is wrong or a report costs too much."""
+    kinds = result["kinds"]
+    scores = {kind: kinds[kind]["scores"] for kind in KINDS}
+    found = [
+        f"{kind} is called {kinds[kind]['finding']}"
+        for kind in KINDS
+        if kinds[kind]["finding"] not in FINDINGS[kind]
+    ]
+    for name, good in scores["good"].items():
+        found += [
+            f"{name} does not tell {worse} from good"
+            for worse in WORSE[name]
+            if badness(scores[worse][name])[0] <= badness(good)[1]
+        ]
+        # Fewer near copies than chance makes are no virtue: smooth images have them.
+        is_privacy = WORSE[name] == ("memoriser",)
+        if not is_privacy and badness(scores["real"][name])[0] > badness(good)[1]:
+            found += [f"{name} has real samples worse than good ones"]
+    found += [
+        f"{name} is {result[name]:.0f}, over {most}"
+        for name, most in MOST_CPU_S.get(result["row"], {}).items()
+        if result[name] > most
+    ]
+    return found
+
+
+def badness(score: dict[str, Any]) -> tuple[float, float]:
+    """An interval, larger is worse. Nobody is too seldom told apart or nearest to training rows."""
+    low, high = score["ci95"]
+    return (-high, -low) if score["direction"] == "higher" else (low, high)
+
+
+def figures(results: list[dict[str, Any]]) -> str:
+    """The newest result of each set."""
+    lines = [
+        "# What the measures make of good and bad samples",
+        "",
+        "`python -m bench.judgement` says how the samples are made and appends to "
+        "`results/judgement.jsonl`. Each figure with half its 95 % interval; in **bold** the kinds "
+        "that should lie beyond the interval of the good model. Where naive images do not by "
+        "utility or coverage, it need not be the measure that fails: a classifier learns nearly as "
+        "much from a Gaussian of each label, and digits of 8 x 8 pixels hardly differ from one.",
+    ]
+    for result in {result["row"]: result for result in results}.values():
+        kinds = result["kinds"]
+        lines += ["", f"## {result['row']}", "", f"| measure | {' | '.join(KINDS)} |"]
+        lines += ["|---" * (len(KINDS) + 1) + "|"]
+        lines += [
+            f"| {name} | {' | '.join(_cell(kinds[kind]['scores'][name], kind) for kind in KINDS)} |"
+            for name in kinds["good"]["scores"]
+        ]
+        lines += [f"| verdict | {' | '.join(kinds[kind]['finding'] for kind in KINDS)} |", ""]
+        lines += [
+            f"CPU-seconds of a report: {result['first_report_cpu_s']:.0f} the first time, "
+            f"{result['second_report_cpu_s']:.0f} the second. "
+            f"Not as it should be: {'; '.join(faults(result)) or 'nothing'}.",
+        ]
+        if "judge" in result:
+            lines += ["", *_agreement(kinds["good"]["scores"], result["judge"])]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(score: dict[str, Any], kind: str) -> str:
+    text = f"{score['value']:.3f} ± {(score['ci95'][1] - score['ci95'][0]) / 2:.3f}"
+    return f"**{text}**" if kind in WORSE[score["name"]] else text
+
+
+def _agreement(scores: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Other classifiers, other trees, other halves of the data: none is the other's truth."""
+    lines = ["| good model | ours | half the interval | another judge | difference |"]
+    lines += ["|---" * 5 + "|"]
+    known = {name: theirs[their] for name, their in THEIRS.items() if their in theirs}
+    known["utility"] = theirs.get("accuracy_when_trained_on_it") or theirs["utility"]["auc"]
+    for name, their in known.items():
+        if name in scores:
+            value, (low, high) = scores[name]["value"], scores[name]["ci95"]
+            lines.append(
+                f"| {name} | {value:.3f} | {(high - low) / 2:.3f} | {their:.3f} "
+                f"| {value - their:+.3f} |"
+            )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--judge-images", type=Path)
+    parser.add_argument("--judge-tables", type=Path)
+    parser.add_argument("--interpreter", default=sys.executable, help="of the judge of tables")
+    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
+    parser.add_argument("--rows", nargs="+", default=[ADULT.name, *(row.name for row in SETS)])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in arguments.rows:
+        row = next((row for row in SETS if row.name == name), None)
+        result = of_set(row, arguments) if row else of_table(arguments)
+        with RESULTS.open("a") as out:
+            out.write(json.dumps(result) + "\n")
+        print(name, faults(result), flush=True)
+    FIGURES.write_text(figures([json.loads(line) for line in RESULTS.open()]))
+
+
+if __name__ == "__main__":
+    main()
