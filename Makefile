@@ -35,8 +35,9 @@ $(VENV)/installed: requirements/torch.txt requirements/base.txt pyproject.toml c
 	$(PIP) --no-deps --no-build-isolation --editable . --editable client
 	@touch $@
 
-$(VENV)/installed-dev: requirements/dev.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt $(VENV)/installed
 	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --require-hashes --no-deps -r requirements/dp.txt
 	@touch $@
 
 install: $(VENV)/installed
@@ -66,4 +67,4 @@ bench: install-dev
 	$(BIN)/python -m bench.images --judge $(JUDGE) --data $(DATA)
 
 lock: install-dev
-	cd requirements && for set in base dev; do ../$(BIN)/uv pip compile $$set.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$set.txt; done
+	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock dp --no-deps
