@@ -32,6 +32,7 @@ from app.routes import (
     webhooks,
 )
 from app.schemas.problem import RESPONSES
+from app.turnstile import Turnstile
 from core.settings import get_settings
 
 ROUTES = (
@@ -96,4 +97,5 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         app.include_router(module.router)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.add_middleware(RequestGuard, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(Turnstile)  # the outermost
     return app
