@@ -1,6 +1,6 @@
 """Who asks, and may they. Hangs on the routers as a dependency, never on the text of a path."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,10 +9,12 @@ from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 
 from app import links
+from app.threads import Threads
 from core import keys
 from core.database import read
 from core.errors import Forbidden, Unauthorized
 
+_threads = Threads("authentication", 4)
 bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer sem_…`")
 
 
@@ -23,7 +25,11 @@ class Caller:
     scopes: frozenset[str]
 
 
-def authenticate(request: Request, _scheme: Annotated[object, Depends(bearer)]) -> Caller:
+async def authenticate(request: Request, _scheme: Annotated[object, Depends(bearer)]) -> Caller:
+    return await _threads.run(lambda: _caller(request))
+
+
+def _caller(request: Request) -> Caller:
     scheme, text = get_authorization_scheme_param(request.headers.get("authorization"))
     challenge = {"WWW-Authenticate": "Bearer"}
     if not text and (link := links.of_request(request)) is not None:
@@ -48,10 +54,10 @@ def require(caller: Caller, *scopes: str) -> None:
         raise Forbidden(f"this key lacks the scope {missing}", code="scope_missing")
 
 
-def needs(*scopes: str) -> Callable[[Caller], Caller]:
+def needs(*scopes: str) -> Callable[[Caller], Awaitable[Caller]]:
     """A dependency that lets keys with one of these scopes through."""
 
-    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
         require(caller, *scopes)
         return caller
 

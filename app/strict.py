@@ -4,7 +4,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from starlette.types import Message, Receive, Scope
@@ -72,7 +71,7 @@ class StrictRoute(APIRoute):
                 parsed = _parse(request, body)
             except SemblanceError:
                 # The key comes first: the dependencies have not been asked yet.
-                await run_in_threadpool(authenticate, request, None)
+                await authenticate(request, None)
                 raise
             strict = StrictRequest(request.scope, request.receive, parsed)
             strict._body = body  # the stream is read; FastAPI asks for the body once more

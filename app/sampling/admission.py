@@ -5,18 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
 from starlette.types import Receive, Scope, Send
 
 from app.strict import StrictRoute
+from app.threads import Threads
 from core.errors import Unavailable
 from core.settings import get_settings
 
 T = TypeVar("T")
 
-THREADS = 64  # that wait for batches, beside those of all other routes
-_limiter: RunVar[CapacityLimiter] = RunVar("sampling_threads")
+_threads = Threads("sampling", 64)  # they mostly wait for batches
 _under_way = 0
 
 
@@ -53,9 +51,4 @@ def _place() -> Iterator[None]:
 
 async def in_thread(work: Callable[[], T]) -> T:
     """`work` in one of the sampler's own threads: those of other routes stay free."""
-    try:
-        limiter = _limiter.get()
-    except LookupError:
-        limiter = CapacityLimiter(THREADS)
-        _limiter.set(limiter)
-    return await to_thread.run_sync(work, limiter=limiter)
+    return await _threads.run(work)
