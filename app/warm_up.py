@@ -1,5 +1,6 @@
 """Imports what is slow on the side, once the port is open, so that nobody waits for it later."""
 
+import gc
 import importlib
 import threading
 
@@ -12,7 +13,13 @@ def begin() -> None:
 
 def _load() -> None:
     importlib.import_module("celery")  # for the first hint
-    importlib.import_module("app.sampling.sampler")
+    for name in ("image_answer", "row_answer"):
+        importlib.import_module(f"app.sampling.{name}")
+    if not _loaded.is_set():
+        # A full collection would go through all that was loaded, a tenth of a second in which no
+        # request is answered, each time that many requests have come.
+        gc.collect()
+        gc.freeze()
     _loaded.set()
 
 
