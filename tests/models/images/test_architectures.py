@@ -206,6 +206,7 @@ def test_a_saved_state_holds_what_the_looks_found(tmp_path: Path, name: str) -> 
     assert after.course == before.course
 
 
+@pytest.mark.slow
 def test_large_images_of_a_thousand_labels_train_and_sample(tmp_path: Path) -> None:
     settings = settings_of(128, 128, 3, 1_000)
     rng = np.random.default_rng(0)

@@ -57,6 +57,7 @@ def test_problems_come_back_as_they_were(tmp_path: Path, out: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_three_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path, out: Path) -> None:
     rng = np.random.default_rng(0)
     n = 300_000
