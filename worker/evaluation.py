@@ -171,7 +171,12 @@ class Work:
                 return
         with images_of(self.dataset, self.trained, self.storage, published=True) as data:
             labelled = np.flatnonzero(data.labels != UNLABELLED)
-            yield replace(data, train=labelled[labelled < n], held_out=labelled[labelled >= n])
+            yield replace(
+                data,
+                train=labelled[labelled < n],
+                held_out=labelled[labelled >= n],
+                unlabelled=data.unlabelled[data.unlabelled < n],
+            )
 
     def _yardstick(self, data: LabelledImages, classes: int) -> Yardstick:
         """The one that is kept with the data set, or a new one. It depends on what is held out."""

@@ -332,9 +332,11 @@ def _nearest(data: LabelledImages, looked: Tensor, go_on: GoOn) -> tuple[Tensor,
     size = looked.square().sum(1, keepdim=True)
     best = torch.full((len(looked), 0), 0.0)
     index = torch.full((len(looked), 0), 0)
-    for first in range(0, len(data.train), AT_ONCE):
+    # Images without a label may have been learned from with a guessed one.
+    seen = np.sort(np.concatenate([data.train, data.unlabelled]))
+    for first in range(0, len(seen), AT_ONCE):
         go_on()
-        part = data.train[first : first + AT_ONCE]
+        part = seen[first : first + AT_ONCE]
         images = data.batch(part)[0].flatten(1)
         far = (size + images.square().sum(1) - 2 * looked @ images.T).clamp(min=0)
         best = torch.cat([best, far], 1)

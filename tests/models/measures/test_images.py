@@ -1,6 +1,7 @@
 """Real, good, naive, collapsed and replayed samples of digits are told from each other."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,19 @@ def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) 
         assert known or attack.ci95[0] < 0.5
     places = judged["memorised"].neighbours[:20]
     assert np.isin(places, digits.data.train).all()
+
+
+def test_replayed_images_that_came_without_a_label_are_recognised(digits: Digits) -> None:
+    train = digits.data.train
+    told, untold = train[::2], train[1::2]
+    data = replace(digits.data, train=told, unlabelled=untold)
+    chosen = np.random.default_rng(2).choice(untold, COUNT)
+    made = rough(data.pixels[chosen]), data.labels[chosen].astype(np.int64)
+    names = [str(digit) for digit in range(10)]
+    judged = judge(digits.yardstick, data, made, names, seed=0, go_on=go_on)
+    assert verdict(judged.scores).finding == "memorised"
+    assert next(score.value for score in judged.scores if score.name == "replayed") > 0.8
+    assert np.isin(judged.neighbours[:20], untold).all()
 
 
 def test_a_yardstick_that_was_kept_measures_as_the_one_that_learned(digits: Digits) -> None:
