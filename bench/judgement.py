@@ -3,16 +3,18 @@
 DATA is a folder with Fashion-MNIST and digits as for bench.images, and `tables` with Adult as for
 bench.tables. Of each set, a service of its own trains a good model and one of a few steps, and
 reports on the good one twice, the second time with the yardstick that it has kept: what the reports
-cost is what their jobs say. Then the same measures look at six kinds of samples:
+cost is what their jobs say. Then the same measures look at these kinds of samples:
 
 - real: items that neither training nor the measures know
 - good, under-trained: of the two models
 - collapsed: one item of each label that training has not seen, again and again
-- naive: a Gaussian for each label; columns drawn each by itself
+- naive: a Gaussian of all pixels for each label; columns drawn each by itself
+- pixelwise: images whose pixels are drawn each by itself, for each label (of images only)
 - memoriser: training items, as they are
 
 With `--judge-images` and `--judge-tables` (programs as for bench.images and bench.tables), judges
-of others look at the same samples of the good model.
+of others look at the same samples of the good model. So do our measures with another seed, for
+images with another yardstick: what two of ours differ by is no disagreement.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ RESULTS = Path(__file__).with_name("results") / "judgement.jsonl"
 FIGURES = Path(__file__).with_name("judgement.md")
 
 ADULT = Table("adult", "income", 24_000)
-KINDS = ("real", "good", "under-trained", "collapsed", "naive", "memoriser")
+KINDS = ("real", "good", "under-trained", "collapsed", "naive", "pixelwise", "memoriser")
 
 Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
 Spec = dict[str, Any]  # of a training job
@@ -68,7 +70,7 @@ class Images:
     few_steps: int
 
 
-SETS = (Images("digits", 400, 400, 30, 20), Images("fashion_mnist", 10_000, 10_000, 60, 60))
+SETS = (Images("digits", 400, 1_000, 30, 20), Images("fashion_mnist", 10_000, 10_000, 500, 60))
 
 
 def of_set(row: Images, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -102,17 +104,20 @@ def of_set(row: Images, arguments: argparse.Namespace) -> dict[str, Any]:
         labels = np.concatenate([y[learned], y_test]).astype(np.int32)
         places = np.arange(len(pixels))
         data = LabelledImages(pixels, labels, places[: len(learned)], places[len(learned) :])
-        yardstick = Yardstick.learn(data, classes, go_on)
         names = [str(label) for label in range(classes)]
+        yardsticks = [Yardstick.learn(data, classes, go_on, seed=seed) for seed in range(2)]
 
-        def judged(kind: str) -> list[Score]:
-            return of_images.judge(yardstick, data, made[kind], names, seed=0, go_on=go_on).scores
-
-        found = {"row": row.name, "commit": commit(), **costs, **all_kinds(judged)}
-        if arguments.judge_images:
-            found["judge"] = judge_images(
-                arguments.judge_images, real, files["good"], arguments.cache
+        def judged(kind: str, seed: int = 0) -> list[Score]:
+            found = of_images.judge(
+                yardsticks[seed], data, made[kind], names, seed=seed, go_on=go_on
             )
+            return found.scores
+
+        found = {"row": row.name, "commit": commit(), **costs, **all_kinds(made, judged)}
+        if arguments.judge_images:
+            ours = [judged("good", seed) for seed in range(2)]
+            theirs = judge_images(arguments.judge_images, real, files["good"], arguments.cache)
+            found["agreement"] = agreement(ours, theirs)
     return found
 
 
@@ -138,8 +143,21 @@ def spoilt(x: NDArray[np.uint8], y: NDArray[np.int64], count: int, classes: int)
     pixels = ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(3).numpy()
     return {
         "naive": (pixels, labels),
+        "pixelwise": (pixelwise(x, y, labels, rng), labels),
         "memoriser": (x[replayed], y[replayed]),
     }
+
+
+def pixelwise(
+    x: NDArray[np.uint8], y: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Each pixel comes from another image of the label."""
+    of_label = {label: np.flatnonzero(y == label) for label in np.unique(labels)}
+    drawn = np.empty((len(labels), *x.shape[1:]), np.uint8)
+    for place, label in enumerate(labels):
+        chosen = rng.choice(of_label[label], x.shape[1:])
+        drawn[place] = np.take_along_axis(x, chosen[None], 0)[0]
+    return drawn
 
 
 def of_table(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -178,12 +196,24 @@ def of_table(arguments: argparse.Namespace) -> dict[str, Any]:
         def judged(kind: str) -> list[Score]:
             return of_rows.judge(data, made[kind], seed=0, go_on=go_on).scores
 
-        found = {"row": ADULT.name, "commit": commit(), **costs, **all_kinds(judged)}
+        def judged_by_all(seed: int) -> list[Score]:
+            places = np.arange(len(learned) + len(unseen))
+            whole = LabelledRows(
+                pa.concat_tables([learned, unseen]),
+                tuple(schema),
+                ADULT.target,
+                places[: len(learned)],
+                places[len(learned) :],
+            )
+            return of_rows.judge(whole, made["good"], seed=seed, go_on=go_on).scores
+
+        found = {"row": ADULT.name, "commit": commit(), **costs, **all_kinds(made, judged)}
         if arguments.judge_tables:
             program = argparse.Namespace(
                 judge=arguments.judge_tables, interpreter=arguments.interpreter
             )
-            found["judge"] = judge_rows(ADULT, program, train_file, test_file, files["good"])
+            theirs = judge_rows(ADULT, program, train_file, test_file, files["good"])
+            found["agreement"] = agreement([judged_by_all(seed) for seed in range(2)], theirs)
     return found
 
 
@@ -209,9 +239,9 @@ def reports(client: Client, model: str, samples: int) -> dict[str, float]:
     return found
 
 
-def all_kinds(judged: Callable[[str], list[Score]]) -> dict[str, Any]:
+def all_kinds(made: Iterable[str], judged: Callable[[str], list[Score]]) -> dict[str, Any]:
     kinds, costs = {}, []
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind in made):
         started = time.process_time()
         scores = judged(kind)
         costs.append(time.process_time() - started)
@@ -225,23 +255,24 @@ def all_kinds(judged: Callable[[str], list[Score]]) -> dict[str, Any]:
     return {"kinds": kinds, "measures_cpu_s": [round(cost, 1) for cost in costs]}
 
 
+NAIVE = ("naive", "pixelwise")
 # What a clearly worse kind of samples is for each measure: its interval is beyond that of the good
 # model's. Who replays or repeats real items is precise; columns drawn by themselves have the right
 # marginals; naive images of garments show their label.
 WORSE = {
-    "frechet": ("under-trained", "collapsed", "naive"),
-    "kernel": ("under-trained", "collapsed", "naive"),
+    "frechet": ("under-trained", "collapsed", *NAIVE),
+    "kernel": ("under-trained", "collapsed", *NAIVE),
     "precision": ("under-trained",),
     "recall": ("under-trained", "collapsed"),
     "density": ("under-trained",),
-    "coverage": ("under-trained", "collapsed", "naive"),
-    "told_apart": ("under-trained", "collapsed", "naive"),
+    "coverage": ("under-trained", "collapsed", *NAIVE),
+    "told_apart": ("under-trained", "collapsed", *NAIVE),
     "label_fidelity": ("under-trained",),
-    "utility": ("under-trained", "collapsed", "naive"),
+    "utility": ("under-trained", "collapsed", *NAIVE),
     "near_copies": ("memoriser",),
     "replayed": ("memoriser",),
     "marginals": ("under-trained", "collapsed"),
-    "pairs": ("under-trained", "collapsed", "naive"),
+    "pairs": ("under-trained", "collapsed", *NAIVE),
     "dcr_share": ("memoriser",),
     "exact_copies": ("memoriser",),
     "membership": ("memoriser",),
@@ -254,6 +285,7 @@ FINDINGS = {
     "under-trained": ("poor", "collapsed"),
     "collapsed": ("collapsed",),
     "naive": ("poor",),
+    "pixelwise": ("poor",),
     "memoriser": ("memorised",),
 }
 THEIRS = {
@@ -279,17 +311,17 @@ MOST_CPU_S = {
 def faults(result: dict[str, Any]) -> list[str]:
     """Where a measure does not order, a verdict is wrong or a report costs too much."""
     kinds = result["kinds"]
-    scores = {kind: kinds[kind]["scores"] for kind in KINDS}
+    scores = {kind: found["scores"] for kind, found in kinds.items()}
     found = [
         f"{kind} is called {kinds[kind]['finding']}"
-        for kind in KINDS
+        for kind in kinds
         if kinds[kind]["finding"] not in FINDINGS[kind]
     ]
     for name, good in scores["good"].items():
         found += [
             f"{name} does not tell {worse} from good"
             for worse in WORSE[name]
-            if badness(scores[worse][name])[0] <= badness(good)[1]
+            if worse in scores and badness(scores[worse][name])[0] <= badness(good)[1]
         ]
         # Fewer near copies than chance makes are no virtue: smooth images have them.
         is_privacy = WORSE[name] == ("memoriser",)
@@ -300,7 +332,17 @@ def faults(result: dict[str, Any]) -> list[str]:
         for name, most in MOST_CPU_S.get(result["row"], {}).items()
         if result[name] > most
     ]
+    found += [
+        f"{name} is not what another judge says"
+        for name, row in result.get("agreement", {}).items()
+        if abs(row["ours"] - row["another_judge"]) > _noise(row)
+    ]
     return found
+
+
+def _noise(row: dict[str, float]) -> float:
+    """Of the samples, and of which classifier looked at them."""
+    return row["half"] + abs(row["ours"] - row["another_seed"])
 
 
 def badness(score: dict[str, Any]) -> tuple[float, float]:
@@ -322,20 +364,20 @@ def figures(results: list[dict[str, Any]]) -> str:
     ]
     for result in {result["row"]: result for result in results}.values():
         kinds = result["kinds"]
-        lines += ["", f"## {result['row']}", "", f"| measure | {' | '.join(KINDS)} |"]
-        lines += ["|---" * (len(KINDS) + 1) + "|"]
+        lines += ["", f"## {result['row']}", "", f"| measure | {' | '.join(kinds)} |"]
+        lines += ["|---" * (len(kinds) + 1) + "|"]
         lines += [
-            f"| {name} | {' | '.join(_cell(kinds[kind]['scores'][name], kind) for kind in KINDS)} |"
+            f"| {name} | {' | '.join(_cell(kinds[kind]['scores'][name], kind) for kind in kinds)} |"
             for name in kinds["good"]["scores"]
         ]
-        lines += [f"| verdict | {' | '.join(kinds[kind]['finding'] for kind in KINDS)} |", ""]
+        lines += [f"| verdict | {' | '.join(kinds[kind]['finding'] for kind in kinds)} |", ""]
         lines += [
             f"CPU-seconds of a report: {result['first_report_cpu_s']:.0f} the first time, "
             f"{result['second_report_cpu_s']:.0f} the second. "
             f"Not as it should be: {'; '.join(faults(result)) or 'nothing'}.",
         ]
-        if "judge" in result:
-            lines += ["", *_agreement(kinds["good"]["scores"], result["judge"])]
+        if "agreement" in result:
+            lines += ["", *_agreement(result["agreement"])]
     return "\n".join(lines) + "\n"
 
 
@@ -344,19 +386,30 @@ def _cell(score: dict[str, Any], kind: str) -> str:
     return f"**{text}**" if kind in WORSE[score["name"]] else text
 
 
-def _agreement(scores: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Other classifiers, other trees, other halves of the data: none is the other's truth."""
-    lines = ["| good model | ours | half the interval | another judge | difference |"]
-    lines += ["|---" * 5 + "|"]
+def agreement(ours: Sequence[Sequence[Score]], theirs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What measures of two seeds and another judge say of the same samples and held-out items."""
     known = {name: theirs[their] for name, their in THEIRS.items() if their in theirs}
     known["utility"] = theirs.get("accuracy_when_trained_on_it") or theirs["utility"]["auc"]
-    for name, their in known.items():
-        if name in scores:
-            value, (low, high) = scores[name]["value"], scores[name]["ci95"]
-            lines.append(
-                f"| {name} | {value:.3f} | {(high - low) / 2:.3f} | {their:.3f} "
-                f"| {value - their:+.3f} |"
-            )
+    one, other = ({score.name: score for score in scores} for scores in ours)
+    return {
+        name: {
+            "ours": one[name].value,
+            "half": (one[name].ci95[1] - one[name].ci95[0]) / 2,
+            "another_seed": other[name].value,
+            "another_judge": their,
+        }
+        for name, their in known.items()
+        if name in one
+    }
+
+
+def _agreement(compared: dict[str, dict[str, float]]) -> list[str]:
+    lines = ["| good model | ours | half the interval | another seed | another judge | less |"]
+    lines += ["|---" * 6 + "|"]
+    for name, row in compared.items():
+        figures = [row[key] for key in ("ours", "half", "another_seed", "another_judge")]
+        cells = " | ".join(f"{figure:.3f}" for figure in figures)
+        lines.append(f"| {name} | {cells} | {row['ours'] - row['another_judge']:+.3f} |")
     return lines
 
 

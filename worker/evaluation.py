@@ -182,7 +182,9 @@ class Work:
         """The one that is kept with the data set, or a new one. It depends on what is held out."""
         published = bool(self.dataset.summary["n_held_out"])
         split = None if published else [self.trained.holdout, self.trained.seed]
-        digest = hashlib.sha256(json.dumps([classes, split]).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(
+            json.dumps([Yardstick.version, classes, split]).encode()
+        ).hexdigest()[:12]
         name = f"yardstick-{digest}"
         image = self.model.manifest["image"]
         shape = (image["channels"], image["height"], image["width"])

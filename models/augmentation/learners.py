@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from models.augmentation.lift import Hits, Learn, Places
 from models.images.data import LabelledImages
 from models.measures.boosting import classify
+from models.measures.classifier import Course, GoOn, learned
 from models.measures.rows import FINE, Binned, Names
-from models.measures.yardstick import GoOn, Yardstick, batch_of, learned, settings_of
 from models.tables.columns import as_text
 from models.tables.schema import ColumnSchema
 
-EPOCHS = 12  # of the largest set; fewer, and more real items would seem to be of little use
+EPOCHS = 6  # of the largest set; fewer, and more real items would seem to be of little use
 STEPS = (100, 600)
 
 
@@ -23,18 +23,19 @@ def of_images(data: LabelledImages, classes: int, largest: int, go_on: GoOn) -> 
     enough for the `largest` set: more items are not to mean more steps."""
     asked, truth = data.batch(data.held_out)
     shape = (asked.shape[1], asked.shape[2], asked.shape[3])
-    steps = int(np.clip(EPOCHS * largest // batch_of(largest), *STEPS))
+    course = Course(int(np.clip(EPOCHS * largest // Course.batch, *STEPS)))
 
     def learn(places: Places, seed: int) -> Hits:
         network = learned(
             lambda index: data.batch(places[index]),
             len(places),
-            settings_of(shape, classes, len(places)),
-            steps=steps,
+            shape,
+            classes,
+            course,
             seed=seed,
             go_on=go_on,
-        ).classifier
-        said = Yardstick(network.eval(), classes).look(asked, go_on)[1]
+        )
+        said = network.look(asked, go_on)[1].argmax(1)
         return np.asarray((said == truth).numpy())
 
     return learn

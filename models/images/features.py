@@ -68,6 +68,15 @@ def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
     ]
 
 
+def flipped(images: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, H, W) images, each flipped in one of FLIPS ways, and (B,) which: to learn from without
+    labels (self-supervision as by rotations, Gidaris et al. 2018, 1803.07728, at any height and
+    width)."""
+    y = torch.randint(FLIPS, (len(images),))
+    sideways = torch.where((y % 2 == 1)[:, None, None, None], images.flip(3), images)
+    return torch.where((y >= 2)[:, None, None, None], sideways.flip(2), sideways), y
+
+
 class FeatureNetwork:
     """Learns first, then stays as it is: `frozen` is None until then."""
 
@@ -81,17 +90,14 @@ class FeatureNetwork:
         self.tells_labels = settings.classes > 1  # those of this run
 
     def learn(self, images: Tensor, y: Tensor, progress: float) -> Tensor:
-        """One step, of the labels, or, without labels, of how an image was flipped
-        (self-supervision as by rotations, Gidaris et al. 2018, 1803.07728, at any height and
-        width). The rate goes up, then down to nothing (Smith 2018, 1803.09820)."""
+        """One step, of the labels, or, without labels, of how an image was flipped. The rate goes
+        up, then down to nothing (Smith 2018, 1803.09820)."""
         settings = self.settings
         done = progress / settings.features_until
         for group in self.optimizer.param_groups:
             group["lr"] = settings.feature_rate * max(0.0, min(done / 0.2, (1 - done) / 0.8, 1.0))
         if settings.classes == 1:
-            y = torch.randint(FLIPS, (len(images),))
-            sideways = torch.where((y % 2 == 1)[:, None, None, None], images.flip(3), images)
-            images = torch.where((y >= 2)[:, None, None, None], sideways.flip(2), sideways)
+            images, y = flipped(images)
         loss = F.cross_entropy(self.classifier(images), y, label_smoothing=0.05)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

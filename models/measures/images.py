@@ -13,13 +13,14 @@ from torch import Tensor
 
 from models.images.data import LabelledImages
 from models.measures import naive
+from models.measures.classifier import Course, GoOn, learned
 from models.measures.coverage import Places, places
 from models.measures.distances import frechet, kernel, with_error
 from models.measures.membership import attack
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
 from models.measures.statistics import figures, histogram, plane
-from models.measures.yardstick import GoOn, Yardstick, batch_of, learned, settings_of
+from models.measures.yardstick import Yardstick
 
 MOST = 4_000  # images that are compared with each other one by one
 LOOKED_UP = 1_000  # images whose neighbours among all training images are looked for
@@ -28,11 +29,12 @@ ATTACKED = 2_000  # training images, and as many unseen ones
 SMALL = 16  # pixels on a side, at most, of what an attacker compares
 AT_ONCE = 4_000
 UNSEEN = 0.01  # of unseen real images are as near to a training image as a near copy
-TRAINED_STEPS = (80, 300)
-TOLD_STEPS = (60, 150)
+TRAINED_EPOCHS = 20
+TRAINED_STEPS = (150, 300)
 TOLD = 2_000
+TOLD_EPOCHS = 5
+TOLD_STEPS = (60, 150)
 ENOUGH = 20  # held-out images to judge by
-EPOCHS = 5  # at least, of what a fresh classifier learns
 SHOWN = 1_000  # images whose main directions are looked for
 FEW = 10  # of a label that is shown by itself
 
@@ -215,11 +217,16 @@ def _trained_on(real: Look, three: Three, names: list[str], seed: int, go_on: Go
             return look.images[index], look.labels[index]
 
         count = len(look.images)
-        settings = settings_of(shape, len(names), count)
         network = learned(
-            batch, count, settings, steps=_steps(count, TRAINED_STEPS), seed=seed, go_on=go_on
-        ).classifier
-        said = Yardstick(network.eval(), len(names)).look(real.images, go_on)[1]
+            batch,
+            count,
+            shape,
+            len(names),
+            Course(int(np.clip(TRAINED_EPOCHS * count // Course.batch, *TRAINED_STEPS))),
+            seed=seed,
+            go_on=go_on,
+        )
+        said = network.look(real.images, go_on)[1].argmax(1)
         return said == real.labels
 
     found = [right(look) for look in three]
@@ -248,26 +255,21 @@ def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> Score:
         half = n // 2
         x = torch.cat([one[:half], other[:half]])
         y = torch.arange(2 * half) // half
+        steps = int(np.clip(TOLD_EPOCHS * len(x) // Course.batch, *TOLD_STEPS))
         network = learned(
             lambda index: (x[index], y[index]),
             len(x),
-            settings_of(shape, 2, len(x)),
-            steps=_steps(len(x), TOLD_STEPS),
+            shape,
+            2,
+            Course(steps),
             seed=seed,
             go_on=go_on,
-        ).classifier.eval()
-        with torch.inference_mode():
-            scored = [
-                torch.cat([network(p) for p in part[half:].split(1_000)]) for part in (one, other)
-            ]
+        )
+        scored = [network.look(part[half:], go_on)[1] for part in (one, other)]
         return area(*(s[:, 0] - s[:, 1] for s in scored))
 
     value, ceiling, baseline = (apart(look) for look in three)
     return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
-
-
-def _steps(count: int, bounds: tuple[int, int]) -> int:
-    return int(np.clip(EPOCHS * count // batch_of(count), *bounds))
 
 
 def _neighbours(

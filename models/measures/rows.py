@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from models.measures.boosting import classify, regress
+from models.measures.classifier import GoOn
 from models.measures.membership import attack
 from models.measures.naive import independent
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
 from models.measures.statistics import associations, figures, histogram, plane
-from models.measures.yardstick import GoOn
 from models.tables.data import LabelledRows
 
 Floats = NDArray[np.float64]
