@@ -24,6 +24,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "kernel": (-math.inf, math.inf),  # without bias, chance brings it below 0
     "utility": (-math.inf, 1.0),  # of a number: R²
 }
+UPWARD = frozenset(
+    ("precision", "recall", "density", "coverage", "different", "label_fidelity", "utility")
+)  # higher is better
+OF_LABELS = frozenset(("label_fidelity", "utility"))  # not there without labels
 
 
 @dataclass(frozen=True)

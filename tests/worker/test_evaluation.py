@@ -18,6 +18,7 @@ from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import Accept
+from models.measures.scores import RANGES, UPWARD
 from tests.app.conftest import folders, forget_models, upload
 from tests.app.test_row_samples import TINY as TINY_ROWS
 from tests.app.test_row_samples import people
@@ -226,17 +227,66 @@ def test_what_is_not_met_is_said_in_words() -> None:
         ({"scores": {"pairs": {}}}, "/accept/scores/pairs"),
         ({"findings": []}, "/accept/findings"),
         ({"finding": ["good"]}, "/accept/finding"),
+        ({"scores": {"utility": {"at_least": True}}}, "/accept/scores/utility/at_least"),
+        ({"scores": {"utility": {"at_least": "0.5"}}}, "/accept/scores/utility/at_least"),
+        ({"scores": {"utility": {"at_least": 90}}}, "/accept/scores/utility/at_least"),
+        ({"scores": {"utility": {"of_ceiling": 90}}}, "/accept/scores/utility/of_ceiling"),
+        ({"scores": {"pairs": {"at_most": -0.1}}}, "/accept/scores/pairs/at_most"),
+        ({"scores": {"exposed": {"at_most": 5}}}, "/accept/scores/exposed/at_most"),
+        ({"scores": {"pairs": {"of_ceiling": 0.9}}}, "/accept/scores/pairs/of_ceiling"),
+        (
+            {"scores": {"told_apart": {"at_least": 0.6, "at_most": 0.4}}},
+            "/accept/scores/told_apart",
+        ),
     ],
 )
 def test_a_gate_that_cannot_be_is_refused(
     client: TestClient, accept: dict[str, Any], pointer: str
 ) -> None:
-    dataset = upload(client, people(40), "people.csv").json()["id"]
+    dataset = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
     answer = client.post(
         "/v1/jobs", json={"kind": "training", "dataset": dataset, "accept": accept}
     )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_trained(
+    client: TestClient,
+) -> None:
+    dataset = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
+    asked = {"kind": "training", "dataset": dataset, "validate_only": True, "evaluate": True}
+    gated = asked | {"accept": {"findings": ["good"]}}
+    few = client.post("/v1/jobs", json=gated)
+    assert (few.status_code, few.json()["code"]) == (409, "too_few_held_out")
+    assert client.post("/v1/jobs", json=gated | {"holdout": 0.5}).status_code == 200
+    no = client.post("/v1/jobs", json=gated | {"holdout": 0.5, "evaluate": False}).json()
+    assert no["errors"][0]["pointer"] == "/evaluate"
+    unlabelled = gated | {"holdout": 0.5, "label": None}
+    unlabelled["accept"] = {"scores": {"utility": {"at_least": 0.8}}}
+    no = client.post("/v1/jobs", json=unlabelled).json()
+    assert no["errors"][0]["pointer"] == "/accept/scores/utility"
+
+    warned = client.post("/v1/jobs", json=asked).json()["warnings"]
+    assert [said for said in warned if said.startswith("not_measured: ")]
+    enough = client.post("/v1/jobs", json=asked | {"holdout": 0.5}).json()["warnings"]
+    assert not [said for said in enough if said.startswith("not_measured: ")]
+
+
+def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> None:
+    for names in SCORES.values():
+        assert set(names) <= set(RANGES)
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    trained(client, dataset, TINY_ROWS, 4)
+    evaluate(client)
+    assert run_next(QUEUES)
+    scores = client.get("/v1/models/pets/report").json()["scores"]
+    assert {s["name"] for s in scores if s["direction"] == "higher"} == UPWARD & {
+        s["name"] for s in scores
+    }
+    for score in scores:
+        least, most = RANGES[score["name"]]
+        assert least <= score["ci95"][0] <= score["value"] <= score["ci95"][1] <= most
 
 
 def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: TestClient) -> None:
