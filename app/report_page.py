@@ -99,7 +99,8 @@ def _verdict(report: Report) -> str:
     state = report.state
     notes = []
     if state == "unmeasured":
-        notes.append("<p>This model has not been measured.</p>")
+        why = f": {html.escape(report.obstacle)}" if report.obstacle else ""
+        notes.append(f"<p>This model has not been measured{why}.</p>")
     elif state != "measured":
         detail = html.escape(str((report.error or {}).get("detail", "")))
         notes.append(f"<p>The newest evaluation: {state}. {detail}</p>")

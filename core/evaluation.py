@@ -73,6 +73,18 @@ def held_out(holdout: float, dataset: Dataset) -> int:
     return published or round(holdout * dataset.summary["n_train"])
 
 
+def obstacle(session: Session, model: Model) -> str | None:
+    """Why the model cannot be measured, if it cannot."""
+    dataset = session.get(Dataset, model.dataset_id) if model.dataset_id is not None else None
+    if dataset is None:
+        return "its dataset is not here"
+    try:
+        spec_of(model, dataset, 0, None)
+    except Conflict as error:
+        return error.detail
+    return None
+
+
 def too_few(holdout: float, dataset: Dataset) -> str:
     return (
         f"an evaluation needs {ENOUGH} items that training has not seen, and there are "

@@ -65,6 +65,7 @@ class Report(BaseModel):
     reference: str
     state: Literal["unmeasured", "measuring", "measured", "failed", "cancelled"]
     error: dict[str, Any] | None = Field(None, description="why the newest evaluation failed")
+    obstacle: str | None = Field(None, description="why a model that was not measured cannot be")
     job: str | None = Field(None, description="the evaluation that the scores are of")
     measured_at: datetime | None = None
     samples: int | None = None

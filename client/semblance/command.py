@@ -112,7 +112,7 @@ def bench(
 def print_verdict(report: dict[str, Any]) -> None:
     verdict = report["verdict"]
     if verdict is None:
-        why = (report["error"] or {}).get("detail")
+        why = (report["error"] or {}).get("detail") or report.get("obstacle")
         console.print(f"{report['state']}{f': {why}' if why else ''}")
         return
     console.print(f"verdict: {verdict['finding']}; {'; '.join(verdict['reasons'])}")

@@ -409,3 +409,11 @@ def test_what_cannot_be_measured_is_refused_at_once(
     assert answer.status_code == status, answer.text
     assert code is None or answer.json()["code"] == code
     assert client.get("/v1/jobs?kind=evaluation").json()["data"] == []
+
+
+def test_a_report_of_what_cannot_be_measured_says_why(client: TestClient) -> None:
+    put(client, "images")
+    report = client.get("/v1/models/pets/report").json()
+    assert (report["state"], report["error"]) == ("unmeasured", None)
+    assert report["obstacle"].startswith("an evaluation needs 20 items that training has not seen")
+    assert report["obstacle"] in client.get("/v1/models/pets/report?format=html").text
