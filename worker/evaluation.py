@@ -76,7 +76,8 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     }
     unmet = core.evaluation.unmet(work.trained.accept, said.finding, report["scores"])
     report["unmet"] = unmet
-    stored = work.store(REPORT, json.dumps(report, ensure_ascii=False).encode())
+    told = json.dumps(report, ensure_ascii=False, allow_nan=False)
+    stored = work.store(REPORT, told.encode())
     result = {"finding": said.finding, "quality": said.quality, "reasons": list(said.reasons)}
     result["unmet"] = unmet
     return partial(_finish, lease, [*work.files, (REPORT, stored, "application/json")], result)

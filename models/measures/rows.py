@@ -16,7 +16,7 @@ from models.measures.membership import attack
 from models.measures.naive import independent
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
-from models.measures.statistics import associations, figures, histogram, plane
+from models.measures.statistics import associations, figures, histogram, plane, unit_of
 from models.measures.yardstick import GoOn
 from models.tables.data import LabelledRows
 
@@ -273,6 +273,7 @@ def _utility(
     unordered = binned.unordered(target)
     real = real.take(np.flatnonzero(~np.isnan(real.columns[target])))
     truth, asked = real.columns[target], binned.matrix(real, target)
+    unit = unit_of(truth)
 
     def measured(frame: Frame) -> Measured:
         go_on()
@@ -280,10 +281,10 @@ def _utility(
         frame = frame.take(known)
         x, y = binned.matrix(frame, target), frame.columns[target]
         if is_number:
-            said = regress(x, unordered, y, asked)
-            spread = truth.var() or 1.0
+            said = regress(x, unordered, y / unit, asked)
+            right, spread = truth / unit, (truth / unit).var() or 1.0
             return resampled(
-                lambda i: float(1 - np.square(said[i] - truth[i]).mean() / spread), len(truth), seed
+                lambda i: float(1 - np.square(said[i] - right[i]).mean() / spread), len(truth), seed
             )
         classes = len(names.of[target])
         chances = classify(x, unordered, y.astype(np.int64), classes, asked)
