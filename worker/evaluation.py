@@ -140,13 +140,19 @@ class Work:
             found = of_images.judge(
                 yardstick, data, made, names, seed=self.spec.seed, go_on=self.go_on
             )
-            self._picture("samples.png", _by_label(*made))
             real = data.held_out
-            self._picture("real.png", _by_label(np.asarray(data.pixels[real]), data.labels[real]))
+            shown = {"samples.png": made}
+            shown["real.png"] = np.asarray(data.pixels[real]), data.labels[real]
+            rows = {}
+            for file, (pixels, labels) in shown.items():
+                places = np.unique(labels)[:LABELS_SHOWN]
+                self._picture(file, _by_label(pixels, labels, places))
+                rows[file] = [names[place] for place in places] if names else []
             places = found.neighbours[:GALLERY]
             pairs = np.stack([made[0][: len(places)], data.pixels[places]], 1)
             self._picture("nearest.png", sheet(pairs.reshape(-1, *pairs.shape[2:]), 8))
-        return {"held_out": len(real), "scores": found.scores, **found.views}
+        told = {"held_out": len(real), "scores": found.scores, "picture_rows": rows}
+        return told | found.views
 
     def _drawn_images(
         self, generator: ImageSampler, shares: tuple[float, ...]
@@ -214,10 +220,9 @@ class Work:
         return {"held_out": held_out, "scores": found.scores, **found.views}
 
 
-def _by_label(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """A row for each label, as far as there are images of it."""
-    chosen = []
-    for label in np.unique(labels)[:LABELS_SHOWN]:
-        mine = np.flatnonzero(labels == label)
-        chosen.append(np.resize(mine, PICTURES))
+def _by_label(
+    pixels: NDArray[np.uint8], labels: NDArray[Any], shown: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """A row for each of the labels shown, of which there are some images."""
+    chosen = [np.resize(np.flatnonzero(labels == label), PICTURES) for label in shown]
     return sheet(pixels[np.concatenate(chosen)], PICTURES)

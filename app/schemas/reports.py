@@ -74,6 +74,9 @@ class Report(BaseModel):
     verdict: VerdictView | None = None
     unmet: list[str] = Field([], description="of what the training job's `accept` asks")
     scores: list[ScoreView] = []
+    picture_rows: dict[str, list[str]] = Field(
+        {}, description="of images: the labels of the rows of `samples.png` and `real.png`"
+    )
     statistics: list[Statistics] = []
     pairs: Pairs | None = Field(None, description="of the columns of rows")
     scatter: Scatter | None = None

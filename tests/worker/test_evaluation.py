@@ -94,6 +94,8 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
     page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert page.text.count("data:image/png;base64,") == 3
+    assert report["picture_rows"] == {"samples.png": list(LABELS), "real.png": list(LABELS)}
+    assert page.text.count('<span title="bee">bee</span>') == 2
     assert "<polyline" in page.text
     assert report["verdict"]["reasons"][0][:20] in page.text
     assert "http" not in page.text  # nothing comes from anywhere
