@@ -182,7 +182,11 @@ def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_t
     refused = client.get(samples).json()
     assert refused["unmet"][0].startswith("pairs is 0.")
     assert refused["unmet"] == client.get("/v1/models/pets/report").json()["unmet"]
-    assert "not accepted: pairs" in client.get("/v1/models/pets/report?format=html").text
+    for page in ("report", "card"):
+        text = client.get(f"/v1/models/pets/{page}?format=html").text
+        assert "not accepted: pairs" in text
+    for setting in ("budget steps<td><code>4", "accept scores pairs at_most<td><code>0.001"):
+        assert setting in text
     given = client.get(samples + allowed)
     assert (given.status_code, given.headers["Semblance-Accepted"]) == (200, "false")
     many = {"kind": "generation", "model": "pets", "count": 2}
@@ -351,10 +355,28 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
         assert list(model["scores"].values()) == report["scores"]
         assert model["checkpoints"]
         assert model["training"]["cpu_s"] > 0
-    assert set(found["best"]) == set(SCORES["rows"])
+    differ = [
+        name
+        for name in SCORES["rows"]
+        if len({model["scores"][name]["value"] for model in found["models"][:2]}) == 2
+    ]
+    assert list(found["best"]) == differ
     page = client.get(asked, headers={"Accept": "text/html"}).text
     assert page.count("★") == sum(best["clear"] for best in found["best"].values())
     assert "http" not in page
+
+    trained(client, dataset, TINY_ROWS, 4, evaluate=True, seed=2)
+    assert run_next(QUEUES)
+    other = client.get("/v1/comparison?models=pets:1,pets:4").json()
+    assert other["warnings"][0].startswith("they were measured with different parts of the data")
+    elsewhere = upload(client, people(390), "people.csv", meta='{"target": "income"}').json()["id"]
+    trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
+    assert run_next(QUEUES)
+    other = client.get("/v1/comparison?models=pets:1,pets:5").json()
+    assert other["warnings"][0].startswith("they were measured on different data sets")
+    assert other["best"] == {}
+    page = client.get("/v1/comparison?models=pets:1,pets:5&format=html").text
+    assert "in bold" not in page
 
     assert client.get("/v1/comparison?models=pets").status_code == 422
     assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
@@ -391,6 +413,7 @@ def test_the_best_is_named_and_whether_chance_may_have_made_it(
 
     found = best_of([model("one", *one), model("other", *other)])["it"]
     assert (found.reference, found.clear) == (best, clear)
+    assert best_of([model("one", *one), model("other", *one)]) == {}
 
 
 @pytest.mark.parametrize(
