@@ -63,7 +63,7 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     work = Work(job, lease, spec, model, dataset, get_storage())
     lease.phase = "evaluating"
     found = work.images() if spec.kind == "images" else work.rows()
-    said = verdict(found["scores"])
+    said = verdict(found["scores"], found["held_out"])
     report = {
         "model": model.id,
         "reference": spec.reference,
@@ -141,8 +141,10 @@ class Work:
                 yardstick, data, made, names, seed=self.spec.seed, go_on=self.go_on
             )
             real = data.held_out
-            shown = {"samples.png": made}
-            shown["real.png"] = np.asarray(data.pixels[real]), data.labels[real]
+            shown: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
+                "samples.png": made,
+                "real.png": (np.asarray(data.pixels[real]), data.labels[real]),
+            }
             rows = {}
             for file, (pixels, labels) in shown.items():
                 places = np.unique(labels)[:LABELS_SHOWN]

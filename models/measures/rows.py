@@ -270,6 +270,8 @@ def _utility(
     is_number = target not in names.of
     if not is_number and not 2 <= len(names.of[target]) <= MOST_CLASSES:
         return []
+    if any(np.isnan(frame.columns[target]).all() for frame in (real, *three)):
+        return []
     unordered = binned.unordered(target)
     real = real.take(np.flatnonzero(~np.isnan(real.columns[target])))
     truth, asked = real.columns[target], binned.matrix(real, target)
@@ -282,9 +284,9 @@ def _utility(
         x, y = binned.matrix(frame, target), frame.columns[target]
         if is_number:
             said = regress(x, unordered, y / unit, asked)
-            right, spread = truth / unit, (truth / unit).var() or 1.0
+            aim, spread = truth / unit, (truth / unit).var() or 1.0
             return resampled(
-                lambda i: float(1 - np.square(said[i] - right[i]).mean() / spread), len(truth), seed
+                lambda i: float(1 - np.square(said[i] - aim[i]).mean() / spread), len(truth), seed
             )
         classes = len(names.of[target])
         chances = classify(x, unordered, y.astype(np.int64), classes, asked)

@@ -134,6 +134,20 @@ def test_of_a_column_that_is_mostly_nothing_the_rest_is_seen() -> None:
         assert scores["marginals"].per_class["gain"] == pytest.approx(far, abs=0.03)
 
 
+def test_a_target_that_is_never_known_has_no_utility() -> None:
+    def table(seed: int, share: float) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        x = rng.random(200)
+        y = pa.array(np.where(rng.random(200) < share, x, np.nan), from_pandas=True)
+        return pa.table({"x": x, "y": y})
+
+    schema = (ColumnSchema("x", "number"), ColumnSchema("y", "number", nullable=True))
+    data = LabelledRows.split(table(1, 0.5), schema, label="y", held_out=0.4, seed=1)
+    for share, measured in ((0.5, True), (0.0, False)):
+        scores = judge(data, table(2, share), seed=0, go_on=go_on).scores
+        assert any(score.name == "utility" for score in scores) == measured
+
+
 def test_numbers_so_large_that_their_squares_are_none_are_measured_all_the_same() -> None:
     def lengths(seed: int) -> pa.Table:
         rng = np.random.default_rng(seed)
