@@ -11,7 +11,7 @@ from app.schemas.comparison import Best, CheckpointFigures, Compared, Comparison
 from app.schemas.reports import ScoreView
 from core import jobs
 from core.storage import Storage
-from core.tables import Checkpoint, Model
+from core.tables import Checkpoint, Dataset, Model
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,35 @@ class Known:
     report: Found
     usage: dict[str, float]
     checkpoints: Sequence[Checkpoint]
+    split: object  # what of its data set it is measured with
 
 
 def find(session: Session, model: Model) -> Known:
-    found = model_report.find(session, model)
+    found, split = model_report.find(session, model), _split(session, model)
     if model.job_id is None:
-        return Known(model, found, {}, ())
+        return Known(model, found, {}, (), split)
     usage = jobs.get(session, model.tenant_id, model.job_id).usage
-    return Known(model, found, usage, jobs.checkpoints_of(session, model.tenant_id, model.job_id))
+    kept = jobs.checkpoints_of(session, model.tenant_id, model.job_id)
+    return Known(model, found, usage, kept, split)
+
+
+def _split(session: Session, model: Model) -> object:
+    """The same for models that were measured with the same items: the test part of a data set that
+    has one, or else what the training held out, which depends on its seed."""
+    dataset = session.get(Dataset, model.dataset_id) if model.dataset_id is not None else None
+    if dataset is not None and dataset.summary["n_held_out"]:
+        return "published"
+    config = model.manifest["config"]
+    return config.get("holdout"), config.get("seed")
 
 
 def compared(known: Sequence[Known], storage: Storage) -> Comparison:
     models = [_one(about, storage) for about in known]
-    return Comparison(models=models, best=best_of(models), warnings=_warnings(models))
+    measured = [model for model in models if model.scores]
+    # What other items say, by another yardstick, makes no model better than another.
+    best = best_of(models) if len({model.dataset for model in measured}) < 2 else {}
+    splits = {about.split for about, model in zip(known, models, strict=True) if model.scores}
+    return Comparison(models=models, best=best, warnings=_warnings(models, len(splits) < 2))
 
 
 def _one(about: Known, storage: Storage) -> Compared:
@@ -66,13 +82,15 @@ def _one(about: Known, storage: Storage) -> Compared:
 
 
 def best_of(models: Sequence[Compared]) -> dict[str, Best]:
-    """By each score that more than one of them has."""
+    """By each score that more than one of them has; of equals, none is."""
     found = {}
     for name in dict.fromkeys(name for model in models for name in model.scores):
         mine = {model.reference: model.scores[name] for model in models if name in model.scores}
         if len(mine) < 2:
             continue
         ordered = sorted(mine, key=lambda reference: _badness(mine[reference])[1])
+        if _badness(mine[ordered[0]])[1] == _badness(mine[ordered[1]])[1]:
+            continue
         worst_case = _badness(mine[ordered[0]])[2]
         clear = all(worst_case < _badness(mine[other])[0] for other in ordered[1:])
         found[name] = Best(reference=ordered[0], clear=clear)
@@ -91,13 +109,16 @@ def _badness(score: ScoreView) -> tuple[float, float, float]:
     return least, abs(score.value - 0.5), max(ends)
 
 
-def _warnings(models: Sequence[Compared]) -> list[str]:
+def _warnings(models: Sequence[Compared], same_items: bool) -> list[str]:
     measured = [model for model in models if model.scores]
     found = [f"{model.reference} is {model.state}" for model in models if not model.scores]
     if len({model.dataset for model in measured}) > 1:
-        found.append("they were measured on different data sets")
-    elif len({model.held_out for model in measured}) > 1:
-        found.append("they were measured with different parts of the data set held out")
+        found.append("they were measured on different data sets, so none is called the best")
+    elif not same_items:
+        found.append(
+            "they were measured with different parts of the data set held out; give trainings the "
+            "same `seed` and `holdout`"
+        )
     if len({model.samples for model in measured}) > 1:
         found.append("they were measured by different numbers of samples, which moves some scores")
     return found

@@ -15,9 +15,11 @@ def page_of(found: Comparison) -> str:
     parts = [f"<p>{html.escape(warning)}</p>" for warning in found.warnings]
     parts += [table(("", *names), _about(found.models))]
     if any(model.scores for model in found.models):
+        best = (
+            "; the best of each row in bold, with a star where its interval is clear of all others"
+        )
         parts += [
-            "<h2>Scores</h2><p>With 95 % intervals; the best of each row in bold, with a star "
-            "where its interval is clear of all others.</p>",
+            f"<h2>Scores</h2><p>With 95 % intervals{best if found.best else ''}.</p>",
             table(("score", *names), _scores(found)),
         ]
     parts += [_checkpoints(model) for model in found.models]
@@ -35,7 +37,7 @@ def _about(models: Sequence[Compared]) -> list[list[str]]:
         ["samples measured", *(number(model.samples) for model in models)],
     ]
     if len({model.dataset for model in models}) > 1:
-        rows.append(["data set", *(html.escape(model.dataset or "") for model in models)])
+        rows.append(["data set", *(f"<small>{m.dataset or ''}</small>" for m in models)])
     return rows + [[fact, *(_fact(model.training[fact]) for model in models)] for fact in facts]
 
 
@@ -52,10 +54,9 @@ def _scores(found: Comparison) -> list[list[str]]:
             score = model.scores.get(name)
             said = ""
             if score is not None:
-                half = (score.ci95[1] - score.ci95[0]) / 2
-                said = f"{figure(score.value)} ± {figure(half)}"
+                said = f"{figure(score.value)}<small>{' … '.join(map(figure, score.ci95))}</small>"
             if best is not None and best.reference == model.reference:
-                said = f"<b>{said}{' ★' if best.clear else ''}</b>"
+                said = f"<b>{'★ ' if best.clear else ''}{said}</b>"
             cells.append(said)
         rows.append([f"{html.escape(name)}<small>{MEANS.get(name, '')}</small>", *cells])
     return rows

@@ -57,6 +57,7 @@ class CardEvaluation(BaseModel):
     measured_at: datetime
     finding: str
     reasons: list[str]
+    unmet: list[str] = Field(description="of what the training job's `accept` asks")
     samples: int
     held_out: int = Field(description="real items that training has not seen")
     scores: list[CardScore]
@@ -69,6 +70,7 @@ class CardEvaluation(BaseModel):
             measured_at=report.measured_at,
             finding=report.verdict.finding,
             reasons=report.verdict.reasons,
+            unmet=report.unmet,
             samples=report.samples,
             held_out=report.held_out,
             scores=[CardScore.model_validate(s, from_attributes=True) for s in report.scores],
@@ -140,7 +142,8 @@ def _privacy(promised: Mapping[str, Any] | None) -> str:
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .6rem;"
-    "text-align:left;vertical-align:top}code{word-break:break-all}div{overflow-x:auto}"
+    "text-align:left;vertical-align:top;overflow-wrap:anywhere}td{min-width:3rem}"
+    "code{word-break:break-all}div{overflow-x:auto;margin-bottom:1rem}"
 )
 
 
@@ -153,7 +156,6 @@ def page_of(card: Card) -> str:
         "parameters": f"{card.parameters:,}",
         "bytes": f"{card.bytes:,}",
         "sha256": card.sha256,
-        **card.tags,
     }
     origin = {
         "dataset": data.name,
@@ -162,8 +164,8 @@ def page_of(card: Card) -> str:
         **{f"image {name}": value for name, value in (data.image or {}).items()},
     }
     run = {"step": training.step, "seed": training.seed, "held out": training.holdout}
-    config = {k: v for k, v in training.config.items() if not isinstance(v, dict)}
-    nested = training.config.get("config", {})
+    config = training.config
+    parts_of_it = {k: v for k, v in config.items() if k != "config"} | config.get("config", {})
     title = html.escape(f"{card.name}:{card.version}")
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
@@ -171,13 +173,14 @@ def page_of(card: Card) -> str:
         f"<style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>{html.escape(card.description)}</p>" if card.description else "",
         _table(facts),
+        "<h2>Tags</h2>" + _table(card.tags) if card.tags else "",  # anybody's: by themselves
         "<h2>Learned from</h2>",
         _table(origin),
         _rows(["label", "items"], [tuple(label.values()) for label in data.labels]),
         _rows(["column", "type"], [(c["name"], c["type"]) for c in data.columns or []]),
         "<h2>Training</h2>",
         _table(run | training.code),
-        _table(config | nested),
+        _table(_flat(parts_of_it)),
         "<h2>Measured</h2>",
         _measured(card.evaluation),
         "<h2>Limits</h2><ul>",
@@ -190,7 +193,7 @@ def page_of(card: Card) -> str:
 def _measured(found: CardEvaluation | None) -> str:
     if found is None:
         return "<p>It was not measured here.</p>"
-    reasons = html.escape("; ".join(found.reasons))
+    reasons = html.escape("; ".join([*found.reasons, *(f"not accepted: {x}" for x in found.unmet)]))
     said = f"<p><b>{found.finding.capitalize()}</b>: {reasons}.</p>"
     scores = [
         (
@@ -204,6 +207,17 @@ def _measured(found: CardEvaluation | None) -> str:
     ]
     heads = ("score", "samples", "95 % interval", "real items", "naive samples")
     return said + _rows(heads, scores)
+
+
+def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """What lies within others, such as the budget, by the names of both."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{name} ")
+        else:
+            found[before + name] = value
+    return found
 
 
 def _figure(value: float | None) -> str:

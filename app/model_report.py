@@ -25,6 +25,7 @@ class Found:
     measured: Job | None
     files: dict[str, Stored]
     course: Series
+    obstacle: str | None  # of what was never measured
 
 
 def find(session: Session, model: Model) -> Found:
@@ -36,7 +37,8 @@ def find(session: Session, model: Model) -> Found:
         files = {row.name: Stored(row.key, row.bytes, row.sha256) for row in listed}
     if model.job_id is not None:
         course = jobs.metrics(session, model.tenant_id, model.job_id, points=POINTS)
-    return Found(newest, measured, files, course)
+    obstacle = evaluation.obstacle(session, model) if newest is None else None
+    return Found(newest, measured, files, course, obstacle)
 
 
 def report_of(model: Model, found: Found, storage: Storage) -> Report:
@@ -50,6 +52,7 @@ def report_of(model: Model, found: Found, storage: Storage) -> Report:
         "reference": f"{model.name}:{model.version}",
         "state": state,
         "error": newest.error if newest is not None else None,
+        "obstacle": found.obstacle,
     }
     if measured is None:
         return Report.model_validate(about)

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 REAL, MADE = "#1668a8", "#d0581e"
+COLOURS = (REAL, MADE, "#5b7f2b")  # of lines
 WIDTH, HEIGHT = 360, 170
 MARGIN = 16  # under a plot, for the ends of its axis
 BAR = 26  # of a category, both sides
 NAME = 125  # of a category, to the left of its bars
 CELLS = 240  # of a matrix
+DOT = 4
 
 Line = Sequence[tuple[float, float]]
 
@@ -40,29 +42,38 @@ def day(microseconds: float) -> str:
         return number(microseconds)
 
 
-def lines(title: str, series: Mapping[str, Line]) -> str:
-    """Over steps; a line needs two points."""
-    series = {name: line for name, line in series.items() if len(line) > 1}
+def lines(
+    title: str, series: Mapping[str, Line], *, ends: tuple[float, float] | None = None
+) -> str:
+    """Over steps; of a short run, which was looked at once, there are dots. `ends`: of the scale,
+    or as far as the values go."""
+    series = {name: line for name, line in series.items() if line}
     if not series:
         return ""
     points = [point for line in series.values() for point in line]
     last = max(step for step, _ in points) or 1
-    low, high = min(v for _, v in points), max(v for _, v in points)
+    low, high = ends or (min(v for _, v in points), max(v for _, v in points))
     drawn = []
-    for colour, line in zip((REAL, MADE), series.values(), strict=False):
-        path = " ".join(
-            f"{WIDTH * x / last:.1f},{HEIGHT * (high - y) / ((high - low) or 1):.1f}"
-            for x, y in line
-        )
+    for colour, line in zip(COLOURS, series.values(), strict=False):
+        places = [(WIDTH * x / last, HEIGHT * (high - y) / ((high - low) or 1)) for x, y in line]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         drawn.append(
             f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{path}"/>'
+            if len(line) > 1
+            else _dot(*places[0], colour)
         )
     note = "; ".join(
         f'<b style="color:{colour}">{html.escape(name)}</b> {number(line[-1][1])} at the end'
-        for colour, (name, line) in zip((REAL, MADE), series.items(), strict=False)
+        for colour, (name, line) in zip(COLOURS, series.items(), strict=False)
     )
     scale = f"{number(low)} to {number(high)}, steps 0 to {number(last)}"
     return _figure(title, drawn, HEIGHT, f"<small>{note}</small><small>{scale}</small>")
+
+
+def _dot(x: float, y: float, colour: str) -> str:
+    """Whole, also at an edge."""
+    x, y = min(x, WIDTH - DOT), min(max(y, DOT), HEIGHT - DOT)
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT}" fill="{colour}"/>'
 
 
 def histogram(title: str, bars: Mapping[str, Sequence[float]], *, is_time: bool = False) -> str:

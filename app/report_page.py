@@ -19,7 +19,9 @@ MEANS = {
     "coverage": "share of the real images with a sample nearer than their fifth neighbour",
     "told_apart": "area under the ROC curve of a fresh critic: .5 if it cannot tell, 1 if always",
     "label_fidelity": "share of the samples that show the label that was asked for",
-    "utility": "of a classifier that has learned from samples alone, on unseen real items",
+    "utility": "of a classifier that has learned from samples alone, on unseen real items: of "
+    "images the share told right; of rows the area under the ROC curve of two labels, macro F1 "
+    "of more, R² of a number",
     "near_copies": "share of the samples nearer to a training image than 99 % of unseen ones are",
     "replayed": "of these, those much nearer to one training image than to any other",
     "marginals": "total variation distance of single columns, on average",
@@ -36,8 +38,9 @@ TITLES = {
     "real.png": "Unseen real images, a row for each label",
     "nearest.png": "Samples, each with the nearest training image to its right",
 }
+LOSSES = "Losses"
 CHARTS = {
-    "Losses": ("critic_loss", "generator_loss"),
+    LOSSES: ("critic_loss", "generator_loss", "held_out_loss"),
     "Critic's accuracy on held-out items": ("critic_accuracy_real", "critic_accuracy_fake"),
     "Coverage of held-out items": ("coverage",),
 }
@@ -49,10 +52,15 @@ STYLE = (
     "color:#222;background:#fff}h1{font-size:1.6rem}h2{margin-top:2.2rem;font-size:1.25rem}"
     "table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}"
     "td,th{border-bottom:1px solid #ddd;padding:.25rem .5rem;text-align:right;white-space:nowrap}"
-    "td:first-child,th:first-child{text-align:left}td small{display:block;white-space:normal;"
-    "min-width:10rem}small{color:#666}.wide{overflow-x:auto;margin-bottom:1rem}"
+    "td:first-child,th:first-child{text-align:left}td:first-child{white-space:normal;"
+    "overflow-wrap:anywhere;min-width:6rem}td small{display:block;white-space:normal}"
+    "td:first-child small{min-width:10rem}small{color:#666}.wide{overflow-x:auto;"
+    "margin-bottom:1rem}h1,h3,figcaption,li,p{overflow-wrap:anywhere}"
+    ".sheet{display:flex;gap:.5rem}.names{display:flex;flex-direction:column;max-width:25%;"
+    "font-size:.8rem;text-align:right}.names span{flex:1;min-height:0;align-content:center;"
+    "overflow:hidden;white-space:nowrap;text-overflow:ellipsis}"
     "@media(max-width:34rem){td,th{padding:.2rem .3rem}td small{font-size:.75rem}}"
-    "img{image-rendering:pixelated;width:100%;max-width:36rem}"
+    "img{image-rendering:pixelated;width:100%;max-width:36rem;min-width:0;align-self:start}"
     ".good{color:#176b2c}.poor,.collapsed,.memorised{color:#a11}" + plots.STYLE
 )
 
@@ -71,10 +79,15 @@ def page_of(report: Report, course: Series, pictures: Mapping[str, bytes]) -> st
     if report.scores:
         parts += ["<h2>Scores</h2>", _scores([s for s in report.scores if s.name not in PRIVACY])]
         parts += [_privacy(report), _by_class(report)]
-    parts += [_picture(TITLES[name], data) for name, data in pictures.items()]
+    rows = report.picture_rows
+    parts += [_picture(TITLES[name], png, rows.get(name, [])) for name, png in pictures.items()]
     parts += [_pairs(report.pairs) if report.pairs else "", _scatter(report)]
     charts = [
-        plots.lines(title, {name: course[name] for name in names if name in course})
+        plots.lines(
+            title,
+            {name: course[name] for name in names if name in course},
+            ends=None if title == LOSSES else (0.0, 1.0),
+        )
         for title, names in CHARTS.items()
     ]
     if any(charts):
@@ -99,7 +112,8 @@ def _verdict(report: Report) -> str:
     state = report.state
     notes = []
     if state == "unmeasured":
-        notes.append("<p>This model has not been measured.</p>")
+        why = f": {html.escape(report.obstacle)}" if report.obstacle else ""
+        notes.append(f"<p>This model has not been measured{why}.</p>")
     elif state != "measured":
         detail = html.escape(str((report.error or {}).get("detail", "")))
         notes.append(f"<p>The newest evaluation: {state}. {detail}</p>")
@@ -163,9 +177,15 @@ def _by_class(report: Report) -> str:
     return "<h2>One by one</h2>" + table(("", *(html.escape(s.name) for s in shown)), rows)
 
 
-def _picture(title: str, png: bytes) -> str:
+def _picture(title: str, png: bytes, rows: Sequence[str]) -> str:
+    """`rows`: the names of its rows, which are of one height."""
     data = base64.b64encode(png).decode()
-    return f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}">'
+    names = "".join(
+        f'<span title="{html.escape(name)}">{html.escape(name)}</span>' for name in rows
+    )
+    names = f'<div class="names">{names}</div>' if rows else ""
+    image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+    return f'<h2>{title}</h2><div class="sheet">{names}{image}</div>'
 
 
 def _pairs(pairs: Pairs) -> str:

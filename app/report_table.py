@@ -11,14 +11,25 @@ from app.schemas.reports import Report
 
 FIGURES = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
 HEADER = ("column", "type", "label", "side", "value", "share", *FIGURES)
+NAMES = ("column", "label", "value")  # come from the data
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how what a spreadsheet would run begins
 
 
 def csv_of(report: Report) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, HEADER, restval="")
     writer.writeheader()
-    writer.writerows(_lines(report))
+    for line in _lines(report):
+        writer.writerow(line | {name: _inert(line.get(name)) for name in NAMES})
     return out.getvalue()
+
+
+def _inert(name: str | None) -> str:
+    """A name of the data's, with an apostrophe before what would be a formula."""
+    name = name or ""
+    return f"'{name}" if name.startswith(FORMULA) else name
 
 
 def _lines(report: Report) -> Iterator[dict[str, Any]]:

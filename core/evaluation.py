@@ -53,11 +53,9 @@ def spec_of(model: Model, dataset: Dataset, seed: int, samples: int | None) -> E
             "reads rows that its epsilon does not cover",
             code="outside_epsilon",
         )
-    if held_out(model, dataset) < ENOUGH:
+    if held_out(model.manifest["config"]["holdout"], dataset) < ENOUGH:
         raise Conflict(
-            f"an evaluation needs {ENOUGH} items that the training of "
-            f"{model.name}:{model.version} has not seen; train with a larger `holdout`",
-            code="too_few_held_out",
+            too_few(model.manifest["config"]["holdout"], dataset), code="too_few_held_out"
         )
     most = min(SAMPLES[model.kind], max(ENOUGH, dataset.summary["n_train"]))
     return EvaluationSpec(
@@ -69,10 +67,29 @@ def spec_of(model: Model, dataset: Dataset, seed: int, samples: int | None) -> E
     )
 
 
-def held_out(model: Model, dataset: Dataset) -> int:
-    """Items to measure with: the published test part, or else what training held out."""
+def held_out(holdout: float, dataset: Dataset) -> int:
+    """Items to measure with: the published test part, or else the share that training holds out."""
     published: int = dataset.summary.get("n_held_out") or 0
-    return published or round(model.manifest["config"]["holdout"] * dataset.summary["n_train"])
+    return published or round(holdout * dataset.summary["n_train"])
+
+
+def obstacle(session: Session, model: Model) -> str | None:
+    """Why the model cannot be measured, if it cannot."""
+    dataset = session.get(Dataset, model.dataset_id) if model.dataset_id is not None else None
+    if dataset is None:
+        return "its dataset is not here"
+    try:
+        spec_of(model, dataset, 0, None)
+    except Conflict as error:
+        return error.detail
+    return None
+
+
+def too_few(holdout: float, dataset: Dataset) -> str:
+    return (
+        f"an evaluation needs {ENOUGH} items that training has not seen, and there are "
+        f"{held_out(holdout, dataset)}; train with a larger `holdout`"
+    )
 
 
 def job_of(model: Model, spec: EvaluationSpec) -> NewJob:

@@ -71,12 +71,16 @@ class Privacy(BaseModel):
 class Bound(BaseModel):
     """What a score has to be; all that is given holds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     at_least: float | None = None
     at_most: float | None = None
     of_ceiling: float | None = Field(
-        None, gt=0, description="at least this share of what real items reach"
+        None,
+        gt=0,
+        le=2,
+        description="at least this share of what real items reach, where higher is better: 0.9 "
+        "for 90 %",
     )
 
     @model_validator(mode="after")
@@ -89,7 +93,7 @@ class Bound(BaseModel):
 class Accept(BaseModel):
     """What an evaluation has to find before samples of a model are handed out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     findings: list[Literal["good", "poor", "collapsed", "memorised"]] = Field(
         ["good", "poor"], min_length=1, description="one of them is the verdict"

@@ -63,7 +63,7 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     work = Work(job, lease, spec, model, dataset, get_storage())
     lease.phase = "evaluating"
     found = work.images() if spec.kind == "images" else work.rows()
-    said = verdict(found["scores"])
+    said = verdict(found["scores"], found["held_out"])
     report = {
         "model": model.id,
         "reference": spec.reference,
@@ -76,7 +76,8 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     }
     unmet = core.evaluation.unmet(work.trained.accept, said.finding, report["scores"])
     report["unmet"] = unmet
-    stored = work.store(REPORT, json.dumps(report, ensure_ascii=False).encode())
+    told = json.dumps(report, ensure_ascii=False, allow_nan=False)
+    stored = work.store(REPORT, told.encode())
     result = {"finding": said.finding, "quality": said.quality, "reasons": list(said.reasons)}
     result["unmet"] = unmet
     return partial(_finish, lease, [*work.files, (REPORT, stored, "application/json")], result)
@@ -139,13 +140,21 @@ class Work:
             found = of_images.judge(
                 yardstick, data, made, names, seed=self.spec.seed, go_on=self.go_on
             )
-            self._picture("samples.png", _by_label(*made))
             real = data.held_out
-            self._picture("real.png", _by_label(np.asarray(data.pixels[real]), data.labels[real]))
+            shown: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
+                "samples.png": made,
+                "real.png": (np.asarray(data.pixels[real]), data.labels[real]),
+            }
+            rows = {}
+            for file, (pixels, labels) in shown.items():
+                places = np.unique(labels)[:LABELS_SHOWN]
+                self._picture(file, _by_label(pixels, labels, places))
+                rows[file] = [names[place] for place in places] if names else []
             places = found.neighbours[:GALLERY]
             pairs = np.stack([made[0][: len(places)], data.pixels[places]], 1)
             self._picture("nearest.png", sheet(pairs.reshape(-1, *pairs.shape[2:]), 8))
-        return {"held_out": len(real), "scores": found.scores, **found.views}
+        told = {"held_out": len(real), "scores": found.scores, "picture_rows": rows}
+        return told | found.views
 
     def _drawn_images(
         self, generator: ImageSampler, shares: tuple[float, ...]
@@ -215,10 +224,9 @@ class Work:
         return {"held_out": held_out, "scores": found.scores, **found.views}
 
 
-def _by_label(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """A row for each label, as far as there are images of it."""
-    chosen = []
-    for label in np.unique(labels)[:LABELS_SHOWN]:
-        mine = np.flatnonzero(labels == label)
-        chosen.append(np.resize(mine, PICTURES))
+def _by_label(
+    pixels: NDArray[np.uint8], labels: NDArray[Any], shown: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """A row for each of the labels shown, of which there are some images."""
+    chosen = [np.resize(np.flatnonzero(labels == label), PICTURES) for label in shown]
     return sheet(pixels[np.concatenate(chosen)], PICTURES)

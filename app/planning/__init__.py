@@ -5,11 +5,10 @@ What depends on the kind of data lies in `images` and `rows`.
 
 from sqlalchemy.orm import Session
 
-from app.planning import images, rows
+from app.planning import gate, images, rows
 from app.planning.choice import Choice
 from app.schemas.jobs import Estimate, Plan, TrainingRequest
 from core import evaluation, workers
-from core.errors import Fault, Invalid
 from core.settings import get_settings
 from core.tables import Dataset
 from core.training import TrainingSpec
@@ -22,8 +21,9 @@ ASSUMED_GFLOPS = 100.0
 
 def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int) -> Plan:
     """Raises Invalid when the request does not fit the dataset."""
-    _check_accept(dataset, wanted)
     choice = CHOOSE[dataset.kind](session, dataset, wanted)
+    holdout = choice.holdout if wanted.holdout == "auto" else wanted.holdout
+    gate.check(dataset, wanted, label=choice.label, holdout=holdout)
     spec = TrainingSpec.model_validate(
         {
             "kind": dataset.kind,
@@ -31,7 +31,7 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
             "preset": wanted.preset,
             "budget": choice.budget,
             "checkpoint": wanted.checkpoint,
-            "holdout": choice.holdout if wanted.holdout == "auto" else wanted.holdout,
+            "holdout": holdout,
             "seed": seed,
             "config": choice.config,
             "early_stop": wanted.early_stop,
@@ -49,6 +49,8 @@ def plan(session: Session, dataset: Dataset, wanted: TrainingRequest, seed: int)
     steps = choice.budget.steps
     if steps is not None and steps * choice.batch < choice.items:
         found.append("the budget does not show every item once; expect poor samples")
+    if spec.evaluate and evaluation.held_out(holdout, dataset) < evaluation.ENOUGH:
+        found.append(f"not_measured: {evaluation.too_few(holdout, dataset)}")
     return Plan(
         resolved_config=spec.model_dump(mode="json", exclude_none=True) | {"label": choice.label},
         estimate=estimate(session, choice),
@@ -63,16 +65,6 @@ def _is_evaluated(wanted: TrainingRequest) -> bool:
         return wanted.evaluate
     # It would read what epsilon does not cover.
     return get_settings().evaluate and wanted.privacy is None
-
-
-def _check_accept(dataset: Dataset, wanted: TrainingRequest) -> None:
-    known = evaluation.SCORES[dataset.kind]
-    strange = [
-        name for name in (wanted.accept.scores if wanted.accept else ()) if name not in known
-    ]
-    if strange:
-        faults = [Fault(f"/accept/scores/{n}", "unknown_score", "", known) for n in strange]
-        raise Invalid(f"scores of {dataset.kind} are {', '.join(known)}", faults=faults)
 
 
 def estimate(session: Session, choice: Choice) -> Estimate:

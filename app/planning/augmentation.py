@@ -22,6 +22,7 @@ from models.augmentation.transforms import COLOURED, RANGES, Transform, usual
 from models.tables.order import by_share
 
 MEASURED_BYTES = 1024 * 1024 * 1024  # of pixels that are in memory when images are measured
+FEW = 10  # held-out items of a label
 HOLDOUT = 0.1  # of a set without a test part, for a job without a model
 
 
@@ -66,7 +67,7 @@ def plan(
     model = _model(session, tenant_id, wanted, dataset)
     same = model is not None and _is_of(model, dataset)
     holdout, holdout_seed = _apart(wanted, dataset, model if same else None, seed)
-    have, held_out, without = _counts(dataset, len(names), holdout, holdout_seed)
+    have, held_out, without, apart = _counts(dataset, len(names), holdout, holdout_seed)
     sources = _sources(wanted, model, dataset)
     labels = planned(wanted, dict(zip(names, have, strict=True)), sources)
     spec = AugmentationSpec(
@@ -86,9 +87,23 @@ def plan(
         measure_cpu_seconds=wanted.measure_cpu_seconds,
     )
     _check(spec)
+    warnings = _warnings(spec)
     if spec.measure_lift:
         _check_measurable(spec, dataset, held_out)
-    warnings = _warnings(spec)
+        warnings += [
+            f"few_held_out: {n} of {name} to measure with; what is found of it is mostly chance"
+            for name, n in zip(names, apart or [], strict=False)
+            if n < FEW
+        ]
+    if (
+        spec.kind == "rows"
+        and any(label.classical for label in labels)
+        and _has_names_alone(dataset)
+    ):
+        warnings.append(
+            "only_names: without numbers there is nothing between rows; classical ones have the "
+            "commonest names of their neighbours, and are mostly rows that there are"
+        )
     if without:
         warnings.append(f"unlabelled: {without} items without a label are left out")
     if model is not None:
@@ -206,9 +221,17 @@ def _apart(
     return (0.0 if dataset.summary["n_held_out"] else HOLDOUT), seed
 
 
-def _counts(dataset: Dataset, labels: int, share: float, seed: int) -> tuple[list[int], int, int]:
-    """Of each label, items to learn from; how many with a label there are to measure with; and how
-    many have none."""
+def _has_names_alone(dataset: Dataset) -> bool:
+    schema = Schema.from_dict(dataset.summary)
+    numbers = ("integer", "number", "datetime")
+    return not any(column.learned and column.type in numbers for column in schema.columns)
+
+
+def _counts(
+    dataset: Dataset, labels: int, share: float, seed: int
+) -> tuple[list[int], int, int, list[int] | None]:
+    """Of each label, items to learn from; how many with a label there are to measure with; how many
+    have none; and of each label those to measure with, where no test part was published."""
     try:
         found = labels_of(dataset, get_storage())
     except DamagedObject as error:
@@ -216,8 +239,12 @@ def _counts(dataset: Dataset, labels: int, share: float, seed: int) -> tuple[lis
     train, apart = split.apart(dataset.kind, found, share, seed)
     mine = found[train]
     have: list[int] = np.bincount(mine[mine >= 0], minlength=labels).tolist()
-    published: int = dataset.summary["n_held_out"]
-    return have, published or int((found[apart] >= 0).sum()), int((found < 0).sum())
+    without, published = int((found < 0).sum()), dataset.summary["n_held_out"]
+    if published:
+        return have, published, without, None
+    asked = found[apart]
+    each: list[int] = np.bincount(asked[asked >= 0], minlength=labels).tolist()
+    return have, sum(each), without, each
 
 
 def _sources(wanted: AugmentationRequest, model: Model | None, dataset: Dataset) -> Sources:
@@ -268,7 +295,9 @@ def _check(spec: AugmentationSpec) -> None:
         (limits.images_min, limits.images_max) if images else (limits.rows_min, limits.rows_max)
     )
     if not spec.made:
-        raise Conflict("there is nothing to make: see the plan", code="nothing_to_make")
+        refused = dict.fromkeys(reason for label in spec.labels for reason in label.reasons)
+        why = "; ".join(refused) or "every label has as many real items as it is to have"
+        raise Conflict(f"there is nothing to make: {why}", code="nothing_to_make")
     if not least <= spec.items <= most:
         raise Invalid(
             f"the set would have {spec.items} items; from {least} to {most} are allowed",

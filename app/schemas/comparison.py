@@ -38,5 +38,8 @@ class Best(BaseModel):
 
 class Comparison(BaseModel):
     models: list[Compared] = Field(description="in the order in which they were named")
-    best: dict[str, Best] = Field(description="by score; of those that more than one model has")
+    best: dict[str, Best] = Field(
+        description="by score, of those that more than one model has; none where the models were "
+        "measured on different data sets, or are equal"
+    )
     warnings: list[str] = Field(description="why figures may not be comparable")

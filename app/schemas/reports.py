@@ -65,6 +65,7 @@ class Report(BaseModel):
     reference: str
     state: Literal["unmeasured", "measuring", "measured", "failed", "cancelled"]
     error: dict[str, Any] | None = Field(None, description="why the newest evaluation failed")
+    obstacle: str | None = Field(None, description="why a model that was not measured cannot be")
     job: str | None = Field(None, description="the evaluation that the scores are of")
     measured_at: datetime | None = None
     samples: int | None = None
@@ -73,6 +74,9 @@ class Report(BaseModel):
     verdict: VerdictView | None = None
     unmet: list[str] = Field([], description="of what the training job's `accept` asks")
     scores: list[ScoreView] = []
+    picture_rows: dict[str, list[str]] = Field(
+        {}, description="of images: the labels of the rows of `samples.png` and `real.png`"
+    )
     statistics: list[Statistics] = []
     pairs: Pairs | None = Field(None, description="of the columns of rows")
     scatter: Scatter | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -34,7 +35,7 @@ def upload(
     """Make a dataset of a zip, a folder, idx files, an npz or a table; prints its id."""
     given = {"name": name, "target": target}
     with Client(url, key) as client:
-        console.print(client.upload(*paths, **{k: v for k, v in given.items() if v})["id"])
+        say(client.upload(*paths, **{k: v for k, v in given.items() if v})["id"])
 
 
 @app.command()
@@ -61,7 +62,7 @@ def train(
     with Client(url, key) as client:
         job = client.train(dataset, **{k: v for k, v in spec.items() if v is not None})
         result = watch(client, job["id"])["result"]
-        console.print(result["model_version"])
+        say(result["model_version"])
         if accept:
             report = client.report(result["model"], wait=True)
             print_verdict(report)
@@ -109,15 +110,20 @@ def bench(
         console.print(benchmark.table(judged))
 
 
+def say(text: str) -> None:
+    """As it is: a name may look like markup, and a shell takes a line for a line."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_verdict(report: dict[str, Any]) -> None:
     verdict = report["verdict"]
     if verdict is None:
-        why = (report["error"] or {}).get("detail")
-        console.print(f"{report['state']}{f': {why}' if why else ''}")
+        why = (report["error"] or {}).get("detail") or report.get("obstacle")
+        say(f"{report['state']}{f': {why}' if why else ''}")
         return
-    console.print(f"verdict: {verdict['finding']}; {'; '.join(verdict['reasons'])}")
+    say(f"verdict: {verdict['finding']}; {'; '.join(verdict['reasons'])}")
     for unmet in report["unmet"]:
-        console.print(f"[red]not accepted: {unmet}[/red]")
+        console.print(f"[red]not accepted: {escape(unmet)}[/red]")
 
 
 def asked_of(words: list[str]) -> dict[str, Any] | None:
@@ -161,7 +167,7 @@ def sample(
     if out.suffix == ".png":
         options["layout"] = "grid"
     with Client(url, key) as client:
-        console.print(str(client.save_samples(model, out, labels=labels, count=count, **options)))
+        say(str(client.save_samples(model, out, labels=labels, count=count, **options)))
 
 
 @app.command()
@@ -182,11 +188,18 @@ def generate(
         job = client.generate(model, labels=_counts(label), count=count, **options)
         watch(client, job["id"])
         for path in client.save_job(job["id"], folder):
-            console.print(str(path))
+            say(str(path))
 
 
 def _counts(label: list[str]) -> dict[str, int] | None:
-    return {name: int(n) for name, _, n in (item.rpartition("=") for item in label)} or None
+    """Raises BadParameter."""
+    found = {}
+    for item in label:
+        name, _, count = item.rpartition("=")
+        if not name or not count.isdecimal():
+            raise typer.BadParameter(f"{item}: give LABEL=COUNT")
+        found[name] = int(count)
+    return found or None
 
 
 @app.command()
@@ -213,7 +226,7 @@ def augment(
             console.print(_plan(client.augment(dataset, validate_only=True, **spec)))
             return
         job = watch(client, client.augment(dataset, **spec)["id"])
-        console.print(job["result"]["dataset"])
+        say(job["result"]["dataset"])
         if measure:
             console.print(_lift(job["result"]))
 
@@ -222,18 +235,19 @@ def _plan(found: dict[str, Any]) -> Table:
     table = Table("label", "real", "classical", "gan", "not made", "why")
     for row in found["labels"]:
         counts = [str(row[name]) for name in ("have", "classical", "gan", "refused")]
-        table.add_row(row["name"], *counts, "; ".join(row["reasons"]))
-    table.caption = "\n".join(found["warnings"])
+        table.add_row(escape(row["name"]), *counts, escape("; ".join(row["reasons"])))
+    table.caption = escape("\n".join(found["warnings"]))
     return table
 
 
-def _lift(result: dict[str, Any]) -> Table:
+def _lift(result: dict[str, Any]) -> Table | str:
     """Nothing but the advice, where there was no time to measure."""
-    found = result["lift"] or {"ci95": {}}
+    found, advice = result["lift"], result["recommendation"]
+    if found is None:
+        return f"not measured: {advice['reason']}"
     table = Table("learned from", "told right", "95 %")
     for name, (low, high) in found["ci95"].items():
         table.add_row(name, f"{found[name]:.3f}", f"{low:.3f} to {high:.3f}")
-    advice = result["recommendation"]
     table.caption = f"use: {advice['use'] or 'nothing of it'}; {advice['reason']}"
     return table
 
@@ -248,7 +262,7 @@ def download(
 ) -> None:
     """Save a dataset into a file: .zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow."""
     with Client(url, key) as client:
-        console.print(str(client.save_dataset(dataset, out, part=part)))
+        say(str(client.save_dataset(dataset, out, part=part)))
 
 
 def watch(client: Client, job_id: str) -> dict[str, Any]:

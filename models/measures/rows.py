@@ -17,7 +17,7 @@ from models.measures.membership import attack
 from models.measures.naive import independent
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
-from models.measures.statistics import associations, figures, histogram, plane
+from models.measures.statistics import associations, figures, histogram, plane, unit_of
 from models.tables.data import LabelledRows
 
 Floats = NDArray[np.float64]
@@ -270,9 +270,12 @@ def _utility(
     is_number = target not in names.of
     if not is_number and not 2 <= len(names.of[target]) <= MOST_CLASSES:
         return []
+    if any(np.isnan(frame.columns[target]).all() for frame in (real, *three)):
+        return []
     unordered = binned.unordered(target)
     real = real.take(np.flatnonzero(~np.isnan(real.columns[target])))
     truth, asked = real.columns[target], binned.matrix(real, target)
+    unit = unit_of(truth)
 
     def measured(frame: Frame) -> Measured:
         go_on()
@@ -280,10 +283,10 @@ def _utility(
         frame = frame.take(known)
         x, y = binned.matrix(frame, target), frame.columns[target]
         if is_number:
-            said = regress(x, unordered, y, asked)
-            spread = truth.var() or 1.0
+            said = regress(x, unordered, y / unit, asked)
+            aim, spread = truth / unit, (truth / unit).var() or 1.0
             return resampled(
-                lambda i: float(1 - np.square(said[i] - truth[i]).mean() / spread), len(truth), seed
+                lambda i: float(1 - np.square(said[i] - aim[i]).mean() / spread), len(truth), seed
             )
         classes = len(names.of[target])
         chances = classify(x, unordered, y.astype(np.int64), classes, asked)

@@ -1,5 +1,6 @@
 """Two sets of items side by side, in figures and outlines for people to look at. Free of torch."""
 
+import math
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +14,7 @@ FIGURES = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "ma
 BARS = 24  # of a histogram
 OUTER = 0.005  # of the real values, on each side, share a bar with what is beyond them
 DOTS = 400  # of each set
+USUAL = 1e100
 
 
 def figures(values: Floats) -> dict[str, Any]:
@@ -21,9 +23,18 @@ def figures(values: Floats) -> dict[str, Any]:
     counted = [len(known), len(values) - len(known)]
     if not len(known):
         return dict(zip(FIGURES, counted, strict=False))
-    quarters = [float(q) for q in np.quantile(known, [0, 0.25, 0.5, 0.75, 1])]
-    moments = [float(known.mean()), float(known.std())]
-    return dict(zip(FIGURES, [*counted, *moments, *quarters], strict=True))
+    unit = unit_of(known)
+    known = known / unit
+    quarters = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+    told = [float(unit * value) for value in (known.mean(), known.std(), *quarters)]
+    return dict(zip(FIGURES, [*counted, *told], strict=True))
+
+
+def unit_of(values: Floats) -> float:
+    """What large numbers are to be divided by, so that sums of their squares are numbers, too. A
+    power of two, which changes no digit; 1 for those that are usual."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest > USUAL else 1.0
 
 
 def histogram(real: Floats, made: Floats) -> dict[str, list[float]] | None:
@@ -31,13 +42,15 @@ def histogram(real: Floats, made: Floats) -> dict[str, list[float]] | None:
     real, made = (side[~np.isnan(side)] for side in (real, made))
     if not len(real) or not len(made):
         return None
+    unit = unit_of(real)
+    real, made = real / unit, made / unit
     low, high = np.quantile(real, [OUTER, 1 - OUTER])
     if low == high:
         return None
     edges = np.linspace(low, high, BARS + 1)
     shares = [np.histogram(side.clip(low, high), edges)[0] / len(side) for side in (real, made)]
     names = ("edges", "real", "synthetic")
-    return {n: v.tolist() for n, v in zip(names, (edges, *shares), strict=True)}
+    return {n: v.tolist() for n, v in zip(names, (unit * edges, *shares), strict=True)}
 
 
 def associations(columns: dict[str, Bins]) -> list[list[float]]:

@@ -14,6 +14,7 @@ FEW = 0.3  # of the ceiling's coverage or different rows
 USE = 0.9  # of the ceiling's utility
 CLEAR = 1.5  # times the ceiling's distance
 LIKE = 0.5  # of the way from the ceiling to the naive baseline
+HARDLY = 100  # held-out items; of fewer, intervals are so wide that little can be found
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Verdict:
         return "good" if self.finding == "good" else "poor"
 
 
-def verdict(scores: Sequence[Score]) -> Verdict:
-    """The gravest finding; all its reasons come before those of lighter ones."""
+def verdict(scores: Sequence[Score], held_out: int | None = None) -> Verdict:
+    """The gravest finding; all its reasons come before those of lighter ones. `held_out`: real
+    items that samples were measured with."""
     by_name = {score.name: score for score in scores}
     found: dict[Finding, list[str]] = {
         "memorised": _memorised(by_name),
@@ -40,7 +42,10 @@ def verdict(scores: Sequence[Score]) -> Verdict:
         if reasons:
             lighter = [r for other, more in found.items() if other != finding for r in more]
             return Verdict(finding, (*reasons, *lighter))
-    return Verdict("good", ("no measure speaks against it",))
+    reasons = ["no measure speaks against it"]
+    if held_out is not None and held_out < HARDLY:
+        reasons.append(f"{held_out} unseen real items are few: only gross faults would show")
+    return Verdict("good", tuple(reasons))
 
 
 Scores = dict[str, Score]

@@ -209,6 +209,18 @@ def test_a_card_tells_what_the_model_was_made_of(service: TestClient) -> None:
         assert word not in page.text.replace("src=//evil.example&gt;", "")
 
 
+def test_a_tag_on_a_card_is_not_taken_for_what_the_service_says(service: TestClient) -> None:
+    card = service.get("/v1/models/shoes/card").json()
+    service.patch("/v1/models/shoes", json={"tags": {"sha256": "mine", "kind": "<b>"}})
+    page = service.get("/v1/models/shoes/card?format=html").text
+    facts, tags = page.split("<h2>Learned from")[0].split("<h2>Tags")
+    assert card["sha256"] in facts
+    assert "<code>images" in facts
+    assert "mine" not in facts
+    assert "<code>mine" in tags
+    assert "<b>" not in page
+
+
 def test_an_architecture_is_told_and_drawn(service: TestClient) -> None:
     found = service.get("/v1/models/shoes/architecture").json()
     generator = next(part for part in found["parts"] if part["name"] == "generator")

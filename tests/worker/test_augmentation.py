@@ -115,6 +115,34 @@ def test_the_plan_says_what_each_label_gets_and_starts_nothing(client: TestClien
     assert [row["classical"] for row in plan["labels"]] == [15, 15, 3]
 
 
+def test_a_plan_warns_of_labels_that_too_few_items_are_kept_apart_of(client: TestClient) -> None:
+    dataset = uneven(client)["id"]
+    plan = post(client, dataset, validate_only=True, holdout=0.25, measure_lift=True).json()
+    few = [said for said in plan["warnings"] if said.startswith("few_held_out: 2 of cat")]
+    assert few == plan["warnings"]
+    plan = post(client, dataset, validate_only=True, holdout=0.25).json()
+    assert plan["warnings"] == []
+
+
+def test_a_plan_warns_that_there_is_nothing_between_names(client: TestClient) -> None:
+    lines = ["colour,shape,kind", *(f"c{i % 5},s{i % 3},{'ab'[i % 4 == 0]}" for i in range(120))]
+    sized = [f"{line},{round(i % 50 / 7, 2) if i else 'size'}" for i, line in enumerate(lines)]
+    for table, said in ((lines, ["only_names"]), (sized, [])):
+        content = "\n".join(table).encode()
+        dataset = upload(client, content, "things.csv", meta='{"target": "kind"}').json()["id"]
+        plan = post(client, dataset, validate_only=True).json()
+        assert [warning.split(":")[0] for warning in plan["warnings"]] == said
+
+
+def test_what_leaves_nothing_to_make_is_named(client: TestClient) -> None:
+    dataset = uneven(client)["id"]
+    enough = post(client, dataset, strategy="multiply", target=0.5).json()
+    assert enough["code"] == "nothing_to_make"
+    assert "as many real items" in enough["detail"]
+    none = post(client, dataset, max_synthetic_share=0).json()
+    assert "max_synthetic_share" in none["detail"]
+
+
 def test_an_uneven_set_is_balanced_and_every_item_says_where_it_comes_from(
     client: TestClient,
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import typer
 from rich.console import Console
-from semblance import Client, bench
+from semblance import Client, bench, command
 from semblance.command import asked_of
 from semblance.errors import JobFailed
 from starlette.testclient import TestClient
@@ -80,6 +80,33 @@ def test_a_network_that_fails_leaves_the_others_in_the_table(
     )
     assert [one.report is None for one in judged] == [True, False]
     assert "failed: it [never] learned" in printed(judged)
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever they look like to what prints them."""
+    row = {"name": "[/nope]", "have": 1, "classical": 2, "gan": 0, "refused": 3}
+    plan = {"labels": [{**row, "reasons": ["[red]"]}], "warnings": ["refused: 3 of [/nope]"]}
+    out = io.StringIO()
+    Console(width=200, file=out).print(command._plan(plan))
+    for name in ("[/nope]", "[red]", "refused: 3 of [/nope]"):
+        assert name in out.getvalue()
+    command.say("m" * 128 + ":[/b]")
+    assert capsys.readouterr().out == "m" * 128 + ":[/b]\n"
+    command.print_verdict({"verdict": None, "state": "failed", "error": {"detail": "[/x]"}})
+    assert capsys.readouterr().out == "failed: [/x]\n"
+
+
+def test_what_was_not_measured_is_not_advised_against() -> None:
+    advice = {"use": None, "reason": "0 whole rounds were done in time"}
+    said = command._lift({"lift": None, "recommendation": advice})
+    assert said == "not measured: 0 whole rounds were done in time"
+
+
+@pytest.mark.parametrize("word", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])
+def test_labels_without_a_count_are_refused(word: str) -> None:
+    assert command._counts(["a=b=2"]) == {"a=b": 2}
+    with pytest.raises(typer.BadParameter, match="LABEL=COUNT"):
+        command._counts([word])
 
 
 def test_words_say_what_a_model_has_to_be() -> None:

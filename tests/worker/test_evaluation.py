@@ -18,6 +18,7 @@ from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import Accept
+from models.measures.scores import RANGES, UPWARD
 from tests.app.conftest import folders, forget_models, upload
 from tests.app.test_row_samples import TINY as TINY_ROWS
 from tests.app.test_row_samples import people
@@ -93,6 +94,8 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
     page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert page.text.count("data:image/png;base64,") == 3
+    assert report["picture_rows"] == {"samples.png": list(LABELS), "real.png": list(LABELS)}
+    assert page.text.count('<span title="bee">bee</span>') == 2
     assert "<polyline" in page.text
     assert report["verdict"]["reasons"][0][:20] in page.text
     assert "http" not in page.text  # nothing comes from anywhere
@@ -179,7 +182,11 @@ def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_t
     refused = client.get(samples).json()
     assert refused["unmet"][0].startswith("pairs is 0.")
     assert refused["unmet"] == client.get("/v1/models/pets/report").json()["unmet"]
-    assert "not accepted: pairs" in client.get("/v1/models/pets/report?format=html").text
+    for page in ("report", "card"):
+        text = client.get(f"/v1/models/pets/{page}?format=html").text
+        assert "not accepted: pairs" in text
+    for setting in ("budget steps<td><code>4", "accept scores pairs at_most<td><code>0.001"):
+        assert setting in text
     given = client.get(samples + allowed)
     assert (given.status_code, given.headers["Semblance-Accepted"]) == (200, "false")
     many = {"kind": "generation", "model": "pets", "count": 2}
@@ -226,17 +233,66 @@ def test_what_is_not_met_is_said_in_words() -> None:
         ({"scores": {"pairs": {}}}, "/accept/scores/pairs"),
         ({"findings": []}, "/accept/findings"),
         ({"finding": ["good"]}, "/accept/finding"),
+        ({"scores": {"utility": {"at_least": True}}}, "/accept/scores/utility/at_least"),
+        ({"scores": {"utility": {"at_least": "0.5"}}}, "/accept/scores/utility/at_least"),
+        ({"scores": {"utility": {"at_least": 90}}}, "/accept/scores/utility/at_least"),
+        ({"scores": {"utility": {"of_ceiling": 90}}}, "/accept/scores/utility/of_ceiling"),
+        ({"scores": {"pairs": {"at_most": -0.1}}}, "/accept/scores/pairs/at_most"),
+        ({"scores": {"exposed": {"at_most": 5}}}, "/accept/scores/exposed/at_most"),
+        ({"scores": {"pairs": {"of_ceiling": 0.9}}}, "/accept/scores/pairs/of_ceiling"),
+        (
+            {"scores": {"told_apart": {"at_least": 0.6, "at_most": 0.4}}},
+            "/accept/scores/told_apart",
+        ),
     ],
 )
 def test_a_gate_that_cannot_be_is_refused(
     client: TestClient, accept: dict[str, Any], pointer: str
 ) -> None:
-    dataset = upload(client, people(40), "people.csv").json()["id"]
+    dataset = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
     answer = client.post(
         "/v1/jobs", json={"kind": "training", "dataset": dataset, "accept": accept}
     )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_trained(
+    client: TestClient,
+) -> None:
+    dataset = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
+    asked = {"kind": "training", "dataset": dataset, "validate_only": True, "evaluate": True}
+    gated = asked | {"accept": {"findings": ["good"]}}
+    few = client.post("/v1/jobs", json=gated)
+    assert (few.status_code, few.json()["code"]) == (409, "too_few_held_out")
+    assert client.post("/v1/jobs", json=gated | {"holdout": 0.5}).status_code == 200
+    no = client.post("/v1/jobs", json=gated | {"holdout": 0.5, "evaluate": False}).json()
+    assert no["errors"][0]["pointer"] == "/evaluate"
+    unlabelled = gated | {"holdout": 0.5, "label": None}
+    unlabelled["accept"] = {"scores": {"utility": {"at_least": 0.8}}}
+    no = client.post("/v1/jobs", json=unlabelled).json()
+    assert no["errors"][0]["pointer"] == "/accept/scores/utility"
+
+    warned = client.post("/v1/jobs", json=asked).json()["warnings"]
+    assert [said for said in warned if said.startswith("not_measured: ")]
+    enough = client.post("/v1/jobs", json=asked | {"holdout": 0.5}).json()["warnings"]
+    assert not [said for said in enough if said.startswith("not_measured: ")]
+
+
+def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> None:
+    for names in SCORES.values():
+        assert set(names) <= set(RANGES)
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    trained(client, dataset, TINY_ROWS, 4)
+    evaluate(client)
+    assert run_next(QUEUES)
+    scores = client.get("/v1/models/pets/report").json()["scores"]
+    assert {s["name"] for s in scores if s["direction"] == "higher"} == UPWARD & {
+        s["name"] for s in scores
+    }
+    for score in scores:
+        least, most = RANGES[score["name"]]
+        assert least <= score["ci95"][0] <= score["value"] <= score["ci95"][1] <= most
 
 
 def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: TestClient) -> None:
@@ -299,10 +355,28 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
         assert list(model["scores"].values()) == report["scores"]
         assert model["checkpoints"]
         assert model["training"]["cpu_s"] > 0
-    assert set(found["best"]) == set(SCORES["rows"])
+    differ = [
+        name
+        for name in SCORES["rows"]
+        if len({model["scores"][name]["value"] for model in found["models"][:2]}) == 2
+    ]
+    assert list(found["best"]) == differ
     page = client.get(asked, headers={"Accept": "text/html"}).text
     assert page.count("★") == sum(best["clear"] for best in found["best"].values())
     assert "http" not in page
+
+    trained(client, dataset, TINY_ROWS, 4, evaluate=True, seed=2)
+    assert run_next(QUEUES)
+    other = client.get("/v1/comparison?models=pets:1,pets:4").json()
+    assert other["warnings"][0].startswith("they were measured with different parts of the data")
+    elsewhere = upload(client, people(390), "people.csv", meta='{"target": "income"}').json()["id"]
+    trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
+    assert run_next(QUEUES)
+    other = client.get("/v1/comparison?models=pets:1,pets:5").json()
+    assert other["warnings"][0].startswith("they were measured on different data sets")
+    assert other["best"] == {}
+    page = client.get("/v1/comparison?models=pets:1,pets:5&format=html").text
+    assert "in bold" not in page
 
     assert client.get("/v1/comparison?models=pets").status_code == 422
     assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
@@ -339,6 +413,7 @@ def test_the_best_is_named_and_whether_chance_may_have_made_it(
 
     found = best_of([model("one", *one), model("other", *other)])["it"]
     assert (found.reference, found.clear) == (best, clear)
+    assert best_of([model("one", *one), model("other", *one)]) == {}
 
 
 @pytest.mark.parametrize(
@@ -359,3 +434,11 @@ def test_what_cannot_be_measured_is_refused_at_once(
     assert answer.status_code == status, answer.text
     assert code is None or answer.json()["code"] == code
     assert client.get("/v1/jobs?kind=evaluation").json()["data"] == []
+
+
+def test_a_report_of_what_cannot_be_measured_says_why(client: TestClient) -> None:
+    put(client, "images")
+    report = client.get("/v1/models/pets/report").json()
+    assert (report["state"], report["error"]) == ("unmeasured", None)
+    assert report["obstacle"].startswith("an evaluation needs 20 items that training has not seen")
+    assert report["obstacle"] in client.get("/v1/models/pets/report?format=html").text

@@ -1,7 +1,10 @@
 """Real, good, independent, collapsed and replayed rows are told from each other."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from models.measures.boosting import classify, regress
@@ -129,6 +132,43 @@ def test_of_a_column_that_is_mostly_nothing_the_rest_is_seen() -> None:
     for share, far in ((0.08, 0.02), (0.0, 0.08)):
         scores = {s.name: s for s in judge(data, gains(share, 2), seed=0, go_on=go_on).scores}
         assert scores["marginals"].per_class["gain"] == pytest.approx(far, abs=0.03)
+
+
+def test_a_target_that_is_never_known_has_no_utility() -> None:
+    def table(seed: int, share: float) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        x = rng.random(200)
+        y = pa.array(np.where(rng.random(200) < share, x, np.nan), from_pandas=True)
+        return pa.table({"x": x, "y": y})
+
+    schema = (ColumnSchema("x", "number"), ColumnSchema("y", "number", nullable=True))
+    data = LabelledRows.split(table(1, 0.5), schema, label="y", held_out=0.4, seed=1)
+    for share, measured in ((0.5, True), (0.0, False)):
+        scores = judge(data, table(2, share), seed=0, go_on=go_on).scores
+        assert any(score.name == "utility" for score in scores) == measured
+
+
+def test_numbers_so_large_that_their_squares_are_none_are_measured_all_the_same() -> None:
+    def lengths(seed: int) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        near = rng.integers(0, 2, 400)
+        far = 1.5e308 * (2 * near - 1) * rng.uniform(0.9, 1, 400)
+        return pa.table({"far": far, "near": near, "wide": 10.0 ** rng.uniform(-300, 300, 400)})
+
+    schema = (
+        ColumnSchema("far", "number"),
+        ColumnSchema("near", "integer"),
+        ColumnSchema("wide", "number"),
+    )
+    data = LabelledRows.split(lengths(1), schema, label="far", held_out=0.4, seed=1)
+    found = judge(data, lengths(2), seed=0, go_on=go_on)
+    told = [s.to_dict() for s in found.scores], found.views
+    assert json.loads(json.dumps(told, allow_nan=False))
+    by_column = {row["column"]: row["real"] for row in found.views["statistics"]}
+    assert 1.3e308 < by_column["far"]["std"] < 1.5e308
+    assert by_column["far"]["min"] == pc.min(data.part(data.held_out).column("far")).as_py()
+    (utility,) = (score for score in found.scores if score.name == "utility")
+    assert utility.value > 0.9
 
 
 def test_trees_learn_what_no_single_column_tells() -> None:
