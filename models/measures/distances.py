@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models.measures.scores import Measured
+from models.measures.scores import SURE, Floats, Measured
 
 MOST, PARTS = 4_000, 8
 
@@ -28,34 +29,35 @@ def _covariance(features: Tensor) -> Tensor:
     return centred.T @ centred / max(1, len(features) - 1)
 
 
-def kernel(real: Tensor, fake: Tensor) -> float:
-    """The squared maximum mean discrepancy under a cubic kernel, without bias (Binkowski et al.
-    2018, 1801.01401); 0 is none, and chance may bring it below."""
-    n, m, size = len(real), len(fake), real.shape[1]
+def kernel(real: Tensor, fake: Tensor, go_on: Callable[[], None]) -> Measured:
+    """The squared maximum mean discrepancy of the first MOST under a cubic kernel, without bias
+    (Binkowski et al. 2018, 1801.01401); 0 is none, and chance may bring it below. How far off it
+    may be is what leaving out one part of both after the other changes (the jackknife, Quenouille
+    1956, Tukey 1958). Each side has at least 2 * PARTS items, in no order."""
+    sides = [side[:MOST].double() for side in (real, fake)]
+    parts = [side.tensor_split(PARTS) for side in sides]
 
-    def similar(a: Tensor, b: Tensor) -> Tensor:
-        return (a.double() @ b.double().T / size + 1) ** 3
+    def sums(one: int, other: int) -> Floats:
+        """(PARTS, PARTS): over pairs of items, but for an item with itself."""
+        found = np.empty((PARTS, PARTS))
+        for i, some in enumerate(parts[one]):
+            go_on()
+            similar = (some @ sides[other].T / some.shape[1] + 1) ** 3
+            blocks = similar.tensor_split(PARTS, dim=1)
+            found[i] = [float(block.sum()) for block in blocks]
+            if one == other:
+                found[i, i] -= float(blocks[i].trace())
+        return found
 
-    own, other = similar(real, real), similar(fake, fake)
-    within = (own.sum() - own.trace()) / (n * (n - 1))
-    within += (other.sum() - other.trace()) / (m * (m - 1))
-    return float(within - 2 * similar(real, fake).mean())
+    own, others, across = sums(0, 0), sums(1, 1), sums(0, 1)
+    counts = np.array([[len(part) for part in side] for side in parts])
 
+    def without(keep: NDArray[np.bool_]) -> float:
+        n, m = counts[:, keep].sum(1)
+        pairs = np.ix_(keep, keep)
+        within = own[pairs].sum() / (n * (n - 1)) + others[pairs].sum() / (m * (m - 1))
+        return float(within - 2 * across[pairs].sum() / (n * m))
 
-def with_error(
-    distance: Callable[[Tensor, Tensor], float],
-    real: Tensor,
-    fake: Tensor,
-    go_on: Callable[[], None],
-) -> Measured:
-    """A distance that has no bias, of the first MOST, and how far off it may be by how much it
-    differs over parts: generous where both sides are alike, as a part is less sure of that than its
-    share of the whole. Each side has at least 16 items, in no order."""
-    real, fake = real[:MOST], fake[:MOST]
-    size = min(len(real), len(fake)) // PARTS
-    found = []
-    for part in range(PARTS):
-        go_on()
-        items = slice(part * size, (part + 1) * size)
-        found.append(distance(real[items], fake[items]))
-    return Measured(distance(real, fake), Measured.of_each(np.array(found)).error)
+    left_out = np.array([without(np.arange(PARTS) != part) for part in range(PARTS)])
+    spread = (PARTS - 1) * left_out.var()
+    return Measured(without(np.ones(PARTS, bool)), SURE * float(spread) ** 0.5)

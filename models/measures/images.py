@@ -15,7 +15,7 @@ from models.images.data import LabelledImages
 from models.measures import naive
 from models.measures.classifier import Course, GoOn, learned
 from models.measures.coverage import Places, places
-from models.measures.distances import frechet, kernel, with_error
+from models.measures.distances import frechet, kernel
 from models.measures.membership import attack
 from models.measures.ranking import area
 from models.measures.scores import Measured, Score, resampled, score
@@ -34,6 +34,7 @@ TRAINED_STEPS = (150, 300)
 TOLD = 2_000
 TOLD_EPOCHS = 5
 TOLD_STEPS = (60, 150)
+PLAIN = 0.5  # of an image's contrast
 ENOUGH = 20  # held-out images to judge by
 SHOWN = 1_000  # images whose main directions are looked for
 FEW = 10  # of a label that is shown by itself
@@ -100,7 +101,7 @@ def judge(
     scores += _coverage(real, three, names, rng)
     scores += [_told_apart(real, three, seed, go_on)]
     if yardstick.classes > 1:
-        scores += [_fidelity(three, names), _trained_on(real, three, names, seed, go_on)]
+        scores += [_fidelity(real, three, names), _trained_on(real, three, names, seed, go_on)]
     near = _neighbours(data, fake.images, real.images, rng, go_on)
     scores += [
         score("near_copies", near.copies, "lower", ceiling=near.ceiling[0]),
@@ -154,7 +155,7 @@ def _distances(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
 
     fake, ceiling, baseline = three
     found = resampled(drawn_again, len(fake.features), seed)
-    apart = [with_error(kernel, real.features, look.features, go_on) for look in three]
+    apart = [kernel(real.features, look.features, go_on) for look in three]
     return [
         score("frechet", found, "lower", ceiling=far(ceiling), baseline=far(baseline)),
         score("kernel", apart[0], "lower", ceiling=apart[1], baseline=apart[2]),
@@ -196,8 +197,11 @@ def _by_label(values: Tensor, labels: Tensor, names: list[str]) -> dict[str, flo
     return found
 
 
-def _fidelity(three: Three, names: list[str]) -> Score:
-    right = [look.said == look.labels for look in three]
+def _fidelity(real: Look, three: Three, names: list[str]) -> Score:
+    """Unseen images are the ceiling: of those that it learned from, a yardstick knows the labels by
+    heart."""
+    fake, _, baseline = three
+    right = [look.said == look.labels for look in (fake, real, baseline)]
     return score(
         "label_fidelity",
         _mean(right[0]),
@@ -277,7 +281,9 @@ def _neighbours(
 ) -> Neighbours:
     """How near samples lie to training images, in pixels. A near copy is nearer to one than 99 % of
     unseen real images are. Smooth samples are, too: one that was replayed is besides much nearer to
-    one training image than to its next ones (as in Carlini et al. 2023, 2301.13188)."""
+    one training image than to its next ones (as in Carlini et al. 2023, 2301.13188). Blurred ones
+    lie near the few smooth training images: a replay is nearer than half of what makes its training
+    image differ from a plain one."""
     looked = fake[:LOOKED_UP]
     unseen = real[torch.from_numpy(rng.permutation(len(real))[:LOOKED_UP])]
     near, places = _nearest(data, torch.cat([looked, unseen]).flatten(1), go_on)
@@ -285,7 +291,9 @@ def _neighbours(
     n, half = len(looked), (len(looked) + len(near)) // 2
     close, single = (of[n:half].quantile(UNSEEN) for of in (near[:, 0], alone))
     copied = near[:, 0] < close
-    replayed = copied & (alone < single)
+    shown = data.batch(places.numpy())[0].flatten(1)
+    contrast = (shown - shown.mean(1, keepdim=True)).norm(dim=1)
+    replayed = copied & (alone < single) & (near[:, 0] < PLAIN * contrast)
     return Neighbours(
         places[:n].numpy(),
         _mean(copied[:n]),

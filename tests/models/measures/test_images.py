@@ -106,6 +106,9 @@ def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) 
     assert abs(apart["good"] - 0.5) < 0.1 < abs(apart["poor"] - 0.5) < apart["collapsed"] - 0.5
     useful = {name: scores["utility"].value for name, scores in found.items()}
     assert useful["collapsed"] < useful["good"] - 0.2
+    unseen, truth = digits.data.batch(digits.data.held_out)
+    right = (digits.yardstick.look(unseen, go_on)[1] == truth).float().mean()
+    assert found["good"]["label_fidelity"].ceiling == pytest.approx(float(right), abs=1e-6)
     assert found["memorised"]["replayed"].value > 0.9
     assert found["good"]["replayed"].value < 0.05
     for name, known in (("memorised", True), ("good", False), ("collapsed", False)):
@@ -128,6 +131,28 @@ def test_replayed_images_that_came_without_a_label_are_recognised(digits: Digits
     assert verdict(judged.scores).finding == "memorised"
     assert next(score.value for score in judged.scores if score.name == "replayed") > 0.8
     assert np.isin(judged.neighbours[:20], untold).all()
+
+
+def test_blurred_images_near_the_few_plain_ones_are_no_replays(digits: Digits) -> None:
+    rng = np.random.default_rng(4)
+    textured = rng.integers(0, 256, (1_200, 8, 8)).astype(np.uint8)
+
+    def plain(levels: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return (levels[:, None, None] + rng.integers(-6, 7, (len(levels), 8, 8))).astype(np.uint8)
+
+    levels = np.arange(20, 240, 20)
+    pixels = np.concatenate([plain(levels), textured])
+    labels = np.zeros(len(pixels), np.int32)
+    seen = 600 + len(levels)
+    data = LabelledImages(pixels, labels, np.arange(seen), np.arange(seen, len(pixels)))
+
+    def replays(made: NDArray[np.uint8]) -> float:
+        of = np.zeros(len(made), np.int64)
+        judged = judge(digits.yardstick, data, (made, of), ["0"], seed=0, go_on=go_on)
+        return next(score.value for score in judged.scores if score.name == "replayed")
+
+    assert replays(plain(rng.choice(levels, COUNT))) < 0.05
+    assert replays(pixels[rng.integers(len(levels), size=COUNT)]) > 0.95
 
 
 def test_a_yardstick_that_was_kept_measures_as_the_one_that_learned(digits: Digits) -> None:
