@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.measures.scores import SURE, Floats, Measured
 
-MOST, PARTS = 4_000, 8
+MOST, PARTS = 4_000, 10
 
 
 def frechet(real: Tensor, fake: Tensor) -> float:
