@@ -11,9 +11,11 @@ class ScoreView(BaseModel):
     value: float
     ci95: tuple[float, float]
     direction: Literal["higher", "lower", "half"] = Field(description="half: near .5 is best")
-    ceiling: float | None = Field(description="of as many real items that training has seen")
+    ceiling: float | None = Field(
+        description="of as many real items that training has seen; of unseen ones for label_fidelity"
+    )
     baseline: float | None = Field(description="of naive samples")
-    per_class: dict[str, float]
+    per_class: dict[str, float] = Field(description="of labels with 10 items or more")
 
 
 class VerdictView(BaseModel):
