@@ -12,7 +12,7 @@ class ScoreView(BaseModel):
     ci95: tuple[float, float]
     direction: Literal["higher", "lower", "half"] = Field(description="half: near .5 is best")
     ceiling: float | None = Field(
-        description="of as many real items that training has seen; of unseen ones for label_fidelity"
+        description="of as many real items that training has seen; label_fidelity: of unseen ones"
     )
     baseline: float | None = Field(description="of naive samples")
     per_class: dict[str, float] = Field(description="of labels with 10 items or more")
