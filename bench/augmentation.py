@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,12 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ground:
-    """The set that the service made, with real items behind it that it was never given: `spare`
+    """The sets that the service made, with real items behind them that it was never given: `spare`
     ones to learn from besides, and others to ask about. Places are those of `labels`."""
 
     labels: Labels
     real: Places
-    made: Places  # all of the service's set, the real ones too
+    made: dict[str, Places]  # by source; the real ones are in each
     spare: Places
     truth: Labels  # of those that are asked about
     learner: Callable[[int], Learn]  # from the size of the largest set that is learned from
@@ -58,8 +57,14 @@ class Subject:
 
     spec: dict[str, Any]  # of the training
     upload: Callable[[Client, Path], str]
-    ground: Callable[[Client, str, Path], Ground]
+    ground: Callable[[Client, Sequence[str], Path], Ground]  # of data sets, one for each of ARMS
 
+
+ARMS: dict[str, dict[str, float]] = {  # as the job that measures makes them
+    "both": {"gan": 0.5, "classical": 0.5},
+    "classical": {"classical": 1},
+    "gan": {"gan": 1},
+}
 
 EACH, FEW, RARE = 200, 10, (2, 6)  # images of a class, of a rare one; pullovers and shirts
 SERVED, ASKED = 2_000, 4_000  # test images that the service has, and others
@@ -79,29 +84,29 @@ def images(data: Path, cpu_seconds: int) -> Subject:
         np.savez(file, x_train=x[given], y_train=y[given], **test)
         return str(client.upload(file)["id"])
 
-    def ground(client: Client, dataset: str, folder: Path) -> Ground:
-        file = client.save_dataset(dataset, folder / "made.npz")
-        with np.load(file) as arrays:
-            x_made, y_made = arrays["x"], arrays["labels"][arrays["y"]].astype(np.int64)
-        n, parts = len(x_made), (y_made, y[spare], y_test[asked])
-        labels = np.concatenate(parts).astype(np.int64)
-        pool = LabelledImages(
-            np.concatenate([x_made, x[spare], x_test[asked]]),
-            labels.astype(np.int32),
-            np.arange(n),
-            np.arange(len(labels) - ASKED, len(labels)),
-        )
+    def ground(client: Client, datasets: Sequence[str], folder: Path) -> Ground:
+        made = [_images(client.save_dataset(d, folder / f"{d}.npz")) for d in datasets]
+        parts = [*made, (x[spare], y[spare]), (x_test[asked], y_test[asked])]
+        labels = np.concatenate([part[1] for part in parts]).astype(np.int64)
+        *sets, around, apart = _one_after_another([len(part[1]) for part in parts])
+        pixels = np.concatenate([part[0] for part in parts])
+        pool = LabelledImages(pixels, labels.astype(np.int32), np.concatenate(sets), apart)
         return Ground(
             labels,
-            _real(client, dataset),
-            np.arange(n),
-            n + np.arange(len(spare)),
-            labels[pool.held_out],
+            _real(client, datasets[0]),
+            dict(zip(ARMS, sets, strict=True)),
+            around,
+            labels[apart],
             lambda largest: of_images(pool, 10, largest, lambda: None),
         )
 
     spec = {"preset": "fast", "budget": {"cpu_seconds": cpu_seconds}, "holdout": 0.0}
     return Subject(spec, upload, ground)
+
+
+def _images(file: Path) -> tuple[NDArray[np.uint8], Labels]:
+    with np.load(file) as arrays:
+        return arrays["x"], arrays["labels"][arrays["y"]].astype(np.int64)
 
 
 TARGET, COMMON, UNUSUAL = "income", "<=50K", ">50K"
@@ -125,11 +130,12 @@ def rows(data: Path, _cpu_seconds: int) -> Subject:
         pa.csv.write_csv(whole.take(given), file)
         return str(client.upload(file, target=TARGET)["id"])
 
-    def ground(client: Client, dataset: str, folder: Path) -> Ground:
-        file = client.save_dataset(dataset, folder / "made.parquet")
-        made = pa.parquet.read_table(file).select(whole.column_names).cast(whole.schema)
-        n, real = len(made), _real(client, dataset)
-        pool = pa.concat_tables([made, whole.take(spare)])
+    def ground(client: Client, datasets: Sequence[str], folder: Path) -> Ground:
+        files = [client.save_dataset(d, folder / f"{d}.parquet") for d in datasets]
+        made = [pa.parquet.read_table(file).select(whole.column_names) for file in files]
+        parts = [*(table.cast(whole.schema) for table in made), whole.take(spare)]
+        *sets, around = _one_after_another([len(part) for part in parts])
+        pool, real = pa.concat_tables(parts), _real(client, datasets[0])
         mine = pc.equal(pool[TARGET], UNUSUAL).to_numpy().astype(np.int64)
         learn = of_rows(
             (pool, mine),
@@ -140,8 +146,8 @@ def rows(data: Path, _cpu_seconds: int) -> Subject:
             2,
             lambda: None,
         )
-        around = n + np.arange(len(spare))
-        return Ground(mine, real, np.arange(n), around, labels[asked], lambda _largest: learn)
+        by_source = dict(zip(ARMS, sets, strict=True))
+        return Ground(mine, real, by_source, around, labels[asked], lambda _largest: learn)
 
     return Subject({"preset": "fast", "holdout": HOLDOUT}, upload, ground)
 
@@ -153,6 +159,10 @@ def _first(labels: NDArray[Any], counts: Sequence[int]) -> Places:
     """The first of each label, in their order."""
     each = [np.flatnonzero(labels == label)[:n] for label, n in enumerate(counts)]
     return np.sort(np.concatenate(each))
+
+
+def _one_after_another(sizes: Sequence[int]) -> list[Places]:
+    return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
 
 
 def _known(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -168,23 +178,26 @@ def _real(client: Client, dataset: str) -> Places:
 
 def measure(subject: Subject, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name, serving() as client:
-        folder = Path(name)
-        dataset = subject.upload(client, folder)
+        dataset = subject.upload(client, Path(name))
         training = client.wait(client.train(dataset, seed=seed, **subject.spec)["id"])
-        spec = {"model": training["result"]["model"], "seed": seed, "measure_lift": True}
+        spec = {"model": training["result"]["model"], "seed": seed}
         plan = client.augment(dataset, validate_only=True, **spec)
         began = time.monotonic()
-        job = client.wait(client.augment(dataset, **spec)["id"])
+        job = client.wait(client.augment(dataset, measure_lift=True, **spec)["id"])
         wall_s = time.monotonic() - began
         report = json.loads(client.artifact(job["id"], "augmentation.json"))
-        made = job["result"]["dataset"]
-        found = independent(subject.ground(client, made, folder), report["worth"] or {})
+        made = [job["result"]["dataset"]]
+        for sources in list(ARMS.values())[1:]:
+            other = client.wait(client.augment(dataset, sources=sources, **spec)["id"])
+            made.append(other["result"]["dataset"])
+        ground = subject.ground(client, made, Path(name))
+        found = independent(ground, report["worth"] or {})
         return {
             "seed": seed,
             "commit": commit(),
             "training_cpu_s": training["usage"]["cpu_s"],
             "plan": {row["name"]: [row[k] for k in KINDS] for row in plan["labels"]},
-            "labels": dict(_counts(client, made)),
+            "labels": dict(_counts(client, made[0])),
             "wall_s": round(wall_s, 1),
             "job_cpu_s": job["usage"]["cpu_s"],
             **{name: report[name] for name in ("lift", "worth", "recommendation", "cpu_s")},
@@ -201,41 +214,34 @@ def _counts(client: Client, dataset: str) -> Counter[str]:
 
 
 def independent(ground: Ground, worth: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The accuracy of a classifier of each seed: of the real items, of these repeated to the counts
-    of the whole set, of the whole set; and of as many more real items as the job says that it is
-    worth, and as either end of its interval says."""
-    size = len(ground.made)
-    found = {
-        "real_only": accuracy(ground, size, lambda _rng: ground.real),
-        "repeated": accuracy(ground, size, lambda _rng: _repeated(ground)),
-        "both": accuracy(ground, size, lambda _rng: ground.made),
-    }
+    """The accuracy of a classifier of each seed, by what it learns from: the real items, these
+    repeated to the counts of the whole sets, these sets; and as many more real items as the job
+    says that its own set is worth, and as either end of its interval says."""
+    size = max(len(places) for places in ground.made.values())
+    sets = {"real_only": ground.real, "repeated": _repeated(ground), **ground.made}
+    found = {name: accuracy(ground, size, [p] * len(SEEDS)) for name, p in sets.items()}
     told = worth.get("both", {"more_real": None, "ci95": [None, None]})
-    numbers = zip(MORE, (told["more_real"], *told["ci95"]), strict=True)
-    for name, more in numbers:
+    for name, more in zip(MORE, (told["more_real"], *told["ci95"]), strict=True):
         if more is not None and (factor := 1 + more / len(ground.real)) <= _furthest(ground):
             largest = max(size, len(ground.real) + more)
-            found[name] = accuracy(ground, largest, partial(_more, ground, factor))
+            drawn = [_more(ground, factor, np.random.default_rng(seed)) for seed in SEEDS]
+            found[name] = accuracy(ground, largest, drawn)
     return found
 
 
 MORE = ("more_real", "more_real_low", "more_real_high")
 
 
-def accuracy(
-    ground: Ground, largest: int, places: Callable[[np.random.Generator], Places]
-) -> list[float]:
-    """`places`: what a seed's classifier learns from. Every seed draws further real items anew."""
-    learn = ground.learner(largest)
-    return [
-        float(balanced(learn(places(np.random.default_rng(seed)), seed), ground.truth))
-        for seed in SEEDS
-    ]
+def accuracy(ground: Ground, largest: int, each: Sequence[Places]) -> list[float]:
+    """`each`: what the classifier of each seed learns from."""
+    learn, truth = ground.learner(largest), ground.truth
+    pairs = zip(each, SEEDS, strict=True)
+    return [float(balanced(learn(places, seed), truth)) for places, seed in pairs]
 
 
 def _repeated(ground: Ground) -> Places:
     labels, real = ground.labels, ground.real
-    counts = zip(*np.unique(labels[ground.made], return_counts=True), strict=True)
+    counts = zip(*np.unique(labels[ground.made["both"]], return_counts=True), strict=True)
     return np.concatenate([np.resize(real[labels[real] == k], n) for k, n in counts])
 
 
@@ -262,11 +268,10 @@ def within(report: dict[str, Any], found: dict[str, list[float]]) -> dict[str, b
     if lift is None:
         return {}
     held: dict[str, bool | None] = {
-        name: _lies(mean[name], lift["ci95"][name]) for name in ("real_only", "repeated", "both")
+        name: _lies(mean[name], interval) for name, interval in lift["ci95"].items()
     }
-    for arm in ("repeated", "both"):
-        gain = mean[arm] - mean["real_only"]
-        held[f"gain of {arm}"] = _lies(gain, lift["gain"][arm]["ci95"])
+    for arm, gain in lift["gain"].items():
+        held[f"gain of {arm}"] = _lies(mean[arm] - mean["real_only"], gain["ci95"])
     ends = [mean.get(name) for name in MORE[1:]]
     # More real items than the upper end are at least as good as the made ones, fewer are not.
     held["worth"] = None
