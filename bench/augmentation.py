@@ -216,16 +216,20 @@ def _counts(client: Client, dataset: str) -> Counter[str]:
 def independent(ground: Ground, worth: Mapping[str, Any]) -> dict[str, list[float]]:
     """The accuracy of a classifier of each seed, by what it learns from: the real items, these
     repeated to the counts of the whole sets, these sets; and as many more real items as the job
-    says that its own set is worth, and as either end of its interval says."""
+    says that its own set is worth, and as either end of its interval says, or as there are here
+    where it says that they are more than its curve tells of."""
     size = max(len(places) for places in ground.made.values())
     sets = {"real_only": ground.real, "repeated": _repeated(ground), **ground.made}
     found = {name: accuracy(ground, size, [p] * len(SEEDS)) for name, p in sets.items()}
     told = worth.get("both", {"more_real": None, "ci95": [None, None]})
-    for name, more in zip(MORE, (told["more_real"], *told["ci95"]), strict=True):
-        if more is not None and (factor := 1 + more / len(ground.real)) <= _furthest(ground):
-            largest = max(size, len(ground.real) + more)
+    more = dict(zip(MORE, (told["more_real"], *told["ci95"]), strict=True))
+    factors = {name: 1 + n / len(ground.real) for name, n in more.items() if n is not None}
+    if told["more_real"] is None:
+        factors["most_real"] = _furthest(ground)
+    for name, factor in factors.items():
+        if factor <= _furthest(ground):
             drawn = [_more(ground, factor, np.random.default_rng(seed)) for seed in SEEDS]
-            found[name] = accuracy(ground, largest, drawn)
+            found[name] = accuracy(ground, max(size, len(drawn[0])), drawn)
     return found
 
 
