@@ -283,6 +283,11 @@ def test_images_are_measured_with_a_small_classifier_and_no_longer_than_is_allow
     assert report_of(client, dear)["cpu_s"] < 30 + 5 * 10
     assert dear["result"]["lift"] is None
     assert "0 whole rounds" in dear["result"]["recommendation"]["reason"]
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.usage.cpu_seconds", iter(range(0, 10**6, 10)).__next__)
+        short, _ = made(client, dataset, measure_lift=True, measure_cpu_seconds=300)
+    assert short["result"]["lift"]["rounds"] >= lift.LEAST_ROUNDS
+    assert report_of(client, short)["worth"] is None  # there was no time for it
 
 
 def test_another_worker_goes_on_with_what_is_made_and_measured(
