@@ -1,8 +1,9 @@
 """An uneven set is balanced by one job, and what the job says of its worth is held against
 classifiers of its own. `python -m bench.augmentation --data FOLDER`.
 
-FOLDER holds fashion_mnist.npz. The service sees some of the test images; the classifiers here are
-asked about others.
+FOLDER holds fashion_mnist.npz and tables/adult.csv. The service keeps some real items apart and
+measures with them; the classifiers here learn with other seeds, and are asked about real items
+that the service has never been given.
 """
 
 import argparse
@@ -10,79 +11,200 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 from semblance import Client
 
+from bench import tables
 from bench.images import FASHION, commit
 from bench.serving import serving
-from models.augmentation.learners import of_images
-from models.augmentation.lift import balanced
+from models.augmentation.learners import of_images, of_rows
+from models.augmentation.lift import Learn, Places, balanced
 from models.images.data import LabelledImages
 
 RESULTS = Path(__file__).with_name("results") / "augmentation.jsonl"
-EACH, FEW, RARE = 200, 10, (2, 6)  # images of a class, of a rare one; pullovers and shirts
-ASKED, ASKED_HERE = 2_000, 4_000  # test images that the service sees, and others
 SEEDS = range(100, 105)  # of the classifiers here; the job has its own
+MEASURE_CPU_S = 300  # enough for all rounds, on a core that others use, too
 
-Arrays = dict[str, NDArray[Any]]
-
-
-def uneven(whole: Arrays, factor: float = 1.0) -> Arrays:
-    """The first images of each class, `factor` times as many as the uneven set has."""
-    counts = [round(factor * (FEW if k in RARE else EACH)) for k in range(10)]
-    mine = [np.flatnonzero(whole["y_train"] == k)[:n] for k, n in enumerate(counts)]
-    places = np.sort(np.concatenate(mine))
-    return {
-        "x_train": whole["x_train"][places],
-        "y_train": whole["y_train"][places],
-        "x_test": whole["x_test"][:ASKED],
-        "y_test": whole["y_test"][:ASKED],
-    }
+Labels = NDArray[np.int64]
 
 
-def accuracy(x: NDArray[np.uint8], y: NDArray[Any], whole: Arrays, largest: int) -> list[float]:
-    """Of a classifier of each seed, asked about test images that the service has not seen."""
-    asked = slice(ASKED, ASKED + ASKED_HERE)
-    n, truth = len(x), whole["y_test"][asked].astype(np.int64)
-    data = LabelledImages(
-        np.concatenate([x, whole["x_test"][asked]]),
-        np.concatenate([y, truth]).astype(np.int32),
-        np.arange(n),
-        np.arange(n, n + len(truth)),
-    )
-    learn = of_images(data, 10, largest, lambda: None)
-    return [float(balanced(learn(data.train, seed), truth)) for seed in SEEDS]
+@dataclass(frozen=True)
+class Ground:
+    """The sets that the service made, with real items behind them that it was never given: `spare`
+    ones to learn from besides, and others to ask about. Places are those of `labels`."""
+
+    labels: Labels
+    real: Places
+    made: dict[str, Places]  # by source; the real ones are in each
+    spare: Places
+    truth: Labels  # of those that are asked about
+    learner: Callable[[int], Learn]  # from the size of the largest set that is learned from
 
 
-def measure(whole: Arrays, seed: int, cpu_seconds: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder, serving() as client:
-        file = Path(folder) / "uneven.npz"
-        np.savez(file, **uneven(whole))  # type: ignore[arg-type]
-        dataset = client.upload(file)["id"]
-        # The test part is held out, so that training need not keep more apart.
-        spec = {"preset": "fast", "budget": {"cpu_seconds": cpu_seconds}, "holdout": 0.0}
-        training = client.wait(client.train(dataset, seed=seed, **spec)["id"])
-        model = training["result"]["model"]
-        spec = {"model": model, "seed": seed, "measure_lift": True}
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: how the service is given an uneven set, and what lies around it."""
+
+    spec: dict[str, Any]  # of the training
+    upload: Callable[[Client, Path], str]
+    ground: Callable[[Client, Sequence[str], Path], Ground]  # of data sets, one for each of ARMS
+
+
+ARMS: dict[str, dict[str, float]] = {  # as the job that measures makes them
+    "both": {"gan": 0.5, "classical": 0.5},
+    "classical": {"classical": 1},
+    "gan": {"gan": 1},
+}
+
+EACH, FEW, RARE = 200, 10, (2, 6)  # images of a class, of a rare one; pullovers and shirts
+SERVED, ASKED = 2_000, 4_000  # test images that the service has, and others
+
+
+def images(data: Path, cpu_seconds: int) -> Subject:
+    """Some of the test images go up as the test part, so that training need not keep more apart."""
+    with np.load(data / FASHION) as arrays:
+        x, y, x_test, y_test = (arrays[name] for name in ("x_train", "y_train", "x_test", "y_test"))
+    given = _first(y, [FEW if k in RARE else EACH for k in range(10)])
+    spare = np.setdiff1d(np.arange(len(y)), given)
+    asked = slice(SERVED, SERVED + ASKED)
+
+    def upload(client: Client, folder: Path) -> str:
+        file = folder / "uneven.npz"
+        test = {"x_test": x_test[:SERVED], "y_test": y_test[:SERVED]}
+        np.savez(file, x_train=x[given], y_train=y[given], **test)
+        return str(client.upload(file)["id"])
+
+    def ground(client: Client, datasets: Sequence[str], folder: Path) -> Ground:
+        made = [_images(client.save_dataset(d, folder / f"{d}.npz")) for d in datasets]
+        parts = [*made, (x[spare], y[spare]), (x_test[asked], y_test[asked])]
+        labels = np.concatenate([part[1] for part in parts]).astype(np.int64)
+        *sets, around, apart = _one_after_another([len(part[1]) for part in parts])
+        pixels = np.concatenate([part[0] for part in parts])
+        pool = LabelledImages(pixels, labels.astype(np.int32), np.concatenate(sets), apart)
+        return Ground(
+            labels,
+            _real(client, datasets[0]),
+            dict(zip(ARMS, sets, strict=True)),
+            around,
+            labels[apart],
+            lambda largest: of_images(pool, 10, largest, lambda: None),
+        )
+
+    spec = {"preset": "fast", "budget": {"cpu_seconds": cpu_seconds}, "holdout": 0.0}
+    return Subject(spec, upload, ground)
+
+
+def _images(file: Path) -> tuple[NDArray[np.uint8], Labels]:
+    with np.load(file) as arrays:
+        return arrays["x"], arrays["labels"][arrays["y"]].astype(np.int64)
+
+
+TARGET, COMMON, UNUSUAL = "income", "<=50K", ">50K"
+GIVEN = (6_000, 300)  # rows of each that the service has, of which it keeps this share apart:
+HOLDOUT = 0.5
+ASKED_ROWS = 2_000  # of each
+
+
+def rows(data: Path, _cpu_seconds: int) -> Subject:
+    """Training keeps a share apart, as there is no test part of rows. It lasts as `fast` does."""
+    whole, schema = tables.read(data / "tables" / "adult.csv", drop=())
+    whole = pa.table({name: _known(whole[name]) for name in whole.column_names})
+    labels = pc.equal(whole[TARGET], UNUSUAL).to_numpy().astype(np.int64)
+    given = _first(labels, GIVEN)
+    asked = _first(labels, [n + ASKED_ROWS for n in GIVEN])
+    spare = np.setdiff1d(np.arange(len(whole)), asked)
+    asked = np.setdiff1d(asked, given)
+
+    def upload(client: Client, folder: Path) -> str:
+        file = folder / "uneven.csv"
+        pa.csv.write_csv(whole.take(given), file)
+        return str(client.upload(file, target=TARGET)["id"])
+
+    def ground(client: Client, datasets: Sequence[str], folder: Path) -> Ground:
+        files = [client.save_dataset(d, folder / f"{d}.parquet") for d in datasets]
+        made = [pa.parquet.read_table(file).select(whole.column_names) for file in files]
+        parts = [*(table.cast(whole.schema) for table in made), whole.take(spare)]
+        *sets, around = _one_after_another([len(part) for part in parts])
+        pool, real = pa.concat_tables(parts), _real(client, datasets[0])
+        mine = pc.equal(pool[TARGET], UNUSUAL).to_numpy().astype(np.int64)
+        learn = of_rows(
+            (pool, mine),
+            (whole.take(asked), labels[asked]),
+            schema,
+            TARGET,
+            real,
+            2,
+            lambda: None,
+        )
+        by_source = dict(zip(ARMS, sets, strict=True))
+        return Ground(mine, real, by_source, around, labels[asked], lambda _largest: learn)
+
+    return Subject({"preset": "fast", "holdout": HOLDOUT}, upload, ground)
+
+
+SUBJECTS: dict[str, Callable[[Path, int], Subject]] = {"images": images, "rows": rows}
+
+
+def _first(labels: NDArray[Any], counts: Sequence[int]) -> Places:
+    """The first of each label, in their order."""
+    each = [np.flatnonzero(labels == label)[:n] for label, n in enumerate(counts)]
+    return np.sort(np.concatenate(each))
+
+
+def _one_after_another(sizes: Sequence[int]) -> list[Places]:
+    return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+
+
+def _known(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A question mark stands for a missing value, as the service takes it."""
+    if not pa.types.is_string(values.type):
+        return values
+    return pc.if_else(pc.equal(values, "?"), None, values)
+
+
+def _real(client: Client, dataset: str) -> Places:
+    return np.flatnonzero([item["source"] == "real" for item in client.recipes(dataset)])
+
+
+def measure(subject: Subject, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name, serving() as client:
+        dataset = subject.upload(client, Path(name))
+        training = client.wait(client.train(dataset, seed=seed, **subject.spec)["id"])
+        spec = {"model": training["result"]["model"], "seed": seed}
         plan = client.augment(dataset, validate_only=True, **spec)
+        measured = {"measure_lift": True, "measure_cpu_seconds": MEASURE_CPU_S}
         began = time.monotonic()
-        job = client.wait(client.augment(dataset, **spec)["id"])
+        job = client.wait(client.augment(dataset, **measured, **spec)["id"])
+        wall_s = time.monotonic() - began
         report = json.loads(client.artifact(job["id"], "augmentation.json"))
+        made = [job["result"]["dataset"]]
+        for sources in list(ARMS.values())[1:]:
+            other = client.wait(client.augment(dataset, sources=sources, **spec)["id"])
+            made.append(other["result"]["dataset"])
+        ground = subject.ground(client, made, Path(name))
+        found = independent(ground, report["worth"] or {})
         return {
             "seed": seed,
             "commit": commit(),
-            "cpu_seconds": cpu_seconds,
+            "training_cpu_s": training["usage"]["cpu_s"],
             "plan": {row["name"]: [row[k] for k in KINDS] for row in plan["labels"]},
-            "labels": dict(_counts(client, job["result"]["dataset"])),
-            "wall_s": round(time.monotonic() - began, 1),
+            "labels": dict(_counts(client, made[0])),
+            "wall_s": round(wall_s, 1),
             "job_cpu_s": job["usage"]["cpu_s"],
             **{name: report[name] for name in ("lift", "worth", "recommendation", "cpu_s")},
-            "independent": _independent(client, Path(folder), job, report, whole),
+            "independent": found,
+            "within": within(report, found),
         }
 
 
@@ -93,41 +215,99 @@ def _counts(client: Client, dataset: str) -> Counter[str]:
     return Counter(f"{item['label']} {item['source']}" for item in client.recipes(dataset))
 
 
-def _independent(
-    client: Client, folder: Path, job: dict[str, Any], report: dict[str, Any], whole: Arrays
-) -> dict[str, list[float]]:
-    """The same sets, downloaded; and real ones of as many more items as the job says."""
-    made = job["result"]["dataset"]
-    file = client.save_dataset(made, folder / "made.npz")
-    with np.load(file) as arrays:
-        x, y = arrays["x"], arrays["labels"][arrays["y"]].astype(np.int64)
-    real = np.array([item["source"] == "real" for item in client.recipes(made)])
-    found = {
-        "real_only": accuracy(x[real], y[real], whole, len(x)),
-        "both": accuracy(x, y, whole, len(x)),
-    }
-    more = (report["worth"] or {}).get("both", {}).get("more_real")
-    if more and more > 0:
-        larger = uneven(whole, 1 + more / int(real.sum()))
-        x, y = larger["x_train"], larger["y_train"]
-        found["more_real"] = accuracy(x, y, whole, len(x))
+def independent(ground: Ground, worth: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The accuracy of a classifier of each seed, by what it learns from: the real items, these
+    repeated to the counts of the whole sets, these sets; and as many more real items as the job
+    says that its own set is worth, and as either end of its interval says, or as there are here
+    where it says that they are more than its curve tells of."""
+    size = max(len(places) for places in ground.made.values())
+    sets = {"real_only": ground.real, "repeated": _repeated(ground), **ground.made}
+    found = {name: accuracy(ground, size, [p] * len(SEEDS)) for name, p in sets.items()}
+    told = worth.get("both", {"more_real": None, "ci95": [None, None]})
+    more = dict(zip(MORE, (told["more_real"], *told["ci95"]), strict=True))
+    factors = {name: 1 + n / len(ground.real) for name, n in more.items() if n is not None}
+    if told["more_real"] is None:
+        factors["most_real"] = _furthest(ground)
+    for name, factor in factors.items():
+        if factor <= _furthest(ground):
+            drawn = [_more(ground, factor, np.random.default_rng(seed)) for seed in SEEDS]
+            found[name] = accuracy(ground, max(size, len(drawn[0])), drawn)
     return found
+
+
+MORE = ("more_real", "more_real_low", "more_real_high")
+
+
+def accuracy(ground: Ground, largest: int, each: Sequence[Places]) -> list[float]:
+    """`each`: what the classifier of each seed learns from."""
+    learn, truth = ground.learner(largest), ground.truth
+    pairs = zip(each, SEEDS, strict=True)
+    return [float(balanced(learn(places, seed), truth)) for places, seed in pairs]
+
+
+def _repeated(ground: Ground) -> Places:
+    labels, real = ground.labels, ground.real
+    counts = zip(*np.unique(labels[ground.made["both"]], return_counts=True), strict=True)
+    return np.concatenate([np.resize(real[labels[real] == k], n) for k, n in counts])
+
+
+def _more(ground: Ground, factor: float, rng: np.random.Generator) -> Places:
+    """So many times the real items of each label: a part of them, or all and some of the spare."""
+    kept = []
+    for label in np.unique(ground.labels[ground.real]):
+        real, spare = (p[ground.labels[p] == label] for p in (ground.real, ground.spare))
+        n = round(factor * len(real))
+        others = rng.permutation(spare)[: n - len(real)] if n > len(real) else spare[:0]
+        kept += [rng.permutation(real)[:n], others]
+    return np.concatenate(kept)
+
+
+def _furthest(ground: Ground) -> float:
+    real, spare = (np.bincount(ground.labels[p]) for p in (ground.real, ground.spare))
+    return float(1 + (spare / real).min())
+
+
+def within(report: dict[str, Any], found: dict[str, list[float]]) -> dict[str, bool | None]:
+    """Whether what the job says is so, as far as its own intervals reach; None: it says nothing
+    that could be held against anything here."""
+    lift, mean = report["lift"], {name: float(np.mean(f)) for name, f in found.items()}
+    if lift is None:
+        return {}
+    held: dict[str, bool | None] = {
+        name: _lies(mean[name], interval) for name, interval in lift["ci95"].items()
+    }
+    for arm, gain in lift["gain"].items():
+        held[f"gain of {arm}"] = _lies(mean[arm] - mean["real_only"], gain["ci95"])
+    ends = [mean.get(name) for name in MORE[1:]]
+    # More real items than the upper end are at least as good as the made ones, fewer are not.
+    held["worth"] = None
+    if any(end is not None for end in ends):
+        low, high = ends
+        held["worth"] = (low is None or low <= mean["both"]) and (
+            high is None or mean["both"] <= high
+        )
+    return held
+
+
+def _lies(value: float, interval: Sequence[float]) -> bool:
+    return interval[0] <= value <= interval[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--cpu-seconds", type=int, default=60)
+    parser.add_argument("--kinds", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--cpu-seconds", type=int, default=60, help="of training on images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with np.load(arguments.data / FASHION) as arrays:
-        whole = dict(arrays)
-    for seed in arguments.seeds:
-        row = measure(whole, seed, arguments.cpu_seconds)
-        with RESULTS.open("a") as out:
-            out.write(json.dumps(row) + "\n")
-        print(json.dumps(row, indent=1), flush=True)
+    for kind in arguments.kinds:
+        subject = SUBJECTS[kind](arguments.data, arguments.cpu_seconds)
+        for seed in arguments.seeds:
+            row = {"kind": kind, **measure(subject, seed)}
+            with RESULTS.open("a") as out:
+                out.write(json.dumps(row) + "\n")
+            print(json.dumps(row, indent=1), flush=True)
 
 
 if __name__ == "__main__":

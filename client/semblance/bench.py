@@ -1,28 +1,45 @@
 """What the user's own data is worth to the networks that there are: each learns for the same time,
 and all are measured alike."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
+from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from semblance.client import Client, Json
-from semblance.errors import JobFailed
+from semblance.errors import JobFailed, Problem, UnknownNetwork
 
 AUTO = "auto"
+BETTER = {"lower": "↓", "higher": "↑", "half": "→.5"}
+LEGEND = "↑ higher is better, ↓ lower; * best of the networks, or not to be told from it"
 
 Watch = Callable[[str], Json]  # from a job's id to the job when it has ended
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One network; `report` is None where its training or its evaluation failed, for `reason`."""
+    """One network. `report` is None where its training or its evaluation failed, for `reason`;
+    `cpu_s` is what it learned for, without what a worker needs to get ready."""
 
     network: str
+    model: str = ""
+    cpu_s: float | None = None
     report: Json | None = None
-    cpu_s: float = 0.0
     reason: str = ""
+
+    @property
+    def finding(self) -> str:
+        return "failed" if self.report is None else str(self.report["verdict"]["finding"])
+
+    def told(self) -> str:
+        """In words, for a console."""
+        model = f" ({self.model})" if self.model else ""
+        why = self.reason if self.report is None else "; ".join(self.report["verdict"]["reasons"])
+        return f"[bold]{self.network}[/bold]{model}: {self.finding}; {escape(why)}"
 
 
 def run(
@@ -33,76 +50,128 @@ def run(
     seed: int,
     networks: list[str] | None = None,
     watch: Watch | None = None,
-) -> list[Judged]:
-    """`networks`: all that the service has for data of this kind, unless it is given."""
-    wait = watch or client.wait
+) -> Iterator[Judged]:
+    """One after the other. `networks`: all that the service has for data of this kind, unless it is
+    given. Whoever interrupts it leaves no job behind. Raises UnknownNetwork."""
     known: list[str] = client.request("GET", "/v1").json()["architectures"][dataset["kind"]]
+    for network in networks or []:
+        if network not in (AUTO, *known):
+            raise UnknownNetwork(f"{network}: known are {', '.join((AUTO, *known))}")
+    work = _Work(client, dataset["id"], cpu_seconds, seed, watch or client.wait)
     # The first is what `auto` comes to.
-    return [
-        _judged(client, dataset, network, cpu_seconds, seed, wait)
-        for network in networks or [AUTO, *known[1:]]
-    ]
+    for network in networks or [AUTO, *known[1:]]:
+        yield work.judged(network)
 
 
-def _judged(
-    client: Client, dataset: Json, network: str, cpu_seconds: float, seed: int, wait: Watch
-) -> Judged:
-    config = {} if network == AUTO else {"architecture": network}
-    budget = {"cpu_seconds": cpu_seconds}
-    name = f"bench-{network}"
-    spec = {"preset": "fast", "config": config, "budget": budget, "seed": seed, "name": name}
-    try:
-        job = wait(client.train(dataset["id"], **spec, evaluate=False)["id"])
-        model = job["result"]["model"]
-        # As many samples of each: some scores move with the number.
-        wait(client.evaluate(model, seed=seed)["id"])
-    except JobFailed as failure:
-        return Judged(network, reason=str(failure))
-    return Judged(network, client.report(model), job["usage"]["cpu_s"])
+@dataclass(frozen=True)
+class _Work:
+    client: Client
+    dataset: str
+    cpu_seconds: float
+    seed: int
+    watch: Watch
+
+    def judged(self, network: str) -> Judged:
+        found = Judged(network)
+        spec = {
+            "preset": "fast",
+            "config": {} if network == AUTO else {"architecture": network},
+            "budget": {"cpu_seconds": self.cpu_seconds},
+            "name": f"bench-{network}",
+        }
+        try:
+            submitted = self.client.train(self.dataset, seed=self.seed, evaluate=False, **spec)
+            job = self._done(submitted)
+            found = replace(found, model=job["result"]["model_version"], cpu_s=self._learned(job))
+            # As many samples of each: some scores move with the number.
+            self._done(self.client.evaluate(found.model, seed=self.seed))
+        except (JobFailed, Problem) as failure:
+            return replace(found, reason=str(failure))
+        return replace(found, report=self.client.report(found.model))
+
+    def _done(self, job: Json) -> Json:
+        try:
+            return self.watch(job["id"])
+        except KeyboardInterrupt:
+            with contextlib.suppress(Problem):  # it may just have ended
+                self.client.cancel(job["id"])
+            raise
+
+    def _learned(self, job: Json) -> float:
+        """The job's bill has more: a worker's first job loads what all need."""
+        saved = self.client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
+        return max(float(checkpoint["metrics"]["cpu_s"]) for checkpoint in saved)
 
 
-def table(judged: list[Judged]) -> Table:
-    """A row for each score: real items, each network, naive samples."""
-    found = Table("", "real items", *(one.network for one in judged), "naive samples")
+def show(judged: list[Judged], console: Console) -> None:
+    """The table, with intervals where the console is wide enough."""
+    found = table(judged, _with_interval)
+    room = console.options.update(max_width=10 * console.width)
+    if console.measure(found, options=room).maximum > console.width:
+        found = table(judged, lambda score: _figure(score["value"]))
+    console.print(found)
+
+
+def table(judged: list[Judged], said: Callable[[Json], str]) -> Table:
+    """A row for each score, as `said`: real items, each network, naive samples."""
+    columns = ("", "real", *(one.network for one in judged), "naive")
+    found = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in found.columns[1:]:
+        column.justify = "right"
+    found.columns[0].no_wrap = True
     reports = [one.report for one in judged]
     measured = [report for report in reports if report is not None]
     found.add_row("verdict", "", *(_verdict(one) for one in judged), "")
-    found.add_row("CPU-seconds", "", *(f"{one.cpu_s:.0f}" for one in judged), "", end_section=True)
+    seconds = ("" if one.cpu_s is None else f"{one.cpu_s:.1f}" for one in judged)
+    found.add_row("CPU-seconds", "", *seconds, "", end_section=True)
     for score in measured[0]["scores"] if measured else ():
-        name = score["name"]
-        mine = [_score(report, name) for report in reports]
-        best = min((_badness(s) for s in mine if s is not None), default=0.0)
+        mine = [_score(report, score["name"]) for report in reports]
+        marks = _marks(mine)
         found.add_row(
-            name,
+            f"{score['name']} {BETTER[score['direction']]}",
             _figure(score["ceiling"]),
-            *(_cell(s, best) for s in mine),
+            *("" if s is None else said(s) + m for s, m in zip(mine, marks, strict=True)),
             _figure(score["baseline"]),
         )
+    found.caption = LEGEND if measured else None
+    found.caption_justify = "left"
     return found
 
 
 def _verdict(one: Judged) -> str:
-    if one.report is None:
-        return f"[red]failed: {escape(one.reason)}[/red]"
-    finding: str = one.report["verdict"]["finding"]
-    return f"[{'green' if finding == 'good' else 'red'}]{finding}[/]"
+    return f"[{'green' if one.finding == 'good' else 'red'}]{one.finding}[/]"
 
 
 def _score(report: Json | None, name: str) -> Json | None:
     return next((s for s in (report or {"scores": []})["scores"] if s["name"] == name), None)
 
 
-def _badness(score: Json) -> float:
-    value: float = score["value"]
-    return {"lower": value, "higher": -value, "half": abs(value - 0.5)}[score["direction"]]
+def _marks(scores: list[Json | None]) -> list[str]:
+    """A star for whatever may be the best, by its interval; none where that is all of them. As good
+    as real items is as good as can be: fewer copies than by chance are no merit."""
+    known = [score for score in scores if score is not None]
+    best = min(max(_least_bad(s, s["value"], s["value"]), _real(s)) for s in known)
+    may = [s is not None and max(_least_bad(s, *s["ci95"]), _real(s)) <= best for s in scores]
+    if sum(may) == len(known):
+        return [" " for _ in scores]
+    return ["*" if one else " " for one in may]
 
 
-def _cell(score: Json | None, best: float) -> str:
-    if score is None:
-        return ""
+def _least_bad(score: Json, low: float, high: float) -> float:
+    """How bad values from `low` to `high` are at the least."""
+    if score["direction"] == "half":
+        return max(0.0, low - 0.5, 0.5 - high)
+    return low if score["direction"] == "lower" else -high
+
+
+def _real(score: Json) -> float:
+    real = score["ceiling"]
+    return float("-inf") if real is None else _least_bad(score, real, real)
+
+
+def _with_interval(score: Json) -> str:
     half = (score["ci95"][1] - score["ci95"][0]) / 2
-    said = f"{score['value']:.3f} ± {half:.3f}"
-    return f"[bold]{said}[/bold]" if _badness(score) == best else said
+    return f"{score['value']:.3f} ± {half:.3f}"
 
 
 def _figure(value: float | None) -> str:

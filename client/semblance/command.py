@@ -14,19 +14,20 @@ from rich.table import Table
 
 from semblance import bench as benchmark
 from semblance.client import Client
-from semblance.errors import DamagedDownload, JobFailed, Problem
+from semblance.errors import DamagedDownload, JobFailed, Problem, UnknownNetwork
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
 
 Url = Annotated[str, typer.Option(envvar="SEMBLANCE_URL")]
+Files = Annotated[list[Path], typer.Argument(exists=True)]
 Key = Annotated[str, typer.Option(envvar="SEMBLANCE_KEY")]
 LOCAL = "http://127.0.0.1:8000"
 
 
 @app.command()
 def upload(
-    paths: list[Path],
+    paths: Files,
     key: Key,
     name: str | None = None,
     target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
@@ -88,7 +89,7 @@ def report(
 
 @app.command()
 def bench(
-    files: list[Path],
+    files: Files,
     key: Key,
     seconds: Annotated[float, typer.Option(min=1, help="CPU-seconds that each network has")] = 30,
     target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
@@ -96,10 +97,12 @@ def bench(
     seed: int = 1,
     url: Url = LOCAL,
 ) -> None:
-    """Train every network that there is on a file for the same time, and judge all in one table."""
+    """Train every network that there is on a file for the same time, and judge all in one table.
+    Interrupted, it shows those that are done, and leaves no job behind."""
+    judged: list[benchmark.Judged] = []
     with Client(url, key) as client:
         dataset = client.upload(*files, **({"target": target} if target else {}))
-        judged = benchmark.run(
+        networks = benchmark.run(
             client,
             dataset,
             cpu_seconds=seconds,
@@ -107,7 +110,16 @@ def bench(
             networks=network or None,
             watch=lambda job: watch(client, job),
         )
-        console.print(benchmark.table(judged))
+        try:
+            for one in networks:
+                judged.append(one)
+                console.print(one.told())
+        except KeyboardInterrupt:
+            console.print("interrupted; the job that was running is cancelled")
+            raise typer.Exit(130) from None
+        finally:
+            if judged:
+                benchmark.show(judged, console)
 
 
 def say(text: str) -> None:
@@ -275,14 +287,14 @@ def watch(client: Client, job_id: str) -> dict[str, Any]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("queued", total=100, note="")
+        task = progress.add_task("", total=100, note="")
 
         def show(job: dict[str, Any]) -> None:
             at = job["progress"]
             note = f"step {at['step']}" if at["step"] else ""
             progress.update(
                 task,
-                description=job["phase"] or job["state"],
+                description=f"{job['name']}: {job['phase'] or job['state']}",
                 completed=100 if job["state"] == "succeeded" else at["percent"] or 0,
                 note=note,
             )
@@ -293,11 +305,13 @@ def watch(client: Client, job_id: str) -> dict[str, Any]:
 def main() -> None:
     try:
         app()
-    except (Problem, JobFailed, DamagedDownload) as error:
-        console.print(f"[red]{error}[/red]")
+    except (Problem, JobFailed, DamagedDownload, UnknownNetwork) as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
         raise SystemExit(1) from error
-    except httpx.ConnectError as error:
-        console.print("[red]no service answers at this address[/red]")
+    except httpx.TransportError as error:
+        told = isinstance(error, httpx.ConnectError)
+        said = "no service answers at this address" if told else f"the service is gone: {error}"
+        console.print(f"[red]{escape(said)}[/red]")
         raise SystemExit(1) from error
 
 

@@ -26,3 +26,7 @@ class JobFailed(Exception):
 
 class DamagedDownload(Exception):
     """A file's bytes are not those that the service says it made."""
+
+
+class UnknownNetwork(Exception):
+    """The service has no network of this name for data of this kind."""

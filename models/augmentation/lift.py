@@ -70,20 +70,26 @@ def run(
     return found
 
 
-def rounds_of(done: Sequence[Trained], sets: int) -> int:
-    """Whole ones."""
-    return len(done) // (sets + len(PARTS))
+def rounds_of(done: Sequence[Trained], sets: int) -> tuple[int, int]:
+    """Whole ones: of the sets, and of the sets and the parts."""
+    parts = sum(one.arm == CURVE for one in done)
+    whole = (len(done) - parts) // sets
+    return whole, min(whole, parts // len(PARTS))
 
 
 def _trainings(
     sets: Mapping[Arm, Places], labels: NDArray[np.int64], seed: int
 ) -> Iterator[tuple[str, int, Places]]:
-    for number in range(ROUNDS):
-        for arm, places in sets.items():
-            yield arm, number, places
-        for i, share in enumerate(PARTS):
-            rng = np.random.default_rng((seed, number, i))
-            yield CURVE, number, part_of(sets["real"], labels, share, rng)
+    """What the lift needs at the least, then what the worth does besides, then one more round at a
+    time: where time is short, there is the lift at least."""
+    for rounds in (range(LEAST_ROUNDS), *([one] for one in range(LEAST_ROUNDS, ROUNDS))):
+        for number in rounds:
+            for arm, places in sets.items():
+                yield arm, number, places
+        for number in rounds:
+            for i, share in enumerate(PARTS):
+                rng = np.random.default_rng((seed, number, i))
+                yield CURVE, number, part_of(sets["real"], labels, share, rng)
 
 
 def part_of(

@@ -103,6 +103,12 @@ def _poor(scores: Scores) -> list[str]:
         for score in distances
         if _is_naive(score)
     ]
+    reasons += [
+        f"{score.name} is {score.value:.3g}; that of real items {score.ceiling:.3g}, and of naive "
+        f"samples {score.baseline:.3g}"
+        for score in distances
+        if _is_worse_than_naive(score)
+    ]
     if (score := scores.get("coverage")) and score.ci95[1] < 0.5 * _best(score):
         reasons.append(
             f"the samples cover {score.value:.0%} of the real images; real ones cover "
@@ -117,6 +123,14 @@ def _is_naive(score: Score) -> bool:
     if ceiling is None or baseline is None or baseline < CLEAR * ceiling:
         return False
     return score.ci95[0] > ceiling + LIKE * (baseline - ceiling)
+
+
+def _is_worse_than_naive(score: Score) -> bool:
+    """By far, where the baseline and the ceiling are not clear of each other."""
+    ceiling, baseline = score.ceiling, score.baseline
+    if ceiling is None or baseline is None or baseline >= CLEAR * ceiling:
+        return False
+    return score.ci95[0] > CLEAR * max(ceiling, baseline)
 
 
 def _best(score: Score) -> float:

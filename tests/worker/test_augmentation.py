@@ -313,6 +313,28 @@ def test_images_are_measured_with_a_small_classifier_and_no_longer_than_is_allow
     assert "0 whole rounds" in dear["result"]["recommendation"]["reason"]
 
 
+def test_where_there_is_time_for_the_lift_alone_it_is_told_without_its_worth(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    put(client, "rows")
+    dataset = client.get("/v1/datasets").json()["data"][0]["id"]
+    keep, kept = augmentation.Work.keep, list[str]()
+
+    def count(work: augmentation.Work, name: str, value: dict[str, Any]) -> None:
+        keep(work, name, value)
+        kept.append(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(augmentation.Work, "keep", count)
+        # The time is over after the set and 17 trainings: three rounds of five sets, and two parts.
+        patch.setattr("worker.usage.cpu_seconds", lambda: 1e6 if len(kept) >= 18 else 0.0)
+        job, _ = made(client, dataset, model="people", measure_lift=True)
+    report = report_of(client, job)
+    assert report["lift"]["rounds"] == lift.LEAST_ROUNDS
+    assert report["worth"] is None
+    assert report["recommendation"] == job["result"]["recommendation"]
+
+
 def test_another_worker_goes_on_with_what_is_made_and_measured(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:

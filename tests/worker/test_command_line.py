@@ -9,10 +9,12 @@ import pytest
 import torch
 import typer
 from rich.console import Console
+from rich.text import Text
 from semblance import Client, bench, command
-from semblance.command import asked_of
-from semblance.errors import JobFailed
+from semblance.command import app, asked_of
+from semblance.errors import JobFailed, UnknownNetwork
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from tests.app.conftest import forget_models, upload
 from tests.app.test_row_samples import people
@@ -38,10 +40,14 @@ def working(client: TestClient) -> Iterator[Working]:
     forget_models()
 
 
-def printed(judged: list[bench.Judged]) -> str:
+def printed(judged: list[bench.Judged], width: int = 200) -> str:
     out = io.StringIO()
-    Console(width=200, file=out).print(bench.table(judged))
+    bench.show(judged, Console(width=width, file=out))
     return out.getvalue()
+
+
+def line_of(said: str, name: str) -> str:
+    return next(line for line in said.splitlines() if re.search(rf"\b{name}\b", line))
 
 
 @pytest.mark.slow
@@ -49,7 +55,7 @@ def test_networks_learn_a_file_for_the_same_time_and_are_judged_in_one_table(
     working: Working, client: TestClient
 ) -> None:
     dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
-    judged = bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "mlp"])
+    judged = list(bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "mlp"]))
     trainings = client.get("/v1/jobs?kind=training").json()["data"]
     assert [job["resolved_config"]["budget"]["cpu_seconds"] for job in trainings] == [1, 1]
     evaluations = client.get("/v1/jobs?kind=evaluation").json()["data"]
@@ -57,8 +63,14 @@ def test_networks_learn_a_file_for_the_same_time_and_are_judged_in_one_table(
     said = printed(judged)
     for one in judged:
         assert one.report is not None
+        job = next(job for job in trainings if job["name"] == f"bench-{one.network}")
+        last = client.get(f"/v1/jobs/{job['id']}/checkpoints").json()[0]
+        assert last["metrics"]["cpu_s"] == one.cpu_s
+        assert f"{one.cpu_s:.1f}" in line_of(said, "CPU").split()
+        assert one.model in one.told()
+        assert one.report["verdict"]["reasons"][0] in one.told()
         for score in one.report["scores"]:
-            line = next(x for x in said.splitlines() if re.search(rf"\b{score['name']}\b", x))
+            line = line_of(said, score["name"])
             assert f"{score['value']:.3f} ±" in line
             assert score["ceiling"] is None or f"{score['ceiling']:.3f}" in line
 
@@ -75,11 +87,86 @@ def test_a_network_that_fails_leaves_the_others_in_the_table(
         client.post(f"/v1/jobs/{job_id}/cancel")
         raise JobFailed({**job, "state": "failed", "error": {"detail": "it [never] learned"}})
 
-    judged = bench.run(
-        working, dataset, cpu_seconds=1, seed=1, networks=["auto", "mlp"], watch=watch
+    judged = list(
+        bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "mlp"], watch=watch)
     )
     assert [one.report is None for one in judged] == [True, False]
-    assert "failed: it [never] learned" in printed(judged)
+    assert "failed" in line_of(printed(judged), "verdict")
+    assert Text.from_markup(judged[0].told()).plain == "auto: failed; it [never] learned"
+
+
+def test_a_network_that_the_service_refuses_is_a_failed_one(
+    working: Working, client: TestClient
+) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    judged = list(bench.run(working, dataset, cpu_seconds=-1, seed=1, networks=["auto", "mlp"]))
+    assert [one.finding for one in judged] == ["failed", "failed"]
+    assert all("greater than" in one.reason for one in judged)
+
+
+def test_an_unknown_network_is_refused_before_anything_is_trained(
+    working: Working, client: TestClient
+) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    with pytest.raises(UnknownNetwork, match=r"dcgan: known are auto, .*mlp"):
+        list(bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "dcgan"]))
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_whoever_interrupts_leaves_no_job_behind(working: Working, client: TestClient) -> None:
+    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+
+    def watch(job_id: str) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(bench.run(working, dataset, cpu_seconds=1, seed=1, watch=watch))
+    assert [job["state"] for job in client.get("/v1/jobs").json()["data"]] == ["cancelled"]
+
+
+def a_report(value: float, half: float, *, copies: float = 0.0) -> dict[str, Any]:
+    def score(
+        name: str, direction: str, value: float, ceiling: float | None, half: float = half
+    ) -> dict[str, Any]:
+        ci95, said = [value - half, value + half], {"direction": direction, "baseline": 0.4}
+        return {"name": name, "value": value, "ci95": ci95, "ceiling": ceiling, **said}
+
+    return {
+        "verdict": {"finding": "memorised", "reasons": ["so"]},
+        "scores": [
+            score("frechet", "lower", 20 * (1 - value), None),
+            score("label_fidelity", "higher", value, 0.95),
+            score("told_apart", "half", 1.5 - value, 0.5),
+            score("near_copies", "lower", copies, 0.02, half=0.001),
+        ],
+    }
+
+
+def test_what_may_be_the_best_is_marked_unless_all_are() -> None:
+    reports = [a_report(0.9, 0.01), a_report(0.89, 0.02, copies=0.01), a_report(0.7, 0.01)]
+    said = printed([bench.Judged(f"n{i}", report=r) for i, r in enumerate(reports)])
+    marked = r"0\.900 ± 0\.010\* +0\.890 ± 0\.020\* +0\.700 ± 0\.010 "
+    assert re.search(marked, line_of(said, "label_fidelity"))
+    assert re.search(r"2\.000 ± \S+\* +2\.200 ± \S+ +6\.0", line_of(said, "frechet"))
+    assert re.search(r"0\.600 ± \S+\* +0\.610 ± \S+\* +0\.8", line_of(said, "told_apart"))
+    assert "*" not in line_of(said, "near_copies")  # all within what chance makes
+
+
+def test_five_networks_stand_side_by_side_on_a_narrow_console() -> None:
+    names = ["auto", "cvae", "cgan", "dcgan", "mlp"]
+    judged = [bench.Judged(name, "", 30.1, a_report(0.45, 0.01)) for name in names[:-1]]
+    said = printed([*judged, bench.Judged("mlp", reason="it never learned")], width=80)
+    assert max(map(len, said.splitlines())) <= 80
+    assert line_of(said, "frechet").split() == ["frechet", "↓", *["11.000"] * 4, "0.400"]
+    assert line_of(said, "label_fidelity").split()[2:] == ["0.950", *["0.450"] * 4, "0.400"]
+    assert line_of(said, "CPU").split()[1:] == ["30.1"] * 4
+
+
+@pytest.mark.parametrize("verb", ["bench", "upload"])
+def test_a_file_that_is_not_there_is_named(verb: str) -> None:
+    done = CliRunner().invoke(app, [verb, "nowhere.csv", "--key", "k"], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert "'nowhere.csv' does not exist" in done.output
 
 
 def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

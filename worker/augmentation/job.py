@@ -183,7 +183,7 @@ class Work:
         return self._told(trial, done) | {"cpu_s": round(used(), 2)}
 
     def _told(self, trial: Trial, done: Sequence[Trained]) -> dict[str, Any]:
-        rounds = lift.rounds_of(done, len(trial.pool.sets))
+        rounds, with_parts = lift.rounds_of(done, len(trial.pool.sets))
         if rounds < lift.LEAST_ROUNDS:
             why = f"{rounds} whole rounds were done in time, and {lift.LEAST_ROUNDS} are needed"
             reason = f"{why}; raise `measure_cpu_seconds`"
@@ -192,7 +192,9 @@ class Work:
         use = lift.recommended(found)
         return {
             "lift": found.to_dict([label.name for label in self.spec.labels]),
-            "worth": worth.worth(done, rounds, trial.truth, self.spec.seed),
+            "worth": worth.worth(done, with_parts, trial.truth, self.spec.seed)
+            if with_parts >= lift.LEAST_ROUNDS
+            else None,
             "recommendation": {"use": use.use, "reason": use.reason},
         }
 

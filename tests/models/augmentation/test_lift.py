@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.augmentation.lift import (
+    LEAST_ROUNDS,
     PARTS,
     ROUNDS,
     Hits,
@@ -130,7 +131,19 @@ def test_a_run_that_was_interrupted_goes_on_and_ends_like_an_unbroken_one() -> N
     rest = run(wanted, POOL, learn, seed=1, done=kept, has_time=lambda: True, save=saved.append)
     assert learn.trained == len(whole) - 7 == len(saved)
     assert [one.to_dict() for one in rest] == [one.to_dict() for one in whole]
-    assert rounds_of(whole[:7], 2) == 1
+
+
+def test_the_lift_is_measured_before_what_it_is_worth_in_real_items() -> None:
+    arms, parts = len(sets(gan=MADE)), len(PARTS)
+    whole = trained(Known(REAL), sets(gan=MADE))
+    least = LEAST_ROUNDS * arms
+    assert rounds_of(whole[: least - 1], arms) == (LEAST_ROUNDS - 1, 0)
+    assert rounds_of(whole[:least], arms) == (LEAST_ROUNDS, 0)
+    assert rounds_of(whole[: least + LEAST_ROUNDS * parts], arms) == (LEAST_ROUNDS, LEAST_ROUNDS)
+    one_more = whole[: least + LEAST_ROUNDS * parts + arms]
+    assert rounds_of(one_more, arms) == (LEAST_ROUNDS + 1, LEAST_ROUNDS)
+    assert rounds_of(whole, arms) == (ROUNDS, ROUNDS)
+    assert Lift.of(one_more, LEAST_ROUNDS + 1, TRUTH).hits["gan"].shape[0] == LEAST_ROUNDS + 1
 
 
 def test_too_few_rounds_make_no_interval() -> None:

@@ -180,3 +180,14 @@ def test_trees_learn_what_no_single_column_tells() -> None:
     assert ((said > 0.5) == y[800:]).mean() > 0.97
     far = regress(bins[:800], unordered, 3.0 * y[:800], bins[800:])
     assert np.abs(far - 3 * y[800:]).mean() < 0.2
+
+
+def test_far_worse_than_naive_is_poor_where_naive_rows_are_as_good_as_real_ones() -> None:
+    near = Score("marginals", 0.131, (0.120, 0.142), "lower", ceiling=0.127, baseline=0.130)
+    assert verdict([near]).finding == "good"
+    far = Score("marginals", 0.398, (0.393, 0.403), "lower", ceiling=0.127, baseline=0.130)
+    said = verdict([far])
+    assert said.finding == "poor"
+    assert said.reasons == (
+        "marginals is 0.398; that of real items 0.127, and of naive samples 0.13",
+    )
