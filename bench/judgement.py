@@ -285,7 +285,7 @@ FINDINGS = {
     "under-trained": ("poor", "collapsed"),
     "collapsed": ("collapsed",),
     "naive": ("poor",),
-    "pixelwise": ("poor",),
+    "pixelwise": ("poor", "collapsed"),
     "memoriser": ("memorised",),
 }
 THEIRS = {

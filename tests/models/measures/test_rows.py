@@ -191,3 +191,16 @@ def test_far_worse_than_naive_is_poor_where_naive_rows_are_as_good_as_real_ones(
     assert said.reasons == (
         "marginals is 0.398; that of real items 0.127, and of naive samples 0.13",
     )
+
+
+def test_rows_that_are_told_from_real_ones_nearly_as_often_as_naive_ones_are_poor() -> None:
+    pairs = Score("pairs", 0.05, (0.04, 0.06), "lower", ceiling=0.03, baseline=0.15)
+    good = Score("told_apart", 0.60, (0.57, 0.63), "half", ceiling=0.51, baseline=0.99)
+    bad = Score("told_apart", 0.88, (0.86, 0.90), "half", ceiling=0.51, baseline=0.99)
+    assert verdict([pairs, good]).finding == "good"
+    said = verdict([pairs, bad])
+    assert said.finding == "poor"
+    assert said.reasons == (
+        "told_apart is 0.88, nearer to naive samples (0.99) than to real ones (0.51)",
+    )
+    assert verdict([bad]).finding == "good"  # of images
