@@ -362,11 +362,11 @@ def figures(results: list[dict[str, Any]]) -> str:
         "classifier learns as much from a Gaussian of each label as from real ones: utility cannot "
         "tell these apart.",
         "",
-        "What the measures say of the good model's samples is held against another judge's word. It "
-        "may differ by half the interval and by what another seed changes. Label fidelity is lower "
-        "here, as this yardstick learns for a shorter time: it names fewer unseen real images right, "
-        "too. Marginals and pairs are larger, as a value that fills more than a bin has one of its "
-        "own: of a column that is mostly 0, what is above it is not the same.",
+        "What the measures say of the good model's samples is held against another judge's word. "
+        "It may differ by half the interval and by what another seed changes. Label fidelity is "
+        "lower here, as this yardstick learns for a shorter time: it names fewer unseen real images "
+        "right, too. Marginals and pairs are larger, as a value that fills more than a bin has one "
+        "of its own: of a column that is mostly 0, what is above it is not the same.",
     ]
     for result in {result["row"]: result for result in results}.values():
         kinds = result["kinds"]
