@@ -364,7 +364,7 @@ def figures(results: list[dict[str, Any]]) -> str:
         "",
         "What the measures say of the good model's samples is held against another judge's word. "
         "It may differ by half the interval and by what another seed changes. Label fidelity is "
-        "lower here, as this yardstick learns for a shorter time: it names fewer unseen real images "
+        "lower here, as this yardstick learns for a shorter time: it names fewer unseen real ones "
         "right, too. Marginals and pairs are larger, as a value that fills more than a bin has one "
         "of its own: of a column that is mostly 0, what is above it is not the same.",
     ]
