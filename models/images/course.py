@@ -21,6 +21,7 @@ class Course:
 
     looks: int = 0
     best: float = 0.0
+    kept: float = 0.0  # of the best checkpoint: what came before FAIR has none
     without_gain: int = 0
     lost: int = 0
     cooling_from: float | None = None
@@ -38,8 +39,8 @@ class Course:
         return min(1.0, start + (1 - start) * (progress - start) / min(1 - start, COOLING * start))
 
     def enter(self, step: int, progress: float, coverage: float, early_stop: EarlyStop) -> bool:
-        """Whether it is the best so far, by enough. Raises Collapsed when nothing can come of the
-        run any more."""
+        """Whether it is to be kept: the best since FAIR, by enough. Raises Collapsed when nothing
+        can come of the run any more."""
         self.looks = int(progress * LOOKS)
         gained = coverage >= self.best + GAIN
         if gained:
@@ -49,8 +50,11 @@ class Course:
         self.lost = self.lost + 1 if coverage < LOST and progress >= 0.5 else 0
         if step < FAIR:
             return False
+        is_best = coverage >= self.kept + GAIN
+        if is_best:
+            self.kept = coverage
         if early_stop == "never":
-            return gained
+            return is_best
         if self.lost >= LOST_LOOKS:
             raise Collapsed(
                 f"after {progress:.0%} of the budget the images still cover only {coverage:.1%} of "
@@ -59,4 +63,4 @@ class Course:
         patience = AUTO_PATIENCE if early_stop == "auto" else early_stop
         if self.without_gain >= patience and self.cooling_from is None:
             self.cooling_from = progress
-        return gained
+        return is_best

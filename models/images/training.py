@@ -77,7 +77,7 @@ def train(
         if course.is_due(progress) and (seen := watch.look(logged)):
             run.report(nets.step, seen)
             if course.enter(nets.step, progress, seen["coverage"], early_stop):
-                run.save(nets.step, replace(nets.pack(), score=course.best))
+                run.save(nets.step, replace(nets.pack(), score=course.kept))
 
     nets.complete()
     run.preview(nets.step, preview(nets))

@@ -69,3 +69,11 @@ def test_a_gain_is_told_once() -> None:
     assert course.enter(FAIR, 0.3, 0.52, "auto")
     assert not course.is_due(0.39)
     assert course.is_due(0.4)
+
+
+def test_what_was_found_before_anything_is_kept_keeps_nothing_from_being_kept() -> None:
+    course = Course()
+    assert not course.enter(FAIR - 1, 0.7, 0.98, "auto")
+    assert course.enter(FAIR, 0.8, 0.985, "auto")
+    assert course.kept == 0.985
+    assert not course.enter(FAIR + 1, 0.9, 0.99, "auto")
