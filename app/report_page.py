@@ -18,6 +18,8 @@ MEANS = {
     "density": "how many real images have a sample in their neighbourhood, beside what is due",
     "coverage": "share of the real images with a sample nearer than their fifth neighbour",
     "told_apart": "area under the ROC curve of a fresh critic: .5 if it cannot tell, 1 if always",
+    "critic_accuracy": "share of the unseen real items and of the samples that the same critic "
+    "names right",
     "label_fidelity": "share of the samples that show the label that was asked for",
     "utility": "of a classifier that has learned from samples alone, on unseen real items: of "
     "images the share told right; of rows the area under the ROC curve of two labels, macro F1 "

@@ -22,11 +22,11 @@ ENOUGH = 20  # held-out items
 SCORES = {
     "images": (
         *("frechet", "kernel", "precision", "recall", "density", "coverage", "told_apart"),
-        *("label_fidelity", "utility", "near_copies", "replayed"),
+        *("critic_accuracy", "label_fidelity", "utility", "near_copies", "replayed"),
         *("membership", "exposed"),
     ),
     "rows": (
-        *("marginals", "pairs", "told_apart", "utility"),
+        *("marginals", "pairs", "told_apart", "critic_accuracy", "utility"),
         *("dcr_share", "exact_copies", "membership", "exposed", "different"),
     ),
 }

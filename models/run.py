@@ -1,11 +1,13 @@
 """What a training loop tells the outside, and how the outside steers it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+GoOn = Callable[[], None]  # raises what work is to end with
 
 
 @dataclass(frozen=True)

@@ -191,10 +191,8 @@ class Work:
         """The one that is kept with the data set, or a new one. It depends on what is held out."""
         published = bool(self.dataset.summary["n_held_out"])
         split = None if published else [self.trained.holdout, self.trained.seed]
-        digest = hashlib.sha256(
-            json.dumps([Yardstick.version, classes, split]).encode()
-        ).hexdigest()[:12]
-        name = f"yardstick-{digest}"
+        about = json.dumps([Yardstick.version, classes, split]).encode()
+        name = f"yardstick-{hashlib.sha256(about).hexdigest()[:12]}"
         image = self.model.manifest["image"]
         shape = (image["channels"], image["height"], image["width"])
         if name in self.dataset.content:

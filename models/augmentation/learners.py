@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from models.augmentation.lift import Hits, Learn, Places
 from models.images.data import LabelledImages
 from models.measures.boosting import classify
-from models.measures.classifier import Course, GoOn, learned
+from models.measures.classifier import ClassifierSettings, learned, steps_for
 from models.measures.rows import FINE, Binned, Names
+from models.run import GoOn
 from models.tables.columns import as_text
 from models.tables.schema import ColumnSchema
 
@@ -23,7 +24,7 @@ def of_images(data: LabelledImages, classes: int, largest: int, go_on: GoOn) -> 
     enough for the `largest` set: more items are not to mean more steps."""
     asked, truth = data.batch(data.held_out)
     shape = (asked.shape[1], asked.shape[2], asked.shape[3])
-    course = Course(int(np.clip(EPOCHS * largest // Course.batch, *STEPS)))
+    steps = steps_for(EPOCHS, largest, STEPS)
 
     def learn(places: Places, seed: int) -> Hits:
         network = learned(
@@ -31,7 +32,7 @@ def of_images(data: LabelledImages, classes: int, largest: int, go_on: GoOn) -> 
             len(places),
             shape,
             classes,
-            course,
+            ClassifierSettings(steps),
             seed=seed,
             go_on=go_on,
         )

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from models.images.features import FLIPS, flipped
 from models.images.weights import adamw, channels_last, last
 from models.precision import mixed
+from models.run import GoOn
 
 FEATURES = 128
 SMALL = 8  # pixels on a side, at most, where the last convolution leaves off
 LARGE = 40  # pixels on a side, from which on the first convolution halves them
 RATE = 2e-3
+BATCH = 64
 AT_ONCE = 1_000
 
-GoOn = Callable[[], None]  # raises what the work is to end with
 Batch = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]  # of images by place
 
 
@@ -33,12 +34,12 @@ class Classifier(nn.Module):
         super().__init__()
         channels, *sides = shape
         stride = 2 if max(sides) > LARGE else 1
-        layers = [*_convolution(channels, width, stride), *_halved()]
-        layers += [*_convolution(width, 2 * width), *_halved()]
+        layers = [*_convolution(channels, width, stride), _halved()]
+        layers += [*_convolution(width, 2 * width), _halved()]
         layers += _convolution(2 * width, 2 * width)
         height, across = (-(-side // (4 * stride)) for side in sides)
         while max(height, across) > SMALL:
-            layers += [*_halved(), *_convolution(2 * width, 2 * width)]
+            layers += [_halved(), *_convolution(2 * width, 2 * width)]
             height, across = -(-height // 2), -(-across // 2)
         self.body = nn.Sequential(
             *layers,
@@ -71,18 +72,22 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     ]
 
 
-def _halved() -> list[nn.Module]:
-    return [nn.MaxPool2d(2, ceil_mode=True)]
+def _halved() -> nn.Module:
+    return nn.MaxPool2d(2, ceil_mode=True)
 
 
 @dataclass(frozen=True)
-class Course:
-    """How a classifier learns."""
+class ClassifierSettings:
+    """How large a classifier is, and how it learns."""
 
     steps: int
     width: int = 16  # of its first layer
-    batch: int = 64
     shift: int = 0  # pixels, at most, that an image is moved by
+
+
+def steps_for(epochs: int, count: int, bounds: tuple[int, int]) -> int:
+    """That show each of `count` images so many times, within bounds."""
+    return int(np.clip(epochs * count // BATCH, *bounds))
 
 
 def learned(
@@ -90,7 +95,7 @@ def learned(
     count: int,
     shape: tuple[int, int, int],
     classes: int,
-    course: Course,
+    settings: ClassifierSettings,
     *,
     seed: int,
     go_on: GoOn,
@@ -99,20 +104,20 @@ def learned(
     image was flipped. The rate goes up, then down to nothing (Smith 2018, 1803.09820)."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = channels_last(Classifier(shape, classes if classes > 1 else FLIPS, course.width))
+    network = channels_last(Classifier(shape, classes if classes > 1 else FLIPS, settings.width))
     optimizer = adamw(network, RATE, 0.9, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, total_steps=course.steps, pct_start=0.2
+        optimizer, RATE, total_steps=settings.steps, pct_start=0.2
     )
     order = np.empty(0, np.int64)
-    for _ in range(course.steps):
+    for _ in range(settings.steps):
         go_on()
-        while len(order) < course.batch:
+        while len(order) < BATCH:
             order = np.concatenate([order, rng.permutation(count)])
-        index, order = np.sort(order[: course.batch]), order[course.batch :]
+        index, order = np.sort(order[:BATCH]), order[BATCH:]
         x, y = batch(index)
-        if course.shift:
-            x = _shifted(x, course.shift, rng)
+        if settings.shift:
+            x = _shifted(x, settings.shift, rng)
         if classes == 1:
             x, y = flipped(x)
         with mixed():

@@ -1,13 +1,12 @@
 """How far two sets of features are apart."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.measures.scores import SURE, Floats, Measured
+from models.run import GoOn
 
 MOST, PARTS = 4_000, 10
 
@@ -29,7 +28,7 @@ def _covariance(features: Tensor) -> Tensor:
     return centred.T @ centred / max(1, len(features) - 1)
 
 
-def kernel(real: Tensor, fake: Tensor, go_on: Callable[[], None]) -> Measured:
+def kernel(real: Tensor, fake: Tensor, go_on: GoOn) -> Measured:
     """The squared maximum mean discrepancy of the first MOST under a cubic kernel, without bias
     (Binkowski et al. 2018, 1801.01401); 0 is none, and chance may bring it below. How far off it
     may be is what leaving out one part of both after the other changes (the jackknife, Quenouille

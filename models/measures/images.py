@@ -13,14 +13,15 @@ from torch import Tensor
 
 from models.images.data import LabelledImages
 from models.measures import naive
-from models.measures.classifier import Course, GoOn, learned
+from models.measures.classifier import ClassifierSettings, learned, steps_for
 from models.measures.coverage import Places, places
 from models.measures.distances import frechet, kernel
 from models.measures.membership import attack
-from models.measures.ranking import area
+from models.measures.ranking import told_apart
 from models.measures.scores import Measured, Score, resampled, score
 from models.measures.statistics import figures, histogram, plane
 from models.measures.yardstick import Yardstick
+from models.run import GoOn
 
 MOST = 4_000  # images that are compared with each other one by one
 LOOKED_UP = 1_000  # images whose neighbours among all training images are looked for
@@ -38,6 +39,7 @@ PLAIN = 0.5  # of an image's contrast
 ENOUGH = 20  # held-out images to judge by
 SHOWN = 1_000  # images whose main directions are looked for
 FEW = 10  # of a label that is shown by itself
+MANY = 200  # of one whose distance is: of fewer it is mostly their number
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ def judge(
         fake.labels,
     )
     three = (fake, ceiling, baseline)
-    scores = _distances(real, three, seed, go_on)
+    scores = _distances(real, three, names, seed, go_on)
     scores += _coverage(real, three, names, rng)
-    scores += [_told_apart(real, three, seed, go_on)]
+    scores += _told_apart(real, three, seed, go_on)
     if yardstick.classes > 1:
         scores += [_fidelity(real, three, names), _trained_on(real, three, names, seed, go_on)]
     near = _neighbours(data, fake.images, real.images, rng, go_on)
@@ -144,7 +146,7 @@ def _none() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 Three = tuple[Look, Look, Look]  # samples, ceiling, baseline
 
 
-def _distances(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
+def _distances(real: Look, three: Three, names: list[str], seed: int, go_on: GoOn) -> list[Score]:
     def far(look: Look) -> float:
         go_on()
         return frechet(real.features, look.features)
@@ -156,8 +158,20 @@ def _distances(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
     fake, ceiling, baseline = three
     found = resampled(drawn_again, len(fake.features), seed)
     apart = [kernel(real.features, look.features, go_on) for look in three]
+    each = {}
+    for label, name in enumerate(names):
+        mine = [look.features[look.labels == label] for look in (real, fake)]
+        if min(map(len, mine)) >= MANY:
+            each[name] = frechet(*mine)
     return [
-        score("frechet", found, "lower", ceiling=far(ceiling), baseline=far(baseline)),
+        score(
+            "frechet",
+            found,
+            "lower",
+            ceiling=far(ceiling),
+            baseline=far(baseline),
+            per_class=each,
+        ),
         score("kernel", apart[0], "lower", ceiling=apart[1], baseline=apart[2]),
     ]
 
@@ -226,7 +240,7 @@ def _trained_on(real: Look, three: Three, names: list[str], seed: int, go_on: Go
             count,
             shape,
             len(names),
-            Course(int(np.clip(TRAINED_EPOCHS * count // Course.batch, *TRAINED_STEPS))),
+            ClassifierSettings(steps_for(TRAINED_EPOCHS, count, TRAINED_STEPS)),
             seed=seed,
             go_on=go_on,
         )
@@ -244,13 +258,13 @@ def _trained_on(real: Look, three: Three, names: list[str], seed: int, go_on: Go
     )
 
 
-def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> Score:
-    """The area under the ROC curve of a fresh critic, which learns from one half of as many
-    held-out images and samples, and is asked about the other."""
+def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> list[Score]:
+    """Of a fresh critic, which learns from one half of as many held-out images and samples, and is
+    asked about the other."""
     shape = (real.images.shape[1], real.images.shape[2], real.images.shape[3])
     rng = np.random.default_rng(seed)
 
-    def apart(look: Look) -> Measured:
+    def said(look: Look) -> tuple[Tensor, Tensor]:
         n = min(len(real.images), len(look.images), TOLD)
         one, other = (
             part.images[torch.from_numpy(rng.permutation(len(part.images))[:n])]
@@ -259,21 +273,20 @@ def _told_apart(real: Look, three: Three, seed: int, go_on: GoOn) -> Score:
         half = n // 2
         x = torch.cat([one[:half], other[:half]])
         y = torch.arange(2 * half) // half
-        steps = int(np.clip(TOLD_EPOCHS * len(x) // Course.batch, *TOLD_STEPS))
+        steps = steps_for(TOLD_EPOCHS, len(x), TOLD_STEPS)
         network = learned(
             lambda index: (x[index], y[index]),
             len(x),
             shape,
             2,
-            Course(steps),
+            ClassifierSettings(steps),
             seed=seed,
             go_on=go_on,
         )
-        scored = [network.look(part[half:], go_on)[1] for part in (one, other)]
-        return area(*(s[:, 0] - s[:, 1] for s in scored))
+        logits = [network.look(part[half:], go_on)[1] for part in (one, other)]
+        return logits[0][:, 1] - logits[0][:, 0], logits[1][:, 1] - logits[1][:, 0]
 
-    value, ceiling, baseline = (apart(look) for look in three)
-    return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
+    return told_apart([said(look) for look in three])
 
 
 def _neighbours(
@@ -292,7 +305,7 @@ def _neighbours(
     close, single = (of[n:half].quantile(UNSEEN) for of in (near[:, 0], alone))
     copied = near[:, 0] < close
     shown = data.batch(places.numpy())[0].flatten(1)
-    contrast = (shown - shown.mean(1, keepdim=True)).norm(dim=1)
+    contrast = shown.std(1, correction=0) * shown.shape[1] ** 0.5
     replayed = copied & (alone < single) & (near[:, 0] < PLAIN * contrast)
     return Neighbours(
         places[:n].numpy(),

@@ -1,8 +1,10 @@
 """How well one number tells two kinds of items apart."""
 
-from torch import Tensor, searchsorted
+from collections.abc import Sequence
 
-from models.measures.scores import Measured
+from torch import Tensor, cat, searchsorted
+
+from models.measures.scores import Measured, Score, score
 
 
 def area(higher: Tensor, lower: Tensor) -> Measured:
@@ -12,6 +14,22 @@ def area(higher: Tensor, lower: Tensor) -> Measured:
     won, lost = _below(higher, lower), 1 - _below(lower, higher)
     spread = won.var() / len(won) + lost.var() / len(lost)
     return Measured(float(won.mean()), 1.96 * float(spread.sqrt()))
+
+
+def accuracy(higher: Tensor, lower: Tensor) -> Measured:
+    """The share of (N,) numbers that are above 0, and of (M,) that are not."""
+    return Measured.of_each(cat([higher > 0, lower <= 0]).double().numpy())
+
+
+def told_apart(said: Sequence[tuple[Tensor, Tensor]]) -> list[Score]:
+    """What a critic that had learned to tell samples from real items says of others: (N,) numbers
+    of real items and (M,) of samples, above 0 for those that it takes for samples. First of the
+    samples, then of real items in their place, and of naive samples."""
+    scores = []
+    for name, measure in (("told_apart", area), ("critic_accuracy", accuracy)):
+        value, ceiling, baseline = (measure(made, real) for real, made in said)
+        scores.append(score(name, value, "half", ceiling=ceiling, baseline=baseline))
+    return scores
 
 
 def _below(values: Tensor, others: Tensor) -> Tensor:

@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.measures.boosting import classify, regress
-from models.measures.classifier import GoOn
 from models.measures.membership import attack
 from models.measures.naive import independent
-from models.measures.ranking import area
+from models.measures.ranking import area, told_apart
 from models.measures.scores import Measured, Score, resampled, score
 from models.measures.statistics import associations, figures, histogram, plane, unit_of
+from models.run import GoOn
 from models.tables.data import LabelledRows
 
 Floats = NDArray[np.float64]
@@ -100,7 +101,7 @@ def judge(data: LabelledRows, made: pa.Table, *, seed: int, go_on: GoOn) -> Judg
     tenths = Binned.of(seen, names, TENTHS)
     scores = _marginals(real, three, tenths, seed, go_on)
     fine = Binned.of(seen, names, FINE)
-    scores += [_told_apart(real, three, fine, seed, go_on)]
+    scores += _told_apart(real, three, fine, seed, go_on)
     scores += _utility(real, three, fine, names, data.label, seed, go_on)
     space = Space.of(seen, tenths)
     scores += _privacy(real, seen, fake, baseline, space, rng, seed, go_on)
@@ -231,13 +232,13 @@ def variation(one: Bins, other: Bins) -> float:
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
-def _told_apart(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoOn) -> Score:
-    """The area under the ROC curve of boosted trees that learn from one half of as many held-out
-    rows and samples and are asked about the other."""
+def _told_apart(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoOn) -> list[Score]:
+    """Of boosted trees, which learn from one half of as many held-out rows and samples and are
+    asked about the other."""
     rng = np.random.default_rng(seed)
     unordered = binned.unordered()
 
-    def apart(frame: Frame) -> Measured:
+    def said(frame: Frame) -> tuple[Tensor, Tensor]:
         go_on()
         n = min(len(real), len(frame), TOLD)
         one, other = (
@@ -247,11 +248,10 @@ def _told_apart(real: Frame, three: Three, binned: Binned, seed: int, go_on: GoO
         y = np.arange(2 * half) // half
         asked = np.concatenate([one[half:], other[half:]])
         seen = np.concatenate([one[:half], other[:half]])
-        said = torch.from_numpy(classify(seen, unordered, y, 2, asked)[:, 1])
-        return area(said[n - half :], said[: n - half])
+        chances = torch.from_numpy(classify(seen, unordered, y, 2, asked)[:, 1])
+        return chances[: n - half] - 0.5, chances[n - half :] - 0.5
 
-    value, ceiling, baseline = (apart(frame) for frame in three)
-    return score("told_apart", value, "half", ceiling=ceiling, baseline=baseline)
+    return told_apart([said(frame) for frame in three])
 
 
 def _utility(

@@ -19,7 +19,9 @@ SHARE, DISTANCE = (0.0, 1.0), (0.0, math.inf)
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("frechet", "density"), DISTANCE),
     **dict.fromkeys(("precision", "recall", "coverage", "different", "label_fidelity"), SHARE),
-    **dict.fromkeys(("told_apart", "marginals", "pairs", "dcr_share", "membership"), SHARE),
+    **dict.fromkeys(
+        ("told_apart", "critic_accuracy", "marginals", "pairs", "dcr_share", "membership"), SHARE
+    ),
     **dict.fromkeys(("near_copies", "replayed", "exact_copies", "exposed"), SHARE),
     "kernel": (-math.inf, math.inf),  # without bias, chance brings it below 0
     "utility": (-math.inf, 1.0),  # of a number: R²

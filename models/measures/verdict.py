@@ -10,6 +10,7 @@ Finding = Literal["good", "poor", "collapsed", "memorised"]
 
 COPIES = 0.05  # of the samples, over what chance makes
 NEARER = 0.6  # to training rows than to held-out ones
+LOOKS_REAL = 0.8  # of the ceiling's precision
 FEW = 0.3  # of the ceiling's coverage or different rows
 USE = 0.9  # of the ceiling's utility
 CLEAR = 1.5  # times the ceiling's distance
@@ -75,7 +76,7 @@ def _memorised(scores: Scores) -> list[str]:
 def _collapsed(scores: Scores) -> list[str]:
     reasons = []
     covered, precise = scores.get("coverage"), scores.get("precision")
-    looks_real = precise is not None and precise.value > 0.5 * _best(precise)
+    looks_real = precise is not None and precise.value > LOOKS_REAL * _best(precise)
     if covered is not None and looks_real and covered.value < FEW * _best(covered):
         reasons.append(
             f"the samples look real but cover {covered.value:.0%} of the real images; real ones "

@@ -4,29 +4,25 @@ real ones, kept with the set, so that all of its models are measured with the sa
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from safetensors.torch import load, save
 from torch import Tensor
 
 from models.images.data import LabelledImages
 from models.images.features import FLIPS
 from models.images.weights import channels_last
-from models.measures.classifier import Classifier, Course, GoOn, learned
+from models.measures.classifier import Classifier, ClassifierSettings, learned, steps_for
+from models.run import GoOn
 
 WIDTH = 24
-BATCH = 64
 STEPS = (200, 1_200)
 EPOCHS = 30
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    version: ClassVar[int] = (
-        2  # of the network and of how it learns: those of another one are not used
-    )
-
     network: Classifier
     classes: int  # 1: it knows no labels
+    version: ClassVar[int] = 2  # of the network and how it learns
 
     @classmethod
     def learn(
@@ -35,10 +31,9 @@ class Yardstick:
         x, _ = images.batch(images.train[:1])
         channels, height, width = x.shape[1:]
         count = len(images.train)
-        course = Course(
-            int(np.clip(EPOCHS * count // BATCH, *STEPS)),
+        settings = ClassifierSettings(
+            steps_for(EPOCHS, count, STEPS),
             width=WIDTH,
-            batch=BATCH,
             shift=1 if min(height, width) < 16 else 2,
         )
         network = learned(
@@ -46,7 +41,7 @@ class Yardstick:
             count,
             (channels, height, width),
             classes,
-            course,
+            settings,
             seed=seed,
             go_on=go_on,
         )

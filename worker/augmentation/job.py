@@ -185,7 +185,7 @@ class Work:
     def _told(self, trial: Trial, done: Sequence[Trained]) -> dict[str, Any]:
         rounds, with_parts = lift.rounds_of(done, len(trial.pool.sets))
         if rounds < lift.LEAST_ROUNDS:
-            why = f"{rounds} whole rounds were done in time, and {lift.LEAST_ROUNDS} are needed"
+            why = f"whole rounds done in time: {rounds}, and {lift.LEAST_ROUNDS} are needed"
             reason = f"{why}; raise `measure_cpu_seconds`"
             return {"lift": None, "worth": None, "recommendation": {"use": None, "reason": reason}}
         found = Lift.of(done, rounds, trial.truth)

@@ -104,11 +104,15 @@ def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) 
     assert found["collapsed"]["precision"].value > 0.9
     apart = {name: scores["told_apart"].value for name, scores in found.items()}
     assert abs(apart["good"] - 0.5) < 0.1 < abs(apart["poor"] - 0.5) < apart["collapsed"] - 0.5
+    right = {name: scores["critic_accuracy"] for name, scores in found.items()}
+    assert abs(right["good"].value - 0.5) < 0.1 < right["poor"].value - 0.5
+    assert right["collapsed"].value > 0.95
+    assert abs((right["poor"].ceiling or 0) - 0.5) < 0.1 < (right["poor"].baseline or 0) - 0.5
     useful = {name: scores["utility"].value for name, scores in found.items()}
     assert useful["collapsed"] < useful["good"] - 0.2
     unseen, truth = digits.data.batch(digits.data.held_out)
-    right = (digits.yardstick.look(unseen, go_on)[1] == truth).float().mean()
-    assert found["good"]["label_fidelity"].ceiling == pytest.approx(float(right), abs=1e-6)
+    known = (digits.yardstick.look(unseen, go_on)[1] == truth).float().mean()
+    assert found["good"]["label_fidelity"].ceiling == pytest.approx(float(known), abs=1e-6)
     assert found["memorised"]["replayed"].value > 0.9
     assert found["good"]["replayed"].value < 0.05
     for name, known in (("memorised", True), ("good", False), ("collapsed", False)):

@@ -75,6 +75,9 @@ def test_rows_are_ordered_and_the_verdict_says_what_is_wrong(judged: dict[str, J
     pairs = {name: scores["pairs"].value for name, scores in found.items()}
     assert pairs["good"] < 0.6 * pairs["poor"] < 0.6 * pairs["collapsed"]
     apart = {name: scores["told_apart"].value for name, scores in found.items()}
+    right = {name: scores["critic_accuracy"].value for name, scores in found.items()}
+    assert all(abs(right[name] - 0.5) <= abs(apart[name] - 0.5) + 0.02 for name in found)
+    assert right["good"] < 0.6 < 0.7 < right["poor"]
     assert abs(apart["good"] - 0.5) < 0.08
     assert apart["poor"] > 0.75
     useful = {name: scores["utility"].value for name, scores in found.items()}
