@@ -243,13 +243,8 @@ def all_kinds(made: Iterable[str], judged: Callable[[str], list[Score]]) -> dict
         started = time.process_time()
         scores = judged(kind)
         costs.append(time.process_time() - started)
-        said = verdict(scores)
-        kinds[kind] = {
-            "finding": said.finding,
-            "reasons": said.reasons,
-            "scores": {score.name: score.to_dict() for score in scores},
-        }
-        print(kind, said.finding, said.reasons, flush=True)
+        kinds[kind] = {"scores": {score.name: score.to_dict() for score in scores}}
+        print(kind, verdict(scores), flush=True)
     return {"kinds": kinds, "measures_cpu_s": [round(cost, 1) for cost in costs]}
 
 
@@ -312,9 +307,9 @@ def faults(result: dict[str, Any]) -> list[str]:
     kinds = result["kinds"]
     scores = {kind: found["scores"] for kind, found in kinds.items()}
     found = [
-        f"{kind} is called {kinds[kind]['finding']}"
-        for kind in kinds
-        if kinds[kind]["finding"] not in FINDINGS[kind]
+        f"{kind} is called {finding(judged)}"
+        for kind, judged in kinds.items()
+        if finding(judged) not in FINDINGS[kind]
     ]
     for name, good in scores["good"].items():
         found += [
@@ -337,6 +332,11 @@ def faults(result: dict[str, Any]) -> list[str]:
         if abs(row["ours"] - row["another_judge"]) > _noise(row)
     ]
     return found
+
+
+def finding(judged: dict[str, Any]) -> str:
+    """What today's rules make of the scores."""
+    return verdict([Score(**score) for score in judged["scores"].values()]).finding
 
 
 def _noise(row: dict[str, float]) -> float:
@@ -375,7 +375,7 @@ def figures(results: list[dict[str, Any]]) -> str:
             f"| {name} | {' | '.join(_cell(kinds[kind]['scores'][name], kind) for kind in kinds)} |"
             for name in kinds["good"]["scores"]
         ]
-        lines += [f"| verdict | {' | '.join(kinds[kind]['finding'] for kind in kinds)} |", ""]
+        lines += [f"| verdict | {' | '.join(finding(kinds[kind]) for kind in kinds)} |", ""]
         lines += [
             f"CPU-seconds of a report: {result['first_report_cpu_s']:.0f} the first time, "
             f"{result['second_report_cpu_s']:.0f} the second. "
