@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
 
 from core import database, jobs, keys, settings, storage
 from core.ids import new_id
@@ -22,6 +23,7 @@ from core.tables import Dataset, DatasetState, Job, JobKind, Tenant
 from tests.servers import SERVER, drop_served, on_server, url_of
 
 TENANT = keys.DEFAULT_TENANT
+KEY = "sem_test"
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +90,26 @@ def configured(
     yield settings.get_settings()
     database.get_engine().dispose()
     forget_caches()
+
+
+@pytest.fixture
+def anonymous(configured: Settings) -> Iterator[TestClient]:
+    """The application in this process, on this test's database and files."""
+    from app.main import create_app  # many tests need neither
+    from tests.factories import forget_models
+
+    forget_models()
+    with TestClient(create_app(), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture
+def client(anonymous: TestClient) -> TestClient:
+    """With a key that may do everything."""
+    with database.write() as session:
+        keys.add(session, TENANT, KEY, name="test", scopes=keys.SCOPES)
+    anonymous.headers["Authorization"] = f"Bearer {KEY}"
+    return anonymous
 
 
 @pytest.fixture

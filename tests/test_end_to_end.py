@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
-from tests.tiny import TINY
+from tests.tiny_configs import TINY
 
 pytestmark = pytest.mark.processes
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.app.conftest import forget_models
-from tests.app.made import a_model
+from tests.factories import a_model, forget_models
 
 URL = "/v1/models/shoes/samples"
 WAY = {

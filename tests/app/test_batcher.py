@@ -12,7 +12,7 @@ from app.sampling.turns import Turns
 from models.checkpoint import unpack
 from models.images import drawing
 from models.images.sampling import ImageSampler
-from tests.app.made import weights
+from tests.factories import weights
 
 
 @pytest.fixture(scope="module")

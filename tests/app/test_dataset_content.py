@@ -14,8 +14,7 @@ from starlette.testclient import TestClient
 from core.database import read
 from core.storage import get_storage
 from core.tables import Dataset
-from tests.app.conftest import folders, npz, png, upload, zip_of
-from tests.app.test_row_samples import people
+from tests.uploads import folders, npz, people, png, upload, zip_of
 
 
 def content(client: TestClient, dataset: str, **query: Any) -> Any:

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +15,8 @@ from core.database import write
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import Dataset, Job, JobKind
-from tests.app.conftest import folders, npz, png, upload, zip_of
 from tests.conftest import TENANT
-
-
-def stored_files(settings: Settings) -> list[Path]:
-    kept = [settings.data_dir / "objects", settings.scratch]
-    return [path for root in kept for path in root.rglob("*") if path.is_file()]
+from tests.uploads import folders, npz, png, put_part, stored_files, upload, zip_of
 
 
 def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
@@ -181,13 +175,6 @@ def test_a_set_that_does_not_exist_is_not_made(
 
 
 # --- uploads in parts ---
-
-
-def put_part(client: TestClient, upload_id: str, number: int, data: bytes) -> int:
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    headers = {"Content-Digest": f"sha-256=:{digest}:"}
-    path = f"/v1/uploads/{upload_id}/parts/{number}"
-    return client.put(path, content=data, headers=headers).status_code
 
 
 def test_an_upload_in_parts_of_any_order_becomes_a_dataset(

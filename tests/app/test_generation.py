@@ -8,18 +8,18 @@ from starlette.testclient import TestClient
 from core import jobs, keys, registry
 from core.database import read, write
 from tests.conftest import TENANT
-from tests.worker.models import put
+from tests.factories import a_trained_model
 
 
 @pytest.fixture
 def pets(client: TestClient) -> TestClient:
-    put(client, "images")
+    a_trained_model(client, "pets")
     return client
 
 
 @pytest.fixture
 def people(client: TestClient) -> TestClient:
-    put(client, "rows")
+    a_trained_model(client, "people")
     return client
 
 

@@ -10,8 +10,9 @@ from core import idempotency
 from core.database import write
 from core.errors import Conflict
 from core.idempotency import Reservation
-from tests.app.conftest import folders
 from tests.conftest import TENANT
+from tests.factories import digits
+from tests.uploads import folders
 
 KEY = {"Idempotency-Key": "order-66"}
 
@@ -44,8 +45,8 @@ def test_a_dataset_is_uploaded_once(client: TestClient) -> None:
 
 
 def test_a_job_is_created_once(client: TestClient) -> None:
-    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()
-    body = {"kind": "training", "dataset": dataset["id"], "budget": {"steps": 5}}
+    dataset = digits()
+    body = {"kind": "training", "dataset": dataset, "budget": {"steps": 5}}
     answers = [client.post("/v1/jobs", json=body, headers=KEY) for _ in range(3)]
     assert {answer.json()["id"] for answer in answers} == {answers[0].json()["id"]}
     assert len(client.get("/v1/jobs").json()["data"]) == 1

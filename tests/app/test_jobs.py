@@ -12,6 +12,7 @@ from core.errors import JobError
 from core.jobs import Beat, Claim, NewCheckpoint, NewEvent
 from core.storage import Stored, get_storage
 from tests.conftest import TENANT, AddJob
+from tests.factories import digits
 
 
 def claim(job_id: str) -> Claim:
@@ -26,13 +27,8 @@ def tell(taken: Claim, step: int, *events: NewEvent) -> None:
         jobs.heartbeat(session, taken, Beat("training", step, events=events))
 
 
-def digits(client: TestClient) -> dict[str, Any]:
-    made: dict[str, Any] = client.post("/v1/datasets", json={"builtin": "digits"}).json()
-    return made
-
-
 def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None:
-    body = {"kind": "training", "dataset": digits(client)["id"], "config": {"batch": 8}, "seed": 3}
+    body = {"kind": "training", "dataset": digits(), "config": {"batch": 8}, "seed": 3}
     answer = client.post("/v1/jobs", json=body)
     job = answer.json()
     assert answer.status_code == 202
@@ -48,7 +44,7 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
 def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient) -> None:
     body = {
         "kind": "training",
-        "dataset": digits(client)["id"],
+        "dataset": digits(),
         "budget": {"steps": 1},
         "validate_only": True,
     }
@@ -91,7 +87,7 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
 def test_a_job_that_cannot_be_is_refused_by_field_and_nothing_starts(
     client: TestClient, change: dict[str, Any], status: int, pointer: str | None
 ) -> None:
-    body = {"kind": "training", "dataset": digits(client)["id"]} | change
+    body = {"kind": "training", "dataset": digits()} | change
     answer = client.post("/v1/jobs", json=body)
     assert answer.status_code == status
     if pointer is not None:
@@ -100,7 +96,7 @@ def test_a_job_that_cannot_be_is_refused_by_field_and_nothing_starts(
 
 
 def test_a_job_on_a_deleted_dataset_is_refused(client: TestClient) -> None:
-    dataset = digits(client)["id"]
+    dataset = digits()
     client.delete(f"/v1/datasets/{dataset}")
     answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset})
     assert answer.status_code == 404

@@ -11,9 +11,8 @@ from app import links
 from core import keys
 from core.database import clock, read, write
 from core.tables import Key
-from tests.app.conftest import forget_models
-from tests.app.made import a_model
 from tests.conftest import TENANT
+from tests.factories import a_model, forget_models
 
 PATH = f"/v1/models/shoes/samples?label={quote('Größe')}&seed=3"
 

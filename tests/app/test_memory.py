@@ -13,7 +13,7 @@ from core.errors import Unavailable
 from core.settings import Settings
 from core.storage import get_storage
 from models.generator import Generator
-from tests.app.made import a_model
+from tests.factories import a_model
 
 
 class Read:

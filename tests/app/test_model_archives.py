@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 
 from core.settings import Settings
 from models.checkpoint import pack
-from tests.app.conftest import forget_models
-from tests.app.made import LABELS, a_model, weights
+from tests.factories import LABELS, a_model, forget_models, weights
 from tests.models.images.tiny import settings_of
 
 Files = dict[str, bytes]

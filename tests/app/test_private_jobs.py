@@ -1,6 +1,5 @@
 """Jobs with differential privacy over HTTP: what is refused, and what is said of a model."""
 
-import json
 from typing import Any
 
 import pytest
@@ -10,14 +9,13 @@ from starlette.testclient import TestClient
 from core import registry
 from core.database import read
 from core.settings import Settings, get_settings
-from tests.app.conftest import upload
-from tests.app.test_row_samples import people
 from tests.conftest import TENANT
+from tests.factories import a_dataset, digits
+from tests.job_runs import break_off, checkpoints, damage
 from tests.models.tables.watch import ROWS, readers
-from tests.worker.test_training import break_off, checkpoints, damage
+from tests.uploads import people
 from worker.run import run_next
 
-META = json.dumps({"target": "income", "drop": ["id", "since"]})
 COLUMNS: dict[str, Any] = {
     "age": {"min": 18, "max": 90},
     "height": {"min": 1.2, "max": 2.2, "decimals": 2, "missing": True},
@@ -31,10 +29,7 @@ PRIVACY = {"epsilon": 5, "delta": 1e-5, "columns": COLUMNS}
 @pytest.fixture
 def dataset(client: TestClient) -> str:
     torch.set_num_threads(1)
-    made = upload(client, people(ROWS), "people.csv", meta=META)
-    assert made.status_code == 201, made.text
-    name: str = made.json()["id"]
-    return name
+    return a_dataset(people(ROWS), "people.csv", target="income", drop=["id", "since"])
 
 
 def body(dataset: str, **more: Any) -> dict[str, Any]:
@@ -82,8 +77,8 @@ def test_what_epsilon_does_not_cover_is_refused_by_name(
 
 
 def test_columns_that_cannot_be_declared_have_to_be_dropped(client: TestClient) -> None:
-    made = upload(client, people(ROWS), "people.csv", meta='{"target": "income"}').json()
-    problem = client.post("/v1/jobs", json=body(made["id"])).json()
+    made = a_dataset(people(ROWS), "people.csv", target="income")
+    problem = client.post("/v1/jobs", json=body(made)).json()
     assert problem["errors"][0]["pointer"] == "/privacy/columns/id"
     assert "drop 'id'" in problem["detail"]
 
@@ -100,8 +95,7 @@ def test_no_evaluation_follows_that_nobody_asked_for(
 
 
 def test_images_are_learned_without(client: TestClient) -> None:
-    digits = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
-    answer = client.post("/v1/jobs", json={**body(digits), "config": {}})
+    answer = client.post("/v1/jobs", json={**body(digits()), "config": {}})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/privacy")
 
 

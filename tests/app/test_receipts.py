@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from tests.app.conftest import forget_models
-from tests.app.made import a_model
+from tests.factories import a_model, forget_models
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ from core.database import write
 from core.jobs import Claim
 from core.settings import Settings
 from core.storage import get_storage
-from tests.app.conftest import forget_models
-from tests.app.made import a_checkpoint, a_model
 from tests.conftest import TENANT, AddJob
+from tests.factories import a_checkpoint, a_model, forget_models
 
 
 @pytest.fixture

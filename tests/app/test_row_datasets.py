@@ -13,9 +13,8 @@ from core.datasets.rows import RowSummary
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
-from tests.app.conftest import folders, upload
-from tests.app.test_datasets import put_part, stored_files
 from tests.conftest import TENANT
+from tests.uploads import folders, put_part, stored_files, upload
 
 PEOPLE = "name, age ,born,smokes,note\n" + "".join(
     f"user{i}, {20 + i % 40},{i % 25 + 1:02}.03.1990,{'yes' if i % 3 else 'no'},"

@@ -1,4 +1,4 @@
-"""Rows over HTTP, of a model that was trained a moment ago: as typed as they came, exactly as
+"""Rows over HTTP, of a model that was trained once for all tests: as typed as they came, exactly as
 many as asked for, the same however they are asked for."""
 
 import csv
@@ -11,54 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import torch
 from starlette.testclient import TestClient
 
-from tests.app.conftest import forget_models, upload
+from tests.factories import a_dataset, a_trained_model, forget_models
+from tests.tiny_configs import TINY_ROWS
+from tests.uploads import people
 from worker.run import run_next
 
-TINY = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}
 URL = "/v1/models/people/samples"
-
-
-def people(count: int = 400) -> bytes:
-    """CSV: a fifth earns much, and those are old; blanks, dates, an id, and one rare city."""
-    rng = np.random.default_rng(0)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["id", "age", "height", "city", "member", "since", "income"])
-    for i in range(count):
-        rich = i % 5 == 0
-        age = int(rng.integers(50, 80) if rich else rng.integers(18, 60))
-        city = "Zürich" if i % 100 == 0 else str(rng.choice(["Rome", "Paris, north"]))
-        since = f"20{rng.integers(10, 25)}-0{rng.integers(1, 10)}-1{rng.integers(0, 10)}"
-        height = "" if i % 10 == 3 else f"{rng.normal(1.7, 0.1):.2f}"
-        member = str(rng.choice(["true", "false"]))
-        writer.writerow(
-            [f"P-{i:05}", age, height, city, member, since, ">50K" if rich else "<=50K"]
-        )
-    return out.getvalue().encode()
 
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
     """A service with the model `people`, whose label is the income."""
-    torch.set_num_threads(1)
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
-    body = {
-        "kind": "training",
-        "dataset": dataset["id"],
-        "name": "people",
-        "config": TINY,
-        "budget": {"steps": 60},
-        "seed": 1,
-    }
-    posted = client.post("/v1/jobs", json=body)
-    assert posted.status_code == 202, posted.text
-    assert run_next(["training"])
-    job = client.get(f"/v1/jobs/{posted.json()['id']}").json()
-    assert job["state"] == "succeeded", job["error"]
-    forget_models()
+    a_trained_model(client, "people")
     return client
 
 
@@ -220,12 +186,12 @@ def test_what_can_be_asked_for_is_told(service: TestClient) -> None:
 
 
 def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "age"}').json()
+    dataset = a_dataset(people(), "people.csv", target="age")
     body = {
         "kind": "training",
-        "dataset": dataset["id"],
+        "dataset": dataset,
         "name": "people",
-        "config": {**TINY, "rules": [{"kind": "unique", "columns": ["age", "since"]}]},
+        "config": {**TINY_ROWS, "rules": [{"kind": "unique", "columns": ["age", "since"]}]},
         "budget": {"steps": 20},
         "seed": 1,
     }
@@ -246,14 +212,13 @@ def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> 
 
 
 def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
-    dataset = client.post(
-        "/v1/datasets", json={"builtin": "circle", "radius": 2, "points": 200}
-    ).json()
+    circle = {"builtin": "circle", "radius": 2, "points": 200}
+    dataset = client.post("/v1/datasets", json=circle).json()["id"]
     body = {
         "kind": "training",
-        "dataset": dataset["id"],
+        "dataset": dataset,
         "name": "people",
-        "config": TINY,
+        "config": TINY_ROWS,
         "budget": {"steps": 20},
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
@@ -283,8 +248,8 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
 def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
     client: TestClient, change: dict[str, Any], pointer: str
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
-    answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset["id"], **change})
+    dataset = a_dataset(people(), "people.csv", target="income")
+    answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset, **change})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
 

@@ -16,21 +16,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.app.conftest import folders, forget_models, npz, upload, zip_of
-from tests.tiny import TINY
+from tests.factories import LABELS, a_dataset, a_trained_model, forget_models
+from tests.tiny_configs import TINY
+from tests.uploads import folders, npz, upload, zip_of
 from worker.run import run_next
-
-LABELS = ("Ankle boot", "Größe", "T-shirt/top")
 
 
 def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
     """A model of this name; the job is run here and now."""
     torch.set_num_threads(1)
-    created = upload(client, data, **spec.pop("file", {}))
-    assert created.status_code == 201, created.text
+    dataset = a_dataset(data, **spec.pop("file", {}))
     body = {
         "kind": "training",
-        "dataset": created.json()["id"],
+        "dataset": dataset,
         "name": name,
         "config": TINY,
         "budget": {"steps": 4},
@@ -44,25 +42,10 @@ def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
     forget_models()
 
 
-def three_labels() -> bytes:
-    """12, 24 and 36 images of the labels; a name with a slash stands in labels.csv."""
-    rng = np.random.default_rng(0)
-    rows, files = [["path", "label"]], {}
-    for n, label in enumerate(LABELS):
-        for i in range(12 * (n + 1)):
-            picture = io.BytesIO()
-            Image.fromarray(rng.integers(0, 255, (8, 12), np.uint8)).save(picture, "PNG")
-            files[f"{n}-{i}.png"] = picture.getvalue()
-            rows.append([f"{n}-{i}.png", label])
-    table = io.StringIO()
-    csv.writer(table).writerows(rows)
-    return zip_of({"labels.csv": table.getvalue().encode(), **files})
-
-
 @pytest.fixture
 def shoes(client: TestClient) -> TestClient:
     """A service with the model `shoes`."""
-    train(client, three_labels(), "shoes")
+    a_trained_model(client, "shoes")
     return client
 
 
@@ -272,8 +255,8 @@ def test_colours_come_back_with_their_labels(client: TestClient) -> None:
         top, left = rng.integers(0, 12, 2)
         image[top : top + 20, left : left + 20, 2 * label] += 200
     data = npz(x=x, y=y)
-    meta = json.dumps({"label_names": ["red", "blue"]})
-    train(client, data, "shoes", budget={"steps": 120}, file={"name": "things.npz", "meta": meta})
+    file = {"name": "things.npz", "label_names": ["red", "blue"]}
+    train(client, data, "shoes", budget={"steps": 120}, file=file)
     images, labels = arrays(client, labels={"red": 20, "blue": 20}, seed=1)
     assert images.shape == (40, 32, 32, 3)
     means = images.mean((1, 2))  # (40, 3)

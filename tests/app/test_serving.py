@@ -18,9 +18,8 @@ from core.database import read, write
 from core.settings import Settings
 from core.storage import Stored, get_storage
 from models.checkpoint import pack, unpack
-from tests.app.conftest import KEY, forget_models
-from tests.app.made import a_model
-from tests.conftest import TENANT
+from tests.conftest import KEY, TENANT
+from tests.factories import a_model, forget_models
 from tests.models.images.tiny import settings_of
 
 URL = "/v1/models/shoes/samples"

@@ -11,6 +11,7 @@ from core.database import write
 from core.tables import Tenant
 from tests.conftest import AddJob
 from tests.core.webhooks.receiver import Receiver, status
+from tests.factories import digits
 
 PUBLIC = "https://93.184.216.34/hook"  # an address needs no resolver
 OTHER = {"Authorization": "Bearer sem_other"}
@@ -43,7 +44,7 @@ def create(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, An
 
 
 def training(client: TestClient, **fields: Any) -> dict[str, Any]:
-    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    dataset = digits()
     return {"kind": "training", "dataset": dataset, "budget": {"steps": 5}, **fields}
 
 

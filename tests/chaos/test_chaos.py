@@ -1,6 +1,6 @@
 """Real processes, and what kills, stops or starves them: each acknowledged job ends once.
 
-After each test the tables are held against the same oracle as after the simulation.
+After each test the tables are held against the same invariants as after the simulation.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from core import queue
 from core.settings import get_settings
-from tests.chaos.disturbed import Disturbed, disturbed, environment
+from tests.chaos.harness import Disturbed, disturbed, environment
 from tests.processes import eventually
 from tests.servers import BROKER, SERVER
 

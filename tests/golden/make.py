@@ -39,10 +39,8 @@ def main(version: str) -> None:
 
 
 def make(client: TestClient, kind: str, version: str) -> None:
-    from tests.app.conftest import folders, upload
-    from tests.app.test_row_samples import TINY as TINY_ROWS
-    from tests.app.test_row_samples import people
-    from tests.tiny import TINY
+    from tests.tiny_configs import TINY, TINY_ROWS
+    from tests.uploads import folders, people, upload
     from worker.run import run_next
 
     if kind == "images":

@@ -13,11 +13,10 @@ from core import registry
 from core.database import write
 from core.ids import new_id
 from core.storage import get_storage, key_of
-from tests.app.conftest import anonymous, client, forget_models
 from tests.conftest import TENANT
+from tests.factories import forget_models
 from tests.golden.make import BODIES, FORMATS, HERE
 
-__all__ = ["anonymous", "client"]  # fixtures
 RELEASED = ("1",)
 
 

@@ -21,14 +21,13 @@ from core.tables import Job
 from models.augmentation import lift
 from models.augmentation.transforms import applied
 from models.split import by_label, of_all
-from tests.app.conftest import forget_models, npz, png, upload, zip_of
-from tests.app.test_row_samples import people
 from tests.conftest import expire_lease
-from tests.worker.models import put
+from tests.factories import a_dataset, a_trained_model, forget_models
+from tests.uploads import npz, people, png, zip_of
+from tests.worker.larger_sets import QUEUES, arrays_of, look, made, post, report_of
 from worker.augmentation import job as augmentation
 from worker.run import run_next
 
-QUEUES = ["evaluation"]
 COUNTS = {"ant": 40, "bee": 40, "cat": 8}
 
 
@@ -57,29 +56,10 @@ def pictures(counts: dict[str, int] = COUNTS, seed: int = 0) -> dict[str, NDArra
     return {"x": x, "y": labels}
 
 
-def uneven(client: TestClient, **more: NDArray[Any]) -> Any:
+def uneven(**more: NDArray[Any]) -> str:
     found = pictures()
     arrays = {"x_train": found["x"], "y_train": found["y"], **more}
-    return upload(client, npz(**arrays), "uneven.npz").json()
-
-
-def post(client: TestClient, dataset: str, **more: Any) -> Any:
-    body = {"kind": "augmentation", "dataset": dataset, "seed": 3, **more}
-    return client.post("/v1/jobs", json=body)
-
-
-def look(client: TestClient, job_id: str) -> Any:
-    return client.get(f"/v1/jobs/{job_id}").json()
-
-
-def made(client: TestClient, dataset: str, **more: Any) -> Any:
-    """The job and the dataset that it has made."""
-    answer = post(client, dataset, **more)
-    assert answer.status_code == 202, answer.text
-    assert run_next(QUEUES)
-    job = look(client, answer.json()["id"])
-    assert job["state"] == "succeeded", job["error"]
-    return job, client.get(job["links"]["dataset"]).json()
+    return a_dataset(npz(**arrays), "uneven.npz")
 
 
 def recipes(client: TestClient, dataset: Any) -> list[dict[str, Any]]:
@@ -88,14 +68,8 @@ def recipes(client: TestClient, dataset: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def arrays_of(client: TestClient, dataset: str) -> tuple[NDArray[np.uint8], list[str]]:
-    answer = client.get(f"/v1/datasets/{dataset}/content?format=npz")
-    with np.load(io.BytesIO(answer.content)) as arrays:
-        return arrays["x"], arrays["labels"][arrays["y"]].tolist()
-
-
 def test_the_plan_says_what_each_label_gets_and_starts_nothing(client: TestClient) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     plan = post(client, dataset, validate_only=True, holdout=0.25).json()
     assert [(row["name"], row["have"], row["need"]) for row in plan["labels"]] == [
         *(("ant", 30, 0), ("bee", 30, 0), ("cat", 6, 24)),
@@ -116,7 +90,7 @@ def test_the_plan_says_what_each_label_gets_and_starts_nothing(client: TestClien
 
 
 def test_a_plan_warns_of_labels_that_too_few_items_are_kept_apart_of(client: TestClient) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     plan = post(client, dataset, validate_only=True, holdout=0.25, measure_lift=True).json()
     few = [said for said in plan["warnings"] if said.startswith("few_held_out: 2 of cat")]
     assert few == plan["warnings"]
@@ -129,13 +103,13 @@ def test_a_plan_warns_that_there_is_nothing_between_names(client: TestClient) ->
     sized = [f"{line},{round(i % 50 / 7, 2) if i else 'size'}" for i, line in enumerate(lines)]
     for table, said in ((lines, ["only_names"]), (sized, [])):
         content = "\n".join(table).encode()
-        dataset = upload(client, content, "things.csv", meta='{"target": "kind"}').json()["id"]
+        dataset = a_dataset(content, "things.csv", target="kind")
         plan = post(client, dataset, validate_only=True).json()
         assert [warning.split(":")[0] for warning in plan["warnings"]] == said
 
 
 def test_what_leaves_nothing_to_make_is_named(client: TestClient) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     enough = post(client, dataset, strategy="multiply", target=0.5).json()
     assert enough["code"] == "nothing_to_make"
     assert "as many real items" in enough["detail"]
@@ -147,15 +121,15 @@ def test_an_uneven_set_is_balanced_and_every_item_says_where_it_comes_from(
     client: TestClient,
 ) -> None:
     found = pictures()
-    dataset = uneven(client)
-    job, new = made(client, dataset["id"], holdout=0.25, name="even", tags={"for": "tests"})
+    dataset = uneven()
+    job, new = made(client, dataset, holdout=0.25, name="even", tags={"for": "tests"})
     assert (new["name"], new["state"], new["items"], new["tags"]) == (
         *("even", "ready", 90, {"for": "tests"}),
     )
     assert [label["count"] for label in new["labels"]] == [30, 30, 30]
     assert new["origin"] == {
         "job": job["id"],
-        "dataset": dataset["id"],
+        "dataset": dataset,
         "model": None,
         "items": {"real": 66, "classical": 24, "gan": 0},
     }
@@ -179,7 +153,7 @@ def test_an_uneven_set_is_balanced_and_every_item_says_where_it_comes_from(
 
 
 def test_the_same_seed_makes_the_same_set_and_another_one_another(client: TestClient) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     shas = [made(client, dataset, holdout=0.1, seed=seed)[1]["sha256"] for seed in (3, 3, 4)]
     assert shas[0] == shas[1] != shas[2]
 
@@ -188,7 +162,7 @@ def test_images_without_a_label_are_left_out_and_that_is_said(client: TestClient
     files = {f"{i}.png": png(i) for i in range(40)}
     told = [f"{i}.png,{('', 'ant', 'bee', 'bee')[i % 4]}" for i in range(40)]
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
-    dataset = upload(client, zip_of(files)).json()["id"]
+    dataset = a_dataset(zip_of(files))
     plan = post(client, dataset, holdout=0.1, validate_only=True).json()
     assert plan["warnings"] == ["unlabelled: 10 items without a label are left out"]
     _, new = made(client, dataset, holdout=0.1)
@@ -200,8 +174,8 @@ def test_images_without_a_label_are_left_out_and_that_is_said(client: TestClient
 
 def test_nothing_of_a_test_part_comes_into_the_set(client: TestClient) -> None:
     test = pictures(seed=1)
-    dataset = uneven(client, x_test=test["x"], y_test=test["y"])
-    _, new = made(client, dataset["id"])
+    dataset = uneven(x_test=test["x"], y_test=test["y"])
+    _, new = made(client, dataset)
     assert (new["items"], new["held_out"]) == (120, 0)
     x, _ = arrays_of(client, new["id"])
     whole = {image.tobytes() for image in x}
@@ -209,7 +183,7 @@ def test_nothing_of_a_test_part_comes_into_the_set(client: TestClient) -> None:
 
 
 def test_samples_of_a_model_are_those_that_it_draws_by_seed_and_number(client: TestClient) -> None:
-    put(client, "images")
+    a_trained_model(client, "pets")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     more = {"strategy": "multiply", "target": 2, "include_real": False, "model": "pets"}
     job, new = made(client, dataset, **more)
@@ -234,7 +208,7 @@ def test_samples_of_a_model_are_those_that_it_draws_by_seed_and_number(client: T
 
 
 def test_rows_are_balanced_between_neighbours_and_by_samples(client: TestClient) -> None:
-    put(client, "rows")
+    a_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     _, new = made(client, dataset, model="people", sources={"gan": 1, "classical": 3})
     counts = {label["name"]: label["count"] for label in new["labels"]}
@@ -265,14 +239,10 @@ def test_rows_are_balanced_between_neighbours_and_by_samples(client: TestClient)
     assert client.get(f"/v1/datasets/{new['id']}").json()["origin"] is not None
 
 
-def report_of(client: TestClient, job: Any) -> Any:
-    return client.get(f"/v1/jobs/{job['id']}/artifacts/augmentation.json").json()
-
-
 def test_what_the_made_rows_are_worth_is_measured_on_rows_that_were_held_out(
     client: TestClient, quick: None
 ) -> None:
-    put(client, "rows")
+    a_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     # Half of each source makes a set of both.
     job, _ = made(client, dataset, model="people", measure_lift=True)
@@ -299,7 +269,7 @@ def test_images_are_measured_with_a_small_classifier_and_no_longer_than_is_allow
     client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     test = pictures({"ant": 20, "bee": 20, "cat": 20}, seed=1)
-    dataset = uneven(client, x_test=test["x"], y_test=test["y"])["id"]
+    dataset = uneven(x_test=test["x"], y_test=test["y"])
     job, _ = made(client, dataset, measure_lift=True)
     report = report_of(client, job)
     assert set(report["lift"]["gain"]) == {"repeated", "classical"}
@@ -316,7 +286,7 @@ def test_images_are_measured_with_a_small_classifier_and_no_longer_than_is_allow
 def test_where_there_is_time_for_the_lift_alone_it_is_told_without_its_worth(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    put(client, "rows")
+    a_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     keep, kept = augmentation.Work.keep, list[str]()
 
@@ -338,7 +308,7 @@ def test_where_there_is_time_for_the_lift_alone_it_is_told_without_its_worth(
 def test_another_worker_goes_on_with_what_is_made_and_measured(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    put(client, "rows")
+    a_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     whole, first = made(client, dataset, model="people", measure_lift=True)
     job_id = post(client, dataset, model="people", measure_lift=True).json()["id"]
@@ -368,7 +338,7 @@ def test_another_worker_goes_on_with_what_is_made_and_measured(
 def test_a_worker_that_has_lost_the_job_adds_no_dataset(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     job_id = post(client, dataset).json()["id"]
     make = augmentation.Work.make
 
@@ -388,7 +358,7 @@ def test_a_worker_that_has_lost_the_job_adds_no_dataset(
 def test_files_of_the_set_stay_when_what_a_job_left_behind_is_removed(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     job, new = made(client, dataset)
     with read() as session:
         tenant = session.get_one(Job, job["id"]).tenant_id
@@ -407,7 +377,7 @@ def test_files_of_the_set_stay_when_what_a_job_left_behind_is_removed(
 def test_a_job_is_cancelled_while_it_makes_and_leaves_no_dataset(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     job_id = post(client, dataset).json()["id"]
     go_on = augmentation.Work.go_on
 
@@ -445,7 +415,7 @@ def test_a_job_is_cancelled_while_it_makes_and_leaves_no_dataset(
 def test_what_cannot_be_made_is_refused_at_once(
     client: TestClient, change: dict[str, Any], status: int, pointer: str | None
 ) -> None:
-    dataset = uneven(client)["id"]
+    dataset = uneven()
     answer = post(client, **{"dataset": dataset, **change})
     assert answer.status_code == status, answer.text
     if pointer is not None:
@@ -459,24 +429,24 @@ def test_a_set_that_is_too_large_to_measure_is_refused_before_it_is_made(
 ) -> None:
     monkeypatch.setattr("app.planning.augmentation.MEASURED_BYTES", 100 * 64)
     test = pictures(seed=1)
-    dataset = uneven(client, x_test=test["x"], y_test=test["y"])["id"]
+    dataset = uneven(x_test=test["x"], y_test=test["y"])
     answer = post(client, dataset, measure_lift=True)  # 88 real ones, and 32 made twice
     assert (answer.status_code, answer.json()["code"]) == (409, "too_many_to_measure")
     assert post(client, dataset, validate_only=True).status_code == 200
 
 
 def test_a_model_of_other_data_is_refused_or_warned_of(client: TestClient) -> None:
-    put(client, "images")
-    rows = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
+    a_trained_model(client, "pets")
+    rows = a_dataset(people(40), "people.csv", target="income")
     assert post(client, rows, model="pets").status_code == 409
     wide = np.random.default_rng(0).integers(0, 255, (20, 8, 12), np.uint8)
-    images = upload(client, npz(x=wide, y=np.arange(20) % 2), "wide.npz").json()["id"]
+    images = a_dataset(npz(x=wide, y=np.arange(20) % 2), "wide.npz")
     assert post(client, images, model="pets").json()["code"] == "another_form"
     found = pictures()
-    others = upload(client, npz(**found), "others.npz").json()["id"]
+    others = a_dataset(npz(**found), "others.npz")
     plan = post(client, others, model="pets", validate_only=True).json()
     assert [warning.split(":")[0] for warning in plan["warnings"]] == [
         *("model_unmeasured", "other_dataset"),
     ]
-    unlabelled = upload(client, people(40), "people.csv").json()["id"]
+    unlabelled = a_dataset(people(40), "people.csv")
     assert post(client, unlabelled).json()["errors"][0]["pointer"] == "/dataset"

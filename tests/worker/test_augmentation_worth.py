@@ -18,8 +18,9 @@ from models.augmentation import learners
 from models.augmentation.lift import Learn, balanced
 from models.images.data import LabelledImages
 from models.tables.schema import ColumnSchema
-from tests.app.conftest import npz, upload
-from tests.worker.test_augmentation import arrays_of, made, report_of
+from tests.factories import a_dataset
+from tests.uploads import npz
+from tests.worker.larger_sets import arrays_of, made, report_of
 
 pytestmark = pytest.mark.slow
 SEEDS = range(50, 55)
@@ -45,7 +46,7 @@ def test_digits_with_two_rare_labels_are_balanced_and_the_lift_is_true(client: T
     rest = np.setdiff1d(np.arange(len(y)), mine)
     asked, here = rest[::2], rest[1::2]
     data = npz(x_train=x[mine], y_train=y[mine], x_test=x[asked], y_test=y[asked])
-    dataset = upload(client, data, "uneven.npz").json()["id"]
+    dataset = a_dataset(data, "uneven.npz")
     job, new = made(client, dataset, measure_lift=True, measure_cpu_seconds=600)
     assert {label["count"] for label in new["labels"]} == {60}
     pixels, labels = arrays_of(client, new["id"])
@@ -79,7 +80,7 @@ def test_rows_with_a_rare_label_are_balanced_and_the_lift_is_true(client: TestCl
     table, here = points(3_000, 0.05, 0), points(4_000, 0.05, 1)
     out = io.BytesIO()
     pa.csv.write_csv(table, out)
-    dataset = upload(client, out.getvalue(), "points.csv", '{"target": "kind"}').json()["id"]
+    dataset = a_dataset(out.getvalue(), "points.csv", target="kind")
     more = {"holdout": 0.4, "measure_lift": True, "measure_cpu_seconds": 600}
     job, new = made(client, dataset, **more)
     csv = client.get(new["links"]["content"]).content

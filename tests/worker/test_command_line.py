@@ -16,8 +16,8 @@ from semblance.errors import JobFailed, UnknownNetwork
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from tests.app.conftest import forget_models, upload
-from tests.app.test_row_samples import people
+from tests.factories import a_dataset, forget_models
+from tests.uploads import people
 from worker.run import run_next
 
 
@@ -50,11 +50,16 @@ def line_of(said: str, name: str) -> str:
     return next(line for line in said.splitlines() if re.search(rf"\b{name}\b", line))
 
 
+def people_of(client: Client) -> Any:
+    dataset = a_dataset(people(), "people.csv", target="income")
+    return client.request("GET", f"/v1/datasets/{dataset}").json()
+
+
 @pytest.mark.slow
 def test_networks_learn_a_file_for_the_same_time_and_are_judged_in_one_table(
     working: Working, client: TestClient
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    dataset = people_of(working)
     judged = list(bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "mlp"]))
     trainings = client.get("/v1/jobs?kind=training").json()["data"]
     assert [job["resolved_config"]["budget"]["cpu_seconds"] for job in trainings] == [1, 1]
@@ -78,7 +83,7 @@ def test_networks_learn_a_file_for_the_same_time_and_are_judged_in_one_table(
 def test_a_network_that_fails_leaves_the_others_in_the_table(
     working: Working, client: TestClient
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    dataset = people_of(working)
 
     def watch(job_id: str) -> Any:
         job = working.job(job_id)
@@ -98,7 +103,7 @@ def test_a_network_that_fails_leaves_the_others_in_the_table(
 def test_a_network_that_the_service_refuses_is_a_failed_one(
     working: Working, client: TestClient
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    dataset = people_of(working)
     judged = list(bench.run(working, dataset, cpu_seconds=-1, seed=1, networks=["auto", "mlp"]))
     assert [one.finding for one in judged] == ["failed", "failed"]
     assert all("greater than" in one.reason for one in judged)
@@ -107,14 +112,14 @@ def test_a_network_that_the_service_refuses_is_a_failed_one(
 def test_an_unknown_network_is_refused_before_anything_is_trained(
     working: Working, client: TestClient
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    dataset = people_of(working)
     with pytest.raises(UnknownNetwork, match=r"dcgan: known are auto, .*mlp"):
         list(bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "dcgan"]))
     assert client.get("/v1/jobs").json()["data"] == []
 
 
 def test_whoever_interrupts_leaves_no_job_behind(working: Working, client: TestClient) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
+    dataset = people_of(working)
 
     def watch(job_id: str) -> Any:
         raise KeyboardInterrupt

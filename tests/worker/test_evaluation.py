@@ -19,11 +19,9 @@ from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import Accept
 from models.measures.scores import RANGES, UPWARD
-from tests.app.conftest import folders, forget_models, upload
-from tests.app.test_row_samples import TINY as TINY_ROWS
-from tests.app.test_row_samples import people
-from tests.tiny import TINY
-from tests.worker.models import put
+from tests.factories import a_dataset, a_trained_model, digits, forget_models
+from tests.tiny_configs import TINY, TINY_ROWS
+from tests.uploads import folders, people
 from worker import evaluation
 from worker.run import run_next
 
@@ -60,7 +58,7 @@ def evaluate(client: TestClient, **more: Any) -> Any:
 def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = upload(client, folders(LABELS, 70)).json()["id"]
+    dataset = a_dataset(folders(LABELS, 70))
     trained(client, dataset, TINY, 12)
     unmeasured = client.get("/v1/models/pets/report").json()
     assert (unmeasured["state"], unmeasured["verdict"]) == ("unmeasured", None)
@@ -113,7 +111,7 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
 def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
     client: TestClient,
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(), "people.csv", target="income")
     training = trained(client, dataset, TINY_ROWS, 4, evaluate=True)
     assert training["state"] == "succeeded", training["error"]
     (job,) = client.get("/v1/jobs?kind=evaluation").json()["data"]
@@ -158,7 +156,7 @@ def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherw
     is_evaluated: bool,
 ) -> None:
     monkeypatch.setattr(get_settings(), "evaluate", operator)
-    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    dataset = digits()
     assert trained(client, dataset, TINY, 2, **asked)["state"] == "succeeded"
     jobs = client.get("/v1/jobs?kind=evaluation").json()["data"]
     assert len(jobs) == is_evaluated
@@ -169,7 +167,7 @@ def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherw
 def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_them_so(
     client: TestClient,
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(), "people.csv", target="income")
     asked = {"findings": ["good", "poor", "collapsed", "memorised"]}
     accept = {**asked, "scores": {"pairs": {"at_most": 0.001}}}
     trained(client, dataset, TINY_ROWS, 4, accept=accept)
@@ -249,7 +247,7 @@ def test_what_is_not_met_is_said_in_words() -> None:
 def test_a_gate_that_cannot_be_is_refused(
     client: TestClient, accept: dict[str, Any], pointer: str
 ) -> None:
-    dataset = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(40), "people.csv", target="income")
     answer = client.post(
         "/v1/jobs", json={"kind": "training", "dataset": dataset, "accept": accept}
     )
@@ -260,7 +258,7 @@ def test_a_gate_that_cannot_be_is_refused(
 def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_trained(
     client: TestClient,
 ) -> None:
-    dataset = upload(client, people(40), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(40), "people.csv", target="income")
     asked = {"kind": "training", "dataset": dataset, "validate_only": True, "evaluate": True}
     gated = asked | {"accept": {"findings": ["good"]}}
     few = client.post("/v1/jobs", json=gated)
@@ -282,7 +280,7 @@ def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_tra
 def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> None:
     for names in SCORES.values():
         assert set(names) <= set(RANGES)
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(), "people.csv", target="income")
     trained(client, dataset, TINY_ROWS, 4)
     evaluate(client)
     assert run_next(QUEUES)
@@ -296,11 +294,11 @@ def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> 
 
 
 def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: TestClient) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()
-    trained(client, dataset["id"], TINY_ROWS, 4)
+    dataset = a_dataset(people(), "people.csv", target="income")
+    trained(client, dataset, TINY_ROWS, 4)
     job = evaluate(client).json()["id"]
     with read() as session:
-        stored = session.get_one(Dataset, dataset["id"]).content["rows"]
+        stored = session.get_one(Dataset, dataset).content["rows"]
     get_storage().delete([stored["key"]])
     assert run_next(QUEUES)
     assert look(client, job)["error"]["code"] == "dataset_unreadable"
@@ -312,7 +310,7 @@ def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: Tes
 def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(), "people.csv", target="income")
     trained(client, dataset, TINY_ROWS, 4)
     job_id = evaluate(client).json()["id"]
     go_on = evaluation.Work.go_on
@@ -339,7 +337,7 @@ def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
 
 
 def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClient) -> None:
-    dataset = upload(client, people(), "people.csv", meta='{"target": "income"}').json()["id"]
+    dataset = a_dataset(people(), "people.csv", target="income")
     for steps in (4, 40):
         trained(client, dataset, TINY_ROWS, steps, evaluate=True)
         assert run_next(QUEUES)
@@ -369,7 +367,7 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:4").json()
     assert other["warnings"][0].startswith("they were measured with different parts of the data")
-    elsewhere = upload(client, people(390), "people.csv", meta='{"target": "income"}').json()["id"]
+    elsewhere = a_dataset(people(390), "people.csv", target="income")
     trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:5").json()
@@ -429,7 +427,7 @@ def test_the_best_is_named_and_whether_chance_may_have_made_it(
 def test_what_cannot_be_measured_is_refused_at_once(
     client: TestClient, change: dict[str, Any], status: int, code: str | None
 ) -> None:
-    put(client, "images")
+    a_trained_model(client, "pets")
     answer = evaluate(client, **change)
     assert answer.status_code == status, answer.text
     assert code is None or answer.json()["code"] == code
@@ -437,7 +435,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
 
 
 def test_a_report_of_what_cannot_be_measured_says_why(client: TestClient) -> None:
-    put(client, "images")
+    a_trained_model(client, "pets")
     report = client.get("/v1/models/pets/report").json()
     assert (report["state"], report["error"]) == ("unmeasured", None)
     assert report["obstacle"].startswith("an evaluation needs 20 items that training has not seen")

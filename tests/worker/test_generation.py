@@ -27,9 +27,8 @@ from core.jobs import LeaseLost, ShardClaim
 from core.settings import Settings, get_settings
 from core.storage import Storage, Stored
 from core.tables import Job, JobState, Shard, ShardState
-from tests.app.made import a_model
 from tests.conftest import expire_lease, reload
-from tests.worker.models import put
+from tests.factories import a_model, a_trained_model
 from worker import generation
 from worker.run import run_next
 
@@ -39,13 +38,13 @@ ASKED = {"cat": 3, "ant": 30, "bee": 1}
 
 @pytest.fixture
 def pets(client: TestClient) -> TestClient:
-    put(client, "images")
+    a_trained_model(client, "pets")
     return client
 
 
 @pytest.fixture
 def people(client: TestClient) -> TestClient:
-    put(client, "rows")
+    a_trained_model(client, "people")
     return client
 
 

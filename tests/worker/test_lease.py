@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.tables import Job, JobState
 from tests.conftest import AddJob, expire_lease, reload
-from tests.worker.test_training import post, run
+from tests.job_runs import post, run
 from worker import slot, training
 from worker.lease import HUNG, Lease
 

@@ -4,6 +4,7 @@ from starlette.testclient import TestClient
 
 from core import workers
 from core.database import write
+from tests.factories import digits
 from worker.speed import measured
 
 
@@ -14,7 +15,7 @@ def test_a_worker_measures_itself_in_a_process_of_its_own() -> None:
 
 
 def test_an_estimate_is_made_from_the_slowest_worker_that_trains(client: TestClient) -> None:
-    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    dataset = digits()
     body = {
         "kind": "training",
         "dataset": dataset,

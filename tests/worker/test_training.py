@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,77 +21,20 @@ from core.errors import StorageFull
 from core.jobs import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
-from core.tables import Checkpoint, Dataset, Job, Model
+from core.tables import Dataset, Job, Model
 from models import losses
 from models.images.guided.training import Guided
-from tests.app.conftest import upload, zip_of
 from tests.conftest import TENANT, expire_lease
-from tests.tiny import TINY
+from tests.factories import a_dataset, digits
+from tests.job_runs import break_off, checkpoints, damage, model_sha, post, run, started_from
+from tests.tiny_configs import TINY
+from tests.uploads import zip_of
 from worker import training
-from worker.run import run_next
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def post(client: TestClient, **spec: Any) -> str:
-    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()
-    body = {
-        "kind": "training",
-        "dataset": dataset["id"],
-        "config": TINY,
-        "budget": {"steps": 20},
-        "seed": 1,
-    }
-    posted = client.post("/v1/jobs", json=body | spec)
-    assert posted.status_code == 202, posted.text
-    job_id: str = posted.json()["id"]
-    return job_id
-
-
-def run(client: TestClient, job_id: str) -> dict[str, Any]:
-    run_next(["training"], job_id)
-    job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
-    return job
-
-
-class Killed(BaseException):
-    """As good as SIGKILL: no handler of ours sees it, and nothing is written."""
-
-
-def break_off(
-    client: TestClient, job_id: str, monkeypatch: pytest.MonkeyPatch, *, at_step: int
-) -> None:
-    """Run the job until this step, lose its worker, and have the sweeper notice."""
-    reached = training.JobRun.progress
-
-    def progress(self: training.JobRun, step: int) -> float:
-        if step == at_step:
-            raise Killed
-        return reached(self, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.JobRun, "progress", progress)
-        with pytest.raises(Killed):
-            run_next(["training"], job_id)
-    with write() as session:
-        expire_lease(session, session.get_one(Job, job_id))
-    with write() as session:
-        jobs.sweep(session)
-        session.get_one(Job, job_id).not_before = session.get_one(Job, job_id).created_at
-
-
-def checkpoints(job_id: str) -> list[Checkpoint]:
-    with read() as session:
-        job = session.get_one(Job, job_id)
-        return list(jobs.checkpoints_of(session, job.tenant_id, job_id))
-
-
-def model_sha(job_id: str, step: int) -> str:
-    (last,) = [row for row in checkpoints(job_id) if row.step == step][:1]
-    return str(last.files["model"]["sha256"])
 
 
 def test_a_job_whose_worker_is_lost_ends_with_the_weights_of_an_unbroken_one(
@@ -125,27 +67,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert began == [8]
     assert job["state"] == "succeeded"
     assert model_sha(broken, 20) == model_sha(whole, 20)
-
-
-def damage(configured: Settings, key: str) -> None:
-    (path,) = (configured.data_dir / "objects").rglob(Path(key).name)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def started_from(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The first step that each later run is asked about."""
-    began: list[int] = []
-    reached = training.JobRun.progress
-
-    def progress(self: training.JobRun, step: int) -> float:
-        if self._opened is None:
-            began.append(step)
-        return reached(self, step)
-
-    monkeypatch.setattr(training.JobRun, "progress", progress)
-    return began
 
 
 def test_when_every_checkpoint_is_damaged_the_job_begins_again(
@@ -298,8 +219,8 @@ def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
     run(client, post(client, name="digits"))
 
     def pointer(**config: Any) -> str:
-        dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()
-        body = {"kind": "training", "dataset": dataset["id"], "warm_start": "digits"}
+        dataset = digits()
+        body = {"kind": "training", "dataset": dataset, "warm_start": "digits"}
         answer = client.post("/v1/jobs", json=body | {"config": config})
         assert answer.status_code == 422
         found: str = answer.json()["errors"][0]["pointer"]
@@ -336,9 +257,9 @@ def test_images_without_a_label_are_learned_from_beside_those_that_have_one(
     files = {f"{i}.png": png_of(image) for i, image in enumerate(x)}
     told = [f"{i}.png,{y[i] if i % 3 == 0 else ''}" for i in range(300)]
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
-    dataset = upload(client, zip_of(files), "digits.zip").json()
+    dataset = a_dataset(zip_of(files), "digits.zip")
     config = TINY | {"features_until": 0.4, "critic_from": 0.6, "feature_rate": 0.02}
-    job = run(client, post(client, dataset=dataset["id"], budget={"steps": 150}, config=config))
+    job = run(client, post(client, dataset=dataset, budget={"steps": 150}, config=config))
     assert job["state"] == "succeeded"
     metrics = client.get(f"/v1/jobs/{job['id']}/metrics?names=guessed_labels").json()
     assert 20 < metrics["guessed_labels"]["values"][0] <= 200

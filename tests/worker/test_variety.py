@@ -6,8 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from models.tables.sampling import RowSampler
-from tests.app.conftest import upload
-from tests.app.test_row_samples import TINY, people
+from tests.factories import a_dataset
+from tests.tiny_configs import TINY_ROWS
+from tests.uploads import people
 from worker.run import run_next
 
 
@@ -20,8 +21,13 @@ def test_a_model_that_makes_one_row_fails_its_job(
         return draw(self, seed, 0 * items, given)
 
     monkeypatch.setattr(RowSampler, "draw", collapsed)
-    created = upload(client, people(), "people.csv").json()
-    body = {"kind": "training", "dataset": created["id"], "config": TINY, "budget": {"steps": 2}}
+    dataset = a_dataset(people(), "people.csv")
+    body = {
+        "kind": "training",
+        "dataset": dataset,
+        "config": TINY_ROWS,
+        "budget": {"steps": 2},
+    }
     job_id = client.post("/v1/jobs", json=body).json()["id"]
     assert run_next(["training"])
     job = client.get(f"/v1/jobs/{job_id}").json()

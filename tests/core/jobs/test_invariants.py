@@ -17,14 +17,12 @@ from core.jobs import Beat, Claim, LeaseLost, NewCheckpoint
 from core.settings import Settings
 from core.storage import Stored, get_storage
 from core.tables import Checkpoint, Delivery, Event, Job, JobState, Model, Webhook
-from tests.app.conftest import anonymous, client
 from tests.conftest import TENANT, AddJob, expire_lease, reload
-from tests.oracle import violations
-from tests.worker.test_training import break_off, checkpoints, model_sha, post, run
+from tests.factories import digits
+from tests.job_invariants import violations
+from tests.job_runs import break_off, checkpoints, model_sha, post, run
 from worker.lease import Cancelled, Lease
 from worker.run import run_next
-
-__all__ = ["anonymous", "client"]
 
 FILE = Stored("t/default/jobs/x/model", 3, "0" * 64)
 QUEUES = ["training"]
@@ -326,7 +324,7 @@ def test_i13_a_worker_whose_clock_is_off_has_no_effect_twice(add_job: AddJob, ho
 
 
 def test_i14_a_request_that_is_sent_twice_creates_one_job(client: TestClient) -> None:
-    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    dataset = digits()
     body = {"kind": "training", "dataset": dataset, "budget": {"steps": 1}}
     key = {"Idempotency-Key": "once"}
     answers = [client.post("/v1/jobs", json=body, headers=key) for _ in range(3)]

@@ -9,7 +9,7 @@ from models.images.architectures import resolve
 from models.images.data import LabelledImages
 from models.images.settings import ImageData, ImageSettings
 from models.run import Saved
-from tests.tiny import TINY
+from tests.tiny_configs import TINY
 
 SHORT = {"components": 2, "log_every": 4, "features_until": 0.2, "critic_from": 0.5}
 

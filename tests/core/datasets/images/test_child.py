@@ -21,6 +21,7 @@ from core.datasets.images.reading import read_images
 from core.datasets.source import SourceFile
 from core.errors import UnreadableDataset
 from core.settings import Limits
+from tests.core.datasets.children import Usage, children
 from tests.core.datasets.images.making import (
     encoded,
     file_of,
@@ -56,14 +57,6 @@ def slow_source(tmp_path_factory: pytest.TempPathFactory) -> SourceFile:
 def endless_source(tmp_path_factory: pytest.TempPathFactory) -> SourceFile:
     """For a child that is not to reach the end."""
     return pictures_that_take_long(tmp_path_factory.mktemp("endless") / "a.zip", 1_000)
-
-
-def children() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
-    ]
 
 
 def test_a_child_gives_the_same_as_reading_here(tmp_path: Path, out: Path) -> None:
@@ -203,19 +196,6 @@ def test_a_child_ends_when_its_parent_does(endless_source: SourceFile, out: Path
         (child,) = psutil.Process(parent.pid).children()
         parent.kill()
     child.wait(timeout=10)
-
-
-class Usage:
-    """The most memory that any child held while the caller waited."""
-
-    def __init__(self) -> None:
-        self.peak = 0
-
-    def __call__(self) -> None:
-        for child in children():
-            status = Path(f"/proc/{child.pid}/status").read_text()
-            line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-            self.peak = max(self.peak, int(line.split()[1]) * 1024)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from core.datasets.rows.reading import read_rows
 from core.datasets.rows.typed import typed_batches
 from core.errors import Invalid, UnreadableDataset
 from core.settings import Limits
-from tests.core.datasets.images.test_child import Usage
+from tests.core.datasets.children import Usage
 from tests.core.datasets.rows.conftest import source_of
 from tests.core.datasets.rows.making import column, csv_of, parquet_of
 

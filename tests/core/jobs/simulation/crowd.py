@@ -18,7 +18,7 @@ from core.jobs import Claim
 from core.tables import Job
 from tests.core.jobs.simulation.history import History
 from tests.core.jobs.simulation.world import LEASE_MS, PATIENCE_MS, Hold, Known, Violation
-from tests.oracle import ENDS, violations
+from tests.job_invariants import ENDS, violations
 
 LEASE_S = 0.05
 SLOWER = 1000 * LEASE_S / LEASE_MS  # a lease of the simulation lasts as long as one of the store

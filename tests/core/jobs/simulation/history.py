@@ -16,7 +16,7 @@ from core.jobs import Beat, NewCheckpoint
 from tests.conftest import TENANT
 from tests.core.jobs.simulation.workers import QUEUES, Worker, Workers
 from tests.core.jobs.simulation.world import LEASE_MS, Violation, World, look
-from tests.oracle import ENDS, violations
+from tests.job_invariants import ENDS, violations
 
 ACTIONS = 23
 LONGEST_WAIT_MS = 150_000  # of a job whose workers were lost

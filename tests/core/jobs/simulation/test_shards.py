@@ -18,7 +18,7 @@ from core.storage import Stored
 from core.tables import Artifact, Job, JobKind, JobState, ShardState
 from tests.conftest import TENANT, forget_caches
 from tests.core.jobs.simulation.world import World
-from tests.oracle import ENDS
+from tests.job_invariants import ENDS
 from tests.servers import SERVER
 
 pytestmark = pytest.mark.skipif(SERVER is not None, reason="its database is in memory")

@@ -13,7 +13,7 @@ from core.ids import new_id
 from core.jobs import Claim
 from core.tables import Dataset, DatasetState, Table, Tenant, Webhook
 from tests.conftest import TENANT
-from tests.oracle import ENDS
+from tests.job_invariants import ENDS
 
 START_MS = 1_800_000_000_000
 DATASET = "ds_simulated"

@@ -9,3 +9,4 @@ TINY = {
     "batch": 8,
     "log_every": 5,
 }
+TINY_ROWS = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}

@@ -1,4 +1,4 @@
-"""A server whose processes have the points of `points.py`, and what is looked at after the harm."""
+"""A server whose processes have the points of `failpoints.py`, and a judge for after the harm."""
 
 import os
 import shutil
@@ -15,19 +15,12 @@ from sqlalchemy import Engine, text
 
 from core.database import make_engine, read
 from core.storage import DamagedObject, Storage, Stored
-from tests import oracle
-from tests.chaos import points
+from tests import job_invariants
+from tests.chaos import failpoints
 from tests.processes import Server, eventually, larger_parts, serving
+from tests.tiny_configs import TINY
 
-TINY = {
-    "coarse_width": 8,
-    "fine_width": 8,
-    "critic_width": 8,
-    "feature_width": 8,
-    "noise": 4,
-    "batch": 8,
-    "log_every": 10,
-}
+SLOWLY_TOLD = TINY | {"log_every": 10}
 ROOT = Path(__file__).parents[2]
 QUICK = {
     "SEMBLANCE_LEASE_S": "2",
@@ -64,7 +57,7 @@ class Disturbed:
     def train(self, steps: int = 40, *, every: int = 10, **options: Any) -> str:
         job = self.client.train(
             self.dataset,
-            config=TINY,
+            config=SLOWLY_TOLD,
             budget={"steps": steps},
             checkpoint={"every": every},
             seed=1,
@@ -137,7 +130,7 @@ class Disturbed:
     def judge(self) -> None:
         """What holds after everything: the tables, and a worker that is free."""
         with read(self.engine) as session:
-            assert oracle.violations(session, self._is_stored) == []
+            assert job_invariants.violations(session, self._is_stored) == []
 
     def _is_stored(self, stored: Stored) -> bool:
         try:
@@ -156,7 +149,7 @@ def prepared(folder: Path) -> Path:
     """The folder that goes to the front of PYTHONPATH."""
     for name in ("armed", "reached"):
         (folder / name).mkdir(parents=True)
-    shutil.copy(points.__file__, folder / "sitecustomize.py")
+    shutil.copy(failpoints.__file__, folder / "sitecustomize.py")
     return folder
 
 

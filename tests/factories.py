@@ -1,0 +1,219 @@
+"""Data sets and models that are there without a request and, all but a few, without training."""
+
+import hashlib
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from sqlalchemy import insert, select
+from starlette.testclient import TestClient
+
+from app.sampling.memory import get_memory
+from app.sampling.sampler import get_sampler
+from core import jobs, registry
+from core.database import read, write
+from core.datasets import builtin, ingestion, life
+from core.datasets.images import ImageOptions
+from core.datasets.images.reading import read_images
+from core.datasets.kinds import PEEK_BYTES, Kind, kind_of_upload
+from core.datasets.life import NewDataset
+from core.datasets.rows import Wanted, WantedColumn
+from core.datasets.rows.reading import read_rows
+from core.datasets.source import SourceFile
+from core.ids import new_id
+from core.jobs import Claim, NewCheckpoint
+from core.settings import Limits
+from core.storage import Stored, get_storage, key_of
+from core.tables import Dataset, Job, Model
+from models.images.guided.state import State
+from models.run import Saved
+from tests.conftest import TENANT
+from tests.models.images.tiny import images_of, settings_of
+from tests.tiny_configs import TINY, TINY_ROWS
+from tests.uploads import GARMENTS, folders, garments, people
+from worker.run import run_next
+
+# Data sets
+
+
+class Content(NamedTuple):
+    """What reading gave: the row's summary, and the bytes of each object."""
+
+    kind: Kind
+    summary: dict[str, Any]
+    files: dict[str, bytes]
+
+
+_read: dict[str, Content] = {}
+
+
+def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
+    """The id of the data set that an upload would have made, read in this process by the reader
+    that a child of the service runs; the same bytes are read once in a run of the tests."""
+    asked = hashlib.sha256(json.dumps([name, meta]).encode() + data).hexdigest()
+    if asked not in _read:
+        with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
+            _read[asked] = _content(data, name, meta, Path(folder))
+    content, dataset_id, storage = _read[asked], new_id("ds"), get_storage()
+    objects = ingestion.OBJECTS[content.kind]
+    stored = {
+        part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
+        for part, data in content.files.items()
+    }
+    title = Path(name.removesuffix(".gz")).stem
+    with write() as session:
+        new = NewDataset(title, {}, meta, content.kind)
+        life.add_ready(session, TENANT, dataset_id, new, content=stored, summary=content.summary)
+    return dataset_id
+
+
+def _content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> Content:
+    source, out = SourceFile(folder / "upload", name), folder / "content"
+    source.path.write_bytes(data)
+    out.mkdir()
+    kind = kind_of_upload(data[:PEEK_BYTES], name)
+    if kind == "rows":
+        columns = tuple(WantedColumn(**column) for column in meta.get("schema", []))
+        drop = tuple(meta.get("drop", []))
+        wanted = Wanted(columns=columns, target=meta.get("target"), drop=drop, base="/meta")
+        summary = read_rows([source], wanted, Limits(), out).to_dict()
+    else:
+        found = read_images([source], ImageOptions(**meta), Limits(), out)
+        summary = ingestion.told_of_images(found, out)
+    files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECTS[kind].items()}
+    return Content(kind, summary, files)
+
+
+def digits() -> str:
+    """The id of the set of digits that comes with the service."""
+    (source,) = builtin.digits()
+    return a_dataset(source.path.read_bytes(), source.name)
+
+
+# Models without training: what is served does not depend on it
+
+LABELS = GARMENTS
+
+
+@cache
+def weights(seed: int = 0, scoring: bool = False) -> Saved:
+    """Of the smallest networks, 8 x 8 grey, three labels; with a classifier and a critic, if they
+    are to score."""
+    settings = settings_of(classes=len(LABELS))
+    state = State(settings, images_of(settings), seed)
+    if scoring:
+        # Untrained, one hardly makes a difference and the other hardly sees it.
+        state.average["G"].end.weight.data *= 100
+        state.features.classifier.out.weight.data *= 100
+        state.settle()
+        state.calibration = (1.0, 0.0)
+    return state.pack()
+
+
+def manifest(saved: Saved) -> dict[str, object]:
+    return {
+        "kind": "images",
+        "labels": [{"name": name, "count": n + 1} for n, name in enumerate(LABELS)],
+        "image": {"height": 8, "width": 8, "channels": 1},
+        "config": {"kind": "images", "seed": 1, "holdout": 0.1, "config": {}},
+        "dataset": {"id": "ds_gone", "name": "garments", "sha256": "0" * 64},
+        "parameters": saved.parameters,
+    }
+
+
+def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
+    """The next version of a name, as if it had been imported."""
+    saved, model_id = weights(seed, scoring), new_id("mdl")
+    stored = get_storage().put(key_of(TENANT, "models", f"{model_id}.safetensors"), saved.model)
+    with write() as session:
+        return registry.imported(
+            session,
+            TENANT,
+            name,
+            model_id=model_id,
+            step=4,
+            weights=stored,
+            manifest=manifest(saved),
+        )
+
+
+def a_checkpoint(
+    claim: Claim, step: int, seed: int, score: float | None = None
+) -> dict[str, Stored]:
+    """Of a job that runs."""
+    saved, storage = weights(seed), get_storage()
+    files = {
+        name: storage.put(key_of(TENANT, "jobs", claim.job_id, f"{name}-{step}"), data)
+        for name, data in (("state", saved.state), ("model", saved.model))
+    }
+    with write() as session:
+        new = NewCheckpoint(step, files, manifest(saved), {}, score)
+        jobs.add_checkpoint(session, claim, new)
+    return files
+
+
+# Models with the job and the data set that they came from: made once in a run of the tests by a
+# job of a few steps, and put into each test's tables as they were
+
+PETS = ("ant", "bee", "cat")
+WANTED: dict[str, tuple[Any, ...]] = {
+    "pets": (lambda: a_dataset(folders(PETS, 12), "pets.zip"), TINY, 4),
+    "shoes": (lambda: a_dataset(garments(), "garments.zip"), TINY, 4),
+    "people": (lambda: a_dataset(people(), "people.csv", target="income"), TINY_ROWS, 60),
+}
+
+
+class Kept(NamedTuple):
+    rows: list[tuple[Any, dict[str, Any]]]
+    files: list[tuple[Stored, bytes]]
+
+
+_kept: dict[str, Kept] = {}
+
+
+def a_trained_model(client: TestClient, name: str) -> None:
+    """The model `pets` or `shoes` of images, or `people` of rows."""
+    torch.set_num_threads(1)
+    forget_models()
+    if name not in _kept:
+        _kept[name] = _trained(client, name)
+        return
+    for stored, data in _kept[name].files:
+        assert get_storage().put(stored.key, data) == stored
+    with write() as session:
+        for table, values in _kept[name].rows:
+            session.execute(insert(table).values(**values))
+
+
+def _trained(client: TestClient, name: str) -> Kept:
+    make, config, steps = WANTED[name]
+    body = {
+        "kind": "training",
+        "dataset": make(),
+        "name": name,
+        "config": config,
+        "budget": {"steps": steps},
+        "seed": 1,
+    }
+    posted = client.post("/v1/jobs", json=body)
+    assert posted.status_code == 202, posted.text
+    assert run_next(["training"])
+    with read() as session:
+        model = session.scalars(select(Model).where(Model.name == name)).one()
+        job = session.get_one(Job, model.job_id)
+        dataset = session.get_one(Dataset, model.dataset_id)
+        rows = [
+            (type(row), {c.key: getattr(row, c.key) for c in type(row).__mapper__.column_attrs})
+            for row in (dataset, job, model)
+        ]
+    files = [Stored.from_dict(fields) for fields in (model.weights, *dataset.content.values())]
+    return Kept(rows, [(stored, get_storage().read(stored)) for stored in files])
+
+
+def forget_models() -> None:
+    """The storage is another one for each test."""
+    get_sampler.cache_clear()
+    get_memory.cache_clear()
