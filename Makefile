@@ -11,10 +11,11 @@ OUT ?= demo
 PORT ?= 8765
 
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-all check up lock bench
+.PHONY: help install install-dev demo test test-servers test-all check up lock bench
 
 help:
 	@echo "make demo      train on real data and draw samples  (DATA=your.zip or table.csv TARGET=column, KEEP=1 to leave it running)"
@@ -48,10 +49,16 @@ demo: install
 	@$(BIN)/python -m semblance.demo --out $(OUT) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
 
 test: install-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
+# What touches database, storage or broker once more, on PostgreSQL and Redis, if they answer here.
+test-servers: install-dev
+	$(BIN)/python -m tests.servers $(PYTEST) -m "servers and not slow"
+
+# Everything, and where the servers answer everything on them as well.
 test-all: install-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+	$(BIN)/python -m tests.servers $(PYTEST)
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -1,18 +1,22 @@
 """A real database, real files, one folder for each test.
 
 SQLite by default; SEMBLANCE_TEST_DATABASE_URL names a PostgreSQL server instead, on which each
-test gets a database of its own. SEMBLANCE_TEST_BROKER_URL names a Redis for the process tests.
+process that runs tests has a database, emptied after each of them. SEMBLANCE_TEST_BROKER_URL names
+a Redis for the tests that start servers.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
+from xdist.scheduler import LoadFileScheduling
 
 from core import database, jobs, keys, settings, storage
 from core.ids import new_id
@@ -24,6 +28,42 @@ from tests.servers import SERVER, drop_served, on_server, url_of
 
 TENANT = keys.DEFAULT_TENANT
 KEY = "sem_test"
+
+# They start servers and workers as processes, and go first, one after the other on one core.
+PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py", "tests/core/webhooks/test_worker.py")
+LONG = ("tests/core/jobs/simulation/",)
+# Who asks for one of these touches the database, the storage or the broker.
+OUTSIDE = {"database_url", "storage", "new_broker"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        starts_processes = item.nodeid.startswith(PROCESSES)
+        if starts_processes:
+            item.add_marker(pytest.mark.processes)
+        if starts_processes or not OUTSIDE.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+    order = (*PROCESSES, *LONG)
+    items.sort(
+        key=lambda item: next(
+            (n for n, path in enumerate(order) if item.nodeid.startswith(path)), len(order)
+        )
+    )
+
+
+class Scheduling(LoadFileScheduling):
+    """File by file in the order above; those that start processes count as one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "processes" if nodeid.startswith(PROCESSES) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -92,14 +132,22 @@ def configured(
     forget_caches()
 
 
+@pytest.fixture(scope="session")
+def application() -> FastAPI:
+    """Made once: its routes are the same for all tests, and are built at the first request."""
+    from app.main import create_app  # many tests need no application
+
+    return create_app()
+
+
 @pytest.fixture
-def anonymous(configured: Settings) -> Iterator[TestClient]:
+def anonymous(configured: Settings, application: FastAPI) -> Iterator[TestClient]:
     """The application in this process, on this test's database and files."""
-    from app.main import create_app  # many tests need neither
     from tests.factories import forget_models
 
     forget_models()
-    with TestClient(create_app(), base_url="http://localhost") as client:
+    application.middleware_stack = None  # made anew: a turnstile belongs to one event loop
+    with TestClient(application, base_url="http://localhost") as client:
         yield client
 
 

@@ -21,8 +21,6 @@ from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
 from tests.tiny_configs import TINY
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

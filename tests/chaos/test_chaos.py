@@ -24,7 +24,7 @@ from tests.chaos.harness import Disturbed, disturbed, environment
 from tests.processes import eventually
 from tests.servers import BROKER, SERVER
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 own_broker = pytest.mark.skipif(BROKER is not None, reason="the broker is not ours to kill")
 Record = Callable[[str, object], None]

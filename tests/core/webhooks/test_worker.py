@@ -8,8 +8,6 @@ import pytest
 from tests.core.webhooks.receiver import Receiver
 from tests.processes import eventually, serving
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
