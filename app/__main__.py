@@ -4,7 +4,7 @@ import sys
 
 import uvicorn
 
-from core.logs import configure
+from core.logging_config import configure
 from core.settings import get_settings
 
 

@@ -7,7 +7,7 @@ from core.errors import RangeNotSatisfiable
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
+def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     """First and last byte, both included; None for all of it, also where the header is of another
     form, as the standard asks. Raises RangeNotSatisfiable."""
     match = _RANGE.fullmatch(header.strip()) if header else None

@@ -9,48 +9,48 @@ from types import ModuleType
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from app import problems, warm_up
-from app.middleware import RequestGuard
+from app import error_handlers, preload
+from app.fair_start import FairStartMiddleware
+from app.middleware import RequestValidationMiddleware
 from app.routes import (
     comparison,
-    dataset_records,
+    dataset_details,
     datasets,
     health,
-    job_records,
+    job_details,
     jobs,
     keys,
-    links,
     metrics,
-    model_records,
+    model_details,
     models,
-    operations,
-    receipts,
+    sample_manifests,
     samples,
     service,
+    signed_urls,
     uploads,
     usage,
     webhooks,
+    workers,
 )
 from app.schemas.problem import RESPONSES
-from app.turnstile import Turnstile
 from core.settings import get_settings
 
-ROUTES = (
+ROUTE_MODULES = (
     health,
     service,
-    dataset_records,
+    dataset_details,
     datasets,
     uploads,
     jobs,
-    job_records,
+    job_details,
     models,
-    model_records,
+    model_details,
     comparison,
     samples,
-    receipts,
-    links,
+    sample_manifests,
+    signed_urls,
     keys,
-    operations,
+    workers,
     usage,
     metrics,
     webhooks,
@@ -66,12 +66,12 @@ documents (RFC 9457) with a stable `code`. Lists page by cursor: send `next` as 
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # Large uploads are spooled to disk: into our own folder, not a shared one.
     tempfile.tempdir = str(get_settings().scratch)
-    warm_up.begin()
+    preload.start()
     yield
 
 
 def create_app() -> FastAPI:
-    return _app(ROUTES)
+    return _app(ROUTE_MODULES)
 
 
 def create_sampler_app() -> FastAPI:
@@ -92,10 +92,10 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         redirect_slashes=False,
         responses=RESPONSES,
     )
-    problems.install(app)
+    error_handlers.install(app)
     for module in modules:
         app.include_router(module.router)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
-    app.add_middleware(RequestGuard, allowed_hosts=settings.allowed_hosts)
-    app.add_middleware(Turnstile)  # the outermost
+    app.add_middleware(RequestValidationMiddleware, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(FairStartMiddleware)  # the outermost
     return app

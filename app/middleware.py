@@ -8,15 +8,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import problems
-from app.requests import requests
+from app import error_handlers
+from app.request_metrics import request_metrics
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
 
 _SANE_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -25,7 +25,7 @@ SECURITY_HEADERS = {
 }
 
 
-class RequestGuard:
+class RequestValidationMiddleware:
     """Refuses requests that no route should see, and stamps every answer with its request id."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Collection[str]) -> None:
@@ -51,14 +51,16 @@ class RequestGuard:
                     out.setdefault(name, value)
             await send(message)
 
-        if (refusal := self._refusal(scope, headers)) is not None:
+        if (refusal := self._rejection(scope, headers)) is not None:
             request = Request(scope)
-            response = problems.respond(request, refusal.to_problem(), refusal.headers)
+            response = error_handlers.problem_response(
+                request, refusal.to_problem(), refusal.headers
+            )
             await response(scope, receive, stamped)
             return
         await self.app(scope, receive, stamped)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> SemblanceError | None:
+    def _rejection(self, scope: Scope, headers: Headers) -> SemblanceError | None:
         host = _HOST.fullmatch(headers.get("host", ""))
         if "*" not in self.allowed_hosts and (
             host is None or host["name"].lower() not in self.allowed_hosts
@@ -75,5 +77,5 @@ class RequestGuard:
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
     """By the route's pattern: a path may be made up by anybody."""
-    method = scope["method"] if scope["method"] in METHODS else "other"
-    requests.add(method, getattr(scope.get("route"), "path", "none"), status, seconds)
+    method = scope["method"] if scope["method"] in HTTP_METHODS else "other"
+    request_metrics.record(method, getattr(scope.get("route"), "path", "none"), status, seconds)

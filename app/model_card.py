@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 from app.schemas.reports import Report
 from core.tables import Model
 
-WITHOUT_PRIVACY = (
+NO_PRIVACY_LIMITATION = (
     "It was trained without differential privacy: an item that stands out may be recognised in "
     "samples. Look for near copies before samples of personal data leave the house."
 )
-LIMITS = (
+LIMITATIONS = (
     "It knows the items that it has learned from and no others: what is rare among them is rare or "
     "missing in what it makes, and so are their errors and their prejudices.",
     "Samples are reproducible to the bit on one kind of device and version of the service.",
@@ -31,15 +31,19 @@ class CardData(BaseModel):
     )
     image: dict[str, int] | None
     columns: list[dict[str, Any]] | None = Field(description="of a table: name, type, nullable")
-    label: str | None = Field(description="of a table: the column that labels are values of")
+    target_column: str | None = Field(
+        description="of a table: the column that labels are values of"
+    )
 
 
 class CardTraining(BaseModel):
     job: str | None
     step: int
     seed: int | None
-    holdout: float | None = Field(description="share of the items that was not learned from")
-    config: dict[str, Any]
+    holdout_fraction: float | None = Field(
+        description="share of the items that was not learned from"
+    )
+    resolved: dict[str, Any]
     code: dict[str, str] = Field(description="versions of what it was trained with")
 
 
@@ -47,40 +51,40 @@ class CardScore(BaseModel):
     name: str
     value: float
     ci95: tuple[float, float]
-    ceiling: float | None = Field(description="of real items")
-    baseline: float | None = Field(description="of naive samples")
+    real_reference: float | None = Field(description="of real items")
+    naive_baseline: float | None = Field(description="of naive samples")
 
 
 class CardEvaluation(BaseModel):
     """Of the newest evaluation that succeeded; `/v1/models/{reference}/report` has all of it."""
 
-    measured_at: datetime
-    finding: str
+    evaluated_at: datetime
+    verdict: str
     reasons: list[str]
-    unmet: list[str] = Field(description="of what the training job's `accept` asks")
+    failed_criteria: list[str] = Field(description="of what the training job's `quality_gate` asks")
     samples: int
-    held_out: int = Field(description="real items that training has not seen")
+    holdout_items: int = Field(description="real items that training has not seen")
     scores: list[CardScore]
 
     @classmethod
-    def of(cls, report: Report) -> "CardEvaluation | None":
+    def from_report(cls, report: Report) -> "CardEvaluation | None":
         if report.verdict is None:
             return None
         return cls(
-            measured_at=report.measured_at,
-            finding=report.verdict.finding,
+            evaluated_at=report.evaluated_at,
+            verdict=report.verdict.verdict,
             reasons=report.verdict.reasons,
-            unmet=report.unmet,
+            failed_criteria=report.failed_criteria,
             samples=report.samples,
-            held_out=report.held_out,
+            holdout_items=report.holdout_items,
             scores=[CardScore.model_validate(s, from_attributes=True) for s in report.scores],
         )
 
 
-class Card(BaseModel):
+class ModelCard(BaseModel):
     name: str
     version: int
-    kind: str
+    modality: str
     description: str | None
     tags: dict[str, str]
     created_at: str
@@ -90,17 +94,17 @@ class Card(BaseModel):
     data: CardData
     training: CardTraining
     evaluation: CardEvaluation | None = Field(description="null: it was not measured here")
-    limits: list[str]
+    limitations: list[str]
 
 
-def card_of(model: Model, report: Report) -> Card:
+def build_card(model: Model, report: Report) -> ModelCard:
     manifest = model.manifest
-    dataset, config = manifest.get("dataset", {}), manifest["config"]
+    dataset, config = manifest.get("dataset", {}), manifest["training"]
     columns = manifest.get("columns")
-    return Card(
+    return ModelCard(
         name=model.name,
         version=model.version,
-        kind=model.kind,
+        modality=model.modality,
         description=model.description,
         tags=model.tags,
         created_at=model.created_at.isoformat(),
@@ -114,24 +118,24 @@ def card_of(model: Model, report: Report) -> Card:
             labels=[{k: label[k] for k in ("name", "count")} for label in manifest["labels"]],
             image=manifest.get("image"),
             columns=columns and [{k: c[k] for k in ("name", "type", "nullable")} for c in columns],
-            label=manifest.get("label"),
+            target_column=manifest.get("target_column"),
         ),
         training=CardTraining(
             job=model.job_id,
             step=model.step,
             seed=config.get("seed"),
-            holdout=config.get("holdout"),
-            config=config,
+            holdout_fraction=config.get("holdout_fraction"),
+            resolved=config,
             code=manifest.get("code", {}),
         ),
-        evaluation=CardEvaluation.of(report),
-        limits=[*LIMITS, _privacy(config.get("privacy"))],
+        evaluation=CardEvaluation.from_report(report),
+        limitations=[*LIMITATIONS, _privacy(config.get("differential_privacy"))],
     )
 
 
 def _privacy(promised: Mapping[str, Any] | None) -> str:
     if promised is None:
-        return WITHOUT_PRIVACY
+        return NO_PRIVACY_LIMITATION
     return (
         f"It was trained with differential privacy: epsilon {promised['epsilon']:g}, delta "
         f"{promised['delta']:g}, of one row, where how many rows there are is public. Several "
@@ -147,12 +151,12 @@ _STYLE = (
 )
 
 
-def page_of(card: Card) -> str:
+def render_page(card: ModelCard) -> str:
     """HTML that loads nothing."""
     data, training = card.data, card.training
     facts = {
-        "kind": card.kind,
-        "made": card.created_at,
+        "modality": card.modality,
+        "created": card.created_at,
         "parameters": f"{card.parameters:,}",
         "bytes": f"{card.bytes:,}",
         "sha256": card.sha256,
@@ -160,12 +164,14 @@ def page_of(card: Card) -> str:
     origin = {
         "dataset": data.name,
         "sha256": data.sha256,
-        "label": data.label,
+        "target column": data.target_column,
         **{f"image {name}": value for name, value in (data.image or {}).items()},
     }
-    run = {"step": training.step, "seed": training.seed, "held out": training.holdout}
-    config = training.config
-    parts_of_it = {k: v for k, v in config.items() if k != "config"} | config.get("config", {})
+    run = {"step": training.step, "seed": training.seed, "held out": training.holdout_fraction}
+    config = training.resolved
+    parts_of_it = {k: v for k, v in config.items() if k != "hyperparameters"} | config.get(
+        "hyperparameters", {}
+    )
     title = html.escape(f"{card.name}:{card.version}")
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
@@ -182,26 +188,28 @@ def page_of(card: Card) -> str:
         _table(run | training.code),
         _table(_flat(parts_of_it)),
         "<h2>Measured</h2>",
-        _measured(card.evaluation),
+        _evaluation(card.evaluation),
         "<h2>Limits</h2><ul>",
-        *(f"<li>{html.escape(limit)}</li>" for limit in card.limits),
+        *(f"<li>{html.escape(limit)}</li>" for limit in card.limitations),
         "</ul></html>",
     ]
     return "".join(parts)
 
 
-def _measured(found: CardEvaluation | None) -> str:
+def _evaluation(found: CardEvaluation | None) -> str:
     if found is None:
         return "<p>It was not measured here.</p>"
-    reasons = html.escape("; ".join([*found.reasons, *(f"not accepted: {x}" for x in found.unmet)]))
-    said = f"<p><b>{found.finding.capitalize()}</b>: {reasons}.</p>"
+    reasons = html.escape(
+        "; ".join([*found.reasons, *(f"not accepted: {x}" for x in found.failed_criteria)])
+    )
+    said = f"<p><b>{found.verdict.capitalize()}</b>: {reasons}.</p>"
     scores = [
         (
             s.name,
             f"{s.value:.3f}",
             f"{s.ci95[0]:.3f} … {s.ci95[1]:.3f}",
-            _figure(s.ceiling),
-            _figure(s.baseline),
+            _figure(s.real_reference),
+            _figure(s.naive_baseline),
         )
         for s in found.scores
     ]

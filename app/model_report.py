@@ -4,64 +4,64 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app import json
+from app import strict_json
 from app.schemas.reports import Report
 from core import evaluation, jobs
-from core.storage import Storage, Stored
+from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Model
 
-PICTURES = ("samples.png", "real.png", "nearest.png")
-POINTS = 200
-STATES = {JobState.SUCCEEDED: "measured", JobState.FAILED: "failed"}
+IMAGE_FILES = ("samples.png", "real.png", "nearest.png")
+MAX_CHART_POINTS = 200
+REPORT_STATES = {JobState.SUCCEEDED: "evaluated", JobState.FAILED: "failed"}
 
-Series = dict[str, list[tuple[int, float]]]
+MetricSeries = dict[str, list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
-class Found:
+class EvaluationRecord:
     """The newest evaluation and the one whose figures stand."""
 
-    newest: Job | None
-    measured: Job | None
-    files: dict[str, Stored]
-    course: Series
-    obstacle: str | None  # of what was never measured
+    latest_job: Job | None
+    evaluated: Job | None
+    files: dict[str, StoredObject]
+    training_metrics: MetricSeries
+    not_evaluable_reason: str | None  # of what was never measured
 
 
-def find(session: Session, model: Model) -> Found:
-    newest = evaluation.newest(session, model)
-    measured = evaluation.newest(session, model, JobState.SUCCEEDED)
+def load_evaluations(session: Session, model: Model) -> EvaluationRecord:
+    newest = evaluation.latest(session, model)
+    measured = evaluation.latest(session, model, JobState.SUCCEEDED)
     files, course = {}, {}
     if measured is not None:
         listed = jobs.artifacts_of(session, model.tenant_id, measured.id)
-        files = {row.name: Stored(row.key, row.bytes, row.sha256) for row in listed}
+        files = {row.name: StoredObject(row.key, row.bytes, row.sha256) for row in listed}
     if model.job_id is not None:
-        course = jobs.metrics(session, model.tenant_id, model.job_id, points=POINTS)
-    obstacle = evaluation.obstacle(session, model) if newest is None else None
-    return Found(newest, measured, files, course, obstacle)
+        course = jobs.metrics(session, model.tenant_id, model.job_id, points=MAX_CHART_POINTS)
+    obstacle = evaluation.why_not_evaluable(session, model) if newest is None else None
+    return EvaluationRecord(newest, measured, files, course, obstacle)
 
 
-def report_of(model: Model, found: Found, storage: Storage) -> Report:
-    newest, measured = found.newest, found.measured
-    state = "unmeasured"
+def build_report(model: Model, record: EvaluationRecord, storage: Storage) -> Report:
+    newest, measured = record.latest_job, record.evaluated
+    state = "not_evaluated"
     if newest is not None:
-        state = STATES.get(newest.state, "measuring")
+        state = REPORT_STATES.get(newest.state, "evaluating")
         state = "cancelled" if newest.state is JobState.CANCELLED else state
     about = {
         "model": model.id,
         "reference": f"{model.name}:{model.version}",
         "state": state,
         "error": newest.error if newest is not None else None,
-        "obstacle": found.obstacle,
+        "not_evaluable_reason": record.not_evaluable_reason,
     }
     if measured is None:
         return Report.model_validate(about)
-    stored = json.loads(storage.read(found.files[evaluation.REPORT]))
+    stored = strict_json.loads(storage.read(record.files[evaluation.REPORT]))
     kept = {name: stored[name] for name in Report.model_fields if name in stored}
     return Report.model_validate(
-        {**kept, **about, "job": measured.id, "measured_at": measured.finished_at}
+        {**kept, **about, "job": measured.id, "evaluated_at": measured.finished_at}
     )
 
 
-def pictures_of(found: Found, storage: Storage) -> dict[str, bytes]:
-    return {name: storage.read(found.files[name]) for name in PICTURES if name in found.files}
+def load_images(record: EvaluationRecord, storage: Storage) -> dict[str, bytes]:
+    return {name: storage.read(record.files[name]) for name in IMAGE_FILES if name in record.files}

@@ -1,7 +1,7 @@
 """How round a circle comes back: 1,000 points at radius 2, without labels.
 
 Rows of the table: the two architectures as they are by default, and the pair of small networks that
-textbooks begin with, written here, as a yardstick: two hidden layers of 32 and 16, noise of 3, each
+textbooks begin with, written here, as a reference: two hidden layers of 32 and 16, noise of 3, each
 step 128 real and 128 made points, cross-entropy (Goodfellow et al. 2014, 1406.2661).
 """
 
@@ -24,19 +24,19 @@ from torch import Tensor, nn
 from bench.images import commit
 from bench.tables import ENVIRONMENT, Budget
 from models.checkpoint import unpack
-from models.tables.data import LabelledRows
-from models.tables.sampling import RowSampler
-from models.tables.schema import ColumnSchema
-from models.tables.settings import TableData, budget, resolve
-from models.tables.training import train
+from models.tabular.data import LabeledRows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema
+from models.tabular.settings import TableData, budget, resolve
+from models.tabular.training import train
 
 RESULTS = Path(__file__).with_name("results") / "circle.jsonl"
 FIGURES = Path(__file__).with_name("circle.md")
 RADIUS, POINTS = 2.0, 1_000
-LOOKED_AT, SECTORS = 1_000, 36
-MANY = 36_000  # points: chance alone leaves a sector of fewer of them half empty
+EVALUATED_POINTS, SECTORS = 1_000, 36
+SECTOR_POINTS = 36_000  # points: chance alone leaves a sector of fewer of them half empty
 TEXTBOOK_STEPS, TEXTBOOK_BATCH, TEXTBOOK_NOISE = 10_001, 128, 3
-MADE_BY = ("auto", "mlp", "textbook")
+MODELS = ("autoregressive", "gan", "textbook")
 
 Points = NDArray[np.float64]
 
@@ -54,13 +54,13 @@ def by_service(real: Points, architecture: str, seed: int) -> tuple[Points, Poin
     data = TableData(POINTS, 2)
     settings = resolve(data, "fast", {"architecture": architecture})
     run = Budget(budget(data, settings, "fast")["steps"])
-    rows = LabelledRows.split(table, schema, label=None, held_out=0.1, seed=seed)
+    rows = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.1, seed=seed)
     train(rows, settings, run, seed=seed)
     assert run.saved is not None  # noqa: S101 - every run ends with a save
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
         path = Path(folder) / "model"
         path.write_bytes(run.saved.model)
-        made = RowSampler.load(*unpack(path)).draw(seed + 1_000, np.arange(MANY)).rows
+        made = TableSampler.load(*unpack(path)).sample(seed + 1_000, np.arange(SECTOR_POINTS)).rows
     return np.stack([np.asarray(made.column(name)) for name in ("x", "y")], 1), real[rows.train]
 
 
@@ -85,7 +85,7 @@ def by_textbook(real: Points, seed: int) -> tuple[Points, Points]:
         F.softplus(-D(fake)).mean().backward()
         opt_G.step()
     with torch.no_grad():
-        return made(MANY).double().numpy(), real
+        return made(SECTOR_POINTS).double().numpy(), real
 
 
 def _pair_network(inputs: int, outputs: int) -> nn.Sequential:
@@ -98,7 +98,7 @@ def _pair_network(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def measure(made_by: str, seed: int) -> dict[str, Any]:
+def run_benchmark(made_by: str, seed: int) -> dict[str, Any]:
     real = circle(seed)
     started = time.process_time()
     by = by_textbook(real, seed) if made_by == "textbook" else by_service(real, made_by, seed)
@@ -109,7 +109,7 @@ def measure(made_by: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "commit": commit(),
         "cpu_s": round(cpu_s, 1),
-        "off_the_circle": round(_off(made[:LOOKED_AT]), 4),
+        "off_the_circle": round(_off(made[:EVALUATED_POINTS]), 4),
         "emptiest_sector": round(_emptiest(made), 3),
         "emptiest_of_real": round(_emptiest(learned), 3),
     }
@@ -125,21 +125,21 @@ def _emptiest(points: Points) -> float:
     return float(np.bincount(sector, minlength=SECTORS).min() * SECTORS / len(points))
 
 
-def figures(results: list[dict[str, Any]]) -> str:
+def render_markdown(results: list[dict[str, Any]]) -> str:
     """The newest result of each seed, as a table."""
     lines = [
         "# A circle",
         "",
         f"{POINTS:,} points at radius {RADIUS:g}, no label; `python -m bench.circle` makes the "
         "figures. Off the circle: the mean distance of the radius from the true one, of "
-        f"{LOOKED_AT:,} points. Emptiest sector: of {SECTORS} equal ones, its share of {MANY:,} "
+        f"{EVALUATED_POINTS:,} points. Emptiest sector: of {SECTORS} equal ones, its share of {SECTOR_POINTS:,} "
         "points, 1 where all are alike, beside that of the points learned from (of a training job "
         "nine in ten), which each seed draws anew. Each cell has the seeds in order.",
         "",
         "| made by | seeds | CPU-s | off the circle | emptiest sector | learned from |",
         "|---|---|---|---|---|---|",
     ]
-    for made_by in MADE_BY:
+    for made_by in MODELS:
         newest = {r["seed"]: r for r in results if r["made_by"] == made_by}
         mine = [newest[seed] for seed in sorted(newest)]
         cells = [
@@ -153,7 +153,7 @@ def figures(results: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--made-by", nargs="+", default=MADE_BY, choices=MADE_BY)
+    parser.add_argument("--made-by", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
@@ -163,11 +163,11 @@ def main() -> None:
     torch.set_num_threads(1)
     for made_by in arguments.made_by:
         for seed in arguments.seeds:
-            result = measure(made_by, seed)
+            result = run_benchmark(made_by, seed)
             with RESULTS.open("a") as out:
                 out.write(json.dumps(result) + "\n")
             print(result, flush=True)
-    FIGURES.write_text(figures([json.loads(line) for line in RESULTS.open()]))
+    FIGURES.write_text(render_markdown([json.loads(line) for line in RESULTS.open()]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Arrays = dict[str, NDArray[Any]]
-Change = Callable[[Arrays], Arrays]
+Transform = Callable[[Arrays], Arrays]
 
 VALIDATION = 10_000  # images, or a fifth of a smaller set
 
@@ -17,15 +17,15 @@ def unchanged(arrays: Arrays) -> Arrays:
     return arrays
 
 
-def first_of_each(count: int) -> Change:
+def first_of_each(per_label: int) -> Transform:
     """The first images of each class, in the order of the file."""
     return lambda arrays: _keep(
         arrays,
-        np.concatenate([_of(arrays, c)[:count] for c in np.unique(arrays["y_train"])]),
+        np.concatenate([_of(arrays, c)[:per_label] for c in np.unique(arrays["y_train"])]),
     )
 
 
-def classes(*kept: int) -> Change:
+def keep_classes(*kept: int) -> Transform:
     """Some classes alone, numbered anew."""
 
     def change(arrays: Arrays) -> Arrays:
@@ -40,7 +40,7 @@ def classes(*kept: int) -> Change:
     return change
 
 
-def fewer_of(label: int, count: int) -> Change:
+def limit_class(label: int, count: int) -> Transform:
     """One class keeps its first images only."""
     return lambda arrays: _keep(
         arrays,
@@ -48,25 +48,25 @@ def fewer_of(label: int, count: int) -> Change:
     )
 
 
-def finer(parts: int, each: int) -> Change:
+def split_classes(clusters: int, per_cluster: int) -> Transform:
     """Each class is cut into parts by k-means (Lloyd 1982), each part keeps its first images."""
 
     def change(arrays: Arrays) -> Arrays:
         y_train, y_test = (np.empty_like(arrays[f"y_{part}"]) for part in ("train", "test"))
         for label in np.unique(arrays["y_train"]):
             mine, theirs = _of(arrays, label), np.flatnonzero(arrays["y_test"] == label)
-            centres = _centres(_flat(arrays["x_train"][mine]), parts)
-            y_train[mine] = label * parts + _nearest(_flat(arrays["x_train"][mine]), centres)
-            y_test[theirs] = label * parts + _nearest(_flat(arrays["x_test"][theirs]), centres)
+            centres = _centres(_flat(arrays["x_train"][mine]), clusters)
+            y_train[mine] = label * clusters + _nearest(_flat(arrays["x_train"][mine]), centres)
+            y_test[theirs] = label * clusters + _nearest(_flat(arrays["x_test"][theirs]), centres)
         # In a new order, or a judge that knows a set by its test images takes it for the old one.
         order = np.argsort(y_test, kind="stable")
         test = {"x_test": arrays["x_test"][order], "y_test": y_test[order]}
-        return first_of_each(each)(arrays | {"y_train": y_train} | test)
+        return first_of_each(per_cluster)(arrays | {"y_train": y_train} | test)
 
     return change
 
 
-def enlarged(side: int) -> Change:
+def upscale(side: int) -> Transform:
     def change(arrays: Arrays) -> Arrays:
         def resized(image: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(Image.fromarray(image).resize((side, side)))
@@ -79,7 +79,7 @@ def enlarged(side: int) -> Change:
     return change
 
 
-def validation(arrays: Arrays) -> Arrays:
+def use_validation_split(arrays: Arrays) -> Arrays:
     """A part of the training images in place of the test part, which stays unseen: for choosing."""
     n = len(arrays["x_train"])
     order = np.random.default_rng(5).permutation(n)

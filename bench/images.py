@@ -6,7 +6,7 @@ service of its own, trains for a budget of CPU-seconds on one thread, and draws 
 HTTP. The judge never sees training, and training never sees the test part.
 
 To look for a better recipe: `--validation` judges by a part of the training images instead, and
-`--config '{"noise": 48}'` changes settings; both are noted in the results.
+`--hyperparameters '{"latent_dim": 48}'` changes settings; both are noted in the results.
 """
 
 import argparse
@@ -32,27 +32,27 @@ FASHION, DIGITS, CIFAR = "fashion_mnist.npz", "digits.npz", "cifar10_lossless_5k
 # Networks and losses as their authors used them: Langr & Bok 2019, chapters 3 and 8 (their
 # framework draws embeddings from +-.05); Radford et al. 2016.
 AS_PUBLISHED: dict[str, dict[str, Any]] = {
-    "mlp": {"loss": "non_saturating", "batch": 128, "rate": 1e-3, "critic_rate": 1e-3},
+    "mlp": {"loss": "non_saturating", "batch_size": 128, "generator_lr": 1e-3, "critic_lr": 1e-3},
     "cgan": {
         "loss": "non_saturating",
         "generator_width": 256,
         "critic_norm": "batch",
-        "label_scale": 0.029,
-        "batch": 32,
-        "rate": 1e-3,
-        "critic_rate": 1e-3,
+        "label_embedding_std": 0.029,
+        "batch_size": 32,
+        "generator_lr": 1e-3,
+        "critic_lr": 1e-3,
     },
     "dcgan": {
         "loss": "non_saturating",
         "generator_width": 256,
         "critic_norm": "batch",
-        "batch": 128,
-        "rate": 2e-4,
-        "critic_rate": 2e-4,
+        "batch_size": 128,
+        "generator_lr": 2e-4,
+        "critic_lr": 2e-4,
     },
 }
 _BETAS = {"mlp": 0.9, "cgan": 0.9, "dcgan": 0.5}
-_NO_PENALTY = {"penalty_start": 0.0, "penalty_end": 0.0, "average": 0.0, "beta2": 0.999}
+_NO_PENALTY = {"r1_gamma_start": 0.0, "r1_gamma_end": 0.0, "ema_decay": 0.0, "beta2": 0.999}
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Row:
     file: str
     cpu_seconds: float
     samples: int
-    change: sets.Change = sets.unchanged
+    transform: sets.Transform = sets.unchanged
     preset: str = "fast"
     spec: dict[str, Any] = field(default_factory=dict)
 
 
 def _network(name: str, architecture: str, **config: Any) -> Row:
-    spec = {"config": {"architecture": architecture, **config}, "early_stop": "never"}
+    spec = {"hyperparameters": {"architecture": architecture, **config}, "early_stopping": False}
     return Row(name, FASHION, 60, 10_000, spec=spec)
 
 
@@ -91,13 +91,13 @@ NETWORKS = [
         for name, config in AS_PUBLISHED.items()
     ),
 ]
-HARD = [
-    Row("two-classes", FASHION, 120, 2_000, sets.classes(0, 1)),
-    Row("hundred-classes", FASHION, 120, 10_000, sets.finer(10, 20)),
-    Row("64-colour", CIFAR, 300, 1_000, sets.enlarged(64)),
-    Row("rare-class", FASHION, 120, 10_000, sets.fewer_of(9, 545)),
+HARD_SETS = [
+    Row("two-classes", FASHION, 120, 2_000, sets.keep_classes(0, 1)),
+    Row("hundred-classes", FASHION, 120, 10_000, sets.split_classes(10, 20)),
+    Row("64-color", CIFAR, 300, 1_000, sets.upscale(64)),
+    Row("rare-class", FASHION, 120, 10_000, sets.limit_class(9, 545)),
 ]
-ROWS = [*MAIN, *NETWORKS, *HARD]
+ROWS = [*MAIN, *NETWORKS, *HARD_SETS]
 SCORES = (
     "feature_frechet",
     "label_fidelity",
@@ -109,15 +109,15 @@ SCORES = (
 )
 
 
-def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder, serving() as client:
         real, made = Path(folder) / "real.npz", Path(folder) / "made.npz"
         with np.load(arguments.data / row.file) as arrays:
-            found = row.change(dict(arrays))
-        np.savez(real, **(sets.validation(found) if arguments.validation else found))  # type: ignore[arg-type]
+            found = row.transform(dict(arrays))
+        np.savez(real, **(sets.use_validation_split(found) if arguments.validation else found))  # type: ignore[arg-type]
         dataset = client.upload(real, name=row.name)
         spec = row.spec | {"budget": {"cpu_seconds": row.cpu_seconds}, "seed": seed}
-        spec["config"] = spec.get("config", {}) | arguments.config
+        spec["hyperparameters"] = spec.get("hyperparameters", {}) | arguments.hyperparameters
         started = time.monotonic()
         preset = arguments.preset or row.preset
         job = client.wait(client.train(dataset["id"], preset=preset, **spec)["id"])
@@ -125,14 +125,14 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         labels = [label["name"] for label in dataset["labels"]]
         each, rest = divmod(row.samples, len(labels))
         counts = {name: each + (i < rest) for i, name in enumerate(labels)}
-        client.save_samples(job["result"]["model"], made, labels=counts, seed=seed + 1_000)
-        judged = judge(arguments.judge, real, made, arguments.cache)
+        client.download_samples(job["result"]["model"], made, labels=counts, seed=seed + 1_000)
+        judged = run_judge(arguments.judge, real, made, arguments.cache)
     return {
         "row": row.name,
         "seed": seed,
         "commit": commit(),
         "preset": preset,
-        **({"config": arguments.config} if arguments.config else {}),
+        **({"hyperparameters": arguments.hyperparameters} if arguments.hyperparameters else {}),
         **({"validation": True} if arguments.validation else {}),
         "cpu_seconds": row.cpu_seconds,
         "used_cpu_s": job["usage"]["cpu_s"],
@@ -143,18 +143,18 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
     }
 
 
-def judge(program: Path, real: Path, made: Path, cache: Path) -> dict[str, Any]:
+def run_judge(program: Path, real: Path, synthetic: Path, cache: Path) -> dict[str, Any]:
     cache.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(program), "--data", str(real), "--samples", str(made)]
+    command = [sys.executable, str(program), "--data", str(real), "--samples", str(synthetic)]
     done = subprocess.run([*command, "--cache", str(cache)], capture_output=True, check=True)
     scores: dict[str, Any] = json.loads(done.stdout)
     return scores
 
 
-def record(
+def run_comparison(
     description: str | None,
     results: Path,
-    measure: Callable[[argparse.Namespace, int], Sequence[Mapping[str, Any]]],
+    run_seed: Callable[[argparse.Namespace, int], Sequence[Mapping[str, Any]]],
     *,
     seeds: Sequence[int],
 ) -> None:
@@ -166,7 +166,7 @@ def record(
     parser.add_argument("--cache", type=Path, default=Path("build/judge"))
     arguments = parser.parse_args()
     for seed in arguments.seeds:
-        for row in measure(arguments, seed):
+        for row in run_seed(arguments, seed):
             with results.open("a") as out:
                 out.write(json.dumps(row) + "\n")
             print(row, flush=True)
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=[row.name for row in MAIN])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--preset", help="instead of the row's own")
-    parser.add_argument("--config", type=json.loads, default={}, help="settings, as JSON")
+    parser.add_argument("--hyperparameters", type=json.loads, default={}, help="settings, as JSON")
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path("build/judge"))
     arguments = parser.parse_args()
@@ -193,7 +193,7 @@ def main() -> None:
         if row.name not in arguments.rows:
             continue
         for seed in arguments.seeds:
-            result = measure(row, arguments, seed)
+            result = run_benchmark(row, arguments, seed)
             with RESULTS.open("a") as out:
                 out.write(json.dumps(result) + "\n")
             print({name: result[name] for name in ("row", "seed", "steps", *SCORES)}, flush=True)

@@ -30,33 +30,33 @@ from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "jobs.jsonl"
 TINY = {
-    "coarse_width": 8,
-    "fine_width": 8,
+    "coarse_channels": 8,
+    "fine_channels": 8,
     "critic_width": 8,
     "feature_width": 8,
-    "noise": 4,
-    "batch": 8,
+    "latent_dim": 4,
+    "batch_size": 8,
 }
 WARM_S = 10  # after the start, while the API loads torch on the side
 POSTS_PER_S, POSTS_S = 50, 20
 JOBS = 40
-GENERATED, ITEMS, POSTERS = 2_000, 10, 4
+GENERATION_JOBS, ITEMS, POST_CONCURRENCY = 2_000, 10, 4
 STREAMS, LIVEZ_PER_S, LIVEZ_S = 1_000, 20, 15
 Row = dict[str, Any]
 
 
-def tiny(dataset: str, steps: int) -> Row:
+def tiny_job(dataset: str, steps: int) -> Row:
     return {
         "kind": "training",
         "dataset": dataset,
-        "config": TINY,
+        "hyperparameters": TINY,
         "budget": {"steps": steps},
         "seed": 1,
     }
 
 
 async def open_loop(
-    rate: float, seconds: float, ask: Callable[[], Awaitable[httpx.Response]]
+    rate: float, seconds: float, send: Callable[[], Awaitable[httpx.Response]]
 ) -> tuple[list[float], int]:
     """Milliseconds of each answer, in order of size, and how many were not of 200 to 299."""
     rng, started = random.Random(0), time.monotonic()  # noqa: S311 - it spreads load
@@ -69,7 +69,7 @@ async def open_loop(
         nonlocal failed
         await asyncio.sleep(max(0.0, moment - time.monotonic()))
         try:
-            failed += not (await ask()).is_success
+            failed += not (await send()).is_success
         except httpx.HTTPError:
             failed += 1
         return 1000 * (time.monotonic() - moment)
@@ -77,25 +77,29 @@ async def open_loop(
     return sorted(await asyncio.gather(*(one(moment) for moment in moments))), failed
 
 
-def quantiles(times: list[float]) -> Row:
+def quantiles(latencies: list[float]) -> Row:
     at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
-    return {f"{name}_ms": round(times[int(q * (len(times) - 1))], 1) for name, q in at.items()}
+    return {
+        f"{name}_ms": round(latencies[int(q * (len(latencies) - 1))], 1) for name, q in at.items()
+    }
 
 
-def connection(client: Client, most: int) -> httpx.AsyncClient:
+def connection(client: Client, max_connections: int) -> httpx.AsyncClient:
     http = client._http
     return httpx.AsyncClient(
         base_url=http.base_url,
         headers={"Authorization": http.headers["Authorization"]},
         timeout=60,
-        limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+        limits=httpx.Limits(
+            max_connections=max_connections, max_keepalive_connections=max_connections
+        ),
     )
 
 
 def posts() -> Row:
     """Jobs are posted while the worker is busy with them."""
     with serving() as client:
-        body = tiny(client.builtin("digits")["id"], steps=1)
+        body = tiny_job(client.create_builtin_dataset("digits")["id"], steps=1)
         time.sleep(WARM_S)
 
         async def run() -> tuple[list[float], int]:
@@ -133,13 +137,13 @@ def work() -> Row:
             "SEMBLANCE_STORAGE_URL": (folder / "objects").as_uri(),
         }
         with serving(**shared) as client, second_worker(folder, shared):
-            dataset = client.builtin("digits")["id"]
-            warm = [client.request("POST", "/v1/jobs", json=tiny(dataset, 1)) for _ in range(6)]
+            dataset = client.create_builtin_dataset("digits")["id"]
+            warm = [client.request("POST", "/v1/jobs", json=tiny_job(dataset, 1)) for _ in range(6)]
             for job in warm:
                 client.wait(job.json()["id"])
             started = time.monotonic()
             posted = [
-                client.request("POST", "/v1/jobs", json=tiny(dataset, 1)).json()["id"]
+                client.request("POST", "/v1/jobs", json=tiny_job(dataset, 1)).json()["id"]
                 for _ in range(JOBS)
             ]
             ended = [client.wait(job_id) for job_id in posted]
@@ -164,56 +168,56 @@ def generation() -> Row:
             "SEMBLANCE_STORAGE_URL": (folder / "objects").as_uri(),
         }
         with serving(**shared) as client, second_worker(folder, shared):
-            dataset = client.builtin("digits")["id"]
-            trained = client.request("POST", "/v1/jobs", json=tiny(dataset, 1)).json()["id"]
+            dataset = client.create_builtin_dataset("digits")["id"]
+            trained = client.request("POST", "/v1/jobs", json=tiny_job(dataset, 1)).json()["id"]
             client.wait(trained)
             started = time.monotonic()
             asyncio.run(_post_generation(client))
             posted_s = time.monotonic() - started
-            held: list[Held] = []
-            while (left := _left(client)) > 0:
-                held.append(_held())
+            held: list[ProcessUsage] = []
+            while (left := _unfinished_jobs(client)) > 0:
+                held.append(_process_usage())
                 time.sleep(1)
             seconds = time.monotonic() - started
-            found = _told(folder / "semblance.db")
-    early, late = (_typical(held, share) for share in ((0.2, 0.4), (0.8, 1.0)))
+            found = _count_completed(folder / "semblance.db")
+    early, late = (_median_usage(held, share) for share in ((0.2, 0.4), (0.8, 1.0)))
     return {
-        "jobs": GENERATED,
+        "jobs": GENERATION_JOBS,
         "items": ITEMS,
         "workers": 2,
         "left": left,
         **found,
         "posted_s": round(posted_s, 1),
         "seconds": round(seconds, 1),
-        "jobs_per_s": round(GENERATED / seconds, 2),
+        "jobs_per_s": round(GENERATION_JOBS / seconds, 2),
         **{f"early_{name}": value for name, value in early.items()},
         **{f"late_{name}": value for name, value in late.items()},
     }
 
 
 async def _post_generation(client: Client) -> None:
-    async with connection(client, POSTERS) as http:
-        gate = asyncio.Semaphore(POSTERS)
+    async with connection(client, POST_CONCURRENCY) as http:
+        gate = asyncio.Semaphore(POST_CONCURRENCY)
 
         async def one(seed: int) -> None:
             body = {"kind": "generation", "model": "digits", "count": ITEMS, "seed": seed}
             async with gate:
                 (await http.post("/v1/jobs", json=body)).raise_for_status()
 
-        await asyncio.gather(*(one(seed) for seed in range(GENERATED)))
+        await asyncio.gather(*(one(seed) for seed in range(GENERATION_JOBS)))
 
 
-def _left(client: Client) -> int:
+def _unfinished_jobs(client: Client) -> int:
     queues = client.request("GET", "/v1/queues").json()
     return sum(queue["queued"] + queue["running"] for queue in queues)
 
 
-Held = dict[str, dict[int, float]]
+ProcessUsage = dict[str, dict[int, float]]
 
 
-def _held() -> Held:
+def _process_usage() -> ProcessUsage:
     """MiB and open files of each process of the workers."""
-    found: Held = {"mib": {}, "files": {}}
+    found: ProcessUsage = {"mib": {}, "files": {}}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             words = " ".join(process.cmdline())
@@ -223,7 +227,7 @@ def _held() -> Held:
     return found
 
 
-def _typical(held: list[Held], share: tuple[float, float]) -> Row:
+def _median_usage(held: list[ProcessUsage], share: tuple[float, float]) -> Row:
     """Of the processes in this share of the run: how many, and the median of their sums."""
     part = held[int(share[0] * len(held)) : int(share[1] * len(held))]
     sums = {name: sorted(sum(one[name].values()) for one in part) for name in ("mib", "files")}
@@ -232,13 +236,13 @@ def _typical(held: list[Held], share: tuple[float, float]) -> Row:
     }
 
 
-def _told(database: Path) -> Row:
+def _count_completed(database: Path) -> Row:
     """What the tables say: `made` counts the jobs that ended well with one shard and a manifest."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         jobs = connection.execute(
-            "SELECT state, attempt, (SELECT sum(token) FROM shards WHERE job_id = jobs.id),"
+            "SELECT state, attempt, (SELECT sum(fencing_token) FROM shards WHERE job_id = jobs.id),"
             " (SELECT count(*) FROM artifacts WHERE job_id = jobs.id),"
-            " (SELECT sum(made) FROM shards WHERE job_id = jobs.id)"
+            " (SELECT sum(items_done) FROM shards WHERE job_id = jobs.id)"
             " FROM jobs WHERE kind = 'generation'"
         ).fetchall()
     return {
@@ -252,7 +256,7 @@ def streams() -> Row:
     """Followers of one job that trains; the health check is asked meanwhile, by another process:
     a thousand streams keep a client busy, too."""
     with serving() as client:
-        body = tiny(client.builtin("digits")["id"], steps=10_000_000)
+        body = tiny_job(client.create_builtin_dataset("digits")["id"], steps=10_000_000)
         job = client.request("POST", "/v1/jobs", json=body).json()
         time.sleep(WARM_S)
         spawn = multiprocessing.get_context("spawn")

@@ -16,37 +16,37 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from models.images.architectures import resolve
-from models.images.data import LabelledImages
+from models.images.data import LabeledImages
 from models.images.settings import ImageData
 from models.images.training import train
-from models.run import Saved
+from models.training_callbacks import PackedCheckpoint
 
-SIDE, CLASSES, AT_ONCE = 28, 10, 10_000
+SIDE, CLASSES, CHUNK_SIZE = 28, 10, 10_000
 
 
 class Steps:
     """A run of so many steps that keeps nothing but its largest memory."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.most = steps, 0
+        self.steps, self.peak_bytes = steps, 0
 
     def progress(self, step: int) -> float:
-        self.most = max(self.most, anonymous_bytes())
+        self.peak_bytes = max(self.peak_bytes, anonymous_bytes())
         return step / self.steps
 
-    def wants_checkpoint(self, step: int) -> bool:
+    def should_checkpoint(self, step: int) -> bool:
         return step > 0 and step % (self.steps // 4) == 0
 
-    def wants_preview(self, _step: int) -> bool:
+    def should_preview(self, _step: int) -> bool:
         return False
 
     def report(self, step: int, metrics: dict[str, float]) -> None: ...
 
     def warn(self, step: int, message: str) -> None: ...
 
-    def save(self, step: int, saved: Saved) -> None: ...
+    def save(self, step: int, checkpoint: PackedCheckpoint) -> None: ...
 
-    def preview(self, step: int, sheet: NDArray[np.uint8]) -> None: ...
+    def preview(self, step: int, grid: NDArray[np.uint8]) -> None: ...
 
 
 def anonymous_bytes() -> int:
@@ -56,16 +56,16 @@ def anonymous_bytes() -> int:
     raise OSError("this system tells no RssAnon")
 
 
-def discs(folder: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def make_discs(folder: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     pixels = open_memmap(folder / "x.npy", mode="w+", dtype=np.uint8, shape=(count, SIDE, SIDE))
     labels = np.arange(count, dtype=np.int32) % CLASSES
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:SIDE, :SIDE]
-    for at in range(0, count, AT_ONCE):
-        y = labels[at : at + AT_ONCE, None, None]
+    for at in range(0, count, CHUNK_SIZE):
+        y = labels[at : at + CHUNK_SIZE, None, None]
         moved = rng.normal(0, 1.5, (2, len(y), 1, 1))
         away = (rows - 8 - y - moved[0]) ** 2 + (columns - 14 - moved[1]) ** 2
-        pixels[at : at + AT_ONCE] = np.where(away < (3 + y / 2) ** 2, 220, 15)
+        pixels[at : at + CHUNK_SIZE] = np.where(away < (3 + y / 2) ** 2, 220, 15)
     pixels.flush()
     return np.load(folder / "x.npy", mmap_mode="r"), labels
 
@@ -77,13 +77,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        pixels, labels = discs(Path(folder), arguments.images)
+        pixels, labels = make_discs(Path(folder), arguments.images)
         held_out = 1_000 / arguments.images
-        data = LabelledImages.split(pixels, labels, held_out=held_out, seed=1)
+        data = LabeledImages.split(pixels, labels, holdout_fraction=held_out, seed=1)
         settings = resolve(ImageData(SIDE, SIDE, 1, CLASSES, arguments.images), "fast", {})
         run = Steps(arguments.steps)
         train(data, settings, run, seed=1)
-    print(f"{arguments.images:,} images, {run.steps:,} steps: {run.most / 1e9:.2f} GB anonymous")
+    print(
+        f"{arguments.images:,} images, {run.steps:,} steps: {run.peak_bytes / 1e9:.2f} GB anonymous"
+    )
 
 
 if __name__ == "__main__":

@@ -15,30 +15,30 @@ import pyarrow as pa
 import torch
 
 from bench.many_images import Steps
-from models.tables.data import LabelledRows
-from models.tables.schema import ColumnSchema
-from models.tables.settings import TableData, budget, resolve
-from models.tables.training import train
+from models.tabular.data import LabeledRows
+from models.tabular.schema import ColumnSchema
+from models.tabular.settings import TableData, budget, resolve
+from models.tabular.training import train
 
-NAMES, NUMBERS, CHOICES = 8, 6, 12
-AT_ONCE = 50_000
+CATEGORY_COLUMNS, NUMERIC_COLUMNS, CATEGORIES = 8, 6, 12
+CHUNK_SIZE = 50_000
 SCHEMA = (
-    *(ColumnSchema(f"name_{i}", "category") for i in range(NAMES)),
-    *(ColumnSchema(f"number_{i}", "number") for i in range(NUMBERS)),
+    *(ColumnSchema(f"name_{i}", "category") for i in range(CATEGORY_COLUMNS)),
+    *(ColumnSchema(f"number_{i}", "number") for i in range(NUMERIC_COLUMNS)),
 )
 
 
-def table(path: Path, count: int) -> pa.Table:
+def make_table(path: Path, count: int) -> pa.Table:
     """Memory-mapped; the first name is the label."""
     fields = [(c.name, pa.string() if c.type == "category" else pa.float64()) for c in SCHEMA]
     rng = np.random.default_rng(0)
     with pa.ipc.new_file(path, pa.schema(fields)) as file:
-        for start in range(0, count, AT_ONCE):
-            n = min(AT_ONCE, count - start)
-            name = rng.integers(0, CHOICES, (NAMES, n))
-            name[1:] = np.where(rng.random((NAMES - 1, n)) < 0.5, name[:1], name[1:])
-            mean = np.resize(name, (NUMBERS, n))
-            number = np.round(mean + rng.lognormal(0, 0.5, (NUMBERS, n)), 2)
+        for start in range(0, count, CHUNK_SIZE):
+            n = min(CHUNK_SIZE, count - start)
+            name = rng.integers(0, CATEGORIES, (CATEGORY_COLUMNS, n))
+            name[1:] = np.where(rng.random((CATEGORY_COLUMNS - 1, n)) < 0.5, name[:1], name[1:])
+            mean = np.resize(name, (NUMERIC_COLUMNS, n))
+            number = np.round(mean + rng.lognormal(0, 0.5, (NUMERIC_COLUMNS, n)), 2)
             arrays = [pa.array([f"n{k}" for k in row.tolist()]) for row in name]
             arrays += [pa.array(row) for row in number]
             file.write_batch(pa.record_batch(arrays, schema=pa.schema(fields)))
@@ -51,22 +51,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: those of the preset")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = TableData(arguments.rows, len(SCHEMA), NAMES)
+    data = TableData(arguments.rows, len(SCHEMA), CATEGORY_COLUMNS)
     settings = resolve(data, "fast", {})
     run = Steps(arguments.steps or math.ceil(budget(data, settings, "fast")["steps"]))
     with tempfile.TemporaryDirectory() as folder:
-        rows = LabelledRows.split(
-            table(Path(folder) / "rows.arrow", arguments.rows),
+        rows = LabeledRows.split(
+            make_table(Path(folder) / "rows.arrow", arguments.rows),
             SCHEMA,
-            label="name_0",
-            held_out=10_000 / arguments.rows,
+            target_column="name_0",
+            holdout_fraction=10_000 / arguments.rows,
             seed=1,
         )
         started = time.process_time()
         train(rows, settings, run, seed=1)
         spent = time.process_time() - started
     print(
-        f"{arguments.rows:,} rows, {run.steps:,} steps at most: {run.most / 1e9:.2f} GB anonymous, "
+        f"{arguments.rows:,} rows, {run.steps:,} steps at most: {run.peak_bytes / 1e9:.2f} GB anonymous, "
         f"{spent:.0f} CPU-s"
     )
 

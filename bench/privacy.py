@@ -21,21 +21,21 @@ import torch
 from numpy.typing import NDArray
 
 from bench.images import commit
-from bench.tables import ENVIRONMENT, ROWS, Budget, judge, read, split, utility
+from bench.tables import ENVIRONMENT, ROWS, Budget, read, run_judge, split, tstr_score
 from models.checkpoint import unpack
-from models.measures.critic import critic_accuracy
-from models.tables import domain, private
-from models.tables.accounting import Promise
-from models.tables.data import LabelledRows
-from models.tables.sampling import RowSampler
-from models.tables.settings import TableData, budget, resolve
-from models.tables.training import train
+from models.metrics.critic import critic_accuracy
+from models.tabular import dp_domains, dp_training
+from models.tabular.data import LabeledRows
+from models.tabular.dp_accountant import PrivacyBudget
+from models.tabular.sampling import TableSampler
+from models.tabular.settings import TableData, budget, resolve
+from models.tabular.training import train
 
 RESULTS = Path(__file__).with_name("results") / "privacy.jsonl"
 FIGURES = Path(__file__).with_name("privacy.md")
 ADULT = ROWS[0]
 DELTA = 1e-5
-ATTACKED = 1_000  # rows of each kind
+ATTACKED_ROWS = 1_000  # rows of each kind
 # As the table's documentation has them.
 NUMBERS: dict[str, dict[str, Any]] = {
     "age": {"min": 17, "max": 90},
@@ -47,7 +47,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
 }
 
 
-def declared(table: pa.Table) -> dict[str, dict[str, Any]]:
+def column_domains(table: pa.Table) -> dict[str, dict[str, Any]]:
     """Numbers as documented. The names of the whole set are those that its documentation lists."""
     return {
         name: NUMBERS.get(name) or {"values": table.column(name).unique().drop_null().to_pylist()}
@@ -55,7 +55,9 @@ def declared(table: pa.Table) -> dict[str, dict[str, Any]]:
     }
 
 
-def measure(epsilon: float | None, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+def run_benchmark(
+    epsilon: float | None, arguments: argparse.Namespace, seed: int
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         folder = Path(name)
         train_file, test_file = split(ADULT, arguments.data, folder)
@@ -64,31 +66,33 @@ def measure(epsilon: float | None, arguments: argparse.Namespace, seed: int) -> 
         names = sum(column.type == "category" for column in schema)
         data = TableData(len(table), len(schema), names)
         is_private = epsilon is not None
-        settings = resolve(data, "fast", {}, private=is_private)
-        run = Budget(budget(data, settings, "fast", private=is_private)["steps"])
+        settings = resolve(data, "fast", {}, differential_privacy=is_private)
+        run = Budget(budget(data, settings, "fast", differential_privacy=is_private)["steps"])
         if is_private and arguments.steps is not None:
             run = Budget(arguments.steps)
         held_out = 0.0 if is_private else 0.1
-        rows = LabelledRows.split(table, schema, label=ADULT.target, held_out=held_out, seed=seed)
+        rows = LabeledRows.split(
+            table, schema, target_column=ADULT.target, holdout_fraction=held_out, seed=seed
+        )
         started = time.process_time()
         if epsilon is None:
             train(rows, settings, run, seed=seed)
         else:
-            domains = domain.parse(
-                declared(pa.concat_tables([table, others])), {c.name: c.type for c in schema}
+            domains = dp_domains.parse_domains(
+                column_domains(pa.concat_tables([table, others])), {c.name: c.type for c in schema}
             )
-            promise = Promise(epsilon, DELTA, int(run.steps))
-            private.train(rows, domains, settings, promise, run, seed=seed)
+            promise = PrivacyBudget(epsilon, DELTA, int(run.steps))
+            dp_training.train(rows, domains, settings, promise, run, seed=seed)
         fit_s = time.process_time() - started
         assert run.saved is not None  # noqa: S101 - every run ends with a save
         (folder / "model").write_bytes(run.saved.model)
-        sampler = RowSampler.load(*unpack(folder / "model"))
-        made = sampler.draw(seed + 1_000, np.arange(len(table))).rows
+        sampler = TableSampler.load(*unpack(folder / "model"))
+        made = sampler.sample(seed + 1_000, np.arange(len(table))).rows
         made_file = folder / "made.csv"
         pa.csv.write_csv(made, made_file, pa.csv.WriteOptions(quoting_style="needed"))
-        judged = judge(ADULT, arguments, train_file, test_file, made_file)
-        learned = table.take(pa.array(rows.train[:ATTACKED]))
-        attack = attacked(pa.Table.from_batches([made]), learned, others.slice(0, ATTACKED))
+        judged = run_judge(ADULT, arguments, train_file, test_file, made_file)
+        learned = table.take(pa.array(rows.train[:ATTACKED_ROWS]))
+        attack = attack_auc(pa.Table.from_batches([made]), learned, others.slice(0, ATTACKED_ROWS))
     return {
         "epsilon": epsilon,
         "seed": seed,
@@ -100,11 +104,11 @@ def measure(epsilon: float | None, arguments: argparse.Namespace, seed: int) -> 
     }
 
 
-def attacked(made: pa.Table, learned: pa.Table, others: pa.Table) -> float:
+def attack_auc(synthetic: pa.Table, members: pa.Table, non_members: pa.Table) -> float:
     """The share of pairs of a row that was learned from and one that was not in which the first has
     the nearer made row."""
-    near = [_nearest(rows, made) for rows in (learned, others)]
-    return critic_accuracy(*(-torch.from_numpy(distance) for distance in near)).pairs
+    near = [_nearest(rows, synthetic) for rows in (members, non_members)]
+    return critic_accuracy(*(-torch.from_numpy(distance) for distance in near)).auc
 
 
 def _nearest(rows: pa.Table, made: pa.Table) -> NDArray[np.float64]:
@@ -137,14 +141,14 @@ def _comparable(
     return ranks[0], ranks[1], True
 
 
-def figures(results: list[dict[str, Any]]) -> str:
+def render_markdown(results: list[dict[str, Any]]) -> str:
     """The newest result of each seed, as a table."""
     lines = [
         "# Differential privacy",
         "",
         f"Adult, 24,000 rows, delta {DELTA:g}; `python -m bench.privacy` makes the figures. "
         "Utility and told apart as in [tables](tables.md). Attack: the AUC of guessing by the "
-        f"nearest of 24,000 made rows which of {2 * ATTACKED:,} rows were learned from, as half of "
+        f"nearest of 24,000 made rows which of {2 * ATTACKED_ROWS:,} rows were learned from, as half of "
         "them were; .5 is no better than chance, whose standard deviation is .013.",
         "",
         "| epsilon | seed | steps | fit, CPU-s | utility | told apart | pairs, TV | attack |",
@@ -158,7 +162,7 @@ def figures(results: list[dict[str, Any]]) -> str:
             f"{result['seed']}",
             f"{result['steps']}",
             f"{result['fit_cpu_s']:.0f}",
-            f"{utility(result['utility']):.3f}",
+            f"{tstr_score(result['utility']):.3f}",
             f"{result['told_apart']:.3f}",
             f"{result['two_way_tv']:.4f}",
             f"{result['attack_auc']:.3f}",
@@ -183,11 +187,11 @@ def main() -> None:
     torch.set_num_threads(1)
     for epsilon in arguments.epsilons:
         for seed in arguments.seeds:
-            result = measure(epsilon or None, arguments, seed)
+            result = run_benchmark(epsilon or None, arguments, seed)
             with RESULTS.open("a") as out:
                 out.write(json.dumps(result) + "\n")
             print({name: result[name] for name in ("epsilon", "utility", "attack_auc")}, flush=True)
-    FIGURES.write_text(figures([json.loads(line) for line in RESULTS.open()]))
+    FIGURES.write_text(render_markdown([json.loads(line) for line in RESULTS.open()]))
 
 
 if __name__ == "__main__":

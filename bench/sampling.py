@@ -37,44 +37,46 @@ from core.supervisor import ALLOCATOR
 
 RESULTS = Path(__file__).with_name("results") / "sampling.jsonl"
 ROWS, IMAGES, ROUNDS = 1_000_000, 100_000, 3
-CLIENTS, ASKED = 64, 2_048
-CROWD, CROWD_PER_S, LIVEZ_S = 1_000, 2_000.0, 0.02
-MODELS, COLD = 20, 200
+CLIENTS, REQUESTS = 64, 2_048
+FLOOD_REQUESTS, FLOOD_PER_S, LIVEZ_S = 1_000, 2_000.0, 0.02
+MODELS, COLD_REQUESTS = 20, 200
 KEY = "sem_bench"
-Figures = dict[str, Any]
+Measurements = dict[str, Any]
 
 
 # What there is to draw from.
 
 
-def image_weights(seed: int = 0) -> tuple[Any, Figures]:
+def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     """28 x 28 grey, ten labels, the networks of `fast`: untrained, which costs the same to draw."""
     from models.images.architectures import resolve
-    from models.images.data import LabelledImages
-    from models.images.guided.state import State
+    from models.images.data import LabeledImages
     from models.images.settings import ImageData
+    from models.images.vae_gan.state import VaeGanState
 
-    settings = resolve(ImageData(28, 28, 1, 10, images=20), "fast", {})
+    settings = resolve(ImageData(28, 28, 1, 10, n_images=20), "fast", {})
     pixels = np.zeros((20, 28, 28), np.uint8)
-    data = LabelledImages.split(pixels, np.arange(20, dtype=np.int32) % 10, held_out=0.5, seed=0)
-    saved = State(settings, data, seed).pack()
+    data = LabeledImages.split(
+        pixels, np.arange(20, dtype=np.int32) % 10, holdout_fraction=0.5, seed=0
+    )
+    saved = VaeGanState(settings, data, seed).pack()
     return saved, {
-        "kind": "images",
+        "modality": "image",
         "labels": [{"name": str(n), "count": 1} for n in range(10)],
         "image": {"height": 28, "width": 28, "channels": 1},
     }
 
 
-def row_weights() -> tuple[Any, Figures]:
+def row_weights() -> tuple[Any, Measurements]:
     """Ten columns: categories, numbers, a date, a boolean; trained for a moment."""
     import pyarrow as pa
 
-    from core.datasets.rows import Column
-    from models.tables.data import LabelledRows
-    from models.tables.schema import ColumnSchema
-    from models.tables.settings import TableData, resolve
-    from models.tables.training import train
-    from worker.content import about_rows
+    from core.datasets.tabular import Column
+    from models.tabular.data import LabeledRows
+    from models.tabular.schema import ColumnSchema
+    from models.tabular.settings import TableData, resolve
+    from models.tabular.training import train
+    from worker.training_data import table_manifest
 
     rng, n = np.random.default_rng(0), 4_000
     day = np.timedelta64(1, "D")
@@ -99,13 +101,13 @@ def row_weights() -> tuple[Any, Figures]:
         for name, kind in zip(table.column_names, types, strict=True)
     ]
     learned = [ColumnSchema.from_dict(column.to_dict()) for column in schema]
-    rows = LabelledRows.split(table, learned, label="label", held_out=0.1, seed=0)
-    run = Kept(steps=200)
+    rows = LabeledRows.split(table, learned, target_column="label", holdout_fraction=0.1, seed=0)
+    run = LastCheckpoint(steps=200)
     train(rows, resolve(TableData(n, len(schema)), "fast", {}), run, seed=0)
-    return run.saved, {"kind": "rows", **about_rows(rows, min_count=0)}
+    return run.saved, {"modality": "tabular", **table_manifest(rows, min_value_count=0)}
 
 
-class Kept:
+class LastCheckpoint:
     """A run of so many steps that keeps what it saved last."""
 
     def __init__(self, steps: int) -> None:
@@ -114,41 +116,41 @@ class Kept:
     def progress(self, step: int) -> float:
         return step / self.steps
 
-    def wants_checkpoint(self, _step: int) -> bool:
+    def should_checkpoint(self, _step: int) -> bool:
         return False
 
-    wants_preview = wants_checkpoint
+    should_preview = should_checkpoint
 
-    def save(self, _step: int, saved: Any) -> None:
-        self.saved = saved
+    def save(self, _step: int, checkpoint: Any) -> None:
+        self.saved = checkpoint
 
     def report(self, *_: Any) -> None: ...
 
     warn = preview = report
 
 
-def put(name: str, saved: Any, about: Figures) -> Any:
-    from core import keys, registry
+def import_model(name: str, checkpoint: Any, metadata: Measurements) -> Any:
+    from core import api_keys, model_registry
     from core.database import write
     from core.ids import new_id
     from core.storage import get_storage, key_of
 
-    tenant, model_id = keys.DEFAULT_TENANT, new_id("mdl")
+    tenant, model_id = api_keys.DEFAULT_TENANT, new_id("mdl")
     key = key_of(tenant, "models", f"{model_id}.safetensors")
-    stored = get_storage().put(key, saved.model)
-    manifest = {**about, "parameters": saved.parameters, "config": {}}
+    stored = get_storage().put(key, checkpoint.model)
+    manifest = {**metadata, "parameters": checkpoint.parameters, "training": {}}
     with write() as session:
-        return registry.imported(
+        return model_registry.create_imported_version(
             session, tenant, name, model_id=model_id, step=0, weights=stored, manifest=manifest
         )
 
 
-def generator_of(model: Any) -> Any:
-    from core.storage import Stored, get_storage
-    from models.generator import load
+def load_sampler(model: Any) -> Any:
+    from core.storage import StoredObject, get_storage
+    from models.load import load_sampler
 
-    with get_storage().open(Stored.from_dict(model.weights)) as path:
-        return load(path)
+    with get_storage().open(StoredObject.from_dict(model.weights)) as path:
+        return load_sampler(path)
 
 
 # The service.
@@ -159,14 +161,16 @@ def folder() -> Iterator[None]:
     """An empty database and store for this process and those that it starts."""
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as path:
         os.environ["SEMBLANCE_DATA_DIR"] = path
-        from core import keys
+        from core import api_keys
         from core.database import write
         from core.settings import get_settings
-        from core.supervisor import prepare
+        from core.supervisor import prepare_database
 
-        prepare(get_settings())
+        prepare_database(get_settings())
         with write() as session:
-            keys.add(session, keys.DEFAULT_TENANT, KEY, name="bench", scopes=keys.SCOPES)
+            api_keys.add(
+                session, api_keys.DEFAULT_TENANT, KEY, name="bench", scopes=api_keys.SCOPES
+            )
         yield
 
 
@@ -196,16 +200,18 @@ def api(factory: str = "app.main:create_app") -> Iterator[tuple[str, psutil.Proc
 def constant_app() -> FastAPI:
     """The same API, whose images are all one picture that was made before."""
     from app.main import create_app
-    from app.sampling import image_answer
-    from core.datasets.images.writing import png
+    from app.sampling import image_response
+    from core.datasets.images.writing import encode_png
 
-    picture = png(np.zeros((28, 28), np.uint8))
+    picture = encode_png(np.zeros((28, 28), np.uint8))
     answer: Callable[..., Response] = lambda *_, **__: Response(picture, media_type="image/png")  # noqa: E731
-    image_answer.answer = answer
+    image_response.build_response = answer
     return create_app()
 
 
-def drain(url: str, name: str, format: str, count: int, watch: Callable[[int], None]) -> float:
+def drain_stream(
+    url: str, name: str, format: str, count: int, watch: Callable[[int], None]
+) -> float:
     """Seconds until the last byte has come."""
     begun, got = time.perf_counter(), 0
     headers = {"Authorization": f"Bearer {KEY}"}
@@ -223,42 +229,42 @@ def drain(url: str, name: str, format: str, count: int, watch: Callable[[int], N
 # Figures.
 
 
-def streams() -> Iterator[Figures]:
+def streams() -> Iterator[Measurements]:
     """Rows and images by the hundred thousand; resident memory at a tenth and at the end."""
-    from core.datasets.images.writing import png
-    from models.images import drawing as image_drawing
-    from models.tables import drawing as row_drawing
-    from models.tables.order import of_all
+    from core.datasets.images.writing import encode_png
+    from models.images import batched_sampling as image_batches
+    from models.tabular import batched_sampling as row_batches
+    from models.tabular.sampling_plan import plan_total
 
-    rows, pictures = put("rows", *row_weights()), put("images", *image_weights())
-    row_generator, image_generator = generator_of(rows), generator_of(pictures)
+    rows, pictures = import_model("rows", *row_weights()), import_model("images", *image_weights())
+    row_generator, image_generator = load_sampler(rows), load_sampler(pictures)
 
     def bare_rows() -> None:
-        for numbers, wheres in row_drawing.chunks(of_all(ROWS, [{}], seed=1, offset=0)):
-            row_drawing.drawn(row_generator, 1, numbers, wheres)
+        for numbers, wheres in row_batches.iter_chunks(plan_total(ROWS, [{}], seed=1, offset=0)):
+            row_batches.generate_batch(row_generator, 1, numbers, wheres)
 
     def bare_images(encode: Callable[[NDArray[np.uint8]], Any]) -> None:
-        for first in range(0, IMAGES, image_generator.batch):
-            numbers = np.arange(first, min(first + image_generator.batch, IMAGES))
-            for image in image_drawing.drawn(image_generator, 1, numbers % 10, numbers):
+        for first in range(0, IMAGES, image_generator.batch_size):
+            numbers = np.arange(first, min(first + image_generator.batch_size, IMAGES))
+            for image in image_batches.generate_batch(image_generator, 1, numbers % 10, numbers):
                 encode(image)
 
     cases: list[tuple[str, str, int, Callable[[], None]]] = [
         ("rows", "arrow", ROWS, bare_rows),
         ("rows", "csv", ROWS, bare_rows),
         ("images", "npz", IMAGES, lambda: bare_images(lambda image: image)),
-        ("images", "zip", IMAGES, lambda: bare_images(png)),
+        ("images", "zip", IMAGES, lambda: bare_images(encode_png)),
     ]
     with api() as (url, process):
         for name, format, count, bare in cases:
-            drain(url, name, format, count // 50, lambda _got: None)
-            ratios, cpu, memory = [], [], Peaks(process)
+            drain_stream(url, name, format, count // 50, lambda _got: None)
+            ratios, cpu, memory = [], [], PeakMemory(process)
             for _ in range(ROUNDS):
                 begun, used = time.perf_counter(), time.process_time()
                 bare()
                 alone, used = time.perf_counter() - begun, time.process_time() - used
                 before = cpu_s(process)
-                served = drain(url, name, format, count, memory.look)
+                served = drain_stream(url, name, format, count, memory.record)
                 ratios.append(alone / served)
                 cpu.append(used / (cpu_s(process) - before))
             yield {
@@ -279,13 +285,13 @@ def cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-class Peaks:
+class PeakMemory:
     """Resident memory of a process, in ten parts of a stream; the second half beside the first."""
 
     def __init__(self, process: psutil.Process) -> None:
         self._process, self._seen, self._at = process, [0.0], 0.0
 
-    def look(self, _got: int) -> None:
+    def record(self, _got: int) -> None:
         if time.monotonic() - self._at > 0.2:
             self._at = time.monotonic()
             self._seen.append(self._process.memory_info().rss / 2**20)
@@ -295,14 +301,14 @@ class Peaks:
         return [round(max(self._seen[: half + 1])), round(max(self._seen[half:]))]
 
 
-def batcher() -> Iterator[Figures]:
+def batcher() -> Iterator[Measurements]:
     """One image for each of 64 clients: together, and a batch for each; and one client alone."""
     from app.sampling.batcher import Batcher
-    from app.sampling.turns import Turns
-    from models.images import drawing
+    from app.sampling.fair_lock import FairLock
+    from models.images import batched_sampling
 
-    generator = generator_of(put("images", *image_weights()))
-    one, turns = np.zeros(1, np.int64), Turns()
+    generator = load_sampler(import_model("images", *image_weights()))
+    one, turns = np.zeros(1, np.int64), FairLock()
     together = Batcher(turns, 0.002, lambda: 0)
 
     def batched(seed: int) -> None:
@@ -310,7 +316,7 @@ def batcher() -> Iterator[Figures]:
 
     def by_itself(seed: int) -> None:
         with turns:
-            drawing.drawn(generator, seed, one, one)
+            batched_sampling.generate_batch(generator, seed, one, one)
 
     rates: dict[Any, list[float]] = {batched: [], by_itself: []}
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -318,8 +324,8 @@ def batcher() -> Iterator[Figures]:
             for work, found in rates.items():
                 list(pool.map(work, range(CLIENTS)))
                 begun = time.perf_counter()
-                list(pool.map(work, range(ASKED)))
-                found.append(ASKED / (time.perf_counter() - begun))
+                list(pool.map(work, range(REQUESTS)))
+                found.append(REQUESTS / (time.perf_counter() - begun))
     gains = [a / b for a, b in zip(rates[batched], rates[by_itself], strict=True)]
     alone, bare = (sorted(timed(w, n) for n in range(200)) for w in (batched, by_itself))
     yield {
@@ -368,7 +374,7 @@ def sample(seed: int) -> str:
     return f"/v1/models/images/samples?seed={seed}"
 
 
-def http() -> Iterator[Figures]:
+def http() -> Iterator[Measurements]:
     """64 clients, one image each time: beside the same route with a picture that was made."""
 
     async def rate(url: str, asked: int) -> float:
@@ -386,14 +392,14 @@ def http() -> Iterator[Figures]:
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
         return asked / (time.perf_counter() - begun)
 
-    put("images", *image_weights())
+    import_model("images", *image_weights())
     with api() as served, api("bench.sampling:constant_app") as constant:
         ratios, cpu = [], []
         for round_ in range(ROUNDS + 1):
             rates, used = [], []
             for url, process in (served, constant):
                 before = cpu_s(process)
-                rates.append(asyncio.run(rate(url, ASKED)))
+                rates.append(asyncio.run(rate(url, REQUESTS)))
                 used.append(cpu_s(process) - before)
             if round_:  # the first loads the model
                 ratios.append(rates[0] / rates[1])
@@ -408,13 +414,13 @@ def http() -> Iterator[Figures]:
         }
 
 
-def crowd() -> Iterator[Figures]:
+def flood() -> Iterator[Measurements]:
     """A thousand requests at once, and a thousand at drawn moments; the process stays awake."""
-    put("images", *image_weights())
+    import_model("images", *image_weights())
     with api() as (url, _):
-        expected = asyncio.run(one_by_one(url))
-        for case, rate in (("1,000 at once", None), (f"{CROWD_PER_S:.0f}/s", CROWD_PER_S)):
-            answers, livez = asyncio.run(rush(url, rate))
+        expected = asyncio.run(expected_digests(url))
+        for case, rate in (("1,000 at once", None), (f"{FLOOD_PER_S:.0f}/s", FLOOD_PER_S)):
+            answers, livez = asyncio.run(send_flood(url, rate))
             right = [status != 200 or digest == expected[i] for i, (status, digest, _) in answers]
             took = sorted(ms for _, (status, _, ms) in answers if status == 200)
             yield {
@@ -429,9 +435,9 @@ def crowd() -> Iterator[Figures]:
             }
 
 
-async def one_by_one(url: str) -> list[str]:
+async def expected_digests(url: str) -> list[str]:
     connection = await Connection.to(url)
-    found = [digest((await connection.get(sample(seed)))[1]) for seed in range(CROWD)]
+    found = [digest((await connection.get(sample(seed)))[1]) for seed in range(FLOOD_REQUESTS)]
     connection.close()
     return found
 
@@ -440,8 +446,8 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def rush(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
-    connections = [await Connection.to(url) for _ in range(CROWD)]
+async def send_flood(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
+    connections = [await Connection.to(url) for _ in range(FLOOD_REQUESTS)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.sampling", "--livez", url, stdin=-1, stdout=-1
     )
@@ -450,7 +456,7 @@ async def rush(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
     rng = random.Random(0)  # noqa: S311 - it spreads load
     started, at = time.perf_counter() + 0.5, 0.0
     moments = []
-    for _ in range(CROWD):
+    for _ in range(FLOOD_REQUESTS):
         at += rng.expovariate(rate) if rate else 0.0
         moments.append(started + at)
 
@@ -459,7 +465,7 @@ async def rush(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
         status, body = await connections[number].get(sample(number))
         return number, (status, digest(body), (time.perf_counter() - moments[number]) * 1_000)
 
-    answers = await asyncio.gather(*(one(number) for number in range(CROWD)))
+    answers = await asyncio.gather(*(one(number) for number in range(FLOOD_REQUESTS)))
     out, _ = await process.communicate(b"end\n")
     for connection in connections:
         connection.close()
@@ -482,32 +488,32 @@ def livez(url: str) -> None:
     json.dump(took, sys.stdout)
 
 
-def memory() -> Iterator[Figures]:
+def memory() -> Iterator[Measurements]:
     """200 requests for 20 models that nobody has asked for before, and for more than fit."""
-    from app.sampling.memory import ModelMemory
+    from app.sampling.model_cache import ModelCache
     from core.errors import Unavailable
     from core.storage import get_storage
-    from models.generator import draw_once, load
+    from models.load import load_sampler, warm_up
 
-    models = [put(f"m{seed}", *image_weights(seed)) for seed in range(MODELS)]
+    models = [import_model(f"m{seed}", *image_weights(seed)) for seed in range(MODELS)]
     each = models[0].weights["bytes"]
     for room in (2 * MODELS, MODELS // 4):
-        kept = ModelMemory(get_storage(), room * each, load)
+        kept = ModelCache(get_storage(), room * each, load_sampler)
         most, refused = 0, 0
 
         def ask(number: int, kept: ModelMemory = kept) -> tuple[int, bool]:
             try:
-                with kept.using(models[number % MODELS]) as generator:
-                    draw_once(generator)
+                with kept.lease(models[number % MODELS]) as generator:
+                    warm_up(generator)
             except Unavailable:
                 return kept.bytes, True
             return kept.bytes, False
 
         with ThreadPoolExecutor(CLIENTS) as pool:
-            for used, was_refused in pool.map(ask, range(COLD)):
+            for used, was_refused in pool.map(ask, range(COLD_REQUESTS)):
                 most, refused = max(most, used), refused + was_refused
         yield {
-            "case": f"{COLD} requests for {MODELS} cold models, room for {room}",
+            "case": f"{COLD_REQUESTS} requests for {MODELS} cold models, room for {room}",
             "loads": kept.loads,
             "refused": refused,
             "most_bytes": most,
@@ -515,7 +521,7 @@ def memory() -> Iterator[Figures]:
         }
 
 
-CASES = {case.__name__: case for case in (streams, batcher, http, crowd, memory)}
+CASES = {case.__name__: case for case in (streams, batcher, http, flood, memory)}
 
 
 def main(names: list[str]) -> None:

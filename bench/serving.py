@@ -26,14 +26,14 @@ def serving(**environment: str) -> Iterator[Client]:
         command = [
             sys.executable,
             "-m",
-            "core.command",
+            "core.cli",
             "up",
             "--data",
             folder,
             "--port",
             str(port),
         ]
-        ours = {"SEMBLANCE_WORKER_THREADS": "1", "SEMBLANCE_EVALUATE": "false"}
+        ours = {"SEMBLANCE_WORKER_THREADS": "1", "SEMBLANCE_AUTO_EVALUATE": "false"}
         settings = os.environ | ours | environment
         process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
         try:

@@ -29,13 +29,13 @@ import torch
 from bench.images import commit
 from core.supervisor import ALLOCATOR
 from models.checkpoint import unpack
-from models.measures import rows as measures
-from models.run import Saved
-from models.tables.data import LabelledRows
-from models.tables.sampling import RowSampler
-from models.tables.schema import ColumnSchema, ColumnType
-from models.tables.settings import TableData, budget, resolve
-from models.tables.training import train
+from models.metrics import tabular_evaluation as measures
+from models.tabular.data import LabeledRows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema, ColumnType
+from models.tabular.settings import TableData, budget, resolve
+from models.tabular.training import train
+from models.training_callbacks import PackedCheckpoint
 
 RESULTS = Path(__file__).with_name("results") / "tables.jsonl"
 FIGURES = Path(__file__).with_name("tables.md")
@@ -50,19 +50,19 @@ class Row:
     target: str
     train: int | float = 0.8  # rows, or their share
     drop: tuple[str, ...] = ()
-    architecture: str = "auto"
-    any_order: float = 0.0
+    architecture: str = "autoregressive"
+    random_order_prob: float = 0.0
 
     @property
     def title(self) -> str:
-        other = "any order" if self.any_order else self.architecture
-        return self.name if other == "auto" else f"{self.name}, {other}"
+        other = "any order" if self.random_order_prob else self.architecture
+        return self.name if other == "autoregressive" else f"{self.name}, {other}"
 
 
 ROWS = [
     Row("adult", "income", 24_000),
-    Row("adult", "income", 24_000, architecture="mlp"),
-    Row("adult", "income", 24_000, any_order=0.5),
+    Row("adult", "income", 24_000, architecture="gan"),
+    Row("adult", "income", 24_000, random_order_prob=0.5),
     Row("credit_default", "has_default"),
     Row("california_housing", "median_house_value"),
     Row("mushroom", "type"),
@@ -77,23 +77,23 @@ class Budget:
 
     steps: float
     metrics: dict[str, float] = field(default_factory=dict)
-    saved: Saved | None = None
+    saved: PackedCheckpoint | None = None
     step: int = 0
 
     def progress(self, step: int) -> float:
         return min(1.0, step / self.steps)
 
-    def wants_checkpoint(self, _: int) -> bool:
+    def should_checkpoint(self, _: int) -> bool:
         return False
 
-    def wants_preview(self, _: int) -> bool:
+    def should_preview(self, _: int) -> bool:
         return False
 
     def report(self, _: int, metrics: dict[str, float]) -> None:
         self.metrics |= metrics
 
-    def save(self, step: int, saved: Saved) -> None:
-        self.step, self.saved = step, saved
+    def save(self, step: int, checkpoint: PackedCheckpoint) -> None:
+        self.step, self.saved = step, checkpoint
 
     def warn(self, _: int, message: str) -> None:
         print(message, file=sys.stderr)
@@ -140,7 +140,7 @@ def read(path: Path, drop: tuple[str, ...]) -> tuple[pa.Table, list[ColumnSchema
     return pa.table(columns, names=names), schema
 
 
-def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         folder = Path(name)
         train_file, test_file = split(row, arguments.data, folder)
@@ -150,27 +150,29 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         settings = resolve(
             data,
             arguments.preset,
-            {"architecture": row.architecture, "any_order": row.any_order},
+            {"architecture": row.architecture, "random_order_prob": row.random_order_prob},
         )
         run = Budget(budget(data, settings, arguments.preset)["steps"])
         started = time.process_time()
-        rows = LabelledRows.split(table, schema, label=row.target, held_out=0.1, seed=seed)
+        rows = LabeledRows.split(
+            table, schema, target_column=row.target, holdout_fraction=0.1, seed=seed
+        )
         train(rows, settings, run, seed=seed)
         fit_s = time.process_time() - started
         assert run.saved is not None  # noqa: S101 - every run ends with a save
         (folder / "model").write_bytes(run.saved.model)
-        sampler = RowSampler.load(*unpack(folder / "model"))
+        sampler = TableSampler.load(*unpack(folder / "model"))
         started = time.process_time()
-        drawn = sampler.draw(seed + 1_000, np.arange(len(table)))
+        drawn = sampler.sample(seed + 1_000, np.arange(len(table)))
         draw_s = time.process_time() - started
         made = folder / "made.csv"
         pa.csv.write_csv(drawn.rows, made, pa.csv.WriteOptions(quoting_style="needed"))
-        judged = judge(row, arguments, train_file, test_file, made)
+        judged = run_judge(row, arguments, train_file, test_file, made)
         if "auc" in judged["utility"]:
-            judged["rarer_label"] = by_label(sampler, row.target, table[row.target])
+            judged["rarer_label"] = rare_label_speed(sampler, row.target, table[row.target])
         if "r2" in judged["utility"]:
             held_out = read(test_file, row.drop)[0].cast(table.schema)
-            judged["r2"] = with_interval(row, schema, table, held_out, drawn.rows)
+            judged["r2"] = r2_with_interval(row, schema, table, held_out, drawn.rows)
     return {
         "row": row.title,
         "seed": seed,
@@ -178,7 +180,7 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
         "preset": arguments.preset,
         "fit_cpu_s": round(fit_s, 2),
         "rows_per_s": round(len(table) / draw_s),
-        "acceptance": round(drawn.acceptance, 3),
+        "acceptance": round(drawn.acceptance_rate, 3),
         "steps": run.step,
         "parameters": run.saved.parameters,
         "metrics": run.metrics,
@@ -186,7 +188,7 @@ def measure(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any
     }
 
 
-def by_label(sampler: RowSampler, target: str, labels: pa.ChunkedArray) -> dict[str, Any]:
+def rare_label_speed(sampler: TableSampler, target: str, labels: pa.ChunkedArray) -> dict[str, Any]:
     """1,000 rows of the rarer label beside 1,000 free ones: CPU time, each the least of many."""
     counted = sorted(labels.value_counts().to_pylist(), key=lambda pair: pair["counts"])
     label = counted[0]["values"]
@@ -194,29 +196,29 @@ def by_label(sampler: RowSampler, target: str, labels: pa.ChunkedArray) -> dict[
     for seed in range(20):
         for name, given in (("free", {}), ("asked", {target: label})):
             started = time.process_time()
-            drawn = sampler.draw(seed, items, given)
+            drawn = sampler.sample(seed, items, given)
             seconds[name] = min(seconds[name], time.process_time() - started)
     met = pyarrow.compute.equal(drawn.rows.column(target), label).to_pylist()
     ratio = seconds["asked"] / seconds["free"]
-    return {"ratio": round(ratio, 3), "rows": sum(met), "acceptance": drawn.acceptance}
+    return {"ratio": round(ratio, 3), "rows": sum(met), "acceptance": drawn.acceptance_rate}
 
 
-def with_interval(
+def r2_with_interval(
     row: Row, schema: list[ColumnSchema], table: pa.Table, held_out: pa.Table, made: pa.RecordBatch
 ) -> dict[str, Any]:
     """The judge's R² has no interval, the service's own measure has one."""
     both = pa.concat_tables([table, held_out])
     n = len(table)
-    data = LabelledRows(both, tuple(schema), row.target, np.arange(n), np.arange(n, len(both)))
-    found = measures.judge(data, pa.Table.from_batches([made]), seed=1, go_on=lambda: None)
-    return next(score.to_dict() for score in found.scores if score.name == "utility")
+    data = LabeledRows(both, tuple(schema), row.target, np.arange(n), np.arange(n, len(both)))
+    found = measures.evaluate(data, pa.Table.from_batches([made]), seed=1, check_stop=lambda: None)
+    return next(score.to_dict() for score in found.scores if score.name == "tstr_score")
 
 
-def judge(
-    row: Row, arguments: argparse.Namespace, train: Path, test: Path, made: Path
+def run_judge(
+    row: Row, arguments: argparse.Namespace, train: Path, test: Path, synthetic: Path
 ) -> dict[str, Any]:
     command = [arguments.interpreter, arguments.judge, "--target", row.target]
-    command += ["--train", train, "--test", test, "--synthetic", made]
+    command += ["--train", train, "--test", test, "--synthetic", synthetic]
     for name in row.drop:
         command += ["--drop", name]
     done = subprocess.run([*map(str, command)], capture_output=True, check=True)
@@ -224,12 +226,12 @@ def judge(
     return scores
 
 
-def utility(scores: dict[str, float]) -> float:
+def tstr_score(scores: dict[str, float]) -> float:
     """Of a model that is trained on the rows: R² of a number, AUC of two classes."""
     return next(scores[name] for name in ("r2", "auc", "macro_f1") if name in scores)
 
 
-def figures(results: list[dict[str, Any]]) -> str:
+def render_markdown(results: list[dict[str, Any]]) -> str:
     """Medians over the newest result of each seed, as a table."""
     lines = [
         "# Table rows, by the judge",
@@ -254,8 +256,8 @@ def figures(results: list[dict[str, Any]]) -> str:
             [
                 f"{result['fit_cpu_s']:.1f}",
                 f"{result['rows_per_s']}",
-                f"{utility(result['utility']):.3f}",
-                f"{utility(result['utility_ceiling']):.3f}",
+                f"{tstr_score(result['utility']):.3f}",
+                f"{tstr_score(result['utility_ceiling']):.3f}",
                 f"{result['told_apart']:.3f}",
                 f"{result['told_apart_ceiling']:.3f}",
                 f"{result['two_way_tv']:.4f}",
@@ -275,7 +277,7 @@ def figures(results: list[dict[str, Any]]) -> str:
             took.append(f"{row.title} {ratio:.2f}")
         told += [
             f"{row.title} {r2['value']:.3f} ({r2['ci95'][0]:.3f} to {r2['ci95'][1]:.3f}; real "
-            f"{r2['ceiling']:.3f})"
+            f"{r2['real_reference']:.3f})"
             for r2 in (result["r2"] for result in mine if "r2" in result)
         ]
     if took:
@@ -304,12 +306,12 @@ def main() -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     for row in ROWS:
         for seed in arguments.seeds if row.title in arguments.rows else []:
-            result = measure(row, arguments, seed)
+            result = run_benchmark(row, arguments, seed)
             with RESULTS.open("a") as out:
                 out.write(json.dumps(result) + "\n")
             shown = ("row", "seed", "fit_cpu_s", "rows_per_s", "utility", "told_apart")
             print({name: result[name] for name in shown}, flush=True)
-    FIGURES.write_text(figures([json.loads(line) for line in RESULTS.open()]))
+    FIGURES.write_text(render_markdown([json.loads(line) for line in RESULTS.open()]))
 
 
 if __name__ == "__main__":

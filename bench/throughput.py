@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from bench.many_images import Steps
 from models import losses
 from models.images.architectures import resolve
-from models.images.data import LabelledImages
-from models.images.guided.networks import ConditionalNorm
-from models.images.guided.settings import GuidedSettings
-from models.images.guided.training import Guided
+from models.images.data import LabeledImages
 from models.images.settings import ImageData
-from models.images.weights import adamw, averaged, channels_last, follow
+from models.images.vae_gan.networks import ConditionalNorm
+from models.images.vae_gan.settings import VaeGanSettings
+from models.images.vae_gan.training import VaeGanTrainer
+from models.images.weights import adamw, channels_last, ema_copy, update_ema
 
 BATCH, NOISE, CLASSES, STEPS, ROUNDS, DRAWN = 32, 64, 10, 60, 3, 6_400
 
@@ -73,7 +73,7 @@ class PlainCritic(nn.Module):
 class Plain:
     def __init__(self) -> None:
         self.G, self.D = channels_last(PlainGenerator()), channels_last(PlainCritic())
-        self.average = averaged(self.G)
+        self.average = ema_copy(self.G)
         self.opt_G, self.opt_D = adamw(self.G, 1e-3, 0.0), adamw(self.D, 1e-3, 0.0)
         self.step = 0
 
@@ -91,7 +91,7 @@ class Plain:
         losses.relativistic_generator(self.D(real, y).detach(), self.D(fake, y)).backward()
         self.opt_G.step()
         self.step += 1
-        follow(self.average, self.G, 0.999, self.step)
+        update_ema(self.average, self.G, 0.999, self.step)
 
 
 def images_a_second(act: Callable[[], int]) -> float:
@@ -115,10 +115,10 @@ def main() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (4_000, 28, 28), np.uint8)
     labels = rng.integers(0, CLASSES, 4_000, np.int32)
-    data = LabelledImages.split(pixels, labels, held_out=0.1, seed=1)
+    data = LabeledImages.split(pixels, labels, holdout_fraction=0.1, seed=1)
     settings = resolve(ImageData(28, 28, 1, CLASSES, 4_000), "fast", {})
-    assert isinstance(settings, GuidedSettings)  # noqa: S101 - what auto comes to
-    plain, ours, run = Plain(), Guided(settings, data, seed=1), Steps(1)
+    assert isinstance(settings, VaeGanSettings)  # noqa: S101 - what auto comes to
+    plain, ours, run = Plain(), VaeGanTrainer(settings, data, seed=1), Steps(1)
     batch = data.batch(data.train[:BATCH])
 
     def train_plain() -> int:
@@ -128,16 +128,16 @@ def main() -> None:
 
     def train_ours() -> int:
         for _ in range(STEPS):
-            ours.learn(*batch, 0.5, run)
+            ours.train_step(*batch, 0.5, run)
             ours.step += 1
         return STEPS * BATCH
 
     train_plain(), train_ours()  # warm
-    ours.complete()
+    ours.finalize()
     theirs, mine = images_a_second(train_plain), images_a_second(train_ours)
     print(f"training: {mine:,.0f} images a second, plain {theirs:,.0f}: {mine / theirs:.2f} x")
     theirs = images_a_second(lambda: draw(plain.average, NOISE))
-    mine = images_a_second(lambda: draw(ours.draw(), ours.noise_size))
+    mine = images_a_second(lambda: draw(ours.ema_generator(), ours.noise_size))
     print(f"sampling: {mine:,.0f} images a second, plain {theirs:,.0f}: {mine / theirs:.2f} x")
 
 

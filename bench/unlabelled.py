@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import image_sets as sets
-from bench.images import FASHION, SCORES, commit, judge, record
+from bench.images import FASHION, SCORES, commit, run_comparison, run_judge
 from bench.serving import serving
 from bench.warm_start import train
-from core.datasets.images.writing import png
+from core.datasets.images.writing import encode_png
 
 RESULTS = Path(__file__).with_name("results") / "unlabelled.jsonl"
 LABELLED, EACH = 20, 600
@@ -40,8 +40,8 @@ def measure(arguments: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
             dataset = client.upload(file)
             model = train(client, dataset["id"], BUDGET_S, seed)
             each = {label["name"]: SAMPLES // 10 for label in dataset["labels"]}
-            client.save_samples(model, made, labels=each, seed=seed + 1_000)
-            judged = judge(arguments.judge, real, made, arguments.cache)
+            client.download_samples(model, made, labels=each, seed=seed + 1_000)
+            judged = run_judge(arguments.judge, real, made, arguments.cache)
             about = {"unlabelled": int((~told[kept]).sum()), "seed": seed, "commit": commit()}
             rows.append(about | {name: judged[name] for name in SCORES})
     return rows
@@ -53,13 +53,13 @@ def write_zip(
     lines = ["path,label"]
     with zipfile.ZipFile(path, "w") as archive:
         for i, (image, label) in enumerate(zip(x, y, strict=True)):
-            archive.writestr(f"{i}.png", png(image))
+            archive.writestr(f"{i}.png", encode_png(image))
             lines.append(f"{i}.png,{label if told[i] else ''}")
         archive.writestr("labels.csv", "\n".join(lines))
 
 
 def main() -> None:
-    record(__doc__, RESULTS, measure, seeds=[1, 2])
+    run_comparison(__doc__, RESULTS, measure, seeds=[1, 2])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from semblance import Client
 
 from bench import image_sets as sets
-from bench.images import FASHION, SCORES, commit, judge, record
+from bench.images import FASHION, SCORES, commit, run_comparison, run_judge
 from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "warm_start.jsonl"
@@ -28,22 +28,22 @@ def measure(arguments: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
         with np.load(arguments.data / FASHION) as arrays:
             whole = dict(arrays)
         files = {name: Path(folder) / f"{name}.npz" for name in ("old", "few", "new")}
-        new = sets.classes(*NEW)(whole)
-        np.savez(files["old"], **sets.classes(*OLD)(whole))  # type: ignore[arg-type]
+        new = sets.keep_classes(*NEW)(whole)
+        np.savez(files["old"], **sets.keep_classes(*OLD)(whole))  # type: ignore[arg-type]
         np.savez(files["few"], **sets.first_of_each(EACH)(new))  # type: ignore[arg-type]
         np.savez(files["new"], **new)  # type: ignore[arg-type]
         names = ([str(label) for label in OLD], [str(label) for label in NEW])
-        old = client.upload(files["old"], label_names=names[0])
-        few = client.upload(files["few"], label_names=names[1])
+        old = client.upload(files["old"], class_names=names[0])
+        few = client.upload(files["few"], class_names=names[1])
         begun = train(client, old["id"], BEFORE_S, seed)
         rows = []
         for start in (None, begun):
-            spec = {"warm_start": start} if start else {}
+            spec = {"init_from": start} if start else {}
             model = train(client, few["id"], AFTER_S, seed, **spec)
             made = Path(folder) / "made.npz"
             each = {label["name"]: SAMPLES // len(NEW) for label in few["labels"]}
-            client.save_samples(model, made, labels=each, seed=seed + 1_000)
-            judged = judge(arguments.judge, files["new"], made, arguments.cache)
+            client.download_samples(model, made, labels=each, seed=seed + 1_000)
+            judged = run_judge(arguments.judge, files["new"], made, arguments.cache)
             scores = {name: judged[name] for name in SCORES}
             about = {"row": "warm" if start else "scratch", "seed": seed, "commit": commit()}
             rows.append(about | scores)
@@ -58,7 +58,7 @@ def train(client: Client, dataset: str, cpu_seconds: int, seed: int, **spec: Any
 
 
 def main() -> None:
-    record(__doc__, RESULTS, measure, seeds=[1, 2, 3])
+    run_comparison(__doc__, RESULTS, measure, seeds=[1, 2, 3])
 
 
 if __name__ == "__main__":

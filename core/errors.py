@@ -8,12 +8,12 @@ SemblanceError
   NotAcceptable 406         no such representation
   Conflict 409              well formed, but the resource is in the wrong state
     NotReady                it will be, later
-    InUse                   something else needs it
-    VerbNotAllowed          the job's state does not allow the verb
+    ResourceInUse                   something else needs it
+    ActionNotAllowed          the job's state does not allow the action
   TooLarge 413              over a limit in bytes
   UnsupportedMedia 415      a content type or encoding that is not read here
-  Invalid 422               a field's value cannot be used
-    UnreadableDataset       the uploaded files cannot be learned from
+  ValidationFailed 422               a field's value cannot be used
+    DatasetUnreadable       the uploaded files cannot be learned from
     UnknownLabel            the model was not trained on the label
   Unavailable 503           try again later
   StorageFull 507           no room left
@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
-class Fault:
+class FieldError:
     """One thing that is wrong, and where. `pointer` is an RFC 6901 pointer into the request."""
 
     pointer: str
@@ -58,14 +58,14 @@ class SemblanceError(Exception):
         detail: str,
         *,
         code: str | None = None,
-        faults: Iterable[Fault] = (),
+        field_errors: Iterable[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code or type(self).code
-        self.faults = tuple(faults)
+        self.field_errors = tuple(field_errors)
         self.headers = dict(headers or {})
         self.extra = extra
 
@@ -80,8 +80,8 @@ class SemblanceError(Exception):
             "retryable": self.retryable,
             **self.extra,
         }
-        if self.faults:
-            problem["errors"] = [fault.to_dict() for fault in self.faults]
+        if self.field_errors:
+            problem["errors"] = [error.to_dict() for error in self.field_errors]
         return problem
 
 
@@ -128,16 +128,16 @@ class NotReady(Conflict):
     retryable = True
 
 
-class InUse(Conflict):
+class ResourceInUse(Conflict):
     """Deleting what a live job or another resource needs."""
 
     code = "in_use"
 
 
-class VerbNotAllowed(Conflict):
-    """`allowed` lists the verbs that the job's state does allow."""
+class ActionNotAllowed(Conflict):
+    """`allowed` lists the actions that the job's state does allow."""
 
-    code = "verb_not_allowed"
+    code = "action_not_allowed"
 
 
 class TooLarge(SemblanceError):
@@ -158,20 +158,20 @@ class RangeNotSatisfiable(SemblanceError):
     code = "range_not_satisfiable"
 
 
-class Invalid(SemblanceError):
+class ValidationFailed(SemblanceError):
     status = 422
     title = "The request cannot be used"
     code = "invalid"
 
 
-class UnreadableDataset(Invalid):
-    """The uploaded files cannot be learned from; the faults name the files or entries."""
+class DatasetUnreadable(ValidationFailed):
+    """The uploaded files cannot be learned from; the field errors name the files or entries."""
 
     title = "The dataset cannot be read"
     code = "dataset_unreadable"
 
 
-class UnknownLabel(Invalid):
+class UnknownLabel(ValidationFailed):
     code = "unknown_label"
 
 
@@ -202,8 +202,8 @@ class JobError(Exception):
             "collapsed",
             "dataset_unreadable",
             "model_unreadable",
-            "too_rare",
-            "epsilon_not_kept",
+            "acceptance_rate_too_low",
+            "dp_guarantee_lost",
             "internal",
         }
     )

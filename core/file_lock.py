@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def taken(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Yields whether the lock is ours until the block ends; never waits."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

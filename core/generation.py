@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Images(BaseModel):
+class ImageRange(BaseModel):
     """Images `start` to `stop` (exclusive) of one label by its index, or of labels by number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -15,12 +15,12 @@ class Images(BaseModel):
     stop: int
 
 
-class Rows(BaseModel):
-    """Rows `start` to `stop` (exclusive); number k meets `wheres[k mod len(wheres)]`."""
+class RowRange(BaseModel):
+    """Rows `start` to `stop` (exclusive); number k meets `conditions[k mod len(conditions)]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    wheres: list[dict[str, Any]]
+    conditions: list[dict[str, Any]]
     start: int
     stop: int
 
@@ -30,18 +30,18 @@ class GenerationSpec(BaseModel):
 
     model: str = Field(description="its id, so that a newer version changes nothing")
     reference: str = Field(description="`name:version`")
-    kind: Literal["images", "rows"]
+    modality: Literal["image", "tabular"]
     format: str
     seed: int
     offset: int
     count: int
     shard_size: int
     shards: int
-    balance: bool = False
-    min_label_score: float | None = None
-    deliver_to: str | None = None
-    images: list[Images] = []
-    rows: list[Rows] = []
+    balance_labels: bool = False
+    min_label_confidence: float | None = None
+    output_uri: str | None = None
+    image_ranges: list[ImageRange] = []
+    row_ranges: list[RowRange] = []
 
     def shard_name(self, number: int) -> str:
         return f"shard-{number:05}.{self.format}"

@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.database import clock, write
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, ValidationFailed
 from core.ids import new_id
 from core.tables import IdempotencyKey, Json
 
-KEPT_S = 24 * 3_600.0
+RETENTION_S = 24 * 3_600.0
 LEASE_S = 120.0  # a first request that has not answered by then is taken to have died
 
 
@@ -25,19 +25,19 @@ class Reservation:
 
     tenant_id: str
     key: str
-    token: str
+    reservation_id: str
 
 
 @dataclass(frozen=True)
-class Answer:
+class SavedResponse:
     """What the first request was answered."""
 
     status: int
     body: Json
 
 
-def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | Answer:
-    """Raises Invalid when the key came with another request, Conflict while that one still runs."""
+def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | SavedResponse:
+    """Raises ValidationFailed when the key came with another request, Conflict while that one still runs."""
     mine = Reservation(tenant_id, key, new_id("idm"))
     try:
         with write() as session:
@@ -47,7 +47,7 @@ def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | Answer:
                     tenant_id=tenant_id,
                     key=key,
                     fingerprint=fingerprint,
-                    token=mine.token,
+                    reservation_id=mine.reservation_id,
                     lease_until=clock(LEASE_S),
                 )
             )
@@ -56,26 +56,26 @@ def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | Answer:
     return mine
 
 
-def _known(mine: Reservation, fingerprint: str) -> Reservation | Answer:
+def _known(mine: Reservation, fingerprint: str) -> Reservation | SavedResponse:
     with write() as session:
         row = session.get(IdempotencyKey, (mine.tenant_id, mine.key))
         if row is None:  # released since
             raise _still_running()
         if row.fingerprint != fingerprint:
-            raise Invalid(
+            raise ValidationFailed(
                 "this Idempotency-Key was sent with another request", code="idempotency_conflict"
             )
-        if row.answer is not None and row.status is not None:
-            return Answer(row.status, row.answer)
+        if row.response_body is not None and row.response_status is not None:
+            return SavedResponse(row.response_status, row.response_body)
         taken = session.execute(
             update(IdempotencyKey)
             .where(
                 IdempotencyKey.tenant_id == mine.tenant_id,
                 IdempotencyKey.key == mine.key,
-                IdempotencyKey.answer.is_(None),
+                IdempotencyKey.response_body.is_(None),
                 IdempotencyKey.lease_until < clock(),
             )
-            .values(token=mine.token, lease_until=clock(LEASE_S))
+            .values(reservation_id=mine.reservation_id, lease_until=clock(LEASE_S))
             .returning(IdempotencyKey.key)
         ).one_or_none()
     if taken is None:
@@ -91,33 +91,33 @@ def _still_running() -> Conflict:
     )
 
 
-def complete(session: Session, mine: Reservation, status: int, body: Json) -> None:
+def complete(session: Session, reservation: Reservation, status: int, body: Json) -> None:
     """Write the answer, in the transaction of the effect. Raises Conflict when the reservation was
     taken over: the transaction must then not be committed."""
     done = session.execute(
         update(IdempotencyKey)
         .where(
-            IdempotencyKey.tenant_id == mine.tenant_id,
-            IdempotencyKey.key == mine.key,
-            IdempotencyKey.token == mine.token,
-            IdempotencyKey.answer.is_(None),
+            IdempotencyKey.tenant_id == reservation.tenant_id,
+            IdempotencyKey.key == reservation.key,
+            IdempotencyKey.reservation_id == reservation.reservation_id,
+            IdempotencyKey.response_body.is_(None),
         )
-        .values(status=status, answer=body)
+        .values(response_status=status, response_body=body)
         .returning(IdempotencyKey.key)
     ).one_or_none()
     if done is None:
         raise _still_running()
 
 
-def release(mine: Reservation) -> None:
+def release(reservation: Reservation) -> None:
     """After a failure without effect: the key may be used again."""
     with write() as session:
         session.execute(
             delete(IdempotencyKey).where(
-                IdempotencyKey.tenant_id == mine.tenant_id,
-                IdempotencyKey.key == mine.key,
-                IdempotencyKey.token == mine.token,
-                IdempotencyKey.answer.is_(None),
+                IdempotencyKey.tenant_id == reservation.tenant_id,
+                IdempotencyKey.key == reservation.key,
+                IdempotencyKey.reservation_id == reservation.reservation_id,
+                IdempotencyKey.response_body.is_(None),
             )
         )
 
@@ -125,6 +125,6 @@ def release(mine: Reservation) -> None:
 def _forget_old(session: Session, tenant_id: str) -> None:
     session.execute(
         delete(IdempotencyKey).where(
-            IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < clock(-KEPT_S)
+            IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < clock(-RETENTION_S)
         )
     )

@@ -27,8 +27,8 @@ class Limits(BaseModel):
     archive_ratio: int = Field(100, description="unpacked to packed, an entry and in total")
     image_side: int = Field(8_192, description="pixels on a side of an uploaded image")
     image_pixels: int = Field(40_000_000, description="pixels of an uploaded image")
-    trained_side_min: int = Field(8, description="pixels on a side of an image that is learned")
-    trained_side_max: int = Field(128, description="pixels on a side of an image that is learned")
+    image_size_min: int = Field(8, description="pixels on a side of an image that is learned")
+    image_size_max: int = Field(128, description="pixels on a side of an image that is learned")
     images_min: int = Field(10, description="images in a dataset")
     images_max: int = Field(1_000_000, description="images in a dataset")
     classes_max: int = Field(1_000, description="labels of a dataset")
@@ -45,10 +45,10 @@ class Limits(BaseModel):
     model_bytes: int = Field(1024 * MIB, description="an exported model")
     samples: int = Field(1_000_000, description="items of one samples request")
     json_samples: int = Field(1_000, description="items of one samples request answered as JSON")
-    generated: int = Field(1_000_000_000, description="items of one generation job")
-    shards: int = Field(10_000, description="files of one generation job")
+    job_samples: int = Field(1_000_000_000, description="items of one generation job")
+    job_shards: int = Field(10_000, description="files of one generation job")
     grid_samples: int = Field(1_024, description="images in one grid")
-    page: int = Field(200, description="resources in one page of a list")
+    page_size: int = Field(200, description="resources in one page of a list")
     steps: int = Field(10_000_000, description="training steps of a job")
     queued_jobs: int = Field(10_000, description="jobs that wait at one time")
     webhooks: int = Field(20, description="webhooks of a tenant, besides those that jobs bring")
@@ -77,53 +77,64 @@ class Settings(BaseSettings):
     )
     admin_key: SecretStr = Field(SecretStr(""), description="a first key, for containers")
 
-    lease_s: float = Field(30.0, gt=0, description="a silent worker loses its job after this")
-    heartbeat_s: float = Field(10.0, gt=0, description="how often a worker says that it lives")
-    sweep_s: float = Field(5.0, gt=0, description="how often overdue jobs are looked for")
-    poll_s: float = Field(2.0, gt=0, description="how often a worker looks for jobs by itself")
-    stall_s: float = Field(
+    lease_seconds: float = Field(30.0, gt=0, description="a silent worker loses its job after this")
+    heartbeat_seconds: float = Field(
+        10.0, gt=0, description="how often a worker says that it lives"
+    )
+    sweep_seconds: float = Field(5.0, gt=0, description="how often overdue jobs are looked for")
+    poll_seconds: float = Field(
+        2.0, gt=0, description="how often a worker looks for jobs by itself"
+    )
+    step_timeout_seconds: float = Field(
         600.0, gt=0, description="a training step that takes longer hangs, unless all are as slow"
     )
-    report_s: float = Field(1.0, gt=0, description="how often training reports its progress")
-    checkpoint_s: float = Field(30.0, gt=0, description="how often `checkpoint.every: auto` saves")
-    drain_s: float = Field(20.0, gt=0, description="time to checkpoint when told to stop")
-    publish_timeout_s: float = Field(2.0, gt=0, description="longest wait for the broker")
-    ingest_timeout_s: float = Field(1_800.0, gt=0, description="longest validation of a dataset")
-    ingest_wait_s: float = Field(20.0, ge=0, description="a small upload is answered within this")
-    orphans_after_s: float = Field(
+    report_seconds: float = Field(1.0, gt=0, description="how often training reports its progress")
+    checkpoint_seconds: float = Field(
+        30.0, gt=0, description="how often `checkpoint.interval_steps: auto` saves"
+    )
+    shutdown_grace_seconds: float = Field(
+        20.0, gt=0, description="time to checkpoint when told to stop"
+    )
+    publish_timeout_seconds: float = Field(2.0, gt=0, description="longest wait for the broker")
+    ingest_timeout_seconds: float = Field(
+        1_800.0, gt=0, description="longest validation of a dataset"
+    )
+    orphan_retention_seconds: float = Field(
         3_600.0, gt=0, description="files that nobody names go this long after their job has ended"
     )
-    deliveries_kept_s: float = Field(
+    webhook_retention_seconds: float = Field(
         30 * 86_400.0, gt=0, description="how long the record of a webhook's message is kept"
     )
-    max_losses: int = Field(3, ge=1, description="worker losses in a row, with nothing saved")
+    max_worker_losses: int = Field(
+        3, ge=1, description="worker losses in a row, with nothing saved"
+    )
 
     worker_threads: int = Field(0, ge=0, description="torch threads of a worker; 0: one or two")
     worker_queues: list[str] = ["training", "generation", "evaluation"]
     worker_folder: Path | None = Field(None, description="set by a worker for its children")
     sampler_threads: int = Field(1, ge=1, description="torch threads of the sampler")
-    sampler_bytes: int = Field(1024 * MIB, ge=MIB, description="models kept in memory")
-    sampler_requests: int = Field(256, ge=1, description="samples requests under way at once")
-    batch_window_s: float = Field(
+    model_cache_bytes: int = Field(1024 * MIB, ge=MIB, description="models kept in memory")
+    sampler_concurrency: int = Field(256, ge=1, description="samples requests under way at once")
+    batch_window_seconds: float = Field(
         0.002, ge=0, le=0.1, description="how long a batch that is not full waits for requests"
     )
-    evaluate: bool = Field(
+    auto_evaluate: bool = Field(
         True, description="training jobs that do not say are followed by an evaluation"
     )
-    webhook_allow: list[str] = Field(
+    webhook_allowed_networks: list[str] = Field(
         [], description="hosts and networks that webhooks may reach although they are not public"
     )
-    webhook_http: bool = Field(False, description="webhooks may be sent without TLS")
-    delivery_places: list[str] = Field(
+    webhook_allow_http: bool = Field(False, description="webhooks may be sent without TLS")
+    allowed_output_uris: list[str] = Field(
         [], description="URLs (file://, s3://) under which generation jobs may leave their files"
     )
-    free_disk_bytes: int = Field(256 * MIB, ge=0, description="below this, nothing is accepted")
+    min_free_disk_bytes: int = Field(256 * MIB, ge=0, description="below this, nothing is accepted")
     log_level: str = "INFO"
 
     limits: Limits = Limits()
 
     @model_validator(mode="after")
-    def fill_in(self) -> Self:
+    def fill_defaults(self) -> Self:
         self.data_dir = self.data_dir.resolve()
         if not self.database_url:
             self.database_url = f"sqlite:///{self.data_dir / 'semblance.db'}"
@@ -133,8 +144,8 @@ class Settings(BaseSettings):
             self.scratch_dir = self.data_dir / "scratch"
         if not self.base_url:
             self.base_url = f"http://{self.host}:{self.port}"
-        if self.heartbeat_s * 2 > self.lease_s:
-            raise ValueError("lease_s must be at least twice heartbeat_s")
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError("lease_seconds must be at least twice heartbeat_seconds")
         return self
 
     @property

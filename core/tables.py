@@ -1,7 +1,7 @@
 """The rows. Every table but `tenants` and `workers` carries a tenant.
 
 Only `core.jobs` writes to `jobs`, `shards`, `events` and `checkpoints`; only `core.datasets` to
-`datasets` and `uploads`; only `core.registry` to `models` and `aliases`; only `core.webhooks` to
+`datasets` and `uploads`; only `core.model_registry` to `models` and `aliases`; only `core.webhooks` to
 `webhooks` and `deliveries`.
 """
 
@@ -25,7 +25,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.database import UtcDateTime, clock
 
 Json = dict[str, Any]
-Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in INTEGER keys
+AutoIncrement = BigInteger().with_variant(
+    Integer, "sqlite"
+)  # SQLite counts up only in INTEGER keys
 
 
 class JobKind(StrEnum):
@@ -65,7 +67,7 @@ class UploadState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Table(DeclarativeBase):
+class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -85,7 +87,7 @@ class Table(DeclarativeBase):
     }
 
 
-class Tenant(Table):
+class Tenant(Base):
     __tablename__ = "tenants"
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -94,10 +96,10 @@ class Tenant(Table):
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Key(Table):
+class ApiKey(Base):
     """An API key, kept as a hash: the text itself is shown once."""
 
-    __tablename__ = "keys"
+    __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
@@ -108,7 +110,7 @@ class Key(Table):
     revoked_at: Mapped[datetime | None]
 
 
-class Upload(Table):
+class Upload(Base):
     """A file that arrives in parts. `parts` maps a part's number to {bytes, sha256}."""
 
     __tablename__ = "uploads"
@@ -122,7 +124,7 @@ class Upload(Table):
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class UploadPart(Table):
+class UploadPart(Base):
     __tablename__ = "upload_parts"
 
     upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), primary_key=True)
@@ -133,8 +135,8 @@ class UploadPart(Table):
     key: Mapped[str]
 
 
-class Dataset(Table):
-    """`sources` names the uploaded objects until they are validated; `content` is what was made
+class Dataset(Base):
+    """`sources` names the uploaded objects until they are validated; `objects` is what was made
     of them: {object: {key, bytes, sha256}}; `summary` describes it (see core.datasets)."""
 
     __tablename__ = "datasets"
@@ -143,12 +145,12 @@ class Dataset(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str]
-    kind: Mapped[str] = mapped_column(default="images")
+    modality: Mapped[str] = mapped_column(default="image")
     state: Mapped[DatasetState] = mapped_column(default=DatasetState.VALIDATING)
     tags: Mapped[Json] = mapped_column(default=dict)
-    meta: Mapped[Json] = mapped_column(default=dict)
+    options: Mapped[Json] = mapped_column(default=dict)
     sources: Mapped[list[Any]] = mapped_column(default=list)
-    content: Mapped[Json] = mapped_column(default=dict)
+    objects: Mapped[Json] = mapped_column(default=dict)
     summary: Mapped[Json] = mapped_column(default=dict)
     error: Mapped[Json | None]
     attempt: Mapped[int] = mapped_column(default=0)
@@ -157,7 +159,7 @@ class Dataset(Table):
     ready_at: Mapped[datetime | None]
 
 
-class Job(Table):
+class Job(Base):
     """One piece of work. See core.jobs for what its columns mean together."""
 
     __tablename__ = "jobs"
@@ -175,24 +177,26 @@ class Job(Table):
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     model_id: Mapped[str | None]  # that is drawn from or measured; its own row names a job
     request: Mapped[Json]
-    resolved_config: Mapped[Json]
+    resolved: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)
-    trace: Mapped[str | None]
+    traceparent: Mapped[str | None]
 
     attempt: Mapped[int] = mapped_column(default=0)  # claims so far
-    losses: Mapped[int] = mapped_column(default=0)  # workers lost since the last checkpoint
-    max_losses: Mapped[int]
-    token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
+    worker_losses: Mapped[int] = mapped_column(default=0)  # workers lost since the last checkpoint
+    max_worker_losses: Mapped[int]
+    fencing_token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
-    not_before: Mapped[datetime] = mapped_column(default=clock())
-    published_at: Mapped[datetime | None]
+    available_at: Mapped[datetime] = mapped_column(default=clock())
+    notified_at: Mapped[datetime | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     pause_requested: Mapped[bool] = mapped_column(default=False)
     priority: Mapped[str] = mapped_column(default="normal")
-    rank_at: Mapped[datetime] = mapped_column(default=clock())  # who goes first: see life.RANK
-    stalls_at: Mapped[datetime | None]  # a step that still runs then is taken to hang
+    priority_at: Mapped[datetime] = mapped_column(
+        default=clock()
+    )  # who goes first: see commands.PRIORITY_OFFSET_S
+    step_deadline_at: Mapped[datetime | None]  # a step that still runs then is taken to hang
     retry_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
 
     phase: Mapped[str | None]
@@ -207,10 +211,10 @@ class Job(Table):
     queued_at: Mapped[datetime] = mapped_column(default=clock())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    swept_at: Mapped[datetime | None]  # files that nobody names were removed
+    orphans_removed_at: Mapped[datetime | None]  # files that nobody names were removed
 
 
-class Shard(Table):
+class Shard(Base):
     """Items `start` to `stop` (exclusive) of what a generation job is to make: one file, made by
     whichever worker holds the shard. Held as a job is: by a lease and a fencing token."""
 
@@ -227,25 +231,25 @@ class Shard(Table):
     start: Mapped[int] = mapped_column(BigInteger)
     stop: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[ShardState] = mapped_column(default=ShardState.QUEUED)
-    token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
-    losses: Mapped[int] = mapped_column(default=0)  # workers lost over it
+    fencing_token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
+    worker_losses: Mapped[int] = mapped_column(default=0)  # workers lost over it
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
-    stalls_at: Mapped[datetime | None]
-    made: Mapped[int] = mapped_column(BigInteger, default=0)  # items so far
+    step_deadline_at: Mapped[datetime | None]
+    items_done: Mapped[int] = mapped_column(BigInteger, default=0)  # items so far
     cpu_s: Mapped[float] = mapped_column(default=0.0)  # over all claims
     wall_s: Mapped[float] = mapped_column(default=0.0)
     labels: Mapped[Json] = mapped_column(default=dict)  # how many of each were made
     error: Mapped[Json | None]
 
 
-class Event(Table):
+class Event(Base):
     """What happened in a job, in the order of `id`."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_job_id_id", "job_id", "id"),)
 
-    id: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(AutoIncrement, primary_key=True, autoincrement=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     type: Mapped[str]
@@ -255,16 +259,16 @@ class Event(Table):
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Checkpoint(Table):
-    """A saved state of a training job: `state_key` to go on from, `model_key` to sample from."""
+class Checkpoint(Base):
+    """A saved state of a training job: `files["state"]` to resume from, `files["model"]` to sample from."""
 
     __tablename__ = "checkpoints"
-    __table_args__ = (UniqueConstraint("job_id", "token", "step"),)
+    __table_args__ = (UniqueConstraint("job_id", "fencing_token", "step"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
-    token: Mapped[int]
+    fencing_token: Mapped[int]
     step: Mapped[int]
     files: Mapped[Json]  # {"state" | "model": {key, bytes, sha256}}
     metrics: Mapped[Json] = mapped_column(default=dict)
@@ -273,7 +277,7 @@ class Checkpoint(Table):
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Artifact(Table):
+class Artifact(Base):
     """A file that a job made, such as a preview. Named, immutable."""
 
     __tablename__ = "artifacts"
@@ -291,7 +295,7 @@ class Artifact(Table):
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Model(Table):
+class Model(Base):
     """One version of a named model: a checkpoint of a training job, or what was imported."""
 
     __tablename__ = "models"
@@ -304,7 +308,7 @@ class Model(Table):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str]
     version: Mapped[int]
-    kind: Mapped[str]
+    modality: Mapped[str]
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # null: imported
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     step: Mapped[int]
@@ -315,7 +319,7 @@ class Model(Table):
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Alias(Table):
+class Alias(Base):
     """`name@alias`: a version that can be moved without those who use it knowing."""
 
     __tablename__ = "aliases"
@@ -328,7 +332,7 @@ class Alias(Table):
     set_at: Mapped[datetime] = mapped_column(default=clock(), onupdate=clock())
 
 
-class IdempotencyKey(Table):
+class IdempotencyKey(Base):
     """What a client's Idempotency-Key stands for: reserved first, answered with the effect."""
 
     __tablename__ = "idempotency_keys"
@@ -336,14 +340,14 @@ class IdempotencyKey(Table):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
-    token: Mapped[str]
+    reservation_id: Mapped[str]
     lease_until: Mapped[datetime]
-    status: Mapped[int | None]
-    answer: Mapped[Json | None]
+    response_status: Mapped[int | None]
+    response_body: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Worker(Table):
+class Worker(Base):
     """A process that takes jobs; it belongs to no tenant."""
 
     __tablename__ = "workers"
@@ -357,7 +361,7 @@ class Worker(Table):
     seen_at: Mapped[datetime] = mapped_column(default=clock())
 
 
-class Webhook(Table):
+class Webhook(Base):
     """A URL that is told of jobs: of all of a tenant's, or of the one that has brought it."""
 
     __tablename__ = "webhooks"
@@ -374,7 +378,7 @@ class Webhook(Table):
     disabled_at: Mapped[datetime | None]
 
 
-class Delivery(Table):
+class Delivery(Base):
     """A message to a webhook: the outbox until it is sent, and the record of it afterwards."""
 
     __tablename__ = "deliveries"

@@ -14,12 +14,17 @@ class Budget(BaseModel):
     cpu_seconds: float | None = Field(
         None, ge=1, le=10_000_000, description="user and system time of the training process"
     )
-    minutes: float | None = Field(None, gt=0, le=1_000_000, description="of the clock on the wall")
+    wall_minutes: float | None = Field(
+        None, gt=0, le=1_000_000, description="of the clock on the wall"
+    )
 
     @model_validator(mode="after")
-    def one(self) -> "Budget":
-        if sum(value is not None for value in (self.steps, self.cpu_seconds, self.minutes)) != 1:
-            raise ValueError("give exactly one of steps, cpu_seconds and minutes")
+    def require_exactly_one(self) -> "Budget":
+        if (
+            sum(value is not None for value in (self.steps, self.cpu_seconds, self.wall_minutes))
+            != 1
+        ):
+            raise ValueError("give exactly one of steps, cpu_seconds and wall_minutes")
         return self
 
     def fraction(self, *, step: int, cpu_s: float, wall_s: float) -> float:
@@ -29,38 +34,38 @@ class Budget(BaseModel):
         elif self.cpu_seconds is not None:
             used = cpu_s / self.cpu_seconds
         else:
-            assert self.minutes is not None  # noqa: S101 - one of the three is given
-            used = wall_s / (60 * self.minutes)
+            assert self.wall_minutes is not None  # noqa: S101 - one of the three is given
+            used = wall_s / (60 * self.wall_minutes)
         return min(1.0, used)
 
 
 class CheckpointPolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    every: int | Literal["auto"] = Field(
+    interval_steps: int | Literal["auto"] = Field(
         "auto", description="steps; auto: as the service's checkpoint interval, in seconds"
     )
-    keep: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
+    keep_last: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
 
 
-class WarmStart(BaseModel):
-    """A model to begin with; `labels` has for each label of the dataset its place among those of
+class InitFrom(BaseModel):
+    """A model to begin with; `label_map` has for each label of the dataset its place among those of
     the model, or -1 if it is new there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
-    labels: list[int]
+    label_map: list[int]
 
 
-class Privacy(BaseModel):
+class DifferentialPrivacy(BaseModel):
     """What one row may change of a model: (epsilon, delta), over all that is read of the rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epsilon: float = Field(gt=0, le=100)
     delta: float = Field(gt=0, lt=0.1, description="less than one over the rows")
-    columns: dict[str, dict[str, Any]] = Field(
+    column_domains: dict[str, dict[str, Any]] = Field(
         {},
         description="what each column may hold, whatever the table holds: `values` (texts, or true "
         "and false), or `min` and `max`, with `decimals` (0) and the `values` between them that "
@@ -68,14 +73,14 @@ class Privacy(BaseModel):
     )
 
 
-class Bound(BaseModel):
+class ScoreBound(BaseModel):
     """What a score has to be; all that is given holds."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    at_least: float | None = None
-    at_most: float | None = None
-    of_ceiling: float | None = Field(
+    min: float | None = None
+    max: float | None = None
+    min_fraction_of_reference: float | None = Field(
         None,
         gt=0,
         le=2,
@@ -84,36 +89,40 @@ class Bound(BaseModel):
     )
 
     @model_validator(mode="after")
-    def any_of_them(self) -> "Bound":
-        if self.at_least is None and self.at_most is None and self.of_ceiling is None:
-            raise ValueError("give at_least, at_most or of_ceiling")
+    def require_any(self) -> "ScoreBound":
+        if self.min is None and self.max is None and self.min_fraction_of_reference is None:
+            raise ValueError("give min, max or min_fraction_of_reference")
         return self
 
 
-class Accept(BaseModel):
+class QualityGate(BaseModel):
     """What an evaluation has to find before samples of a model are handed out."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    findings: list[Literal["good", "poor", "collapsed", "memorised"]] = Field(
+    allowed_verdicts: list[Literal["good", "poor", "collapsed", "memorized"]] = Field(
         ["good", "poor"], min_length=1, description="one of them is the verdict"
     )
-    scores: dict[str, Bound] = Field({}, max_length=20, description="by name, as in the report")
+    scores: dict[str, ScoreBound] = Field(
+        {}, max_length=20, description="by name, as in the report"
+    )
 
 
 class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["images", "rows"]
-    label: str | None = None  # what samples can be asked for by: "class" of images, or a column
+    modality: Literal["image", "tabular"]
+    target_column: str | None = (
+        None  # what samples can be asked for by: "class" of images, or a column
+    )
     preset: str
     budget: Budget
     checkpoint: CheckpointPolicy
-    holdout: float
+    holdout_fraction: float
     seed: int
-    config: dict[str, Any]
-    early_stop: Literal["auto", "never"] | int = "auto"
-    warm_start: WarmStart | None = None
-    privacy: Privacy | None = None
+    hyperparameters: dict[str, Any]
+    early_stopping: Literal["auto", "never"] | int = "auto"
+    init_from: InitFrom | None = None
+    differential_privacy: DifferentialPrivacy | None = None
     evaluate: bool = False
-    accept: Accept | None = None
+    quality_gate: QualityGate | None = None

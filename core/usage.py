@@ -10,7 +10,7 @@ from core.tables import Artifact, Checkpoint, Dataset, Job, JobKind, JobState, M
 
 
 @dataclass(frozen=True)
-class OfJobs:
+class JobUsage:
     kind: JobKind
     jobs: int
     succeeded: int
@@ -22,15 +22,15 @@ class OfJobs:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StorageUsage:
     datasets: int
     models: int
     artifacts: int
 
 
-def of_jobs(
+def job_usage(
     session: Session, tenant_id: str, *, since: datetime | None, until: datetime
-) -> list[OfJobs]:
+) -> list[JobUsage]:
     mine = (Job.tenant_id == tenant_id) & (Job.created_at < until)
     if since is not None:
         mine &= Job.created_at >= since
@@ -41,11 +41,11 @@ def of_jobs(
         func.sum(case((Job.state == JobState.FAILED, 1), else_=0)),
         *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "gpu_s", "wall_s")),
     )
-    made = select(Job.kind, func.sum(Shard.made)).join(Shard, Shard.job_id == Job.id)
+    made = select(Job.kind, func.sum(Shard.items_done)).join(Shard, Shard.job_id == Job.id)
     items = {kind: int(n) for kind, n in session.execute(made.where(mine).group_by(Job.kind))}
     rows = session.execute(sums.where(mine).group_by(Job.kind).order_by(Job.kind))
     return [
-        OfJobs(
+        JobUsage(
             kind=row[0],
             jobs=row[1],
             succeeded=row[2],
@@ -59,9 +59,9 @@ def of_jobs(
     ]
 
 
-def stored(session: Session, tenant_id: str) -> Stored:
+def storage_usage(session: Session, tenant_id: str) -> StorageUsage:
     """Checkpoints count as artifacts, but for those that a model is made of."""
-    contents = session.scalars(select(Dataset.content).where(Dataset.tenant_id == tenant_id))
+    contents = session.scalars(select(Dataset.objects).where(Dataset.tenant_id == tenant_id))
     datasets = sum(file["bytes"] for content in contents for file in content.values())
     weights = list(session.scalars(select(Model.weights).where(Model.tenant_id == tenant_id)))
     of_models = {file["key"] for file in weights}
@@ -70,7 +70,7 @@ def stored(session: Session, tenant_id: str) -> Stored:
         file["bytes"] for row in files for file in row.values() if file["key"] not in of_models
     )
     artifacts = select(func.sum(Artifact.bytes)).where(Artifact.tenant_id == tenant_id)
-    return Stored(
+    return StorageUsage(
         datasets=datasets,
         models=sum(file["bytes"] for file in weights),
         artifacts=int(session.scalar(artifacts) or 0) + checkpoints,

@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 from core.database import clock
 from core.tables import Worker
 
-SILENT_AFTER_S = 60.0
+ACTIVE_WINDOW_S = 60.0
 
 
-def seen(
+def heartbeat(
     session: Session,
     worker_id: str,
     *,
@@ -26,13 +26,13 @@ def seen(
     ).one_or_none()
     if known is None:
         session.add(Worker(id=worker_id, queues=list(queues), host=host, gflops=gflops))
-    session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * SILENT_AFTER_S)))
+    session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * ACTIVE_WINDOW_S)))
 
 
-def gone(session: Session, worker_id: str) -> None:
+def deregister(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
-def alive(session: Session) -> list[Worker]:
-    query = select(Worker).where(Worker.seen_at >= clock(-SILENT_AFTER_S))
+def active(session: Session) -> list[Worker]:
+    query = select(Worker).where(Worker.seen_at >= clock(-ACTIVE_WINDOW_S))
     return list(session.scalars(query.order_by(Worker.id)))

@@ -7,7 +7,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
 from core.database import WRITE, UtcDateTime, get_engine
-from core.tables import Table
+from core.tables import Base
 
 
 def render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
@@ -28,7 +28,7 @@ if connection is None:
     connection = get_engine().execution_options(**WRITE).connect()
 context.configure(
     connection=connection,
-    target_metadata=Table.metadata,
+    target_metadata=Base.metadata,
     render_as_batch=True,  # SQLite changes a table by making a new one
     render_item=render,
 )

@@ -9,16 +9,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.checkpoint import unpack
-from models.generator import draw_once, load
 from models.images.sampling import ImageSampler
-from models.tables import mlp
-from models.tables.encoding import Encoding
-from models.tables.networks import critic_of, generator_of
-from models.tables.settings import TableSettings
+from models.load import load_sampler, warm_up
+from models.tabular import gan_networks
+from models.tabular.autoregressive_networks import build_critic, build_generator
+from models.tabular.settings import TableSettings
+from models.tabular.tokenizer import Tokenizer
 
 
 @dataclass
-class Layer:
+class LayerSummary:
     name: str
     kind: str
     weights: dict[str, list[int]]  # shapes of its own parameters
@@ -27,57 +27,61 @@ class Layer:
 
 
 @dataclass
-class Part:
+class NetworkSummary:
     """One network."""
 
     name: str
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[LayerSummary] = field(default_factory=list)
 
     @property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layers)
 
 
-def architecture(path: Path) -> list[Part]:
+def describe_model(path: Path) -> list[NetworkSummary]:
     """The networks that draw. Raises UnreadableCheckpoint."""
     tensors, header = unpack(path)
-    generator = load(path)
+    generator = load_sampler(path)
     if isinstance(generator, ImageSampler):
         found = {field.name: getattr(generator, field.name) for field in fields(generator)}
         networks = {name: part for name, part in found.items() if isinstance(part, nn.Module)}
-        return describe(networks, lambda: draw_once(generator))
-    encoding = Encoding.of_tensors(header["encoding"], tensors)
-    return describe(_row_networks(encoding, TableSettings.from_dict(header["config"]), tensors))
+        return describe_networks(networks, lambda: warm_up(generator))
+    tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
+    return describe_networks(
+        _row_networks(tokenizer, TableSettings.from_dict(header["hyperparameters"]), tensors)
+    )
 
 
 def _row_networks(
-    encoding: Encoding, settings: TableSettings, tensors: Mapping[str, Tensor]
+    tokenizer: Tokenizer, settings: TableSettings, tensors: Mapping[str, Tensor]
 ) -> dict[str, nn.Module]:
     """As they are trained: rows are drawn from weights that are laid out otherwise."""
-    networks: dict[str, nn.Module] = {"generator": generator_of(encoding, settings)}
-    if settings.architecture == "mlp":
-        networks["generator"] = mlp.Generator(mlp.Parts(encoding), settings)
+    networks: dict[str, nn.Module] = {"generator": build_generator(tokenizer, settings)}
+    if settings.architecture == "gan":
+        networks["generator"] = gan_networks.Generator(
+            gan_networks.RowFeaturizer(tokenizer), settings
+        )
     if any(name.startswith("critic.") for name in tensors):
-        networks["critic"] = critic_of(encoding, settings)
+        networks["critic"] = build_critic(tokenizer, settings)
     return networks
 
 
-def describe(
-    networks: Mapping[str, nn.Module], draw: Callable[[], object] | None = None
-) -> list[Part]:
+def describe_networks(
+    networks: Mapping[str, nn.Module], run_once: Callable[[], object] | None = None
+) -> list[NetworkSummary]:
     """Every layer that has parameters of its own or nothing below it, in the order of the code.
     `draw` uses the networks once, to see the shapes of what passes."""
     parts = []
-    with watched(networks) as outputs:
-        if draw is not None:
-            draw()
+    with record_output_shapes(networks) as outputs:
+        if run_once is not None:
+            run_once()
     for name, network in networks.items():
-        part = Part(name)
+        part = NetworkSummary(name)
         for path, module in network.named_modules():
             own = dict(module.named_parameters(recurse=False))
             if own or (path and not any(module.children())):
                 part.layers.append(
-                    Layer(
+                    LayerSummary(
                         path or name,
                         type(module).__name__,
                         {n: list(weight.shape) for n, weight in own.items()},
@@ -90,7 +94,7 @@ def describe(
 
 
 @contextmanager
-def watched(networks: Mapping[str, nn.Module]) -> Iterator[dict[nn.Module, list[int]]]:
+def record_output_shapes(networks: Mapping[str, nn.Module]) -> Iterator[dict[nn.Module, list[int]]]:
     seen: dict[nn.Module, list[int]] = {}
 
     def look(module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from models import plugins
 
-Of = Callable[[Tensor, Tensor], Tensor]
+ScoreLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
     """What critic and generator each want to be low: (real scores, fake scores) to a number.
 
-    `one_backward`: the critic's loss falls strictly as a fake's score does, wherever that is. Then
-    one pass back through the critic serves both players (`pull`).
+    `shares_backward`: the critic's loss falls strictly as a fake's score does, wherever that is. Then
+    one pass back through the critic serves both players (`generator_grad`).
     """
 
-    critic: Of
-    generator: Of
-    one_backward: bool = False
+    critic: ScoreLoss
+    generator: ScoreLoss
+    shares_backward: bool = False
 
 
 def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
@@ -67,12 +67,14 @@ def hinge_generator(_real: Tensor, fake: Tensor) -> Tensor:
 
 LOSSES: Mapping[str, AdversarialLoss] = {
     # Jolicoeur-Martineau 2019, 1807.00734; Huang et al. 2024, 2501.05441.
-    "relativistic": AdversarialLoss(relativistic_critic, relativistic_generator, one_backward=True),
+    "relativistic": AdversarialLoss(
+        relativistic_critic, relativistic_generator, shares_backward=True
+    ),
     # Goodfellow et al. 2014, 1406.2661: what they train with, and what they prove with.
     "non_saturating": AdversarialLoss(
-        cross_entropy_critic, non_saturating_generator, one_backward=True
+        cross_entropy_critic, non_saturating_generator, shares_backward=True
     ),
-    "minimax": AdversarialLoss(cross_entropy_critic, minimax_generator, one_backward=True),
+    "minimax": AdversarialLoss(cross_entropy_critic, minimax_generator, shares_backward=True),
     # Mao et al. 2017, 1611.04076.
     "least_squares": AdversarialLoss(least_squares_critic, least_squares_generator),
     # Lim & Ye 2017, 1705.02894.
@@ -80,7 +82,7 @@ LOSSES: Mapping[str, AdversarialLoss] = {
 }
 
 
-def named(name: str) -> AdversarialLoss:
+def get_loss(name: str) -> AdversarialLoss:
     """Of this module, or of a package that was installed beside it. Raises KeyError."""
     if name in LOSSES:
         return LOSSES[name]
@@ -88,17 +90,21 @@ def named(name: str) -> AdversarialLoss:
 
 
 @dataclass(frozen=True)
-class Turn:
+class AdversarialStep:
     """Both losses at one pair of scores, and d generator loss / d fake item."""
 
-    critic: Tensor
-    generator: Tensor
-    pull: Tensor
+    critic_loss: Tensor
+    generator_loss: Tensor
+    generator_grad: Tensor
 
 
-def critic_turn(
-    loss: AdversarialLoss, real: Tensor, fake: Tensor, shown: Tensor, share: float = 1.0
-) -> Turn:
+def critic_step(
+    loss: AdversarialLoss,
+    real_scores: Tensor,
+    fake_scores: Tensor,
+    fake_items: Tensor,
+    fraction: float = 1.0,
+) -> AdversarialStep:
     """Add `share` of the critic's gradients; `real` and `fake` are its scores, `shown` the fake
     items, which require grad. An item's score depends on that item alone.
 
@@ -106,20 +112,20 @@ def critic_turn(
     item, rescaled by the ratio of the slopes of the two losses, is the generator's: one pass back
     through the critic instead of two. Where the critic's slope may vanish, there are two.
     """
-    r, f = real.detach(), fake.detach().requires_grad_(True)
+    r, f = real_scores.detach(), fake_scores.detach().requires_grad_(True)
     of_generator = loss.generator(r, f)
     (wanted,) = torch.autograd.grad(of_generator, f)
-    of_critic = loss.critic(real, fake)
-    if loss.one_backward:
+    of_critic = loss.critic(real_scores, fake_scores)
+    if loss.shares_backward:
         (had,) = torch.autograd.grad(loss.critic(r, f), f)
-        (share * of_critic).backward()
-        assert shown.grad is not None  # noqa: S101 - the loss depends on it
-        ratio = wanted / (had * len(f)).clamp_min(1e-5) * len(f) / share
-        pull = shown.grad * ratio.view(-1, *[1] * (shown.ndim - 1))
+        (fraction * of_critic).backward()
+        assert fake_items.grad is not None  # noqa: S101 - the loss depends on it
+        ratio = wanted / (had * len(f)).clamp_min(1e-5) * len(f) / fraction
+        pull = fake_items.grad * ratio.view(-1, *[1] * (fake_items.ndim - 1))
     else:
-        (pull,) = torch.autograd.grad(fake, shown, wanted, retain_graph=True)
-        (share * of_critic).backward()
-    return Turn(of_critic.detach(), of_generator.detach(), pull)
+        (pull,) = torch.autograd.grad(fake_scores, fake_items, wanted, retain_graph=True)
+        (fraction * of_critic).backward()
+    return AdversarialStep(of_critic.detach(), of_generator.detach(), pull)
 
 
 def gradient_penalty(samples: Tensor, scores: Tensor) -> Tensor:

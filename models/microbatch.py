@@ -5,17 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models import memory
-from models.run import Run
+from models import oom
+from models.training_callbacks import TrainingCallbacks
 
 
-def in_parts(
+def accumulate_gradients(
     batch: tuple[Tensor, ...],
-    at_once: int,
-    begin: Callable[[], None],
-    add: Callable[..., dict[str, Tensor]],
+    microbatch_size: int,
+    reset: Callable[[], None],
+    backward: Callable[..., dict[str, Tensor]],
     step: int,
-    run: Run,
+    callbacks: TrainingCallbacks,
 ) -> tuple[int, dict[str, Tensor]]:
     """How many items at a time it took, at most `at_once`, and what `add` logged, averaged.
 
@@ -25,17 +25,19 @@ def in_parts(
     """
     size = len(batch[0])
     while True:
-        begin()
+        reset()
         logged: dict[str, Tensor] = {}
         try:
-            for part in zip(*(tensor.split(at_once) for tensor in batch), strict=True):
+            for part in zip(*(tensor.split(microbatch_size) for tensor in batch), strict=True):
                 share = len(part[0]) / size
-                for name, value in add(*part, share).items():
+                for name, value in backward(*part, share).items():
                     logged[name] = logged.get(name, torch.zeros(())) + share * value
         except Exception as error:
-            if at_once == 1 or not memory.is_exhausted(error):
+            if microbatch_size == 1 or not oom.is_out_of_memory(error):
                 raise
-            at_once = at_once // 2
-            run.warn(step, f"out of memory: on with {at_once} items at a time")
+            microbatch_size = microbatch_size // 2
+            callbacks.warn(
+                step, f"out of memory: continuing with {microbatch_size} items at a time"
+            )
         else:
-            return at_once, logged
+            return microbatch_size, logged

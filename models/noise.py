@@ -17,7 +17,7 @@ Streams = int | NDArray[np.int64]
 NOISE, LABEL = 0, 1
 
 
-def stream_of(attempt: Streams) -> Streams:
+def attempt_stream(attempt: Streams) -> Streams:
     """Each candidate for an item has random numbers of its own; the first has those of an item
     that is not chosen among candidates."""
     if isinstance(attempt, int):
@@ -67,16 +67,18 @@ def _key(seed: Seeds) -> tuple[Words, Words]:
 
 
 def uniforms(
-    seed: Seeds, items: Indices, size: int, stream: Streams = NOISE
+    seed: Seeds, indices: Indices, size: int, stream: Streams = NOISE
 ) -> NDArray[np.float64]:
     """(N, size) numbers in (0, 1), each with 32 random bits."""
-    words = _words(seed, items, -(-size // 4) * 4, stream)[:, :size]
+    words = _words(seed, indices, -(-size // 4) * 4, stream)[:, :size]
     return np.asarray((words + 0.5) * 2.0**-32, np.float64)
 
 
-def normals(seed: Seeds, items: Indices, size: int, stream: Streams = NOISE) -> NDArray[np.float32]:
+def normals(
+    seed: Seeds, indices: Indices, size: int, stream: Streams = NOISE
+) -> NDArray[np.float32]:
     """(N, size) standard normal numbers, by Box and Muller's transform (1958)."""
-    u = uniforms(seed, items, -(-size // 4) * 4, stream)
+    u = uniforms(seed, indices, -(-size // 4) * 4, stream)
     radius, angle = np.sqrt(-2.0 * np.log(u[:, 0::2])), 2.0 * np.pi * u[:, 1::2]
     pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
     return pairs.reshape(len(u), -1)[:, :size].astype(np.float32)

@@ -18,7 +18,7 @@ def setting(description: str, **bounds: float) -> Any:
     return field(metadata={"description": description, **bounds})
 
 
-def check(settings: Any) -> None:
+def check_bounds(settings: Any) -> None:
     """Raises InvalidSettings, naming the field that is out of its bounds."""
     for item in fields(settings):
         value, bounds = getattr(settings, item.name), item.metadata
@@ -35,7 +35,7 @@ def check(settings: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     gflop_per_step: float  # as a matrix product of the same work would count it
     memory_bytes: int  # of the training process, torch itself included
 

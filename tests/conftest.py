@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 from xdist.scheduler import LoadFileScheduling
 
-from core import database, jobs, keys, settings, storage
+from core import api_keys, database, jobs, settings, storage
 from core.ids import new_id
 from core.jobs import NewJob
 from core.migration import migrate
@@ -26,7 +26,7 @@ from core.settings import Settings
 from core.tables import Dataset, DatasetState, Job, JobKind, Tenant
 from tests.servers import SERVER, drop_served, on_server, url_of
 
-TENANT = keys.DEFAULT_TENANT
+TENANT = api_keys.DEFAULT_TENANT
 KEY = "sem_test"
 
 # They start servers and workers as processes, and go first, one after the other on one core.
@@ -114,13 +114,13 @@ def configured(
     environment = {
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": database_url,
-        "LEASE_S": "30",
-        "HEARTBEAT_S": "0.3",
-        "SWEEP_S": "0.3",
-        "POLL_S": "0.3",
-        "REPORT_S": "0.1",
-        "FREE_DISK_BYTES": "0",
-        "EVALUATE": "false",  # a second job after each; the tests of it ask for it
+        "LEASE_SECONDS": "30",
+        "HEARTBEAT_SECONDS": "0.3",
+        "SWEEP_SECONDS": "0.3",
+        "POLL_SECONDS": "0.3",
+        "REPORT_SECONDS": "0.1",
+        "MIN_FREE_DISK_BYTES": "0",
+        "AUTO_EVALUATE": "false",  # a second job after each; the tests of it ask for it
     }
     for name, value in environment.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
@@ -155,7 +155,7 @@ def anonymous(configured: Settings, application: FastAPI) -> Iterator[TestClient
 def client(anonymous: TestClient) -> TestClient:
     """With a key that may do everything."""
     with database.write() as session:
-        keys.add(session, TENANT, KEY, name="test", scopes=keys.SCOPES)
+        api_keys.add(session, TENANT, KEY, name="test", scopes=api_keys.SCOPES)
     anonymous.headers["Authorization"] = f"Bearer {KEY}"
     return anonymous
 

@@ -11,30 +11,30 @@ import torch
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
-from app.sampling.memory import get_memory
-from app.sampling.sampler import get_sampler
-from core import jobs, registry
+from app.sampling.model_cache import get_model_cache
+from app.sampling.service import get_sampling_service
+from core import jobs, model_registry
 from core.database import read, write
-from core.datasets import builtin, ingestion, life
+from core.datasets import builtin, ingestion, repository
 from core.datasets.images import ImageOptions
 from core.datasets.images.reading import read_images
-from core.datasets.kinds import PEEK_BYTES, Kind, kind_of_upload
-from core.datasets.life import NewDataset
-from core.datasets.rows import Wanted, WantedColumn
-from core.datasets.rows.reading import read_rows
+from core.datasets.modality import PEEK_BYTES, Modality, detect_modality
+from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
+from core.datasets.tabular import ColumnOverride, SchemaOverrides
+from core.datasets.tabular.reading import read_table
 from core.ids import new_id
 from core.jobs import Claim, NewCheckpoint
 from core.settings import Limits
-from core.storage import Stored, get_storage, key_of
+from core.storage import StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
-from models.images.guided.state import State
-from models.run import Saved
+from models.images.vae_gan.state import VaeGanState
+from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
 from tests.models.images.tiny import images_of, settings_of
 from tests.tiny_configs import TINY, TINY_ROWS
 from tests.uploads import GARMENTS, folders, garments, people
-from worker.run import run_next
+from worker.job_runner import run_next
 
 # Data sets
 
@@ -42,7 +42,7 @@ from worker.run import run_next
 class Content(NamedTuple):
     """What reading gave: the row's summary, and the bytes of each object."""
 
-    kind: Kind
+    kind: Modality
     summary: dict[str, Any]
     files: dict[str, bytes]
 
@@ -58,7 +58,7 @@ def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
             _read[asked] = _content(data, name, meta, Path(folder))
     content, dataset_id, storage = _read[asked], new_id("ds"), get_storage()
-    objects = ingestion.OBJECTS[content.kind]
+    objects = ingestion.OBJECT_FILES[content.kind]
     stored = {
         part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
         for part, data in content.files.items()
@@ -66,7 +66,9 @@ def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
     title = Path(name.removesuffix(".gz")).stem
     with write() as session:
         new = NewDataset(title, {}, meta, content.kind)
-        life.add_ready(session, TENANT, dataset_id, new, content=stored, summary=content.summary)
+        repository.add_ready(
+            session, TENANT, dataset_id, new, objects=stored, summary=content.summary
+        )
     return dataset_id
 
 
@@ -74,22 +76,24 @@ def _content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> Cont
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
-    kind = kind_of_upload(data[:PEEK_BYTES], name)
-    if kind == "rows":
-        columns = tuple(WantedColumn(**column) for column in meta.get("schema", []))
-        drop = tuple(meta.get("drop", []))
-        wanted = Wanted(columns=columns, target=meta.get("target"), drop=drop, base="/meta")
-        summary = read_rows([source], wanted, Limits(), out).to_dict()
+    kind = detect_modality(data[:PEEK_BYTES], name)
+    if kind == "tabular":
+        columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
+        drop = tuple(meta.get("exclude_columns", []))
+        wanted = SchemaOverrides(
+            columns=columns, target=meta.get("target"), exclude_columns=drop, pointer_prefix="/meta"
+        )
+        summary = read_table([source], wanted, Limits(), out).to_dict()
     else:
         found = read_images([source], ImageOptions(**meta), Limits(), out)
-        summary = ingestion.told_of_images(found, out)
-    files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECTS[kind].items()}
+        summary = ingestion.image_summary(found, out)
+    files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECT_FILES[kind].items()}
     return Content(kind, summary, files)
 
 
 def digits() -> str:
     """The id of the set of digits that comes with the service."""
-    (source,) = builtin.digits()
+    (source,) = builtin.get_digits()
     return a_dataset(source.path.read_bytes(), source.name)
 
 
@@ -99,26 +103,26 @@ LABELS = GARMENTS
 
 
 @cache
-def weights(seed: int = 0, scoring: bool = False) -> Saved:
+def weights(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     """Of the smallest networks, 8 x 8 grey, three labels; with a classifier and a critic, if they
     are to score."""
     settings = settings_of(classes=len(LABELS))
-    state = State(settings, images_of(settings), seed)
+    state = VaeGanState(settings, images_of(settings), seed)
     if scoring:
         # Untrained, one hardly makes a difference and the other hardly sees it.
-        state.average["G"].end.weight.data *= 100
+        state.ema["G"].end.weight.data *= 100
         state.features.classifier.out.weight.data *= 100
-        state.settle()
+        state.freeze_features()
         state.calibration = (1.0, 0.0)
     return state.pack()
 
 
-def manifest(saved: Saved) -> dict[str, object]:
+def manifest(saved: PackedCheckpoint) -> dict[str, object]:
     return {
-        "kind": "images",
+        "modality": "image",
         "labels": [{"name": name, "count": n + 1} for n, name in enumerate(LABELS)],
         "image": {"height": 8, "width": 8, "channels": 1},
-        "config": {"kind": "images", "seed": 1, "holdout": 0.1, "config": {}},
+        "training": {"modality": "image", "seed": 1, "holdout_fraction": 0.1, "hyperparameters": {}},
         "dataset": {"id": "ds_gone", "name": "garments", "sha256": "0" * 64},
         "parameters": saved.parameters,
     }
@@ -129,7 +133,7 @@ def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
     saved, model_id = weights(seed, scoring), new_id("mdl")
     stored = get_storage().put(key_of(TENANT, "models", f"{model_id}.safetensors"), saved.model)
     with write() as session:
-        return registry.imported(
+        return model_registry.create_imported_version(
             session,
             TENANT,
             name,
@@ -142,7 +146,7 @@ def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
 
 def a_checkpoint(
     claim: Claim, step: int, seed: int, score: float | None = None
-) -> dict[str, Stored]:
+) -> dict[str, StoredObject]:
     """Of a job that runs."""
     saved, storage = weights(seed), get_storage()
     files = {
@@ -168,7 +172,7 @@ WANTED: dict[str, tuple[Any, ...]] = {
 
 class Kept(NamedTuple):
     rows: list[tuple[Any, dict[str, Any]]]
-    files: list[tuple[Stored, bytes]]
+    files: list[tuple[StoredObject, bytes]]
 
 
 _kept: dict[str, Kept] = {}
@@ -194,7 +198,7 @@ def _trained(client: TestClient, name: str) -> Kept:
         "kind": "training",
         "dataset": make(),
         "name": name,
-        "config": config,
+        "hyperparameters": config,
         "budget": {"steps": steps},
         "seed": 1,
     }
@@ -209,11 +213,13 @@ def _trained(client: TestClient, name: str) -> Kept:
             (type(row), {c.key: getattr(row, c.key) for c in type(row).__mapper__.column_attrs})
             for row in (dataset, job, model)
         ]
-    files = [Stored.from_dict(fields) for fields in (model.weights, *dataset.content.values())]
+    files = [
+        StoredObject.from_dict(fields) for fields in (model.weights, *dataset.objects.values())
+    ]
     return Kept(rows, [(stored, get_storage().read(stored)) for stored in files])
 
 
 def forget_models() -> None:
     """The storage is another one for each test."""
-    get_sampler.cache_clear()
-    get_memory.cache_clear()
+    get_sampling_service.cache_clear()
+    get_model_cache.cache_clear()

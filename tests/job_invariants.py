@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.errors import JobError
-from core.storage import Stored
+from core.storage import StoredObject
 from core.tables import (
     Checkpoint,
     Delivery,
@@ -44,7 +44,7 @@ FOLLOWS = {
 ENDS = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
-def violations(session: Session, is_stored: Callable[[Stored], bool]) -> list[str]:
+def violations(session: Session, is_stored: Callable[[StoredObject], bool]) -> list[str]:
     """Each in words; `is_stored` tells whether an object is there with the bytes that were saved.
 
     For jobs whose checkpoints were not promoted by hand.
@@ -61,14 +61,14 @@ def violations(session: Session, is_stored: Callable[[Stored], bool]) -> list[st
 def _ending(job: Job) -> Iterator[str]:
     if job.state not in ENDS:
         yield f"is still {job.state}"
-    if (job.owner, job.lease_until, job.stalls_at) != (None, None, None):
+    if (job.owner, job.lease_until, job.step_deadline_at) != (None, None, None):
         yield "is still held by a worker"
     if job.finished_at is None:
         yield "has no time of ending"
-    if job.attempt != job.token:
-        yield f"was claimed {job.attempt} times, but its fence stands at {job.token}"
-    if job.losses > job.max_losses:
-        yield f"lost {job.losses} workers, more than {job.max_losses}"
+    if job.attempt != job.fencing_token:
+        yield f"was claimed {job.attempt} times, but its fence stands at {job.fencing_token}"
+    if job.worker_losses > job.max_worker_losses:
+        yield f"lost {job.worker_losses} workers, more than {job.max_worker_losses}"
     if (job.state is JobState.FAILED) != (job.error is not None):
         yield f"is {job.state} with the error {job.error}"
     if job.error is not None and (
@@ -123,18 +123,18 @@ def _shards(session: Session, job: Job) -> Iterator[str]:
         yield f"is {job.state} with {len(done)} shards made and the files {names}"
     if succeeded:
         made = [k for shard in done for k in range(shard.start, shard.stop)]
-        if made != list(range(job.resolved_config["count"])):
-            yield f"has made {len(made)} items of {job.resolved_config['count']}"
+        if made != list(range(job.resolved["count"])):
+            yield f"has made {len(made)} items of {job.resolved['count']}"
         if "manifest.json" not in names:
             yield "has no manifest"
 
 
-def _files(session: Session, job: Job, is_stored: Callable[[Stored], bool]) -> Iterator[str]:
+def _files(session: Session, job: Job, is_stored: Callable[[StoredObject], bool]) -> Iterator[str]:
     query = select(Checkpoint).where(Checkpoint.job_id == job.id)
     for checkpoint in session.scalars(query):
         for name, file in checkpoint.files.items():
-            if not is_stored(Stored.from_dict(file)):
+            if not is_stored(StoredObject.from_dict(file)):
                 yield f"names a {name} of step {checkpoint.step} that is not stored"
     for artifact in jobs.artifacts_of(session, job.tenant_id, job.id):
-        if not is_stored(Stored(artifact.key, artifact.bytes, artifact.sha256)):
+        if not is_stored(StoredObject(artifact.key, artifact.bytes, artifact.sha256)):
             yield f"names {artifact.name}, which is not stored"

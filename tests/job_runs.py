@@ -14,14 +14,14 @@ from tests.conftest import expire_lease
 from tests.factories import digits
 from tests.tiny_configs import TINY
 from worker import training
-from worker.run import run_next
+from worker.job_runner import run_next
 
 
 def post(client: TestClient, **spec: Any) -> str:
     body = {
         "kind": "training",
         "dataset": spec.get("dataset") or digits(),
-        "config": TINY,
+        "hyperparameters": TINY,
         "budget": {"steps": 20},
         "seed": 1,
     }
@@ -45,22 +45,22 @@ def break_off(
     client: TestClient, job_id: str, monkeypatch: pytest.MonkeyPatch, *, at_step: int
 ) -> None:
     """Run the job until this step, lose its worker, and have the sweeper notice."""
-    reached = training.JobRun.progress
+    reached = training.JobTrainingCallbacks.progress
 
-    def progress(self: training.JobRun, step: int) -> float:
+    def progress(self: training.JobTrainingCallbacks, step: int) -> float:
         if step == at_step:
             raise Killed
         return reached(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.JobRun, "progress", progress)
+        patch.setattr(training.JobTrainingCallbacks, "progress", progress)
         with pytest.raises(Killed):
             run_next(["training"], job_id)
     with write() as session:
         expire_lease(session, session.get_one(Job, job_id))
     with write() as session:
         jobs.sweep(session)
-        session.get_one(Job, job_id).not_before = session.get_one(Job, job_id).created_at
+        session.get_one(Job, job_id).available_at = session.get_one(Job, job_id).created_at
 
 
 def checkpoints(job_id: str) -> list[Checkpoint]:
@@ -84,12 +84,12 @@ def damage(configured: Settings, key: str) -> None:
 def started_from(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The first step that each later run is asked about."""
     began: list[int] = []
-    reached = training.JobRun.progress
+    reached = training.JobTrainingCallbacks.progress
 
-    def progress(self: training.JobRun, step: int) -> float:
-        if self._opened is None:
+    def progress(self: training.JobTrainingCallbacks, step: int) -> float:
+        if self._attempt_start is None:
             began.append(step)
         return reached(self, step)
 
-    monkeypatch.setattr(training.JobRun, "progress", progress)
+    monkeypatch.setattr(training.JobTrainingCallbacks, "progress", progress)
     return began

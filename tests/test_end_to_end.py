@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from semblance import Client, Problem, command
+from semblance import APIError, Client, command
 from typer.testing import CliRunner
 
 from tests.processes import Server, eventually, serving
@@ -38,9 +38,14 @@ def client(server: Server) -> Iterator[Client]:
 def test_digits_go_in_and_labelled_samples_come_out(
     server: Server, client: Client, tmp_path: Path
 ) -> None:
-    dataset = client.builtin("digits")
+    dataset = client.create_builtin_dataset("digits")
     job = client.train(
-        dataset["id"], name="digits", preset="fast", config=TINY, budget={"steps": 30}, seed=1
+        dataset["id"],
+        name="digits",
+        preset="fast",
+        hyperparameters=TINY,
+        budget={"steps": 30},
+        seed=1,
     )
     assert job["state"] == "queued"
     done = client.wait(job["id"])
@@ -58,14 +63,14 @@ def test_digits_go_in_and_labelled_samples_come_out(
 
     (tmp_path / "again.zip").write_bytes(archive)
     again = client.upload(tmp_path / "again.zip")
-    assert again["items"] == 20
+    assert again["train_items"] == 20
 
     many = client.generate("digits", labels={"3": 25}, seed=7, format="npz", shard_size=10)
     client.wait(many["id"])
-    files = client.save_job(many["id"], tmp_path / "made")
+    files = client.download_artifacts(many["id"], tmp_path / "made")
     files[1].write_bytes(b"broken off")
     kept = files[0].stat().st_mtime_ns
-    assert client.save_job(many["id"], tmp_path / "made") == files
+    assert client.download_artifacts(many["id"], tmp_path / "made") == files
     assert files[0].stat().st_mtime_ns == kept
     at_once = client.samples("digits", labels={"3": 25}, seed=7, format="npz")
     with np.load(io.BytesIO(at_once)) as whole:
@@ -82,27 +87,27 @@ def test_digits_go_in_and_labelled_samples_come_out(
 def test_a_larger_set_is_planned_made_and_saved_from_a_shell(
     server: Server, client: Client, tmp_path: Path
 ) -> None:
-    dataset = client.builtin("digits")["id"]
+    dataset = client.create_builtin_dataset("digits")["id"]
     shell = CliRunner()
     key = (server.folder / "admin.key").read_text().strip()
     service = ["--key", key, "--url", server.url]
     more = ["--strategy", "multiply", "--target", "1.2", "--seed", "1", *service]
     planned = shell.invoke(command.app, ["augment", dataset, "--plan", *more])
     assert planned.exit_code == 0, planned.output
-    assert "classical" in planned.output
+    assert "transforms" in planned.output
     before = client.request("GET", "/v1/datasets").json()["data"]
     made = shell.invoke(command.app, ["augment", dataset, *more])
     assert made.exit_code == 0, made.output
     new = client.request("GET", "/v1/datasets").json()["data"][0]
     assert new["id"] in made.output
     assert new["id"] not in {one["id"] for one in before}
-    assert len(client.recipes(new["id"])) == new["items"]
+    assert len(client.provenance(new["id"])) == new["train_items"]
     file = tmp_path / "larger.npz"
     saved = shell.invoke(command.app, ["download", new["id"], str(file), *service])
     assert saved.exit_code == 0, saved.output
     with np.load(file) as arrays:
-        assert len(arrays["x"]) == new["items"]
-    assert json.loads(client.artifact(new["origin"]["job"], "augmentation.json"))["seed"] == 1
+        assert len(arrays["x"]) == new["train_items"]
+    assert json.loads(client.artifact(new["derived_from"]["job"], "augmentation.json"))["seed"] == 1
 
 
 def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
@@ -133,14 +138,14 @@ def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
 def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
     server: Server, client: Client
 ) -> None:
-    dataset = client.builtin("digits")
+    dataset = client.create_builtin_dataset("digits")
     job = client.train(
         dataset["id"],
         name="killed",
         preset="fast",
-        config=TINY,
+        hyperparameters=TINY,
         budget={"steps": 600},
-        checkpoint={"every": 20},
+        checkpoint={"interval_steps": 20},
         seed=1,
     )
     path = f"/v1/jobs/{job['id']}"
@@ -165,13 +170,15 @@ def kill(process: psutil.Process) -> None:
 
 
 def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client) -> None:
-    dataset = client.builtin("digits")
-    job = client.train(dataset["id"], name="cancelled", config=TINY, budget={"steps": 1_000_000})
+    dataset = client.create_builtin_dataset("digits")
+    job = client.train(
+        dataset["id"], name="cancelled", hyperparameters=TINY, budget={"steps": 1_000_000}
+    )
     eventually(lambda: client.job(job["id"])["progress"]["step"] > 10)
     assert client.cancel(job["id"])["state"] == "cancelling"
     eventually(lambda: client.job(job["id"])["state"] == "cancelled", within=15)
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
-    with pytest.raises(Problem, match="allowed: retry") as refused:
+    with pytest.raises(APIError, match="allowed: retry") as refused:
         client.cancel(job["id"])
     assert refused.value.status == 409
 
@@ -215,8 +222,8 @@ def test_without_any_broker_jobs_are_done_all_the_same(tmp_path: Path) -> None:
     with serving(tmp_path / "data", SEMBLANCE_BROKER_URL="none") as server:
         eventually(server.is_ready)
         with server.client() as client:
-            dataset = client.builtin("digits")
-            job = client.train(dataset["id"], config=TINY, budget={"steps": 10})
+            dataset = client.create_builtin_dataset("digits")
+            job = client.train(dataset["id"], hyperparameters=TINY, budget={"steps": 10})
             assert client.wait(job["id"])["attempt"] == 1
         assert server.find("redis-server") == []
 

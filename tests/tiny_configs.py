@@ -1,12 +1,12 @@
 """The smallest networks that still play the whole game, as `config` of a training job."""
 
 TINY = {
-    "noise": 4,
-    "coarse_width": 8,
-    "fine_width": 8,
+    "latent_dim": 4,
+    "coarse_channels": 8,
+    "fine_channels": 8,
     "critic_width": 8,
     "feature_width": 8,
-    "batch": 8,
-    "log_every": 5,
+    "batch_size": 8,
+    "log_interval": 5,
 }
-TINY_ROWS = {"width": 16, "hidden": 16, "critic_hidden": 16, "measure_every": 20}
+TINY_ROWS = {"embedding_dim": 16, "hidden_dim": 16, "critic_hidden": 16, "eval_interval": 20}

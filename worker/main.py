@@ -1,7 +1,7 @@
 """`semblance-server worker`: keeps Celery's worker going, and does what hints may miss.
 
 This process holds no torch and no job. It starts Celery (when there is a broker), sweeps overdue
-jobs, looks into the table by itself and starts `worker.child` when the slot is free, finishes
+jobs, looks into the table by itself and starts `worker.run_once` when the slot is free, finishes
 datasets that an API left behind, and, when told to stop, has the running job saved and given back.
 """
 
@@ -21,19 +21,19 @@ from itertools import takewhile
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import jobs, queue, webhooks, workers
+from core import broker, jobs, webhooks, workers
 from core.database import read, write
 from core.datasets import ingestion
 from core.errors import SemblanceError
 from core.ids import new_id
-from core.logs import configure
+from core.logging_config import configure
 from core.settings import Settings, get_settings
 from core.storage import get_storage
-from worker import slot, speed
+from worker import benchmark_cpu, worker_lock
 
 log = logging.getLogger(__name__)
 
-TIDY_S = 60.0
+GARBAGE_COLLECTION_S = 60.0
 
 
 class WorkerMain:
@@ -48,7 +48,7 @@ class WorkerMain:
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._celery_next, self._celery_wait = 0.0, 1.0
-        self._slot = slot.Watch(self.folder)
+        self._lock_monitor = worker_lock.LockMonitor(self.folder)
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,17 +56,17 @@ class WorkerMain:
         threads = [
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
-                (self.settings.sweep_s, self._sweep),
-                (self.settings.sweep_s, self._validate_dataset),
-                (min(1.0, self.settings.poll_s), self._deliver_webhooks),
-                (TIDY_S, self._tidy),
+                (self.settings.sweep_seconds, self._sweep),
+                (self.settings.sweep_seconds, self._validate_dataset),
+                (min(1.0, self.settings.poll_seconds), self._deliver_webhooks),
+                (GARBAGE_COLLECTION_S, self._collect_garbage),
             )
         ]
         for thread in threads:
             thread.start()
         threading.Thread(target=self._measure, daemon=True).start()
         log.info("worker ready", extra={"worker": self.id, "queues": self.queues})
-        self._every(min(1.0, self.settings.poll_s), self._tend)
+        self._every(min(1.0, self.settings.poll_seconds), self._supervise)
         self._drain()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -80,20 +80,20 @@ class WorkerMain:
                 log.exception("will try again")
             self._stop.wait(seconds)
 
-    def _tend(self) -> None:
+    def _supervise(self) -> None:
         """Celery runs, and a due job that no hint has brought is started."""
         with_broker = bool(self.settings.broker_url.get_secret_value())
         if with_broker and self._celery_is_due():
             self._celery = self._start_celery()
-        self._free_the_slot()
+        self._kill_stuck_holder()
         if self._child is not None and self._child.poll() is None:
             return
-        grace = self.settings.poll_s if with_broker else 0.0
+        grace = self.settings.poll_seconds if with_broker else 0.0
         with read() as session:
-            overdue = jobs.is_overdue(session, self.queues, grace)
-            overdue = overdue or jobs.need_help(session, self.queues, grace)
-        if overdue and slot.is_free(self.folder):
-            self._child = self._start("worker.child")
+            overdue = jobs.has_due_jobs(session, self.queues, grace)
+            overdue = overdue or jobs.has_idle_shards(session, self.queues, grace)
+        if overdue and worker_lock.is_free(self.folder):
+            self._child = self._start("worker.run_once")
 
     def _celery_is_due(self) -> bool:
         """It does not run; a Celery that ends soon after its start is given time."""
@@ -107,10 +107,10 @@ class WorkerMain:
         self._celery_next = now + self._celery_wait
         return True
 
-    def _free_the_slot(self) -> None:
+    def _kill_stuck_holder(self) -> None:
         """Of a process that stands still, so that not even the thread that keeps its lease runs."""
-        patience = 2 * self.settings.lease_s + self.settings.heartbeat_s
-        holder = self._slot.silent_holder(patience)
+        patience = 2 * self.settings.lease_seconds + self.settings.heartbeat_seconds
+        holder = self._lock_monitor.stuck_holder(patience)
         if holder is not None:
             log.critical("a job's process stands still; killed", extra={"pid": holder})
             with contextlib.suppress(ProcessLookupError):
@@ -120,14 +120,14 @@ class WorkerMain:
         with write() as session:
             hints = jobs.sweep(session)
             host = socket.gethostname()
-            workers.seen(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
-        sent = list(takewhile(lambda hint: queue.publish(hint.queue, hint.job_id), hints))
+            workers.heartbeat(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
+        sent = list(takewhile(lambda hint: broker.publish(hint.queue, hint.job_id), hints))
         if sent:  # else the broker is away, and the poller does the work meanwhile
             with write() as session:
-                jobs.mark_published(session, [hint.job_id for hint in sent])
+                jobs.mark_notified(session, [hint.job_id for hint in sent])
 
     def _measure(self) -> None:
-        self.gflops = speed.measured()
+        self.gflops = benchmark_cpu.measure_gflops()
 
     def _validate_dataset(self) -> None:
         ingestion.validate(get_storage())
@@ -135,9 +135,9 @@ class WorkerMain:
     def _deliver_webhooks(self) -> None:
         webhooks.deliver_due(stop=self._stop)
 
-    def _tidy(self) -> None:
+    def _collect_garbage(self) -> None:
         with write() as session:
-            webhooks.purge(session, self.settings.deliveries_kept_s)
+            webhooks.purge(session, self.settings.webhook_retention_seconds)
         if removed := jobs.remove_orphans(get_storage()):
             log.info("files that nobody names are removed", extra={"files": removed})
 
@@ -164,8 +164,8 @@ class WorkerMain:
     def _drain(self) -> None:
         """Have the running job checkpointed and given back, then stop what runs it."""
         (self.folder / "drain").touch()
-        patience = time.monotonic() + self.settings.drain_s
-        while time.monotonic() < patience and not slot.is_free(self.folder):
+        patience = time.monotonic() + self.settings.shutdown_grace_seconds
+        while time.monotonic() < patience and not worker_lock.is_free(self.folder):
             time.sleep(0.1)
         for process in (self._child, self._celery):
             if process is not None and process.poll() is None:
@@ -179,7 +179,7 @@ class WorkerMain:
                 process.kill()
                 process.wait()
         with write() as session:
-            workers.gone(session, self.id)
+            workers.deregister(session, self.id)
 
 
 def main(queues: Sequence[str] = ()) -> None:

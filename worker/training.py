@@ -13,36 +13,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import jobs, registry
+from core import jobs, model_registry
 from core.database import read, write
-from core.datasets import life as datasets
-from core.datasets.images.writing import png
+from core.datasets import repository as datasets
+from core.datasets.images.writing import encode_png
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
-from core.storage import DamagedObject, Storage, Stored, get_storage, key_of
+from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job, Model
-from core.training import Privacy, TrainingSpec
+from core.training import DifferentialPrivacy, TrainingSpec
 from models.checkpoint import NonFiniteState
-from models.images.architectures import settings_of
-from models.images.training import WarmStart
+from models.images.architectures import settings_from_dict
+from models.images.training import InitFrom
 from models.images.training import train as train_images
-from models.run import Collapsed, NonFiniteLoss, NotLearning, Saved
-from models.tables import domain, private
-from models.tables.accounting import NoAccountant, OutOfReach, Promise
-from models.tables.data import LabelledRows
-from models.tables.schema import UnfitColumn
-from models.tables.settings import TableSettings
-from models.tables.training import train as train_rows
-from worker import variety
-from worker.content import about_declared, about_images, about_rows, images_of, rows_of
+from models.tabular import dp_domains, dp_training
+from models.tabular.data import LabeledRows
+from models.tabular.dp_accountant import AccountantMissing, PrivacyBudget, PrivacyBudgetUnreachable
+from models.tabular.schema import UnsupportedColumn
+from models.tabular.settings import TableSettings
+from models.tabular.training import train as train_rows
+from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
+from worker import collapse_check
 from worker.lease import Lease
-from worker.usage import cpu_seconds
+from worker.resource_usage import cpu_seconds
+from worker.training_data import (
+    declared_manifest,
+    image_manifest,
+    open_images,
+    open_table,
+    table_manifest,
+)
 
 log = logging.getLogger(__name__)
 
-CLEARLY = 0.05  # more than chance does to a score of 500 held-out items
-PREVIEWS = 20  # pictures of a run, at equal shares of the budget
+MIN_IMPROVEMENT = 0.05  # more than chance does to a score of 500 held-out items
+PREVIEWS_PER_RUN = 20  # pictures of a run, at equal shares of the budget
 
 
 def train(job: Job, lease: Lease) -> Checkpoint:
@@ -50,17 +56,17 @@ def train(job: Job, lease: Lease) -> Checkpoint:
 
     Raises JobError, and whatever the lease raises when the job is to stop.
     """
-    spec = TrainingSpec.model_validate(job.resolved_config)
+    spec = TrainingSpec.model_validate(job.resolved)
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:
             raise JobError("dataset_unreadable", "the dataset was deleted")
         dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
     storage = get_storage()
-    with saved_state(job, storage) as saved:
-        run = JobRun(job, lease, spec, storage, saved)
+    with open_latest_checkpoint(job, storage) as saved:
+        run = JobTrainingCallbacks(job, lease, spec, storage, saved)
         try:
-            LEARN[spec.kind](dataset, run, saved.path if saved else None)
+            TRAINING_LOOPS[spec.modality](dataset, run, saved.path if saved else None)
         except (NonFiniteLoss, NonFiniteState) as error:
             raise JobError(
                 "non_finite_loss",
@@ -70,96 +76,110 @@ def train(job: Job, lease: Lease) -> Checkpoint:
             raise JobError("collapsed", str(error)) from error
         except NotLearning as error:
             raise JobError("not_learning", str(error)) from error
-        except UnfitColumn as error:
+        except UnsupportedColumn as error:
             raise JobError("dataset_unreadable", f"{error}; change its schema") from error
-    return run.chosen()
+    return run.select_checkpoint()
 
 
-def learn_images(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
-    spec = run.spec
-    run.manifest = manifest_of(dataset, spec, about_images(dataset, spec))
-    with images_of(dataset, spec, run.storage) as images:
-        run.begin()
-        with start_of(spec, run, state) as warm_start:
+def run_image_training(
+    dataset: Dataset, callbacks: "JobTrainingCallbacks", state: Path | None
+) -> None:
+    spec = callbacks.spec
+    callbacks.manifest = build_manifest(dataset, spec, image_manifest(dataset, spec))
+    with open_images(dataset, spec, callbacks.storage) as images:
+        callbacks.start()
+        with open_init_checkpoint(spec, callbacks, state) as warm_start:
             train_images(
                 images,
-                settings_of(spec.config),
-                run,
+                settings_from_dict(spec.hyperparameters),
+                callbacks,
                 seed=spec.seed,
                 state=state,
-                warm_start=warm_start,
-                early_stop=spec.early_stop,
+                init_from=warm_start,
+                early_stopping=spec.early_stopping,
             )
 
 
 @contextmanager
-def start_of(spec: TrainingSpec, run: "JobRun", state: Path | None) -> Iterator[WarmStart | None]:
+def open_init_checkpoint(
+    spec: TrainingSpec, callbacks: "JobTrainingCallbacks", state: Path | None
+) -> Iterator[InitFrom | None]:
     """The networks of another model, unless the run has a state of its own already."""
-    wanted = spec.warm_start
+    wanted = spec.init_from
     if wanted is None or state is not None:
         yield None
         return
     with read() as session:
         model = session.get(Model, wanted.model)
-        checkpoint = registry.checkpoint_of(session, model) if model is not None else None
+        checkpoint = model_registry.checkpoint_of(session, model) if model is not None else None
     if checkpoint is None:
         raise JobError("dataset_unreadable", "the model to start from was deleted")
     try:
-        with run.storage.open(Stored.from_dict(checkpoint.files["state"])) as path:
-            yield WarmStart(path, wanted.labels)
-    except DamagedObject as error:
+        with callbacks.storage.open(StoredObject.from_dict(checkpoint.files["state"])) as path:
+            yield InitFrom(path, wanted.label_map)
+    except ObjectCorrupted as error:
         raise JobError("dataset_unreadable", f"the model to start from: {error}") from error
 
 
-def learn_rows(dataset: Dataset, run: "JobRun", state: Path | None) -> None:
-    spec = run.spec
-    with rows_of(dataset, spec, run.storage) as rows:
-        if spec.privacy is not None:
-            learn_privately(dataset, rows, spec.privacy, run, state)
+def run_tabular_training(
+    dataset: Dataset, callbacks: "JobTrainingCallbacks", state: Path | None
+) -> None:
+    spec = callbacks.spec
+    with open_table(dataset, spec, callbacks.storage) as rows:
+        if spec.differential_privacy is not None:
+            run_private_training(dataset, rows, spec.differential_privacy, callbacks, state)
             return
-        run.manifest = manifest_of(dataset, spec, about_rows(rows, spec.config["min_count"]))
-        run.begin()
-        settings = TableSettings.from_dict(spec.config)
-        train_rows(rows, settings, run, seed=spec.seed, state=state)
-        variety.check_rows(run.chosen(), rows, run.storage)
+        callbacks.manifest = build_manifest(
+            dataset, spec, table_manifest(rows, spec.hyperparameters["min_value_count"])
+        )
+        callbacks.start()
+        settings = TableSettings.from_dict(spec.hyperparameters)
+        train_rows(rows, settings, callbacks, seed=spec.seed, state=state)
+        collapse_check.check_table_collapse(callbacks.select_checkpoint(), rows, callbacks.storage)
 
 
-def learn_privately(
-    dataset: Dataset, rows: LabelledRows, privacy: Privacy, run: "JobRun", state: Path | None
+def run_private_training(
+    dataset: Dataset,
+    rows: LabeledRows,
+    privacy: DifferentialPrivacy,
+    callbacks: "JobTrainingCallbacks",
+    state: Path | None,
 ) -> None:
     """`rows` go to the loop alone: all that is said of the model is what was declared."""
-    spec = run.spec
-    types = {column.name: column.type for column in rows.schema if column.kept}
-    domains = domain.parse(privacy.columns, types)
-    run.manifest = manifest_of(dataset, spec, about_declared(domains, rows.label))
-    del run.manifest["dataset"]["sha256"]  # tells tables from each other
-    if state is None and run.has_saved():
-        raise JobError("epsilon_not_kept", "its checkpoints are damaged, and noise added anew")
+    spec = callbacks.spec
+    types = {column.name: column.type for column in rows.schema if column.in_samples}
+    domains = dp_domains.parse_domains(privacy.column_domains, types)
+    callbacks.manifest = build_manifest(
+        dataset, spec, declared_manifest(domains, rows.target_column)
+    )
+    del callbacks.manifest["dataset"]["sha256"]  # tells tables from each other
+    if state is None and callbacks.has_checkpoints():
+        raise JobError("dp_guarantee_lost", "its checkpoints are damaged, and noise added anew")
     assert spec.budget.steps is not None  # noqa: S101 - the API has looked
-    run.begin()
+    callbacks.start()
     try:
-        private.train(
+        dp_training.train(
             rows,
             domains,
-            TableSettings.from_dict(spec.config),
-            Promise(privacy.epsilon, privacy.delta, spec.budget.steps),
-            run,
+            TableSettings.from_dict(spec.hyperparameters),
+            PrivacyBudget(privacy.epsilon, privacy.delta, spec.budget.steps),
+            callbacks,
             seed=spec.seed,
             state=state,
         )
-    except NoAccountant as error:
+    except AccountantMissing as error:
         raise JobError(
-            "epsilon_not_kept", "what adds up epsilon is not installed: the extra `dp`"
+            "dp_guarantee_lost", "what adds up epsilon is not installed: the extra `dp`"
         ) from error
-    except OutOfReach as error:
-        raise JobError("epsilon_not_kept", "no noise keeps to an epsilon this small") from error
+    except PrivacyBudgetUnreachable as error:
+        raise JobError("dp_guarantee_lost", "no noise keeps to an epsilon this small") from error
 
 
-LEARN = {"images": learn_images, "rows": learn_rows}
+TRAINING_LOOPS = {"image": run_image_training, "tabular": run_tabular_training}
 
 
 @dataclass(frozen=True)
-class SavedState:
+class ResumePoint:
     """Where a run goes on, and how much of its budget was used until there."""
 
     path: Path
@@ -168,7 +188,7 @@ class SavedState:
 
 
 @contextmanager
-def saved_state(job: Job, storage: Storage) -> Iterator[SavedState | None]:
+def open_latest_checkpoint(job: Job, storage: Storage) -> Iterator[ResumePoint | None]:
     """The newest checkpoint whose bytes are what was saved; None to begin at the beginning."""
     with read() as session:
         checkpoints = jobs.checkpoints_of(session, job.tenant_id, job.id)
@@ -177,29 +197,31 @@ def saved_state(job: Job, storage: Storage) -> Iterator[SavedState | None]:
             about = {"job_id": job.id, "step": checkpoint.step}
             try:
                 path = stack.enter_context(
-                    storage.open(Stored.from_dict(checkpoint.files["state"]))
+                    storage.open(StoredObject.from_dict(checkpoint.files["state"]))
                 )
-            except DamagedObject:
+            except ObjectCorrupted:
                 log.warning("damaged checkpoint; trying the one before", extra=about)
                 continue
             log.info("going on from a checkpoint", extra=about)
-            yield SavedState(path, checkpoint.metrics["cpu_s"], checkpoint.metrics["wall_s"])
+            yield ResumePoint(path, checkpoint.metrics["cpu_s"], checkpoint.metrics["wall_s"])
             return
         yield None
 
 
-def manifest_of(dataset: Dataset, spec: TrainingSpec, about: dict[str, Any]) -> dict[str, Any]:
+def build_manifest(
+    dataset: Dataset, spec: TrainingSpec, contents: dict[str, Any]
+) -> dict[str, Any]:
     """What sampling needs to know of a model without reading its weights."""
     return {
-        "kind": spec.kind,
-        **about,
-        "config": spec.model_dump(mode="json", exclude_none=True),
+        "modality": spec.modality,
+        **contents,
+        "training": spec.model_dump(mode="json", exclude_none=True),
         "dataset": {"id": dataset.id, "name": dataset.name, "sha256": dataset.summary["sha256"]},
         "code": {"semblance": version("semblance-server"), "torch": torch.__version__},
     }
 
 
-class JobRun:
+class JobTrainingCallbacks:
     """The loop's way out: progress to the lease, files to the store, names to the table."""
 
     def __init__(
@@ -208,31 +230,33 @@ class JobRun:
         lease: Lease,
         spec: TrainingSpec,
         storage: Storage,
-        saved: SavedState | None,
+        resume_point: ResumePoint | None,
     ) -> None:
         self.spec, self.storage = spec, storage
         self.manifest: dict[str, Any] = {}
         self._lease = lease
-        self._started = time.monotonic() - (saved.wall_s if saved else 0.0)
-        self._cpu_started = cpu_seconds() - (saved.cpu_s if saved else 0.0)
-        self._opened: tuple[float, int] | None = None  # when and at which step this attempt began
+        self._started = time.monotonic() - (resume_point.wall_s if resume_point else 0.0)
+        self._cpu_started = cpu_seconds() - (resume_point.cpu_s if resume_point else 0.0)
+        self._attempt_start: tuple[float, int] | None = (
+            None  # when and at which step this attempt began
+        )
         self._saved_at, self._saved_step = time.monotonic(), -1
-        self._pictures = -1
+        self._previews = -1
         self._tenant_id, self._job_id = job.tenant_id, job.id
-        self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.token))
-        self.last: Checkpoint | None = None
+        self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
+        self.last_checkpoint: Checkpoint | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._lease.phase = "training"
 
     def progress(self, step: int) -> float:
         self._lease.check()
-        if self._opened is None:
-            self._opened, self._saved_step = (time.monotonic(), step), step
+        if self._attempt_start is None:
+            self._attempt_start, self._saved_step = (time.monotonic(), step), step
         if self._lease.stopping and self._saved_step == step:
             raise self._lease.stopping  # nothing new to save
         fraction = self._fraction(step)
-        self._tell_progress(step, fraction, *self._opened)
+        self._record_progress(step, fraction, *self._attempt_start)
         return fraction
 
     def _fraction(self, step: int) -> float:
@@ -242,7 +266,7 @@ class JobRun:
     def _used(self) -> tuple[float, float]:
         return cpu_seconds() - self._cpu_started, time.monotonic() - self._started
 
-    def _tell_progress(self, step: int, fraction: float, since: float, first: int) -> None:
+    def _record_progress(self, step: int, fraction: float, since: float, first: int) -> None:
         elapsed = time.monotonic() - since
         rate = (step - first) / elapsed if elapsed > 0 else 0.0
         steps = self.spec.budget.steps or (round(step / fraction) if fraction > 0.01 else None)
@@ -254,76 +278,78 @@ class JobRun:
             "eta_s": round(max(0, steps - step) / rate, 1) if steps and rate else None,
         }
 
-    def wants_checkpoint(self, step: int) -> bool:
+    def should_checkpoint(self, step: int) -> bool:
         if step in (0, self._saved_step):
             return False
         if self._lease.stopping:
             return True
-        every = self.spec.checkpoint.every
+        every = self.spec.checkpoint.interval_steps
         if every == "auto":
-            return time.monotonic() - self._saved_at >= get_settings().checkpoint_s
+            return time.monotonic() - self._saved_at >= get_settings().checkpoint_seconds
         return step % every == 0
 
-    def wants_preview(self, step: int) -> bool:
-        due = int(self._fraction(step) * PREVIEWS)
-        wanted, self._pictures = due > self._pictures, max(due, self._pictures)
+    def should_preview(self, step: int) -> bool:
+        due = int(self._fraction(step) * PREVIEWS_PER_RUN)
+        wanted, self._previews = due > self._previews, max(due, self._previews)
         return wanted
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
-        self._lease.tell(NewEvent("metrics", rounded, step))
-        self._lease.tell(NewEvent("log", {"message": log_line(step, metrics)}, step))
+        self._lease.record(NewEvent("metrics", rounded, step))
+        self._lease.record(NewEvent("log", {"message": format_log_line(step, metrics)}, step))
 
     def warn(self, step: int, message: str) -> None:
-        self._lease.tell(NewEvent("log", {"message": message}, step, level="warning"))
+        self._lease.record(NewEvent("log", {"message": message}, step, level="warning"))
 
-    def save(self, step: int, saved: Saved) -> None:
+    def save(self, step: int, checkpoint: PackedCheckpoint) -> None:
         """Files first, each under a name of this claim alone; then, fenced, the row.
 
         Raises what the lease says when the job is to stop: what was saved stands.
         """
         files = {
             name: self.storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
-            for name, data in (("state", saved.state), ("model", saved.model))
+            for name, data in (("state", checkpoint.state), ("model", checkpoint.model))
         }
         cpu_s, wall_s = self._used()
         used = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
-        self._lease.flush()
+        self._lease.send_heartbeat()
         with write() as session:
-            manifest = self.manifest | {"parameters": saved.parameters}
-            new = NewCheckpoint(step, files, manifest, used, score=saved.score)
-            self.last = jobs.add_checkpoint(session, self._lease.claim, new)
+            manifest = self.manifest | {"parameters": checkpoint.parameters}
+            new = NewCheckpoint(step, files, manifest, used, score=checkpoint.score)
+            self.last_checkpoint = jobs.add_checkpoint(session, self._lease.claim, new)
             dropped = jobs.drop_checkpoints(
-                session, self._lease.claim, keep=self.spec.checkpoint.keep
+                session, self._lease.claim, keep_last=self.spec.checkpoint.keep_last
             )
         self.storage.delete(dropped)
         self._saved_at, self._saved_step = time.monotonic(), step
         if self._lease.stopping:
             raise self._lease.stopping
 
-    def has_saved(self) -> bool:
+    def has_checkpoints(self) -> bool:
         """Whether this attempt or one before it has."""
         with read() as session:
             return bool(jobs.checkpoints_of(session, self._tenant_id, self._job_id))
 
-    def chosen(self) -> Checkpoint:
+    def select_checkpoint(self) -> Checkpoint:
         """The last checkpoint, unless the samples of an earlier one were clearly better."""
-        assert self.last is not None  # noqa: S101 - every run ends with a save
+        assert self.last_checkpoint is not None  # noqa: S101 - every run ends with a save
         with read() as session:
-            kept = jobs.checkpoints_of(session, self._tenant_id, self.last.job_id)
+            kept = jobs.checkpoints_of(session, self._tenant_id, self.last_checkpoint.job_id)
         scored = [checkpoint for checkpoint in kept if checkpoint.score is not None]
-        best = max(scored, key=lambda checkpoint: checkpoint.score or 0, default=self.last)
-        if (best.score or 0) <= (self.last.score or 0) + CLEARLY:
-            return self.last
+        best = max(
+            scored, key=lambda checkpoint: checkpoint.score or 0, default=self.last_checkpoint
+        )
+        if (best.score or 0) <= (self.last_checkpoint.score or 0) + MIN_IMPROVEMENT:
+            return self.last_checkpoint
         self.warn(
-            self.last.step,
+            self.last_checkpoint.step,
             f"the model is that of step {best.step}, whose score is {best.score:.3f}; "
-            f"at the end it is {self.last.score or 0:.3f}",
+            f"at the end it is {self.last_checkpoint.score or 0:.3f}",
         )
         return best
 
-    def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:
-        stored = self.storage.put(key_of(*self._folder, f"preview-{step}.png"), png(sheet))
+    def preview(self, step: int, grid: NDArray[np.uint8]) -> None:
+        stored = self.storage.put(key_of(*self._folder, f"preview-{step}.png"), encode_png(grid))
         with write() as session:
             jobs.add_artifact(
                 session,
@@ -335,7 +361,7 @@ class JobRun:
             )
 
 
-def log_line(step: int, metrics: dict[str, float]) -> str:
+def format_log_line(step: int, metrics: dict[str, float]) -> str:
     """`step [D loss, accuracy real, fake] [G loss]`, as the textbooks print it."""
     shown = {name: f"{value:.3f}" for name, value in metrics.items()}
     d = ", ".join(

@@ -4,26 +4,29 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from app import comparison, comparison_page, negotiation
-from app.authentication import Reader
-from app.routes.model_records import CARDS, SEALED
+from app import comparison, comparison_page, content_negotiation
+from app.authentication import ReadScope
+from app.request_body import StrictJsonRoute
+from app.routes.model_details import CARD_TYPES, CSP_NO_RESOURCES
 from app.schemas.comparison import Comparison
-from app.strict import StrictRoute
-from core import registry
+from core import model_registry
 from core.database import read
-from core.errors import Fault, Invalid
+from core.errors import FieldError, ValidationFailed
 from core.storage import get_storage
 
-router = APIRouter(prefix="/v1/comparison", tags=["models"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/comparison", tags=["models"], route_class=StrictJsonRoute)
 
-MOST = 12
+MAX_MODELS = 12
 
 
 @router.get("", response_model=Comparison, responses={200: {"content": {"text/html": {}}}})
-def compare(
-    caller: Reader,
+def compare_models(
+    caller: ReadScope,
     models: Annotated[
-        str, Query(description=f"2 to {MOST} of `name`, `name:3`, `name@alias`, `mdl_…`, by comma")
+        str,
+        Query(
+            description=f"2 to {MAX_MODELS} of `name`, `name:3`, `name@alias`, `mdl_…`, by comma"
+        ),
     ],
     format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
     accept: Annotated[str | None, Header()] = None,
@@ -31,17 +34,19 @@ def compare(
     """What the reports of several models say, what training them has cost, the checkpoints that
     their jobs have kept, and which model is the best by each score. A checkpoint that was promoted
     is a model, too."""
-    chosen = negotiation.choose(CARDS, format=format, accept=accept, default="json")
+    chosen = content_negotiation.negotiate(CARD_TYPES, format=format, accept=accept, default="json")
     names = [name.strip() for name in models.split(",") if name.strip()]
-    if not 2 <= len(names) <= MOST:
-        fault = Fault("/models", "count", f"from 2 to {MOST}")
-        raise Invalid(f"name 2 to {MOST} models, divided by commas", faults=[fault])
+    if not 2 <= len(names) <= MAX_MODELS:
+        fault = FieldError("/models", "count", f"from 2 to {MAX_MODELS}")
+        raise ValidationFailed(
+            f"name 2 to {MAX_MODELS} models, divided by commas", field_errors=[fault]
+        )
     with read() as session:
-        rows = [registry.get(session, caller.tenant_id, name) for name in names]
-        known = [comparison.find(session, model) for model in rows]
-    answer = comparison.compared(known, get_storage())
+        rows = [model_registry.get(session, caller.tenant_id, name) for name in names]
+        known = [comparison.load_record(session, model) for model in rows]
+    answer = comparison.compare(known, get_storage())
     headers = {"Vary": "Accept"}
     if chosen == "html":
-        page = comparison_page.page_of(answer)
-        return Response(page, headers=headers | SEALED, media_type=CARDS["html"])
-    return Response(answer.model_dump_json(), headers=headers, media_type=CARDS["json"])
+        page = comparison_page.render_page(answer)
+        return Response(page, headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"])
+    return Response(answer.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])

@@ -11,34 +11,37 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from app import json, problems
-from app.authentication import Caller, DataKeeper, Reader
-from app.once import Key, Remember, created, once
+from app import error_handlers, strict_json
+from app.authentication import Caller, DataScope, ReadScope
+from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.request_body import StrictJsonRoute, limit_body, read_body
 from app.schemas.datasets import (
     DatasetFrom,
     DatasetMeta,
     DatasetPatch,
     DatasetView,
 )
-from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
-from app.strict import StrictRoute, body_of, bounded
+from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core.database import read, write
-from core.datasets import builtin, ingestion, life, uploads
-from core.datasets.kinds import PEEK_BYTES, Kind, kind_of_upload
-from core.datasets.life import NewDataset
+from core.datasets import builtin, ingestion, repository, uploads
+from core.datasets.modality import PEEK_BYTES, Modality, detect_modality
+from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
-from core.errors import Fault, Invalid, TooLarge, UnsupportedMedia
+from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
 from core.settings import get_settings
-from core.storage import Stored, get_storage
+from core.storage import StoredObject, get_storage
 from core.tables import DatasetState
 
 Body = TypeVar("Body", bound=DatasetMeta)
 
 # The fields of `meta` that say how to read one kind of data.
-MEANT_FOR = {"images": {"label_names", "resize", "size"}, "rows": {"columns", "target", "drop"}}
+MODALITY_FIELDS = {
+    "image": {"class_names", "resize", "size"},
+    "tabular": {"columns", "target", "exclude_columns"},
+}
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
 _BODIES: dict[str, Any] = {
     "requestBody": {
@@ -72,8 +75,8 @@ _BODIES: dict[str, Any] = {
 async def create_dataset(
     request: Request,
     background: BackgroundTasks,
-    caller: DataKeeper,
-    idempotency_key: Key = None,
+    caller: DataScope,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Make a dataset of uploaded files, of completed uploads, or of one that ships.
 
@@ -83,10 +86,10 @@ async def create_dataset(
     content_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if content_type == "multipart/form-data":
         limit = get_settings().limits.upload_bytes + 1024 * 1024  # the form around the files
-        async with bounded(request, limit).form(max_files=16, max_fields=4) as form:
+        async with limit_body(request, limit).form(max_files=16, max_fields=4) as form:
             answer = await run_in_threadpool(_from_form, caller, idempotency_key, form)
     elif content_type == "application/json":
-        body = json.loads(await body_of(request))
+        body = strict_json.loads(await read_body(request))
         answer = await run_in_threadpool(_from_json, caller, idempotency_key, body)
     else:
         raise UnsupportedMedia("send multipart/form-data with `file`, or JSON")
@@ -100,24 +103,28 @@ async def create_dataset(
 def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
     strange = set(form) - {"file", "meta"}
     if strange:
-        faults = [Fault(f"/{name}", "unknown_field", "unknown field") for name in strange]
-        raise Invalid("the form holds unknown fields", code="unknown_field", faults=faults[:20])
+        faults = [FieldError(f"/{name}", "unknown_field", "unknown field") for name in strange]
+        raise ValidationFailed(
+            "the form holds unknown fields", code="unknown_field", field_errors=faults[:20]
+        )
     files = form.getlist("file")
     parts = [file for file in files if isinstance(file, UploadFile)]
     if not parts or len(parts) != len(files):
-        raise Invalid(
+        raise ValidationFailed(
             "send at least one `file`, as a file",
-            faults=[Fault("/file", "missing", "no file was sent")],
+            field_errors=[FieldError("/file", "missing", "no file was sent")],
         )
     text = form.get("meta", "{}")
     if not isinstance(text, str):
-        raise Invalid("`meta` is JSON, not a file", faults=[Fault("/meta", "invalid", "a file")])
-    meta = _parse(DatasetMeta, json.loads(text.encode()))
+        raise ValidationFailed(
+            "`meta` is JSON, not a file", field_errors=[FieldError("/meta", "invalid", "a file")]
+        )
+    meta = _parse(DatasetMeta, strict_json.loads(text.encode()))
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
         spooled = [_spooled(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
         contents = [(source.name, sha256) for source, sha256 in spooled]
         sources = [source for source, _ in spooled]
-        return once(
+        return run_idempotently(
             caller,
             key,
             ["POST /v1/datasets", meta, contents],
@@ -139,14 +146,14 @@ def _spooled(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
 
 
 def _store(
-    tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], remember: Remember
+    tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], remember: SaveResponse
 ) -> Response:
     with sources[0].path.open("rb") as file:
-        found = kind_of_upload(file.read(PEEK_BYTES), sources[0].name)
+        found = detect_modality(file.read(PEEK_BYTES), sources[0].name)
     new, storage = _new(meta, sources[0].name, found), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
-    store, status = (ingestion.store_now, 201) if small else (ingestion.store_for_later, 202)
+    store, status = (ingestion.ingest, 201) if small else (ingestion.enqueue_ingestion, 202)
     dataset = store(
         storage,
         tenant_id,
@@ -154,78 +161,78 @@ def _store(
         sources,
         lambda session, dataset: remember(session, status, DatasetView.of(dataset)),
     )
-    return created(status, DatasetView.of(dataset))
+    return created_response(status, DatasetView.of(dataset))
 
 
 def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     wanted = _parse(DatasetFrom, body)
     if (wanted.builtin is None) == (wanted.uploads is None):
-        raise Invalid("name either `builtin` or `uploads`")
+        raise ValidationFailed("name either `builtin` or `uploads`")
     if wanted.builtin is not None:
         builtin.check_name(wanted.builtin)
     if wanted.builtin != "circle":
         sizes = wanted.model_dump(include={"radius", "points"}, exclude_none=True)
         _refuse_fields(list(sizes), "only the builtin `circle` has it")
 
-    def create(remember: Remember) -> Response:
+    def create(remember: SaveResponse) -> Response:
         if wanted.builtin is not None:
             return _store_builtin(caller.tenant_id, wanted, remember)
         with write() as session:
-            taken = uploads.take(session, caller.tenant_id, wanted.uploads or [])
+            taken = uploads.consume(session, caller.tenant_id, wanted.uploads or [])
             new = _new(wanted, taken[0]["name"], _kind_of_parts(taken[0]))
-            dataset = life.add_validating(
+            dataset = repository.add_validating(
                 session, caller.tenant_id, new_id("ds"), new, sources=taken
             )
             remember(session, 202, DatasetView.of(dataset))
-        return created(202, DatasetView.of(dataset))
+        return created_response(202, DatasetView.of(dataset))
 
-    return once(caller, key, ["POST /v1/datasets", wanted], create)
+    return run_idempotently(caller, key, ["POST /v1/datasets", wanted], create)
 
 
-def _store_builtin(tenant_id: str, wanted: DatasetFrom, remember: Remember) -> Response:
+def _store_builtin(tenant_id: str, wanted: DatasetFrom, remember: SaveResponse) -> Response:
     if wanted.builtin == "digits":
-        return _store(tenant_id, wanted, builtin.digits(), remember)
+        return _store(tenant_id, wanted, builtin.get_digits(), remember)
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
         radius = 1.0 if wanted.radius is None else wanted.radius
-        sources = builtin.circle(Path(folder), radius=radius, points=wanted.points or 1_000)
+        sources = builtin.make_circle(Path(folder), radius=radius, points=wanted.points or 1_000)
         return _store(tenant_id, wanted, sources, remember)
 
 
-def _kind_of_parts(source: dict[str, Any]) -> Kind:
+def _kind_of_parts(source: dict[str, Any]) -> Modality:
     """Of a completed upload, by the beginning of its first part."""
-    first = Stored.from_dict(source["parts"][0]) if source["parts"] else None
+    first = StoredObject.from_dict(source["parts"][0]) if source["parts"] else None
     stored = get_storage().stream(first, end=min(PEEK_BYTES, first.bytes)) if first else ()
-    return kind_of_upload(b"".join(stored), source["name"])
+    return detect_modality(b"".join(stored), source["name"])
 
 
-def _new(meta: DatasetMeta, default_name: str, found: Kind) -> NewDataset:
-    kind = meta.kind or found
-    kept = meta.model_dump(include=MEANT_FOR[kind], exclude_defaults=True, by_alias=True)
-    others = set().union(*MEANT_FOR.values()) - MEANT_FOR[kind]
+def _new(meta: DatasetMeta, default_name: str, found: Modality) -> NewDataset:
+    kind = meta.modality or found
+    kept = meta.model_dump(include=MODALITY_FIELDS[kind], exclude_defaults=True, by_alias=True)
+    others = set().union(*MODALITY_FIELDS.values()) - MODALITY_FIELDS[kind]
     strange = meta.model_dump(include=others, exclude_defaults=True, by_alias=True)
     _refuse_fields(list(strange), f"this is not for a dataset of {kind}")
     if "schema" in kept:
         kept["schema"] = [column.model_dump() for column in meta.columns]
     name = meta.name or Path(default_name.removesuffix(".gz")).stem or "dataset"
-    return NewDataset(name=name, tags=meta.tags, meta=kept, kind=kind)
+    return NewDataset(name=name, tags=meta.tags, options=kept, modality=kind)
 
 
 def _refuse_fields(fields: Sequence[str], why: str) -> None:
     if fields:
-        faults = [Fault(f"/{field}", "not_allowed", f"{field}: {why}") for field in fields]
-        raise Invalid(faults[0].message, faults=faults)
+        faults = [FieldError(f"/{field}", "not_allowed", f"{field}: {why}") for field in fields]
+        raise ValidationFailed(faults[0].message, field_errors=faults)
 
 
 def _parse(schema: type[Body], value: Any) -> Body:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise problems.parse_error(error, value, schema.model_fields) from error
+        raise error_handlers.body_validation_failed(error, value, schema.model_fields) from error
 
 
 @router.get("", response_model=Page[DatasetView])
 def list_datasets(
-    caller: Reader,
+    caller: ReadScope,
     limit: Limit = 50,
     after: After = None,
     state: Annotated[DatasetState | None, Query()] = None,
@@ -233,28 +240,28 @@ def list_datasets(
     """Newest first."""
     limit = page_size(limit)
     with read() as session:
-        rows = life.page(
+        rows = repository.page(
             session,
             caller.tenant_id,
             limit=limit + 1,
             after=check_cursor(after, "ds"),
             state=state,
         )
-    return page_of(rows, limit, DatasetView.of)
+    return build_page(rows, limit, DatasetView.of)
 
 
 @router.get("/{dataset_id}", response_model=DatasetView)
-def read_dataset(dataset_id: str, caller: Reader) -> DatasetView:
+def read_dataset(dataset_id: str, caller: ReadScope) -> DatasetView:
     """What a dataset holds, and whether it can be trained on."""
     with read() as session:
-        return DatasetView.of(life.get(session, caller.tenant_id, dataset_id))
+        return DatasetView.of(repository.get(session, caller.tenant_id, dataset_id))
 
 
 @router.patch("/{dataset_id}", response_model=DatasetView)
-def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataKeeper) -> DatasetView:
+def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> DatasetView:
     """Change the name or the tags; the content never changes."""
     with write() as session:
-        dataset = life.get(session, caller.tenant_id, dataset_id)
+        dataset = repository.get(session, caller.tenant_id, dataset_id)
         if change.name is not None:
             dataset.name = change.name
         if change.tags is not None:
@@ -263,8 +270,8 @@ def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataKeeper) ->
 
 
 @router.delete("/{dataset_id}", status_code=204)
-def delete_dataset(dataset_id: str, caller: DataKeeper) -> None:
+def delete_dataset(dataset_id: str, caller: DataScope) -> None:
     """Delete the dataset and its content. Models that were trained on it stay."""
     with write() as session:
-        keys = life.delete(session, caller.tenant_id, dataset_id)
+        keys = repository.delete(session, caller.tenant_id, dataset_id)
     get_storage().delete(keys)

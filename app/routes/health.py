@@ -49,19 +49,19 @@ def _database() -> str | None:
 
 
 def _storage() -> str | None:
-    get_storage().check()
+    get_storage().check_writable()
     return None
 
 
 def _disk() -> str | None:
     free = get_storage().free_bytes()
-    needed = get_settings().free_disk_bytes
+    needed = get_settings().min_free_disk_bytes
     return None if free is None or free >= needed else f"less than {needed} bytes are free"
 
 
 def _worker() -> str | None:
     with read() as session:
-        return None if workers.alive(session) else "no worker has been seen for a minute"
+        return None if workers.active(session) else "no worker has been seen for a minute"
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {

@@ -7,21 +7,21 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from app.authentication import Admin
-from app.schemas.fields import Name
-from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
-from app.strict import Strict, StrictRoute
-from core import keys
+from app.authentication import AdminScope
+from app.request_body import RequestModel, StrictJsonRoute
+from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.types import Name
+from core import api_keys
 from core.database import read, write
-from core.tables import Key
+from core.tables import ApiKey
 
-router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictJsonRoute)
 
 Scope = Literal["read", "data", "train", "sample", "admin"]
-assert set(keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
+assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
 
 
-class NewKey(Strict):
+class NewKey(RequestModel):
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] = Field(
         description="`admin` allows everything"
@@ -36,7 +36,7 @@ class KeyView(BaseModel):
     revoked_at: datetime | None
 
     @classmethod
-    def of(cls, key: Key) -> "KeyView":
+    def of(cls, key: ApiKey) -> "KeyView":
         return cls.model_validate(key, from_attributes=True)
 
 
@@ -45,30 +45,33 @@ class CreatedKey(KeyView):
 
 
 @router.post("", status_code=201, response_model=CreatedKey)
-def create_key(wanted: NewKey, caller: Admin) -> JSONResponse:
+def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
     """Make a key. There is no Idempotency-Key here: an answer that is kept would keep the key."""
     with write() as session:
-        text, key = keys.create(
-            session, caller.tenant_id, name=wanted.name, scopes=tuple(dict.fromkeys(wanted.scopes))
+        text, key = api_keys.create(
+            session,
+            caller.tenant_id,
+            name=request.name,
+            scopes=tuple(dict.fromkeys(request.scopes)),
         )
         view = CreatedKey(**KeyView.of(key).model_dump(), key=text)
     return JSONResponse(view.model_dump(mode="json"), 201)
 
 
 @router.get("", response_model=Page[KeyView])
-def list_keys(caller: Admin, limit: Limit = 50, after: After = None) -> Page[KeyView]:
+def list_keys(caller: AdminScope, limit: Limit = 50, after: After = None) -> Page[KeyView]:
     """Newest first, revoked ones among them; never their texts."""
     limit = page_size(limit)
     with read() as session:
-        rows = keys.page(
+        rows = api_keys.page(
             session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "key")
         )
-    return page_of(rows, limit, KeyView.of)
+    return build_page(rows, limit, KeyView.of)
 
 
 @router.delete("/{key_id}", status_code=204)
-def revoke_key(key_id: str, caller: Admin) -> None:
+def revoke_key(key_id: str, caller: AdminScope) -> None:
     """From now on the key opens nothing, and neither do the links that it made. The last key that
     may make others stays."""
     with write() as session:
-        keys.revoke(session, caller.tenant_id, key_id)
+        api_keys.revoke(session, caller.tenant_id, key_id)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import psutil
 from fastapi import APIRouter, Response
 
-from app.authentication import Admin
-from app.requests import requests
-from core import operations
+from app.authentication import AdminScope
+from app.request_metrics import request_metrics
+from core import metrics
 from core.database import read
 from core.storage import get_storage
 
@@ -21,7 +21,7 @@ Values = Iterable[tuple[Mapping[str, str], float]]
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "metrics by name and labels"}},
 )
-def read_metrics(_caller: Admin) -> Response:
+def read_metrics(_caller: AdminScope) -> Response:
     """Jobs, queues, shards and workers of all tenants; requests and resources of this process.
 
     Needs a key with the scope `admin`: Prometheus sends one with `authorization.credentials`.
@@ -32,9 +32,9 @@ def read_metrics(_caller: Admin) -> Response:
 
 def _lines() -> Iterator[str]:
     with read() as session:
-        for gauge in operations.gauges(session):
-            yield _metric(gauge.name, "gauge", gauge.about, gauge.values)
-    counted = requests.so_far()
+        for gauge in metrics.gauges(session):
+            yield _metric(gauge.name, "gauge", gauge.description, gauge.values)
+    counted = request_metrics.snapshot()
     yield _metric(
         "semblance_requests_total",
         "counter",

@@ -5,44 +5,44 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from app.authentication import Reader, Trainer
-from app.authentication import Sampler as SamplerCaller
-from app.sampling.memory import get_memory
+from app.authentication import ReadScope, TrainScope
+from app.authentication import SampleScope as SamplerCaller
+from app.request_body import StrictJsonRoute
+from app.sampling.model_cache import get_model_cache
 from app.schemas.models import ModelPatch, ModelView
-from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
-from app.strict import StrictRoute
-from core import registry
+from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from core import model_registry
 from core.database import read, write
 from core.storage import get_storage
 from core.tables import Model
 
-router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
 
 @router.get("", response_model=Page[ModelView])
-def list_models(caller: Reader, limit: Limit = 50, after: After = None) -> Page[ModelView]:
+def list_models(caller: ReadScope, limit: Limit = 50, after: After = None) -> Page[ModelView]:
     """All versions, newest first."""
     limit = page_size(limit)
     with read() as session:
-        rows = registry.page(
+        rows = model_registry.page(
             session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "mdl")
         )
         views = {view.id: view for view in _views(session, rows)}
-    return page_of(rows, limit, lambda row: views[row.id])
+    return build_page(rows, limit, lambda row: views[row.id])
 
 
 @router.get("/{reference}", response_model=ModelView)
-def read_model(reference: str, caller: Reader) -> ModelView:
+def read_model(reference: str, caller: ReadScope) -> ModelView:
     """One model, by `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."""
     with read() as session:
-        return _view(session, registry.get(session, caller.tenant_id, reference))
+        return _view(session, model_registry.get(session, caller.tenant_id, reference))
 
 
 @router.patch("/{reference}", response_model=ModelView)
-def change_model(reference: str, change: ModelPatch, caller: Trainer) -> ModelView:
+def change_model(reference: str, change: ModelPatch, caller: TrainScope) -> ModelView:
     """Change the description or the tags; a description of null is none."""
     with write() as session:
-        model = registry.get(session, caller.tenant_id, reference)
+        model = model_registry.get(session, caller.tenant_id, reference)
         if "description" in change.model_fields_set:
             model.description = change.description
         if change.tags is not None:
@@ -51,42 +51,42 @@ def change_model(reference: str, change: ModelPatch, caller: Trainer) -> ModelVi
 
 
 @router.delete("/{reference}", status_code=204)
-def delete_model(reference: str, caller: Trainer) -> None:
+def delete_model(reference: str, caller: TrainScope) -> None:
     """Delete a version and its weights. Refused while an alias names it, its job still runs, or
     samples are being drawn from it."""
     with write() as session:
-        model = registry.get(session, caller.tenant_id, reference)
-        keys = registry.delete(session, model)
-        get_memory().unload(model)
+        model = model_registry.get(session, caller.tenant_id, reference)
+        keys = model_registry.delete(session, model)
+        get_model_cache().unload(model)
     get_storage().delete(keys)
 
 
 @router.put("/{reference}/aliases/{alias}", response_model=ModelView)
-def set_alias(reference: str, alias: str, caller: Trainer) -> ModelView:
+def set_alias(reference: str, alias: str, caller: TrainScope) -> ModelView:
     """From now on `name@alias` means this version. Those that it meant before stay as they are."""
     with write() as session:
-        model = registry.get(session, caller.tenant_id, reference)
-        registry.set_alias(session, model, alias)
+        model = model_registry.get(session, caller.tenant_id, reference)
+        model_registry.set_alias(session, model, alias)
         session.flush()
         return _view(session, model)
 
 
 @router.delete("/{reference}/aliases/{alias}", status_code=204)
-def drop_alias(reference: str, alias: str, caller: Trainer) -> None:
+def drop_alias(reference: str, alias: str, caller: TrainScope) -> None:
     """Forget an alias of the model's name, whichever version it means."""
     with write() as session:
-        model = registry.get(session, caller.tenant_id, reference)
-        registry.drop_alias(session, model, alias)
+        model = model_registry.get(session, caller.tenant_id, reference)
+        model_registry.delete_alias(session, model, alias)
 
 
 @router.post("/{reference}/load", response_model=ModelView)
 def load_model(reference: str, caller: SamplerCaller) -> ModelView:
     """Read the model into memory and draw once, so that the first request does not wait."""
     with read() as session:
-        model = registry.get(session, caller.tenant_id, reference)
-    from app.sampling.sampler import get_sampler  # torch: it may still be loading
+        model = model_registry.get(session, caller.tenant_id, reference)
+    from app.sampling.service import get_sampling_service  # torch: it may still be loading
 
-    get_sampler().warm_up(model)
+    get_sampling_service().warm_up(model)
     with read() as session:
         return _view(session, model)
 
@@ -95,8 +95,8 @@ def load_model(reference: str, caller: SamplerCaller) -> ModelView:
 def unload_model(reference: str, caller: SamplerCaller) -> ModelView:
     """Forget the model until it is asked for. Refused while samples are being drawn from it."""
     with read() as session:
-        model = registry.get(session, caller.tenant_id, reference)
-        get_memory().unload(model)
+        model = model_registry.get(session, caller.tenant_id, reference)
+        get_model_cache().unload(model)
         return _view(session, model)
 
 
@@ -105,7 +105,7 @@ def _view(session: Session, model: Model) -> ModelView:
 
 
 def _views(session: Session, models: Sequence[Model]) -> list[ModelView]:
-    memory, aliases = get_memory(), registry.aliases_of(session, models)
+    memory, aliases = get_model_cache(), model_registry.aliases_of(session, models)
     return [
         ModelView.of(model, aliases.get(model.id, ()), loaded=memory.is_loaded(model))
         for model in models

@@ -6,18 +6,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
 
-from app import json, problems
+from app import error_handlers, strict_json
 from app.authentication import Caller
-from app.authentication import Sampler as SamplerCaller
-from app.sampling.admission import AdmittedRoute, in_thread
-from app.sampling.memory import first_whole
+from app.authentication import SampleScope as SamplerCaller
+from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
+from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest
-from core import evaluation, registry
+from core import evaluation, model_registry
 from core.database import read
-from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES, STRIP
-from core.errors import Invalid
+from core.datasets.media_types import IMAGE_MEDIA_TYPES, STRIP_MEDIA_TYPES, TABULAR_MEDIA_TYPES
+from core.errors import ValidationFailed
 
-router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=AdmittedRoute)
+router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=ConcurrencyLimitedRoute)
 
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
@@ -29,7 +29,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "the samples",
         "content": {
             media: {}
-            for media in (*MEDIA_TYPES.values(), *STRIP.values(), *ROW_MEDIA_TYPES.values())
+            for media in (
+                *IMAGE_MEDIA_TYPES.values(),
+                *STRIP_MEDIA_TYPES.values(),
+                *TABULAR_MEDIA_TYPES.values(),
+            )
         },
     }
 }
@@ -42,7 +46,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 )
 async def create_samples(
     reference: str,
-    wanted: SamplesRequest,
+    request: SamplesRequest,
     caller: SamplerCaller,
     format: Format = None,
     accept: Accept = None,
@@ -53,11 +57,11 @@ async def create_samples(
     the same items, however they are paged. `Accept` chooses PNG (one image, or `layout: grid`), a
     zip of PNGs with labels.csv, a tar of PNGs (WebDataset), npz (`x`, `y`, `labels`) or JSON; of
     rows CSV, JSON, NDJSON, Parquet or Arrow. Rows are also asked for by `conditions`: those on the
-    label alone are met directly, others by choosing among what is drawn; `Semblance-Acceptance`
-    tells the share that was kept. Rows of which some values are `known` come back completed. A set
+    label alone are met directly, others by choosing among what is drawn; `Semblance-Acceptance-Rate`
+    tells the share that was kept. Rows that are given in part (`partial_rows`) come back completed. A set
     of any size is made by a job of the kind `generation`.
     """
-    return await in_thread(lambda: _answer(reference, wanted, caller, format, accept))
+    return await run_in_sampling_thread(lambda: _answer(reference, request, caller, format, accept))
 
 
 @router.get(
@@ -71,43 +75,43 @@ async def read_samples(
     label: Annotated[str | None, Query(description="one label; with `count`")] = None,
     labels: Annotated[str | None, Query(description="JSON, as in the POST body")] = None,
     count: Annotated[int | None, Query()] = None,
-    balance: Annotated[bool, Query()] = False,
+    balance_labels: Annotated[bool, Query()] = False,
     seed: Annotated[int | None, Query()] = None,
     offset: Annotated[int, Query()] = 0,
     layout: Annotated[Literal["grid"] | None, Query()] = None,
     checkpoint: Annotated[str | None, Query(description="best, latest, or a step")] = None,
     truncation: Annotated[float, Query()] = 1.0,
     interpolation: Annotated[str | None, Query(description="JSON, as in the POST body")] = None,
-    allow_unaccepted: Annotated[bool, Query()] = False,
+    ignore_quality_gate: Annotated[bool, Query()] = False,
     format: Format = None,
     accept: Accept = None,
 ) -> Response:
     """The same by query, for `<img src>` and curl: `?label=sneaker&count=4&seed=7`."""
     body: dict[str, Any] = {
         "count": count,
-        "balance": balance,
+        "balance_labels": balance_labels,
         "seed": seed,
         "offset": offset,
         "layout": layout,
         "image": {"truncation": truncation},
-        "allow_unaccepted": allow_unaccepted,
+        "ignore_quality_gate": ignore_quality_gate,
         "checkpoint": int(checkpoint) if checkpoint and checkpoint.isdecimal() else checkpoint,
     }
     if interpolation is not None:
-        body["interpolation"] = json.loads(interpolation.encode())
+        body["interpolation"] = strict_json.loads(interpolation.encode())
     if labels is not None:
-        body["labels"] = json.loads(labels.encode())
+        body["labels"] = strict_json.loads(labels.encode())
     if label is not None:
         if labels is not None:
-            raise Invalid("give either `label` or `labels`")
+            raise ValidationFailed("give either `label` or `labels`")
         body |= {"labels": {label: 1 if count is None else count}, "count": None}
     elif labels is None and count is None and interpolation is None:
         body["count"] = 1
     try:
         wanted = SamplesRequest.model_validate(body)
     except ValidationError as error:
-        raise problems.parse_error(error, body) from error
-    return await in_thread(lambda: _answer(reference, wanted, caller, format, accept))
+        raise error_handlers.body_validation_failed(error, body) from error
+    return await run_in_sampling_thread(lambda: _answer(reference, wanted, caller, format, accept))
 
 
 def _answer(
@@ -115,19 +119,23 @@ def _answer(
 ) -> Response:
     wanted.check()
     with read() as session:
-        models = registry.drawable(session, caller.tenant_id, reference, wanted.checkpoint)
-        standing = evaluation.check_accepted(session, models[0], allowed=wanted.allow_unaccepted)
+        models = model_registry.resolve_sampling_sources(
+            session, caller.tenant_id, reference, wanted.checkpoint
+        )
+        standing = evaluation.require_quality_gate(
+            session, models[0], ignore_quality_gate=wanted.ignore_quality_gate
+        )
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
     # torch, numpy, pyarrow: they may still be loading.
-    from app.sampling import image_answer, row_answer
+    from app.sampling import image_response, tabular_response
 
-    model = first_whole(models)
-    kinds = {"images": image_answer.answer, "rows": row_answer.answer}
-    answer = kinds[model.kind](model, wanted, seed, format=format, accept=accept)
+    model = first_readable(models)
+    kinds = {"image": image_response.build_response, "tabular": tabular_response.build_response}
+    answer = kinds[model.modality](model, wanted, seed, format=format, accept=accept)
     answer.headers["Semblance-Model"] = model.id
     answer.headers["Semblance-Quality"] = standing.quality
-    if standing.accepted is not None:
-        answer.headers["Semblance-Accepted"] = str(standing.accepted).lower()
+    if standing.gate_passed is not None:
+        answer.headers["Semblance-Quality-Gate"] = "passed" if standing.gate_passed else "failed"
     answer.headers["Semblance-Step"] = str(model.step)
     answer.headers["Semblance-Seed"] = str(seed)
     answer.headers["Vary"] = "Accept"

@@ -5,27 +5,27 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from app.authentication import Reader
+from app.authentication import ReadScope
 from core.datasets import builtin
-from core.datasets.media_types import MEDIA_TYPES, ROW_MEDIA_TYPES
+from core.datasets.media_types import IMAGE_MEDIA_TYPES, TABULAR_MEDIA_TYPES
 from core.settings import get_settings
-from models.images.architectures import architectures, losses
+from models.images.architectures import available_architectures, available_losses
 from models.images.settings import PRESETS
-from models.tables.settings import ARCHITECTURES
+from models.tabular.settings import ARCHITECTURES
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/v1")
-def describe(_caller: Reader) -> dict[str, Any]:
+def describe(_caller: ReadScope) -> dict[str, Any]:
     """Version, limits, formats, presets."""
     return {
         "name": "Semblance",
         "version": version("semblance-server"),
         "limits": get_settings().limits.model_dump(),
-        "formats": {"images": list(MEDIA_TYPES), "rows": list(ROW_MEDIA_TYPES)},
+        "formats": {"image": list(IMAGE_MEDIA_TYPES), "tabular": list(TABULAR_MEDIA_TYPES)},
         "presets": list(PRESETS),
-        "architectures": {"images": list(architectures()), "rows": list(ARCHITECTURES)},
-        "losses": {"images": list(losses())},
+        "architectures": {"image": list(available_architectures()), "tabular": list(ARCHITECTURES)},
+        "losses": {"image": list(available_losses())},
         "builtin_datasets": list(builtin.NAMES),
     }

@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from app.authentication import Reader
+from app.authentication import ReadScope
 from core import usage
 from core.database import read
-from core.errors import Fault, Invalid
+from core.errors import FieldError, ValidationFailed
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
-Moment = Annotated[datetime | None, Query(description="RFC 3339, with a zone")]
+Timestamp = Annotated[datetime | None, Query(description="RFC 3339, with a zone")]
 
 
 class JobsUsage(BaseModel):
@@ -45,17 +45,19 @@ class UsageReport(BaseModel):
 
 
 @router.get("/usage", response_model=UsageReport)
-def read_usage(caller: Reader, since: Moment = None, until: Moment = None) -> UsageReport:
+def read_usage(caller: ReadScope, since: Timestamp = None, until: Timestamp = None) -> UsageReport:
     """By kind of job, of those that were made from `since` until before `until`; and what is
     stored."""
     for name, moment in (("since", since), ("until", until)):
         if moment is not None and moment.tzinfo is None:
-            fault = Fault(f"/{name}", "zone_missing", "say of which zone: 2030-01-01T00:00:00Z")
-            raise Invalid(f"`{name}` has no zone", faults=[fault])
+            fault = FieldError(
+                f"/{name}", "timezone_missing", "say of which zone: 2030-01-01T00:00:00Z"
+            )
+            raise ValidationFailed(f"`{name}` has no zone", field_errors=[fault])
     until = until or datetime.now(UTC)
     with read() as session:
-        jobs = usage.of_jobs(session, caller.tenant_id, since=since, until=until)
-        stored = usage.stored(session, caller.tenant_id)
+        jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until)
+        stored = usage.storage_usage(session, caller.tenant_id)
     return UsageReport(
         since=since,
         until=until,

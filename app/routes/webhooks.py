@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app.authentication import Admin
-from app.once import Key, Remember, created, once
-from app.schemas.pages import After, Limit, Page, check_cursor, page_of, page_size
+from app.authentication import AdminScope
+from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.request_body import StrictJsonRoute
+from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from app.schemas.webhooks import (
     CreatedWebhook,
     DeliveryView,
@@ -14,15 +15,16 @@ from app.schemas.webhooks import (
     SigningSecret,
     WebhookView,
 )
-from app.strict import StrictRoute
 from core import webhooks
 from core.database import read, write
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictJsonRoute)
 
 
 @router.post("", status_code=201, response_model=CreatedWebhook)
-def create_webhook(wanted: NewWebhook, caller: Admin, idempotency_key: Key = None) -> Response:
+def create_webhook(
+    request: NewWebhook, caller: AdminScope, idempotency_key: IdempotencyKeyHeader = None
+) -> Response:
     """Have a URL told of all jobs from now on, by POST, after Standard Webhooks 1.0.0.
 
     The body is `{"type", "timestamp", "data": {id, kind, state, name, result, error, links}}`;
@@ -36,20 +38,20 @@ def create_webhook(wanted: NewWebhook, caller: Admin, idempotency_key: Key = Non
     10 min, 1 h, 6 h and 24 h. A message may come twice, and later than the one that follows it.
     """
 
-    def create(remember: Remember) -> Response:
-        webhooks.check_url(wanted.url, pointer="/url")
-        new = webhooks.NewWebhook(wanted.url, wanted.events or webhooks.EVENTS, wanted.name)
+    def create(remember: SaveResponse) -> Response:
+        webhooks.check_url(request.url, pointer="/url")
+        new = webhooks.NewWebhook(request.url, request.events or webhooks.EVENTS, request.name)
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))
             remember(session, 201, view)
-        return created(201, view)
+        return created_response(201, view)
 
-    return once(caller, idempotency_key, ["POST /v1/webhooks", wanted], create)
+    return run_idempotently(caller, idempotency_key, ["POST /v1/webhooks", request], create)
 
 
 @router.get("", response_model=Page[WebhookView])
 def list_webhooks(
-    caller: Admin,
+    caller: AdminScope,
     limit: Limit = 50,
     after: After = None,
     job: Annotated[str | None, Query(description="the webhook that this job has brought")] = None,
@@ -64,11 +66,11 @@ def list_webhooks(
             after=check_cursor(after, "wh"),
             job_id=job,
         )
-    return page_of(rows, limit, WebhookView.of)
+    return build_page(rows, limit, WebhookView.of)
 
 
 @router.get("/secret", response_model=SigningSecret)
-def read_signing_secret(caller: Admin) -> SigningSecret:
+def read_signing_secret(caller: AdminScope) -> SigningSecret:
     """What messages to the webhooks that jobs bring (`webhook` of a job's request) are signed with.
     It is the same for all jobs."""
     with write() as session:
@@ -76,14 +78,14 @@ def read_signing_secret(caller: Admin) -> SigningSecret:
 
 
 @router.get("/{webhook_id}", response_model=WebhookView)
-def read_webhook(webhook_id: str, caller: Admin) -> WebhookView:
+def read_webhook(webhook_id: str, caller: AdminScope) -> WebhookView:
     """One webhook, without its secret."""
     with read() as session:
         return WebhookView.of(webhooks.get(session, caller.tenant_id, webhook_id))
 
 
 @router.delete("/{webhook_id}", status_code=204)
-def delete_webhook(webhook_id: str, caller: Admin) -> None:
+def delete_webhook(webhook_id: str, caller: AdminScope) -> None:
     """Send nothing more to it, what waits included, and forget its deliveries."""
     with write() as session:
         webhooks.delete(session, caller.tenant_id, webhook_id)
@@ -91,7 +93,7 @@ def delete_webhook(webhook_id: str, caller: Admin) -> None:
 
 @router.get("/{webhook_id}/deliveries", response_model=Page[DeliveryView])
 def list_deliveries(
-    webhook_id: str, caller: Admin, limit: Limit = 50, after: After = None
+    webhook_id: str, caller: AdminScope, limit: Limit = 50, after: After = None
 ) -> Page[DeliveryView]:
     """What was sent or waits, newest first. Of what the URL answered, only the status is kept."""
     limit = page_size(limit)
@@ -100,4 +102,4 @@ def list_deliveries(
         rows = webhooks.page_of_deliveries(
             session, webhook, limit=limit + 1, after=check_cursor(after, "dlv")
         )
-    return page_of(rows, limit, DeliveryView.of)
+    return build_page(rows, limit, DeliveryView.of)

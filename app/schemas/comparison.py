@@ -7,38 +7,38 @@ from pydantic import BaseModel, Field
 from app.schemas.reports import ScoreView, VerdictView
 
 
-class CheckpointFigures(BaseModel):
+class CheckpointMetrics(BaseModel):
     step: int
     metrics: dict[str, float] = Field(description="what training has looked at by itself")
 
 
-class Compared(BaseModel):
+class ModelSummary(BaseModel):
     """One model."""
 
     model: str
     reference: str
-    kind: str
+    modality: str
     dataset: str | None
-    state: Literal["unmeasured", "measuring", "measured", "failed", "cancelled"]
+    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"]
     verdict: VerdictView | None
-    unmet: list[str]
+    failed_criteria: list[str]
     samples: int | None
-    held_out: int | None
+    holdout_items: int | None
     scores: dict[str, ScoreView]
     training: dict[str, Any] = Field(
         description="preset, architecture, step, parameters, seed, cpu_s of its job"
     )
-    checkpoints: list[CheckpointFigures] = Field(description="that its job has kept, newest first")
+    checkpoints: list[CheckpointMetrics] = Field(description="that its job has kept, newest first")
 
 
-class Best(BaseModel):
+class BestModel(BaseModel):
     reference: str
-    clear: bool = Field(description="its interval is beyond those of all the others")
+    significant: bool = Field(description="its interval is beyond those of all the others")
 
 
 class Comparison(BaseModel):
-    models: list[Compared] = Field(description="in the order in which they were named")
-    best: dict[str, Best] = Field(
+    models: list[ModelSummary] = Field(description="in the order in which they were named")
+    best: dict[str, BestModel] = Field(
         description="by score, of those that more than one model has; none where the models were "
         "measured on different data sets, or are equal"
     )

@@ -5,26 +5,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.fields import Label, Name, Tags
+from app.request_body import RequestModel
 from app.schemas.tables import ColumnChange, ColumnName
-from app.strict import Strict
+from app.schemas.types import Label, Name, Tags
 from core.tables import Dataset, DatasetState, Upload, UploadPart
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 
 
-class DatasetMeta(Strict):
+class DatasetMeta(RequestModel):
     """`meta` of a dataset that is being made."""
 
     name: Name | None = Field(None, description="default: the file's name")
     tags: Tags = {}
-    kind: Literal["images", "rows"] | None = Field(
+    modality: Literal["image", "tabular"] | None = Field(
         None, description="default: told by the file's content"
     )
     target: ColumnName | None = Field(
         None, description="of a table: the column whose values samples are asked for by"
     )
-    drop: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(
+    exclude_columns: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(
         [], description="of a table: columns that are not learned, and absent from samples"
     )
     columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = Field(
@@ -32,7 +32,7 @@ class DatasetMeta(Strict):
         alias="schema",
         description="of a table: columns that are to be other than they look; see `PUT …/schema`",
     )
-    label_names: list[Label] | dict[str, Label] | None = Field(
+    class_names: list[Label] | dict[str, Label] | None = Field(
         None, description="names for numeric classes: a list by number, or {'0': 'T-shirt/top'}"
     )
     resize: Literal["crop", "pad", "stretch"] | None = Field(
@@ -60,7 +60,7 @@ class DatasetFrom(DatasetMeta):
     )
 
 
-class DatasetPatch(Strict):
+class DatasetPatch(RequestModel):
     name: Name | None = None
     tags: Tags | None = None
 
@@ -68,7 +68,7 @@ class DatasetPatch(Strict):
 class LabelCount(BaseModel):
     name: str
     count: int = Field(description="items to train on")
-    held_out: int = Field(description="items of the published test part, never trained on")
+    test_count: int = Field(description="items of the published test part, never trained on")
 
 
 class ImageShape(BaseModel):
@@ -83,23 +83,25 @@ class TableShape(BaseModel):
     target: str | None
 
 
-class Origin(BaseModel):
+class DerivedFrom(BaseModel):
     """Of a set that an augmentation job made."""
 
     job: str
     dataset: str
     model: str | None
-    items: dict[str, int] = Field(description="how many are real, classical, gan; see `recipes`")
+    items: dict[str, int] = Field(
+        description="how many are real, transforms, model; see `provenance`"
+    )
 
 
 class DatasetView(BaseModel):
     id: str
     name: str
-    kind: str
+    modality: str
     state: DatasetState
     tags: dict[str, str]
-    items: int | None = Field(description="images or rows to train on")
-    held_out: int | None = Field(description="images of the published test part")
+    train_items: int | None = Field(description="images or rows to train on")
+    test_items: int | None = Field(description="images of the published test part")
     image: ImageShape | None
     table: TableShape | None
     labels: list[LabelCount] | None = Field(description="of a table: the target's values")
@@ -107,7 +109,7 @@ class DatasetView(BaseModel):
     bytes: int | None
     sha256: str | None = Field(description="of the normalised content")
     issues: dict[str, int] | None = Field(description="how many of each code; see `issues`")
-    origin: Origin | None = Field(description="null: it was uploaded")
+    derived_from: DerivedFrom | None = Field(description="null: it was uploaded")
     error: dict[str, Any] | None
     created_at: datetime
     ready_at: datetime | None
@@ -122,30 +124,34 @@ class DatasetView(BaseModel):
             links |= {
                 part: f"{path}/{part}" for part in ("profile", "issues", "preview", "content")
             }
-        if "recipes" in dataset.content:
-            links["recipes"] = f"{path}/recipes"
-        if ready and dataset.kind == "rows":
+        if "provenance" in dataset.objects:
+            links["provenance"] = f"{path}/provenance"
+        if ready and dataset.modality == "tabular":
             links["schema"] = f"{path}/schema"
         return cls(
             id=dataset.id,
             name=dataset.name,
-            kind=dataset.kind,
+            modality=dataset.modality,
             state=dataset.state,
             tags=dataset.tags,
-            items=summary.get("n_train"),
-            held_out=summary.get("n_held_out"),
+            train_items=summary.get("n_train"),
+            test_items=summary.get("n_test"),
             image=ImageShape.model_validate(summary)
-            if ready and dataset.kind == "images"
+            if ready and dataset.modality == "image"
             else None,
-            table=TableShape.model_validate(summary) if ready and dataset.kind == "rows" else None,
+            table=TableShape.model_validate(summary)
+            if ready and dataset.modality == "tabular"
+            else None,
             labels=summary.get("labels"),
             format=summary.get("format"),
-            bytes=sum(part["bytes"] for part in dataset.content.values()) if ready else None,
+            bytes=sum(part["bytes"] for part in dataset.objects.values()) if ready else None,
             sha256=summary.get("sha256"),
             issues={issue["code"]: issue["count"] for issue in summary["issues"]}
             if ready
             else None,
-            origin=Origin.model_validate(summary["origin"]) if "origin" in summary else None,
+            derived_from=DerivedFrom.model_validate(summary["derived_from"])
+            if "derived_from" in summary
+            else None,
             error=dataset.error,
             created_at=dataset.created_at,
             ready_at=dataset.ready_at,
@@ -166,7 +172,7 @@ class Issues(BaseModel):
     notes: list[str] = Field(description="what was ignored or changed while reading")
 
 
-class NewUpload(Strict):
+class NewUpload(RequestModel):
     filename: Name
     bytes: int | None = Field(None, ge=1, description="size of the whole, checked at the end")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
@@ -174,7 +180,7 @@ class NewUpload(Strict):
     )
 
 
-class PartView(BaseModel):
+class UploadPartView(BaseModel):
     number: int
     bytes: int
     sha256: str
@@ -185,7 +191,7 @@ class UploadView(BaseModel):
     state: str
     filename: str
     bytes: int | None
-    parts: list[PartView]
+    parts: list[UploadPartView]
     created_at: datetime
     links: dict[str, str]
 
@@ -196,7 +202,7 @@ class UploadView(BaseModel):
             state=upload.state.value,
             filename=upload.filename,
             bytes=upload.bytes,
-            parts=[PartView(number=p.number, bytes=p.bytes, sha256=p.sha256) for p in parts],
+            parts=[UploadPartView(number=p.number, bytes=p.bytes, sha256=p.sha256) for p in parts],
             created_at=upload.created_at,
             links={"self": f"/v1/uploads/{upload.id}"},
         )

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.config import Config
-from app.schemas.fields import ModelName, Seed, Tags
-from app.schemas.samples import Asked
+from app.request_body import RequestModel
+from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.samples import SampleSelection
+from app.schemas.types import ModelName, Seed, Tags
 from app.schemas.webhooks import JobWebhookOrUrl
-from app.strict import Strict
 from core import jobs
-from core.evaluation import ENOUGH, MOST_SAMPLES
+from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from core.training import Accept, Budget, CheckpointPolicy, Privacy
+from core.training import Budget, CheckpointPolicy, DifferentialPrivacy, QualityGate
 from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
@@ -36,35 +36,37 @@ class JobProblem(BaseModel):
     retryable: bool
 
 
-class TrainingRequest(Strict):
+class TrainingRequest(RequestModel):
     """One dial, `preset`, sets everything; any other value is explicit or `"auto"`."""
 
     kind: Literal["training"]
     dataset: str
     name: ModelName | None = Field(None, description="the model's; default: the dataset's name")
-    label: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+    target_column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         "auto",
         description="what samples can be asked for by: `class` of images, or a column of a table; "
         "auto: the class, or the table's target; null trains without labels",
     )
     preset: Preset = "balanced"
-    config: Config = Field({}, description="settings of the kind of data; auto: by the preset")
+    hyperparameters: Hyperparameters = Field(
+        {}, description="settings of the kind of data; auto: by the preset"
+    )
     budget: Budget | None = Field(None, description="default: by preset")
     checkpoint: CheckpointPolicy = CheckpointPolicy()
-    holdout: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
+    holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
         "auto", description="share of the items kept for measuring, never trained on"
     )
-    early_stop: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
+    early_stopping: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
         "auto",
         description="images: looks at the coverage of held-out images without a gain, of ten in a "
         "run, until it is brought to its end; never: not even a hopeless run is ended",
     )
-    warm_start: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+    init_from: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None,
         description="images: a model whose networks the run begins with (`name`, `name:3`, "
         "`mdl_…`); labels that it does not know are added",
     )
-    privacy: Privacy | None = Field(
+    differential_privacy: DifferentialPrivacy | None = Field(
         None,
         description="tables: learn with differential privacy; what epsilon does not cover is "
         "refused by name",
@@ -73,12 +75,12 @@ class TrainingRequest(Strict):
     evaluate: bool | None = Field(
         None,
         description="measure the model afterwards, by an evaluation job of its own; default: true, "
-        "unless the operator has said otherwise; never with `privacy`",
+        "unless the operator has said otherwise; never with `differential_privacy`",
     )
-    accept: Accept | None = Field(
+    quality_gate: QualityGate | None = Field(
         None,
         description="what an evaluation has to find; of a model that it does not, or not yet, "
-        "samples need `allow_unaccepted`. Implies `evaluate`",
+        "samples need `ignore_quality_gate`. Implies `evaluate`",
     )
     priority: Priority = "normal"
     tags: Tags = {}
@@ -90,7 +92,7 @@ class TrainingRequest(Strict):
     )
 
 
-class GenerationRequest(Asked):
+class GenerationRequest(SampleSelection):
     """Items as `/v1/models/{ref}/samples` gives them, any number, into files of `shard_size`."""
 
     kind: Literal["generation"]
@@ -105,7 +107,7 @@ class GenerationRequest(Asked):
     shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="items in one file"
     )
-    deliver_to: Annotated[str, Field(max_length=1_024)] | None = Field(
+    output_uri: Annotated[str, Field(max_length=1_024)] | None = Field(
         None,
         description="`s3://bucket/folder` or another place that the operator allows: the files are "
         "copied to a folder there with the job's id as its name, manifest.json last",
@@ -120,14 +122,14 @@ class GenerationRequest(Asked):
     )
 
 
-class EvaluationRequest(Strict):
+class EvaluationRequest(RequestModel):
     """Samples of a model are measured against the real items that its training has not seen."""
 
     kind: Literal["evaluation"]
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
         description="`name` (its newest version), `name:version` or `mdl_…`"
     )
-    samples: Annotated[int, Field(ge=ENOUGH, le=MOST_SAMPLES)] | Literal["auto"] = Field(
+    samples: Annotated[int, Field(ge=MIN_HOLDOUT_ITEMS, le=MAX_SAMPLES)] | Literal["auto"] = Field(
         "auto", description="auto: as many as were learned from, at most 10,000 images, 24,000 rows"
     )
     seed: Seed | None = Field(None, description="default: a random one, told in the answer")
@@ -145,7 +147,7 @@ class EvaluationPlan(BaseModel):
     """The answer to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved_config: dict[str, Any]
+    resolved: dict[str, Any]
     warnings: list[str]
 
 
@@ -161,24 +163,24 @@ class GenerationPlan(BaseModel):
     """The answer to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved_config: dict[str, Any]
+    resolved: dict[str, Any]
     estimate: GenerationEstimate
     warnings: list[str]
 
 
-class Estimate(BaseModel):
+class TrainingEstimate(BaseModel):
     steps: int
     minutes: float
     memory_bytes: int
     basis: str = Field(description="where the estimate of the time comes from")
 
 
-class Plan(BaseModel):
+class TrainingPlan(BaseModel):
     """The answer to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved_config: dict[str, Any]
-    estimate: Estimate
+    resolved: dict[str, Any]
+    estimate: TrainingEstimate
     warnings: list[str]
 
 
@@ -191,7 +193,7 @@ class Progress(BaseModel):
     updated_at: datetime | None
 
 
-class QueuePlace(BaseModel):
+class QueueStatus(BaseModel):
     position: int | None = Field(description="jobs that go first; null unless queued")
     reason: str | None = Field(description="why the job waits")
 
@@ -224,7 +226,7 @@ JobShownState = Literal[
 Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing"]
 
 
-RECORDS = {
+DETAIL_LINKS = {
     JobKind.TRAINING: ("metrics", "checkpoints", "previews"),
     JobKind.GENERATION: ("artifacts",),
     JobKind.EVALUATION: ("artifacts",),
@@ -242,12 +244,12 @@ class JobView(BaseModel):
     dataset: str | None
     model: str | None = Field(description="that items are drawn from, or that is measured")
     progress: Progress
-    queue: QueuePlace
+    queue: QueueStatus
     priority: str
     retry_of: str | None = Field(description="the ended job that this one repeats")
     attempt: int = Field(description="times that a worker took the job")
-    max_attempts: int = Field(description="workers lost in a row, with nothing saved between")
-    resolved_config: dict[str, Any]
+    max_worker_losses: int = Field(description="workers lost in a row, with nothing saved between")
+    resolved: dict[str, Any]
     result: dict[str, Any] | None
     error: JobProblem | None
     timestamps: Timestamps
@@ -259,8 +261,8 @@ class JobView(BaseModel):
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
-        links |= {part: f"{path}/{part}" for part in ("events", *RECORDS[job.kind])}
-        links |= {verb: f"{path}/{verb}" for verb in jobs.VERBS[state]}
+        links |= {part: f"{path}/{part}" for part in ("events", *DETAIL_LINKS[job.kind])}
+        links |= {verb: f"{path}/{verb}" for verb in jobs.ACTIONS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"
         if job.result and "dataset" in job.result:
@@ -275,12 +277,12 @@ class JobView(BaseModel):
             dataset=job.dataset_id,
             model=job.model_id,
             progress=_progress(job),
-            queue=QueuePlace(position=position, reason=_reason(job, position)),
+            queue=QueueStatus(position=position, reason=_reason(job, position)),
             priority=job.priority,
             retry_of=job.retry_of,
             attempt=job.attempt,
-            max_attempts=job.max_losses,
-            resolved_config=job.resolved_config,
+            max_worker_losses=job.max_worker_losses,
+            resolved=job.resolved,
             result=job.result,
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
@@ -305,7 +307,7 @@ def _progress(job: Job) -> Progress:
 def _reason(job: Job, position: int | None) -> str | None:
     if position is None:
         return None
-    if job.losses:
+    if job.worker_losses:
         return "its worker was lost; the next one goes on from the last checkpoint"
     return f"{position} jobs go first" if position else "waiting for a free worker"
 

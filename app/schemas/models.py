@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.schemas.fields import Tags
-from app.strict import Strict
+from app.request_body import RequestModel
+from app.schemas.types import Tags
 from core.tables import Model
 
 
@@ -16,7 +16,7 @@ class ModelView(BaseModel):
     name: str
     version: int
     reference: str = Field(description="`name:version`")
-    kind: str
+    modality: str
     aliases: list[str] = Field(description="`name@alias` means this version")
     description: str | None
     job: str | None = Field(description="null for an imported model")
@@ -24,12 +24,14 @@ class ModelView(BaseModel):
     step: int
     labels: list[str] | None = Field(description="null for a model without labels")
     image: dict[str, int] | None
-    label: str | None = Field(description="of a table: the column that the labels are values of")
+    target_column: str | None = Field(
+        description="of a table: the column that the labels are values of"
+    )
     columns: list[str] | None = Field(description="of a table")
     parameters: int
     bytes: int
     sha256: str
-    config: dict[str, Any]
+    training: dict[str, Any]
     tags: dict[str, str]
     loaded: bool = Field(description="in the memory of the process that answers")
     created_at: datetime
@@ -38,7 +40,7 @@ class ModelView(BaseModel):
     @classmethod
     def of(cls, model: Model, aliases: Sequence[str] = (), *, loaded: bool = False) -> "ModelView":
         manifest, path = model.manifest, f"/v1/models/{model.id}"
-        parts = ("samples", "conditions", "card", "report", "architecture", "export")
+        parts = ("samples", "sampling-options", "card", "report", "architecture", "export")
         links = {"self": path, **{part: f"{path}/{part}" for part in parts}}
         if model.job_id is not None:
             links["job"] = f"/v1/jobs/{model.job_id}"
@@ -47,7 +49,7 @@ class ModelView(BaseModel):
             name=model.name,
             version=model.version,
             reference=f"{model.name}:{model.version}",
-            kind=model.kind,
+            modality=model.modality,
             aliases=list(aliases),
             description=model.description,
             job=model.job_id,
@@ -55,14 +57,14 @@ class ModelView(BaseModel):
             step=model.step,
             labels=[label["name"] for label in manifest["labels"]] or None,
             image=manifest.get("image"),
-            label=manifest.get("label"),
+            target_column=manifest.get("target_column"),
             columns=[column["name"] for column in manifest["columns"]]
             if "columns" in manifest
             else None,
             parameters=manifest["parameters"],
             bytes=model.weights["bytes"],
             sha256=model.weights["sha256"],
-            config=manifest["config"],
+            training=manifest["training"],
             tags=model.tags,
             loaded=loaded,
             created_at=model.created_at,
@@ -70,7 +72,7 @@ class ModelView(BaseModel):
         )
 
 
-class ModelPatch(Strict):
+class ModelPatch(RequestModel):
     description: Annotated[str, StringConstraints(max_length=4_096)] | None = None
     tags: Tags | None = None
 
@@ -85,7 +87,7 @@ class LayerView(BaseModel):
     output: list[int] | None = Field(description="shape, of one batch; null where it differs")
 
 
-class PartView(BaseModel):
+class NetworkView(BaseModel):
     """One network."""
 
     name: str
@@ -96,23 +98,23 @@ class PartView(BaseModel):
 class Architecture(BaseModel):
     model: str
     parameters: int
-    parts: list[PartView]
+    networks: list[NetworkView]
 
     @classmethod
-    def of(cls, model: Model, parts: Sequence[object]) -> "Architecture":
+    def of(cls, model: Model, networks: Sequence[object]) -> "Architecture":
         """`parts` as models.architecture has them."""
-        views = [PartView.model_validate(part, from_attributes=True) for part in parts]
-        return cls(model=model.id, parameters=sum(v.parameters for v in views), parts=views)
+        views = [NetworkView.model_validate(part, from_attributes=True) for part in networks]
+        return cls(model=model.id, parameters=sum(v.parameters for v in views), networks=views)
 
 
-class LabelCondition(BaseModel):
+class LabelOption(BaseModel):
     name: str
-    share: float | None = Field(
+    fraction: float | None = Field(
         description="of the items that were learned from; null where privacy keeps it"
     )
 
 
-class ColumnCondition(BaseModel):
+class ColumnOption(BaseModel):
     """A column of a table, and what a condition on it can be made of."""
 
     name: str
@@ -123,18 +125,18 @@ class ColumnCondition(BaseModel):
     max: float | str | None = None
 
 
-class Conditions(BaseModel):
+class SamplingOptions(BaseModel):
     """What samples of a model may be asked for."""
 
-    labels: list[LabelCondition]
-    columns: list[ColumnCondition] | None = Field(None, description="of a table")
-    rules: list[dict[str, Any]] | None = Field(
+    labels: list[LabelOption]
+    columns: list[ColumnOption] | None = Field(None, description="of a table")
+    constraints: list[dict[str, Any]] | None = Field(
         None, description="of a table: all rows keep to them"
     )
-    found_rules: list[dict[str, Any]] | None = Field(
+    detected_constraints: list[dict[str, Any]] | None = Field(
         None,
         description="of a table: what all rows that were learned from keep to. Samples do, too, if "
-        "a job declares it in `config.rules`",
+        "a job declares it in `hyperparameters.constraints`",
     )
     seed: dict[str, int] = Field(description="range of `seed`")
     count: dict[str, int] = Field(description="range of `count` in one request")

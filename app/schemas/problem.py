@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 
-class FaultView(BaseModel):
+class FieldErrorView(BaseModel):
     pointer: str = Field(description="where in the request (RFC 6901)")
     code: str
     message: str
@@ -21,7 +21,7 @@ class Problem(BaseModel):
     code: str = Field(description="stable, for programs")
     retryable: bool = Field(description="whether the same request may succeed later")
     request_id: str | None
-    errors: list[FaultView] | None = None
+    errors: list[FieldErrorView] | None = None
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {

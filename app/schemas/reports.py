@@ -10,16 +10,19 @@ class ScoreView(BaseModel):
     name: str
     value: float
     ci95: tuple[float, float]
-    direction: Literal["higher", "lower", "half"] = Field(description="half: near .5 is best")
-    ceiling: float | None = Field(
-        description="of as many real items that training has seen; label_fidelity: of unseen ones"
+    direction: Literal["higher", "lower", "target"] = Field(
+        description="Which values are better; target: those near `target`."
     )
-    baseline: float | None = Field(description="of naive samples")
-    per_class: dict[str, float] = Field(description="of labels with 10 items or more")
+    target: float | None = Field(None, description="The best value, where `direction` is target.")
+    real_reference: float | None = Field(
+        description="of as many real items that training has seen; label_accuracy: of unseen ones"
+    )
+    naive_baseline: float | None = Field(description="of naive samples")
+    per_label: dict[str, float] = Field(description="of labels with 10 items or more")
 
 
 class VerdictView(BaseModel):
-    finding: Literal["good", "poor", "collapsed", "memorised"]
+    verdict: Literal["good", "poor", "collapsed", "memorized"]
     quality: Literal["good", "poor"]
     reasons: list[str]
 
@@ -30,7 +33,7 @@ class Histogram(BaseModel):
     synthetic: list[float]
 
 
-class Statistics(BaseModel):
+class ColumnStatistics(BaseModel):
     """Of a column of rows, or of the brightness or contrast of images, real beside synthetic."""
 
     column: str
@@ -44,7 +47,7 @@ class Statistics(BaseModel):
     histogram: Histogram | None = None
 
 
-class Pairs(BaseModel):
+class ColumnAssociations(BaseModel):
     columns: list[str]
     real: list[list[float]] = Field(
         description="0: independent, 1: one says the other (Cramér's V)"
@@ -55,7 +58,7 @@ class Pairs(BaseModel):
 class Scatter(BaseModel):
     """Some items on the two main directions of the real ones: of rows, or of images' features."""
 
-    explained: float = Field(description="share of the variance")
+    explained_variance_ratio: float = Field(description="share of the variance")
     real: list[tuple[float, float]]
     synthetic: list[tuple[float, float]]
 
@@ -65,23 +68,29 @@ class Report(BaseModel):
 
     model: str
     reference: str
-    state: Literal["unmeasured", "measuring", "measured", "failed", "cancelled"]
+    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"]
     error: dict[str, Any] | None = Field(None, description="why the newest evaluation failed")
-    obstacle: str | None = Field(None, description="why a model that was not measured cannot be")
+    not_evaluable_reason: str | None = Field(
+        None, description="why a model that was not measured cannot be"
+    )
     job: str | None = Field(None, description="the evaluation that the scores are of")
-    measured_at: datetime | None = None
+    evaluated_at: datetime | None = None
     samples: int | None = None
-    held_out: int | None = Field(None, description="real items that training has not seen")
+    holdout_items: int | None = Field(None, description="real items that training has not seen")
     seed: int | None = None
     verdict: VerdictView | None = None
-    unmet: list[str] = Field([], description="of what the training job's `accept` asks")
+    failed_criteria: list[str] = Field(
+        [], description="of what the training job's `quality_gate` asks"
+    )
     scores: list[ScoreView] = []
-    picture_rows: dict[str, list[str]] = Field(
+    gallery_labels: dict[str, list[str]] = Field(
         {}, description="of images: the labels of the rows of `samples.png` and `real.png`"
     )
-    statistics: list[Statistics] = []
-    pairs: Pairs | None = Field(None, description="of the columns of rows")
+    statistics: list[ColumnStatistics] = []
+    column_associations: ColumnAssociations | None = Field(
+        None, description="of the columns of rows"
+    )
     scatter: Scatter | None = None
-    nearest: Histogram | None = Field(
+    nearest_train_distance: Histogram | None = Field(
         None, description="how far the nearest training item is from unseen real items and samples"
     )

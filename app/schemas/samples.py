@@ -4,37 +4,37 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.schemas.fields import Seed
-from app.strict import Strict
-from core.errors import Fault, Invalid
+from app.request_body import RequestModel
+from app.schemas.types import Seed
+from core.errors import FieldError, ValidationFailed
 
 Count = Annotated[int, Field(ge=1)]
-AskedLabel = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
-class ConditionRequest(Strict):
+class ConditionRequest(RequestModel):
     """What rows have to meet: all of `where`."""
 
-    where: Annotated[dict[AskedLabel, Any], Field(min_length=1, max_length=100)] = Field(
+    where: Annotated[dict[LabelName, Any], Field(min_length=1, max_length=100)] = Field(
         description="by column: a value, a list of values, or a range: "
         '`{"income": ">50K", "age": {"gte": 65}}`; null is a missing value'
     )
-    share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="of the request's `count`; what all shares leave over is free"
     )
     count: Count | None = Field(None, description="without a `count` of the request")
 
 
-class Asked(Strict):
+class SampleSelection(RequestModel):
     """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`."""
 
-    labels: Annotated[dict[AskedLabel, Count], Field(min_length=1)] | None = Field(
+    labels: Annotated[dict[LabelName, Count], Field(min_length=1)] | None = Field(
         None, description='how many of each label: `{"sneaker": 300, "bag": 700}`'
     )
     count: Count | None = Field(
         None, description="how many in all, labels in the learned shares or balanced"
     )
-    balance: bool = Field(
+    balance_labels: bool = Field(
         False,
         description="with `count`: the same number of each label, or, where the label is a number, "
         "of each tenth of its range",
@@ -46,55 +46,56 @@ class Asked(Strict):
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="where in the endless set of a seed to begin"
     )
-    min_label_score: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    min_label_confidence: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description="of images with labels: only those to whose label the model's own classifier "
         "gives at least this chance; counts stay exact, and each image is the first of its own "
         "candidates that will do",
     )
-    allow_unaccepted: bool = Field(
-        False, description="draw from a model that its training job's `accept` does not let pass"
+    ignore_quality_gate: bool = Field(
+        False,
+        description="draw from a model that its training job's `quality_gate` does not let pass",
     )
 
 
-class ImageOptions(Strict):
+class ImageOptions(RequestModel):
     truncation: Annotated[float, Field(ge=0, le=1)] = Field(
         1.0, description="how far from the middle noise may lie: less is more typical, less varied"
     )
 
 
-class Spot(Strict):
-    """One image: item `number` of a seed."""
+class LatentPoint(RequestModel):
+    """One image: item `index` of a seed."""
 
-    label: AskedLabel | None = Field(None, description="null for a model without labels")
+    label: LabelName | None = Field(None, description="null for a model without labels")
     seed: Seed
-    number: Annotated[int, Field(ge=0, le=2**62)] = 0
+    index: Annotated[int, Field(ge=0, le=2**62)] = 0
 
 
-class Interpolation(Strict):
+class Interpolation(RequestModel):
     """A way from one image to another, through noise and labels."""
 
-    start: Spot
-    end: Spot
+    start: LatentPoint = Field(alias="from")
+    end: LatentPoint = Field(alias="to")
     steps: Annotated[int, Field(ge=2, le=64)] = Field(16, description="images, both ends included")
 
 
-class SamplesRequest(Asked):
-    known: Annotated[list[dict[AskedLabel, Any]], Field(min_length=1, max_length=10_000)] | None = (
-        Field(
-            None,
-            description="instead of labels and counts, table rows with some values given: they "
-            "come back in this order, with these values as they are and the others drawn: "
-            '`[{"age": 65}, {"city": null}]`',
-        )
+class SamplesRequest(SampleSelection):
+    partial_rows: (
+        Annotated[list[dict[LabelName, Any]], Field(min_length=1, max_length=10_000)] | None
+    ) = Field(
+        None,
+        description="instead of labels and counts, table rows with some values given: they "
+        "come back in this order, with these values as they are and the others drawn: "
+        '`[{"age": 65}, {"city": null}]`',
     )
-    refuse_copies: bool = Field(
+    exclude_training_rows: bool = Field(
         False,
         description="of table rows: none that the model was learned from, identifiers aside; the "
-        "model was trained with `row_hashes`",
+        "model was trained with `store_row_hashes`",
     )
     image: ImageOptions = ImageOptions()
-    include: Annotated[list[Literal["recipe", "scores"]], Field(max_length=2)] = Field(
+    include: Annotated[list[Literal["provenance", "scores"]], Field(max_length=2)] = Field(
         [],
         description="with JSON: how to draw each item again; the chances that the model's own "
         "critic (`real`) and classifier (`label`) give it",
@@ -109,32 +110,54 @@ class SamplesRequest(Asked):
     layout: Literal["grid"] | None = Field(None, description="of images, with PNG: all in one")
 
     def check(self) -> None:
-        """What is wrong whatever the model. Raises Invalid."""
-        if self.known is not None:
-            names = ("labels", "count", "conditions", "balance", "refuse_copies", "include")
-            more = ("interpolation", "min_label_score")
+        """What is wrong whatever the model. Raises ValidationFailed."""
+        if self.partial_rows is not None:
+            names = (
+                "labels",
+                "count",
+                "conditions",
+                "balance_labels",
+                "exclude_training_rows",
+                "include",
+            )
+            more = ("interpolation", "min_label_confidence")
             if conflicts := [name for name in (*names, *more) if getattr(self, name)]:
-                faults = [Fault(f"/{name}", "conflict", "goes without it") for name in conflicts]
-                raise Invalid("`known` says which rows and how many", faults=faults)
+                faults = [
+                    FieldError(f"/{name}", "conflict", "goes without it") for name in conflicts
+                ]
+                raise ValidationFailed(
+                    "`partial_rows` says which rows and how many", field_errors=faults
+                )
             return
         if self.interpolation is None:
-            check(self)
+            check_selection(self)
             return
-        others = {"labels", "count", "conditions", "balance", "offset", "layout", "include", "seed"}
-        others.add("min_label_score")
+        others = {
+            "labels",
+            "count",
+            "conditions",
+            "balance_labels",
+            "offset",
+            "layout",
+            "include",
+            "seed",
+        }
+        others.add("min_label_confidence")
         if strange := sorted(others & self.model_fields_set - self._empty()):
-            faults = [Fault(f"/{name}", "conflict", "goes without it") for name in strange]
-            raise Invalid("`interpolation` names its two items itself", faults=faults)
+            faults = [FieldError(f"/{name}", "conflict", "goes without it") for name in strange]
+            raise ValidationFailed(
+                "`interpolation` names its two items itself", field_errors=faults
+            )
 
     def _empty(self) -> set[str]:
         return {name for name in self.model_fields_set if not getattr(self, name)}
 
 
-def check(wanted: Asked) -> None:
+def check_selection(request: SampleSelection) -> None:
     """What is wrong whatever the model."""
-    given = wanted.count is not None or wanted.conditions is not None
-    if (wanted.labels is None) != given:
-        raise Invalid("give either `labels` or `count`, or `conditions`")
-    if wanted.balance and (wanted.labels is not None or wanted.conditions is not None):
-        fault = Fault("/balance", "conflict", "drop it, or the others")
-        raise Invalid("`balance` goes with `count` alone", faults=[fault])
+    given = request.count is not None or request.conditions is not None
+    if (request.labels is None) != given:
+        raise ValidationFailed("give either `labels` or `count`, or `conditions`")
+    if request.balance_labels and (request.labels is not None or request.conditions is not None):
+        fault = FieldError("/balance_labels", "conflict", "drop it, or the others")
+        raise ValidationFailed("`balance_labels` goes with `count` alone", field_errors=[fault])

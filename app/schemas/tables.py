@@ -4,18 +4,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from app.strict import Strict
-from core.datasets.rows import Schema, Wanted, WantedColumn
-from core.datasets.rows.schema import Type
+from app.request_body import RequestModel
+from core.datasets.tabular import ColumnOverride, Schema, SchemaOverrides
+from core.datasets.tabular.schema import ColumnType
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class ColumnChange(Strict):
+class ColumnChange(RequestModel):
     """A column by its name; what is left out stays as it is."""
 
     name: ColumnName
-    type: Type | None = None
+    type: ColumnType | None = None
     nullable: bool | None = None
     decimals: Annotated[int, Field(ge=0, le=15)] | None = Field(
         None, description="digits after the point of a number"
@@ -23,37 +23,37 @@ class ColumnChange(Strict):
     format: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="of a datetime, as strftime's; of a boolean, as `no|yes`"
     )
-    drop: bool | None = Field(None, description="true: not learned, and absent from samples")
+    exclude: bool | None = Field(None, description="true: not learned, and absent from samples")
 
-    def wanted(self) -> WantedColumn:
-        return WantedColumn(**self.model_dump())
+    def to_override(self) -> ColumnOverride:
+        return ColumnOverride(**self.model_dump())
 
 
-class SchemaChange(Strict):
+class SchemaChange(RequestModel):
     """Columns in any number; when all of them are named, their order counts."""
 
     columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = []
     target: ColumnName | None = Field(
         None, description="the column whose values samples are asked for by; null: none"
     )
-    drop: Annotated[list[ColumnName], Field(max_length=10_000)] = []
+    exclude_columns: Annotated[list[ColumnName], Field(max_length=10_000)] = []
 
-    def wanted(self) -> Wanted:
-        return Wanted(
-            columns=tuple(column.wanted() for column in self.columns),
+    def to_overrides(self) -> SchemaOverrides:
+        return SchemaOverrides(
+            columns=tuple(column.to_override() for column in self.columns),
             target=self.target,
-            drop=tuple(self.drop),
-            key="columns",
+            exclude_columns=tuple(self.exclude_columns),
+            columns_key="columns",
         )
 
 
 class ColumnView(BaseModel):
     name: str
-    type: Type
+    type: ColumnType
     nullable: bool
     decimals: int | None
     format: str | None
-    drop: bool
+    exclude: bool
 
 
 class SchemaView(BaseModel):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
-from app.schemas.fields import Name
-from app.strict import Strict
+from app.request_body import RequestModel
+from app.schemas.types import Name
 from core import webhooks
 from core.tables import Delivery, Webhook
 
@@ -17,7 +17,7 @@ Url = Annotated[str, StringConstraints(min_length=1, max_length=2_048)]
 Events = Annotated[list[JobEvent], Field(min_length=1)]
 
 
-class JobWebhook(Strict):
+class JobWebhook(RequestModel):
     """A webhook for one job; signed with the secret of `GET /v1/webhooks/secret`."""
 
     url: Url
@@ -34,7 +34,7 @@ JobWebhookOrUrl = Annotated[
 ]
 
 
-class NewWebhook(Strict):
+class NewWebhook(RequestModel):
     url: Url = Field(description="https, and on the public internet")
     events: Events | None = Field(None, description="default: all")
     name: Name | None = None

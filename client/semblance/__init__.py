@@ -3,10 +3,10 @@
 client = Client("http://127.0.0.1:8000", key)
 dataset = client.upload("garments.zip")
 job = client.wait(client.train(dataset["id"], preset="fast")["id"])
-client.save_samples(job["result"]["model"], "samples.zip", labels={"sneaker": 300})
+client.download_samples(job["result"]["model"], "samples.zip", labels={"sneaker": 300})
 """
 
 from semblance.client import Client
-from semblance.errors import DamagedDownload, JobFailed, Problem
+from semblance.errors import APIError, ChecksumError, JobFailedError
 
-__all__ = ["Client", "DamagedDownload", "JobFailed", "Problem"]
+__all__ = ["APIError", "ChecksumError", "Client", "JobFailedError"]

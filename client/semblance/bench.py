@@ -11,17 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from semblance.client import Client, Json
-from semblance.errors import JobFailed, Problem, UnknownNetwork
+from semblance.errors import APIError, JobFailedError, UnknownArchitectureError
 
 AUTO = "auto"
-BETTER = {"lower": "↓", "higher": "↑", "half": "→.5"}
+DIRECTION_SYMBOLS = {"lower": "↓", "higher": "↑", "target": "→.5"}
 LEGEND = "↑ higher is better, ↓ lower; * best of the networks, or not to be told from it"
 
-Watch = Callable[[str], Json]  # from a job's id to the job when it has ended
+WaitForJob = Callable[[str], Json]  # from a job's id to the job when it has ended
 
 
 @dataclass(frozen=True)
-class Judged:
+class NetworkResult:
     """One network. `report` is None where its training or its evaluation failed, for `reason`;
     `cpu_s` is what it learned for, without what a worker needs to get ready."""
 
@@ -32,14 +32,14 @@ class Judged:
     reason: str = ""
 
     @property
-    def finding(self) -> str:
-        return "failed" if self.report is None else str(self.report["verdict"]["finding"])
+    def verdict(self) -> str:
+        return "failed" if self.report is None else str(self.report["verdict"]["verdict"])
 
-    def told(self) -> str:
+    def status_text(self) -> str:
         """In words, for a console."""
         model = f" ({self.model})" if self.model else ""
         why = self.reason if self.report is None else "; ".join(self.report["verdict"]["reasons"])
-        return f"[bold]{self.network}[/bold]{model}: {self.finding}; {escape(why)}"
+        return f"[bold]{self.network}[/bold]{model}: {self.verdict}; {escape(why)}"
 
 
 def run(
@@ -49,18 +49,18 @@ def run(
     cpu_seconds: float,
     seed: int,
     networks: list[str] | None = None,
-    watch: Watch | None = None,
-) -> Iterator[Judged]:
+    watch: WaitForJob | None = None,
+) -> Iterator[NetworkResult]:
     """One after the other. `networks`: all that the service has for data of this kind, unless it is
-    given. Whoever interrupts it leaves no job behind. Raises UnknownNetwork."""
-    known: list[str] = client.request("GET", "/v1").json()["architectures"][dataset["kind"]]
+    given. Whoever interrupts it leaves no job behind. Raises UnknownArchitectureError."""
+    known: list[str] = client.request("GET", "/v1").json()["architectures"][dataset["modality"]]
     for network in networks or []:
         if network not in (AUTO, *known):
-            raise UnknownNetwork(f"{network}: known are {', '.join((AUTO, *known))}")
+            raise UnknownArchitectureError(f"{network}: known are {', '.join((AUTO, *known))}")
     work = _Work(client, dataset["id"], cpu_seconds, seed, watch or client.wait)
     # The first is what `auto` comes to.
     for network in networks or [AUTO, *known[1:]]:
-        yield work.judged(network)
+        yield work.evaluate_network(network)
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class _Work:
     dataset: str
     cpu_seconds: float
     seed: int
-    watch: Watch
+    watch: WaitForJob
 
-    def judged(self, network: str) -> Judged:
-        found = Judged(network)
+    def evaluate_network(self, network: str) -> NetworkResult:
+        found = NetworkResult(network)
         spec = {
             "preset": "fast",
-            "config": {} if network == AUTO else {"architecture": network},
+            "hyperparameters": {} if network == AUTO else {"architecture": network},
             "budget": {"cpu_seconds": self.cpu_seconds},
             "name": f"bench-{network}",
         }
@@ -85,7 +85,7 @@ class _Work:
             found = replace(found, model=job["result"]["model_version"], cpu_s=self._learned(job))
             # As many samples of each: some scores move with the number.
             self._done(self.client.evaluate(found.model, seed=self.seed))
-        except (JobFailed, Problem) as failure:
+        except (JobFailedError, APIError) as failure:
             return replace(found, reason=str(failure))
         return replace(found, report=self.client.report(found.model))
 
@@ -93,7 +93,7 @@ class _Work:
         try:
             return self.watch(job["id"])
         except KeyboardInterrupt:
-            with contextlib.suppress(Problem):  # it may just have ended
+            with contextlib.suppress(APIError):  # it may just have ended
                 self.client.cancel(job["id"])
             raise
 
@@ -103,43 +103,43 @@ class _Work:
         return max(float(checkpoint["metrics"]["cpu_s"]) for checkpoint in saved)
 
 
-def show(judged: list[Judged], console: Console) -> None:
+def print_table(results: list[NetworkResult], console: Console) -> None:
     """The table, with intervals where the console is wide enough."""
-    found = table(judged, _with_interval)
+    found = build_table(results, _with_interval)
     room = console.options.update(max_width=10 * console.width)
     if console.measure(found, options=room).maximum > console.width:
-        found = table(judged, lambda score: _figure(score["value"]))
+        found = build_table(results, lambda score: _figure(score["value"]))
     console.print(found)
 
 
-def table(judged: list[Judged], said: Callable[[Json], str]) -> Table:
+def build_table(results: list[NetworkResult], format_score: Callable[[Json], str]) -> Table:
     """A row for each score, as `said`: real items, each network, naive samples."""
-    columns = ("", "real", *(one.network for one in judged), "naive")
+    columns = ("", "real", *(one.network for one in results), "naive")
     found = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in found.columns[1:]:
         column.justify = "right"
     found.columns[0].no_wrap = True
-    reports = [one.report for one in judged]
+    reports = [one.report for one in results]
     measured = [report for report in reports if report is not None]
-    found.add_row("verdict", "", *(_verdict(one) for one in judged), "")
-    seconds = ("" if one.cpu_s is None else f"{one.cpu_s:.1f}" for one in judged)
+    found.add_row("verdict", "", *(_verdict(one) for one in results), "")
+    seconds = ("" if one.cpu_s is None else f"{one.cpu_s:.1f}" for one in results)
     found.add_row("CPU-seconds", "", *seconds, "", end_section=True)
     for score in measured[0]["scores"] if measured else ():
         mine = [_score(report, score["name"]) for report in reports]
         marks = _marks(mine)
         found.add_row(
-            f"{score['name']} {BETTER[score['direction']]}",
-            _figure(score["ceiling"]),
-            *("" if s is None else said(s) + m for s, m in zip(mine, marks, strict=True)),
-            _figure(score["baseline"]),
+            f"{score['name']} {DIRECTION_SYMBOLS[score['direction']]}",
+            _figure(score["real_reference"]),
+            *("" if s is None else format_score(s) + m for s, m in zip(mine, marks, strict=True)),
+            _figure(score["naive_baseline"]),
         )
     found.caption = LEGEND if measured else None
     found.caption_justify = "left"
     return found
 
 
-def _verdict(one: Judged) -> str:
-    return f"[{'green' if one.finding == 'good' else 'red'}]{one.finding}[/]"
+def _verdict(one: NetworkResult) -> str:
+    return f"[{'green' if one.verdict == 'good' else 'red'}]{one.verdict}[/]"
 
 
 def _score(report: Json | None, name: str) -> Json | None:
@@ -159,13 +159,13 @@ def _marks(scores: list[Json | None]) -> list[str]:
 
 def _least_bad(score: Json, low: float, high: float) -> float:
     """How bad values from `low` to `high` are at the least."""
-    if score["direction"] == "half":
+    if score["direction"] == "target":
         return max(0.0, low - 0.5, 0.5 - high)
     return low if score["direction"] == "lower" else -high
 
 
 def _real(score: Json) -> float:
-    real = score["ceiling"]
+    real = score["real_reference"]
     return float("-inf") if real is None else _least_bad(score, real, real)
 
 

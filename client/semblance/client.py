@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from semblance.errors import DamagedDownload, JobFailed, Problem
+from semblance.errors import APIError, ChecksumError, JobFailedError
 from semblance.files import uploadable
 
 Json = dict[str, Any]
@@ -45,17 +45,17 @@ class Client:
         self._http.close()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Raises Problem for any answer of 400 and above."""
+        """Raises APIError for any answer of 400 and above."""
         response = self._http.request(method, path, **options)
         if response.is_error:
-            raise _problem(response)
+            raise _api_error(response)
         return response
 
     def upload(self, *paths: str | Path, **meta: Any) -> Json:
         """Make a dataset of an archive, a folder, idx files, an npz or a table; returns it when
         `ready`.
 
-        `meta`: name, tags; of images label_names, resize, size; of tables target, drop, schema.
+        `meta`: name, tags; of images class_names, resize, size; of tables target, exclude_columns, schema.
         """
         with uploadable([Path(path) for path in paths]) as files:
             if sum(file.stat().st_size for file in files) > MULTIPART_BYTES:
@@ -65,7 +65,7 @@ class Client:
                 dataset = self._upload_at_once(files, meta)
         return self.wait_for_dataset(dataset.json()["id"])
 
-    def builtin(self, name: str, **meta: Any) -> Json:
+    def create_builtin_dataset(self, name: str, **meta: Any) -> Json:
         """Make a dataset that ships with the service, such as `digits`."""
         created: Json = self.request("POST", "/v1/datasets", json={"builtin": name, **meta}).json()
         return created
@@ -76,25 +76,25 @@ class Client:
             if dataset["state"] == "ready":
                 return dataset
             if dataset["state"] == "failed":
-                raise Problem(422, dataset["error"])
+                raise APIError(422, dataset["error"])
             time.sleep(0.5)
 
     def train(self, dataset_id: str, **spec: Any) -> Json:
-        """Submit a training job: preset, budget, config, name, seed … as in the REST contract."""
+        """Submit a training job: preset, budget, hyperparameters, name, seed … as in the REST contract."""
         body = {"kind": "training", "dataset": dataset_id, **spec}
         job: Json = self.request("POST", "/v1/jobs", json=body).json()
         return job
 
     def augment(self, dataset_id: str, **spec: Any) -> Json:
         """Submit a job that makes a larger dataset: model, strategy, target, sources, transforms,
-        measure_lift … as in the REST contract. With `validate_only=True`: the plan."""
+        evaluate_lift … as in the REST contract. With `validate_only=True`: the plan."""
         body = {"kind": "augmentation", "dataset": dataset_id, **spec}
         answer: Json = self.request("POST", "/v1/jobs", json=body).json()
         return answer
 
-    def recipes(self, dataset_id: str) -> list[Json]:
+    def provenance(self, dataset_id: str) -> list[Json]:
         """Where each item of a set that was made by `augment` comes from, in their order."""
-        lines = self.request("GET", f"/v1/datasets/{dataset_id}/recipes").text.splitlines()
+        lines = self.request("GET", f"/v1/datasets/{dataset_id}/provenance").text.splitlines()
         return [json.loads(line) for line in lines]
 
     def artifact(self, job_id: str, name: str) -> bytes:
@@ -106,13 +106,13 @@ class Client:
         return job
 
     def wait(self, job_id: str, *, on_change: Callable[[Json], None] = lambda _job: None) -> Json:
-        """Look at the job until it has ended. Raises JobFailed unless it succeeded."""
+        """Look at the job until it has ended. Raises JobFailedError unless it succeeded."""
         while True:
             job = self.job(job_id)
             on_change(job)
             if job["terminal"]:
                 if job["state"] != "succeeded":
-                    raise JobFailed(job)
+                    raise JobFailedError(job)
                 return job
             time.sleep(0.5)
 
@@ -131,7 +131,7 @@ class Client:
         as one is after every training."""
         while True:
             report: Json = self.request("GET", f"/v1/models/{model}/report").json()
-            if not wait or report["state"] != "measuring":
+            if not wait or report["state"] != "evaluating":
                 return report
             time.sleep(0.5)
 
@@ -144,16 +144,16 @@ class Client:
         format: str = "zip",
         **options: Any,
     ) -> bytes:
-        """Samples in memory; `save_samples` writes any number of them to a file.
+        """Samples in memory; `download_samples` writes any number of them to a file.
 
-        `options`: seed, offset, balance; of rows conditions, such as
+        `options`: seed, offset, balance_labels; of rows conditions, such as
         `[{"where": {"age": {"gte": 65}}, "count": 100}]`.
         """
         body = _samples_body(labels, count, options)
         path = f"/v1/models/{model}/samples"
         return self.request("POST", path, json=body, params={"format": format}).content
 
-    def save_samples(
+    def download_samples(
         self,
         model: str,
         file: str | Path,
@@ -182,17 +182,17 @@ class Client:
         count: int | None = None,
         **options: Any,
     ) -> Json:
-        """Start a job that makes any number of samples; `wait` for it, then `save_job`.
+        """Start a job that makes any number of samples; `wait` for it, then `download_artifacts`.
 
-        `options`: those of `samples`, format, shard_size, deliver_to … as in the REST contract.
+        `options`: those of `samples`, format, shard_size, output_uri … as in the REST contract.
         """
         body = {"kind": "generation", "model": model, **_samples_body(labels, count, options)}
         job: Json = self.request("POST", "/v1/jobs", json=body).json()
         return job
 
-    def save_job(self, job_id: str, folder: str | Path) -> list[Path]:
+    def download_artifacts(self, job_id: str, folder: str | Path) -> list[Path]:
         """The files of a generation job, each verified; those that are there already stay, so that
-        what was broken off goes on. Raises DamagedDownload."""
+        what was broken off goes on. Raises ChecksumError."""
         artifacts = f"/v1/jobs/{job_id}/artifacts"
         manifest = self.request("GET", f"{artifacts}/manifest.json").json()
         out = Path(folder)
@@ -205,20 +205,20 @@ class Client:
             paths.append(path)
         return paths
 
-    def save_dataset(
+    def download_dataset(
         self,
         dataset_id: str,
         file: str | Path,
         *,
-        part: str = "train",
+        split: str = "train",
         format: str | None = None,
     ) -> Path:
         """Stream a dataset into a file (.zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow).
 
-        `part`: train, or held_out for the test part that it was published with.
+        `split`: train, or test for the test part that it was published with.
         """
         path = Path(file)
-        params = {"format": format or path.suffix.removeprefix("."), "part": part}
+        params = {"format": format or path.suffix.removeprefix("."), "split": split}
         self._save(path, "GET", f"/v1/datasets/{dataset_id}/content", params=params)
         return path
 
@@ -230,13 +230,13 @@ class Client:
         with self._http.stream(method, url, **options) as response:
             if response.is_error:
                 response.read()
-                raise _problem(response)
+                raise _api_error(response)
             with part.open("wb") as out:
                 for chunk in response.iter_bytes():
                     out.write(chunk)
         if sha256 is not None and _sha256(part) != sha256:
             part.unlink()
-            raise DamagedDownload(f"{path.name} came with other bytes than it was made of")
+            raise ChecksumError(f"{path.name} came with other bytes than it was made of")
         part.replace(path)
 
     def _upload_at_once(self, files: list[Path], meta: Json) -> httpx.Response:
@@ -280,9 +280,9 @@ def _samples_body(labels: Mapping[str, int] | None, count: int | None, options: 
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _problem(response: httpx.Response) -> Problem:
+def _api_error(response: httpx.Response) -> APIError:
     try:
         document = response.json()
     except ValueError:
         document = {"detail": f"HTTP {response.status_code}"}
-    return Problem(response.status_code, document)
+    return APIError(response.status_code, document)

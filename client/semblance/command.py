@@ -14,7 +14,7 @@ from rich.table import Table
 
 from semblance import bench as benchmark
 from semblance.client import Client
-from semblance.errors import DamagedDownload, JobFailed, Problem, UnknownNetwork
+from semblance.errors import APIError, ChecksumError, JobFailedError, UnknownArchitectureError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
@@ -36,7 +36,7 @@ def upload(
     """Make a dataset of a zip, a folder, idx files, an npz or a table; prints its id."""
     given = {"name": name, "target": target}
     with Client(url, key) as client:
-        say(client.upload(*paths, **{k: v for k, v in given.items() if v})["id"])
+        print_line(client.upload(*paths, **{k: v for k, v in given.items() if v})["id"])
 
 
 @app.command()
@@ -48,26 +48,28 @@ def train(
     seed: int | None = None,
     cpu_seconds: float | None = None,
     steps: int | None = None,
-    accept: Annotated[
+    quality_gate: Annotated[
         list[str],
-        typer.Option(help="what must be found: good, utility>=0.8, pairs<=0.05, utility>=90%"),
+        typer.Option(
+            help="what must be found: good, tstr_score>=0.8, pairwise_tvd<=0.05, tstr_score>=90%"
+        ),
     ] = [],  # noqa: B006 - typer's way
     url: Url = LOCAL,
 ) -> None:
-    """Train a model on a dataset and watch; prints its reference. With `--accept` it waits for the
+    """Train a model on a dataset and watch; prints its reference. With `--quality-gate` it waits for the
     verdict, and ends with 1 if the model is not what was asked for."""
     spec: dict[str, Any] = {"preset": preset, "name": name, "seed": seed}
-    spec["accept"] = asked_of(accept)
+    spec["quality_gate"] = parse_gate(quality_gate)
     budget = {"cpu_seconds": cpu_seconds, "steps": steps}
     spec["budget"] = {k: v for k, v in budget.items() if v is not None} or None
     with Client(url, key) as client:
         job = client.train(dataset, **{k: v for k, v in spec.items() if v is not None})
         result = watch(client, job["id"])["result"]
-        say(result["model_version"])
-        if accept:
+        print_line(result["model_version"])
+        if quality_gate:
             report = client.report(result["model"], wait=True)
             print_verdict(report)
-            if report["verdict"] is None or report["unmet"]:
+            if report["verdict"] is None or report["failed_criteria"]:
                 raise typer.Exit(1)
 
 
@@ -93,13 +95,13 @@ def bench(
     key: Key,
     seconds: Annotated[float, typer.Option(min=1, help="CPU-seconds that each network has")] = 30,
     target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
-    network: Annotated[list[str], typer.Option(help="only these, such as auto, mlp")] = [],  # noqa: B006 - typer's way
+    network: Annotated[list[str], typer.Option(help="only these, such as auto, cgan")] = [],  # noqa: B006 - typer's way
     seed: int = 1,
     url: Url = LOCAL,
 ) -> None:
     """Train every network that there is on a file for the same time, and judge all in one table.
     Interrupted, it shows those that are done, and leaves no job behind."""
-    judged: list[benchmark.Judged] = []
+    judged: list[benchmark.NetworkResult] = []
     with Client(url, key) as client:
         dataset = client.upload(*files, **({"target": target} if target else {}))
         networks = benchmark.run(
@@ -113,16 +115,16 @@ def bench(
         try:
             for one in networks:
                 judged.append(one)
-                console.print(one.told())
+                console.print(one.status_text())
         except KeyboardInterrupt:
             console.print("interrupted; the job that was running is cancelled")
             raise typer.Exit(130) from None
         finally:
             if judged:
-                benchmark.show(judged, console)
+                benchmark.print_table(judged, console)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """As it is: a name may look like markup, and a shell takes a line for a line."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -130,20 +132,20 @@ def say(text: str) -> None:
 def print_verdict(report: dict[str, Any]) -> None:
     verdict = report["verdict"]
     if verdict is None:
-        why = (report["error"] or {}).get("detail") or report.get("obstacle")
-        say(f"{report['state']}{f': {why}' if why else ''}")
+        why = (report["error"] or {}).get("detail") or report.get("not_evaluable_reason")
+        print_line(f"{report['state']}{f': {why}' if why else ''}")
         return
-    say(f"verdict: {verdict['finding']}; {'; '.join(verdict['reasons'])}")
-    for unmet in report["unmet"]:
+    print_line(f"verdict: {verdict['verdict']}; {'; '.join(verdict['reasons'])}")
+    for unmet in report["failed_criteria"]:
         console.print(f"[red]not accepted: {escape(unmet)}[/red]")
 
 
-def asked_of(words: list[str]) -> dict[str, Any] | None:
-    """`accept` of a training job: `good`, `utility>=0.8`, `pairs<=0.05`, or `utility>=90%`, of what
+def parse_gate(criteria: list[str]) -> dict[str, Any] | None:
+    """`quality_gate` of a training job: `good`, `tstr_score>=0.8`, `pairwise_tvd<=0.05`, or `tstr_score>=90%`, of what
     real items reach. Raises BadParameter."""
     findings: list[str] = []
     scores: dict[str, dict[str, float]] = {}
-    for word in words:
+    for word in criteria:
         bound = re.fullmatch(r"(\w+)(>=|<=)(\d+(?:\.\d+)?)(%?)", word)
         if bound is None and word.isidentifier():
             findings.append(word)
@@ -152,9 +154,9 @@ def asked_of(words: list[str]) -> dict[str, Any] | None:
             raise typer.BadParameter(
                 f"{word}: give a verdict, score>=number, score<=number, score>=n%"
             )
-        side = {">=": "of_ceiling" if bound[4] else "at_least", "<=": "at_most"}[bound[2]]
+        side = {">=": "min_fraction_of_reference" if bound[4] else "min", "<=": "max"}[bound[2]]
         scores.setdefault(bound[1], {})[side] = float(bound[3]) / (100 if bound[4] else 1)
-    asked = {"findings": findings, "scores": scores}
+    asked = {"allowed_verdicts": findings, "scores": scores}
     return {name: value for name, value in asked.items() if value} or None
 
 
@@ -166,7 +168,7 @@ def sample(
     label: Annotated[list[str], typer.Option(help="LABEL=COUNT, as often as needed")] = [],  # noqa: B006 - typer's way
     count: int | None = None,
     seed: int | None = None,
-    allow_unaccepted: Annotated[
+    ignore_quality_gate: Annotated[
         bool, typer.Option(help="also of a model that is not what its training asked for")
     ] = False,
     url: Url = LOCAL,
@@ -174,12 +176,12 @@ def sample(
     """Draw samples into a file: .zip, .npz, .png; of rows .csv, .ndjson, .parquet; or .json."""
     labels = _counts(label)
     options: dict[str, Any] = {"seed": seed} if seed is not None else {}
-    if allow_unaccepted:
-        options["allow_unaccepted"] = True
+    if ignore_quality_gate:
+        options["ignore_quality_gate"] = True
     if out.suffix == ".png":
         options["layout"] = "grid"
     with Client(url, key) as client:
-        say(str(client.save_samples(model, out, labels=labels, count=count, **options)))
+        print_line(str(client.download_samples(model, out, labels=labels, count=count, **options)))
 
 
 @app.command()
@@ -199,8 +201,8 @@ def generate(
     with Client(url, key) as client:
         job = client.generate(model, labels=_counts(label), count=count, **options)
         watch(client, job["id"])
-        for path in client.save_job(job["id"], folder):
-            say(str(path))
+        for path in client.download_artifacts(job["id"], folder):
+            print_line(str(path))
 
 
 def _counts(label: list[str]) -> dict[str, int] | None:
@@ -219,11 +221,11 @@ def augment(
     dataset: str,
     key: Key,
     model: Annotated[str | None, typer.Option(help="whose samples are added")] = None,
-    strategy: Annotated[str, typer.Option(help="balance, top_up or multiply")] = "balance",
+    strategy: Annotated[str, typer.Option(help="balance, fill_to or multiply")] = "balance",
     target: Annotated[
-        float | None, typer.Option(help="top_up: items of a label; multiply: a factor")
+        float | None, typer.Option(help="fill_to: items of a label; multiply: a factor")
     ] = None,
-    measure: Annotated[bool, typer.Option(help="what it is worth to a classifier")] = False,
+    evaluate_lift: Annotated[bool, typer.Option(help="what it is worth to a classifier")] = False,
     plan: Annotated[bool, typer.Option(help="say what would be made, and make nothing")] = False,
     name: str | None = None,
     seed: int | None = None,
@@ -231,23 +233,23 @@ def augment(
 ) -> None:
     """Make a larger dataset out of one and watch; prints its id, and what it is worth."""
     given = {"model": model, "target": target, "name": name, "seed": seed}
-    spec = {"strategy": strategy, "measure_lift": measure}
+    spec = {"strategy": strategy, "evaluate_lift": evaluate_lift}
     spec |= {k: v for k, v in given.items() if v is not None}
     with Client(url, key) as client:
         if plan:
             console.print(_plan(client.augment(dataset, validate_only=True, **spec)))
             return
         job = watch(client, client.augment(dataset, **spec)["id"])
-        say(job["result"]["dataset"])
-        if measure:
+        print_line(job["result"]["dataset"])
+        if evaluate_lift:
             console.print(_lift(job["result"]))
 
 
 def _plan(found: dict[str, Any]) -> Table:
-    table = Table("label", "real", "classical", "gan", "not made", "why")
+    table = Table("label", "real", "transforms", "model", "skipped", "why")
     for row in found["labels"]:
-        counts = [str(row[name]) for name in ("have", "classical", "gan", "refused")]
-        table.add_row(escape(row["name"]), *counts, escape("; ".join(row["reasons"])))
+        counts = [str(row[name]) for name in ("real", "transforms", "model", "skipped")]
+        table.add_row(escape(row["name"]), *counts, escape("; ".join(row["skip_reasons"])))
     table.caption = escape("\n".join(found["warnings"]))
     return table
 
@@ -269,12 +271,12 @@ def download(
     dataset: str,
     out: Path,
     key: Key,
-    part: Annotated[str, typer.Option(help="train, or held_out: the test part")] = "train",
+    split: Annotated[str, typer.Option(help="train, or test: the published test split")] = "train",
     url: Url = LOCAL,
 ) -> None:
     """Save a dataset into a file: .zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow."""
     with Client(url, key) as client:
-        say(str(client.save_dataset(dataset, out, part=part)))
+        print_line(str(client.download_dataset(dataset, out, split=split)))
 
 
 def watch(client: Client, job_id: str) -> dict[str, Any]:
@@ -305,7 +307,7 @@ def watch(client: Client, job_id: str) -> dict[str, Any]:
 def main() -> None:
     try:
         app()
-    except (Problem, JobFailed, DamagedDownload, UnknownNetwork) as error:
+    except (APIError, JobFailedError, ChecksumError, UnknownArchitectureError) as error:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise SystemExit(1) from error
     except httpx.TransportError as error:

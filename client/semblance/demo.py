@@ -19,7 +19,7 @@ from rich.console import Console
 
 from semblance.client import Client, Json
 from semblance.command import print_verdict, watch
-from semblance.errors import JobFailed, Problem
+from semblance.errors import APIError, JobFailedError
 
 START_S = 60.0
 console = Console()
@@ -41,7 +41,7 @@ def main() -> int:
                 run(client, chosen.out, chosen.data, chosen.target, chosen.cpu_seconds)
             if chosen.keep:
                 console.print(f"the service stays at {url}; its key: {key}")
-    except (Problem, JobFailed, OSError, httpx.HTTPError) as error:
+    except (APIError, JobFailedError, OSError, httpx.HTTPError) as error:
         console.print(f"[red]{error}[/red]")
         return 1
     return 0
@@ -52,47 +52,51 @@ def run(
 ) -> None:
     """Upload, train, sample, judge; says what it made and where."""
     meta = {"target": target} if target else {}
-    dataset = client.upload(*data, **meta) if data else client.builtin("digits")
-    console.print(about(dataset))
+    dataset = client.upload(*data, **meta) if data else client.create_builtin_dataset("digits")
+    console.print(describe_dataset(dataset))
     started = time.monotonic()
     # Tables say by themselves when nothing is left to learn: their preset is budget enough.
-    budget = {"budget": {"cpu_seconds": cpu_seconds}} if dataset["kind"] == "images" else {}
+    budget = {"budget": {"cpu_seconds": cpu_seconds}} if dataset["modality"] == "image" else {}
     job = client.train(dataset["id"], preset="fast", seed=1, **budget)
     model = watch(client, job["id"])["result"]["model"]
     console.print(f"trained in {time.monotonic() - started:.0f} s")
-    (draw_images if dataset["kind"] == "images" else draw_rows)(client, out, dataset, model)
-    judge(client, out, model)
+    (sample_images if dataset["modality"] == "image" else sample_table)(client, out, dataset, model)
+    evaluate(client, out, model)
 
 
-def about(dataset: Json) -> str:
+def describe_dataset(dataset: Json) -> str:
     labels = len(dataset["labels"] or [])
-    if dataset["kind"] == "images":
+    if dataset["modality"] == "image":
         size = "{width} x {height}".format(**dataset["image"])
-        return f"dataset: {dataset['items']} images of {size}, {labels} labels"
+        return f"dataset: {dataset['train_items']} images of {size}, {labels} labels"
     table = dataset["table"]
     target = f"{table['target']} with {labels} values" if table["target"] else "none"
     return f"dataset: {table['rows']} rows of {table['columns']} columns, label: {target}"
 
 
-def draw_images(client: Client, out: Path, dataset: Json, model: str) -> None:
+def sample_images(client: Client, out: Path, dataset: Json, model: str) -> None:
     labels = [label["name"] for label in dataset["labels"]]
     grid: Json = {"labels": dict.fromkeys(labels[:20], 10)} if labels else {"count": 100}
     archive: Json = {"labels": dict.fromkeys(labels, 100)} if labels else {"count": 1000}
-    picture = client.save_samples(model, out / "grid.png", seed=7, layout="grid", **grid)
-    samples = client.save_samples(model, out / "samples.zip", seed=7, **archive)
+    picture = client.download_samples(model, out / "grid.png", seed=7, layout="grid", **grid)
+    samples = client.download_samples(model, out / "samples.zip", seed=7, **archive)
     console.print(f"a row for each label: {picture.resolve()}")
     console.print(f"samples with labels.csv: {samples.resolve()}")
 
 
-def draw_rows(client: Client, out: Path, dataset: Json, model: str) -> None:
-    samples = client.save_samples(model, out / "samples.csv", seed=7, count=dataset["items"])
+def sample_table(client: Client, out: Path, dataset: Json, model: str) -> None:
+    samples = client.download_samples(
+        model, out / "samples.csv", seed=7, count=dataset["train_items"]
+    )
     console.print(f"as many rows as there were: {samples.resolve()}")
     if dataset["labels"]:
-        even = client.save_samples(model, out / "balanced.csv", seed=7, count=1000, balance=True)
+        even = client.download_samples(
+            model, out / "balanced.csv", seed=7, count=1000, balance_labels=True
+        )
         console.print(f"the same number of each label: {even.resolve()}")
 
 
-def judge(client: Client, out: Path, model: str) -> None:
+def evaluate(client: Client, out: Path, model: str) -> None:
     with console.status("the samples are compared with real items that training has not seen"):
         report = client.report(model, wait=True)
     print_verdict(report)

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Problem(Exception):
+class APIError(Exception):
     """The service answered with a problem document (RFC 9457), kept whole in `document`."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
@@ -16,7 +16,7 @@ class Problem(Exception):
         super().__init__("\n".join([document.get("detail", f"HTTP {status}"), *faults]))
 
 
-class JobFailed(Exception):
+class JobFailedError(Exception):
     """The job ended without success; `job` is its last state."""
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -24,9 +24,9 @@ class JobFailed(Exception):
         super().__init__((job.get("error") or {}).get("detail") or f"the job is {job['state']}")
 
 
-class DamagedDownload(Exception):
+class ChecksumError(Exception):
     """A file's bytes are not those that the service says it made."""
 
 
-class UnknownNetwork(Exception):
+class UnknownArchitectureError(Exception):
     """The service has no network of this name for data of this kind."""

@@ -1,6 +1,6 @@
 """From uploaded bytes to a dataset: decode in a child process, store, record.
 
-A small upload is read while its request waits (`store_now`); if it cannot be used, nothing is kept.
+A small upload is read while its request waits (`ingest`); if it cannot be used, nothing is kept.
 A large one is stored as it came, answered, and read afterwards (`validate`) by the API or, if that
 dies, by any worker: the row is leased for as long as somebody reads it.
 """
@@ -17,51 +17,59 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.database import write
-from core.datasets import life
-from core.datasets.images import ImageOptions, ImageSummary, read_images_in_child
-from core.datasets.life import NewDataset
-from core.datasets.rows import Wanted, WantedColumn, read_rows_in_child
+from core.datasets import repository
+from core.datasets.images import ImageOptions, ImageSummary, read_images_in_sandbox
+from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
-from core.errors import SemblanceError, Unavailable, UnreadableDataset
+from core.datasets.tabular import ColumnOverride, SchemaOverrides, read_table_in_sandbox
+from core.errors import DatasetUnreadable, SemblanceError, Unavailable
 from core.ids import new_id
 from core.settings import get_settings
-from core.storage import DamagedObject, Storage, Stored, key_of
+from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
 from core.tables import Dataset
 
 log = logging.getLogger(__name__)
 
-OBJECTS = {
-    "images": {"x": "x.npy", "y": "y.npy", "preview": "preview.png"},
-    "rows": {"rows": "rows.parquet", "profile": "profile.json"},
+OBJECT_FILES = {
+    "image": {"x": "x.npy", "y": "y.npy", "preview": "preview.png"},
+    "tabular": {"rows": "rows.parquet", "profile": "profile.json"},
 }
 
 
-class Deleted(Exception):
+class DatasetDeleted(Exception):
     """The dataset went away while it was being read."""
 
 
 # Called with the new row, in the transaction that adds it.
-Then = Callable[[Session, Dataset], None]
+OnCreated = Callable[[Session, Dataset], None]
 
 
-def store_now(
-    storage: Storage, tenant_id: str, new: NewDataset, files: Sequence[SourceFile], then: Then
+def ingest(
+    storage: Storage,
+    tenant_id: str,
+    new: NewDataset,
+    files: Sequence[SourceFile],
+    on_created: OnCreated,
 ) -> Dataset:
-    """Read the files and add the dataset as `ready`. Raises UnreadableDataset and keeps nothing."""
+    """Read the files and add the dataset as `ready`. Raises DatasetUnreadable and keeps nothing."""
     dataset_id = new_id("ds")
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
-        summary = _read(new.kind, files, new.meta, folder, lambda: None)
-        content = _store(storage, tenant_id, dataset_id, OBJECTS[new.kind], folder)
+        summary = _read(new.modality, files, new.options, folder, lambda: None)
+        content = _store(storage, tenant_id, dataset_id, OBJECT_FILES[new.modality], folder)
     with write() as session:
-        dataset = life.add_ready(
-            session, tenant_id, dataset_id, new, content=content, summary=summary
+        dataset = repository.add_ready(
+            session, tenant_id, dataset_id, new, objects=content, summary=summary
         )
-        then(session, dataset)
+        on_created(session, dataset)
     return dataset
 
 
-def store_for_later(
-    storage: Storage, tenant_id: str, new: NewDataset, files: Sequence[SourceFile], then: Then
+def enqueue_ingestion(
+    storage: Storage,
+    tenant_id: str,
+    new: NewDataset,
+    files: Sequence[SourceFile],
+    on_created: OnCreated,
 ) -> Dataset:
     """Keep the files as they are and add the dataset as `validating`."""
     dataset_id = new_id("ds")
@@ -78,15 +86,15 @@ def store_for_later(
         for i, file in enumerate(files)
     ]
     with write() as session:
-        dataset = life.add_validating(session, tenant_id, dataset_id, new, sources=sources)
-        then(session, dataset)
+        dataset = repository.add_validating(session, tenant_id, dataset_id, new, sources=sources)
+        on_created(session, dataset)
     return dataset
 
 
 def validate(storage: Storage, dataset_id: str | None = None) -> bool:
     """Read one dataset that waits (this one, or the oldest); False when there is none."""
     with write() as session:
-        dataset = life.claim_validation(session, dataset_id)
+        dataset = repository.claim_validation(session, dataset_id)
     if dataset is None:
         return False
     try:
@@ -94,25 +102,25 @@ def validate(storage: Storage, dataset_id: str | None = None) -> bool:
         with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
             content, summary = _validate(storage, dataset, folder)
         with write() as session:
-            life.finish_validation(session, dataset, content=content, summary=summary)
-    except Deleted:
+            repository.finish_validation(session, dataset, objects=content, summary=summary)
+    except DatasetDeleted:
         return True
     except SemblanceError as error:
-        if error.retryable and dataset.attempt < life.MAX_ATTEMPTS:
+        if error.retryable and dataset.attempt < repository.MAX_ATTEMPTS:
             return True  # the lease runs out and somebody tries again
         with write() as session:
-            life.fail_validation(session, dataset, error)
+            repository.fail_validation(session, dataset, error)
     storage.delete(part["key"] for source in dataset.sources for part in source["parts"])
     return True
 
 
 def _validate(
     storage: Storage, dataset: Dataset, folder: Path
-) -> tuple[dict[str, Stored], dict[str, Any]]:
+) -> tuple[dict[str, StoredObject], dict[str, Any]]:
     def renew() -> None:
         with write() as session:
-            if not life.renew_validation(session, dataset):
-                raise Deleted
+            if not repository.renew_validation(session, dataset):
+                raise DatasetDeleted
 
     files = []
     for i, source in enumerate(dataset.sources):
@@ -121,29 +129,32 @@ def _validate(
         with path.open("wb") as out:
             for part in source["parts"]:
                 try:
-                    with storage.open(Stored.from_dict(part)) as stored, stored.open("rb") as file:
+                    with (
+                        storage.open(StoredObject.from_dict(part)) as stored,
+                        stored.open("rb") as file,
+                    ):
                         while chunk := file.read(1024 * 1024):
                             digest.update(chunk)
                             out.write(chunk)
-                except DamagedObject as error:
-                    raise UnreadableDataset(
+                except ObjectCorrupted as error:
+                    raise DatasetUnreadable(
                         f"{source['name']}: {error}; upload it again"
                     ) from error
             renew()
         if source["sha256"] not in {None, digest.hexdigest()}:
-            raise UnreadableDataset(
+            raise DatasetUnreadable(
                 f"{source['name']}: the bytes do not have the announced sha256",
                 code="upload_damaged",
             )
         files.append(SourceFile(path, source["name"]))
-    summary = _read(dataset.kind, files, dataset.meta, folder, renew)
+    summary = _read(dataset.modality, files, dataset.options, folder, renew)
     renew()
-    objects = OBJECTS[dataset.kind]
+    objects = OBJECT_FILES[dataset.modality]
     return _store(storage, dataset.tenant_id, dataset.id, objects, folder), summary
 
 
 def _read(
-    kind: str,
+    modality: str,
     files: Sequence[SourceFile],
     meta: dict[str, Any],
     folder: Path,
@@ -154,10 +165,10 @@ def _read(
     out.mkdir()
 
     def look() -> None:
-        check_room()  # what comes out of an archive is known only when it is out
+        check_free_disk()  # what comes out of an archive is known only when it is out
         renew()
 
-    read = _read_rows if kind == "rows" else _read_images
+    read = _read_rows if modality == "tabular" else _read_images
     return read(files, meta, out, look)
 
 
@@ -165,14 +176,14 @@ def _read_rows(
     files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
 ) -> dict[str, Any]:
     settings = get_settings()
-    wanted = Wanted(
-        columns=tuple(WantedColumn(**column) for column in meta.get("schema", [])),
+    wanted = SchemaOverrides(
+        columns=tuple(ColumnOverride(**column) for column in meta.get("schema", [])),
         target=meta.get("target"),
-        drop=tuple(meta.get("drop", [])),
-        base="/meta",
+        exclude_columns=tuple(meta.get("exclude_columns", [])),
+        pointer_prefix="/meta",
     )
-    summary = read_rows_in_child(
-        files, wanted, settings.limits, out, settings.ingest_timeout_s, renew
+    summary = read_table_in_sandbox(
+        files, wanted, settings.limits, out, settings.ingest_timeout_seconds, renew
     )
     return summary.to_dict()
 
@@ -182,36 +193,36 @@ def _read_images(
 ) -> dict[str, Any]:
     settings = get_settings()
     size = meta.get("size")
-    summary = read_images_in_child(
+    summary = read_images_in_sandbox(
         files,
         ImageOptions(
             resize=meta.get("resize"),
             size=(size[0], size[1]) if size else None,
-            label_names=meta.get("label_names"),
+            class_names=meta.get("class_names"),
         ),
         settings.limits,
         out,
-        settings.ingest_timeout_s,
+        settings.ingest_timeout_seconds,
         renew,
     )
-    return told_of_images(summary, out)
+    return image_summary(summary, out)
 
 
-def told_of_images(summary: ImageSummary, out: Path) -> dict[str, Any]:
+def image_summary(summary: ImageSummary, out: Path) -> dict[str, Any]:
     """As the row keeps it; `out` has x.npy and y.npy."""
-    from core.datasets.images.profile import profile  # numpy, which takes time to load
+    from core.datasets.images.profile import profile_images  # numpy, which takes time to load
 
     labels = [label.name for label in summary.labels]
     whole = hashlib.sha256(json.dumps([summary.x_sha256, summary.y_sha256, labels]).encode())
     return summary.to_dict() | {
         "sha256": whole.hexdigest(),
-        "profile": profile(out / "x.npy", out / "y.npy", labels, summary.n_train),
+        "profile": profile_images(out / "x.npy", out / "y.npy", labels, summary.n_train),
     }
 
 
 def _store(
     storage: Storage, tenant_id: str, dataset_id: str, objects: dict[str, str], folder: Path
-) -> dict[str, Stored]:
+) -> dict[str, StoredObject]:
     return {
         name: storage.put_file(
             key_of(tenant_id, "datasets", dataset_id, file), folder / "content" / file
@@ -220,18 +231,18 @@ def _store(
     }
 
 
-def check_room(needed: int = 0) -> None:
+def check_free_disk(needed_bytes: int = 0) -> None:
     """Raises Unavailable when so many bytes would not leave the room that is always kept."""
     settings = get_settings()
-    if shutil.disk_usage(settings.scratch).free < settings.free_disk_bytes + needed:
+    if shutil.disk_usage(settings.scratch).free < settings.min_free_disk_bytes + needed_bytes:
         raise Unavailable("the disk is nearly full", code="storage_full")
 
 
 @contextmanager
-def working_folder(needed: int = 0) -> Iterator[Path]:
+def working_folder(needed_bytes: int = 0) -> Iterator[Path]:
     """An owner-only folder that is gone afterwards. Raises Unavailable when the disk has no room
     for that many bytes."""
-    check_room(needed)
+    check_free_disk(needed_bytes)
     folder = get_settings().scratch / new_id("ingest")
     folder.mkdir(mode=0o700)
     try:

@@ -1,6 +1,6 @@
 """Bytes that are read in order, unpacked on the way, and counted.
 
-A damaged or cut stream raises UnreadableDataset that names the file.
+A damaged or cut stream raises DatasetUnreadable that names the file.
 """
 
 import bz2
@@ -8,11 +8,11 @@ import lzma
 import zlib
 from typing import Protocol
 
-from core.datasets.faults import pointer_to, shown, unreadable
-from core.errors import UnreadableDataset
+from core.datasets.errors import file_pointer, printable, unreadable_error
+from core.errors import DatasetUnreadable
 
-CHUNK = 256 * 1024
-XZ_MEMORY = 256 * 1024 * 1024  # a header can ask for 4 GiB; `xz -9` needs 65 MiB
+CHUNK_BYTES = 256 * 1024
+XZ_MEMORY_BYTES = 256 * 1024 * 1024  # a header can ask for 4 GiB; `xz -9` needs 65 MiB
 
 
 class Reader(Protocol):
@@ -32,12 +32,12 @@ def read_up_to(reader: Reader, size: int) -> bytes:
     return b"".join(chunks)
 
 
-def damaged(name: str) -> UnreadableDataset:
-    message = f"{shown(name)} is damaged or cut off; pack it again and upload it again"
-    return unreadable("archive_invalid", message, pointer=pointer_to(name))
+def damaged_error(name: str) -> DatasetUnreadable:
+    message = f"{printable(name)} is damaged or cut off; pack it again and upload it again"
+    return unreadable_error("archive_invalid", message, pointer=file_pointer(name))
 
 
-class Inflate:
+class Inflater:
     """zlib behind the interface of bz2 and lzma. `window`: 31 for gzip, -15 for bare deflate."""
 
     def __init__(self, window: int) -> None:
@@ -59,15 +59,15 @@ class Inflate:
         return out
 
 
-def _decoder(kind: str) -> Inflate | bz2.BZ2Decompressor | lzma.LZMADecompressor:
+def _decoder(kind: str) -> Inflater | bz2.BZ2Decompressor | lzma.LZMADecompressor:
     if kind == "gz":
-        return Inflate(31)
+        return Inflater(31)
     if kind == "bz2":
         return bz2.BZ2Decompressor()
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
-class Unpacked:
+class DecompressedReader:
     """What a gz, bz2 or xz stream holds; several streams end to end are one."""
 
     def __init__(self, packed: Reader, kind: str, *, name: str) -> None:
@@ -80,21 +80,21 @@ class Unpacked:
         try:
             return self._read(size)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-            raise damaged(self._name) from error
+            raise damaged_error(self._name) from error
 
     def _read(self, size: int) -> bytes:
         out = b""
         while not out:
             if self._decoder.eof:
                 rest = self._decoder.unused_data.lstrip(b"\0")  # padding
-                rest = rest or self._packed.read(CHUNK).lstrip(b"\0")
+                rest = rest or self._packed.read(CHUNK_BYTES).lstrip(b"\0")
                 if not rest:
                     return b""
                 self._decoder = _decoder(self._kind)
                 out = self._decoder.decompress(rest, size)
             elif not self._decoder.needs_input:
                 out = self._decoder.decompress(b"", size)
-            elif chunk := self._packed.read(CHUNK):
+            elif chunk := self._packed.read(CHUNK_BYTES):
                 out = self._decoder.decompress(chunk, size)
             else:
                 raise EOFError

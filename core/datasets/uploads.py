@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from core.errors import Conflict, Fault, Invalid, NotFound
+from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.ids import new_id
-from core.storage import Stored, key_of
+from core.storage import StoredObject, key_of
 from core.tables import Upload, UploadPart, UploadState
 
 
@@ -42,7 +42,7 @@ def get_pending(session: Session, tenant_id: str, upload_id: str) -> Upload:
     return upload
 
 
-def parts_of(session: Session, upload: Upload) -> list[UploadPart]:
+def list_parts(session: Session, upload: Upload) -> list[UploadPart]:
     query = select(UploadPart).where(
         UploadPart.upload_id == upload.id, UploadPart.tenant_id == upload.tenant_id
     )
@@ -54,7 +54,7 @@ def part_key(upload: Upload, number: int) -> str:
     return key_of(upload.tenant_id, "uploads", upload.id, str(number), new_id("part"))
 
 
-def add_part(session: Session, upload: Upload, number: int, stored: Stored) -> str | None:
+def add_part(session: Session, upload: Upload, number: int, stored: StoredObject) -> str | None:
     """Count the stored part; returns the key of the part that it replaces, if any."""
     part = session.get(UploadPart, (upload.id, number))
     replaced = part.key if part is not None else None
@@ -69,28 +69,34 @@ def complete(session: Session, upload: Upload) -> Upload:
 
     The sha256 of the whole is checked when the parts are put together.
     """
-    numbers = [part.number for part in parts_of(session, upload)]
+    numbers = [part.number for part in list_parts(session, upload)]
     missing = sorted(set(range(1, (numbers[-1] if numbers else 1) + 1)) - set(numbers))
     if missing:
-        faults = [Fault(f"/parts/{n}", "missing", f"part {n} was not uploaded") for n in missing]
-        raise Invalid("parts are missing", code="upload_incomplete", faults=faults[:20])
-    size = sum(part.bytes for part in parts_of(session, upload))
+        faults = [
+            FieldError(f"/parts/{n}", "missing", f"part {n} was not uploaded") for n in missing
+        ]
+        raise ValidationFailed(
+            "parts are missing", code="upload_incomplete", field_errors=faults[:20]
+        )
+    size = sum(part.bytes for part in list_parts(session, upload))
     if upload.bytes is not None and size != upload.bytes:
-        raise Invalid(
+        raise ValidationFailed(
             f"the parts hold {size} bytes, {upload.bytes} were announced", code="upload_incomplete"
         )
     upload.bytes, upload.state = size, UploadState.COMPLETED
     return upload
 
 
-def take(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list[dict[str, Any]]:
+def consume(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list[dict[str, Any]]:
     """Turn completed uploads into a dataset's sources; the uploads' rows end here."""
     sources = []
     for upload_id in upload_ids:
         upload = get(session, tenant_id, upload_id)
         if upload.state is not UploadState.COMPLETED:
             raise Conflict(f"upload {upload_id} is not completed", code="upload_not_completed")
-        parts = [Stored(p.key, p.bytes, p.sha256).to_dict() for p in parts_of(session, upload)]
+        parts = [
+            StoredObject(p.key, p.bytes, p.sha256).to_dict() for p in list_parts(session, upload)
+        ]
         sources.append({"name": upload.filename, "parts": parts, "sha256": upload.sha256})
         remove(session, upload)
     return sources
@@ -98,7 +104,7 @@ def take(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list[di
 
 def remove(session: Session, upload: Upload) -> list[str]:
     """Delete the rows; returns the keys of the parts."""
-    keys = [part.key for part in parts_of(session, upload)]
+    keys = [part.key for part in list_parts(session, upload)]
     session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
     session.execute(delete(Upload).where(Upload.id == upload.id))
     return keys

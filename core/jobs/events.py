@@ -70,20 +70,20 @@ def _thinned(line: list[tuple[int, float]], points: int) -> list[tuple[int, floa
     return [line[round(i * stride)] for i in range(points)]
 
 
-def newest_events(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+def latest_event_ids(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """The id of the newest event of each job; within a job, ids grow in the order of commits."""
     newest = func.max(Event.id).label("newest")
     query = select(Event.job_id, newest).where(Event.job_id.in_(job_ids))
     return {row.job_id: row.newest for row in session.execute(query.group_by(Event.job_id))}
 
 
-LOGGED = ("log", "state", "checkpoint", "warning")
+LOG_EVENT_TYPES = ("log", "state", "checkpoint", "warning")
 
 
 def log_of(session: Session, tenant_id: str, job_id: str, *, lines: int) -> list[Event]:
     """The last entries of a job's log, oldest first."""
     query = select(Event).where(
-        Event.tenant_id == tenant_id, Event.job_id == job_id, Event.type.in_(LOGGED)
+        Event.tenant_id == tenant_id, Event.job_id == job_id, Event.type.in_(LOG_EVENT_TYPES)
     )
     return list(session.scalars(query.order_by(Event.id.desc()).limit(lines)))[::-1]
 

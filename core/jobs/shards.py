@@ -16,13 +16,15 @@ from core.database import clock
 from core.errors import JobError
 from core.ids import new_id
 from core.jobs.events import NewEvent, record_events
-from core.jobs.lease import Beat, Claim, LeaseLost, Orders, fenced
+from core.jobs.leasing import Claim, Heartbeat, LeaseLost, StopRequests, fenced_update
 from core.jobs.sweeper import WORKER_LOST
 from core.settings import get_settings
-from core.storage import Stored
+from core.storage import StoredObject
 from core.tables import Artifact, Job, JobState, Json, Shard, ShardState
 
-PATIENCE_S = Beat.patience_s  # a shard that has not grown for this long is taken to hang
+SHARD_TIMEOUT_S = (
+    Heartbeat.step_timeout_s
+)  # a shard that has not grown for this long is taken to hang
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,27 @@ class ShardClaim:
     number: int
     start: int
     stop: int
-    token: int
+    fencing_token: int
     cpu_s: float
     wall_s: float
 
 
 @dataclass(frozen=True)
-class Made:
+class ShardProgress:
     """What the shards of a job come to so far."""
 
     shards: int
     done: int
-    free: int  # that nobody makes
+    available: int  # that nobody makes
     items: int
     cpu_s: float
     wall_s: float
     error: Json | None  # of a shard that cannot be made
 
 
-def lay_out(session: Session, claim: Claim, *, count: int, size: int) -> None:
+def create_shards(session: Session, claim: Claim, *, count: int, size: int) -> None:
     """The shards of the job, unless they were laid out before. Raises LeaseLost."""
-    fenced(session, claim)
+    fenced_update(session, claim)
     if session.scalar(select(Shard.id).where(Shard.job_id == claim.job_id).limit(1)):
         return
     session.add_all(
@@ -97,42 +99,44 @@ def claim_any_shard(
     """Help with a running job of these queues: the given one if it needs help, else the first."""
     if job_id is not None and (taken := claim_shard(session, job_id, owner)) is not None:
         return taken
-    first = session.scalar(_needing_help(queues).order_by(Job.rank_at, Job.id).limit(1))
+    first = session.scalar(_needing_help(queues).order_by(Job.priority_at, Job.id).limit(1))
     return None if first is None else claim_shard(session, first, owner)
 
 
-def need_help(session: Session, queues: Sequence[str], grace_s: float) -> bool:
+def has_idle_shards(session: Session, queues: Sequence[str], grace_s: float) -> bool:
     """Whether a job of these queues has run for so long and has shards that nobody makes."""
     waiting = _needing_help(queues).where(Job.started_at <= clock(-grace_s))
     return session.scalar(waiting.limit(1)) is not None
 
 
-def renew(
-    session: Session, claim: ShardClaim, *, made: int, cpu_s: float, wall_s: float
-) -> Orders | None:
+def renew_shard(
+    session: Session, claim: ShardClaim, *, items_done: int, cpu_s: float, wall_s: float
+) -> StopRequests | None:
     """Say that the shard's holder lives; None when it is not his any more. Returns what is asked of
     the job."""
     held = _held(
         session,
         claim,
-        lease_until=clock(get_settings().lease_s),
-        stalls_at=case((Shard.made != made, clock(PATIENCE_S)), else_=Shard.stalls_at),
-        made=made,
+        lease_until=clock(get_settings().lease_seconds),
+        step_deadline_at=case(
+            (Shard.items_done != items_done, clock(SHARD_TIMEOUT_S)), else_=Shard.step_deadline_at
+        ),
+        items_done=items_done,
         cpu_s=claim.cpu_s + cpu_s,
         wall_s=claim.wall_s + wall_s,
     )
     if not held:
         return None
     asked = select(Job.cancel_requested, Job.pause_requested).where(Job.id == claim.job_id)
-    return Orders(*session.execute(asked).one())
+    return StopRequests(*session.execute(asked).one())
 
 
-def complete(
+def complete_shard(
     session: Session,
     claim: ShardClaim,
     *,
     name: str,
-    stored: Stored,
+    stored: StoredObject,
     media_type: str,
     labels: Mapping[str, int],
     cpu_s: float,
@@ -144,11 +148,11 @@ def complete(
         session,
         claim,
         state=ShardState.DONE,
-        made=claim.stop - claim.start,
+        items_done=claim.stop - claim.start,
         labels=dict(labels),
         cpu_s=claim.cpu_s + cpu_s,
         wall_s=claim.wall_s + wall_s,
-        **NOBODY,
+        **NO_OWNER,
     )
     if not held:
         raise LeaseLost(claim.job_id)
@@ -162,35 +166,35 @@ def complete(
             **stored.to_dict(),
         )
     )
-    session.execute(update(Job).where(Job.id == claim.job_id).values(losses=0))
+    session.execute(update(Job).where(Job.id == claim.job_id).values(worker_losses=0))
     event = NewEvent("shard", {"name": name, "items": claim.stop - claim.start})
     record_events(session, claim.tenant_id, claim.job_id, [event])
 
 
-def give_back(session: Session, claim: ShardClaim) -> None:
+def release_shard(session: Session, claim: ShardClaim) -> None:
     """For the next worker; no loss. Nothing if it is not the claim's any more."""
-    _held(session, claim, state=ShardState.QUEUED, made=0, **NOBODY)
+    _held(session, claim, state=ShardState.QUEUED, items_done=0, **NO_OWNER)
 
 
-def spoil(session: Session, claim: ShardClaim, error: JobError) -> None:
+def fail_shard(session: Session, claim: ShardClaim, error: JobError) -> None:
     """The shard cannot be made: whoever holds the job ends it. Raises LeaseLost."""
-    if not _held(session, claim, state=ShardState.FAILED, error=error.to_problem(), **NOBODY):
+    if not _held(session, claim, state=ShardState.FAILED, error=error.to_problem(), **NO_OWNER):
         raise LeaseLost(claim.job_id)
 
 
-def made(session: Session, job_id: str) -> Made:
+def shard_progress(session: Session, job_id: str) -> ShardProgress:
     done, failed = Shard.state == ShardState.DONE, Shard.state == ShardState.FAILED
     sums = select(
         func.count(),
         func.sum(case((done, 1), else_=0)),
         func.sum(case((_is_free(), 1), else_=0)),
-        func.sum(Shard.made),
+        func.sum(Shard.items_done),
         func.sum(Shard.cpu_s),
         func.sum(Shard.wall_s),
     ).where(Shard.job_id == job_id)
     shards, finished, free, items, cpu_s, wall_s = session.execute(sums).one()
     error = session.scalar(select(Shard.error).where(Shard.job_id == job_id, failed).limit(1))
-    return Made(
+    return ShardProgress(
         shards, finished or 0, free or 0, int(items or 0), cpu_s or 0.0, wall_s or 0.0, error
     )
 
@@ -199,12 +203,12 @@ def shards_of(session: Session, job_id: str) -> list[Shard]:
     return list(session.scalars(select(Shard).where(Shard.job_id == job_id).order_by(Shard.number)))
 
 
-NOBODY: dict[str, Any] = {"owner": None, "lease_until": None, "stalls_at": None}
+NO_OWNER: dict[str, Any] = {"owner": None, "lease_until": None, "step_deadline_at": None}
 
 
 def _is_free() -> ColumnElement[bool]:
     """Not begun, or held by a worker that is silent or does not get on."""
-    silent = (Shard.lease_until < clock()) | (Shard.stalls_at < clock())
+    silent = (Shard.lease_until < clock()) | (Shard.step_deadline_at < clock())
     return (Shard.state == ShardState.QUEUED) | (Shard.state == ShardState.RUNNING) & silent
 
 
@@ -220,21 +224,25 @@ def _goes_on() -> ColumnElement[bool]:
 def _taken(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
     """The shard under a new token; None if it has cost too many workers, which spoils it."""
     session.refresh(shard)
-    losses = shard.losses + (shard.state is ShardState.RUNNING)
-    poison = losses >= get_settings().max_losses
-    values: dict[str, Any] = {"losses": losses, "token": shard.token + 1, "made": 0}
+    losses = shard.worker_losses + (shard.state is ShardState.RUNNING)
+    poison = losses >= get_settings().max_worker_losses
+    values: dict[str, Any] = {
+        "worker_losses": losses,
+        "fencing_token": shard.fencing_token + 1,
+        "items_done": 0,
+    }
     if poison:
-        values |= {"state": ShardState.FAILED, "error": WORKER_LOST.to_problem(), **NOBODY}
+        values |= {"state": ShardState.FAILED, "error": WORKER_LOST.to_problem(), **NO_OWNER}
     else:
         values |= {
             "state": ShardState.RUNNING,
             "owner": owner,
-            "lease_until": clock(get_settings().lease_s),
-            "stalls_at": clock(PATIENCE_S),
+            "lease_until": clock(get_settings().lease_seconds),
+            "step_deadline_at": clock(SHARD_TIMEOUT_S),
         }
     changed = session.execute(
         update(Shard)
-        .where(Shard.id == shard.id, Shard.token == shard.token, _is_free())
+        .where(Shard.id == shard.id, Shard.fencing_token == shard.fencing_token, _is_free())
         .values(**values)
         .returning(Shard.id)
         .execution_options(synchronize_session=False)
@@ -248,7 +256,7 @@ def _taken(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
         shard.number,
         shard.start,
         shard.stop,
-        shard.token + 1,
+        shard.fencing_token + 1,
         shard.cpu_s,
         shard.wall_s,
     )
@@ -264,7 +272,7 @@ def _held(session: Session, claim: ShardClaim, **values: Any) -> bool:
         .where(
             Shard.id == claim.shard_id,
             Shard.state == ShardState.RUNNING,
-            Shard.token == claim.token,
+            Shard.fencing_token == claim.fencing_token,
             Shard.lease_until >= clock(),
             live.exists(),
         )

@@ -24,31 +24,33 @@ WORKER_LOST = JobError(
 
 
 @dataclass(frozen=True)
-class Hint:
+class Notification:
     """A queued job whose wake-up message is still to be sent."""
 
     queue: str
     job_id: str
 
 
-def sweep(session: Session) -> list[Hint]:
+def sweep(session: Session) -> list[Notification]:
     """Take jobs away from silent workers; return the hints that should be sent after the commit."""
     silent = select(Job.id).where(_given_up())
     for job_id in session.scalars(silent.limit(BATCH)).all():
-        give_up(session, job_id)
+        requeue_lost(session, job_id)
     unpublished = select(Job.queue, Job.id).where(
-        Job.state == JobState.QUEUED, Job.published_at.is_(None), Job.not_before <= clock()
+        Job.state == JobState.QUEUED, Job.notified_at.is_(None), Job.available_at <= clock()
     )
-    return [Hint(*row) for row in session.execute(unpublished.order_by(Job.id).limit(BATCH))]
+    return [
+        Notification(*row) for row in session.execute(unpublished.order_by(Job.id).limit(BATCH))
+    ]
 
 
 def _given_up() -> ColumnElement[bool]:
     """No heartbeat for a lease, or heartbeats for too long over one and the same step."""
-    silent = (Job.lease_until < clock()) | (Job.stalls_at < clock())
+    silent = (Job.lease_until < clock()) | (Job.step_deadline_at < clock())
     return (Job.state == JobState.RUNNING) & silent
 
 
-def give_up(session: Session, job_id: str, *, reason: str = "worker_lost") -> None:
+def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") -> None:
     """Take the job from a worker that is gone, if it is: back into the queue, aside, or ended."""
     # Locked by another: it is being looked after. Waiting, with other jobs' locks held, may be for
     # ever: two sweepers would wait for each other.
@@ -57,12 +59,12 @@ def give_up(session: Session, job_id: str, *, reason: str = "worker_lost") -> No
     if job is None:
         return
     session.refresh(job)
-    losses = job.losses + 1
-    values: dict[str, object] = {"owner": None, "lease_until": None, "stalls_at": None}
+    losses = job.worker_losses + 1
+    values: dict[str, object] = {"owner": None, "lease_until": None, "step_deadline_at": None}
     if job.cancel_requested:
         state = JobState.CANCELLED
         values["finished_at"] = clock()
-    elif losses >= job.max_losses:
+    elif losses >= job.max_worker_losses:
         state = JobState.FAILED
         values |= {"finished_at": clock(), "error": WORKER_LOST.to_problem()}
     elif job.pause_requested:
@@ -71,14 +73,14 @@ def give_up(session: Session, job_id: str, *, reason: str = "worker_lost") -> No
     else:
         state = JobState.QUEUED
         values |= {
-            "not_before": clock(BACKOFF_S * (4 ** (losses - 1) - 1)),  # 0, 30, 150 s …
-            "published_at": None,
+            "available_at": clock(BACKOFF_S * (4 ** (losses - 1) - 1)),  # 0, 30, 150 s …
+            "notified_at": None,
             "queued_at": clock(),
         }
     changed = session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.token == job.token, _given_up())
-        .values(state=state, losses=losses, version=Job.version + 1, **values)
+        .where(Job.id == job_id, Job.fencing_token == job.fencing_token, _given_up())
+        .values(state=state, worker_losses=losses, version=Job.version + 1, **values)
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()

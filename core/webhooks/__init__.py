@@ -7,9 +7,9 @@ once. Nothing here knows of `core.jobs`.
 """
 
 from core.webhooks.delivery import deliver_due
-from core.webhooks.life import (
+from core.webhooks.endpoints import (
     NewWebhook,
-    bind,
+    add_job_webhook,
     check_url,
     create,
     delete,
@@ -22,7 +22,7 @@ from core.webhooks.outbox import EVENTS, enqueue, page_of_deliveries, purge
 __all__ = [
     "EVENTS",
     "NewWebhook",
-    "bind",
+    "add_job_webhook",
     "check_url",
     "create",
     "delete",

@@ -10,15 +10,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from http.client import HTTPException
 
 from core.database import read, write
-from core.webhooks import outbox, target
-from core.webhooks.outbox import Sending
-from core.webhooks.sending import PATIENCE, Patience, post
+from core.webhooks import outbox, ssrf_guard
+from core.webhooks.http_client import DEFAULT_TIMEOUTS, Timeouts, post
+from core.webhooks.outbox import ClaimedDelivery
 from core.webhooks.signing import sign
-from core.webhooks.target import Refused, Resolve
+from core.webhooks.ssrf_guard import Resolve, UrlNotAllowed
 
-SLOTS = 8  # requests at one time
-TENANT_SLOTS = 4  # of them, for one tenant
-LOOK_S = 1.0
+MAX_CONCURRENT = 8  # requests at one time
+MAX_CONCURRENT_PER_TENANT = 4  # of them, for one tenant
+POLL_S = 1.0
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "the certificate does not prove the host"),
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 def deliver_due(
     *,
-    resolve: Resolve = target.resolve,
-    patience: Patience = PATIENCE,
+    resolve: Resolve = ssrf_guard.resolve,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
     stop: threading.Event | None = None,
 ) -> None:
     """Send until nothing more is due, or `stop` is set.
@@ -43,29 +43,29 @@ def deliver_due(
     To one URL one request at a time, and a tenant gets its slots and no more: whoever hangs keeps
     few others waiting.
     """
-    sending: dict[Future[None], Sending] = {}
-    with ThreadPoolExecutor(SLOTS, thread_name_prefix="webhook") as pool:
+    sending: dict[Future[None], ClaimedDelivery] = {}
+    with ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="webhook") as pool:
         while True:
-            while len(sending) < SLOTS and not (stop and stop.is_set()):
+            while len(sending) < MAX_CONCURRENT and not (stop and stop.is_set()):
                 taken = _next(sending.values())
                 if taken is None:
                     break
-                sending[pool.submit(_attempt, taken, resolve, patience)] = taken
+                sending[pool.submit(_attempt, taken, resolve, timeouts)] = taken
             if not sending:
                 return
-            for done in wait(sending, timeout=LOOK_S, return_when=FIRST_COMPLETED).done:
+            for done in wait(sending, timeout=POLL_S, return_when=FIRST_COMPLETED).done:
                 del sending[done]
                 done.result()
 
 
-def _next(sending: Collection[Sending]) -> Sending | None:
+def _next(sending: Collection[ClaimedDelivery]) -> ClaimedDelivery | None:
     """Claim a delivery that is due and that has a slot."""
     by_tenant = Counter(other.tenant_id for other in sending)
     urls = [other.url for other in sending]
-    tenants = [tenant for tenant, count in by_tenant.items() if count >= TENANT_SLOTS]
+    tenants = [tenant for tenant, count in by_tenant.items() if count >= MAX_CONCURRENT_PER_TENANT]
     while True:
         with read() as session:
-            due = outbox.first_due(session, busy_urls=urls, busy_tenants=tenants)
+            due = outbox.next_due(session, busy_urls=urls, busy_tenants=tenants)
         if due is None:
             return None
         with write() as session:
@@ -74,7 +74,7 @@ def _next(sending: Collection[Sending]) -> Sending | None:
             return taken
 
 
-def _attempt(sending: Sending, resolve: Resolve, patience: Patience) -> None:
+def _attempt(sending: ClaimedDelivery, resolve: Resolve, patience: Timeouts) -> None:
     try:
         status = _send(sending, resolve, patience)
     except Exception as error:
@@ -83,9 +83,11 @@ def _attempt(sending: Sending, resolve: Resolve, patience: Patience) -> None:
         _record(sending, status, f"answered {status}")
 
 
-def _send(sending: Sending, resolve: Resolve, patience: Patience) -> int:
-    where = target.parse(sending.url)
-    addresses = target.addresses_of(where, resolve)  # once more: names change their addresses
+def _send(sending: ClaimedDelivery, resolve: Resolve, patience: Timeouts) -> int:
+    where = ssrf_guard.parse(sending.url)
+    addresses = ssrf_guard.allowed_addresses(
+        where, resolve
+    )  # once more: names change their addresses
     timestamp = int(time.time())
     headers = {
         "Content-Type": "application/json",
@@ -97,22 +99,22 @@ def _send(sending: Sending, resolve: Resolve, patience: Patience) -> int:
     return post(where, addresses, headers, sending.payload, patience)
 
 
-def _record(sending: Sending, status: int | None, reason: str) -> None:
+def _record(sending: ClaimedDelivery, status: int | None, reason: str) -> None:
     with write() as session:
         if status is not None and 200 <= status < 300:
-            outbox.delivered(session, sending, status)
+            outbox.mark_delivered(session, sending, status)
             return
         if status == 410:
-            outbox.gone(session, sending, reason, status)
+            outbox.mark_gone(session, sending, reason, status)
         else:
-            outbox.failed(session, sending, reason, status)
+            outbox.mark_failed(session, sending, reason, status)
     about = {"delivery": sending.id, "attempt": sending.attempt, "cause": reason}
     log.info("webhook not delivered", extra=about)
 
 
 def _reason(error: Exception) -> str:
     """In the customer's words, with nothing of what was received."""
-    if isinstance(error, Refused):
+    if isinstance(error, UrlNotAllowed):
         return str(error)
     for kind, reason in REASONS:
         if isinstance(error, kind):

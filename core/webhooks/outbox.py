@@ -24,7 +24,7 @@ LEASE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Sending:
+class ClaimedDelivery:
     """A delivery that was claimed; `attempt` is its fence."""
 
     id: str
@@ -88,7 +88,7 @@ def message(job: Job, event: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def first_due(
+def next_due(
     session: Session, *, busy_urls: Iterable[str], busy_tenants: Iterable[str]
 ) -> str | None:
     """The delivery that has waited longest, but for those of these URLs and tenants."""
@@ -107,7 +107,7 @@ def first_due(
     )
 
 
-def claim(session: Session, delivery_id: str) -> Sending | None:
+def claim(session: Session, delivery_id: str) -> ClaimedDelivery | None:
     """Take the delivery for an attempt; None when somebody else did."""
     taken = session.execute(
         update(Delivery)
@@ -118,7 +118,7 @@ def claim(session: Session, delivery_id: str) -> Sending | None:
     if taken is None:
         return None
     webhook = session.get_one(Webhook, taken.webhook_id)
-    return Sending(
+    return ClaimedDelivery(
         id=delivery_id,
         tenant_id=taken.tenant_id,
         webhook_id=webhook.id,
@@ -129,36 +129,38 @@ def claim(session: Session, delivery_id: str) -> Sending | None:
     )
 
 
-def delivered(session: Session, sending: Sending, status: int) -> None:
-    _held(session, sending, response_status=status, last_error=None, delivered_at=clock())
+def mark_delivered(session: Session, delivery: ClaimedDelivery, status: int) -> None:
+    _held(session, delivery, response_status=status, last_error=None, delivered_at=clock())
 
 
-def failed(session: Session, sending: Sending, reason: str, status: int | None) -> None:
+def mark_failed(
+    session: Session, delivery: ClaimedDelivery, reason: str, status: int | None
+) -> None:
     """Try again later, or no more."""
     told = {"response_status": status, "last_error": reason}
-    if sending.attempt > len(BACKOFF_S):
-        _held(session, sending, failed_at=clock(), **told)
+    if delivery.attempt > len(BACKOFF_S):
+        _held(session, delivery, failed_at=clock(), **told)
         return
     spread = random.uniform(0.8, 1.2)  # noqa: S311 - it spreads load and guards nothing
-    _held(session, sending, next_at=clock(BACKOFF_S[sending.attempt - 1] * spread), **told)
+    _held(session, delivery, next_at=clock(BACKOFF_S[delivery.attempt - 1] * spread), **told)
 
 
-def gone(session: Session, sending: Sending, reason: str, status: int) -> None:
+def mark_gone(session: Session, delivery: ClaimedDelivery, reason: str, status: int) -> None:
     """The webhook wants no more: it is disabled, and what waits for it fails."""
     session.execute(
         update(Webhook)
-        .where(Webhook.id == sending.webhook_id, Webhook.disabled_at.is_(None))
+        .where(Webhook.id == delivery.webhook_id, Webhook.disabled_at.is_(None))
         .values(disabled_at=clock())
     )
-    _held(session, sending, failed_at=clock(), response_status=status, last_error=reason)
+    _held(session, delivery, failed_at=clock(), response_status=status, last_error=reason)
     session.execute(
         update(Delivery)
-        .where(Delivery.webhook_id == sending.webhook_id, Delivery.next_at.is_not(None))
+        .where(Delivery.webhook_id == delivery.webhook_id, Delivery.next_at.is_not(None))
         .values(next_at=None, failed_at=clock(), last_error="the webhook was disabled")
     )
 
 
-def _held(session: Session, sending: Sending, **values: Any) -> None:
+def _held(session: Session, sending: ClaimedDelivery, **values: Any) -> None:
     """Change the row, unless it was deleted or another attempt has begun since."""
     session.execute(
         update(Delivery)
@@ -171,13 +173,15 @@ def _held(session: Session, sending: Sending, **values: Any) -> None:
     )
 
 
-def purge(session: Session, kept_s: float) -> None:
+def purge(session: Session, retention_s: float) -> None:
     """Forget what was settled before that long, and webhooks of ended jobs that have no more."""
     session.execute(
-        delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < clock(-kept_s))
+        delete(Delivery).where(
+            Delivery.next_at.is_(None), Delivery.created_at < clock(-retention_s)
+        )
     )
     deliveries = select(Delivery.id).where(Delivery.webhook_id == Webhook.id)
-    ended = select(Job.id).where(Job.id == Webhook.job_id, Job.finished_at < clock(-kept_s))
+    ended = select(Job.id).where(Job.id == Webhook.job_id, Job.finished_at < clock(-retention_s))
     session.execute(delete(Webhook).where(ended.exists(), ~deliveries.exists()))
 
 

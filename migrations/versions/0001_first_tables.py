@@ -35,12 +35,12 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("modality", sa.String(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("meta", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("options", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("sources", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("content", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("objects", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("summary", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("error", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -58,10 +58,10 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
-        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("reservation_id", sa.String(), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("answer", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("response_status", sa.Integer(), nullable=True),
+        sa.Column("response_body", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id"], ["tenants.id"], name=op.f("fk_idempotency_keys_tenant_id")
@@ -69,7 +69,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_idempotency_keys")),
     )
     op.create_table(
-        "keys",
+        "api_keys",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -77,9 +77,9 @@ def upgrade() -> None:
         sa.Column("scopes", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_keys_tenant_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
-        sa.UniqueConstraint("digest", name=op.f("uq_keys_digest")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_api_keys_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("digest", name=op.f("uq_api_keys_digest")),
     )
     op.create_table(
         "uploads",
@@ -103,23 +103,23 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("dataset_id", sa.String(), nullable=True),
         sa.Column("request", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("resolved_config", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("resolved", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("trace", sa.String(), nullable=True),
+        sa.Column("traceparent", sa.String(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("losses", sa.Integer(), nullable=False),
-        sa.Column("max_losses", sa.Integer(), nullable=False),
-        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("worker_losses", sa.Integer(), nullable=False),
+        sa.Column("max_worker_losses", sa.Integer(), nullable=False),
+        sa.Column("fencing_token", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("available_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("notified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
         sa.Column("pause_requested", sa.Boolean(), nullable=False),
         sa.Column("priority", sa.String(), nullable=False),
-        sa.Column("rank_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("stalls_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("priority_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("step_deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("retry_of", sa.String(), nullable=True),
         sa.Column("phase", sa.String(), nullable=True),
         sa.Column("step", sa.Integer(), nullable=False),
@@ -179,7 +179,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
-        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("fencing_token", sa.Integer(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("files", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("metrics", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
@@ -192,7 +192,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoints")),
         sa.UniqueConstraint(
-            "job_id", "token", "step", name=op.f("uq_checkpoints_job_id_token_step")
+            "job_id", "fencing_token", "step", name=op.f("uq_checkpoints_job_id_fencing_token_step")
         ),
     )
     op.create_table(
@@ -223,7 +223,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("modality", sa.String(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("dataset_id", sa.String(), nullable=True),
         sa.Column("step", sa.Integer(), nullable=False),
@@ -311,7 +311,7 @@ def downgrade() -> None:
 
     op.drop_table("jobs")
     op.drop_table("uploads")
-    op.drop_table("keys")
+    op.drop_table("api_keys")
     op.drop_table("idempotency_keys")
     with op.batch_alter_table("datasets", schema=None) as batch_op:
         batch_op.drop_index("ix_datasets_tenant_id_id")

@@ -11,101 +11,106 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
-Hits = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+CorrectMask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-Arm = Literal["real", "repeated", "classical", "gan", "both"]
-MADE: tuple[Arm, ...] = ("classical", "gan", "both")
-CURVE = "part"
-PARTS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the real items; with all of them, five sizes
+Variant = Literal["real", "oversampled", "transforms", "model", "combined"]
+SYNTHETIC_VARIANTS: tuple[Variant, ...] = ("transforms", "model", "combined")
+SUBSET_VARIANT = "real_subset"
+SUBSET_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the real items; with all of them, five sizes
 METRIC = "balanced_accuracy"  # the mean, over the labels, of the share that is told right
-LEAST_ROUNDS, ROUNDS = 3, 5
+MIN_ROUNDS, MAX_ROUNDS = 3, 5
 # Student's t, 97.5 %, by degrees of freedom.
 T975 = {2: 4.303, 3: 3.182, 4: 2.776}
 
-Learn = Callable[[Places, int], Hits]
+TrainClassifier = Callable[[Indices, int], CorrectMask]
 """From items by their places, with a seed: which held-out items the classifier then tells right."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One training. `arm`: one of the sets, or a part of the real items."""
+class TrainingResult:
+    """One training. `variant`: one of the sets, or a part of the real items."""
 
-    arm: str
+    variant: str
     round: int
     items: int
-    right: Hits  # (M,)
+    correct: CorrectMask  # (M,)
 
     def to_dict(self) -> dict[str, Any]:
-        packed = np.packbits(self.right).tobytes().hex()
-        return {"arm": self.arm, "round": self.round, "items": self.items, "right": packed}
+        packed = np.packbits(self.correct).tobytes().hex()
+        return {
+            "variant": self.variant,
+            "round": self.round,
+            "items": self.items,
+            "correct": packed,
+        }
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any], held_out: int) -> Self:
-        bits = np.frombuffer(bytes.fromhex(fields["right"]), np.uint8)
-        right = np.unpackbits(bits, count=held_out).astype(bool)
-        return cls(fields["arm"], fields["round"], fields["items"], right)
+    def from_dict(cls, fields: Mapping[str, Any], holdout_items: int) -> Self:
+        bits = np.frombuffer(bytes.fromhex(fields["correct"]), np.uint8)
+        right = np.unpackbits(bits, count=holdout_items).astype(bool)
+        return cls(fields["variant"], fields["round"], fields["items"], right)
 
 
-def run(
-    sets: Mapping[Arm, Places],
+def run_trainings(
+    sets: Mapping[Variant, Indices],
     labels: NDArray[np.int64],
-    learn: Learn,
+    train_classifier: TrainClassifier,
     *,
     seed: int,
-    done: Sequence[Trained],
+    done: Sequence[TrainingResult],
     has_time: Callable[[], bool],
-    save: Callable[[Sequence[Trained]], None],
-) -> list[Trained]:
+    save: Callable[[Sequence[TrainingResult]], None],
+) -> list[TrainingResult]:
     """Trainings in their order, after those that are done, while there is time. `sets` are places
     among `labels`; `real` is one of them. `save` is called after each training."""
     found = list(done)
     for arm, number, places in list(_trainings(sets, labels, seed))[len(found) :]:
         if not has_time():
             break
-        right = learn(places, int(np.random.default_rng((seed, number)).integers(2**31)))
-        found.append(Trained(arm, number, len(places), right))
+        right = train_classifier(places, int(np.random.default_rng((seed, number)).integers(2**31)))
+        found.append(TrainingResult(arm, number, len(places), right))
         save(found)
     return found
 
 
-def rounds_of(done: Sequence[Trained], sets: int) -> tuple[int, int]:
+def count_complete_rounds(done: Sequence[TrainingResult], num_sets: int) -> tuple[int, int]:
     """Whole ones: of the sets, and of the sets and the parts."""
-    parts = sum(one.arm == CURVE for one in done)
-    whole = (len(done) - parts) // sets
-    return whole, min(whole, parts // len(PARTS))
+    parts = sum(one.variant == SUBSET_VARIANT for one in done)
+    whole = (len(done) - parts) // num_sets
+    return whole, min(whole, parts // len(SUBSET_FRACTIONS))
 
 
 def _trainings(
-    sets: Mapping[Arm, Places], labels: NDArray[np.int64], seed: int
-) -> Iterator[tuple[str, int, Places]]:
+    sets: Mapping[Variant, Indices], labels: NDArray[np.int64], seed: int
+) -> Iterator[tuple[str, int, Indices]]:
     """What the lift needs at the least, then what the worth does besides, then one more round at a
     time: where time is short, there is the lift at least."""
-    for rounds in (range(LEAST_ROUNDS), *([one] for one in range(LEAST_ROUNDS, ROUNDS))):
+    for rounds in (range(MIN_ROUNDS), *([one] for one in range(MIN_ROUNDS, MAX_ROUNDS))):
         for number in rounds:
             for arm, places in sets.items():
                 yield arm, number, places
         for number in rounds:
-            for i, share in enumerate(PARTS):
+            for i, share in enumerate(SUBSET_FRACTIONS):
                 rng = np.random.default_rng((seed, number, i))
-                yield CURVE, number, part_of(sets["real"], labels, share, rng)
+                yield SUBSET_VARIANT, number, stratified_subset(sets["real"], labels, share, rng)
 
 
-def part_of(
-    places: Places, labels: NDArray[np.int64], share: float, rng: np.random.Generator
-) -> Places:
+def stratified_subset(
+    indices: Indices, labels: NDArray[np.int64], fraction: float, rng: np.random.Generator
+) -> Indices:
     """A share of each label, at least one item of it."""
     kept = []
-    for label in np.unique(labels[places]):
-        mine = places[labels[places] == label]
-        kept.append(rng.permutation(mine)[: max(1, round(share * len(mine)))])
+    for label in np.unique(labels[indices]):
+        mine = indices[labels[indices] == label]
+        kept.append(rng.permutation(mine)[: max(1, round(fraction * len(mine)))])
     return np.sort(np.concatenate(kept))
 
 
-def balanced(right: NDArray[Any], truth: NDArray[np.int64]) -> Floats:
+def balanced_accuracy(correct: NDArray[Any], truth: NDArray[np.int64]) -> Floats:
     """(…, M) to (…): the mean over labels of the mean over their items."""
-    each = [right[..., truth == label].mean(-1) for label in np.unique(truth)]
+    each = [correct[..., truth == label].mean(-1) for label in np.unique(truth)]
     return np.asarray(np.mean(each, axis=0), np.float64)
 
 
@@ -115,17 +120,17 @@ class Interval:
     ci95: tuple[float, float]
 
     @classmethod
-    def of(cls, values: NDArray[Any], truth: NDArray[np.int64]) -> Self:
+    def from_rounds(cls, values: NDArray[Any], truth: NDArray[np.int64]) -> Self:
         """Of (R, M) hits, or of their differences. The variances of another training and of other
         held-out items are added, and the width is Student's t of R - 1 degrees of freedom: wide, as
         rounds are few."""
-        rounds = balanced(values, truth)
-        spread = rounds.var(ddof=1) / len(rounds) + _of_items(values.mean(0), truth)
+        rounds = balanced_accuracy(values, truth)
+        spread = rounds.var(ddof=1) / len(rounds) + _item_variance(values.mean(0), truth)
         value, half = float(rounds.mean()), T975[len(rounds) - 1] * float(spread) ** 0.5
         return cls(value, (value - half, value + half))
 
 
-def _of_items(values: Floats, truth: NDArray[np.int64]) -> float:
+def _item_variance(values: Floats, truth: NDArray[np.int64]) -> float:
     """The variance of a balanced mean by the chance of which items were held out."""
     groups = [values[truth == label] for label in np.unique(truth)]
     each = [group.var(ddof=1) / len(group) for group in groups if len(group) > 1]
@@ -136,49 +141,49 @@ def _of_items(values: Floats, truth: NDArray[np.int64]) -> float:
 class Lift:
     """Of whole rounds. `hits` (R, M) by set."""
 
-    hits: dict[str, Hits]
+    correct: dict[str, CorrectMask]
     items: dict[str, int]
     truth: NDArray[np.int64]
 
     @classmethod
-    def of(cls, done: Sequence[Trained], rounds: int, truth: NDArray[np.int64]) -> Self:
+    def from_results(
+        cls, done: Sequence[TrainingResult], rounds: int, truth: NDArray[np.int64]
+    ) -> Self:
         """Raises ValueError for fewer than LEAST_ROUNDS."""
-        if rounds < LEAST_ROUNDS:
+        if rounds < MIN_ROUNDS:
             raise ValueError("too few rounds for an interval")
-        mine = [one for one in done if one.round < rounds and one.arm != CURVE]
-        arms = list(dict.fromkeys(one.arm for one in mine))
-        hits = {arm: np.stack([one.right for one in mine if one.arm == arm]) for arm in arms}
-        return cls(hits, {one.arm: one.items for one in mine}, truth)
+        mine = [one for one in done if one.round < rounds and one.variant != SUBSET_VARIANT]
+        arms = list(dict.fromkeys(one.variant for one in mine))
+        hits = {arm: np.stack([one.correct for one in mine if one.variant == arm]) for arm in arms}
+        return cls(hits, {one.variant: one.items for one in mine}, truth)
 
-    def value(self, arm: str) -> Interval:
-        return Interval.of(self.hits[arm], self.truth)
+    def value(self, variant: str) -> Interval:
+        return Interval.from_rounds(self.correct[variant], self.truth)
 
-    def gain(self, arm: str, over: str = "real") -> Interval:
+    def gain(self, variant: str, baseline: str = "real") -> Interval:
         """Round by round, with the same seeds and the same held-out items."""
-        return Interval.of(self.hits[arm].astype(float) - self.hits[over], self.truth)
+        return Interval.from_rounds(
+            self.correct[variant].astype(float) - self.correct[baseline], self.truth
+        )
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
-        values = {_named(arm): self.value(arm) for arm in self.hits}
-        gains = {arm: self.gain(arm) for arm in self.hits if arm != "real"}
+        values = {arm: self.value(arm) for arm in self.correct}
+        gains = {arm: self.gain(arm) for arm in self.correct if arm != "real"}
         return {
             "metric": METRIC,
-            **dict.fromkeys(MADE),
+            **dict.fromkeys(SYNTHETIC_VARIANTS),
             **{name: found.value for name, found in values.items()},
             "ci95": {name: list(found.ci95) for name, found in values.items()},
             "gain": {a: {"value": g.value, "ci95": list(g.ci95)} for a, g in gains.items()},
-            "items": {_named(arm): n for arm, n in self.items.items()},
-            "per_label": {_named(arm): self._by_label(arm, names) for arm in self.hits},
-            "rounds": len(self.hits["real"]),
-            "held_out": len(self.truth),
+            "items": dict(self.items),
+            "per_label": {arm: self._by_label(arm, names) for arm in self.correct},
+            "rounds": len(self.correct["real"]),
+            "holdout_items": len(self.truth),
         }
 
-    def _by_label(self, arm: str, names: Sequence[str]) -> dict[str, float]:
-        hits = self.hits[arm]
+    def _by_label(self, variant: str, names: Sequence[str]) -> dict[str, float]:
+        hits = self.correct[variant]
         return {names[k]: float(hits[:, self.truth == k].mean()) for k in np.unique(self.truth)}
-
-
-def _named(arm: str) -> str:
-    return "real_only" if arm == "real" else arm
 
 
 @dataclass(frozen=True)
@@ -189,26 +194,26 @@ class Recommendation:
     reason: str
 
 
-def recommended(lift: Lift) -> Recommendation:
+def recommend(lift: Lift) -> Recommendation:
     """What the measurement says, also where that is to leave it."""
-    gains = {arm: lift.gain(arm) for arm in lift.hits if arm != "real"}
-    made = [arm for arm in MADE if arm in gains]
+    gains = {arm: lift.gain(arm) for arm in lift.correct if arm != "real"}
+    made = [arm for arm in SYNTHETIC_VARIANTS if arm in gains]
     best = max(made, key=lambda arm: gains[arm].value)
     if gains[best].ci95[0] <= 0:
         worse = gains[best].ci95[1] < 0
         found = "makes the classifier worse" if worse else "makes no difference that was measured"
-        return Recommendation(None, f"{best}, the best of them, {found}: {_words(gains[best])}")
-    if "repeated" in gains and gains["repeated"].ci95[0] > 0:
-        over = lift.gain(best, "repeated")
+        return Recommendation(None, f"{best}, the best of them, {found}: {_describe(gains[best])}")
+    if "oversampled" in gains and gains["oversampled"].ci95[0] > 0:
+        over = lift.gain(best, "oversampled")
         if over.ci95[0] <= 0:
             return Recommendation(
-                "repeated",
-                f"{best} gains {_words(gains[best])}, and repeating the real items to the same "
-                f"counts {_words(gains['repeated'])}, which is as much",
+                "oversampled",
+                f"{best} gains {_describe(gains[best])}, and repeating the real items to the same "
+                f"counts {_describe(gains['oversampled'])}, which is as much",
             )
-    return Recommendation(best, f"{best} gains {_words(gains[best])}")
+    return Recommendation(best, f"{best} gains {_describe(gains[best])}")
 
 
-def _words(found: Interval) -> str:
-    low, high = found.ci95
-    return f"{found.value:+.3f} of {METRIC} ({low:+.3f} to {high:+.3f})"
+def _describe(gain: Interval) -> str:
+    low, high = gain.ci95
+    return f"{gain.value:+.3f} of {METRIC} ({low:+.3f} to {high:+.3f})"

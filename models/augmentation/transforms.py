@@ -16,7 +16,7 @@ from models import noise
 Pixels = NDArray[np.float64]  # (H, W) or (H, W, 3), from 0 to 1
 Floats = NDArray[np.float64]
 
-Name = Literal[
+TransformName = Literal[
     "flip",
     "rotate",
     "shift",
@@ -27,23 +27,25 @@ Name = Literal[
     "contrast",
     "noise",
 ]
-NAMES: tuple[Name, ...] = get_args(Name)
-COLOURED: frozenset[Name] = frozenset({"hue", "saturation"})
-STREAM = 2**31  # of random numbers, one for each label from here on; samples have those below
-GRAINS = 2**30  # of the noise of pixels, the same way
+TRANSFORM_NAMES: tuple[TransformName, ...] = get_args(TransformName)
+COLOR_TRANSFORMS: frozenset[TransformName] = frozenset({"hue", "saturation"})
+RANDOM_STREAM = (
+    2**31
+)  # of random numbers, one for each label from here on; samples have those below
+NOISE_STREAM = 2**30  # of the noise of pixels, the same way
 
 
 @dataclass(frozen=True)
 class Range:
     """How far a transform may go: what is usual, and what is allowed."""
 
-    usual: float
+    default: float
     limit: float
     unit: str
 
 
-RANGES: dict[Name, Range] = {
-    "flip": Range(0.5, 1.0, "chance of being mirrored, left to right"),
+RANGES: dict[TransformName, Range] = {
+    "flip": Range(0.5, 1.0, "probability of a left-right flip"),
     "rotate": Range(10.0, 180.0, "degrees, either way"),
     "shift": Range(0.08, 0.5, "share of each side, either way"),
     "scale": Range(0.1, 0.5, "smaller or larger by this share"),
@@ -54,79 +56,91 @@ RANGES: dict[Name, Range] = {
     "noise": Range(0.02, 0.25, "standard deviation, of the way from black to white"),
 }
 # No flip: a mirrored letter is another one. Whoever knows better asks for it.
-USUAL: tuple[Name, ...] = ("rotate", "shift", "scale", "brightness", "contrast", "noise")
-USUAL_IN_COLOUR: tuple[Name, ...] = (*USUAL[:3], "hue", "saturation", *USUAL[3:])
+DEFAULT_TRANSFORMS: tuple[TransformName, ...] = (
+    "rotate",
+    "shift",
+    "scale",
+    "brightness",
+    "contrast",
+    "noise",
+)
+DEFAULT_COLOR_TRANSFORMS: tuple[TransformName, ...] = (
+    *DEFAULT_TRANSFORMS[:3],
+    "hue",
+    "saturation",
+    *DEFAULT_TRANSFORMS[3:],
+)
 
 
 @dataclass(frozen=True)
 class Transform:
     """`most`: how far it goes at most, in the unit of its range."""
 
-    name: Name
-    most: float
+    name: TransformName
+    max_magnitude: float
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def usual(channels: int) -> tuple[Transform, ...]:
-    names = USUAL_IN_COLOUR if channels == 3 else USUAL
-    return tuple(Transform(name, RANGES[name].usual) for name in names)
+def default_transforms(channels: int) -> tuple[Transform, ...]:
+    names = DEFAULT_COLOR_TRANSFORMS if channels == 3 else DEFAULT_TRANSFORMS
+    return tuple(Transform(name, RANGES[name].default) for name in names)
 
 
 @dataclass(frozen=True)
-class Varied:
+class TransformedImage:
     """An image, the place of the real one among those given, and what was done to it."""
 
     pixels: NDArray[np.uint8]
-    real: int
-    done: list[dict[str, Any]]
+    source_index: int
+    steps: list[dict[str, Any]]
 
 
-def varied(
-    real: NDArray[np.uint8],
+def transform_images(
+    images: NDArray[np.uint8],
     transforms: Sequence[Transform],
     *,
     seed: int,
     label: int,
-    numbers: NDArray[np.int64],
-) -> Iterator[Varied]:
+    indices: NDArray[np.int64],
+) -> Iterator[TransformedImage]:
     """An image for each number. `real` (N, H, W) or (N, H, W, 3): all of the label."""
-    chances = noise.uniforms(seed, numbers, 1 + 2 * len(transforms), STREAM + label)
-    for number, chance in zip(numbers, chances, strict=True):
-        place = int(chance[0] * len(real))
+    chances = noise.uniforms(seed, indices, 1 + 2 * len(transforms), RANDOM_STREAM + label)
+    for number, chance in zip(indices, chances, strict=True):
+        place = int(chance[0] * len(images))
         done = [
-            {"name": t.name, **_drawn(t, *chance[1 + 2 * i : 3 + 2 * i])}
+            {"name": t.name, **_draw_parameters(t, *chance[1 + 2 * i : 3 + 2 * i])}
             for i, t in enumerate(transforms)
         ]
-        image = applied(real[place], done, grain=(seed, label, int(number)))
-        yield Varied(image, place, done)
+        image = apply(images[place], done, noise_key=(seed, label, int(number)))
+        yield TransformedImage(image, place, done)
 
 
-def applied(
-    image: NDArray[np.uint8], done: Sequence[Mapping[str, Any]], *, grain: tuple[int, int, int]
+def apply(
+    image: NDArray[np.uint8], steps: Sequence[Mapping[str, Any]], *, noise_key: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
     """What moves pixels is done at once, so that they are looked up once; then colours, in order.
     `grain`: seed, label and number of the noise."""
     height, width = image.shape[:2]
     matrix = np.eye(3)
-    for step in done:
-        if step["name"] in MOVES:
-            matrix = matrix @ MOVES[step["name"]](step, (height, width))
+    for step in steps:
+        if step["name"] in WARPS:
+            matrix = matrix @ WARPS[step["name"]](step, (height, width))
     pixels = image / 255.0
     if not np.array_equal(matrix, np.eye(3)):
-        pixels = moved(pixels, matrix)
-    for step in done:
-        if step["name"] in COLOURS:
-            pixels = COLOURS[step["name"]](pixels, step["by"])
+        pixels = warp(pixels, matrix)
+    for step in steps:
+        if step["name"] in COLOR_OPS:
+            pixels = COLOR_OPS[step["name"]](pixels, step["by"])
         elif step["name"] == "noise":
-            pixels = pixels + step["by"] * _grain(grain, pixels.shape)
+            pixels = pixels + step["by"] * _pixel_noise(noise_key, pixels.shape)
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def _drawn(transform: Transform, one: float, two: float) -> dict[str, Any]:
+def _draw_parameters(transform: Transform, one: float, two: float) -> dict[str, Any]:
     """The parameters of one image, out of two numbers in (0, 1)."""
-    name, most = transform.name, transform.most
+    name, most = transform.name, transform.max_magnitude
     either = round(float((2 * one - 1) * most), 6)
     if name == "flip":
         return {"by": bool(one < most)}
@@ -159,7 +173,7 @@ def _scale(step: Mapping[str, Any], _size: tuple[int, int]) -> Floats:
 
 
 # From a place in the new image to the one in the old (rows, columns, 1), both from their middle.
-MOVES: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], Floats]] = {
+WARPS: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], Floats]] = {
     "flip": _flip,
     "rotate": _rotate,
     "shift": _shift,
@@ -167,7 +181,7 @@ MOVES: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], Floats]] = {
 }
 
 
-def moved(pixels: Pixels, matrix: Floats) -> Pixels:
+def warp(pixels: Pixels, matrix: Floats) -> Pixels:
     """Each pixel from where it was, between four (bilinear); beyond the edge, what is at it."""
     height, width = pixels.shape[:2]
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
@@ -220,7 +234,7 @@ def _contrasted(pixels: Pixels, factor: float) -> Pixels:
     return mean + factor * (pixels - mean)
 
 
-COLOURS: dict[str, Callable[[Pixels, float], Pixels]] = {
+COLOR_OPS: dict[str, Callable[[Pixels, float], Pixels]] = {
     "hue": _turned,
     "saturation": _saturated,
     "brightness": _brightened,
@@ -228,8 +242,8 @@ COLOURS: dict[str, Callable[[Pixels, float], Pixels]] = {
 }
 
 
-def _grain(grain: tuple[int, int, int], shape: tuple[int, ...]) -> Pixels:
-    seed, label, number = grain
+def _pixel_noise(noise_key: tuple[int, int, int], shape: tuple[int, ...]) -> Pixels:
+    seed, label, number = noise_key
     size = int(np.prod(shape))
-    drawn = noise.normals(seed, np.array([number]), size, GRAINS + label)
+    drawn = noise.normals(seed, np.array([number]), size, NOISE_STREAM + label)
     return drawn.reshape(shape).astype(np.float64)

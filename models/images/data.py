@@ -9,35 +9,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import split
-from models.split import UNLABELLED
+from models.split import UNLABELED
 
 
 @dataclass
-class LabelledImages:
+class LabeledImages:
     """`pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped as a rule; `labels` (N,). Places of
     those to learn from, those kept for measuring, and those with no label."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
     train: NDArray[np.int64]
-    held_out: NDArray[np.int64]
-    unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    holdout: NDArray[np.int64]
+    unlabeled: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def split(
-        cls, pixels: NDArray[np.uint8], labels: NDArray[np.int32], *, held_out: float, seed: int
+        cls,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int32],
+        *,
+        holdout_fraction: float,
+        seed: int,
     ) -> Self:
         """Keep a share of each label for measuring, at least one image where it has two."""
-        train, apart = split.by_label(labels, held_out, seed)
-        return cls(pixels, labels, train, apart, np.flatnonzero(labels == UNLABELLED))
+        train, apart = split.stratified_split(labels, holdout_fraction, seed)
+        return cls(pixels, labels, train, apart, np.flatnonzero(labels == UNLABELED))
 
-    def tell(self, places: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
+    def assign_labels(self, indices: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
         """From here on these images are learned from with these labels; those that are still
         without one are not."""
         self.labels = self.labels.copy()
-        self.labels[places] = labels
-        self.train = np.sort(np.concatenate([self.train, places]))
-        self.unlabelled = np.empty(0, np.int64)
+        self.labels[indices] = labels
+        self.train = np.sort(np.concatenate([self.train, indices]))
+        self.unlabeled = np.empty(0, np.int64)
 
     def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) floats in [-1, 1] and (B,) labels."""
@@ -51,7 +56,7 @@ def to_floats(pixels: NDArray[np.uint8]) -> Tensor:
     return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
 
 
-class Batches:
+class ImageBatches:
     """An order of images that depends on (seed, epoch) alone: a run that is resumed at a step sees
     what an unbroken one would have seen.
 
@@ -59,7 +64,7 @@ class Batches:
     learned, too: where all have equally many, each image comes once an epoch.
     """
 
-    def __init__(self, data: LabelledImages, size: int, seed: int) -> None:
+    def __init__(self, data: LabeledImages, size: int, seed: int) -> None:
         self._data, self._size, self._seed = data, size, seed
         self._epoch = -1
         self._order = np.empty(0, np.int64)
@@ -70,7 +75,7 @@ class Batches:
         wanted = np.sqrt(counts) / np.sqrt(counts).sum() * len(data.train)
         self._wanted = np.ceil(wanted - 1e-9).astype(np.int64)
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
+    def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step, which counts from 0."""
         n = len(self._data.train)
         if n <= self._size:  # a small set: drawn with replacement

@@ -15,38 +15,41 @@ from models.images.sampling import ImageSampler, to_pixels
 
 
 @dataclass(frozen=True)
-class Item:
+class LatentEndpoint:
     seed: int
     label: int
-    number: int
+    index: int
 
 
 @torch.inference_mode()
-def between(
-    generator: ImageSampler, ends: tuple[Item, Item], steps: int, truncation: float = 1.0
+def interpolate(
+    sampler: ImageSampler,
+    endpoints: tuple[LatentEndpoint, LatentEndpoint],
+    steps: int,
+    truncation: float = 1.0,
 ) -> NDArray[np.uint8]:
     """(steps, H, W[, 3]), at most a batch of them; the first and the last are the items themselves.
 
     Nobody else may use the generator meanwhile: labels are mixed where it looks them up.
     """
-    first, last = (_latent(generator, item, truncation) for item in ends)
-    share = torch.zeros(generator.batch)
+    first, last = (_latent(sampler, item, truncation) for item in endpoints)
+    share = torch.zeros(sampler.batch_size)
     share[:steps] = torch.linspace(0, 1, steps)
     # A fitted prior fills its space; normal noise lies on a sphere (White 2016, 1609.04468).
-    path = torch.lerp if generator.prior is not None else _slerp
+    path = torch.lerp if sampler.prior is not None else _slerp
     z = path(first, last, share[:, None])
-    y = torch.full((generator.batch,), ends[0].label)
-    with _mixed_labels(generator.generator, ends[1].label, share):
-        return to_pixels(generator.generator(z, y))[:steps]
+    y = torch.full((sampler.batch_size,), endpoints[0].label)
+    with _mixed_labels(sampler.generator, endpoints[1].label, share):
+        return to_pixels(sampler.generator(z, y))[:steps]
 
 
-def _latent(generator: ImageSampler, item: Item, truncation: float) -> Tensor:
+def _latent(generator: ImageSampler, item: LatentEndpoint, truncation: float) -> Tensor:
     """(B, Z), the same in each row: made in the shape of a batch, as that of a sample is."""
-    numbers = np.array([item.number], np.int64)
+    numbers = np.array([item.index], np.int64)
     z = torch.from_numpy(noise.normals(item.seed, numbers, generator.noise_size))
     z[:, int(generator.prior is not None) :] *= truncation
-    z = z.repeat(generator.batch, 1)
-    y = torch.full((generator.batch,), item.label)
+    z = z.repeat(generator.batch_size, 1)
+    y = torch.full((generator.batch_size,), item.label)
     return generator.prior(z, y) if generator.prior is not None else z
 
 

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from models.checkpoint import UnreadableCheckpoint
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
-from models.images.architectures import settings_of
-from models.images.guided.networks import Generator
-from models.images.guided.prior import LatentPrior
-from models.images.guided.settings import GuidedSettings
-from models.images.scoring import Scorer
+from models.images.architectures import settings_from_dict
+from models.images.sample_scorer import SampleScorer
 from models.images.settings import ImageSettings
+from models.images.vae_gan.latent_prior import LatentPrior
+from models.images.vae_gan.networks import Generator
+from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import channels_last
 
 PARTS = ("generator", "prior", "classifier", "critic")
-BATCH = 64  # one fixed shape: an item does not depend on how many are drawn with it
+BATCH_SIZE = 64  # one fixed shape: an item does not depend on how many are drawn with it
 
 
 @dataclass(frozen=True)
@@ -31,51 +31,53 @@ class ImageSampler:
     settings: ImageSettings
     generator: nn.Module
     prior: LatentPrior | None
-    scorer: Scorer
+    scorer: SampleScorer
     bytes: int
-    batch: int = BATCH
+    batch_size: int = BATCH_SIZE
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
         """Raises UnreadableCheckpoint when the file holds no image model, or one of networks that
         are not installed here."""
-        if header.get("kind") != "images":
+        if header.get("modality") != "image":
             raise UnreadableCheckpoint("not an image model")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in PARTS}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
-        settings = settings_of(header["config"])
+        settings = settings_from_dict(header["hyperparameters"])
         generator = _generator(settings)
         generator.load_state_dict(parts["generator"])
         generator.eval().requires_grad_(False)
         prior = None
         if parts["prior"]:
-            prior = LatentPrior.shaped_like(parts["prior"])
+            prior = LatentPrior.empty_like(parts["prior"])
             prior.load_state_dict(parts["prior"])
             prior.eval().requires_grad_(False)
-        scorer = Scorer.load(settings, parts["classifier"], parts["critic"], header, BATCH)
+        scorer = SampleScorer.load(
+            settings, parts["classifier"], parts["critic"], header, BATCH_SIZE
+        )
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         return cls(settings, channels_last(generator), prior, scorer, size)
 
     @property
     def noise_size(self) -> int:
-        return self.settings.noise + (self.prior is not None)
+        return self.settings.latent_dim + (self.prior is not None)
 
     @torch.inference_mode()
-    def draw(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def sample(self, latents: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(B, noise_size) standard normal noise and (B,) labels to (B, H, W) or (B, H, W, 3)
         pixels."""
-        z, y = torch.from_numpy(noise), torch.from_numpy(labels)
+        z, y = torch.from_numpy(latents), torch.from_numpy(labels)
         return to_pixels(self.generator(self.prior(z, y) if self.prior else z, y))
 
 
 def _generator(settings: ImageSettings) -> nn.Module:
-    if isinstance(settings, GuidedSettings):
+    if isinstance(settings, VaeGanSettings):
         return Generator(settings)
     assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
     try:
-        return networks.named(settings.architecture).generator(settings)
+        return networks.get_network_factory(settings.architecture).generator(settings)
     except KeyError as error:
         raise UnreadableCheckpoint(str(error.args[0])) from error
 

@@ -15,15 +15,15 @@ def channels_last(network: Network) -> Network:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
 
 
-def last(x: Tensor) -> Tensor:
+def to_channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def adamw(
-    network: nn.Module, rate: float, beta1: float, *, weight_decay: float = 0.0
+    network: nn.Module, lr: float, beta1: float, *, weight_decay: float = 0.0
 ) -> torch.optim.AdamW:
     return torch.optim.AdamW(
-        network.parameters(), rate, betas=(beta1, 0.99), weight_decay=weight_decay, fused=True
+        network.parameters(), lr, betas=(beta1, 0.99), weight_decay=weight_decay, fused=True
     )
 
 
@@ -40,13 +40,15 @@ def restore(parts: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
                         moments[key] = torch.empty_like(parameter).copy_(value)
 
 
-def adopt(network: nn.Module, weights: Mapping[str, Tensor], labels: Sequence[int]) -> None:
+def load_with_label_map(
+    network: nn.Module, weights: Mapping[str, Tensor], label_map: Sequence[int]
+) -> None:
     """Take over the weights of a network of the same shape, but for its labels: each embedding's
     row comes from the label that `labels` names; that of a new one (-1) is the mean of all."""
     of_labels = {
         f"{name}.weight" for name, part in network.named_modules() if isinstance(part, nn.Embedding)
     }
-    chosen = torch.tensor(labels)
+    chosen = torch.tensor(label_map)
     taken = {}
     for name, value in weights.items():
         if name in of_labels:
@@ -57,15 +59,15 @@ def adopt(network: nn.Module, weights: Mapping[str, Tensor], labels: Sequence[in
     network.load_state_dict(taken)
 
 
-def averaged(network: Network) -> Network:
+def ema_copy(network: Network) -> Network:
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
-def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Weights and the norms' running moments; short memory at first, then `decay` a step."""
+def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Weights and the norms' running moments; short memory at first, then `decay` per step."""
     pairs = [
         (a, b)
-        for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True)
+        for a, b in zip(ema.state_dict().values(), network.state_dict().values(), strict=True)
         if a.is_floating_point()
     ]
     weight = 1 - min(decay, (1 + step) / (10 + step))

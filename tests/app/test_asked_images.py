@@ -16,8 +16,8 @@ from tests.factories import a_model, forget_models
 
 URL = "/v1/models/shoes/samples"
 WAY = {
-    "start": {"label": "Größe", "seed": 1, "number": 4},
-    "end": {"label": "Ankle boot", "seed": 2},
+    "from": {"label": "Größe", "seed": 1, "index": 4},
+    "to": {"label": "Ankle boot", "seed": 2},
     "steps": 9,
 }
 
@@ -81,11 +81,11 @@ def test_an_interpolation_begins_and_ends_with_the_items_themselves(service: Tes
         ({"interpolation": WAY, "count": 3}, "/count"),
         ({"interpolation": WAY, "layout": "grid"}, "/layout"),
         ({"interpolation": {**WAY, "steps": 65}}, "/interpolation/steps"),
-        ({"interpolation": {**WAY, "end": {"label": "boots", "seed": 1}}}, "unknown_label"),
-        ({"interpolation": {**WAY, "end": {"seed": 1}}}, "label"),
+        ({"interpolation": {**WAY, "to": {"label": "boots", "seed": 1}}}, "unknown_label"),
+        ({"interpolation": {**WAY, "to": {"seed": 1}}}, "label"),
         ({"count": 1, "include": ["scores"]}, "JSON"),
-        ({"count": 1, "min_label_score": 1}, "/min_label_score"),
-        ({"interpolation": WAY, "min_label_score": 0.5}, "/min_label_score"),
+        ({"count": 1, "min_label_confidence": 1}, "/min_label_confidence"),
+        ({"interpolation": WAY, "min_label_confidence": 0.5}, "/min_label_confidence"),
         ({"count": 3, "include": ["all"]}, "/include"),
     ],
 )
@@ -124,45 +124,45 @@ def test_images_below_a_label_score_are_replaced_and_counts_stay_exact(
     asked: dict[str, Any] = {"labels": {"Größe": 70}, "seed": 3}
     free, images = scores(critical, **asked)
     least = sorted(score["label"] for score in free)[45]
-    chosen, better = scores(critical, **asked, min_label_score=least)
+    chosen, better = scores(critical, **asked, min_label_confidence=least)
     assert len(better) == 70
     assert all(score["label"] >= least - 1e-4 for score in chosen)
     for before, score, after in zip(images, free, better, strict=True):
         assert (before == after) == (score["label"] >= least)
-    answer = critical.post(f"{URL}?format=npz", json={**asked, "min_label_score": least})
-    assert 0 < float(answer.headers["Semblance-Acceptance"]) < 1
+    answer = critical.post(f"{URL}?format=npz", json={**asked, "min_label_confidence": least})
+    assert 0 < float(answer.headers["Semblance-Acceptance-Rate"]) < 1
     with np.load(io.BytesIO(answer.content)) as made:
         assert made["y"].tolist() == [1] * 70
-    tail = {"labels": {"Größe": 7}, "seed": 3, "offset": 33, "min_label_score": least}
+    tail = {"labels": {"Größe": 7}, "seed": 3, "offset": 33, "min_label_confidence": least}
     assert scores(critical, **tail)[1] == better[33:40]  # however they are paged
 
 
 def test_a_label_score_that_no_image_has_is_told_and_bounded(critical: TestClient) -> None:
-    body = {"labels": {"Größe": 3}, "min_label_score": 0.999}
+    body = {"labels": {"Größe": 3}, "min_label_confidence": 0.999}
     answer = critical.post(URL, json=body)
-    assert (answer.status_code, answer.json()["code"]) == (422, "too_rare")
+    assert (answer.status_code, answer.json()["code"]) == (422, "acceptance_rate_too_low")
     job = {"kind": "generation", "model": "shoes", **body}
-    assert critical.post("/v1/jobs", json=job).json()["code"] == "too_rare"
+    assert critical.post("/v1/jobs", json=job).json()["code"] == "acceptance_rate_too_low"
 
 
 def test_a_model_without_classifier_and_critic_scores_nothing(service: TestClient) -> None:
-    body = {"labels": {"Größe": 3}, "min_label_score": 0.5}
+    body = {"labels": {"Größe": 3}, "min_label_confidence": 0.5}
     job = {"kind": "generation", "model": "shoes", **body}
     for answer in (service.post(URL, json=body), service.post("/v1/jobs", json=job)):
         assert (answer.status_code, answer.json()["code"]) == (422, "scores_unavailable")
-        assert answer.json()["errors"][0]["pointer"] == "/min_label_score"
+        assert answer.json()["errors"][0]["pointer"] == "/min_label_confidence"
     answer = service.post(f"{URL}?format=json", json={"count": 1, "include": ["scores"]})
     assert answer.json()["errors"][0]["pointer"] == "/include"
 
 
 def test_a_recipe_makes_its_item_again(service: TestClient) -> None:
-    body = {"count": 70, "offset": 30, "seed": 9, "include": ["recipe"]}
+    body = {"count": 70, "offset": 30, "seed": 9, "include": ["provenance"]}
     answer = service.post(f"{URL}?format=json", json=body).json()
-    assert len(answer["recipes"]) == 70
+    assert len(answer["provenance"]) == 70
     for i in (0, 1, 69):
-        recipe, item = answer["recipes"][i], answer["items"][i]
+        recipe, item = answer["provenance"][i], answer["items"][i]
         assert recipe["label"] == item["label"]
-        query = {"label": recipe["label"], "seed": recipe["seed"], "offset": recipe["number"]}
+        query = {"label": recipe["label"], "seed": recipe["seed"], "offset": recipe["index"]}
         again = service.get(f"/v1/models/{recipe['model']}/samples", params=query)
         assert again.content == base64.b64decode(item["png"])
     refused = service.post(f"{URL}?format=npz", json=body)

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from core import keys
+from core import api_keys
 from core.database import write
 from core.settings import Settings
 from tests.conftest import TENANT
@@ -54,7 +54,7 @@ def test_two_keys_are_one_too_many(client: TestClient) -> None:
 
 def test_a_revoked_key_opens_nothing(client: TestClient) -> None:
     with write() as session:
-        key = keys.find(session, "sem_test")
+        key = api_keys.find(session, "sem_test")
         assert key is not None
         key.revoked_at = key.created_at
     assert client.get("/v1/jobs").status_code == 401
@@ -62,7 +62,7 @@ def test_a_revoked_key_opens_nothing(client: TestClient) -> None:
 
 def test_a_key_does_only_what_its_scopes_say(client: TestClient) -> None:
     with write() as session:
-        keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
+        api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
     reader = {"Authorization": "Bearer sem_reader"}
     assert client.get("/v1/jobs", headers=reader).status_code == 200
     refused = client.post("/v1/uploads", json={"filename": "x"}, headers=reader)
@@ -76,7 +76,7 @@ def test_another_tenants_things_do_not_exist(client: TestClient, configured: Set
     with write() as session:
         session.add(Tenant(id="other", name="other"))
         session.flush()
-        keys.add(session, "other", "sem_other", name="other", scopes=keys.SCOPES)
+        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
     other = {"Authorization": "Bearer sem_other"}
     assert client.get(f"/v1/uploads/{created['id']}").status_code == 200
     assert client.get(f"/v1/uploads/{created['id']}", headers=other).status_code == 404
@@ -84,7 +84,7 @@ def test_another_tenants_things_do_not_exist(client: TestClient, configured: Set
 
 def test_a_key_is_kept_as_a_hash(client: TestClient) -> None:
     with write() as session:
-        key = keys.find(session, "sem_test")
+        key = api_keys.find(session, "sem_test")
         assert key is not None
         assert "sem_test" not in {key.digest, key.name, key.id}
 

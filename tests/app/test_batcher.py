@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.sampling.batcher import Batcher, Left, Ticket, even_shares
-from app.sampling.turns import Turns
+from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected, split_evenly
+from app.sampling.fair_lock import FairLock
 from models.checkpoint import unpack
-from models.images import drawing
+from models.images import batched_sampling
 from models.images.sampling import ImageSampler
 from tests.factories import weights
 
@@ -29,10 +29,10 @@ class Held:
     """A batcher that draws nothing as long as the test has the turn."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = FairLock()
         self.batcher = Batcher(self.turns, window_s=0.0, expected=lambda: 0)
 
-    def submit(self, generator: ImageSampler, seed: int, count: int) -> Ticket:
+    def submit(self, generator: ImageSampler, seed: int, count: int) -> BatchRequest:
         numbers = np.arange(count)
         return self.batcher.submit(generator, seed, numbers % 3, numbers)
 
@@ -43,8 +43,10 @@ def held() -> Held:
 
 
 def alone(generator: ImageSampler, seed: int, count: int) -> NDArray[np.uint8]:
-    parts = np.split(np.arange(count), range(generator.batch, count, generator.batch))
-    return np.concatenate([drawing.drawn(generator, seed, n % 3, n) for n in parts])
+    parts = np.split(np.arange(count), range(generator.batch_size, count, generator.batch_size))
+    return np.concatenate(
+        [batched_sampling.generate_batch(generator, seed, n % 3, n) for n in parts]
+    )
 
 
 def test_items_are_the_same_whatever_else_is_in_their_batches(
@@ -55,37 +57,37 @@ def test_items_are_the_same_whatever_else_is_in_their_batches(
     for seed, ticket in enumerate(tickets):
         assert np.array_equal(ticket.result(), alone(generator, seed, 1 + 7 * seed))
     total = sum(1 + 7 * seed for seed in range(12))
-    assert held.batcher.batches <= -(-total // generator.batch) + 1  # the first may be of one
+    assert held.batcher.batches <= -(-total // generator.batch_size) + 1  # the first may be of one
 
 
 def test_a_small_request_does_not_wait_for_a_large_one(held: Held, generator: ImageSampler) -> None:
     with held.turns:
-        large = held.submit(generator, 1, 50 * generator.batch)
+        large = held.submit(generator, 1, 50 * generator.batch_size)
         small = [held.submit(generator, seed, 1) for seed in range(2, 8)]
     for ticket in small:
         ticket.result()
     assert not large.done.is_set()
-    assert np.array_equal(large.result(), alone(generator, 1, 50 * generator.batch))
+    assert np.array_equal(large.result(), alone(generator, 1, 50 * generator.batch_size))
 
 
 def test_models_take_turns(held: Held, generator: ImageSampler, tmp_path: Path) -> None:
     other = read(tmp_path / "model")
     with held.turns:
-        large = held.submit(generator, 1, 50 * generator.batch)
+        large = held.submit(generator, 1, 50 * generator.batch_size)
         quick = held.submit(other, 1, 1)
     quick.result()
     assert not large.done.is_set()
-    held.batcher.give_up([large])
+    held.batcher.cancel([large])
 
 
 def test_what_nobody_waits_for_is_not_drawn(held: Held, generator: ImageSampler) -> None:
     with held.turns:
-        left = held.submit(generator, 1, 50 * generator.batch)
+        left = held.submit(generator, 1, 50 * generator.batch_size)
         stays = held.submit(generator, 2, 3)
-        held.batcher.give_up([left])
+        held.batcher.cancel([left])
     assert np.array_equal(stays.result(), alone(generator, 2, 3))
     assert held.batcher.batches <= 2
-    with pytest.raises(Left):
+    with pytest.raises(ClientDisconnected):
         left.result()
 
 
@@ -101,7 +103,7 @@ def test_a_fault_is_told_to_those_in_the_batch_and_others_are_drawn(
 def test_a_batch_waits_for_requests_that_are_under_way_but_not_for_ever(
     generator: ImageSampler,
 ) -> None:
-    batcher = Batcher(Turns(), window_s=0.1, expected=lambda: 3)
+    batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
     one = np.zeros(1, np.int64)
     for ticket in [batcher.submit(generator, seed, one, one) for seed in (1, 2)]:
         ticket.result()
@@ -119,11 +121,11 @@ def test_a_batch_waits_for_requests_that_are_under_way_but_not_for_ever(
     ],
 )
 def test_shares_are_even(wanted: list[int], room: int, shares: list[int]) -> None:
-    assert even_shares(wanted, room) == shares
+    assert split_evenly(wanted, room) == shares
 
 
 def test_turns_go_to_whoever_has_waited_longest() -> None:
-    turns, order, threads = Turns(), [], []
+    turns, order, threads = FairLock(), [], []
 
     def take(name: int) -> None:
         with turns:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.byte_range import byte_range
+from app.byte_range import parse_byte_range
 from core.errors import RangeNotSatisfiable
 
 
@@ -22,11 +22,11 @@ from core.errors import RangeNotSatisfiable
     ],
 )
 def test_a_range_of_ten_bytes(header: str | None, found: tuple[int, int] | None) -> None:
-    assert byte_range(header, 10) == found
+    assert parse_byte_range(header, 10) == found
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=-0"])
 def test_what_lies_outside_is_refused_with_the_size(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as refused:
-        byte_range(header, 10)
+        parse_byte_range(header, 10)
     assert refused.value.headers == {"Content-Range": "bytes */10"}

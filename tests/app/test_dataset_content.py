@@ -32,13 +32,13 @@ def test_images_come_back_as_they_went_in_and_can_be_uploaded_again(client: Test
     with np.load(io.BytesIO(answer.content)) as arrays:
         assert np.array_equal(arrays["x"], x[:20])
         assert np.array_equal(arrays["labels"][arrays["y"]], y[:20].astype(str))
-    held_out = content(client, dataset["id"], format="npz", part="held_out").content
+    held_out = content(client, dataset["id"], format="npz", split="test").content
     with np.load(io.BytesIO(held_out)) as arrays:
         assert np.array_equal(arrays["x"], x[20:])
     zipped = content(client, dataset["id"])
     assert zipped.headers["content-type"] == "application/zip"
     again = upload(client, zipped.content).json()
-    assert (again["items"], again["image"], again["held_out"]) == (20, dataset["image"], 0)
+    assert (again["train_items"], again["image"], again["test_items"]) == (20, dataset["image"], 0)
     assert {(label["name"], label["count"]) for label in again["labels"]} == {
         ("0", 7),
         ("1", 7),
@@ -52,7 +52,7 @@ def test_images_without_a_label_come_back_without_one(client: TestClient) -> Non
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
     dataset = upload(client, zip_of(files)).json()
     again = upload(client, content(client, dataset["id"]).content).json()
-    assert (again["items"], again["labels"]) == (12, dataset["labels"])
+    assert (again["train_items"], again["labels"]) == (12, dataset["labels"])
     assert again["labels"][0]["count"] == 6
     tar = content(client, dataset["id"], format="tar").content
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
@@ -67,7 +67,7 @@ def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(
     meta = '{"target": "income"}'
     dataset = upload(client, csv, "people.csv", meta).json()["id"]
     assert content(client, dataset).content == csv
-    change = {"drop": ["city"], "columns": [{"name": "age", "type": "number"}]}
+    change = {"exclude_columns": ["city"], "columns": [{"name": "age", "type": "number"}]}
     assert client.put(f"/v1/datasets/{dataset}/schema", json=change).status_code == 200
     table = pa.parquet.read_table(io.BytesIO(content(client, dataset, format="parquet").content))
     assert table.column_names == ["id", "age", "height", "member", "since", "income"]
@@ -77,7 +77,7 @@ def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [({"format": "csv"}, 406), ({"part": "held_out"}, 422), ({"format": "exe"}, 422)],
+    [({"format": "csv"}, 406), ({"split": "test"}, 422), ({"format": "exe"}, 422)],
 )
 def test_what_a_set_of_images_has_not_is_refused(
     client: TestClient, query: dict[str, str], status: int
@@ -90,7 +90,7 @@ def test_what_a_set_of_images_has_not_is_refused(
 def test_a_damaged_set_is_not_sent_as_if_it_were_whole(client: TestClient) -> None:
     dataset = upload(client, folders()).json()["id"]
     with read() as session:
-        stored = session.get_one(Dataset, dataset).content["x"]
+        stored = session.get_one(Dataset, dataset).objects["x"]
     get_storage().put(stored["key"], b"other bytes")
     answer = content(client, dataset)
     assert (answer.status_code, answer.json()["code"]) == (409, "dataset_unreadable")

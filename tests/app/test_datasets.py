@@ -27,8 +27,8 @@ def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
     assert (dataset["name"], dataset["state"], dataset["tags"]) == ("pets", "ready", {"a": "b"})
     assert dataset["image"] == {"height": 8, "width": 8, "channels": 1}
     assert dataset["labels"] == [
-        {"name": "cat", "count": 12, "held_out": 0},
-        {"name": "dog", "count": 12, "held_out": 0},
+        {"name": "cat", "count": 12, "test_count": 0},
+        {"name": "dog", "count": 12, "test_count": 0},
     ]
     assert client.get(dataset["links"]["self"]).json() == dataset
 
@@ -36,7 +36,7 @@ def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
 def test_the_digits_ship_with_the_service(client: TestClient) -> None:
     answer = client.post("/v1/datasets", json={"builtin": "digits"})
     assert answer.status_code == 201
-    assert answer.json()["items"] == 1797
+    assert answer.json()["train_items"] == 1797
     assert [label["name"] for label in answer.json()["labels"]] == [str(i) for i in range(10)]
 
 
@@ -50,13 +50,13 @@ def test_numeric_classes_get_names_and_a_published_test_part_is_held_out(
         x_test=rng.integers(0, 255, (10, 8, 8), np.uint8),
         y_test=np.arange(10) % 2,
     )
-    meta = json.dumps({"label_names": ["T-shirt/top", "Ankle boot"]})
+    meta = json.dumps({"class_names": ["T-shirt/top", "Ankle boot"]})
     dataset = upload(client, data, "garments.npz", meta).json()
     assert dataset["labels"] == [
-        {"name": "T-shirt/top", "count": 20, "held_out": 5},
-        {"name": "Ankle boot", "count": 20, "held_out": 5},
+        {"name": "T-shirt/top", "count": 20, "test_count": 5},
+        {"name": "Ankle boot", "count": 20, "test_count": 5},
     ]
-    assert (dataset["name"], dataset["items"], dataset["held_out"]) == ("garments", 40, 10)
+    assert (dataset["name"], dataset["train_items"], dataset["test_items"]) == ("garments", 40, 10)
 
 
 def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> None:
@@ -65,7 +65,7 @@ def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> No
     dataset = upload(client, zip_of(same | varied)).json()
     links = dataset["links"]
     profile = client.get(links["profile"]).json()
-    assert profile["items"] == 15
+    assert profile["train_items"] == 15
     assert sum(profile["pixels"]["histogram"]) == 15 * 64
     assert set(profile["by_label"]) == {"cat", "dog"}
     codes = {issue["code"]: issue for issue in client.get(links["issues"]).json()["data"]}
@@ -203,7 +203,7 @@ def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
     made = client.post("/v1/datasets", json={"uploads": [upload_id], "name": "pets"})
     assert (made.status_code, made.json()["state"]) == (202, "validating")
     ready = client.get(f"/v1/datasets/{made.json()['id']}").json()  # validated after the answer
-    assert (ready["state"], ready["items"]) == ("ready", 24)
+    assert (ready["state"], ready["train_items"]) == ("ready", 24)
     assert client.get(f"/v1/uploads/{upload_id}").status_code == 404
     assert len(stored_files(configured)) == len(["x.npy", "y.npy", "preview.png"])
 

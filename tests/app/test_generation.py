@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import jobs, keys, registry
+from core import api_keys, jobs, model_registry
 from core.database import read, write
 from tests.conftest import TENANT
 from tests.factories import a_trained_model
@@ -36,17 +36,17 @@ def test_a_generation_job_is_accepted_with_every_value_resolved(pets: TestClient
         *("generation", "queued", "pets"),
         model["id"],
     )
-    resolved = job["resolved_config"]
+    resolved = job["resolved"]
     assert (resolved["model"], resolved["reference"]) == (model["id"], "pets:1")
     assert (resolved["format"], resolved["count"], resolved["shards"]) == ("tar", 2_003, 3)
-    assert resolved["images"] == [
+    assert resolved["image_ranges"] == [
         {"label": 2, "start": 5, "stop": 8},
         {"label": 0, "start": 5, "stop": 2_005},
     ]
     assert isinstance(resolved["seed"], int)
     assert pets.get("/v1/jobs?kind=generation").json()["data"][0]["id"] == job["id"]
     with read() as session:
-        found = registry.get(session, TENANT, model["id"])
+        found = model_registry.get(session, TENANT, model["id"])
         assert jobs.live_jobs_of_model(session, found) == [job["id"]]
     refused = pets.delete(f"/v1/models/{model['id']}")
     assert (refused.status_code, refused.json()["jobs"]) == (409, [job["id"]])
@@ -62,7 +62,7 @@ def test_validate_only_measures_the_first_items_and_starts_nothing(
         plan = answer.json()
         estimate = plan["estimate"]
         assert estimate["items"] == 1_000_000
-        assert estimate["shards"] == plan["resolved_config"]["shards"] >= 10
+        assert estimate["shards"] == plan["resolved"]["shards"] >= 10
         assert 20e6 < estimate["bytes"] < 200e6  # 64 bytes of pixels, or a line of seven values
         assert estimate["seconds"] > 0
         assert plan["warnings"] == []
@@ -129,8 +129,8 @@ def test_a_key_for_samples_starts_generation_and_a_key_for_training_does_not(
     pets: TestClient,
 ) -> None:
     with write() as session:
-        keys.add(session, TENANT, "sem_draws", name="draws", scopes=("read", "sample"))
-        keys.add(session, TENANT, "sem_trains", name="trains", scopes=("read", "train"))
+        api_keys.add(session, TENANT, "sem_draws", name="draws", scopes=("read", "sample"))
+        api_keys.add(session, TENANT, "sem_trains", name="trains", scopes=("read", "train"))
     body = {"kind": "generation", "model": "pets", "count": 5}
     draws, trains = ({"Authorization": f"Bearer sem_{name}"} for name in ("draws", "trains"))
     assert pets.post("/v1/jobs", json=body, headers=trains).status_code == 403

@@ -86,7 +86,7 @@ def test_a_first_request_that_died_is_taken_over_and_may_no_longer_commit(
         idempotency.complete(session, dead, 201, {})
     with write() as session:
         idempotency.complete(session, alive, 201, {"id": "x"})
-    assert idempotency.reserve(TENANT, "k", "f") == idempotency.Answer(201, {"id": "x"})
+    assert idempotency.reserve(TENANT, "k", "f") == idempotency.SavedResponse(201, {"id": "x"})
 
 
 def test_of_many_at_once_one_has_the_effect(client: TestClient) -> None:

@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 from core import jobs
 from core.database import write
 from core.errors import JobError
-from core.jobs import Beat, Claim, NewCheckpoint, NewEvent
-from core.storage import Stored, get_storage
+from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
+from core.storage import StoredObject, get_storage
 from tests.conftest import TENANT, AddJob
 from tests.factories import digits
 
@@ -24,19 +24,24 @@ def claim(job_id: str) -> Claim:
 
 def tell(taken: Claim, step: int, *events: NewEvent) -> None:
     with write() as session:
-        jobs.heartbeat(session, taken, Beat("training", step, events=events))
+        jobs.heartbeat(session, taken, Heartbeat("training", step, events=events))
 
 
 def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None:
-    body = {"kind": "training", "dataset": digits(), "config": {"batch": 8}, "seed": 3}
+    body = {
+        "kind": "training",
+        "dataset": digits(),
+        "hyperparameters": {"batch_size": 8},
+        "seed": 3,
+    }
     answer = client.post("/v1/jobs", json=body)
     job = answer.json()
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert (job["state"], job["terminal"], job["name"]) == ("queued", False, "digits")
-    resolved = job["resolved_config"]
-    assert (resolved["seed"], resolved["config"]["batch"]) == (3, 8)
-    assert "auto" not in resolved["config"].values()
+    resolved = job["resolved"]
+    assert (resolved["seed"], resolved["hyperparameters"]["batch_size"]) == (3, 8)
+    assert "auto" not in resolved["hyperparameters"].values()
     assert job["queue"] == {"position": 0, "reason": "waiting for a free worker"}
     assert client.get(job["links"]["self"]).json() == job
 
@@ -60,27 +65,35 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
 @pytest.mark.parametrize(
     ("change", "status", "pointer"),
     [
-        ({"config": {"bacth": 8}}, 422, "/config/bacth"),
-        ({"config": {"batch": 0}}, 422, "/config/batch"),
-        ({"config": {"rate": "fast"}}, 422, None),
+        ({"hyperparameters": {"bacth": 8}}, 422, "/hyperparameters/bacth"),
+        ({"hyperparameters": {"batch_size": 0}}, 422, "/hyperparameters/batch_size"),
+        ({"hyperparameters": {"generator_lr": "fast"}}, 422, None),
         ({"budget": {"steps": 0}}, 422, "/budget/steps"),
-        ({"budget": {"steps": 5, "minutes": 1.0}}, 422, "/budget"),
+        ({"budget": {"steps": 5, "wall_minutes": 1.0}}, 422, "/budget"),
         ({"budget": {}}, 422, "/budget"),
         ({"preset": "slow"}, 422, "/preset"),
         ({"seed": -1}, 422, "/seed"),
         ({"seed": 10**30}, 400, None),
         ({"name": "a:b"}, 422, "/name"),
         ({"evaluate": "yes"}, 422, "/evaluate"),
-        ({"privacy": {}}, 422, "/privacy/epsilon"),
+        ({"differential_privacy": {}}, 422, "/differential_privacy/epsilon"),
         ({"kind": "training_"}, 422, "/kind"),
-        ({"holdout": 0.9}, 422, None),
+        ({"holdout_fraction": 0.9}, 422, None),
         ({"priority": "urgent"}, 422, "/priority"),
-        ({"early_stop": 0}, 422, None),
-        ({"early_stop": "soon"}, 422, None),
-        ({"warm_start": "nobody"}, 404, None),
-        ({"config": {"architecture": "gan"}}, 422, "/config/architecture"),
-        ({"config": {"architecture": "mlp", "blocks": 1}}, 422, "/config/blocks"),
-        ({"config": {"architecture": "cvae", "loss": "hinge"}}, 422, "/config/loss"),
+        ({"early_stopping": 0}, 422, None),
+        ({"early_stopping": "soon"}, 422, None),
+        ({"init_from": "nobody"}, 404, None),
+        ({"hyperparameters": {"architecture": "gan"}}, 422, "/hyperparameters/architecture"),
+        (
+            {"hyperparameters": {"architecture": "mlp", "residual_blocks": 1}},
+            422,
+            "/hyperparameters/residual_blocks",
+        ),
+        (
+            {"hyperparameters": {"architecture": "cvae", "loss": "hinge"}},
+            422,
+            "/hyperparameters/loss",
+        ),
         ({"dataset": "ds_nothing"}, 404, None),
     ],
 )
@@ -129,8 +142,8 @@ def test_a_running_job_is_saved_before_it_is_set_aside(client: TestClient, add_j
     assert client.post(f"/v1/jobs/{job.id}/pause").json()["state"] == "pausing"
     assert client.get("/v1/jobs?state=pausing").json()["data"][0]["id"] == job.id
     with write() as session:
-        assert jobs.heartbeat(session, taken, Beat("training")).pause
-        jobs.set_aside(session, taken)
+        assert jobs.heartbeat(session, taken, Heartbeat("training")).pause
+        jobs.confirm_paused(session, taken)
     paused = client.get(f"/v1/jobs/{job.id}").json()
     assert (paused["state"], paused["attempt"]) == ("paused", 1)
     client.post(f"/v1/jobs/{job.id}/resume")
@@ -167,7 +180,7 @@ def test_an_urgent_job_goes_first_and_an_old_one_before_it(
     assert positions() == [2, 1, 0]
     with write() as session:  # the low one has waited for three hours
         row = session.get_one(type(low), low.id)
-        row.rank_at = row.rank_at.replace(year=row.rank_at.year - 1)
+        row.priority_at = row.priority_at.replace(year=row.priority_at.year - 1)
     assert positions() == [0, 2, 1]
 
 
@@ -241,8 +254,8 @@ def test_the_log_tells_a_line_for_each_entry(client: TestClient, add_job: AddJob
 def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
     taken = claim(job.id)
-    weights: Stored = get_storage().put("t/default/jobs/x/model", b"weights")
-    manifest = {"kind": "images", "labels": [], "parameters": 1, "config": {}}
+    weights: StoredObject = get_storage().put("t/default/jobs/x/model", b"weights")
+    manifest = {"modality": "image", "labels": [], "parameters": 1, "training": {}}
     with write() as session:
         new = NewCheckpoint(5, {"model": weights}, manifest)
         jobs.add_checkpoint(session, taken, new)
@@ -254,7 +267,7 @@ def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_j
     with write() as session:
         for step in range(6, 10):
             jobs.add_checkpoint(session, taken, NewCheckpoint(step, {"model": weights}))
-        assert len(jobs.drop_checkpoints(session, taken, keep=1)) == 3
+        assert len(jobs.drop_checkpoints(session, taken, keep_last=1)) == 3
     kept = client.get(f"/v1/jobs/{job.id}/checkpoints").json()
     assert [checkpoint["step"] for checkpoint in kept] == [9, 5]
 
@@ -267,7 +280,7 @@ def test_queues_tell_how_much_waits_and_workers_what_they_do(
     running = add_job()
     add_job()
     with write() as session:
-        workers.seen(session, "wkr_1", queues=["training"], host="here")
+        workers.heartbeat(session, "wkr_1", queues=["training"], host="here")
         jobs.claim(session, running.id, "wkr_1/here:1")
     queue = next(q for q in client.get("/v1/queues").json() if q["name"] == "training")
     assert (queue["queued"], queue["running"], queue["workers"]) == (1, 1, 1)

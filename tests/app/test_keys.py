@@ -4,7 +4,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from core.database import read
-from core.tables import Key
+from core.tables import ApiKey
 
 
 def bearer(text: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def test_the_text_of_a_key_is_nowhere_but_in_the_answer(client: TestClient) -> N
     assert [key["name"] for key in listed.json()["data"]] == ["x", "test"]
     assert text not in listed.text
     with read() as session:
-        kept = [str(vars(key)) for key in session.scalars(select(Key))]
+        kept = [str(vars(key)) for key in session.scalars(select(ApiKey))]
     assert not any(text in row for row in kept)
 
 

@@ -77,7 +77,7 @@ def test_an_imported_model_gives_the_samples_that_it_gave(service: TestClient) -
     assert service.post("/v1/models/boots/samples?format=npz", json=body).content == expected
     again = files_of(service.get("/v1/models/boots/export").content)
     assert again["model.safetensors"] == files_of(data)["model.safetensors"]
-    assert again["encoder.json"] == files_of(data)["encoder.json"]
+    assert again["model.json"] == files_of(data)["model.json"]
 
 
 def test_an_export_says_what_is_in_it_and_is_the_same_each_time(service: TestClient) -> None:
@@ -130,7 +130,7 @@ def newer_format(files: Files) -> None:
 
 
 def deep_json(files: Files) -> None:
-    files["encoder.json"] = b"[" * 100_000 + b"]" * 100_000
+    files["model.json"] = b"[" * 100_000 + b"]" * 100_000
     files.update(rehashed(files))
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_not_what_was_exported_is_refused(
     change(files)
     answer = import_(service, zipped(files))
     assert answer.status_code in (400, 422), answer.text
-    assert answer.json()["code"] in ("import_refused", "json_too_deep")
+    assert answer.json()["code"] in ("import_rejected", "json_too_deep")
     assert len(service.get("/v1/models").json()["data"]) == 1
     assert sorted((configured.data_dir / "objects").rglob("*")) == before
     assert not list(configured.scratch.glob("import-*"))
@@ -155,7 +155,7 @@ def test_a_file_that_is_not_what_was_exported_is_refused(
 def test_packed_files_and_broken_zips_are_refused(service: TestClient) -> None:
     data = exported(service)
     packed = import_(service, zipped(files_of(data), zipfile.ZIP_DEFLATED))
-    assert (packed.status_code, packed.json()["code"]) == (422, "import_refused")
+    assert (packed.status_code, packed.json()["code"]) == (422, "import_rejected")
     for broken in (data[: len(data) // 2], data[:-3], b"", b"PK", data + b"x"):
         assert import_(service, broken).json()["code"] == "archive_invalid"
     assert service.post("/v1/models/import", json={}).status_code == 415
@@ -175,21 +175,21 @@ def test_weights_that_are_no_model_of_ours_are_refused_and_nothing_of_them_runs(
     service: TestClient, tmp_path: Path, kind: str
 ) -> None:
     files, trace = files_of(exported(service)), tmp_path / "ran"
-    encoder = json.loads(files["encoder.json"])
+    encoder = json.loads(files["model.json"])
     if kind == "pickle":
         files["model.safetensors"] = pickle.dumps(Runs(trace))
     elif kind == "torch":
         files["model.safetensors"] = zipped({"data.pkl": pickle.dumps(Runs(trace))})
     elif kind == "huge":
-        config = settings_of().to_dict() | {"coarse_width": 10**6, "classes": 10**6}
-        files["model.safetensors"] = pack({}, {"kind": "images", "config": config})
+        config = settings_of().to_dict() | {"coarse_channels": 10**6, "classes": 10**6}
+        files["model.safetensors"] = pack({}, {"modality": "image", "hyperparameters": config})
     elif kind == "labels":
         encoder["labels"] = encoder["labels"][:2]
     else:
         encoder["image"]["height"] = 9
-    files["encoder.json"] = json.dumps(encoder).encode()
+    files["model.json"] = json.dumps(encoder).encode()
     answer = import_(service, zipped(rehashed(files)))
-    assert (answer.status_code, answer.json()["code"]) == (422, "import_refused"), answer.text
+    assert (answer.status_code, answer.json()["code"]) == (422, "import_rejected"), answer.text
     assert not trace.exists()
 
 
@@ -210,11 +210,11 @@ def test_a_card_tells_what_the_model_was_made_of(service: TestClient) -> None:
 
 def test_a_tag_on_a_card_is_not_taken_for_what_the_service_says(service: TestClient) -> None:
     card = service.get("/v1/models/shoes/card").json()
-    service.patch("/v1/models/shoes", json={"tags": {"sha256": "mine", "kind": "<b>"}})
+    service.patch("/v1/models/shoes", json={"tags": {"sha256": "mine", "modality": "<b>"}})
     page = service.get("/v1/models/shoes/card?format=html").text
     facts, tags = page.split("<h2>Learned from")[0].split("<h2>Tags")
     assert card["sha256"] in facts
-    assert "<code>images" in facts
+    assert "<code>image" in facts
     assert "mine" not in facts
     assert "<code>mine" in tags
     assert "<b>" not in page
@@ -222,18 +222,18 @@ def test_a_tag_on_a_card_is_not_taken_for_what_the_service_says(service: TestCli
 
 def test_an_architecture_is_told_and_drawn(service: TestClient) -> None:
     found = service.get("/v1/models/shoes/architecture").json()
-    generator = next(part for part in found["parts"] if part["name"] == "generator")
+    generator = next(part for part in found["networks"] if part["name"] == "generator")
     assert generator["parameters"] == weights().parameters
     outputs = [layer["output"] for layer in generator["layers"] if layer["output"]]
     assert outputs[-1][0] == 64
-    for part in found["parts"]:
+    for part in found["networks"]:
         for layer in part["layers"]:
             sizes = [size(shape) for shape in layer["weights"].values()]
             assert sum(sizes) == layer["parameters"]
     drawn = service.get("/v1/models/shoes/architecture?format=svg")
     assert drawn.headers["content-type"] == "image/svg+xml"
     boxes = ElementTree.fromstring(drawn.text).iter("{http://www.w3.org/2000/svg}rect")  # noqa: S314
-    assert len(list(boxes)) == 1 + sum(len(part["layers"]) for part in found["parts"])
+    assert len(list(boxes)) == 1 + sum(len(part["layers"]) for part in found["networks"])
 
 
 def size(shape: list[int]) -> int:

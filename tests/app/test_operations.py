@@ -4,7 +4,7 @@ import re
 
 from starlette.testclient import TestClient
 
-from core import jobs, keys
+from core import api_keys, jobs
 from core.database import write
 from core.tables import Job, Shard
 from tests.conftest import TENANT, AddJob
@@ -51,7 +51,7 @@ def test_metrics_tell_of_jobs_and_requests(client: TestClient, add_job: AddJob) 
 
 def test_metrics_are_for_administrators(client: TestClient, anonymous: TestClient) -> None:
     with write() as session:
-        keys.add(session, TENANT, "sem_reads", name="reads", scopes=("read",))
+        api_keys.add(session, TENANT, "sem_reads", name="reads", scopes=("read",))
     headers = {"Authorization": "Bearer sem_reads"}
     assert client.get("/metrics", headers=headers).status_code == 403
     assert client.get("/v1/usage", headers=headers).status_code == 200
@@ -64,10 +64,10 @@ def test_usage_is_summed_by_kind(client: TestClient, add_job: AddJob) -> None:
         session.get_one(Job, second.id).usage = {"cpu_s": 2, "wall_s": 1.0, "gpu_s": 4.0}
         taken = jobs.claim(session, first.id, "w/h:1")
         assert taken is not None
-        jobs.lay_out(session, taken[0], count=10, size=10)
+        jobs.create_shards(session, taken[0], count=10, size=10)
     with write() as session:
         for shard in session.query(Shard):
-            shard.made = 7
+            shard.items_done = 7
     report = client.get("/v1/usage").json()
     assert report["jobs"] == [
         {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.sampling.memory import get_memory
+from app.sampling.model_cache import get_model_cache
 from core import jobs
 from core.database import write
 from core.jobs import Claim
@@ -99,7 +99,7 @@ def test_a_model_that_is_drawn_from_is_neither_unloaded_nor_deleted(
     service: TestClient, configured: Settings
 ) -> None:
     model = a_model()
-    with get_memory().using(model):
+    with get_model_cache().lease(model):
         for refused in (
             service.delete("/v1/models/shoes"),
             service.post("/v1/models/shoes/unload"),
@@ -141,7 +141,7 @@ def test_a_model_can_be_sampled_while_it_is_trained(service: TestClient, running
     assert second.content != first.content
     assert draw(service, f"{running.job_id}@10").content == first.content
     assert draw(service, f"{running.job_id}@best").content == first.content
-    conditions = service.get(f"/v1/models/{reference}/conditions")
+    conditions = service.get(f"/v1/models/{reference}/sampling-options")
     assert conditions.status_code == 200, conditions.text
     assert conditions.json()["labels"]
     forget_models()
@@ -173,23 +173,23 @@ def test_what_is_in_memory_is_shown_loaded_and_forgotten(service: TestClient) ->
     a_model()
     assert service.get("/v1/models/shoes").json()["loaded"] is False
     assert service.post("/v1/models/shoes/load").json()["loaded"] is True
-    assert get_memory().loads == 1
+    assert get_model_cache().loads == 1
     assert draw(service, "shoes").status_code == 200
-    assert get_memory().loads == 1
+    assert get_model_cache().loads == 1
     assert service.post("/v1/models/shoes/unload").json()["loaded"] is False
     assert service.get("/v1/models").json()["data"][0]["loaded"] is False
 
 
 def test_another_tenants_names_are_unknown(service: TestClient) -> None:
     """Read by a key of a tenant that has nothing."""
-    from core import keys
+    from core import api_keys
     from core.tables import Tenant
 
     model = a_model()
     with write() as session:
         session.add(Tenant(id="other", name="other"))
         session.flush()
-        keys.add(session, "other", "sem_other", name="other", scopes=keys.SCOPES)
+        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
     headers = {"Authorization": "Bearer sem_other"}
     for method, path in (
         ("GET", ""),

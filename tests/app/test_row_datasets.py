@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import write
-from core.datasets import revision
-from core.datasets.rows import RowSummary
+from core.datasets import schema_update
+from core.datasets.tabular import TableSummary
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
@@ -32,12 +32,16 @@ def people(client: TestClient, **meta: Any) -> dict[str, Any]:
 
 def test_a_csv_becomes_a_dataset_of_rows(client: TestClient) -> None:
     dataset = people(client, target="smokes", tags={"a": "b"})
-    assert (dataset["kind"], dataset["state"], dataset["name"]) == ("rows", "ready", "people")
+    assert (dataset["modality"], dataset["state"], dataset["name"]) == (
+        "tabular",
+        "ready",
+        "people",
+    )
     assert dataset["table"] == {"rows": 120, "columns": 5, "target": "smokes"}
-    assert (dataset["items"], dataset["held_out"], dataset["image"]) == (120, 0, None)
+    assert (dataset["train_items"], dataset["test_items"], dataset["image"]) == (120, 0, None)
     assert dataset["labels"] == [
-        {"name": "no", "count": 40, "held_out": 0},
-        {"name": "yes", "count": 80, "held_out": 0},
+        {"name": "no", "count": 40, "test_count": 0},
+        {"name": "yes", "count": 80, "test_count": 0},
     ]
     assert dataset["format"] == "csv"
     assert client.get(dataset["links"]["self"]).json() == dataset
@@ -53,10 +57,10 @@ def test_schema_profile_issues_and_preview_tell_what_is_in_it(client: TestClient
         "nullable": False,
         "decimals": 0,
         "format": "%d.%m.%Y",
-        "drop": False,
+        "exclude": False,
     }
     profile = client.get(links["profile"]).json()
-    assert (profile["items"], len(profile["columns"])) == (120, 5)
+    assert (profile["train_items"], len(profile["columns"])) == (120, 5)
     assert (profile["columns"][1]["min"], profile["columns"][1]["max"]) == (20, 59)
     issues = client.get(links["issues"]).json()
     assert [issue["code"] for issue in issues["data"]] == ["id_like_column"]
@@ -92,12 +96,12 @@ def test_the_schema_can_be_changed_and_what_is_told_changes_with_it(
 ) -> None:
     dataset = people(client)
     link = dataset["links"]["schema"]
-    change = {"columns": [{"name": "smokes", "type": "boolean"}], "drop": ["name"]}
+    change = {"columns": [{"name": "smokes", "type": "boolean"}], "exclude_columns": ["name"]}
     changed = client.put(link, json=change | {"target": "smokes"})
     assert changed.status_code == 200
     columns = {column["name"]: column for column in changed.json()["columns"]}
     assert (columns["smokes"]["type"], columns["smokes"]["format"]) == ("boolean", "no|yes")
-    assert columns["name"]["drop"]
+    assert columns["name"]["exclude"]
     assert client.get(link).json() == changed.json()
     after = client.get(dataset["links"]["self"]).json()
     assert after["table"]["target"] == "smokes"
@@ -116,7 +120,7 @@ def test_a_schema_that_cannot_be_is_refused_and_changes_nothing(client: TestClie
     link = people(client)["links"]["schema"]
     before = client.get(link).json()
     for change, pointer, code in (
-        ({"columns": [{"name": "note", "type": "number"}]}, "/columns/0/type", "type_impossible"),
+        ({"columns": [{"name": "note", "type": "number"}]}, "/columns/0/type", "type_mismatch"),
         ({"columns": [{"name": "age", "type": "int"}]}, "/columns/0/type", "not_allowed"),
         ({"columns": [{"name": "age", "kind": "x"}]}, "/columns/0/kind", "unknown_field"),
         ({"target": "x"}, "/target", "unknown_column"),
@@ -133,14 +137,14 @@ def test_of_two_changes_at_one_time_the_later_is_refused(
     client: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = people(client)["links"]["schema"]
-    read_in_child = revision.revise_rows_in_child
+    read_in_child = schema_update.update_table_schema_in_sandbox
 
-    def meanwhile(*args: Any) -> RowSummary:
-        monkeypatch.setattr(revision, "revise_rows_in_child", read_in_child)
+    def meanwhile(*args: Any) -> TableSummary:
+        monkeypatch.setattr(schema_update, "update_table_schema_in_sandbox", read_in_child)
         assert client.put(link, json={"target": "age"}).status_code == 200
         return read_in_child(*args)
 
-    monkeypatch.setattr(revision, "revise_rows_in_child", meanwhile)
+    monkeypatch.setattr(schema_update, "update_table_schema_in_sandbox", meanwhile)
     answer = client.put(link, json={"target": "smokes"})
     assert (answer.status_code, answer.json()["code"]) == (409, "schema_changed")
     assert client.get(link).json()["target"] == "age"
@@ -170,8 +174,8 @@ def test_images_have_no_schema(client: TestClient) -> None:
         ({"schema": [{"name": "age", "type": "float"}]}, "/schema/0/type"),
         ({"schema": {"age": "number"}}, "/schema"),
         ({"resize": "crop"}, "/resize"),
-        ({"label_names": ["a"]}, "/label_names"),
-        ({"kind": "table"}, "/kind"),
+        ({"class_names": ["a"]}, "/class_names"),
+        ({"modality": "table"}, "/modality"),
     ],
 )
 def test_meta_that_does_not_fit_the_table_is_refused_by_field(
@@ -183,7 +187,9 @@ def test_meta_that_does_not_fit_the_table_is_refused_by_field(
     assert stored_files(configured) == []
 
 
-@pytest.mark.parametrize("meta", [{"target": "x"}, {"schema": [{"name": "x"}]}, {"drop": ["x"]}])
+@pytest.mark.parametrize(
+    "meta", [{"target": "x"}, {"schema": [{"name": "x"}]}, {"exclude_columns": ["x"]}]
+)
 def test_what_is_for_tables_is_refused_for_images(client: TestClient, meta: Any) -> None:
     answer = upload(client, folders(), meta=json.dumps(meta))
     assert answer.status_code == 422
@@ -194,7 +200,7 @@ def test_a_table_that_cannot_be_read_is_refused_without_its_values(
     client: TestClient, configured: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = upload(client, b"a,b\nsecret,1\nsecret\n" * 3, "x.csv")
-    assert (answer.status_code, answer.json()["code"]) == (422, "row_ragged")
+    assert (answer.status_code, answer.json()["code"]) == (422, "wrong_field_count")
     assert answer.json()["errors"][0]["pointer"] == "/file/rows/2"
     assert "secret" not in answer.text + caplog.text
     assert str(configured.data_dir) not in answer.text
@@ -202,9 +208,9 @@ def test_a_table_that_cannot_be_read_is_refused_without_its_values(
 
 
 def test_the_kind_can_be_said(client: TestClient) -> None:
-    answer = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"kind": "images"}')
+    answer = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"modality": "image"}')
     assert (answer.status_code, answer.json()["code"]) == (422, "archive_invalid")
-    answer = upload(client, folders(), "x.zip", '{"kind": "rows"}')
+    answer = upload(client, folders(), "x.zip", '{"modality": "tabular"}')
     assert (answer.status_code, answer.json()["code"]) == (422, "table_unreadable")
 
 
@@ -216,9 +222,9 @@ def test_a_table_uploaded_in_parts_is_read_after_the_answer(
     put_part(client, upload_id, 1, data[:1000])
     put_part(client, upload_id, 2, data[1000:])
     client.post(f"/v1/uploads/{upload_id}/complete")
-    body = {"uploads": [upload_id], "target": "smokes", "drop": ["note"]}
+    body = {"uploads": [upload_id], "target": "smokes", "exclude_columns": ["note"]}
     made = client.post("/v1/datasets", json=body).json()
-    assert (made["kind"], made["state"], made["table"]) == ("rows", "validating", None)
+    assert (made["modality"], made["state"], made["table"]) == ("tabular", "validating", None)
     ready = client.get(f"/v1/datasets/{made['id']}").json()
     assert (ready["state"], ready["table"]["target"]) == ("ready", "smokes")
     assert len(stored_files(configured)) == len(["rows.parquet", "profile.json"])
@@ -229,7 +235,7 @@ def test_a_circle_is_made_by_radius_and_points(client: TestClient) -> None:
     made = client.post("/v1/datasets", json=body)
     assert made.status_code == 201
     dataset = made.json()
-    assert (dataset["name"], dataset["kind"], dataset["labels"]) == ("circle", "rows", [])
+    assert (dataset["name"], dataset["modality"], dataset["labels"]) == ("circle", "tabular", [])
     assert dataset["table"] == {"rows": 500, "columns": 2, "target": None}
     rows = client.get(f"{dataset['links']['preview']}?limit=200").json()["data"]
     assert all(abs(row["x"] ** 2 + row["y"] ** 2 - 4) < 1e-4 for row in rows)

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from tests.factories import a_dataset, a_trained_model, forget_models
 from tests.tiny_configs import TINY_ROWS
 from tests.uploads import people
-from worker.run import run_next
+from worker.job_runner import run_next
 
 URL = "/v1/models/people/samples"
 
@@ -56,8 +56,10 @@ def test_each_label_comes_exactly_as_often_as_asked_for(service: TestClient) -> 
     answer = draw(service, labels={">50K": 300, "<=50K": 7}, seed=1)
     made = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["income"] for row in made] == [">50K"] * 300 + ["<=50K"] * 7
-    assert answer.headers["semblance-acceptance"] == "1.0000"  # directly
-    assert Counter(row["income"] for row in rows(service, count=50, balance=True, seed=1)) == {
+    assert answer.headers["semblance-acceptance-rate"] == "1.0000"  # directly
+    assert Counter(
+        row["income"] for row in rows(service, count=50, balance_labels=True, seed=1)
+    ) == {
         ">50K": 25,
         "<=50K": 25,
     }
@@ -73,8 +75,8 @@ def test_the_same_rows_come_in_pages_and_alone(service: TestClient) -> None:
     pages = [rows(service, labels={">50K": 20}, seed=7, offset=20 * i) for i in range(3)]
     assert [row for page in pages for row in page] == whole
     assert rows(service, labels={">50K": 1}, seed=7, offset=42) == [whole[42]]
-    balanced = rows(service, count=40, balance=True, seed=7)
-    assert rows(service, count=20, balance=True, seed=7, offset=20) == balanced[20:]
+    balanced = rows(service, count=40, balance_labels=True, seed=7)
+    assert rows(service, count=20, balance_labels=True, seed=7, offset=20) == balanced[20:]
 
 
 def test_all_formats_hold_the_same_rows(service: TestClient) -> None:
@@ -100,15 +102,15 @@ def test_conditions_are_met_by_every_row(service: TestClient) -> None:
     assert len(made) == 40
     assert all(row["income"] == ">50K" and int(row["age"]) >= 65 for row in made)
     assert "Zürich" not in {row["city"] for row in made}
-    assert 0 < float(answer.headers["semblance-acceptance"]) < 1
+    assert 0 < float(answer.headers["semblance-acceptance-rate"]) < 1
     again = draw(service, conditions=[{"where": where, "count": 10}], seed=1, offset=30)
     assert list(csv.DictReader(io.StringIO(again.text))) == made[30:]
 
 
 def test_shares_are_exact_and_what_they_leave_over_is_free(service: TestClient) -> None:
     conditions = [
-        {"where": {"city": "Rome"}, "share": 0.5},
-        {"where": {"member": True}, "share": 0.25},
+        {"where": {"city": "Rome"}, "fraction": 0.5},
+        {"where": {"member": True}, "fraction": 0.25},
     ]
     made = rows(service, count=41, conditions=conditions, seed=1)
     assert len(made) == 41
@@ -129,25 +131,25 @@ def test_a_thousand_of_a_rare_value_are_a_thousand(service: TestClient) -> None:
 
 def test_rows_of_which_some_values_are_known_come_back_completed(service: TestClient) -> None:
     known = [{"age": 77, "city": "Rome"}, {"income": ">50K"}, {"height": None, "id": "X"}] * 15
-    answer = draw(service, "json", known=known, seed=1).json()
+    answer = draw(service, "json", partial_rows=known, seed=1).json()
     assert answer["count"] == len(answer["rows"]) == 45
     for given, made in zip(known, answer["rows"], strict=True):
         assert made.items() >= given.items()
         assert made["income"] in (">50K", "<=50K")
-    rest = draw(service, "json", known=known[30:], seed=1, offset=30).json()["rows"]
+    rest = draw(service, "json", partial_rows=known[30:], seed=1, offset=30).json()["rows"]
     assert rest == answer["rows"][30:]
-    lines = rows(service, known=[{"height": 1.8, "since": "2014-03-11"}])
+    lines = rows(service, partial_rows=[{"height": 1.8, "since": "2014-03-11"}])
     assert (lines[0]["height"], lines[0]["since"]) == ("1.80", "2014-03-11")
 
 
 NO_SENSE: list[tuple[dict[str, Any], str]] = [
-    ({"known": [{}, {"agee": 3}]}, "/known/1/agee"),
-    ({"known": [{}, {"age": "old"}]}, "/known/1/age"),
-    ({"known": [{"city": "Oslo"}]}, "/known/0/city"),
-    ({"known": [{"height": 1.8123}]}, "/known/0/height"),
-    ({"known": []}, "/known"),
-    ({"known": [{}], "count": 3}, "/count"),
-    ({"known": [{}], "balance": True}, "/balance"),
+    ({"partial_rows": [{}, {"agee": 3}]}, "/partial_rows/1/agee"),
+    ({"partial_rows": [{}, {"age": "old"}]}, "/partial_rows/1/age"),
+    ({"partial_rows": [{"city": "Oslo"}]}, "/partial_rows/0/city"),
+    ({"partial_rows": [{"height": 1.8123}]}, "/partial_rows/0/height"),
+    ({"partial_rows": []}, "/partial_rows"),
+    ({"partial_rows": [{}], "count": 3}, "/count"),
+    ({"partial_rows": [{}], "balance_labels": True}, "/balance_labels"),
     ({"labels": {"50K": 3}}, ">50K"),
     ({"conditions": [{"where": {"agee": 3}, "count": 1}]}, "/conditions/0/where/agee"),
     ({"conditions": [{"where": {"age": "old"}, "count": 1}]}, "/conditions/0/where/age"),
@@ -158,8 +160,8 @@ NO_SENSE: list[tuple[dict[str, Any], str]] = [
     ({"conditions": [{"where": {}, "count": 1}]}, "/conditions/0/where"),
     ({"conditions": [{"where": {"age": 30}}]}, "count"),
     ({"conditions": [{"where": {"age": 30}, "count": 1}], "count": 3}, "count"),
-    ({"conditions": [{"where": {"age": 30}, "share": 1.5}], "count": 3}, "share"),
-    ({"conditions": [{"where": {"age": 30}, "share": 0.5}]}, "share"),
+    ({"conditions": [{"where": {"age": 30}, "fraction": 1.5}], "count": 3}, "fraction"),
+    ({"conditions": [{"where": {"age": 30}, "fraction": 0.5}]}, "fraction"),
     ({"conditions": []}, "/conditions"),
     ({"count": 3, "layout": "grid"}, "/layout"),
 ]
@@ -173,16 +175,20 @@ def test_a_request_that_makes_no_sense_is_refused_by_name(service: TestClient) -
 
 
 def test_what_can_be_asked_for_is_told(service: TestClient) -> None:
-    told = service.get("/v1/models/people/conditions").json()
+    told = service.get("/v1/models/people/sampling-options").json()
     assert [label["name"] for label in told["labels"]] == ["<=50K", ">50K"]
     columns = {column["name"]: column for column in told["columns"]}
     assert "id" not in columns
     assert columns["city"]["values"][-1] == "Zürich"
     assert columns["age"]["min"] >= 18
     assert columns["since"]["max"] < "2025"
-    assert told["rules"] == told["found_rules"] == []
+    assert told["constraints"] == told["detected_constraints"] == []
     model = service.get("/v1/models/people").json()
-    assert (model["kind"], model["label"], model["image"]) == ("rows", "income", None)
+    assert (model["modality"], model["target_column"], model["image"]) == (
+        "tabular",
+        "income",
+        None,
+    )
 
 
 def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> None:
@@ -191,14 +197,17 @@ def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> 
         "kind": "training",
         "dataset": dataset,
         "name": "people",
-        "config": {**TINY_ROWS, "rules": [{"kind": "unique", "columns": ["age", "since"]}]},
+        "hyperparameters": {
+            **TINY_ROWS,
+            "constraints": [{"kind": "unique", "columns": ["age", "since"]}],
+        },
         "budget": {"steps": 20},
         "seed": 1,
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
     forget_models()
-    made = [int(row["age"]) for row in rows(client, count=60, balance=True, seed=1)]
+    made = [int(row["age"]) for row in rows(client, count=60, balance_labels=True, seed=1)]
     ages = sorted(int(line.split(",")[1]) for line in people().decode().splitlines()[1:])
     edges = [ages[40 * i] for i in range(1, 10)]
     assert Counter(np.searchsorted(edges, made, side="right").tolist()) == dict.fromkeys(
@@ -206,7 +215,7 @@ def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> 
     )
     job = {"kind": "generation", "model": "people", "count": 20}
     refused = client.post("/v1/jobs", json=job)
-    assert (refused.status_code, refused.json()["code"]) == (422, "unique_rule")
+    assert (refused.status_code, refused.json()["code"]) == (422, "unique_constraint_not_shardable")
     older = draw(client, conditions=[{"where": {"age": {"gte": 60, "lt": 62}}, "count": 9}])
     assert {row["age"] for row in csv.DictReader(io.StringIO(older.text))} <= {"60", "61"}
 
@@ -218,7 +227,7 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
         "kind": "training",
         "dataset": dataset,
         "name": "people",
-        "config": TINY_ROWS,
+        "hyperparameters": TINY_ROWS,
         "budget": {"steps": 20},
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
@@ -227,21 +236,28 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
     made = rows(client, count=30, seed=1)
     assert list(made[0]) == ["x", "y"]
     assert draw(client, labels={"a": 1}).status_code == 422
-    assert draw(client, count=3, balance=True).status_code == 422
+    assert draw(client, count=3, balance_labels=True).status_code == 422
 
 
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
-        ({"label": "incme"}, "/label"),
-        ({"label": "id"}, "/label"),
-        ({"config": {"widht": 8}}, "/config/widht"),
-        ({"config": {"coarse_width": 8}}, "/config/coarse_width"),
-        ({"config": {"width": 0}}, "/config/width"),
-        ({"config": {"rules": [{"kind": "unique", "columns": ["agee"]}]}}, "/config/rules/0"),
+        ({"target_column": "incme"}, "/target_column"),
+        ({"target_column": "id"}, "/target_column"),
+        ({"hyperparameters": {"widht": 8}}, "/hyperparameters/widht"),
+        ({"hyperparameters": {"coarse_channels": 8}}, "/hyperparameters/coarse_channels"),
+        ({"hyperparameters": {"embedding_dim": 0}}, "/hyperparameters/embedding_dim"),
         (
-            {"config": {"rules": [{"kind": "at_most", "columns": ["age", "city"]}]}},
-            "/config/rules/0",
+            {"hyperparameters": {"constraints": [{"kind": "unique", "columns": ["agee"]}]}},
+            "/hyperparameters/constraints/0",
+        ),
+        (
+            {
+                "hyperparameters": {
+                    "constraints": [{"kind": "inequality", "columns": ["age", "city"]}]
+                }
+            },
+            "/hyperparameters/constraints/0",
         ),
     ],
 )
@@ -256,12 +272,12 @@ def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
 
 @pytest.mark.slow
 def test_rows_tell_how_to_draw_them_again(service: TestClient) -> None:
-    body = {"labels": {">50K": 3, "<=50K": 20}, "seed": 4, "include": ["recipe"]}
+    body = {"labels": {">50K": 3, "<=50K": 20}, "seed": 4, "include": ["provenance"]}
     answer = draw(service, "json", **body).json()
-    assert [recipe["number"] for recipe in answer["recipes"]] == [0, 1, 2, *range(20)]
-    recipe = answer["recipes"][7]
+    assert [recipe["index"] for recipe in answer["provenance"]] == [0, 1, 2, *range(20)]
+    recipe = answer["provenance"][7]
     condition = {"where": recipe["where"], "count": 1}
-    again = {"conditions": [condition], "seed": recipe["seed"], "offset": recipe["number"]}
+    again = {"conditions": [condition], "seed": recipe["seed"], "offset": recipe["index"]}
     assert draw(service, "json", **again).json()["rows"] == [answer["rows"][7]]
     assert draw(service, "csv", **body).status_code == 422
     scored = draw(service, "json", count=9, include=["scores"])
@@ -281,9 +297,9 @@ def test_a_model_of_rows_goes_out_and_comes_back(service: TestClient) -> None:
     assert answer.status_code == 201, answer.text
     again = service.post("/v1/models/folk/samples?format=csv", json={"count": 50, "seed": 3})
     assert again.content == expected
-    assert service.get("/v1/models/folk/conditions").json()["columns"]
+    assert service.get("/v1/models/folk/sampling-options").json()["columns"]
     card = service.get("/v1/models/people/card").json()
     assert card["training"]["code"]["semblance"]
     assert [column["name"] for column in card["data"]["columns"]][:2] == ["id", "age"]
-    parts = service.get("/v1/models/people/architecture").json()["parts"]
+    parts = service.get("/v1/models/people/architecture").json()["networks"]
     assert {part["name"] for part in parts} >= {"generator"}

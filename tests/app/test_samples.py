@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from tests.factories import LABELS, a_dataset, a_trained_model, forget_models
 from tests.tiny_configs import TINY
 from tests.uploads import folders, npz, upload, zip_of
-from worker.run import run_next
+from worker.job_runner import run_next
 
 
 def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
@@ -30,7 +30,7 @@ def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
         "kind": "training",
         "dataset": dataset,
         "name": name,
-        "config": TINY,
+        "hyperparameters": TINY,
         "budget": {"steps": 4},
         "seed": 1,
     }
@@ -113,7 +113,7 @@ def test_a_count_follows_the_learned_shares_and_balance_evens_them_out(shoes: Te
     shares = Counter(labels)
     assert abs(shares["Ankle boot"] - 500) < 100
     assert abs(shares["T-shirt/top"] - 1500) < 120
-    _, labels = arrays(shoes, count=30, balance=True, seed=3)
+    _, labels = arrays(shoes, count=30, balance_labels=True, seed=3)
     assert set(Counter(labels).values()) == {10}
 
 
@@ -192,7 +192,7 @@ def test_an_unknown_label_is_named_beside_the_nearest_known_one(shoes: TestClien
         ({"labels": {"Größe": "3"}}, "/labels/Größe"),
         ({}, "labels"),
         ({"labels": {"Größe": 1}, "count": 2}, "either"),
-        ({"labels": {"Größe": 1}, "balance": True}, "/balance"),
+        ({"labels": {"Größe": 1}, "balance_labels": True}, "/balance_labels"),
         ({"count": 3, "sead": 1}, "seed"),
         ({"count": 3, "seed": -1}, "/seed"),
         ({"count": 3, "seed": 2**64}, "/seed"),
@@ -227,7 +227,7 @@ def test_a_model_that_does_not_exist_is_not_found(shoes: TestClient, reference: 
 def test_a_model_without_labels_is_asked_by_count(client: TestClient) -> None:
     x = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
     data = npz(x=x, y=np.arange(40) % 2)
-    train(client, data, "shoes", label=None, file={"name": "pets.npz"})
+    train(client, data, "shoes", target_column=None, file={"name": "pets.npz"})
     answer = draw(client, count=5, seed=1)
     with np.load(io.BytesIO(answer.content)) as made:
         assert made["x"].shape == (5, 8, 8, 3)
@@ -242,7 +242,7 @@ def test_each_success_is_a_new_version_and_the_name_means_the_newest(client: Tes
     assert [model["version"] for model in models] == [2, 1]
     newest = draw(client, count=1).headers["semblance-model"]
     assert newest == models[0]["id"]
-    conditions = client.get("/v1/models/shoes:1/conditions").json()
+    conditions = client.get("/v1/models/shoes:1/sampling-options").json()
     assert "cat" in json.dumps(conditions)
 
 
@@ -255,7 +255,7 @@ def test_colours_come_back_with_their_labels(client: TestClient) -> None:
         top, left = rng.integers(0, 12, 2)
         image[top : top + 20, left : left + 20, 2 * label] += 200
     data = npz(x=x, y=y)
-    file = {"name": "things.npz", "label_names": ["red", "blue"]}
+    file = {"name": "things.npz", "class_names": ["red", "blue"]}
     train(client, data, "shoes", budget={"steps": 120}, file=file)
     images, labels = arrays(client, labels={"red": 20, "blue": 20}, seed=1)
     assert images.shape == (40, 32, 32, 3)

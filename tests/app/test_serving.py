@@ -10,13 +10,13 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from app.main import create_app
-from app.sampling.admission import under_way
-from app.sampling.memory import get_memory
-from app.sampling.sampler import get_sampler
-from core import registry
+from app.sampling.concurrency_limit import in_flight
+from app.sampling.model_cache import get_model_cache
+from app.sampling.service import get_sampling_service
+from core import model_registry
 from core.database import read, write
 from core.settings import Settings
-from core.storage import Stored, get_storage
+from core.storage import StoredObject, get_storage
 from models.checkpoint import pack, unpack
 from tests.conftest import KEY, TENANT
 from tests.factories import a_model, forget_models
@@ -39,28 +39,28 @@ def test_many_at_once_get_what_each_would_get_alone(service: TestClient) -> None
         return answer.content
 
     alone = [ask(seed) for seed in range(24)]
-    before = get_sampler().batcher.batches
+    before = get_sampling_service().batcher.batches
     with ThreadPoolExecutor(24) as pool:
         assert list(pool.map(ask, range(24))) == alone
-    assert get_sampler().batcher.batches - before < 24
+    assert get_sampling_service().batcher.batches - before < 24
 
 
 def test_requests_over_the_bound_are_told_to_come_back(
     service: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configured, "sampler_requests", 2)
+    monkeypatch.setattr(configured, "sampler_concurrency", 2)
     expected = service.get(URL, params={"seed": 1}).content
     with ThreadPoolExecutor(2) as pool:
-        with get_sampler()._turns:
+        with get_sampling_service()._turns:
             waiting = [pool.submit(service.get, URL, params={"seed": 1}) for _ in range(2)]
-            while under_way() < 2:
+            while in_flight() < 2:
                 pass
             refused = service.get(URL, params={"seed": 1})
             assert (refused.status_code, refused.json()["code"]) == (503, "sampler_full")
             assert int(refused.headers["retry-after"]) >= 1
             assert service.get("/livez").status_code == 200
         assert [answer.result().content for answer in waiting] == [expected] * 2
-    assert under_way() == 0
+    assert in_flight() == 0
     assert service.get(URL, params={"seed": 1}).status_code == 200
 
 
@@ -106,20 +106,22 @@ def test_a_client_that_leaves_frees_its_place_at_once(service: TestClient) -> No
 
     client = anyio.run(leave)
     assert 0 < client.received < 500_000 * 64 // 10
-    sampler = get_sampler()
+    sampler = get_sampling_service()
     assert not sampler.batcher._waiting
-    assert under_way() == 0
+    assert in_flight() == 0
     with read() as session:
-        model = registry.get(session, TENANT, "shoes")
-    get_memory().unload(model)  # nobody draws from it any more
+        model = model_registry.get(session, TENANT, "shoes")
+    get_model_cache().unload(model)  # nobody draws from it any more
 
 
 def test_a_model_of_networks_that_are_not_installed_is_unavailable(service: TestClient) -> None:
     with write() as session:
-        model = registry.get(session, TENANT, "shoes")
-        with get_storage().open(Stored.from_dict(model.weights)) as path:
+        model = model_registry.get(session, TENANT, "shoes")
+        with get_storage().open(StoredObject.from_dict(model.weights)) as path:
             tensors, header = unpack(path)
-        header["config"] = settings_of(architecture="mlp").to_dict() | {"architecture": "gone"}
+        header["hyperparameters"] = settings_of(architecture="mlp").to_dict() | {
+            "architecture": "gone"
+        }
         stored = get_storage().put("t/default/models/gone", pack(tensors, header))
         model.weights = stored.to_dict()
     answer = service.get(URL, params={"seed": 1})

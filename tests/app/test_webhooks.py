@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import jobs, keys, settings, webhooks
+from core import api_keys, jobs, settings, webhooks
 from core.database import write
 from core.tables import Tenant
 from tests.conftest import AddJob
@@ -19,8 +19,8 @@ OTHER = {"Authorization": "Bearer sem_other"}
 
 @pytest.fixture
 def receiver(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW", '["127.0.0.1"]')
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_HTTP", "true")
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", '["127.0.0.1"]')
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW_HTTP", "true")
     settings.get_settings.cache_clear()
     with Receiver().serving() as serving:
         yield serving
@@ -32,7 +32,7 @@ def other(client: TestClient) -> TestClient:
     with write() as session:
         session.add(Tenant(id="other", name="other"))
         session.flush()
-        keys.add(session, "other", "sem_other", name="other", scopes=keys.SCOPES)
+        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
     return client
 
 
@@ -118,8 +118,8 @@ def test_a_webhook_that_cannot_be_is_refused_by_field(
 def test_only_an_administrator_sees_webhooks(client: TestClient) -> None:
     webhook = create(client)
     with write() as session:
-        scopes = tuple(scope for scope in keys.SCOPES if scope != "admin")
-        keys.add(session, keys.DEFAULT_TENANT, "sem_plain", name="plain", scopes=scopes)
+        scopes = tuple(scope for scope in api_keys.SCOPES if scope != "admin")
+        api_keys.add(session, api_keys.DEFAULT_TENANT, "sem_plain", name="plain", scopes=scopes)
     plain = {"Authorization": "Bearer sem_plain"}
     for method, path in (
         ("POST", "/v1/webhooks"),

@@ -129,12 +129,12 @@ def in_core_queue(module: Any) -> None:
 
 
 POINTS = {
-    "worker.run": in_worker_run,
+    "worker.job_runner": in_worker_run,
     "worker.training": in_worker_training,
     "worker.generation": in_worker_generation,
     "core.storage": in_core_storage,
     "core.jobs": in_core_jobs,
-    "core.queue": in_core_queue,
+    "core.broker": in_core_queue,
 }
 
 

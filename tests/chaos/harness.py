@@ -14,22 +14,22 @@ from semblance import Client
 from sqlalchemy import Engine, text
 
 from core.database import make_engine, read
-from core.storage import DamagedObject, Storage, Stored
+from core.storage import ObjectCorrupted, Storage, StoredObject
 from tests import job_invariants
 from tests.chaos import failpoints
 from tests.processes import Server, eventually, larger_parts, serving
 from tests.tiny_configs import TINY
 
-SLOWLY_TOLD = TINY | {"log_every": 10}
+SLOWLY_TOLD = TINY | {"log_interval": 10}
 ROOT = Path(__file__).parents[2]
 QUICK = {
-    "SEMBLANCE_LEASE_S": "2",
-    "SEMBLANCE_HEARTBEAT_S": "0.4",
-    "SEMBLANCE_SWEEP_S": "0.3",
-    "SEMBLANCE_POLL_S": "0.5",
-    "SEMBLANCE_STALL_S": "1",
-    "SEMBLANCE_PUBLISH_TIMEOUT_S": "1",
-    "SEMBLANCE_DRAIN_S": "5",
+    "SEMBLANCE_LEASE_SECONDS": "2",
+    "SEMBLANCE_HEARTBEAT_SECONDS": "0.4",
+    "SEMBLANCE_SWEEP_SECONDS": "0.3",
+    "SEMBLANCE_POLL_SECONDS": "0.5",
+    "SEMBLANCE_STEP_TIMEOUT_SECONDS": "1",
+    "SEMBLANCE_PUBLISH_TIMEOUT_SECONDS": "1",
+    "SEMBLANCE_SHUTDOWN_GRACE_SECONDS": "5",
     "SEMBLANCE_WORKER_THREADS": "1",
 }
 
@@ -59,7 +59,7 @@ class Disturbed:
             self.dataset,
             config=SLOWLY_TOLD,
             budget={"steps": steps},
-            checkpoint={"every": every},
+            checkpoint={"interval_steps": every},
             seed=1,
             **options,
         )
@@ -132,10 +132,10 @@ class Disturbed:
         with read(self.engine) as session:
             assert job_invariants.violations(session, self._is_stored) == []
 
-    def _is_stored(self, stored: Stored) -> bool:
+    def _is_stored(self, stored: StoredObject) -> bool:
         try:
             self.storage.read(stored)
-        except DamagedObject:
+        except ObjectCorrupted:
             return False
         return True
 
@@ -172,8 +172,8 @@ def disturbed(folder: Path, clock: int | None = None, **options: str) -> Iterato
         engine = make_engine(url)
         try:
             with server.client() as client:
-                storage = Storage.at((data / "objects").as_uri(), folder)
-                dataset = client.builtin("digits")["id"]
+                storage = Storage.from_url((data / "objects").as_uri(), folder)
+                dataset = client.create_builtin_dataset("digits")["id"]
                 yield Disturbed(server, client, engine, storage, where, dataset)
         finally:
             engine.dispose()

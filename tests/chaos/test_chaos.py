@@ -18,7 +18,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from core import queue
+from core import broker
 from core.settings import get_settings
 from tests.chaos.harness import Disturbed, disturbed, environment
 from tests.processes import eventually
@@ -134,7 +134,7 @@ def another_worker(world: Disturbed) -> Iterator[None]:
     settings = {
         "SEMBLANCE_DATA_DIR": str(folder),
         "SEMBLANCE_DATABASE_URL": world.engine.url.render_as_string(hide_password=False),
-        "SEMBLANCE_FREE_DISK_BYTES": "0",
+        "SEMBLANCE_MIN_FREE_DISK_BYTES": "0",
     }
     with (folder / "other.log").open("w") as log:
         process = subprocess.Popen(
@@ -198,7 +198,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_saved(
 ) -> None:
     job_id = world.train(steps=400, every=1_000)
     world.until_step(job_id, 20)
-    (main,) = [p for p in world.server.find("-m worker") if "worker.child" not in p.cmdline()]
+    (main,) = [p for p in world.server.find("-m worker") if "worker.run_once" not in p.cmdline()]
     main.terminate()
     told = time.time()
     job = world.ended(job_id)
@@ -222,11 +222,11 @@ def test_a_hint_that_is_delivered_32_times_starts_its_job_once(
     first = world.train(steps=100)
     monkeypatch.setenv("SEMBLANCE_BROKER_URL", _broker_url(world))
     get_settings.cache_clear()
-    queue.get_celery.cache_clear()
+    broker.get_celery.cache_clear()
     try:
-        assert all(queue.publish("training", first) for _ in range(32))
+        assert all(broker.publish("training", first) for _ in range(32))
     finally:
-        queue.get_celery.cache_clear()
+        broker.get_celery.cache_clear()
         get_settings.cache_clear()
     second = world.train(steps=5)
     assert [world.ended(job)["attempt"] for job in (first, second)] == [1, 1]
@@ -386,7 +386,13 @@ def test_connections_to_the_database_that_are_cut_cost_no_job(
     record_property("connections", connections)
 
 
-AS_SHIPPED = {"LEASE_S": 30, "HEARTBEAT_S": 10, "SWEEP_S": 5, "POLL_S": 2, "STALL_S": 600}
+AS_SHIPPED = {
+    "LEASE_SECONDS": 30,
+    "HEARTBEAT_SECONDS": 10,
+    "SWEEP_SECONDS": 5,
+    "POLL_SECONDS": 2,
+    "STEP_TIMEOUT_SECONDS": 600,
+}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.errors import Fault, Invalid, JobError, SemblanceError
+from core.errors import FieldError, JobError, SemblanceError, ValidationFailed
 
 
 def descendants(kind: type[SemblanceError]) -> Iterator[type[SemblanceError]]:
@@ -22,8 +22,8 @@ def test_every_error_states_its_status_title_and_code(kind: type[SemblanceError]
 
 
 def test_faults_stand_in_the_problem_with_their_pointers() -> None:
-    fault = Fault("/labels/x", "unknown_label", "no such label", ("y",))
-    assert Invalid("no", faults=[fault]).to_problem()["errors"] == [
+    fault = FieldError("/labels/x", "unknown_label", "no such label", ("y",))
+    assert ValidationFailed("no", field_errors=[fault]).to_problem()["errors"] == [
         {
             "pointer": "/labels/x",
             "code": "unknown_label",

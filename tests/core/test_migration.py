@@ -7,13 +7,13 @@ from alembic.script import ScriptDirectory
 from core.database import get_engine
 from core.migration import MIGRATIONS, current, head, migrate
 from core.settings import Settings
-from core.tables import Table
+from core.tables import Base
 
 
 def test_a_migrated_database_has_the_tables_of_the_code(configured: Settings) -> None:
     with get_engine().connect() as connection:
         context = MigrationContext.configure(connection)
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_the_newest_revision_is_found_without_alembic(configured: Settings) -> None:
@@ -27,5 +27,5 @@ def test_migrating_again_changes_nothing(configured: Settings) -> None:
 
 
 def test_every_row_and_key_but_a_workers_carries_a_tenant() -> None:
-    without = {name for name, table in Table.metadata.tables.items() if "tenant_id" not in table.c}
+    without = {name for name, table in Base.metadata.tables.items() if "tenant_id" not in table.c}
     assert without == {"tenants", "workers"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core import queue
+from core import broker
 from core.settings import get_settings
 from tests.conftest import forget_caches
 
@@ -21,14 +21,14 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def new_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(queue, "_broker", queue._Broker())
-    monkeypatch.setenv("SEMBLANCE_PUBLISH_TIMEOUT_S", "0.5")
-    queue.get_celery.cache_clear()
+    monkeypatch.setattr(broker, "_broker", broker._Broker())
+    monkeypatch.setenv("SEMBLANCE_PUBLISH_TIMEOUT_SECONDS", "0.5")
+    broker.get_celery.cache_clear()
     yield
     for thread in threading.enumerate():
         if thread.name == "publish":
             thread.join(20)
-    queue.get_celery.cache_clear()
+    broker.get_celery.cache_clear()
     forget_caches()
 
 
@@ -39,14 +39,14 @@ def use(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 def took(job_id: str) -> tuple[bool, float]:
     started = time.monotonic()
-    return queue.publish("training", job_id), time.monotonic() - started
+    return broker.publish("training", job_id), time.monotonic() - started
 
 
 def test_a_broker_that_never_answers_costs_no_more_than_the_time_allowed(
     monkeypatch: pytest.MonkeyPatch, silent: int
 ) -> None:
     use(monkeypatch, silent)
-    queue.get_celery()
+    broker.get_celery()
     sent, seconds = took("job_1")
     assert not sent
     assert seconds < 1.5
@@ -56,8 +56,8 @@ def test_a_broker_that_did_not_answer_is_left_alone_and_then_asked_again(
     monkeypatch: pytest.MonkeyPatch, silent: int
 ) -> None:
     use(monkeypatch, silent)
-    queue.get_celery()
-    monkeypatch.setattr(queue, "LEFT_ALONE_S", 1.0)
+    broker.get_celery()
+    monkeypatch.setattr(broker, "COOLDOWN_S", 1.0)
     took("job_1")
     sent, seconds = took("job_2")
     assert not sent

@@ -7,7 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from core.errors import StorageFull
-from core.storage import DamagedObject, Storage, Stored, key_of
+from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
 
 KEY = key_of("default", "jobs", "job_1", "model.safetensors")
 
@@ -28,7 +28,7 @@ def storage(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     if request.param == "folder":
-        return Storage.at((tmp_path / "objects").as_uri(), scratch)
+        return Storage.from_url((tmp_path / "objects").as_uri(), scratch)
     import boto3
 
     endpoint = request.getfixturevalue("s3")
@@ -44,14 +44,14 @@ def storage(
         monkeypatch.setenv(name, value)
     bucket = tmp_path.name.replace("_", "-").lower()
     boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
-    return Storage.at(f"s3://{bucket}/semblance", scratch)
+    return Storage.from_url(f"s3://{bucket}/semblance", scratch)
 
 
 def test_what_is_put_is_read_with_its_hash(storage: Storage) -> None:
     stored = storage.put(KEY, b"weights")
     assert (stored.key, stored.bytes) == (KEY, 7)
     assert storage.read(stored) == b"weights"
-    assert Stored.from_dict(stored.to_dict()) == stored
+    assert StoredObject.from_dict(stored.to_dict()) == stored
 
 
 def test_a_file_and_a_stream_are_stored_like_bytes(storage: Storage, tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_an_object_is_opened_as_a_local_file(storage: Storage) -> None:
 def test_other_bytes_than_those_stored_are_noticed(storage: Storage) -> None:
     stored = storage.put(KEY, b"weights")
     storage.put(KEY, b"weighty")
-    with pytest.raises(DamagedObject):
+    with pytest.raises(ObjectCorrupted):
         storage.read(stored)
-    with pytest.raises(DamagedObject), storage.open(stored):
+    with pytest.raises(ObjectCorrupted), storage.open(stored):
         pass
 
 
@@ -89,7 +89,7 @@ def test_a_missing_object_is_damage_and_deleting_it_is_none(storage: Storage) ->
     stored = storage.put(KEY, b"weights")
     storage.delete([KEY])
     storage.delete([KEY])
-    with pytest.raises(DamagedObject):
+    with pytest.raises(ObjectCorrupted):
         storage.read(stored)
 
 
@@ -111,7 +111,7 @@ from core.storage import Storage
 from core.errors import StorageFull
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-storage = Storage.at(Path({str(tmp_path / "objects")!r}).as_uri(), Path({str(tmp_path)!r}))
+storage = Storage.from_url(Path({str(tmp_path / "objects")!r}).as_uri(), Path({str(tmp_path)!r}))
 try:
     storage.put("t/default/x", b"x" * 10_000)
 except StorageFull as error:

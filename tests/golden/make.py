@@ -24,14 +24,16 @@ def main(version: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SEMBLANCE_DATA_DIR"] = folder
         from app.main import create_app
-        from core import keys
+        from core import api_keys
         from core.database import write
         from core.settings import get_settings
-        from core.supervisor import prepare
+        from core.supervisor import prepare_database
 
-        prepare(get_settings())
+        prepare_database(get_settings())
         with write() as session:
-            keys.add(session, keys.DEFAULT_TENANT, "sem_golden", name="-", scopes=keys.SCOPES)
+            api_keys.add(
+                session, api_keys.DEFAULT_TENANT, "sem_golden", name="-", scopes=api_keys.SCOPES
+            )
         with TestClient(create_app(), base_url="http://localhost") as client:
             client.headers["Authorization"] = "Bearer sem_golden"
             for kind in BODIES:
@@ -41,7 +43,7 @@ def main(version: str) -> None:
 def make(client: TestClient, kind: str, version: str) -> None:
     from tests.tiny_configs import TINY, TINY_ROWS
     from tests.uploads import folders, people, upload
-    from worker.run import run_next
+    from worker.job_runner import run_next
 
     if kind == "images":
         dataset, config = upload(client, folders(), "pets.zip").json(), TINY
@@ -52,7 +54,7 @@ def make(client: TestClient, kind: str, version: str) -> None:
         "kind": "training",
         "dataset": dataset["id"],
         "name": kind,
-        "config": config,
+        "hyperparameters": config,
         "budget": {"steps": 40},
         "seed": 1,
     }

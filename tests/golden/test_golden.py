@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.model_archive import opened
-from core import registry
+from app.model_archive import open_archive
+from core import model_registry
 from core.database import write
 from core.ids import new_id
 from core.storage import get_storage, key_of
@@ -23,19 +23,19 @@ RELEASED = ("1",)
 def drawn(client: TestClient, kind: str, version: str) -> bytes:
     """From the archive, past the check of foreign files, which has tests of its own."""
     forget_models()
-    with opened(HERE / f"{kind}-{version}.zip") as found:
+    with open_archive(HERE / f"{kind}-{version}.zip") as found:
         model_id = new_id("mdl")
         key = key_of(TENANT, "models", f"{model_id}.safetensors")
         stored = get_storage().put_file(key, found.weights)
         with write() as session:
-            registry.imported(
+            model_registry.create_imported_version(
                 session,
                 TENANT,
                 kind,
                 model_id=model_id,
-                step=found.about.step,
+                step=found.manifest.step,
                 weights=stored,
-                manifest=found.encoder,
+                manifest=found.model_manifest,
             )
     url = f"/v1/models/{kind}/samples?format={FORMATS[kind]}"
     answer = client.post(url, json=BODIES[kind])

@@ -17,10 +17,10 @@ from models.checkpoint import (
 
 def test_tensors_and_header_come_back(tmp_path: Path) -> None:
     tensors = {"a": torch.randn(3, 2), "b": torch.arange(4)}
-    (tmp_path / "x").write_bytes(pack(tensors, {"kind": "images", "labels": ["Übergröße"]}))
+    (tmp_path / "x").write_bytes(pack(tensors, {"modality": "image", "labels": ["Übergröße"]}))
     read, header = unpack(tmp_path / "x")
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
-    assert (header["kind"], header["labels"]) == ("images", ["Übergröße"])
+    assert (header["modality"], header["labels"]) == ("image", ["Übergröße"])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.losses import LOSSES, AdversarialLoss, critic_turn
+from models.losses import LOSSES, AdversarialLoss, critic_step
 
 NAMES = list(LOSSES)
 
@@ -32,7 +32,7 @@ def test_a_shared_turn_gives_each_side_the_gradients_of_its_own_loss(
     loss = LOSSES[name]
     real, fake = pair()
     shown = fake.clone().requires_grad_(True)
-    turn = critic_turn(loss, critic(real), critic(shown), shown, share)
+    turn = critic_step(loss, critic(real), critic(shown), shown, share)
     shared = gradients(critic)
 
     critic.zero_grad()
@@ -40,7 +40,7 @@ def test_a_shared_turn_gives_each_side_the_gradients_of_its_own_loss(
     torch.testing.assert_close(shared, gradients(critic))
     alone = fake.clone().requires_grad_(True)
     loss.generator(critic(real).detach(), critic(alone)).backward()
-    torch.testing.assert_close(turn.pull, alone.grad)
+    torch.testing.assert_close(turn.generator_grad, alone.grad)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,9 +54,9 @@ def test_both_sides_gain_by_what_they_are_there_for(name: str) -> None:
 
 def test_a_loss_whose_slope_may_vanish_takes_two_passes() -> None:
     """Below -1 the hinge asks nothing more of the critic, and still pulls at the generator."""
-    assert not LOSSES["hinge"].one_backward
+    assert not LOSSES["hinge"].shares_backward
     sure = AdversarialLoss(LOSSES["hinge"].critic, LOSSES["hinge"].generator)
     shown = torch.full((3, 1), -5.0, requires_grad=True)
     weight = torch.ones(1, requires_grad=True)
-    turn = critic_turn(sure, torch.full((3,), 5.0) * weight, (shown * weight)[:, 0], shown)
-    torch.testing.assert_close(turn.pull, torch.full((3, 1), -1 / 3))
+    turn = critic_step(sure, torch.full((3,), 5.0) * weight, (shown * weight)[:, 0], shown)
+    torch.testing.assert_close(turn.generator_grad, torch.full((3, 1), -1 / 3))

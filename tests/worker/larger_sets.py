@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from worker.run import run_next
+from worker.job_runner import run_next
 
 QUEUES = ["evaluation"]
 

@@ -25,12 +25,12 @@ from core.database import read, write
 from core.errors import StorageFull, Unavailable
 from core.jobs import LeaseLost, ShardClaim
 from core.settings import Settings, get_settings
-from core.storage import Storage, Stored
+from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Shard, ShardState
 from tests.conftest import expire_lease, reload
 from tests.factories import a_model, a_trained_model
 from worker import generation
-from worker.run import run_next
+from worker.job_runner import run_next
 
 QUEUES = ["generation"]
 ASKED = {"cat": 3, "ant": 30, "bee": 1}
@@ -107,16 +107,16 @@ def test_one_request_pages_single_requests_and_shards_of_two_workers_give_the_sa
 
 def two_workers(monkeypatch: pytest.MonkeyPatch, makers: list[str]) -> None:
     """Two threads stand for two workers; each has a shard in hand before the first is made."""
-    both, made = threading.Barrier(2), generation.Maker.make
+    both, made = threading.Barrier(2), generation.ShardGenerator.generate_shard
 
-    def make(maker: generation.Maker, shard: ShardClaim) -> ShardClaim | None:
+    def make(maker: generation.ShardGenerator, shard: ShardClaim) -> ShardClaim | None:
         name = threading.current_thread().name
         if name not in makers:
             both.wait(20)
         makers.append(name)
         return made(maker, shard)
 
-    monkeypatch.setattr(generation.Maker, "make", make)
+    monkeypatch.setattr(generation.ShardGenerator, "generate_shard", make)
     first = threading.Thread(target=run_next, args=[QUEUES], name="one")
     second = threading.Thread(target=help_soon, name="two")
     first.start()
@@ -177,8 +177,8 @@ def of_tars(parts: list[bytes]) -> NDArray[np.uint8]:
 def test_rows_are_those_of_the_samples_route_also_under_conditions(people: TestClient) -> None:
     for asked in (
         {"labels": {">50K": 30, "<=50K": 5}},
-        {"count": 40, "balance": True},
-        {"count": 40, "conditions": [{"where": {"age": {"gte": 40}}, "share": 0.5}]},
+        {"count": 40, "balance_labels": True},
+        {"count": 40, "conditions": [{"where": {"age": {"gte": 40}}, "fraction": 0.5}]},
     ):
         url = "/v1/models/people/samples?format=csv"
         whole = people.post(url, json={**asked, "seed": 2}).text
@@ -210,16 +210,16 @@ class Killed(BaseException):
 
 def kill_in_shard(monkeypatch: pytest.MonkeyPatch, number: int, after: int = 1) -> None:
     """The worker dies in this shard, with a batch of it drawn."""
-    go_on = generation.Maker.go_on
+    go_on = generation.ShardGenerator.check_stop
 
-    def die(maker: generation.Maker) -> None:
+    def die(maker: generation.ShardGenerator) -> None:
         go_on(maker)
-        shard = maker.at_hand.shard
+        shard = maker.current_shard.shard
         if shard is not None and shard.number == number:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(generation.Maker, "go_on", die)
+        patch.setattr(generation.ShardGenerator, "check_stop", die)
         with pytest.raises(Killed):
             run_next(QUEUES)
 
@@ -230,10 +230,10 @@ def lose(job_id: str) -> None:
         job = session.get_one(Job, job_id)
         expire_lease(session, job)
         for shard in session.query(Shard).filter_by(job_id=job_id, state=ShardState.RUNNING):
-            shard.lease_until = shard.stalls_at = job.created_at
+            shard.lease_until = shard.step_deadline_at = job.created_at
     with write() as session:
         jobs.sweep(session)
-        session.get_one(Job, job_id).not_before = session.get_one(Job, job_id).created_at
+        session.get_one(Job, job_id).available_at = session.get_one(Job, job_id).created_at
 
 
 def shards(job_id: str) -> list[Shard]:
@@ -255,10 +255,10 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(
     job = look(pets, job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
     assert np.array_equal(arrays(files(pets, job_id)), images(pets, count=20, seed=7))
-    assert [shard.losses for shard in shards(job_id)] == [0, 0, 1, 0, 0]
+    assert [shard.worker_losses for shard in shards(job_id)] == [0, 0, 1, 0, 0]
     after = {row.name: row.sha256 for row in artifacts(job_id)}
     assert before.items() <= after.items()
-    assert [shard.token for shard in shards(job_id)] == [1, 1, 2, 1, 1]  # none made again
+    assert [shard.fencing_token for shard in shards(job_id)] == [1, 1, 2, 1, 1]  # none made again
 
 
 def artifacts(job_id: str) -> list[Any]:
@@ -272,20 +272,22 @@ def test_a_helper_that_was_given_up_writes_nothing(pets: TestClient, configured:
     with write() as session:
         taken = jobs.claim(session, job_id, "holder")
         assert taken is not None
-        jobs.lay_out(session, taken[0], count=8, size=4)
+        jobs.create_shards(session, taken[0], count=8, size=4)
         late = jobs.claim_shard(session, job_id, "helper")
     assert late is not None
     with write() as session:
         session.get_one(Shard, late.shard_id).lease_until = taken[1].created_at
         again = jobs.claim_shard(session, job_id, "other")
     assert again is not None
-    assert (again.number, again.token) == (late.number, late.token + 1)
-    stored = Storage.at(configured.storage_url, configured.scratch).put("t/default/x", b"late")
+    assert (again.number, again.fencing_token) == (late.number, late.fencing_token + 1)
+    stored = Storage.from_url(configured.storage_url, configured.scratch).put(
+        "t/default/x", b"late"
+    )
     about = {"name": "x", "stored": stored, "media_type": "x/y", "labels": {}}
     with pytest.raises(LeaseLost), write() as session:
-        jobs.complete(session, late, **about, cpu_s=0.0, wall_s=0.0)
+        jobs.complete_shard(session, late, **about, cpu_s=0.0, wall_s=0.0)
     with write() as session:
-        assert jobs.renew(session, late, made=1, cpu_s=0.0, wall_s=0.0) is None
+        assert jobs.renew_shard(session, late, items_done=1, cpu_s=0.0, wall_s=0.0) is None
         jobs.give_back(session, late)
     assert artifacts(job_id) == []
     assert shards(job_id)[0].state is ShardState.RUNNING
@@ -306,20 +308,20 @@ def stop_in_shard(
     monkeypatch: pytest.MonkeyPatch, pets: TestClient, job_id: str, verb: str
 ) -> None:
     """Asked while the second shard is made; the order comes with a heartbeat."""
-    go_on = generation.Maker.go_on
+    go_on = generation.ShardGenerator.check_stop
 
-    def ask(maker: generation.Maker) -> None:
-        shard = maker.at_hand.shard
+    def ask(maker: generation.ShardGenerator) -> None:
+        shard = maker.current_shard.shard
         if shard is not None and shard.number == 1:
             if verb == "drain":
                 maker.lease._drain = True
             else:
                 assert pets.post(f"/v1/jobs/{job_id}/{verb}").status_code == 200
-                maker.lease.flush()
+                maker.lease.send_heartbeat()
         go_on(maker)
 
     with monkeypatch.context() as patch:
-        patch.setattr(generation.Maker, "go_on", ask)
+        patch.setattr(generation.ShardGenerator, "check_stop", ask)
         assert run_next(QUEUES)
 
 
@@ -339,7 +341,7 @@ def test_a_job_stops_within_a_batch_and_keeps_the_shards_that_are_done(
         assert run_next(QUEUES)
     if verb != "cancel":
         assert np.array_equal(arrays(files(pets, job_id)), images(pets, count=12, seed=7))
-        assert [shard.losses for shard in shards(job_id)] == [0, 0, 0]
+        assert [shard.worker_losses for shard in shards(job_id)] == [0, 0, 0]
 
 
 def test_what_cannot_be_made_fails_with_a_reason(
@@ -364,26 +366,26 @@ def test_progress_and_usage_count_what_all_makers_do(pets: TestClient) -> None:
     with write() as session:
         taken = jobs.claim(session, job_id, "holder")
         assert taken is not None
-        jobs.lay_out(session, taken[0], count=20, size=4)
+        jobs.create_shards(session, taken[0], count=20, size=4)
         for _ in range(2):
             helped = jobs.claim_shard(session, job_id, "helper")
             assert helped is not None
-            jobs.renew(session, helped, made=3, cpu_s=1.5, wall_s=2.0)
+            jobs.renew_shard(session, helped, items_done=3, cpu_s=1.5, wall_s=2.0)
     with read() as session:
-        made = jobs.made(session, job_id)
+        made = jobs.shard_progress(session, job_id)
     assert (made.shards, made.done, made.free, made.items) == (5, 0, 3, 6)
     assert (made.cpu_s, made.wall_s) == (3.0, 4.0)
     with write() as session:
-        assert jobs.need_help(session, QUEUES, 0.0)
+        assert jobs.has_idle_shards(session, QUEUES, 0.0)
         session.get_one(Job, job_id).pause_requested = True
     with write() as session:
-        assert not jobs.need_help(session, QUEUES, 0.0)
+        assert not jobs.has_idle_shards(session, QUEUES, 0.0)
         assert jobs.claim_any_shard(session, QUEUES, "third", job_id) is None
     assert reload(taken[1]).state is JobState.RUNNING
 
 
 def test_the_manifest_says_what_was_made_of_what(pets: TestClient) -> None:
-    job_id = post(pets, model="pets", count=5, seed=9, balance=True)
+    job_id = post(pets, model="pets", count=5, seed=9, balance_labels=True)
     assert run_next(QUEUES)
     model = pets.get("/v1/models/pets").json()
     made = manifest_of(pets, job_id)
@@ -406,7 +408,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place to which jobs may be delivered."""
     place = tmp_path / "outside"
     places = json.dumps([place.as_uri()])
-    monkeypatch.setenv("SEMBLANCE_DELIVERY_PLACES", places)
+    monkeypatch.setenv("SEMBLANCE_ALLOWED_OUTPUT_URIS", places)
     get_settings.cache_clear()
     return place
 
@@ -415,11 +417,11 @@ def test_a_job_is_delivered_with_its_manifest_last(
     pets: TestClient, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = f"{outside.as_uri()}/for/partner"
-    job_id = post(pets, model="pets", count=20, format="npz", shard_size=8, deliver_to=place)
+    job_id = post(pets, model="pets", count=20, format="npz", shard_size=8, output_uri=place)
     written: list[str] = []
     put_file = Storage.put_file
 
-    def put(storage: Storage, key: str, path: Path) -> Stored:
+    def put(storage: Storage, key: str, path: Path) -> StoredObject:
         written.append(key)
         if written[-1].endswith("00001.npz") and len(written) == 2:
             raise Unavailable("the object store does not answer")
@@ -429,10 +431,10 @@ def test_a_job_is_delivered_with_its_manifest_last(
     run_next(QUEUES)
     assert look(pets, job_id)["state"] == "queued"  # it goes on when the place answers again
     with write() as session:
-        session.execute(update(Job).values(not_before=Job.created_at))
+        session.execute(update(Job).values(available_at=Job.created_at))
     run_next(QUEUES)
     job = look(pets, job_id)
-    assert (job["state"], job["result"]["delivered_to"]) == ("succeeded", f"{place}/{job_id}")
+    assert (job["state"], job["result"]["output_uri"]) == ("succeeded", f"{place}/{job_id}")
     folder = outside / "for" / "partner" / job_id
     listed = json.loads((folder / "manifest.json").read_text())["shards"]
     assert [hashlib.sha256((folder / s["name"]).read_bytes()).hexdigest() for s in listed] == [
@@ -448,14 +450,14 @@ def test_a_job_is_delivered_nowhere_but_where_the_operator_allows(
     pets: TestClient, outside: Path, place: str
 ) -> None:
     body = {"kind": "generation", "model": "pets", "count": 3}
-    answer = pets.post("/v1/jobs", json=body | {"deliver_to": place.format(outside.as_uri())})
-    assert (answer.status_code, answer.json()["code"]) == (422, "delivery_not_allowed")
+    answer = pets.post("/v1/jobs", json=body | {"output_uri": place.format(outside.as_uri())})
+    assert (answer.status_code, answer.json()["code"]) == (422, "output_uri_not_allowed")
     assert str(outside) not in answer.text
 
 
 def test_images_of_a_job_meet_the_label_score_that_is_asked_for(client: TestClient) -> None:
     a_model("pets", scoring=True)
-    asked = {"labels": {"Größe": 30}, "seed": 3, "min_label_score": 0.7}
+    asked = {"labels": {"Größe": 30}, "seed": 3, "min_label_confidence": 0.7}
     job_id = post(client, model="pets", format="npz", shard_size=8, **asked)
     run_next(QUEUES)
     assert look(client, job_id)["result"]["labels"] == {"Größe": 30}

@@ -18,8 +18,8 @@ from core.storage import Storage
 from core.tables import Job, JobState
 from tests.conftest import AddJob, expire_lease, reload
 from tests.job_runs import post, run
-from worker import slot, training
-from worker.lease import HUNG, Lease
+from worker import training, worker_lock
+from worker.lease import HUNG_EXIT_CODE, Lease
 
 
 def claimed(job: Job) -> Claim:
@@ -31,7 +31,11 @@ def claimed(job: Job) -> Claim:
 
 @pytest.fixture
 def short(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for name, value in {"LEASE_S": "0.4", "HEARTBEAT_S": "0.1", "STALL_S": "0.5"}.items():
+    for name, value in {
+        "LEASE_SECONDS": "0.4",
+        "HEARTBEAT_SECONDS": "0.1",
+        "STEP_TIMEOUT_SECONDS": "0.5",
+    }.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
     settings.get_settings.cache_clear()
     return settings.get_settings()
@@ -41,7 +45,7 @@ def test_a_step_that_hangs_under_heartbeats_loses_its_job_and_its_process(
     add_job: AddJob, short: Settings
 ) -> None:
     job, left = add_job(), threading.Event()
-    with Lease(claimed(job), short, leave=lambda status: left.set() or status) as lease:
+    with Lease(claimed(job), short, exit_process=lambda status: left.set() or status) as lease:
         lease.phase = "training"
         for lease.step in range(1, 4):
             time.sleep(0.25)
@@ -59,35 +63,35 @@ def test_work_that_notices_that_its_job_is_lost_ends_by_itself(
     add_job: AddJob, short: Settings
 ) -> None:
     job, left = add_job(), threading.Event()
-    with Lease(claimed(job), short, leave=lambda _status: left.set()) as lease:
+    with Lease(claimed(job), short, exit_process=lambda _status: left.set()) as lease:
         with write() as session:
             expire_lease(session, job)
-        time.sleep(2 * short.heartbeat_s + 0.2)
+        time.sleep(2 * short.heartbeat_seconds + 0.2)
         with pytest.raises(jobs.LeaseLost):
             lease.check()
-    assert not left.wait(2 * short.lease_s)
+    assert not left.wait(2 * short.lease_seconds)
 
 
 def test_a_process_that_is_left_has_a_status_of_its_own() -> None:
-    assert HUNG not in {0, 1, 2}
-    assert Lease.__init__.__kwdefaults__["leave"] is os._exit
+    assert HUNG_EXIT_CODE not in {0, 1, 2}
+    assert Lease.__init__.__kwdefaults__["exit_process"] is os._exit
 
 
 def test_a_slot_whose_holder_stands_still_names_it(tmp_path: Path) -> None:
-    watch = slot.Watch(tmp_path)
-    assert watch.silent_holder(0) is None
-    with slot.taken(tmp_path) as ours:
+    watch = worker_lock.LockMonitor(tmp_path)
+    assert watch.stuck_holder(0) is None
+    with worker_lock.try_acquire(tmp_path) as ours:
         assert ours
-        assert not slot.is_free(tmp_path)
-        assert watch.silent_holder(0.2) is None
+        assert not worker_lock.is_free(tmp_path)
+        assert watch.stuck_holder(0.2) is None
         time.sleep(0.3)
-        assert watch.silent_holder(0.2) == os.getpid()
-        slot.touch(tmp_path)
-        assert watch.silent_holder(0.2) is None
+        assert watch.stuck_holder(0.2) == os.getpid()
+        worker_lock.touch(tmp_path)
+        assert watch.stuck_holder(0.2) is None
         os.utime(tmp_path / "slot.lock", (0, 0))  # the clock jumps
-        assert watch.silent_holder(0.2) is None
+        assert watch.stuck_holder(0.2) is None
     time.sleep(0.3)
-    assert watch.silent_holder(0.2) is None
+    assert watch.stuck_holder(0.2) is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_a_slot_whose_holder_stands_still_names_it(tmp_path: Path) -> None:
 def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    job_id = post(client, checkpoint={"every": 5})
+    job_id = post(client, checkpoint={"interval_steps": 5})
     stored, calls = Storage.put, []
 
     def put(self: Storage, key: str, data: bytes) -> object:
@@ -113,12 +117,12 @@ def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
     monkeypatch.setattr(Storage, "put", put)
     assert run(client, job_id)["state"] == "queued"
     began: list[int] = []
-    progress = training.JobRun.progress
+    progress = training.JobTrainingCallbacks.progress
 
-    def watched(self: training.JobRun, step: int) -> float:
+    def watched(self: training.JobTrainingCallbacks, step: int) -> float:
         began.append(step)
         return progress(self, step)
 
-    monkeypatch.setattr(training.JobRun, "progress", watched)
+    monkeypatch.setattr(training.JobTrainingCallbacks, "progress", watched)
     job = run(client, job_id)
     assert (job["state"], job["attempt"], began[0]) == ("succeeded", 2, 5)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.datasets.source import SourceFile
-from core.errors import Fault, Invalid
+from core.errors import FieldError, ValidationFailed
 
 NAMES = ("digits", "circle")
 
@@ -11,20 +11,20 @@ _SEED = 0  # the same circle for everybody
 
 
 def check_name(name: str) -> None:
-    """Raises Invalid, which lists the names there are."""
+    """Raises ValidationFailed, which lists the names there are."""
     if name not in NAMES:
         message = f"there is no such set; there is {', '.join(NAMES)}"
-        fault = Fault("/builtin", "unknown_builtin", message, allowed=NAMES)
-        raise Invalid(message, code="unknown_builtin", faults=[fault])
+        fault = FieldError("/builtin", "unknown_builtin", message, allowed=NAMES)
+        raise ValidationFailed(message, code="unknown_builtin", field_errors=[fault])
 
 
-def digits() -> list[SourceFile]:
+def get_digits() -> list[SourceFile]:
     """What a client would have uploaded."""
     path = Path(__file__).parent / "digits.npz"
     return [SourceFile(path, path.name)]
 
 
-def circle(folder: Path, *, radius: float, points: int) -> list[SourceFile]:
+def make_circle(folder: Path, *, radius: float, points: int) -> list[SourceFile]:
     """Rows x, y at angles drawn evenly, with six significant digits and more."""
     import numpy as np  # takes time to load, and few ask for a circle
 

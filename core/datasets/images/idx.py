@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from core.datasets.faults import pointer_to, shown, unreadable
+from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.images.archive import Reader, read_up_to
-from core.datasets.images.array import Array, ArrayPart
+from core.datasets.images.lazy_array import ArraySplit, LazyArray
 
 Opener = Callable[[], AbstractContextManager[Reader]]
 
@@ -25,15 +25,15 @@ _TYPES: dict[int, np.dtype[Any]] = {
 _HELD_OUT = re.compile(r"t10k|test|val", re.IGNORECASE)
 
 
-def read_idx(name: str, opener: Opener) -> Array:
+def read_idx(name: str, opener: Opener) -> LazyArray:
     """The header; `opener` gives the file from its first byte, already unpacked."""
     with opener() as file:
         head = read_up_to(file, 4)
         rank = head[3] if len(head) == 4 else 0
         sizes = read_up_to(file, 4 * rank)
     if head[:2] != b"\0\0" or len(head) < 4 or head[2] not in _TYPES or len(sizes) < 4 * rank:
-        message = f"{shown(name)} is no idx file, or is cut off"
-        raise unreadable("idx_invalid", message, pointer=pointer_to(name))
+        message = f"{printable(name)} is no idx file, or is cut off"
+        raise unreadable_error("idx_invalid", message, pointer=file_pointer(name))
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
 
     @contextmanager
@@ -42,10 +42,10 @@ def read_idx(name: str, opener: Opener) -> Array:
             read_up_to(file, 4 + 4 * rank)
             yield file
 
-    return Array(name, _TYPES[head[2]], shape, values)
+    return LazyArray(name, _TYPES[head[2]], shape, values)
 
 
-def parts_of(arrays: Sequence[Array]) -> list[ArrayPart]:
+def group_splits(arrays: Sequence[LazyArray]) -> list[ArraySplit]:
     """Images have three or four dimensions, labels one; the names tell the test part apart.
 
     With one file of images there is one part, whatever its name.
@@ -61,21 +61,21 @@ def parts_of(arrays: Sequence[Array]) -> list[ArrayPart]:
     return parts
 
 
-def _part(members: Sequence[Array], held_out: bool, *, labelled: bool) -> ArrayPart:
+def _part(members: Sequence[LazyArray], held_out: bool, *, labelled: bool) -> ArraySplit:
     images = [array for array in members if len(array.shape) >= 3]
     labels = [array for array in members if len(array.shape) < 3]
-    names = ", ".join(shown(array.name) for array in members[:8])
+    names = ", ".join(printable(array.name) for array in members[:8])
     if len(images) > 1 or len(labels) > 1:
         problem = f"{names} belong to one part; a part is one file of images and one of labels"
-        raise members[0].refused(
+        raise members[0].make_error(
             f"is one too many: {problem}, and test parts have t10k or test in their names",
             "idx_invalid",
         )
     if not images:
-        raise labels[0].refused("holds labels without a file of images beside it", "idx_invalid")
+        raise labels[0].make_error("holds labels without a file of images beside it", "idx_invalid")
     if labelled and not labels:
-        raise images[0].refused("comes without a file of labels", "label_missing")
-    return ArrayPart(images[0], labels[0] if labels else None, held_out)
+        raise images[0].make_error("comes without a file of labels", "label_missing")
+    return ArraySplit(images[0], labels[0] if labels else None, held_out)
 
 
 def _held_out(names: Sequence[str]) -> list[bool]:

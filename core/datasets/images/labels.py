@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.faults import MOST, pointer_to, shown, unreadable
-from core.errors import Fault, UnreadableDataset
+from core.datasets.errors import MAX_ERRORS, file_pointer, printable, unreadable_error
+from core.errors import DatasetUnreadable, FieldError
 from core.settings import Limits
 
-UNLABELLED = -1
+UNLABELED = -1
 
 _INTEGER = re.compile(r"-?[0-9]{1,300}")
 
 
-class Labels:
+class LabelEncoder:
     """The labels of a set, each with a code in the order in which they first came up."""
 
     def __init__(self, limits: Limits) -> None:
@@ -25,48 +25,48 @@ class Labels:
         self._names: dict[str, int] = {}  # by the clean name
         self._stripped: set[str] = set()
 
-    def code(self, written: str, *, where: str) -> int:
+    def encode(self, raw_label: str, *, where: str) -> int:
         """`where` is the file or row that is named when the label cannot be used."""
-        code = self._codes.get(written)
-        return self._add(written, where) if code is None else code
+        code = self._codes.get(raw_label)
+        return self._add(raw_label, where) if code is None else code
 
     def _add(self, written: str, where: str) -> int:
-        name = clean(written)
-        if problem := problem_of(name, self._limits):
-            message = f"the label {shown(name)!r} {problem}"
-            raise unreadable("label_invalid", message, pointer=pointer_to(where))
+        name = normalize_label(written)
+        if problem := label_problem(name, self._limits):
+            message = f"the label {printable(name)!r} {problem}"
+            raise unreadable_error("label_invalid", message, pointer=file_pointer(where))
         if name != unicodedata.normalize("NFC", written):
             self._stripped.add(name)
         code = self._names.setdefault(name, len(self._names))
         if len(self._names) > self._limits.classes_max:
             message = f"there are more than {self._limits.classes_max:,} labels"
-            raise unreadable("too_many_labels", message, pointer=pointer_to(where))
+            raise unreadable_error("too_many_labels", message, pointer=file_pointer(where))
         if len(self._codes) < 2 * self._limits.classes_max:
             self._codes[written] = code
         return code
 
-    def in_order(self) -> list[str]:
+    def sorted_names(self) -> list[str]:
         return sorted(self._names, key=_sort_key)
 
-    def places(self) -> NDArray[np.int32]:
-        """The place in `in_order` of each code, with UNLABELLED last, where index -1 finds it."""
-        places = np.full(len(self._names) + 1, UNLABELLED, np.int32)
-        for place, name in enumerate(self.in_order()):
+    def code_to_index(self) -> NDArray[np.int32]:
+        """The place in `sorted_names` of each code, with UNLABELED last, where index -1 finds it."""
+        places = np.full(len(self._names) + 1, UNLABELED, np.int32)
+        for place, name in enumerate(self.sorted_names()):
             places[self._names[name]] = place
         return places
 
     def notes(self) -> list[str]:
         if not self._stripped:
             return []
-        examples = ", ".join(sorted(shown(name) for name in self._stripped)[:5])
+        examples = ", ".join(sorted(printable(name) for name in self._stripped)[:5])
         return [f"Blanks around {len(self._stripped)} labels were stripped: {examples}."]
 
 
-def clean(name: str) -> str:
+def normalize_label(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
-def problem_of(name: str, limits: Limits) -> str | None:
+def label_problem(name: str, limits: Limits) -> str | None:
     """Why this cannot be a label, as the end of a sentence."""
     if not name:
         return "is empty"
@@ -77,42 +77,48 @@ def problem_of(name: str, limits: Limits) -> str | None:
     return None
 
 
-def renamed(
-    names: list[str], label_names: Mapping[str, str] | Sequence[str] | None, limits: Limits
+def rename_labels(
+    names: list[str], class_names: Mapping[str, str] | Sequence[str] | None, limits: Limits
 ) -> list[str]:
-    """`names` as `label_names` calls them, in the same order. Raises unless all are covered."""
-    if label_names is None:
+    """`names` as `class_names` calls them, in the same order. Raises unless all are covered."""
+    if class_names is None:
         return names
     given = (
-        {str(key): value for key, value in label_names.items()}
-        if isinstance(label_names, Mapping)
-        else {str(i): value for i, value in enumerate(label_names)}
+        {str(key): value for key, value in class_names.items()}
+        if isinstance(class_names, Mapping)
+        else {str(i): value for i, value in enumerate(class_names)}
     )
     faults = _faults_of(given, limits)
     faults += [
-        Fault("/meta/label_names", "label_unnamed", f"label {shown(name)} has no name")
+        FieldError("/meta/class_names", "label_unnamed", f"label {printable(name)} has no name")
         for name in names
         if name not in given
     ]
     if faults:
-        detail = f"label_names cannot be used: {faults[0].message}"
-        raise UnreadableDataset(detail, code="label_names_invalid", faults=faults[:MOST])
-    return [clean(given[name]) for name in names]
+        detail = f"class_names cannot be used: {faults[0].message}"
+        raise DatasetUnreadable(
+            detail, code="class_names_invalid", field_errors=faults[:MAX_ERRORS]
+        )
+    return [normalize_label(given[name]) for name in names]
 
 
-def _faults_of(given: dict[str, str], limits: Limits) -> list[Fault]:
+def _faults_of(given: dict[str, str], limits: Limits) -> list[FieldError]:
     faults = []
     first: dict[str, str] = {}
     for key, name in given.items():
-        pointer = f"/meta/label_names/{shown(key).replace('~', '~0').replace('/', '~1')}"
-        problem = problem_of(clean(name), limits) if isinstance(name, str) else "is not text"
+        pointer = f"/meta/class_names/{printable(key).replace('~', '~0').replace('/', '~1')}"
+        problem = (
+            label_problem(normalize_label(name), limits) if isinstance(name, str) else "is not text"
+        )
         if problem:
             faults.append(
-                Fault(pointer, "label_invalid", f"the name of label {shown(key)} {problem}")
+                FieldError(
+                    pointer, "label_invalid", f"the name of label {printable(key)} {problem}"
+                )
             )
-        elif first.setdefault(clean(name), key) != key:
-            message = f"labels {shown(first[clean(name)])} and {shown(key)} have the same name"
-            faults.append(Fault(pointer, "label_duplicate", message))
+        elif first.setdefault(normalize_label(name), key) != key:
+            message = f"labels {printable(first[normalize_label(name)])} and {printable(key)} have the same name"
+            faults.append(FieldError(pointer, "label_duplicate", message))
     return faults
 
 

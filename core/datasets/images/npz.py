@@ -11,10 +11,10 @@ from tokenize import TokenError
 
 import numpy as np
 
-from core.datasets.faults import shown, unreadable
+from core.datasets.errors import printable, unreadable_error
 from core.datasets.images.archive import Archive, Reader, read_up_to
-from core.datasets.images.array import Array, ArrayPart
-from core.datasets.images.folders import HELD_OUT, TRAIN
+from core.datasets.images.folder_labels import TEST_NAMES, TRAIN_NAMES
+from core.datasets.images.lazy_array import ArraySplit, LazyArray
 from core.settings import Limits
 
 _IMAGES = frozenset({"x", "images", "image", "data"})
@@ -22,16 +22,16 @@ _LABELS = frozenset({"y", "labels", "label", "targets", "target"})
 _LABEL_NAMES = frozenset({"labels", "label_names", "class_names", "classes"})
 _HEADER_BYTES = 16 * 1024
 
-Roles = dict[str, dict[str, Array]]  # part ("train", "test"…) and role ("images", "labels")
+Roles = dict[str, dict[str, LazyArray]]  # part ("train", "test"…) and role ("images", "labels")
 
 
-def read_npz(archive: Archive, wanted: Sequence[int]) -> list[Array]:
-    return [_read_header(archive, i) for i in wanted]
+def read_npz(archive: Archive, indices: Sequence[int]) -> list[LazyArray]:
+    return [_read_header(archive, i) for i in indices]
 
 
-def parts_of(
-    arrays: Sequence[Array], limits: Limits
-) -> tuple[list[ArrayPart], list[str] | None, list[str]]:
+def group_splits(
+    arrays: Sequence[LazyArray], limits: Limits
+) -> tuple[list[ArraySplit], list[str] | None, list[str]]:
     """The parts; the label names that the file has, by index; notes."""
     names = _label_names_among(arrays)
     roles: Roles = {}
@@ -43,37 +43,40 @@ def parts_of(
         if role is None:
             ignored.append(array.name)
         elif roles.setdefault(part, {}).setdefault(role, array) is not array:
-            raise array.refused(f"and {roles[part][role].name} both are {role}; send one", "one_of")
+            raise array.make_error(
+                f"and {roles[part][role].name} both are {role}; send one",
+                "unsupported_file_combination",
+            )
     parts = [_part(part, found, roles) for part, found in roles.items()]
     if not parts:
-        found = ", ".join(shown(array.name) for array in arrays[:10])
+        found = ", ".join(printable(array.name) for array in arrays[:10])
         message = f"there are no images among {found}; name them x, or x_train and x_test"
-        raise unreadable("arrays_invalid", message)
-    notes = [f"Ignored arrays: {', '.join(shown(name) for name in ignored[:10])}."]
-    label_names = None if names is None else _texts(names, limits)
-    return parts, label_names, notes if ignored else []
+        raise unreadable_error("arrays_invalid", message)
+    notes = [f"Ignored arrays: {', '.join(printable(name) for name in ignored[:10])}."]
+    class_names = None if names is None else _texts(names, limits)
+    return parts, class_names, notes if ignored else []
 
 
-def _part(part: str, found: dict[str, Array], roles: Roles) -> ArrayPart:
+def _part(part: str, found: dict[str, LazyArray], roles: Roles) -> ArraySplit:
     images, labels = found.get("images"), found.get("labels")
     if images is None:
-        raise found["labels"].refused("holds labels without images beside it")
+        raise found["labels"].make_error("holds labels without images beside it")
     if labels is None and any("labels" in others for others in roles.values()):
-        raise images.refused("comes without labels", "label_missing")
-    return ArrayPart(images, labels, held_out=part in HELD_OUT)
+        raise images.make_error("comes without labels", "label_missing")
+    return ArraySplit(images, labels, is_test=part in TEST_NAMES)
 
 
 def _role_of(name: str) -> tuple[str, str | None]:
     """The part ("train" when none is named) and the role, None for neither images nor labels."""
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    parts, rest = words & (TRAIN | HELD_OUT), words - TRAIN - HELD_OUT
-    part = "train" if not parts or parts & TRAIN else min(parts)
+    parts, rest = words & (TRAIN_NAMES | TEST_NAMES), words - TRAIN_NAMES - TEST_NAMES
+    part = "train" if not parts or parts & TRAIN_NAMES else min(parts)
     if len(parts) > 1 or len(rest) != 1:
         return part, None
     return part, "images" if rest <= _IMAGES else "labels" if rest <= _LABELS else None
 
 
-def _label_names_among(arrays: Sequence[Array]) -> Array | None:
+def _label_names_among(arrays: Sequence[LazyArray]) -> LazyArray | None:
     """A list of texts beside integer labels of another name, as in the files that we hand out."""
     numbered = any(
         _role_of(array.name)[1] == "labels" and array.dtype.kind in "iu" for array in arrays
@@ -82,19 +85,19 @@ def _label_names_among(arrays: Sequence[Array]) -> Array | None:
     return names[0] if numbered and names and len(names[0].shape) == 1 else None
 
 
-def _texts(names: Array, limits: Limits) -> list[str]:
-    names.check(limits)
+def _texts(names: LazyArray, limits: Limits) -> list[str]:
+    names.check_limits(limits)
     if len(names) > limits.classes_max:
-        raise names.refused(f"holds more than {limits.classes_max:,} names", "too_many_labels")
+        raise names.make_error(f"holds more than {limits.classes_max:,} names", "too_many_labels")
     return [str(name) for block in names.blocks() for name in block]
 
 
-def _read_header(archive: Archive, place: int) -> Array:
+def _read_header(archive: Archive, place: int) -> LazyArray:
     name = archive.names[place].removesuffix(".npy")
 
     @contextmanager
     def opened() -> Iterator[Reader]:
-        for _, reader in archive.streams([place]):
+        for _, reader in archive.open_members([place]):
             yield reader
 
     with opened() as reader:
@@ -109,7 +112,7 @@ def _read_header(archive: Archive, place: int) -> Array:
         shape, fortran_order, dtype = read(head)
     except (ValueError, TypeError, KeyError, SyntaxError, TokenError, RecursionError) as error:
         message = "has a header that cannot be read; save it with numpy.savez_compressed"
-        raise Array(name, np.dtype("u1"), (), opened).refused(message) from error
+        raise LazyArray(name, np.dtype("u1"), (), opened).make_error(message) from error
     values_start = head.tell()
 
     @contextmanager
@@ -118,9 +121,9 @@ def _read_header(archive: Archive, place: int) -> Array:
             read_up_to(reader, values_start)
             yield reader
 
-    array = Array(name, dtype, shape, values)
+    array = LazyArray(name, dtype, shape, values)
     if dtype.hasobject:
-        raise array.refused("holds Python objects, which are never loaded; save plain numbers")
+        raise array.make_error("holds Python objects, which are never loaded; save plain numbers")
     if fortran_order and sum(side > 1 for side in shape) > 1:
-        raise array.refused("is in Fortran order; save numpy.ascontiguousarray of it")
+        raise array.make_error("is in Fortran order; save numpy.ascontiguousarray of it")
     return array

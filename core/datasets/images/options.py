@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from core.datasets.faults import unreadable
+from core.datasets.errors import unreadable_error
 from core.settings import Limits
 
-Resize = Literal["crop", "pad", "stretch"]
-RESIZES: tuple[Resize, ...] = get_args(Resize)
+ResizeMode = Literal["crop", "pad", "stretch"]
+RESIZE_MODES: tuple[ResizeMode, ...] = get_args(ResizeMode)
 
 
 @dataclass(frozen=True)
@@ -18,25 +18,25 @@ class ImageOptions:
     crop: scaled until it covers the size, the middle kept; pad: scaled until it fits, the rest in
     the median colour of its border; stretch: both sides by themselves. `size` is (height, width);
     without it, the most common size if a quarter of the images have it, else the median height and
-    width; then scaled into the limits. `label_names` maps the labels that the files use: a list by
+    width; then scaled into the limits. `class_names` maps the labels that the files use: a list by
     index, or a mapping.
     """
 
-    resize: Resize | None = None
+    resize: ResizeMode | None = None
     size: tuple[int, int] | None = None
-    label_names: Mapping[str, str] | Sequence[str] | None = None
+    class_names: Mapping[str, str] | Sequence[str] | None = None
 
     def check(self, limits: Limits) -> None:
-        if self.resize is not None and self.resize not in RESIZES:
-            message = f"resize must be one of {', '.join(RESIZES)}"
-            raise unreadable("resize_unknown", message, pointer="/meta/resize")
+        if self.resize is not None and self.resize not in RESIZE_MODES:
+            message = f"resize must be one of {', '.join(RESIZE_MODES)}"
+            raise unreadable_error("resize_unknown", message, pointer="/meta/resize")
         if self.size is None:
             return
-        least, most = limits.trained_side_min, limits.trained_side_max
+        least, most = limits.image_size_min, limits.image_size_max
         sides = [side for side in self.size if isinstance(side, int) and least <= side <= most]
         if len(self.size) != 2 or len(sides) != 2:
             message = f"size must be [height, width], each from {least} to {most} pixels"
-            raise unreadable("size_out_of_range", message, pointer="/meta/size")
+            raise unreadable_error("size_out_of_range", message, pointer="/meta/size")
         if self.resize is None:
-            message = f"size needs resize: one of {', '.join(RESIZES)}"
-            raise unreadable("resize_needed", message, pointer="/meta/resize")
+            message = f"size needs resize: one of {', '.join(RESIZE_MODES)}"
+            raise unreadable_error("resize_needed", message, pointer="/meta/resize")

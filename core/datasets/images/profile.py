@@ -37,7 +37,7 @@ class _Sums:
         }
 
 
-def profile(x: Path, y: Path, labels: list[str], n_train: int) -> dict[str, Any]:
+def profile_images(x: Path, y: Path, labels: list[str], n_train: int) -> dict[str, Any]:
     """Of the part that is trained on: {"pixels": {…}, "by_label": {name: {…}}}."""
     images = np.load(x, mmap_mode="r", allow_pickle=False)[:n_train]
     indices = np.load(y, allow_pickle=False)[:n_train]

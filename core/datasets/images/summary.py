@@ -4,29 +4,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from core.datasets.issue import Issue
+from core.datasets.data_quality import Issue
 
 
 @dataclass(frozen=True)
 class Label:
-    """`count` images to train on and `held_out` ones."""
+    """`count` images to train on and `test_count` in the published test split."""
 
     name: str
     count: int
-    held_out: int
+    test_count: int
 
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """`labels` in the order of the indices in y.npy; empty when the set is `unlabelled`."""
+    """`labels` in the order of the indices in y.npy; empty when the set is `unlabeled`."""
 
     height: int
     width: int
     channels: int
     labels: tuple[Label, ...]
-    unlabelled: bool
+    unlabeled: bool
     n_train: int
-    n_held_out: int
+    n_test: int
     format: str
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]

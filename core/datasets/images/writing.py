@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.datasets.pipe import Pipe
+from core.datasets.chunk_buffer import ChunkBuffer
 
 Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
 
 
-def png(image: NDArray[np.uint8]) -> bytes:
+def encode_png(image: NDArray[np.uint8]) -> bytes:
     """(H, W) or (H, W, 3) to a PNG; level 1 costs half of the default and grows it by 3 %."""
     out = io.BytesIO()
     Image.fromarray(image).save(out, "PNG", compress_level=1)
@@ -39,27 +39,27 @@ def encode(
 ) -> Iterator[bytes]:
     """A zip, a tar or an npz of `count` images with the height, width and channels of `image`."""
     if format == "zip":
-        return zip_of_pngs(batches, labels, first=first)
+        return encode_zip(batches, labels, first=first)
     if format == "tar":
-        return tar_of_pngs(batches, labels, first=first)
+        return encode_tar(batches, labels, first=first)
     colour = (3,) if image["channels"] == 3 else ()
-    return npz(batches, labels, count, (image["height"], image["width"], *colour))
+    return encode_npz(batches, labels, count, (image["height"], image["width"], *colour))
 
 
-def folder_of(label: str) -> str:
+def label_folder(label: str) -> str:
     """A label as one folder name: what could leave the folder, or hide it, is percent-encoded."""
     name = quote(label, safe=" !#$&'()+,;=@[]^_`{}~" + "".join(c for c in label if ord(c) > 127))
     return "%2E" + name[1:] if name.startswith(".") else name
 
 
-def zip_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
+def encode_zip(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
     """`<label>/<number>.png` and labels.csv with header `path,label`; stored, as PNG is packed.
     Numbers count from `first`, so that the parts of a set unpack side by side.
 
     Without labels, `<number>.png` and no labels.csv; a single image without one (index -1) lies
     beside the folders, and labels.csv says nothing of its label.
     """
-    pipe, table = Pipe(), io.StringIO()
+    pipe, table = ChunkBuffer(), io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label"])
     number = first
@@ -68,24 +68,24 @@ def zip_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> I
             for index, image in zip(indices, images, strict=True):
                 path, label = f"{number:07}.png", labels[index] if labels and index >= 0 else ""
                 if label:
-                    path = f"{folder_of(label)}/{path}"
+                    path = f"{label_folder(label)}/{path}"
                 rows.writerow([path, label])
-                archive.writestr(zipfile.ZipInfo(path), png(image))
+                archive.writestr(zipfile.ZipInfo(path), encode_png(image))
                 number += 1
-            yield pipe.take()
+            yield pipe.drain()
         if labels:
             archive.writestr(zipfile.ZipInfo("labels.csv"), table.getvalue())
-    yield pipe.take()
+    yield pipe.drain()
 
 
-def tar_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
+def encode_tar(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
     """As WebDataset reads it: for each image `<number>.png` and, with labels, `<number>.cls`, the
     label's index, and `<number>.json`, its name. Two blocks of zeros end it."""
-    pipe, number = Pipe(), first
+    pipe, number = ChunkBuffer(), first
     with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for indices, images in batches:
             for index, image in zip(indices, images, strict=True):
-                parts = {"png": png(image)}
+                parts = {"png": encode_png(image)}
                 if labels and index >= 0:
                     about = json.dumps({"label": labels[index]}, ensure_ascii=False)
                     parts |= {"cls": b"%d" % index, "json": about.encode()}
@@ -94,16 +94,16 @@ def tar_of_pngs(batches: Batches, labels: Sequence[str], *, first: int = 0) -> I
                     entry.size = len(data)
                     archive.addfile(entry, io.BytesIO(data))
                 number += 1
-            yield pipe.take()
-    yield pipe.take()
+            yield pipe.drain()
+    yield pipe.drain()
 
 
-def npz(
+def encode_npz(
     batches: Batches, labels: Sequence[str], count: int, shape: tuple[int, ...]
 ) -> Iterator[bytes]:
     """`x` uint8 (N, H, W[, 3]), `y` int64 index into `labels` (-1: none), and `labels`; numpy reads
     it."""
-    pipe = Pipe()
+    pipe = ChunkBuffer()
     indices = np.empty(count, np.int64)
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(zipfile.ZipInfo("x.npy"), "w", force_zip64=True) as x:
@@ -114,14 +114,16 @@ def npz(
                 indices[at : at + len(batch)] = batch
                 at += len(batch)
                 x.write(np.ascontiguousarray(images).data.cast("B"))
-                yield pipe.take()
+                yield pipe.drain()
         for name, array in (("y", indices), ("labels", np.array(labels, dtype=np.str_))):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
-    yield pipe.take()
+    yield pipe.drain()
 
 
-def json_items(batches: Batches, labels: Sequence[str], head: dict[str, object]) -> Iterator[bytes]:
+def encode_json(
+    batches: Batches, labels: Sequence[str], head: dict[str, object]
+) -> Iterator[bytes]:
     """`{…head, "items": [{"label", "png"}]}`, each PNG in base64."""
     yield (json.dumps(head, ensure_ascii=False)[:-1] + ', "items": [').encode()
     first = True
@@ -129,7 +131,7 @@ def json_items(batches: Batches, labels: Sequence[str], head: dict[str, object])
         items = []
         for index, image in zip(indices, images, strict=True):
             label = labels[index] if labels else None
-            item = {"label": label, "png": base64.b64encode(png(image)).decode()}
+            item = {"label": label, "png": base64.b64encode(encode_png(image)).decode()}
             items.append(json.dumps(item, ensure_ascii=False))
         yield (("" if first else ", ") + ", ".join(items)).encode()
         first = False

@@ -18,7 +18,7 @@ LABEL_FEATURES = 32
 
 
 @dataclass(frozen=True)
-class Networks:
+class NetworkFactory:
     """What an architecture is made of; also what a package registers as one.
 
     The generator takes (B, Z) noise and (B,) labels and gives (B, C, H, W) images in [-1, 1]; the
@@ -35,7 +35,7 @@ class Embedding(nn.Embedding):
 
     def __init__(self, settings: AdversarialSettings, size: int) -> None:
         super().__init__(settings.classes, size)
-        nn.init.normal_(self.weight, std=settings.label_scale)
+        nn.init.normal_(self.weight, std=settings.label_embedding_std)
 
 
 def _norm(settings: AdversarialSettings, channels: int) -> nn.Module:
@@ -59,7 +59,7 @@ class PerceptronGenerator(nn.Module):
         width = settings.generator_width
         last = width * 25 // 32
         self.label = Embedding(settings, LABEL_FEATURES)
-        self.hidden = _perceptron(settings.noise + LABEL_FEATURES, width, width, last)
+        self.hidden = _perceptron(settings.latent_dim + LABEL_FEATURES, width, width, last)
         self.out = nn.Linear(last, math.prod(self.shape))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ class LabelEmbeddingGenerator(nn.Module):
         width = settings.generator_width
         self.size = settings.height, settings.width
         self.base = -(-settings.height // 4), -(-settings.width // 4)
-        self.label = Embedding(settings, settings.noise)
-        self.start = nn.Linear(settings.noise, width * math.prod(self.base))
+        self.label = Embedding(settings, settings.latent_dim)
+        self.start = nn.Linear(settings.latent_dim, width * math.prod(self.base))
         self.layers = nn.Sequential(
             nn.ConvTranspose2d(width, width // 2, 3, 2, 1, 1),
             nn.BatchNorm2d(width // 2),
@@ -145,7 +145,7 @@ class ConvolutionalGenerator(nn.Module):
         self.base = -(-settings.height // 2**doublings), -(-settings.width // 2**doublings)
         channels = settings.generator_width
         self.label = Embedding(settings, LABEL_FEATURES)
-        inputs = settings.noise + LABEL_FEATURES
+        inputs = settings.latent_dim + LABEL_FEATURES
         self.start = nn.Linear(inputs, channels * math.prod(self.base), bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(channels), nn.ReLU()]
         for _ in range(doublings - 1):
@@ -190,15 +190,15 @@ class ConvolutionalCritic(nn.Module):
         return self.score(h)[:, 0] + self.scale * (self.label(y) * h).sum(1)
 
 
-SHIPPED = {
-    "cgan": Networks(LabelEmbeddingGenerator, LabelPlaneCritic),
-    "dcgan": Networks(ConvolutionalGenerator, ConvolutionalCritic),
-    "mlp": Networks(PerceptronGenerator, PerceptronCritic),
+BUILTIN = {
+    "cgan": NetworkFactory(LabelEmbeddingGenerator, LabelPlaneCritic),
+    "dcgan": NetworkFactory(ConvolutionalGenerator, ConvolutionalCritic),
+    "mlp": NetworkFactory(PerceptronGenerator, PerceptronCritic),
 }
 
 
-def named(architecture: str) -> Networks:
+def get_network_factory(architecture: str) -> NetworkFactory:
     """Of this module, or of a package that was installed beside it. Raises KeyError."""
-    if architecture in SHIPPED:
-        return SHIPPED[architecture]
-    return plugins.load(plugins.NETWORKS, architecture, Networks)
+    if architecture in BUILTIN:
+        return BUILTIN[architecture]
+    return plugins.load(plugins.NETWORKS, architecture, NetworkFactory)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.images.settings import PRESETS, ImageData, ImageSettings
-from models.settings import PROCESS_BYTES, Cost, InvalidSettings, setting
+from models.settings import PROCESS_BYTES, InvalidSettings, StepCost, setting
 
 NORMS = ("none", "batch")
 OVERHEAD_GFLOP = 1.0  # of a step, whatever its networks
@@ -18,13 +18,13 @@ OVERHEAD_GFLOP = 1.0  # of a step, whatever its networks
 class AdversarialSettings(ImageSettings):
     generator_width: int = setting("of the generator's widest layer", ge=4, le=2048)
     critic_norm: str = setting("between the critic's layers: none, or batch")
-    label_scale: float = setting("how large the labels' embeddings begin", gt=0, le=10)
+    label_embedding_std: float = setting("how large the labels' embeddings begin", gt=0, le=10)
 
 
 _OWN: Mapping[str, Mapping[str, Any]] = {
-    "cgan": {"generator_width": 128, "critic_width": 64, "noise": 100},
-    "dcgan": {"generator_width": 128, "critic_width": 32, "noise": 100},
-    "mlp": {"generator_width": 128, "critic_width": 128, "noise": 100},
+    "cgan": {"generator_width": 128, "critic_width": 64, "latent_dim": 100},
+    "dcgan": {"generator_width": 128, "critic_width": 32, "latent_dim": 100},
+    "mlp": {"generator_width": 128, "critic_width": 128, "latent_dim": 100},
 }
 ARCHITECTURES = tuple(_OWN)
 
@@ -32,28 +32,28 @@ ARCHITECTURES = tuple(_OWN)
 def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
     values: dict[str, Any] = {
         "loss": "relativistic",
-        "noise": 64,
+        "latent_dim": 64,
         "generator_width": 128,
         "critic_width": 64,
         "critic_norm": "none",
-        "label_scale": 1.0,
-        "batch": 64,
-        "rate": 1e-3,
-        "critic_rate": 1e-3,
+        "label_embedding_std": 1.0,
+        "batch_size": 64,
+        "generator_lr": 1e-3,
+        "critic_lr": 1e-3,
         "beta1": 0.0,
         "beta2": 0.99,
-        "penalty_start": 0.3,
-        "penalty_end": 0.03,
-        "penalty_every": 8,
-        "average": 0.998,
+        "r1_gamma_start": 0.3,
+        "r1_gamma_end": 0.03,
+        "r1_interval": 8,
+        "ema_decay": 0.998,
         "feature_width": 16,
-        "feature_rate": 3e-3,
-        "features_until": 0.05,
-        "log_every": 100,
+        "feature_lr": 3e-3,
+        "feature_budget_fraction": 0.05,
+        "log_interval": 100,
     } | dict(_OWN.get(architecture, {}))
     wide = PRESETS[preset]
-    values["generator_width"] = round(values["generator_width"] * wide.generator)
-    values["critic_width"] = round(values["critic_width"] * wide.critic)
+    values["generator_width"] = round(values["generator_width"] * wide.generator_scale)
+    values["critic_width"] = round(values["critic_width"] * wide.critic_scale)
     return values
 
 
@@ -63,7 +63,7 @@ def check(settings: AdversarialSettings) -> None:
         raise InvalidSettings("critic_norm", f"must be one of {', '.join(NORMS)}")
 
 
-def cost(settings: AdversarialSettings) -> Cost:
+def cost(settings: AdversarialSettings) -> StepCost:
     """What a step takes: each network forward, and twice as much back. Of networks that were
     registered from outside nothing is known: they are taken to be like `dcgan`."""
     width, area = settings.generator_width, settings.height * settings.width
@@ -71,13 +71,13 @@ def cost(settings: AdversarialSettings) -> Cost:
     generator: float
     critic: float
     if settings.architecture == "mlp":
-        generator, critic = width * (settings.noise + image), settings.critic_width * image
+        generator, critic = width * (settings.latent_dim + image), settings.critic_width * image
     elif settings.architecture == "cgan":
-        generator = width * area / 16 * (settings.noise + 9 * width)
+        generator = width * area / 16 * (settings.latent_dim + 9 * width)
         critic = 9 * settings.critic_width * (image / 2 + settings.critic_width * area / 10)
     else:
         generator = 16 * width**2 * area / 64
         critic = 16 * settings.critic_width * (image / 4 + settings.critic_width * area / 8)
-    flop = 6 * settings.batch * (generator + 2.5 * critic)
-    activations = settings.batch * area * (width / 4 + settings.critic_width)
-    return Cost(flop / 1e9 + OVERHEAD_GFLOP, int(PROCESS_BYTES + 12 * activations))
+    flop = 6 * settings.batch_size * (generator + 2.5 * critic)
+    activations = settings.batch_size * area * (width / 4 + settings.critic_width)
+    return StepCost(flop / 1e9 + OVERHEAD_GFLOP, int(PROCESS_BYTES + 12 * activations))

@@ -9,143 +9,159 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import chance, losses
+from models import losses, seeding
 from models.checkpoint import flatten, pack, unflatten, unpack
-from models.images import scoring
+from models.images import sample_scorer
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
-from models.images.course import Course
-from models.images.features import FeatureNetwork
-from models.images.learner import Draw
-from models.images.penalty import gamma
-from models.images.weights import adamw, adopt, averaged, channels_last, follow, restore
-from models.microbatch import in_parts
-from models.run import Run, Saved
+from models.images.early_stopping import EarlyStopping
+from models.images.feature_extractor import FeatureNetwork
+from models.images.r1_schedule import r1_gamma
+from models.images.trainer import GeneratorFn
+from models.images.weights import (
+    adamw,
+    channels_last,
+    ema_copy,
+    load_with_label_map,
+    restore,
+    update_ema,
+)
+from models.microbatch import accumulate_gradients
+from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
 
 
-class Adversarial:
-    """As models.images.learner.Learner. The feature network only measures."""
+class AdversarialTrainer:
+    """As models.images.trainer.Trainer. The feature network only measures."""
 
     def __init__(self, settings: AdversarialSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.seed, self.step = settings, seed, 0
-        self.at_once = settings.batch
+        self.microbatch_size = settings.batch_size
         self.features = FeatureNetwork(settings)
-        made_of = networks.named(settings.architecture)
+        made_of = networks.get_network_factory(settings.architecture)
         self.G = channels_last(made_of.generator(settings))
         self.D = channels_last(made_of.critic(settings))
-        self.average = averaged(self.G)
-        self.opt_G = adamw(self.G, settings.rate, settings.beta1)
-        self.opt_D = adamw(self.D, settings.critic_rate, settings.beta1)
-        self.loss = losses.named(settings.loss)
-        self.course = Course()
+        self.ema = ema_copy(self.G)
+        self.opt_G = adamw(self.G, settings.generator_lr, settings.beta1)
+        self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
+        self.loss = losses.get_loss(settings.loss)
+        self.early_stopping = EarlyStopping()
         self.calibration: Sequence[float] | None = None
 
     @property
     def noise_size(self) -> int:
-        return self.settings.noise
+        return self.settings.latent_dim
 
-    def settle(self) -> None:
-        self.features.settle()
+    def freeze_features(self) -> None:
+        self.features.freeze()
 
     @property
-    def is_alone(self) -> bool:
+    def is_generator_only(self) -> bool:
         return False
 
     @property
-    def until(self) -> float:
+    def training_fraction(self) -> float:
         return 1.0
 
-    def complete(self) -> None:
+    def finalize(self) -> None:
         """Nothing is left to do."""
 
-    def learn(self, images: Tensor, y: Tensor, progress: float, run: Run) -> dict[str, Tensor]:
+    def train_step(
+        self, images: Tensor, y: Tensor, progress: float, callbacks: TrainingCallbacks
+    ) -> dict[str, Tensor]:
         settings = self.settings
         falling = min(1.0, max(0.02, 2 * (1 - progress)))
-        for optimizer, rate in ((self.opt_G, settings.rate), (self.opt_D, settings.critic_rate)):
+        for optimizer, rate in (
+            (self.opt_G, settings.generator_lr),
+            (self.opt_D, settings.critic_lr),
+        ):
             for group in optimizer.param_groups:
                 group["lr"] = rate * falling
                 group["betas"] = (settings.beta1, settings.beta2)
 
         def begin() -> None:
-            chance.begin_step(self.seed, self.step)
+            seeding.seed_step(self.seed, self.step)
             for optimizer in (self.opt_G, self.opt_D):
                 optimizer.zero_grad(set_to_none=True)
 
         def add(images: Tensor, y: Tensor, share: float) -> dict[str, Tensor]:
-            return self.gradients(images, y, progress, share)
+            return self.add_gradients(images, y, progress, share)
 
-        self.at_once, logged = in_parts((images, y), self.at_once, begin, add, self.step, run)
+        self.microbatch_size, logged = accumulate_gradients(
+            (images, y), self.microbatch_size, begin, add, self.step, callbacks
+        )
         self.opt_G.step()
         self.opt_D.step()
-        follow(self.average, self.G, settings.average, self.step)
+        update_ema(self.ema, self.G, settings.ema_decay, self.step)
         return logged
 
-    def gradients(
-        self, real: Tensor, y: Tensor, progress: float, share: float = 1.0
+    def add_gradients(
+        self, real: Tensor, y: Tensor, progress: float, fraction: float = 1.0
     ) -> dict[str, Tensor]:
         """Add the gradients of both sides, for `share` of a batch; no parameter changes."""
-        made = self.G(torch.randn(len(y), self.settings.noise), y)
+        made = self.G(torch.randn(len(y), self.settings.latent_dim), y)
         shown = made.detach().requires_grad_(True)
-        turn = losses.critic_turn(self.loss, self.D(real, y), self.D(shown, y), shown, share)
-        (share * (made * turn.pull).sum()).backward()
-        logged = {"critic_loss": turn.critic, "generator_loss": turn.generator}
-        weight = gamma(self.settings, progress)
-        if weight > 0 and self.step % self.settings.penalty_every == 0:
+        turn = losses.critic_step(self.loss, self.D(real, y), self.D(shown, y), shown, fraction)
+        (fraction * (made * turn.generator_grad).sum()).backward()
+        logged = {"critic_loss": turn.critic_loss, "generator_loss": turn.generator_loss}
+        weight = r1_gamma(self.settings, progress)
+        if weight > 0 and self.step % self.settings.r1_interval == 0:
             images = torch.cat([real, made.detach()]).requires_grad_(True)
             penalty = losses.gradient_penalty(images, self.D(images, torch.cat([y, y])))
-            (share * weight * self.settings.penalty_every * penalty).backward()
-            logged["penalty"] = penalty.detach()
+            (fraction * weight * self.settings.r1_interval * penalty).backward()
+            logged["gradient_penalty"] = penalty.detach()
         return logged
 
-    def draw(self) -> Draw:
-        return self.average
+    def ema_generator(self) -> GeneratorFn:
+        return self.ema
 
-    def parts(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
         return {
-            **self.features.parts(),
+            **self.features.stateful(),
             "G": self.G,
             "D": self.D,
-            "average": self.average,
+            "ema": self.ema,
             "opt_G": self.opt_G,
             "opt_D": self.opt_D,
         }
 
-    def pack(self) -> Saved:
+    def pack(self) -> PackedCheckpoint:
         tensors, rest = flatten(
-            {name: dict(part.state_dict()) for name, part in self.parts().items()}, "state"
+            {name: dict(part.state_dict()) for name, part in self.stateful().items()}, "state"
         )
         header = {
-            "kind": "images.state",
-            "numbers": {name: getattr(self, name) for name in ("step", "at_once", "calibration")},
-            "course": asdict(self.course),
+            "modality": "image.state",
+            "numbers": {
+                name: getattr(self, name) for name in ("step", "microbatch_size", "calibration")
+            },
+            "early_stopping": asdict(self.early_stopping),
             "features": self.features.state(),
             "tree": rest,
         }
-        model = scoring.model_file(
-            {"generator": self.average},
+        model = sample_scorer.pack_sampler(
+            {"generator": self.ema},
             self.features,
             self.D,
             self.calibration,
             step=self.step,
-            config=self.settings.to_dict(),
+            hyperparameters=self.settings.to_dict(),
         )
-        parameters = sum(weight.numel() for weight in self.average.parameters())
-        return Saved(pack(tensors, header), model, parameters)
+        parameters = sum(weight.numel() for weight in self.ema.parameters())
+        return PackedCheckpoint(pack(tensors, header), model, parameters)
 
     def load(self, path: Path) -> None:
         tensors, header = unpack(path)
         tree = unflatten(header["tree"], tensors)
-        restore(self.parts(), tree)
-        self.course = Course(**header["course"])
-        self.features.go_on(header["features"])
+        restore(self.stateful(), tree)
+        self.early_stopping = EarlyStopping(**header["early_stopping"])
+        self.features.restore(header["features"])
         for name, number in header["numbers"].items():
             setattr(self, name, number)
 
-    def adopt(self, path: Path, labels: Sequence[int]) -> None:
+    def load_pretrained(self, path: Path, label_map: Sequence[int]) -> None:
         tensors, header = unpack(path)
         tree = unflatten(header["tree"], tensors)
-        for name in ("G", "D", "average"):
-            adopt(getattr(self, name), tree[name], labels)
-        if header["features"]["settled"]:
-            self.features.adopt(tree["classifier"])
+        for name in ("G", "D", "ema"):
+            load_with_label_map(getattr(self, name), tree[name], label_map)
+        if header["features"]["frozen"]:
+            self.features.load_pretrained(tree["classifier"])

@@ -10,21 +10,21 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
-from core import jobs, registry
+from core import jobs, model_registry
 from core.database import get_engine, make_engine, read, write
-from core.errors import JobError, VerbNotAllowed
-from core.jobs import Beat, Claim, LeaseLost, NewCheckpoint
+from core.errors import ActionNotAllowed, JobError
+from core.jobs import Claim, Heartbeat, LeaseLost, NewCheckpoint
 from core.settings import Settings
-from core.storage import Stored, get_storage
+from core.storage import StoredObject, get_storage
 from core.tables import Checkpoint, Delivery, Event, Job, JobState, Model, Webhook
 from tests.conftest import TENANT, AddJob, expire_lease, reload
 from tests.factories import digits
 from tests.job_invariants import violations
 from tests.job_runs import break_off, checkpoints, model_sha, post, run
-from worker.lease import Cancelled, Lease
-from worker.run import run_next
+from worker.job_runner import run_next
+from worker.lease import JobCancelled, Lease
 
-FILE = Stored("t/default/jobs/x/model", 3, "0" * 64)
+FILE = StoredObject("t/default/jobs/x/model", 3, "0" * 64)
 QUEUES = ["training"]
 
 
@@ -44,7 +44,7 @@ def lose(job: Job) -> None:
 
 def save(taken: Claim, step: int) -> None:
     with write() as session:
-        new = NewCheckpoint(step, {"model": FILE}, {"kind": "images"})
+        new = NewCheckpoint(step, {"model": FILE}, {"modality": "image"})
         jobs.add_checkpoint(session, taken, new)
 
 
@@ -53,8 +53,8 @@ def finish(taken: Claim, step: int, engine: Engine | None = None) -> None:
     with write(engine) as session:
         job = session.get_one(Job, taken.job_id)
         (checkpoint,) = jobs.checkpoints_of(session, TENANT, taken.job_id)[:1]
-        model = registry.of_checkpoint(session, job, checkpoint)
-        model = model or registry.new_version(session, job, checkpoint)
+        model = model_registry.find_by_checkpoint(session, job, checkpoint)
+        model = model or model_registry.create_version(session, job, checkpoint)
         jobs.finish(session, taken, result={"step": step}, model=model)
 
 
@@ -79,18 +79,18 @@ def webhook(configured: Settings) -> Webhook:
 
 
 LATE: dict[str, Callable[[Session, Claim], object]] = {
-    "heartbeat": lambda session, taken: jobs.heartbeat(session, taken, Beat("training", 7)),
+    "heartbeat": lambda session, taken: jobs.heartbeat(session, taken, Heartbeat("training", 7)),
     "checkpoint": lambda session, taken: jobs.add_checkpoint(
         session, taken, NewCheckpoint(7, {"model": FILE})
     ),
-    "forget": lambda session, taken: jobs.drop_checkpoints(session, taken, keep=1),
+    "forget": lambda session, taken: jobs.drop_checkpoints(session, taken, keep_last=1),
     "preview": lambda session, taken: jobs.add_artifact(
         session, taken, name="previews/7.png", stored=FILE, media_type="image/png", step=7
     ),
     "finish": lambda session, taken: jobs.finish(session, taken, result={}),
     "fail": lambda session, taken: jobs.fail(session, taken, JobError("internal", "x")),
     "cancelled": jobs.confirm_cancelled,
-    "aside": jobs.set_aside,
+    "aside": jobs.confirm_paused,
     "release": jobs.release,
 }
 
@@ -133,7 +133,7 @@ def test_i2_a_job_is_held_by_one_worker_however_many_ask_at_once(add_job: AddJob
             assert sum(pool.map(ask, range(8))) == 1
         with write() as session:  # as if nothing had happened, for the next race
             expire_lease(session, job)
-            session.get_one(Job, job.id).losses = 0
+            session.get_one(Job, job.id).worker_losses = 0
 
 
 @pytest.mark.parametrize("kind", LATE)
@@ -169,12 +169,12 @@ def test_i4_an_ended_job_never_changes(add_job: AddJob, end: str, kind: str) -> 
     with pytest.raises(LeaseLost), write() as session:
         LATE[kind](session, taken)
     for verb in (jobs.cancel, jobs.pause, jobs.resume):
-        with pytest.raises(VerbNotAllowed), write() as session:
+        with pytest.raises(ActionNotAllowed), write() as session:
             verb(session, TENANT, job.id)
     with write() as session:
         assert jobs.claim(session, job.id, "two") is None
         assert jobs.sweep(session) == []
-        jobs.mark_published(session, [job.id])
+        jobs.mark_notified(session, [job.id])
     assert everything() == before
 
 
@@ -201,14 +201,14 @@ def test_i6_a_job_that_kills_every_worker_fails_in_a_bounded_number_of_them(
     add_job: AddJob, configured: Settings
 ) -> None:
     job = add_job()
-    for _ in range(configured.max_losses):
+    for _ in range(configured.max_worker_losses):
         with write() as session:
             row = session.get_one(Job, job.id)
-            row.not_before = row.created_at
+            row.available_at = row.created_at
         claimed(job)
         lose(job)
     after = reload(job)
-    assert (after.state, after.attempt) == (JobState.FAILED, configured.max_losses)
+    assert (after.state, after.attempt) == (JobState.FAILED, configured.max_worker_losses)
     assert after.error is not None
     assert (after.error["code"], after.error["retryable"]) == ("worker_lost", True)
 
@@ -221,7 +221,7 @@ def test_i7_saved_work_is_never_lost_whoever_saves_and_forgets(add_job: AddJob) 
         for step in range(reached + 1, reached + 4):
             save(taken, step)
             with write() as session:
-                jobs.drop_checkpoints(session, taken, keep=1)
+                jobs.drop_checkpoints(session, taken, keep_last=1)
             with read() as session:
                 assert jobs.checkpoints_of(session, TENANT, job.id)[0].step == step
         reached += 3
@@ -245,17 +245,17 @@ def test_i8_a_job_that_is_cancelled_while_it_runs_hears_of_it_within_a_heartbeat
     with Lease(claimed(job), configured) as lease:
         with write() as session:
             jobs.cancel(session, TENANT, job.id)
-        deadline = time.monotonic() + configured.heartbeat_s + 1
+        deadline = time.monotonic() + configured.heartbeat_seconds + 1
         while lease.stopping is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert isinstance(lease.stopping, Cancelled)
+        assert isinstance(lease.stopping, JobCancelled)
 
 
 def test_i9_a_resumed_training_gives_the_weights_of_an_unbroken_one(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, broken = post(client), post(client, checkpoint={"every": 5})
+    whole, broken = post(client), post(client, checkpoint={"interval_steps": 5})
     run(client, whole)
     break_off(client, broken, monkeypatch, at_step=13)
     assert run(client, broken)["attempt"] == 2
@@ -265,11 +265,11 @@ def test_i9_a_resumed_training_gives_the_weights_of_an_unbroken_one(
 def test_i10_a_checkpoint_that_is_named_is_stored_with_the_bytes_that_were_saved(
     client: TestClient,
 ) -> None:
-    job_id = post(client, checkpoint={"every": 4, "keep": 2})
+    job_id = post(client, checkpoint={"interval_steps": 4, "keep_last": 2})
     run(client, job_id)
     for row in checkpoints(job_id):
         for file in row.files.values():
-            get_storage().read(Stored.from_dict(file))
+            get_storage().read(StoredObject.from_dict(file))
 
 
 def test_i11_a_hint_that_is_delivered_many_times_changes_nothing_after_the_first(

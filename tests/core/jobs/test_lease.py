@@ -7,13 +7,13 @@ import pytest
 from core import jobs
 from core.database import read, write
 from core.errors import JobError
-from core.jobs import Beat, Claim, LeaseLost, NewCheckpoint, NewEvent
+from core.jobs import Claim, Heartbeat, LeaseLost, NewCheckpoint, NewEvent
 from core.settings import Settings
-from core.storage import Stored
+from core.storage import StoredObject
 from core.tables import Checkpoint, Job, JobState
 from tests.conftest import TENANT, AddJob, expire_lease, reload
 
-FILE = Stored("t/default/jobs/x/model", 3, "0" * 64)
+FILE = StoredObject("t/default/jobs/x/model", 3, "0" * 64)
 
 
 def claim(job: Job, owner: str = "one") -> Claim | None:
@@ -42,7 +42,7 @@ def test_a_job_whose_worker_went_silent_is_claimed_again_with_a_higher_token(
     with write() as session:
         expire_lease(session, job)
     second = claimed(job, "two")
-    assert second.token > first.token
+    assert second.fencing_token > first.fencing_token
     assert reload(job).attempt == 2
 
 
@@ -54,7 +54,7 @@ def test_a_worker_that_was_given_up_changes_nothing(add_job: AddJob) -> None:
     claimed(job, "two")
     before = reload(job)
     attempts = [
-        lambda session: jobs.heartbeat(session, first, Beat("training", 7)),
+        lambda session: jobs.heartbeat(session, first, Heartbeat("training", 7)),
         lambda session: jobs.add_checkpoint(session, first, NewCheckpoint(7, {"model": FILE})),
         lambda session: jobs.add_artifact(
             session, first, name="previews/7.png", stored=FILE, media_type="image/png", step=7
@@ -68,10 +68,10 @@ def test_a_worker_that_was_given_up_changes_nothing(add_job: AddJob) -> None:
         with pytest.raises(LeaseLost), write() as session:
             attempt(session)
     after = reload(job)
-    assert (after.state, after.step, after.token, after.version) == (
+    assert (after.state, after.step, after.fencing_token, after.version) == (
         before.state,
         before.step,
-        before.token,
+        before.fencing_token,
         before.version,
     )
     with read() as session:
@@ -100,7 +100,7 @@ def test_a_heartbeat_renews_the_lease_and_stores_what_happened(
         orders = jobs.heartbeat(
             session,
             taken,
-            Beat(
+            Heartbeat(
                 "training",
                 12,
                 60.0,
@@ -126,7 +126,7 @@ def test_a_cancelled_running_job_hears_of_it_at_its_next_heartbeat(add_job: AddJ
     with write() as session:
         assert jobs.shown_state(jobs.cancel(session, TENANT, job.id)) == "cancelling"
     with write() as session:
-        assert jobs.heartbeat(session, taken, Beat("training")).cancel
+        assert jobs.heartbeat(session, taken, Heartbeat("training")).cancel
         jobs.confirm_cancelled(session, taken)
     assert reload(job).state is JobState.CANCELLED
 
@@ -149,7 +149,7 @@ def test_a_drained_job_waits_again_and_this_is_no_loss(add_job: AddJob) -> None:
     with write() as session:
         jobs.release(session, taken)
     after = reload(job)
-    assert (after.state, after.losses, after.published_at) == (JobState.QUEUED, 0, None)
+    assert (after.state, after.worker_losses, after.notified_at) == (JobState.QUEUED, 0, None)
     assert claim(job, "two") is not None
 
 
@@ -171,7 +171,7 @@ def test_a_job_that_was_cancelled_while_it_was_set_aside_ends(add_job: AddJob) -
     with write() as session:
         jobs.cancel(session, TENANT, job.id)
     with write() as session:
-        jobs.set_aside(session, taken)
+        jobs.confirm_paused(session, taken)
     assert reload(job).state is JobState.CANCELLED
 
 
@@ -192,11 +192,11 @@ def test_a_job_that_is_abandoned_waits_again_and_this_is_a_loss(add_job: AddJob)
     job = add_job()
     taken = claimed(job)
     with write() as session:
-        jobs.abandon(session, taken)
+        jobs.release_as_lost(session, taken)
     after = reload(job)
-    assert (after.state, after.losses, after.owner) == (JobState.QUEUED, 1, None)
+    assert (after.state, after.worker_losses, after.owner) == (JobState.QUEUED, 1, None)
     with pytest.raises(LeaseLost), write() as session:
-        jobs.abandon(session, taken)
+        jobs.release_as_lost(session, taken)
 
 
 def test_jobs_are_taken_in_the_order_in_which_they_came(add_job: AddJob) -> None:
@@ -219,10 +219,10 @@ def test_checkpoints_beyond_those_to_keep_are_forgotten(add_job: AddJob) -> None
     taken = claimed(job)
     dropped: list[str] = []
     for step in range(1, 6):
-        file = Stored(f"t/default/jobs/x/{step}", 1, "0" * 64)
+        file = StoredObject(f"t/default/jobs/x/{step}", 1, "0" * 64)
         with write() as session:
             jobs.add_checkpoint(session, taken, NewCheckpoint(step, {"model": file}))
-            dropped += jobs.drop_checkpoints(session, taken, keep=2)
+            dropped += jobs.drop_checkpoints(session, taken, keep_last=2)
     with read() as session:
         kept = [c.step for c in jobs.checkpoints_of(session, TENANT, job.id)]
     assert kept == [5, 4]
@@ -236,6 +236,6 @@ def test_a_checkpoint_is_recorded_with_its_files(add_job: AddJob) -> None:
         jobs.add_checkpoint(session, taken, NewCheckpoint(9, {"state": FILE}))
     with read() as session:
         rows: list[Checkpoint] = jobs.checkpoints_of(session, TENANT, job.id)
-    assert [(row.step, row.token, row.files["state"]["key"]) for row in rows] == [
-        (9, taken.token, FILE.key)
+    assert [(row.step, row.fencing_token, row.files["state"]["key"]) for row in rows] == [
+        (9, taken.fencing_token, FILE.key)
     ]

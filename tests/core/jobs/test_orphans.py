@@ -9,18 +9,18 @@ from core import jobs
 from core.database import read, write
 from core.jobs import Claim, NewCheckpoint
 from core.settings import Settings, get_settings
-from core.storage import Storage, Stored, key_of
+from core.storage import Storage, StoredObject, key_of
 from core.tables import Job
 from tests.conftest import TENANT, AddJob
 
-Put = Callable[[Job, str], Stored]
+Put = Callable[[Job, str], StoredObject]
 
 
 @pytest.fixture
 def storage(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setenv("SEMBLANCE_ORPHANS_AFTER_S", "3600")
+    monkeypatch.setenv("SEMBLANCE_ORPHAN_RETENTION_SECONDS", "3600")
     get_settings.cache_clear()
-    return Storage.at(configured.storage_url, configured.scratch)
+    return Storage.from_url(configured.storage_url, configured.scratch)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def end(job: Job) -> None:
         jobs.cancel(session, TENANT, job.id)
         row = session.get_one(Job, job.id)
         if row.finished_at is None:
-            jobs.confirm_cancelled(session, Claim(TENANT, job.id, row.token, "w/h:1"))
+            jobs.confirm_cancelled(session, Claim(TENANT, job.id, row.fencing_token, "w/h:1"))
 
 
 def end_a_year_ago(job: Job) -> None:
@@ -83,4 +83,4 @@ def test_a_job_is_looked_at_once(add_job: AddJob, storage: Storage, put: Put) ->
     put(job, "1/later")
     assert jobs.remove_orphans(storage) == 0
     with read() as session:
-        assert session.get_one(Job, job.id).swept_at is not None
+        assert session.get_one(Job, job.id).orphans_removed_at is not None

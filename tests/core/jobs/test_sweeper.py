@@ -3,7 +3,7 @@
 from core import jobs
 from core.database import write
 from core.settings import Settings
-from core.storage import Stored
+from core.storage import StoredObject
 from core.tables import JobState
 from tests.conftest import TENANT, AddJob, expire_lease, reload
 
@@ -16,7 +16,7 @@ def sweep() -> list[str]:
 def lose(job, times: int = 1) -> None:  # type: ignore[no-untyped-def]
     for _ in range(times):
         with write() as session:
-            session.get_one(type(job), job.id).not_before = job.created_at
+            session.get_one(type(job), job.id).available_at = job.created_at
         with write() as session:
             assert jobs.claim(session, job.id, "doomed") is not None
         with write() as session:
@@ -28,19 +28,19 @@ def test_a_job_that_never_reached_the_broker_is_published(add_job: AddJob) -> No
     job = add_job()
     assert sweep() == [job.id]
     with write() as session:
-        jobs.mark_published(session, [job.id])
+        jobs.mark_notified(session, [job.id])
     assert sweep() == []
 
 
 def test_a_silent_worker_loses_its_job_and_a_hint_is_sent_again(add_job: AddJob) -> None:
     job = add_job()
     with write() as session:
-        jobs.mark_published(session, [job.id])
+        jobs.mark_notified(session, [job.id])
         jobs.claim(session, job.id, "one")
         expire_lease(session, job)
     assert sweep() == [job.id]
     after = reload(job)
-    assert (after.state, after.losses, after.owner) == (JobState.QUEUED, 1, None)
+    assert (after.state, after.worker_losses, after.owner) == (JobState.QUEUED, 1, None)
 
 
 def test_a_live_lease_is_left_alone(add_job: AddJob) -> None:
@@ -55,7 +55,7 @@ def test_a_job_that_always_kills_its_worker_fails_with_a_reason(
     add_job: AddJob, configured: Settings
 ) -> None:
     job = add_job()
-    lose(job, configured.max_losses)
+    lose(job, configured.max_worker_losses)
     after = reload(job)
     assert after.state is JobState.FAILED
     assert after.error is not None
@@ -68,17 +68,17 @@ def test_a_checkpoint_between_losses_starts_the_count_again(
     add_job: AddJob, configured: Settings
 ) -> None:
     job = add_job()
-    lose(job, configured.max_losses - 1)
+    lose(job, configured.max_worker_losses - 1)
     with write() as session:
-        session.get_one(type(job), job.id).not_before = job.created_at
+        session.get_one(type(job), job.id).available_at = job.created_at
     with write() as session:
         taken = jobs.claim(session, job.id, "saves")
         assert taken is not None
-        file = Stored("t/default/jobs/x/1", 1, "0" * 64)
+        file = StoredObject("t/default/jobs/x/1", 1, "0" * 64)
         jobs.add_checkpoint(session, taken[0], jobs.NewCheckpoint(1, {"model": file}))
         expire_lease(session, job)
     sweep()
-    assert (reload(job).state, reload(job).losses) == (JobState.QUEUED, 1)
+    assert (reload(job).state, reload(job).worker_losses) == (JobState.QUEUED, 1)
 
 
 def test_the_second_loss_waits_before_it_is_tried_again(add_job: AddJob) -> None:

@@ -11,19 +11,19 @@ from core.database import read, write
 from core.settings import Settings
 from core.tables import Delivery, Job, Webhook
 from core.webhooks import EVENTS, NewWebhook
-from core.webhooks.sending import Patience
+from core.webhooks.http_client import Timeouts
 from tests.conftest import TENANT
 from tests.core.webhooks.receiver import Receiver
 
-QUICK = Patience(connect_s=0.5, total_s=0.5)
+QUICK = Timeouts(connect_s=0.5, total_s=0.5)
 AddWebhook = Callable[..., Webhook]
 
 
 @pytest.fixture
 def local(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings under which a webhook may go to 127.0.0.1, without TLS."""
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW", '["127.0.0.1/32"]')
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_HTTP", "true")
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", '["127.0.0.1/32"]')
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW_HTTP", "true")
     settings.get_settings.cache_clear()
     return settings.get_settings()
 

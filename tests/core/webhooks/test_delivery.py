@@ -26,7 +26,7 @@ from core.tables import Delivery, Tenant
 from core.webhooks import deliver_due
 from core.webhooks import delivery as delivering
 from core.webhooks import outbox as rows
-from core.webhooks.sending import Patience
+from core.webhooks.http_client import Timeouts
 from tests.conftest import TENANT, AddJob
 from tests.core.webhooks.conftest import (
     QUICK,
@@ -112,13 +112,13 @@ def test_waits_grow_until_the_delivery_has_failed(
     run(add_job())
     waits = []
     for _ in range(7):
-        deliver_due(patience=QUICK)
+        deliver_due(timeouts=QUICK)
         assert only().last_error == "the connection was refused"
         waits.append(seconds_to_next(only()))
         make_due()
     for wait, expected in zip(waits, (5, 30, 120, 600, 3_600, 21_600, 86_400), strict=True):
         assert 0.8 * expected - 2 <= wait <= 1.2 * expected
-    deliver_due(patience=QUICK)
+    deliver_due(timeouts=QUICK)
     row = only()
     assert (row.attempt, row.next_at, row.response_status) == (8, None, None)
     assert row.failed_at is not None
@@ -134,7 +134,7 @@ def test_a_server_that_does_not_answer_is_left_in_time(
     run(add_job())
     receiver.answer = receiver.hang
     started = time.monotonic()
-    deliver_due(patience=QUICK)
+    deliver_due(timeouts=QUICK)
     assert time.monotonic() - started < 5
     assert (only().last_error, only().attempt) == ("no answer in time", 1)
 
@@ -151,7 +151,7 @@ def test_a_server_that_answers_byte_by_byte_is_left_in_time(
     run(add_job())
     receiver.answer = drip
     started = time.monotonic()
-    deliver_due(patience=QUICK)
+    deliver_due(timeouts=QUICK)
     assert time.monotonic() - started < 5
     assert only().last_error == "no answer in time"
 
@@ -232,20 +232,20 @@ def test_a_name_that_has_moved_inside_since_it_was_checked_is_not_called(
     add_job: AddJob,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW", "[]")
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", "[]")
     settings.get_settings.cache_clear()
     url = f"http://rebinding.example:{receiver.port}/"
     webhooks.check_url(url, pointer="/url", resolve=lambda *_: [PUBLIC])
     add_webhook(url, ENDS)
     run(add_job())
-    deliver_due(resolve=lambda *_: ["127.0.0.1"], patience=QUICK)
+    deliver_due(resolve=lambda *_: ["127.0.0.1"], timeouts=QUICK)
     assert receiver.received == []
     row = only()
     assert row.last_error == "the host is not on the public internet"
     assert (row.response_status, row.attempt) == (None, 1)
-    deliver_due(resolve=lambda *_: [], patience=QUICK)
+    deliver_due(resolve=lambda *_: [], timeouts=QUICK)
     make_due()
-    deliver_due(resolve=lambda *_: [], patience=QUICK)
+    deliver_due(resolve=lambda *_: [], timeouts=QUICK)
     assert only().last_error == "the host cannot be found"
 
 
@@ -273,7 +273,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer(
     add_job: AddJob,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW", '["127.0.0.0/8"]')
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", '["127.0.0.0/8"]')
     settings.get_settings.cache_clear()
     add_webhook(f"http://hooks.example:{receiver.port}/", ENDS)
     run(add_job())
@@ -404,7 +404,7 @@ def test_a_target_that_hangs_keeps_no_other_waiting(
     for _ in range(3):
         run(add_job())
     with hanging_until(slow, lambda: len(quick.received) == 6) as all_arrived:
-        deliver_due(patience=Patience(connect_s=1, total_s=30))
+        deliver_due(timeouts=Timeouts(connect_s=1, total_s=30))
     assert all_arrived == [True]
     assert slow.busiest == 1  # one request at a time to one URL
 
@@ -413,7 +413,7 @@ def test_one_tenant_does_not_fill_all_slots(
     receivers: Receivers, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     slow, quick = receivers(), receivers()
-    for i in range(2 * delivering.SLOTS):
+    for i in range(2 * delivering.MAX_CONCURRENT):
         add_webhook(f"{slow.url}/{i}", ENDS)
     run(add_job())
     with write() as session:
@@ -431,12 +431,12 @@ def test_one_tenant_does_not_fill_all_slots(
         session.add(last)
 
     def all_are_there() -> bool:
-        return len(quick.received) == 1 and slow.busiest >= delivering.TENANT_SLOTS
+        return len(quick.received) == 1 and slow.busiest >= delivering.MAX_CONCURRENT_PER_TENANT
 
     with hanging_until(slow, all_are_there) as arrived:
-        deliver_due(patience=Patience(connect_s=1, total_s=30))
+        deliver_due(timeouts=Timeouts(connect_s=1, total_s=30))
     assert arrived == [True]
-    assert slow.busiest == delivering.TENANT_SLOTS
+    assert slow.busiest == delivering.MAX_CONCURRENT_PER_TENANT
 
 
 def test_what_a_disabled_webhook_waits_for_stays_failed(
@@ -449,9 +449,9 @@ def test_what_a_disabled_webhook_waits_for_stays_failed(
     assert first is not None
     assert second is not None
     with write() as session:
-        rows.gone(session, first, "answered 410", 410)
+        rows.mark_gone(session, first, "answered 410", 410)
     with write() as session:
-        rows.failed(session, second, "answered 500", 500)
+        rows.mark_failed(session, second, "answered 500", 500)
     assert reload(webhook).disabled_at is not None
     assert [(row.next_at, row.failed_at is None) for row in outbox()] == 2 * [(None, False)]
 
@@ -472,7 +472,7 @@ def test_a_message_whose_sender_died_is_sent_by_another(
     deliver_due()
     assert len(receiver.received) == 1
     with write() as session:  # the first was only slow
-        rows.failed(session, lost, "late", None)
+        rows.mark_failed(session, lost, "late", None)
     assert only().delivered_at is not None
     assert (only().last_error, only().next_at) == (None, None)
 
@@ -489,7 +489,7 @@ def test_a_sender_that_was_slow_does_not_undo_what_another_attempt_does(
         rows.claim(session, only().id)
     assert slow is not None
     with write() as session:
-        rows.delivered(session, slow, 200)
+        rows.mark_delivered(session, slow, 200)
     assert (only().delivered_at, only().attempt) == (None, 2)
 
 

@@ -21,7 +21,7 @@ from tests.core.webhooks.conftest import AddWebhook, outbox, reload, run
 
 def claimed(job: Job, owner: str = "one") -> Claim:
     with write() as session:
-        session.execute(text("UPDATE jobs SET not_before = created_at"))
+        session.execute(text("UPDATE jobs SET available_at = created_at"))
         taken = jobs.claim(session, job.id, owner)
     assert taken is not None
     return taken[0]
@@ -60,7 +60,7 @@ def test_a_job_writes_one_message_for_each_change_that_can_be_waited_for(
     taken = claimed(job)
     with write() as session:
         jobs.pause(session, TENANT, job.id)  # shown as `pausing`, which is no change of the state
-        jobs.set_aside(session, taken)
+        jobs.confirm_paused(session, taken)
         jobs.resume(session, TENANT, job.id)
     run(job)
     assert written() == ["running", "running", "paused", "running", "succeeded"]
@@ -88,7 +88,7 @@ def test_every_way_to_an_end_writes_one_message_for_it(
         jobs.cancel(session, TENANT, orphaned.id)
         expire_lease(session, orphaned)
     sweep()
-    for _ in range(configured.max_losses):
+    for _ in range(configured.max_worker_losses):
         lose(poison)
     sweep()
     assert Counter((d.job_id, d.type) for d in outbox()) == {
@@ -115,7 +115,7 @@ def test_a_worker_that_was_given_up_writes_nothing(
         lambda session: jobs.finish(session, stale, result={}),
         lambda session: jobs.fail(session, stale, JobError("internal", "x")),
         lambda session: jobs.confirm_cancelled(session, stale),
-        lambda session: jobs.set_aside(session, stale),
+        lambda session: jobs.confirm_paused(session, stale),
     ):
         with write() as session, pytest.raises(LeaseLost):
             end(session)
@@ -313,7 +313,7 @@ def test_the_webhook_of_a_job_goes_with_its_last_message(add_job: AddJob) -> Non
     with write() as session:
         kept = session.get_one(Job, job.id)
         kept.request = {"webhook": {"url": "https://example.com"}}
-        webhooks.bind(session, kept)
+        webhooks.add_job_webhook(session, kept)
     run(job)
     with write() as session:
         session.get_one(Job, job.id).finished_at = job.created_at - timedelta(days=31)

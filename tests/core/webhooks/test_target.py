@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from core import settings, webhooks
-from core.errors import Invalid
-from core.webhooks.target import Target, parse, resolve
+from core.errors import ValidationFailed
+from core.webhooks.ssrf_guard import Target, parse, resolve
 
 Allow = Callable[..., None]
 
@@ -22,7 +22,7 @@ def fresh_settings() -> Iterator[None]:
 def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
     def allow(*entries: str) -> None:
         listed = ",".join(f'"{entry}"' for entry in entries)
-        monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW", f"[{listed}]")
+        monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", f"[{listed}]")
         settings.get_settings.cache_clear()
 
     return allow
@@ -33,9 +33,9 @@ def nowhere(host: str, port: int) -> Sequence[str]:
 
 
 def refusal(url: str, *addresses: str) -> str:
-    with pytest.raises(Invalid) as raised:
+    with pytest.raises(ValidationFailed) as raised:
         webhooks.check_url(url, pointer="/url", resolve=lambda _host, _port: addresses)
-    (fault,) = raised.value.faults
+    (fault,) = raised.value.field_errors
     assert fault.pointer == "/url"
     for address in addresses:
         assert address not in str(raised.value.to_problem())
@@ -64,9 +64,9 @@ def test_a_host_that_is_not_on_the_public_internet_is_refused(address: str) -> N
 @pytest.mark.parametrize("address", [address for address in PRIVATE if "%" not in address])
 def test_an_address_as_the_host_is_no_way_around(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
-    with pytest.raises(Invalid) as raised:
+    with pytest.raises(ValidationFailed) as raised:
         webhooks.check_url(f"https://{host}/", pointer="/url", resolve=nowhere)
-    assert raised.value.faults[0].code == "address_not_public"
+    assert raised.value.field_errors[0].code == "address_not_public"
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_an_address_as_the_host_is_no_way_around(address: str) -> None:
     ],
 )
 def test_a_host_in_another_spelling_is_refused_unasked(host: str) -> None:
-    with pytest.raises(Invalid) as raised:
+    with pytest.raises(ValidationFailed) as raised:
         webhooks.check_url(f"https://{host}/", pointer="/url", resolve=nowhere)
-    assert raised.value.faults[0].code == "url_invalid"
+    assert raised.value.field_errors[0].code == "url_invalid"
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_a_host_in_another_spelling_is_refused_unasked(host: str) -> None:
     ],
 )
 def test_what_is_not_a_plain_url_is_refused_unasked(url: str) -> None:
-    with pytest.raises(Invalid) as raised:
+    with pytest.raises(ValidationFailed) as raised:
         webhooks.check_url(url, pointer="/url", resolve=nowhere)
-    assert raised.value.faults[0].code == "url_invalid"
+    assert raised.value.field_errors[0].code == "url_invalid"
 
 
 def test_http_is_refused_unless_the_operator_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal("http://example.com/", "93.184.216.34") == "scheme_not_allowed"
-    monkeypatch.setenv("SEMBLANCE_WEBHOOK_HTTP", "true")
+    monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW_HTTP", "true")
     settings.get_settings.cache_clear()
     assert parse("http://example.com/") == Target("http", "example.com", 80, "/")
 

@@ -16,13 +16,16 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_worker_tells_webhooks_of_a_job(receiver: Receiver, tmp_path: Path) -> None:
-    allowed = {"SEMBLANCE_WEBHOOK_ALLOW": '["127.0.0.1"]', "SEMBLANCE_WEBHOOK_HTTP": "true"}
+    allowed = {
+        "SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS": '["127.0.0.1"]',
+        "SEMBLANCE_WEBHOOK_ALLOW_HTTP": "true",
+    }
     with serving(tmp_path / "data", **allowed) as server:
         eventually(server.is_ready)
         with server.client() as client:
             body = {"url": receiver.url, "events": ["job.cancelled"]}
             webhook = client.request("POST", "/v1/webhooks", json=body).json()
-            dataset = client.builtin("digits")
+            dataset = client.create_builtin_dataset("digits")
             job = client.train(dataset["id"], budget={"steps": 1_000_000})
             client.request("POST", f"/v1/jobs/{job['id']}/cancel")
             eventually(lambda: receiver.received)

@@ -5,13 +5,13 @@ import pytest
 from numpy.typing import NDArray
 
 from models.augmentation.transforms import (
-    NAMES,
     RANGES,
+    TRANSFORM_NAMES,
     YIQ,
     Transform,
-    applied,
-    usual,
-    varied,
+    apply,
+    default_transforms,
+    transform_images,
 )
 
 GRAIN = (0, 0, 0)
@@ -29,7 +29,7 @@ def colours(seed: int = 0) -> NDArray[np.uint8]:
 
 
 def done(name: str, by: object, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return applied(image, [{"name": name, "by": by}], grain=GRAIN)
+    return apply(image, [{"name": name, "by": by}], noise_key=GRAIN)
 
 
 def bright(image: NDArray[np.uint8]) -> tuple[int, int]:
@@ -99,35 +99,39 @@ def test_noise_has_the_deviation_that_it_says_and_is_the_same_again() -> None:
     noisy = done("noise", 0.1, image)
     assert noisy.std() == pytest.approx(25.5, rel=0.05)
     assert np.array_equal(noisy, done("noise", 0.1, image))
-    other = applied(image, [{"name": "noise", "by": 0.1}], grain=(0, 0, 1))
+    other = apply(image, [{"name": "noise", "by": 0.1}], noise_key=(0, 0, 1))
     assert not np.array_equal(noisy, other)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORM_NAMES)
 def test_every_transform_keeps_within_its_range_and_its_recipe_makes_the_image_again(
     name: str,
 ) -> None:
     real = np.stack([colours(seed) for seed in range(5)])
-    transform = Transform(name, RANGES[name].usual)  # type: ignore[arg-type]
+    transform = Transform(name, RANGES[name].default)  # type: ignore[arg-type]
     numbers = np.arange(40)
-    made = list(varied(real, [transform], seed=3, label=1, numbers=numbers))
-    assert {item.real for item in made} == set(range(5))
-    assert any(not np.array_equal(item.pixels, real[item.real]) for item in made)
+    made = list(transform_images(real, [transform], seed=3, label=1, indices=numbers))
+    assert {item.source_index for item in made} == set(range(5))
+    assert any(not np.array_equal(item.pixels, real[item.source_index]) for item in made)
     for number, item in zip(numbers, made, strict=True):
-        (step,) = item.done
+        (step,) = item.steps
         middle = 1 if name in ("scale", "saturation", "contrast") else 0
-        assert np.abs(np.asarray(step["by"], float) - middle).max() <= max(transform.most, 1)
+        assert np.abs(np.asarray(step["by"], float) - middle).max() <= max(
+            transform.max_magnitude, 1
+        )
         if name != "flip":
-            assert np.abs(np.asarray(step["by"], float) - middle).max() <= transform.most
-        again = applied(real[item.real], item.done, grain=(3, 1, int(number)))
+            assert np.abs(np.asarray(step["by"], float) - middle).max() <= transform.max_magnitude
+        again = apply(real[item.source_index], item.steps, noise_key=(3, 1, int(number)))
         assert np.array_equal(again, item.pixels)
 
 
 def test_an_image_depends_on_its_number_and_not_on_how_many_are_made() -> None:
     real = np.stack([colours(seed) for seed in range(5)])
-    together = list(varied(real, usual(3), seed=3, label=1, numbers=np.arange(10)))
-    (alone,) = varied(real, usual(3), seed=3, label=1, numbers=np.array([7]))
+    together = list(
+        transform_images(real, default_transforms(3), seed=3, label=1, indices=np.arange(10))
+    )
+    (alone,) = transform_images(real, default_transforms(3), seed=3, label=1, indices=np.array([7]))
     assert np.array_equal(alone.pixels, together[7].pixels)
-    assert alone.done == together[7].done
-    (other,) = varied(real, usual(3), seed=3, label=2, numbers=np.array([7]))
+    assert alone.steps == together[7].steps
+    (other,) = transform_images(real, default_transforms(3), seed=3, label=2, indices=np.array([7]))
     assert not np.array_equal(other.pixels, alone.pixels)

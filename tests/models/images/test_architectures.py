@@ -13,19 +13,19 @@ from models import losses as loss_module
 from models import plugins
 from models.checkpoint import UnreadableCheckpoint, unpack
 from models.images import architectures
-from models.images.adversarial.networks import SHIPPED, Networks
+from models.images.adversarial.networks import BUILTIN, NetworkFactory
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.architectures import resolve
-from models.images.course import FAIR
-from models.images.data import LabelledImages
+from models.images.data import LabeledImages
+from models.images.early_stopping import WARMUP_STEPS
 from models.images.sampling import ImageSampler
 from models.images.settings import ImageData, ImageSettings
-from models.images.training import WarmStart, learner, train
+from models.images.training import InitFrom, create_trainer, train
 from models.settings import InvalidSettings
 from tests.models.images.conftest import Trained
 from tests.models.images.tiny import Recorder, images_of, settings_of
 
-DATA = ImageData(height=8, width=8, channels=1, classes=3, images=60)
+DATA = ImageData(height=8, width=8, channels=1, classes=3, n_images=60)
 NAMES = ("cvae", "cgan", "dcgan", "mlp")
 
 
@@ -33,7 +33,7 @@ def drawn(folder: Path, model: bytes) -> np.ndarray[Any, Any]:
     (folder / "model").write_bytes(model)
     sampler = ImageSampler.load(*unpack(folder / "model"))
     noise = np.random.default_rng(0).normal(size=(6, sampler.noise_size)).astype(np.float32)
-    return sampler.draw(noise, np.array([0, 0, 1, 1, 2, 2]))
+    return sampler.sample(noise, np.array([0, 0, 1, 1, 2, 2]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,16 +50,16 @@ def test_a_run_broken_off_and_gone_on_with_gives_the_model_of_an_unbroken_one(
     assert len(np.unique(images.reshape(6, -1), axis=0)) == 6
 
 
-@pytest.mark.parametrize("loss", architectures.losses())
+@pytest.mark.parametrize("loss", architectures.available_losses())
 def test_every_loss_trains_the_networks_of_the_textbooks_and_those_of_auto(
     run_to: Trained, loss: str
 ) -> None:
-    for name in ("guided", "mlp"):
+    for name in ("vae_gan", "mlp"):
         run = run_to(settings_of(architecture=name, loss=loss), 12)
         assert {"critic_loss", "generator_loss"} <= set(run.reports[12])
 
 
-@pytest.mark.parametrize("name", list(SHIPPED))
+@pytest.mark.parametrize("name", list(BUILTIN))
 @pytest.mark.parametrize(
     ("height", "width", "channels", "classes"), [(28, 28, 1, 10), (40, 21, 3, 2), (9, 64, 1, 1)]
 )
@@ -74,9 +74,9 @@ def test_textbook_networks_fit_any_size(
         )
         assert isinstance(settings, AdversarialSettings)
         y = torch.zeros(2, dtype=torch.long)
-        made = SHIPPED[name].generator(settings)(torch.randn(2, settings.noise), y)
+        made = BUILTIN[name].generator(settings)(torch.randn(2, settings.latent_dim), y)
         assert made.shape == (2, channels, height, width)
-        assert SHIPPED[name].critic(settings)(made, y).shape == (2,)
+        assert BUILTIN[name].critic(settings)(made, y).shape == (2,)
 
 
 def test_the_variational_autoencoder_has_no_critic(run_to: Trained) -> None:
@@ -89,13 +89,13 @@ def test_the_variational_autoencoder_has_no_critic(run_to: Trained) -> None:
     ("explicit", "field"),
     [
         ({"architecture": "gan"}, "architecture"),
-        ({"architecture": "mlp", "coarse_width": 8}, "coarse_width"),
+        ({"architecture": "mlp", "coarse_channels": 8}, "coarse_channels"),
         ({"generator_width": 8}, "generator_width"),
         ({"loss": "wasserstein"}, "loss"),
         ({"architecture": "cvae", "loss": "hinge"}, "loss"),
-        ({"loss": "likelihood"}, "loss"),
+        ({"loss": "elbo"}, "loss"),
         ({"architecture": "dcgan", "critic_norm": "layer"}, "critic_norm"),
-        ({"features_until": 0.3, "critic_from": 0.2}, "critic_from"),
+        ({"feature_budget_fraction": 0.3, "critic_start_fraction": 0.2}, "critic_start_fraction"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(explicit: dict[str, Any], field: str) -> None:
@@ -108,7 +108,7 @@ def _linear(settings: AdversarialSettings) -> nn.Module:
     class Linear(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = nn.Linear(settings.noise + settings.classes, 64)
+            self.layer = nn.Linear(settings.latent_dim + settings.classes, 64)
 
         def forward(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             told = nn.functional.one_hot(y, settings.classes).float()
@@ -117,7 +117,7 @@ def _linear(settings: AdversarialSettings) -> nn.Module:
     return Linear()
 
 
-LINEAR = Networks(_linear, SHIPPED["mlp"].critic)
+LINEAR = NetworkFactory(_linear, BUILTIN["mlp"].critic)
 DOUBLED = loss_module.AdversarialLoss(
     lambda real, fake: 2 * (fake - real).mean(), lambda _real, fake: -2 * fake.mean()
 )
@@ -142,7 +142,7 @@ def test_networks_and_losses_of_an_installed_package_are_choices_like_the_others
         drawn(tmp_path, run.saved[8].model)
 
 
-@pytest.mark.parametrize("name", ["guided", "mlp"])
+@pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
     run_to: Trained, tmp_path: Path, name: str
 ) -> None:
@@ -151,8 +151,8 @@ def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
     before = settings_of(architecture=name)
     trained = run_to(before, 20).saved[20]
     (tmp_path / "start").write_bytes(trained.state)
-    after = settings_of(classes=4, architecture=name, rate=1e-6)
-    first = _saved_first(after, WarmStart(tmp_path / "start", [1, -1, 0, 2]))
+    after = settings_of(classes=4, architecture=name, generator_lr=1e-6)
+    first = _saved_first(after, InitFrom(tmp_path / "start", [1, -1, 0, 2]))
 
     had, has = _generators(tmp_path, trained.model, first)
     rows = had.label.weight
@@ -166,7 +166,7 @@ def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
         )
 
 
-@pytest.mark.parametrize("name", ["guided", "mlp"])
+@pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_warm_start_from_a_run_that_had_hardly_begun_learns_its_own_features(
     run_to: Trained, tmp_path: Path, name: str
 ) -> None:
@@ -174,16 +174,16 @@ def test_a_warm_start_from_a_run_that_had_hardly_begun_learns_its_own_features(
     begun = run_to(settings, 20, every=1, killed_at=2).saved[1]
     (tmp_path / "start").write_bytes(begun.state)
     run = Recorder(12)
-    start = WarmStart(tmp_path / "start", [0, 1, 2])
-    train(images_of(settings), settings, run, seed=5, warm_start=start)
+    start = InitFrom(tmp_path / "start", [0, 1, 2])
+    train(images_of(settings), settings, run, seed=5, init_from=start)
     assert 12 in run.saved
 
 
-def _saved_first(settings: ImageSettings, start: WarmStart) -> bytes:
+def _saved_first(settings: ImageSettings, start: InitFrom) -> bytes:
     """The model of a run after its first step."""
     run = Recorder(10_000, every=1, killed_at=2)
     with pytest.raises(KeyboardInterrupt):
-        train(images_of(settings), settings, run, seed=5, warm_start=start)
+        train(images_of(settings), settings, run, seed=5, init_from=start)
     return run.saved[1].model
 
 
@@ -195,15 +195,15 @@ def _generators(folder: Path, *models: bytes) -> list[Any]:
     return loaded
 
 
-@pytest.mark.parametrize("name", ["guided", "mlp"])
+@pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_saved_state_holds_what_the_looks_found(tmp_path: Path, name: str) -> None:
     settings = settings_of(architecture=name)
-    before = learner(settings, images_of(settings), 1, None, None)
-    before.course.enter(FAIR, 0.4, 0.7, "auto")
-    before.course.cooling_from = 0.5
+    before = create_trainer(settings, images_of(settings), 1, None, None)
+    before.early_stopping.update(WARMUP_STEPS, 0.4, 0.7, "auto")
+    before.early_stopping.decay_start = 0.5
     (tmp_path / "state").write_bytes(before.pack().state)
-    after = learner(settings, images_of(settings), 1, tmp_path / "state", None)
-    assert after.course == before.course
+    after = create_trainer(settings, images_of(settings), 1, tmp_path / "state", None)
+    assert after.early_stopping == before.early_stopping
 
 
 @pytest.mark.slow
@@ -211,10 +211,12 @@ def test_large_images_of_a_thousand_labels_train_and_sample(tmp_path: Path) -> N
     settings = settings_of(128, 128, 3, 1_000)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (1_000, 128, 128, 3), np.uint8)
-    data = LabelledImages.split(pixels, np.arange(1_000, dtype=np.int32), held_out=0.0, seed=1)
+    data = LabeledImages.split(
+        pixels, np.arange(1_000, dtype=np.int32), holdout_fraction=0.0, seed=1
+    )
     run = Recorder(2)
     train(data, settings, run, seed=1)
     (tmp_path / "model").write_bytes(run.saved[2].model)
     sampler = ImageSampler.load(*unpack(tmp_path / "model"))
     noise = np.zeros((2, sampler.noise_size), np.float32)
-    assert sampler.draw(noise, np.array([0, 999])).shape == (2, 128, 128, 3)
+    assert sampler.sample(noise, np.array([0, 999])).shape == (2, 128, 128, 3)

@@ -3,20 +3,20 @@
 import numpy as np
 import torch
 
-from models.images.data import Batches, LabelledImages
+from models.images.data import ImageBatches, LabeledImages
 
 
-def images(*counts: int) -> LabelledImages:
+def images(*counts: int) -> LabeledImages:
     """Each image's first pixel says which it is."""
     labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     pixels = np.zeros((len(labels), 2, 2), np.uint8)
     pixels[:, 0, 0] = np.arange(len(labels))
-    return LabelledImages.split(pixels, labels, held_out=0.0, seed=1)
+    return LabeledImages.split(pixels, labels, holdout_fraction=0.0, seed=1)
 
 
-def epoch(data: LabelledImages, size: int, seed: int = 3) -> tuple[list[int], torch.Tensor]:
-    batches = Batches(data, size, seed)
-    drawn = [batches.at(step) for step in range(len(data.train) // size)]
+def epoch(data: LabeledImages, size: int, seed: int = 3) -> tuple[list[int], torch.Tensor]:
+    batches = ImageBatches(data, size, seed)
+    drawn = [batches.batch_at(step) for step in range(len(data.train) // size)]
     which = torch.cat([x[:, 0, 0, 0] for x, _ in drawn]).add(1).mul(127.5).round().int()
     return which.tolist(), torch.cat([y for _, y in drawn])
 
@@ -38,11 +38,11 @@ def test_an_epoch_depends_on_seed_and_step_alone() -> None:
     data = images(30, 10)
     assert epoch(data, 8)[0] == epoch(data, 8)[0]
     assert epoch(data, 8)[0] != epoch(data, 8, seed=4)[0]
-    late = Batches(data, 8, 3).at(11)
-    walked = Batches(data, 8, 3)
+    late = ImageBatches(data, 8, 3).batch_at(11)
+    walked = ImageBatches(data, 8, 3)
     for step in range(11):
-        walked.at(step)
-    assert torch.equal(late[0], walked.at(11)[0])
+        walked.batch_at(step)
+    assert torch.equal(late[0], walked.batch_at(11)[0])
 
 
 def test_a_label_without_images_is_no_obstacle() -> None:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from models import losses
 from models.checkpoint import unpack
-from models.images.guided import training
-from models.images.guided.state import State
 from models.images.sampling import ImageSampler
-from models.run import NonFiniteLoss
+from models.images.vae_gan import training
+from models.images.vae_gan.state import VaeGanState
+from models.training_callbacks import NonFiniteLoss
 from tests.models.images.conftest import Trained
 from tests.models.images.tiny import settings_of
 
@@ -26,7 +26,7 @@ def test_a_run_reports_both_sides_of_the_game_and_shows_a_row_for_each_label(
     assert set(run.reports[4]) == {"feature_loss"}
     assert {"pixel_error", "kl"} <= set(run.reports[8])
     last = run.reports[20]
-    for name in ("critic_accuracy_real", "critic_accuracy_fake", "critic_pairs"):
+    for name in ("critic_accuracy_real", "critic_accuracy_fake", "critic_auc"):
         assert 0 <= last[name] <= 1
     assert {"critic_loss", "generator_loss"} <= set(last)
     assert [sheet.shape for sheet in run.sheets] == [(3 * 9 - 1, 10 * 9 - 1)] * 2
@@ -66,7 +66,7 @@ def test_another_seed_gives_other_weights(run_to: Trained, tmp_path: Path) -> No
     assert run_to(settings, 6).saved[6].model != run_to(settings, 7).saved[7].model
 
 
-@pytest.mark.parametrize("broken", ["critic_turn", "kl_to_standard_normal"])
+@pytest.mark.parametrize("broken", ["critic_step", "kl_to_standard_normal"])
 def test_a_loss_that_leaves_the_finite_numbers_ends_the_run(
     run_to: Trained, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -74,8 +74,8 @@ def test_a_loss_that_leaves_the_finite_numbers_ends_the_run(
 
     def without_a_number(*given: Any) -> Any:
         found = whole(*given)
-        if broken == "critic_turn":
-            return replace(found, critic=found.critic * float("nan"))
+        if broken == "critic_step":
+            return replace(found, critic_loss=found.critic_loss * float("nan"))
         return found * float("nan")
 
     monkeypatch.setattr(losses, broken, without_a_number)
@@ -95,7 +95,7 @@ def test_any_size_trains_and_samples_in_its_own_shape(
     sampler = ImageSampler.load(*unpack(tmp_path / "model"))
     noise = np.zeros((5, sampler.noise_size), np.float32)
     labels = np.arange(5) % classes
-    drawn = sampler.draw(noise, labels)
+    drawn = sampler.sample(noise, labels)
     assert drawn.shape == (5, height, width, *((3,) if channels == 3 else ()))
     assert drawn.dtype == np.uint8
 
@@ -108,7 +108,7 @@ def test_the_checkpoint_before_the_prior_is_fitted_can_be_sampled(
         (tmp_path / "model").write_bytes(run.saved[step].model)
         sampler = ImageSampler.load(*unpack(tmp_path / "model"))
         noise = np.random.default_rng(0).normal(size=(4, sampler.noise_size)).astype(np.float32)
-        assert sampler.draw(noise, np.array([0, 1, 2, 2])).shape == (4, 8, 8)
+        assert sampler.sample(noise, np.array([0, 1, 2, 2])).shape == (4, 8, 8)
         # Once images are encoded, it is their noise that is drawn.
         assert bool(sampler.prior.means.any()) == (step > 4)
 
@@ -117,18 +117,18 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_goes_on(
     run_to: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory for three images: batches of eight go on in parts of two."""
-    whole = training.gradients
+    whole = training.add_gradients
 
-    def with_little_memory(nets: State, real: Tensor, *rest: Any) -> dict[str, Tensor]:
+    def with_little_memory(nets: VaeGanState, real: Tensor, *rest: Any) -> dict[str, Tensor]:
         if len(real) > 3:
             raise MemoryError
         return whole(nets, real, *rest)
 
-    monkeypatch.setattr(training, "gradients", with_little_memory)
+    monkeypatch.setattr(training, "add_gradients", with_little_memory)
     run = run_to(settings_of(), 20)
     assert [message for _, message in run.warnings] == [
-        "out of memory: on with 4 items at a time",
-        "out of memory: on with 2 items at a time",
+        "out of memory: continuing with 4 items at a time",
+        "out of memory: continuing with 2 items at a time",
     ]
     assert run.saved[20].parameters > 0
 
@@ -139,6 +139,6 @@ def test_when_not_even_one_image_fits_the_run_ends(
     def without_memory(*_: Any) -> dict[str, Tensor]:
         raise MemoryError
 
-    monkeypatch.setattr(training, "gradients", without_memory)
+    monkeypatch.setattr(training, "add_gradients", without_memory)
     with pytest.raises(MemoryError):
         run_to(settings_of(), 20)

@@ -6,28 +6,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.images.architectures import resolve
-from models.images.data import LabelledImages
+from models.images.data import LabeledImages
 from models.images.settings import ImageData, ImageSettings
-from models.run import Saved
+from models.training_callbacks import PackedCheckpoint
 from tests.tiny_configs import TINY
 
-SHORT = {"components": 2, "log_every": 4, "features_until": 0.2, "critic_from": 0.5}
+SHORT = {
+    "prior_components": 2,
+    "log_interval": 4,
+    "feature_budget_fraction": 0.2,
+    "critic_start_fraction": 0.5,
+}
 
 
 def settings_of(
     height: int = 8, width: int = 8, channels: int = 1, classes: int = 3, **explicit: Any
 ) -> ImageSettings:
-    """Those of `guided`, unless another architecture is named."""
-    data = ImageData(height, width, channels, classes, images=60)
-    architecture = explicit.get("architecture", "guided")
-    if architecture in ("guided", "cvae"):
-        short = SHORT | ({"critic_from": 1.0} if architecture == "cvae" else {})
+    """Those of `vae_gan`, unless another architecture is named."""
+    data = ImageData(height, width, channels, classes, n_images=60)
+    architecture = explicit.get("architecture", "vae_gan")
+    if architecture in ("vae_gan", "cvae"):
+        short = SHORT | ({"critic_start_fraction": 1.0} if architecture == "cvae" else {})
         return resolve(data, "fast", TINY | short | explicit)
-    small = {"noise": 4, "generator_width": 8, "critic_width": 8, "feature_width": 8, "batch": 8}
-    return resolve(data, "fast", small | {"log_every": 4, "features_until": 0.2} | explicit)
+    small = {
+        "latent_dim": 4,
+        "generator_width": 8,
+        "critic_width": 8,
+        "feature_width": 8,
+        "batch_size": 8,
+    }
+    return resolve(
+        data, "fast", small | {"log_interval": 4, "feature_budget_fraction": 0.2} | explicit
+    )
 
 
-def images_of(settings: ImageSettings, count: int = 60) -> LabelledImages:
+def images_of(settings: ImageSettings, count: int = 60) -> LabeledImages:
     """Blocks whose place and size depend on the label, with noise."""
     rng = np.random.default_rng(0)
     colour = (3,) if settings.channels == 3 else ()
@@ -35,7 +48,7 @@ def images_of(settings: ImageSettings, count: int = 60) -> LabelledImages:
     labels = np.arange(count, dtype=np.int32) % settings.classes
     for image, label in zip(pixels, labels, strict=True):
         image[label : label + 4, 1 : 4 + label] += 200
-    return LabelledImages.split(pixels, labels, held_out=0.2, seed=1)
+    return LabeledImages.split(pixels, labels, holdout_fraction=0.2, seed=1)
 
 
 class Recorder:
@@ -43,7 +56,7 @@ class Recorder:
 
     def __init__(self, steps: int, every: int = 10**9, killed_at: int | None = None) -> None:
         self.steps, self.every, self.killed_at = steps, every, killed_at
-        self.saved: dict[int, Saved] = {}
+        self.saved: dict[int, PackedCheckpoint] = {}
         self.sheets: list[NDArray[np.uint8]] = []
         self.warnings: list[tuple[int, str]] = []
         self.reports: dict[int, dict[str, float]] = {}
@@ -53,10 +66,10 @@ class Recorder:
             raise KeyboardInterrupt
         return step / self.steps
 
-    def wants_checkpoint(self, step: int) -> bool:
+    def should_checkpoint(self, step: int) -> bool:
         return step > 0 and step % self.every == 0
 
-    def wants_preview(self, step: int) -> bool:
+    def should_preview(self, step: int) -> bool:
         return step == 0
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
@@ -65,7 +78,7 @@ class Recorder:
     def warn(self, step: int, message: str) -> None:
         self.warnings.append((step, message))
 
-    def save(self, step: int, saved: Saved) -> None:
+    def save(self, step: int, saved: PackedCheckpoint) -> None:
         self.saved[step] = saved
 
     def preview(self, step: int, sheet: NDArray[np.uint8]) -> None:

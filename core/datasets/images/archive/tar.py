@@ -8,14 +8,14 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from core.datasets.faults import pointer_to, shown, unreadable
-from core.datasets.images.archive import bounds
-from core.datasets.images.archive.names import decode_name, refuse_duplicates, safe_name
-from core.datasets.signature import is_tar
-from core.datasets.stream import CHUNK, Reader, Unpacked, damaged, read_up_to
+from core.datasets.errors import file_pointer, printable, unreadable_error
+from core.datasets.file_type import is_tar
+from core.datasets.images.archive import decompression_limits
+from core.datasets.images.archive.names import check_duplicates, decode_name, safe_name
+from core.datasets.stream import CHUNK_BYTES, DecompressedReader, Reader, damaged_error, read_up_to
 from core.settings import MIB, Limits
 
-BLOCK = 512
+BLOCK_BYTES = 512
 _META_BYTES = MIB  # one pax header or long name
 _FILE_KINDS = {b"0", b"\0", b"7"}
 _FOLDER, _PAX, _LONG_NAME = b"5", b"x", b"L"
@@ -23,38 +23,38 @@ _META_KINDS = {_PAX, _LONG_NAME, b"g", b"K"}  # g: for all that follows, K: wher
 
 
 class TarArchive:
-    """See `Archive`. `file` must stay open. `packing` is "gz", "bz2", "xz" or ""."""
+    """See `Archive`. `file` must stay open. `compression` is "gz", "bz2", "xz" or ""."""
 
-    def __init__(self, file: BinaryIO, *, name: str, packing: str, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, *, name: str, compression: str, limits: Limits) -> None:
         self.name = name
-        self.format = f"tar.{packing}" if packing else "tar"
+        self.format = f"tar.{compression}" if compression else "tar"
         self._file = file
         self._file_bytes = file.seek(0, 2)
-        self._packing = packing
+        self._packing = compression
         self._limits = limits
         self.names: list[str] = []
         self._sizes = array("Q")
         self._starts = array("Q")
         self._scan()
-        refuse_duplicates(self.names)
+        check_duplicates(self.names)
 
-    def refuse_bombs(self) -> None:
+    def check_bombs(self) -> None:
         """The ratio was held while scanning."""
         for name, size in zip(self.names, self._sizes, strict=True):
             if size > self._limits.archive_entry_bytes:
-                raise bounds.over_entry(name, self._limits)
+                raise decompression_limits.entry_size_error(name, self._limits)
 
-    def streams(self, wanted: Iterable[int]) -> Iterator[tuple[int, Reader]]:
+    def open_members(self, indices: Iterable[int]) -> Iterator[tuple[int, Reader]]:
         tape = self._rewound()
-        for i in wanted:
-            tape.wind(self._starts[i], self.names[i])
+        for i in indices:
+            tape.skip_to(self._starts[i], self.names[i])
             yield i, _Member(tape, self._sizes[i], self.names[i])
 
-    def _rewound(self) -> "_Tape":
+    def _rewound(self) -> "_TarStream":
         self._file.seek(0)
         if self._packing:
-            return _Tape(Unpacked(self._file, self._packing, name=self.name))
-        return _SeekableTape(self._file, self._file_bytes)
+            return _TarStream(DecompressedReader(self._file, self._packing, name=self.name))
+        return _SeekableTarStream(self._file, self._file_bytes)
 
     def _scan(self) -> None:
         """Note where each file lies; goes to the end, so that a packed stream is checked whole."""
@@ -64,9 +64,9 @@ class TarArchive:
         while any(header := _block(tape, self.name)):
             headers += 1
             if headers > 2 * self._limits.archive_entries:
-                raise bounds.too_many(self.name, self._limits)
+                raise decompression_limits.too_many_entries_error(self.name, self._limits)
             if not is_tar(header):
-                raise damaged(self.name)
+                raise damaged_error(self.name)
             kind = header[156:157]
             if kind in _META_KINDS:
                 meta |= _read_meta(tape, header, self.name)
@@ -74,35 +74,37 @@ class TarArchive:
             size = _number(meta["size"], 10) if "size" in meta else _size(header)
             name = _name(header, meta)
             if size is None or any(key.startswith("GNU.sparse") for key in meta):
-                raise damaged(name)
+                raise damaged_error(name)
             self._refuse_size(tape.position + size)
             self._note(name, kind, size, tape.position)
-            tape.wind(tape.position + _padded(size), name)
+            tape.skip_to(tape.position + _padded(size), name)
             meta = {}
-        while tape.read(CHUNK):
+        while tape.read(CHUNK_BYTES):
             self._refuse_size(tape.position)
 
     def _refuse_size(self, position: int) -> None:
         if position > self._limits.archive_bytes:
-            raise bounds.over_total(self.name, self._limits)
-        if position > max(bounds.RATIO_FREE_BYTES, self._limits.archive_ratio * self._file_bytes):
-            raise bounds.over_ratio(self.name, self._limits)
+            raise decompression_limits.total_size_error(self.name, self._limits)
+        if position > max(
+            decompression_limits.RATIO_FREE_BYTES, self._limits.archive_ratio * self._file_bytes
+        ):
+            raise decompression_limits.ratio_error(self.name, self._limits)
 
     def _note(self, raw: str, kind: bytes, size: int, position: int) -> None:
         name = safe_name(raw)
         if kind == _FOLDER or (kind in _FILE_KINDS and (raw.endswith("/") or not name)):
             return
         if kind not in _FILE_KINDS:
-            message = f"{shown(name)} is a link or a device; pack the files themselves"
-            raise unreadable("archive_path", message, pointer=pointer_to(name))
+            message = f"{printable(name)} is a link or a device; pack the files themselves"
+            raise unreadable_error("unsafe_archive_path", message, pointer=file_pointer(name))
         if len(self.names) == self._limits.archive_entries:
-            raise bounds.too_many(self.name, self._limits)
+            raise decompression_limits.too_many_entries_error(self.name, self._limits)
         self.names.append(name)
         self._sizes.append(size)
         self._starts.append(position)
 
 
-class _Tape:
+class _TarStream:
     """A stream that knows its position and goes forward only."""
 
     def __init__(self, reader: Reader) -> None:
@@ -114,29 +116,29 @@ class _Tape:
         self.position += len(out)
         return out
 
-    def wind(self, position: int, name: str) -> None:
+    def skip_to(self, position: int, name: str) -> None:
         """To `position`, past the content of `name`."""
         while self.position < position:
-            if not self.read(min(CHUNK, position - self.position)):
-                raise damaged(name)
+            if not self.read(min(CHUNK_BYTES, position - self.position)):
+                raise damaged_error(name)
 
 
-class _SeekableTape(_Tape):
+class _SeekableTarStream(_TarStream):
     def __init__(self, file: BinaryIO, size: int) -> None:
         super().__init__(file)
         self._file = file
         self._size = size
 
-    def wind(self, position: int, name: str) -> None:
+    def skip_to(self, position: int, name: str) -> None:
         if position > self._size:
-            raise damaged(name)
+            raise damaged_error(name)
         self.position = self._file.seek(position)
 
 
 class _Member:
     """A Reader of one entry."""
 
-    def __init__(self, tape: _Tape, size: int, name: str) -> None:
+    def __init__(self, tape: _TarStream, size: int, name: str) -> None:
         self._tape = tape
         self._left = size
         self._name = name
@@ -146,25 +148,25 @@ class _Member:
             return b""
         out = self._tape.read(min(size, self._left))
         if not out:
-            raise damaged(self._name)
+            raise damaged_error(self._name)
         self._left -= len(out)
         return out
 
 
-def _block(tape: _Tape, name: str) -> bytes:
-    block = read_up_to(tape, BLOCK)
-    if len(block) < BLOCK:
-        raise damaged(name)
+def _block(tape: _TarStream, name: str) -> bytes:
+    block = read_up_to(tape, BLOCK_BYTES)
+    if len(block) < BLOCK_BYTES:
+        raise damaged_error(name)
     return block
 
 
-def _read_meta(tape: _Tape, header: bytes, archive: str) -> dict[str, bytes]:
+def _read_meta(tape: _TarStream, header: bytes, archive: str) -> dict[str, bytes]:
     """What an extra header says of the entry that follows."""
     size = _size(header)
     if size is None or size > _META_BYTES:
-        raise damaged(archive)
+        raise damaged_error(archive)
     content = read_up_to(tape, size)
-    tape.wind(tape.position + _padded(size) - size, archive)
+    tape.skip_to(tape.position + _padded(size) - size, archive)
     if header[156:157] == _LONG_NAME:
         return {"path": content.rstrip(b"\0")}
     return _pax_fields(content, archive) if header[156:157] == _PAX else {}
@@ -177,10 +179,10 @@ def _pax_fields(content: bytes, archive: str) -> dict[str, bytes]:
         digits = content[:20].split(b" ", 1)[0]
         length = _number(digits, 10)
         if not length or not len(digits) + 2 < length <= len(content):
-            raise damaged(archive)
+            raise damaged_error(archive)
         key, separator, value = content[len(digits) + 1 : length - 1].partition(b"=")
         if not separator or content[length - 1 : length] != b"\n":
-            raise damaged(archive)
+            raise damaged_error(archive)
         fields[key.decode("utf-8", "replace")] = value
         content = content[length:]
     return fields
@@ -212,4 +214,4 @@ def _number(digits: bytes, radix: int) -> int | None:
 
 
 def _padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES

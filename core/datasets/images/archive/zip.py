@@ -6,9 +6,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from core.datasets.images.archive import bounds
-from core.datasets.images.archive.zip_directory import DEFLATED, ENCRYPTED, LOCAL, read_directory
-from core.datasets.stream import CHUNK, Inflate, Reader, damaged
+from core.datasets.images.archive import decompression_limits
+from core.datasets.images.archive.zip_directory import (
+    DEFLATED,
+    ENCRYPTED,
+    LOCAL_HEADER,
+    read_directory,
+)
+from core.datasets.stream import CHUNK_BYTES, Inflater, Reader, damaged_error
 from core.settings import Limits
 
 
@@ -23,33 +28,33 @@ class ZipArchive:
         self._limits = limits
         self.names, self._rows = read_directory(file, name=name, limits=limits)
 
-    def refuse_bombs(self) -> None:
+    def check_bombs(self) -> None:
         sizes, packed = self._rows["size"], self._rows["packed"]
         if len(over := np.flatnonzero(sizes > self._limits.archive_entry_bytes)):
-            raise bounds.over_entry(self.names[over[0]], self._limits)
-        large = sizes > bounds.RATIO_FREE_BYTES
+            raise decompression_limits.entry_size_error(self.names[over[0]], self._limits)
+        large = sizes > decompression_limits.RATIO_FREE_BYTES
         ratio = self._limits.archive_ratio
         if len(over := np.flatnonzero(large & (sizes // ratio > packed))):
-            raise bounds.over_ratio(self.names[over[0]], self._limits)
-        if sizes.sum() > max(bounds.RATIO_FREE_BYTES, ratio * int(packed.sum())):
-            raise bounds.over_ratio(self.name, self._limits)
+            raise decompression_limits.ratio_error(self.names[over[0]], self._limits)
+        if sizes.sum() > max(decompression_limits.RATIO_FREE_BYTES, ratio * int(packed.sum())):
+            raise decompression_limits.ratio_error(self.name, self._limits)
 
-    def streams(self, wanted: Iterable[int]) -> Iterator[tuple[int, Reader]]:
-        for i in wanted:
+    def open_members(self, indices: Iterable[int]) -> Iterator[tuple[int, Reader]]:
+        for i in indices:
             yield i, self._open(i)
 
     def _open(self, i: int) -> "_Member":
         """The entry's own header must fit what the directory said."""
         _, deflated, crc, packed, size, start, end = self._rows[i].item()
         self._file.seek(start)
-        header = self._file.read(LOCAL.size)
-        if len(header) < LOCAL.size:
-            raise damaged(self.names[i])
-        signature, _, flags, method, *_, name_bytes, extra_bytes = LOCAL.unpack(header)
-        body = start + LOCAL.size + name_bytes + extra_bytes
+        header = self._file.read(LOCAL_HEADER.size)
+        if len(header) < LOCAL_HEADER.size:
+            raise damaged_error(self.names[i])
+        signature, _, flags, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
+        body = start + LOCAL_HEADER.size + name_bytes + extra_bytes
         sane = signature == b"PK\x03\x04" and not flags & ENCRYPTED
         if not sane or (method == DEFLATED) != deflated or body + packed > end:
-            raise damaged(self.names[i])
+            raise damaged_error(self.names[i])
         return _Member(
             self._file, self.names[i], body, packed=packed, size=size, crc=crc, deflated=deflated
         )
@@ -76,7 +81,7 @@ class _Member:
         self._size = size  # bytes not yet handed out
         self._crc = crc
         self._sum = 0
-        self._inflate = Inflate(-15) if deflated else None
+        self._inflate = Inflater(-15) if deflated else None
         self._over = False
 
     def read(self, size: int, /) -> bytes:
@@ -85,33 +90,33 @@ class _Member:
         try:
             out = self._fetch(size) if self._inflate is None else self._unpack(self._inflate, size)
         except zlib.error as error:
-            raise damaged(self._name) from error
+            raise damaged_error(self._name) from error
         if len(out) > self._size:
-            raise bounds.bomb(self._name, "unpacks to more than it declares")
+            raise decompression_limits.bomb_error(self._name, "unpacks to more than it declares")
         self._size -= len(out)
         self._sum = zlib.crc32(out, self._sum)
         if not out:
             self._over = True
             if self._size or self._packed or self._sum != self._crc:
-                raise damaged(self._name)
+                raise damaged_error(self._name)
         return out
 
     def _fetch(self, size: int) -> bytes:
         self._file.seek(self._position)
         out = self._file.read(min(size, self._packed))
         if not out and self._packed:
-            raise damaged(self._name)
+            raise damaged_error(self._name)
         self._position += len(out)
         self._packed -= len(out)
         return out
 
-    def _unpack(self, inflate: Inflate, size: int) -> bytes:
+    def _unpack(self, inflate: Inflater, size: int) -> bytes:
         while not inflate.eof:
-            chunk = self._fetch(CHUNK) if inflate.needs_input else b""
+            chunk = self._fetch(CHUNK_BYTES) if inflate.needs_input else b""
             if not chunk and inflate.needs_input:
-                raise damaged(self._name)
+                raise damaged_error(self._name)
             if out := inflate.decompress(chunk, size):
                 return out
         if inflate.unused_data:
-            raise damaged(self._name)
+            raise damaged_error(self._name)
         return b""

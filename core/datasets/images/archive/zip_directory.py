@@ -13,17 +13,20 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.faults import pointer_to, shown, unreadable
-from core.datasets.images.archive.bounds import over_total, too_many
-from core.datasets.images.archive.names import decode_name, refuse_duplicates, safe_name
-from core.datasets.stream import damaged
-from core.errors import UnreadableDataset
+from core.datasets.errors import file_pointer, printable, unreadable_error
+from core.datasets.images.archive.decompression_limits import (
+    too_many_entries_error,
+    total_size_error,
+)
+from core.datasets.images.archive.names import check_duplicates, decode_name, safe_name
+from core.datasets.stream import damaged_error
+from core.errors import DatasetUnreadable
 from core.settings import Limits
 
-LOCAL = struct.Struct("<4s5H3L2H")
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 DEFLATED = 8
 ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
-ROW = np.dtype(
+ENTRY_DTYPE = np.dtype(
     [
         ("file", "?"),
         ("deflated", "?"),
@@ -54,11 +57,11 @@ class _Place(NamedTuple):
 def read_directory(
     file: BinaryIO, *, name: str, limits: Limits
 ) -> tuple[list[str], "NDArray[np.void]"]:
-    """The files' names and their rows (`ROW`), in the archive's order, folders left out."""
+    """The files' names and their rows (`ENTRY_DTYPE`), in the archive's order, folders left out."""
     place = _find(file, name)
     if place.entries > limits.archive_entries:
-        raise too_many(name, limits)
-    rows = np.zeros(place.entries, ROW)
+        raise too_many_entries_error(name, limits)
+    rows = np.zeros(place.entries, ENTRY_DTYPE)
     names = []
     total = 0
     file.seek(place.start)
@@ -67,13 +70,13 @@ def read_directory(
         rows[i] = (not folder, *values, 0)
         total += int(rows["size"][i])
         if total > limits.archive_bytes:
-            raise over_total(name, limits)
+            raise total_size_error(name, limits)
         if not folder:
             names.append(entry)
     if file.tell() != place.start + place.size:
-        raise damaged(name)
+        raise damaged_error(name)
     _give_room(rows, place.start, name)
-    refuse_duplicates(names)
+    check_duplicates(names)
     return names, rows[rows["file"]]
 
 
@@ -87,15 +90,15 @@ def _find(file: BinaryIO, name: str) -> _Place:
     while at >= 0 and not _ends_the_file(tail, at):
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
-        raise damaged(name)
+        raise damaged_error(name)
     _, disk, first_disk, here, count, length, start, _ = _END.unpack_from(tail, at)
     end = begin + at
     locator = _locator(file, end)
     if locator is not None:
         end, (disk, first_disk, here, count, length, start) = _read_end64(file, locator, end, name)
     if disk or first_disk or here != count:
-        message = f"{shown(name)} is one of several disks; join them into one zip"
-        raise unreadable("archive_invalid", message, pointer=pointer_to(name))
+        message = f"{printable(name)} is one of several disks; join them into one zip"
+        raise unreadable_error("archive_invalid", message, pointer=file_pointer(name))
     if start + length != end or length < count * _CENTRAL.size:
         raise _misplaced(name)
     return _Place(start, length, count)
@@ -119,11 +122,11 @@ def _locator(file: BinaryIO, end: int) -> int | None:
 
 def _read_end64(file: BinaryIO, place: int, end: int, name: str) -> tuple[int, tuple[int, ...]]:
     if place + _END64.size + _LOCATOR.size > end:
-        raise damaged(name)
+        raise damaged_error(name)
     file.seek(place)
     signature, size, _, _, *rest = _END64.unpack(file.read(_END64.size))
     if signature != b"PK\x06\x06" or place + 12 + size + _LOCATOR.size != end:
-        raise damaged(name)
+        raise damaged_error(name)
     return place, tuple(rest)
 
 
@@ -131,7 +134,7 @@ def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...
     """Name, whether it is a folder, and (deflated, crc, packed, size, start)."""
     header = file.read(_CENTRAL.size)
     if len(header) < _CENTRAL.size or header[:4] != b"PK\x01\x02":
-        raise damaged(archive)
+        raise damaged_error(archive)
     (_, _, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes) = (
         _CENTRAL.unpack(header)[:14]
     )
@@ -139,14 +142,14 @@ def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...
     raw = file.read(name_bytes)
     extra = file.read(extra_bytes)
     if len(file.read(comment_bytes)) < comment_bytes:
-        raise damaged(archive)
+        raise damaged_error(archive)
     text = decode_name(raw, utf8=bool(flags & _UTF8))
     name = safe_name(text)
     packed, size, start, disk = _widen(extra, [packed, size, start, disk], name)
     folder = text.endswith(("/", "\\")) or not name
     _refuse_unreadable(name, flags, method, attributes >> 16)
     if disk or (method == 0 and packed != size):
-        raise damaged(name or archive)
+        raise damaged_error(name or archive)
     return name, folder, (method == DEFLATED, crc, packed, size, start)
 
 
@@ -156,10 +159,10 @@ def _refuse_unreadable(name: str, flags: int, method: int, mode: int) -> None:
     elif method not in {0, DEFLATED}:
         code, message = "archive_method", f"is packed by method {method}; use stored or deflate"
     elif stat.S_IFMT(mode) not in _READABLE:
-        code, message = "archive_path", "is a link or a device; pack the files themselves"
+        code, message = "unsafe_archive_path", "is a link or a device; pack the files themselves"
     else:
         return
-    raise unreadable(code, f"{shown(name)} {message}", pointer=pointer_to(name))
+    raise unreadable_error(code, f"{printable(name)} {message}", pointer=file_pointer(name))
 
 
 def _widen(extra: bytes, fields: list[int], name: str) -> list[int]:
@@ -179,7 +182,7 @@ def _widen(extra: bytes, fields: list[int], name: str) -> list[int]:
             wide.append(value)
             continue
         if len(field) < width:
-            raise damaged(name)
+            raise damaged_error(name)
         wide.append(int.from_bytes(field[:width], "little"))
         field = field[width:]
     size, packed, start, disk = wide
@@ -206,11 +209,13 @@ def _give_room(rows: "NDArray[np.void]", directory: int, name: str) -> None:
     if starts[0] != 0:
         raise _misplaced(name)
     bodies = rows["packed"][order]
-    if (ends < starts + LOCAL.size).any() or (ends - starts - LOCAL.size < bodies).any():
-        message = f"entries of {shown(name)} overlap; pack it again"
-        raise unreadable("archive_bomb", message, pointer=pointer_to(name))
+    if (ends < starts + LOCAL_HEADER.size).any() or (
+        ends - starts - LOCAL_HEADER.size < bodies
+    ).any():
+        message = f"entries of {printable(name)} overlap; pack it again"
+        raise unreadable_error("archive_bomb", message, pointer=file_pointer(name))
 
 
-def _misplaced(name: str) -> UnreadableDataset:
-    message = f"{shown(name)} is cut off, or something was put before the zip; pack it again"
-    return unreadable("archive_invalid", message, pointer=pointer_to(name))
+def _misplaced(name: str) -> DatasetUnreadable:
+    message = f"{printable(name)} is cut off, or something was put before the zip; pack it again"
+    return unreadable_error("archive_invalid", message, pointer=file_pointer(name))

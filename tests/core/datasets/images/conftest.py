@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from core.datasets.images import ImageOptions, ImageSummary
 from core.datasets.images.reading import read_images
 from core.datasets.source import SourceFile
-from core.errors import UnreadableDataset
+from core.errors import DatasetUnreadable
 from core.settings import Limits
 
 
@@ -29,7 +29,7 @@ class Result(NamedTuple):
 
 
 Read = Callable[..., Result]
-Refuse = Callable[..., UnreadableDataset]
+Refuse = Callable[..., DatasetUnreadable]
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def refuse(tmp_path: Path) -> Refuse:
     def refuse(*files: SourceFile, limits: Limits | None = None, **options: Any) -> Any:
         out = tmp_path / "refused"
         out.mkdir(exist_ok=True)
-        with pytest.raises(UnreadableDataset) as caught:
+        with pytest.raises(DatasetUnreadable) as caught:
             read_images(files, ImageOptions(**options), limits or Limits(), out)
         problem = str(caught.value.to_problem())
         assert str(tmp_path) not in problem
-        assert len(caught.value.faults) <= 20
+        assert len(caught.value.field_errors) <= 20
         assert len(caught.value.detail) < 600
         return caught.value
 

@@ -10,7 +10,7 @@ import pytest
 
 from core.datasets.source import SourceFile
 from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.making import (
+from tests.core.datasets.images.factories import (
     file_of,
     folders,
     png,
@@ -46,19 +46,19 @@ def test_a_name_that_leads_outside_or_is_no_name_is_refused(
 ) -> None:
     assert callable(make)
     error = refuse(make(tmp_path / "a", GOOD | {name: png(5)}))
-    assert error.code == "archive_path"
-    assert len(error.faults[0].message) < 300
-    assert error.faults[0].message.isprintable()
+    assert error.code == "unsafe_archive_path"
+    assert len(error.field_errors[0].message) < 300
+    assert error.field_errors[0].message.isprintable()
 
 
 def test_a_name_with_a_nul_is_refused(tmp_path: Path, refuse: Refuse) -> None:
     content = zip_bytes(GOOD | {"cats/aXb.png": png(5)}).replace(b"aXb", b"a\0b")
-    assert refuse(file_of(tmp_path / "a.zip", content)).code == "archive_path"
+    assert refuse(file_of(tmp_path / "a.zip", content)).code == "unsafe_archive_path"
 
 
 def test_a_name_that_says_utf8_and_is_not_is_refused(tmp_path: Path, refuse: Refuse) -> None:
     content = zip_bytes(GOOD | {"cats/ä.png": png(5)}).replace("ä".encode(), b"\xff\xfe")
-    assert refuse(file_of(tmp_path / "a.zip", content)).code == "archive_path"
+    assert refuse(file_of(tmp_path / "a.zip", content)).code == "unsafe_archive_path"
 
 
 def test_a_name_in_the_old_code_page_is_read(tmp_path: Path, read: Read) -> None:
@@ -83,8 +83,8 @@ def test_links_and_devices_in_a_zip_are_refused(kind: int, tmp_path: Path, refus
         archive.writestr("cats/1.png", png())
         archive.writestr(entry, "/etc/passwd")
     error = refuse(SourceFile(tmp_path / "a.zip", "a.zip"))
-    assert error.code == "archive_path"
-    assert error.faults[0].pointer == "/file/cats/link.png"
+    assert error.code == "unsafe_archive_path"
+    assert error.field_errors[0].pointer == "/file/cats/link.png"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_links_and_devices_in_a_tar_are_refused(
         entry.type = kind
         entry.linkname = "../../etc/passwd"
         archive.addfile(entry)
-    assert refuse(SourceFile(tmp_path / "a.tar", "a.tar")).code == "archive_path"
+    assert refuse(SourceFile(tmp_path / "a.tar", "a.tar")).code == "unsafe_archive_path"
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 
 from core.datasets.images.archive import open_archive, read_up_to
 from core.datasets.source import SourceFile
-from core.errors import UnreadableDataset
+from core.errors import DatasetUnreadable
 from core.settings import Limits
 from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.making import (
+from tests.core.datasets.images.factories import (
     by_hand,
     central,
     deflated,
@@ -75,12 +75,12 @@ def test_an_empty_upload_is_refused(content: bytes, tmp_path: Path, refuse: Refu
 
 
 def test_no_file_at_all_is_refused(refuse: Refuse) -> None:
-    assert refuse().code == "one_of"
+    assert refuse().code == "unsupported_file_combination"
 
 
 def test_two_archives_are_refused(tmp_path: Path, refuse: Refuse) -> None:
     both = [zip_of(tmp_path / name, GOOD) for name in ("a.zip", "b.zip")]
-    assert refuse(*both).code == "one_of"
+    assert refuse(*both).code == "unsupported_file_combination"
 
 
 def test_a_tar_named_zip_is_read_by_its_content(tmp_path: Path, read: Read) -> None:
@@ -95,14 +95,16 @@ def test_an_entry_with_a_wrong_checksum_is_named(
     content = patched(content, [(central(content, 3) + 16, b"\1\2\3\4")])
     error = refuse(file_of(tmp_path / "a.zip", content))
     assert error.code == "archive_invalid"
-    assert error.faults[0].pointer == "/file/cats/3.png"
+    assert error.field_errors[0].pointer == "/file/cats/3.png"
 
 
 def test_an_entry_whose_bytes_were_changed_is_named(tmp_path: Path, refuse: Refuse) -> None:
     content = zip_bytes(GOOD)
     start = content.index(b"dogs/2.png")
     content = patched(content, [(start + 60, b"\0\0\0\0\0\0")])
-    assert refuse(file_of(tmp_path / "a.zip", content)).faults[0].pointer == "/file/dogs/2.png"
+    assert (
+        refuse(file_of(tmp_path / "a.zip", content)).field_errors[0].pointer == "/file/dogs/2.png"
+    )
 
 
 @pytest.mark.parametrize("flag", [0x01, 0x40, 0x2000])
@@ -111,7 +113,7 @@ def test_an_encrypted_entry_is_refused(flag: int, tmp_path: Path, refuse: Refuse
     content = patched(content, [(central(content, 1) + 8, struct.pack("<H", flag))])
     error = refuse(file_of(tmp_path / "a.zip", content))
     assert error.code == "archive_encrypted"
-    assert error.faults[0].pointer == "/file/cats/1.png"
+    assert error.field_errors[0].pointer == "/file/cats/1.png"
 
 
 @pytest.mark.parametrize("method", [9, 12, 14, 93, 95, 98, 1])
@@ -152,7 +154,7 @@ def test_bytes_between_the_directory_and_its_end_are_refused(
 def test_bytes_behind_a_packed_stream_are_refused(tmp_path: Path, refuse: Refuse) -> None:
     packed = deflated(png()) + b"hidden"
     content = by_hand(("a/1.png", b"", packed, png(), len(packed)))
-    assert refuse(file_of(tmp_path / "a.zip", content)).faults[0].pointer == "/file/a/1.png"
+    assert refuse(file_of(tmp_path / "a.zip", content)).field_errors[0].pointer == "/file/a/1.png"
 
 
 def test_a_zip_on_several_disks_is_refused(tmp_path: Path, refuse: Refuse) -> None:
@@ -234,7 +236,7 @@ def test_an_archive_can_be_read_file_by_file(tmp_path: Path) -> None:
         with open_archive(source.path, source.name, limits=Limits()) as archive:
             assert archive.names == list(GOOD)
             wanted = [2, 5]
-            found = {i: read_up_to(reader, 10**6) for i, reader in archive.streams(wanted)}
+            found = {i: read_up_to(reader, 10**6) for i, reader in archive.open_members(wanted)}
         assert found == {i: list(GOOD.values())[i] for i in wanted}
 
 
@@ -243,7 +245,7 @@ def test_a_reader_gives_no_more_than_it_is_asked_for(tmp_path: Path) -> None:
     for make in (zip_of, tar_of):
         source = make(tmp_path / make.__name__, {"x": content})
         with open_archive(source.path, source.name, limits=Limits()) as archive:
-            for _, reader in archive.streams([0]):
+            for _, reader in archive.open_members([0]):
                 chunks = []
                 while chunk := reader.read(777):
                     assert len(chunk) <= 777
@@ -255,7 +257,7 @@ def test_what_is_no_archive_cannot_be_opened_as_one(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(np.zeros((8, 8), np.uint8)))
     with (
-        pytest.raises(UnreadableDataset, match="neither a zip nor a tar"),
+        pytest.raises(DatasetUnreadable, match="neither a zip nor a tar"),
         open_archive(path, "a.png", limits=Limits()),
     ):
         pass

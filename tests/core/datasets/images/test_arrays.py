@@ -13,7 +13,7 @@ from core.datasets.images import Label
 from core.datasets.source import SourceFile
 from core.settings import Limits
 from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.making import file_of, npz_of, patched, stack, tar_of, zip_of
+from tests.core.datasets.images.factories import file_of, npz_of, patched, stack, tar_of, zip_of
 
 X = stack(30)
 Y = np.arange(30) % 3
@@ -52,8 +52,8 @@ def test_a_test_part_is_held_out(names: tuple[str, ...], tmp_path: Path, read: R
         summary, x, y = read(npz_of(tmp_path / "a.npz", **content))
         np.testing.assert_array_equal(x, X)
         np.testing.assert_array_equal(y, Y)
-        assert (summary.n_train, summary.n_held_out) == (20, 10)
-        assert sum(label.held_out for label in summary.labels) == 10
+        assert (summary.n_train, summary.n_test) == (20, 10)
+        assert sum(label.test_count for label in summary.labels) == 10
 
 
 def test_val_and_test_are_both_held_out(tmp_path: Path, read: Read) -> None:
@@ -61,7 +61,7 @@ def test_val_and_test_are_both_held_out(tmp_path: Path, read: Read) -> None:
     arrays = {f"{part}_images": X[rows] for part, rows in parts.items()}
     arrays |= {f"{part}_labels": Y[rows, None] for part, rows in parts.items()}
     summary, x, y = read(npz_of(tmp_path / "a.npz", **arrays))
-    assert (summary.n_train, summary.n_held_out) == (20, 10)
+    assert (summary.n_train, summary.n_test) == (20, 10)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
 
@@ -122,7 +122,7 @@ def test_images_that_are_not_are_refused_by_name(
 ) -> None:
     error = refuse(npz_of(tmp_path / "a.npz", x_train=bad, y_train=Y))
     assert error.code == "arrays_invalid"
-    assert error.faults[0].pointer == "/file/x_train"
+    assert error.field_errors[0].pointer == "/file/x_train"
 
 
 @pytest.mark.parametrize("y", [Y.astype("u1"), Y.astype(">i8"), Y[:, None], Y.astype(np.int16)])
@@ -163,7 +163,7 @@ def test_labels_that_are_not_are_refused_by_name(
 ) -> None:
     error = refuse(npz_of(tmp_path / "a.npz", x=X, y=bad))
     assert error.code == "arrays_invalid"
-    assert error.faults[0].pointer == "/file/y"
+    assert error.field_errors[0].pointer == "/file/y"
 
 
 def test_objects_are_never_loaded(tmp_path: Path, refuse: Refuse) -> None:
@@ -179,7 +179,7 @@ def test_objects_are_never_loaded(tmp_path: Path, refuse: Refuse) -> None:
 
 def test_without_labels_the_set_is_unlabelled(tmp_path: Path, read: Read) -> None:
     summary, _, y = read(npz_of(tmp_path / "a.npz", x=X))
-    assert summary.unlabelled
+    assert summary.unlabeled
     assert y.tolist() == [-1] * 30
 
 
@@ -191,7 +191,10 @@ def test_labels_for_one_part_only_are_refused(tmp_path: Path, refuse: Refuse) ->
 
 
 def test_two_arrays_for_one_thing_are_refused(tmp_path: Path, refuse: Refuse) -> None:
-    assert refuse(npz_of(tmp_path / "a.npz", x=X, images=X, y=Y)).code == "one_of"
+    assert (
+        refuse(npz_of(tmp_path / "a.npz", x=X, images=X, y=Y)).code
+        == "unsupported_file_combination"
+    )
 
 
 def test_arrays_without_images_are_refused(tmp_path: Path, refuse: Refuse) -> None:
@@ -232,18 +235,18 @@ def test_minus_one_beside_names_is_no_label(tmp_path: Path, read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    "label_names", [["zero", "one", "two"], {"0": "zero", "2": "two", "1": "one", "7": "seven"}]
+    "class_names", [["zero", "one", "two"], {"0": "zero", "2": "two", "1": "one", "7": "seven"}]
 )
 def test_labels_are_renamed_and_keep_their_order(
-    label_names: Any, tmp_path: Path, read: Read
+    class_names: Any, tmp_path: Path, read: Read
 ) -> None:
-    result = read(npz_of(tmp_path / "a.npz", x=X, y=Y), label_names=label_names)
+    result = read(npz_of(tmp_path / "a.npz", x=X, y=Y), class_names=class_names)
     assert [label.name for label in result.summary.labels] == ["zero", "one", "two"]
     assert result.y.tolist() == Y.tolist()
 
 
 @pytest.mark.parametrize(
-    ("label_names", "code"),
+    ("class_names", "code"),
     [
         (["zero", "one"], "label_unnamed"),
         ({"0": "zero", "1": "one"}, "label_unnamed"),
@@ -256,12 +259,12 @@ def test_labels_are_renamed_and_keep_their_order(
     ],
 )
 def test_names_that_do_not_fit_are_refused(
-    label_names: Any, code: str, tmp_path: Path, refuse: Refuse
+    class_names: Any, code: str, tmp_path: Path, refuse: Refuse
 ) -> None:
-    error = refuse(npz_of(tmp_path / "a.npz", x=X, y=Y), label_names=label_names)
-    assert error.code == "label_names_invalid"
-    assert error.faults[0].code == code
-    assert error.faults[0].pointer.startswith("/meta/label_names")
+    error = refuse(npz_of(tmp_path / "a.npz", x=X, y=Y), class_names=class_names)
+    assert error.code == "class_names_invalid"
+    assert error.field_errors[0].code == code
+    assert error.field_errors[0].pointer.startswith("/meta/class_names")
 
 
 def test_more_labels_than_allowed_are_refused(tmp_path: Path, read: Read, refuse: Refuse) -> None:
@@ -340,7 +343,7 @@ def test_a_damaged_array_is_named(tmp_path: Path, refuse: Refuse) -> None:
     damaged = patched(content, [(content.index(X.tobytes()[:20]) + 200, b"damaged")])
     error = refuse(file_of(tmp_path / "b.npz", damaged))
     assert error.code == "archive_invalid"
-    assert error.faults[0].pointer == "/file/x.npy"
+    assert error.field_errors[0].pointer == "/file/x.npy"
 
 
 def test_arrays_in_a_tar_are_read(tmp_path: Path, read: Read) -> None:

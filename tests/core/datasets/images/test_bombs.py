@@ -12,7 +12,7 @@ import pytest
 
 from core.settings import Limits
 from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.making import (
+from tests.core.datasets.images.factories import (
     by_hand,
     central,
     deflated,
@@ -61,7 +61,7 @@ def test_an_entry_that_quotes_the_next_in_its_extra_field_is_refused(
     assert refuse(file_of(tmp_path / "a.zip", by_hand(second))).code == "too_few_images"
     error = refuse(file_of(tmp_path / "a.zip", by_hand(first, second)))
     assert error.code == "archive_invalid"
-    assert error.faults[0].pointer.startswith("/file/a/xxx")
+    assert error.field_errors[0].pointer.startswith("/file/a/xxx")
 
 
 @pytest.mark.parametrize("count", [2**63, 2**32, 10**9])
@@ -88,7 +88,7 @@ def test_zeros_that_pack_too_well_are_refused(tmp_path: Path, refuse: Refuse) ->
     bomb = GOOD | {"cats/zeros.png": bytes(10 * 1024 * 1024)}
     error = refuse(zip_of(tmp_path / "a.zip", bomb, deflated=True))
     assert error.code == "archive_bomb"
-    assert error.faults[0].pointer == "/file/cats/zeros.png"
+    assert error.field_errors[0].pointer == "/file/cats/zeros.png"
     for packing in ("gz", "bz2", "xz"):
         assert refuse(tar_of(tmp_path / "a.tar", bomb, packing=packing)).code == "archive_bomb"
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from core.datasets import builtin
-from core.errors import Invalid
+from core.errors import ValidationFailed
 from tests.core.datasets.images.conftest import Read
 
 
 def test_digits_are_a_set_without_a_held_out_part(read: Read) -> None:
-    (source,) = builtin.digits()
+    (source,) = builtin.get_digits()
     assert source.path.stat().st_size < 60_000
     summary, x, y = read(source)
     assert (summary.height, summary.width, summary.channels) == (8, 8, 1)
-    assert (summary.n_train, summary.n_held_out) == (1_797, 0)
+    assert (summary.n_train, summary.n_test) == (1_797, 0)
     assert [label.name for label in summary.labels] == [str(i) for i in range(10)]
     assert summary.issues == ()
     assert set(np.unique(x)) == {round(value * 255 / 16) for value in range(17)}
@@ -31,7 +31,7 @@ def test_every_builtin_set_names_its_source_and_licence() -> None:
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(ValidationFailed) as caught:
         builtin.check_name("../secrets")
-    assert caught.value.faults[0].allowed == builtin.NAMES
+    assert caught.value.field_errors[0].allowed == builtin.NAMES
     assert "digits" in caught.value.detail

@@ -7,7 +7,7 @@ import pytest
 
 from core.datasets.images import Label
 from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.making import folders, pixels, png, tar_of, zip_of
+from tests.core.datasets.images.factories import folders, pixels, png, tar_of, zip_of
 
 
 @pytest.mark.parametrize("packing", ["zip", "zip deflated", "", "gz", "bz2", "xz"])
@@ -21,7 +21,7 @@ def test_class_folders_become_labels_in_every_kind_of_archive(
         source = tar_of(tmp_path / "a", files, packing=packing)
     summary, x, y = read(source)
     assert summary.labels == (Label("cats", 10, 0), Label("dogs", 10, 0))
-    assert (summary.n_train, summary.n_held_out, summary.channels) == (20, 0, 1)
+    assert (summary.n_train, summary.n_test, summary.channels) == (20, 0, 1)
     assert x.shape == (20, 8, 8)
     assert x.dtype == np.uint8
     assert y.dtype == np.int32
@@ -66,7 +66,7 @@ def test_a_label_is_the_path_below_what_all_have_in_common(
 ) -> None:
     result = read(zip_of(tmp_path / "a.zip", folders(*paths)))
     assert [label.name for label in result.summary.labels] == labels
-    assert result.summary.n_held_out == 0
+    assert result.summary.n_test == 0
 
 
 @pytest.mark.parametrize("root", ["", "set/", "a/b/"])
@@ -80,7 +80,7 @@ def test_train_and_test_folders_mark_the_parts(
     names = [f"{root}{part}/{label}" for part in (test, train) for label in ("cats", "dogs")]
     summary, x, y = read(zip_of(tmp_path / "a.zip", folders(*names)))
     assert summary.labels == (Label("cats", 10, 10), Label("dogs", 10, 10))
-    assert (summary.n_train, summary.n_held_out) == (20, 20)
+    assert (summary.n_train, summary.n_test) == (20, 20)
     assert y.tolist() == ([0] * 10 + [1] * 10) * 2
     np.testing.assert_array_equal(x[0], pixels(2000))  # the training part comes first
     np.testing.assert_array_equal(x[20], pixels(0))
@@ -88,7 +88,7 @@ def test_train_and_test_folders_mark_the_parts(
 
 def test_images_without_folders_are_an_unlabelled_set(tmp_path: Path, read: Read) -> None:
     summary, x, y = read(zip_of(tmp_path / "a.zip", {f"{i}.png": png(i) for i in range(12)}))
-    assert summary.unlabelled
+    assert summary.unlabeled
     assert summary.labels == ()
     assert y.tolist() == [-1] * 12
     assert len(x) == 12
@@ -96,8 +96,8 @@ def test_images_without_folders_are_an_unlabelled_set(tmp_path: Path, read: Read
 
 def test_unlabelled_images_may_have_a_test_part(tmp_path: Path, read: Read) -> None:
     summary, *_ = read(zip_of(tmp_path / "a.zip", folders("train", "test", each=11)))
-    assert summary.unlabelled
-    assert (summary.n_train, summary.n_held_out) == (11, 11)
+    assert summary.unlabeled
+    assert (summary.n_train, summary.n_test) == (11, 11)
 
 
 def test_a_mixture_of_images_with_and_without_folder_is_refused_by_name(
@@ -106,7 +106,7 @@ def test_a_mixture_of_images_with_and_without_folder_is_refused_by_name(
     files = folders("cats") | {"stray.png": png(77)}
     error = refuse(zip_of(tmp_path / "a.zip", files))
     assert error.code == "label_missing"
-    assert [fault.pointer for fault in error.faults] == ["/file/stray.png"]
+    assert [fault.pointer for fault in error.field_errors] == ["/file/stray.png"]
 
 
 def test_what_is_not_an_image_is_ignored_and_told(tmp_path: Path, read: Read) -> None:

@@ -14,7 +14,7 @@ from core.datasets.images import Label
 from core.datasets.source import SourceFile
 from core.settings import Limits
 from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.making import (
+from tests.core.datasets.images.factories import (
     file_of,
     idx_bytes,
     idx_of,
@@ -38,7 +38,7 @@ FILES: dict[str, NDArray[Any]] = {
 def check(summary: Any, x: NDArray[np.uint8], y: NDArray[np.int32]) -> None:
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
-    assert (summary.n_train, summary.n_held_out) == (20, 10)
+    assert (summary.n_train, summary.n_test) == (20, 10)
     assert summary.labels[0] == Label("0", 7, 3)
 
 
@@ -75,12 +75,12 @@ def test_folders_may_tell_the_parts_apart(tmp_path: Path, read: Read) -> None:
 @pytest.mark.parametrize("name", ["images", "t10k-images"])
 def test_two_files_are_one_part_whatever_their_names(name: str, tmp_path: Path, read: Read) -> None:
     summary, _, y = read(idx_of(tmp_path / "labels", Y), idx_of(tmp_path / name, X))
-    assert (summary.n_train, summary.n_held_out) == (30, 0)
+    assert (summary.n_train, summary.n_test) == (30, 0)
     np.testing.assert_array_equal(y, Y)
 
 
 def test_images_alone_are_unlabelled(tmp_path: Path, read: Read) -> None:
-    assert read(idx_of(tmp_path / "images", X)).summary.unlabelled
+    assert read(idx_of(tmp_path / "images", X)).summary.unlabeled
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_file_that_is_not_what_its_header_says_is_refused(
 ) -> None:
     error = refuse(file_of(tmp_path / "images", content), idx_of(tmp_path / "labels", Y))
     assert error.code == code
-    assert error.faults[0].pointer == "/file/images"
+    assert error.field_errors[0].pointer == "/file/images"
 
 
 def test_floats_follow_the_rules_of_arrays(tmp_path: Path, read: Read) -> None:

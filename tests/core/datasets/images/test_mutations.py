@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from core.datasets.images import ImageOptions
 from core.datasets.images.reading import read_images
-from core.errors import UnreadableDataset
+from core.errors import DatasetUnreadable
 from core.settings import Limits
-from tests.core.datasets.images.making import (
+from tests.core.datasets.images.factories import (
     encoded,
     file_of,
     folders,
@@ -112,7 +112,7 @@ def attempt(content: bytes) -> str:
         source = file_of(Path(folder) / "a", content)
         try:
             read_images([source], ImageOptions(), LIMITS, out)
-        except UnreadableDataset as error:
+        except DatasetUnreadable as error:
             return "a path of ours" if folder in str(error.to_problem()) else error.code
         x = np.load(io.BytesIO((out / "x.npy").read_bytes()))
         y = np.load(out / "y.npy")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.core.datasets.images.conftest import Read
-from tests.core.datasets.images.making import npz_of, stack
+from tests.core.datasets.images.factories import npz_of, stack
 
 
 def preview(tmp_path: Path) -> Image.Image:

@@ -36,7 +36,7 @@ def whole(pieces: Iterator[bytes]) -> io.BytesIO:
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
 def test_an_npz_holds_pixels_indices_and_names(shape: tuple[int, ...]) -> None:
-    with np.load(whole(writing.npz(batches(13, shape), LABELS, 13, shape))) as read:
+    with np.load(whole(writing.encode_npz(batches(13, shape), LABELS, 13, shape))) as read:
         assert read["x"].dtype == np.uint8
         assert np.array_equal(read["x"], images(13, shape))
         assert read["y"].dtype == np.int64
@@ -45,7 +45,7 @@ def test_an_npz_holds_pixels_indices_and_names(shape: tuple[int, ...]) -> None:
 
 
 def test_a_zip_holds_the_images_and_a_table_of_their_labels() -> None:
-    with zipfile.ZipFile(whole(writing.zip_of_pngs(batches(13), LABELS))) as archive:
+    with zipfile.ZipFile(whole(writing.encode_zip(batches(13), LABELS))) as archive:
         assert archive.testzip() is None
         rows = list(csv.reader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
         assert rows[0] == ["path", "label"]
@@ -56,7 +56,7 @@ def test_a_zip_holds_the_images_and_a_table_of_their_labels() -> None:
 
 
 def test_a_tar_holds_each_image_with_its_label_beside_it() -> None:
-    pieces = writing.tar_of_pngs(batches(13), LABELS, first=5)
+    pieces = writing.encode_tar(batches(13), LABELS, first=5)
     with tarfile.open(fileobj=whole(pieces)) as archive:
         parts = {name: archive.extractfile(name).read() for name in archive.getnames()}
     assert len(parts) == 3 * 13
@@ -68,21 +68,21 @@ def test_a_tar_holds_each_image_with_its_label_beside_it() -> None:
 
 
 def test_without_labels_nothing_but_images_is_written() -> None:
-    with tarfile.open(fileobj=whole(writing.tar_of_pngs(batches(2), []))) as archive:
+    with tarfile.open(fileobj=whole(writing.encode_tar(batches(2), []))) as archive:
         assert archive.getnames() == ["000000000.png", "000000001.png"]
-    with zipfile.ZipFile(whole(writing.zip_of_pngs(batches(2), [], first=7))) as archive:
+    with zipfile.ZipFile(whole(writing.encode_zip(batches(2), [], first=7))) as archive:
         assert archive.namelist() == ["0000007.png", "0000008.png"]
 
 
 @pytest.mark.parametrize("label", [*LABELS, "/etc/passwd", "../../x", "a\\b", "con:1", "a\nb"])
 def test_a_labels_folder_stays_where_it_is_put(label: str) -> None:
-    folder = writing.folder_of(label)
+    folder = writing.label_folder(label)
     assert not set(folder) & set("/\\\n\x00:")
     assert not folder.startswith(".")
 
 
 def test_json_holds_each_image_with_its_label() -> None:
-    read = json.load(whole(writing.json_items(batches(7), LABELS, {"seed": 5, "count": 7})))
+    read = json.load(whole(writing.encode_json(batches(7), LABELS, {"seed": 5, "count": 7})))
     assert (read["seed"], len(read["items"])) == (5, 7)
     first = np.array(Image.open(io.BytesIO(base64.b64decode(read["items"][0]["png"]))))
     assert np.array_equal(first, images(7)[0])
@@ -91,13 +91,13 @@ def test_json_holds_each_image_with_its_label() -> None:
 
 def test_a_stream_that_is_cut_is_not_a_whole_one() -> None:
     for pieces in (
-        list(writing.npz(batches(13), LABELS, 13, (4, 6))),
-        list(writing.zip_of_pngs(batches(13), LABELS)),
+        list(writing.encode_npz(batches(13), LABELS, 13, (4, 6))),
+        list(writing.encode_zip(batches(13), LABELS)),
     ):
         with pytest.raises(zipfile.BadZipFile):
             zipfile.ZipFile(io.BytesIO(b"".join(pieces[:-1])))
 
 
 def test_pieces_come_batch_by_batch() -> None:
-    largest = max(len(piece) for piece in writing.npz(batches(500), LABELS, 500, (4, 6)))
+    largest = max(len(piece) for piece in writing.encode_npz(batches(500), LABELS, 500, (4, 6)))
     assert largest < 500 * 24 / 2

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.database import write
-from core.errors import VerbNotAllowed
+from core.errors import ActionNotAllowed
 from core.jobs import NewJob
 from core.tables import Job, JobKind
 from tests.conftest import TENANT
@@ -51,7 +51,7 @@ class Clients:
             self.seen("publisher died before it took note")
             return
         with write(self.engine) as session:
-            jobs.mark_published(session, [job_id])
+            jobs.mark_notified(session, [job_id])
 
     def break_broker(self) -> None:
         """It goes, or comes back; sometimes with what it held, sometimes empty."""
@@ -89,7 +89,7 @@ class Clients:
         try:
             with write(self.engine) as session:
                 return verb(session, TENANT, job_id)
-        except VerbNotAllowed:
+        except ActionNotAllowed:
             return None
 
 

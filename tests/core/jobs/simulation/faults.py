@@ -15,8 +15,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 from core import jobs
-from core.jobs import Claim, Hint, LeaseLost, lease, sweeper
-from core.jobs.states import VERBS
+from core.jobs import Claim, LeaseLost, Notification, leasing, sweeper
+from core.jobs.state_machine import ACTIONS
 from core.tables import JobState, Json, Model
 
 
@@ -76,7 +76,7 @@ def function(name: str, module: Any, attribute: str, instead: Callable[..., Any]
 def verbs(name: str, **allowed: tuple[str, ...]) -> Fault:
     def plant(fault: Fault, stack: ExitStack, _engine: Engine) -> None:
         fault.planted += 1
-        stack.enter_context(patch.dict(VERBS, allowed))
+        stack.enter_context(patch.dict(ACTIONS, allowed))
 
     return Fault(name, plant)
 
@@ -88,12 +88,12 @@ def finish_all_the_same(
     session.add(model)
     session.flush()
     result = {**result, "model": model.id, "model_version": f"{model.name}:{model.version}"}
-    lease._end(session, claim, JobState.SUCCEEDED, result=result)
+    leasing._end(session, claim, JobState.SUCCEEDED, result=result)
     session.add(
         Model(
             **{
                 column: getattr(model, column)
-                for column in ("tenant_id", "name", "kind", "job_id", "weights", "manifest")
+                for column in ("tenant_id", "name", "modality", "job_id", "weights", "manifest")
             },
             id=f"{model.id}2",
             step=model.step + 1,
@@ -102,8 +102,10 @@ def finish_all_the_same(
     )
 
 
-def only_hints(_original: Callable[..., list[Hint]], session: Session) -> list[Hint]:
-    with patch.object(sweeper, "give_up"):
+def only_hints(
+    _original: Callable[..., list[Notification]], session: Session
+) -> list[Notification]:
+    with patch.object(sweeper, "requeue_lost"):
         return list(_original(session))
 
 
@@ -121,18 +123,18 @@ def untold(_original: Callable[..., Any], *_: Any, **__: Any) -> None:
 def released_whatever_was_asked(
     _original: Callable[..., Any], session: Session, claim: Claim
 ) -> None:
-    lease._leave(session, claim, JobState.QUEUED, reason="drained", published_at=None)
+    leasing._leave(session, claim, JobState.QUEUED, reason="drained", notified_at=None)
 
 
 def set_aside_whatever_was_asked(
     _original: Callable[..., Any], session: Session, claim: Claim
 ) -> None:
-    lease._leave(session, claim, JobState.PAUSED, pause_requested=False)
+    leasing._leave(session, claim, JobState.PAUSED, pause_requested=False)
 
 
 UPDATE = "UPDATE jobs"
 FAULTS = [
-    sql("no fence", UPDATE, "jobs.token = ?", "(jobs.token = ? OR 1)"),
+    sql("no fence", UPDATE, "jobs.fencing_token = ?", "(jobs.fencing_token = ? OR 1)"),
     sql(
         "an expired lease still writes",
         UPDATE,
@@ -148,41 +150,54 @@ FAULTS = [
     sql(
         "claims before its time",
         "attempt=(jobs.attempt + ?)",
-        "jobs.not_before <= semblance_clock(?)",
+        "jobs.available_at <= semblance_clock(?)",
         "(\\g<0> OR 1)",
     ),
-    sql("the fence does not rise", UPDATE, "token=(jobs.token + ?)", "token=(jobs.token + 0 * ?)"),
+    sql(
+        "the fence does not rise",
+        UPDATE,
+        "fencing_token=(jobs.fencing_token + ?)",
+        "fencing_token=(jobs.fencing_token + 0 * ?)",
+    ),
     sql(
         "gives up workers that live",
         "jobs",
         "jobs.lease_until < semblance_clock(?)",
         "(\\g<0> OR 1)",
     ),
-    sql("hung steps go unseen", "jobs", "jobs.stalls_at < semblance_clock(?)", "(\\g<0> AND 0)"),
+    sql(
+        "hung steps go unseen",
+        "jobs",
+        "jobs.step_deadline_at < semblance_clock(?)",
+        "(\\g<0> AND 0)",
+    ),
     sql(
         "a heartbeat does not renew the lease",
-        "stalls_at=CASE",
+        "step_deadline_at=CASE",
         "SET lease_until=semblance_clock(?)",
         "SET lease_until=coalesce(jobs.lease_until, semblance_clock(?))",
     ),
-    sql("losses are not counted", UPDATE, "losses=?, ", "losses=0 * ?, "),
+    sql("losses are not counted", UPDATE, "worker_losses=?, ", "worker_losses=0 * ?, "),
     sql(
         "the oldest checkpoint is kept instead of the newest",
         "FROM checkpoints",
-        "ORDER BY checkpoints.step DESC, checkpoints.token DESC",
-        "ORDER BY checkpoints.step, checkpoints.token",
+        "ORDER BY checkpoints.step DESC, checkpoints.fencing_token DESC",
+        "ORDER BY checkpoints.step, checkpoints.fencing_token",
     ),
     function("the sweeper only sends hints", sweeper, "sweep", only_hints),
-    function("a job makes two models", lease, "finish", finish_all_the_same),
-    function("a change is not told", lease, "record_state", untold),
-    function("losing the lease is overlooked", lease, "release", swallowed),
+    function("a job makes two models", leasing, "finish", finish_all_the_same),
+    function("a change is not told", leasing, "record_state", untold),
+    function("losing the lease is overlooked", leasing, "release", swallowed),
     function(
-        "a drained job forgets that it was cancelled", lease, "release", released_whatever_was_asked
+        "a drained job forgets that it was cancelled",
+        leasing,
+        "release",
+        released_whatever_was_asked,
     ),
     function(
         "a paused job forgets that it was cancelled",
-        lease,
-        "set_aside",
+        leasing,
+        "confirm_paused",
         set_aside_whatever_was_asked,
     ),
     verbs("an ended job can be cancelled", succeeded=("cancel",), failed=("cancel", "retry")),

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core import jobs
 from core.database import read, write
 from core.errors import JobError
-from core.jobs import Beat, NewCheckpoint
+from core.jobs import Heartbeat, NewCheckpoint
 from tests.conftest import TENANT
 from tests.core.jobs.simulation.workers import QUEUES, Worker, Workers
 from tests.core.jobs.simulation.world import LEASE_MS, Violation, World, look
@@ -117,12 +117,12 @@ class History(Workers):
         hold = self.rng.choice(self.ghosts)
         claim, error = hold.claim, JobError("internal", "late")
         late: list[Callable[[Session], object]] = [
-            lambda session: jobs.heartbeat(session, claim, Beat("training", hold.step + 1)),
+            lambda session: jobs.heartbeat(session, claim, Heartbeat("training", hold.step + 1)),
             lambda session: jobs.add_checkpoint(session, claim, NewCheckpoint(99, {})),
             lambda session: jobs.finish(session, claim, result={"step": 99}),
             lambda session: jobs.fail(session, claim, error),
             lambda session: jobs.confirm_cancelled(session, claim),
-            lambda session: jobs.set_aside(session, claim),
+            lambda session: jobs.confirm_paused(session, claim),
             lambda session: jobs.release(session, claim),
         ]
         self._write(None, hold, self.rng.choice(late))

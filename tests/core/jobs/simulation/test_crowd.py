@@ -14,8 +14,8 @@ THREADS = 4
 @pytest.fixture
 def shared(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases so short that threads lose them to each other."""
-    monkeypatch.setenv("SEMBLANCE_LEASE_S", str(crowd.LEASE_S))
-    monkeypatch.setenv("SEMBLANCE_HEARTBEAT_S", str(crowd.LEASE_S / 3))
+    monkeypatch.setenv("SEMBLANCE_LEASE_SECONDS", str(crowd.LEASE_S))
+    monkeypatch.setenv("SEMBLANCE_HEARTBEAT_SECONDS", str(crowd.LEASE_S / 3))
     monkeypatch.setattr(sweeper, "BACKOFF_S", 0.01)
     get_settings.cache_clear()
     with write() as session:

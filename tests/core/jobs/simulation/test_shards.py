@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from core import jobs
 from core.database import write
-from core.errors import VerbNotAllowed
-from core.jobs import Beat, Claim, LeaseLost, NewJob, ShardClaim
+from core.errors import ActionNotAllowed
+from core.jobs import Claim, Heartbeat, LeaseLost, NewJob, ShardClaim
 from core.settings import get_settings
-from core.storage import Stored
+from core.storage import StoredObject
 from core.tables import Artifact, Job, JobKind, JobState, ShardState
 from tests.conftest import TENANT, forget_caches
 from tests.core.jobs.simulation.world import World
@@ -41,7 +41,11 @@ RARE = {
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name, value in {"LEASE_S": "30", "HEARTBEAT_S": "10", "MAX_LOSSES": "99"}.items():
+    for name, value in {
+        "LEASE_SECONDS": "30",
+        "HEARTBEAT_SECONDS": "10",
+        "MAX_WORKER_LOSSES": "99",
+    }.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
     get_settings.cache_clear()
     world = World()
@@ -103,7 +107,7 @@ class History:
         try:
             with write(self.world.engine) as session:
                 verb(session, TENANT, job_id)
-        except VerbNotAllowed:
+        except ActionNotAllowed:
             return
         if verb is not jobs.resume and any(
             maker.shard is not None and maker.shard.job_id == job_id for maker in self.makers
@@ -130,7 +134,7 @@ class History:
             if taken is not None:
                 maker.job = taken[0]
                 count, size = self.sizes[maker.job.job_id]
-                jobs.lay_out(session, maker.job, count=count, size=size)
+                jobs.create_shards(session, maker.job, count=count, size=size)
                 self.take(maker, jobs.claim_shard(session, maker.job.job_id, maker.name))
             else:
                 self.take(maker, jobs.claim_any_shard(session, QUEUES, maker.name))
@@ -140,29 +144,29 @@ class History:
         if shard is None:
             return
         before = self.tokens.get(shard.shard_id, 0)
-        assert shard.token == before + 1
+        assert shard.fencing_token == before + 1
         assert self.made[shard.shard_id] == 0
         for other in self.makers:
             theirs = other.shard.shard_id if other.shard is not None else None
             if other is not maker and theirs == shard.shard_id:
                 assert self.world.now_ms > other.shard_until, "taken from one that lives"
                 self.seen["taken from a silent worker"] += 1
-        self.tokens[shard.shard_id] = shard.token
+        self.tokens[shard.shard_id] = shard.fencing_token
         maker.shard_until = self.world.now_ms + 30_000
 
     def holds(self, maker: Maker, shard: ShardClaim) -> bool:
-        ours = self.tokens[shard.shard_id] == shard.token
+        ours = self.tokens[shard.shard_id] == shard.fencing_token
         return ours and self.world.now_ms <= maker.shard_until
 
     def at_shard(self, maker: Maker, shard: ShardClaim) -> None:
-        action = self.rng.choices((self.renew, self.complete, self.give_back), (3, 6, 1))[0]
+        action = self.rng.choices((self.renew, self.complete, self.release_shard), (3, 6, 1))[0]
         action(maker, shard)
 
     def renew(self, maker: Maker, shard: ShardClaim) -> None:
         with write(self.world.engine) as session:
             if maker.job is not None:
-                jobs.heartbeat(session, maker.job, Beat("generating"))
-            orders = jobs.renew(session, shard, made=1, cpu_s=0.0, wall_s=0.0)
+                jobs.heartbeat(session, maker.job, Heartbeat("generating"))
+            orders = jobs.renew_shard(session, shard, items_done=1, cpu_s=0.0, wall_s=0.0)
         if orders is None:
             self.seen["late heartbeat refused"] += 1
             maker.shard = None
@@ -170,10 +174,12 @@ class History:
         assert self.holds(maker, shard)
         maker.shard_until = self.world.now_ms + 30_000
         if orders.cancel or orders.pause:
-            self.stop(maker, shard, jobs.confirm_cancelled if orders.cancel else jobs.set_aside)
+            self.stop(
+                maker, shard, jobs.confirm_cancelled if orders.cancel else jobs.confirm_paused
+            )
 
     def stop(self, maker: Maker, shard: ShardClaim, end: Callable[..., None]) -> None:
-        self.give_back(maker, shard)
+        self.release_shard(maker, shard)
         if maker.job is not None:
             with write(self.world.engine) as session:
                 end(session, maker.job)
@@ -181,31 +187,31 @@ class History:
 
     def complete(self, maker: Maker, shard: ShardClaim) -> None:
         maker.shard = None
-        key = f"{shard.shard_id}/{shard.token}"
+        key = f"{shard.shard_id}/{shard.fencing_token}"
         about = {"name": f"shard-{shard.number}", "media_type": "x/y", "labels": {}}
         try:
             with write(self.world.engine) as session:
                 waits = session.get_one(Job, shard.job_id).state is JobState.QUEUED
-                stored = Stored(key, shard.stop - shard.start, "0")
-                jobs.complete(session, shard, stored=stored, **about, cpu_s=0.0, wall_s=0.0)
+                stored = StoredObject(key, shard.stop - shard.start, "0")
+                jobs.complete_shard(session, shard, stored=stored, **about, cpu_s=0.0, wall_s=0.0)
         except LeaseLost:
             self.seen["late file refused"] += 1
             return
-        assert self.tokens[shard.shard_id] == shard.token
+        assert self.tokens[shard.shard_id] == shard.fencing_token
         self.made[shard.shard_id] += 1
         self.seen["made by the holder" if maker.job is not None else "made by a helper"] += 1
         self.seen["made while its job waited for a holder"] += waits
 
-    def give_back(self, maker: Maker, shard: ShardClaim) -> None:
+    def release_shard(self, maker: Maker, shard: ShardClaim) -> None:
         with write(self.world.engine) as session:
-            jobs.give_back(session, shard)
+            jobs.release_shard(session, shard)
         self.seen["given back"] += 1
         maker.shard = None
 
     def at_job(self, maker: Maker, claim: Claim) -> None:
         with write(self.world.engine) as session:
-            orders = jobs.heartbeat(session, claim, Beat("generating"))
-            made = jobs.made(session, claim.job_id)
+            orders = jobs.heartbeat(session, claim, Heartbeat("generating"))
+            made = jobs.shard_progress(session, claim.job_id)
             if self.rng.random() < 0.2:
                 jobs.release(session, claim)  # drained, while others make shards
             elif orders.cancel:
@@ -213,7 +219,7 @@ class History:
             elif made.done == made.shards:
                 jobs.finish(session, claim, result={})
             elif orders.pause:
-                jobs.set_aside(session, claim)
+                jobs.confirm_paused(session, claim)
             else:
                 self.take(maker, jobs.claim_shard(session, claim.job_id, maker.name))
                 return
@@ -248,7 +254,7 @@ class History:
                 shards = jobs.shards_of(session, job.id)
                 files = session.scalars(select(Artifact).where(Artifact.job_id == job.id)).all()
                 done = [shard for shard in shards if shard.state is ShardState.DONE]
-                assert {file.key for file in files} == {f"{s.id}/{s.token}" for s in done}
+                assert {file.key for file in files} == {f"{s.id}/{s.fencing_token}" for s in done}
                 assert len(files) == len(done)
                 if job.state is JobState.SUCCEEDED:
                     count, size = self.sizes[job.id]

@@ -47,7 +47,11 @@ RARE = {
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name, value in {"LEASE_S": "30", "HEARTBEAT_S": "10", "MAX_LOSSES": "3"}.items():
+    for name, value in {
+        "LEASE_SECONDS": "30",
+        "HEARTBEAT_SECONDS": "10",
+        "MAX_WORKER_LOSSES": "3",
+    }.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
     get_settings.cache_clear()
     world = World()

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from core import jobs, registry
+from core import jobs, model_registry
 from core.database import read, write
 from core.errors import JobError
-from core.jobs import Beat, Claim, LeaseLost, NewCheckpoint
-from core.storage import Stored
+from core.jobs import Claim, Heartbeat, LeaseLost, NewCheckpoint
+from core.storage import StoredObject
 from core.tables import Job
 from tests.conftest import TENANT
 from tests.core.jobs.simulation.clients import Clients
@@ -27,7 +27,7 @@ from tests.core.jobs.simulation.world import (
 T = TypeVar("T")
 WORKERS = 3
 QUEUES = ["training"]
-FIRST_PATIENCE_MS = round(Beat.patience_s * 1000)
+FIRST_PATIENCE_MS = round(Heartbeat.step_timeout_s * 1000)
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Workers(Clients):
     def _judge_claim(self, claim: Claim, job: Job, step: int) -> None:
         known, now = self.known[job.id], self.world.now_ms
         before = known.latest
-        if milliseconds(job.not_before) > now:
+        if milliseconds(job.available_at) > now:
             raise Violation("claimed before its time")
         if step != known.saved:
             raise Violation(f"goes on from step {step}; step {known.saved} was saved")
@@ -97,7 +97,7 @@ class Workers(Clients):
             raise Violation("more than a checkpoint's interval is repeated")
         if before.open and now <= before.lease_ends and now <= before.stalls:
             raise Violation("claimed while another's lease runs")
-        if claim.token <= before.claim.token:
+        if claim.fencing_token <= before.claim.fencing_token:
             raise Violation("the fence did not rise")
         if before.open:
             self.seen("claimed from a silent worker")
@@ -116,7 +116,7 @@ class Workers(Clients):
         if hold.cancel:
             self._leave(worker, lambda session: jobs.confirm_cancelled(session, hold.claim))
         elif hold.pause:
-            self._leave(worker, lambda session: jobs.set_aside(session, hold.claim))
+            self._leave(worker, lambda session: jobs.confirm_paused(session, hold.claim))
         elif hold.step >= known.steps and hold.saved == hold.step:
             self._leave(worker, lambda session: self._finish(session, hold))
         elif hold.step - hold.saved >= known.every or hold.step >= known.steps:
@@ -134,7 +134,7 @@ class Workers(Clients):
             worker,
             hold,
             lambda session: jobs.heartbeat(
-                session, hold.claim, Beat("training", hold.step, self.world.patience_s)
+                session, hold.claim, Heartbeat("training", hold.step, self.world.patience_s)
             ),
         )
         if orders is None:
@@ -152,17 +152,19 @@ class Workers(Clients):
 
     def _save(self, worker: Worker, hold: Hold) -> None:
         """The file, then the row, then the files that the row replaces; death in between."""
-        key = f"{hold.claim.job_id}/{hold.claim.token}/{hold.step}"
+        key = f"{hold.claim.job_id}/{hold.claim.fencing_token}/{hold.step}"
         self.objects.add(key)
         if self.rng.random() < 0.08:
             self.seen("worker died between file and row")
             worker.hold = None
             return
-        new = NewCheckpoint(hold.step, {"model": Stored(key, 1, "0" * 64)}, {"kind": "images"})
+        new = NewCheckpoint(
+            hold.step, {"model": StoredObject(key, 1, "0" * 64)}, {"modality": "image"}
+        )
 
         def change(session: Session) -> list[str]:
             jobs.add_checkpoint(session, hold.claim, new)
-            return jobs.drop_checkpoints(session, hold.claim, keep=2)
+            return jobs.drop_checkpoints(session, hold.claim, keep_last=2)
 
         dropped = self._write(worker, hold, change)
         if dropped is not None:
@@ -174,7 +176,7 @@ class Workers(Clients):
             return
         claim, key = worker.hold.claim, f"{worker.hold.claim.job_id}/preview"
         self.objects.add(key)
-        stored = Stored(key, 1, "0" * 64)
+        stored = StoredObject(key, 1, "0" * 64)
         self._write(
             worker,
             worker.hold,
@@ -198,7 +200,7 @@ class Workers(Clients):
     def _finish(session: Session, hold: Hold) -> None:
         job = session.get_one(Job, hold.claim.job_id)
         checkpoint = jobs.checkpoints_of(session, TENANT, job.id)[0]
-        model = registry.new_version(session, job, checkpoint)
+        model = model_registry.create_version(session, job, checkpoint)
         jobs.finish(session, hold.claim, result={"step": hold.step}, model=model)
 
     def _leave(self, worker: Worker, change: Callable[[Session], None]) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.database import make_engine, write
 from core.ids import new_id
 from core.jobs import Claim
-from core.tables import Dataset, DatasetState, Table, Tenant, Webhook
+from core.tables import Base, Dataset, DatasetState, Tenant, Webhook
 from tests.conftest import TENANT
 from tests.job_invariants import ENDS
 
@@ -33,7 +33,7 @@ class World:
     def __init__(self) -> None:
         self.now_ms = START_MS  # whole ones, so that sums are exact
         self.engine = make_engine("sqlite://", now=lambda: self.now_ms / 1000)
-        Table.metadata.create_all(self.engine)
+        Base.metadata.create_all(self.engine)
         # The same connection, without SQLAlchemy's cost: it is looked at after every action.
         self.raw: sqlite3.Connection = self.engine.raw_connection().driver_connection
         with write(self.engine) as session:
@@ -45,7 +45,7 @@ class World:
     def empty(self) -> None:
         self.now_ms = START_MS
         with self.engine.begin() as connection:
-            for table in reversed(Table.metadata.sorted_tables):
+            for table in reversed(Base.metadata.sorted_tables):
                 if table.name not in KEPT:
                     connection.exec_driver_sql(f"DELETE FROM {table.name}")  # noqa: S608
 
@@ -88,16 +88,16 @@ class Known:
     ended: "Row | None" = None
 
 
-LOOK = """SELECT id, state, token, losses, max_losses, version, step, result, error, finished_at
+LOOK = """SELECT id, state, fencing_token, worker_losses, max_worker_losses, version, step, result, error, finished_at
 FROM jobs"""
 
 
 class Row(NamedTuple):
     id: str
     state: str
-    token: int
-    losses: int
-    max_losses: int
+    fencing_token: int
+    worker_losses: int
+    max_worker_losses: int
     version: int
     step: int
     result: str | None
@@ -122,8 +122,8 @@ def look(
         _check_hold(job, row, now_ms, seen)
         if job.cancelled_waiting and row.state != "cancelled":
             raise Violation(f"cancelled while it waited, and now {row.state}")
-        if row.losses > row.max_losses:
-            raise Violation(f"lost {row.losses} workers, more than {row.max_losses}")
+        if row.worker_losses > row.max_worker_losses:
+            raise Violation(f"lost {row.worker_losses} workers, more than {row.max_worker_losses}")
         if row.state in ENDS:
             job.ended = row
     return {row.id: row.state for row in rows}
@@ -132,7 +132,7 @@ def look(
 def _check_hold(job: Known, row: Row, now_ms: int, seen: Callable[[str], None]) -> None:
     hold = job.latest
     held = row.state == "running"
-    if held and (hold is None or row.token != hold.claim.token):
+    if held and (hold is None or row.fencing_token != hold.claim.fencing_token):
         raise Violation("runs, and nobody was given it")
     if held and hold is not None and not hold.open:
         raise Violation("runs, and its worker has left it")

@@ -1,0 +1,62 @@
+"""Which representation to send: `?format=` first, then the Accept header (RFC 9110, 12.5.1)."""
+
+from collections.abc import Mapping, Sequence
+
+from core.errors import NotAcceptable
+
+
+def negotiate(
+    offered: Mapping[str, str], *, format: str | None, accept: str | None, default: str
+) -> str:
+    """The name (a key of `offered`, whose values are media types) of the representation to send.
+
+    `default` is sent to those who take anything. Raises NotAcceptable, listing what there is.
+    """
+    if format is not None:
+        if format in offered:
+            return format
+        raise _unacceptable(offered)
+    ordered = [default, *(name for name in offered if name != default)]
+    best, best_quality = None, 0.0
+    for name in ordered:
+        quality = _quality(offered[name], _ranges(accept or "*/*"))
+        if quality > best_quality:
+            best, best_quality = name, quality
+    if best is None:
+        raise _unacceptable(offered)
+    return best
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    ranges = []
+    for part in accept.split(",")[:64]:
+        media, *parameters = (word.strip() for word in part.split(";"))
+        ranges.append((media.lower(), _weight(parameters)))
+    return ranges
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """The weight of the most specific range that covers the media type."""
+    for pattern in (media, media.split("/")[0] + "/*", "*/*"):
+        weights = [weight for name, weight in ranges if name == pattern]
+        if weights:
+            return max(weights)
+    return 0.0
+
+
+def _unacceptable(offered: Mapping[str, str]) -> NotAcceptable:
+    return NotAcceptable(
+        "there is no such representation; see `available`",
+        available=[{"format": name, "media_type": media} for name, media in offered.items()],
+    )

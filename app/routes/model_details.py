@@ -1,0 +1,271 @@
+"""`/v1/models/{reference}/…`: what there is to know of a model, and the model itself as a file."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from app import content_negotiation, model_report, report_page
+from app.architecture_svg import render_svg
+from app.authentication import Caller, ReadScope, TrainScope
+from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.model_card import build_card, render_page
+from app.report_csv import render_csv
+from app.request_body import StrictJsonRoute
+from app.schemas.models import (
+    Architecture,
+    ColumnOption,
+    LabelOption,
+    ModelView,
+    SamplingOptions,
+)
+from app.schemas.reports import Report
+from core import model_registry
+from core.database import read, write
+from core.errors import TooLarge, UnsupportedMedia, ValidationFailed
+from core.ids import new_id
+from core.settings import get_settings
+from core.storage import StoredObject, get_storage, key_of
+
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
+
+Accept = Annotated[str | None, Header()]
+CARD_TYPES = {"json": "application/json", "html": "text/html"}
+REPORT_TYPES = {**CARD_TYPES, "csv": "text/csv"}
+ARCHITECTURE_TYPES = {"json": "application/json", "svg": "image/svg+xml"}
+# Nothing is loaded from anywhere, whatever stands in a name.
+CSP_NO_RESOURCES = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+CSP_INLINE_IMAGES = {
+    "Content-Security-Policy": CSP_NO_RESOURCES["Content-Security-Policy"] + "; img-src data:"
+}
+
+
+@router.get("/{reference}/sampling-options", response_model=SamplingOptions)
+def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
+    """The labels that can be asked for and how often each was learned from; of a table, the values
+    or the range of each column, too."""
+    with read() as session:
+        model = model_registry.resolve_sampling_sources(session, caller.tenant_id, reference)[0]
+    labels = model.manifest["labels"]
+    total = sum(label["count"] or 0 for label in labels) or 1
+    return SamplingOptions(
+        labels=[
+            LabelOption(
+                name=label["name"],
+                fraction=None if label["count"] is None else label["count"] / total,
+            )
+            for label in labels
+        ],
+        columns=_columns(model.manifest.get("columns")),
+        constraints=model.manifest["training"]["hyperparameters"].get("constraints"),
+        detected_constraints=model.manifest.get("detected_constraints"),
+        seed={"min": 0, "max": 2**63 - 1},
+        count={"min": 1, "max": get_settings().limits.samples},
+    )
+
+
+def _columns(columns: list[dict[str, Any]] | None) -> list[ColumnOption] | None:
+    if columns is None:
+        return None
+    return [
+        ColumnOption(
+            name=column["name"],
+            type=column["type"],
+            nullable=column["nullable"],
+            **{k: v for k, v in column["domain"].items() if k != "more"},
+        )
+        for column in columns
+        if column["domain"] is not None
+    ]
+
+
+@router.get(
+    "/{reference}/card",
+    response_class=Response,
+    responses={200: {"content": {media: {} for media in CARD_TYPES.values()}}},
+)
+def read_card(
+    reference: str,
+    caller: ReadScope,
+    format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
+    accept: Accept = None,
+) -> Response:
+    """What the model was made of and how, what was measured of it, and what it is not good for."""
+    chosen = content_negotiation.negotiate(CARD_TYPES, format=format, accept=accept, default="json")
+    with read() as session:
+        model = model_registry.get(session, caller.tenant_id, reference)
+        found = model_report.load_evaluations(session, model)
+    card = build_card(model, model_report.build_report(model, found, get_storage()))
+    headers = {"Vary": "Accept"}
+    if chosen == "html":
+        return Response(
+            render_page(card), headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"]
+        )
+    return Response(card.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
+
+
+@router.get(
+    "/{reference}/report",
+    response_model=Report,
+    responses={200: {"content": {"text/html": {}, "text/csv": {}}}},
+)
+def read_report(
+    reference: str,
+    caller: ReadScope,
+    format: Annotated[
+        str | None, Query(description="json, html or csv; overrides `Accept`")
+    ] = None,
+    accept: Accept = None,
+) -> Response:
+    """How good the model is, by its newest evaluation: scores beside those of real items and of
+    naive samples, and a verdict in words; as HTML with plots; as CSV the statistics of columns
+    alone. `state` tells of the newest job."""
+    chosen = content_negotiation.negotiate(
+        REPORT_TYPES, format=format, accept=accept, default="json"
+    )
+    with read() as session:
+        model = model_registry.get(session, caller.tenant_id, reference)
+        found = model_report.load_evaluations(session, model)
+    report = model_report.build_report(model, found, get_storage())
+    headers = {"Vary": "Accept"}
+    if chosen == "html":
+        page = report_page.render_page(
+            report, found.training_metrics, model_report.load_images(found, get_storage())
+        )
+        return Response(page, headers=headers | CSP_INLINE_IMAGES, media_type=CARD_TYPES["html"])
+    if chosen == "csv":
+        return Response(render_csv(report), headers=headers, media_type=REPORT_TYPES["csv"])
+    return Response(report.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
+
+
+@router.get(
+    "/{reference}/architecture",
+    response_model=Architecture,
+    responses={200: {"content": {"image/svg+xml": {}}}},
+)
+def read_architecture(
+    reference: str,
+    caller: ReadScope,
+    format: Annotated[str | None, Query(description="json or svg; overrides `Accept`")] = None,
+    accept: Accept = None,
+) -> Response:
+    """The networks that draw: layers, shapes, parameters; as JSON or as a drawing."""
+    chosen = content_negotiation.negotiate(
+        ARCHITECTURE_TYPES, format=format, accept=accept, default="json"
+    )
+    with read() as session:
+        model = model_registry.resolve_sampling_sources(session, caller.tenant_id, reference)[0]
+    from models.architecture import describe_model  # torch: it may still be loading
+
+    with get_storage().open(StoredObject.from_dict(model.weights)) as path:
+        found = Architecture.of(model, describe_model(path))
+    headers = {"Vary": "Accept"}
+    if chosen == "svg":
+        title = f"{model.name}:{model.version}" if model.version else model.id
+        return Response(
+            render_svg(found, title),
+            headers=headers | CSP_NO_RESOURCES,
+            media_type=ARCHITECTURE_TYPES["svg"],
+        )
+    return Response(found.model_dump_json(), headers=headers, media_type=ARCHITECTURE_TYPES["json"])
+
+
+@router.get(
+    "/{reference}/export",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}},
+)
+def export_model(
+    reference: str, caller: ReadScope, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """The model as a zip: a manifest with the sha256 of each file, the weights as safetensors, what
+    can be asked for, the card. The same bytes until it is measured again; another service can
+    import it."""
+    with read() as session:
+        model = model_registry.get(session, caller.tenant_id, reference)
+        found = model_report.load_evaluations(session, model)
+    from app.model_archive import ModelExport  # pyarrow: it may still be loading
+
+    card = build_card(model, model_report.build_report(model, found, get_storage()))
+    archive = ModelExport(model, card.model_dump_json().encode())
+    headers = {
+        "ETag": f'"{archive.sha256}"',
+        "Content-Disposition": f'attachment; filename="{model.id}.zip"',
+    }
+    if if_none_match is not None and archive.sha256 in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return StreamingResponse(
+        archive.stream(get_storage()), headers=headers, media_type="application/zip"
+    )
+
+
+@router.post(
+    "/import",
+    status_code=201,
+    response_model=ModelView,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def import_model(
+    request: Request,
+    caller: TrainScope,
+    name: Annotated[str | None, Query(description="default: the name that it had")] = None,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> Response:
+    """Make the next version of a name of an exported model. Hashes, format and weights are checked;
+    it gives the samples that it gave where it was trained."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip()
+    if media != "application/zip":
+        raise UnsupportedMedia("send the exported file, as Content-Type: application/zip")
+    if name is not None and not model_registry.NAME.fullmatch(name):
+        raise ValidationFailed("letters, digits, blanks, dots, dashes and underscores only")
+    limit = get_settings().limits.model_bytes
+    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder:
+        path, size = Path(folder) / "model.zip", 0
+        with path.open("wb") as out:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit:
+                    raise TooLarge(f"an exported model may have {limit} bytes", limit=limit)
+                out.write(piece)
+        return await run_in_threadpool(_imported, caller, idempotency_key, path, name)
+
+
+def _imported(caller: Caller, key: str | None, path: Path, name: str | None) -> Response:
+    from app.model_archive import open_archive  # pyarrow: it may still be loading
+
+    with open_archive(path) as found:
+
+        def create(remember: SaveResponse) -> Response:
+            found.check()
+            model_id = new_id("mdl")
+            stored: StoredObject = get_storage().put_file(
+                key_of(caller.tenant_id, "models", f"{model_id}.safetensors"), found.weights
+            )
+            try:
+                with write() as session:
+                    model = model_registry.create_imported_version(
+                        session,
+                        caller.tenant_id,
+                        name or found.manifest.name,
+                        model_id=model_id,
+                        step=found.manifest.step,
+                        weights=stored,
+                        manifest=found.model_manifest,
+                    )
+                    view = ModelView.of(model)
+                    remember(session, 201, view)
+            except BaseException:
+                get_storage().delete([stored.key])
+                raise
+            return created_response(201, view)
+
+        request = ["POST /v1/models/import", name, found.manifest.files["model.safetensors"].sha256]
+        return run_idempotently(caller, key, request, create)

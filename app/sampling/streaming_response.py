@@ -1,0 +1,46 @@
+"""An answer that is drawn while it is sent."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.sampling.batcher import ClientDisconnected
+from app.sampling.concurrency_limit import run_in_sampling_thread
+
+
+class SampleStreamingResponse(StreamingResponse):
+    """`close` is called when all is sent, and as soon as the client leaves: the thread that waits
+    for the next piece gets Left then."""
+
+    def __init__(
+        self,
+        body: Iterator[bytes],
+        close: Callable[[], None],
+        *,
+        headers: Mapping[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__(_pieces(body), headers=headers, media_type=media_type)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        await super().listen_for_disconnect(receive)
+        self._close()
+
+
+async def _pieces(body: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            piece = await run_in_sampling_thread(lambda: next(body, None))
+        except ClientDisconnected:
+            return
+        if piece is None:
+            return
+        yield piece

@@ -1,0 +1,41 @@
+"""A dataset as bytes, in the formats that samples come in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from core.datasets.images import writing as images
+from core.datasets.images.npy_store import BLOCK_BYTES
+from core.datasets.tabular import writing as rows
+from core.datasets.tabular.schema import Schema
+from core.datasets.tabular.typed_parquet import typed_batches
+from core.tables import Dataset
+
+Split = Literal["train", "test"]
+
+
+def export_images(x: Path, y: Path, dataset: Dataset, split: Split, format: str) -> Iterator[bytes]:
+    """`x` and `y`: its objects as files. `split`: `test` is the published test split."""
+    summary = dataset.summary
+    n = summary["n_train"]
+    place = slice(0, n) if split == "train" else slice(n, None)
+    pixels = np.load(x, mmap_mode="r", allow_pickle=False)[place]
+    labels = np.load(y, allow_pickle=False)[place].astype(np.int64)
+    names = [label["name"] for label in summary["labels"]]
+    if not names:
+        labels = np.zeros_like(labels)  # as samples of a model without labels have it
+    size = max(1, BLOCK_BYTES // pixels[0].nbytes)
+    batches = (
+        (labels[first : first + size], np.asarray(pixels[first : first + size]))
+        for first in range(0, len(labels), size)
+    )
+    return images.encode(format, batches, names, count=len(labels), image=summary)
+
+
+def export_rows(path: Path, dataset: Dataset, format: str) -> Iterator[bytes]:
+    """All rows, without the columns that are dropped, as the schema has their values."""
+    schema = Schema.from_dict(dataset.summary)
+    columns = [column for column in schema.columns if not column.exclude]
+    return rows.encode(format, typed_batches(path, schema.columns), columns, {})

@@ -1,0 +1,73 @@
+"""What a file is, by its first bytes; names and extensions are not asked."""
+
+HEAD_BYTES = 512  # the longest signature is a tar header
+
+COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
+IMAGE_TYPES = frozenset({"png", "jpeg", "webp"})
+
+_READ = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),  # without entries
+    (b"PK\x07\x08", "zip"),  # the first of several disks
+    (b"\x1f\x8b", "gz"),
+    (b"BZh", "bz2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x93NUMPY", "npy"),
+)
+_REFUSED = (
+    (b"GIF8", "GIF image"),
+    (b"BM", "BMP image"),
+    (b"II*\x00", "TIFF image"),
+    (b"MM\x00*", "TIFF image"),
+    (b"8BPS", "PSD image"),
+    (b"%!PS", "EPS image"),
+    (b"\xc5\xd0\xd3\xc6", "EPS image"),
+    (b"DDS ", "DDS image"),
+    (b"\x00\x00\x01\x00", "ICO image"),
+    (b"icns", "ICNS image"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000 image"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL image"),
+    (b"\xff\x0a", "JPEG XL image"),
+    (b"<svg", "SVG image"),
+    (b"Rar!", "rar archive"),
+    (b"7z\xbc\xaf\x27\x1c", "7z archive"),
+    (b"\x28\xb5\x2f\xfd", "zstd stream"),
+    (b"%PDF", "PDF document"),
+    (b"PAR1", "Parquet table"),
+    (b"\x89HDF", "HDF5 file"),
+)
+_IDX_TYPES = frozenset({0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E})
+
+
+def detect_file_type(head: bytes) -> str:
+    """A short word for what is read here ("png", "zip", "tar", "idx"…), or "" for all else."""
+    for beginning, kind in _READ:
+        if head.startswith(beginning):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[:2] == b"\0\0" and len(head) > 3 and head[2] in _IDX_TYPES and 1 <= head[3] <= 8:
+        return "idx"
+    return "tar" if is_tar(head) else ""
+
+
+def unsupported_file_type(head: bytes) -> str | None:
+    """The name of a well-known format that is not read here, such as "GIF image"."""
+    if head[4:8] == b"ftyp":
+        return "AVIF image" if head[8:11] == b"avi" else "HEIF image or video"
+    return next((kind for beginning, kind in _REFUSED if head.startswith(beginning)), None)
+
+
+def is_tar(head: bytes) -> bool:
+    """The header's checksum holds, or it is the zeros with which an empty tar begins."""
+    if len(head) < HEAD_BYTES:
+        return False
+    if not any(head):
+        return True
+    written = head[148:156].strip(b" \0")
+    try:
+        return int(written, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
+    except ValueError:
+        return False

@@ -1,0 +1,37 @@
+"""The labels of a dataset's items to train on, in their order."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from core.datasets.tabular.formatting import format_values
+from core.datasets.tabular.schema import Schema
+from core.datasets.tabular.typed_parquet import TypedParquet
+from core.storage import Storage, StoredObject
+from core.tables import Dataset
+
+
+def read_labels(dataset: Dataset, storage: Storage) -> NDArray[np.int32]:
+    """(N,) places among the labels of its summary, -1 for an item without one. Raises
+    ObjectCorrupted."""
+    name = "y" if dataset.modality == "image" else "rows"
+    with storage.open(StoredObject.from_dict(dataset.objects[name])) as path:
+        if dataset.modality == "image":
+            labels = np.load(path, allow_pickle=False)[: dataset.summary["n_train"]]
+            return np.asarray(labels, np.int32)
+        return _of_rows(path, dataset)
+
+
+def _of_rows(path: Path, dataset: Dataset) -> NDArray[np.int32]:
+    schema = Schema.from_dict(dataset.summary)
+    assert schema.target is not None  # noqa: S101 - or it would have no labels
+    target = schema[schema.target]
+    names = pa.array([label["name"] for label in dataset.summary["labels"]], pa.string())
+    parts = [
+        pc.index_in(format_values(values, target), value_set=names).fill_null(-1)
+        for values in TypedParquet(path).column(target)
+    ]
+    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts]).astype(np.int32)

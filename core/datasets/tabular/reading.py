@@ -1,0 +1,193 @@
+"""From an uploaded file to rows.parquet, profile.json and a summary."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from core.datasets.source import SourceFile
+from core.datasets.tabular import spool
+from core.datasets.tabular.column_stats import TextColumnStats, TypedColumnStats
+from core.datasets.tabular.data_quality import (
+    READING_ISSUE_CODES,
+    find_reading_issues,
+    find_schema_issues,
+)
+from core.datasets.tabular.open_table import open_table
+from core.datasets.tabular.profile import ColumnProfile, profile_column
+from core.datasets.tabular.raw_table import RawTable, table_error
+from core.datasets.tabular.schema import LABEL_TYPES, Column, Schema
+from core.datasets.tabular.schema_overrides import SchemaOverrides
+from core.datasets.tabular.schema_validation import apply_overrides
+from core.datasets.tabular.spool import ParquetSpool
+from core.datasets.tabular.summary import TableSummary
+from core.datasets.tabular.type_casting import ARROW_TYPES, cast
+from core.datasets.tabular.type_inference import InferredColumn, infer_text, infer_typed
+from core.datasets.tabular.typed_parquet import TypedParquet, arrow_schema
+from core.errors import FieldError, StorageFull, ValidationFailed
+from core.settings import Limits
+
+ROWS_FILE = "rows.parquet"
+PROFILE_FILE = "profile.json"
+
+_RAW = {
+    pa.string(): Column("", "category"),
+    pa.int64(): Column("", "integer", decimals=0),
+    pa.float64(): Column("", "number"),
+    pa.bool_(): Column("", "boolean", format="false|true"),
+    pa.timestamp("us"): Column("", "datetime", format="%Y-%m-%dT%H:%M:%S"),
+}
+
+
+def read_table(
+    files: Sequence[SourceFile], overrides: SchemaOverrides, limits: Limits, out: Path
+) -> TableSummary:
+    """Write rows.parquet and profile.json into the folder `out`.
+
+    Raises DatasetUnreadable for the file, ValidationFailed for what is wanted of its columns, or
+    StorageFull; `out` is then the caller's to clear.
+    """
+    if len(files) != 1:
+        raise table_error(
+            "unsupported_file_combination",
+            "a table is one file; join the parts and send them as one",
+        )
+    with _room():
+        table = open_table(files[0], limits, overrides.excluded)
+        raw = out / "raw.parquet"
+        rows = spool.write_parquet(table.batches, table.schema, raw, limits)
+        if rows < limits.rows_min:
+            found = f"{rows:,} rows" if rows else "no rows"
+            message = (
+                f"{printable(files[0].name)} has {found}; at least {limits.rows_min:,} are needed"
+            )
+            raise table_error("table_empty" if rows == 0 else "too_few_rows", message)
+        findings = _findings(ParquetSpool(raw), table, limits)
+        columns = tuple(finding.column for finding in findings)
+        spool.write_parquet(
+            _typed(ParquetSpool(raw), columns), arrow_schema(columns), out / ROWS_FILE, limits
+        )
+        raw.unlink()
+        summary = TableSummary(
+            rows=rows,
+            schema=Schema(columns),
+            labels=(),
+            format=table.format,
+            issues=tuple(find_reading_issues(findings)),
+            notes=tuple(table.notes),
+            sha256=_sha256(out / ROWS_FILE),
+        )
+        return _apply_schema(
+            out / ROWS_FILE, summary, overrides.without(table.skipped), limits, out
+        )
+
+
+def update_table_schema(
+    path: Path, summary: TableSummary, overrides: SchemaOverrides, limits: Limits, out: Path
+) -> TableSummary:
+    """The summary of rows.parquet with another schema; writes profile.json into `out`."""
+    with _room():
+        return _apply_schema(path, summary, overrides, limits, out)
+
+
+def _apply_schema(
+    path: Path, summary: TableSummary, overrides: SchemaOverrides, limits: Limits, out: Path
+) -> TableSummary:
+    rows = TypedParquet(path)
+    schema = apply_overrides(rows, summary.schema, overrides, limits)
+    profiles = [profile_column(column, rows.column(column)) for column in schema.columns]
+    labels = _labels(schema, profiles, overrides, limits)
+    issues = [issue for issue in summary.issues if issue.code in READING_ISSUE_CODES]
+    issues += find_schema_issues(rows, schema, profiles)
+    text = json.dumps({"columns": [profile.to_dict() for profile in profiles]}, allow_nan=False)
+    (out / PROFILE_FILE).write_text(text, encoding="utf-8")
+    return TableSummary(
+        rows=summary.rows,
+        schema=schema,
+        labels=labels,
+        format=summary.format,
+        issues=tuple(_in_order(issues)),
+        notes=summary.notes,
+        sha256=summary.sha256,
+    )
+
+
+def _labels(
+    schema: Schema, profiles: Sequence[ColumnProfile], wanted: SchemaOverrides, limits: Limits
+) -> tuple[dict[str, object], ...]:
+    if schema.target is None or schema[schema.target].type not in LABEL_TYPES:
+        return ()
+    profile = next(p for p in profiles if p.column.name == schema.target)
+    if profile.counts.distinct > limits.classes_max:
+        message = (
+            f"the target {printable(schema.target)} has {profile.counts.distinct:,} values; at most "
+            f"{limits.classes_max:,} can be labels"
+        )
+        fault = FieldError(f"{wanted.pointer_prefix}/target", "too_many_labels", message)
+        raise ValidationFailed(message, code="too_many_labels", field_errors=[fault])
+    return tuple(profile.labels())
+
+
+def _in_order(issues: Sequence[Issue]) -> list[Issue]:
+    order = ("error", "warning", "info")
+    return sorted(issues, key=lambda issue: order.index(issue.severity))
+
+
+def _findings(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
+    findings = []
+    for field in raw.schema:
+        if field.name in table.untyped:
+            texts = TextColumnStats()
+            for values in raw.column(field.name):
+                texts.add(values)
+            finding = infer_text(
+                field.name,
+                texts,
+                decimal_comma=table.decimal_comma,
+                categories_max=limits.categories_max,
+            )
+        else:
+            seen = TypedColumnStats()
+            for values in raw.column(field.name):
+                seen.add(values)
+            hint = table.type_hints.get(field.name, Column(field.name, "category"))
+            finding = infer_typed(
+                field.name, str(field.type), seen, hint, categories_max=limits.categories_max
+            )
+        findings.append(finding)
+    return findings
+
+
+def _typed(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
+    schema = arrow_schema(columns)
+    for batch in raw.batches():
+        arrays = [
+            cast(
+                values,
+                column if values.type == ARROW_TYPES[column.type] else _RAW[values.type],
+                column,
+            )
+            for values, column in zip(batch.columns, columns, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull("there is no room left to read the table") from error
+        raise

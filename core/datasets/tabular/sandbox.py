@@ -1,0 +1,47 @@
+"""Reading tables in a child process, so that a decoder's fault is no fault of ours."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.datasets.sandbox import run_in_sandbox
+from core.datasets.source import SourceFile
+from core.datasets.tabular.schema_overrides import SchemaOverrides
+from core.datasets.tabular.summary import TableSummary
+from core.settings import Limits
+
+
+def read_table_in_sandbox(
+    files: Sequence[SourceFile],
+    overrides: SchemaOverrides,
+    limits: Limits,
+    out: Path,
+    timeout_s: float,
+    on_wait: Callable[[], None] | None = None,
+) -> TableSummary:
+    """As read_table. Calls `on_wait` about once a second; what that raises ends the child."""
+    spec = {
+        "files": [{"path": str(file.path.resolve()), "name": file.name} for file in files],
+        "overrides": overrides.to_dict(),
+        "limits": limits.model_dump(),
+        "out": str(out.resolve()),
+    }
+    return TableSummary.from_dict(run_in_sandbox("read_table", spec, timeout_s, on_wait))
+
+
+def update_table_schema_in_sandbox(
+    path: Path,
+    summary: TableSummary,
+    overrides: SchemaOverrides,
+    limits: Limits,
+    out: Path,
+    timeout_s: float,
+) -> TableSummary:
+    """As update_table_schema."""
+    spec = {
+        "path": str(path.resolve()),
+        "summary": summary.to_dict(),
+        "overrides": overrides.to_dict(),
+        "limits": limits.model_dump(),
+        "out": str(out.resolve()),
+    }
+    return TableSummary.from_dict(run_in_sandbox("update_schema", spec, timeout_s))

@@ -1,0 +1,58 @@
+"""The columns of a table: see docs/decisions/0009-schema-of-a-table.md."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, get_args
+
+ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "id", "text"]
+COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
+
+EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
+LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # what a target with labels may be
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    decimals: int | None = None
+    format: str | None = None
+    exclude: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        return cls(**fields)
+
+    @property
+    def learned(self) -> bool:
+        return not self.exclude and self.type != "id"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns in their order, and the name of the one whose values samples are asked for by."""
+
+    columns: tuple[Column, ...]
+    target: str | None = None
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": [c.to_dict() for c in self.columns], "target": self.target}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        return cls(parse_columns(fields["schema"]), fields["target"])
+
+
+def parse_columns(fields: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    return tuple(Column.from_dict(column) for column in fields)

@@ -1,0 +1,51 @@
+"""What is known of a table once it has been read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from core.datasets.data_quality import Issue
+from core.datasets.tabular.schema import Schema
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """`labels` are the target's values when it is a category or boolean: {name, count, test_count}.
+
+    The profile of each column is kept apart, for it may be long.
+    """
+
+    rows: int
+    schema: Schema
+    labels: tuple[Mapping[str, Any], ...]
+    format: str
+    issues: tuple[Issue, ...]
+    notes: tuple[str, ...]
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "columns": len(self.schema.columns),
+            **self.schema.to_dict(),
+            "labels": [dict(label) for label in self.labels],
+            "unlabeled": not self.labels,
+            "n_train": self.rows,
+            "n_test": 0,
+            "format": self.format,
+            "issues": [issue.to_dict() for issue in self.issues],
+            "notes": list(self.notes),
+            "sha256": self.sha256,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        return cls(
+            rows=fields["rows"],
+            schema=Schema.from_dict(fields),
+            labels=tuple(fields["labels"]),
+            format=fields["format"],
+            issues=tuple(Issue.from_dict(issue) for issue in fields["issues"]),
+            notes=tuple(fields["notes"]),
+            sha256=fields["sha256"],
+        )

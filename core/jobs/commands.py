@@ -1,0 +1,174 @@
+"""What clients do with jobs: create, cancel, pause, resume, retry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from core import webhooks
+from core.database import clock
+from core.errors import NotFound, Unavailable
+from core.ids import new_id
+from core.jobs.events import record_state
+from core.jobs.state_machine import TERMINAL, check_action, shown_state
+from core.settings import get_settings
+from core.tables import Checkpoint, Job, JobKind, JobState, Json
+
+QUEUES = {
+    JobKind.TRAINING: "training",
+    JobKind.GENERATION: "generation",
+    JobKind.EVALUATION: "evaluation",
+    JobKind.AUGMENTATION: "evaluation",  # most of it is the same: drawing, and small classifiers
+}
+
+# A job's place is the time it came, shifted by its priority: who waits long enough goes first
+# whatever its priority, and nobody has to grow older in the table.
+PRIORITY_OFFSET_S = {"low": 3_600.0, "normal": 0.0, "high": -3_600.0}
+
+
+@dataclass(frozen=True)
+class NewJob:
+    kind: JobKind
+    name: str
+    dataset_id: str | None
+    request: Json
+    resolved: Json
+    model_id: str | None = None
+    tags: Json = field(default_factory=dict)
+    priority: str = "normal"
+    traceparent: str | None = None
+    retry_of: str | None = None
+
+
+def create(session: Session, tenant_id: str, new: NewJob) -> Job:
+    """Add a queued job. After the commit, `core.broker.publish` it and `mark_notified`."""
+    settings = get_settings()
+    waiting = session.scalar(
+        select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED)
+    )
+    if (waiting or 0) >= settings.limits.queued_jobs:
+        raise Unavailable(
+            f"{waiting} jobs wait already, the limit",
+            code="queue_full",
+            headers={"Retry-After": "60"},
+        )
+    job = Job(
+        id=new_id("job"),
+        tenant_id=tenant_id,
+        kind=new.kind,
+        queue=QUEUES[new.kind],
+        name=new.name,
+        dataset_id=new.dataset_id,
+        model_id=new.model_id,
+        request=new.request,
+        resolved=new.resolved,
+        tags=new.tags,
+        priority=new.priority,
+        priority_at=clock(PRIORITY_OFFSET_S[new.priority]),
+        traceparent=new.traceparent,
+        retry_of=new.retry_of,
+        max_worker_losses=settings.max_worker_losses,
+    )
+    session.add(job)
+    session.flush()
+    session.refresh(job)  # the times are the database's
+    webhooks.add_job_webhook(session, job)
+    record_state(session, job, "queued")
+    return job
+
+
+def mark_notified(session: Session, job_ids: Sequence[str]) -> None:
+    """Note that their hints are out."""
+    session.execute(
+        update(Job)
+        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
+        .values(notified_at=clock())
+    )
+
+
+def cancel(session: Session, tenant_id: str, job_id: str) -> Job:
+    """Ends a job that waits; flags one that runs, which its next heartbeat brings back."""
+    job = _asked(session, tenant_id, job_id, "cancel")
+    job.cancel_requested = True
+    if job.state is not JobState.RUNNING:
+        job.state = JobState.CANCELLED
+        job.finished_at = clock()
+    return _changed(session, job)
+
+
+def pause(session: Session, tenant_id: str, job_id: str) -> Job:
+    """Sets a job that waits aside; flags one that runs, to be saved and set aside."""
+    job = _asked(session, tenant_id, job_id, "pause")
+    if job.state is JobState.RUNNING:
+        job.pause_requested = True
+    else:
+        job.state = JobState.PAUSED
+    return _changed(session, job)
+
+
+def resume(session: Session, tenant_id: str, job_id: str) -> Job:
+    """Back into the queue; publish it after the commit."""
+    job = _asked(session, tenant_id, job_id, "resume")
+    job.state, job.notified_at = JobState.QUEUED, None
+    job.queued_at = job.available_at = clock()
+    return _changed(session, job)
+
+
+def retry(session: Session, tenant_id: str, job_id: str) -> Job:
+    """A new job like the ended one, from the beginning; publish it after the commit."""
+    old = _asked(session, tenant_id, job_id, "retry")
+    return create(
+        session,
+        tenant_id,
+        NewJob(
+            kind=old.kind,
+            name=old.name,
+            dataset_id=old.dataset_id,
+            request=old.request,
+            resolved=old.resolved,
+            model_id=old.model_id,
+            tags=old.tags,
+            priority=old.priority,
+            traceparent=old.traceparent,
+            retry_of=old.id,
+        ),
+    )
+
+
+def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
+    """Ended jobs outlive the dataset that they used."""
+    session.execute(
+        update(Job)
+        .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
+        .values(dataset_id=None)
+    )
+
+
+def delete_checkpoint(session: Session, job_id: str, step: int) -> list[str]:
+    """Of a job that has ended; returns the keys of its files, to delete after the commit."""
+    rows = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step)
+    ).all()
+    for row in rows:
+        session.delete(row)
+    return [file["key"] for row in rows for file in row.files.values()]
+
+
+def _asked(session: Session, tenant_id: str, job_id: str, action: str) -> Job:
+    """The job, locked until the commit, if its state allows the action."""
+    job = session.scalar(
+        select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id).with_for_update()
+    )
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    check_action(job, action)
+    return job
+
+
+def _changed(session: Session, job: Job) -> Job:
+    job.version += 1
+    session.flush()
+    session.refresh(job)
+    record_state(session, job, shown_state(job))
+    return job

@@ -1,0 +1,145 @@
+"""Looking at jobs and at what they have made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
+
+from core.database import clock
+from core.errors import NotFound
+from core.jobs.state_machine import TERMINAL
+from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
+
+
+def get(session: Session, tenant_id: str, job_id: str) -> Job:
+    job = session.get(Job, job_id)
+    if job is None or job.tenant_id != tenant_id:
+        raise NotFound(f"there is no job {job_id}")
+    return job
+
+
+def page(
+    session: Session,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: str | None = None,
+    state: str | None = None,
+    kind: str | None = None,
+) -> list[Job]:
+    """Newest first; `after` is the id that the page before ended with."""
+    query = select(Job).where(Job.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(Job.id < after)
+    if state is not None:
+        query = query.where(_is_shown_as(state))
+    if kind is not None:
+        query = query.where(Job.kind == JobKind(kind))
+    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+
+
+def _is_shown_as(state: str) -> ColumnElement[bool]:
+    running = Job.state == JobState.RUNNING
+    shown = {
+        "cancelling": running & Job.cancel_requested,
+        "pausing": running & Job.pause_requested & ~Job.cancel_requested,
+        "running": running & ~Job.pause_requested & ~Job.cancel_requested,
+    }
+    return shown[state] if state in shown else Job.state == JobState(state)
+
+
+def queue_position(session: Session, job: Job) -> int | None:
+    """How many jobs of the queue go first; None unless the job waits."""
+    if job.state is not JobState.QUEUED:
+        return None
+    before = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
+        Job.id < job.id
+    )
+    ahead = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, before)
+    return session.scalar(ahead) or 0
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """Of one queue."""
+
+    queued: int
+    running: int
+    oldest_s: float | None
+
+
+def queue_depths(session: Session, tenant_id: str) -> dict[str, QueueDepth]:
+    """How much of a tenant's work waits and runs, by queue; empty queues are left out."""
+    live = select(
+        Job.queue,
+        func.sum(case((Job.state == JobState.QUEUED, 1), else_=0)),
+        func.sum(case((Job.state == JobState.RUNNING, 1), else_=0)),
+        func.min(case((Job.state == JobState.QUEUED, Job.queued_at))),
+        clock(),
+    ).where(Job.tenant_id == tenant_id, Job.state.in_([JobState.QUEUED, JobState.RUNNING]))
+    return {
+        queue: QueueDepth(queued, running, (now - oldest).total_seconds() if oldest else None)
+        for queue, queued, running, oldest, now in session.execute(live.group_by(Job.queue))
+    }
+
+
+def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
+    """Job by the worker that holds it."""
+    query = select(Job.owner, Job.id).where(
+        Job.tenant_id == tenant_id, Job.state == JobState.RUNNING, Job.owner.is_not(None)
+    )
+    return {str(owner).split("/")[0]: job_id for owner, job_id in session.execute(query)}
+
+
+def has_due_jobs(session: Session, queues: Sequence[str], grace_s: float) -> bool:
+    """Whether a job of these queues has been due for longer than a hint should take."""
+    due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
+    found = select(Job.id).where(Job.queue.in_(queues), due).limit(1)
+    return session.scalar(found) is not None
+
+
+def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> Sequence[str]:
+    return session.scalars(
+        select(Job.id).where(
+            Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.not_in(TERMINAL)
+        )
+    ).all()
+
+
+def live_jobs_of_model(session: Session, model: Model) -> Sequence[str]:
+    """Jobs that have not ended and need the weights: they make items of it, or have made it."""
+    needs = (Job.model_id == model.id) | (Job.id == model.job_id)
+    return session.scalars(
+        select(Job.id).where(Job.tenant_id == model.tenant_id, needs, Job.state.not_in(TERMINAL))
+    ).all()
+
+
+def checkpoints_of(session: Session, tenant_id: str, job_id: str) -> list[Checkpoint]:
+    """Newest first."""
+    return list(
+        session.scalars(
+            select(Checkpoint)
+            .where(Checkpoint.tenant_id == tenant_id, Checkpoint.job_id == job_id)
+            .order_by(Checkpoint.step.desc(), Checkpoint.fencing_token.desc())
+        )
+    )
+
+
+def artifacts_of(
+    session: Session, tenant_id: str, job_id: str, *, prefix: str = ""
+) -> list[Artifact]:
+    query = select(Artifact).where(
+        Artifact.tenant_id == tenant_id,
+        Artifact.job_id == job_id,
+        Artifact.name.startswith(prefix, autoescape=True),
+    )
+    return list(session.scalars(query.order_by(Artifact.step, Artifact.name)))
+
+
+def get_artifact(session: Session, tenant_id: str, job_id: str, name: str) -> Artifact | None:
+    return session.scalar(
+        select(Artifact).where(
+            Artifact.tenant_id == tenant_id, Artifact.job_id == job_id, Artifact.name == name
+        )
+    )

@@ -1,9 +1,0 @@
-"""How strongly the critic's gradients are held down (R1 and R2) over a run."""
-
-from models.images.settings import ImageSettings
-
-
-def gamma(settings: ImageSettings, progress: float) -> float:
-    """Geometric from start to end: strong smoothing early, sharp detail late."""
-    start, end = settings.penalty_start, settings.penalty_end
-    return start if start == end or start == 0 else start * (max(end, 1e-9) / start) ** progress

@@ -1,0 +1,34 @@
+"""A trained generator of whatever kind, out of its file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from models.checkpoint import UnreadableCheckpoint, unpack
+from models.images.sampling import ImageSampler
+from models.tabular.sampling import TableSampler
+
+AnySampler = ImageSampler | TableSampler
+
+LOADERS: dict[str, Callable[..., AnySampler]] = {
+    "image": ImageSampler.load,
+    "tabular": TableSampler.load,
+}
+
+
+def load_sampler(path: Path) -> AnySampler:
+    """Raises UnreadableCheckpoint."""
+    tensors, header = unpack(path)
+    if header.get("modality") not in LOADERS:
+        raise UnreadableCheckpoint("unknown modality")
+    return LOADERS[header["modality"]](tensors, header)
+
+
+def warm_up(sampler: AnySampler) -> None:
+    """One batch, thrown away: the first of all takes longest."""
+    if isinstance(sampler, ImageSampler):
+        z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
+        sampler.sample(z, np.zeros(sampler.batch_size, np.int64))
+    else:
+        sampler.sample(0, np.zeros(1, np.int64))

@@ -1,0 +1,138 @@
+"""What images are measured by: a plain classifier of them. It is on purpose none of the networks
+that samples come from or are trained against, which would be kinder to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.autocast import bf16_autocast
+from models.images.feature_extractor import FLIPS, random_flip
+from models.images.weights import adamw, channels_last, to_channels_last
+from models.training_callbacks import CheckStop
+
+FEATURE_DIM = 128
+MAX_FINAL_SIZE = 8  # pixels on a side, at most, where the last convolution leaves off
+MIN_STRIDED_SIZE = 40  # pixels on a side, from which on the first convolution halves them
+LEARNING_RATE = 2e-3
+BATCH_SIZE = 64
+CHUNK_SIZE = 1_000
+
+LoadBatch = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]  # of images by place
+
+
+class Classifier(nn.Module):
+    """(B, C, H, W) images to (B, K) logits, by way of (B, FEATURES): 3 x 3 convolutions with
+    max-pooling (VGG, Simonyan and Zisserman 2014, 1409.1556), batch normalization (1502.03167) and
+    dropout (1207.0580)."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int) -> None:
+        super().__init__()
+        channels, *sides = shape
+        stride = 2 if max(sides) > MIN_STRIDED_SIZE else 1
+        layers = [*_convolution(channels, width, stride), _halved()]
+        layers += [*_convolution(width, 2 * width), _halved()]
+        layers += _convolution(2 * width, 2 * width)
+        height, across = (-(-side // (4 * stride)) for side in sides)
+        while max(height, across) > MAX_FINAL_SIZE:
+            layers += [_halved(), *_convolution(2 * width, 2 * width)]
+            height, across = -(-height // 2), -(-across // 2)
+        self.body = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(2 * width * height * across, FEATURE_DIM),
+            nn.ReLU(),
+        )
+        self.out = nn.Linear(FEATURE_DIM, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.body(to_channels_last(x)))
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) to (N, FEATURES) features and (N, K) logits."""
+        features = []
+        for part in images.split(CHUNK_SIZE):
+            check_stop()
+            features.append(self.body(to_channels_last(part)))
+        found = torch.cat(features)
+        return found, self.out(found)
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def _halved() -> nn.Module:
+    return nn.MaxPool2d(2, ceil_mode=True)
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """How large a classifier is, and how it learns."""
+
+    steps: int
+    width: int = 16  # of its first layer
+    max_shift: int = 0  # pixels, at most, that an image is moved by
+
+
+def steps_for(epochs: int, count: int, bounds: tuple[int, int]) -> int:
+    """That show each of `count` images so many times, within bounds."""
+    return int(np.clip(epochs * count // BATCH_SIZE, *bounds))
+
+
+def train_classifier(
+    load_batch: LoadBatch,
+    count: int,
+    shape: tuple[int, int, int],
+    classes: int,
+    settings: ClassifierSettings,
+    *,
+    seed: int,
+    check_stop: CheckStop,
+) -> Classifier:
+    """A classifier of `count` images of (C, H, W), in order to look with. With one class, of how an
+    image was flipped. The rate goes up, then down to nothing (Smith 2018, 1803.09820)."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    network = channels_last(Classifier(shape, classes if classes > 1 else FLIPS, settings.width))
+    optimizer = adamw(network, LEARNING_RATE, 0.9, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=settings.steps, pct_start=0.2
+    )
+    order = np.empty(0, np.int64)
+    for _ in range(settings.steps):
+        check_stop()
+        while len(order) < BATCH_SIZE:
+            order = np.concatenate([order, rng.permutation(count)])
+        index, order = np.sort(order[:BATCH_SIZE]), order[BATCH_SIZE:]
+        x, y = load_batch(index)
+        if settings.max_shift:
+            x = _shifted(x, settings.max_shift, rng)
+        if classes == 1:
+            x, y = random_flip(x)
+        with bf16_autocast():
+            logits = network(x)
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=0.05)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def _shifted(x: Tensor, max_shift: int, rng: np.random.Generator) -> Tensor:
+    """Each image by itself; what comes in is black."""
+    padded = F.pad(x, (max_shift,) * 4, value=-1.0)
+    windows = padded.unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
+    down, across = torch.from_numpy(rng.integers(0, 2 * max_shift + 1, (2, len(x))))
+    return windows[torch.arange(len(x)), :, down, across]

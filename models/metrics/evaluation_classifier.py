@@ -1,0 +1,65 @@
+"""What samples of a set of images are measured with: the features of a classifier that learned the
+real ones, kept with the set, so that all of its models are measured with the same one."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from models.images.data import LabeledImages
+from models.images.feature_extractor import FLIPS
+from models.images.weights import channels_last
+from models.metrics.classifier import Classifier, ClassifierSettings, steps_for, train_classifier
+from models.training_callbacks import CheckStop
+
+WIDTH = 24
+STEPS = (200, 1_200)
+EPOCHS = 30
+
+
+@dataclass(frozen=True)
+class EvaluationClassifier:
+    network: Classifier
+    classes: int  # 1: it knows no labels
+    version: ClassVar[int] = 2  # of the network and how it learns
+
+    @classmethod
+    def fit(
+        cls, images: LabeledImages, classes: int, check_stop: CheckStop, *, seed: int = 0
+    ) -> "EvaluationClassifier":
+        x, _ = images.batch(images.train[:1])
+        channels, height, width = x.shape[1:]
+        count = len(images.train)
+        settings = ClassifierSettings(
+            steps_for(EPOCHS, count, STEPS),
+            width=WIDTH,
+            max_shift=1 if min(height, width) < 16 else 2,
+        )
+        network = train_classifier(
+            lambda index: images.batch(images.train[index]),
+            count,
+            (channels, height, width),
+            classes,
+            settings,
+            seed=seed,
+            check_stop=check_stop,
+        )
+        return cls(network, classes)
+
+    def pack(self) -> bytes:
+        tensors = {name: t.contiguous() for name, t in self.network.state_dict().items()}
+        return save(tensors)
+
+    @classmethod
+    def unpack(
+        cls, data: bytes, shape: tuple[int, int, int], classes: int
+    ) -> "EvaluationClassifier":
+        network = Classifier(shape, classes if classes > 1 else FLIPS, WIDTH)
+        network.load_state_dict(load(data))
+        return cls(channels_last(network).eval(), classes)
+
+    def predict(self, images: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) to (N, F) features and (N,) labels as it sees them."""
+        features, logits = self.network.predict(images, check_stop)
+        return features, logits.argmax(1)

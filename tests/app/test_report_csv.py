@@ -1,0 +1,23 @@
+"""The statistics of a report as CSV."""
+
+import csv
+import io
+
+from app.report_csv import render_csv
+from app.schemas.reports import ColumnStatistics, Report
+
+
+def test_a_spreadsheet_finds_no_formula_in_names_that_look_like_one() -> None:
+    names = ("=1+1", "+x", "@SUM(A1)", "-", "-2", "\t=1", "plain", "a,=b", "")
+    shares = dict.fromkeys(names, 0.1)
+    rows = [
+        ColumnStatistics(column="=cmd|x", real={"count": 2, "shares": shares}, synthetic={}),
+        ColumnStatistics(column="n", label="=label", real={"count": 2, "min": -3.5}, synthetic={}),
+    ]
+    report = Report(model="mdl_1", reference="m:1", state="evaluated", statistics=rows)
+    lines = list(csv.DictReader(io.StringIO(render_csv(report), newline="")))
+    told = [line["value"] for line in lines if line["share"]]
+    assert told == ["'=1+1", "'+x", "'@SUM(A1)", "'-", "'-2", "'\t=1", "plain", "a,=b", ""]
+    assert {line["column"] for line in lines} == {"'=cmd|x", "n"}
+    number = next(line for line in lines if line["column"] == "n" and line["side"] == "real")
+    assert (number["label"], number["min"]) == ("'=label", "-3.5")  # a number is none

@@ -1,0 +1,117 @@
+"""Reading tables in a child process, and in bounded memory."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+
+from core.datasets.tabular import (
+    ColumnOverride,
+    SchemaOverrides,
+    read_table_in_sandbox,
+    spool,
+    update_table_schema_in_sandbox,
+)
+from core.datasets.tabular.preview import preview_rows
+from core.datasets.tabular.reading import read_table
+from core.datasets.tabular.typed_parquet import typed_batches
+from core.errors import DatasetUnreadable, ValidationFailed
+from core.settings import Limits
+from tests.core.datasets.children import Usage
+from tests.core.datasets.tabular.conftest import source_of
+from tests.core.datasets.tabular.factories import column, csv_of, parquet_of
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def test_a_child_gives_the_same_as_reading_here(tmp_path: Path, out: Path) -> None:
+    source = source_of(tmp_path, csv_of({"a": ["x", "y"] * 9, "b": range(18)}), "a.csv")
+    wanted = SchemaOverrides(
+        target="a", columns=(ColumnOverride("b", type="number"),), pointer_prefix="/meta"
+    )
+    there = read_table_in_sandbox([source], wanted, Limits(), out, 60)
+    content = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert there == read_table([source], wanted, Limits(), out)
+    assert content == {path.name: path.read_bytes() for path in out.iterdir()}
+    changed = SchemaOverrides(exclude_columns=("b",))
+    revised = update_table_schema_in_sandbox(
+        out / "rows.parquet", there, changed, Limits(), out, 60
+    )
+    assert revised.schema["b"].exclude
+
+
+def test_problems_come_back_as_they_were(tmp_path: Path, out: Path) -> None:
+    source = source_of(tmp_path, column(1, 2, 3, 4, 5), "a.csv")
+    with pytest.raises(ValidationFailed) as caught:
+        read_table_in_sandbox(
+            [source], SchemaOverrides(target="x", pointer_prefix="/meta"), Limits(), out, 60
+        )
+    assert type(caught.value) is ValidationFailed
+    assert caught.value.field_errors[0].allowed == ("a", "n")
+    with pytest.raises(DatasetUnreadable, match="at least 6 are needed"):
+        read_table_in_sandbox([source], SchemaOverrides(), Limits(rows_min=6), out, 60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
+def test_three_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path, out: Path) -> None:
+    rng = np.random.default_rng(0)
+    n = 300_000
+    columns: dict[str, Any] = {f"f{i}": rng.normal(size=n).astype(np.float32) for i in range(3)}
+    columns |= {f"c{i}": rng.choice(["red", "green, blue", "black"], n) for i in range(3)}
+    columns["id"] = np.arange(n)
+    path = tmp_path / "a.csv"
+    pa.csv.write_csv(pa.table(columns), path)
+    usage = Usage()
+    source = source_of(tmp_path, path, "a.csv")
+    summary = read_table_in_sandbox(
+        [source], SchemaOverrides(target="c0"), Limits(), out, 120, usage
+    )
+    assert summary.rows == n
+    assert [column.type for column in summary.schema.columns] == [
+        *["number"] * 3,
+        *["category"] * 3,
+        "id",
+    ]
+    assert sum(label["count"] for label in summary.labels) == n
+    assert 0 < usage.peak < 600 * 2**20
+    read = np.concatenate(
+        [
+            b.column("f2").to_numpy()
+            for b in typed_batches(out / "rows.parquet", summary.schema.columns)
+        ]
+    )
+    assert (read == columns["f2"].astype(str).astype(float)).all()
+
+
+def test_two_hundred_columns_of_any_kind_are_read(tmp_path: Path, out: Path) -> None:
+    rng = np.random.default_rng(0)
+    columns: dict[str, Any] = {f"x{i}": rng.normal(size=500) for i in range(100)}
+    columns |= {f"c{i}": rng.choice(["u", "v"], 500) for i in range(100)}
+    source = source_of(tmp_path, parquet_of(columns), "a.parquet")
+    summary = read_table([source], SchemaOverrides(target="c7"), Limits(), out)
+    assert len(summary.schema.columns) == 200
+    assert len(json.loads((out / "profile.json").read_text())["columns"]) == 200
+
+
+def test_a_page_of_rows_may_lie_across_groups(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_CELLS", 1)  # 256 rows in a group
+    data = csv_of({"a": [7 * i % 1_009 for i in range(1_000)], "b": ["x", "y"] * 500})
+    source = source_of(tmp_path, data, "a.csv")
+    schema = read_table([source], SchemaOverrides(), Limits(), out).schema
+    for start, count in ((0, 3), (250, 300), (255, 1), (256, 1), (998, 9), (1_000, 5)):
+        page = preview_rows(out / "rows.parquet", schema, start, count)
+        places = range(start, min(1_000, start + count))
+        assert [row["a"] for row in page] == [7 * i % 1_009 for i in places]

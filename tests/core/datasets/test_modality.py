@@ -1,0 +1,51 @@
+"""Images or a table, told by how a file begins."""
+
+import gzip
+import io
+import tarfile
+
+import pytest
+
+from core.datasets.modality import detect_modality
+
+
+def tar() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a/1.png"))
+    return out.getvalue()
+
+
+def packed(content: bytes) -> bytes:
+    """The same at any time: it is part of a test's name."""
+    return gzip.compress(content, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "modality"),
+    [
+        (b"PK\x03\x04", "table.csv", "image"),
+        (b"\x89PNG\r\n\x1a\n", "x", "image"),
+        (b"GIF89a", "x", "image"),
+        (b"\x93NUMPY", "x.csv", "image"),
+        (tar(), "x", "image"),
+        (packed(tar()), "x.tgz", "image"),
+        (packed(b"a,b\n1,2\n"), "x", "tabular"),
+        (packed(b"\0\0\x08\x03\0\0\0\1"), "images-idx3-ubyte.gz", "image"),
+        (b"PAR1", "x.zip", "tabular"),
+        (b"ARROW1\0\0", "x", "tabular"),
+        (b"\xff\xff\xff\xff", "x", "tabular"),
+        (b"a,b\n1,2\n", "x.parquet", "tabular"),
+        (b"a,b\n1,2\n", "x", "tabular"),
+        ("a,b\n".encode("utf-16"), "x", "tabular"),
+        (b"a\0b", "x", "image"),
+        (b"a\0b", "x.csv", "tabular"),
+        (b"", "x.csv", "tabular"),
+        (b"", "x.zip", "image"),
+        (b"", "x", "image"),
+    ],
+)
+def test_the_content_tells_the_kind_and_the_name_where_it_does_not(
+    head: bytes, name: str, modality: str
+) -> None:
+    assert detect_modality(head, name) == modality

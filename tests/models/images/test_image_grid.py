@@ -1,0 +1,12 @@
+"""Pictures side by side."""
+
+import numpy as np
+
+from models.images.image_grid import make_grid
+
+
+def test_a_sheet_shows_the_images_row_by_row() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 4, 6), np.uint8)
+    shown = make_grid(pixels, 3)
+    assert shown.shape == (2 * 5 - 1, 3 * 7 - 1)
+    assert np.array_equal(shown[5:9, 7:13], pixels[4])

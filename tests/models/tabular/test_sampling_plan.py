@@ -1,0 +1,42 @@
+"""Shares become whole numbers, and numbers become rows."""
+
+import pytest
+
+from models.tabular.sampling_plan import apportion, plan_per_condition, plan_total
+
+
+@pytest.mark.parametrize(
+    ("count", "shares", "counts"),
+    [
+        (10, [0.5, 0.5], [5, 5, 0]),
+        (10, [0.26, 0.74], [3, 7, 0]),  # .6 against .4
+        (10, [0.24, 0.76], [2, 8, 0]),
+        (41, [0.5, 0.25], [21, 10, 10]),
+        (7, [1 / 3, 1 / 3, 1 / 3], [3, 2, 2, 0]),
+        (1, [0.1, 0.2], [0, 0, 1]),
+        (0, [0.5], [0, 0]),
+    ],
+)
+def test_the_largest_remainders_get_one_more(
+    count: int, shares: list[float], counts: list[int]
+) -> None:
+    assert apportion(count, shares) == counts
+    assert sum(counts) == count
+
+
+def test_each_condition_begins_at_the_offset_and_nothing_asked_is_nothing_drawn() -> None:
+    order = plan_per_condition([({"a": 1}, 3), ({"a": 2}, 0), ({"a": 3}, 2)], seed=1, offset=5)
+    assert [(part.conditions, part.start, part.stop) for part in order.ranges] == [
+        (({"a": 1},), 5, 8),
+        (({"a": 3},), 5, 7),
+    ]
+    assert order.count == 5
+
+
+def test_chunks_cover_all_numbers_once() -> None:
+    (part,) = plan_total(10, [{}], seed=1, offset=3).ranges
+    assert [chunk.tolist() for chunk in part.iter_chunks(4)] == [
+        [3, 4, 5, 6],
+        [7, 8, 9, 10],
+        [11, 12],
+    ]

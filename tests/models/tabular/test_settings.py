@@ -1,0 +1,40 @@
+"""Values that are chosen from the data."""
+
+import pytest
+
+from models.tabular.settings import (
+    PRESETS,
+    InvalidSettings,
+    TableData,
+    TableSettings,
+    budget,
+    cost,
+    resolve,
+)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("rows", [1, 5, 1_000, 10_000_000])
+def test_every_table_has_settings_a_budget_and_a_cost(rows: int, preset: str) -> None:
+    data = TableData(rows, 10)
+    settings = resolve(data, preset, {})
+    assert TableSettings.from_dict(settings.to_dict()) == settings
+    assert budget(data, settings, preset)["steps"] >= 1
+    assert cost(settings, data).gflop_per_step > 0
+
+
+def test_few_rows_of_names_alone_are_learned_with_more_caution() -> None:
+    names, mixed, many = TableData(6_000, 9, 9), TableData(6_000, 9, 8), TableData(60_000, 9, 9)
+    dropout = [resolve(data, "fast", {}).dropout for data in (names, mixed, many)]
+    assert dropout[0] > dropout[1] == dropout[2] == 0.0
+
+
+def test_what_is_chosen_is_kept() -> None:
+    assert resolve(TableData(100, 3), "fast", {"embedding_dim": 12}).embedding_dim == 12
+
+
+@pytest.mark.parametrize(("name", "value"), [("embedding_dim", 0), ("dropout", 1.0), ("depth", 3)])
+def test_a_value_that_does_not_fit_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        resolve(TableData(100, 3), "fast", {name: value})
+    assert caught.value.field == name

@@ -1,0 +1,193 @@
+"""Tables as tokens, and back."""
+
+import math
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.schema import ColumnSchema, UnsupportedColumn
+from models.tabular.tokenizer import Tokenizer
+from tests.models.tabular.tiny_tables import people
+
+
+def there_and_back(values: pa.Array, kind: str) -> pa.Array:
+    table = pa.table({"x": values})
+    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # the test's own texts
+    tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1)
+    tokens = tokenizer.encode(table, 1)
+    assert (tokens >= 0).all()
+    assert (tokens < np.array(tokenizer.step_sizes)[:, None]).all()
+    again = Tokenizer.unpack(*tokenizer.pack())
+    u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(values)))
+    return again.decode(tokens, u).column("x")
+
+
+rng = np.random.default_rng(3)
+EXACT: list[tuple[str, pa.Array, str]] = [
+    ("text", pa.array(["a", "ß", "", "日本", None, "a"]), "category"),
+    ("dictionary", pa.array(["b", "a", "b", None]).dictionary_encode(), "category"),
+    ("integers as names", pa.array([3, 1, 1, None]), "category"),
+    ("large text", pa.array(["a", "b"], pa.large_string()), "category"),
+    ("booleans", pa.array([True, False, None, True]), "boolean"),
+    ("one boolean", pa.array([True, True]), "boolean"),
+    ("bytes", pa.array([0, 255, None], pa.uint8()), "integer"),
+    ("a constant", pa.array([7, 7, 7]), "integer"),
+    ("a constant of floats", pa.array([0.1] * 5), "number"),
+    ("ten to the sixteenth", pa.array([10**16 + 1, 10**16, -(10**16), 10**16 + 1]), "integer"),
+    ("all of 64 bits", pa.array([2**63 - 1, 2**63 - 2, 2**63 - 2]), "integer"),
+    ("single precision", pa.array([0.1, 0.2, 1e30, None], pa.float32()), "number"),
+    ("infinities", pa.array([math.inf, 1.5, -math.inf, None, 1.5]), "number"),
+    ("decimals", pa.array([Decimal("1.25"), None], pa.decimal128(9, 2)), "number"),
+    ("days", pa.array([date(2020, 2, 29), None, date(1900, 1, 1)]), "datetime"),
+    ("times", pa.array([10**15 + 1, None], pa.timestamp("us")), "datetime"),
+    ("times of a zone", pa.array([0, 10**18], pa.timestamp("ns", "Europe/Paris")), "datetime"),
+    ("all missing", pa.nulls(4, pa.float64()), "number"),
+    ("all missing names", pa.nulls(4, pa.string()), "category"),
+    ("all missing, of no type", pa.nulls(4), "category"),
+    ("one row", pa.array([5.25]), "number"),
+    ("10,000 names", pa.array([f"n{k}" for k in range(10_000)]), "category"),
+    ("70,000 names, some missing", pa.array([*map(str, range(70_000)), None]), "category"),
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [row[1:] for row in EXACT], ids=[row[0] for row in EXACT]
+)
+def test_values_that_stand_for_themselves_come_back_as_they_were(
+    values: pa.Array, kind: str
+) -> None:
+    assert there_and_back(values, kind).equals(values)
+
+
+MANY: list[tuple[str, pa.Array, str]] = [
+    ("floats", pa.array(rng.normal(size=3_000)), "number"),
+    ("cents", pa.array(np.round(rng.lognormal(4, 2, 3_000), 2)), "number"),
+    ("hundreds", pa.array(rng.integers(-10_000, 10_000, 3_000) * 100), "integer"),
+    ("small integers", pa.array(rng.integers(0, 30_000, 3_000).astype(np.uint16)), "integer"),
+    ("integers up to ten to the sixteenth", pa.array(rng.integers(0, 10**16, 3_000)), "integer"),
+    ("days", pa.array(rng.integers(0, 9_000, 3_000), pa.int32()).cast(pa.date32()), "datetime"),
+    ("times", pa.array(rng.integers(0, 2**60, 3_000), pa.timestamp("ns")), "datetime"),
+    ("prices", pa.array(rng.choice(np.round(rng.lognormal(3, 1, 300), 2), 3_000)), "number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [row[1:] for row in MANY], ids=[row[0] for row in MANY]
+)
+def test_many_numbers_keep_type_distribution_and_precision(values: pa.Array, kind: str) -> None:
+    made = there_and_back(values, kind)
+    assert made.type == values.type
+    before, after = (np.sort(array_of(column)) for column in (values, made))
+    assert before[0] <= after[0]
+    assert after[-1] <= before[-1]
+    spread = before[-30] - before[30]
+    assert np.abs(np.quantile(after, QUARTERS) - np.quantile(before, QUARTERS)).max() < spread / 25
+
+
+QUARTERS = (0.25, 0.5, 0.75)
+
+
+def array_of(column: pa.Array) -> Any:
+    if pa.types.is_date32(column.type):
+        return np.asarray(column.cast(pa.int32()), np.float64)
+    if pa.types.is_timestamp(column.type):
+        return np.asarray(column.cast(pa.int64()), np.float64)
+    return np.asarray(column, np.float64)
+
+
+def test_numbers_keep_their_digits_and_multiples() -> None:
+    cents = np.asarray(there_and_back(MANY[1][1], "number"))
+    assert np.array_equal(np.round(cents, 2), cents)
+    assert not (np.asarray(there_and_back(MANY[2][1], "integer")) % 100).any()
+
+
+def test_numbers_that_repeat_are_only_ever_those() -> None:
+    prices = MANY[7][1]
+    assert set(there_and_back(prices, "number").to_pylist()) <= set(prices.to_pylist())
+
+
+def test_common_numbers_among_many_keep_their_share() -> None:
+    values = rng.normal(size=4_000)
+    values[:1_000], values[1_000:1_400] = 0.0, 99_999.0
+    made = np.asarray(there_and_back(pa.array(values), "number"))
+    assert (made == 0).sum() == 1_000
+    assert (made == 99_999).sum() == 400
+
+
+def test_no_number_counts_as_missing() -> None:
+    made = there_and_back(pa.array([1.0, math.nan, None]), "number")
+    assert made.to_pylist() == [1.0, None, None]
+
+
+def test_the_place_inside_a_bin_is_kept_where_another_column_depends_on_it() -> None:
+    x = rng.normal(size=3_000)
+    table = pa.table({"x": x, "y": x + rng.normal(size=3_000) * 1e-3, "z": rng.normal(size=3_000)})
+    schema = [ColumnSchema(name, "number") for name in table.column_names]
+    tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1)
+    assert [len(column.layout.step_sizes) for column in tokenizer.columns] == [2, 2, 1]
+    made = tokenizer.decode(tokenizer.encode(table, 1), np.full((3, 3_000), 0.5))
+    assert np.abs(np.asarray(made.column("x")) - x).max() < 1.0
+    assert np.median(np.abs(np.asarray(made.column("x")) - x)) < 0.002
+
+
+def test_a_label_comes_first_and_columns_come_back_in_their_own_order() -> None:
+    table, schema = people()
+    tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
+    assert tokenizer.columns[0].name == "label"
+    tokens = tokenizer.encode(table, 1)
+    rows = tokenizer.decode(tokens, np.full((tokenizer.num_decode_uniforms, len(table)), 0.5))
+    assert rows.schema.names == [name for name in table.column_names if name != "id"]
+    for name in ("city", "member", "7", "label"):
+        assert rows.column(name).equals(table.column(name).combine_chunks())
+
+
+def test_a_label_of_many_numbers_comes_last_where_rows_are_few() -> None:
+    for n, place in ((500, -1), (6_000, 0)):
+        table = pa.table({"x": rng.integers(0, 9, n), "y": rng.normal(size=n)})
+        schema = (ColumnSchema("x", "integer"), ColumnSchema("y", "number"))
+        tokenizer = Tokenizer.fit(table, schema, target_column="y", seed=1)
+        assert tokenizer.columns[place].name == "y"
+
+
+def test_dropped_columns_and_texts_are_left_out() -> None:
+    table = pa.table({"a": [1, 2], "b": ["long text", "another"], "c": [1, 2]})
+    schema = (
+        ColumnSchema("a", "integer"),
+        ColumnSchema("b", "text"),
+        ColumnSchema("c", "integer", exclude=True),
+    )
+    tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1)
+    assert [column.name for column in tokenizer.columns] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("table", "schema", "label", "named"),
+    [
+        (pa.table({"a": [1]}), (ColumnSchema("b", "integer"),), None, "'b'"),
+        (pa.table({"a": ["x"]}), (ColumnSchema("a", "number"),), None, "'a'"),
+        (
+            pa.table({"a": pa.array([2**64 - 1], pa.uint64())}),
+            (ColumnSchema("a", "integer"),),
+            None,
+            "'a'",
+        ),
+        (pa.table({"a": [[1]]}), (ColumnSchema("a", "category"),), None, "'a'"),
+        (pa.table({"a": [1]}), (ColumnSchema("a", "integer"),), "c", "'c'"),
+        (pa.table({"a": [1]}), (ColumnSchema("a", "id"),), None, "'a'"),
+        (
+            pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]),
+            (ColumnSchema("a", "integer"),),
+            None,
+            "'a'",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_by_name(
+    table: pa.Table, schema: tuple[ColumnSchema, ...], label: str | None, named: str
+) -> None:
+    with pytest.raises(UnsupportedColumn, match=named):
+        Tokenizer.fit(table, schema, target_column=label, seed=1)

@@ -1,0 +1,201 @@
+"""One job from claim to end. Opens the transactions; the work itself lies in the handlers."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core import evaluation, jobs, model_registry
+from core.database import read, write
+from core.jobs import Claim, Heartbeat, LeaseLost, ShardClaim, StopRequests
+from core.settings import get_settings
+from core.tables import Job, JobKind
+from worker.current_shard import CurrentShard
+from worker.job_errors import TRANSIENT_ERRORS, as_job_error
+from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+
+log = logging.getLogger(__name__)
+
+Finish = Callable[[Session], object]  # the end of a job that succeeded, in one transaction
+Handler = Callable[[Job, Lease], Finish]
+NO_FENCING_TOKEN = -1  # the token of a claim that no write is allowed by
+
+
+def lease_owner() -> str:
+    """The worker's id, as in the table of workers, and this process."""
+    return f"{worker_folder().name}/{socket.gethostname()}:{os.getpid()}"
+
+
+def worker_folder() -> Path:
+    """Where this worker keeps its slot and its drain flag; set by worker.main for its children."""
+    settings = get_settings()
+    return settings.worker_folder or settings.scratch / "worker"
+
+
+def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
+    """Claim a job that is due (the given one, if it is) and see it through, or else help with one
+    that runs; False when there is nothing to do."""
+    shard = None
+    with write() as session:
+        taken = jobs.claim(session, job_id, lease_owner()) if job_id is not None else None
+        taken = taken or jobs.claim_next(session, queues, lease_owner())
+        if taken is None:
+            shard = jobs.claim_any_shard(session, queues, lease_owner(), job_id)
+    if shard is not None:
+        _help_with_shards(shard)
+    if taken is None:
+        return shard is not None
+    claim, job = taken
+    about = {"job_id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
+    log.info("job claimed", extra=about)
+    try:
+        with Lease(claim, get_settings(), folder=worker_folder()) as lease:
+            lease.usage.previous_attempts = dict(job.usage)
+            lease.step = job.step
+            outcome = _execute(job, lease)
+        log.info("job %s", outcome, extra=about)
+    except LeaseLost:
+        log.warning("the lease is lost; stopped", extra=about)
+    except TRANSIENT_ERRORS as error:  # not even that could be written: the lease runs out
+        log.warning("the job is left", extra=about | {"cause": type(error).__name__})
+    return True
+
+
+def _execute(job: Job, lease: Lease) -> str:
+    try:
+        finish = HANDLERS[job.kind]()(job, lease)
+        lease.phase = "finalizing"
+        lease.send_heartbeat()
+        _finish(finish)
+    except LeaseLost:
+        raise
+    except JobCancelled:
+        with write() as session:
+            jobs.confirm_cancelled(session, lease.claim)
+        return "cancelled"
+    except JobPaused:
+        with write() as session:
+            jobs.confirm_paused(session, lease.claim)
+        return "paused"
+    except WorkerStopping:
+        with write() as session:
+            jobs.release(session, lease.claim)
+        return "released"
+    except TRANSIENT_ERRORS as error:
+        log.warning("interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
+        with write() as session:
+            jobs.release_as_lost(session, lease.claim)
+        return "interrupted"
+    except Exception as error:
+        failure = as_job_error(error)
+        if failure.code == "internal":
+            log.exception("job failed", extra={"job_id": job.id})
+        with write() as session:
+            jobs.fail(session, lease.claim, failure)
+        return f"failed: {failure.code}"
+    return "succeeded"
+
+
+def _finish(finish: Finish) -> None:
+    for attempt in range(5):
+        try:
+            with write() as session:
+                finish(session)
+        except IntegrityError:  # another job has just made the same version of the name
+            if attempt == 4:
+                raise
+        else:
+            return
+
+
+def _help_with_shards(shard: ShardClaim) -> None:
+    """Make shards of a job that another worker holds, as long as there are any."""
+    with read() as session:
+        job = jobs.get(session, shard.tenant_id, shard.job_id)
+    about = {"job_id": job.id, "traceparent": job.traceparent}
+    log.info("helping", extra=about)
+    claim, at_hand = (
+        Claim(job.tenant_id, job.id, NO_FENCING_TOKEN, lease_owner()),
+        CurrentShard(shard),
+    )
+
+    def beat(session: Session, _beat: Heartbeat) -> StopRequests:
+        return at_hand.renew(session)
+
+    try:
+        with Lease(claim, get_settings(), folder=worker_folder(), heartbeat=beat) as lease:
+            _generate_shards(job, lease, at_hand)
+    except (LeaseLost, JobCancelled, JobPaused, WorkerStopping):
+        log.info("the help ends", extra=about)
+    except TRANSIENT_ERRORS as error:  # not even that could be written: the shard's lease runs out
+        log.warning("a shard is left", extra=about | {"cause": type(error).__name__})
+
+
+def _generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
+    """A failure is told to whoever holds the job, in the row of the shard."""
+    from worker.generation import ShardGenerator
+
+    try:
+        maker, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
+        while shard is not None:
+            shard = maker.generate_shard(shard)
+    except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
+        raise
+    except Exception as error:
+        failure = as_job_error(error)
+        if failure.code == "internal":
+            log.exception("shard failed", extra={"job_id": job.id})
+        if current_shard.shard is not None:
+            with write() as session:
+                jobs.fail_shard(session, current_shard.shard, failure)
+
+
+def _training() -> Handler:
+    from worker.training import train  # torch is imported only when there is something to do
+
+    def handle(job: Job, lease: Lease) -> Finish:
+        checkpoint = train(job, lease)
+
+        def finish(session: Session) -> None:
+            model = model_registry.find_by_checkpoint(
+                session, job, checkpoint
+            )  # if it was promoted
+            model = model or model_registry.create_version(session, job, checkpoint)
+            result = {"step": checkpoint.step}
+            jobs.finish(session, lease.claim, result=result, model=model)
+            if job.resolved.get("evaluate"):
+                evaluation.enqueue(session, job, model)
+
+        return finish
+
+    return handle
+
+
+def _generation() -> Handler:
+    from worker.generation import generate
+
+    return generate
+
+
+def _evaluation() -> Handler:
+    from worker.evaluation import evaluate
+
+    return evaluate
+
+
+def _augmentation() -> Handler:
+    from worker.augmentation.job import augment
+
+    return augment
+
+
+HANDLERS: dict[JobKind, Callable[[], Handler]] = {
+    JobKind.TRAINING: _training,
+    JobKind.GENERATION: _generation,
+    JobKind.EVALUATION: _evaluation,
+    JobKind.AUGMENTATION: _augmentation,
+}

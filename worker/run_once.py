@@ -1,0 +1,18 @@
+"""`python -m worker.run_once`: run the jobs that are due, then end. Started by the poller."""
+
+from core.logging_config import configure
+from core.settings import get_settings
+from worker import worker_lock
+from worker.job_runner import run_next, worker_folder
+
+
+def main() -> None:
+    configure()
+    queues = get_settings().worker_queues
+    with worker_lock.try_acquire(worker_folder()) as ours:
+        while ours and not (worker_folder() / "drain").exists() and run_next(queues):
+            pass
+
+
+if __name__ == "__main__":
+    main()
