@@ -53,30 +53,30 @@ def around(
 
 
 def in_worker_run(module: Any) -> None:
-    around(module, "_see_through", before=lambda *_: die_at("after the claim"))
+    around(module, "_execute", before=lambda *_: die_at("after the claim"))
     around(module, "_finish", after=lambda *_: die_at("after the finishing commit"))
 
 
 def in_worker_training(module: Any) -> None:
     def before(run: Any, step: int) -> None:
-        if run._opened is None:
+        if run._attempt_start is None:
             return  # no step of this attempt is done
         die_at("after the first step")
         if step >= HANGS_AT and is_reached("a step hangs"):
             time.sleep(3_600)
 
-    around(module.JobRun, "progress", before=before)
+    around(module.JobTrainingCallbacks, "progress", before=before)
 
 
 def in_worker_generation(module: Any) -> None:
     def before(maker: Any) -> None:
-        if maker.at_hand.made and maker.at_hand.shard.number:
+        if maker.current_shard.items_done and maker.current_shard.shard.number:
             die_at("in the midst of a shard")
         while (FOLDER / "armed" / "shards take long").exists():
             time.sleep(0.1)
             maker.lease.check()
 
-    around(module.Maker, "go_on", before=before)
+    around(module.ShardGenerator, "check_stop", before=before)
 
 
 def in_core_storage(module: Any) -> None:

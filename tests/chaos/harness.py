@@ -57,7 +57,7 @@ class Disturbed:
     def train(self, steps: int = 40, *, every: int = 10, **options: Any) -> str:
         job = self.client.train(
             self.dataset,
-            config=SLOWLY_TOLD,
+            hyperparameters=SLOWLY_TOLD,
             budget={"steps": steps},
             checkpoint={"interval_steps": every},
             seed=1,
