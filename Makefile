@@ -21,7 +21,9 @@ help:
 	@echo "make demo      train on real data and draw samples  (DATA=your.zip or table.csv TARGET=column, KEEP=1 to leave it running)"
 	@echo "make test      set up and run the tests             (make test-all: the slow ones too)"
 	@echo "make up        run the service, state in ./var"
-	@echo "make check     formatting, types, import contracts"
+	@echo "make check     formatting, types, import contracts, spelling"
+	@echo "make coverage  the tests with a branch coverage report in htmlcov/"
+	@echo "make openapi   write docs/openapi.json again"
 	@echo "make bench     measure the samples                  (JUDGE=judge.py DATA=folder)"
 	@echo "make lock      pin the dependencies again"
 
@@ -60,12 +62,20 @@ test-all: install-dev
 	$(PYTEST)
 	$(BIN)/python -m tests.servers $(PYTEST)
 
+coverage: install-dev
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
+
+# The contract as others see it; a test compares it with the code.
+openapi: install-dev
+	$(BIN)/python -m app.openapi > docs/openapi.json
+
 check: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy client/semblance
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 up: install
 	$(BIN)/semblance-server up

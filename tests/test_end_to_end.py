@@ -1,6 +1,7 @@
 """The whole line: a dataset over HTTP, a job through a real broker and a real Celery worker, a
 checkpoint, samples; and what happens when parts of it die."""
 
+import csv
 import io
 import json
 import os
@@ -20,6 +21,9 @@ from typer.testing import CliRunner
 from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
 from tests.tiny_configs import TINY
+from tests.uploads import people
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +242,35 @@ def test_the_api_answers_before_torch_is_there() -> None:
         env=os.environ,
     )
     assert done.stdout.strip() == "False"
+
+
+def run_example(server: Server, name: str, *arguments: str) -> str:
+    """Return the output of a program in `examples/`, run as a user would run it."""
+    key = (server.folder / "admin.key").read_text().strip()
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        env=os.environ | {"SEMBLANCE_URL": server.url, "SEMBLANCE_KEY": key},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_example_for_images_saves_the_labels_it_names(server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "digits.zip"
+    assert "100 images" in run_example(server, "digits.py", str(out), "2")
+    with zipfile.ZipFile(out) as archive:
+        images = [name for name in archive.namelist() if name.endswith(".png")]
+    folders = [name.split("/")[-2] for name in images]
+    assert (folders.count("3"), folders.count("7"), len(images)) == (50, 50, 100)
+
+
+def test_the_example_for_tables_balances_the_labels(server: Server, tmp_path: Path) -> None:
+    table, out = tmp_path / "people.csv", tmp_path / "balanced.csv"
+    table.write_bytes(people())
+    run_example(server, "balance_table.py", str(table), "income", str(out), "40")
+    with out.open() as lines:
+        incomes = [row["income"] for row in csv.DictReader(lines)]
+    assert sorted(incomes) == ["<=50K"] * 40 + [">50K"] * 40
