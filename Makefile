@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-all check up lock bench
+.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench
 
 help:
 	@echo "make demo      train on real data and draw samples  (DATA=your.zip or table.csv TARGET=column, KEEP=1 to leave it running)"
