@@ -1,1 +1,1 @@
-"""The HTTP side: takes datasets and jobs, answers with samples."""
+"""The HTTP API: accepts datasets and jobs, returns models and samples."""

@@ -1,4 +1,7 @@
-"""`python -m app`: serve the API; `--sampler`: the sampling routes alone."""
+"""Entry point of the API server: `python -m app`.
+
+With `--sampler`, the process serves only the sampling routes.
+"""
 
 import sys
 

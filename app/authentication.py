@@ -1,4 +1,7 @@
-"""Who asks, and may they. Hangs on the routers as a dependency, never on the text of a path."""
+"""Authentication and scope checks, as FastAPI dependencies.
+
+Routers declare them as dependencies; nothing is decided from the text of a path.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -36,28 +39,30 @@ def _caller(request: Request) -> Caller:
     challenge = {"WWW-Authenticate": "Bearer"}
     if not text and (link := signed_urls.match_signature(request)) is not None:
         key = signed_urls.verify_signature(request, link)
-        known = api_keys.SCOPES if "admin" in key.scopes else key.scopes
-        return Caller(key.tenant_id, key.id, signed_urls.ALLOWED_SCOPES & frozenset(known))
+        key_scopes = api_keys.SCOPES if "admin" in key.scopes else key.scopes
+        return Caller(key.tenant_id, key.id, signed_urls.ALLOWED_SCOPES & frozenset(key_scopes))
     if not text or scheme.lower() != "bearer":
         raise Unauthorized(
-            "send a key as `Authorization: Bearer sem_…`", code="key_missing", headers=challenge
+            "The API key is missing. Send it as `Authorization: Bearer sem_…`.",
+            code="key_missing",
+            headers=challenge,
         )
     with read() as session:
-        found = api_keys.find(session, text)
-    if found is None:
-        raise Unauthorized("this key is not known here", code="key_unknown", headers=challenge)
-    return Caller(found.tenant_id, found.id, frozenset(found.scopes))
+        api_key = api_keys.find(session, text)
+    if api_key is None:
+        raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
+    return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes))
 
 
 def check_scope(caller: Caller, *scopes: str) -> None:
-    """Raises Forbidden unless the key has one of these."""
+    """Raise Forbidden unless the key has one of the scopes or `admin`."""
     if not caller.scopes & {*scopes, "admin"}:
         missing = " or ".join(f"`{scope}`" for scope in scopes)
-        raise Forbidden(f"this key lacks the scope {missing}", code="scope_missing")
+        raise Forbidden(f"The API key lacks the scope {missing}.", code="scope_missing")
 
 
 def require_scope(*scopes: str) -> Callable[[Caller], Awaitable[Caller]]:
-    """A dependency that lets keys with one of these scopes through."""
+    """Return a dependency that accepts keys with one of the scopes."""
 
     async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
         check_scope(caller, *scopes)
@@ -70,7 +75,6 @@ ReadScope = Annotated[Caller, Depends(require_scope("read"))]
 DataScope = Annotated[Caller, Depends(require_scope("data"))]
 TrainScope = Annotated[Caller, Depends(require_scope("train"))]
 SampleScope = Annotated[Caller, Depends(require_scope("sample"))]
-JobScope = Annotated[
-    Caller, Depends(require_scope("train", "sample"))
-]  # which of them: by the job's kind
+# The job routes then check which of the two scopes the job type needs.
+JobScope = Annotated[Caller, Depends(require_scope("train", "sample"))]
 AdminScope = Annotated[Caller, Depends(require_scope("admin"))]

@@ -1,4 +1,4 @@
-"""The Range header (RFC 9110, 14.2): one range of bytes."""
+"""Parser of the Range header (RFC 9110, 14.2) with a single byte range."""
 
 import re
 
@@ -8,14 +8,19 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """First and last byte, both included; None for all of it, also where the header is of another
-    form, as the standard asks. Raises RangeNotSatisfiable."""
+    """Return the first and the last byte of the range, both inclusive.
+
+    Returns None for the whole file. As RFC 9110 requires, a header of any other form is ignored.
+
+    Raises:
+        RangeNotSatisfiable: The range begins behind the end of the file.
+    """
     match = _RANGE.fullmatch(header.strip()) if header else None
     if match is None or match[1] == match[2] == "":
         return None
-    if match[1] == "":  # so many from the end
-        wanted = int(match[2])
-        first, last = (max(0, size - wanted) if wanted else size), size - 1
+    if match[1] == "":  # `bytes=-N` requests the last N bytes
+        suffix_length = int(match[2])
+        first, last = (max(0, size - suffix_length) if suffix_length else size), size - 1
     else:
         first = int(match[1])
         last = min(int(match[2]), size - 1) if match[2] else size - 1
@@ -23,6 +28,7 @@ def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
             return None
     if first >= size:
         raise RangeNotSatisfiable(
-            f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"}
+            f"The range begins behind the end of the file, which has {size} bytes.",
+            headers={"Content-Range": f"bytes */{size}"},
         )
     return first, last

@@ -1,4 +1,4 @@
-"""Models side by side: what their reports say, what they cost, and which is the best at what."""
+"""Comparison of models: their scores, their training cost, and the best model for each score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,27 +16,31 @@ from core.tables import Checkpoint, Dataset, Model
 
 @dataclass(frozen=True)
 class ComparisonRecord:
-    """What the tables have of a model."""
+    """Database rows that describe one model of a comparison."""
 
     model: Model
     report: EvaluationRecord
     usage: dict[str, float]
     checkpoints: Sequence[Checkpoint]
-    holdout_key: object  # what of its data set it is measured with
+    holdout_key: object  # equal keys: the models were evaluated on the same real items
 
 
 def load_record(session: Session, model: Model) -> ComparisonRecord:
-    found, split = model_report.load_evaluations(session, model), _split(session, model)
+    report = model_report.load_evaluations(session, model)
+    holdout_key = _holdout_key(session, model)
     if model.job_id is None:
-        return ComparisonRecord(model, found, {}, (), split)
+        return ComparisonRecord(model, report, {}, (), holdout_key)
     usage = jobs.get(session, model.tenant_id, model.job_id).usage
-    kept = jobs.checkpoints_of(session, model.tenant_id, model.job_id)
-    return ComparisonRecord(model, found, usage, kept, split)
+    checkpoints = jobs.checkpoints_of(session, model.tenant_id, model.job_id)
+    return ComparisonRecord(model, report, usage, checkpoints, holdout_key)
 
 
-def _split(session: Session, model: Model) -> object:
-    """The same for models that were measured with the same items: the test part of a data set that
-    has one, or else what the training held out, which depends on its seed."""
+def _holdout_key(session: Session, model: Model) -> object:
+    """Return a value that is equal for models evaluated on the same items of a dataset.
+
+    These items are the published test split where there is one. Otherwise they are the holdout
+    of the training, which depends on its fraction and seed.
+    """
     dataset = session.get(Dataset, model.dataset_id) if model.dataset_id is not None else None
     if dataset is not None and dataset.summary["n_test"]:
         return "published"
@@ -45,19 +49,20 @@ def _split(session: Session, model: Model) -> object:
 
 
 def compare(records: Sequence[ComparisonRecord], storage: Storage) -> Comparison:
-    models = [_one(about, storage) for about in records]
-    measured = [model for model in models if model.scores]
-    # What other items say, by another evaluation classifier, makes no model better than another.
-    best = best_models(models) if len({model.dataset for model in measured}) < 2 else {}
-    splits = {
-        about.holdout_key for about, model in zip(records, models, strict=True) if model.scores
+    models = [_summarize(record, storage) for record in records]
+    evaluated = [model for model in models if model.scores]
+    # Scores on different datasets come from different evaluation classifiers and real items, so
+    # they do not rank models.
+    best = best_models(models) if len({model.dataset for model in evaluated}) < 2 else {}
+    holdout_keys = {
+        record.holdout_key for record, model in zip(records, models, strict=True) if model.scores
     }
-    return Comparison(models=models, best=best, warnings=_warnings(models, len(splits) < 2))
+    return Comparison(models=models, best=best, warnings=_warnings(models, len(holdout_keys) < 2))
 
 
-def _one(about: ComparisonRecord, storage: Storage) -> ModelSummary:
-    model = about.model
-    report = model_report.build_report(model, about.report, storage)
+def _summarize(record: ComparisonRecord, storage: Storage) -> ModelSummary:
+    model = record.model
+    report = model_report.build_report(model, record.report, storage)
     config = model.manifest["training"]
     training = {
         "preset": config.get("preset"),
@@ -65,7 +70,7 @@ def _one(about: ComparisonRecord, storage: Storage) -> ModelSummary:
         "step": model.step,
         "parameters": model.manifest["parameters"],
         "seed": config.get("seed"),
-        "cpu_s": about.usage.get("cpu_s"),
+        "cpu_s": record.usage.get("cpu_s"),
     }
     return ModelSummary(
         model=model.id,
@@ -79,48 +84,63 @@ def _one(about: ComparisonRecord, storage: Storage) -> ModelSummary:
         holdout_items=report.holdout_items,
         scores={score.name: score for score in report.scores},
         training=training,
-        checkpoints=[CheckpointMetrics(step=c.step, metrics=c.metrics) for c in about.checkpoints],
+        checkpoints=[CheckpointMetrics(step=c.step, metrics=c.metrics) for c in record.checkpoints],
     )
 
 
 def best_models(models: Sequence[ModelSummary]) -> dict[str, BestModel]:
-    """By each score that more than one of them has; of equals, none is."""
-    found = {}
+    """Return the best model for each score that at least two models have.
+
+    A score whose best value is shared by two models has no best model. The best model is
+    `significant` if its 95 % interval does not overlap the interval of any other model.
+    """
+    best = {}
     for name in dict.fromkeys(name for model in models for name in model.scores):
-        mine = {model.reference: model.scores[name] for model in models if name in model.scores}
-        if len(mine) < 2:
+        scores = {model.reference: model.scores[name] for model in models if name in model.scores}
+        if len(scores) < 2:
             continue
-        ordered = sorted(mine, key=lambda reference: _sort_key(mine[reference])[1])
-        if _sort_key(mine[ordered[0]])[1] == _sort_key(mine[ordered[1]])[1]:
+        ranges = {reference: _badness_range(score) for reference, score in scores.items()}
+        first, *others = sorted(ranges, key=lambda reference: ranges[reference][1])
+        if ranges[first][1] == ranges[others[0]][1]:
             continue
-        worst_case = _sort_key(mine[ordered[0]])[2]
-        clear = all(worst_case < _sort_key(mine[other])[0] for other in ordered[1:])
-        found[name] = BestModel(reference=ordered[0], significant=clear)
-    return found
+        significant = all(ranges[first][2] < ranges[other][0] for other in others)
+        best[name] = BestModel(reference=first, significant=significant)
+    return best
 
 
-def _sort_key(score: ScoreView) -> tuple[float, float, float]:
-    """At least, most likely, at most; whatever the direction, less is better."""
+def _badness_range(score: ScoreView) -> tuple[float, float, float]:
+    """Return the score and its interval as (lower bound, value, upper bound), lower being better.
+
+    Scores for which higher is better are negated. Scores with a target become distances to .5.
+    """
     low, high = score.ci95
     if score.direction == "higher":
         return -high, -score.value, -low
     if score.direction == "lower":
         return low, score.value, high
-    ends = abs(low - 0.5), abs(high - 0.5)
-    least = 0.0 if low <= 0.5 <= high else min(ends)
-    return least, abs(score.value - 0.5), max(ends)
+    distances = abs(low - 0.5), abs(high - 0.5)
+    smallest = 0.0 if low <= 0.5 <= high else min(distances)
+    return smallest, abs(score.value - 0.5), max(distances)
 
 
 def _warnings(models: Sequence[ModelSummary], same_items: bool) -> list[str]:
-    measured = [model for model in models if model.scores]
-    found = [f"{model.reference} is {model.state}" for model in models if not model.scores]
-    if len({model.dataset for model in measured}) > 1:
-        found.append("they were measured on different data sets, so none is called the best")
-    elif not same_items:
-        found.append(
-            "they were measured with different parts of the data set held out; give trainings the "
-            "same `seed` and `holdout_fraction`"
+    evaluated = [model for model in models if model.scores]
+    warnings = [
+        f"{model.reference} has no scores: its state is {model.state}."
+        for model in models
+        if not model.scores
+    ]
+    if len({model.dataset for model in evaluated}) > 1:
+        warnings.append(
+            "The models were evaluated on different datasets, so no model is called the best."
         )
-    if len({model.samples for model in measured}) > 1:
-        found.append("they were measured by different numbers of samples, which moves some scores")
-    return found
+    elif not same_items:
+        warnings.append(
+            "The models were evaluated on different holdouts of the dataset. For comparable "
+            "scores, train with the same `seed` and `holdout_fraction`."
+        )
+    if len({model.samples for model in evaluated}) > 1:
+        warnings.append(
+            "The models were evaluated with different numbers of samples, which shifts some scores."
+        )
+    return warnings

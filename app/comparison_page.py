@@ -1,4 +1,4 @@
-"""Models side by side as one page that loads nothing."""
+"""HTML page that compares models, without external resources."""
 
 import html
 from collections.abc import Sequence
@@ -7,57 +7,64 @@ from app.report_page import SCORE_DESCRIPTIONS, format_score, html_document, htm
 from app.schemas.comparison import Comparison, ModelSummary
 from app.svg_charts import format_number
 
-MAX_CHECKPOINTS = 6  # checkpoints of a model
+MAX_CHECKPOINTS = 6  # per model
 
 
 def render_page(comparison: Comparison) -> str:
     names = [html.escape(model.reference) for model in comparison.models]
     parts = [f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings]
-    parts += [html_table(("", *names), _about(comparison.models))]
+    parts += [html_table(("", *names), _overview_rows(comparison.models))]
     if any(model.scores for model in comparison.models):
-        best = (
-            "; the best of each row in bold, with a star where its interval is clear of all others"
-        )
+        legend = "Each score is shown with its 95 % interval."
+        if comparison.best:
+            legend += (
+                " The best model of each row is bold. A star marks a best model whose interval "
+                "does not overlap the interval of any other model."
+            )
         parts += [
-            f"<h2>Scores</h2><p>With 95 % intervals{best if comparison.best else ''}.</p>",
-            html_table(("score", *names), _scores(comparison)),
+            f"<h2>Scores</h2><p>{legend}</p>",
+            html_table(("Score", *names), _score_rows(comparison)),
         ]
     parts += [_checkpoints(model) for model in comparison.models]
     return html_document(" and ".join(model.reference for model in comparison.models), parts)
 
 
-def _about(models: Sequence[ModelSummary]) -> list[list[str]]:
+def _overview_rows(models: Sequence[ModelSummary]) -> list[list[str]]:
     verdicts = [
         f'<b class="{m.verdict.verdict}">{m.verdict.verdict}</b>' if m.verdict else m.state
         for m in models
     ]
-    facts = list(dict.fromkeys(name for model in models for name in model.training))
+    training_fields = list(dict.fromkeys(name for model in models for name in model.training))
     rows = [
-        ["verdict", *verdicts],
-        ["samples measured", *(format_number(model.samples) for model in models)],
+        ["Verdict", *verdicts],
+        ["Samples evaluated", *(format_number(model.samples) for model in models)],
     ]
     if len({model.dataset for model in models}) > 1:
-        rows.append(["data set", *(f"<small>{m.dataset or ''}</small>" for m in models)])
-    return rows + [[fact, *(_fact(model.training[fact]) for model in models)] for fact in facts]
+        rows.append(["Dataset", *(f"<small>{m.dataset or ''}</small>" for m in models)])
+    return rows + [
+        [name, *(_format_value(model.training[name]) for model in models)]
+        for name in training_fields
+    ]
 
 
-def _fact(value: str | float | None) -> str:
+def _format_value(value: str | float | None) -> str:
     return html.escape(value) if isinstance(value, str) else format_number(value)
 
 
-def _scores(found: Comparison) -> list[list[str]]:
+def _score_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
-    for name in dict.fromkeys(name for model in found.models for name in model.scores):
-        best = found.best.get(name)
+    for name in dict.fromkeys(name for model in comparison.models for name in model.scores):
+        best = comparison.best.get(name)
         cells = []
-        for model in found.models:
+        for model in comparison.models:
             score = model.scores.get(name)
-            said = ""
+            cell = ""
             if score is not None:
-                said = f"{format_score(score.value)}<small>{' … '.join(map(format_score, score.ci95))}</small>"
+                interval = " … ".join(map(format_score, score.ci95))
+                cell = f"{format_score(score.value)}<small>{interval}</small>"
             if best is not None and best.reference == model.reference:
-                said = f"<b>{'★ ' if best.significant else ''}{said}</b>"
-            cells.append(said)
+                cell = f"<b>{'★ ' if best.significant else ''}{cell}</b>"
+            cells.append(cell)
         rows.append(
             [f"{html.escape(name)}<small>{SCORE_DESCRIPTIONS.get(name, '')}</small>", *cells]
         )
@@ -77,4 +84,4 @@ def _checkpoints(model: ModelSummary) -> str:
         for checkpoint in shown
     ]
     title = f"<h2>Checkpoints of {html.escape(model.reference)}</h2>"
-    return title + html_table(("step", *map(html.escape, names)), rows)
+    return title + html_table(("Step", *map(html.escape, names)), rows)

@@ -1,4 +1,4 @@
-"""Which representation to send: `?format=` first, then the Accept header (RFC 9110, 12.5.1)."""
+"""Content negotiation: `?format=` first, then the Accept header (RFC 9110, 12.5.1)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,9 +8,16 @@ from core.errors import NotAcceptable
 def negotiate(
     offered: Mapping[str, str], *, format: str | None, accept: str | None, default: str
 ) -> str:
-    """The name (a key of `offered`, whose values are media types) of the representation to send.
+    """Return the name of the representation to send.
 
-    `default` is sent to those who take anything. Raises NotAcceptable, listing what there is.
+    Args:
+        offered: Media types by the name of their representation.
+        format: Value of the query parameter `format`, which takes precedence over `accept`.
+        accept: Value of the Accept header.
+        default: Name of the representation that wins when several have the same weight.
+
+    Raises:
+        NotAcceptable: No representation matches. The error lists the available ones.
     """
     if format is not None:
         if format in offered:
@@ -47,7 +54,7 @@ def _weight(parameters: Sequence[str]) -> float:
 
 
 def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """The weight of the most specific range that covers the media type."""
+    """Return the weight of the most specific range that covers the media type."""
     for pattern in (media, media.split("/")[0] + "/*", "*/*"):
         weights = [weight for name, weight in ranges if name == pattern]
         if weights:
@@ -57,6 +64,6 @@ def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
 
 def _unacceptable(offered: Mapping[str, str]) -> NotAcceptable:
     return NotAcceptable(
-        "there is no such representation; see `available`",
+        "The requested representation does not exist. `available` lists those that do.",
         available=[{"format": name, "media_type": media} for name, media in offered.items()],
     )

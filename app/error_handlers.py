@@ -1,4 +1,4 @@
-"""Errors become problem documents (RFC 9457), here and nowhere else."""
+"""Exception handlers that turn every error into a problem document (RFC 9457)."""
 
 import difflib
 import logging
@@ -18,7 +18,7 @@ from core.errors import FieldError, SemblanceError, Unavailable, ValidationFaile
 
 log = logging.getLogger(__name__)
 
-# Codes of pydantic's that clients should not have to learn.
+# Clients see these stable codes instead of the codes of pydantic.
 PYDANTIC_CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing",
@@ -42,8 +42,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SemblanceError, _semblance_error)
     app.add_exception_handler(RequestValidationError, _request_error)
     app.add_exception_handler(HTTPException, _http_error)
-    for kind in (OperationalError, InterfaceError, ProgrammingError):
-        app.add_exception_handler(kind, _database_error)
+    for error_class in (OperationalError, InterfaceError, ProgrammingError):
+        app.add_exception_handler(error_class, _database_error)
     app.add_exception_handler(Exception, _unknown_error)
 
 
@@ -63,39 +63,47 @@ def problem_response(
 def validation_failed(
     errors: Iterable[ErrorDetails], field_names: Iterable[str] = (), body: Any = None
 ) -> ValidationFailed:
-    """The faults of a body or query that pydantic refused; input values are not repeated."""
-    found = [_field_error(error, field_names, body) for error in errors]
-    # A value that fits no branch of a union has a fault for each: one is enough.
-    faults = list({fault.pointer: fault for fault in reversed(found)}.values())[::-1]
-    first = faults[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    """Convert the errors of pydantic for a body or query; input values are not repeated.
+
+    `field_names` are the valid names, from which the closest match to an unknown field is
+    suggested.
+    """
+    all_errors = [_field_error(error, field_names, body) for error in errors]
+    # pydantic reports one error per branch of a union. The first one for each field is enough.
+    by_pointer = {error.pointer: error for error in reversed(all_errors)}
+    field_errors = list(by_pointer.values())[::-1]
+    first = field_errors[0]
+    more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
     return ValidationFailed(
-        f"{first.pointer or 'the body'}: {first.message}{more}",
+        f"{first.pointer or 'The body'}: {first.message}{more}",
         code="unknown_field" if first.code == "unknown_field" else "invalid",
-        field_errors=faults[:MAX_FIELD_ERRORS],
+        field_errors=field_errors[:MAX_FIELD_ERRORS],
     )
 
 
 def body_validation_failed(
     error: ValidationError, body: Any, field_names: Iterable[str] = ()
 ) -> ValidationFailed:
-    """Of a body that was validated by hand."""
+    """Convert the error of a body that a route validates itself."""
     return validation_failed(
         error.errors(include_input=False, include_url=False), field_names, body
     )
 
 
 def _location(error: ErrorDetails, body: Any) -> list[str]:
-    """Where in the request: pydantic's own marks, such as the branch of a union, are left out."""
+    """Return the path of the field in the request.
+
+    pydantic adds markers to the path, such as the name of a union's branch. They are removed.
+    """
     parts: list[str] = []
     for i, part in enumerate(error["loc"]):
         if i == 0 and part in {"body", "query", "path", "header"}:
             if part != "body":
-                return [str(later) for later in error["loc"][1:]]
+                return [str(name) for name in error["loc"][1:]]
             continue
-        inside = isinstance(body, dict) and part in body
-        inside = inside or (isinstance(body, list) and isinstance(part, int) and part < len(body))
-        if inside:
+        in_body = isinstance(body, dict) and part in body
+        in_body = in_body or (isinstance(body, list) and isinstance(part, int) and part < len(body))
+        if in_body:
             body = body[part]
         elif error["type"] != "missing" or i + 1 < len(error["loc"]):
             continue
@@ -103,25 +111,29 @@ def _location(error: ErrorDetails, body: Any) -> list[str]:
     return parts
 
 
-def _field_error(error: ErrorDetails, known: Iterable[str], body: Any) -> FieldError:
-    kind, context = error["type"], error.get("ctx", {})
+def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> FieldError:
+    error_type, context = error["type"], error.get("ctx", {})
     location = _location(error, body)
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in location)
     message = error["msg"]
     allowed: tuple[str, ...] | None = None
-    if kind.startswith("union_tag"):  # of several bodies, none is named
+    if error_type.startswith("union_tag"):
         pointer = f"{pointer}/{context['discriminator'].strip(chr(39))}"
-        message = "names no kind of body"
+        message = "The value does not name a valid type of body."
         if "expected_tags" in context:
             allowed = tuple(context["expected_tags"].replace("'", "").split(", "))
-    elif kind == "extra_forbidden":
-        message = "unknown field"
-        near = difflib.get_close_matches(location[-1] if location else "", list(known), 1)
-        if near:
-            message, allowed = f"unknown field; did you mean {near[0]}?", (near[0],)
+    elif error_type == "extra_forbidden":
+        message = "Unknown field."
+        name = location[-1] if location else ""
+        close_matches = difflib.get_close_matches(name, list(field_names), 1)
+        if close_matches:
+            message = f"Unknown field. Did you mean `{close_matches[0]}`?"
+            allowed = (close_matches[0],)
     elif "ge" in context or "gt" in context or "le" in context or "lt" in context:
         message = message.removeprefix("Input ")
-    return FieldError(pointer, PYDANTIC_CODES.get(kind, kind.split(".")[0]), message[:200], allowed)
+    return FieldError(
+        pointer, PYDANTIC_CODES.get(error_type, error_type.split(".")[0]), message[:200], allowed
+    )
 
 
 async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
@@ -131,13 +143,13 @@ async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
-    known = _fields_of(request, error.body)
-    problem = validation_failed(error.errors(), known, error.body).to_problem()
+    field_names = _fields_of(request, error.body)
+    problem = validation_failed(error.errors(), field_names, error.body).to_problem()
     return problem_response(request, problem, {})
 
 
 def _fields_of(request: Request, body: Any) -> set[str]:
-    """The names that the route's body and query know, to suggest the nearest."""
+    """Return the field names that the route accepts in its body and query."""
     route = request.scope.get("route")
     names: set[str] = set()
     dependant = getattr(route, "dependant", None)
@@ -149,7 +161,7 @@ def _fields_of(request: Request, body: Any) -> set[str]:
 
 
 def _names(annotation: Any, body: Any) -> set[str]:
-    """The fields of a body; where it has kinds, of the kind that was sent."""
+    """Return the field names of a body; of a union, those of the branch that `kind` selects."""
     branches = [getattr(branch, "model_fields", {}) for branch in get_args(annotation)]
     kind = body.get("kind") if isinstance(body, dict) else None
     for fields in branches:
@@ -166,7 +178,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         "type": f"urn:semblance:problem:{code}",
         "title": phrase,
         "status": error.status_code,
-        "detail": "there is nothing here" if error.status_code == 404 else phrase,
+        "detail": "This path does not exist." if error.status_code == 404 else f"{phrase}.",
         "code": code,
         "retryable": False,
     }
@@ -174,21 +186,27 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:
-    """The database is away, locked, or not migrated yet: the caller may try again."""
-    log.error("the database failed", exc_info=error)
+    """Answer 503: the database is unreachable, locked or not migrated yet, so a retry may help."""
+    log.error("A database query failed.", exc_info=error)
     unavailable = Unavailable(
-        "the database does not answer", code="database_down", headers={"Retry-After": "5"}
+        "The database is not available. Retry later.",
+        code="database_down",
+        headers={"Retry-After": "5"},
     )
     return problem_response(request, unavailable.to_problem(), unavailable.headers)
 
 
 async def _unknown_error(request: Request, error: Exception) -> JSONResponse:
-    log.error("unhandled", exc_info=error, extra={"request_id": request.scope.get("request_id")})
+    log.error(
+        "Unhandled exception.",
+        exc_info=error,
+        extra={"request_id": request.scope.get("request_id")},
+    )
     problem = {
         "type": "urn:semblance:problem:internal",
         "title": "Internal error",
         "status": 500,
-        "detail": "something went wrong here; the log has it under this request id",
+        "detail": "Internal error. Quote this `request_id` when you report it.",
         "code": "internal",
         "retryable": True,
     }

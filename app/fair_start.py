@@ -1,8 +1,8 @@
-"""A burst of requests is let in a few at a time.
+"""Middleware that starts a few requests per event-loop iteration during bursts.
 
-An event loop takes everything that is ready before it looks for what has come since: a thousand
-requests at once, refused ones among them, would keep the next one, and whoever asks whether the
-process lives, waiting until the last of them has had its first turn.
+The event loop runs every ready task before it polls for new connections. Without the limit, a burst
+of a thousand requests, including rejected ones, delays new requests and health checks until all of
+them have started.
 """
 
 import asyncio
@@ -10,41 +10,43 @@ from collections import deque
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-STARTS_PER_TICK = 8  # requests in one round of the loop
+STARTS_PER_TICK = 8
 EXEMPT_PATHS = {"/livez", "/readyz"}
 
 
 class FairStartMiddleware:
-    """In order of arrival. Requests on their way through the application are not counted: only
-    their beginnings are spread."""
+    """Start at most STARTS_PER_TICK requests per event-loop iteration, in order of arrival.
+
+    The number of requests in progress is not limited.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._let_in = 0  # in this round
+        self._started = 0  # in this iteration
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in EXEMPT_PATHS:
-            await self._turn()
+            await self._wait_for_start()
         await self.app(scope, receive, send)
 
-    async def _turn(self) -> None:
+    async def _wait_for_start(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._let_in == 0:
-            loop.call_soon(self._next_round)
-        if self._let_in < STARTS_PER_TICK and not self._waiting:
-            self._let_in += 1
+        if self._started == 0:
+            loop.call_soon(self._start_next)
+        if self._started < STARTS_PER_TICK and not self._waiting:
+            self._started += 1
             return
-        turn = loop.create_future()
-        self._waiting.append(turn)
-        await turn
+        may_start = loop.create_future()
+        self._waiting.append(may_start)
+        await may_start
 
-    def _next_round(self) -> None:
-        self._let_in = 0
-        while self._waiting and self._let_in < STARTS_PER_TICK:
-            turn = self._waiting.popleft()
-            if not turn.done():  # cancelled, as the process ends
-                turn.set_result(None)
-                self._let_in += 1
-        if self._let_in:
-            asyncio.get_running_loop().call_soon(self._next_round)
+    def _start_next(self) -> None:
+        self._started = 0
+        while self._waiting and self._started < STARTS_PER_TICK:
+            may_start = self._waiting.popleft()
+            if not may_start.done():  # a shutdown cancels waiting requests
+                may_start.set_result(None)
+                self._started += 1
+        if self._started:
+            asyncio.get_running_loop().call_soon(self._start_next)

@@ -1,4 +1,7 @@
-"""The Idempotency-Key header (after the httpapi draft): a POST that is sent twice creates once."""
+"""Support of the Idempotency-Key header: a POST that is sent twice creates one resource.
+
+The header follows draft-ietf-httpapi-idempotency-key-header.
+"""
 
 import hashlib
 import json
@@ -20,10 +23,11 @@ IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="the same key and body give the first answer again, for 24 hours",
+        description="Repeating a request with the same key and body within 24 hours returns the "
+        "first response again.",
     ),
 ]
-# Called inside the transaction that creates, with the status and the body of the answer.
+# Called inside the transaction that creates the resource, with the response's status and body.
 SaveResponse = Callable[[Session, int, BaseModel], None]
 
 
@@ -33,37 +37,42 @@ def run_idempotently(
     request: Any,
     create: Callable[[SaveResponse], Response],
 ) -> Response:
-    """What `create` answers, or what it answered to the same key and request before.
+    """Run `create` once per idempotency key; replay the stored response on later calls.
 
-    `request` is anything that JSON can hold: what makes this request this one.
+    `request` is a JSON-serializable description of the request. Reusing a key for a different
+    request is an error.
     """
     if key is None:
         return create(lambda _session, _status, _body: None)
     if not (1 <= len(key) <= 255 and key.isprintable() and key.isascii()):
-        raise BadRequest("an Idempotency-Key has 1 to 255 printable characters", code="key_invalid")
+        raise BadRequest(
+            "`Idempotency-Key` must have 1 to 255 printable ASCII characters.", code="key_invalid"
+        )
     text = json.dumps(jsonable_encoder(request), sort_keys=True)
-    reserved = idempotency.reserve(caller.tenant_id, key, hashlib.sha256(text.encode()).hexdigest())
-    if isinstance(reserved, SavedResponse):
-        return _answer(reserved.status, reserved.body, {"Idempotency-Replayed": "true"})
-    return _create(reserved, create)
+    reservation = idempotency.reserve(
+        caller.tenant_id, key, hashlib.sha256(text.encode()).hexdigest()
+    )
+    if isinstance(reservation, SavedResponse):
+        return _response(reservation.status, reservation.body, {"Idempotency-Replayed": "true"})
+    return _create(reservation, create)
 
 
 def created_response(status: int, view: BaseModel) -> Response:
-    """The answer to a POST that has created what `view` shows."""
-    return _answer(status, view.model_dump(mode="json"), {})
+    """Return the response to a POST that has created the resource `view`."""
+    return _response(status, view.model_dump(mode="json"), {})
 
 
-def _answer(status: int, body: dict[str, Any], headers: dict[str, str]) -> Response:
+def _response(status: int, body: dict[str, Any], headers: dict[str, str]) -> Response:
     location = {"Location": body["links"]["self"]} if "links" in body else {}
     return JSONResponse(body, status, headers | location)
 
 
-def _create(reserved: Reservation, create: Callable[[SaveResponse], Response]) -> Response:
-    def remember(session: Session, status: int, body: BaseModel) -> None:
-        idempotency.complete(session, reserved, status, body.model_dump(mode="json"))
+def _create(reservation: Reservation, create: Callable[[SaveResponse], Response]) -> Response:
+    def save(session: Session, status: int, body: BaseModel) -> None:
+        idempotency.complete(session, reservation, status, body.model_dump(mode="json"))
 
     try:
-        return create(remember)
+        return create(save)
     except BaseException:
-        idempotency.release(reserved)
+        idempotency.release(reservation)
         raise

@@ -1,11 +1,14 @@
-"""Hints of new jobs go out after the answer, by one thread, and that they did is noted for many at
-once: a POST costs one transaction. What is lost with this process the workers find themselves."""
+"""Background thread that notifies workers of new jobs after the response is sent.
+
+Publication is recorded in batches, so POST /v1/jobs needs one transaction. The sweeper publishes
+notifications again that are lost when this process ends.
+"""
 
 import logging
-import queue as queues
 import threading
 import time
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,47 +18,51 @@ from core.tables import Job
 
 log = logging.getLogger(__name__)
 
-RECORD_INTERVAL_S = 1.0  # a hint that is not noted is sent again by a sweeper, after 5 s
+RECORD_INTERVAL_S = 1.0  # below 5 s, after which the sweeper publishes unrecorded jobs again
 
 
 class JobNotifier:
     def __init__(self) -> None:
-        self._waiting: queues.SimpleQueue[tuple[str, str]] = queues.SimpleQueue()
-        self._sent: list[str] = []
-        self._due = 0.0
-        threading.Thread(target=self._run, name="hints", daemon=True).start()
+        self._pending: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        self._published: list[str] = []  # ids of jobs that are not recorded yet
+        self._record_at = 0.0
+        threading.Thread(target=self._run, name="job-notifier", daemon=True).start()
 
     def notify(self, job: Job) -> None:
-        self._waiting.put((job.queue, job.id))
+        """Publish the job soon; returns at once."""
+        self._pending.put((job.queue, job.id))
 
     def _run(self) -> None:
         while True:
             try:
-                self._turn()
-            except Exception:  # a thread that ends would be missed by nobody
-                log.exception("a hint was not sent")
+                self._publish_next()
+            except Exception:  # nothing restarts this thread, so it must not end
+                log.exception("A job notification was not sent.")
 
-    def _turn(self) -> None:
-        wait = max(0.0, self._due - time.monotonic()) if self._sent else None
+    def _publish_next(self) -> None:
+        timeout = max(0.0, self._record_at - time.monotonic()) if self._published else None
         try:
-            name, job_id = self._waiting.get(timeout=wait)
-        except queues.Empty:
-            self._note()
+            queue_name, job_id = self._pending.get(timeout=timeout)
+        except Empty:
+            self._record()
             return
-        if broker.publish(name, job_id):
-            if not self._sent:
-                self._due = time.monotonic() + RECORD_INTERVAL_S
-            self._sent.append(job_id)
-        if self._sent and time.monotonic() >= self._due:
-            self._note()
+        if broker.publish(queue_name, job_id):
+            if not self._published:
+                self._record_at = time.monotonic() + RECORD_INTERVAL_S
+            self._published.append(job_id)
+        if self._published and time.monotonic() >= self._record_at:
+            self._record()
 
-    def _note(self) -> None:
-        sent, self._sent = self._sent, []
+    def _record(self) -> None:
+        published, self._published = self._published, []
         try:
             with write() as session:
-                jobs.mark_notified(session, sent)
+                jobs.mark_notified(session, published)
         except SQLAlchemyError as error:
-            log.warning("hints are not noted", extra={"cause": type(error).__name__})
+            log.warning(
+                "Sent job notifications could not be recorded.",
+                extra={"cause": type(error).__name__},
+            )
 
 
 @lru_cache

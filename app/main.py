@@ -1,4 +1,7 @@
-"""The application: routers, one error handler, one guard. Nothing here imports torch."""
+"""The FastAPI application: routers, exception handlers and middleware.
+
+This module imports nothing that imports torch, so that the port opens quickly.
+"""
 
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -55,16 +58,17 @@ ROUTE_MODULES = (
     metrics,
     webhooks,
 )
-DESCRIPTION = """Learns from labelled images with conditional adversarial networks, and hands out
-new samples by label and count.
+DESCRIPTION = """Train conditional generative adversarial networks on labeled images or tables and
+generate any number of synthetic samples by label.
 
-Every route but the health checks needs a key: `Authorization: Bearer sem_…`. Errors are problem
-documents (RFC 9457) with a stable `code`. Lists page by cursor: send `next` as `after`."""
+Every route except the health checks requires an API key: `Authorization: Bearer sem_…`. Errors are
+problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `next` of a page as
+`after` to get the following page."""
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    # Large uploads are spooled to disk: into our own folder, not a shared one.
+    # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
     tempfile.tempdir = str(get_settings().scratch)
     preload.start()
     yield
@@ -75,7 +79,7 @@ def create_app() -> FastAPI:
 
 
 def create_sampler_app() -> FastAPI:
-    """Samples alone, for a process of its own beside the API."""
+    """Create an application with the sampling routes only, for a separate process."""
     return _app((health, service, samples))
 
 

@@ -1,4 +1,4 @@
-"""What holds for every request, below the routes: a request id, allowed hosts, headers, sizes."""
+"""Middleware for every request: request id, header checks, security headers and metrics."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from app.request_metrics import request_metrics
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
 
-_SANE_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 
 HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -26,7 +26,7 @@ SECURITY_HEADERS = {
 
 
 class RequestValidationMiddleware:
-    """Refuses requests that no route should see, and stamps every answer with its request id."""
+    """Reject malformed requests, and add the request id and security headers to responses."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Collection[str]) -> None:
         self.app = app
@@ -37,45 +37,53 @@ class RequestValidationMiddleware:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        scope["request_id"] = given if _SANE_ID.fullmatch(given) else new_id("req")
+        request_id = headers.get("x-request-id", "")
+        scope["request_id"] = request_id if _REQUEST_ID.fullmatch(request_id) else new_id("req")
 
         started = time.monotonic()
 
-        async def stamped(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _count(scope, message["status"], time.monotonic() - started)
-                out = MutableHeaders(scope=message)
-                out["x-request-id"] = scope["request_id"]
+                _record(scope, message["status"], time.monotonic() - started)
+                response_headers = MutableHeaders(scope=message)
+                response_headers["x-request-id"] = scope["request_id"]
                 for name, value in SECURITY_HEADERS.items():
-                    out.setdefault(name, value)
+                    response_headers.setdefault(name, value)
             await send(message)
 
-        if (refusal := self._rejection(scope, headers)) is not None:
+        if (error := self._find_error(scope, headers)) is not None:
             request = Request(scope)
-            response = error_handlers.problem_response(
-                request, refusal.to_problem(), refusal.headers
-            )
-            await response(scope, receive, stamped)
+            response = error_handlers.problem_response(request, error.to_problem(), error.headers)
+            await response(scope, receive, send_with_headers)
             return
-        await self.app(scope, receive, stamped)
+        await self.app(scope, receive, send_with_headers)
 
-    def _rejection(self, scope: Scope, headers: Headers) -> SemblanceError | None:
+    def _find_error(self, scope: Scope, headers: Headers) -> SemblanceError | None:
         host = _HOST.fullmatch(headers.get("host", ""))
         if "*" not in self.allowed_hosts and (
             host is None or host["name"].lower() not in self.allowed_hosts
         ):
-            return BadRequest("this Host is not served here", code="host_not_allowed")
+            return BadRequest(
+                "The Host header names a host that this server is not configured to accept.",
+                code="host_not_allowed",
+            )
         if len(headers.getlist("authorization")) > 1:
-            return BadRequest("two Authorization headers", code="header_invalid")
+            return BadRequest(
+                "The request has more than one Authorization header. Send one.",
+                code="header_invalid",
+            )
         if b"\x00" in scope["path"].encode("utf-8", "surrogatepass"):
-            return BadRequest("the path holds the character NUL", code="path_invalid")
+            return BadRequest("The path contains a NUL character.", code="path_invalid")
         if headers.get("content-encoding", "identity") != "identity":
-            return UnsupportedMedia("compressed bodies are not read", code="content_encoding")
+            return UnsupportedMedia(
+                "Compressed request bodies are not supported. Send the body without a "
+                "Content-Encoding.",
+                code="content_encoding",
+            )
         return None
 
 
-def _count(scope: Scope, status: int, seconds: float) -> None:
-    """By the route's pattern: a path may be made up by anybody."""
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    # Recorded by route pattern, because clients can send arbitrarily many different paths.
     method = scope["method"] if scope["method"] in HTTP_METHODS else "other"
     request_metrics.record(method, getattr(scope.get("route"), "path", "none"), status, seconds)

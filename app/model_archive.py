@@ -1,9 +1,12 @@
-"""A model as a file: a zip, stored, whose manifest has the format's version and the sha256 of each
-other file: the weights (safetensors), what can be asked for (model.json), the card.
+"""Export and import of a model as an uncompressed zip archive.
 
-What comes in is not trusted: names are compared and never used as paths, nothing is unpacked that
-is packed, sizes and hashes are checked, and the weights are used once in a child process with
-limits before anything is kept.
+The archive holds the weights (safetensors), the model manifest (model.json), the model card
+(card.json) and the archive manifest (manifest.json). The archive manifest has the format version
+and the SHA-256 of each other file.
+
+Imported archives are untrusted. Entry names are compared and never used as paths, compressed
+entries are rejected, and sizes and hashes are checked. Before anything is stored, the weights are
+loaded once in a resource-limited child process.
 """
 
 import hashlib
@@ -23,7 +26,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app import strict_json as strict_json
+from app import strict_json
 from app.schemas.types import Label, ModelName, Tags
 from core.datasets.chunk_buffer import ChunkBuffer
 from core.datasets.sandbox import run_in_sandbox
@@ -45,11 +48,12 @@ WEIGHTS, MODEL_MANIFEST, CARD, MANIFEST = (
     "manifest.json",
 )
 FILE_NAMES = {WEIGHTS, MODEL_MANIFEST, CARD, MANIFEST}
+_WRONG_FILES = f"an exported model holds exactly {', '.join(sorted(FILE_NAMES))}."
 MAX_JSON_BYTES = 8 * MIB
 MAX_DIRECTORY_BYTES = 64 * 1024
 CHECK_TIMEOUT_S = 120.0
 
-_END = struct.Struct("<4s4H2LH")  # of the zip's directory: APPNOTE 6.3.10, 4.3.16
+_END_RECORD = struct.Struct("<4s4H2LH")  # end of central directory: APPNOTE 6.3.10, 4.3.16
 
 
 class FileHash(BaseModel):
@@ -98,7 +102,7 @@ class ManifestColumn(BaseModel):
 
 
 class ModelManifest(BaseModel):
-    """A model's manifest, as `core.tables.Model` has it."""
+    """Schema of `core.tables.Model.manifest`."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -114,14 +118,14 @@ class ModelManifest(BaseModel):
 
 
 class ModelExport:
-    """Of a model that is here."""
+    """Archive of a registered model, which `stream` writes piece by piece."""
 
     def __init__(self, model: Model, card: bytes) -> None:
         self._weights = StoredObject.from_dict(model.weights)
         self._files = {MODEL_MANIFEST: _json(model.manifest), CARD: card}
         hashes = {WEIGHTS: FileHash(bytes=self._weights.bytes, sha256=self._weights.sha256)}
         hashes |= {name: _hash(data) for name, data in self._files.items()}
-        about = ArchiveManifest(
+        manifest = ArchiveManifest(
             format=FORMAT_VERSION,
             name=model.name,
             version=model.version,
@@ -132,52 +136,60 @@ class ModelExport:
             exported_by=version("semblance-server"),
             files=hashes,
         )
-        self._manifest = _json(about.model_dump(mode="json"))
-        self.sha256 = _hash(self._manifest).sha256  # of all, as it holds the others' hashes
+        self._manifest = _json(manifest.model_dump(mode="json"))
+        # The manifest holds the hashes of all other files, so its hash identifies the archive.
+        self.sha256 = _hash(self._manifest).sha256
 
     def stream(self, storage: Storage) -> Iterator[bytes]:
-        pipe = ChunkBuffer()
-        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        buffer = ChunkBuffer()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for name, data in {MANIFEST: self._manifest, **self._files}.items():
                 archive.writestr(zipfile.ZipInfo(name), data)
             info = zipfile.ZipInfo(WEIGHTS)
             info.file_size = self._weights.bytes
             with archive.open(info, "w") as out:
-                for piece in storage.stream(self._weights):
-                    out.write(piece)
-                    yield pipe.drain()
-        yield pipe.drain()
+                for chunk in storage.stream(self._weights):
+                    out.write(chunk)
+                    yield buffer.drain()
+        yield buffer.drain()
 
 
 @dataclass(frozen=True)
 class ModelImport:
-    """An archive whose hashes are right; `check` looks at what they are of."""
+    """Archive whose hashes are verified. `check` verifies the content of its files."""
 
     manifest: ArchiveManifest
     model_manifest: dict[str, Any]
     weights: Path
 
     def check(self) -> None:
-        """Raises ValidationFailed unless the weights draw what the encoder says."""
+        """Raise ValidationFailed unless the weights and the manifests describe the same model."""
         try:
-            found = run_in_sandbox(
+            weights_info = run_in_sandbox(
                 "validate_checkpoint", {"path": str(self.weights)}, CHECK_TIMEOUT_S
             )
         except DatasetUnreadable as error:
-            raise _import_error("the weights are not those of a model of this service") from error
-        encoder = _parse(ModelManifest, self.model_manifest, MODEL_MANIFEST)
-        if not (found["modality"] == encoder.modality == self.manifest.modality):
-            _reject("its files are of different kinds of models")
-        _check_labels(encoder)
-        if encoder.modality == "image":
-            _check_images(encoder, found)
+            raise _import_error(
+                f"`{WEIGHTS}` does not hold the weights of a Semblance model."
+            ) from error
+        model = _parse(ModelManifest, self.model_manifest, MODEL_MANIFEST)
+        if not (weights_info["modality"] == model.modality == self.manifest.modality):
+            _reject("its files describe models of different modalities.")
+        _check_labels(model)
+        if model.modality == "image":
+            _check_images(model, weights_info)
         else:
-            _check_rows(encoder, found)
+            _check_rows(model, weights_info)
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[ModelImport]:
-    """Raises ValidationFailed, and BadRequest when it is no zip."""
+    """Open and verify an exported model; its weights are extracted to a temporary folder.
+
+    Raises:
+        BadRequest: The file is not a complete zip archive.
+        ValidationFailed: The archive is not an exported model, or its hashes do not match.
+    """
     _check_end(path)
     try:
         with (
@@ -185,45 +197,53 @@ def open_archive(path: Path) -> Iterator[ModelImport]:
             tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder,
         ):
             _check_entries(archive)
-            about = _parse(ArchiveManifest, _read_json(archive, MANIFEST), MANIFEST)
-            if about.format != FORMAT_VERSION:
-                _reject(f"format {about.format}; this version reads {FORMAT_VERSION}")
-            if set(about.files) != FILE_NAMES - {MANIFEST}:
-                _reject(f"the manifest does not list {', '.join(sorted(FILE_NAMES - {MANIFEST}))}")
+            manifest = _parse(ArchiveManifest, _read_json(archive, MANIFEST), MANIFEST)
+            if manifest.format != FORMAT_VERSION:
+                _reject(
+                    f"its format version is {manifest.format}, but this server reads version "
+                    f"{FORMAT_VERSION}."
+                )
+            if set(manifest.files) != FILE_NAMES - {MANIFEST}:
+                _reject(
+                    f"`{MANIFEST}` must list exactly {', '.join(sorted(FILE_NAMES - {MANIFEST}))}."
+                )
             weights = Path(folder) / WEIGHTS
             _extract(archive, WEIGHTS, weights)
-            for name, wanted in about.files.items():
-                if _hash_of(archive, name) != wanted:
-                    _reject(f"{name} is not what the manifest says: it was changed or damaged")
-            yield ModelImport(about, _read_json(archive, MODEL_MANIFEST), weights)
+            for name, expected in manifest.files.items():
+                if _hash_of(archive, name) != expected:
+                    _reject(
+                        f"the size or hash of `{name}` differs from `{MANIFEST}`. The file was "
+                        "changed or damaged."
+                    )
+            yield ModelImport(manifest, _read_json(archive, MODEL_MANIFEST), weights)
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError) as error:
-        raise BadRequest("the file is no whole zip archive", code="archive_invalid") from error
+        raise _not_an_archive() from error
 
 
 def _check_end(path: Path) -> None:
-    """Before the standard library reads the directory: it keeps all of what is announced there."""
+    # zipfile loads the whole central directory, so its announced size is limited first.
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
-        file.seek(max(0, size - _END.size))
+        file.seek(max(0, size - _END_RECORD.size))
         end = file.read()
-    if len(end) < _END.size or end[:4] != b"PK\x05\x06":
-        raise BadRequest("the file is no whole zip archive", code="archive_invalid")
-    _, _, _, _, entries, length, _, _ = _END.unpack(end)
-    if entries != len(FILE_NAMES) or length > MAX_DIRECTORY_BYTES:
-        _reject(f"an exported model holds {', '.join(sorted(FILE_NAMES))} and nothing else")
+    if len(end) < _END_RECORD.size or end[:4] != b"PK\x05\x06":
+        raise _not_an_archive()
+    _, _, _, _, entries, directory_bytes, _, _ = _END_RECORD.unpack(end)
+    if entries != len(FILE_NAMES) or directory_bytes > MAX_DIRECTORY_BYTES:
+        _reject(_WRONG_FILES)
 
 
 def _check_entries(archive: zipfile.ZipFile) -> None:
     names = [info.filename for info in archive.infolist()]
     if sorted(names) != sorted(FILE_NAMES):
-        _reject(f"an exported model holds {', '.join(sorted(FILE_NAMES))} and nothing else")
+        _reject(_WRONG_FILES)
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            _reject("its files must be stored as they are, not compressed")
+            _reject("its files must be stored without compression.")
         if info.flag_bits & 1:
-            _reject("its files must not be encrypted")
+            _reject("its files must not be encrypted.")
         if info.filename != WEIGHTS and info.file_size > MAX_JSON_BYTES:
-            _reject(f"{info.filename} may have {MAX_JSON_BYTES} bytes")
+            _reject(f"`{info.filename}` has more than {MAX_JSON_BYTES} bytes.")
 
 
 def _extract(archive: zipfile.ZipFile, name: str, path: Path) -> None:
@@ -246,37 +266,37 @@ def _parse(schema: type[Body], value: Any, name: str) -> Body:
         return schema.model_validate(value)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])[:100]
-        raise _import_error(
-            f"{name} is not as this service writes it, at {where or 'its top'}"
-        ) from error
+        raise _import_error(f"`{name}` is not valid at {where or 'the top level'}.") from error
 
 
-def _check_labels(encoder: ModelManifest) -> None:
-    names = [label.name for label in encoder.labels]
+def _check_labels(model: ModelManifest) -> None:
+    names = [label.name for label in model.labels]
     if len(set(names)) != len(names):
-        _reject("a label stands twice in model.json")
+        _reject(f"`{MODEL_MANIFEST}` lists a label twice.")
 
 
-def _check_images(encoder: ModelManifest, found: dict[str, Any]) -> None:
-    if encoder.image != found["image"]:
-        _reject("the weights draw images of another size")
-    if max(1, len(encoder.labels)) != found["classes"]:
-        _reject("the weights know another number of labels")
+def _check_images(model: ModelManifest, weights_info: dict[str, Any]) -> None:
+    if model.image != weights_info["image"]:
+        _reject(f"the weights generate images of another size than `{MODEL_MANIFEST}` states.")
+    if max(1, len(model.labels)) != weights_info["classes"]:
+        _reject(f"the weights have another number of labels than `{MODEL_MANIFEST}`.")
 
 
-def _check_rows(encoder: ModelManifest, found: dict[str, Any]) -> None:
-    columns = encoder.columns or []
-    if {c.name: str(ARROW_TYPES[c.type]) for c in columns} != found["columns"]:
-        _reject("the weights draw other columns")
-    if encoder.target_column != found["target_column"]:
-        _reject("the weights have another label")
+def _check_rows(model: ModelManifest, weights_info: dict[str, Any]) -> None:
+    columns = model.columns or []
+    if {c.name: str(ARROW_TYPES[c.type]) for c in columns} != weights_info["columns"]:
+        _reject(f"the weights generate other columns than `{MODEL_MANIFEST}` lists.")
+    if model.target_column != weights_info["target_column"]:
+        _reject(f"the weights have another target column than `{MODEL_MANIFEST}`.")
     for column in columns:
-        try:  # how its values are written
+        try:  # the format string is untrusted, so it is tried on one value
             value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
             format_values(value, column.column).to_pylist()
             to_json_values(value, column.column)
         except (pa.ArrowException, ValueError) as error:
-            raise _import_error("a column's format in model.json cannot be written") from error
+            raise _import_error(
+                f"`{MODEL_MANIFEST}` has a column whose `format` cannot be applied."
+            ) from error
 
 
 def _reject(message: str) -> NoReturn:
@@ -284,7 +304,11 @@ def _reject(message: str) -> NoReturn:
 
 
 def _import_error(message: str) -> ValidationFailed:
-    return ValidationFailed(f"this model cannot be imported: {message}", code="import_rejected")
+    return ValidationFailed(f"The model cannot be imported: {message}", code="import_rejected")
+
+
+def _not_an_archive() -> BadRequest:
+    return BadRequest("The file is not a complete zip archive.", code="archive_invalid")
 
 
 def _json(value: Any) -> bytes:

@@ -1,5 +1,7 @@
-"""What a model was made of and how, and what it is not good for: written by the service, not by
-hand."""
+"""Model card: a model's training data, training, evaluation and limitations, as JSON and HTML.
+
+The service generates the card from the database; nobody edits it by hand.
+"""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -12,27 +14,34 @@ from app.schemas.reports import Report
 from core.tables import Model
 
 NO_PRIVACY_LIMITATION = (
-    "It was trained without differential privacy: an item that stands out may be recognised in "
-    "samples. Look for near copies before samples of personal data leave the house."
+    "The model was trained without differential privacy, so unusual training items may be "
+    "recognizable in the samples. Check the samples for near copies before you share samples of "
+    "personal data."
 )
 LIMITATIONS = (
-    "It knows the items that it has learned from and no others: what is rare among them is rare or "
-    "missing in what it makes, and so are their errors and their prejudices.",
-    "Samples are reproducible to the bit on one kind of device and version of the service.",
+    "The samples reflect the training data, including its errors and biases. Cases that are rare "
+    "in the training data are rare or missing in the samples.",
+    "Samples are reproducible bit for bit only with the same type of device and the same version "
+    "of the service.",
 )
 
 
 class CardData(BaseModel):
-    dataset: str | None = Field(description="null when it was deleted, or never was here")
+    dataset: str | None = Field(
+        description="Id of the dataset; null if it was deleted or the model was imported."
+    )
     name: str | None
-    sha256: str | None = Field(description="of the normalised content")
+    sha256: str | None = Field(description="SHA-256 of the normalized content.")
     labels: list[dict[str, Any]] = Field(
-        description="name and items learned from, null where privacy keeps their number"
+        description="Name and number of training items of each label. The number is null if "
+        "differential privacy withholds it."
     )
     image: dict[str, int] | None
-    columns: list[dict[str, Any]] | None = Field(description="of a table: name, type, nullable")
+    columns: list[dict[str, Any]] | None = Field(
+        description="Tables only: name, type and nullability of each column."
+    )
     target_column: str | None = Field(
-        description="of a table: the column that labels are values of"
+        description="Tables only: the column whose values are the labels."
     )
 
 
@@ -41,29 +50,36 @@ class CardTraining(BaseModel):
     step: int
     seed: int | None
     holdout_fraction: float | None = Field(
-        description="share of the items that was not learned from"
+        description="Fraction of the training items that was held out from training."
     )
     resolved: dict[str, Any]
-    code: dict[str, str] = Field(description="versions of what it was trained with")
+    code: dict[str, str] = Field(description="Versions of the software that trained the model.")
 
 
 class CardScore(BaseModel):
     name: str
     value: float
     ci95: tuple[float, float]
-    real_reference: float | None = Field(description="of real items")
-    naive_baseline: float | None = Field(description="of naive samples")
+    real_reference: float | None = Field(description="The same score for real items.")
+    naive_baseline: float | None = Field(
+        description="The same score for samples of a simple baseline without a neural network."
+    )
 
 
 class CardEvaluation(BaseModel):
-    """Of the newest evaluation that succeeded; `/v1/models/{reference}/report` has all of it."""
+    """Summary of the newest successful evaluation.
+
+    The full report is at `/v1/models/{reference}/report`.
+    """
 
     evaluated_at: datetime
     verdict: str
     reasons: list[str]
-    failed_criteria: list[str] = Field(description="of what the training job's `quality_gate` asks")
+    failed_criteria: list[str] = Field(
+        description="Criteria of the training job's `quality_gate` that the model does not meet."
+    )
     samples: int
-    holdout_items: int = Field(description="real items that training has not seen")
+    holdout_items: int = Field(description="Number of real items that training has not seen.")
     scores: list[CardScore]
 
     @classmethod
@@ -88,12 +104,14 @@ class ModelCard(BaseModel):
     description: str | None
     tags: dict[str, str]
     created_at: str
-    sha256: str = Field(description="of the weights")
+    sha256: str = Field(description="SHA-256 of the weights.")
     bytes: int
     parameters: int
     data: CardData
     training: CardTraining
-    evaluation: CardEvaluation | None = Field(description="null: it was not measured here")
+    evaluation: CardEvaluation | None = Field(
+        description="Null if the model has not been evaluated on this server."
+    )
     limitations: list[str]
 
 
@@ -129,17 +147,18 @@ def build_card(model: Model, report: Report) -> ModelCard:
             code=manifest.get("code", {}),
         ),
         evaluation=CardEvaluation.from_report(report),
-        limitations=[*LIMITATIONS, _privacy(config.get("differential_privacy"))],
+        limitations=[*LIMITATIONS, _privacy_limitation(config.get("differential_privacy"))],
     )
 
 
-def _privacy(promised: Mapping[str, Any] | None) -> str:
-    if promised is None:
+def _privacy_limitation(budget: Mapping[str, Any] | None) -> str:
+    if budget is None:
         return NO_PRIVACY_LIMITATION
     return (
-        f"It was trained with differential privacy: epsilon {promised['epsilon']:g}, delta "
-        f"{promised['delta']:g}, of one row, where how many rows there are is public. Several "
-        "models of one dataset add theirs up."
+        f"The model was trained with differential privacy: epsilon {budget['epsilon']:g}, delta "
+        f"{budget['delta']:g}. The guarantee covers single rows and treats the number of rows as "
+        "public. If several models are trained on the same dataset, their epsilons and deltas "
+        "add up."
     )
 
 
@@ -152,7 +171,7 @@ _STYLE = (
 
 
 def render_page(card: ModelCard) -> str:
-    """HTML that loads nothing."""
+    """Return the card as an HTML page without external resources."""
     data, training = card.data, card.training
     facts = {
         "modality": card.modality,
@@ -167,9 +186,13 @@ def render_page(card: ModelCard) -> str:
         "target column": data.target_column,
         **{f"image {name}": value for name, value in (data.image or {}).items()},
     }
-    run = {"step": training.step, "seed": training.seed, "held out": training.holdout_fraction}
+    run = {
+        "step": training.step,
+        "seed": training.seed,
+        "holdout fraction": training.holdout_fraction,
+    }
     config = training.resolved
-    parts_of_it = {k: v for k, v in config.items() if k != "hyperparameters"} | config.get(
+    settings = {k: v for k, v in config.items() if k != "hyperparameters"} | config.get(
         "hyperparameters", {}
     )
     title = html.escape(f"{card.name}:{card.version}")
@@ -179,56 +202,56 @@ def render_page(card: ModelCard) -> str:
         f"<style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>{html.escape(card.description)}</p>" if card.description else "",
         _table(facts),
-        "<h2>Tags</h2>" + _table(card.tags) if card.tags else "",  # anybody's: by themselves
-        "<h2>Learned from</h2>",
+        # Users choose the names of tags, so tags have their own table and cannot pose as facts.
+        "<h2>Tags</h2>" + _table(card.tags) if card.tags else "",
+        "<h2>Training data</h2>",
         _table(origin),
-        _rows(["label", "items"], [tuple(label.values()) for label in data.labels]),
-        _rows(["column", "type"], [(c["name"], c["type"]) for c in data.columns or []]),
+        _rows(["Label", "Training items"], [tuple(label.values()) for label in data.labels]),
+        _rows(["Column", "Type"], [(c["name"], c["type"]) for c in data.columns or []]),
         "<h2>Training</h2>",
         _table(run | training.code),
-        _table(_flat(parts_of_it)),
-        "<h2>Measured</h2>",
+        _table(_flatten(settings)),
+        "<h2>Evaluation</h2>",
         _evaluation(card.evaluation),
-        "<h2>Limits</h2><ul>",
-        *(f"<li>{html.escape(limit)}</li>" for limit in card.limitations),
+        "<h2>Limitations</h2><ul>",
+        *(f"<li>{html.escape(limitation)}</li>" for limitation in card.limitations),
         "</ul></html>",
     ]
     return "".join(parts)
 
 
-def _evaluation(found: CardEvaluation | None) -> str:
-    if found is None:
-        return "<p>It was not measured here.</p>"
-    reasons = html.escape(
-        "; ".join([*found.reasons, *(f"not accepted: {x}" for x in found.failed_criteria)])
-    )
-    said = f"<p><b>{found.verdict.capitalize()}</b>: {reasons}.</p>"
+def _evaluation(evaluation: CardEvaluation | None) -> str:
+    if evaluation is None:
+        return "<p>The model has not been evaluated on this server.</p>"
+    failed = [f"quality gate failed: {criterion}" for criterion in evaluation.failed_criteria]
+    reasons = html.escape("; ".join([*evaluation.reasons, *failed]).removesuffix("."))
+    verdict = f"<p><b>{evaluation.verdict.capitalize()}</b>: {reasons}.</p>"
     scores = [
         (
             s.name,
             f"{s.value:.3f}",
             f"{s.ci95[0]:.3f} … {s.ci95[1]:.3f}",
-            _figure(s.real_reference),
-            _figure(s.naive_baseline),
+            _format_score(s.real_reference),
+            _format_score(s.naive_baseline),
         )
-        for s in found.scores
+        for s in evaluation.scores
     ]
-    heads = ("score", "samples", "95 % interval", "real items", "naive samples")
-    return said + _rows(heads, scores)
+    headers = ("Score", "Samples", "95 % interval", "Real items", "Naive baseline")
+    return verdict + _rows(headers, scores)
 
 
-def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """What lies within others, such as the budget, by the names of both."""
-    found: dict[str, Any] = {}
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings, such as the budget, under names like `budget steps`."""
+    flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{name} ")
+            flat |= _flatten(value, f"{prefix}{name} ")
         else:
-            found[before + name] = value
-    return found
+            flat[prefix + name] = value
+    return flat
 
 
-def _figure(value: float | None) -> str:
+def _format_score(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
@@ -241,14 +264,14 @@ def _table(facts: Mapping[str, Any]) -> str:
     return f"<div><table>{''.join(cells)}</table></div>"
 
 
-def _rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def _rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{html.escape(name)}" for name in heads)
+    head = "".join(f"<th>{html.escape(name)}" for name in headers)
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td>{html.escape('not told' if value is None else str(value))}" for value in row
+            f"<td>{html.escape('withheld' if value is None else str(value))}" for value in row
         )
         for row in rows
     )

@@ -1,4 +1,4 @@
-"""A model's report: what its evaluations have found, out of the tables and the store."""
+"""Report of a model: the results of its evaluations, read from the database and the storage."""
 
 from dataclasses import dataclass
 
@@ -19,47 +19,51 @@ MetricSeries = dict[str, list[tuple[int, float]]]
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """The newest evaluation and the one whose figures stand."""
+    """Evaluation jobs of a model and their files.
+
+    `evaluated` is the newest job that succeeded. `latest_job` may be newer and still be running, or
+    have failed.
+    """
 
     latest_job: Job | None
     evaluated: Job | None
     files: dict[str, StoredObject]
     training_metrics: MetricSeries
-    not_evaluable_reason: str | None  # of what was never measured
+    not_evaluable_reason: str | None  # only for a model without an evaluation job
 
 
 def load_evaluations(session: Session, model: Model) -> EvaluationRecord:
-    newest = evaluation.latest(session, model)
-    measured = evaluation.latest(session, model, JobState.SUCCEEDED)
-    files, course = {}, {}
-    if measured is not None:
-        listed = jobs.artifacts_of(session, model.tenant_id, measured.id)
-        files = {row.name: StoredObject(row.key, row.bytes, row.sha256) for row in listed}
+    latest_job = evaluation.latest(session, model)
+    evaluated = evaluation.latest(session, model, JobState.SUCCEEDED)
+    files, metrics = {}, {}
+    if evaluated is not None:
+        artifacts = jobs.artifacts_of(session, model.tenant_id, evaluated.id)
+        files = {row.name: StoredObject(row.key, row.bytes, row.sha256) for row in artifacts}
     if model.job_id is not None:
-        course = jobs.metrics(session, model.tenant_id, model.job_id, points=MAX_CHART_POINTS)
-    obstacle = evaluation.why_not_evaluable(session, model) if newest is None else None
-    return EvaluationRecord(newest, measured, files, course, obstacle)
+        metrics = jobs.metrics(session, model.tenant_id, model.job_id, points=MAX_CHART_POINTS)
+    reason = evaluation.why_not_evaluable(session, model) if latest_job is None else None
+    return EvaluationRecord(latest_job, evaluated, files, metrics, reason)
 
 
 def build_report(model: Model, record: EvaluationRecord, storage: Storage) -> Report:
-    newest, measured = record.latest_job, record.evaluated
+    latest_job, evaluated = record.latest_job, record.evaluated
     state = "not_evaluated"
-    if newest is not None:
-        state = REPORT_STATES.get(newest.state, "evaluating")
-        state = "cancelled" if newest.state is JobState.CANCELLED else state
-    about = {
+    if latest_job is not None:
+        state = REPORT_STATES.get(latest_job.state, "evaluating")
+        state = "cancelled" if latest_job.state is JobState.CANCELLED else state
+    header = {
         "model": model.id,
         "reference": f"{model.name}:{model.version}",
         "state": state,
-        "error": newest.error if newest is not None else None,
+        "error": latest_job.error if latest_job is not None else None,
         "not_evaluable_reason": record.not_evaluable_reason,
     }
-    if measured is None:
-        return Report.model_validate(about)
+    if evaluated is None:
+        return Report.model_validate(header)
     stored = strict_json.loads(storage.read(record.files[evaluation.REPORT]))
-    kept = {name: stored[name] for name in Report.model_fields if name in stored}
+    results = {name: stored[name] for name in Report.model_fields if name in stored}
     return Report.model_validate(
-        {**kept, **about, "job": measured.id, "evaluated_at": measured.finished_at}
+        {**results, **header, "job": evaluated.id, "evaluated_at": evaluated.finished_at}
     )
 
 

@@ -1,4 +1,4 @@
-"""Imports what is slow on the side, once the port is open, so that nobody waits for it later."""
+"""Import of torch, pyarrow and Celery in a background thread after startup."""
 
 import gc
 import importlib
@@ -8,16 +8,16 @@ _loaded = threading.Event()
 
 
 def start() -> None:
-    threading.Thread(target=_load, name="torch", daemon=True).start()
+    threading.Thread(target=_load, name="preload", daemon=True).start()
 
 
 def _load() -> None:
-    importlib.import_module("celery")  # for the first hint
+    importlib.import_module("celery")  # the first job notification needs it
     for name in ("image_response", "tabular_response"):
         importlib.import_module(f"app.sampling.{name}")
     if not _loaded.is_set():
-        # A full collection would go through all that was loaded, a tenth of a second in which no
-        # request is answered, each time that many requests have come.
+        # Without `freeze`, each full garbage collection visits all imported objects, which blocks
+        # requests for 0.1 s.
         gc.collect()
         gc.freeze()
     _loaded.set()

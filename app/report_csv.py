@@ -1,5 +1,8 @@
-"""The statistics of a report as CSV: a line for each column, label and side, and for each value of
-a category."""
+"""CSV export of a report's statistics.
+
+There is one line for each column, label and side (real or synthetic), and one for each value of a
+category.
+"""
 
 import csv
 import io
@@ -11,10 +14,10 @@ from app.svg_charts import format_date
 
 STATISTIC_NAMES = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
 CSV_COLUMNS = ("column", "type", "label", "side", "value", "share", *STATISTIC_NAMES)
-TEXT_COLUMNS = ("column", "label", "value")  # come from the data
+TEXT_COLUMNS = ("column", "label", "value")  # their text comes from the dataset
 
-
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")  # how what a spreadsheet would run begins
+# A spreadsheet evaluates cells with these prefixes as formulas (OWASP, "CSV Injection").
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render_csv(report: Report) -> str:
@@ -26,28 +29,26 @@ def render_csv(report: Report) -> str:
     return out.getvalue()
 
 
-def _escape_formula(name: str | None) -> str:
-    """A name of the data's, with an apostrophe before what would be a formula."""
-    name = name or ""
-    return f"'{name}" if name.startswith(FORMULA_PREFIXES) else name
+def _escape_formula(text: str | None) -> str:
+    """Put an apostrophe before text that a spreadsheet would evaluate as a formula."""
+    text = text or ""
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
 
 def _lines(report: Report) -> Iterator[dict[str, Any]]:
     for row in report.statistics:
-        about = {"column": row.column, "type": row.type, "label": row.label}
-        for side, found in (("real", row.real), ("synthetic", row.synthetic)):
-            known = {name: found[name] for name in STATISTIC_NAMES if name in found}
-            yield {
-                **about,
-                "side": side,
-                **(format_datetime_statistics(known) if row.type == "datetime" else known),
-            }
-            for value, share in found.get("shares", {}).items():
-                yield {**about, "side": side, "value": value, "share": share}
+        key = {"column": row.column, "type": row.type, "label": row.label}
+        for side, values in (("real", row.real), ("synthetic", row.synthetic)):
+            statistics = {name: values[name] for name in STATISTIC_NAMES if name in values}
+            if row.type == "datetime":
+                statistics = format_datetime_statistics(statistics)
+            yield {**key, "side": side, **statistics}
+            for value, share in values.get("shares", {}).items():
+                yield {**key, "side": side, "value": value, "share": share}
 
 
 def format_datetime_statistics(statistics: dict[str, Any]) -> dict[str, Any]:
-    """Of times: dates, and a standard deviation in days."""
+    """Convert microseconds since 1970 to dates, and the standard deviation to days."""
     spread = {"std": round(statistics["std"] / 86_400e6, 3)} if "std" in statistics else {}
     dates = {
         name: format_date(value)

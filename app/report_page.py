@@ -1,4 +1,4 @@
-"""A model's report as one page that loads nothing."""
+"""HTML page of a model's report, without external resources."""
 
 import base64
 import html
@@ -10,41 +10,59 @@ from app.report_csv import STATISTIC_NAMES, format_datetime_statistics
 from app.schemas.reports import ColumnAssociations, ColumnStatistics, Report, ScoreView
 from app.svg_charts import format_number
 
+# One sentence per score, shown on the report page and the comparison page.
 SCORE_DESCRIPTIONS = {
-    "frechet_distance": "distance of the features of samples from those of unseen real images (Fréchet)",
-    "kernel_distance": "the same by a kernel, which few images do not bend",
-    "precision": "share of the samples that lie among real images",
-    "recall": "share of the real images that lie among samples",
-    "density": "how many real images have a sample in their neighbourhood, beside what is due",
-    "coverage": "share of the real images with a sample nearer than their fifth neighbour",
-    "detection_auc": "area under the ROC curve of a fresh critic: .5 if it cannot tell, 1 if always",
-    "detection_accuracy": "share of the unseen real items and of the samples that the same critic "
-    "names right",
-    "label_accuracy": "share of the samples that show the label that was asked for",
-    "tstr_score": "of a classifier that has learned from samples alone, on unseen real items: of "
-    "images the share told right; of rows the area under the ROC curve of two labels, macro F1 "
-    "of more, R² of a number",
-    "near_duplicate_rate": "share of the samples nearer to a training image than 99 % of unseen ones are",
-    "memorization_rate": "of these, those much nearer to one training image than to any other",
-    "marginal_tvd": "total variation distance of single columns, on average",
-    "pairwise_tvd": "total variation distance of pairs of columns, on average",
-    "dcr_share": "share of the samples nearer to a training row than to any unseen one",
-    "exact_match_rate": "share of the samples that are a training row",
-    "membership_inference_auc": "of a training item and an unseen one, how often an attacker, who looks how near "
-    "samples come to them, names the right one",
-    "membership_inference_tpr_at_1pct_fpr": "share of the training items that he is surer of than of 99 % of unseen ones",
-    "unique_rate": "share of the samples that are no other sample's twin",
+    "frechet_distance": "Fréchet distance between features of the samples and of unseen real "
+    "images (Heusel et al. 2017).",
+    "kernel_distance": "Kernel distance (squared maximum mean discrepancy) between the same "
+    "features, which is unbiased for few images (Bińkowski et al. 2018).",
+    "precision": "Share of the samples that look like real images: each is inside the neighborhood "
+    "of a real image (Kynkäänniemi et al. 2019).",
+    "recall": "Share of the real images that the samples reach: each is inside the neighborhood of "
+    "a sample (Kynkäänniemi et al. 2019).",
+    "density": "Average number of real neighborhoods that contain a sample, relative to the "
+    "expected number; about 1 for real images (Naeem et al. 2020).",
+    "coverage": "Share of the real images that have a sample in their neighborhood, which reaches "
+    "to the fifth nearest real image (Naeem et al. 2020).",
+    "detection_auc": "Area under the ROC curve of a new classifier (discriminator) that separates "
+    "samples from unseen real items: .5 means it cannot, 1 means it always can.",
+    "detection_accuracy": "Share of samples and unseen real items that the same classifier assigns "
+    "correctly.",
+    "label_accuracy": "Share of the samples that a classifier trained on real images assigns to "
+    "the requested label.",
+    "tstr_score": "Score on unseen real items of a predictor trained only on samples (train on "
+    "synthetic, test on real): accuracy for images; for tables area under the ROC curve with two "
+    "labels, macro F1 with more, R² for a number.",
+    "near_duplicate_rate": "Share of the samples that are closer to a training image than 99 % of "
+    "unseen real images are.",
+    "memorization_rate": "Share of the samples that are near duplicates of one training image and "
+    "much closer to it than to any other.",
+    "marginal_tvd": "Average total variation distance of the distributions of single columns "
+    "between samples and unseen real rows.",
+    "pairwise_tvd": "Average total variation distance of the joint distributions of column pairs "
+    "between samples and unseen real rows.",
+    "dcr_share": "Share of the samples that are closer to a training row than to any of as many "
+    "unseen real rows (distance to the closest record).",
+    "exact_match_rate": "Share of the samples that are identical to a training row.",
+    "membership_inference_auc": "Area under the ROC curve of an attack that uses the distance to "
+    "the nearest sample to separate training items from unseen ones: .5 means it cannot.",
+    "membership_inference_tpr_at_1pct_fpr": "Share of the training items that the same attack "
+    "identifies (true-positive rate) while it wrongly suspects 1 % of the unseen items.",
+    "unique_rate": "Number of distinct rows among the samples, divided by the number of samples.",
 }
 IMAGE_TITLES = {
-    "samples.png": "Samples, a row for each label",
-    "real.png": "Unseen real images, a row for each label",
+    "samples.png": "Samples, one row per label",
+    "real.png": "Unseen real images, one row per label",
     "nearest.png": "Samples, each with the nearest training image to its right",
 }
 LOSS_CHART = "Losses"
 TRAINING_CHARTS = {
     LOSS_CHART: ("critic_loss", "generator_loss", "holdout_loss"),
-    "Critic's accuracy on held-out items": ("critic_accuracy_real", "critic_accuracy_fake"),
-    "Coverage of held-out items": ("coverage",),
+    "Accuracy of the critic (discriminator) on holdout items": (
+        "critic_accuracy_real",
+        "critic_accuracy_fake",
+    ),
+    "Coverage of holdout items": ("coverage",),
 }
 PRIVACY_SCORES = (
     "near_duplicate_rate",
@@ -54,7 +72,7 @@ PRIVACY_SCORES = (
     "membership_inference_auc",
     "membership_inference_tpr_at_1pct_fpr",
 )
-MAX_BARS = 12  # values of a category that are shown
+MAX_BARS = 12  # further values of a category are not drawn
 
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:1.5rem auto;padding:0 1rem;"
@@ -75,7 +93,7 @@ STYLE = (
 
 
 def html_document(title: str, parts: Sequence[str]) -> str:
-    """A whole document; `title` is plain text, the parts are HTML."""
+    """Return a complete document; `title` is plain text, the parts are HTML."""
     title = html.escape(title)
     head = '<!doctype html><html lang="en"><meta charset="utf-8">'
     head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -87,14 +105,18 @@ def render_page(report: Report, training_metrics: MetricSeries, images: Mapping[
     parts = [_verdict(report)]
     if report.scores:
         parts += [
-            "<h2>Scores</h2>",
+            "<h2>Scores</h2><p>The column “Real items” has the score that real items get in place "
+            "of the samples. The column “Naive baseline” has the score of samples from simple "
+            "statistics without a neural network.</p>",
             _scores([s for s in report.scores if s.name not in PRIVACY_SCORES]),
         ]
         parts += [_privacy(report), _per_label(report)]
-    rows = report.gallery_labels
-    parts += [_picture(IMAGE_TITLES[name], png, rows.get(name, [])) for name, png in images.items()]
+    labels = report.gallery_labels
     parts += [
-        _pairs(report.column_associations) if report.column_associations else "",
+        _gallery(IMAGE_TITLES[name], png, labels.get(name, [])) for name, png in images.items()
+    ]
+    parts += [
+        _associations(report.column_associations) if report.column_associations else "",
         _scatter(report),
     ]
     charts = [
@@ -106,18 +128,22 @@ def render_page(report: Report, training_metrics: MetricSeries, images: Mapping[
         for title, names in TRAINING_CHARTS.items()
     ]
     if any(charts):
-        parts += ["<h2>Training</h2>", _plots(charts)]
+        parts += ["<h2>Training</h2>", _chart_grid(charts)]
     if report.statistics:
-        parts += ["<h2>Columns, real beside synthetic</h2>", _outlines(report), _statistics(report)]
+        parts += [
+            "<h2>Distributions of real and synthetic data</h2>",
+            _distributions(report),
+            _statistics(report),
+        ]
     return html_document(f"Report on {report.reference}", parts)
 
 
-def _plots(drawn: Sequence[str]) -> str:
-    return f'<div class="plots">{"".join(drawn)}</div>'
+def _chart_grid(charts: Sequence[str]) -> str:
+    return f'<div class="plots">{"".join(charts)}</div>'
 
 
 def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML; a table that is too wide moves inside its own frame."""
+    """Return a table that scrolls horizontally if it is too wide. Headers and cells are HTML."""
     head = "".join(f"<th>{name}" for name in headers)
     body = "".join(f"<tr>{''.join(f'<td>{cell}' for cell in row)}" for row in rows)
     return f'<div class="wide" tabindex="0"><table><tr>{head}{body}</table></div>'
@@ -127,30 +153,37 @@ def _verdict(report: Report) -> str:
     state = report.state
     notes = []
     if state == "not_evaluated":
-        why = f": {html.escape(report.not_evaluable_reason)}" if report.not_evaluable_reason else ""
-        notes.append(f"<p>This model has not been measured{why}.</p>")
+        reason = (report.not_evaluable_reason or "").removesuffix(".")
+        why = f": {html.escape(reason)}" if reason else ""
+        notes.append(f"<p>This model has not been evaluated{why}.</p>")
     elif state != "evaluated":
         detail = html.escape(str((report.error or {}).get("detail", "")))
-        notes.append(f"<p>The newest evaluation: {state}. {detail}</p>")
-    said = report.verdict
-    if said is None:
+        notes.append(f"<p>State of the newest evaluation: {state}. {detail}</p>")
+    verdict = report.verdict
+    if verdict is None:
         return "".join(notes)
-    reasons = [*said.reasons, *(f"not accepted: {what}" for what in report.failed_criteria)]
-    listed = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
-    about = (
-        f"{report.samples:,} samples beside {report.holdout_items:,} real items that training has "
+    failed = [f"quality gate failed: {criterion}" for criterion in report.failed_criteria]
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in [*verdict.reasons, *failed])
+    basis = (
+        f"{report.samples:,} samples were compared with {report.holdout_items:,} real items that "
+        "training has not seen."
     )
     return (
-        f'{"".join(notes)}<h2 class="{said.verdict}">{said.verdict.capitalize()}</h2>'
-        f"<ul>{listed}</ul><p>{about}not seen. <small>Seed {report.seed}.</small></p>"
+        f'{"".join(notes)}<h2 class="{verdict.verdict}">{verdict.verdict.capitalize()}</h2>'
+        f"<ul>{reasons}</ul><p>{basis} <small>Seed {report.seed}.</small></p>"
     )
 
 
 def _scores(scores: Sequence[ScoreView]) -> str:
-    better = {"higher": "higher is better", "lower": "lower is better", "target": ".5 is best"}
+    best_values = {
+        "higher": "Higher is better.",
+        "lower": "Lower is better.",
+        "target": ".5 is best.",
+    }
     rows = [
         (
-            f"{html.escape(s.name)}<small>{SCORE_DESCRIPTIONS.get(s.name, '')}; {better[s.direction]}</small>",
+            f"{html.escape(s.name)}<small>{SCORE_DESCRIPTIONS.get(s.name, '')} "
+            f"{best_values[s.direction]}</small>",
             format_score(s.value),
             f"{format_score(s.ci95[0])} … {format_score(s.ci95[1])}",
             format_score(s.real_reference),
@@ -158,31 +191,33 @@ def _scores(scores: Sequence[ScoreView]) -> str:
         )
         for s in scores
     ]
-    return html_table(("score", "samples", "95 % interval", "real items", "naive samples"), rows)
+    return html_table(("Score", "Samples", "95 % interval", "Real items", "Naive baseline"), rows)
 
 
 def format_score(value: float | None) -> str:
-    """Of a score: digits in line with those above."""
+    # A fixed number of decimals aligns the values of a column.
     return "" if value is None else f"{value:,.3f}"
 
 
 def _privacy(report: Report) -> str:
-    found = [score for score in report.scores if score.name in PRIVACY_SCORES]
-    if not found:
+    scores = [score for score in report.scores if score.name in PRIVACY_SCORES]
+    if not scores:
         return ""
-    said = (
-        "<p>What samples give away of the items that were learned from. Nothing here is a "
-        "guarantee: an attacker may know more than these measures look for.</p>"
+    intro = (
+        "<p>These scores estimate how much the samples reveal about the training items. They are "
+        "not a guarantee: an attacker may have information that these scores do not consider.</p>"
     )
-    nearest = ""
+    chart = ""
     if report.nearest_train_distance is not None:
-        title = "Distance to the nearest training item, of unseen real items and of samples"
-        nearest = _plots([svg_charts.histogram(title, report.nearest_train_distance.model_dump())])
-    return f"<h2>Privacy</h2>{said}{_scores(found)}{nearest}"
+        title = "Distance from samples and from unseen real items to the nearest training item"
+        chart = _chart_grid(
+            [svg_charts.histogram(title, report.nearest_train_distance.model_dump())]
+        )
+    return f"<h2>Privacy</h2>{intro}{_scores(scores)}{chart}"
 
 
 def _per_label(report: Report) -> str:
-    """By label; the distances of pairs of columns, which may be many, are left to JSON."""
+    # `pairwise_tvd` may have hundreds of column pairs, so only the JSON report lists them.
     shown = [s for s in report.scores if s.per_label and s.name != "pairwise_tvd"]
     labels = list(dict.fromkeys(label for score in shown for label in score.per_label))
     if not shown:
@@ -191,90 +226,91 @@ def _per_label(report: Report) -> str:
         (html.escape(label), *(format_score(score.per_label.get(label)) for score in shown))
         for label in labels
     ]
-    return "<h2>One by one</h2>" + html_table(("", *(html.escape(s.name) for s in shown)), rows)
+    return "<h2>Scores per label or column</h2>" + html_table(
+        ("", *(html.escape(s.name) for s in shown)), rows
+    )
 
 
-def _picture(title: str, png: bytes, rows: Sequence[str]) -> str:
-    """`rows`: the names of its rows, which are of one height."""
+def _gallery(title: str, png: bytes, row_labels: Sequence[str]) -> str:
+    """Return an image with the labels of its rows, which have the same height."""
     data = base64.b64encode(png).decode()
     names = "".join(
-        f'<span title="{html.escape(name)}">{html.escape(name)}</span>' for name in rows
+        f'<span title="{html.escape(name)}">{html.escape(name)}</span>' for name in row_labels
     )
-    names = f'<div class="names">{names}</div>' if rows else ""
+    names = f'<div class="names">{names}</div>' if row_labels else ""
     image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
     return f'<h2>{title}</h2><div class="sheet">{names}{image}</div>'
 
 
-def _pairs(pairs: ColumnAssociations) -> str:
-    """Both matrices, and where they differ most."""
-    names = pairs.columns
-    apart = sorted(
-        (
-            (abs(pairs.real[i][j] - pairs.synthetic[i][j]), i, j)
-            for i in range(len(names))
-            for j in range(i)
-        ),
+def _associations(associations: ColumnAssociations) -> str:
+    """Return the heatmaps of real and synthetic associations and the pairs that differ most."""
+    names, real, synthetic = associations.columns, associations.real, associations.synthetic
+    differences = sorted(
+        ((abs(real[i][j] - synthetic[i][j]), i, j) for i in range(len(names)) for j in range(i)),
         reverse=True,
     )
     rows = [
         (
             html.escape(f"{names[j]} and {names[i]}"),
-            format_score(pairs.real[i][j]),
-            format_score(pairs.synthetic[i][j]),
+            format_score(real[i][j]),
+            format_score(synthetic[i][j]),
         )
-        for _, i, j in apart[:5]
+        for _, i, j in differences[:5]
     ]
-    drawn = [
-        svg_charts.heatmap(title, names, values)
-        for title, values in (("Real", pairs.real), ("Synthetic", pairs.synthetic))
+    heatmaps = [
+        svg_charts.heatmap("Real", names, real),
+        svg_charts.heatmap("Synthetic", names, synthetic),
     ]
     return (
-        "<h2>Pairs of columns</h2><p>How far one column says the other, from white, not at all, to "
-        "blue, wholly (Cramér's V). They differ most here:</p>"
-        f"{html_table(('pair', 'real', 'synthetic'), rows)}{_plots(drawn)}"
+        "<h2>Associations between columns</h2><p>Association of two columns (Cramér's V): white is "
+        "0, the columns are independent; blue is 1, one column determines the other. The table "
+        "lists the pairs whose association differs most between real and synthetic data.</p>"
+        f"{html_table(('Pair', 'Real', 'Synthetic'), rows)}{_chart_grid(heatmaps)}"
     )
 
 
 def _scatter(report: Report) -> str:
-    found = report.scatter
-    if found is None:
+    scatter = report.scatter
+    if scatter is None:
         return ""
-    note = f"they hold {found.explained_variance_ratio:.0%} of the variance"
-    title = "Items on the two main directions of the real ones"
-    return "<h2>Where items lie</h2>" + _plots(
-        [svg_charts.scatter_plot(title, found.real, found.synthetic, note)]
+    note = f"The two components explain {scatter.explained_variance_ratio:.0%} of the variance."
+    title = "Items projected onto the first two principal components of the real items"
+    return "<h2>Projection (PCA)</h2>" + _chart_grid(
+        [svg_charts.scatter_plot(title, scatter.real, scatter.synthetic, note)]
     )
 
 
-def _outlines(report: Report) -> str:
-    drawn = []
+def _distributions(report: Report) -> str:
+    charts = []
     for row in report.statistics:
         if row.label is None and "shares" in row.real:
             shares = row.real["shares"], row.synthetic.get("shares", {})
-            drawn.append(svg_charts.bar_chart(row.column, *shares, max_bars=MAX_BARS))
+            charts.append(svg_charts.bar_chart(row.column, *shares, max_bars=MAX_BARS))
         elif row.label is None and row.histogram is not None:
             is_time = row.type == "datetime"
             bars = row.histogram.model_dump()
-            drawn.append(svg_charts.histogram(row.column, bars, is_datetime=is_time))
-    return _plots(drawn)
+            charts.append(svg_charts.histogram(row.column, bars, is_datetime=is_time))
+    return _chart_grid(charts)
 
 
 def _statistics(report: Report) -> str:
-    """All columns, then for each label those that are numbers."""
-    rows = [row for row in report.statistics if "shares" not in row.real]
-    found = []
-    for label in dict.fromkeys(row.label for row in rows):
-        mine = [line for row in rows if row.label == label for line in _sides(row)]
+    """Return one table of the numeric columns for all items, and one for each label."""
+    numeric = [column for column in report.statistics if "shares" not in column.real]
+    tables = []
+    for label in dict.fromkeys(column.label for column in numeric):
+        rows = [row for column in numeric if column.label == label for row in _sides(column)]
         title = "All items" if label is None else f"Label {html.escape(label)}"
-        found.append(f"<h3>{title}</h3>{html_table(('column', 'side', *STATISTIC_NAMES), mine)}")
-    return "".join(found)
+        tables.append(f"<h3>{title}</h3>{html_table(('column', 'side', *STATISTIC_NAMES), rows)}")
+    return "".join(tables)
 
 
-def _sides(row: ColumnStatistics) -> list[list[str]]:
-    lines = []
-    for side, about in (("real", row.real), ("synthetic", row.synthetic)):
-        shown = format_datetime_statistics(about) if row.type == "datetime" else about
-        cells = [shown.get(name) for name in STATISTIC_NAMES]
-        said = [cell if isinstance(cell, str) else format_number(cell) for cell in cells]
-        lines.append([html.escape(row.column) if side == "real" else "", side, *said])
-    return lines
+def _sides(column: ColumnStatistics) -> list[list[str]]:
+    """Return a table row of the real and one of the synthetic statistics."""
+    rows = []
+    for side, statistics in (("real", column.real), ("synthetic", column.synthetic)):
+        if column.type == "datetime":
+            statistics = format_datetime_statistics(statistics)
+        values = [statistics.get(name) for name in STATISTIC_NAMES]
+        cells = [value if isinstance(value, str) else format_number(value) for value in values]
+        rows.append([html.escape(column.column) if side == "real" else "", side, *cells])
+    return rows

@@ -1,4 +1,4 @@
-"""Routes whose JSON bodies are read by app.strict_json, and refused by name when they are not JSON."""
+"""Reading of request bodies: a size limit, the strict JSON parser and the base of all schemas."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -15,14 +15,20 @@ from core.settings import get_settings
 
 
 class RequestModel(BaseModel):
-    """The base of every request body: unknown fields and wrong types are errors."""
+    """Base class of every request body: unknown fields and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def limit_body(request: Request, limit: int) -> Request:
-    """The request, whose body raises TooLarge once it has more than `limit` bytes."""
-    error = TooLarge(f"the body may have {limit} bytes", code="body_too_large", limit=limit)
+    """Return a request whose body raises TooLarge when more than `limit` bytes were received.
+
+    Raises:
+        TooLarge: The Content-Length header exceeds the limit.
+    """
+    error = TooLarge(
+        f"The request body exceeds the limit of {limit} bytes.", code="body_too_large", limit=limit
+    )
     received = 0
 
     async def receive() -> Message:
@@ -39,11 +45,13 @@ def limit_body(request: Request, limit: int) -> Request:
 
 
 async def read_body(request: Request) -> bytes:
-    """A JSON body, within its limit."""
+    """Return the body; raise TooLarge if it exceeds the limit for JSON."""
     return await limit_body(request, get_settings().limits.json_bytes).body()
 
 
 class ParsedRequest(Request):
+    """Request whose JSON body is already parsed."""
+
     def __init__(self, scope: Scope, receive: Receive, parsed: Any) -> None:
         super().__init__(scope, receive)
         self._parsed = parsed
@@ -55,26 +63,29 @@ class ParsedRequest(Request):
 def _parse(request: Request, body: bytes) -> Any:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if body and content_type != "application/json":
-        raise UnsupportedMedia("send JSON, as Content-Type: application/json")
+        raise UnsupportedMedia("The body must be JSON with Content-Type: application/json.")
     return strict_json.loads(body)
 
 
 class StrictJsonRoute(APIRoute):
+    """Route that parses its JSON body with `app.strict_json` instead of the parser of FastAPI."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
 
-        async def read_first(request: Request) -> Response:
+        async def parse_and_handle(request: Request) -> Response:
             try:
                 body = await read_body(request)
                 parsed = _parse(request, body)
             except SemblanceError:
-                # The key comes first: the dependencies have not been asked yet.
+                # Dependencies have not run yet, and a missing API key takes precedence over an
+                # invalid body.
                 await authenticate(request, None)
                 raise
-            strict = ParsedRequest(request.scope, request.receive, parsed)
-            strict._body = body  # the stream is read; FastAPI asks for the body once more
-            return await handle(strict)
+            parsed_request = ParsedRequest(request.scope, request.receive, parsed)
+            parsed_request._body = body  # FastAPI reads the body again, but the stream is consumed
+            return await handle(parsed_request)
 
-        return read_first
+        return parse_and_handle

@@ -1,26 +1,27 @@
-"""Requests that this process has answered, by route: how many, and how long they took until the
-answer began."""
+"""Counters of the requests that this process has answered, by method, route and status."""
 
 import threading
 
 
 class RequestMetrics:
+    """Number of requests and seconds until the response started, summed; thread-safe."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counted: dict[tuple[str, str, int], tuple[int, float]] = {}
+        self._totals: dict[tuple[str, str, int], tuple[int, float]] = {}
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
         with self._lock:
-            count, before = self._counted.get((method, route, status), (0, 0.0))
-            self._counted[method, route, status] = (count + 1, before + seconds)
+            count, total_seconds = self._totals.get((method, route, status), (0, 0.0))
+            self._totals[method, route, status] = (count + 1, total_seconds + seconds)
 
     def snapshot(self) -> list[tuple[dict[str, str], int, float]]:
-        """Labels, count, seconds."""
+        """Return the labels, the number of requests and their seconds, sorted by labels."""
         with self._lock:
-            counted = sorted(self._counted.items())
+            totals = sorted(self._totals.items())
         return [
             ({"method": method, "route": route, "status": str(status)}, count, seconds)
-            for (method, route, status), (count, seconds) in counted
+            for (method, route, status), (count, seconds) in totals
         ]
 
 

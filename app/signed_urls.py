@@ -1,7 +1,8 @@
-"""Addresses that work without a key, for a while: for `<img src>` and downloads.
+"""Signed URLs: links for `<img src>` and downloads that work without an Authorization header.
 
-A link is a GET of exactly one path and query, signed with the key of whoever made it, and allows no
-more than that key does: it ends with the key, and cannot be longer than an hour away.
+A signed URL allows GET and HEAD for exactly one path and query. It has at most the permissions of
+the API key that signed it, stops working when that key is revoked, and expires after at most one
+hour.
 """
 
 import hmac
@@ -16,17 +17,20 @@ from core.errors import Unauthorized
 from core.tables import ApiKey
 
 MAX_LIFETIME_S = 3_600
-ALLOWED_SCOPES = frozenset({"read", "sample"})  # what a link may allow
-_LINK = re.compile(
-    r"(?:(?P<own>.*)&)?key_id=(?P<key>key_\w{1,64})"
+ALLOWED_SCOPES = frozenset({"read", "sample"})  # a link never has other scopes
+_SIGNED_QUERY = re.compile(
+    r"(?:(?P<query>.*)&)?key_id=(?P<key>key_\w{1,64})"
     r"&expires=(?P<expires>[1-9]\d{0,11})&signature=(?P<signature>[0-9a-f]{64})",
     re.ASCII,
 )
 
 
 def sign_url(key: ApiKey, target: str, expires: int) -> str:
-    """`target`, a path with its query, as an address that works until `expires`."""
-    signature = api_keys.sign(key, _text(target, expires))
+    """Return `target`, a path with an optional query, with a signature valid until `expires`.
+
+    `expires` is in seconds since 1970.
+    """
+    signature = api_keys.sign(key, _signed_text(target, expires))
     separator = "&" if "?" in target else "?"
     return f"{target}{separator}key_id={key.id}&expires={expires}&signature={signature}"
 
@@ -34,23 +38,32 @@ def sign_url(key: ApiKey, target: str, expires: int) -> str:
 def match_signature(request: Request) -> re.Match[str] | None:
     if request.method not in ("GET", "HEAD"):
         return None
-    return _LINK.fullmatch(request.scope["query_string"].decode("latin-1"))
+    return _SIGNED_QUERY.fullmatch(request.scope["query_string"].decode("latin-1"))
 
 
 def verify_signature(request: Request, match: re.Match[str]) -> ApiKey:
-    """Who made the link. Raises Unauthorized unless it was made for this very request."""
+    """Return the API key that signed the link.
+
+    Raises:
+        Unauthorized: The key is unknown or revoked, the signature is for another URL, or the link
+            has expired.
+    """
     expires, now = int(match["expires"]), time.time()
     target = request.scope["raw_path"].decode("latin-1").partition("?")[0]
-    if match["own"]:
-        target = f"{target}?{match['own']}"
+    if match["query"]:
+        target = f"{target}?{match['query']}"
     with read() as session:
         key = api_keys.get(session, match["key"])
     if key is None or key.revoked_at is not None or expires > now + MAX_LIFETIME_S:
-        raise _unauthorized("this link was not made here", "signature_invalid")
-    if not hmac.compare_digest(api_keys.sign(key, _text(target, expires)), match["signature"]):
-        raise _unauthorized("this link was made for another address", "signature_invalid")
+        raise _unauthorized("The signature of the link is not valid.", "signature_invalid")
+    if not hmac.compare_digest(
+        api_keys.sign(key, _signed_text(target, expires)), match["signature"]
+    ):
+        raise _unauthorized(
+            "The signature of the link does not match its URL.", "signature_invalid"
+        )
     if expires <= now:
-        raise _unauthorized("this link has expired; make another", "signature_expired")
+        raise _unauthorized("The link has expired. Create a new one.", "signature_expired")
     return key
 
 
@@ -58,5 +71,5 @@ def _unauthorized(message: str, code: str) -> Unauthorized:
     return Unauthorized(message, code=code, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _text(target: str, expires: int) -> str:
+def _signed_text(target: str, expires: int) -> str:
     return f"GET {target} {expires}"

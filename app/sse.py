@@ -1,7 +1,7 @@
-"""Events as server-sent events (WHATWG): any number of streams, one look at the database.
+"""Job events as server-sent events (WHATWG HTML, section 9.2).
 
-One task looks, twice a second, whether any followed job has new events, reads those once, and
-wakes the job's followers, who find them in memory. Only what lies before is read by each itself.
+One task polls the database twice a second for all followed jobs together. It reads new events once
+into memory and wakes the streams of the job. Each stream reads only older events from the database.
 """
 
 import asyncio
@@ -23,23 +23,21 @@ POLL_S = 0.5
 HEARTBEAT_S = 10.0
 PAGE_SIZE = 500
 MAX_BUFFERED_EVENTS = 2_000
-WAKE_BATCH_SIZE = (
-    20  # followers that are woken together: between them, other requests get their turn
-)
+WAKE_BATCH_SIZE = 20  # streams woken at once; other requests run between batches
 
-Message = tuple[int, str]  # the event's id, and the event as it goes over the wire
+Message = tuple[int, str]  # the id of the event, and its text in the stream
 
 
 async def stream_events(tenant_id: str, job_id: str, after: int) -> AsyncIterator[str]:
-    """Everything after the event with this id, then what comes, then `end`."""
+    """Yield all events with ids above `after`, then new ones, and `end` when the job has ended."""
     yield "retry: 2000\n\n"
-    with _watch.followed(job_id, tenant_id) as job, job.follower() as wake:
+    with _poller.follow(job_id, tenant_id) as job, job.follower() as wake:
         while True:
-            known = job.events_after(after)
-            if known is None:
-                known = await run_in_threadpool(_read, tenant_id, job_id, after)
-            messages, ended = known
-            for after, message in messages:  # noqa: B007 - `after` lives on
+            events = job.events_after(after)
+            if events is None:
+                events = await run_in_threadpool(_read, tenant_id, job_id, after)
+            messages, ended = events
+            for after, message in messages:  # noqa: B007 - used after the loop
                 yield message
             if ended:
                 yield _message("end", json.dumps({"job": job_id}), after)[1]
@@ -48,12 +46,12 @@ async def stream_events(tenant_id: str, job_id: str, after: int) -> AsyncIterato
                 yield ": still here\n\n"
 
 
-def _message(kind: str, data: str, identity: int) -> Message:
-    return identity, f"id: {identity}\nevent: {kind}\ndata: {data}\n\n"
+def _message(event_type: str, data: str, event_id: int) -> Message:
+    return event_id, f"id: {event_id}\nevent: {event_type}\ndata: {data}\n\n"
 
 
 async def _woken(wake: asyncio.Event) -> bool:
-    """Whether something happened before the heartbeat is due."""
+    """Return True if new events arrive before the next heartbeat is due."""
     try:
         await asyncio.wait_for(wake.wait(), HEARTBEAT_S)
     except TimeoutError:
@@ -63,8 +61,10 @@ async def _woken(wake: asyncio.Event) -> bool:
 
 
 def _read(tenant_id: str, job_id: str, after: int) -> tuple[list[Message], bool]:
-    """The next events, and whether they are the last. Read in one transaction, so that a job that
-    is seen to have ended has no events beyond those seen."""
+    """Return the next events, and True if no more will follow.
+
+    Both are read in one transaction, so a job that has ended has no events that were missed.
+    """
     with read() as session:
         rows = jobs.page_of_events(session, tenant_id, job_id, after=after, limit=PAGE_SIZE)
         ended = jobs.get(session, tenant_id, job_id).state in jobs.TERMINAL
@@ -74,12 +74,12 @@ def _read(tenant_id: str, job_id: str, after: int) -> tuple[list[Message], bool]
 
 @dataclass
 class _FollowedJob:
-    """What the watch remembers of a job: all events after `covered`."""
+    """Recent events of a job: all events with ids above `buffered_after`."""
 
     tenant_id: str
     wakes: set[asyncio.Event] = field(default_factory=set)
     buffered_after: int | None = None
-    newest: int = 0
+    latest_id: int = 0
     recent: list[Message] = field(default_factory=list)
     ended: bool = False
 
@@ -93,7 +93,10 @@ class _FollowedJob:
             self.wakes.discard(wake)
 
     def events_after(self, after: int) -> tuple[list[Message], bool] | None:
-        """None when the events after this one are not all in memory."""
+        """Return the events with ids above `after`, and True if the job has ended.
+
+        Returns None if they are not all in memory.
+        """
         if self.buffered_after is None or after < self.buffered_after:
             return None
         return [message for message in self.recent if message[0] > after], self.ended
@@ -106,15 +109,15 @@ class _FollowedJob:
             del self.recent[:-MAX_BUFFERED_EVENTS]
 
 
-class _Watch:
-    """Looks only while somebody follows."""
+class _Poller:
+    """Polls the database for new events while at least one stream is open."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _FollowedJob] = {}
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
-    def followed(self, job_id: str, tenant_id: str) -> Iterator[_FollowedJob]:
+    def follow(self, job_id: str, tenant_id: str) -> Iterator[_FollowedJob]:
         job = self._jobs.setdefault(job_id, _FollowedJob(tenant_id))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll())
@@ -128,33 +131,33 @@ class _Watch:
         while self._jobs:
             try:
                 await self._poll_once()
-            except Exception:  # whatever it was, the followers are still waiting
-                log.exception("will look again")
+            except Exception:  # open streams depend on this task, so it must not end
+                log.exception("Polling for job events failed; it will be retried.")
             await asyncio.sleep(POLL_S)
 
     async def _poll_once(self) -> None:
-        newest = await run_in_threadpool(_newest, list(self._jobs))
-        for job_id, identity in newest.items():
+        latest_ids = await run_in_threadpool(_latest_event_ids, list(self._jobs))
+        for job_id, event_id in latest_ids.items():
             job = self._jobs.get(job_id)
-            if job is not None and identity != job.newest:
-                await self._update_job(job_id, job, identity)
+            if job is not None and event_id != job.latest_id:
+                await self._update_job(job_id, job, event_id)
 
-    async def _update_job(self, job_id: str, job: _FollowedJob, newest: int) -> None:
-        if job.buffered_after is None:  # from here on; what lies before, followers read themselves
-            job.buffered_after = job.newest = newest
+    async def _update_job(self, job_id: str, job: _FollowedJob, latest_id: int) -> None:
+        if job.buffered_after is None:  # streams read earlier events from the database
+            job.buffered_after = job.latest_id = latest_id
         else:
-            messages, ended = await run_in_threadpool(_read, job.tenant_id, job_id, job.newest)
+            messages, ended = await run_in_threadpool(_read, job.tenant_id, job_id, job.latest_id)
             job.append(messages, ended=ended)
-            job.newest = messages[-1][0] if messages else newest
+            job.latest_id = messages[-1][0] if messages else latest_id
         for i, wake in enumerate(list(job.wakes), start=1):
             wake.set()
             if i % WAKE_BATCH_SIZE == 0:
                 await asyncio.sleep(0.002)
 
 
-def _newest(job_ids: Sequence[str]) -> dict[str, int]:
+def _latest_event_ids(job_ids: Sequence[str]) -> dict[str, int]:
     with read() as session:
         return jobs.latest_event_ids(session, job_ids)
 
 
-_watch = _Watch()
+_poller = _Poller()

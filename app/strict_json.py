@@ -1,5 +1,8 @@
-"""JSON as RFC 8259 has it. Python's own reader takes NaN, doubled names, half a surrogate pair
-and any depth, and each of them breaks something later: here they are refused at the door."""
+"""JSON parser for untrusted input that follows RFC 8259 strictly.
+
+The parser of Python accepts NaN, duplicate names, lone surrogates and any nesting depth. They all
+cause errors in later code, so this parser rejects them.
+"""
 
 import json
 import math
@@ -11,34 +14,36 @@ MAX_DEPTH = 32
 
 
 def loads(body: bytes) -> Any:
-    """Raises BadRequest with a code that says what is wrong with the text."""
+    """Parse a JSON text; raise BadRequest with a specific code if it is not valid."""
     if not body.strip():
-        raise BadRequest("the body is empty; JSON is expected", code="body_empty")
+        raise BadRequest("The body is empty. Send a JSON document.", code="body_empty")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadRequest("the body is not UTF-8", code="json_invalid") from error
+        raise BadRequest("The body is not valid UTF-8.", code="json_invalid") from error
     if text.startswith("\ufeff"):
-        raise BadRequest("the body begins with a byte order mark", code="json_invalid")
+        raise BadRequest(
+            "The body begins with a byte order mark. Send UTF-8 without it.", code="json_invalid"
+        )
     _check_depth(text)
     try:
         value = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_integer,
+            parse_constant=_reject_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
         )
     except json.JSONDecodeError as error:
         raise BadRequest(
-            f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).",
             code="json_invalid",
         ) from error
     return value
 
 
 def _check_depth(text: str) -> None:
-    """Counts brackets outside strings, before the recursive reader meets them."""
+    # Brackets outside strings are counted first, because the parser of Python is recursive.
     depth, in_string, escaped = 0, False, False
     for character in text:
         if in_string:
@@ -53,7 +58,10 @@ def _check_depth(text: str) -> None:
         elif character in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise BadRequest(f"nested deeper than {MAX_DEPTH}", code="json_too_deep")
+                raise BadRequest(
+                    f"The JSON document is nested more than {MAX_DEPTH} levels deep.",
+                    code="json_too_deep",
+                )
         elif character in "]}":
             depth -= 1
 
@@ -62,7 +70,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
-            raise BadRequest("a name stands twice in one object", code="json_duplicate_key")
+            raise BadRequest("A JSON object has the same name twice.", code="json_duplicate_key")
         _check_text(name)
         result[name] = value
         _check_value(value)
@@ -79,25 +87,25 @@ def _check_value(value: Any) -> None:
 
 def _check_text(text: str) -> None:
     if "\x00" in text:
-        raise BadRequest("a text holds the character NUL", code="text_invalid")
+        raise BadRequest("A JSON string contains a NUL character.", code="text_invalid")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise BadRequest("a text holds half a surrogate pair", code="text_invalid") from error
+        raise BadRequest("A JSON string contains a lone surrogate.", code="text_invalid") from error
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise BadRequest(f"{name} is no JSON number", code="number_not_finite")
+def _reject_constant(name: str) -> NoReturn:
+    raise BadRequest(f"{name} is not a JSON number.", code="number_not_finite")
 
 
-def _finite(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise BadRequest("a number is too large", code="number_not_finite")
+        raise BadRequest("A number is too large for a 64-bit float.", code="number_not_finite")
     return number
 
 
-def _integer(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     if len(digits) > 20:
-        raise BadRequest("an integer has more than 20 digits", code="number_too_long")
+        raise BadRequest("An integer has more than 20 characters.", code="number_too_long")
     return int(digits)

@@ -1,4 +1,4 @@
-"""Threads of their own for some kinds of work, so that one kind does not take those of another."""
+"""Separate thread pools, so that one kind of work cannot use up the threads of another."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,17 +10,20 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """At most `count` at a time. They take turns with the event loop at the interpreter's lock: the
-    more of them run Python, the longer it waits."""
+    """Pool that runs at most `count` functions at once.
+
+    The threads compete with the event loop for the interpreter lock, so larger pools slow it down.
+    """
 
     def __init__(self, name: str, count: int) -> None:
         self._count = count
-        self._limiter: RunVar[CapacityLimiter] = RunVar(name)  # an event loop has its own
+        self._limiter: RunVar[CapacityLimiter] = RunVar(name)  # one limiter per event loop
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, function: Callable[[], T]) -> T:
+        """Call `function` in a thread and return its result."""
         try:
             limiter = self._limiter.get()
         except LookupError:
             limiter = CapacityLimiter(self._count)
             self._limiter.set(limiter)
-        return await to_thread.run_sync(work, limiter=limiter)
+        return await to_thread.run_sync(function, limiter=limiter)

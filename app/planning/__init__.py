@@ -1,6 +1,6 @@
-"""From a training request and a dataset to a resolved configuration with an estimate.
+"""Planning of training jobs: from a request and a dataset to a resolved configuration.
 
-What depends on the kind of data lies in `images` and `rows`.
+The steps that depend on the modality are in `image_training` and `tabular_training`.
 """
 
 from sqlalchemy.orm import Session
@@ -15,12 +15,18 @@ from core.training import TrainingSpec
 
 PLANNERS = {"image": image_training.resolve_training, "tabular": tabular_training.resolve_training}
 
-# What one core is assumed to do in a matrix product until a worker has said.
+# Assumed speed of one core in matrix products until a worker has reported its own.
 DEFAULT_GFLOPS = 100.0
 
 
 def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int) -> TrainingPlan:
-    """Raises ValidationFailed when the request does not fit the dataset."""
+    """Resolve every setting of a training job.
+
+    Raises:
+        ValidationFailed: The request does not fit the dataset.
+        Conflict: The `quality_gate` cannot be checked because there are too few holdout items.
+        Unavailable: The server lacks a package that the request needs.
+    """
     choice = PLANNERS[dataset.modality](session, dataset, request)
     holdout_fraction = (
         choice.holdout_fraction if request.holdout_fraction == "auto" else request.holdout_fraction
@@ -45,40 +51,41 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
             "quality_gate": request.quality_gate,
         }
     )
-    found = [
+    warnings = [
         f"{issue['code']}: {issue['hint']}"
         for issue in dataset.summary["issues"]
         if issue["severity"] != "info"
     ]
     steps = choice.budget.steps
     if steps is not None and steps * choice.batch_size < choice.train_items:
-        found.append("the budget does not show every item once; expect poor samples")
+        warnings.append(
+            "The budget is too small to use every training item once. Expect poor samples."
+        )
     if (
         spec.evaluate
         and evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS
     ):
-        found.append(
-            f"evaluation_skipped: {evaluation.not_enough_holdout_message(holdout_fraction, dataset)}"
-        )
+        message = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
+        warnings.append(f"evaluation_skipped: {message}")
     return TrainingPlan(
         resolved=spec.model_dump(mode="json", exclude_none=True)
         | {"target_column": choice.target_column},
         estimate=estimate(session, choice),
-        warnings=found,
+        warnings=warnings,
     )
 
 
-def _is_evaluated(wanted: TrainingRequest) -> bool:
-    if wanted.quality_gate is not None:
+def _is_evaluated(request: TrainingRequest) -> bool:
+    if request.quality_gate is not None:
         return True
-    if wanted.evaluate is not None:
-        return wanted.evaluate
-    # It would read what epsilon does not cover.
-    return get_settings().auto_evaluate and wanted.differential_privacy is None
+    if request.evaluate is not None:
+        return request.evaluate
+    # An evaluation reads training rows, and its access is not part of the privacy budget.
+    return get_settings().auto_evaluate and request.differential_privacy is None
 
 
 def estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
-    """Time on the slowest worker that takes training jobs."""
+    """Estimate the duration on the slowest active worker that accepts training jobs."""
     speeds = [w.gflops for w in workers.active(session) if "training" in w.queues and w.gflops]
     step_s = training.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS)
     budget = training.budget
@@ -91,5 +98,7 @@ def estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
         steps=steps,
         minutes=round(seconds / 60, 2),
         memory_bytes=training.memory_bytes,
-        basis="a worker's measured speed" if speeds else "a typical core; no worker is there yet",
+        basis="Speed measured on the slowest worker."
+        if speeds
+        else "Typical speed of one core, because no worker is active.",
     )

@@ -1,4 +1,4 @@
-"""From a request for a larger set to how many items of each label come from where."""
+"""Planning of augmentation jobs: the number of items of each label and source."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,44 +21,50 @@ from models import split
 from models.augmentation.transforms import COLOR_TRANSFORMS, RANGES, Transform, default_transforms
 from models.tabular.sampling_plan import apportion
 
-MAX_EVALUATION_BYTES = 1024 * 1024 * 1024  # of pixels that are in memory when images are measured
-MIN_HOLDOUT_ITEMS_PER_LABEL = 10  # held-out items of a label
-DEFAULT_HOLDOUT_FRACTION = 0.1  # of a set without a test part, for a job without a model
+MAX_EVALUATION_BYTES = 1024 * 1024 * 1024  # pixels in memory while the lift of images is measured
+MIN_HOLDOUT_ITEMS_PER_LABEL = 10  # with fewer, the lift of a label is mostly noise
+DEFAULT_HOLDOUT_FRACTION = 0.1  # of a dataset without a test split, for a job without a model
 
 
 @dataclass(frozen=True)
 class SourceShares:
-    """Shares of what is made, and why a label may not have an item of one."""
+    """Shares of the two sources of synthetic items, and the labels that each can serve."""
 
     model: float
     transforms: float
-    model_labels: frozenset[str]  # labels of the model
-    min_real_items: int  # real items of a label, for classical ones
+    model_labels: frozenset[str]
+    min_real_items: int  # a label with fewer real items gets no items from transforms
 
     def plan_label(
         self, name: str, real: int, requested: int, skipped: int, skip_reasons: list[str]
     ) -> LabelPlan:
-        wanted = requested - skipped
-        gan, classical = apportion(wanted, [self.model, self.transforms])[:2]
-        if gan and name not in self.model_labels:
+        """Divide the items of a label between the sources.
+
+        A source that cannot serve the label leaves its items to the other source. Items that no
+        source can generate are added to those `skipped` already.
+        """
+        count = requested - skipped
+        from_model, from_transforms = apportion(count, [self.model, self.transforms])[:2]
+        if from_model and name not in self.model_labels:
             skip_reasons = [
                 *skip_reasons,
                 "unknown_to_model: the model was trained without this label",
             ]
-            gan, classical = 0, wanted if self.transforms else 0
-        if classical and real < self.min_real_items:
+            from_model, from_transforms = 0, count if self.transforms else 0
+        if from_transforms and real < self.min_real_items:
             skip_reasons = [
                 *skip_reasons,
-                f"too_few_real_items: classical items need {self.min_real_items} real ones",
+                f"too_few_real_items: transforms need at least {self.min_real_items} real items",
             ]
-            classical, gan = 0, wanted if self.model and name in self.model_labels else 0
+            model_serves_label = self.model and name in self.model_labels
+            from_transforms, from_model = 0, count if model_serves_label else 0
         return LabelPlan(
             name=name,
             real=real,
             requested=requested,
-            transforms=classical,
-            model=gan,
-            skipped=requested - classical - gan,
+            transforms=from_transforms,
+            model=from_model,
+            skipped=requested - from_transforms - from_model,
             skip_reasons=skip_reasons,
         )
 
@@ -66,18 +72,26 @@ class SourceShares:
 def plan(
     session: Session, tenant_id: str, request: AugmentationRequest, seed: int
 ) -> AugmentationPlan:
-    """Raises ValidationFailed and Conflict when it cannot be made so."""
+    """Resolve every setting of an augmentation job.
+
+    Raises:
+        ValidationFailed: The request does not fit the dataset or the model.
+        Conflict: The dataset or the model is in the wrong state, or too small.
+    """
     dataset = datasets.get_ready(session, tenant_id, request.dataset)
     names = [label["name"] for label in dataset.summary["labels"]]
     if not names:
-        fault = FieldError("/dataset", "no_labels", "has no labels")
-        raise ValidationFailed("an augmentation needs a dataset with labels", field_errors=[fault])
+        message = "`dataset` must name a dataset with labels."
+        field_error = FieldError("/dataset", "no_labels", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     model = _model(session, tenant_id, request, dataset)
-    same = model is not None and _trained_on(model, dataset)
-    holdout_fraction, holdout_seed = _holdout_split(request, dataset, model if same else None, seed)
-    have, held_out, without, apart = _counts(dataset, len(names), holdout_fraction, holdout_seed)
+    trained_on_dataset = model is not None and _trained_on(model, dataset)
+    holdout_fraction, holdout_seed = _holdout_split(
+        request, dataset, model if trained_on_dataset else None, seed
+    )
+    counts = _count_items(dataset, len(names), holdout_fraction, holdout_seed)
     sources = _sources(request, model, dataset)
-    labels = allocate(request, dict(zip(names, have, strict=True)), sources)
+    labels = allocate(request, dict(zip(names, counts.train, strict=True)), sources)
     spec = AugmentationSpec(
         dataset=dataset.id,
         modality="image" if dataset.modality == "image" else "tabular",
@@ -94,14 +108,15 @@ def plan(
         evaluate_lift=request.evaluate_lift,
         lift_cpu_seconds=request.lift_cpu_seconds,
     )
-    _check(spec)
+    _check_size(spec)
     warnings = _warnings(spec)
     if spec.evaluate_lift:
-        _check_lift_possible(spec, dataset, held_out)
+        _check_lift_possible(spec, dataset, counts.holdout)
         warnings += [
-            f"few_holdout_items: {n} of {name} to measure with; what is found of it is mostly chance"
-            for name, n in zip(names, apart or [], strict=False)
-            if n < MIN_HOLDOUT_ITEMS_PER_LABEL
+            f"few_holdout_items: {name} has only {count} holdout items. Its lift will be mostly "
+            "noise."
+            for name, count in zip(names, counts.holdout_per_label or [], strict=False)
+            if count < MIN_HOLDOUT_ITEMS_PER_LABEL
         ]
     if (
         spec.modality == "tabular"
@@ -109,18 +124,21 @@ def plan(
         and _has_no_numeric_columns(dataset)
     ):
         warnings.append(
-            "no_numeric_columns: without numbers there is nothing between rows; classical ones have the "
-            "commonest names of their neighbours, and are mostly rows that there are"
+            "no_numeric_columns: SMOTE cannot interpolate tables with categorical columns only. "
+            "Most rows from transforms will duplicate real rows."
         )
-    if without:
-        warnings.append(f"unlabeled: {without} items without a label are left out")
+    if counts.unlabeled:
+        warnings.append(f"unlabeled: {counts.unlabeled} items without a label are left out.")
     if model is not None:
         quality = evaluation.quality_of(session, model).quality
         if quality != "good":
-            warnings.append(f"model_{quality}: {spec.reference}; see its report")
-        if not same:
             warnings.append(
-                "dataset_mismatch: the model was trained elsewhere, and may have seen held-out items"
+                f"model_{quality}: The quality of {spec.reference} is {quality}. See its report."
+            )
+        if not trained_on_dataset:
+            warnings.append(
+                "dataset_mismatch: The model was trained on another dataset and may have seen the "
+                "holdout items."
             )
     return AugmentationPlan(
         resolved=spec.model_dump(mode="json", exclude={"labels"}),
@@ -132,6 +150,7 @@ def plan(
 
 
 def to_spec(augmentation_plan: AugmentationPlan) -> AugmentationSpec:
+    """Convert the response of `validate_only` to the specification that the worker executes."""
     labels = [label.model_dump() for label in augmentation_plan.labels]
     return AugmentationSpec.model_validate(augmentation_plan.resolved | {"labels": labels})
 
@@ -139,60 +158,74 @@ def to_spec(augmentation_plan: AugmentationPlan) -> AugmentationSpec:
 def allocate(
     request: AugmentationRequest, real: Mapping[str, int], sources: SourceShares
 ) -> list[LabelPlan]:
-    """What each label needs, within the share that made items may have of all."""
-    goals = _goals(request, real)
-    need = {name: max(0, goals[name] - real[name]) for name in real}
-    total, share = sum(need.values()), request.max_synthetic_share
-    room = int(sum(real.values()) * share / (1 - share) + 1e-9) if share < 1 else total
-    allowed = list(need.values())
+    """Plan the synthetic items of each label within `max_synthetic_share`.
+
+    `real` is the number of training items by label. With r real items and the share s, at most
+    r * s / (1 - s) synthetic items are allowed. They are divided in proportion to the needs.
+    """
+    goals = _label_sizes(request, real)
+    needs = {name: max(0, goals[name] - real[name]) for name in real}
+    total, share = sum(needs.values()), request.max_synthetic_share
+    max_synthetic = int(sum(real.values()) * share / (1 - share) + 1e-9) if share < 1 else total
+    allowed = list(needs.values())
     reasons: list[str] = []
-    if room < total:
-        allowed = apportion(room, [n / total for n in need.values()])[: len(need)]
-        reasons = [f"max_synthetic_share: made items may be {share:g} of all"]
+    if max_synthetic < total:
+        allowed = apportion(max_synthetic, [n / total for n in needs.values()])[: len(needs)]
+        reasons = [f"max_synthetic_share: synthetic items may be at most {share:g} of all items"]
     return [
         sources.plan_label(
-            name, real[name], need[name], need[name] - may, reasons if may < need[name] else []
+            name,
+            real[name],
+            needs[name],
+            needs[name] - count,
+            reasons if count < needs[name] else [],
         )
-        for name, may in zip(need, allowed, strict=True)
+        for name, count in zip(needs, allowed, strict=True)
     ]
 
 
-def _goals(wanted: AugmentationRequest, have: Mapping[str, int]) -> dict[str, int]:
-    target = wanted.target
-    if wanted.strategy == "balance":
+def _label_sizes(request: AugmentationRequest, real: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of items that each label should have after the augmentation."""
+    target = request.target
+    if request.strategy == "balance":
         if target is not None:
-            raise _wrong_target("not_allowed", "balance makes all labels as large as the largest")
-        return dict.fromkeys(have, max(have.values()))
+            raise _invalid_target("not_allowed", "`target` must not be set for `balance`.")
+        return dict.fromkeys(real, max(real.values()))
     if target is None:
-        raise _wrong_target("missing", f"{wanted.strategy} needs it")
-    if wanted.strategy == "fill_to":
+        raise _invalid_target("missing", f"`target` is required for `{request.strategy}`.")
+    if request.strategy == "fill_to":
         if target != int(target):
-            raise _wrong_target("invalid", "fill_to takes a number of items")
-        return dict.fromkeys(have, int(target))
-    return {name: round(target * count) for name, count in have.items()}
+            raise _invalid_target("invalid", "`target` must be an integer for `fill_to`.")
+        return dict.fromkeys(real, int(target))
+    return {name: round(target * count) for name, count in real.items()}
 
 
-def _wrong_target(code: str, message: str) -> ValidationFailed:
-    return ValidationFailed(
-        f"`target`: {message}", field_errors=[FieldError("/target", code, message)]
-    )
+def _invalid_target(code: str, message: str) -> ValidationFailed:
+    return ValidationFailed(message, field_errors=[FieldError("/target", code, message)])
 
 
 def _model(
-    session: Session, tenant_id: str, wanted: AugmentationRequest, dataset: Dataset
+    session: Session, tenant_id: str, request: AugmentationRequest, dataset: Dataset
 ) -> Model | None:
-    """One that makes items as those of the dataset are."""
-    if wanted.model is None:
+    """Return the requested model; raise Conflict if its samples do not fit the dataset."""
+    if request.model is None:
         return None
-    model = model_registry.get(session, tenant_id, wanted.model)
-    evaluation.require_quality_gate(session, model, ignore_quality_gate=wanted.ignore_quality_gate)
-    shown = f"{model.name}:{model.version}"
+    model = model_registry.get(session, tenant_id, request.model)
+    evaluation.require_quality_gate(session, model, ignore_quality_gate=request.ignore_quality_gate)
+    reference = f"{model.name}:{model.version}"
     if model.modality != dataset.modality:
-        raise Conflict(f"{shown} makes {model.modality}, and {dataset.id} holds {dataset.modality}")
+        raise Conflict(
+            f"The modality of {reference} is {model.modality}, but that of {dataset.id} is "
+            f"{dataset.modality}."
+        )
     if not model.manifest["labels"]:
-        raise Conflict(f"{shown} was trained without labels", code="no_labels")
+        raise Conflict(f"{reference} was trained without labels.", code="no_labels")
     if _sample_shape(model) != _dataset_shape(dataset):
-        raise Conflict(f"{shown} makes items of another form", code="shape_mismatch")
+        raise Conflict(
+            f"{reference} generates items with another image size or other columns than "
+            f"{dataset.id}.",
+            code="shape_mismatch",
+        )
     return model
 
 
@@ -216,141 +249,166 @@ def _trained_on(model: Model, dataset: Dataset) -> bool:
 
 
 def _holdout_split(
-    wanted: AugmentationRequest, dataset: Dataset, model: Model | None, seed: int
+    request: AugmentationRequest, dataset: Dataset, model: Model | None, seed: int
 ) -> tuple[float, int]:
-    """The share and the seed of what is kept apart: as the model's training did, so that nothing
-    made has seen what it is measured with."""
+    """Return the fraction and the seed of the holdout.
+
+    With a `model` of this dataset, they are those of its training, so that the model has not seen
+    the items that its samples are evaluated on.
+    """
     if model is not None:
-        if wanted.holdout_fraction != "auto":
-            fault = FieldError(
-                "/holdout_fraction", "conflict", "the model's training has held out its own"
+        if request.holdout_fraction != "auto":
+            message = (
+                "`holdout_fraction` must be `auto` with a model of this dataset, because the "
+                "holdout of its training is used."
             )
-            raise ValidationFailed(
-                "`holdout_fraction` goes without a model of the dataset", field_errors=[fault]
-            )
+            field_error = FieldError("/holdout_fraction", "conflict", message)
+            raise ValidationFailed(message, field_errors=[field_error])
         config = model.manifest["training"]
         return float(config["holdout_fraction"]), int(config["seed"])
-    if wanted.holdout_fraction != "auto":
-        return wanted.holdout_fraction, seed
+    if request.holdout_fraction != "auto":
+        return request.holdout_fraction, seed
     return (0.0 if dataset.summary["n_test"] else DEFAULT_HOLDOUT_FRACTION), seed
 
 
 def _has_no_numeric_columns(dataset: Dataset) -> bool:
     schema = Schema.from_dict(dataset.summary)
-    numbers = ("integer", "number", "datetime")
-    return not any(column.learned and column.type in numbers for column in schema.columns)
+    numeric_types = ("integer", "number", "datetime")
+    return not any(column.learned and column.type in numeric_types for column in schema.columns)
 
 
-def _counts(
-    dataset: Dataset, labels: int, share: float, seed: int
-) -> tuple[list[int], int, int, list[int] | None]:
-    """Of each label, items to learn from; how many with a label there are to measure with; how many
-    have none; and of each label those to measure with, where no test part was published."""
+@dataclass(frozen=True)
+class ItemCounts:
+    """Number of items of a dataset by their use."""
+
+    train: list[int]  # by label
+    holdout: int
+    unlabeled: int
+    holdout_per_label: list[int] | None  # None if the holdout is the published test split
+
+
+def _count_items(dataset: Dataset, n_labels: int, holdout_fraction: float, seed: int) -> ItemCounts:
     try:
-        found = read_labels(dataset, get_storage())
+        labels = read_labels(dataset, get_storage())
     except ObjectCorrupted as error:
-        raise Conflict(f"{error}; upload the dataset again", code="dataset_unreadable") from error
-    train, apart = split.holdout_split(dataset.modality, found, share, seed)
-    mine = found[train]
-    have: list[int] = np.bincount(mine[mine >= 0], minlength=labels).tolist()
-    without, published = int((found < 0).sum()), dataset.summary["n_test"]
+        raise Conflict(
+            f"The dataset cannot be read: {error}. Upload it again.", code="dataset_unreadable"
+        ) from error
+    train, holdout = split.holdout_split(dataset.modality, labels, holdout_fraction, seed)
+    train_labels, holdout_labels = labels[train], labels[holdout]
+    # The label -1 marks items without a label.
+    train_counts = np.bincount(train_labels[train_labels >= 0], minlength=n_labels).tolist()
+    unlabeled, published = int((labels < 0).sum()), dataset.summary["n_test"]
     if published:
-        return have, published, without, None
-    asked = found[apart]
-    each: list[int] = np.bincount(asked[asked >= 0], minlength=labels).tolist()
-    return have, sum(each), without, each
+        return ItemCounts(train_counts, published, unlabeled, None)
+    holdout_counts = np.bincount(holdout_labels[holdout_labels >= 0], minlength=n_labels).tolist()
+    return ItemCounts(train_counts, sum(holdout_counts), unlabeled, holdout_counts)
 
 
-def _sources(wanted: AugmentationRequest, model: Model | None, dataset: Dataset) -> SourceShares:
-    usual_shares = {"model": 0.5, "transforms": 0.5} if model is not None else {"transforms": 1.0}
-    shares = dict(wanted.sources) if wanted.sources is not None else usual_shares
+def _sources(request: AugmentationRequest, model: Model | None, dataset: Dataset) -> SourceShares:
+    default_shares = {"model": 0.5, "transforms": 0.5} if model is not None else {"transforms": 1.0}
+    shares = dict(request.sources) if request.sources is not None else default_shares
     total = sum(shares.values())
     if not total:
-        fault = FieldError("/sources", "invalid", "no source has a share")
-        raise ValidationFailed("give a source a share above 0", field_errors=[fault])
+        message = "`sources` must give at least one source a share above 0."
+        field_error = FieldError("/sources", "invalid", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     if shares.get("model") and model is None:
-        raise ValidationFailed(
-            "`sources.model` needs a `model`",
-            field_errors=[FieldError("/model", "missing", "of the dataset")],
-        )
+        message = "`model` is required when `sources.model` is above 0."
+        field_error = FieldError("/model", "missing", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     names = [label["name"] for label in model.manifest["labels"]] if model is not None else []
-    least = MIN_ROWS_PER_LABEL if dataset.modality == "tabular" else 1
-    gan, classical = (shares.get(source, 0.0) / total for source in ("model", "transforms"))
-    return SourceShares(gan, classical, frozenset(names), least)
+    # SMOTE interpolates between two rows of a label.
+    min_real_items = MIN_ROWS_PER_LABEL if dataset.modality == "tabular" else 1
+    model_share, transforms_share = (
+        shares.get(source, 0.0) / total for source in ("model", "transforms")
+    )
+    return SourceShares(model_share, transforms_share, frozenset(names), min_real_items)
 
 
-def _transforms(wanted: AugmentationRequest, dataset: Dataset) -> Sequence[Transform]:
+def _transforms(request: AugmentationRequest, dataset: Dataset) -> Sequence[Transform]:
     if dataset.modality == "tabular":
-        if wanted.transforms != "auto":
-            fault = FieldError("/transforms", "not_allowed", "rows lie between others")
-            raise ValidationFailed("`transforms` are for images", field_errors=[fault])
+        if request.transforms != "auto":
+            message = "`transforms` must be `auto` for tables, which are augmented by SMOTE."
+            field_error = FieldError("/transforms", "not_allowed", message)
+            raise ValidationFailed(message, field_errors=[field_error])
         return ()
     channels = dataset.summary["channels"]
-    if wanted.transforms == "auto":
+    if request.transforms == "auto":
         return default_transforms(channels)
-    return [_transform(i, asked, channels) for i, asked in enumerate(wanted.transforms)]
+    return [_transform(i, transform, channels) for i, transform in enumerate(request.transforms)]
 
 
-def _transform(place: int, asked: TransformRequest, channels: int) -> Transform:
-    bounds = RANGES[asked.name]
-    if channels == 1 and asked.name in COLOR_TRANSFORMS:
-        fault = FieldError(f"/transforms/{place}/name", "not_allowed", "the images are grey")
-        raise ValidationFailed(f"`{asked.name}` is for colour images", field_errors=[fault])
-    if asked.max_magnitude is not None and asked.max_magnitude > bounds.limit:
-        message = f"at most {bounds.limit:g} ({bounds.unit})"
-        fault = FieldError(f"/transforms/{place}/max_magnitude", "out_of_range", message)
-        raise ValidationFailed(f"`{asked.name}` goes {message}", field_errors=[fault])
+def _transform(index: int, request: TransformRequest, channels: int) -> Transform:
+    bounds = RANGES[request.name]
+    if channels == 1 and request.name in COLOR_TRANSFORMS:
+        message = f"`{request.name}` needs color images, but the dataset is grayscale."
+        field_error = FieldError(f"/transforms/{index}/name", "not_allowed", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    if request.max_magnitude is not None and request.max_magnitude > bounds.limit:
+        message = (
+            f"`max_magnitude` of `{request.name}` must be at most {bounds.limit:g} ({bounds.unit})."
+        )
+        field_error = FieldError(f"/transforms/{index}/max_magnitude", "out_of_range", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     return Transform(
-        asked.name, bounds.default if asked.max_magnitude is None else asked.max_magnitude
+        request.name, bounds.default if request.max_magnitude is None else request.max_magnitude
     )
 
 
-def _check(spec: AugmentationSpec) -> None:
+def _check_size(spec: AugmentationSpec) -> None:
     limits = get_settings().limits
-    images = spec.modality == "image"
-    least, most = (
-        (limits.images_min, limits.images_max) if images else (limits.rows_min, limits.rows_max)
+    is_image = spec.modality == "image"
+    minimum, maximum = (
+        (limits.images_min, limits.images_max) if is_image else (limits.rows_min, limits.rows_max)
     )
     if not spec.synthetic:
-        refused = dict.fromkeys(reason for label in spec.labels for reason in label.skip_reasons)
-        why = "; ".join(refused) or "every label has as many real items as it is to have"
-        raise Conflict(f"there is nothing to make: {why}", code="nothing_to_augment")
-    if not least <= spec.items <= most:
+        reasons = dict.fromkeys(reason for label in spec.labels for reason in label.skip_reasons)
+        why = "; ".join(reasons) or "every label already has its target number of items"
+        raise Conflict(f"There is nothing to generate: {why}.", code="nothing_to_augment")
+    if not minimum <= spec.items <= maximum:
         raise ValidationFailed(
-            f"the set would have {spec.items} items; from {least} to {most} are allowed",
-            code="too_many_items" if spec.items > most else "too_few_items",
-            limit=most if spec.items > most else least,
+            f"The augmented dataset would have {spec.items} items. It must have {minimum} to "
+            f"{maximum}.",
+            code="too_many_items" if spec.items > maximum else "too_few_items",
+            limit=maximum if spec.items > maximum else minimum,
         )
 
 
-def _check_lift_possible(spec: AugmentationSpec, dataset: Dataset, held_out: int) -> None:
-    if held_out < MIN_HOLDOUT_ITEMS:
+def _check_lift_possible(spec: AugmentationSpec, dataset: Dataset, holdout_items: int) -> None:
+    """Raise Conflict if the dataset is too small or too large for `evaluate_lift`."""
+    if holdout_items < MIN_HOLDOUT_ITEMS:
         raise Conflict(
-            f"measuring needs {MIN_HOLDOUT_ITEMS} real items that are kept apart, and {held_out} are; "
-            "raise `holdout_fraction`",
+            f"`evaluate_lift` needs at least {MIN_HOLDOUT_ITEMS} holdout items, but there are "
+            f"{holdout_items}. Increase `holdout_fraction`.",
             code="too_few_holdout_items",
         )
     if sum(label.real > 0 for label in spec.labels) < 2:
-        raise Conflict("measuring needs two labels", code="too_few_labels")
+        raise Conflict(
+            "`evaluate_lift` needs at least two labels with real items.", code="too_few_labels"
+        )
     if spec.modality == "image":
-        each = math.prod(dataset.summary[side] for side in ("height", "width", "channels"))
-        most = MAX_EVALUATION_BYTES // each
+        image_bytes = math.prod(dataset.summary[side] for side in ("height", "width", "channels"))
+        max_images = MAX_EVALUATION_BYTES // image_bytes
         real = sum(label.real for label in spec.labels)
-        if real + 2 * spec.synthetic > most:  # those of each source by itself
+        # Synthetic images count twice: they are evaluated together and for each source alone.
+        if real + 2 * spec.synthetic > max_images:
             raise Conflict(
-                f"measuring takes sets of at most {most} images of this size, those that are made "
-                "counted twice",
+                f"`evaluate_lift` supports at most {max_images} images of this size, where "
+                "synthetic images count twice.",
                 code="too_many_to_evaluate",
             )
 
 
 def _warnings(spec: AugmentationSpec) -> list[str]:
-    found = [
+    warnings = [
         f"skipped: {label.skipped} of {label.name}: {'; '.join(label.skip_reasons)}"
         for label in spec.labels
         if label.skipped
     ]
     real = sum(label.real for label in spec.labels)
     if spec.synthetic > real:
-        found.append(f"mostly_synthetic: {spec.synthetic} items are made of {real} real ones")
-    return found
+        warnings.append(
+            f"mostly_synthetic: {spec.synthetic} synthetic items are based on {real} real items."
+        )
+    return warnings

@@ -1,4 +1,4 @@
-"""From a request for many items and a model to the shards of a generation job."""
+"""Planning of generation jobs: from a request and a model to shards."""
 
 from app.sampling import request_parser
 from app.schemas.jobs import GenerationRequest
@@ -10,13 +10,17 @@ from core.generation import GenerationSpec, ImageRange, RowRange
 from core.settings import get_settings
 from core.tables import Model
 
-SHARD_BYTES = 64 * 1024 * 1024  # of pixels
+SHARD_BYTES = 64 * 1024 * 1024  # of pixels, by which the images of a shard are counted
 SHARD_ROWS = 100_000
 SHARD_IMAGES_RANGE = (1_000, 50_000)
 
 
 def plan(model: Model, request: GenerationRequest, seed: int) -> GenerationSpec:
-    """Raises ValidationFailed when the model has not what is asked for."""
+    """Resolve every setting of a generation job.
+
+    Raises:
+        ValidationFailed: The model cannot generate the requested items, or there are too many.
+    """
     check_selection(request)
     if request.output_uri is not None:
         output_destinations.check_output_uri(request.output_uri, pointer="/output_uri")
@@ -28,14 +32,15 @@ def plan(model: Model, request: GenerationRequest, seed: int) -> GenerationSpec:
     rows = request_parser.parse_row_request(model, request, seed) if images is None else None
     if rows is not None and _has_unique_constraint(model):
         raise ValidationFailed(
-            "rows that a rule wants unique come in one answer",
+            "Models with a `unique` constraint cannot be sharded. Use POST "
+            "/v1/models/{ref}/samples.",
             code="unique_constraint_not_shardable",
         )
     count = images.count if images is not None else rows.count if rows is not None else 0
     limit = get_settings().limits.job_samples
     if count > limit:
         raise ValidationFailed(
-            f"{count} items are more than the {limit} of one job",
+            f"A job can generate at most {limit} samples, but {count} are requested.",
             code="too_many_samples",
             limit=limit,
         )
@@ -54,52 +59,60 @@ def plan(model: Model, request: GenerationRequest, seed: int) -> GenerationSpec:
         min_label_confidence=request.min_label_confidence,
         output_uri=request.output_uri,
         image_ranges=[
-            ImageRange(label=run.label, start=run.start, stop=run.stop)
-            for run in (images.ranges if images is not None else ())
+            ImageRange(label=image_range.label, start=image_range.start, stop=image_range.stop)
+            for image_range in (images.ranges if images is not None else ())
         ],
         row_ranges=[
             RowRange(
-                conditions=[dict(where) for where in part.conditions],
-                start=part.start,
-                stop=part.stop,
+                conditions=[dict(condition) for condition in row_range.conditions],
+                start=row_range.start,
+                stop=row_range.stop,
             )
-            for part in (rows.ranges if rows is not None else ())
+            for row_range in (rows.ranges if rows is not None else ())
         ],
     )
 
 
 def _has_unique_constraint(model: Model) -> bool:
-    """Its shards, made apart, would not know of each other's rows."""
-    rules = model.manifest["training"]["hyperparameters"].get("constraints", ())
+    """Return True if rows must differ across shards, which are generated independently.
+
+    A constraint with an `id` column always holds, because ids are numbered across shards.
+    """
+    constraints = model.manifest["training"]["hyperparameters"].get("constraints", ())
     ids = {column["name"] for column in model.manifest["columns"] if column["type"] == "id"}
-    return any(rule["kind"] == "unique" and not ids & set(rule["columns"]) for rule in rules)
+    return any(
+        constraint["kind"] == "unique" and not ids & set(constraint["columns"])
+        for constraint in constraints
+    )
 
 
-def _format(model: Model, wanted: str | None) -> str:
+def _format(model: Model, requested: str | None) -> str:
     allowed = STREAMABLE_FORMATS[model.modality]
-    if wanted is None:
+    if requested is None:
         return allowed[0]
-    if wanted not in allowed:
-        fault = FieldError("/format", "not_allowed", f"not a format of {model.modality}", allowed)
-        raise ValidationFailed(
-            f"{model.modality} are stored as {', '.join(allowed)}", field_errors=[fault]
-        )
-    return wanted
+    if requested not in allowed:
+        message = f"`format` must be one of {', '.join(allowed)} for {model.modality} models."
+        field_error = FieldError("/format", "not_allowed", message, allowed)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return requested
 
 
-def _shard_size(model: Model, wanted: GenerationRequest, count: int) -> int:
+def _shard_size(model: Model, request: GenerationRequest, count: int) -> int:
     limits = get_settings().limits
-    least = -(-count // limits.job_shards)
-    if wanted.shard_size == "auto":
-        return max(least, SHARD_ROWS if model.modality == "tabular" else _images_of_a_shard(model))
-    if not least <= wanted.shard_size <= limits.samples:
-        message = f"from {least} to {limits.samples}: at most {limits.job_shards} shards"
-        fault = FieldError("/shard_size", "out_of_range", message)
-        raise ValidationFailed(f"`shard_size` may be {message}", field_errors=[fault])
-    return wanted.shard_size
+    minimum = -(-count // limits.job_shards)
+    if request.shard_size == "auto":
+        return max(minimum, SHARD_ROWS if model.modality == "tabular" else _images_per_shard(model))
+    if not minimum <= request.shard_size <= limits.samples:
+        message = (
+            f"`shard_size` must be from {minimum} to {limits.samples}, because a job has at most "
+            f"{limits.job_shards} shards."
+        )
+        field_error = FieldError("/shard_size", "out_of_range", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return request.shard_size
 
 
-def _images_of_a_shard(model: Model) -> int:
+def _images_per_shard(model: Model) -> int:
     image = model.manifest["image"]
-    fit: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
-    return min(max(fit, SHARD_IMAGES_RANGE[0]), SHARD_IMAGES_RANGE[1])
+    images: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
+    return min(max(images, SHARD_IMAGES_RANGE[0]), SHARD_IMAGES_RANGE[1])

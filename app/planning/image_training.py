@@ -1,4 +1,8 @@
-"""Of images: the rules lie in models.images.settings."""
+"""Planning of image training jobs.
+
+The defaults of the settings are in `models.images.settings`, their limits in
+`models.images.architectures`.
+"""
 
 from typing import Any
 
@@ -21,108 +25,106 @@ CLASS_LABEL = "class"
 def resolve_training(
     session: Session, dataset: Dataset, request: TrainingRequest
 ) -> ResolvedTraining:
-    """Raises ValidationFailed when the request does not fit the images."""
+    """Resolve the settings of an image training job.
+
+    Raises:
+        ValidationFailed: The request does not fit the images.
+    """
     if request.differential_privacy is not None:
-        fault = FieldError("/differential_privacy", "not_allowed", "is for tables alone")
-        raise ValidationFailed(
-            "`differential_privacy` is for tables: images are learned without", field_errors=[fault]
-        )
+        message = "`differential_privacy` is only for tables. Leave it out for images."
+        field_error = FieldError("/differential_privacy", "not_allowed", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     summary = dataset.summary
-    label = _label(summary, request.target_column)
+    target_column = _target_column(summary, request.target_column)
     budget = request.budget or Budget.model_validate(PRESETS[request.preset].budget)
     data = ImageData(
         height=summary["height"],
         width=summary["width"],
         channels=summary["channels"],
-        classes=len(summary["labels"]) if label else 1,
+        classes=len(summary["labels"]) if target_column else 1,
         n_images=summary["n_train"],
         cpu_seconds=budget.cpu_seconds,
     )
-    chosen = explicit_values(ImageHyperparameters, request.hyperparameters)
-    start = None
+    hyperparameters = explicit_values(ImageHyperparameters, request.hyperparameters)
+    init_from = None
     if request.init_from is not None:
-        begun = _init_model(session, dataset, request.init_from)
-        chosen = _with_network_settings(begun, data, chosen)
-        start = InitFrom(model=begun.id, label_map=_label_map(begun, summary, label))
+        base_model = _init_model(session, dataset, request.init_from)
+        hyperparameters = _with_network_settings(base_model, data, hyperparameters)
+        label_map = _label_map(base_model, summary, target_column)
+        init_from = InitFrom(model=base_model.id, label_map=label_map)
     try:
-        settings = resolve(data, request.preset, chosen)
+        settings = resolve(data, request.preset, hyperparameters)
     except InvalidSettings as error:
-        fault = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
-        raise ValidationFailed(str(error), field_errors=[fault]) from error
-    needed = estimate_cost(settings)
+        field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
+        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+    cost = estimate_cost(settings)
     return ResolvedTraining(
-        target_column=label,
+        target_column=target_column,
         hyperparameters=settings.to_dict(),
         budget=budget,
         train_items=data.n_images,
         batch_size=settings.batch_size,
         holdout_fraction=min(0.1, 1_000 / data.n_images),
-        gflop_per_step=needed.gflop_per_step,
-        memory_bytes=needed.memory_bytes,
-        init_from=start,
+        gflop_per_step=cost.gflop_per_step,
+        memory_bytes=cost.memory_bytes,
+        init_from=init_from,
     )
 
 
 def _init_model(session: Session, dataset: Dataset, reference: str) -> Model:
     model = model_registry.get(session, dataset.tenant_id, reference)
     if model.modality != "image":
-        fault = FieldError("/init_from", "wrong_modality", "is no model of images")
-        raise ValidationFailed("`init_from` names a model of tables", field_errors=[fault])
+        message = "`init_from` must name an image model, but it names a tabular model."
+        field_error = FieldError("/init_from", "wrong_modality", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     if model_registry.checkpoint_of(session, model) is None:
-        fault = FieldError(
-            "/init_from", "checkpoint_gone", "has no critic any more, only a generator"
-        )
-        raise ValidationFailed("what the model was trained with is gone", field_errors=[fault])
+        # A registered model holds only the generator; the checkpoint also holds the critic.
+        message = "The checkpoint of this model was deleted, so it cannot be used for `init_from`."
+        field_error = FieldError("/init_from", "checkpoint_gone", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     return model
 
 
-def _with_network_settings(model: Model, data: ImageData, chosen: dict[str, Any]) -> dict[str, Any]:
-    """The choices, and those of the model that make its networks' shapes."""
-    had = model.manifest["training"]["hyperparameters"]
-    if any(had[name] != getattr(data, name) for name in ("height", "width", "channels")):
-        size = f"{had['height']} x {had['width']} x {had['channels']}"
-        fault = FieldError("/init_from", "wrong_size", f"makes images of {size}")
-        raise ValidationFailed(
-            "the model to start from makes images of another size", field_errors=[fault]
+def _with_network_settings(
+    base_model: Model, data: ImageData, hyperparameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Add the settings of the base model that determine the shapes of its networks."""
+    base = base_model.manifest["training"]["hyperparameters"]
+    if any(base[name] != getattr(data, name) for name in ("height", "width", "channels")):
+        message = (
+            f"The base model generates images of {base['height']} x {base['width']} x "
+            f"{base['channels']}, but the dataset has images of {data.height} x {data.width} x "
+            f"{data.channels}."
         )
-    networks = {name: had[name] for name in NETWORK_FIELDS if name in had}
-    for name, value in networks.items():
-        if chosen.get(name, value) != value:
-            fault = FieldError(
-                f"/hyperparameters/{name}", "not_allowed", "is not so in that model", (value,)
-            )
-            raise ValidationFailed(
-                f"`init_from` keeps {name} as it is in that model", field_errors=[fault]
-            )
-    return chosen | networks
+        field_error = FieldError("/init_from", "wrong_size", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    network_settings = {name: base[name] for name in NETWORK_FIELDS if name in base}
+    for name, value in network_settings.items():
+        if hyperparameters.get(name, value) != value:
+            message = f"`{name}` must equal the base model's value ({value})."
+            field_error = FieldError(f"/hyperparameters/{name}", "not_allowed", message, (value,))
+            raise ValidationFailed(message, field_errors=[field_error])
+    return hyperparameters | network_settings
 
 
-def _label_map(model: Model, summary: dict[str, Any], label: str | None) -> list[int]:
-    """Of each label of the dataset among those of the model; -1: it is new."""
-    known = [found["name"] for found in model.manifest["labels"]]
-    if label is None:
-        return [-1 if known else 0]
-    places = {name: place for place, name in enumerate(known)}
-    return [places.get(found["name"], -1) for found in summary["labels"]]
+def _label_map(base_model: Model, summary: dict[str, Any], target_column: str | None) -> list[int]:
+    """Return the index of each dataset label in the base model; -1 for a new label."""
+    base_labels = [label["name"] for label in base_model.manifest["labels"]]
+    if target_column is None:
+        return [-1 if base_labels else 0]
+    indices = {name: index for index, name in enumerate(base_labels)}
+    return [indices.get(label["name"], -1) for label in summary["labels"]]
 
 
-def _label(summary: dict[str, Any], wanted: str | None) -> str | None:
-    if wanted is None or (wanted == "auto" and summary["unlabeled"]):
+def _target_column(summary: dict[str, Any], requested: str | None) -> str | None:
+    if requested is None or (requested == "auto" and summary["unlabeled"]):
         return None
-    if wanted not in ("auto", CLASS_LABEL):
-        fault = FieldError(
-            "/target_column", "not_allowed", "images have one label", allowed=(CLASS_LABEL,)
-        )
-        raise ValidationFailed(
-            f"images are labelled by {CLASS_LABEL!r} alone", field_errors=[fault]
-        )
+    if requested not in ("auto", CLASS_LABEL):
+        message = f"`target_column` must be `{CLASS_LABEL}`, `auto` or null for images."
+        field_error = FieldError("/target_column", "not_allowed", message, allowed=(CLASS_LABEL,))
+        raise ValidationFailed(message, field_errors=[field_error])
     if summary["unlabeled"]:
-        raise ValidationFailed(
-            "the dataset has no labels: ask for `target_column: null`",
-            field_errors=[
-                FieldError(
-                    "/target_column", "no_labels", "must be null for a dataset without labels"
-                )
-            ],
-        )
+        message = "`target_column` must be null for a dataset without labels."
+        field_error = FieldError("/target_column", "no_labels", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     return CLASS_LABEL

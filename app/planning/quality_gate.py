@@ -1,4 +1,4 @@
-"""`quality_gate` of a training job: what no model could ever be is refused before one is trained."""
+"""Validation of `quality_gate`: criteria that no model can meet are rejected before training."""
 
 from collections.abc import Iterator
 
@@ -17,46 +17,56 @@ def check(
     target_column: str | None,
     holdout_fraction: float,
 ) -> None:
-    """Raises ValidationFailed for what cannot be asked; Conflict where too little is there to measure."""
+    """Check the quality gate of a training request.
+
+    Raises:
+        ValidationFailed: The gate has unknown scores or unreachable bounds, or `evaluate` is false.
+        Conflict: There are too few holdout items for an evaluation.
+    """
     if request.quality_gate is None:
         return
     if request.evaluate is False:
-        fault = FieldError("/evaluate", "conflict", "`quality_gate` takes an evaluation")
-        raise ValidationFailed(
-            "`quality_gate` takes an evaluation: leave `evaluate` out", field_errors=[fault]
-        )
-    faults = list(_faults(request.quality_gate, dataset.modality, target_column))
-    if faults:
-        raise ValidationFailed(f"{faults[0].pointer}: {faults[0].message}", field_errors=faults)
+        message = "`evaluate` must not be false with a `quality_gate`, which needs an evaluation."
+        raise ValidationFailed(message, field_errors=[FieldError("/evaluate", "conflict", message)])
+    errors = list(_field_errors(request.quality_gate, dataset.modality, target_column))
+    if errors:
+        raise ValidationFailed(f"{errors[0].pointer}: {errors[0].message}", field_errors=errors)
     if evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS:
-        detail = f"`quality_gate` cannot be met: {evaluation.not_enough_holdout_message(holdout_fraction, dataset)}"
-        raise Conflict(detail, code="too_few_holdout_items")
+        reason = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
+        raise Conflict(f"`quality_gate` cannot be checked: {reason}", code="too_few_holdout_items")
 
 
-def _faults(accept: QualityGate, kind: str, label: str | None) -> Iterator[FieldError]:
-    known = evaluation.SCORES[kind]
-    for name, bound in accept.scores.items():
+def _field_errors(
+    gate: QualityGate, modality: str, target_column: str | None
+) -> Iterator[FieldError]:
+    score_names = evaluation.SCORES[modality]
+    for name, bound in gate.scores.items():
         pointer = f"/quality_gate/scores/{name}"
-        if name not in known:
-            message = f"scores of {kind} are {', '.join(known)}"
-            yield FieldError(pointer, "unknown_score", message, known)
-        elif name in REQUIRES_LABELS and label is None:
-            yield FieldError(pointer, "not_allowed", "is not measured of a model without labels")
+        if name not in score_names:
+            message = (
+                f"Unknown score. The scores of {modality} models are {', '.join(score_names)}."
+            )
+            yield FieldError(pointer, "unknown_score", message, score_names)
+        elif name in REQUIRES_LABELS and target_column is None:
+            message = "This score is not available for a model without labels."
+            yield FieldError(pointer, "not_allowed", message)
         else:
-            yield from _unreachable(name, bound, pointer)
+            yield from _unreachable_bounds(name, bound, pointer)
 
 
-def _unreachable(name: str, bound: ScoreBound, pointer: str) -> Iterator[FieldError]:
-    least, most = RANGES[name]
+def _unreachable_bounds(name: str, bound: ScoreBound, pointer: str) -> Iterator[FieldError]:
+    minimum, maximum = RANGES[name]
     for side in ("min", "max"):
         value = getattr(bound, side)
-        if value is not None and not least <= value <= most:
-            message = f"it is never {'below' if value < least else 'above'} "
-            message += f"{least if value < least else most:g}"
+        if value is not None and not minimum <= value <= maximum:
+            limit = f"below {minimum:g}" if value < minimum else f"above {maximum:g}"
+            message = f"`{name}` is never {limit}."
             yield FieldError(f"{pointer}/{side}", "out_of_range", message)
     low, high = bound.min, bound.max
     if low is not None and high is not None and low > high:
-        yield FieldError(pointer, "conflict", "min is above max")
+        yield FieldError(pointer, "conflict", "`min` is greater than `max`.")
     if bound.min_fraction_of_reference is not None and name not in HIGHER_IS_BETTER:
-        message = "is for scores of which more is better; give max"
+        message = (
+            "`min_fraction_of_reference` is only for scores for which higher is better. Use `max`."
+        )
         yield FieldError(f"{pointer}/min_fraction_of_reference", "not_allowed", message)

@@ -1,4 +1,7 @@
-"""Of table rows: the rules lie in models.tabular.settings."""
+"""Planning of tabular training jobs.
+
+The defaults and limits of the settings are in `models.tabular.settings`.
+"""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,14 +23,20 @@ from models.tabular.settings import TableData, budget, cost, resolve
 def resolve_training(
     _session: Session, dataset: Dataset, request: TrainingRequest
 ) -> ResolvedTraining:
-    """Raises ValidationFailed when the request does not fit the table."""
-    _only_for_images(request)
+    """Resolve the settings of a tabular training job.
+
+    Raises:
+        ValidationFailed: The request does not fit the table.
+        Unavailable: Differential privacy is requested, but its package is not installed.
+    """
+    _reject_image_fields(request)
     summary = dataset.summary
     schema = Schema.from_dict(summary)
     learned = [column.name for column in schema.columns if column.learned]
     if not learned:
-        raise ValidationFailed("no column of the dataset is left to learn from; see its schema")
-    given = request.budget
+        raise ValidationFailed(
+            "The dataset has no column to learn from. Change the schema so that it has one."
+        )
     data = TableData(
         rows=summary["n_train"],
         columns=len(learned),
@@ -35,86 +44,107 @@ def resolve_training(
             c.learned and c.type in ("category", "boolean") for c in schema.columns
         ),
     )
-    label = _label(schema, learned, request.target_column)
+    target_column = _target_column(schema, learned, request.target_column)
     private = request.differential_privacy is not None
-    kept = {c.name: c.type for c in schema.columns if not c.exclude and c.type != "text"}
-    _check_private(request, kept, data.rows)
+    types = {c.name: c.type for c in schema.columns if not c.exclude and c.type != "text"}
+    _check_privacy(request, types, data.rows)
     try:
-        chosen = explicit_values(TabularHyperparameters, request.hyperparameters)
-        settings = resolve(data, request.preset, chosen, differential_privacy=private)
-        constraints.parse_constraints(settings.constraints, kept, label)
+        hyperparameters = explicit_values(TabularHyperparameters, request.hyperparameters)
+        settings = resolve(data, request.preset, hyperparameters, differential_privacy=private)
+        constraints.parse_constraints(settings.constraints, types, target_column)
     except InvalidSettings as error:
-        fault = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
-        raise ValidationFailed(str(error), field_errors=[fault]) from error
+        field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
+        raise ValidationFailed(str(error), field_errors=[field_error]) from error
     if private and find_spec("opacus") is None:
-        raise Unavailable("what adds up epsilon is not installed here: the extra `dp`")
-    needed = cost(settings, data, differential_privacy=private)
+        raise Unavailable(
+            "Differential privacy requires the `dp` extra on the server: "
+            'pip install "semblance-server[dp]".'
+        )
+    training_cost = cost(settings, data, differential_privacy=private)
     return ResolvedTraining(
-        target_column=label,
+        target_column=target_column,
         hyperparameters=settings.to_dict(),
-        budget=given
+        budget=request.budget
         or Budget.model_validate(
             budget(data, settings, request.preset, differential_privacy=private)
         ),
         train_items=data.rows,
         batch_size=settings.batch_size,
         holdout_fraction=0.0 if private else min(0.1, 10_000 / data.rows),
-        gflop_per_step=needed.gflop_per_step,
-        memory_bytes=needed.memory_bytes,
+        gflop_per_step=training_cost.gflop_per_step,
+        memory_bytes=training_cost.memory_bytes,
     )
 
 
-def _only_for_images(wanted: TrainingRequest) -> None:
+def _reject_image_fields(request: TrainingRequest) -> None:
+    hints = {
+        "early_stopping": "Use the hyperparameter `patience` for tables.",
+        "init_from": "Leave it out for tables.",
+    }
     for name, default in (("early_stopping", "auto"), ("init_from", None)):
-        if getattr(wanted, name) != default:
-            fault = FieldError(f"/{name}", "not_allowed", "is for images alone")
-            raise ValidationFailed(
-                f"`{name}` is for images: tables have `patience`", field_errors=[fault]
-            )
+        if getattr(request, name) != default:
+            message = f"`{name}` is only for images. {hints[name]}"
+            field_error = FieldError(f"/{name}", "not_allowed", message)
+            raise ValidationFailed(message, field_errors=[field_error])
 
 
-def _check_private(wanted: TrainingRequest, types: Mapping[str, str], rows: int) -> None:
-    """Raises ValidationFailed where epsilon would not cover all that is read of the rows."""
-    if wanted.differential_privacy is None:
+def _check_privacy(request: TrainingRequest, types: Mapping[str, str], rows: int) -> None:
+    """Raise ValidationFailed for settings that differential privacy does not allow.
+
+    Every read of the training rows must be covered by epsilon, the number of steps must be fixed,
+    and each column needs a declared domain. `types` are the column types by name.
+    """
+    privacy = request.differential_privacy
+    if privacy is None:
         return
-    refused = [
-        ("/evaluate", wanted.evaluate, "an evaluation reads rows that epsilon does not cover"),
-        ("/quality_gate", wanted.quality_gate is not None, "what it asks for takes an evaluation"),
+    checks = [
+        (
+            "/evaluate",
+            request.evaluate,
+            "`evaluate` must not be true with `differential_privacy`: an evaluation reads rows "
+            "that epsilon does not cover.",
+        ),
+        (
+            "/quality_gate",
+            request.quality_gate is not None,
+            "`quality_gate` cannot be combined with `differential_privacy`, because it needs an "
+            "evaluation.",
+        ),
         (
             "/budget",
-            wanted.budget is not None and wanted.budget.steps is None,
-            "epsilon is that of so many steps: give `steps`",
+            request.budget is not None and request.budget.steps is None,
+            "`budget` must have `steps` with `differential_privacy`, because epsilon depends on "
+            "the number of steps.",
         ),
+        # With delta >= 1/N, publishing a random row satisfies the definition (Dwork and Roth 2014,
+        # section 2.3).
         (
             "/differential_privacy/delta",
-            wanted.differential_privacy.delta >= 1 / rows,
-            f"whole rows may be told with a chance of delta: less than 1/{rows} is needed",
+            privacy.delta >= 1 / rows,
+            f"`delta` must be below 1/{rows} (the number of training rows).",
         ),
     ]
-    for pointer, is_so, message in refused:
-        if is_so:
+    for pointer, violated, message in checks:
+        if violated:
             raise ValidationFailed(
                 message, field_errors=[FieldError(pointer, "not_allowed", message)]
             )
     try:
-        dp_domains.parse_domains(wanted.differential_privacy.column_domains, types)
+        dp_domains.parse_domains(privacy.column_domains, types)
     except InvalidSettings as error:
-        fault = FieldError(
+        field_error = FieldError(
             f"/differential_privacy/{error.field}", "column_domain_missing", str(error)
         )
-        raise ValidationFailed(str(error), field_errors=[fault]) from error
+        raise ValidationFailed(str(error), field_errors=[field_error]) from error
 
 
-def _label(schema: Schema, learned: list[str], wanted: str | None) -> str | None:
-    if wanted is None:
+def _target_column(schema: Schema, learned: list[str], requested: str | None) -> str | None:
+    if requested is None:
         return None
-    if wanted == "auto":
+    if requested == "auto":
         return schema.target if schema.target in learned else None
-    if wanted not in learned:
-        fault = FieldError(
-            "/target_column", "unknown_column", "no column that is learned", tuple(learned[:50])
-        )
-        raise ValidationFailed(
-            "`target_column` names no column that is learned", field_errors=[fault]
-        )
-    return wanted
+    if requested not in learned:
+        message = "`target_column` must name a learned column of the dataset."
+        field_error = FieldError("/target_column", "unknown_column", message, tuple(learned[:50]))
+        raise ValidationFailed(message, field_errors=[field_error])
+    return requested

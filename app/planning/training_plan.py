@@ -1,4 +1,4 @@
-"""What the planning of each kind of data comes to."""
+"""Result of the planning steps that depend on the modality."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,11 @@ from core.training import Budget, InitFrom
 
 @dataclass(frozen=True)
 class ResolvedTraining:
-    """`target_column`: what samples can be asked for by, if anything. `items` are there to learn from."""
+    """Resolved settings of a training job.
+
+    `target_column` is the column or `class` by which samples can be requested. It is None for a
+    model without labels.
+    """
 
     target_column: str | None
     hyperparameters: dict[str, Any]

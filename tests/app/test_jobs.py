@@ -58,7 +58,7 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
     assert answer.status_code == 200
     assert plan["estimate"]["steps"] == 1
     assert plan["estimate"]["memory_bytes"] > 10_000_000
-    assert any("every item" in warning for warning in plan["warnings"])
+    assert any("every training item" in warning for warning in plan["warnings"])
     assert client.get("/v1/jobs").json()["data"] == []
 
 

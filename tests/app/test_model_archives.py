@@ -212,7 +212,7 @@ def test_a_tag_on_a_card_is_not_taken_for_what_the_service_says(service: TestCli
     card = service.get("/v1/models/shoes/card").json()
     service.patch("/v1/models/shoes", json={"tags": {"sha256": "mine", "modality": "<b>"}})
     page = service.get("/v1/models/shoes/card?format=html").text
-    facts, tags = page.split("<h2>Learned from")[0].split("<h2>Tags")
+    facts, tags = page.split("<h2>Training data")[0].split("<h2>Tags")
     assert card["sha256"] in facts
     assert "<code>image" in facts
     assert "mine" not in facts

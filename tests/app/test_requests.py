@@ -57,7 +57,7 @@ def test_an_unknown_field_brings_the_nearest_known_name(client: TestClient) -> N
         {
             "pointer": "/sha265",
             "code": "unknown_field",
-            "message": "unknown field; did you mean sha256?",
+            "message": "Unknown field. Did you mean `sha256`?",
             "allowed": ["sha256"],
         }
     ]

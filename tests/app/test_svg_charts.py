@@ -29,4 +29,4 @@ def test_shares_are_drawn_on_the_scale_of_shares() -> None:
     drawn = svg_charts.line_chart("Accuracy", {"real": [(0, 0.5), (9, 0.51)]}, y_range=(0.0, 1.0))
     middle = svg_charts.CHART_HEIGHT / 2
     assert f'points="0.0,{middle:.1f} ' in drawn
-    assert "0 to 1, steps 0 to 9" in drawn
+    assert "Vertical axis: 0 to 1. Horizontal axis: steps 0 to 9." in drawn

@@ -142,7 +142,14 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
         *("age", "height", "city", "member", "since", "income")
     ]
     page = client.get("/v1/models/pets/report?format=html").text
-    for said in ("Rome", "<rect", "<circle", "Pairs of columns", "Privacy", "Label &gt;50K"):
+    for said in (
+        "Rome",
+        "<rect",
+        "<circle",
+        "Associations between columns",
+        "Privacy",
+        "Label &gt;50K",
+    ):
         assert said in page
     assert "<script" not in page
     assert "http" not in page
@@ -201,7 +208,7 @@ def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_t
     )
     for page in ("report", "card"):
         text = client.get(f"/v1/models/pets/{page}?format=html").text
-        assert "not accepted: pairwise_tvd" in text
+        assert "quality gate failed: pairwise_tvd" in text
     for setting in (
         "budget steps<td><code>4",
         "quality_gate scores pairwise_tvd max<td><code>0.001",
@@ -379,7 +386,7 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
     assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
     assert found["models"][2]["state"] == "not_evaluated"
-    assert found["warnings"] == ["pets:3 is not_evaluated"]
+    assert found["warnings"] == ["pets:3 has no scores: its state is not_evaluated."]
     for model in found["models"][:2]:
         report = client.get(f"/v1/models/{model['reference']}/report").json()
         assert list(model["scores"].values()) == report["scores"]
@@ -398,15 +405,17 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     trained(client, dataset, TINY_ROWS, 4, evaluate=True, seed=2)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:4").json()
-    assert other["warnings"][0].startswith("they were measured with different parts of the data")
+    assert other["warnings"][0].startswith(
+        "The models were evaluated on different holdouts of the dataset"
+    )
     elsewhere = a_dataset(people(390), "people.csv", target="income")
     trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:5").json()
-    assert other["warnings"][0].startswith("they were measured on different data sets")
+    assert other["warnings"][0].startswith("The models were evaluated on different datasets")
     assert other["best"] == {}
     page = client.get("/v1/comparison?models=pets:1,pets:5&format=html").text
-    assert "in bold" not in page
+    assert "is bold" not in page
 
     assert client.get("/v1/comparison?models=pets").status_code == 422
     assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
