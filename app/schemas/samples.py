@@ -47,7 +47,8 @@ class SampleSelection(RequestModel):
     balance_labels: bool = Field(
         False,
         description="With `count`: generate the same number of samples of each label. If the "
-        "label is numeric, generate the same number in each decile of its range. Default: false.",
+        "label is numeric, generate the same number in each decile of the training values. "
+        "Default: false.",
     )
     conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
         Field(None, description="Tables only: conditions that the rows must satisfy.")
