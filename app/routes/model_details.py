@@ -272,7 +272,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
             )
             try:
                 with write() as session:
-                    model = model_registry.create_import_version(
+                    model = model_registry.create_imported_version(
                         session,
                         caller.tenant_id,
                         name or archive.manifest.name,

@@ -25,7 +25,7 @@ class ColumnChange(RequestModel):
     )
     format: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="A strftime format for a datetime column, or `no|yes` (the words for false "
+        description="Format of a datetime column (strftime), or `no|yes` (the words for false "
         "and true) for a boolean column. Default: unchanged.",
     )
     exclude: bool | None = Field(
@@ -67,7 +67,7 @@ class ColumnView(BaseModel):
     nullable: bool = Field(description="Whether values may be missing.")
     decimals: int | None = Field(description="Digits after the decimal point.")
     format: str | None = Field(
-        description="strftime format of a datetime column, or `no|yes` of a boolean column."
+        description="Format of a datetime column (strftime), or `no|yes` of a boolean column."
     )
     exclude: bool = Field(description="Whether the column is neither learned nor generated.")
 
