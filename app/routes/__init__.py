@@ -1,1 +1,4 @@
-"""One module for each resource. A route parses, opens one transaction, and answers."""
+"""HTTP routes: one module for each resource.
+
+A route parses the request, opens one transaction, and responds.
+"""

@@ -1,4 +1,4 @@
-"""`/v1/comparison`: models side by side."""
+"""`/v1/comparison`: comparison of several models."""
 
 from typing import Annotated
 
@@ -25,28 +25,33 @@ def compare_models(
     models: Annotated[
         str,
         Query(
-            description=f"2 to {MAX_MODELS} of `name`, `name:3`, `name@alias`, `mdl_…`, by comma"
+            description=f"2 to {MAX_MODELS} models, separated by commas: `name`, `name:version`, "
+            "`name@alias` or `mdl_…`."
         ),
     ],
-    format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
+    format: Annotated[
+        str | None, Query(description="`json` or `html`; overrides `Accept`.")
+    ] = None,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """What the reports of several models say, what training them has cost, the checkpoints that
-    their jobs have kept, and which model is the best by each score. A checkpoint that was promoted
-    is a model, too."""
+    """Compare models: their evaluation reports, training cost and checkpoints.
+
+    The response names the best model by each score. To include a checkpoint, promote it first.
+    """
     chosen = content_negotiation.negotiate(CARD_TYPES, format=format, accept=accept, default="json")
     names = [name.strip() for name in models.split(",") if name.strip()]
     if not 2 <= len(names) <= MAX_MODELS:
-        fault = FieldError("/models", "count", f"from 2 to {MAX_MODELS}")
+        error = FieldError("/models", "count", f"Must have 2 to {MAX_MODELS} models.")
         raise ValidationFailed(
-            f"name 2 to {MAX_MODELS} models, divided by commas", field_errors=[fault]
+            f"`models` must have 2 to {MAX_MODELS} models, separated by commas.",
+            field_errors=[error],
         )
     with read() as session:
         rows = [model_registry.get(session, caller.tenant_id, name) for name in names]
-        known = [comparison.load_record(session, model) for model in rows]
-    answer = comparison.compare(known, get_storage())
+        records = [comparison.load_record(session, model) for model in rows]
+    result = comparison.compare(records, get_storage())
     headers = {"Vary": "Accept"}
     if chosen == "html":
-        page = comparison_page.render_page(answer)
+        page = comparison_page.render_page(result)
         return Response(page, headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"])
-    return Response(answer.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
+    return Response(result.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])

@@ -1,5 +1,7 @@
-"""What is told of a dataset: `profile`, `issues`, `preview`, `content`, `provenance`, and a table's
-`schema`."""
+"""`/v1/datasets/{dataset_id}/…`: details of a dataset.
+
+These are its `profile`, `issues`, `preview`, `content` and `provenance`, and a table's `schema`.
+"""
 
 import json
 from collections.abc import Iterator
@@ -34,12 +36,12 @@ CONTENT_TYPES = {
 }
 DEFAULT_FORMATS = {"image": "zip", "tabular": "csv"}
 
-_ROWS = 20
+PREVIEW_ROWS = 20
 
 
 @router.get("/{dataset_id}/schema", response_model=SchemaView)
 def read_schema(dataset_id: str, caller: ReadScope) -> SchemaView:
-    """A table's columns: as they were inferred, and as they were changed since."""
+    """Return the schema of a table: inferred columns with later changes applied."""
     with read() as session:
         dataset = repository.get_table(session, caller.tenant_id, dataset_id)
     return SchemaView.of(Schema.from_dict(dataset.summary))
@@ -47,10 +49,10 @@ def read_schema(dataset_id: str, caller: ReadScope) -> SchemaView:
 
 @router.put("/{dataset_id}/schema", response_model=SchemaView)
 def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> SchemaView:
-    """Change types, order, target or what is dropped; columns that are not named stay.
+    """Change types, order, target or excluded columns. Columns that are not listed stay unchanged.
 
-    The values are checked, so that this may take a while, and are never changed. Refused while a
-    job that is not over needs the dataset.
+    The service checks the stored values against the new schema, which may take a while; it never
+    changes them. The request is rejected while an unfinished job uses the dataset.
     """
     dataset = schema_update.update_schema(
         get_storage(),
@@ -64,23 +66,23 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
 
 @router.get("/{dataset_id}/profile")
 def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
-    """Counts and statistics: of pixels, in all and for each label, or of each column."""
+    """Return counts and statistics: of the pixels by label, or of each column of a table."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "train_items": dataset.summary["n_train"],
         "test_items": dataset.summary["n_test"],
         "labels": dataset.summary["labels"],
     }
     if dataset.modality == "tabular":
         profile = get_storage().read(StoredObject.from_dict(dataset.objects["profile"]))
-        return {**told, **json.loads(profile)}
-    return {**told, **dataset.summary["profile"]}
+        return {**summary, **json.loads(profile)}
+    return {**summary, **dataset.summary["profile"]}
 
 
 @router.get("/{dataset_id}/issues", response_model=Issues)
 def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
-    """What is odd about the data, with examples and what to do about it."""
+    """List issues of the data, with examples and remedies."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
     return Issues(data=dataset.summary["issues"], notes=dataset.summary["notes"])
@@ -99,25 +101,32 @@ def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
 def read_preview(
     dataset_id: str,
     caller: ReadScope,
-    limit: Annotated[int, Query(ge=1, description="rows of a table")] = _ROWS,
-    offset: Annotated[int, Query(ge=0, le=2**53, description="rows of a table to leave out")] = 0,
-    format: Annotated[str | None, Query(description="of a table: json or csv")] = None,
+    limit: Annotated[
+        int, Query(ge=1, description="Tables only: number of rows. Default: 20.")
+    ] = PREVIEW_ROWS,
+    offset: Annotated[
+        int,
+        Query(ge=0, le=2**53, description="Tables only: index of the first row. Default: 0."),
+    ] = 0,
+    format: Annotated[
+        str | None, Query(description="Tables only: `json` or `csv`; overrides `Accept`.")
+    ] = None,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Images: a grid of thumbnails, a row for each label. Tables: some rows, as JSON or CSV."""
+    """Return a preview: for images a PNG grid with one row per label, for tables some rows."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
     if dataset.modality == "tabular":
         chosen = content_negotiation.negotiate(
             PREVIEW_TYPES, format=format, accept=accept, default="json"
         )
-        return _rows(dataset, offset, page_size(limit), chosen)
+        return _preview_rows(dataset, offset, page_size(limit), chosen)
     preview = StoredObject.from_dict(dataset.objects["preview"])
     return Response(get_storage().read(preview), media_type="image/png")
 
 
-def _rows(dataset: Dataset, offset: int, limit: int, format: str) -> Response:
-    from core.datasets.tabular import preview  # pyarrow takes time to load
+def _preview_rows(dataset: Dataset, offset: int, limit: int, format: str) -> Response:
+    from core.datasets.tabular import preview  # pyarrow is slow to load
 
     schema, total = Schema.from_dict(dataset.summary), dataset.summary["rows"]
     with get_storage().open(StoredObject.from_dict(dataset.objects["rows"])) as path:
@@ -139,59 +148,64 @@ def read_content(
     dataset_id: str,
     caller: ReadScope,
     split: Annotated[
-        Literal["train", "test"], Query(description="test: the published test part")
+        Literal["train", "test"], Query(description="`test` is the published test split.")
     ] = "train",
     format: Annotated[
         Literal["zip", "npz", "tar", "csv", "ndjson", "parquet", "arrow"] | None,
-        Query(description="overrides `Accept`"),
+        Query(description="File format; overrides `Accept`."),
     ] = None,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The set itself, in the formats that samples come in, to be uploaded again or taken elsewhere.
+    """Download the dataset, in the formats of samples. The file can be uploaded again.
 
-    Images: a zip of PNGs with labels.csv, npz (`x`, `y`, `labels`), or a tar (WebDataset); rows:
-    CSV, NDJSON, Parquet or Arrow, without the columns that are dropped.
+    Images: a zip of PNGs with labels.csv, npz (`x`, `y`, `labels`), or a tar (WebDataset). Tables:
+    CSV, NDJSON, Parquet or Arrow, without the excluded columns.
     """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
     if split == "test" and not dataset.summary["n_test"]:
-        fault = FieldError("/part", "not_available", "the dataset has no test part", ("train",))
-        raise ValidationFailed(fault.message, field_errors=[fault])
+        error = FieldError("/split", "not_available", "The dataset has no test split.", ("train",))
+        raise ValidationFailed(error.message, field_errors=[error])
     chosen = content_negotiation.negotiate(
         CONTENT_TYPES[dataset.modality],
         format=format,
         accept=accept,
         default=DEFAULT_FORMATS[dataset.modality],
     )
-    opened = ExitStack()
+    open_files = ExitStack()
     return StreamingResponse(
-        _content(dataset, split, chosen, opened),
+        _stream_content(dataset, split, chosen, open_files),
         media_type=CONTENT_TYPES[dataset.modality][chosen],
         headers={
             "Content-Disposition": f'attachment; filename="{dataset.id}.{chosen}"',
             "Vary": "Accept",
         },
-        background=BackgroundTask(opened.close),
+        background=BackgroundTask(open_files.close),
     )
 
 
-def _content(
-    dataset: Dataset, part: Literal["train", "test"], format: str, opened: ExitStack
+def _stream_content(
+    dataset: Dataset, split: Literal["train", "test"], format: str, open_files: ExitStack
 ) -> Iterator[bytes]:
-    """The files stay open, and verified, until `opened` is closed."""
-    from core.datasets import export  # numpy and pyarrow take time to load
+    """Encode the content. The verified files stay open until `open_files` is closed."""
+    from core.datasets import export  # numpy and pyarrow are slow to load
 
     names = ("x", "y") if dataset.modality == "image" else ("rows",)
     try:
         files = [
-            opened.enter_context(get_storage().open(StoredObject.from_dict(dataset.objects[name])))
+            open_files.enter_context(
+                get_storage().open(StoredObject.from_dict(dataset.objects[name]))
+            )
             for name in names
         ]
     except ObjectCorrupted as error:
-        opened.close()
-        raise Conflict(f"{error}; upload the dataset again", code="dataset_unreadable") from error
+        open_files.close()
+        raise Conflict(
+            "A stored file of the dataset is missing or damaged. Upload the dataset again.",
+            code="dataset_unreadable",
+        ) from error
     if dataset.modality == "image":
-        return export.export_images(files[0], files[1], dataset, part, format)
+        return export.export_images(files[0], files[1], dataset, split, format)
     return export.export_rows(files[0], dataset, format)
 
 
@@ -201,14 +215,16 @@ def _content(
     responses={200: {"content": {"application/x-ndjson": {}}}},
 )
 def read_provenance(dataset_id: str, caller: ReadScope) -> Response:
-    """Where each item of a set that an augmentation job made comes from, a line of JSON for each in
-    the order of the items: its label, its `source` (real, transforms, model) and its recipe: the place
-    of the real item in the dataset it was made of, what was done to it, or the model, the seed and
-    the number that draw it again."""
+    """Return the provenance of each item of an augmented dataset, as NDJSON in item order.
+
+    Each line has the item's label and its `source` (`real`, `transforms` or `model`). A real or
+    transformed item also has the index of the real item in the source dataset, and the applied
+    transforms. A generated item has the model, the seed and the index that generate it again.
+    """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
     if "provenance" not in dataset.objects:
-        raise NotFound(f"dataset {dataset_id} was not made by an augmentation job")
+        raise NotFound(f"Dataset {dataset_id} was not created by an augmentation job.")
     stored = StoredObject.from_dict(dataset.objects["provenance"])
     headers = {"Content-Length": str(stored.bytes)}
     return StreamingResponse(

@@ -1,4 +1,4 @@
-"""`/v1/datasets`: labelled images and tables in."""
+"""`/v1/datasets`: datasets of labeled images or tables."""
 
 import hashlib
 import tempfile
@@ -35,7 +35,7 @@ from core.tables import DatasetState
 
 Body = TypeVar("Body", bound=DatasetMeta)
 
-# The fields of `meta` that say how to read one kind of data.
+# Fields of `meta` that apply to one modality only.
 MODALITY_FIELDS = {
     "image": {"class_names", "resize", "size"},
     "tabular": {"columns", "target", "exclude_columns"},
@@ -43,7 +43,7 @@ MODALITY_FIELDS = {
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
-_BODIES: dict[str, Any] = {
+_REQUEST_BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -55,7 +55,7 @@ _BODIES: dict[str, Any] = {
                         "file": {
                             "type": "array",
                             "items": {"type": "string", "format": "binary"},
-                            "description": "one archive or npz, or the idx files; or one table",
+                            "description": "One archive, npz file or table, or the idx files.",
                         },
                         "meta": {
                             "type": "string",
@@ -71,86 +71,92 @@ _BODIES: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=201, response_model=DatasetView, openapi_extra=_BODIES)
+@router.post("", status_code=201, response_model=DatasetView, openapi_extra=_REQUEST_BODIES)
 async def create_dataset(
     request: Request,
     background: BackgroundTasks,
     caller: DataScope,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """Make a dataset of uploaded files, of completed uploads, or of one that ships.
+    """Create a dataset from uploaded files, from completed uploads, or from a built-in dataset.
 
-    A small upload is answered when it is `ready` (201) or refused, with nothing kept. A large one
-    is answered at once as `validating` (202): look at its `state`, or at `error` if it failed.
+    For a small upload, the response is sent when the dataset is `ready` (201) or rejected; a
+    rejected one is not stored. For a large one, the response is sent at once with the state
+    `validating` (202): poll `state`, and read `error` if it becomes `failed`.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if content_type == "multipart/form-data":
-        limit = get_settings().limits.upload_bytes + 1024 * 1024  # the form around the files
+        limit = (
+            get_settings().limits.upload_bytes + 1024 * 1024
+        )  # for the form fields and boundaries
         async with limit_body(request, limit).form(max_files=16, max_fields=4) as form:
-            answer = await run_in_threadpool(_from_form, caller, idempotency_key, form)
+            response = await run_in_threadpool(_from_form, caller, idempotency_key, form)
     elif content_type == "application/json":
         body = strict_json.loads(await read_body(request))
-        answer = await run_in_threadpool(_from_json, caller, idempotency_key, body)
+        response = await run_in_threadpool(_from_json, caller, idempotency_key, body)
     else:
-        raise UnsupportedMedia("send multipart/form-data with `file`, or JSON")
-    if answer.status_code == 202:
-        dataset_id = answer.headers["location"].rsplit("/", 1)[1]
+        raise UnsupportedMedia("Send multipart/form-data with `file`, or application/json.")
+    if response.status_code == 202:
+        dataset_id = response.headers["location"].rsplit("/", 1)[1]
         background.add_task(ingestion.validate, get_storage(), dataset_id)
-    answer.background = background
-    return answer
+    response.background = background
+    return response
 
 
 def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
-    strange = set(form) - {"file", "meta"}
-    if strange:
-        faults = [FieldError(f"/{name}", "unknown_field", "unknown field") for name in strange]
+    unknown = set(form) - {"file", "meta"}
+    if unknown:
+        errors = [FieldError(f"/{name}", "unknown_field", "Unknown field.") for name in unknown]
         raise ValidationFailed(
-            "the form holds unknown fields", code="unknown_field", field_errors=faults[:20]
+            "The form may only have the fields `file` and `meta`.",
+            code="unknown_field",
+            field_errors=errors[:20],
         )
     files = form.getlist("file")
     parts = [file for file in files if isinstance(file, UploadFile)]
     if not parts or len(parts) != len(files):
         raise ValidationFailed(
-            "send at least one `file`, as a file",
-            field_errors=[FieldError("/file", "missing", "no file was sent")],
+            "The form needs at least one `file`, sent as a file.",
+            field_errors=[FieldError("/file", "missing", "No file was sent.")],
         )
     text = form.get("meta", "{}")
     if not isinstance(text, str):
         raise ValidationFailed(
-            "`meta` is JSON, not a file", field_errors=[FieldError("/meta", "invalid", "a file")]
+            "`meta` must be a JSON string, not a file.",
+            field_errors=[FieldError("/meta", "invalid", "Must be a JSON string, not a file.")],
         )
     meta = _parse(DatasetMeta, strict_json.loads(text.encode()))
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
-        spooled = [_spooled(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
+        spooled = [_spool(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
         contents = [(source.name, sha256) for source, sha256 in spooled]
         sources = [source for source, _ in spooled]
         return run_idempotently(
             caller,
             key,
             ["POST /v1/datasets", meta, contents],
-            lambda remember: _store(caller.tenant_id, meta, sources, remember),
+            lambda save: _store(caller.tenant_id, meta, sources, save),
         )
 
 
-def _spooled(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
-    """The file on disk, and its sha256."""
+def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
+    """Write the file to disk. Return it and its SHA-256."""
     limit, size, digest = get_settings().limits.upload_bytes, 0, hashlib.sha256()
     with path.open("wb") as out:
         while chunk := part.file.read(1024 * 1024):
             size += len(chunk)
             if size > limit:
-                raise TooLarge(f"a file may have {limit} bytes", limit=limit)
+                raise TooLarge(f"A file may have at most {limit} bytes.", limit=limit)
             digest.update(chunk)
             out.write(chunk)
     return SourceFile(path, (part.filename or "upload")[:256]), digest.hexdigest()
 
 
 def _store(
-    tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], remember: SaveResponse
+    tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
 ) -> Response:
     with sources[0].path.open("rb") as file:
-        found = detect_modality(file.read(PEEK_BYTES), sources[0].name)
-    new, storage = _new(meta, sources[0].name, found), get_storage()
+        detected = detect_modality(file.read(PEEK_BYTES), sources[0].name)
+    new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
     store, status = (ingestion.ingest, 201) if small else (ingestion.enqueue_ingestion, 202)
@@ -159,68 +165,69 @@ def _store(
         tenant_id,
         new,
         sources,
-        lambda session, dataset: remember(session, status, DatasetView.of(dataset)),
+        lambda session, dataset: save(session, status, DatasetView.of(dataset)),
     )
     return created_response(status, DatasetView.of(dataset))
 
 
 def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
-    wanted = _parse(DatasetFrom, body)
-    if (wanted.builtin is None) == (wanted.uploads is None):
-        raise ValidationFailed("name either `builtin` or `uploads`")
-    if wanted.builtin is not None:
-        builtin.check_name(wanted.builtin)
-    if wanted.builtin != "circle":
-        sizes = wanted.model_dump(include={"radius", "points"}, exclude_none=True)
-        _refuse_fields(list(sizes), "only the builtin `circle` has it")
+    request = _parse(DatasetFrom, body)
+    if (request.builtin is None) == (request.uploads is None):
+        raise ValidationFailed("Give either `builtin` or `uploads`.")
+    if request.builtin is not None:
+        builtin.check_name(request.builtin)
+    if request.builtin != "circle":
+        sizes = request.model_dump(include={"radius", "points"}, exclude_none=True)
+        _reject_fields(list(sizes), "applies only to the built-in dataset `circle`.")
 
-    def create(remember: SaveResponse) -> Response:
-        if wanted.builtin is not None:
-            return _store_builtin(caller.tenant_id, wanted, remember)
+    def create(save: SaveResponse) -> Response:
+        if request.builtin is not None:
+            return _store_builtin(caller.tenant_id, request, save)
         with write() as session:
-            taken = uploads.consume(session, caller.tenant_id, wanted.uploads or [])
-            new = _new(wanted, taken[0]["name"], _kind_of_parts(taken[0]))
+            sources = uploads.consume(session, caller.tenant_id, request.uploads or [])
+            new = _new_dataset(request, sources[0]["name"], _detect_upload_modality(sources[0]))
             dataset = repository.add_validating(
-                session, caller.tenant_id, new_id("ds"), new, sources=taken
+                session, caller.tenant_id, new_id("ds"), new, sources=sources
             )
-            remember(session, 202, DatasetView.of(dataset))
+            save(session, 202, DatasetView.of(dataset))
         return created_response(202, DatasetView.of(dataset))
 
-    return run_idempotently(caller, key, ["POST /v1/datasets", wanted], create)
+    return run_idempotently(caller, key, ["POST /v1/datasets", request], create)
 
 
-def _store_builtin(tenant_id: str, wanted: DatasetFrom, remember: SaveResponse) -> Response:
-    if wanted.builtin == "digits":
-        return _store(tenant_id, wanted, builtin.get_digits(), remember)
+def _store_builtin(tenant_id: str, request: DatasetFrom, save: SaveResponse) -> Response:
+    if request.builtin == "digits":
+        return _store(tenant_id, request, builtin.get_digits(), save)
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
-        radius = 1.0 if wanted.radius is None else wanted.radius
-        sources = builtin.make_circle(Path(folder), radius=radius, points=wanted.points or 1_000)
-        return _store(tenant_id, wanted, sources, remember)
+        radius = 1.0 if request.radius is None else request.radius
+        sources = builtin.make_circle(Path(folder), radius=radius, points=request.points or 1_000)
+        return _store(tenant_id, request, sources, save)
 
 
-def _kind_of_parts(source: dict[str, Any]) -> Modality:
-    """Of a completed upload, by the beginning of its first part."""
+def _detect_upload_modality(source: dict[str, Any]) -> Modality:
+    """Detect the modality of a completed upload from the first bytes of its first part."""
     first = StoredObject.from_dict(source["parts"][0]) if source["parts"] else None
-    stored = get_storage().stream(first, end=min(PEEK_BYTES, first.bytes)) if first else ()
-    return detect_modality(b"".join(stored), source["name"])
+    head = get_storage().stream(first, end=min(PEEK_BYTES, first.bytes)) if first else ()
+    return detect_modality(b"".join(head), source["name"])
 
 
-def _new(meta: DatasetMeta, default_name: str, found: Modality) -> NewDataset:
-    kind = meta.modality or found
-    kept = meta.model_dump(include=MODALITY_FIELDS[kind], exclude_defaults=True, by_alias=True)
-    others = set().union(*MODALITY_FIELDS.values()) - MODALITY_FIELDS[kind]
-    strange = meta.model_dump(include=others, exclude_defaults=True, by_alias=True)
-    _refuse_fields(list(strange), f"this is not for a dataset of {kind}")
-    if "schema" in kept:
-        kept["schema"] = [column.model_dump() for column in meta.columns]
+def _new_dataset(meta: DatasetMeta, default_name: str, detected: Modality) -> NewDataset:
+    modality = meta.modality or detected
+    own_fields = MODALITY_FIELDS[modality]
+    options = meta.model_dump(include=own_fields, exclude_defaults=True, by_alias=True)
+    other_fields = set().union(*MODALITY_FIELDS.values()) - own_fields
+    unsupported = meta.model_dump(include=other_fields, exclude_defaults=True, by_alias=True)
+    _reject_fields(list(unsupported), f"does not apply to a dataset of modality `{modality}`.")
+    if "schema" in options:
+        options["schema"] = [column.model_dump() for column in meta.columns]
     name = meta.name or Path(default_name.removesuffix(".gz")).stem or "dataset"
-    return NewDataset(name=name, tags=meta.tags, options=kept, modality=kind)
+    return NewDataset(name=name, tags=meta.tags, options=options, modality=modality)
 
 
-def _refuse_fields(fields: Sequence[str], why: str) -> None:
+def _reject_fields(fields: Sequence[str], reason: str) -> None:
     if fields:
-        faults = [FieldError(f"/{field}", "not_allowed", f"{field}: {why}") for field in fields]
-        raise ValidationFailed(faults[0].message, field_errors=faults)
+        errors = [FieldError(f"/{field}", "not_allowed", f"`{field}` {reason}") for field in fields]
+        raise ValidationFailed(errors[0].message, field_errors=errors)
 
 
 def _parse(schema: type[Body], value: Any) -> Body:
@@ -235,9 +242,11 @@ def list_datasets(
     caller: ReadScope,
     limit: Limit = 50,
     after: After = None,
-    state: Annotated[DatasetState | None, Query()] = None,
+    state: Annotated[
+        DatasetState | None, Query(description="Only datasets in this state. Default: all.")
+    ] = None,
 ) -> Page[DatasetView]:
-    """Newest first."""
+    """List the datasets, newest first."""
     limit = page_size(limit)
     with read() as session:
         rows = repository.page(
@@ -252,14 +261,14 @@ def list_datasets(
 
 @router.get("/{dataset_id}", response_model=DatasetView)
 def read_dataset(dataset_id: str, caller: ReadScope) -> DatasetView:
-    """What a dataset holds, and whether it can be trained on."""
+    """Return a dataset: its state, and a summary of its content."""
     with read() as session:
         return DatasetView.of(repository.get(session, caller.tenant_id, dataset_id))
 
 
 @router.patch("/{dataset_id}", response_model=DatasetView)
 def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> DatasetView:
-    """Change the name or the tags; the content never changes."""
+    """Change the name or the tags. The content of a dataset never changes."""
     with write() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)
         if change.name is not None:
@@ -271,7 +280,7 @@ def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> 
 
 @router.delete("/{dataset_id}", status_code=204)
 def delete_dataset(dataset_id: str, caller: DataScope) -> None:
-    """Delete the dataset and its content. Models that were trained on it stay."""
+    """Delete a dataset and its content. Models that were trained on it remain."""
     with write() as session:
         keys = repository.delete(session, caller.tenant_id, dataset_id)
     get_storage().delete(keys)

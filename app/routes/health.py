@@ -1,4 +1,4 @@
-"""Health checks, without a key: whether the process lives, and whether it can work."""
+"""Health checks without authentication: liveness and readiness."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +17,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez")
 async def live() -> dict[str, str]:
-    """The process answers."""
+    """Return 200 if the process responds."""
     return {"status": "live"}
 
 
-@router.get("/readyz", responses={503: {"description": "not ready; `checks` says why"}})
+@router.get("/readyz", responses={503: {"description": "Not ready; `checks` has the reasons."}})
 def ready(response: Response) -> dict[str, Any]:
-    """Database, object store, disk, and at least one worker."""
+    """Check the database, the object storage, the free disk space, and for an active worker."""
     checks = {name: _reason(check) for name, check in CHECKS.items()}
     ok = not any(checks.values())
     response.status_code = 200 if ok else 503
@@ -39,7 +39,7 @@ def _reason(check: Callable[[], str | None]) -> str | None:
     except SemblanceError as error:
         return error.detail
     except Exception:
-        return "does not answer"
+        return "Does not respond."
 
 
 def _database() -> str | None:
@@ -56,12 +56,12 @@ def _storage() -> str | None:
 def _disk() -> str | None:
     free = get_storage().free_bytes()
     needed = get_settings().min_free_disk_bytes
-    return None if free is None or free >= needed else f"less than {needed} bytes are free"
+    return None if free is None or free >= needed else f"Less than {needed} bytes are free."
 
 
 def _worker() -> str | None:
     with read() as session:
-        return None if workers.active(session) else "no worker has been seen for a minute"
+        return None if workers.active(session) else "No worker has sent a heartbeat for a minute."
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {

@@ -1,4 +1,4 @@
-"""What a job has written down: events, metrics, log, checkpoints, pictures."""
+"""`/v1/jobs/{job_id}/…`: events, log, metrics, checkpoints, previews and artifacts of a job."""
 
 from typing import Annotated
 
@@ -32,14 +32,23 @@ EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}
 def read_events(
     job_id: str,
     caller: ReadScope,
-    after: Annotated[int, Query(ge=0, description="the id of the last event seen")] = 0,
+    after: Annotated[
+        int, Query(ge=0, description="Id of the last event that was received. Default: 0 (none).")
+    ] = 0,
     limit: Limit = 50,
-    type: Annotated[str | None, Query()] = None,
+    type: Annotated[
+        str | None, Query(description="Only events of this type, in a page. Default: all.")
+    ] = None,
     accept: Annotated[str | None, Header()] = None,
-    last_event_id: Annotated[str | None, Header(description="where a stream goes on")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="Id of the event after which a stream resumes.")
+    ] = None,
 ) -> Response:
-    """What happened, oldest first: a page, or, with `Accept: text/event-stream`, a stream that goes
-    on until the job has ended, whose last event is `end`. `Last-Event-ID` resumes a stream."""
+    """Return the events of a job, oldest first, as a page or as a stream.
+
+    With `Accept: text/event-stream`, the stream stays open until the job ends; its last event is
+    `end`. `Last-Event-ID` resumes a stream.
+    """
     chosen = content_negotiation.negotiate(EVENT_TYPES, format=None, accept=accept, default="json")
     limit = page_size(limit)
     with read() as session:
@@ -49,10 +58,10 @@ def read_events(
         )
     if chosen == "stream":
         if last_event_id is not None and not last_event_id.isdecimal():
-            raise ValidationFailed("Last-Event-ID is the id of an event of this job")
+            raise ValidationFailed("Last-Event-ID must be the id of an event of this job.")
         start = after if last_event_id is None else int(last_event_id)
         stream = sse.stream_events(caller.tenant_id, job_id, start)
-        headers = {"X-Accel-Buffering": "no"}  # a proxy that collects events defeats them
+        headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
     shown = rows[:limit]
     page = EventPage(
@@ -67,51 +76,57 @@ def read_events(
 def read_log(
     job_id: str,
     caller: ReadScope,
-    tail: Annotated[int, Query(ge=1, le=10_000, description="lines, from the end")] = 1_000,
+    tail: Annotated[
+        int, Query(ge=1, le=10_000, description="Number of lines, from the end. Default: 1000.")
+    ] = 1_000,
 ) -> str:
-    """The job's log, a line for each entry: time, level, text."""
+    """Return the log of a job, one line for each entry: time, level, text."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.log_of(session, caller.tenant_id, job_id, lines=tail)
     return "".join(
-        f"{row.created_at.isoformat(timespec='milliseconds')} {row.level} {_text(row)}\n"
+        f"{row.created_at.isoformat(timespec='milliseconds')} {row.level} {_log_text(row)}\n"
         for row in rows
     )
 
 
-def _text(event: Event) -> str:
+def _log_text(event: Event) -> str:
     if event.type == "log":
         return str(event.data["message"])
-    words = ", ".join(f"{name} {value}" for name, value in event.data.items())
-    return f"{event.type}: {words}"
+    fields = ", ".join(f"{name} {value}" for name, value in event.data.items())
+    return f"{event.type}: {fields}"
 
 
 @router.get("/{job_id}/metrics", response_model=dict[str, Series])
 def read_metrics(
     job_id: str,
     caller: ReadScope,
-    names: Annotated[str | None, Query(description="comma-separated; default: all")] = None,
-    points: Annotated[int, Query(ge=2, le=5_000, description="at most, for each name")] = 500,
+    names: Annotated[
+        str | None, Query(description="Names of metrics, separated by commas. Default: all.")
+    ] = None,
+    points: Annotated[
+        int, Query(ge=2, le=5_000, description="Maximum number of points of each metric.")
+    ] = 500,
 ) -> dict[str, Series]:
-    """Losses, critic accuracy on real and on fake, and what else was measured, over the steps."""
+    """Return losses, critic (discriminator) accuracies and other metrics, by training step."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         series = jobs.metrics(session, caller.tenant_id, job_id, points=points)
     if names is not None:
-        wanted = [name.strip() for name in names.split(",")]
-        unknown = [name for name in wanted if series and name not in series]
+        requested = [name.strip() for name in names.split(",")]
+        unknown = [name for name in requested if series and name not in series]
         if unknown:
-            raise ValidationFailed(f"there is no metric {unknown[0]!r}", allowed=sorted(series))
-        series = {name: series[name] for name in wanted if name in series}
+            raise ValidationFailed(f"The job has no metric {unknown[0]!r}.", allowed=sorted(series))
+        series = {name: series[name] for name in requested if name in series}
     return {
-        name: Series(steps=[step for step, _ in line], values=[value for _, value in line])
-        for name, line in series.items()
+        name: Series(steps=[step for step, _ in curve], values=[value for _, value in curve])
+        for name, curve in series.items()
     }
 
 
 @router.get("/{job_id}/checkpoints", response_model=list[CheckpointView])
 def list_checkpoints(job_id: str, caller: ReadScope) -> list[CheckpointView]:
-    """The saved states, newest first."""
+    """List the stored checkpoints, newest first."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.checkpoints_of(session, caller.tenant_id, job_id)
@@ -122,29 +137,29 @@ def list_checkpoints(job_id: str, caller: ReadScope) -> list[CheckpointView]:
 def promote_checkpoint(
     job_id: str, step: int, caller: TrainScope, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
-    """Make a model version of a checkpoint, also of a job that was cancelled or still runs.
+    """Create a model version from a checkpoint. The job may be running or cancelled.
 
-    A checkpoint makes one version: promoting it again answers with that one.
+    If the checkpoint has been promoted before, the response is that model version.
     """
 
-    def create(remember: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> Response:
         with write() as session:
             job = jobs.get(session, caller.tenant_id, job_id)
-            found = [
+            matches = [
                 checkpoint
                 for checkpoint in jobs.checkpoints_of(session, caller.tenant_id, job_id)
                 if checkpoint.step == step
             ]
-            if not found:
-                raise NotFound(f"job {job_id} has no checkpoint at step {step}")
-            model = model_registry.find_by_checkpoint(session, job, found[0])
+            if not matches:
+                raise NotFound(f"Job {job_id} has no checkpoint at step {step}.")
+            model = model_registry.find_by_checkpoint(session, job, matches[0])
             if model is None:
-                model = model_registry.create_version(session, job, found[0])
+                model = model_registry.create_version(session, job, matches[0])
                 session.add(model)
                 session.flush()
                 session.refresh(model)
             view = ModelView.of(model)
-            remember(session, 201, view)
+            save(session, 201, view)
         return created_response(201, view)
 
     request = [f"POST /v1/jobs/{job_id}/checkpoints/{step}/promote"]
@@ -153,7 +168,7 @@ def promote_checkpoint(
 
 @router.get("/{job_id}/previews", response_model=list[PreviewView])
 def list_previews(job_id: str, caller: ReadScope) -> list[PreviewView]:
-    """Pictures of the run: the same noise each time, a row for each label."""
+    """List the preview images: samples of the same latent noise each time, one row per label."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
@@ -166,12 +181,12 @@ def list_previews(job_id: str, caller: ReadScope) -> list[PreviewView]:
     responses={200: {"content": {"image/png": {}}}},
 )
 def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
-    """One picture of the run."""
+    """Return one preview image."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         artifact = jobs.get_artifact(session, caller.tenant_id, job_id, f"previews/{step}.png")
     if artifact is None:
-        raise NotFound(f"job {job_id} has no preview at step {step}")
+        raise NotFound(f"Job {job_id} has no preview at step {step}.")
     stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
     return Response(get_storage().read(stored), media_type=artifact.media_type)
 
@@ -182,13 +197,13 @@ def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
     responses={200: {"content": {"image/gif": {}}}},
 )
 def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
-    """The whole run so far, a picture after the other."""
+    """Return all previews so far as an animation."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
     if not rows:
-        raise NotFound(f"job {job_id} has no preview yet")
-    from models.images.image_grid import encode_gif  # Pillow, which takes time to load
+        raise NotFound(f"Job {job_id} has no preview yet.")
+    from models.images.image_grid import encode_gif  # Pillow is slow to load
 
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)
@@ -198,7 +213,7 @@ def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
 
 @router.get("/{job_id}/artifacts", response_model=list[ArtifactView])
 def list_artifacts(job_id: str, caller: ReadScope) -> list[ArtifactView]:
-    """Every file that the job made, each with its sha256."""
+    """List all files that the job has stored, with their SHA-256."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="")
@@ -210,23 +225,23 @@ def read_artifact(
     job_id: str,
     name: str,
     caller: ReadScope,
-    range: Annotated[str | None, Header(description="one range of bytes")] = None,
+    range: Annotated[str | None, Header(description="One range of bytes (RFC 9110).")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """One file, or a part of it (RFC 9110, 14); its ETag is its sha256."""
+    """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         artifact = jobs.get_artifact(session, caller.tenant_id, job_id, name)
     if artifact is None:
-        raise NotFound(f"job {job_id} has no artifact of this name")
+        raise NotFound(f"Job {job_id} has no artifact of this name.")
     tag = f'"{artifact.sha256}"'
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
     if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
     data = get_storage().read(StoredObject(artifact.key, artifact.bytes, artifact.sha256))
-    found = parse_byte_range(range, len(data))
-    if found is None:
+    byte_range = parse_byte_range(range, len(data))
+    if byte_range is None:
         return Response(data, headers=headers, media_type=artifact.media_type)
-    first, last = found
+    first, last = byte_range
     headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
     return Response(data[first : last + 1], 206, headers, artifact.media_type)

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: work that takes longer than a request."""
+"""`/v1/jobs`: training, generation, evaluation and augmentation jobs."""
 
 import asyncio
 import secrets
@@ -61,86 +61,91 @@ def create_job(
     idempotency_key: IdempotencyKeyHeader = None,
     traceparent: Annotated[str | None, Header(max_length=128)] = None,
 ) -> Response:
-    """Accept a job: 202, and it will end, finished or failed with a reason.
+    """Create a job.
 
-    `training` learns from a dataset; `generation` draws any number of items from a model, by label
-    as `/v1/models/{ref}/samples` does, into files that several workers share (`artifacts`);
-    `evaluation` measures a model's samples against real items that its training has not seen
-    (`/v1/models/{ref}/report`); `augmentation` makes a larger dataset out of one, with each item's
-    recipe (`/v1/datasets/{id}/provenance`), and can measure what that is worth to a classifier.
+    The response is 202. The job always ends as `succeeded`, as `failed` with a reason, or as
+    `cancelled`.
 
-    With `validate_only` nothing starts: 200, with the resolved configuration, an estimate and
-    warnings.
+    `training` trains a model on a dataset. `generation` generates any number of samples of a model,
+    selected as in `/v1/models/{ref}/samples`, into files that several workers share (`artifacts`).
+    `evaluation` compares samples of a model with real items that training did not use
+    (`/v1/models/{ref}/report`). `augmentation` creates a larger dataset from an existing one, with
+    a provenance record for each item (`/v1/datasets/{id}/provenance`), and can measure the benefit
+    for a classifier.
+
+    With `validate_only`, no job is created: the response is 200, with the resolved configuration,
+    an estimate and warnings.
     """
     check_scope(caller, SCOPES[JobKind(request.kind)])
     if request.webhook is not None:
         webhooks.check_url(request.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if request.seed is None else request.seed
-    planned = _planned(caller, request, seed)
-    if isinstance(planned, JobPlan):
-        return JSONResponse(planned.model_dump(mode="json"))
+    plan = _plan(caller, request, seed)
+    if isinstance(plan, JobPlan):
+        return JSONResponse(plan.model_dump(mode="json"))
 
-    def create(remember: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> Response:
         with write() as session:
-            if planned.dataset_id is not None:  # it may have been deleted since
-                datasets.get_ready(session, caller.tenant_id, planned.dataset_id)
-            if planned.model_id is not None:
-                model_registry.get(session, caller.tenant_id, planned.model_id)
-            new = replace(planned, traceparent=traceparent)
+            # The dataset or the model may have been deleted after planning.
+            if plan.dataset_id is not None:
+                datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
+            if plan.model_id is not None:
+                model_registry.get(session, caller.tenant_id, plan.model_id)
+            new = replace(plan, traceparent=traceparent)
             job = jobs.create(session, caller.tenant_id, new)
             view = _queued_view(session, job)
-            remember(session, 202, view)
+            save(session, 202, view)
         return _accepted(job, view)
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
 
 
-def _planned(caller: Caller, wanted: JobRequest, seed: int) -> JobPlan | NewJob:
-    """The job, or, with `validate_only`, what is answered instead."""
-    about: dict[str, Any] = {"tags": wanted.tags, "priority": wanted.priority}
-    request = wanted.model_dump(mode="json", exclude_unset=True)
-    if isinstance(wanted, GenerationRequest):
-        return _planned_generation(caller, wanted, seed, {**about, "request": request})
-    if isinstance(wanted, EvaluationRequest):
-        return _planned_evaluation(caller, wanted, seed, {**about, "request": request})
-    if isinstance(wanted, AugmentationRequest):
-        return _planned_augmentation(caller, wanted, seed, {**about, "request": request})
+def _plan(caller: Caller, request: JobRequest, seed: int) -> JobPlan | NewJob:
+    """Return the job to create, or the response to `validate_only`."""
+    fields: dict[str, Any] = {"tags": request.tags, "priority": request.priority}
+    body = request.model_dump(mode="json", exclude_unset=True)
+    if isinstance(request, GenerationRequest):
+        return _plan_generation(caller, request, seed, {**fields, "request": body})
+    if isinstance(request, EvaluationRequest):
+        return _plan_evaluation(caller, request, seed, {**fields, "request": body})
+    if isinstance(request, AugmentationRequest):
+        return _plan_augmentation(caller, request, seed, {**fields, "request": body})
     with read() as session:
-        dataset = datasets.get_ready(session, caller.tenant_id, wanted.dataset)
-        plan = planning.plan(session, dataset, wanted, seed)
-    if wanted.validate_only:
+        dataset = datasets.get_ready(session, caller.tenant_id, request.dataset)
+        plan = planning.plan(session, dataset, request, seed)
+    if request.validate_only:
         return plan
     return NewJob(
         JobKind.TRAINING,
-        wanted.name or model_registry.sanitize_name(dataset.name),
+        request.name or model_registry.sanitize_name(dataset.name),
         dataset.id,
-        request,
+        body,
         plan.resolved,
-        **about,
+        **fields,
     )
 
 
-def _planned_generation(
-    caller: Caller, wanted: GenerationRequest, seed: int, about: dict[str, Any]
+def _plan_generation(
+    caller: Caller, request: GenerationRequest, seed: int, fields: dict[str, Any]
 ) -> GenerationPlan | NewJob:
     with read() as session:
-        model = model_registry.get(session, caller.tenant_id, wanted.model)
+        model = model_registry.get(session, caller.tenant_id, request.model)
         evaluation.require_quality_gate(
-            session, model, ignore_quality_gate=wanted.ignore_quality_gate
+            session, model, ignore_quality_gate=request.ignore_quality_gate
         )
-    from app.planning import generation  # numpy, torch: they may still be loading
+    from app.planning import generation  # numpy and torch are slow to load
 
-    spec = generation.plan(model, wanted, seed)
+    spec = generation.plan(model, request, seed)
     resolved = spec.model_dump(mode="json")
-    chosen = wanted.conditions is not None or wanted.min_label_confidence is not None
-    if chosen or wanted.validate_only:
+    is_filtered = request.conditions is not None or request.min_label_confidence is not None
+    if is_filtered or request.validate_only:
         from app.sampling import dry_run
 
-        dry_run.validate_request(model, wanted, seed)
-        if wanted.validate_only:
-            estimate = dry_run.estimate(model, wanted, spec, seed)
+        dry_run.validate_request(model, request, seed)
+        if request.validate_only:
+            estimate = dry_run.estimate(model, request, spec, seed)
             return GenerationPlan(
-                resolved=resolved, estimate=estimate, warnings=_no_room(estimate.bytes)
+                resolved=resolved, estimate=estimate, warnings=_storage_warnings(estimate.bytes)
             )
     return NewJob(
         JobKind.GENERATION,
@@ -148,36 +153,37 @@ def _planned_generation(
         None,
         resolved=resolved,
         model_id=model.id,
-        **about,
+        **fields,
     )
 
 
-def _planned_evaluation(
-    caller: Caller, wanted: EvaluationRequest, seed: int, about: dict[str, Any]
+def _plan_evaluation(
+    caller: Caller, request: EvaluationRequest, seed: int, fields: dict[str, Any]
 ) -> EvaluationPlan | NewJob:
     with read() as session:
-        model = model_registry.get(session, caller.tenant_id, wanted.model)
+        model = model_registry.get(session, caller.tenant_id, request.model)
         if model.dataset_id is None:
             raise Conflict(
-                f"the dataset of {model.name}:{model.version} is not here to measure with",
+                f"{model.name}:{model.version} cannot be evaluated: its dataset is not in this "
+                "service.",
                 code="no_dataset",
             )
         dataset = datasets.get_ready(session, caller.tenant_id, model.dataset_id)
-    samples = None if wanted.samples == "auto" else wanted.samples
+    samples = None if request.samples == "auto" else request.samples
     spec = evaluation.build_spec(model, dataset, seed, samples)
-    if wanted.validate_only:
+    if request.validate_only:
         return EvaluationPlan(resolved=spec.model_dump(mode="json"), warnings=[])
-    return replace(evaluation.new_job(model, spec), **about)
+    return replace(evaluation.new_job(model, spec), **fields)
 
 
-def _planned_augmentation(
-    caller: Caller, wanted: AugmentationRequest, seed: int, about: dict[str, Any]
+def _plan_augmentation(
+    caller: Caller, request: AugmentationRequest, seed: int, fields: dict[str, Any]
 ) -> AugmentationPlan | NewJob:
-    from app.planning import augmentation  # numpy, pyarrow: they may still be loading
+    from app.planning import augmentation  # numpy and pyarrow are slow to load
 
     with read() as session:
-        plan = augmentation.plan(session, caller.tenant_id, wanted, seed)
-    if wanted.validate_only:
+        plan = augmentation.plan(session, caller.tenant_id, request, seed)
+    if request.validate_only:
         return plan
     spec = augmentation.to_spec(plan)
     return NewJob(
@@ -186,23 +192,29 @@ def _planned_augmentation(
         spec.dataset,
         resolved=spec.model_dump(mode="json"),
         model_id=spec.model,
-        **about,
+        **fields,
     )
 
 
-def _no_room(needed: int) -> list[str]:
+def _storage_warnings(required_bytes: int) -> list[str]:
     free = get_storage().free_bytes()
-    if free is None or needed + get_settings().min_free_disk_bytes <= free:
+    if free is None or required_bytes + get_settings().min_free_disk_bytes <= free:
         return []
-    return [f"insufficient_storage: about {needed} bytes will be stored, and {free} are free"]
+    return [
+        f"insufficient_storage: The job will store about {required_bytes} bytes, but only {free} "
+        "are free."
+    ]
 
 
 def _accepted(job: Job, view: JobView) -> Response:
-    """The job is acknowledged by its row; nobody waits for the broker. The hint goes out after the
-    answer, and what is lost with this process is found by the workers themselves."""
-    answer = created_response(202, view)
-    answer.background = BackgroundTask(get_job_notifier().notify, job)
-    return answer
+    """Build the 202 response; workers are notified in the background after it is sent.
+
+    The committed row acknowledges the job, so the response does not wait for the broker. If this
+    process ends before it notifies, the workers' poll still picks up the job.
+    """
+    response = created_response(202, view)
+    response.background = BackgroundTask(get_job_notifier().notify, job)
+    return response
 
 
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
@@ -218,10 +230,14 @@ def list_jobs(
     caller: ReadScope,
     limit: Limit = 50,
     after: After = None,
-    state: Annotated[JobShownState | None, Query()] = None,
-    kind: Annotated[JobKind | None, Query()] = None,
+    state: Annotated[
+        JobShownState | None, Query(description="Only jobs in this state. Default: all.")
+    ] = None,
+    kind: Annotated[
+        JobKind | None, Query(description="Only jobs of this kind. Default: all.")
+    ] = None,
 ) -> Page[JobView]:
-    """Newest first."""
+    """List the jobs, newest first."""
     limit = page_size(limit)
     with read() as session:
         rows = jobs.page(
@@ -245,9 +261,12 @@ def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:
 async def read_job(
     job_id: str,
     caller: ReadScope,
-    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for a change")] = 0,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=60, description="Seconds to wait for a change of the state. Default: 0."),
+    ] = 0,
 ) -> JobView:
-    """How far a job is; with `wait`, answered when its state changes or the time is over."""
+    """Return a job. With `wait`, respond when its state changes or the time is over."""
     view, version = await run_in_threadpool(_view, caller.tenant_id, job_id)
     deadline = asyncio.get_running_loop().time() + wait
     while not view.terminal and asyncio.get_running_loop().time() < deadline:
@@ -261,8 +280,11 @@ async def read_job(
 
 @router.post("/{job_id}/cancel", response_model=JobView)
 def cancel_job(job_id: str, caller: JobScope) -> JobView:
-    """End a job: at once while it waits; after its present step while it runs. The last checkpoint
-    is kept. 409 for a job that has ended."""
+    """Cancel a job.
+
+    A queued job ends at once, a running one after its current step. The last checkpoint is kept.
+    The response is 409 if the job has ended.
+    """
     with write() as session:
         _check_scope(session, caller, job_id)
         return JobView.of(jobs.cancel(session, caller.tenant_id, job_id))
@@ -270,8 +292,11 @@ def cancel_job(job_id: str, caller: JobScope) -> JobView:
 
 @router.post("/{job_id}/pause", response_model=JobView)
 def pause_job(job_id: str, caller: JobScope) -> JobView:
-    """Set a job aside: at once while it waits; saved first, after its present step, while it runs.
-    It keeps its place in what it has learned, and waits until `resume`."""
+    """Pause a job until `resume`.
+
+    A queued job is paused at once. A running one first finishes its current step and saves a
+    checkpoint, so that no progress is lost.
+    """
     with write() as session:
         _check_scope(session, caller, job_id)
         return JobView.of(jobs.pause(session, caller.tenant_id, job_id))
@@ -279,7 +304,7 @@ def pause_job(job_id: str, caller: JobScope) -> JobView:
 
 @router.post("/{job_id}/resume", response_model=JobView)
 def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> JobView:
-    """Put a paused job back into the queue; it goes on from its last checkpoint."""
+    """Queue a paused job again. It resumes from its last checkpoint."""
     with write() as session:
         _check_scope(session, caller, job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
@@ -292,14 +317,17 @@ def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> Jo
 def retry_job(
     job_id: str, caller: JobScope, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
-    """A new job like one that has ended, from the beginning, with `retry_of`."""
+    """Create a new job with the request of an ended one; `retry_of` refers to the latter.
 
-    def create(remember: SaveResponse) -> Response:
+    The new job starts from the beginning.
+    """
+
+    def create(save: SaveResponse) -> Response:
         with write() as session:
             _check_scope(session, caller, job_id)
             job = jobs.retry(session, caller.tenant_id, job_id)
             view = _queued_view(session, job)
-            remember(session, 202, view)
+            save(session, 202, view)
         return _accepted(job, view)
 
     return run_idempotently(caller, idempotency_key, [f"POST /v1/jobs/{job_id}/retry"], create)

@@ -1,4 +1,4 @@
-"""`/v1/keys`: who may ask, and what."""
+"""`/v1/keys`: API keys and their scopes."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -22,18 +22,18 @@ assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]
 
 
 class NewKey(RequestModel):
-    name: Name
+    name: Name = Field(description="Name of the key.")
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] = Field(
-        description="`admin` allows everything"
+        description="Scopes of the key. `admin` includes all others."
     )
 
 
 class KeyView(BaseModel):
-    id: str
+    id: str = Field(description="Key id (`key_…`).")
     name: str
     scopes: list[str]
     created_at: datetime
-    revoked_at: datetime | None
+    revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyView":
@@ -41,12 +41,15 @@ class KeyView(BaseModel):
 
 
 class CreatedKey(KeyView):
-    key: str = Field(description="the text to send; it is not kept, and shown this once")
+    key: str = Field(description="The key itself. It is not stored and is shown only once.")
 
 
 @router.post("", status_code=201, response_model=CreatedKey)
 def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
-    """Make a key. There is no Idempotency-Key here: an answer that is kept would keep the key."""
+    """Create a key.
+
+    Idempotency-Key is not supported: storing the response would store the key.
+    """
     with write() as session:
         text, key = api_keys.create(
             session,
@@ -60,7 +63,7 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
 
 @router.get("", response_model=Page[KeyView])
 def list_keys(caller: AdminScope, limit: Limit = 50, after: After = None) -> Page[KeyView]:
-    """Newest first, revoked ones among them; never their texts."""
+    """List the keys, newest first and including revoked ones, without the keys themselves."""
     limit = page_size(limit)
     with read() as session:
         rows = api_keys.page(
@@ -71,7 +74,9 @@ def list_keys(caller: AdminScope, limit: Limit = 50, after: After = None) -> Pag
 
 @router.delete("/{key_id}", status_code=204)
 def revoke_key(key_id: str, caller: AdminScope) -> None:
-    """From now on the key opens nothing, and neither do the links that it made. The last key that
-    may make others stays."""
+    """Revoke a key and the signed URLs that it created.
+
+    The last key that can create other keys cannot be revoked.
+    """
     with write() as session:
         api_keys.revoke(session, caller.tenant_id, key_id)

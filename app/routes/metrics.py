@@ -1,4 +1,4 @@
-"""`/metrics`: for Prometheus, in its text format 0.0.4."""
+"""`/metrics`: metrics in the Prometheus text format 0.0.4."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -19,12 +19,12 @@ Values = Iterable[tuple[Mapping[str, str], float]]
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "metrics by name and labels"}},
+    responses={200: {"content": {"text/plain": {}}, "description": "Metrics by name and labels."}},
 )
 def read_metrics(_caller: AdminScope) -> Response:
-    """Jobs, queues, shards and workers of all tenants; requests and resources of this process.
+    """Return metrics of all tenants' jobs and of the workers, and of this process.
 
-    Needs a key with the scope `admin`: Prometheus sends one with `authorization.credentials`.
+    Requires a key with the scope `admin`. In Prometheus, set `authorization.credentials`.
     """
     text = "".join(_lines())
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -34,40 +34,55 @@ def _lines() -> Iterator[str]:
     with read() as session:
         for gauge in metrics.gauges(session):
             yield _metric(gauge.name, "gauge", gauge.description, gauge.values)
-    counted = request_metrics.snapshot()
+    requests = request_metrics.snapshot()
     yield _metric(
         "semblance_requests_total",
         "counter",
-        "Requests that this process has answered.",
-        [(labels, count) for labels, count, _ in counted],
+        "Number of responses of this process.",
+        [(labels, count) for labels, count, _ in requests],
     )
     yield _metric(
         "semblance_request_seconds_total",
         "counter",
-        "Time until their answers began.",
-        [(labels, seconds) for labels, _, seconds in counted],
+        "Total time in seconds until the responses began.",
+        [(labels, seconds) for labels, _, seconds in requests],
     )
     process = psutil.Process()
     cpu = process.cpu_times()
-    for name, kind, about, value in (
-        ("process_cpu_seconds_total", "counter", "User and system time.", cpu.user + cpu.system),
-        ("process_resident_memory_bytes", "gauge", "Memory.", process.memory_info().rss),
-        ("process_open_fds", "gauge", "Open files.", process.num_fds()),
-        ("process_start_time_seconds", "gauge", "Since 1970.", process.create_time()),
+    for name, kind, description, value in (
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "User and system CPU time in seconds.",
+            cpu.user + cpu.system,
+        ),
+        (
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory in bytes.",
+            process.memory_info().rss,
+        ),
+        ("process_open_fds", "gauge", "Number of open file descriptors.", process.num_fds()),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "Start of the process, in seconds since 1970.",
+            process.create_time(),
+        ),
     ):
-        yield _metric(name, kind, about, [({}, value)])
+        yield _metric(name, kind, description, [({}, value)])
     if (free := get_storage().free_bytes()) is not None:
-        about = "Room that is left where objects are stored."
-        yield _metric("semblance_storage_free_bytes", "gauge", about, [({}, free)])
+        description = "Free space of the object storage in bytes."
+        yield _metric("semblance_storage_free_bytes", "gauge", description, [({}, free)])
 
 
-def _metric(name: str, kind: str, about: str, values: Values) -> str:
-    lines = [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
+def _metric(name: str, kind: str, description: str, values: Values) -> str:
+    lines = [f"# HELP {name} {description}", f"# TYPE {name} {kind}"]
     for labels, value in values:
-        inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        lines.append(f"{name}{{{inside}}} {value:.17g}" if inside else f"{name} {value:.17g}")
+        pairs = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
+        lines.append(f"{name}{{{pairs}}} {value:.17g}" if pairs else f"{name} {value:.17g}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

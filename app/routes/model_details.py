@@ -1,4 +1,4 @@
-"""`/v1/models/{reference}/…`: what there is to know of a model, and the model itself as a file."""
+"""`/v1/models/{reference}/…`: details of a model, and model export and import."""
 
 import tempfile
 from pathlib import Path
@@ -36,7 +36,7 @@ Accept = Annotated[str | None, Header()]
 CARD_TYPES = {"json": "application/json", "html": "text/html"}
 REPORT_TYPES = {**CARD_TYPES, "csv": "text/csv"}
 ARCHITECTURE_TYPES = {"json": "application/json", "svg": "image/svg+xml"}
-# Nothing is loaded from anywhere, whatever stands in a name.
+# A page loads no resources, even if a customer's name contains markup.
 CSP_NO_RESOURCES = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 CSP_INLINE_IMAGES = {
     "Content-Security-Policy": CSP_NO_RESOURCES["Content-Security-Policy"] + "; img-src data:"
@@ -45,8 +45,10 @@ CSP_INLINE_IMAGES = {
 
 @router.get("/{reference}/sampling-options", response_model=SamplingOptions)
 def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
-    """The labels that can be asked for and how often each was learned from; of a table, the values
-    or the range of each column, too."""
+    """Return the labels of a model and their fractions in the training data.
+
+    For a table, also return the values or the range of each column.
+    """
     with read() as session:
         model = model_registry.resolve_sampling_sources(session, caller.tenant_id, reference)[0]
     labels = model.manifest["labels"]
@@ -90,15 +92,17 @@ def _columns(columns: list[dict[str, Any]] | None) -> list[ColumnOption] | None:
 def read_card(
     reference: str,
     caller: ReadScope,
-    format: Annotated[str | None, Query(description="json or html; overrides `Accept`")] = None,
+    format: Annotated[
+        str | None, Query(description="`json` or `html`; overrides `Accept`.")
+    ] = None,
     accept: Accept = None,
 ) -> Response:
-    """What the model was made of and how, what was measured of it, and what it is not good for."""
+    """Return the model card: training data, training, evaluation and limitations."""
     chosen = content_negotiation.negotiate(CARD_TYPES, format=format, accept=accept, default="json")
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
-        found = model_report.load_evaluations(session, model)
-    card = build_card(model, model_report.build_report(model, found, get_storage()))
+        evaluations = model_report.load_evaluations(session, model)
+    card = build_card(model, model_report.build_report(model, evaluations, get_storage()))
     headers = {"Vary": "Accept"}
     if chosen == "html":
         return Response(
@@ -116,24 +120,28 @@ def read_report(
     reference: str,
     caller: ReadScope,
     format: Annotated[
-        str | None, Query(description="json, html or csv; overrides `Accept`")
+        str | None, Query(description="`json`, `html` or `csv`; overrides `Accept`.")
     ] = None,
     accept: Accept = None,
 ) -> Response:
-    """How good the model is, by its newest evaluation: scores beside those of real items and of
-    naive samples, and a verdict in words; as HTML with plots; as CSV the statistics of columns
-    alone. `state` tells of the newest job."""
+    """Return the report of the newest successful evaluation; `state` is that of the newest one.
+
+    It has a verdict, and scores next to those of real items and of naive samples. HTML includes
+    plots; CSV only has the column statistics.
+    """
     chosen = content_negotiation.negotiate(
         REPORT_TYPES, format=format, accept=accept, default="json"
     )
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
-        found = model_report.load_evaluations(session, model)
-    report = model_report.build_report(model, found, get_storage())
+        evaluations = model_report.load_evaluations(session, model)
+    report = model_report.build_report(model, evaluations, get_storage())
     headers = {"Vary": "Accept"}
     if chosen == "html":
         page = report_page.render_page(
-            report, found.training_metrics, model_report.load_images(found, get_storage())
+            report,
+            evaluations.training_metrics,
+            model_report.load_images(evaluations, get_storage()),
         )
         return Response(page, headers=headers | CSP_INLINE_IMAGES, media_type=CARD_TYPES["html"])
     if chosen == "csv":
@@ -149,28 +157,30 @@ def read_report(
 def read_architecture(
     reference: str,
     caller: ReadScope,
-    format: Annotated[str | None, Query(description="json or svg; overrides `Accept`")] = None,
+    format: Annotated[str | None, Query(description="`json` or `svg`; overrides `Accept`.")] = None,
     accept: Accept = None,
 ) -> Response:
-    """The networks that draw: layers, shapes, parameters; as JSON or as a drawing."""
+    """Return the networks of the model: layers, shapes and parameters, as JSON or as a diagram."""
     chosen = content_negotiation.negotiate(
         ARCHITECTURE_TYPES, format=format, accept=accept, default="json"
     )
     with read() as session:
         model = model_registry.resolve_sampling_sources(session, caller.tenant_id, reference)[0]
-    from models.architecture import describe_model  # torch: it may still be loading
+    from models.architecture import describe_model  # torch is slow to load
 
     with get_storage().open(StoredObject.from_dict(model.weights)) as path:
-        found = Architecture.of(model, describe_model(path))
+        architecture = Architecture.of(model, describe_model(path))
     headers = {"Vary": "Accept"}
     if chosen == "svg":
         title = f"{model.name}:{model.version}" if model.version else model.id
         return Response(
-            render_svg(found, title),
+            render_svg(architecture, title),
             headers=headers | CSP_NO_RESOURCES,
             media_type=ARCHITECTURE_TYPES["svg"],
         )
-    return Response(found.model_dump_json(), headers=headers, media_type=ARCHITECTURE_TYPES["json"])
+    return Response(
+        architecture.model_dump_json(), headers=headers, media_type=ARCHITECTURE_TYPES["json"]
+    )
 
 
 @router.get(
@@ -181,15 +191,17 @@ def read_architecture(
 def export_model(
     reference: str, caller: ReadScope, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """The model as a zip: a manifest with the sha256 of each file, the weights as safetensors, what
-    can be asked for, the card. The same bytes until it is measured again; another service can
-    import it."""
+    """Download the model as a zip file that another service can import.
+
+    The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
+    sampling options and the model card. Its bytes are the same until the next evaluation.
+    """
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
-        found = model_report.load_evaluations(session, model)
-    from app.model_archive import ModelExport  # pyarrow: it may still be loading
+        evaluations = model_report.load_evaluations(session, model)
+    from app.model_archive import ModelExport  # pyarrow is slow to load
 
-    card = build_card(model, model_report.build_report(model, found, get_storage()))
+    card = build_card(model, model_report.build_report(model, evaluations, get_storage()))
     archive = ModelExport(model, card.model_dump_json().encode())
     headers = {
         "ETag": f'"{archive.sha256}"',
@@ -216,56 +228,69 @@ def export_model(
 async def import_model(
     request: Request,
     caller: TrainScope,
-    name: Annotated[str | None, Query(description="default: the name that it had")] = None,
+    name: Annotated[
+        str | None, Query(description="Name of the model. Default: its name in the archive.")
+    ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """Make the next version of a name of an exported model. Hashes, format and weights are checked;
-    it gives the samples that it gave where it was trained."""
+    """Import an exported model as the next version of its name.
+
+    The service verifies hashes, format and weights. The model generates the same samples as in
+    the service that trained it.
+    """
     media = request.headers.get("content-type", "").partition(";")[0].strip()
     if media != "application/zip":
-        raise UnsupportedMedia("send the exported file, as Content-Type: application/zip")
+        raise UnsupportedMedia("Send the exported file with Content-Type: application/zip.")
     if name is not None and not model_registry.NAME.fullmatch(name):
-        raise ValidationFailed("letters, digits, blanks, dots, dashes and underscores only")
+        raise ValidationFailed(
+            "`name` may only have letters, digits, spaces, dots, dashes and underscores."
+        )
     limit = get_settings().limits.model_bytes
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder:
         path, size = Path(folder) / "model.zip", 0
         with path.open("wb") as out:
-            async for piece in request.stream():
-                size += len(piece)
+            async for chunk in request.stream():
+                size += len(chunk)
                 if size > limit:
-                    raise TooLarge(f"an exported model may have {limit} bytes", limit=limit)
-                out.write(piece)
-        return await run_in_threadpool(_imported, caller, idempotency_key, path, name)
+                    raise TooLarge(
+                        f"An exported model may have at most {limit} bytes.", limit=limit
+                    )
+                out.write(chunk)
+        return await run_in_threadpool(_import, caller, idempotency_key, path, name)
 
 
-def _imported(caller: Caller, key: str | None, path: Path, name: str | None) -> Response:
-    from app.model_archive import open_archive  # pyarrow: it may still be loading
+def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Response:
+    from app.model_archive import open_archive  # pyarrow is slow to load
 
-    with open_archive(path) as found:
+    with open_archive(path) as archive:
 
-        def create(remember: SaveResponse) -> Response:
-            found.check()
+        def create(save: SaveResponse) -> Response:
+            archive.check()
             model_id = new_id("mdl")
             stored: StoredObject = get_storage().put_file(
-                key_of(caller.tenant_id, "models", f"{model_id}.safetensors"), found.weights
+                key_of(caller.tenant_id, "models", f"{model_id}.safetensors"), archive.weights
             )
             try:
                 with write() as session:
                     model = model_registry.create_imported_version(
                         session,
                         caller.tenant_id,
-                        name or found.manifest.name,
+                        name or archive.manifest.name,
                         model_id=model_id,
-                        step=found.manifest.step,
+                        step=archive.manifest.step,
                         weights=stored,
-                        manifest=found.model_manifest,
+                        manifest=archive.model_manifest,
                     )
                     view = ModelView.of(model)
-                    remember(session, 201, view)
+                    save(session, 201, view)
             except BaseException:
                 get_storage().delete([stored.key])
                 raise
             return created_response(201, view)
 
-        request = ["POST /v1/models/import", name, found.manifest.files["model.safetensors"].sha256]
+        request = [
+            "POST /v1/models/import",
+            name,
+            archive.manifest.files["model.safetensors"].sha256,
+        ]
         return run_idempotently(caller, key, request, create)

@@ -1,12 +1,11 @@
-"""`/v1/models`: versions with a name, and what they are called."""
+"""`/v1/models`: named model versions and their aliases."""
 
 from collections.abc import Sequence
 
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from app.authentication import ReadScope, TrainScope
-from app.authentication import SampleScope as SamplerCaller
+from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.models import ModelPatch, ModelView
@@ -21,7 +20,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonR
 
 @router.get("", response_model=Page[ModelView])
 def list_models(caller: ReadScope, limit: Limit = 50, after: After = None) -> Page[ModelView]:
-    """All versions, newest first."""
+    """List all model versions, newest first."""
     limit = page_size(limit)
     with read() as session:
         rows = model_registry.page(
@@ -33,14 +32,14 @@ def list_models(caller: ReadScope, limit: Limit = 50, after: After = None) -> Pa
 
 @router.get("/{reference}", response_model=ModelView)
 def read_model(reference: str, caller: ReadScope) -> ModelView:
-    """One model, by `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."""
+    """Return a model by `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."""
     with read() as session:
         return _view(session, model_registry.get(session, caller.tenant_id, reference))
 
 
 @router.patch("/{reference}", response_model=ModelView)
 def change_model(reference: str, change: ModelPatch, caller: TrainScope) -> ModelView:
-    """Change the description or the tags; a description of null is none."""
+    """Change the description or the tags. A description of null removes it."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         if "description" in change.model_fields_set:
@@ -52,8 +51,11 @@ def change_model(reference: str, change: ModelPatch, caller: TrainScope) -> Mode
 
 @router.delete("/{reference}", status_code=204)
 def delete_model(reference: str, caller: TrainScope) -> None:
-    """Delete a version and its weights. Refused while an alias names it, its job still runs, or
-    samples are being drawn from it."""
+    """Delete a model version and its weights.
+
+    The request is rejected while an alias refers to the version, its job is running, or samples
+    are being generated from it.
+    """
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         keys = model_registry.delete(session, model)
@@ -63,7 +65,7 @@ def delete_model(reference: str, caller: TrainScope) -> None:
 
 @router.put("/{reference}/aliases/{alias}", response_model=ModelView)
 def set_alias(reference: str, alias: str, caller: TrainScope) -> ModelView:
-    """From now on `name@alias` means this version. Those that it meant before stay as they are."""
+    """Make `name@alias` refer to this version. The version it referred to before is not changed."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         model_registry.set_alias(session, model, alias)
@@ -73,18 +75,18 @@ def set_alias(reference: str, alias: str, caller: TrainScope) -> ModelView:
 
 @router.delete("/{reference}/aliases/{alias}", status_code=204)
 def drop_alias(reference: str, alias: str, caller: TrainScope) -> None:
-    """Forget an alias of the model's name, whichever version it means."""
+    """Delete an alias of the model's name, whichever version it refers to."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         model_registry.delete_alias(session, model, alias)
 
 
 @router.post("/{reference}/load", response_model=ModelView)
-def load_model(reference: str, caller: SamplerCaller) -> ModelView:
-    """Read the model into memory and draw once, so that the first request does not wait."""
+def load_model(reference: str, caller: SampleScope) -> ModelView:
+    """Load the model into memory and generate one batch, so that the first request is fast."""
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
-    from app.sampling.service import get_sampling_service  # torch: it may still be loading
+    from app.sampling.service import get_sampling_service  # torch is slow to load
 
     get_sampling_service().warm_up(model)
     with read() as session:
@@ -92,8 +94,11 @@ def load_model(reference: str, caller: SamplerCaller) -> ModelView:
 
 
 @router.post("/{reference}/unload", response_model=ModelView)
-def unload_model(reference: str, caller: SamplerCaller) -> ModelView:
-    """Forget the model until it is asked for. Refused while samples are being drawn from it."""
+def unload_model(reference: str, caller: SampleScope) -> ModelView:
+    """Remove the model from memory until the next request.
+
+    The request is rejected while samples are being generated from the model.
+    """
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         get_model_cache().unload(model)
@@ -105,8 +110,8 @@ def _view(session: Session, model: Model) -> ModelView:
 
 
 def _views(session: Session, models: Sequence[Model]) -> list[ModelView]:
-    memory, aliases = get_model_cache(), model_registry.aliases_of(session, models)
+    cache, aliases = get_model_cache(), model_registry.aliases_of(session, models)
     return [
-        ModelView.of(model, aliases.get(model.id, ()), loaded=memory.is_loaded(model))
+        ModelView.of(model, aliases.get(model.id, ()), loaded=cache.is_loaded(model))
         for model in models
     ]

@@ -1,4 +1,7 @@
-"""Sample manifests: sets of any size by reference, which whoever has the model can draw or check."""
+"""Sample manifests: signed references to sets of samples.
+
+Any service with the model's weights can generate the set again or verify the manifest.
+"""
 
 import hmac
 import json
@@ -10,8 +13,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from app.authentication import ReadScope
-from app.authentication import SampleScope as SamplerCaller
+from app.authentication import ReadScope, SampleScope
 from app.request_body import RequestModel, StrictJsonRoute
 from app.schemas.samples import SampleSelection, check_selection
 from core import api_keys, model_registry
@@ -22,80 +24,94 @@ router = APIRouter(prefix="/v1", tags=["samples"], route_class=StrictJsonRoute)
 
 
 class SampleManifest(RequestModel):
-    """Item i of the set is item i of what `request` draws from weights with this hash; a part of it
-    is the same request with a larger `offset` and a smaller count."""
+    """Reference to a set of samples.
 
-    format: Literal[1] = 1
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="of the weights")
+    Item i of the set is sample i of `request`, generated with weights of this hash. For a part of
+    the set, increase `offset` and reduce the count.
+    """
+
+    format: Literal[1] = Field(1, description="Version of the manifest format.")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of the model's weights in hexadecimal."
+    )
     modality: Literal["image", "tabular"]
-    step: int
-    request: dict[str, Any] = Field(description="a body for `samples`, its seed included")
-    count: int
-    created_at: str
+    step: int = Field(description="Training step of the weights.")
+    request: dict[str, Any] = Field(description="Body for the `samples` route, with the seed.")
+    count: int = Field(description="Number of samples.")
+    created_at: str = Field(description="Time of creation (ISO 8601, UTC).")
 
 
 class SignedSampleManifest(RequestModel):
     manifest: SampleManifest
     key_id: Annotated[str, Field(max_length=64)] = Field(
-        description="id of the key that asked for it"
+        description="Id of the API key that created the manifest."
     )
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="HMAC of the manifest in hexadecimal."
+    )
 
 
 class VerificationResult(BaseModel):
-    valid: bool = Field(description="made here, for this tenant, and not changed since")
-    models: list[str] = Field(description="here with these weights: draw the set from any of them")
+    valid: bool = Field(
+        description="Whether this service signed the manifest for this tenant, unchanged."
+    )
+    models: list[str] = Field(
+        description="Ids of models with these weights: any of them can generate the set."
+    )
 
 
 @router.post("/models/{reference}/sample-manifests", response_model=SignedSampleManifest)
 def create_sample_manifest(
-    reference: str, request: SampleSelection, caller: SamplerCaller
+    reference: str, request: SampleSelection, caller: SampleScope
 ) -> SignedSampleManifest:
-    """Name the set that a request draws, of any size, without drawing it. Nothing is stored."""
+    """Create a manifest of the set that a request generates, without generating it.
+
+    The set may have any size. Nothing is stored.
+    """
     check_selection(request)
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
-        key = _key(session, caller.key_id)
-    from app.sampling import request_parser  # numpy, pyarrow: they may still be loading
+        key = _get_key(session, caller.key_id)
+    from app.sampling import request_parser  # numpy and pyarrow are slow to load
 
     seed = secrets.randbits(63) if request.seed is None else request.seed
-    of_kind = (
+    parse = (
         request_parser.parse_image_request
         if model.modality == "image"
         else request_parser.parse_row_request
     )
-    receipt = SampleManifest.model_validate(
+    manifest = SampleManifest.model_validate(
         {
             "sha256": model.weights["sha256"],
             "modality": model.modality,
             "step": model.step,
             "request": request.model_dump(exclude_defaults=True) | {"seed": seed},
-            "count": of_kind(model, request, seed).count,
+            "count": parse(model, request, seed).count,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
-    signature = api_keys.sign(key, _text(receipt))
-    return SignedSampleManifest(manifest=receipt, key_id=key.id, signature=signature)
+    signature = api_keys.sign(key, _signed_text(manifest))
+    return SignedSampleManifest(manifest=manifest, key_id=key.id, signature=signature)
 
 
 @router.post("/sample-manifests/verify", response_model=VerificationResult)
 def verify_sample_manifest(signed: SignedSampleManifest, caller: ReadScope) -> VerificationResult:
-    """Whether a sample manifest is one of this service, and which models here can draw its set."""
+    """Verify a sample manifest, and list the models that can generate its set."""
     with read() as session:
         key = api_keys.get(session, signed.key_id)
-        found = model_registry.find_by_weights(session, caller.tenant_id, signed.manifest.sha256)
+        models = model_registry.find_by_weights(session, caller.tenant_id, signed.manifest.sha256)
     expected = ""
     if key is not None and key.tenant_id == caller.tenant_id:
-        expected = api_keys.sign(key, _text(signed.manifest))
+        expected = api_keys.sign(key, _signed_text(signed.manifest))
     valid = hmac.compare_digest(expected, signed.signature)
-    return VerificationResult(valid=valid, models=[model.id for model in found])
+    return VerificationResult(valid=valid, models=[model.id for model in models])
 
 
-def _key(session: Session, key_id: str) -> ApiKey:
+def _get_key(session: Session, key_id: str) -> ApiKey:
     key = api_keys.get(session, key_id)
-    assert key is not None  # noqa: S101 - it has just been authenticated
+    assert key is not None  # noqa: S101 - the caller is authenticated
     return key
 
 
-def _text(receipt: SampleManifest) -> str:
-    return "sample-manifest " + json.dumps(receipt.model_dump(), sort_keys=True)
+def _signed_text(manifest: SampleManifest) -> str:
+    return "sample-manifest " + json.dumps(manifest.model_dump(), sort_keys=True)

@@ -1,4 +1,4 @@
-"""`/v1/models/{reference}/samples`: labelled samples out."""
+"""`/v1/models/{reference}/samples`: synchronous sampling."""
 
 import secrets
 from typing import Annotated, Any, Literal
@@ -7,8 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
 
 from app import error_handlers, strict_json
-from app.authentication import Caller
-from app.authentication import SampleScope as SamplerCaller
+from app.authentication import Caller, SampleScope
 from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest
@@ -22,11 +21,11 @@ router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=Concurrenc
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
     Literal["png", "gif", "zip", "npz", "tar", "json", "csv", "ndjson", "parquet", "arrow"] | None,
-    Query(description="overrides `Accept`"),
+    Query(description="File format; overrides `Accept`."),
 ]
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "the samples",
+        "description": "The samples.",
         "content": {
             media: {}
             for media in (
@@ -47,21 +46,28 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 async def create_samples(
     reference: str,
     request: SamplesRequest,
-    caller: SamplerCaller,
+    caller: SampleScope,
     format: Format = None,
     accept: Accept = None,
 ) -> Response:
-    """Draw samples by label and count.
+    """Generate samples by label and count.
 
-    What is asked for is delivered, label by label. The same model version, seed and request give
-    the same items, however they are paged. `Accept` chooses PNG (one image, or `layout: grid`), a
-    zip of PNGs with labels.csv, a tar of PNGs (WebDataset), npz (`x`, `y`, `labels`) or JSON; of
-    rows CSV, JSON, NDJSON, Parquet or Arrow. Rows are also asked for by `conditions`: those on the
-    label alone are met directly, others by choosing among what is drawn; `Semblance-Acceptance-Rate`
-    tells the share that was kept. Rows that are given in part (`partial_rows`) come back completed. A set
-    of any size is made by a job of the kind `generation`.
+    The requested number of samples of each label is returned exactly, label by label. The same
+    model version, seed and request give the same samples, however they are paged.
+
+    `Accept` selects the format. Images: PNG (one image, or `layout: grid`), a zip of PNGs with
+    labels.csv, a tar of PNGs (WebDataset), npz (`x`, `y`, `labels`) or JSON. Rows: CSV, JSON,
+    NDJSON, Parquet or Arrow.
+
+    Rows can also be requested by `conditions`. Conditions on the label alone are met directly,
+    other conditions by rejection sampling; the header `Semblance-Acceptance-Rate` is the fraction
+    of accepted candidates. `partial_rows` are returned with the missing values generated.
+
+    For larger sets of samples, create a job of the kind `generation`.
     """
-    return await run_in_sampling_thread(lambda: _answer(reference, request, caller, format, accept))
+    return await run_in_sampling_thread(
+        lambda: _respond(reference, request, caller, format, accept)
+    )
 
 
 @router.get(
@@ -71,22 +77,41 @@ async def create_samples(
 )
 async def read_samples(
     reference: str,
-    caller: SamplerCaller,
-    label: Annotated[str | None, Query(description="one label; with `count`")] = None,
-    labels: Annotated[str | None, Query(description="JSON, as in the POST body")] = None,
-    count: Annotated[int | None, Query()] = None,
-    balance_labels: Annotated[bool, Query()] = False,
-    seed: Annotated[int | None, Query()] = None,
-    offset: Annotated[int, Query()] = 0,
-    layout: Annotated[Literal["grid"] | None, Query()] = None,
-    checkpoint: Annotated[str | None, Query(description="best, latest, or a step")] = None,
-    truncation: Annotated[float, Query()] = 1.0,
-    interpolation: Annotated[str | None, Query(description="JSON, as in the POST body")] = None,
-    ignore_quality_gate: Annotated[bool, Query()] = False,
+    caller: SampleScope,
+    label: Annotated[str | None, Query(description="One label. `count` defaults to 1.")] = None,
+    labels: Annotated[
+        str | None, Query(description="Number of samples by label: JSON, as in the POST body.")
+    ] = None,
+    count: Annotated[
+        int | None, Query(description="Number of samples. Default: 1 without `labels`.")
+    ] = None,
+    balance_labels: Annotated[
+        bool, Query(description="Generate the same number of samples of each label.")
+    ] = False,
+    seed: Annotated[int | None, Query(description="Random seed. Default: a random one.")] = None,
+    offset: Annotated[int, Query(description="Index of the first sample.")] = 0,
+    layout: Annotated[
+        Literal["grid"] | None, Query(description="`grid` puts all images into one PNG.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, Query(description="`best`, `latest` or a step. Default: the model's weights.")
+    ] = None,
+    truncation: Annotated[
+        float, Query(description="Factor for the latent noise of images, from 0 to 1.")
+    ] = 1.0,
+    interpolation: Annotated[
+        str | None, Query(description="Path between two images: JSON, as in the POST body.")
+    ] = None,
+    ignore_quality_gate: Annotated[
+        bool, Query(description="Use the model even if it fails its quality gate.")
+    ] = False,
     format: Format = None,
     accept: Accept = None,
 ) -> Response:
-    """The same by query, for `<img src>` and curl: `?label=sneaker&count=4&seed=7`."""
+    """Generate samples by query parameters, for `<img src>` and curl.
+
+    Example: `?label=sneaker&count=4&seed=7`.
+    """
     body: dict[str, Any] = {
         "count": count,
         "balance_labels": balance_labels,
@@ -103,40 +128,42 @@ async def read_samples(
         body["labels"] = strict_json.loads(labels.encode())
     if label is not None:
         if labels is not None:
-            raise ValidationFailed("give either `label` or `labels`")
+            raise ValidationFailed("Give either `label` or `labels`, not both.")
         body |= {"labels": {label: 1 if count is None else count}, "count": None}
     elif labels is None and count is None and interpolation is None:
         body["count"] = 1
     try:
-        wanted = SamplesRequest.model_validate(body)
+        request = SamplesRequest.model_validate(body)
     except ValidationError as error:
         raise error_handlers.body_validation_failed(error, body) from error
-    return await run_in_sampling_thread(lambda: _answer(reference, wanted, caller, format, accept))
+    return await run_in_sampling_thread(
+        lambda: _respond(reference, request, caller, format, accept)
+    )
 
 
-def _answer(
-    reference: str, wanted: SamplesRequest, caller: Caller, format: str | None, accept: str | None
+def _respond(
+    reference: str, request: SamplesRequest, caller: Caller, format: str | None, accept: str | None
 ) -> Response:
-    wanted.check()
+    request.check()
     with read() as session:
         models = model_registry.resolve_sampling_sources(
-            session, caller.tenant_id, reference, wanted.checkpoint
+            session, caller.tenant_id, reference, request.checkpoint
         )
-        standing = evaluation.require_quality_gate(
-            session, models[0], ignore_quality_gate=wanted.ignore_quality_gate
+        quality = evaluation.require_quality_gate(
+            session, models[0], ignore_quality_gate=request.ignore_quality_gate
         )
-    seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
-    # torch, numpy, pyarrow: they may still be loading.
+    seed = secrets.randbits(63) if request.seed is None else request.seed
+    # Imported late: torch, numpy and pyarrow are slow to load.
     from app.sampling import image_response, tabular_response
 
     model = first_readable(models)
-    kinds = {"image": image_response.build_response, "tabular": tabular_response.build_response}
-    answer = kinds[model.modality](model, wanted, seed, format=format, accept=accept)
-    answer.headers["Semblance-Model"] = model.id
-    answer.headers["Semblance-Quality"] = standing.quality
-    if standing.gate_passed is not None:
-        answer.headers["Semblance-Quality-Gate"] = "passed" if standing.gate_passed else "failed"
-    answer.headers["Semblance-Step"] = str(model.step)
-    answer.headers["Semblance-Seed"] = str(seed)
-    answer.headers["Vary"] = "Accept"
-    return answer
+    builders = {"image": image_response.build_response, "tabular": tabular_response.build_response}
+    response = builders[model.modality](model, request, seed, format=format, accept=accept)
+    response.headers["Semblance-Model"] = model.id
+    response.headers["Semblance-Quality"] = quality.quality
+    if quality.gate_passed is not None:
+        response.headers["Semblance-Quality-Gate"] = "passed" if quality.gate_passed else "failed"
+    response.headers["Semblance-Step"] = str(model.step)
+    response.headers["Semblance-Seed"] = str(seed)
+    response.headers["Vary"] = "Accept"
+    return response

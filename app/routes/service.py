@@ -1,4 +1,4 @@
-"""`GET /v1`: what this server is and how much it takes."""
+"""`GET /v1`: version, limits and capabilities of the service."""
 
 from importlib.metadata import version
 from typing import Any
@@ -18,7 +18,7 @@ router = APIRouter(tags=["service"])
 
 @router.get("/v1")
 def describe(_caller: ReadScope) -> dict[str, Any]:
-    """Version, limits, formats, presets."""
+    """Return the version, the limits, and the available formats, presets and architectures."""
     return {
         "name": "Semblance",
         "version": version("semblance-server"),

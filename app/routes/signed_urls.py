@@ -1,4 +1,4 @@
-"""`/v1/links`: addresses that need no key."""
+"""`/v1/links`: signed URLs that work without a key."""
 
 import time
 from datetime import UTC, datetime
@@ -21,25 +21,31 @@ router = APIRouter(prefix="/v1/links", tags=["service"], route_class=StrictJsonR
 
 class LinkRequest(RequestModel):
     path: Annotated[str, Field(min_length=4, max_length=2_048)] = Field(
-        description="with its query, percent-encoded: `/v1/models/shoes/samples?label=bag`"
+        description="Path of this service with its query, percent-encoded: "
+        "`/v1/models/shoes/samples?label=bag`."
     )
-    expires_s: Annotated[int, Field(ge=1, le=signed_urls.MAX_LIFETIME_S)] = 600
+    expires_s: Annotated[int, Field(ge=1, le=signed_urls.MAX_LIFETIME_S)] = Field(
+        600, description="Lifetime of the URL in seconds. Default: 600."
+    )
 
 
 class LinkView(BaseModel):
-    url: str = Field(description="as it is: what is added or changed makes it invalid")
-    expires_at: datetime
+    url: str = Field(description="Signed URL. Any change to it makes it invalid.")
+    expires_at: datetime = Field(description="Time after which the URL is invalid.")
 
 
 @router.post("", response_model=LinkView)
 def create_link(request: LinkRequest, caller: ReadScope) -> LinkView:
-    """An address of a picture or a download that anybody can GET until it expires, with no more
-    rights than the key that asks for it. Nothing is stored: revoking the key ends its links."""
+    """Create a signed URL of an image or a download: anybody can GET it until it expires.
+
+    It has no more rights than the key that requests it. The service does not store it; revoking
+    the key invalidates its URLs.
+    """
     _check(request.path)
     expires = int(time.time()) + request.expires_s
     with read() as session:
         key = api_keys.get(session, caller.key_id)
-    assert key is not None  # noqa: S101 - it has just been authenticated
+    assert key is not None  # noqa: S101 - the caller is authenticated
     return LinkView(
         url=get_settings().base_url + signed_urls.sign_url(key, request.path, expires),
         expires_at=datetime.fromtimestamp(expires, UTC),
@@ -49,10 +55,17 @@ def create_link(request: LinkRequest, caller: ReadScope) -> LinkView:
 def _check(path: str) -> None:
     try:
         parts = urlsplit(path)
-        plain = path.isascii() and path.isprintable() and " " not in path
-        fine = plain and not (parts.scheme or parts.netloc or parts.fragment)
+        encoded = path.isascii() and path.isprintable() and " " not in path
+        valid = encoded and not (parts.scheme or parts.netloc or parts.fragment)
     except ValueError:
-        fine = False
-    if not fine or not path.startswith("/v1/") or "signature=" in path:
-        fault = FieldError("/path", "invalid", "must be a path of this service, from /v1/ on")
-        raise ValidationFailed(f"`path` {fault.message}, percent-encoded", field_errors=[fault])
+        valid = False
+    if not valid or not path.startswith("/v1/") or "signature=" in path:
+        error = FieldError(
+            "/path",
+            "invalid",
+            "Must be a percent-encoded path of this service that starts with /v1/.",
+        )
+        raise ValidationFailed(
+            "`path` must be a percent-encoded path of this service that starts with /v1/.",
+            field_errors=[error],
+        )

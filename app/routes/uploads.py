@@ -1,4 +1,4 @@
-"""`/v1/uploads`: large files in parts; an interrupted upload goes on where it stopped."""
+"""`/v1/uploads`: resumable uploads of large files in parts."""
 
 import base64
 import hashlib
@@ -30,12 +30,15 @@ _DIGEST = re.compile(r"sha-256=:(?P<hash>[A-Za-z0-9+/]{43}=):")  # RFC 9530
 def create_upload(
     body: NewUpload, caller: DataScope, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
-    """Begin. Then put the parts, complete, and make a dataset of `{"uploads": [id]}`."""
+    """Start an upload.
+
+    Then PUT the parts, POST `complete`, and create a dataset with `{"uploads": [id]}`.
+    """
     limit = get_settings().limits.upload_bytes
     if body.bytes is not None and body.bytes > limit:
-        raise TooLarge(f"an upload may have {limit} bytes", limit=limit)
+        raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
 
-    def create(remember: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> Response:
         with write() as session:
             upload = uploads.create(
                 session,
@@ -45,7 +48,7 @@ def create_upload(
                 sha256=body.sha256,
             )
             view = UploadView.of(upload, [])
-            remember(session, 201, view)
+            save(session, 201, view)
         return created_response(201, view)
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/uploads", body], create)
@@ -53,7 +56,7 @@ def create_upload(
 
 @router.get("/{upload_id}", response_model=UploadView)
 def read_upload(upload_id: str, caller: DataScope) -> UploadView:
-    """Which parts have arrived."""
+    """Return an upload and the parts that were received."""
     with read() as session:
         upload = uploads.get(session, caller.tenant_id, upload_id)
         return UploadView.of(upload, uploads.list_parts(session, upload))
@@ -73,21 +76,26 @@ def read_upload(upload_id: str, caller: DataScope) -> UploadView:
 )
 async def put_part(
     upload_id: str,
-    number: Annotated[int, PathParameter(ge=1)],
+    number: Annotated[int, PathParameter(ge=1, description="Number of the part, from 1.")],
     request: Request,
     caller: DataScope,
     content_digest: Annotated[
-        str, Header(description="of the part, after RFC 9530: `sha-256=:<base64>:`")
+        str, Header(description="SHA-256 of the part (RFC 9530): `sha-256=:<base64>:`.")
     ],
 ) -> UploadPartView:
-    """Send one part, with its sha256. Parts may come in any order, and again."""
+    """Upload one part, with its SHA-256.
+
+    Parts may be sent in any order. A part that is sent again replaces the previous one.
+    """
     digest = _DIGEST.fullmatch(content_digest)
     if digest is None:
-        raise BadRequest("Content-Digest must be sha-256=:<base64>:", code="digest_invalid")
+        raise BadRequest(
+            "Content-Digest must have the form sha-256=:<base64>:.", code="digest_invalid"
+        )
     limits = get_settings().limits
     if number > limits.upload_parts:
         raise ValidationFailed(
-            f"an upload may have {limits.upload_parts} parts", limit=limits.upload_parts
+            f"An upload may have at most {limits.upload_parts} parts.", limit=limits.upload_parts
         )
     with working_folder() as folder:
         path = folder / "part"
@@ -97,37 +105,42 @@ async def put_part(
                 size += len(chunk)
                 if size > limits.upload_part_bytes:
                     raise TooLarge(
-                        f"a part may have {limits.upload_part_bytes} bytes",
+                        f"A part may have at most {limits.upload_part_bytes} bytes.",
                         limit=limits.upload_part_bytes,
                     )
                 received.update(chunk)
                 out.write(chunk)
         if received.digest() != base64.b64decode(digest["hash"]):
             raise ValidationFailed(
-                "the bytes do not have this sha256; send it again", code="digest_mismatch"
+                "The part does not match its Content-Digest. Send it again.", code="digest_mismatch"
             )
-        return await run_in_threadpool(_keep_part, caller, upload_id, number, path)
+        return await run_in_threadpool(_store_part, caller, upload_id, number, path)
 
 
-def _keep_part(caller: Caller, upload_id: str, number: int, path: Path) -> UploadPartView:
+def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> UploadPartView:
     storage, limit = get_storage(), get_settings().limits.upload_bytes
     with read() as session:
         upload = uploads.get_pending(session, caller.tenant_id, upload_id)
-        others = sum(p.bytes for p in uploads.list_parts(session, upload) if p.number != number)
-    if others + path.stat().st_size > limit:
-        raise TooLarge(f"an upload may have {limit} bytes", limit=limit)
+        other_bytes = sum(
+            p.bytes for p in uploads.list_parts(session, upload) if p.number != number
+        )
+    if other_bytes + path.stat().st_size > limit:
+        raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
     stored = storage.put_file(uploads.part_key(upload, number), path)
     with write() as session:
         upload = uploads.get_pending(session, caller.tenant_id, upload_id)
-        replaced = uploads.add_part(session, upload, number, stored)
-    if replaced is not None:
-        storage.delete([replaced])
+        replaced_key = uploads.add_part(session, upload, number, stored)
+    if replaced_key is not None:
+        storage.delete([replaced_key])
     return UploadPartView(number=number, bytes=stored.bytes, sha256=stored.sha256)
 
 
 @router.post("/{upload_id}/complete", response_model=UploadView)
 def complete_upload(upload_id: str, caller: DataScope) -> UploadView:
-    """No more parts will come: refused if one is missing or the size is not the announced one."""
+    """Complete an upload.
+
+    The service rejects this if a part is missing or if the size differs from the announced one.
+    """
     with write() as session:
         upload = uploads.get_pending(session, caller.tenant_id, upload_id)
         uploads.complete(session, upload)
@@ -136,7 +149,7 @@ def complete_upload(upload_id: str, caller: DataScope) -> UploadView:
 
 @router.delete("/{upload_id}", status_code=204)
 def delete_upload(upload_id: str, caller: DataScope) -> None:
-    """Give up, and forget the parts."""
+    """Cancel an upload and delete its parts."""
     with write() as session:
         upload = uploads.get(session, caller.tenant_id, upload_id)
         keys = uploads.remove(session, upload)

@@ -1,4 +1,4 @@
-"""`/v1/usage`: what a tenant's jobs have used, and what is stored for it."""
+"""`/v1/usage`: resource usage of a tenant's jobs, and its storage."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,47 +13,53 @@ from core.errors import FieldError, ValidationFailed
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
-Timestamp = Annotated[datetime | None, Query(description="RFC 3339, with a zone")]
+Timestamp = Annotated[
+    datetime | None, Query(description="Time in RFC 3339 format, with a time zone.")
+]
 
 
 class JobsUsage(BaseModel):
-    """Of one kind, over all attempts."""
+    """Usage of all jobs of one kind, over all attempts."""
 
-    kind: str
-    jobs: int
-    succeeded: int
-    failed: int
-    cpu_s: float
-    gpu_s: float
-    wall_s: float
-    items: int = Field(description="that generation jobs have made")
+    kind: str = Field(description="Kind of the jobs.")
+    jobs: int = Field(description="Number of jobs, in any state.")
+    succeeded: int = Field(description="Number of succeeded jobs.")
+    failed: int = Field(description="Number of failed jobs.")
+    cpu_s: float = Field(description="CPU time in seconds.")
+    gpu_s: float = Field(description="GPU time in seconds.")
+    wall_s: float = Field(description="Elapsed time in seconds.")
+    items: int = Field(description="Number of samples that generation jobs have generated.")
 
 
 class StoredUsage(BaseModel):
-    """In bytes, now."""
+    """Current storage in bytes."""
 
-    datasets: int
-    models: int
-    artifacts: int
+    datasets: int = Field(description="Size of the datasets in bytes.")
+    models: int = Field(description="Size of the models in bytes.")
+    artifacts: int = Field(description="Size of the jobs' artifacts and checkpoints in bytes.")
 
 
 class UsageReport(BaseModel):
-    since: datetime | None
-    until: datetime
-    jobs: list[JobsUsage]
+    since: datetime | None = Field(description="Start of the period (inclusive).")
+    until: datetime = Field(description="End of the period (exclusive).")
+    jobs: list[JobsUsage] = Field(description="Usage by kind of job.")
     stored: StoredUsage
 
 
 @router.get("/usage", response_model=UsageReport)
 def read_usage(caller: ReadScope, since: Timestamp = None, until: Timestamp = None) -> UsageReport:
-    """By kind of job, of those that were made from `since` until before `until`; and what is
-    stored."""
+    """Return the usage of jobs created in a period, by kind of job, and the current storage.
+
+    Without `since`, the period has no start. Without `until`, it ends now.
+    """
     for name, moment in (("since", since), ("until", until)):
         if moment is not None and moment.tzinfo is None:
-            fault = FieldError(
-                f"/{name}", "timezone_missing", "say of which zone: 2030-01-01T00:00:00Z"
+            error = FieldError(
+                f"/{name}",
+                "timezone_missing",
+                "Needs a time zone, for example 2030-01-01T00:00:00Z.",
             )
-            raise ValidationFailed(f"`{name}` has no zone", field_errors=[fault])
+            raise ValidationFailed(f"`{name}` has no time zone.", field_errors=[error])
     until = until or datetime.now(UTC)
     with read() as session:
         jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until)

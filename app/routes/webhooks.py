@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: servers of the customer's that are told of jobs."""
+"""`/v1/webhooks`: webhooks that report job events to the tenant's servers."""
 
 from typing import Annotated
 
@@ -25,25 +25,25 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictJ
 def create_webhook(
     request: NewWebhook, caller: AdminScope, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
-    """Have a URL told of all jobs from now on, by POST, after Standard Webhooks 1.0.0.
+    """Send the events of all jobs to a URL from now on, by POST, as in Standard Webhooks 1.0.0.
 
-    The body is `{"type", "timestamp", "data": {id, kind, state, name, result, error, links}}`;
-    `data` is part of what `GET /v1/jobs/{id}` shows. Check a message before you believe it:
-    `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 over
-    `{webhook-id}.{webhook-timestamp}.{body}`, keyed with the bytes whose base64 follows `whsec_` in
-    the secret. The answer to this request shows the secret, once.
+    The body is `{"type", "timestamp", "data": {id, kind, state, name, result, error, links}}`,
+    where `data` has fields of `GET /v1/jobs/{id}`. Verify each message: `webhook-signature` is
+    `v1,` followed by the base64 of an HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`.
+    Its key is the base64-decoded part of the secret after `whsec_`. Only the response to this
+    request shows the secret.
 
-    Any 2xx within 10 seconds takes a message; 410 disables the webhook. Anything else, redirects
-    among it, has the same message (same `webhook-id`) sent again after about 5 s, 30 s, 2 min,
-    10 min, 1 h, 6 h and 24 h. A message may come twice, and later than the one that follows it.
+    Any 2xx response within 10 seconds confirms a message; 410 disables the webhook. After any other
+    response, redirects included, the message is sent again with the same `webhook-id` after about
+    5 s, 30 s, 2 min, 10 min, 1 h, 6 h and 24 h. Messages may be repeated or out of order.
     """
 
-    def create(remember: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> Response:
         webhooks.check_url(request.url, pointer="/url")
         new = webhooks.NewWebhook(request.url, request.events or webhooks.EVENTS, request.name)
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))
-            remember(session, 201, view)
+            save(session, 201, view)
         return created_response(201, view)
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/webhooks", request], create)
@@ -54,9 +54,11 @@ def list_webhooks(
     caller: AdminScope,
     limit: Limit = 50,
     after: After = None,
-    job: Annotated[str | None, Query(description="the webhook that this job has brought")] = None,
+    job: Annotated[
+        str | None, Query(description="List only the webhook of this job. Default: none.")
+    ] = None,
 ) -> Page[WebhookView]:
-    """Newest first; those that jobs have brought are left out, but for the job that is named."""
+    """List the tenant's webhooks, newest first; or, with `job`, the webhook of one job."""
     limit = page_size(limit)
     with read() as session:
         rows = webhooks.page(
@@ -71,22 +73,24 @@ def list_webhooks(
 
 @router.get("/secret", response_model=SigningSecret)
 def read_signing_secret(caller: AdminScope) -> SigningSecret:
-    """What messages to the webhooks that jobs bring (`webhook` of a job's request) are signed with.
-    It is the same for all jobs."""
+    """Return the secret that signs messages to job webhooks (`webhook` of a job's request).
+
+    All job webhooks of a tenant share one secret.
+    """
     with write() as session:
         return SigningSecret(secret=webhooks.signing_secret(session, caller.tenant_id))
 
 
 @router.get("/{webhook_id}", response_model=WebhookView)
 def read_webhook(webhook_id: str, caller: AdminScope) -> WebhookView:
-    """One webhook, without its secret."""
+    """Return a webhook, without its secret."""
     with read() as session:
         return WebhookView.of(webhooks.get(session, caller.tenant_id, webhook_id))
 
 
 @router.delete("/{webhook_id}", status_code=204)
 def delete_webhook(webhook_id: str, caller: AdminScope) -> None:
-    """Send nothing more to it, what waits included, and forget its deliveries."""
+    """Delete a webhook and its deliveries. Pending messages are not sent."""
     with write() as session:
         webhooks.delete(session, caller.tenant_id, webhook_id)
 
@@ -95,7 +99,10 @@ def delete_webhook(webhook_id: str, caller: AdminScope) -> None:
 def list_deliveries(
     webhook_id: str, caller: AdminScope, limit: Limit = 50, after: After = None
 ) -> Page[DeliveryView]:
-    """What was sent or waits, newest first. Of what the URL answered, only the status is kept."""
+    """List the deliveries of a webhook, newest first.
+
+    Only the status of a response is stored, not its body.
+    """
     limit = page_size(limit)
     with read() as session:
         webhook = webhooks.get(session, caller.tenant_id, webhook_id)

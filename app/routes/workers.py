@@ -1,4 +1,4 @@
-"""What an operator looks at: workers and queues."""
+"""`/v1/workers` and `/v1/queues`: state of the workers and the queues."""
 
 from datetime import datetime
 
@@ -14,28 +14,32 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 
 
 class WorkerView(BaseModel):
-    id: str
-    queues: list[str]
-    device: str
+    id: str = Field(description="Worker id.")
+    queues: list[str] = Field(description="Queues that the worker takes jobs from.")
+    device: str = Field(description="Device that the worker computes on.")
     started_at: datetime
-    seen_at: datetime
-    job: str | None = Field(description="the job that it runs, if it is the caller's")
+    seen_at: datetime = Field(description="Time of the last heartbeat.")
+    job: str | None = Field(
+        description="Id of the job that the worker runs; null if it is another tenant's."
+    )
 
 
 class QueueView(BaseModel):
     name: str
-    queued: int
-    running: int
-    oldest_s: float | None = Field(description="how long the first job has waited")
-    workers: int = Field(description="that take jobs of this queue")
+    queued: int = Field(description="Number of your queued jobs.")
+    running: int = Field(description="Number of your running jobs.")
+    oldest_s: float | None = Field(
+        description="Waiting time in seconds of the job that was queued first; null if none is."
+    )
+    workers: int = Field(description="Number of active workers that take jobs from this queue.")
 
 
 @router.get("/workers", response_model=list[WorkerView])
 def list_workers(caller: ReadScope) -> list[WorkerView]:
-    """The workers that were seen within the last minute."""
+    """List the workers whose last heartbeat is at most one minute old."""
     with read() as session:
-        alive = workers.active(session)
-        held = jobs.running_by_owner(session, caller.tenant_id)
+        active = workers.active(session)
+        job_ids = jobs.running_by_owner(session, caller.tenant_id)
     return [
         WorkerView(
             id=worker.id,
@@ -43,17 +47,17 @@ def list_workers(caller: ReadScope) -> list[WorkerView]:
             device=worker.device,
             started_at=worker.started_at,
             seen_at=worker.seen_at,
-            job=held.get(worker.id),
+            job=job_ids.get(worker.id),
         )
-        for worker in alive
+        for worker in active
     ]
 
 
 @router.get("/queues", response_model=list[QueueView])
 def list_queues(caller: ReadScope) -> list[QueueView]:
-    """How much waits and runs in each queue, of the caller's jobs."""
+    """List the queues, with the number of the caller's queued and running jobs."""
     with read() as session:
-        alive = workers.active(session)
+        active = workers.active(session)
         depths = jobs.queue_depths(session, caller.tenant_id)
     names = sorted({*get_settings().worker_queues, *depths})
     return [
@@ -62,7 +66,7 @@ def list_queues(caller: ReadScope) -> list[QueueView]:
             queued=depths[name].queued if name in depths else 0,
             running=depths[name].running if name in depths else 0,
             oldest_s=depths[name].oldest_s if name in depths else None,
-            workers=sum(name in worker.queues for worker in alive),
+            workers=sum(name in worker.queues for worker in active),
         )
         for name in names
     ]

@@ -1,4 +1,5 @@
-"""The sampler: from a request to items, batch by batch, in memory that is bounded.
+"""Sampling: parse a request, generate the samples in batches, and stream them in bounded memory.
 
-It is the only part of the API that imports torch.
+`service` imports torch, so routes import it and the modules that use it only when a request needs
+them.
 """

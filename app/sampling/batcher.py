@@ -1,8 +1,8 @@
-"""Images of many requests drawn together, in batches of the model's fixed shape.
+"""Dynamic batching of image requests, in batches of the model's fixed size.
 
-Every request gets its even share of each batch, and what small ones leave goes to the larger: one
-image does not wait for a stream of a million. An item depends on its seed, number and label alone,
-so it is the same whatever else is in its batch.
+Batch slots are divided evenly between waiting requests, so that a single image never waits behind a
+million-image stream. An image depends only on its seed, index and label, so it is the same whatever
+else is in its batch.
 """
 
 import threading
@@ -20,16 +20,16 @@ from models.images.sampling import ImageSampler
 
 Indices = NDArray[np.int64]
 
-IDLE_S = 10.0  # a thread that nobody has needed for so long ends; the next request starts another
+IDLE_S = 10.0  # an idle thread ends after this time; the next request starts another one
 
 
 class ClientDisconnected(Exception):
-    """The client is gone: nobody waits for these items any more."""
+    """The client disconnected, so its samples are no longer needed."""
 
 
 @dataclass(eq=False)
 class BatchRequest:
-    """Items that a request waits for."""
+    """Images that a request waits for."""
 
     sampler: ImageSampler
     seed: int
@@ -37,8 +37,8 @@ class BatchRequest:
     indices: Indices  # (N,)
     submitted_at: float
     truncation: float = 1.0
-    attempts: Indices | None = None  # (N,); None: the first candidate of each
-    scheduled: int = 0  # items that are in a batch, or done
+    attempts: Indices | None = None  # (N,); None: the first candidate of each image
+    scheduled: int = 0  # images that are in a batch or generated
     pixels: NDArray[np.uint8] | None = None  # (N, H, W[, 3])
     done: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
@@ -48,7 +48,12 @@ class BatchRequest:
         return len(self.indices) - self.scheduled
 
     def result(self) -> NDArray[np.uint8]:
-        """Waits. Raises what drawing raised, and Left when it was given up."""
+        """Wait for the images and return them.
+
+        Raises:
+            ClientDisconnected: The request was cancelled.
+            Exception: Any error of the batch.
+        """
         self.done.wait()
         if self.error is not None:
             raise self.error
@@ -56,20 +61,22 @@ class BatchRequest:
         return self.pixels
 
 
-BatchSlice = tuple[BatchRequest, int, int]  # items `first` to `stop` of the ticket
+BatchSlice = tuple[BatchRequest, int, int]  # images `start` to `stop` (exclusive) of the request
 
 
 class Batcher:
-    """A thread that draws batches as long as somebody waits. `expected` tells how many requests
-    are under way: while some of them have not asked yet, a batch that is not full waits up to
-    `window_s` for them."""
+    """Background thread that generates batches while requests are waiting.
 
-    def __init__(self, turns: FairLock, window_s: float, expected: Callable[[], int]) -> None:
-        self._turns, self._window_s, self._expected = turns, window_s, expected
-        self._waiting: OrderedDict[int, list[BatchRequest]] = OrderedDict()  # by generator
+    `expected` returns the number of requests in flight. If some of them have not submitted images
+    yet, a batch that is not full waits for them, up to `window_s` seconds.
+    """
+
+    def __init__(self, lock: FairLock, window_s: float, expected: Callable[[], int]) -> None:
+        self._sampling_lock, self._window_s, self._expected = lock, window_s, expected
+        self._waiting: OrderedDict[int, list[BatchRequest]] = OrderedDict()  # by id of the sampler
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self.batches = 0  # drawn, ever
+        self.batches = 0  # total number of generated batches
 
     def submit(
         self,
@@ -80,120 +87,126 @@ class Batcher:
         truncation: float = 1.0,
         attempts: Indices | None = None,
     ) -> BatchRequest:
-        ticket = BatchRequest(
+        request = BatchRequest(
             sampler, seed, labels, indices, time.monotonic(), truncation, attempts
         )
         with self._changed:
-            self._waiting.setdefault(id(sampler), []).append(ticket)
+            self._waiting.setdefault(id(sampler), []).append(request)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return ticket
+        return request
 
     def cancel(self, requests: Sequence[BatchRequest]) -> None:
-        """Those that wait for them get Left; what is being drawn is thrown away."""
+        """Cancel requests: threads that wait for them get ClientDisconnected.
+
+        Images of a batch that is being generated are discarded.
+        """
         with self._changed:
-            for ticket in requests:
-                self._forget(ticket)
-                if not ticket.done.is_set():
-                    ticket.error = ClientDisconnected()
-                    ticket.done.set()
+            for request in requests:
+                self._remove(request)
+                if not request.done.is_set():
+                    request.error = ClientDisconnected()
+                    request.done.set()
             self._changed.notify()
 
-    def _forget(self, ticket: BatchRequest) -> None:
-        waiting = self._waiting.get(id(ticket.sampler), [])
-        if ticket in waiting:
-            waiting.remove(ticket)
+    def _remove(self, request: BatchRequest) -> None:
+        waiting = self._waiting.get(id(request.sampler), [])
+        if request in waiting:
+            waiting.remove(request)
         if not waiting:
-            self._waiting.pop(id(ticket.sampler), None)
+            self._waiting.pop(id(request.sampler), None)
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                shares = self._next_batch()
-                if not shares:
+                slices = self._next_batch()
+                if not slices:
                     self._thread = None
                     return
-            with self._turns:
-                self._draw(shares)
+            with self._sampling_lock:
+                self._generate(slices)
 
     def _next_batch(self) -> list[BatchSlice]:
-        """Empty when nobody has asked for a while."""
+        """Wait for the next batch. Return an empty list after IDLE_S without requests."""
         while True:
             while not self._waiting:
                 if not self._changed.wait(IDLE_S) and not self._waiting:
                     return []
-            tickets = next(iter(self._waiting.values()))
-            left_s = self._worth_waiting(tickets)
-            if left_s <= 0:
-                return self._take(tickets)
-            self._changed.wait(left_s)
+            requests = next(iter(self._waiting.values()))
+            linger_s = self._linger_seconds(requests)
+            if linger_s <= 0:
+                return self._next_slices(requests)
+            self._changed.wait(linger_s)
 
-    def _worth_waiting(self, tickets: Sequence[BatchRequest]) -> float:
-        """Seconds until the batch is drawn with whoever has asked by then."""
-        full = sum(ticket.pending for ticket in tickets) >= tickets[0].sampler.batch_size
+    def _linger_seconds(self, requests: Sequence[BatchRequest]) -> float:
+        """Return how long the batch should wait for further requests."""
+        full = sum(request.pending for request in requests) >= requests[0].sampler.batch_size
         if full or self._expected() <= sum(map(len, self._waiting.values())):
             return 0.0
-        return tickets[0].submitted_at + self._window_s - time.monotonic()
+        return requests[0].submitted_at + self._window_s - time.monotonic()
 
-    def _take(self, tickets: list[BatchRequest]) -> list[BatchSlice]:
-        """The next batch of this model; then it is the turn of another one."""
-        generator = tickets[0].sampler
-        chosen = tickets[: generator.batch_size]  # whoever has asked first, if they are so many
-        shares = []
-        counts = split_evenly([ticket.pending for ticket in chosen], generator.batch_size)
-        for ticket, count in zip(chosen, counts, strict=True):
-            shares.append((ticket, ticket.scheduled, ticket.scheduled + count))
-            ticket.scheduled += count
-            if not ticket.pending:
-                self._forget(ticket)
-        if id(generator) in self._waiting:
-            self._waiting.move_to_end(id(generator))
-        return shares
+    def _next_slices(self, requests: list[BatchRequest]) -> list[BatchSlice]:
+        """Return the next batch of this sampler, and move the sampler to the end of the queue."""
+        sampler = requests[0].sampler
+        oldest = requests[: sampler.batch_size]  # each gets at least one image
+        slices = []
+        counts = split_evenly([request.pending for request in oldest], sampler.batch_size)
+        for request, count in zip(oldest, counts, strict=True):
+            slices.append((request, request.scheduled, request.scheduled + count))
+            request.scheduled += count
+            if not request.pending:
+                self._remove(request)
+        if id(sampler) in self._waiting:
+            self._waiting.move_to_end(id(sampler))
+        return slices
 
-    def _draw(self, shares: Sequence[BatchSlice]) -> None:
+    def _generate(self, slices: Sequence[BatchSlice]) -> None:
         try:
-            pixels = _drawn(shares)
+            pixels = _generate_pixels(slices)
         except Exception as error:
             with self._changed:
-                for ticket, _, _ in shares:
-                    self._forget(ticket)
-                    ticket.error = error
-                    ticket.done.set()
+                for request, _, _ in slices:
+                    self._remove(request)
+                    request.error = error
+                    request.done.set()
             return
         self.batches += 1
-        at = 0
-        for ticket, first, stop in shares:
-            if ticket.pixels is None:
-                ticket.pixels = np.empty((len(ticket.indices), *pixels.shape[1:]), np.uint8)
-            ticket.pixels[first:stop] = pixels[at : at + stop - first]
-            at += stop - first
-            if stop == len(ticket.indices):
-                ticket.done.set()
+        offset = 0
+        for request, start, stop in slices:
+            if request.pixels is None:
+                request.pixels = np.empty((len(request.indices), *pixels.shape[1:]), np.uint8)
+            request.pixels[start:stop] = pixels[offset : offset + stop - start]
+            offset += stop - start
+            if stop == len(request.indices):
+                request.done.set()
 
 
 def split_evenly(requested: Sequence[int], capacity: int) -> list[int]:
-    """How much each gets of `room`, which is at least their number: all that they want, or an even
-    share of what those who want less leave over."""
+    """Divide `capacity` evenly between the requests (max-min fairness).
+
+    No request gets more than it asks for; what it leaves over goes to the larger requests.
+    `capacity` must be at least the number of requests.
+    """
     counts = [0] * len(requested)
-    for place, i in enumerate(sorted(range(len(requested)), key=requested.__getitem__)):
-        counts[i] = min(requested[i], -(-capacity // (len(requested) - place)))
+    for served, i in enumerate(sorted(range(len(requested)), key=requested.__getitem__)):
+        counts[i] = min(requested[i], -(-capacity // (len(requested) - served)))
         capacity -= counts[i]
     return counts
 
 
-def _drawn(shares: Sequence[BatchSlice]) -> NDArray[np.uint8]:
+def _generate_pixels(slices: Sequence[BatchSlice]) -> NDArray[np.uint8]:
     parts = [
         (
-            np.full(stop - first, ticket.seed, np.uint64),
-            ticket.labels[first:stop],
-            ticket.indices[first:stop],
-            np.full(stop - first, ticket.truncation, np.float32),
-            np.zeros(stop - first, np.int64)
-            if ticket.attempts is None
-            else ticket.attempts[first:stop],
+            np.full(stop - start, request.seed, np.uint64),
+            request.labels[start:stop],
+            request.indices[start:stop],
+            np.full(stop - start, request.truncation, np.float32),
+            np.zeros(stop - start, np.int64)
+            if request.attempts is None
+            else request.attempts[start:stop],
         )
-        for ticket, first, stop in shares
+        for request, start, stop in slices
     ]
-    return generate_batch(shares[0][0].sampler, *map(np.concatenate, zip(*parts, strict=True)))
+    return generate_batch(slices[0][0].sampler, *map(np.concatenate, zip(*parts, strict=True)))

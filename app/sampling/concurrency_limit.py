@@ -1,5 +1,8 @@
-"""How many samples requests are under way at once: those over the bound are refused at once, which
-costs next to nothing, rather than left to wait. Free of torch."""
+"""Limit on concurrent samples requests.
+
+Requests above the limit are rejected at once, which is cheap, instead of queued. This module does
+not import torch.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,41 +17,45 @@ from core.settings import get_settings
 
 T = TypeVar("T")
 
-_threads = ThreadPool("sampling", 64)  # they mostly wait for batches
-_under_way = 0
+_threads = ThreadPool("sampling", 64)  # threads mostly wait for batches
+_in_flight = 0
 
 
 def in_flight() -> int:
-    return _under_way
+    return _in_flight
 
 
 class ConcurrencyLimitedRoute(StrictJsonRoute):
-    """Holds a place from before the body is read until the answer has left."""
+    """Route that counts a request from before its body is read until its response is sent."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises Unavailable when all places are taken."""
-        with _place():
+        """Handle the request.
+
+        Raises:
+            Unavailable: The limit on concurrent requests is reached.
+        """
+        with _count_request():
             await super().handle(scope, receive, send)
 
 
 @contextmanager
-def _place() -> Iterator[None]:
-    global _under_way
+def _count_request() -> Iterator[None]:
+    global _in_flight
     limit = get_settings().sampler_concurrency
-    if _under_way >= limit:
+    if _in_flight >= limit:
         raise Unavailable(
-            f"{limit} samples requests are under way already, the limit",
+            f"The limit of {limit} concurrent samples requests is reached. Retry later.",
             code="sampler_full",
             headers={"Retry-After": "1"},
             limit=limit,
         )
-    _under_way += 1
+    _in_flight += 1
     try:
         yield
     finally:
-        _under_way -= 1
+        _in_flight -= 1
 
 
 async def run_in_sampling_thread(work: Callable[[], T]) -> T:
-    """`work` in one of the sampler's own threads: those of other routes stay free."""
+    """Run `work` in a thread of the sampling pool, so that other routes keep their threads."""
     return await _threads.run(work)

@@ -1,5 +1,7 @@
-"""The first items of what a generation job would make: whether they can be made, how long they take
-and how large they are."""
+"""Dry run of a generation job.
+
+It generates the first samples to validate the request and to estimate time and size.
+"""
 
 import time
 from collections.abc import Iterator
@@ -24,20 +26,28 @@ DRY_RUN_ITEMS = 512
 
 
 def validate_request(model: Model, request: GenerationRequest, seed: int) -> None:
-    """Raises ValidationFailed when what is wanted beyond labels, which were checked, cannot be had."""
-    sampler = get_sampling_service()
+    """Check by sampling that conditions and `min_label_confidence` can be met.
+
+    Labels are checked before, when the request is planned.
+
+    Raises:
+        ValidationFailed: A condition is invalid, too few candidates are accepted, or the model
+            has no classifier.
+    """
+    service = get_sampling_service()
     try:
         if request.min_label_confidence is not None:
             first = request_parser.parse_image_request(model, request, seed).slice(0, 1)
-            with sampler.stream_images(
+            with service.stream_images(
                 model, first, min_confidence=request.min_label_confidence
-            ) as images_drawn:
-                next(images_drawn)
+            ) as images_stream:
+                next(images_stream)
         if request.conditions is None:
             return
-        for part in request_parser.parse_row_request(model, request, seed).ranges:
-            with sampler.stream_rows(model, RowSamplingPlan((part,), seed).slice(0, 1)) as drawing:
-                next(drawing)
+        for index_range in request_parser.parse_row_request(model, request, seed).ranges:
+            first_row = RowSamplingPlan((index_range,), seed).slice(0, 1)
+            with service.stream_rows(model, first_row) as rows_stream:
+                next(rows_stream)
     except InvalidCondition as error:
         raise request_parser.condition_error(request, error) from error
     except AcceptanceRateTooLow as error:
@@ -50,31 +60,31 @@ def estimate(
     model: Model, request: GenerationRequest, spec: GenerationSpec, seed: int
 ) -> GenerationEstimate:
     items = min(DRY_RUN_ITEMS, spec.count)
-    with get_sampling_service().cache.lease(model) as generator:
+    with get_sampling_service().cache.lease(model) as sampler:
         started = time.thread_time()
-        pieces = _first(model, generator, request, seed, items, spec.format)
-        size = sum(len(piece) for piece in pieces)
+        chunks = _encode_first_items(model, sampler, request, seed, items, spec.format)
+        size = sum(len(chunk) for chunk in chunks)
         seconds = time.thread_time() - started
     return GenerationEstimate(
         items=spec.count,
         shards=spec.shards,
         bytes=round(spec.count / items * size),
         seconds=round(spec.count / items * seconds, 2),
-        basis=f"the first {items} items, drawn and encoded here",
+        basis=f"Measured on the first {items} items, generated and encoded by the API.",
     )
 
 
-def _first(
-    model: Model, generator: AnySampler, wanted: SampleSelection, seed: int, items: int, format: str
+def _encode_first_items(
+    model: Model, sampler: AnySampler, request: SampleSelection, seed: int, items: int, format: str
 ) -> Iterator[bytes]:
-    """In this thread alone, whose time is measured."""
-    if isinstance(generator, TableSampler):
+    """Generate and encode the first items in the calling thread, whose CPU time is measured."""
+    if isinstance(sampler, TableSampler):
         chunks = row_batches.iter_chunks(
-            request_parser.parse_row_request(model, wanted, seed).slice(0, items)
+            request_parser.parse_row_request(model, request, seed).slice(0, items)
         )
-        drawn = (row_batches.generate_batch(generator, seed, *chunk).rows for chunk in chunks)
-        return rows.encode(format, drawn, rows.parse_sample_columns(model.manifest), {})
+        batches = (row_batches.generate_batch(sampler, seed, *chunk).rows for chunk in chunks)
+        return rows.encode(format, batches, rows.parse_sample_columns(model.manifest), {})
     names = [label["name"] for label in model.manifest["labels"]]
-    order = request_parser.parse_image_request(model, wanted, seed).slice(0, items)
-    batches = image_batches.iter_batches(generator, order, wanted.min_label_confidence)
-    return images.encode(format, batches, names, count=items, image=model.manifest["image"])
+    plan = request_parser.parse_image_request(model, request, seed).slice(0, items)
+    sample_batches = image_batches.iter_batches(sampler, plan, request.min_label_confidence)
+    return images.encode(format, sample_batches, names, count=items, image=model.manifest["image"])

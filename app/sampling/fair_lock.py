@@ -1,30 +1,33 @@
-"""Turns at something that only one may have at a time."""
+"""First-come, first-served lock."""
 
 import threading
 from collections import deque
 
 
 class FairLock:
-    """A lock that goes to whoever has waited longest: a plain one mostly goes back to the thread
-    that has just let go of it, and a long stream would keep everybody else out."""
+    """Lock that goes to the thread that has waited longest.
+
+    `threading.Lock` usually goes back to the thread that has just released it, so a long stream
+    would lock out all other requests.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken = False
+        self._locked = False
         self._waiting: deque[threading.Event] = deque()
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            if not self._locked:
+                self._locked = True
                 return
-            mine = threading.Event()
-            self._waiting.append(mine)
-        mine.wait()
+            turn = threading.Event()
+            self._waiting.append(turn)
+        turn.wait()
 
     def __exit__(self, *_error: object) -> None:
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()
             else:
-                self._taken = False
+                self._locked = False

@@ -1,4 +1,4 @@
-"""What is answered when images are asked for."""
+"""Response to a samples request for images."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -26,107 +26,121 @@ from models.images.sampling_plan import ImageSamplingPlan
 def build_response(
     model: Model, request: SamplesRequest, seed: int, *, format: str | None, accept: str | None
 ) -> Response:
-    """Raises ValidationFailed and NotAcceptable before anything is drawn."""
+    """Generate the first images and return a response that streams all of them.
+
+    Raises:
+        NotAcceptable: No requested format is available.
+        ValidationFailed: The request does not fit the model, or too few candidates are accepted.
+        Unavailable: The model cannot be loaded.
+    """
     if request.interpolation is not None:
-        return _strip(model, request, request.interpolation, format=format, accept=accept)
+        return _interpolation_response(
+            model, request, request.interpolation, format=format, accept=accept
+        )
     for name in ("partial_rows", "exclude_training_rows"):
         if getattr(request, name):
-            fault = FieldError(f"/{name}", "not_allowed", "images are asked for by label")
-            raise ValidationFailed(f"`{name}` is for table rows", field_errors=[fault])
-    order = request_parser.parse_image_request(model, request, seed)
-    single = order.count == 1 or request.layout == "grid"
+            error = FieldError(f"/{name}", "not_allowed", "Applies only to table rows.")
+            raise ValidationFailed(f"`{name}` applies only to table rows.", field_errors=[error])
+    plan = request_parser.parse_image_request(model, request, seed)
+    single = plan.count == 1 or request.layout == "grid"
     chosen = content_negotiation.negotiate(
         IMAGE_MEDIA_TYPES, format=format, accept=accept, default="png" if single else "zip"
     )
     if chosen == "png" and not single:
         raise ValidationFailed(
-            "a PNG holds one image: ask for `layout: grid`, or for zip, npz or json",
+            "A PNG holds one image. Use `layout: grid`, or the format zip, tar, npz or json.",
             field_errors=[
-                FieldError("/layout", "missing", "must be grid for several images in one PNG")
+                FieldError("/layout", "missing", "Must be `grid` for several images in one PNG.")
             ],
         )
-    _check_size(order, request, chosen)
+    _check_size(plan, request, chosen)
     _check_include(request, chosen)
     try:
-        drawing = get_sampling_service().stream_images(
-            model, order, request.image.truncation, min_confidence=request.min_label_confidence
+        stream = get_sampling_service().stream_images(
+            model, plan, request.image.truncation, min_confidence=request.min_label_confidence
         )
     except ScoresUnavailable as error:
         raise request_parser.scores_unavailable_error("/min_label_confidence") from error
-    headers = {"Semblance-Count": str(order.count)}
+    headers = {"Semblance-Count": str(plan.count)}
     try:
-        first = next(drawing)  # what goes wrong at once is answered with a status of its own
-        if isinstance(drawing, FilteredImageStream):
-            headers["Semblance-Acceptance-Rate"] = (
-                f"{drawing.acceptance:.4f}"  # of the first images
-            )
-        body = _encode(chosen, chain([first], drawing), model, order, request, drawing.sampler)
+        # Before the headers are sent, an error can still be reported with its HTTP status.
+        first = next(stream)
+        if isinstance(stream, FilteredImageStream):
+            # The rate of the first images: later ones are generated after the headers are sent.
+            headers["Semblance-Acceptance-Rate"] = f"{stream.acceptance_rate:.4f}"
+        body = _encode(chosen, chain([first], stream), model, plan, request, stream.sampler)
     except AcceptanceRateTooLow as error:
-        drawing.close()
+        stream.close()
         raise request_parser.acceptance_error(error) from error
     except BaseException:
-        drawing.close()
+        stream.close()
         raise
     media_type = IMAGE_MEDIA_TYPES[chosen]
     if isinstance(body, bytes):
         return Response(body, headers=headers, media_type=media_type)
     headers["Content-Disposition"] = f'attachment; filename="samples.{chosen}"'
-    return SampleStreamingResponse(body, drawing.close, headers=headers, media_type=media_type)
+    return SampleStreamingResponse(body, stream.close, headers=headers, media_type=media_type)
 
 
-def _strip(
+def _interpolation_response(
     model: Model,
-    wanted: SamplesRequest,
-    way: Interpolation,
+    request: SamplesRequest,
+    interpolation: Interpolation,
     *,
     format: str | None,
     accept: str | None,
 ) -> Response:
-    """The images between two, in a row or one after the other."""
+    """Return the images between two images, as a PNG strip or an animated GIF."""
     chosen = content_negotiation.negotiate(
         STRIP_MEDIA_TYPES, format=format, accept=accept, default="png"
     )
-    ends = _item(model, way.start), _item(model, way.end)
-    images = get_sampling_service().interpolate(model, ends, way.steps, wanted.image.truncation)
+    ends = _endpoint(model, interpolation.start), _endpoint(model, interpolation.end)
+    images = get_sampling_service().interpolate(
+        model, ends, interpolation.steps, request.image.truncation
+    )
     if chosen == "gif":
         body = encode_gif([writing.encode_png(image) for image in images])
     else:
-        body = writing.encode_png(make_grid(images, way.steps))
+        body = writing.encode_png(make_grid(images, interpolation.steps))
     return Response(
-        body, headers={"Semblance-Count": str(way.steps)}, media_type=STRIP_MEDIA_TYPES[chosen]
+        body,
+        headers={"Semblance-Count": str(interpolation.steps)},
+        media_type=STRIP_MEDIA_TYPES[chosen],
     )
 
 
-def _item(model: Model, spot: LatentPoint) -> LatentEndpoint:
-    known = [label["name"] for label in model.manifest["labels"]]
-    if spot.label is None:
-        if known:
-            fault = FieldError("/interpolation", "missing", "needs a `label`", tuple(known[:20]))
-            raise ValidationFailed(
-                "each end of an interpolation needs a `label`", field_errors=[fault]
+def _endpoint(model: Model, point: LatentPoint) -> LatentEndpoint:
+    model_labels = [label["name"] for label in model.manifest["labels"]]
+    if point.label is None:
+        if model_labels:
+            error = FieldError(
+                "/interpolation", "missing", "Needs a `label`.", tuple(model_labels[:20])
             )
-        return LatentEndpoint(spot.seed, 0, spot.index)
-    (name,) = labels.count_labels(model, {spot.label: 1})
-    return LatentEndpoint(spot.seed, known.index(name), spot.index)
+            raise ValidationFailed(
+                "Each end of an interpolation needs a `label`.", field_errors=[error]
+            )
+        return LatentEndpoint(point.seed, 0, point.index)
+    (name,) = labels.count_labels(model, {point.label: 1})
+    return LatentEndpoint(point.seed, model_labels.index(name), point.index)
 
 
-def _check_include(wanted: SamplesRequest, chosen: str) -> None:
-    if wanted.include and chosen != "json":
-        fault = FieldError("/include", "not_allowed", "goes with JSON")
-        raise ValidationFailed("`include` goes with JSON", field_errors=[fault])
+def _check_include(request: SamplesRequest, chosen: str) -> None:
+    if request.include and chosen != "json":
+        error = FieldError("/include", "not_allowed", "Requires the format JSON.")
+        raise ValidationFailed("`include` requires the format JSON.", field_errors=[error])
 
 
-def _check_size(order: ImageSamplingPlan, wanted: SamplesRequest, chosen: str) -> None:
+def _check_size(plan: ImageSamplingPlan, request: SamplesRequest, chosen: str) -> None:
     limits = get_settings().limits
     limit = limits.samples
     if chosen == "json":
         limit = limits.json_samples
-    elif wanted.layout == "grid":
+    elif request.layout == "grid":
         limit = limits.grid_samples
-    if order.count > limit:
+    if plan.count > limit:
         raise ValidationFailed(
-            f"{order.count} items are more than the {limit} that one {chosen} answer may hold; "
-            "a job of the kind `generation` makes a set of any size",
+            f"{plan.count} images exceed the limit of {limit} for one {chosen} response. "
+            "Create a job of the kind `generation` for a larger set.",
             code="too_many_samples",
             limit=limit,
         )
@@ -136,40 +150,40 @@ def _encode(
     chosen: str,
     batches: writing.Batches,
     model: Model,
-    order: ImageSamplingPlan,
-    wanted: SamplesRequest,
-    generator: ImageSampler,
+    plan: ImageSamplingPlan,
+    request: SamplesRequest,
+    sampler: ImageSampler,
 ) -> bytes | Iterator[bytes]:
     names = [label["name"] for label in model.manifest["labels"]]
     if chosen == "png":
         images = np.concatenate([images for _, images in batches])
-        if wanted.layout != "grid":
+        if request.layout != "grid":
             return writing.encode_png(images[0])
-        return writing.encode_png(make_grid(images, _columns(order)))
+        return writing.encode_png(make_grid(images, _grid_columns(plan)))
     if chosen != "json":
         image = model.manifest["image"]
-        return writing.encode(chosen, batches, names, count=order.count, image=image)
+        return writing.encode(chosen, batches, names, count=plan.count, image=image)
     head: dict[str, object] = {
         "model": model.id,
-        "seed": order.seed,
-        "offset": wanted.offset,
-        "count": order.count,
+        "seed": plan.seed,
+        "offset": request.offset,
+        "count": plan.count,
     }
-    if "provenance" in wanted.include:
-        head["provenance"] = list(provenance.image_provenance(model, order, wanted))
-    if "scores" in wanted.include:
-        drawn = list(batches)  # not many, as they go into JSON
-        labels, pixels = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-        head["scores"] = get_sampling_service().scores(generator, pixels, labels)
+    if "provenance" in request.include:
+        head["provenance"] = list(provenance.image_provenance(model, plan, request))
+    if "scores" in request.include:
+        all_batches = list(batches)  # fits in memory: JSON has a low limit
+        labels, pixels = (np.concatenate(parts) for parts in zip(*all_batches, strict=True))
+        head["scores"] = get_sampling_service().scores(sampler, pixels, labels)
         if not head["scores"]:
             raise request_parser.scores_unavailable_error("/include")
-        batches = iter(drawn)
+        batches = iter(all_batches)
     return writing.encode_json(batches, names, head)
 
 
-def _columns(order: ImageSamplingPlan) -> int:
-    """A row for each label when all ask for the same number, else nearly a square."""
-    lengths = {run.stop - run.start for run in order.ranges}
-    if len(order.ranges) > 1 and len(lengths) == 1 and (length := lengths.pop()) <= 64:
+def _grid_columns(plan: ImageSamplingPlan) -> int:
+    """Return the number of columns: one row per label if all counts are equal, else a square."""
+    lengths = {index_range.stop - index_range.start for index_range in plan.ranges}
+    if len(plan.ranges) > 1 and len(lengths) == 1 and (length := lengths.pop()) <= 64:
         return length
-    return int(np.ceil(np.sqrt(order.count)))
+    return int(np.ceil(np.sqrt(plan.count)))

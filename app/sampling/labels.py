@@ -1,4 +1,4 @@
-"""The labels that a request names, beside those that the model knows."""
+"""Matching of the labels in a request with those of the model."""
 
 import difflib
 import unicodedata
@@ -9,28 +9,37 @@ from core.tables import Model
 
 
 def count_labels(model: Model, requested: Mapping[str, int]) -> dict[str, int]:
-    """How many of each label, by its name as the model has it. Raises UnknownLabel."""
+    """Return the number of samples by normalized label.
+
+    Raises:
+        UnknownLabel: The model has no such label.
+    """
     counts: dict[str, int] = {}
-    for written, n in requested.items():
-        name = unicodedata.normalize("NFC", written)  # as datasets keep their labels
-        counts[name] = counts.get(name, 0) + n
-    known = [label["name"] for label in model.manifest["labels"]]
-    if unknown := [name for name in counts if name not in known]:
-        raise _unknown(model, unknown, known)
+    for label, count in requested.items():
+        name = unicodedata.normalize("NFC", label)  # datasets store labels in this form
+        counts[name] = counts.get(name, 0) + count
+    model_labels = [label["name"] for label in model.manifest["labels"]]
+    if unknown := [name for name in counts if name not in model_labels]:
+        raise _unknown_label(model, unknown, model_labels)
     return counts
 
 
-def _unknown(model: Model, unknown: Sequence[str], known: Sequence[str]) -> UnknownLabel:
-    if not known:
-        return UnknownLabel(f"{model.name}:{model.version} was trained without labels; use `count`")
-    faults = []
+def _unknown_label(
+    model: Model, unknown: Sequence[str], model_labels: Sequence[str]
+) -> UnknownLabel:
+    if not model_labels:
+        return UnknownLabel(
+            f"{model.name}:{model.version} was trained without labels. Use `count`."
+        )
+    errors = []
     for name in unknown[:20]:
-        near = difflib.get_close_matches(name, known, 3, 0.6) or known[:20]
+        suggestions = difflib.get_close_matches(name, model_labels, 3, 0.6) or model_labels[:20]
         pointer = "/labels/" + name.replace("~", "~0").replace("/", "~1")
-        faults.append(
-            FieldError(pointer, "unknown_label", "not a label of this model", tuple(near))
+        errors.append(
+            FieldError(pointer, "unknown_label", "Not a label of this model.", tuple(suggestions))
         )
     return UnknownLabel(
-        f"{model.name}:{model.version} has no label {unknown[0]!r}; `sampling-options` lists them",
-        field_errors=faults,
+        f"{model.name}:{model.version} has no label {unknown[0]!r}. The `sampling-options` of "
+        "the model list its labels.",
+        field_errors=errors,
     )

@@ -1,6 +1,6 @@
-"""Models in memory, by bytes: loaded once however many ask, forgotten when others need the room.
+"""LRU cache of loaded models, bounded in bytes. Concurrent requests for a model share one load.
 
-Free of torch, so that routes can tell what is loaded; it is imported to load something.
+This module imports torch only to load a model, so that routes can use it early.
 """
 
 import logging
@@ -23,97 +23,110 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVICTION_TIMEOUT_S = 1.0  # for room
+EVICTION_TIMEOUT_S = 1.0  # longest wait for idle models to evict
 
-ReadSampler = Callable[[Path], "AnySampler"]  # raises ValueError when the file is no model
+ReadSampler = Callable[[Path], "AnySampler"]  # raises ValueError if the file is not a model
 
 
 @dataclass
 class CachedModel:
     sampler: "AnySampler"
     bytes: int
-    streams: int = 0  # answers that are being drawn
+    streams: int = 0  # number of responses that are using the model
 
 
 class ModelCache:
     def __init__(self, storage: Storage, capacity: int, read: ReadSampler) -> None:
         self._storage, self._capacity, self._read = storage, capacity, read
-        self._residents: OrderedDict[str, CachedModel] = OrderedDict()  # used last: at the end
-        self._arriving: dict[str, int] = {}
-        self._loading: dict[str, threading.Lock] = {}
+        # By SHA-256 of the weights, least recently used first.
+        self._models: OrderedDict[str, CachedModel] = OrderedDict()
+        self._reserved: dict[str, int] = {}  # bytes of models that are being loaded
+        self._load_locks: dict[str, threading.Lock] = {}
         self._lock = threading.Condition()
-        self.loads = 0  # from storage, ever
+        self.loads = 0  # total number of loads from storage
 
     def load(self, model: Model) -> "AnySampler":
-        """Raises Unavailable when the weights cannot be read, or models that are being drawn from
-        leave no room."""
-        with self.lease(model) as generator:
-            return generator
+        """Load the model if necessary and return its sampler.
+
+        Raises:
+            Unavailable: The weights cannot be read, or the models in use leave no space.
+        """
+        with self.lease(model) as sampler:
+            return sampler
 
     @contextmanager
     def lease(self, model: Model) -> Iterator["AnySampler"]:
-        """The model stays where it is until the block ends."""
-        resident = self._enter(StoredObject.from_dict(model.weights))
+        """Return the model's sampler; the model is not evicted until the block ends.
+
+        Raises:
+            Unavailable: As for `load`.
+        """
+        cached = self._acquire(StoredObject.from_dict(model.weights))
         try:
-            yield resident.sampler
+            yield cached.sampler
         finally:
             with self._lock:
-                resident.streams -= 1
+                cached.streams -= 1
                 self._lock.notify_all()
 
     def unload(self, model: Model) -> None:
-        """Raises ResourceInUse while an answer is being drawn from it."""
+        """Remove the model from the cache.
+
+        Raises:
+            ResourceInUse: Samples are being generated from the model.
+        """
         sha256 = model.weights["sha256"]
         with self._lock:
-            resident = self._residents.get(sha256)
-            if resident is not None and resident.streams:
+            cached = self._models.get(sha256)
+            if cached is not None and cached.streams:
                 raise ResourceInUse(
-                    f"{model.name}:{model.version} is being drawn from for "
-                    f"{resident.streams} answers",
-                    streams=resident.streams,
+                    f"{model.name}:{model.version} is generating samples for {cached.streams} "
+                    "responses. Retry later.",
+                    streams=cached.streams,
                 )
-            self._residents.pop(sha256, None)
+            self._models.pop(sha256, None)
 
     def is_loaded(self, model: Model) -> bool:
         with self._lock:
-            return model.weights["sha256"] in self._residents
+            return model.weights["sha256"] in self._models
 
     @property
     def bytes(self) -> int:
         with self._lock:
-            return self._used()
+            return self._used_bytes()
 
-    def _enter(self, stored: StoredObject) -> CachedModel:
+    def _acquire(self, stored: StoredObject) -> CachedModel:
         with self._lock:
-            if (ready := self._found(stored.sha256)) is not None:
-                return ready
-            loading = self._loading.setdefault(stored.sha256, threading.Lock())
-        with loading:
+            if (cached := self._lookup(stored.sha256)) is not None:
+                return cached
+            load_lock = self._load_locks.setdefault(stored.sha256, threading.Lock())
+        with load_lock:
             with self._lock:
-                if (ready := self._found(stored.sha256)) is not None:
-                    return ready
-                self._make_room(stored.bytes)
-                self._arriving[stored.sha256] = stored.bytes
-            resident = None
+                if (cached := self._lookup(stored.sha256)) is not None:
+                    return cached
+                self._wait_for_space(stored.bytes)
+                self._reserved[stored.sha256] = stored.bytes
+            loaded = None
             try:
-                generator = self._open(stored)
-                resident = CachedModel(generator, generator.bytes, streams=1)
+                sampler = self._open(stored)
+                loaded = CachedModel(sampler, sampler.bytes, streams=1)
             finally:
-                with self._lock:  # at one moment, so that nobody takes its room in between
-                    del self._arriving[stored.sha256]
-                    self._loading.pop(stored.sha256, None)
-                    if resident is not None:
+                # One critical section, so that no other model takes the reserved space.
+                with self._lock:
+                    del self._reserved[stored.sha256]
+                    self._load_locks.pop(stored.sha256, None)
+                    if loaded is not None:
                         self.loads += 1
-                        self._residents[stored.sha256] = resident
+                        self._models[stored.sha256] = loaded
                     self._lock.notify_all()
-            return resident
+            return loaded
 
-    def _found(self, sha256: str) -> CachedModel | None:
-        resident = self._residents.get(sha256)
-        if resident is not None:
-            self._residents.move_to_end(sha256)
-            resident.streams += 1
-        return resident
+    def _lookup(self, sha256: str) -> CachedModel | None:
+        cached = self._models.get(sha256)
+        if cached is not None:
+            self._models.move_to_end(sha256)
+            cached.streams += 1
+        return cached
 
     def _open(self, stored: StoredObject) -> "AnySampler":
         try:
@@ -121,32 +134,35 @@ class ModelCache:
                 return self._read(path)
         except (ObjectCorrupted, ValueError) as error:
             raise Unavailable(
-                "the model's weights cannot be read", code="model_unavailable"
+                "The weights of the model cannot be read.", code="model_unavailable"
             ) from error
 
-    def _make_room(self, wanted: int) -> None:
-        """Waits a while for models that are being drawn from."""
-        if not self._lock.wait_for(lambda: self._has_room(wanted), EVICTION_TIMEOUT_S):
+    def _wait_for_space(self, required_bytes: int) -> None:
+        if not self._lock.wait_for(
+            lambda: self._evict_until_fits(required_bytes), EVICTION_TIMEOUT_S
+        ):
             raise Unavailable(
-                "the models that are being drawn from leave no room for this one",
+                "The models in use leave no space in memory for this one. Retry later.",
                 code="model_cache_full",
                 headers={"Retry-After": "2"},
                 limit=self._capacity,
             )
 
-    def _has_room(self, wanted: int) -> bool:
-        """Forgets the models that nobody draws from, the one not used for longest first. A model
-        that is larger than all the room may have it alone."""
-        for sha256, resident in list(self._residents.items()):
-            if self._used() + wanted <= self._capacity:
-                break
-            if not resident.streams:
-                del self._residents[sha256]
-        return not self._used() or self._used() + wanted <= self._capacity
+    def _evict_until_fits(self, required_bytes: int) -> bool:
+        """Evict idle models, least recently used first. Return True if the new model fits.
 
-    def _used(self) -> int:
-        here = sum(resident.bytes for resident in self._residents.values())
-        return here + sum(self._arriving.values())
+        A model that is larger than the whole cache may be loaded alone.
+        """
+        for sha256, cached in list(self._models.items()):
+            if self._used_bytes() + required_bytes <= self._capacity:
+                break
+            if not cached.streams:
+                del self._models[sha256]
+        return not self._used_bytes() or self._used_bytes() + required_bytes <= self._capacity
+
+    def _used_bytes(self) -> int:
+        loaded = sum(cached.bytes for cached in self._models.values())
+        return loaded + sum(self._reserved.values())
 
 
 @lru_cache
@@ -155,20 +171,26 @@ def get_model_cache() -> ModelCache:
 
 
 def _read(path: Path) -> "AnySampler":
-    from models.load import load_sampler  # torch: it may still be loading
+    from models.load import load_sampler  # torch is slow to load
 
     return load_sampler(path)
 
 
 def first_readable(models: Sequence[Model]) -> Model:
-    """The first of them whose weights can be read. Raises Unavailable when there is none."""
+    """Return the first model whose weights can be read.
+
+    The last model is returned unchecked: loading it raises Unavailable if it cannot be read.
+    """
     for model in models[:-1]:
         try:
             get_model_cache().load(model)
         except Unavailable as error:
             if error.code != "model_unavailable":
                 raise
-            log.warning("damaged weights; trying those before", extra={"model": model.id})
+            log.warning(
+                "The weights of a checkpoint are damaged; trying the previous one.",
+                extra={"model": model.id},
+            )
         else:
             return model
     return models[-1]

@@ -1,4 +1,4 @@
-"""How each item of an answer can be drawn again."""
+"""Provenance of samples: what is needed to generate each of them again."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,32 +12,32 @@ Provenance = dict[str, Any]
 
 
 def image_provenance(
-    model: Model, order: ImageSamplingPlan, request: SamplesRequest
+    model: Model, plan: ImageSamplingPlan, request: SamplesRequest
 ) -> Iterator[Provenance]:
-    """In the order of the items: `label` and `index` of a seed are one image of a model."""
+    """Yield the record of each image, in order. Seed, `label` and `index` identify it."""
     names = [label["name"] for label in model.manifest["labels"]]
-    about = _about(model, order.seed)
+    common = _common_fields(model, plan.seed)
     if request.image.truncation != 1:
-        about["truncation"] = request.image.truncation
-    if request.min_label_confidence is not None:  # `index` is then the first candidate that will do
-        about["min_label_confidence"] = request.min_label_confidence
-    for labels, numbers in order.batches(1_024):
-        for label, number in zip(labels.tolist(), numbers.tolist(), strict=True):
-            yield {**about, "label": names[label] if names else None, "index": number}
+        common["truncation"] = request.image.truncation
+    if request.min_label_confidence is not None:  # `index` is then the first accepted candidate
+        common["min_label_confidence"] = request.min_label_confidence
+    for labels, indices in plan.batches(1_024):
+        for label, index in zip(labels.tolist(), indices.tolist(), strict=True):
+            yield {**common, "label": names[label] if names else None, "index": index}
 
 
-def row_provenance(model: Model, order: RowSamplingPlan) -> Iterator[Provenance]:
-    """`where` is what the row had to meet: `index` counts for each such condition alone."""
-    about = _about(model, order.seed)
-    for part in order.ranges:
-        for number in range(part.start, part.stop):
-            yield {
-                **about,
-                "where": part.conditions[number % len(part.conditions)],
-                "index": number,
-            }
+def row_provenance(model: Model, plan: RowSamplingPlan) -> Iterator[Provenance]:
+    """Yield the record of each row, in order.
+
+    `where` is the condition of the row; `index` counts the rows of that condition.
+    """
+    common = _common_fields(model, plan.seed)
+    for index_range in plan.ranges:
+        conditions = index_range.conditions
+        for index in range(index_range.start, index_range.stop):
+            yield {**common, "where": conditions[index % len(conditions)], "index": index}
 
 
-def _about(model: Model, seed: int) -> Provenance:
+def _common_fields(model: Model, seed: int) -> Provenance:
     weights = model.weights["sha256"]
     return {"model": model.id, "sha256": weights, "step": model.step, "seed": seed}

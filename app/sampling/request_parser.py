@@ -1,4 +1,7 @@
-"""What a request names: an order of images or of rows, or why there is none. Free of torch."""
+"""Conversion of a samples request into a sampling plan, or into an error.
+
+This module does not import torch.
+"""
 
 from collections.abc import Sequence
 
@@ -20,84 +23,105 @@ from models.tabular.sampling_plan import (
 
 def parse_image_request(model: Model, request: SampleSelection, seed: int) -> ImageSamplingPlan:
     if request.conditions is not None:
-        fault = FieldError("/conditions", "not_allowed", "images are asked for by label")
+        error = FieldError("/conditions", "not_allowed", "Applies only to table rows.")
         raise ValidationFailed(
-            "`conditions` are for table rows; use `labels`", field_errors=[fault]
+            "`conditions` apply only to table rows. Use `labels` for images.", field_errors=[error]
         )
-    learned = model.manifest["labels"]
-    shares = tuple(float(label["count"]) for label in learned)
+    model_labels = model.manifest["labels"]
+    label_weights = tuple(float(label["count"]) for label in model_labels)
     if request.labels is None:
         assert request.count is not None  # noqa: S101 - one of the two is given
         return plan_by_count(
             request.count,
             seed=seed,
             offset=request.offset,
-            label_weights=shares,
+            label_weights=label_weights,
             balance_labels=request.balance_labels,
         )
-    index = {label["name"]: i for i, label in enumerate(learned)}
+    index = {label["name"]: i for i, label in enumerate(model_labels)}
     counts = {index[name]: n for name, n in labels.count_labels(model, request.labels).items()}
-    return plan_by_label(counts, seed=seed, offset=request.offset, label_weights=shares)
+    return plan_by_label(counts, seed=seed, offset=request.offset, label_weights=label_weights)
 
 
 def parse_row_request(model: Model, request: SampleSelection, seed: int) -> RowSamplingPlan:
     if request.min_label_confidence is not None:
-        fault = FieldError(
-            "/min_label_confidence", "not_allowed", "a row that is asked for by label has it"
+        error = FieldError(
+            "/min_label_confidence",
+            "not_allowed",
+            "Applies only to images; rows are generated with the requested label.",
         )
-        raise ValidationFailed("`min_label_confidence` is for images", field_errors=[fault])
+        raise ValidationFailed(
+            "`min_label_confidence` applies only to images.", field_errors=[error]
+        )
     offset = request.offset
     if request.labels is not None:
         counts = labels.count_labels(model, request.labels)
-        where = _where_of_labels(model)
+        conditions = _label_conditions(model)
         return plan_per_condition(
-            [(where[name], n) for name, n in counts.items()], seed=seed, offset=offset
+            [(conditions[name], n) for name, n in counts.items()], seed=seed, offset=offset
         )
     if request.conditions is not None:
         return plan_per_condition(
-            _parts(request.conditions, request.count), seed=seed, offset=offset
+            _condition_counts(request.conditions, request.count), seed=seed, offset=offset
         )
     assert request.count is not None  # noqa: S101 - one of the three is given
-    wheres: Sequence[Where] = [{}]
+    wheres: Sequence[Where] = [{}]  # unconditional
     if request.balance_labels:
         bins = [{model.manifest["target_column"]: bin} for bin in model.manifest.get("bins", ())]
-        wheres = list(_where_of_labels(model).values()) or bins
+        wheres = list(_label_conditions(model).values()) or bins
         if not wheres:
-            fault = FieldError("/balance_labels", "no_labels", "the model has no label")
-            raise ValidationFailed("the model has no labels to balance", field_errors=[fault])
+            error = FieldError("/balance_labels", "no_labels", "The model has no labels.")
+            raise ValidationFailed(
+                "`balance_labels` requires a model with labels.", field_errors=[error]
+            )
     return plan_total(request.count, wheres, seed=seed, offset=offset)
 
 
-def _where_of_labels(model: Model) -> dict[str, Where]:
+def _label_conditions(model: Model) -> dict[str, Where]:
     column = model.manifest["target_column"]
     return {label["name"]: {column: label["value"]} for label in model.manifest["labels"]}
 
 
-def _parts(conditions: Sequence[ConditionRequest], count: int | None) -> list[tuple[Where, int]]:
-    """Counts as they are given, or shares of `count`; what shares leave over is free."""
+def _condition_counts(
+    conditions: Sequence[ConditionRequest], count: int | None
+) -> list[tuple[Where, int]]:
+    """Return each condition with its number of rows.
+
+    If the fractions add up to less than 1, the last entry is the rest of `count`, without a
+    condition.
+
+    Raises:
+        ValidationFailed: Counts and fractions are missing or mixed.
+    """
     wheres: list[Where] = [condition.where for condition in conditions]
     counts = [condition.count for condition in conditions]
-    shares = [condition.fraction for condition in conditions]
+    fractions = [condition.fraction for condition in conditions]
     if count is None:
-        if None in counts or any(share is not None for share in shares):
-            raise _mixed("give each condition a `count`, or one `count` in all and the `fraction` of each condition")
+        if None in counts or any(fraction is not None for fraction in fractions):
+            raise _inconsistent(
+                "If the request has no `count`, each condition needs a `count` and no `fraction`."
+            )
         return [(where, n or 0) for where, n in zip(wheres, counts, strict=True)]
     if any(n is not None for n in counts):
-        raise _mixed("a condition's own `count` goes without the request's")
-    if all(share is None for share in shares):
-        shares = [1 / len(wheres)] * len(wheres)
-    if None in shares or sum(share or 0 for share in shares) > 1 + 1e-9:
-        raise _mixed("give every condition a `fraction`, at most 1 in all, or none")
-    numbers = apportion(count, [share or 0 for share in shares])
-    return list(zip([*wheres, {}], numbers, strict=True))
+        raise _inconsistent(
+            "A condition cannot have a `count` if the request has one. Use `fraction`."
+        )
+    if all(fraction is None for fraction in fractions):
+        fractions = [1 / len(wheres)] * len(wheres)
+    if None in fractions or sum(fraction or 0 for fraction in fractions) > 1 + 1e-9:
+        raise _inconsistent(
+            "Either all or no conditions may have a `fraction`, and the sum must be at most 1."
+        )
+    row_counts = apportion(count, [fraction or 0 for fraction in fractions])
+    return list(zip([*wheres, {}], row_counts, strict=True))
 
 
-def _mixed(message: str) -> ValidationFailed:
+def _inconsistent(message: str) -> ValidationFailed:
     return ValidationFailed(message, field_errors=[FieldError("/conditions", "conflict", message)])
 
 
 def condition_error(request: SampleSelection, error: InvalidCondition) -> ValidationFailed:
-    at = next(
+    prefix = next(
         (
             f"/conditions/{i}/where/"
             for i, condition in enumerate(request.conditions or [])
@@ -105,25 +129,26 @@ def condition_error(request: SampleSelection, error: InvalidCondition) -> Valida
         ),
         "/conditions/",
     )
-    pointer = at + error.column.replace("~", "~0").replace("/", "~1")
-    fault = FieldError(pointer, "invalid_condition", str(error))
+    pointer = prefix + error.column.replace("~", "~0").replace("/", "~1")
+    field_error = FieldError(pointer, "invalid_condition", str(error))
     return ValidationFailed(
-        f"column {error.column!r} {error}", code="invalid_condition", field_errors=[fault]
+        f"Column {error.column!r}: {error}", code="invalid_condition", field_errors=[field_error]
     )
 
 
 def partial_row_error(error: InvalidPartialRow) -> ValidationFailed:
     column = error.column.replace("~", "~0").replace("/", "~1")
-    fault = FieldError(f"/partial_rows/{error.row}/{column}", "invalid_value", str(error))
+    field_error = FieldError(f"/partial_rows/{error.row}/{column}", "invalid_value", str(error))
     return ValidationFailed(
-        f"column {error.column!r} {error}", code="invalid_partial_row", field_errors=[fault]
+        f"Column {error.column!r}: {error}", code="invalid_partial_row", field_errors=[field_error]
     )
 
 
 def acceptance_error(error: AcceptanceRateTooLow) -> ValidationFailed:
     return ValidationFailed(
-        f"{error.accepted} of the first {error.requested} items could be made: {error.acceptance_rate:.2%} of "
-        "those that the model draws are as asked for",
+        f"Only {error.accepted} of the first {error.requested} samples could be generated, because "
+        f"only {error.acceptance_rate:.2%} of the model's candidates meet the request. Relax the "
+        "conditions or the confidence.",
         code="acceptance_rate_too_low",
         generated=error.accepted,
         requested=error.requested,
@@ -132,7 +157,9 @@ def acceptance_error(error: AcceptanceRateTooLow) -> ValidationFailed:
 
 
 def scores_unavailable_error(pointer: str) -> ValidationFailed:
-    fault = FieldError(
-        pointer, "not_available", "this model has no critic and no classifier of labels"
+    error = FieldError(
+        pointer,
+        "not_available",
+        "The model has neither a critic (discriminator) nor a label classifier.",
     )
-    return ValidationFailed(fault.message, code="scores_unavailable", field_errors=[fault])
+    return ValidationFailed(error.message, code="scores_unavailable", field_errors=[error])

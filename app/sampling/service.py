@@ -1,4 +1,4 @@
-"""Items drawn from models in memory, in batches of one fixed shape, in turns."""
+"""Sampling service: generates samples of cached models, in batches of a fixed size."""
 
 import threading
 from collections import deque
@@ -29,28 +29,31 @@ from models.tabular.sampling_plan import RowSamplingPlan
 
 Pixels = NDArray[np.uint8]
 
-# What one answer asks for at a time, beside what is being encoded and sent.
+# Images that one response requests ahead, while earlier ones are encoded and sent.
 PREFETCH_BYTES = 4 * 2**20
 PREFETCH_BATCHES = 16
 
 
 class ScoresUnavailable(Exception):
-    """A model without the networks that could score its images."""
+    """The model lacks the networks that could score its images."""
 
 
 class SampleStream:
-    """What an answer is made of. `close`, from any thread, lets go of the model and of the place in
-    the batches; whoever waits for the next piece gets Left."""
+    """Iterator over generated samples.
+
+    `close` may be called from any thread. It releases the model and cancels pending batch requests;
+    a thread that waits for the next samples gets ClientDisconnected.
+    """
 
     def __init__(self, resources: ExitStack) -> None:
-        self._held = resources
+        self._resources = resources
         self._lock = threading.Lock()
         self._closed = False
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._held.close()
+            self._resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -58,40 +61,41 @@ class SampleStream:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _check(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientDisconnected
 
 
 class ImageStream(SampleStream):
-    """Label indices (N,) and images (N, H, W) or (N, H, W, 3), in order."""
+    """Iterator over label indices (N,) and images (N, H, W) or (N, H, W, 3), in plan order."""
 
     def __init__(
         self,
         batcher: Batcher,
         sampler: ImageSampler,
-        order: ImageSamplingPlan,
+        plan: ImageSamplingPlan,
         resources: ExitStack,
         truncation: float,
     ) -> None:
         super().__init__(resources)
         self._truncation = truncation
-        self._batcher, self.sampler, self._seed = batcher, sampler, order.seed
-        self._batches = order.batches(sampler.batch_size)
-        self._at_once = 1  # the first batch comes as soon as it can
-        self._tickets: deque[BatchRequest] = deque()
-        resources.callback(lambda: batcher.cancel(self._tickets))
-        self._ask()
+        self._batcher, self.sampler, self._seed = batcher, sampler, plan.seed
+        self._batches = plan.batches(sampler.batch_size)
+        # A single batch at first, so that the response starts as soon as possible.
+        self._prefetch_batches = 1
+        self._requests: deque[BatchRequest] = deque()
+        resources.callback(lambda: batcher.cancel(self._requests))
+        self._submit_next()
 
-    def _ask(self) -> None:
+    def _submit_next(self) -> None:
         with self._lock:
-            self._check()
-            batches = list(islice(self._batches, self._at_once))
+            self._check_open()
+            batches = list(islice(self._batches, self._prefetch_batches))
             if batches:
-                labels, numbers = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-                self._tickets.append(
+                labels, indices = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+                self._requests.append(
                     self._batcher.submit(
-                        self.sampler, self._seed, labels, numbers, self._truncation
+                        self.sampler, self._seed, labels, indices, self._truncation
                     )
                 )
 
@@ -99,44 +103,45 @@ class ImageStream(SampleStream):
         return self
 
     def __next__(self) -> tuple[NDArray[np.int64], Pixels]:
-        if not self._tickets:
+        if not self._requests:
             self.close()
             raise StopIteration
-        ticket = self._tickets[0]
-        if len(self._tickets) == 1:
-            self._ask()  # drawn while this one is encoded
-        pixels = ticket.result()
-        self._tickets.popleft()
-        each = self.sampler.batch_size * pixels[0].nbytes
-        self._at_once = max(1, min(PREFETCH_BATCHES, PREFETCH_BYTES // each))
-        return ticket.labels, pixels
+        request = self._requests[0]
+        if len(self._requests) == 1:
+            self._submit_next()  # generated while the caller encodes this one
+        pixels = request.result()
+        self._requests.popleft()
+        batch_bytes = self.sampler.batch_size * pixels[0].nbytes
+        self._prefetch_batches = max(1, min(PREFETCH_BATCHES, PREFETCH_BYTES // batch_bytes))
+        return request.labels, pixels
 
 
 class FilteredImageStream(SampleStream):
-    """As ImageDrawing, of images that agree with their label: each is the first of its own
-    candidates whose classifier gives the label a chance of `least` or more.
+    """Like ImageStream, but filters images by the confidence in their label.
 
-    Raises TooRare, as images are drawn.
+    Each image is the first of its candidates whose label gets a probability of at least
+    `min_confidence` from the model's own classifier. Iteration raises AcceptanceRateTooLow if an
+    image has no such candidate.
     """
 
     def __init__(
         self,
         batcher: Batcher,
-        turns: FairLock,
+        sampling_lock: FairLock,
         sampler: ImageSampler,
-        order: ImageSamplingPlan,
+        plan: ImageSamplingPlan,
         resources: ExitStack,
         truncation: float,
         min_confidence: float,
     ) -> None:
         super().__init__(resources)
-        self._batcher, self._turns = batcher, turns
-        self.sampler, self._seed = sampler, order.seed
-        self._truncation, self._least = truncation, min_confidence
-        self._batches = order.batches(sampler.batch_size)
-        self._under_way: list[BatchRequest] = []
-        resources.callback(lambda: batcher.cancel(self._under_way))
-        self.acceptance = 1.0  # of the images drawn last
+        self._batcher, self._sampling_lock = batcher, sampling_lock
+        self.sampler, self._seed = sampler, plan.seed
+        self._truncation, self._min_confidence = truncation, min_confidence
+        self._batches = plan.batches(sampler.batch_size)
+        self._in_flight: list[BatchRequest] = []
+        resources.callback(lambda: batcher.cancel(self._in_flight))
+        self.acceptance_rate = 1.0  # of the images that were generated last
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         return self
@@ -146,102 +151,117 @@ class FilteredImageStream(SampleStream):
         if batch is None:
             self.close()
             raise StopIteration
-        labels, numbers = batch
-        found = rejection_sample(
-            self._draw,
-            self._agreement,
+        labels, indices = batch
+        filtered = rejection_sample(
+            self._generate,
+            self._label_confidence,
             labels,
-            numbers,
-            min_confidence=self._least,
+            indices,
+            min_confidence=self._min_confidence,
             batch_size=self.sampler.batch_size,
         )
-        self.acceptance = found.acceptance_rate
-        return labels, found.pixels
+        self.acceptance_rate = filtered.acceptance_rate
+        return labels, filtered.pixels
 
-    def _draw(
-        self, labels: NDArray[np.int64], numbers: NDArray[np.int64], attempts: NDArray[np.int64]
+    def _generate(
+        self, labels: NDArray[np.int64], indices: NDArray[np.int64], attempts: NDArray[np.int64]
     ) -> Pixels:
         with self._lock:
-            self._check()
-            ticket = self._batcher.submit(
-                self.sampler, self._seed, labels, numbers, self._truncation, attempts
+            self._check_open()
+            request = self._batcher.submit(
+                self.sampler, self._seed, labels, indices, self._truncation, attempts
             )
-            self._under_way[:] = [ticket]
-        return ticket.result()
+            self._in_flight[:] = [request]
+        return request.result()
 
-    def _agreement(self, pixels: Pixels, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        with self._turns:
+    def _label_confidence(self, pixels: Pixels, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        with self._sampling_lock:
             return self.sampler.scorer.label_confidence(pixels, labels)
 
 
 class RowStream(SampleStream):
-    """Rows in order, some thousand at a time, each with the share of candidates that was kept.
+    """Iterator over batches of some thousand rows, in plan order.
 
-    Raises, as rows are drawn, what models.tabular.batched_sampling.iter_batches does.
+    Each batch has its acceptance rate. Iteration raises the errors of
+    models.tabular.batched_sampling.iter_batches.
     """
 
     def __init__(
-        self, turns: FairLock, sampler: TableSampler, order: RowSamplingPlan, resources: ExitStack
+        self,
+        sampling_lock: FairLock,
+        sampler: TableSampler,
+        plan: RowSamplingPlan,
+        resources: ExitStack,
     ) -> None:
         super().__init__(resources)
         self.sampler = sampler
-        self._turns = turns
-        self._rows = rows.iter_batches(sampler, order)
+        self._sampling_lock = sampling_lock
+        self._batches = rows.iter_batches(sampler, plan)
 
     def __iter__(self) -> Iterator[SampleBatch]:
         return self
 
     def __next__(self) -> SampleBatch:
-        with self._turns:
-            self._check()
-            drawn = next(self._rows, None)
-        if drawn is None:
+        with self._sampling_lock:
+            self._check_open()
+            batch = next(self._batches, None)
+        if batch is None:
             self.close()
             raise StopIteration
-        return drawn
+        return batch
 
 
 class SamplingService:
     def __init__(self, cache: ModelCache, window_s: float) -> None:
         self.cache = cache
-        # One batch at a time: torch spreads each over the threads it was given.
-        self._turns = FairLock()
-        self.batcher = Batcher(self._turns, window_s, expected=in_flight)
+        # One batch at a time: torch already uses all of its threads for each batch.
+        self._sampling_lock = FairLock()
+        self.batcher = Batcher(self._sampling_lock, window_s, expected=in_flight)
 
     def stream_images(
         self,
         model: Model,
-        order: ImageSamplingPlan,
+        plan: ImageSamplingPlan,
         truncation: float = 1.0,
         min_confidence: float | None = None,
     ) -> ImageStream | FilteredImageStream:
-        """`least` is that of ChosenDrawing. Raises Unavailable when the model cannot be loaded, and
-        NoScores when it has no classifier to choose with."""
-        held = ExitStack()
-        generator = held.enter_context(self.cache.lease(model))
-        assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
+        """Return the stream of a plan, filtered by label confidence if `min_confidence` is given.
+
+        Raises:
+            Unavailable: The model cannot be loaded.
+            ScoresUnavailable: `min_confidence` is given, but the model has no classifier.
+        """
+        resources = ExitStack()
+        sampler = resources.enter_context(self.cache.lease(model))
+        assert isinstance(sampler, ImageSampler)  # noqa: S101 - given by the model's modality
         if min_confidence is None:
-            return ImageStream(self.batcher, generator, order, held, truncation)
-        if not generator.scorer.has_classifier:
-            held.close()
+            return ImageStream(self.batcher, sampler, plan, resources, truncation)
+        if not sampler.scorer.has_classifier:
+            resources.close()
             raise ScoresUnavailable
         return FilteredImageStream(
-            self.batcher, self._turns, generator, order, held, truncation, min_confidence
+            self.batcher, self._sampling_lock, sampler, plan, resources, truncation, min_confidence
         )
 
     def scores(
         self, sampler: ImageSampler, pixels: Pixels, labels: NDArray[np.int64]
     ) -> list[dict[str, float]]:
-        """What the model's own networks think of each image; empty without any."""
-        scorer, found = sampler.scorer, {}
-        with self._turns:
+        """Score each image with the model's own networks.
+
+        Returns:
+            For each image, the probability that its label is right (`label`, by the classifier) and
+            that it is real (`real`, by the critic). Networks that the model lacks are omitted; the
+            list is empty if it has neither.
+        """
+        scorer, probabilities = sampler.scorer, {}
+        with self._sampling_lock:
             if scorer.has_classifier:
-                found["label"] = scorer.label_confidence(pixels, labels)
+                probabilities["label"] = scorer.label_confidence(pixels, labels)
             if scorer.has_critic:
-                found["real"] = scorer.realness(pixels, labels)
+                probabilities["real"] = scorer.realness(pixels, labels)
         return [
-            {name: round(float(chances[i]), 4) for name, chances in found.items()}
-            for i in range(len(labels) if found else 0)
+            {name: round(float(values[i]), 4) for name, values in probabilities.items()}
+            for i in range(len(labels) if probabilities else 0)
         ]
 
     def interpolate(
@@ -251,22 +271,30 @@ class SamplingService:
         steps: int,
         truncation: float,
     ) -> Pixels:
-        """(steps, H, W[, 3]). Raises Unavailable when the model cannot be loaded."""
-        with self.cache.lease(model) as generator, self._turns:
-            assert isinstance(generator, ImageSampler)  # noqa: S101 - the model's kind says so
-            return interpolate(generator, ends, steps, truncation)
+        """Return the images (steps, H, W[, 3]) between two images.
+
+        Raises:
+            Unavailable: The model cannot be loaded.
+        """
+        with self.cache.lease(model) as sampler, self._sampling_lock:
+            assert isinstance(sampler, ImageSampler)  # noqa: S101 - given by the model's modality
+            return interpolate(sampler, ends, steps, truncation)
 
     def warm_up(self, model: Model) -> None:
-        """Loads the model and draws one batch: the first of all takes longest."""
-        with self.cache.lease(model) as generator, self._turns:
-            warm_up(generator)
+        """Load the model and generate one batch, because the first batch takes longest."""
+        with self.cache.lease(model) as sampler, self._sampling_lock:
+            warm_up(sampler)
 
-    def stream_rows(self, model: Model, order: RowSamplingPlan) -> RowStream:
-        """Raises Unavailable when the model cannot be loaded."""
-        held = ExitStack()
-        generator = held.enter_context(self.cache.lease(model))
-        assert isinstance(generator, TableSampler)  # noqa: S101 - the model's kind says so
-        return RowStream(self._turns, generator, order, held)
+    def stream_rows(self, model: Model, plan: RowSamplingPlan) -> RowStream:
+        """Return the stream of a plan.
+
+        Raises:
+            Unavailable: The model cannot be loaded.
+        """
+        resources = ExitStack()
+        sampler = resources.enter_context(self.cache.lease(model))
+        assert isinstance(sampler, TableSampler)  # noqa: S101 - given by the model's modality
+        return RowStream(self._sampling_lock, sampler, plan, resources)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""An answer that is drawn while it is sent."""
+"""Streaming response whose samples are generated while it is sent."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
@@ -10,8 +10,10 @@ from app.sampling.concurrency_limit import run_in_sampling_thread
 
 
 class SampleStreamingResponse(StreamingResponse):
-    """`close` is called when all is sent, and as soon as the client leaves: the thread that waits
-    for the next piece gets Left then."""
+    """Response that calls `close` when it is sent, and as soon as the client disconnects.
+
+    A thread that waits for the next chunk then gets ClientDisconnected.
+    """
 
     def __init__(
         self,
@@ -21,7 +23,7 @@ class SampleStreamingResponse(StreamingResponse):
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
-        super().__init__(_pieces(body), headers=headers, media_type=media_type)
+        super().__init__(_chunks(body), headers=headers, media_type=media_type)
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,12 +37,12 @@ class SampleStreamingResponse(StreamingResponse):
         self._close()
 
 
-async def _pieces(body: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _chunks(body: Iterator[bytes]) -> AsyncIterator[bytes]:
     while True:
         try:
-            piece = await run_in_sampling_thread(lambda: next(body, None))
+            chunk = await run_in_sampling_thread(lambda: next(body, None))
         except ClientDisconnected:
             return
-        if piece is None:
+        if chunk is None:
             return
-        yield piece
+        yield chunk

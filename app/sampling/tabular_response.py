@@ -1,4 +1,4 @@
-"""What is answered when table rows are asked for."""
+"""Response to a samples request for table rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,116 +31,130 @@ from models.tabular.sampling_plan import RowSamplingPlan, plan_partial_rows
 def build_response(
     model: Model, request: SamplesRequest, seed: int, *, format: str | None, accept: str | None
 ) -> Response:
-    """Raises ValidationFailed, also when too few candidates of the first rows meet a condition."""
-    _refuse_pictures(request)
-    order = _order(model, request, seed)
+    """Generate the first rows and return a response that streams all of them.
+
+    Raises:
+        NotAcceptable: No requested format is available.
+        ValidationFailed: The request does not fit the model, or too few candidates of the first
+            rows meet a condition.
+        Unavailable: The model cannot be loaded.
+    """
+    _reject_image_options(request)
+    plan = _plan(model, request, seed)
     chosen = content_negotiation.negotiate(
         TABULAR_MEDIA_TYPES, format=format, accept=accept, default="csv"
     )
-    _check_size(order, chosen)
+    _check_size(plan, chosen)
     if request.include and chosen != "json":
-        fault = FieldError("/include", "not_allowed", "goes with JSON")
-        raise ValidationFailed("`include` goes with JSON", field_errors=[fault])
-    drawing = get_sampling_service().stream_rows(model, order)
+        error = FieldError("/include", "not_allowed", "Requires the format JSON.")
+        raise ValidationFailed("`include` requires the format JSON.", field_errors=[error])
+    stream = get_sampling_service().stream_rows(model, plan)
     try:
-        parts = [next(drawing)]
+        batches = [next(stream)]
         if request.include:
-            parts += drawing  # not many, as they go into JSON
-        more = _included(model, request, order, drawing.sampler, parts)
-    except (InvalidPartialRow, CompletionUnsupported, RowHashesMissing) as error:
-        drawing.close()
-        raise _refused(error) from error
-    except InvalidCondition as error:
-        drawing.close()
-        raise request_parser.condition_error(request, error) from error
-    except AcceptanceRateTooLow as error:
-        drawing.close()
-        raise request_parser.acceptance_error(error) from error
+            batches += stream  # fits in memory: JSON has a low limit
+        included = _included(model, request, plan, stream.sampler, batches)
+    except (InvalidPartialRow, CompletionUnsupported, RowHashesMissing) as exception:
+        stream.close()
+        raise _validation_error(exception) from exception
+    except InvalidCondition as exception:
+        stream.close()
+        raise request_parser.condition_error(request, exception) from exception
+    except AcceptanceRateTooLow as exception:
+        stream.close()
+        raise request_parser.acceptance_error(exception) from exception
     except BaseException:
-        drawing.close()
+        stream.close()
         raise
     columns = writing.parse_sample_columns(model.manifest)
-    head = {"model": model.id, "seed": seed, "offset": request.offset, "count": order.count}
-    batches = (part.rows for part in chain(parts, drawing))
+    head = {"model": model.id, "seed": seed, "offset": request.offset, "count": plan.count}
+    record_batches = (batch.rows for batch in chain(batches, stream))
     return SampleStreamingResponse(
-        writing.encode(chosen, batches, columns, head | more),
-        drawing.close,
+        writing.encode(chosen, record_batches, columns, head | included),
+        stream.close,
         headers={
-            "Semblance-Count": str(order.count),
-            # Of the first rows; a condition on the label alone is met directly.
-            "Semblance-Acceptance-Rate": f"{parts[0].acceptance_rate:.4f}",
+            "Semblance-Count": str(plan.count),
+            # The rate of the first rows: later ones are generated after the headers are sent.
+            "Semblance-Acceptance-Rate": f"{batches[0].acceptance_rate:.4f}",
             "Content-Disposition": f'attachment; filename="samples.{chosen}"',
         },
         media_type=TABULAR_MEDIA_TYPES[chosen],
     )
 
 
-def _order(model: Model, wanted: SamplesRequest, seed: int) -> RowSamplingPlan:
-    if wanted.partial_rows is not None:
-        return plan_partial_rows(wanted.partial_rows, seed=seed, offset=wanted.offset)
+def _plan(model: Model, request: SamplesRequest, seed: int) -> RowSamplingPlan:
+    if request.partial_rows is not None:
+        return plan_partial_rows(request.partial_rows, seed=seed, offset=request.offset)
     return replace(
-        request_parser.parse_row_request(model, wanted, seed),
-        exclude_training_rows=wanted.exclude_training_rows,
+        request_parser.parse_row_request(model, request, seed),
+        exclude_training_rows=request.exclude_training_rows,
     )
 
 
-def _refused(
+def _validation_error(
     error: InvalidPartialRow | CompletionUnsupported | RowHashesMissing,
 ) -> ValidationFailed:
     if isinstance(error, InvalidPartialRow):
         return request_parser.partial_row_error(error)
     if isinstance(error, RowHashesMissing):
-        fault = FieldError(
-            "/exclude_training_rows", "not_supported", "the model keeps no hashes of rows"
+        field_error = FieldError(
+            "/exclude_training_rows", "not_supported", "The model has no hashes of training rows."
         )
         return ValidationFailed(
-            "train with `store_row_hashes` to have copies refused", field_errors=[fault]
+            "`exclude_training_rows` requires a model that was trained with `store_row_hashes`.",
+            field_errors=[field_error],
         )
-    fault = FieldError("/partial_rows", "not_supported", "the model makes its rows in one piece")
+    field_error = FieldError(
+        "/partial_rows", "not_supported", "The model generates all columns of a row at once."
+    )
     return ValidationFailed(
-        "this model completes no rows; train one with `autoregressive`", field_errors=[fault]
+        "`partial_rows` requires a model of the architecture `autoregressive`.",
+        field_errors=[field_error],
     )
 
 
-def _refuse_pictures(wanted: SamplesRequest) -> None:
+def _reject_image_options(request: SamplesRequest) -> None:
     for name in ("layout", "interpolation"):
-        if getattr(wanted, name) is not None:
-            fault = FieldError(f"/{name}", "not_allowed", "rows have no pictures")
-            raise ValidationFailed(f"`{name}` is for images", field_errors=[fault])
-    if wanted.image.truncation != 1:
-        fault = FieldError("/image/truncation", "not_allowed", "rows have no pictures")
-        raise ValidationFailed("`truncation` is for images", field_errors=[fault])
+        if getattr(request, name) is not None:
+            error = FieldError(f"/{name}", "not_allowed", "Applies only to images.")
+            raise ValidationFailed(f"`{name}` applies only to images.", field_errors=[error])
+    if request.image.truncation != 1:
+        error = FieldError("/image/truncation", "not_allowed", "Applies only to images.")
+        raise ValidationFailed("`truncation` applies only to images.", field_errors=[error])
 
 
 def _included(
     model: Model,
-    wanted: SamplesRequest,
-    order: RowSamplingPlan,
-    generator: TableSampler,
-    parts: Sequence[SampleBatch],
+    request: SamplesRequest,
+    plan: RowSamplingPlan,
+    sampler: TableSampler,
+    batches: Sequence[SampleBatch],
 ) -> dict[str, Any]:
-    """Lists beside that of the rows, which have no room for names that are not columns."""
+    """Return the requested lists. They are separate from the rows, whose keys are column names."""
     included: dict[str, Any] = {}
-    if "provenance" in wanted.include:
-        included["provenance"] = list(provenance.row_provenance(model, order))
-    if "scores" in wanted.include:
-        if generator.critic is None:
-            fault = FieldError("/include", "not_available", "this model keeps no critic")
-            raise ValidationFailed(fault.message, code="scores_unavailable", field_errors=[fault])
-        chances = [realness(generator, part.rows) for part in parts]
+    if "provenance" in request.include:
+        included["provenance"] = list(provenance.row_provenance(model, plan))
+    if "scores" in request.include:
+        if sampler.critic is None:
+            error = FieldError(
+                "/include", "not_available", "The model has no critic (discriminator)."
+            )
+            raise ValidationFailed(error.message, code="scores_unavailable", field_errors=[error])
         included["scores"] = [
-            {"real": round(chance, 4)} for part in chances for chance in part.tolist()
+            {"real": round(probability, 4)}
+            for batch in batches
+            for probability in realness(sampler, batch.rows).tolist()
         ]
     return included
 
 
-def _check_size(order: RowSamplingPlan, chosen: str) -> None:
+def _check_size(plan: RowSamplingPlan, chosen: str) -> None:
     limits = get_settings().limits
     limit = limits.json_samples if chosen == "json" else limits.samples
-    if order.count > limit:
+    if plan.count > limit:
         raise ValidationFailed(
-            f"{order.count} rows are more than the {limit} that one {chosen} answer may hold; "
-            "a job of the kind `generation` makes a set of any size",
+            f"{plan.count} rows exceed the limit of {limit} for one {chosen} response. "
+            "Create a job of the kind `generation` for a larger set.",
             code="too_many_samples",
             limit=limit,
         )

@@ -1,1 +1,1 @@
-"""What crosses HTTP: requests that are refused unless every field is known, and answers."""
+"""Request and response bodies of the HTTP API. Requests with unknown fields are rejected."""

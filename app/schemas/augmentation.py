@@ -1,4 +1,4 @@
-"""Augmentation jobs, as they cross HTTP."""
+"""Request and response bodies of augmentation jobs."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,8 @@ from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
 
 
 class TransformRequest(RequestModel):
+    """One image transform and its strength."""
+
     name: Literal[
         "flip",
         "rotate",
@@ -22,31 +24,41 @@ class TransformRequest(RequestModel):
         "brightness",
         "contrast",
         "noise",
-    ]
+    ] = Field(description="Transform. `hue` and `saturation` require color images.")
     max_magnitude: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="how far at most: degrees of rotate and hue, else a share (flip: a chance); "
-        "default: a little",
+        description="Largest change: degrees for `rotate` and `hue`, a probability for `flip`, a "
+        "standard deviation (1 = from black to white) for `noise`, a fraction for the others. "
+        "Default: a mild value for each transform.",
     )
 
 
 class AugmentationRequest(RequestModel):
-    """A larger dataset out of one: its real items, others like them by classical means, and samples
-    of a model, each with its recipe. What is held out or a test part never comes into it."""
+    """Create a larger dataset from real items, transformed real items and samples of a model.
+
+    Every item has a provenance record. Holdout items and the test split are never used.
+    """
 
     kind: Literal["augmentation"]
-    dataset: str
+    dataset: str = Field(description="Id of the dataset to augment (`ds_…`).")
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        None, description="whose samples are added: `name`, `name:version` or `mdl_…`"
+        None,
+        description="Model whose samples are added: `name`, `name:version`, `name@alias` or "
+        "`mdl_…`. Default: none.",
     )
-    name: Name | None = Field(None, description="of the dataset that is made")
+    name: Name | None = Field(
+        None, description="Name of the new dataset. Default: the dataset's name and `augmented`."
+    )
     strategy: Strategy = Field(
         "balance",
-        description="balance: every label as large as the largest; fill_to: to `target` items; "
-        "multiply: to `target` times its items",
+        description="`balance` (default) raises every label to the size of the largest one, "
+        "`fill_to` raises every label to `target` items, and `multiply` raises every label to "
+        "`target` times its real items.",
     )
     target: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
-        None, description="of fill_to a number of items, of multiply a factor"
+        None,
+        description="Number of items per label for `fill_to`, or a factor for `multiply`. Not "
+        "allowed with `balance`.",
     )
     sources: (
         Annotated[
@@ -55,54 +67,68 @@ class AugmentationRequest(RequestModel):
         | None
     ) = Field(
         None,
-        description="where made items come from, in which shares; default: half of each with a "
-        "model, else transforms alone",
+        description="Relative weight of each source of synthetic items. Default: equal weights if "
+        "`model` is given, otherwise only `transforms`.",
     )
     transforms: (
         Annotated[list[TransformRequest], Field(min_length=1, max_length=20)] | Literal["auto"]
     ) = Field(
         "auto",
-        description="of images: what classical ones go through, in this order; auto: gentle ones. "
-        "Classical rows lie between a row and a neighbour (SMOTE, SMOTE-NC)",
+        description="Images only: transforms of a real image, in this order. Default `auto`: a "
+        "mild set without `flip`. Tables always use SMOTE or SMOTE-NC, which interpolate between "
+        "a row and one of its nearest neighbors.",
     )
-    include_real: bool = Field(True, description="false: the new set has made items only")
+    include_real: bool = Field(
+        True,
+        description="Include the real items in the new dataset. Default: true. With false, the "
+        "new dataset has synthetic items only.",
+    )
     max_synthetic_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        1.0, description="of real and made items together, how many may be made"
+        1.0,
+        description="Largest fraction of synthetic items among real and synthetic items together. "
+        "Default: 1 (no limit).",
     )
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
         "auto",
-        description="share of the real items that is kept apart; auto: what the model's training "
-        "held out; without a model a tenth, or nothing where there is a test part",
+        description="Fraction of the real items to hold out. Must be `auto` if `model` was trained "
+        "on the same dataset: its holdout is then used again. Otherwise `auto` (default) is 0 "
+        "for a dataset with a test split and 0.1 for one without.",
     )
     evaluate_lift: bool = Field(
         False,
-        description="train a classifier on the real items, and with the made ones, and ask it "
-        "about held-out real items",
+        description="Train a classifier on the real items and another one on real and synthetic "
+        "items, and compare both on held-out real items. Default: false.",
     )
     lift_cpu_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(
-        LIFT_CPU_SECONDS, description="what measuring may take; no training begins after that"
+        LIFT_CPU_SECONDS,
+        description="CPU time in seconds for `evaluate_lift`. No further classifier is trained "
+        f"after that. Default: {LIFT_CPU_SECONDS:g}.",
     )
-    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    seed: Seed | None = Field(
+        None, description="Random seed. Default: a random one, returned in `resolved`."
+    )
     ignore_quality_gate: bool = Field(
         False,
-        description="draw from a model that its training job's `quality_gate` does not let pass",
+        description="Use the model even if it fails the `quality_gate` of its training job. "
+        "Default: false.",
     )
     priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
-        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+        None, description="Webhook for this job, in addition to the tenant's webhooks."
     )
     validate_only: bool = Field(
-        False, description="answer with the plan for each label; start nothing"
+        False,
+        description="Return the plan for each label without creating a job. Default: false.",
     )
 
 
 class AugmentationPlan(BaseModel):
-    """The answer to `validate_only`."""
+    """The response to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved: dict[str, Any]
-    labels: list[LabelPlan]
-    items: int = Field(description="of the new set")
-    synthetic: int = Field(description="of them")
-    warnings: list[str]
+    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    labels: list[LabelPlan] = Field(description="Planned number of items per label and source.")
+    items: int = Field(description="Number of items in the new dataset.")
+    synthetic: int = Field(description="Number of synthetic items among `items`.")
+    warnings: list[str] = Field(description="Warnings, each as `code: message`.")

@@ -1,4 +1,4 @@
-"""Models side by side, as they cross HTTP."""
+"""Response bodies of the model comparison."""
 
 from typing import Any, Literal
 
@@ -8,38 +8,54 @@ from app.schemas.reports import ScoreView, VerdictView
 
 
 class CheckpointMetrics(BaseModel):
-    step: int
-    metrics: dict[str, float] = Field(description="what training has looked at by itself")
+    step: int = Field(description="Training step of the checkpoint.")
+    metrics: dict[str, float] = Field(description="Metrics recorded during training.")
 
 
 class ModelSummary(BaseModel):
-    """One model."""
+    """One of the compared models."""
 
-    model: str
-    reference: str
-    modality: str
-    dataset: str | None
-    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"]
-    verdict: VerdictView | None
-    failed_criteria: list[str]
-    samples: int | None
-    holdout_items: int | None
-    scores: dict[str, ScoreView]
-    training: dict[str, Any] = Field(
-        description="preset, architecture, step, parameters, seed, cpu_s of its job"
+    model: str = Field(description="Model id (`mdl_…`).")
+    reference: str = Field(description="`name:version` of the model.")
+    modality: str = Field(description="`image` or `tabular`.")
+    dataset: str | None = Field(
+        description="Id of the training dataset; null if it was deleted or the model was imported."
     )
-    checkpoints: list[CheckpointMetrics] = Field(description="that its job has kept, newest first")
+    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"] = Field(
+        description="State of the newest evaluation."
+    )
+    verdict: VerdictView | None = Field(
+        description="Verdict of the newest successful evaluation; null if there is none."
+    )
+    failed_criteria: list[str] = Field(
+        description="Criteria of the training job's `quality_gate` that the model fails."
+    )
+    samples: int | None = Field(description="Number of samples that were evaluated.")
+    holdout_items: int | None = Field(
+        description="Number of real items that training did not use and the evaluation did."
+    )
+    scores: dict[str, ScoreView] = Field(description="Scores by name.")
+    training: dict[str, Any] = Field(
+        description="Preset, architecture, step, number of parameters, seed and CPU time in "
+        "seconds of the training job."
+    )
+    checkpoints: list[CheckpointMetrics] = Field(
+        description="Stored checkpoints of the training job, newest first."
+    )
 
 
 class BestModel(BaseModel):
-    reference: str
-    significant: bool = Field(description="its interval is beyond those of all the others")
+    reference: str = Field(description="`name:version` of the model.")
+    significant: bool = Field(
+        description="Whether its 95 % confidence interval is better than, and does not overlap, "
+        "those of all other models."
+    )
 
 
 class Comparison(BaseModel):
-    models: list[ModelSummary] = Field(description="in the order in which they were named")
+    models: list[ModelSummary] = Field(description="The models, in the requested order.")
     best: dict[str, BestModel] = Field(
-        description="by score, of those that more than one model has; none where the models were "
-        "measured on different data sets, or are equal"
+        description="Best model by score name, for scores that at least two models have. Ties are "
+        "omitted. Empty if the models were evaluated on different datasets."
     )
-    warnings: list[str] = Field(description="why figures may not be comparable")
+    warnings: list[str] = Field(description="Reasons why scores may not be comparable.")

@@ -1,4 +1,4 @@
-"""Datasets and uploads, as they cross HTTP."""
+"""Request and response bodies of datasets and uploads."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -14,32 +14,44 @@ Side = Annotated[int, Field(ge=1, le=8192)]
 
 
 class DatasetMeta(RequestModel):
-    """`meta` of a dataset that is being made."""
+    """`meta` of a new dataset."""
 
-    name: Name | None = Field(None, description="default: the file's name")
+    name: Name | None = Field(
+        None, description="Name of the dataset. Default: the file's name without its extension."
+    )
     tags: Tags = {}
     modality: Literal["image", "tabular"] | None = Field(
-        None, description="default: told by the file's content"
+        None, description="Kind of data. Default: detected from the file's content."
     )
     target: ColumnName | None = Field(
-        None, description="of a table: the column whose values samples are asked for by"
+        None,
+        description="Tables only: the column whose values are the labels of the samples. "
+        "Default: none.",
     )
     exclude_columns: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(
-        [], description="of a table: columns that are not learned, and absent from samples"
+        [],
+        description="Tables only: columns that are neither learned nor generated. Default: none.",
     )
     columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = Field(
         [],
         alias="schema",
-        description="of a table: columns that are to be other than they look; see `PUT …/schema`",
+        description="Tables only: overrides of the inferred columns, as in "
+        "`PUT /v1/datasets/{dataset_id}/schema`. Default: none.",
     )
     class_names: list[Label] | dict[str, Label] | None = Field(
-        None, description="names for numeric classes: a list by number, or {'0': 'T-shirt/top'}"
+        None,
+        description="Images only: names of numeric classes, as a list by class number or as an "
+        'object such as `{"0": "T-shirt/top"}`. Default: the numbers.',
     )
     resize: Literal["crop", "pad", "stretch"] | None = Field(
-        None, description="what to do with images of mixed sizes"
+        None,
+        description="Images only: how to resize images of different or unsupported sizes. "
+        "Default: such images are rejected.",
     )
     size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
-        None, description="[height, width] to resize to; default: the most common size"
+        None,
+        description="Images only: `[height, width]` in pixels to resize to. Default: the most "
+        "common size.",
     )
 
 
@@ -47,73 +59,83 @@ class DatasetFrom(DatasetMeta):
     """The JSON body of `POST /v1/datasets`: exactly one of `builtin` and `uploads`."""
 
     builtin: str | None = Field(
-        None, description="a set that comes with the service: `digits`, or `circle`: points x, y"
+        None,
+        description="Dataset that is included in the service: `digits` (images) or `circle` (a "
+        "table of points x, y).",
     )
     radius: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
-        None, description="of the circle; default 1"
+        None, description="`circle` only: its radius. Default: 1."
     )
     points: Annotated[int, Field(ge=10, le=1_000_000)] | None = Field(
-        None, description="of the circle; default 1000"
+        None, description="`circle` only: number of points. Default: 1000."
     )
     uploads: Annotated[list[str], Field(min_length=1, max_length=16)] | None = Field(
-        None, description="completed uploads, such as the four files of MNIST"
+        None, description="Ids of completed uploads, for example the four files of MNIST."
     )
 
 
 class DatasetPatch(RequestModel):
-    name: Name | None = None
-    tags: Tags | None = None
+    name: Name | None = Field(None, description="New name. Default: unchanged.")
+    tags: Tags | None = Field(None, description="New tags; replaces all. Default: unchanged.")
 
 
 class LabelCount(BaseModel):
-    name: str
-    count: int = Field(description="items to train on")
-    test_count: int = Field(description="items of the published test part, never trained on")
+    name: str = Field(description="Label.")
+    count: int = Field(description="Number of training items.")
+    test_count: int = Field(description="Number of items in the test split, never trained on.")
 
 
 class ImageShape(BaseModel):
-    height: int
-    width: int
-    channels: int
+    height: int = Field(description="Height in pixels.")
+    width: int = Field(description="Width in pixels.")
+    channels: int = Field(description="1 (gray) or 3 (RGB).")
 
 
 class TableShape(BaseModel):
-    rows: int
-    columns: int
-    target: str | None
+    rows: int = Field(description="Number of rows.")
+    columns: int = Field(description="Number of columns.")
+    target: str | None = Field(description="Column of the labels; null if there is none.")
 
 
 class DerivedFrom(BaseModel):
-    """Of a set that an augmentation job made."""
+    """Source of a dataset that an augmentation job created."""
 
-    job: str
-    dataset: str
-    model: str | None
+    job: str = Field(description="Id of the augmentation job.")
+    dataset: str = Field(description="Id of the dataset that was augmented.")
+    model: str | None = Field(description="Id of the model that generated samples.")
     items: dict[str, int] = Field(
-        description="how many are real, transforms, model; see `provenance`"
+        description="Number of items by source (`real`, `transforms`, `model`). "
+        "`/v1/datasets/{dataset_id}/provenance` describes each item."
     )
 
 
 class DatasetView(BaseModel):
-    id: str
+    id: str = Field(description="Dataset id (`ds_…`).")
     name: str
-    modality: str
-    state: DatasetState
+    modality: str = Field(description="`image` or `tabular`.")
+    state: DatasetState = Field(description="Only a `ready` dataset can be used.")
     tags: dict[str, str]
-    train_items: int | None = Field(description="images or rows to train on")
-    test_items: int | None = Field(description="images of the published test part")
-    image: ImageShape | None
-    table: TableShape | None
-    labels: list[LabelCount] | None = Field(description="of a table: the target's values")
-    format: str | None = Field(description="what the upload was read as")
-    bytes: int | None
-    sha256: str | None = Field(description="of the normalised content")
-    issues: dict[str, int] | None = Field(description="how many of each code; see `issues`")
-    derived_from: DerivedFrom | None = Field(description="null: it was uploaded")
-    error: dict[str, Any] | None
+    train_items: int | None = Field(description="Number of images or rows to train on.")
+    test_items: int | None = Field(description="Number of images or rows in the test split.")
+    image: ImageShape | None = Field(description="Images only: their shape.")
+    table: TableShape | None = Field(description="Tables only: their shape.")
+    labels: list[LabelCount] | None = Field(
+        description="Labels and their counts. For a table, the values of the target column."
+    )
+    format: str | None = Field(description="Detected format of the upload.")
+    bytes: int | None = Field(description="Stored size in bytes.")
+    sha256: str | None = Field(description="SHA-256 of the normalized content.")
+    issues: dict[str, int] | None = Field(
+        description="Number of occurrences by issue code. "
+        "`/v1/datasets/{dataset_id}/issues` explains them."
+    )
+    derived_from: DerivedFrom | None = Field(
+        description="Source of an augmented dataset; null for an uploaded one."
+    )
+    error: dict[str, Any] | None = Field(description="Reason why the dataset failed.")
     created_at: datetime
-    ready_at: datetime | None
-    links: dict[str, str]
+    ready_at: datetime | None = Field(description="Time at which the dataset became ready.")
+    links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod
     def of(cls, dataset: Dataset) -> "DatasetView":
@@ -160,40 +182,50 @@ class DatasetView(BaseModel):
 
 
 class Issue(BaseModel):
-    code: str
+    code: str = Field(description="Stable code of the issue.")
     severity: Literal["info", "warning", "error"]
-    count: int
-    examples: list[str]
-    hint: str
+    count: int = Field(description="Number of occurrences.")
+    examples: list[str] = Field(description="Some occurrences.")
+    hint: str = Field(description="Explanation and remedy.")
 
 
 class Issues(BaseModel):
-    data: list[Issue]
-    notes: list[str] = Field(description="what was ignored or changed while reading")
+    data: list[Issue] = Field(description="Issues in the data.")
+    notes: list[str] = Field(description="Content that was ignored or changed while reading.")
 
 
 class NewUpload(RequestModel):
-    filename: Name
-    bytes: int | None = Field(None, ge=1, description="size of the whole, checked at the end")
+    filename: Name = Field(
+        description="Name of the file; its extension helps to detect the format."
+    )
+    bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Size of the whole file in bytes, checked on completion. Default: unchecked.",
+    )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        None, description="of the whole, checked when a dataset is made of it"
+        None,
+        description="SHA-256 of the whole file in hexadecimal, checked when a dataset is created "
+        "from it. Default: unchecked.",
     )
 
 
 class UploadPartView(BaseModel):
-    number: int
-    bytes: int
-    sha256: str
+    number: int = Field(description="Number of the part, from 1.")
+    bytes: int = Field(description="Size of the part in bytes.")
+    sha256: str = Field(description="SHA-256 of the part in hexadecimal.")
 
 
 class UploadView(BaseModel):
-    id: str
-    state: str
+    id: str = Field(description="Upload id (`upl_…`).")
+    state: str = Field(description="`pending` or `completed`.")
     filename: str
-    bytes: int | None
-    parts: list[UploadPartView]
+    bytes: int | None = Field(
+        description="Announced size in bytes, or the actual size after completion."
+    )
+    parts: list[UploadPartView] = Field(description="Parts that were received, by number.")
     created_at: datetime
-    links: dict[str, str]
+    links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod
     def of(cls, upload: Upload, parts: list[UploadPart]) -> "UploadView":

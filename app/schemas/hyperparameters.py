@@ -1,7 +1,8 @@
-"""`hyperparameters` of a training job: every field of the settings, explicit or "auto".
+"""`hyperparameters` of a training job: every field of the settings classes, explicit or "auto".
 
-Made from the settings' own fields, so that a setting is described in one place. Which settings
-there are depends on the dataset's kind: a body is only a mapping until the dataset is known.
+The models are generated from the settings classes, so that each hyperparameter is described in one
+place. Which model applies depends on the dataset's modality, so the request body accepts any
+mapping until the dataset is loaded.
 """
 
 from collections.abc import Collection
@@ -18,28 +19,33 @@ from models.images.vae_gan.settings import VaeGanSettings
 from models.tabular.settings import TableSettings
 
 
-def _model(name: str, *settings: type, without: Collection[str] = ()) -> type[RequestModel]:
-    """Every field that one of the classes has: which of them, an architecture decides."""
-    hints = {name: hint for kind in settings for name, hint in get_type_hints(kind).items()}
+def _create_request_model(
+    name: str, *settings: type, without: Collection[str] = ()
+) -> type[RequestModel]:
+    """Return a model with every field of any of the settings classes, except `without`.
+
+    The chosen architecture decides later which of the fields apply.
+    """
+    hints = {name: hint for cls in settings for name, hint in get_type_hints(cls).items()}
     definitions: dict[str, Any] = {}
-    for field in (field for kind in settings for field in fields(kind)):
+    for field in (field for cls in settings for field in fields(cls)):
         if field.name in without:
             continue
         bounds = {k: v for k, v in field.metadata.items() if k in {"ge", "gt", "le", "lt"}}
-        kind: Any = hints[field.name]
-        annotation = Annotated[kind, Field(**bounds)] | Literal["auto"]
+        hint: Any = hints[field.name]
+        annotation = Annotated[hint, Field(**bounds)] | Literal["auto"]
         definitions[field.name] = (
             annotation,
             Field("auto", description=field.metadata["description"]),
         )
-    made: type[RequestModel] = create_model(name, __base__=RequestModel, **definitions)
-    return made
+    model: type[RequestModel] = create_model(name, __base__=RequestModel, **definitions)
+    return model
 
 
-ImageHyperparameters = _model(
+ImageHyperparameters = _create_request_model(
     "ImageHyperparameters", VaeGanSettings, AdversarialSettings, without=DATA_FIELDS
 )
-TabularHyperparameters = _model("TabularHyperparameters", TableSettings)
+TabularHyperparameters = _create_request_model("TabularHyperparameters", TableSettings)
 
 Hyperparameters = Annotated[
     dict[str, Any],
@@ -55,15 +61,19 @@ Hyperparameters = Annotated[
 
 
 def explicit_values(model: type[RequestModel], hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """The values that the client chose. Raises ValidationFailed, with pointers into the whole request."""
+    """Return the hyperparameters that are not "auto".
+
+    Raises:
+        ValidationFailed: A value is invalid. Pointers are relative to the whole request.
+    """
     try:
-        chosen = model.model_validate(hyperparameters)
+        values = model.model_validate(hyperparameters)
     except ValidationError as error:
         errors = error.errors(include_input=False, include_url=False)
-        for fault in errors:
-            fault["loc"] = ("hyperparameters", *fault["loc"])
+        for details in errors:
+            details["loc"] = ("hyperparameters", *details["loc"])
         body = {"hyperparameters": hyperparameters}
         raise error_handlers.validation_failed(
             errors, field_names=model.model_fields, body=body
         ) from error
-    return {name: value for name, value in chosen.model_dump().items() if value != "auto"}
+    return {name: value for name, value in values.model_dump().items() if value != "auto"}

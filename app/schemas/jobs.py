@@ -1,4 +1,4 @@
-"""Jobs, as they cross HTTP."""
+"""Request and response bodies of jobs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -22,195 +22,229 @@ assert set(PRESETS) == set(Preset.__args__)  # type: ignore[attr-defined]  # noq
 
 Priority = Annotated[
     Literal["low", "normal", "high"],
-    Field(description="moves a job's place by an hour; who has waited longer goes first"),
+    Field(
+        description="Priority in the queue. `high` moves a job ahead by one hour of waiting time, "
+        "`low` moves it back by one hour. Default: normal."
+    ),
 ]
 
 
 class JobProblem(BaseModel):
-    """Why a job failed: as an HTTP problem, without a status."""
+    """Reason why a job failed: a problem document (RFC 9457) without an HTTP status."""
 
-    type: str
-    title: str
-    detail: str
-    code: str
-    retryable: bool
+    type: str = Field(description="URN of the problem type: `urn:semblance:problem:{code}`.")
+    title: str = Field(description="Short name of the problem type.")
+    detail: str = Field(description="Explanation for people.")
+    code: str = Field(description="Stable code of the problem, for use in programs.")
+    retryable: bool = Field(description="Whether the same job may succeed later.")
 
 
 class TrainingRequest(RequestModel):
-    """One dial, `preset`, sets everything; any other value is explicit or `"auto"`."""
+    """Train a model. `preset` sets everything; any other value is explicit or `"auto"`."""
 
     kind: Literal["training"]
-    dataset: str
-    name: ModelName | None = Field(None, description="the model's; default: the dataset's name")
+    dataset: str = Field(description="Id of the training dataset (`ds_…`).")
+    name: ModelName | None = Field(
+        None, description="Name of the model. Default: the dataset's name."
+    )
     target_column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         "auto",
-        description="what samples can be asked for by: `class` of images, or a column of a table; "
-        "auto: the class, or the table's target; null trains without labels",
+        description="What the labels of the samples are: `class` for images, or a column of a "
+        "table. Default `auto`: the class, or the table's target. null trains without labels.",
     )
-    preset: Preset = "balanced"
+    preset: Preset = Field(
+        "balanced", description="Trade-off between speed and quality. Default: balanced."
+    )
     hyperparameters: Hyperparameters = Field(
-        {}, description="settings of the kind of data; auto: by the preset"
+        {},
+        description="Hyperparameters of the dataset's modality. Default: each is `auto`, chosen "
+        "from the preset and the dataset.",
     )
-    budget: Budget | None = Field(None, description="default: by preset")
-    checkpoint: CheckpointPolicy = CheckpointPolicy()
+    budget: Budget | None = Field(
+        None, description="When training stops. Default: given by the preset."
+    )
+    checkpoint: CheckpointPolicy = Field(
+        CheckpointPolicy(), description="When checkpoints are saved, and how many are kept."
+    )
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
-        "auto", description="share of the items kept for measuring, never trained on"
+        "auto",
+        description="Fraction of the items that is held out for evaluation and never trained on. "
+        "Default `auto`: 0.1, but at most 1,000 images or 10,000 rows; 0 with "
+        "`differential_privacy`.",
     )
     early_stopping: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
         "auto",
-        description="images: looks at the coverage of held-out images without a gain, of ten in a "
-        "run, until it is brought to its end; never: not even a hopeless run is ended",
+        description="Images only. Stop after this many evaluations (10 per run) without an "
+        "improvement in held-out coverage. Default `auto`: 7. `never` disables early stopping, "
+        "even for a collapsed run.",
     )
     init_from: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None,
-        description="images: a model whose networks the run begins with (`name`, `name:3`, "
-        "`mdl_…`); labels that it does not know are added",
+        description="Images only: model whose networks are the starting point (`name`, "
+        "`name:version`, `name@alias` or `mdl_…`). Labels that it does not have are added. "
+        "Default: random initialization.",
     )
     differential_privacy: DifferentialPrivacy | None = Field(
         None,
-        description="tables: learn with differential privacy; what epsilon does not cover is "
-        "refused by name",
+        description="Tables only: train with differential privacy. Options that `epsilon` does not "
+        "cover are rejected. Default: none.",
     )
-    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    seed: Seed | None = Field(
+        None, description="Random seed. Default: a random one, returned in `resolved`."
+    )
     evaluate: bool | None = Field(
         None,
-        description="measure the model afterwards, by an evaluation job of its own; default: true, "
-        "unless the operator has said otherwise; never with `differential_privacy`",
+        description="Create an evaluation job after training. Default: true, unless the operator "
+        "has set `auto_evaluate` to false. Not allowed with `differential_privacy`.",
     )
     quality_gate: QualityGate | None = Field(
         None,
-        description="what an evaluation has to find; of a model that it does not, or not yet, "
-        "samples need `ignore_quality_gate`. Implies `evaluate`",
+        description="Criteria that the evaluation must meet. Until it does, samples of the model "
+        "require `ignore_quality_gate`. Implies `evaluate`. Default: none.",
     )
     priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
-        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+        None, description="Webhook for this job, in addition to the tenant's webhooks."
     )
     validate_only: bool = Field(
-        False, description="answer with the resolved configuration and an estimate; start nothing"
+        False,
+        description="Return the resolved configuration and an estimate without creating a job. "
+        "Default: false.",
     )
 
 
 class GenerationRequest(SampleSelection):
-    """Items as `/v1/models/{ref}/samples` gives them, any number, into files of `shard_size`."""
+    """Generate any number of samples, as `/v1/models/{ref}/samples` does, into files."""
 
     kind: Literal["generation"]
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="`name` (its newest version), `name:version` or `mdl_…`"
+        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
     )
     format: Literal["tar", "zip", "npz", "parquet", "csv", "ndjson", "arrow"] | None = Field(
         None,
-        description="of images tar (WebDataset, the default), zip or npz; of rows parquet (the "
-        "default), csv, ndjson or arrow",
+        description="File format. Images: tar (WebDataset, the default), zip or npz. Tables: "
+        "parquet (the default), csv, ndjson or arrow.",
     )
     shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="items in one file"
+        "auto", description="Number of samples in each file. Default: chosen by the service."
     )
     output_uri: Annotated[str, Field(max_length=1_024)] | None = Field(
         None,
-        description="`s3://bucket/folder` or another place that the operator allows: the files are "
-        "copied to a folder there with the job's id as its name, manifest.json last",
+        description="Destination, such as `s3://bucket/folder`, that the operator allows. The "
+        "files are copied to a subfolder named after the job's id; manifest.json is written last. "
+        "Default: the files are only stored as artifacts of the job.",
     )
     priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
-        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+        None, description="Webhook for this job, in addition to the tenant's webhooks."
     )
     validate_only: bool = Field(
-        False, description="answer with the resolved configuration and an estimate; start nothing"
+        False,
+        description="Return the resolved configuration and an estimate without creating a job. "
+        "Default: false.",
     )
 
 
 class EvaluationRequest(RequestModel):
-    """Samples of a model are measured against the real items that its training has not seen."""
+    """Compare samples of a model with real items that training did not use."""
 
     kind: Literal["evaluation"]
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="`name` (its newest version), `name:version` or `mdl_…`"
+        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
     )
     samples: Annotated[int, Field(ge=MIN_HOLDOUT_ITEMS, le=MAX_SAMPLES)] | Literal["auto"] = Field(
-        "auto", description="auto: as many as were learned from, at most 10,000 images, 24,000 rows"
+        "auto",
+        description="Number of samples to evaluate. Default `auto`: the number of training items, "
+        "at most 10,000 images or 24,000 rows.",
     )
-    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    seed: Seed | None = Field(
+        None, description="Random seed. Default: a random one, returned in `resolved`."
+    )
     priority: Priority = "normal"
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
-        None, description="a URL that is told of this job, whatever `/v1/webhooks` holds"
+        None, description="Webhook for this job, in addition to the tenant's webhooks."
     )
     validate_only: bool = Field(
-        False, description="answer with the resolved configuration; start nothing"
+        False,
+        description="Return the resolved configuration without creating a job. Default: false.",
     )
 
 
 class EvaluationPlan(BaseModel):
-    """The answer to `validate_only`."""
+    """The response to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved: dict[str, Any]
-    warnings: list[str]
+    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
 
 
 class GenerationEstimate(BaseModel):
-    items: int
-    shards: int
-    bytes: int
-    seconds: float = Field(description="of one worker; several share the shards")
-    basis: str = Field(description="where bytes and seconds come from")
+    items: int = Field(description="Number of samples.")
+    shards: int = Field(description="Number of files.")
+    bytes: int = Field(description="Total size of the files in bytes.")
+    seconds: float = Field(
+        description="Time in seconds for one worker. Several workers share the files."
+    )
+    basis: str = Field(description="Measurement from which bytes and seconds are extrapolated.")
 
 
 class GenerationPlan(BaseModel):
-    """The answer to `validate_only`."""
+    """The response to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved: dict[str, Any]
+    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
     estimate: GenerationEstimate
-    warnings: list[str]
+    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
 
 
 class TrainingEstimate(BaseModel):
-    steps: int
-    minutes: float
-    memory_bytes: int
-    basis: str = Field(description="where the estimate of the time comes from")
+    steps: int = Field(description="Number of training steps.")
+    minutes: float = Field(description="Training time in minutes.")
+    memory_bytes: int = Field(description="Peak memory in bytes.")
+    basis: str = Field(description="Measurement from which the time is extrapolated.")
 
 
 class TrainingPlan(BaseModel):
-    """The answer to `validate_only`."""
+    """The response to `validate_only`."""
 
     valid: Literal[True] = True
-    resolved: dict[str, Any]
+    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
     estimate: TrainingEstimate
-    warnings: list[str]
+    warnings: list[str] = Field(description="Warnings about the dataset and the configuration.")
 
 
 class Progress(BaseModel):
-    percent: float | None
-    step: int
-    steps: int | None = Field(description="expected in all")
-    rate: float | None = Field(description="steps per second")
-    eta_s: float | None
-    updated_at: datetime | None
+    percent: float | None = Field(description="Progress in percent.")
+    step: int = Field(description="Training steps, or samples, that are done.")
+    steps: int | None = Field(description="Expected value of `step` at the end.")
+    rate: float | None = Field(description="Steps per second.")
+    eta_s: float | None = Field(description="Estimated remaining time in seconds.")
+    updated_at: datetime | None = Field(description="Time of the worker's last heartbeat.")
 
 
 class QueueStatus(BaseModel):
-    position: int | None = Field(description="jobs that go first; null unless queued")
-    reason: str | None = Field(description="why the job waits")
+    position: int | None = Field(
+        description="Number of jobs ahead in the queue; null unless the job is queued."
+    )
+    reason: str | None = Field(description="Why the job is waiting; null unless it is queued.")
 
 
 class Timestamps(BaseModel):
     created_at: datetime
     queued_at: datetime
-    started_at: datetime | None = Field(description="of the latest attempt")
+    started_at: datetime | None = Field(description="Start of the latest attempt.")
     finished_at: datetime | None
 
 
 class Usage(BaseModel):
-    """Over all attempts."""
+    """Resource usage of a job, over all attempts."""
 
-    cpu_s: float = 0.0
-    gpu_s: float = 0.0
-    wall_s: float = 0.0
+    cpu_s: float = Field(0.0, description="CPU time in seconds.")
+    gpu_s: float = Field(0.0, description="GPU time in seconds.")
+    wall_s: float = Field(0.0, description="Elapsed time in seconds.")
 
 
 JobShownState = Literal[
@@ -235,34 +269,39 @@ DETAIL_LINKS = {
 
 
 class JobView(BaseModel):
-    id: str
+    id: str = Field(description="Job id (`job_…`).")
     kind: JobKind
     state: JobShownState
-    terminal: bool
-    phase: Phase | None = Field(description="of a running job")
-    name: str
-    dataset: str | None
-    model: str | None = Field(description="that items are drawn from, or that is measured")
+    terminal: bool = Field(description="Whether the job has ended and its state is final.")
+    phase: Phase | None = Field(description="Current phase of a running job.")
+    name: str = Field(description="Name of the resulting model or dataset, or of the used model.")
+    dataset: str | None = Field(description="Id of the dataset that the job reads.")
+    model: str | None = Field(description="Id of the model that the job samples or evaluates.")
     progress: Progress
     queue: QueueStatus
     priority: str
-    retry_of: str | None = Field(description="the ended job that this one repeats")
-    attempt: int = Field(description="times that a worker took the job")
-    max_worker_losses: int = Field(description="workers lost in a row, with nothing saved between")
-    resolved: dict[str, Any]
-    result: dict[str, Any] | None
-    error: JobProblem | None
+    retry_of: str | None = Field(description="Id of the ended job that this one repeats.")
+    attempt: int = Field(description="Number of times that a worker started the job.")
+    max_worker_losses: int = Field(
+        description="Number of workers that may be lost in a row, without a checkpoint in between, "
+        "before the job fails."
+    )
+    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    result: dict[str, Any] | None = Field(description="Result of a succeeded job.")
+    error: JobProblem | None = Field(description="Reason why the job failed.")
     timestamps: Timestamps
     usage: Usage
     tags: dict[str, str]
-    links: dict[str, str]
+    links: dict[str, str] = Field(
+        description="Paths of related resources and of the actions that the state allows."
+    )
 
     @classmethod
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
         links |= {part: f"{path}/{part}" for part in ("events", *DETAIL_LINKS[job.kind])}
-        links |= {verb: f"{path}/{verb}" for verb in jobs.ACTIONS[state]}
+        links |= {action: f"{path}/{action}" for action in jobs.ACTIONS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"
         if job.result and "dataset" in job.result:
@@ -293,13 +332,13 @@ class JobView(BaseModel):
 
 
 def _progress(job: Job) -> Progress:
-    known = job.progress
+    progress = job.progress
     return Progress(
-        percent=100.0 if job.state.value == "succeeded" else known.get("percent"),
+        percent=100.0 if job.state.value == "succeeded" else progress.get("percent"),
         step=job.step,
-        steps=known.get("steps"),
-        rate=known.get("rate"),
-        eta_s=known.get("eta_s") if job.state.value == "running" else None,
+        steps=progress.get("steps"),
+        rate=progress.get("rate"),
+        eta_s=progress.get("eta_s") if job.state.value == "running" else None,
         updated_at=job.heartbeat_at,
     )
 
@@ -308,16 +347,16 @@ def _reason(job: Job, position: int | None) -> str | None:
     if position is None:
         return None
     if job.worker_losses:
-        return "its worker was lost; the next one goes on from the last checkpoint"
-    return f"{position} jobs go first" if position else "waiting for a free worker"
+        return "The worker was lost. The next one resumes from the last checkpoint."
+    return f"{position} jobs are ahead." if position else "Waiting for a free worker."
 
 
 class EventView(BaseModel):
-    id: int
-    type: str
-    level: str
-    step: int | None
-    data: dict[str, Any]
+    id: int = Field(description="Number of the event; grows within a job.")
+    type: str = Field(description="Type of the event, such as `metrics` or `log`.")
+    level: str = Field(description="Severity.")
+    step: int | None = Field(description="Training step.")
+    data: dict[str, Any] = Field(description="Content, which depends on the type.")
     created_at: datetime
 
     @classmethod
@@ -333,22 +372,24 @@ class EventView(BaseModel):
 
 
 class EventPage(BaseModel):
-    data: list[EventView]
-    next: int | None = Field(description="send it as `after` to go on")
-    has_more: bool
+    data: list[EventView] = Field(description="Events of this page, oldest first.")
+    next: int | None = Field(
+        description="Cursor of the next page, to be sent as `after`; null for an empty page."
+    )
+    has_more: bool = Field(description="Whether there are further events now.")
 
 
 class Series(BaseModel):
-    """One line of a chart: `values[i]` at `steps[i]`."""
+    """A metric over time: `values[i]` at training step `steps[i]`."""
 
-    steps: list[int]
-    values: list[float]
+    steps: list[int] = Field(description="Training steps.")
+    values: list[float] = Field(description="Value at each step.")
 
 
 class CheckpointView(BaseModel):
-    step: int
-    bytes: int
-    metrics: dict[str, float]
+    step: int = Field(description="Training step.")
+    bytes: int = Field(description="Total size of the files in bytes.")
+    metrics: dict[str, float] = Field(description="Metrics at this step.")
     created_at: datetime
 
     @classmethod
@@ -362,8 +403,8 @@ class CheckpointView(BaseModel):
 
 
 class PreviewView(BaseModel):
-    step: int
-    url: str
+    step: int = Field(description="Training step.")
+    url: str = Field(description="Path of the image.")
     created_at: datetime
 
     @classmethod
@@ -377,12 +418,12 @@ class PreviewView(BaseModel):
 
 
 class ArtifactView(BaseModel):
-    name: str
-    step: int | None
+    name: str = Field(description="Name of the file; may contain slashes.")
+    step: int | None = Field(description="Training step.")
     media_type: str
-    bytes: int
-    sha256: str
-    url: str
+    bytes: int = Field(description="Size in bytes.")
+    sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
+    url: str = Field(description="Path of the file.")
     created_at: datetime
 
     @classmethod

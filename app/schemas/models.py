@@ -1,4 +1,4 @@
-"""Models, as they cross HTTP."""
+"""Request and response bodies of models."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,30 +12,36 @@ from core.tables import Model
 
 
 class ModelView(BaseModel):
-    id: str
+    id: str = Field(description="Model id (`mdl_…`).")
     name: str
-    version: int
-    reference: str = Field(description="`name:version`")
-    modality: str
-    aliases: list[str] = Field(description="`name@alias` means this version")
+    version: int = Field(description="Version, from 1 for each name.")
+    reference: str = Field(description="`name:version` of the model.")
+    modality: str = Field(description="`image` or `tabular`.")
+    aliases: list[str] = Field(description="Aliases: `name@alias` refers to this version.")
     description: str | None
-    job: str | None = Field(description="null for an imported model")
-    dataset: str | None
-    step: int
-    labels: list[str] | None = Field(description="null for a model without labels")
-    image: dict[str, int] | None
-    target_column: str | None = Field(
-        description="of a table: the column that the labels are values of"
+    job: str | None = Field(description="Id of the training job; null for an imported model.")
+    dataset: str | None = Field(
+        description="Id of the training dataset; null if it was deleted or the model was imported."
     )
-    columns: list[str] | None = Field(description="of a table")
-    parameters: int
-    bytes: int
-    sha256: str
-    training: dict[str, Any]
+    step: int = Field(description="Training step of the weights.")
+    labels: list[str] | None = Field(description="Labels; null for a model without labels.")
+    image: dict[str, int] | None = Field(
+        description="Images only: height and width in pixels, and number of channels."
+    )
+    target_column: str | None = Field(
+        description="Tables only: the column whose values are the labels."
+    )
+    columns: list[str] | None = Field(description="Tables only: names of the columns.")
+    parameters: int = Field(description="Number of parameters of the model.")
+    bytes: int = Field(description="Size of the weights in bytes.")
+    sha256: str = Field(description="SHA-256 of the weights in hexadecimal.")
+    training: dict[str, Any] = Field(
+        description="Resolved configuration of the training, as in the job's `resolved`."
+    )
     tags: dict[str, str]
-    loaded: bool = Field(description="in the memory of the process that answers")
+    loaded: bool = Field(description="Whether the responding process has the model in memory.")
     created_at: datetime
-    links: dict[str, str]
+    links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod
     def of(cls, model: Model, aliases: Sequence[str] = (), *, loaded: bool = False) -> "ModelView":
@@ -73,70 +79,83 @@ class ModelView(BaseModel):
 
 
 class ModelPatch(RequestModel):
-    description: Annotated[str, StringConstraints(max_length=4_096)] | None = None
-    tags: Tags | None = None
+    description: Annotated[str, StringConstraints(max_length=4_096)] | None = Field(
+        None, description="New description; null removes it. If omitted, it stays unchanged."
+    )
+    tags: Tags | None = Field(None, description="New tags; replaces all. Default: unchanged.")
 
 
 class LayerView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
-    name: str
-    kind: str
-    weights: dict[str, list[int]] = Field(description="shapes of its own parameters")
-    parameters: int = Field(description="of its own")
-    output: list[int] | None = Field(description="shape, of one batch; null where it differs")
+    name: str = Field(description="Dotted path of the layer in its network.")
+    kind: str = Field(description="Class of the layer.")
+    weights: dict[str, list[int]] = Field(
+        description="Shapes of the layer's parameters by name, without those of sublayers."
+    )
+    parameters: int = Field(
+        description="Number of the layer's parameters, without those of sublayers."
+    )
+    output: list[int] | None = Field(
+        description="Output shape for one batch; null if it varies between calls."
+    )
 
 
 class NetworkView(BaseModel):
-    """One network."""
+    """One network of a model."""
 
     name: str
-    parameters: int
+    parameters: int = Field(description="Number of parameters.")
     layers: list[LayerView]
 
 
 class Architecture(BaseModel):
-    model: str
-    parameters: int
+    model: str = Field(description="Model id (`mdl_…`).")
+    parameters: int = Field(description="Number of parameters of all networks.")
     networks: list[NetworkView]
 
     @classmethod
     def of(cls, model: Model, networks: Sequence[object]) -> "Architecture":
-        """`parts` as models.architecture has them."""
-        views = [NetworkView.model_validate(part, from_attributes=True) for part in networks]
+        """Build the view; `networks` is the result of models.architecture.describe_model."""
+        views = [NetworkView.model_validate(network, from_attributes=True) for network in networks]
         return cls(model=model.id, parameters=sum(v.parameters for v in views), networks=views)
 
 
 class LabelOption(BaseModel):
-    name: str
+    name: str = Field(description="Label.")
     fraction: float | None = Field(
-        description="of the items that were learned from; null where privacy keeps it"
+        description="Fraction of the training items with this label; null if differential privacy "
+        "hides it."
     )
 
 
 class ColumnOption(BaseModel):
-    """A column of a table, and what a condition on it can be made of."""
+    """A column of a table, and the values that a condition on it may use."""
 
     name: str
     type: str
-    nullable: bool
-    values: list[str] | None = Field(None, description="the commonest first, at most 100")
-    min: float | str | None = None
-    max: float | str | None = None
+    nullable: bool = Field(description="Whether values may be missing.")
+    values: list[str] | None = Field(
+        None, description="Up to 100 values, the most frequent ones first."
+    )
+    min: float | str | None = Field(None, description="Smallest value.")
+    max: float | str | None = Field(None, description="Largest value.")
 
 
 class SamplingOptions(BaseModel):
-    """What samples of a model may be asked for."""
+    """Labels, columns and ranges that a samples request may use."""
 
     labels: list[LabelOption]
-    columns: list[ColumnOption] | None = Field(None, description="of a table")
+    columns: list[ColumnOption] | None = Field(
+        None, description="Tables only: columns that a condition may use."
+    )
     constraints: list[dict[str, Any]] | None = Field(
-        None, description="of a table: all rows keep to them"
+        None, description="Tables only: constraints that all samples satisfy."
     )
     detected_constraints: list[dict[str, Any]] | None = Field(
         None,
-        description="of a table: what all rows that were learned from keep to. Samples do, too, if "
-        "a job declares it in `hyperparameters.constraints`",
+        description="Tables only: constraints that all training rows satisfy. Samples satisfy them "
+        "if the training job declares them in `hyperparameters.constraints`.",
     )
-    seed: dict[str, int] = Field(description="range of `seed`")
-    count: dict[str, int] = Field(description="range of `count` in one request")
+    seed: dict[str, int] = Field(description="Range of `seed`: `min` and `max`.")
+    count: dict[str, int] = Field(description="Range of `count` in one request: `min` and `max`.")

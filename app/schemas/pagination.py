@@ -1,4 +1,4 @@
-"""Lists: a cursor that is the last id of the page before."""
+"""Pagination of lists: the cursor is the id of the last item of the previous page."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
@@ -11,14 +11,26 @@ from core.settings import get_settings
 
 Item = TypeVar("Item")
 
-Limit = Annotated[int, Query(ge=1, description="resources in the answer; at most the page limit")]
-After = Annotated[str | None, Query(description="`next` of the page before")]
+Limit = Annotated[
+    int,
+    Query(
+        ge=1,
+        description="Maximum number of items in the page. Default: 50. Values above the service's "
+        "`page_size` limit are reduced to it.",
+    ),
+]
+After = Annotated[
+    str | None,
+    Query(description="`next` of the previous page. Default: start with the first page."),
+]
 
 
 class Page(BaseModel, Generic[Item]):
-    data: list[Item]
-    next: str | None = Field(description="send it as `after` to go on; null at the end")
-    has_more: bool
+    data: list[Item] = Field(description="Items of this page.")
+    next: str | None = Field(
+        description="Cursor of the next page, to be sent as `after`; null on the last page."
+    )
+    has_more: bool = Field(description="Whether there is another page.")
 
 
 def page_size(limit: int) -> int:
@@ -26,15 +38,28 @@ def page_size(limit: int) -> int:
 
 
 def build_page(rows: list[Any], limit: int, view: Callable[[Any], Item]) -> Page[Item]:
-    """Of the `limit + 1` rows asked for, `limit` are shown; the last tells that there is more."""
+    """Build a page of at most `limit` of the `rows`.
+
+    The caller queries `limit + 1` rows: the extra row shows that there is another page.
+    """
     shown = rows[:limit]
-    more = len(rows) > limit
+    has_more = len(rows) > limit
     return Page(
-        data=[view(row) for row in shown], next=shown[-1].id if more else None, has_more=more
+        data=[view(row) for row in shown],
+        next=shown[-1].id if has_more else None,
+        has_more=has_more,
     )
 
 
 def check_cursor(after: str | None, prefix: str) -> str | None:
+    """Return the cursor `after`.
+
+    Raises:
+        BadRequest: The cursor does not start with the prefix of the listed ids.
+    """
     if after is not None and not after.startswith(f"{prefix}_"):
-        raise BadRequest("`after` is not a cursor of this list", code="cursor_invalid")
+        raise BadRequest(
+            "`after` is not a cursor of this list. Send `next` of the previous page.",
+            code="cursor_invalid",
+        )
     return after

@@ -1,4 +1,4 @@
-"""What is known of how good a model is, as it crosses HTTP."""
+"""Response bodies of evaluation reports."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -9,88 +9,104 @@ from pydantic import BaseModel, Field
 class ScoreView(BaseModel):
     name: str
     value: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] = Field(description="95 % confidence interval.")
     direction: Literal["higher", "lower", "target"] = Field(
         description="Which values are better; target: those near `target`."
     )
     target: float | None = Field(None, description="The best value, where `direction` is target.")
     real_reference: float | None = Field(
-        description="of as many real items that training has seen; label_accuracy: of unseen ones"
+        description="Score of an equal number of real training items instead of samples. For "
+        "`label_accuracy`, of real items that training did not use."
     )
-    naive_baseline: float | None = Field(description="of naive samples")
-    per_label: dict[str, float] = Field(description="of labels with 10 items or more")
+    naive_baseline: float | None = Field(description="Score of samples of a naive method.")
+    per_label: dict[str, float] = Field(
+        description="Scores by label, for labels with at least 10 items. For `pairwise_tvd` and "
+        "`marginal_tvd`, by column."
+    )
 
 
 class VerdictView(BaseModel):
     verdict: Literal["good", "poor", "collapsed", "memorized"]
     quality: Literal["good", "poor"]
-    reasons: list[str]
+    reasons: list[str] = Field(description="Reasons for the verdict.")
 
 
 class Histogram(BaseModel):
-    edges: list[float]
-    real: list[float] = Field(description="shares")
-    synthetic: list[float]
+    edges: list[float] = Field(description="Edges of the bins; one more than bins.")
+    real: list[float] = Field(description="Fraction of the real items in each bin.")
+    synthetic: list[float] = Field(description="Fraction of the samples in each bin.")
 
 
 class ColumnStatistics(BaseModel):
-    """Of a column of rows, or of the brightness or contrast of images, real beside synthetic."""
+    """Statistics of real items and samples: of a table column, or of images' pixel statistics."""
 
-    column: str
-    type: str | None = None
-    label: str | None = Field(None, description="null: of all items")
+    column: str = Field(description="Column; for images, `brightness` or `contrast`.")
+    type: str | None = Field(None, description="Tables only: type of the column.")
+    label: str | None = Field(None, description="Label of the items; null for all items.")
     real: dict[str, Any] = Field(
-        description="count, missing, mean, std, min, q25, median, q75, max as far as there are any "
-        "values, times in microseconds since 1970; of names their shares"
+        description="Statistics of real items: count, missing, mean, std, min, q25, median, q75 "
+        "and max (datetimes in microseconds since 1970), or the fraction of each category."
     )
-    synthetic: dict[str, Any]
+    synthetic: dict[str, Any] = Field(description="The same statistics of samples.")
     histogram: Histogram | None = None
 
 
 class ColumnAssociations(BaseModel):
-    columns: list[str]
+    columns: list[str] = Field(description="Names of the rows and columns of the matrices.")
     real: list[list[float]] = Field(
-        description="0: independent, 1: one says the other (Cramér's V)"
+        description="Association of each two columns of real rows (Cramér's V): 0 is independent, "
+        "1 is fully dependent."
     )
-    synthetic: list[list[float]]
+    synthetic: list[list[float]] = Field(description="The same for samples.")
 
 
 class Scatter(BaseModel):
-    """Some items on the two main directions of the real ones: of rows, or of images' features."""
+    """Items on the first two principal components of the real items.
 
-    explained_variance_ratio: float = Field(description="share of the variance")
-    real: list[tuple[float, float]]
-    synthetic: list[tuple[float, float]]
+    Components are computed from rows, or from the features of images.
+    """
+
+    explained_variance_ratio: float = Field(
+        description="Fraction of the variance that both components explain."
+    )
+    real: list[tuple[float, float]] = Field(description="Coordinates of some real items.")
+    synthetic: list[tuple[float, float]] = Field(description="Coordinates of some samples.")
 
 
 class Report(BaseModel):
-    """Of the newest evaluation that succeeded; `state` and `error` are of the newest one."""
+    """Report of the newest successful evaluation; `state` and `error` describe the newest one."""
 
-    model: str
-    reference: str
-    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"]
-    error: dict[str, Any] | None = Field(None, description="why the newest evaluation failed")
-    not_evaluable_reason: str | None = Field(
-        None, description="why a model that was not measured cannot be"
+    model: str = Field(description="Model id (`mdl_…`).")
+    reference: str = Field(description="`name:version` of the model.")
+    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"] = Field(
+        description="State of the newest evaluation."
     )
-    job: str | None = Field(None, description="the evaluation that the scores are of")
-    evaluated_at: datetime | None = None
-    samples: int | None = None
-    holdout_items: int | None = Field(None, description="real items that training has not seen")
-    seed: int | None = None
+    error: dict[str, Any] | None = Field(None, description="Error of the newest evaluation.")
+    not_evaluable_reason: str | None = Field(
+        None, description="Reason why a model without evaluations cannot be evaluated."
+    )
+    job: str | None = Field(None, description="Id of the evaluation job of the scores.")
+    evaluated_at: datetime | None = Field(None, description="Time at which that job succeeded.")
+    samples: int | None = Field(None, description="Number of samples that were evaluated.")
+    holdout_items: int | None = Field(
+        None, description="Number of real items that training did not use and the evaluation did."
+    )
+    seed: int | None = Field(None, description="Random seed of the evaluation.")
     verdict: VerdictView | None = None
     failed_criteria: list[str] = Field(
-        [], description="of what the training job's `quality_gate` asks"
+        [], description="Criteria of the training job's `quality_gate` that the model fails."
     )
     scores: list[ScoreView] = []
     gallery_labels: dict[str, list[str]] = Field(
-        {}, description="of images: the labels of the rows of `samples.png` and `real.png`"
+        {}, description="Images only: labels of the rows of `samples.png` and `real.png`."
     )
     statistics: list[ColumnStatistics] = []
     column_associations: ColumnAssociations | None = Field(
-        None, description="of the columns of rows"
+        None, description="Tables only: associations between columns."
     )
     scatter: Scatter | None = None
     nearest_train_distance: Histogram | None = Field(
-        None, description="how far the nearest training item is from unseen real items and samples"
+        None,
+        description="Distance from each sample, and from each real item that training did not "
+        "use, to the nearest training item.",
     )

@@ -1,4 +1,4 @@
-"""What a client asks of a model."""
+"""Request bodies of samples."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,71 +13,94 @@ LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class ConditionRequest(RequestModel):
-    """What rows have to meet: all of `where`."""
+    """A condition on table rows, and how many rows shall satisfy it."""
 
     where: Annotated[dict[LabelName, Any], Field(min_length=1, max_length=100)] = Field(
-        description="by column: a value, a list of values, or a range: "
-        '`{"income": ">50K", "age": {"gte": 65}}`; null is a missing value'
+        description="By column, a value, a list of values, or a range: "
+        '`{"income": ">50K", "age": {"gte": 65}}`. A row must satisfy all of them; null matches '
+        "a missing value."
     )
     fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="of the request's `count`; what all shares leave over is free"
+        None,
+        description="Fraction of the request's `count`. If the fractions of all conditions add up "
+        "to less than 1, the remaining rows are unconditional. Default: equal fractions.",
     )
-    count: Count | None = Field(None, description="without a `count` of the request")
+    count: Count | None = Field(
+        None, description="Number of rows. Required if the request has no `count`."
+    )
 
 
 class SampleSelection(RequestModel):
-    """`labels`, or `count`, or `conditions` with counts of their own or shares of `count`."""
+    """Which samples: `labels`, or `count`, or `conditions`.
+
+    Each condition has a `count`, or a `fraction` of the request's `count`.
+    """
 
     labels: Annotated[dict[LabelName, Count], Field(min_length=1)] | None = Field(
-        None, description='how many of each label: `{"sneaker": 300, "bag": 700}`'
+        None, description='Number of samples of each label: `{"sneaker": 300, "bag": 700}`.'
     )
     count: Count | None = Field(
-        None, description="how many in all, labels in the learned shares or balanced"
+        None,
+        description="Total number of samples. Their labels are distributed as in the training "
+        "data, or evenly with `balance_labels`.",
     )
     balance_labels: bool = Field(
         False,
-        description="with `count`: the same number of each label, or, where the label is a number, "
-        "of each tenth of its range",
+        description="With `count`: generate the same number of samples of each label. If the "
+        "label is numeric, generate the same number in each decile of the training values. "
+        "Default: false.",
     )
     conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
-        Field(None, description="of table rows")
+        Field(None, description="Tables only: conditions that the rows must satisfy.")
     )
-    seed: Seed | None = Field(None, description="default: a random one, told in the answer")
+    seed: Seed | None = Field(
+        None, description="Random seed. Default: a random one, returned with the samples."
+    )
     offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
-        0, description="where in the endless set of a seed to begin"
+        0,
+        description="Index of the first sample in the unlimited sequence of a seed. Default: 0.",
     )
     min_label_confidence: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="of images with labels: only those to whose label the model's own classifier "
-        "gives at least this chance; counts stay exact, and each image is the first of its own "
-        "candidates that will do",
+        description="Labeled images only: return only images whose label has at least this "
+        "probability according to the model's own classifier. The counts stay exact: for each "
+        "image, candidates are generated until one is accepted. Default: no filter.",
     )
     ignore_quality_gate: bool = Field(
         False,
-        description="draw from a model that its training job's `quality_gate` does not let pass",
+        description="Use the model even if it fails the `quality_gate` of its training job. "
+        "Default: false.",
     )
 
 
 class ImageOptions(RequestModel):
     truncation: Annotated[float, Field(ge=0, le=1)] = Field(
-        1.0, description="how far from the middle noise may lie: less is more typical, less varied"
+        1.0,
+        description="Factor for the latent noise. Smaller values give more typical and less varied "
+        "images. Default: 1 (no truncation).",
     )
 
 
 class LatentPoint(RequestModel):
-    """One image: item `index` of a seed."""
+    """One image: the sample with this index and seed."""
 
-    label: LabelName | None = Field(None, description="null for a model without labels")
-    seed: Seed
-    index: Annotated[int, Field(ge=0, le=2**62)] = 0
+    label: LabelName | None = Field(
+        None, description="Label of the image; null for a model without labels."
+    )
+    seed: Seed = Field(description="Random seed.")
+    index: Annotated[int, Field(ge=0, le=2**62)] = Field(
+        0, description="Index of the sample in the sequence of the seed. Default: 0."
+    )
 
 
 class Interpolation(RequestModel):
-    """A way from one image to another, through noise and labels."""
+    """A path from one image to another, through latent noise and labels."""
 
-    start: LatentPoint = Field(alias="from")
-    end: LatentPoint = Field(alias="to")
-    steps: Annotated[int, Field(ge=2, le=64)] = Field(16, description="images, both ends included")
+    start: LatentPoint = Field(alias="from", description="First image.")
+    end: LatentPoint = Field(alias="to", description="Last image.")
+    steps: Annotated[int, Field(ge=2, le=64)] = Field(
+        16, description="Number of images, including both ends. Default: 16."
+    )
 
 
 class SamplesRequest(SampleSelection):
@@ -85,54 +108,62 @@ class SamplesRequest(SampleSelection):
         Annotated[list[dict[LabelName, Any]], Field(min_length=1, max_length=10_000)] | None
     ) = Field(
         None,
-        description="instead of labels and counts, table rows with some values given: they "
-        "come back in this order, with these values as they are and the others drawn: "
-        '`[{"age": 65}, {"city": null}]`',
+        description="Tables only, instead of labels and counts: rows with some values given. "
+        "Each row is returned in this order, with the given values unchanged and the other values "
+        'generated: `[{"age": 65}, {"city": null}]`.',
     )
     exclude_training_rows: bool = Field(
         False,
-        description="of table rows: none that the model was learned from, identifiers aside; the "
-        "model was trained with `store_row_hashes`",
+        description="Tables only: return no row that equals a training row, identifier columns "
+        "ignored. Requires a model trained with `store_row_hashes`. Default: false.",
     )
-    image: ImageOptions = ImageOptions()
+    image: ImageOptions = Field(ImageOptions(), description="Images only: further options.")
     include: Annotated[list[Literal["provenance", "scores"]], Field(max_length=2)] = Field(
         [],
-        description="with JSON: how to draw each item again; the chances that the model's own "
-        "critic (`real`) and classifier (`label`) give it",
+        description="JSON only. `provenance` adds what is needed to generate each sample again. "
+        "`scores` adds the probabilities that the model's own critic (discriminator) assigns to "
+        "it being real (`real`) and its classifier to its label (`label`). Default: none.",
     )
     interpolation: Interpolation | None = Field(
-        None, description="of images, instead of labels and counts: a PNG strip or a GIF"
+        None,
+        description="Images only, instead of labels and counts: a path between two images, as a "
+        "PNG strip or a GIF.",
     )
     checkpoint: Literal["best", "latest"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="of the job that made the model: best, latest, or a step; default: its own",
+        description="Checkpoint of the model's training job: `best`, `latest` or a step. Default: "
+        "the weights of the model.",
     )
-    layout: Literal["grid"] | None = Field(None, description="of images, with PNG: all in one")
+    layout: Literal["grid"] | None = Field(
+        None,
+        description="Images only, as PNG: `grid` puts all images into one. Default: a PNG has one "
+        "image.",
+    )
 
     def check(self) -> None:
-        """What is wrong whatever the model. Raises ValidationFailed."""
+        """Check the rules that do not depend on the model.
+
+        Raises:
+            ValidationFailed: Fields conflict, or a required one is missing.
+        """
         if self.partial_rows is not None:
-            names = (
+            fields = (
                 "labels",
                 "count",
                 "conditions",
                 "balance_labels",
                 "exclude_training_rows",
                 "include",
+                "interpolation",
+                "min_label_confidence",
             )
-            more = ("interpolation", "min_label_confidence")
-            if conflicts := [name for name in (*names, *more) if getattr(self, name)]:
-                faults = [
-                    FieldError(f"/{name}", "conflict", "goes without it") for name in conflicts
-                ]
-                raise ValidationFailed(
-                    "`partial_rows` says which rows and how many", field_errors=faults
-                )
+            if conflicts := [name for name in fields if getattr(self, name)]:
+                raise _conflict("partial_rows", conflicts)
             return
         if self.interpolation is None:
             check_selection(self)
             return
-        others = {
+        fields_set = {
             "labels",
             "count",
             "conditions",
@@ -141,23 +172,37 @@ class SamplesRequest(SampleSelection):
             "layout",
             "include",
             "seed",
-        }
-        others.add("min_label_confidence")
-        if strange := sorted(others & self.model_fields_set - self._empty()):
-            faults = [FieldError(f"/{name}", "conflict", "goes without it") for name in strange]
-            raise ValidationFailed(
-                "`interpolation` names its two items itself", field_errors=faults
-            )
+            "min_label_confidence",
+        } & self.model_fields_set
+        if conflicts := sorted(name for name in fields_set if getattr(self, name)):
+            raise _conflict("interpolation", conflicts)
 
-    def _empty(self) -> set[str]:
-        return {name for name in self.model_fields_set if not getattr(self, name)}
+
+def _conflict(name: str, conflicts: list[str]) -> ValidationFailed:
+    errors = [
+        FieldError(f"/{field}", "conflict", f"Cannot be combined with `{name}`.")
+        for field in conflicts
+    ]
+    return ValidationFailed(
+        f"`{conflicts[0]}` cannot be combined with `{name}`.", field_errors=errors
+    )
 
 
 def check_selection(request: SampleSelection) -> None:
-    """What is wrong whatever the model."""
-    given = request.count is not None or request.conditions is not None
-    if (request.labels is None) != given:
-        raise ValidationFailed("give either `labels` or `count`, or `conditions`")
+    """Check the rules for `labels`, `count` and `conditions` that do not depend on the model.
+
+    Raises:
+        ValidationFailed: Fields conflict, or a required one is missing.
+    """
+    has_count = request.count is not None or request.conditions is not None
+    if (request.labels is None) != has_count:
+        raise ValidationFailed("Give either `labels`, or `count` or `conditions`.")
     if request.balance_labels and (request.labels is not None or request.conditions is not None):
-        fault = FieldError("/balance_labels", "conflict", "drop it, or the others")
-        raise ValidationFailed("`balance_labels` goes with `count` alone", field_errors=[fault])
+        error = FieldError(
+            "/balance_labels", "conflict", "Cannot be combined with `labels` or `conditions`."
+        )
+        raise ValidationFailed(
+            "`balance_labels` requires `count` and cannot be combined with `labels` or "
+            "`conditions`.",
+            field_errors=[error],
+        )

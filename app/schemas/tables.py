@@ -1,4 +1,4 @@
-"""Tables, as they cross HTTP."""
+"""Request and response bodies of table schemas and rows."""
 
 from typing import Annotated, Any
 
@@ -12,31 +12,45 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ColumnChange(RequestModel):
-    """A column by its name; what is left out stays as it is."""
+    """Override of one column, selected by name. Omitted fields stay unchanged."""
 
     name: ColumnName
-    type: ColumnType | None = None
-    nullable: bool | None = None
+    type: ColumnType | None = Field(None, description="Data type. Default: unchanged.")
+    nullable: bool | None = Field(
+        None, description="Whether values may be missing. Default: unchanged."
+    )
     decimals: Annotated[int, Field(ge=0, le=15)] | None = Field(
-        None, description="digits after the point of a number"
+        None,
+        description="Number columns only: digits after the decimal point. Default: unchanged.",
     )
     format: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="of a datetime, as strftime's; of a boolean, as `no|yes`"
+        None,
+        description="Format of a datetime column (strftime), or `no|yes` (the words for false "
+        "and true) for a boolean column. Default: unchanged.",
     )
-    exclude: bool | None = Field(None, description="true: not learned, and absent from samples")
+    exclude: bool | None = Field(
+        None,
+        description="True: the column is neither learned nor generated. Default: unchanged.",
+    )
 
     def to_override(self) -> ColumnOverride:
         return ColumnOverride(**self.model_dump())
 
 
 class SchemaChange(RequestModel):
-    """Columns in any number; when all of them are named, their order counts."""
+    """Overrides of any number of columns. If all columns are listed, their order is used, too."""
 
-    columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = []
-    target: ColumnName | None = Field(
-        None, description="the column whose values samples are asked for by; null: none"
+    columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = Field(
+        [], description="Columns to change. Default: none."
     )
-    exclude_columns: Annotated[list[ColumnName], Field(max_length=10_000)] = []
+    target: ColumnName | None = Field(
+        None,
+        description="Column whose values are the labels of the samples; null for none. "
+        "If omitted, the target stays unchanged.",
+    )
+    exclude_columns: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(
+        [], description="Columns that are neither learned nor generated. Default: none."
+    )
 
     def to_overrides(self) -> SchemaOverrides:
         return SchemaOverrides(
@@ -50,17 +64,17 @@ class SchemaChange(RequestModel):
 class ColumnView(BaseModel):
     name: str
     type: ColumnType
-    nullable: bool
-    decimals: int | None
-    format: str | None
-    exclude: bool
+    nullable: bool = Field(description="Whether values may be missing.")
+    decimals: int | None = Field(description="Digits after the decimal point.")
+    format: str | None = Field(
+        description="Format of a datetime column (strftime), or `no|yes` of a boolean column."
+    )
+    exclude: bool = Field(description="Whether the column is neither learned nor generated.")
 
 
 class SchemaView(BaseModel):
-    """In the order in which samples have the columns."""
-
-    columns: list[ColumnView]
-    target: str | None
+    columns: list[ColumnView] = Field(description="Columns, in the order that samples have.")
+    target: str | None = Field(description="Column of the labels; null if there is none.")
 
     @classmethod
     def of(cls, schema: Schema) -> "SchemaView":
@@ -69,9 +83,9 @@ class SchemaView(BaseModel):
 
 
 class RowsPage(BaseModel):
-    """Rows as they would be given back."""
+    """Part of a table's rows, formatted as in the content download."""
 
-    data: list[dict[str, Any]]
-    offset: int
-    total: int
-    has_more: bool
+    data: list[dict[str, Any]] = Field(description="Rows: values by column name.")
+    offset: int = Field(description="Index of the first row.")
+    total: int = Field(description="Number of rows in the table.")
+    has_more: bool = Field(description="Whether there are further rows.")

@@ -1,4 +1,4 @@
-"""Kinds of text and numbers that several bodies share."""
+"""String and number types that several request bodies share."""
 
 import unicodedata
 from typing import Annotated
@@ -8,26 +8,28 @@ from pydantic import AfterValidator, Field, StringConstraints
 from core import model_registry
 
 
-def _name(text: str) -> str:
+def _validate_name(text: str) -> str:
     text = unicodedata.normalize("NFC", text).strip()
     if not text:
-        raise ValueError("is blank")
+        raise ValueError("must not be blank")
     # Cc control, Cf format (direction overrides, zero width), Cs surrogates, Zl/Zp line ends
     if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text):
-        raise ValueError("holds a control character")
+        raise ValueError("must not contain control characters")
     return text
 
 
-def _model_name(text: str) -> str:
-    text = _name(text)
+def _validate_model_name(text: str) -> str:
+    text = _validate_name(text)
     if not model_registry.NAME.fullmatch(text):
-        raise ValueError("letters, digits, blanks, dots, dashes and underscores only")
+        raise ValueError("must have only letters, digits, spaces, dots, dashes and underscores")
     return text
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_name)]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_validate_name)
+]
 ModelName = Annotated[
-    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_model_name)
+    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_validate_model_name)
 ]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Tags = Annotated[
@@ -35,6 +37,6 @@ Tags = Annotated[
         Annotated[str, StringConstraints(min_length=1, max_length=64)],
         Annotated[str, StringConstraints(max_length=256)],
     ],
-    Field(max_length=16),
+    Field(max_length=16, description="Up to 16 keys and values of your choice. Default: none."),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries, as they cross HTTP."""
+"""Request and response bodies of webhooks and their deliveries."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -18,37 +18,39 @@ Events = Annotated[list[JobEvent], Field(min_length=1)]
 
 
 class JobWebhook(RequestModel):
-    """A webhook for one job; signed with the secret of `GET /v1/webhooks/secret`."""
+    """A webhook for one job, signed with the secret from `GET /v1/webhooks/secret`."""
 
-    url: Url
-    events: Events | None = Field(None, description="default: all")
-
-
-def _from_text(given: Any) -> Any:
-    return {"url": given} if isinstance(given, str) else given
+    url: Url = Field(description="HTTPS URL on the public internet.")
+    events: Events | None = Field(None, description="Events to send. Default: all.")
 
 
-# A plain URL stands for {"url": …}.
+def _wrap_url(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+# A plain URL is short for {"url": …}.
 JobWebhookOrUrl = Annotated[
-    JobWebhook, BeforeValidator(_from_text, json_schema_input_type=JobWebhook | Url)
+    JobWebhook, BeforeValidator(_wrap_url, json_schema_input_type=JobWebhook | Url)
 ]
 
 
 class NewWebhook(RequestModel):
-    url: Url = Field(description="https, and on the public internet")
-    events: Events | None = Field(None, description="default: all")
-    name: Name | None = None
+    url: Url = Field(description="HTTPS URL on the public internet.")
+    events: Events | None = Field(None, description="Events to send. Default: all.")
+    name: Name | None = Field(None, description="Name of the webhook. Default: none.")
 
 
 class WebhookView(BaseModel):
-    id: str
+    id: str = Field(description="Webhook id (`wh_…`).")
     name: str | None
     url: str
-    events: list[JobEvent]
-    job: str | None = Field(description="the job that it is for, if it is for one")
+    events: list[JobEvent] = Field(description="Events that are sent.")
+    job: str | None = Field(description="Id of the only job it reports; null for all jobs.")
     created_at: datetime
-    disabled_at: datetime | None = Field(description="when its URL answered 410")
-    links: dict[str, str]
+    disabled_at: datetime | None = Field(
+        description="Time at which its URL answered 410 and the webhook was disabled."
+    )
+    links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod
     def of(cls, webhook: Webhook) -> "WebhookView":
@@ -56,7 +58,7 @@ class WebhookView(BaseModel):
 
 
 class CreatedWebhook(WebhookView):
-    secret: str = Field(description="checks the signatures; shown this once")
+    secret: str = Field(description="Secret that signs the messages. It is shown only once.")
 
     @classmethod
     def of(cls, webhook: Webhook) -> "CreatedWebhook":
@@ -78,30 +80,36 @@ def _fields(webhook: Webhook) -> dict[str, Any]:
 
 
 class SigningSecret(BaseModel):
-    secret: str
+    secret: str = Field(description="Secret that signs the messages of all job webhooks.")
 
 
 class DeliveryView(BaseModel):
-    id: str = Field(description="the header `webhook-id`")
+    id: str = Field(description="Delivery id (`dlv_…`), sent in the header `webhook-id`.")
     type: JobEvent
-    job: str
+    job: str = Field(description="Job id (`job_…`).")
     state: Literal["pending", "delivered", "failed"]
-    attempt: int = Field(description="attempts so far")
-    next_at: datetime | None = Field(description="when it is tried next")
-    response_status: int | None = Field(description="of the latest attempt, if it was answered")
-    last_error: str | None
+    attempt: int = Field(description="Number of attempts so far.")
+    next_at: datetime | None = Field(description="Time of the next attempt; null if there is none.")
+    response_status: int | None = Field(
+        description="HTTP status of the latest attempt; null if there was no response."
+    )
+    last_error: str | None = Field(description="Error of the latest attempt.")
     created_at: datetime
-    delivered_at: datetime | None
-    failed_at: datetime | None = Field(description="when it was given up")
+    delivered_at: datetime | None = Field(description="Time of the successful attempt.")
+    failed_at: datetime | None = Field(
+        description="Time at which the service stopped trying to deliver it."
+    )
 
     @classmethod
     def of(cls, delivery: Delivery) -> "DeliveryView":
-        ended = "delivered" if delivery.delivered_at else "failed" if delivery.failed_at else None
+        final_state = (
+            "delivered" if delivery.delivered_at else "failed" if delivery.failed_at else None
+        )
         return cls(
             id=delivery.id,
             type=delivery.type,
             job=delivery.job_id,
-            state=ended or "pending",
+            state=final_state or "pending",
             attempt=delivery.attempt,
             next_at=delivery.next_at,
             response_status=delivery.response_status,

@@ -42,7 +42,7 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
     resolved = job["resolved"]
     assert (resolved["seed"], resolved["hyperparameters"]["batch_size"]) == (3, 8)
     assert "auto" not in resolved["hyperparameters"].values()
-    assert job["queue"] == {"position": 0, "reason": "waiting for a free worker"}
+    assert job["queue"] == {"position": 0, "reason": "Waiting for a free worker."}
     assert client.get(job["links"]["self"]).json() == job
 
 

@@ -51,7 +51,7 @@ def test_requests_over_the_bound_are_told_to_come_back(
     monkeypatch.setattr(configured, "sampler_concurrency", 2)
     expected = service.get(URL, params={"seed": 1}).content
     with ThreadPoolExecutor(2) as pool:
-        with get_sampling_service()._turns:
+        with get_sampling_service()._sampling_lock:
             waiting = [pool.submit(service.get, URL, params={"seed": 1}) for _ in range(2)]
             while in_flight() < 2:
                 pass
