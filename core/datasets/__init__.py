@@ -1,1 +1,1 @@
-"""Datasets: from uploaded files to rows and objects that jobs can use."""
+"""Datasets: reading uploaded files, storing them as objects and recording them in the database."""

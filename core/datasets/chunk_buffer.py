@@ -1,27 +1,28 @@
-"""Between a writer that wants a file and a response that wants pieces."""
+"""In-memory buffer between a writer that needs a file and a streamed response."""
 
 import io
 
 
 class ChunkBuffer(io.RawIOBase):
-    """Collects what a writer writes, to be handed on piece by piece."""
+    """Write-only file that buffers bytes until `drain` returns them."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._position = 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        piece = bytes(data)
-        self._pieces.append(piece)
-        self._position += len(piece)
-        return len(piece)
+        chunk = bytes(data)
+        self._chunks.append(chunk)
+        self._position += len(chunk)
+        return len(chunk)
 
     def tell(self) -> int:
         return self._position
 
     def drain(self) -> bytes:
-        pieces, self._pieces = b"".join(self._pieces), []
-        return pieces
+        """Return and forget the bytes written since the last call."""
+        content, self._chunks = b"".join(self._chunks), []
+        return content

@@ -1,4 +1,4 @@
-"""What is odd about a set that can be learned from all the same."""
+"""Data quality issues of datasets that can still be used for training."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,13 +9,13 @@ Severity = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True)
 class Issue:
-    """Something that can be learned from, but not as well as it might. `hint` says what to do."""
+    """One data quality issue, which does not prevent training."""
 
     code: str
     severity: Severity
-    count: int
+    count: int  # affected images, rows, labels or columns
     examples: tuple[str, ...]
-    hint: str
+    hint: str  # what the client can do about it
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"examples": list(self.examples)}

@@ -1,4 +1,4 @@
-"""A dataset as bytes, in the formats that samples come in."""
+"""Export of a dataset in the formats that samples are returned in."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,25 +17,25 @@ Split = Literal["train", "test"]
 
 
 def export_images(x: Path, y: Path, dataset: Dataset, split: Split, format: str) -> Iterator[bytes]:
-    """`x` and `y`: its objects as files. `split`: `test` is the published test split."""
+    """Encode one split of an image dataset. `x` and `y` are local files of its objects."""
     summary = dataset.summary
     n = summary["n_train"]
-    place = slice(0, n) if split == "train" else slice(n, None)
-    pixels = np.load(x, mmap_mode="r", allow_pickle=False)[place]
-    labels = np.load(y, allow_pickle=False)[place].astype(np.int64)
+    span = slice(0, n) if split == "train" else slice(n, None)
+    pixels = np.load(x, mmap_mode="r", allow_pickle=False)[span]
+    labels = np.load(y, allow_pickle=False)[span].astype(np.int64)
     names = [label["name"] for label in summary["labels"]]
     if not names:
-        labels = np.zeros_like(labels)  # as samples of a model without labels have it
+        labels = np.zeros_like(labels)  # the label index in samples of unconditional models
     size = max(1, BLOCK_BYTES // pixels[0].nbytes)
     batches = (
-        (labels[first : first + size], np.asarray(pixels[first : first + size]))
-        for first in range(0, len(labels), size)
+        (labels[start : start + size], np.asarray(pixels[start : start + size]))
+        for start in range(0, len(labels), size)
     )
     return images.encode(format, batches, names, count=len(labels), image=summary)
 
 
 def export_rows(path: Path, dataset: Dataset, format: str) -> Iterator[bytes]:
-    """All rows, without the columns that are dropped, as the schema has their values."""
+    """Encode all rows with the types of the schema, without the excluded columns."""
     schema = Schema.from_dict(dataset.summary)
     columns = [column for column in schema.columns if not column.exclude]
     return rows.encode(format, typed_batches(path, schema.columns), columns, {})

@@ -1,22 +1,22 @@
-"""What a file is, by its first bytes; names and extensions are not asked."""
+"""File types, detected by their first bytes. Names and extensions are ignored."""
 
 HEAD_BYTES = 512  # the longest signature is a tar header
 
 COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
 IMAGE_TYPES = frozenset({"png", "jpeg", "webp"})
 
-_READ = (
+_SUPPORTED = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
     (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),  # without entries
-    (b"PK\x07\x08", "zip"),  # the first of several disks
+    (b"PK\x05\x06", "zip"),  # an archive without entries
+    (b"PK\x07\x08", "zip"),  # the first part of a split archive
     (b"\x1f\x8b", "gz"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x93NUMPY", "npy"),
 )
-_REFUSED = (
+_UNSUPPORTED = (
     (b"GIF8", "GIF image"),
     (b"BM", "BMP image"),
     (b"II*\x00", "TIFF image"),
@@ -42,10 +42,10 @@ _IDX_TYPES = frozenset({0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E})
 
 
 def detect_file_type(head: bytes) -> str:
-    """A short word for what is read here ("png", "zip", "tar", "idx"…), or "" for all else."""
-    for beginning, kind in _READ:
-        if head.startswith(beginning):
-            return kind
+    """Return the type of a supported file ("png", "zip", "tar", "idx"…), "" for any other."""
+    for signature, file_type in _SUPPORTED:
+        if head.startswith(signature):
+            return file_type
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[:2] == b"\0\0" and len(head) > 3 and head[2] in _IDX_TYPES and 1 <= head[3] <= 8:
@@ -54,20 +54,23 @@ def detect_file_type(head: bytes) -> str:
 
 
 def unsupported_file_type(head: bytes) -> str | None:
-    """The name of a well-known format that is not read here, such as "GIF image"."""
+    """Return the name of a common but unsupported format, such as "GIF image"."""
     if head[4:8] == b"ftyp":
         return "AVIF image" if head[8:11] == b"avi" else "HEIF image or video"
-    return next((kind for beginning, kind in _REFUSED if head.startswith(beginning)), None)
+    return next(
+        (file_type for signature, file_type in _UNSUPPORTED if head.startswith(signature)), None
+    )
 
 
 def is_tar(head: bytes) -> bool:
-    """The header's checksum holds, or it is the zeros with which an empty tar begins."""
+    """Return True for a tar header with a valid checksum, or the zero block of an empty tar."""
     if len(head) < HEAD_BYTES:
         return False
     if not any(head):
         return True
-    written = head[148:156].strip(b" \0")
+    checksum = head[148:156].strip(b" \0")
     try:
-        return int(written, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
+        # The checksum is computed with its own eight bytes taken as spaces (POSIX ustar).
+        return int(checksum, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
     except ValueError:
         return False

@@ -1,8 +1,9 @@
-"""From uploaded bytes to a dataset: decode in a child process, store, record.
+"""Ingestion of uploads: decode in a sandbox process, store the objects, add the dataset.
 
-A small upload is read while its request waits (`ingest`); if it cannot be used, nothing is kept.
-A large one is stored as it came, answered, and read afterwards (`validate`) by the API or, if that
-dies, by any worker: the row is leased for as long as somebody reads it.
+A small upload is read while its request waits (`ingest`); nothing remains of an invalid one.
+A large upload is stored unread (`enqueue_ingestion`), and the request is answered. Then the API or,
+if its process dies, any worker reads the files (`validate`). A lease on the row ensures that only
+one process does.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ OBJECT_FILES = {
 
 
 class DatasetDeleted(Exception):
-    """The dataset went away while it was being read."""
+    """The dataset was deleted, or its lease was lost, while its files were read."""
 
 
 # Called with the new row, in the transaction that adds it.
@@ -51,14 +52,17 @@ def ingest(
     files: Sequence[SourceFile],
     on_created: OnCreated,
 ) -> Dataset:
-    """Read the files and add the dataset as `ready`. Raises DatasetUnreadable and keeps nothing."""
+    """Read the files and add the dataset as `ready`.
+
+    Raises DatasetUnreadable if the files cannot be used; nothing is stored then.
+    """
     dataset_id = new_id("ds")
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
         summary = _read(new.modality, files, new.options, folder, lambda: None)
-        content = _store(storage, tenant_id, dataset_id, OBJECT_FILES[new.modality], folder)
+        objects = _store(storage, tenant_id, dataset_id, OBJECT_FILES[new.modality], folder)
     with write() as session:
         dataset = repository.add_ready(
-            session, tenant_id, dataset_id, new, objects=content, summary=summary
+            session, tenant_id, dataset_id, new, objects=objects, summary=summary
         )
         on_created(session, dataset)
     return dataset
@@ -71,7 +75,7 @@ def enqueue_ingestion(
     files: Sequence[SourceFile],
     on_created: OnCreated,
 ) -> Dataset:
-    """Keep the files as they are and add the dataset as `validating`."""
+    """Store the unread files and add the dataset as `validating`."""
     dataset_id = new_id("ds")
     sources = [
         {
@@ -92,7 +96,10 @@ def enqueue_ingestion(
 
 
 def validate(storage: Storage, dataset_id: str | None = None) -> bool:
-    """Read one dataset that waits (this one, or the oldest); False when there is none."""
+    """Validate one waiting dataset: `dataset_id`, or by default the oldest.
+
+    Returns False if none is waiting.
+    """
     with write() as session:
         dataset = repository.claim_validation(session, dataset_id)
     if dataset is None:
@@ -100,14 +107,14 @@ def validate(storage: Storage, dataset_id: str | None = None) -> bool:
     try:
         parts = [part for source in dataset.sources for part in source["parts"]]
         with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
-            content, summary = _validate(storage, dataset, folder)
+            objects, summary = _validate(storage, dataset, folder)
         with write() as session:
-            repository.finish_validation(session, dataset, objects=content, summary=summary)
+            repository.finish_validation(session, dataset, objects=objects, summary=summary)
     except DatasetDeleted:
         return True
     except SemblanceError as error:
         if error.retryable and dataset.attempt < repository.MAX_ATTEMPTS:
-            return True  # the lease runs out and somebody tries again
+            return True  # retried by any process once the lease has expired
         with write() as session:
             repository.fail_validation(session, dataset, error)
     storage.delete(part["key"] for source in dataset.sources for part in source["parts"])
@@ -138,110 +145,120 @@ def _validate(
                             out.write(chunk)
                 except ObjectCorrupted as error:
                     raise DatasetUnreadable(
-                        f"{source['name']}: {error}; upload it again"
+                        f"The stored copy of {source['name']} is missing or damaged. "
+                        "Upload the file again."
                     ) from error
             renew()
         if source["sha256"] not in {None, digest.hexdigest()}:
             raise DatasetUnreadable(
-                f"{source['name']}: the bytes do not have the announced sha256",
+                f"{source['name']} does not have the SHA-256 that the upload declared. "
+                "Upload the file again.",
                 code="upload_damaged",
             )
         files.append(SourceFile(path, source["name"]))
     summary = _read(dataset.modality, files, dataset.options, folder, renew)
     renew()
-    objects = OBJECT_FILES[dataset.modality]
-    return _store(storage, dataset.tenant_id, dataset.id, objects, folder), summary
+    object_files = OBJECT_FILES[dataset.modality]
+    return _store(storage, dataset.tenant_id, dataset.id, object_files, folder), summary
 
 
 def _read(
     modality: str,
     files: Sequence[SourceFile],
-    meta: dict[str, Any],
+    options: dict[str, Any],
     folder: Path,
     renew: Callable[[], None],
 ) -> dict[str, Any]:
-    """Decode into `folder`; what is known of the set, as the row keeps it."""
+    """Decode `files` into the folder "content" in `folder`; return `Dataset.summary`."""
     out = folder / "content"
     out.mkdir()
 
-    def look() -> None:
-        check_free_disk()  # what comes out of an archive is known only when it is out
+    def on_wait() -> None:
+        check_free_disk()  # the unpacked size of an archive is not known in advance
         renew()
 
-    read = _read_rows if modality == "tabular" else _read_images
-    return read(files, meta, out, look)
+    read = _read_table if modality == "tabular" else _read_images
+    return read(files, options, out, on_wait)
 
 
-def _read_rows(
-    files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
+def _read_table(
+    files: Sequence[SourceFile],
+    options: dict[str, Any],
+    out: Path,
+    on_wait: Callable[[], None],
 ) -> dict[str, Any]:
     settings = get_settings()
-    wanted = SchemaOverrides(
-        columns=tuple(ColumnOverride(**column) for column in meta.get("schema", [])),
-        target=meta.get("target"),
-        exclude_columns=tuple(meta.get("exclude_columns", [])),
+    overrides = SchemaOverrides(
+        columns=tuple(ColumnOverride(**column) for column in options.get("schema", [])),
+        target=options.get("target"),
+        exclude_columns=tuple(options.get("exclude_columns", [])),
         pointer_prefix="/meta",
     )
     summary = read_table_in_sandbox(
-        files, wanted, settings.limits, out, settings.ingest_timeout_seconds, renew
+        files, overrides, settings.limits, out, settings.ingest_timeout_seconds, on_wait
     )
     return summary.to_dict()
 
 
 def _read_images(
-    files: Sequence[SourceFile], meta: dict[str, Any], out: Path, renew: Callable[[], None]
+    files: Sequence[SourceFile],
+    options: dict[str, Any],
+    out: Path,
+    on_wait: Callable[[], None],
 ) -> dict[str, Any]:
     settings = get_settings()
-    size = meta.get("size")
+    size = options.get("size")
     summary = read_images_in_sandbox(
         files,
         ImageOptions(
-            resize=meta.get("resize"),
+            resize=options.get("resize"),
             size=(size[0], size[1]) if size else None,
-            class_names=meta.get("class_names"),
+            class_names=options.get("class_names"),
         ),
         settings.limits,
         out,
         settings.ingest_timeout_seconds,
-        renew,
+        on_wait,
     )
     return image_summary(summary, out)
 
 
 def image_summary(summary: ImageSummary, out: Path) -> dict[str, Any]:
-    """As the row keeps it; `out` has x.npy and y.npy."""
-    from core.datasets.images.profile import profile_images  # numpy, which takes time to load
+    """Return `Dataset.summary`, with the profile. `out` holds x.npy and y.npy."""
+    from core.datasets.images.profile import profile_images  # numpy is slow to import
 
     labels = [label.name for label in summary.labels]
-    whole = hashlib.sha256(json.dumps([summary.x_sha256, summary.y_sha256, labels]).encode())
+    digest = hashlib.sha256(json.dumps([summary.x_sha256, summary.y_sha256, labels]).encode())
     return summary.to_dict() | {
-        "sha256": whole.hexdigest(),
+        "sha256": digest.hexdigest(),
         "profile": profile_images(out / "x.npy", out / "y.npy", labels, summary.n_train),
     }
 
 
 def _store(
-    storage: Storage, tenant_id: str, dataset_id: str, objects: dict[str, str], folder: Path
+    storage: Storage, tenant_id: str, dataset_id: str, files: dict[str, str], folder: Path
 ) -> dict[str, StoredObject]:
     return {
         name: storage.put_file(
             key_of(tenant_id, "datasets", dataset_id, file), folder / "content" / file
         )
-        for name, file in objects.items()
+        for name, file in files.items()
     }
 
 
 def check_free_disk(needed_bytes: int = 0) -> None:
-    """Raises Unavailable when so many bytes would not leave the room that is always kept."""
+    """Raise Unavailable if `needed_bytes` would leave less than `min_free_disk_bytes` free."""
     settings = get_settings()
     if shutil.disk_usage(settings.scratch).free < settings.min_free_disk_bytes + needed_bytes:
-        raise Unavailable("the disk is nearly full", code="storage_full")
+        raise Unavailable("The server's disk is nearly full. Retry later.", code="storage_full")
 
 
 @contextmanager
 def working_folder(needed_bytes: int = 0) -> Iterator[Path]:
-    """An owner-only folder that is gone afterwards. Raises Unavailable when the disk has no room
-    for that many bytes."""
+    """Create an owner-only folder and delete it on exit.
+
+    Raises Unavailable if the disk has no room for `needed_bytes`.
+    """
     check_free_disk(needed_bytes)
     folder = get_settings().scratch / new_id("ingest")
     folder.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""The labels of a dataset's items to train on, in their order."""
+"""Labels of a dataset's training items, in the order of the items."""
 
 from pathlib import Path
 
@@ -15,19 +15,21 @@ from core.tables import Dataset
 
 
 def read_labels(dataset: Dataset, storage: Storage) -> NDArray[np.int32]:
-    """(N,) places among the labels of its summary, -1 for an item without one. Raises
-    ObjectCorrupted."""
+    """Return indices (N,) into the labels of the dataset's summary, -1 for unlabeled items.
+
+    Raises ObjectCorrupted if the stored labels are missing or damaged.
+    """
     name = "y" if dataset.modality == "image" else "rows"
     with storage.open(StoredObject.from_dict(dataset.objects[name])) as path:
         if dataset.modality == "image":
             labels = np.load(path, allow_pickle=False)[: dataset.summary["n_train"]]
             return np.asarray(labels, np.int32)
-        return _of_rows(path, dataset)
+        return _read_row_labels(path, dataset)
 
 
-def _of_rows(path: Path, dataset: Dataset) -> NDArray[np.int32]:
+def _read_row_labels(path: Path, dataset: Dataset) -> NDArray[np.int32]:
     schema = Schema.from_dict(dataset.summary)
-    assert schema.target is not None  # noqa: S101 - or it would have no labels
+    assert schema.target is not None  # noqa: S101 - only tables with a target have labels
     target = schema[schema.target]
     names = pa.array([label["name"] for label in dataset.summary["labels"]], pa.string())
     parts = [

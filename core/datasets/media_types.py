@@ -1,4 +1,4 @@
-"""What samples are sent and stored as, by the word that `format` takes."""
+"""Media types of samples and exports, by the value of `format`."""
 
 IMAGE_MEDIA_TYPES = {
     "png": "image/png",
@@ -7,10 +7,8 @@ IMAGE_MEDIA_TYPES = {
     "tar": "application/x-tar",
     "json": "application/json",
 }
-STRIP_MEDIA_TYPES = {
-    "png": "image/png",
-    "gif": "image/gif",
-}  # images in a row, or one after the other
+# A strip is several images in one file: side by side in a PNG, or as the frames of a GIF.
+STRIP_MEDIA_TYPES = {"png": "image/png", "gif": "image/gif"}
 TABULAR_MEDIA_TYPES = {
     "csv": "text/csv",
     "json": "application/json",
@@ -18,7 +16,7 @@ TABULAR_MEDIA_TYPES = {
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.stream",
 }
-# Those that a file of any size can have.
+# Formats without a size limit, because they are written and sent in pieces.
 STREAMABLE_FORMATS = {
     "image": ("tar", "zip", "npz"),
     "tabular": ("parquet", "csv", "ndjson", "arrow"),

@@ -1,4 +1,4 @@
-"""Whether an upload is a set of images or a table, told by how it begins."""
+"""Modality of an upload (images or a table), detected from its first bytes and its name."""
 
 import io
 from pathlib import PurePath
@@ -12,34 +12,38 @@ Modality = Literal["image", "tabular"]
 
 PEEK_BYTES = 8 * HEAD_BYTES
 
-_TABLES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
-_ENDINGS = frozenset(
+# Parquet, an Arrow file and an Arrow stream.
+_TABLE_SIGNATURES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
+_TABLE_SUFFIXES = frozenset(
     {".csv", ".tsv", ".tab", ".txt", ".json", ".ndjson", ".jsonl", ".parquet", ".pq", ".arrow"}
     | {".feather", ".ipc", ".arrows"}
 )
 
 
 def detect_modality(head: bytes, name: str) -> Modality:
-    """`head`: the first PEEK_BYTES of the file, or all of it."""
-    if head.startswith(_TABLES):
+    """Return the modality of a file. `head` is its first PEEK_BYTES, or all of a shorter file."""
+    if head.startswith(_TABLE_SIGNATURES):
         return "tabular"
-    kind = detect_file_type(head)
-    if kind == "gz":
-        inside = _unpacked(head)
-        return "image" if detect_file_type(inside) or not _may_be_table(inside, name) else "tabular"
-    if kind or unsupported_file_type(head):
+    file_type = detect_file_type(head)
+    if file_type == "gz":
+        content = _decompress_head(head)
+        if detect_file_type(content) or not _may_be_table(content, name):
+            return "image"
+        return "tabular"
+    if file_type or unsupported_file_type(head):
         return "image"
     return "tabular" if _may_be_table(head, name) else "image"
 
 
 def _may_be_table(head: bytes, name: str) -> bool:
-    endings = PurePath(name.removesuffix(".gz")).suffixes[-1:]
-    if endings and endings[0].lower() in _ENDINGS:
+    suffixes = PurePath(name.removesuffix(".gz")).suffixes[-1:]
+    if suffixes and suffixes[0].lower() in _TABLE_SUFFIXES:
         return True
+    # Text does not contain zero bytes, except in UTF-16, which starts with a byte order mark.
     return bool(head) and (b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff")))
 
 
-def _unpacked(head: bytes) -> bytes:
+def _decompress_head(head: bytes) -> bytes:
     try:
         return DecompressedReader(io.BytesIO(head), "gz", name="").read(HEAD_BYTES)
     except DatasetUnreadable:

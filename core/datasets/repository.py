@@ -1,4 +1,4 @@
-"""The rows of `datasets`: created as `validating`, then `ready` or `failed`; found; deleted."""
+"""Queries and state changes of datasets: `validating`, then `ready` or `failed`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ def add_ready(
     objects: dict[str, StoredObject],
     summary: Json,
 ) -> Dataset:
-    """A dataset whose files are validated and stored already."""
+    """Add a dataset whose files have been validated and stored."""
     dataset = Dataset(
         id=dataset_id,
         tenant_id=tenant_id,
@@ -50,7 +50,7 @@ def add_ready(
     )
     session.add(dataset)
     session.flush()
-    session.refresh(dataset)  # the times are the database's
+    session.refresh(dataset)  # load the timestamps that the database has set
     return dataset
 
 
@@ -62,8 +62,10 @@ def add_validating(
     *,
     sources: list[dict[str, Any]],
 ) -> Dataset:
-    """A dataset whose stored `sources` ([{name, parts: [{key, bytes, sha256}]}]) wait for
-    core.datasets.ingestion."""
+    """Add a dataset that waits for `core.datasets.ingestion.validate`.
+
+    `sources` are the stored files: [{name, sha256, parts: [{key, bytes, sha256}]}].
+    """
     dataset = Dataset(
         id=dataset_id,
         tenant_id=tenant_id,
@@ -76,37 +78,43 @@ def add_validating(
     )
     session.add(dataset)
     session.flush()
-    session.refresh(dataset)  # the times are the database's
+    session.refresh(dataset)  # load the timestamps that the database has set
     return dataset
 
 
 def get(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     dataset = session.get(Dataset, dataset_id)
     if dataset is None or dataset.tenant_id != tenant_id:
-        raise NotFound(f"there is no dataset {dataset_id}")
+        raise NotFound(f"There is no dataset {dataset_id}.")
     return dataset
 
 
 def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     dataset = get(session, tenant_id, dataset_id)
     if dataset.state is not DatasetState.READY:
-        raise NotReady(f"dataset {dataset_id} is {dataset.state.value}", code="dataset_not_ready")
+        message = f"Dataset {dataset_id} is in state `{dataset.state.value}`, not `ready`."
+        raise NotReady(message, code="dataset_not_ready")
     return dataset
 
 
 def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
-    """A table that is ready."""
+    """Return a dataset that is ready.
+
+    Raises Conflict if it holds images.
+    """
     dataset = get_ready(session, tenant_id, dataset_id)
     if dataset.modality != "tabular":
-        raise Conflict(f"dataset {dataset_id} holds images, not rows", code="not_a_table")
+        raise Conflict(f"Dataset {dataset_id} holds images, not a table.", code="not_a_table")
     return dataset
 
 
 def check_not_in_use(session: Session, dataset: Dataset) -> None:
-    """Raises ResourceInUse while a job still needs the dataset as it is."""
+    """Raise ResourceInUse if an active job uses the dataset."""
     if live := jobs.live_jobs_of_dataset(session, dataset.tenant_id, dataset.id):
         raise ResourceInUse(
-            f"dataset {dataset.id} is needed by {', '.join(live[:5])}", jobs=list(live[:20])
+            f"Dataset {dataset.id} is used by active jobs: {', '.join(live[:5])}. "
+            "Cancel them or wait until they end.",
+            jobs=list(live[:20]),
         )
 
 
@@ -118,7 +126,7 @@ def page(
     after: str | None = None,
     state: str | None = None,
 ) -> list[Dataset]:
-    """Newest first."""
+    """Return a page of datasets, newest first, beginning after the dataset `after`."""
     query = select(Dataset).where(Dataset.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Dataset.id < after)
@@ -128,10 +136,10 @@ def page(
 
 
 def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
-    """Remove the row; returns the keys of the objects to delete after the commit.
+    """Delete the row and return the keys of the objects to delete after the commit.
 
-    Ended jobs that used it stay, and remember no dataset; so do models. Raises ResourceInUse while a job
-    still needs it or it is being validated.
+    Ended jobs and models remain without a reference to the dataset. A validation in progress
+    notices the deletion when it renews its lease. Raises ResourceInUse if an active job uses it.
     """
     dataset = get(session, tenant_id, dataset_id)
     check_not_in_use(session, dataset)
@@ -144,8 +152,10 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
 
 
 def attach_object(session: Session, dataset: Dataset, name: str, stored: StoredObject) -> bool:
-    """An object that was made of the dataset and goes with it; False when it is gone, or has one of
-    this name already."""
+    """Add a derived object, which is deleted together with the dataset.
+
+    Returns False if the dataset was deleted or already has an object of this name.
+    """
     row = session.scalar(select(Dataset).where(Dataset.id == dataset.id).with_for_update())
     if row is None or name in row.objects:
         return False
@@ -154,29 +164,30 @@ def attach_object(session: Session, dataset: Dataset, name: str, stored: StoredO
 
 
 def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset | None:
-    """Take a dataset that waits for validation and that nobody validates, or None."""
+    """Lease a dataset that waits for validation and is not leased, or return None."""
     waiting = (Dataset.state == DatasetState.VALIDATING) & (
         Dataset.lease_until.is_(None) | (Dataset.lease_until < clock())
     )
     query = select(Dataset.id).where(waiting).order_by(Dataset.id).limit(1)
     if dataset_id is not None:
         query = query.where(Dataset.id == dataset_id)
-    found = session.scalar(query)
-    taken = session.execute(
+    candidate_id = session.scalar(query)
+    # The condition is checked again: another process may have claimed the candidate meanwhile.
+    claimed_id = session.execute(
         update(Dataset)
-        .where(Dataset.id == found, waiting)
+        .where(Dataset.id == candidate_id, waiting)
         .values(lease_until=clock(INGEST_LEASE_S), attempt=Dataset.attempt + 1)
         .returning(Dataset.id)
     ).scalar_one_or_none()
-    if taken is None:
+    if claimed_id is None:
         return None
-    dataset = session.get_one(Dataset, taken)
+    dataset = session.get_one(Dataset, claimed_id)
     session.refresh(dataset)
     return dataset
 
 
 def renew_validation(session: Session, dataset: Dataset) -> bool:
-    """False when the dataset was deleted or taken over."""
+    """Extend the lease. Returns False if the dataset was deleted or claimed by another process."""
     return _fenced_update(session, dataset, lease_until=clock(INGEST_LEASE_S))
 
 
@@ -207,8 +218,8 @@ def fail_validation(session: Session, dataset: Dataset, error: SemblanceError) -
 
 
 def _fenced_update(session: Session, dataset: Dataset, **values: Any) -> bool:
-    """Change the row if this attempt still holds it: `attempt` is the fence."""
-    changed = session.execute(
+    """Update the row if this attempt still holds the lease; `attempt` is the fencing token."""
+    updated_id = session.execute(
         update(Dataset)
         .where(
             Dataset.id == dataset.id,
@@ -219,4 +230,4 @@ def _fenced_update(session: Session, dataset: Dataset, **values: Any) -> bool:
         .returning(Dataset.id)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
-    return changed is not None
+    return updated_id is not None

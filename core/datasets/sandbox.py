@@ -1,4 +1,7 @@
-"""Reading in a child process, so that a decoder's fault is no fault of ours."""
+"""Sandbox: run a task on untrusted files in a resource-limited child process.
+
+A bug in a decoder can crash or hang only the child.
+"""
 
 import contextlib
 import json
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _WAIT_S = 1.0
 _PACKAGES = str(Path(core.__path__[0]).parent)
-_LOGGED_CHARS = 4_000
+_MAX_LOGGED_CHARS = 4_000
 
 
 def run_in_sandbox(
@@ -28,12 +31,12 @@ def run_in_sandbox(
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """The answer of a task of core.datasets.sandbox_main to `spec`, both of them JSON.
+    """Run a task of `core.datasets.sandbox_main` and return its answer, a JSON object like `spec`.
 
-    Calls `on_wait` about once a second; what that raises ends the child. Raises what the task
-    raised, and DatasetUnreadable when it has died or taken too long.
+    Calls `on_wait` about once a second; an exception that it raises kills the child. Raises the
+    SemblanceError that the task raised, and DatasetUnreadable if the child crashed or timed out.
     """
-    order = {"task": task, "spec": spec, "cpu_s": int(timeout_s) + 1}
+    request = {"task": task, "spec": spec, "cpu_s": int(timeout_s) + 1}
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "core.datasets.sandbox_main"],
         stdin=subprocess.PIPE,
@@ -45,69 +48,77 @@ def run_in_sandbox(
         start_new_session=True,
     ) as process:
         try:
-            output, complaint = _talk(process, json.dumps(order), timeout_s, on_wait)
+            output, stderr = _communicate(process, json.dumps(request), timeout_s, on_wait)
         finally:
             _kill(process)
-    return _answer_of(process.returncode, output, complaint)
+    return _parse_response(process.returncode, output, stderr)
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours, whose variables hold secrets, and one thread for numpy."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    """Return the child's environment: no variable that may hold a secret, one thread for numpy."""
+    inherited = {
+        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
+    }
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**kept, **threads, "LANG": "C.UTF-8", "PYTHONPATH": _PACKAGES}
+    return {**inherited, **threads, "LANG": "C.UTF-8", "PYTHONPATH": _PACKAGES}
 
 
-def _talk(
+def _communicate(
     process: subprocess.Popen[str],
-    spec: str,
+    request: str,
     timeout_s: float,
     on_wait: Callable[[], None] | None,
 ) -> tuple[str, str]:
-    until = time.monotonic() + timeout_s
-    message: str | None = spec
+    """Send the request and return stdout and stderr of the child."""
+    deadline = time.monotonic() + timeout_s
+    unsent: str | None = request
     while True:
         try:
-            left = until - time.monotonic()
-            return process.communicate(message, timeout=max(0.01, min(_WAIT_S, left)))
+            remaining_s = deadline - time.monotonic()
+            return process.communicate(unsent, timeout=max(0.01, min(_WAIT_S, remaining_s)))
         except subprocess.TimeoutExpired as error:
-            message = None  # it has been sent; asking again goes on reading
-            if left <= _WAIT_S:
-                detail = f"reading the data took longer than {timeout_s:,.0f} seconds"
-                raise DatasetUnreadable(f"{detail}; make a smaller set") from error
+            unsent = None  # the first call has sent it; further calls continue to read
+            if remaining_s <= _WAIT_S:
+                raise DatasetUnreadable(
+                    f"Reading the data took longer than {timeout_s:,.0f} seconds. "
+                    "Upload a smaller dataset."
+                ) from error
             if on_wait is not None:
                 on_wait()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """The child and whatever it might have started; nothing when it has ended by itself."""
+    """Kill the child and the processes it started, unless it has exited."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _answer_of(returncode: int, output: str, complaint: str) -> dict[str, Any]:
+def _parse_response(returncode: int, output: str, stderr: str) -> dict[str, Any]:
     try:
-        message = json.loads(output) if returncode == 0 else {}
-        if "answer" in message:
-            return dict(message["answer"])
-        if "problem" in message:
-            raise _error_of(message["problem"])
+        response = json.loads(output) if returncode == 0 else {}
+        if "answer" in response:
+            return dict(response["answer"])
+        if "problem" in response:
+            raise _to_error(response["problem"])
     except (ValueError, TypeError, KeyError) as error:
-        log.error("a dataset child's answer cannot be read: %r", error)
-    log.error("a dataset child ended with status %s: %s", returncode, complaint[-_LOGGED_CHARS:])
+        log.error("The response of a sandbox process cannot be parsed: %r.", error)
+    log.error(
+        "A sandbox process exited with status %s: %s", returncode, stderr[-_MAX_LOGGED_CHARS:]
+    )
     raise DatasetUnreadable(
-        "the files could not be read: the reader stopped without an answer; export them again, "
-        "images as PNG in a zip, tables as CSV or Parquet"
+        "The files could not be read: the reader process crashed. Export them again: "
+        "images as PNG in a zip, tables as CSV or Parquet."
     )
 
 
-def _error_of(problem: Mapping[str, Any]) -> SemblanceError:
+def _to_error(problem: Mapping[str, Any]) -> SemblanceError:
     if problem["code"] == StorageFull.code:
         return StorageFull(problem["detail"])
-    faults = [
-        FieldError(**{**fault, "allowed": tuple(fault["allowed"]) if "allowed" in fault else None})
-        for fault in problem.get("errors", [])
+    errors = [
+        FieldError(**{**error, "allowed": tuple(error["allowed"]) if "allowed" in error else None})
+        for error in problem.get("errors", [])
     ]
-    kind = ValidationFailed if problem["title"] == ValidationFailed.title else DatasetUnreadable
-    return kind(problem["detail"], code=problem["code"], field_errors=faults)
+    is_invalid = problem["title"] == ValidationFailed.title
+    error_type = ValidationFailed if is_invalid else DatasetUnreadable
+    return error_type(problem["detail"], code=problem["code"], field_errors=errors)

@@ -1,9 +1,9 @@
-"""A reader behind a process boundary: a JSON object on stdin, one on stdout.
+"""Main program of the sandbox process: one JSON object on stdin, one on stdout.
 
-In: {"task": one of TASKS, "spec": {…}, "cpu_s"}; what a task's spec holds is said by the function
-that asks for it, through core.datasets.sandbox.
-Out: {"answer": {…}} or {"problem": {…}}, and exit status 0 for both. Whatever else happens, such
-as a crash in a decoder, is the parent's to notice.
+Input: {"task": one of TASKS, "spec": {…}, "cpu_s"}. The callers of
+`core.datasets.sandbox.run_in_sandbox` define the spec of each task.
+Output: {"answer": {…}} or {"problem": {…}}, with exit status 0 for both. The parent handles
+everything else, such as a crash in a decoder.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from typing import Any
 from core.errors import DatasetUnreadable, SemblanceError
 from core.settings import MIB
 
-MEMORY_BYTES = 4096 * MIB  # of address space, beyond what the process begins with
+MEMORY_BYTES = 4096 * MIB  # of address space, in addition to what the interpreter uses
 OPEN_FILES = 256
 
-# Modules with a function `run(spec) -> answer`; a child imports the one that it needs.
+# Modules with a function `run(spec) -> answer`. A child imports only the one that it needs.
 TASKS = {
     "read_images": "core.datasets.images.sandbox_task",
     "read_table": "core.datasets.tabular.sandbox_task",
@@ -34,33 +34,36 @@ TASKS = {
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    order = json.load(sys.stdin)
-    run = import_module(TASKS[order["task"]]).run
-    _limit_resources(order["cpu_s"])
-    json.dump(_answer(run, order["spec"]), sys.stdout)
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    request = json.load(sys.stdin)
+    run = import_module(TASKS[request["task"]]).run
+    _limit_resources(request["cpu_s"])
+    json.dump(_respond(run, request["spec"]), sys.stdout)
     sys.stdout.flush()
-    # Now and then the threads of a native library abort a process that ends in the usual way, and
-    # an answer that was whole would count as none.
+    # Threads of native libraries occasionally abort the process during a normal shutdown. The
+    # parent would then discard a complete answer because of the exit status.
     os._exit(0)
 
 
-def _answer(run: Any, spec: dict[str, Any]) -> dict[str, Any]:
+def _respond(run: Any, spec: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"answer": run(spec)}
     except SemblanceError as error:
         return {"problem": error.to_problem()}
     except MemoryError:
-        detail = "reading the data takes more memory than one dataset is given"
+        detail = (
+            f"Reading the data needs more than {MEMORY_BYTES // MIB:,} MiB of memory. "
+            "Upload a smaller dataset."
+        )
         return {"problem": DatasetUnreadable(detail).to_problem()}
     except Exception as error:
-        # The message may hold a customer's values, and the parent logs what is said here.
-        where = "".join(traceback.format_tb(error.__traceback__))
-        sys.exit(f"{where}{type(error).__name__}")
+        # The parent logs stderr; the message is omitted because it may hold a customer's values.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        sys.exit(f"{frames}{type(error).__name__}")
 
 
 def _limit_resources(cpu_s: int) -> None:
-    """As far as the system has these limits and lets us set them: macOS lacks some."""
+    """Set the limits that the operating system supports; macOS lacks some of them."""
     _limit("RLIMIT_CORE", 0)
     _limit("RLIMIT_NOFILE", OPEN_FILES)
     _limit("RLIMIT_CPU", cpu_s)
@@ -71,15 +74,15 @@ def _limit_resources(cpu_s: int) -> None:
 
 def _limit(name: str, value: int) -> None:
     with contextlib.suppress(AttributeError, OSError, ValueError):
-        kind = getattr(resource, name)
-        hard = resource.getrlimit(kind)[1]
+        limit = getattr(resource, name)
+        hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        resource.setrlimit(limit, (value, value))
 
 
-def _end_with_parent(parent: int) -> None:
-    """Nobody waits for the result of a child whose parent died."""
-    while os.getppid() == parent:
+def _exit_with_parent(parent_pid: int) -> None:
+    """Exit when the parent has died: then no process reads the result."""
+    while os.getppid() == parent_pid:
         time.sleep(1)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Another schema for a table that has been read: checked against its values, in a child."""
+"""Schema update of a stored table, validated against its values in the sandbox."""
 
 from dataclasses import replace
 
@@ -21,42 +21,50 @@ def update_schema(
     *,
     keep_target: bool,
 ) -> Dataset:
-    """The dataset with the schema that is wanted; `keep_target`: `overrides` do not speak of it.
+    """Apply `overrides` to the inferred schema and return the updated dataset.
 
-    Raises ValidationFailed when the schema does not fit the values, ResourceInUse while a live job needs the
-    dataset, Conflict when the schema was changed by another meanwhile.
+    `keep_target` keeps the present target column and ignores `overrides.target`.
+
+    Raises:
+        ValidationFailed: the schema does not fit the values.
+        ResourceInUse: an active job uses the dataset.
+        Conflict: another request changed the schema meanwhile.
     """
     settings = get_settings()
     with read() as session:
         dataset = repository.get_table(session, tenant_id, dataset_id)
         repository.check_not_in_use(session, dataset)
-    before = TableSummary.from_dict(dataset.summary)
+    current = TableSummary.from_dict(dataset.summary)
     if keep_target:
-        overrides = replace(overrides, target=before.schema.target)
+        overrides = replace(overrides, target=current.schema.target)
     with (
         working_folder() as folder,
         storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path,
     ):
         summary = update_table_schema_in_sandbox(
-            path, before, overrides, settings.limits, folder, settings.ingest_timeout_seconds
+            path, current, overrides, settings.limits, folder, settings.ingest_timeout_seconds
         )
         key = key_of(tenant_id, "datasets", dataset_id, new_id("profile"))
         profile = storage.put_file(key, folder / "profile.json")
     try:
-        now = _replace(dataset, summary, profile)
+        updated = _replace_schema(dataset, summary, profile)
     except BaseException:
         storage.delete([profile.key])
         raise
     storage.delete([dataset.objects["profile"]["key"]])
-    return now
+    return updated
 
 
-def _replace(dataset: Dataset, summary: TableSummary, profile: StoredObject) -> Dataset:
+def _replace_schema(dataset: Dataset, summary: TableSummary, profile: StoredObject) -> Dataset:
     with write() as session:
-        now = repository.get_table(session, dataset.tenant_id, dataset.id)
-        repository.check_not_in_use(session, now)
-        if now.summary != dataset.summary:
-            raise Conflict("the schema was changed meanwhile; read it again", code="schema_changed")
-        now.objects = {**now.objects, "profile": profile.to_dict()}
-        now.summary = {**now.summary, **summary.to_dict()}  # where it came from stays
-    return now
+        row = repository.get_table(session, dataset.tenant_id, dataset.id)
+        repository.check_not_in_use(session, row)
+        if row.summary != dataset.summary:
+            raise Conflict(
+                "Another request changed the schema. Get the schema again and repeat the update.",
+                code="schema_changed",
+            )
+        row.objects = {**row.objects, "profile": profile.to_dict()}
+        # A table created by an augmentation job has its source in the summary: keep those keys.
+        row.summary = {**row.summary, **summary.to_dict()}
+    return row

@@ -1,4 +1,4 @@
-"""A file that a client sent."""
+"""Uploaded source file of a dataset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class SourceFile:
-    """`name` is what the client called the file: for messages, and to tell test parts apart."""
+    """A file on the local disk, as a client sent it."""
 
     path: Path
-    name: str
+    name: str  # the client's name for the file: used in messages and to detect test splits

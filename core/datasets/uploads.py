@@ -1,7 +1,7 @@
-"""Files that arrive in parts and survive a broken connection.
+"""Resumable multi-part uploads.
 
-Each part is an object of its own, with its sha256 checked before it counts; putting a part again
-replaces it. A completed upload becomes a source of a dataset.
+Each part is a separate stored object. Its SHA-256 is verified before the part is added; uploading
+a part again replaces it. A completed upload becomes a source of a dataset.
 """
 
 from collections.abc import Iterable
@@ -24,21 +24,22 @@ def create(
     )
     session.add(upload)
     session.flush()
-    session.refresh(upload)  # the times are the database's
+    session.refresh(upload)  # load the timestamps that the database has set
     return upload
 
 
 def get(session: Session, tenant_id: str, upload_id: str) -> Upload:
     upload = session.get(Upload, upload_id)
     if upload is None or upload.tenant_id != tenant_id:
-        raise NotFound(f"there is no upload {upload_id}")
+        raise NotFound(f"There is no upload {upload_id}.")
     return upload
 
 
 def get_pending(session: Session, tenant_id: str, upload_id: str) -> Upload:
     upload = get(session, tenant_id, upload_id)
     if upload.state is not UploadState.PENDING:
-        raise Conflict(f"upload {upload_id} is {upload.state.value}", code="upload_not_pending")
+        message = f"Upload {upload_id} is in state `{upload.state.value}`, not `pending`."
+        raise Conflict(message, code="upload_not_pending")
     return upload
 
 
@@ -50,52 +51,58 @@ def list_parts(session: Session, upload: Upload) -> list[UploadPart]:
 
 
 def part_key(upload: Upload, number: int) -> str:
-    """A new key each time: a part that is put again must not touch the one that counts."""
+    """Return a new, unique key: a repeated upload of a part must not overwrite the stored one."""
     return key_of(upload.tenant_id, "uploads", upload.id, str(number), new_id("part"))
 
 
 def add_part(session: Session, upload: Upload, number: int, stored: StoredObject) -> str | None:
-    """Count the stored part; returns the key of the part that it replaces, if any."""
+    """Record a stored part. Returns the key of the part that it replaces, if any."""
     part = session.get(UploadPart, (upload.id, number))
-    replaced = part.key if part is not None else None
+    replaced_key = part.key if part is not None else None
     part = part or UploadPart(upload_id=upload.id, number=number, tenant_id=upload.tenant_id)
     part.bytes, part.sha256, part.key = stored.bytes, stored.sha256, stored.key
     session.add(part)
-    return replaced
+    return replaced_key
 
 
 def complete(session: Session, upload: Upload) -> Upload:
-    """No more parts: checks that none is missing and that the size is the announced one.
+    """Mark the upload as completed; no more parts are accepted.
 
-    The sha256 of the whole is checked when the parts are put together.
+    The SHA-256 of the whole file is verified later, when the dataset is validated. Raises
+    ValidationFailed if a part is missing or the total size is not the declared one.
     """
     numbers = [part.number for part in list_parts(session, upload)]
     missing = sorted(set(range(1, (numbers[-1] if numbers else 1) + 1)) - set(numbers))
     if missing:
-        faults = [
-            FieldError(f"/parts/{n}", "missing", f"part {n} was not uploaded") for n in missing
+        errors = [
+            FieldError(f"/parts/{n}", "missing", f"Part {n} was not uploaded.") for n in missing
         ]
         raise ValidationFailed(
-            "parts are missing", code="upload_incomplete", field_errors=faults[:20]
+            f"{len(missing):,} parts are missing. Upload them, then complete the upload again.",
+            code="upload_incomplete",
+            field_errors=errors[:20],
         )
     size = sum(part.bytes for part in list_parts(session, upload))
     if upload.bytes is not None and size != upload.bytes:
         raise ValidationFailed(
-            f"the parts hold {size} bytes, {upload.bytes} were announced", code="upload_incomplete"
+            f"The parts hold {size:,} bytes, but the upload declared {upload.bytes:,}.",
+            code="upload_incomplete",
         )
     upload.bytes, upload.state = size, UploadState.COMPLETED
     return upload
 
 
 def consume(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list[dict[str, Any]]:
-    """Turn completed uploads into a dataset's sources; the uploads' rows end here."""
+    """Convert completed uploads to the `sources` of a dataset and delete the uploads' rows."""
     sources = []
     for upload_id in upload_ids:
         upload = get(session, tenant_id, upload_id)
         if upload.state is not UploadState.COMPLETED:
-            raise Conflict(f"upload {upload_id} is not completed", code="upload_not_completed")
+            message = f"Upload {upload_id} is not completed."
+            raise Conflict(message, code="upload_not_completed")
         parts = [
-            StoredObject(p.key, p.bytes, p.sha256).to_dict() for p in list_parts(session, upload)
+            StoredObject(part.key, part.bytes, part.sha256).to_dict()
+            for part in list_parts(session, upload)
         ]
         sources.append({"name": upload.filename, "parts": parts, "sha256": upload.sha256})
         remove(session, upload)
@@ -103,7 +110,7 @@ def consume(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list
 
 
 def remove(session: Session, upload: Upload) -> list[str]:
-    """Delete the rows; returns the keys of the parts."""
+    """Delete the rows of an upload. Returns the keys of the parts, whose objects remain."""
     keys = [part.key for part in list_parts(session, upload)]
     session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
     session.execute(delete(Upload).where(Upload.id == upload.id))

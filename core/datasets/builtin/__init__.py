@@ -1,4 +1,4 @@
-"""Small sets that come with the service, for a first try without data of one's own."""
+"""Small datasets included in the package, for a first try of the service."""
 
 from pathlib import Path
 
@@ -7,26 +7,26 @@ from core.errors import FieldError, ValidationFailed
 
 NAMES = ("digits", "circle")
 
-_SEED = 0  # the same circle for everybody
+_SEED = 0  # every installation generates the same circle
 
 
 def check_name(name: str) -> None:
-    """Raises ValidationFailed, which lists the names there are."""
+    """Raise ValidationFailed if there is no built-in dataset of this name."""
     if name not in NAMES:
-        message = f"there is no such set; there is {', '.join(NAMES)}"
-        fault = FieldError("/builtin", "unknown_builtin", message, allowed=NAMES)
-        raise ValidationFailed(message, code="unknown_builtin", field_errors=[fault])
+        message = f"`builtin` must be one of {', '.join(NAMES)}."
+        error = FieldError("/builtin", "unknown_builtin", message, allowed=NAMES)
+        raise ValidationFailed(message, code="unknown_builtin", field_errors=[error])
 
 
 def get_digits() -> list[SourceFile]:
-    """What a client would have uploaded."""
+    """Return the files that a client would upload to create this dataset."""
     path = Path(__file__).parent / "digits.npz"
     return [SourceFile(path, path.name)]
 
 
 def make_circle(folder: Path, *, radius: float, points: int) -> list[SourceFile]:
-    """Rows x, y at angles drawn evenly, with six significant digits and more."""
-    import numpy as np  # takes time to load, and few ask for a circle
+    """Write circle.csv: points at uniformly random angles, with at least six significant digits."""
+    import numpy as np  # slow to import, and rarely needed here
 
     angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, points)
     decimals = max(0, 6 - int(np.floor(np.log10(radius))))

@@ -1,7 +1,7 @@
-"""From files that a client sent to one set of labelled images of one size on disk.
+"""Reading of uploaded image files into one array of labeled images of equal size.
 
-Whoever serves others calls `read_images_in_sandbox`: decoders have bugs, and a child has limits. What
-is named here is free of numpy and Pillow, which take time to load.
+Servers must call `read_images_in_sandbox`: it decodes untrusted files in a resource-limited
+subprocess. Nothing imported here imports numpy or Pillow, which are slow to load.
 """
 
 from core.datasets.images.options import ImageOptions

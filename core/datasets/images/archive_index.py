@@ -1,4 +1,4 @@
-"""What an archive holds, file by file: pictures, arrays, a manifest, or nothing of interest."""
+"""Index of an archive's files by purpose: images, arrays, labels files, ignored files."""
 
 import io
 import posixpath
@@ -12,82 +12,86 @@ from core.datasets.images import labels_file
 from core.datasets.images.archive import Archive, DecompressedReader, read_up_to
 from core.errors import DatasetUnreadable
 
-_PICTURE_ENDING = re.compile(
+_IMAGE_SUFFIX = re.compile(
     r"\.(a?png|jpe?g|jpe|jfif|webp|bmp|dib|gif|tiff?|ico|icns|psd|eps|svg|dds|hei[cf]|avif|jp2|j2k"
     r"|jxl|tga|p[pgbn]m|pcx|raw|dng|cr2|nef|arw|exr|hdr)",
     re.IGNORECASE,
 )
-_OTHER_ENDING = re.compile(
+_OTHER_SUFFIX = re.compile(
     r"\.(txt|md|rst|html?|css|js|csv|tsv|jsonl?|ndjson|xml|ya?ml|toml|ini|cfg|log|pdf|docx?|odt|xlsx?"
     r"|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
     re.IGNORECASE,
 )
 _JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-_PEEK_BYTES = 8 * HEAD_BYTES  # of a packed file, whose own head must be unpacked from it
+_PEEK_BYTES = 8 * HEAD_BYTES  # enough compressed bytes to decompress the head of a gzip file
+_MAX_EXAMPLES = 5
 
 
 @dataclass
 class ArchiveIndex:
-    """Places in the archive. `gzipped_idx` are those of `idx` that are packed with gzip."""
+    """Indices into `Archive.names`, by purpose."""
 
     images: list[int] = field(default_factory=list)
     npy: list[int] = field(default_factory=list)
     idx: list[int] = field(default_factory=list)
-    gzipped_idx: set[int] = field(default_factory=set)
+    gzipped_idx: set[int] = field(default_factory=set)  # a subset of `idx`
     labels_files: list[int] = field(default_factory=list)
     ignored: list[int] = field(default_factory=list)
 
     def notes(self, names: Sequence[str]) -> list[str]:
         if not self.ignored:
             return []
-        examples = ", ".join(printable(names[i]) for i in self.ignored[:5])
-        more = ", …" if len(self.ignored) > 5 else ""
+        examples = ", ".join(printable(names[i]) for i in self.ignored[:_MAX_EXAMPLES])
+        more = ", …" if len(self.ignored) > _MAX_EXAMPLES else ""
         return [f"Ignored {len(self.ignored):,} files that are not images: {examples}{more}."]
 
 
 def index_archive(archive: Archive) -> ArchiveIndex:
-    """By ending where that is clear, else by content, so that a picture may have any name."""
-    contents = ArchiveIndex()
+    """Classify by file name suffix if that is conclusive, otherwise by the first bytes.
+
+    Thus an image may have any name. Images take precedence: arrays next to images are ignored.
+    """
+    index = ArchiveIndex()
     unclear = []
     for i, name in enumerate(archive.names):
-        ending = posixpath.splitext(name)[1]
+        suffix = posixpath.splitext(name)[1]
         if _is_junk(name):
-            contents.ignored.append(i)
+            index.ignored.append(i)
         elif posixpath.basename(name).lower() in labels_file.LABELS_FILE_NAMES:
-            contents.labels_files.append(i)
-        elif _PICTURE_ENDING.fullmatch(ending):
-            contents.images.append(i)
-        elif _OTHER_ENDING.fullmatch(ending):
-            contents.ignored.append(i)
+            index.labels_files.append(i)
+        elif _IMAGE_SUFFIX.fullmatch(suffix):
+            index.images.append(i)
+        elif _OTHER_SUFFIX.fullmatch(suffix):
+            index.ignored.append(i)
         else:
             unclear.append(i)
     for i, reader in archive.open_members(unclear):
-        _sort_by_head(contents, i, read_up_to(reader, _PEEK_BYTES))
-    contents.images.sort()
-    contents.ignored += contents.npy + contents.idx if contents.images else contents.labels_files
-    contents.ignored.sort()
-    return contents
+        _classify_by_head(index, i, read_up_to(reader, _PEEK_BYTES))
+    index.images.sort()
+    index.ignored += index.npy + index.idx if index.images else index.labels_files
+    index.ignored.sort()
+    return index
 
 
-def _sort_by_head(contents: ArchiveIndex, i: int, head: bytes) -> None:
-    kind = detect_file_type(head[:HEAD_BYTES])
-    if kind in IMAGE_TYPES:
-        contents.images.append(i)
-    elif kind == "npy":
-        contents.npy.append(i)
-    elif kind == "idx":
-        contents.idx.append(i)
-    elif kind == "gz" and _kind_in(head) == "idx":
-        contents.idx.append(i)
-        contents.gzipped_idx.add(i)
+def _classify_by_head(index: ArchiveIndex, i: int, head: bytes) -> None:
+    file_type = detect_file_type(head[:HEAD_BYTES])
+    if file_type in IMAGE_TYPES:
+        index.images.append(i)
+    elif file_type == "npy":
+        index.npy.append(i)
+    elif file_type == "idx":
+        index.idx.append(i)
+    elif file_type == "gz" and _gzipped_type(head) == "idx":
+        index.idx.append(i)
+        index.gzipped_idx.add(i)
     else:
-        contents.ignored.append(i)
+        index.ignored.append(i)
 
 
-def _kind_in(packed_head: bytes) -> str:
+def _gzipped_type(compressed_head: bytes) -> str:
     try:
         return detect_file_type(
-            DecompressedReader(io.BytesIO(packed_head), "gz", name="").read(HEAD_BYTES)
+            DecompressedReader(io.BytesIO(compressed_head), "gz", name="").read(HEAD_BYTES)
         )
     except DatasetUnreadable:
         return ""

@@ -1,4 +1,4 @@
-"""What is wrong with a set that can still be learned from."""
+"""Data quality checks of image datasets."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -12,9 +12,9 @@ from core.datasets.images.near_duplicates import find_near_duplicates
 from core.datasets.images.npy_store import StoredImages
 from core.datasets.images.summary import Label
 
-MIN_CLASS_IMAGES = 20  # images
-MAX_IMBALANCE_RATIO = 20  # times
-DUPLICATE_WARNING_FRACTION = 0.01  # above it, duplicates are worth a warning
+MIN_CLASS_IMAGES = 20
+MAX_IMBALANCE_RATIO = 20  # training images of the largest label / the smallest
+DUPLICATE_WARNING_FRACTION = 0.01  # more duplicates than this are a warning, fewer are info
 MAX_EXAMPLES = 5
 
 NameOf = Callable[[int], str]
@@ -28,20 +28,21 @@ def find_issues(
     labels: Sequence[Label],
     name_of: NameOf,
 ) -> list[Issue]:
+    """Return the issues of a dataset. `name_of` maps an index in x.npy to the client's name."""
     digests, constant = _fingerprints(images)
-    copies = _copies(digests, n_train)
-    found = [
+    copies = _find_copies(digests, n_train)
+    issues = [
         _duplicates(copies, len(images), name_of),
-        _leaks(digests, n_train, name_of),
+        _leaked_duplicates(digests, n_train, name_of),
         _near_duplicates(images, digests, name_of),
-        *_of_labels(labels),
-        _degenerate(y[:n_train], digests[:n_train], constant[:n_train], labels),
+        *_label_issues(labels),
+        _constant_labels(y[:n_train], digests[:n_train], constant[:n_train], labels),
     ]
-    return [issue for issue in found if issue is not None]
+    return [issue for issue in issues if issue is not None]
 
 
 def _fingerprints(images: StoredImages) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Of each image, a digest of its pixels and whether they are all the same."""
+    """Return, per image, a digest of its pixels and a flag: True if all pixels are equal."""
     digests, constant = [], []
     for block in images.iter_blocks():
         flat = block.reshape(len(block), -1)
@@ -52,8 +53,8 @@ def _fingerprints(images: StoredImages) -> tuple[NDArray[np.uint64], NDArray[np.
     return np.concatenate(digests), np.concatenate(constant)
 
 
-def _copies(digests: NDArray[np.uint64], n_train: int) -> NDArray[np.int64]:
-    """The places of images that stand earlier in the same part, in order."""
+def _find_copies(digests: NDArray[np.uint64], n_train: int) -> NDArray[np.int64]:
+    """Return the sorted indices of images that equal an earlier image of the same split."""
     copies = np.ones(len(digests), bool)
     for start, end in ((0, n_train), (n_train, len(digests))):
         copies[start + np.unique(digests[start:end], return_index=True)[1]] = False
@@ -62,36 +63,36 @@ def _copies(digests: NDArray[np.uint64], n_train: int) -> NDArray[np.int64]:
 
 def _duplicates(copies: NDArray[np.int64], total: int, name_of: NameOf) -> Issue | None:
     severity: Severity = "warning" if len(copies) > DUPLICATE_WARNING_FRACTION * total else "info"
-    hint = "The same pixels more than once; remove the copies unless they are meant as weights."
+    hint = "Images with the same pixels. Remove the copies unless they are intended as weights."
     return _images_issue("duplicate", severity, copies, name_of=name_of, hint=hint)
 
 
-def _leaks(digests: NDArray[np.uint64], n_train: int, name_of: NameOf) -> Issue | None:
+def _leaked_duplicates(digests: NDArray[np.uint64], n_train: int, name_of: NameOf) -> Issue | None:
     leaked = n_train + np.flatnonzero(np.isin(digests[n_train:], digests[:n_train]))
-    hint = "Held-out images that are also trained on make every score too good; remove them."
+    hint = "Test images that are also training images inflate every score. Remove them."
     return _images_issue("leaked_duplicate", "warning", leaked, name_of=name_of, hint=hint)
 
 
 def _near_duplicates(
     images: StoredImages, digests: NDArray[np.uint64], name_of: NameOf
 ) -> Issue | None:
-    near, looked_at = find_near_duplicates(images, digests)
-    hint = "Nearly the same image more than once; look whether they are copies."
-    if looked_at < len(images):
-        hint += f" Looked for among {looked_at:,} images drawn at random."
+    near, n_compared = find_near_duplicates(images, digests)
+    hint = "Nearly identical images. Check whether they are copies."
+    if n_compared < len(images):
+        hint += f" Only {n_compared:,} images, chosen at random, were compared."
     return _images_issue("near_duplicate", "info", near, name_of=name_of, hint=hint)
 
 
 def _images_issue(
-    code: str, severity: Severity, places: NDArray[np.int64], *, name_of: NameOf, hint: str
+    code: str, severity: Severity, indices: NDArray[np.int64], *, name_of: NameOf, hint: str
 ) -> Issue | None:
-    if not len(places):
+    if not len(indices):
         return None
-    examples = tuple(name_of(int(place)) for place in places[:MAX_EXAMPLES])
-    return Issue(code, severity, len(places), examples, hint)
+    examples = tuple(name_of(int(index)) for index in indices[:MAX_EXAMPLES])
+    return Issue(code, severity, len(indices), examples, hint)
 
 
-def _of_labels(labels: Sequence[Label]) -> list[Issue | None]:
+def _label_issues(labels: Sequence[Label]) -> list[Issue | None]:
     trained = [label for label in labels if label.count]
     tiny = [label.name for label in trained if label.count < MIN_CLASS_IMAGES]
     absent = [label.name for label in labels if not label.count]
@@ -100,35 +101,36 @@ def _of_labels(labels: Sequence[Label]) -> list[Issue | None]:
             "tiny_class",
             "warning",
             tiny,
-            f"Fewer than {MIN_CLASS_IMAGES} images to learn from; add some, or join labels.",
+            f"Labels with fewer than {MIN_CLASS_IMAGES} training images. Add images or merge "
+            "labels.",
         ),
         _labels_issue(
             "absent_class",
             "warning",
             absent,
-            "Only among the held-out images, so that it cannot be learned; add training images.",
+            "Labels that occur only in the test split cannot be learned. Add training images.",
         ),
         _labels_issue(
             "similar_labels",
             "warning",
-            _similar([label.name for label in labels]),
-            "These differ in nothing but case; join them if they mean the same.",
+            _names_differing_in_case([label.name for label in labels]),
+            "Labels that differ only in case. Merge them if they mean the same.",
         ),
         _imbalance(trained),
         _labels_issue(
             "one_class",
             "info",
             [label.name for label in labels] if len(labels) == 1 else [],
-            "With one label there is nothing to choose between; samples are of that label only.",
+            "The dataset has only one label. All samples will have this label.",
         ),
     ]
 
 
-def _similar(names: Sequence[str]) -> list[str]:
-    folded: dict[str, list[str]] = {}
+def _names_differing_in_case(names: Sequence[str]) -> list[str]:
+    groups: dict[str, list[str]] = {}
     for name in names:
-        folded.setdefault(name.casefold(), []).append(name)
-    return [name for group in folded.values() if len(group) > 1 for name in group]
+        groups.setdefault(name.casefold(), []).append(name)
+    return [name for group in groups.values() if len(group) > 1 for name in group]
 
 
 def _imbalance(trained: Sequence[Label]) -> Issue | None:
@@ -139,8 +141,8 @@ def _imbalance(trained: Sequence[Label]) -> Issue | None:
     if largest.count <= MAX_IMBALANCE_RATIO * smallest.count:
         return None
     hint = (
-        f"The largest label has {largest.count:,} images, the smallest {smallest.count:,}; ask for "
-        "balanced samples, or add images of the small ones."
+        f"The largest label has {largest.count:,} images, the smallest {smallest.count:,}. Request "
+        "balanced samples, or add images of the small labels."
     )
     return _labels_issue("imbalance", "warning", [largest.name, smallest.name], hint)
 
@@ -149,20 +151,23 @@ def _labels_issue(code: str, severity: Severity, names: Sequence[str], hint: str
     return Issue(code, severity, len(names), tuple(names[:MAX_EXAMPLES]), hint) if names else None
 
 
-def _degenerate(
+def _constant_labels(
     y: NDArray[np.int32],
     digests: NDArray[np.uint64],
     constant: NDArray[np.bool_],
     labels: Sequence[Label],
 ) -> Issue | None:
-    """Labels whose images are all the same, or each of one colour."""
+    """Report labels whose images are all identical or all of a single color."""
     order = np.argsort(y, kind="stable")
     starts = np.flatnonzero(np.diff(y[order], prepend=UNLABELED - 1))
-    found = []
+    names = []
     for members in np.split(order, starts[1:]):
-        same = len(members) > 1 and (digests[members] == digests[members[0]]).all()
-        if same or constant[members].all():
+        identical = len(members) > 1 and (digests[members] == digests[members[0]]).all()
+        if identical or constant[members].all():
             code = int(y[members[0]])
-            found.append("all images without a label" if code == UNLABELED else labels[code].name)
-    hint = "All images are the same, or each is of one colour; there is nothing to learn in them."
-    return _labels_issue("constant_images", "warning", found, hint)
+            names.append("all images without a label" if code == UNLABELED else labels[code].name)
+    hint = (
+        "All images of these labels are identical, or each has a single color. "
+        "They contain nothing to learn."
+    )
+    return _labels_issue("constant_images", "warning", names, hint)

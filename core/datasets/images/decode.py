@@ -1,7 +1,7 @@
-"""One picture file to one array: upright, opaque, 8 bits, grey or RGB, without its metadata.
+"""Decoding of one image file to 8-bit gray or RGB: upright, opaque and without metadata.
 
-PNG, JPEG and WebP are read, with whatever Pillow says of anything else never asked. The header
-decides whether a picture is decoded at all.
+Only PNG, JPEG and WebP are read; Pillow's other decoders are never called. Limits are checked on
+the header, before any pixel is decoded.
 """
 
 import io
@@ -22,7 +22,8 @@ PIL_FORMATS = {
     "jpeg": JpegImagePlugin.JpegImageFile.format,
     "webp": WebPImagePlugin.WebPImageFile.format,
 }
-_TRANSPOSED = {
+# EXIF orientation to the transposition that makes the image upright.
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,11 +32,11 @@ _TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = {5, 6, 7, 8}
+_SIDEWAYS = {5, 6, 7, 8}  # orientations that swap width and height
 
 
 class ImageProblem(Exception):
-    """Why a picture cannot be used. The message is the end of a sentence about it."""
+    """An image cannot be used. The message is a predicate whose subject is the file's name."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +46,7 @@ class ImageProblem(Exception):
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """Around all decoding: Pillow's warnings are silent, but those of bombs are errors."""
+    """Silence Pillow's warnings, except those of decompression bombs, which become errors."""
     with catch_warnings():
         simplefilter("ignore")
         filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -53,62 +54,70 @@ def strict_decoding() -> Iterator[None]:
 
 
 def open_image(content: bytes, limits: Limits) -> Image.Image:
-    """The header alone. Raises PictureProblem."""
-    kind = detect_file_type(content[:HEAD_BYTES])
-    if kind not in PIL_FORMATS:
-        if refused := unsupported_file_type(content[:HEAD_BYTES]):
-            raise ImageProblem("image_format", f"is a {refused}; send PNG, JPEG or WebP")
+    """Read the header and check the limits. Raises ImageProblem."""
+    file_type = detect_file_type(content[:HEAD_BYTES])
+    if file_type not in PIL_FORMATS:
+        if unsupported := unsupported_file_type(content[:HEAD_BYTES]):
+            raise ImageProblem("image_format", f"is a {unsupported}; send PNG, JPEG or WebP")
         raise ImageProblem("image_unreadable", "is not an image" if content else "is empty")
     try:
-        image = Image.open(io.BytesIO(content), formats=[PIL_FORMATS[kind]])
+        image = Image.open(io.BytesIO(content), formats=[PIL_FORMATS[file_type]])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(limits) from error
-    except Exception as error:  # Pillow raises almost anything on damaged files
-        raise _damaged(kind) from error
+    except Exception as error:  # Pillow raises almost any type on damaged files
+        raise _damaged(file_type) from error
     width, height = image.size
     if max(width, height) > limits.image_side or width * height > limits.image_pixels:
         raise _too_large(limits)
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # a JPEG and its previews
-        raise ImageProblem("image_animated", "is animated; send one frame a file")
+    # The frames of an MPO are a JPEG and its previews.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ImageProblem("image_animated", "is animated; send one frame per file")
     if min(width, height) < limits.image_size_min:
-        least = limits.image_size_min
+        minimum = limits.image_size_min
         raise ImageProblem(
-            "image_too_small", f"is {height}x{width} pixels; the least is {least} on each side"
+            "image_too_small",
+            f"is {height}x{width} pixels; the minimum is {minimum} pixels per side",
         )
     return image
 
 
 def oriented_size(image: Image.Image) -> tuple[int, int]:
-    """(height, width) as `decode` will give it, from the header where that has the orientation."""
+    """Return the (height, width) that `decode` produces, without decoding the pixels.
+
+    An orientation that the file stores after the pixels is not yet taken into account.
+    """
     width, height = image.size
     return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
 
 def decode(image: Image.Image) -> Image.Image:
-    """In mode L or RGB. What was transparent is white. Raises PictureProblem."""
+    """Return an upright image in mode L or RGB, with white for transparency.
+
+    Raises ImageProblem if the file is damaged.
+    """
     try:
         image.load()
-        method = _TRANSPOSED.get(_orientation(image))
+        method = _TRANSPOSITIONS.get(_orientation(image))
         flat = _flatten(image)
         return flat if method is None else flat.transpose(method)
-    except Exception as error:  # Pillow raises almost anything on damaged files
+    except Exception as error:  # Pillow raises almost any type on damaged files
         raise _damaged(str(image.format).lower()) from error
 
 
 def describe_conversion(image: Image.Image) -> str | None:
-    """What `decode` changes beyond the file format, for the notes."""
+    """Return what `decode` changes in the pixels, as a participle for "N images were …"."""
     if image.mode == "CMYK":
         return "converted from CMYK"
     if image.mode.startswith("I"):
         return "scaled from 16 to 8 bits"
     if image.has_transparency_data:
-        return "laid on white where they were transparent"
+        return "placed on a white background where they were transparent"
     return None
 
 
 def _flatten(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        return _scaled(image)
+        return _to_8_bits(image)
     if not image.has_transparency_data:
         mode = "L" if image.mode in {"1", "L"} else "RGB"
         return image if image.mode == mode else image.convert(mode)
@@ -123,13 +132,14 @@ def _on_white(image: Image.Image, mode: str) -> Image.Image:
     return white
 
 
-def _scaled(image: Image.Image) -> Image.Image:
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit values by 1/257, rounded."""
     values: NDArray[np.int64] = np.asarray(image).astype(np.int64)
     return Image.fromarray(((values.clip(0, 65_535) + 128) // 257).astype(np.uint8))
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 for most; damaged metadata counts as none."""
+    """Return the EXIF orientation, 1 (upright) if it is missing or the metadata is damaged."""
     if image.info.keys().isdisjoint({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}):
         return 1
     try:
@@ -142,10 +152,10 @@ def _orientation(image: Image.Image) -> int:
 def _too_large(limits: Limits) -> ImageProblem:
     return ImageProblem(
         "image_too_large",
-        f"is too large; at most {limits.image_side:,} pixels a side and "
-        f"{limits.image_pixels:,} in all are read",
+        f"is too large; the maximum is {limits.image_side:,} pixels per side and "
+        f"{limits.image_pixels:,} pixels in total",
     )
 
 
-def _damaged(kind: str) -> ImageProblem:
-    return ImageProblem("image_unreadable", f"is damaged or cut off ({kind.upper()})")
+def _damaged(file_type: str) -> ImageProblem:
+    return ImageProblem("image_unreadable", f"is damaged or truncated ({file_type.upper()})")

@@ -1,4 +1,4 @@
-"""What every format comes to, once its pixels are in x.npy: what is left to count and to judge."""
+"""Result of every reader once the pixels are in x.npy; `reading.finalize` makes the summary."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from core.datasets.data_quality import Issue
 class DecodedDataset:
     format: str
     class_names: list[str]
-    y: NDArray[np.int32]  # in the order of x.npy: the training part, then the held-out one
+    y: NDArray[np.int32]  # in the order of x.npy: the training split, then the test split
     n_train: int
-    size: tuple[int, int]
+    size: tuple[int, int]  # height, width
     channels: int
-    name_of: Callable[[int], str]  # what the client calls an image, by its place in x.npy
+    name_of: Callable[[int], str]  # index in x.npy to the client's name of the image
     notes: list[str]
     issues: list[Issue]

@@ -1,4 +1,4 @@
-"""What an archive's folders say: the label of each image, and whether it is held out."""
+"""Labels and train/test splits from the folders of an archive."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,10 +15,10 @@ TEST_NAMES = frozenset({"test", "testing", "val", "valid", "validation"})
 
 
 class LabelAssignment(NamedTuple):
-    """Of each image: the code of its label (UNLABELED for none), and whether it is in the test split."""
+    """Label and split of each image."""
 
-    codes: NDArray[np.int32]
-    is_test: NDArray[np.bool_]
+    codes: NDArray[np.int32]  # of LabelEncoder, UNLABELED for none
+    is_test: NDArray[np.bool_]  # True in the test split
 
 
 class _Folder(NamedTuple):
@@ -27,69 +27,74 @@ class _Folder(NamedTuple):
 
 
 def assign_by_folder(names: Sequence[str], labels: LabelEncoder) -> LabelAssignment:
-    """Raises when some images lie in folders and some do not; all in the root are unlabelled."""
-    folders, places = _distinct_folders(names)
-    found = _strip_common_prefix(folders)
+    """Use each image's folder as its label.
+
+    If all images are in the root, all are unlabeled. Raises DatasetUnreadable if only some are.
+    """
+    paths, folder_indices = _distinct_folders(names)
+    folders = _strip_common_prefix(paths)
     codes = [
-        labels.encode(_decoded(folder.label), where=path) if folder.label else UNLABELED
-        for folder, path in zip(found, folders, strict=True)
+        labels.encode(_decode_label(folder.label), where=path) if folder.label else UNLABELED
+        for folder, path in zip(folders, paths, strict=True)
     ]
-    placement = LabelAssignment(
-        np.array(codes, np.int32)[places], np.array([f.is_test for f in found], bool)[places]
+    assignment = LabelAssignment(
+        np.array(codes, np.int32)[folder_indices],
+        np.array([folder.is_test for folder in folders], bool)[folder_indices],
     )
-    missing = np.flatnonzero(placement.codes == UNLABELED)
-    if 0 < len(missing) < len(names):
-        faults = ErrorCollector()
-        for i in missing:
-            faults.add(names[int(i)], "label_missing", "lies in no folder and so has no label")
-        raise faults.to_error(
-            "images have no label; put them into folders or name them in labels.csv"
+    unlabeled = np.flatnonzero(assignment.codes == UNLABELED)
+    if 0 < len(unlabeled) < len(names):
+        errors = ErrorCollector()
+        for i in unlabeled:
+            errors.add(names[int(i)], "label_missing", "is not in a folder and has no label")
+        raise errors.to_error(
+            "images have no label; put them into folders or list them in labels.csv"
         )
-    return placement
+    return assignment
 
 
 def test_mask_by_folder(names: Sequence[str]) -> NDArray[np.bool_]:
-    folders, places = _distinct_folders(names)
-    return np.array([f.is_test for f in _strip_common_prefix(folders)], bool)[places]
+    paths, folder_indices = _distinct_folders(names)
+    is_test = [folder.is_test for folder in _strip_common_prefix(paths)]
+    return np.array(is_test, bool)[folder_indices]
 
 
 def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
-    """The folders, and the place among them of each name's."""
+    """Return the distinct folder paths and, for each name, the index of its folder."""
     folders: dict[str, int] = {}
-    places = np.fromiter(
+    indices = np.fromiter(
         (folders.setdefault(name.rpartition("/")[0], len(folders)) for name in names),
         np.int32,
         len(names),
     )
-    return list(folders), places
+    return list(folders), indices
 
 
-def _strip_common_prefix(folders: Sequence[str]) -> list[_Folder]:
-    """What is left of each path without the folders that all have in common and without parts.
+def _strip_common_prefix(paths: Sequence[str]) -> list[_Folder]:
+    """Remove common top folders and split folders from the paths; the rest is the label.
 
-    `train` and `test` are parts only when every image lies in such a folder: among others they are
-    labels (a train is a vehicle). A last common folder stays, as the only label.
+    `train` and `test` are splits only if every image is in such a folder. Otherwise they are
+    labels (a train is a vehicle). If the last level is common to all, it stays as the only label.
     """
-    paths = [tuple(folder.split("/")) if folder else () for folder in folders]
-    held_out = [False] * len(paths)
-    parted = False
-    while all(paths):
-        tops = [path[0].lower() for path in paths]
+    remaining = [tuple(path.split("/")) if path else () for path in paths]
+    is_test = [False] * len(remaining)
+    has_splits = False
+    while all(remaining):
+        tops = [levels[0].lower() for levels in remaining]
         if (
-            not parted
+            not has_splits
             and not TRAIN_NAMES.isdisjoint(tops)
             and set(tops) <= TRAIN_NAMES | TEST_NAMES
         ):
-            held_out = [top in TEST_NAMES for top in tops]
-            parted = True
-        elif len({path[0] for path in paths}) > 1 or max(map(len, paths)) == 1:
+            is_test = [top in TEST_NAMES for top in tops]
+            has_splits = True
+        elif len({levels[0] for levels in remaining}) > 1 or max(map(len, remaining)) == 1:
             break
-        paths = [path[1:] for path in paths]
-    return [_Folder(path, held) for path, held in zip(paths, held_out, strict=True)]
+        remaining = [levels[1:] for levels in remaining]
+    return [_Folder(label, test) for label, test in zip(remaining, is_test, strict=True)]
 
 
-def _decoded(levels: tuple[str, ...]) -> str:
-    """Our own archives write a slash in a label as %2F."""
+def _decode_label(levels: tuple[str, ...]) -> str:
+    """Undo the percent-encoding of exported archives, which write a slash in a label as %2F."""
     try:
         return "/".join(unquote(level, errors="strict") for level in levels)
     except UnicodeDecodeError:

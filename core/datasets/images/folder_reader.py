@@ -1,4 +1,4 @@
-"""From an archive of picture files to x.npy."""
+"""Reader of archives of image files; writes x.npy."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,98 +22,107 @@ from core.settings import Limits
 
 
 def read_image_files(
-    archive: Archive, contents: ArchiveIndex, options: ImageOptions, limits: Limits, *, out: Path
+    archive: Archive, index: ArchiveIndex, options: ImageOptions, limits: Limits, *, out: Path
 ) -> DecodedDataset:
-    """In the archive's order, the training part first."""
+    """Write the images to `out` in the archive's order, the training split first."""
     archive.check_bombs()
-    names = [archive.names[i] for i in contents.images]
+    names = [archive.names[i] for i in index.images]
     if len(names) > limits.images_max:
-        message = f"there are {len(names):,} images; at most {limits.images_max:,} are read"
+        message = (
+            f"There are {len(names):,} images; the maximum is {limits.images_max:,} per dataset."
+        )
         raise unreadable_error("too_many_images", message)
     labels = LabelEncoder(limits)
-    manifest = _manifest_of(archive, contents, names)
-    placement = _place(archive, manifest, names, labels=labels, limits=limits)
+    labels_file = _find_labels_file(archive, index, names)
+    assignment = _assign_labels(archive, labels_file, names, labels=labels, limits=limits)
     class_names = rename_labels(labels.sorted_names(), options.class_names, limits)
-    target = _target(archive, contents.images, options, limits)
+    target = _target_size(archive, index.images, options, limits)
     with ImageStore(out) as store:
-        intake = ImageLoader(store, options, limits, expected=len(names), target=target)
-        files = _files(archive, contents.images, limits)
-        for place, content in enumerate(files):
-            held_out = bool(placement.is_test[place])
-            intake.add(place, names[place], content, is_test=held_out)
-            if intake.should_abort:
+        loader = ImageLoader(store, options, limits, expected=len(names), target=target)
+        for i, content in enumerate(_read_files(archive, index.images, limits)):
+            loader.add(i, names[i], content, is_test=bool(assignment.is_test[i]))
+            if loader.should_abort:
                 break
-        intake.finish()
-    order = np.array(intake.loaded_indices[False] + intake.loaded_indices[True], np.int64)
+        loader.finish()
+    order = np.array(loader.loaded_indices[False] + loader.loaded_indices[True], np.int64)
     return DecodedDataset(
-        format=f"{archive.format}-{_source_of_labels(archive, manifest)}",
+        format=f"{archive.format}-{_label_source(archive, labels_file)}",
         class_names=class_names,
-        y=labels.code_to_index()[placement.codes[order]],
+        y=labels.code_to_index()[assignment.codes[order]],
         n_train=store.n_train,
         size=store.size,
         channels=store.channels,
-        name_of=lambda place: names[order[place]],
-        notes=[*contents.notes(archive.names), *labels.notes(), *intake.notes()],
-        issues=intake.issues(),
+        name_of=lambda i: names[order[i]],
+        notes=[*index.notes(archive.names), *labels.notes(), *loader.notes()],
+        issues=loader.issues(),
     )
 
 
-def _files(archive: Archive, places: Sequence[int], limits: Limits) -> Iterator[bytes]:
-    for _, reader in archive.open_members(places):
+def _read_files(archive: Archive, indices: Sequence[int], limits: Limits) -> Iterator[bytes]:
+    for _, reader in archive.open_members(indices):
         yield read_up_to(reader, limits.archive_entry_bytes + 1)
 
 
-def _manifest_of(archive: Archive, contents: ArchiveIndex, names: Sequence[str]) -> int | None:
-    """The place of the manifest, which must be the only one and lie above all images."""
-    if not contents.labels_files:
+def _find_labels_file(
+    archive: Archive, index: ArchiveIndex, image_names: Sequence[str]
+) -> int | None:
+    """Return the index of the labels file in `archive.names`, None if there is none.
+
+    Raises DatasetUnreadable unless it is the only one and in a parent folder of all images.
+    """
+    if not index.labels_files:
         return None
-    found = [archive.names[i] for i in contents.labels_files]
-    if len(found) > 1:
-        message = f"{printable(found[0])} and {printable(found[1])} both list labels; keep one"
+    names = [archive.names[i] for i in index.labels_files]
+    if len(names) > 1:
+        message = f"{printable(names[0])} and {printable(names[1])} both list labels. Keep one."
         raise unreadable_error(
-            "unsupported_file_combination", message, pointer=file_pointer(found[1])
+            "unsupported_file_combination", message, pointer=file_pointer(names[1])
         )
-    folder = found[0].rpartition("/")[0]
-    if folder and not all(name.startswith(f"{folder}/") for name in names):
+    folder = names[0].rpartition("/")[0]
+    if folder and not all(name.startswith(f"{folder}/") for name in image_names):
         message = (
-            f"{printable(found[0])} must lie in the root of the archive and list all its images"
+            f"{printable(names[0])} must be in the root of the archive and list all its images."
         )
-        raise unreadable_error("labels_file_invalid", message, pointer=file_pointer(found[0]))
-    return contents.labels_files[0]
+        raise unreadable_error("labels_file_invalid", message, pointer=file_pointer(names[0]))
+    return index.labels_files[0]
 
 
-def _place(
+def _assign_labels(
     archive: Archive,
-    manifest: int | None,
+    labels_file: int | None,
     names: Sequence[str],
     *,
     labels: LabelEncoder,
     limits: Limits,
 ) -> LabelAssignment:
-    if manifest is None:
+    if labels_file is None:
         return assign_by_folder(names, labels)
-    (content,) = _files(archive, [manifest], limits)
-    return assign_by_labels_file(content, archive.names[manifest], images=names, labels=labels)
+    (content,) = _read_files(archive, [labels_file], limits)
+    return assign_by_labels_file(content, archive.names[labels_file], images=names, labels=labels)
 
 
-def _source_of_labels(archive: Archive, manifest: int | None) -> str:
-    if manifest is None:
+def _label_source(archive: Archive, labels_file: int | None) -> str:
+    """Return "folders", "csv" or "json"."""
+    if labels_file is None:
         return "folders"
-    return archive.names[manifest].rpartition(".")[2].lower()
+    return archive.names[labels_file].rpartition(".")[2].lower()
 
 
-def _target(
-    archive: Archive, places: Sequence[int], options: ImageOptions, limits: Limits
+def _target_size(
+    archive: Archive, indices: Sequence[int], options: ImageOptions, limits: Limits
 ) -> Size | None:
-    """The size for `resize`, from all headers where the client did not say; None without it."""
+    """Return the size to resize to, chosen from all image headers unless `size` is given.
+
+    Returns None without `resize`.
+    """
     if options.resize is None:
         return None
     sizes: Counter[Size] = Counter()
-    for content in _files(archive, places, limits) if options.size is None else ():
+    for content in _read_files(archive, indices, limits) if options.size is None else ():
         try:
             sizes[oriented_size(open_image(content, limits))] += 1
         except ImageProblem:
-            continue  # told when it is to be decoded
+            continue  # reported when ImageLoader decodes the image
     if options.size is None and not sizes:
         sizes[limits.image_size_max, limits.image_size_max] += 1
     return choose_size(sizes, options, limits)

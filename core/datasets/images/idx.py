@@ -1,4 +1,7 @@
-"""The idx files of MNIST and its kin: two zeros, a type, a rank, the sizes, then the values."""
+"""Reader of idx files, the format of MNIST and of datasets modeled on it.
+
+A file is two zero bytes, a type code, the rank, the sizes (big-endian uint32), then the values.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,66 +25,69 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
-_HELD_OUT = re.compile(r"t10k|test|val", re.IGNORECASE)
+_TEST_NAME = re.compile(r"t10k|test|val", re.IGNORECASE)
 
 
 def read_idx(name: str, opener: Opener) -> LazyArray:
-    """The header; `opener` gives the file from its first byte, already unpacked."""
+    """Read the header. `opener` opens the decompressed file at its first byte."""
     with opener() as file:
         head = read_up_to(file, 4)
         rank = head[3] if len(head) == 4 else 0
         sizes = read_up_to(file, 4 * rank)
     if head[:2] != b"\0\0" or len(head) < 4 or head[2] not in _TYPES or len(sizes) < 4 * rank:
-        message = f"{printable(name)} is no idx file, or is cut off"
+        message = f"{printable(name)} is not an idx file, or is truncated."
         raise unreadable_error("idx_invalid", message, pointer=file_pointer(name))
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
 
     @contextmanager
-    def values() -> Iterator[Reader]:
+    def open_values() -> Iterator[Reader]:
         with opener() as file:
             read_up_to(file, 4 + 4 * rank)
             yield file
 
-    return LazyArray(name, _TYPES[head[2]], shape, values)
+    return LazyArray(name, _TYPES[head[2]], shape, open_values)
 
 
 def group_splits(arrays: Sequence[LazyArray]) -> list[ArraySplit]:
-    """Images have three or four dimensions, labels one; the names tell the test part apart.
+    """Pair image and label files into a training and a test split.
 
-    With one file of images there is one part, whatever its name.
+    Images have three or more dimensions, labels fewer. Names with "t10k", "test" or "val" belong
+    to the test split; a single image file is always the training split.
     """
     images = [array for array in arrays if len(array.shape) >= 3]
-    several = len(images) > 1
-    held_out = [several and held for held in _held_out([array.name for array in arrays])]
-    parts = []
-    for part in (False, True):
-        members = [array for array, held in zip(arrays, held_out, strict=True) if held is part]
+    has_splits = len(images) > 1
+    is_test = [has_splits and test for test in _test_mask([array.name for array in arrays])]
+    splits = []
+    for split in (False, True):
+        members = [array for array, test in zip(arrays, is_test, strict=True) if test is split]
         if members:
-            parts.append(_part(members, part, labelled=len(images) < len(arrays)))
-    return parts
+            splits.append(_to_split(members, split, labeled=len(images) < len(arrays)))
+    return splits
 
 
-def _part(members: Sequence[LazyArray], held_out: bool, *, labelled: bool) -> ArraySplit:
+def _to_split(members: Sequence[LazyArray], is_test: bool, *, labeled: bool) -> ArraySplit:
     images = [array for array in members if len(array.shape) >= 3]
     labels = [array for array in members if len(array.shape) < 3]
     names = ", ".join(printable(array.name) for array in members[:8])
     if len(images) > 1 or len(labels) > 1:
-        problem = f"{names} belong to one part; a part is one file of images and one of labels"
         raise members[0].make_error(
-            f"is one too many: {problem}, and test parts have t10k or test in their names",
+            f"belongs to a split with too many files ({names}); a split is one file of images and "
+            "one of labels, and files of the test split have t10k or test in their names",
             "idx_invalid",
         )
     if not images:
-        raise labels[0].make_error("holds labels without a file of images beside it", "idx_invalid")
-    if labelled and not labels:
-        raise images[0].make_error("comes without a file of labels", "label_missing")
-    return ArraySplit(images[0], labels[0] if labels else None, held_out)
+        raise labels[0].make_error("holds labels, but its file of images is missing", "idx_invalid")
+    if labeled and not labels:
+        raise images[0].make_error(
+            "holds images, but its file of labels is missing", "label_missing"
+        )
+    return ArraySplit(images[0], labels[0] if labels else None, is_test)
 
 
-def _held_out(names: Sequence[str]) -> list[bool]:
-    """By what the names do not have in common, so that a folder `latest/` says nothing."""
+def _test_mask(names: Sequence[str]) -> list[bool]:
+    """Match only what the names do not have in common: a common folder `latest/` has no meaning."""
     paths = [PurePosixPath(name).parts for name in names]
     common = 0
     while all(len(path) > common + 1 and path[common] == paths[0][common] for path in paths):
         common += 1
-    return [bool(_HELD_OUT.search("/".join(path[common:]))) for path in paths]
+    return [bool(_TEST_NAME.search("/".join(path[common:]))) for path in paths]

@@ -1,4 +1,4 @@
-"""Pictures one by one: decoded, counted, refused or stored."""
+"""Loader that decodes image files one by one, checks them and appends them to x.npy."""
 
 import posixpath
 from array import array
@@ -22,16 +22,19 @@ from core.datasets.images.options import ImageOptions
 from core.datasets.images.resize import Size, choose_size, resize_image
 from core.settings import Limits
 
-_DAMAGED_SHARE = 100  # one damaged picture in so many is left out and reported, ...
-_DAMAGED_MOST = 100  # ... but no more than this
-_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".webp": "webp"}
+# Damaged images are skipped and reported as an issue, up to 1 % of all images and at most 100.
+_DAMAGED_DIVISOR = 100
+_MAX_DAMAGED = 100
+_SUFFIX_TYPES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".webp": "webp"}
+_MAX_EXAMPLES = 5
 
 
 class ImageLoader:
-    """Takes `expected` pictures. With `resize` in the options, `target` is their size.
+    """Adds `expected` images to `store`. `target` is their size if `options.resize` is set.
 
-    Without, the first picture sets the size. From the first one of another size on, or the first
-    that cannot be used, only headers are read, so that the refusal can say all there is to say.
+    Without `resize`, the first image sets the size. After the first image of another size, or the
+    first one that cannot be used, only headers are read, so that the error message can report all
+    sizes or all unusable files.
     """
 
     def __init__(
@@ -48,24 +51,21 @@ class ImageLoader:
         self._limits = limits
         self._target = target
         self._sizes: Counter[Size] = Counter()
-        self._faults = ErrorCollector()
+        self._errors = ErrorCollector()
         self._damaged = ErrorCollector()
-        self._damaged_most = min(_DAMAGED_MOST, expected // _DAMAGED_SHARE)
+        self._max_damaged = min(_MAX_DAMAGED, expected // _DAMAGED_DIVISOR)
         self._damaged_names: list[str] = []
         self._conversions: Counter[str] = Counter()
-        self.loaded_indices = {
-            False: array("L"),
-            True: array("L"),
-        }  # places, by whether they are held out
+        self.loaded_indices = {False: array("L"), True: array("L")}  # by `is_test`
 
     @property
     def should_abort(self) -> bool:
-        """Nothing more is worth saying."""
-        return self._faults.is_full or (self._damaged.is_full and self._too_damaged)
+        """True if further images can add nothing to the error message."""
+        return self._errors.is_full or (self._damaged.is_full and self._too_many_damaged)
 
     @property
-    def _too_damaged(self) -> bool:
-        return self._damaged.count > self._damaged_most
+    def _too_many_damaged(self) -> bool:
+        return self._damaged.count > self._max_damaged
 
     def add(self, index: int, name: str, content: bytes, *, is_test: bool) -> None:
         try:
@@ -73,21 +73,22 @@ class ImageLoader:
             if self._only_headers:
                 self._sizes[oriented_size(image)] += 1
                 return
-            picture = decode(image)
+            decoded = decode(image)
         except ImageProblem as problem:
             damaged = problem.code == "image_unreadable"
-            (self._damaged if damaged else self._faults).add(name, problem.code, problem.message)
+            (self._damaged if damaged else self._errors).add(name, problem.code, problem.message)
             if damaged:
-                self._damaged_names = [*self._damaged_names, name][:5]
+                self._damaged_names = [*self._damaged_names, name][:_MAX_EXAMPLES]
             return
-        self._sizes[picture.height, picture.width] += 1
+        self._sizes[decoded.height, decoded.width] += 1
         self._count_conversions(image, name)
         if not self._only_headers:
-            self._keep(index, picture, is_test)
+            self._store_image(index, decoded, is_test)
 
     @property
     def _only_headers(self) -> bool:
-        if self._faults or self._too_damaged:
+        """True if the dataset will be rejected."""
+        if self._errors or self._too_many_damaged:
             return True
         if self._target is not None:
             return False
@@ -95,17 +96,17 @@ class ImageLoader:
             max(size) > self._limits.image_size_max for size in self._sizes
         )
 
-    def _keep(self, place: int, picture: Image.Image, held_out: bool) -> None:
+    def _store_image(self, index: int, image: Image.Image, is_test: bool) -> None:
         if self._target is not None and self._options.resize is not None:
-            picture = resize_image(picture, self._target, self._options.resize)
-        self._store.append(np.asarray(picture)[None], is_test=held_out)
-        self.loaded_indices[held_out].append(place)
+            image = resize_image(image, self._target, self._options.resize)
+        self._store.append(np.asarray(image)[None], is_test=is_test)
+        self.loaded_indices[is_test].append(index)
 
     def finish(self) -> None:
-        """Raises DatasetUnreadable unless all pictures could be stored, but for a few damaged."""
-        if self._faults:
-            raise self._faults.to_error("images cannot be used")
-        if self._too_damaged:
+        """Raise DatasetUnreadable unless all images, except a few damaged ones, are stored."""
+        if self._errors:
+            raise self._errors.to_error("images cannot be used")
+        if self._too_many_damaged:
             raise self._damaged.to_error("images cannot be read")
         if self._target is None:
             choose_size(self._sizes, self._options, self._limits)
@@ -113,16 +114,18 @@ class ImageLoader:
     def issues(self) -> list[Issue]:
         if not self._damaged:
             return []
-        hint = "Left out. Export these images again and make the dataset anew to have them."
+        hint = "Damaged images were skipped. To include them, export them and upload them again."
         names = tuple(self._damaged_names)
         return [Issue("unreadable_image", "warning", self._damaged.count, names, hint)]
 
     def notes(self) -> list[str]:
-        return [f"{count:,} images were {how}." for how, count in self._conversions.most_common()]
+        return [f"{count:,} images were {text}." for text, count in self._conversions.most_common()]
 
     def _count_conversions(self, image: Image.Image, name: str) -> None:
         if conversion := describe_conversion(image):
             self._conversions[conversion] += 1
-        ending = posixpath.splitext(name)[1].lower()
-        if PIL_FORMATS.get(_ENDINGS.get(ending, "")) not in {image.format, None}:
-            self._conversions["read by their content, which is not what their names say"] += 1
+        suffix = posixpath.splitext(name)[1].lower()
+        if PIL_FORMATS.get(_SUFFIX_TYPES.get(suffix, "")) not in {image.format, None}:
+            self._conversions[
+                "read by their content, because their suffix names another format"
+            ] += 1

@@ -1,7 +1,7 @@
-"""x.npy while it is written and after: images one after another, never all in memory.
+"""Writer and reader of x.npy, which never hold all images in memory.
 
-A set is grey until its first coloured image; then what has been written is rewritten with three
-equal channels.
+The file has one channel until the first color image is appended. Then the images written so far
+are rewritten with three equal channels.
 """
 
 import io
@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 
 BLOCK_BYTES = 4 * 1024 * 1024
 
-_HEADER_BYTES = 128  # numpy pads every header of ours to this
+_HEADER_BYTES = 128  # numpy pads the header of every shape that occurs here to this size
 
 Images = NDArray[np.uint8]  # (n, height, width) or (n, height, width, 3)
 
 
 class ImageStore:
-    """Takes the training and the held-out images in any order and writes the first kind first.
+    """Writer of x.npy. Accepts training and test images in any order; training images come first.
 
-    A context manager: x.npy is complete when it is left without an error.
+    A context manager: x.npy is complete after an exit without an exception.
     """
 
     def __init__(self, out: Path) -> None:
         self.path = out / "x.npy"
-        self._held_out_path = out / "test.part"
+        self._test_path = out / "test.part"
         self._train: BinaryIO = self.path.open("wb")
-        self._held_out: BinaryIO = self._held_out_path.open("wb")
+        self._test: BinaryIO = self._test_path.open("wb")
         self._train.write(bytes(_HEADER_BYTES))
         self.size = (0, 0)
         self.channels = 1
@@ -41,22 +41,22 @@ class ImageStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._train, self._held_out:
-            if kind is None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        with self._train, self._test:
+            if error_type is None:
                 self._join()
 
     def append(self, images: Images, *, is_test: bool) -> None:
-        """All images of one size."""
+        """Append images. All images of a file must have the same height and width."""
         self.size = (images.shape[1], images.shape[2])
         if images.ndim == 4 and self.channels == 1:
-            if _is_grey(images):
+            if _is_gray(images):
                 images = images[..., 0]
             else:
-                self._colour()
+                self._convert_to_color()
         elif images.ndim == 3 and self.channels == 3:
             images = np.repeat(images[..., None], 3, axis=-1)
-        file = self._held_out if is_test else self._train
+        file = self._test if is_test else self._train
         file.write(np.ascontiguousarray(images).data)
         if is_test:
             self.n_test += len(images)
@@ -64,10 +64,10 @@ class ImageStore:
             self.n_train += len(images)
 
     def _join(self) -> None:
-        self._held_out.close()
-        with self._held_out_path.open("rb") as held_out:
-            shutil.copyfileobj(held_out, self._train, BLOCK_BYTES)
-        self._held_out_path.unlink()
+        self._test.close()
+        with self._test_path.open("rb") as test:
+            shutil.copyfileobj(test, self._train, BLOCK_BYTES)
+        self._test_path.unlink()
         self._train.seek(0)
         self._train.write(self._header())
 
@@ -82,17 +82,18 @@ class ImageStore:
                 "shape": shape if self.channels == 1 else (*shape, 3),
             },
         )
-        assert len(header.getvalue()) == _HEADER_BYTES  # noqa: S101 - or the pixels would shift
+        # A header of another length would shift or overwrite the pixels.
+        assert len(header.getvalue()) == _HEADER_BYTES  # noqa: S101
         return header.getvalue()
 
-    def _colour(self) -> None:
+    def _convert_to_color(self) -> None:
         self.channels = 3
-        self._train = _repeated(self._train, self.path, skip=_HEADER_BYTES)
-        self._held_out = _repeated(self._held_out, self._held_out_path, skip=0)
+        self._train = _triple_channels(self._train, self.path, skip=_HEADER_BYTES)
+        self._test = _triple_channels(self._test, self._test_path, skip=0)
 
 
 class StoredImages:
-    """An x.npy that is complete, read in blocks or by place."""
+    """Reader of a complete x.npy, in blocks or by index."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -112,29 +113,29 @@ class StoredImages:
                 yield np.frombuffer(block, np.uint8).reshape(-1, *self.shape[1:])
 
     def iter_images(self, indices: Iterable[int]) -> Iterator[Images]:
-        """Single images, (height, width) or (height, width, 3)."""
+        """Yield single images, (height, width) or (height, width, 3)."""
         with self.path.open("rb") as file:
-            for place in indices:
-                file.seek(_HEADER_BYTES + int(place) * self._image_bytes)
+            for index in indices:
+                file.seek(_HEADER_BYTES + int(index) * self._image_bytes)
                 image = np.frombuffer(file.read(self._image_bytes), np.uint8)
                 yield image.reshape(self.shape[1:])
 
 
-def _is_grey(images: Images) -> bool:
+def _is_gray(images: Images) -> bool:
     return bool(
         (images[..., 0] == images[..., 1]).all() and (images[..., 1] == images[..., 2]).all()
     )
 
 
-def _repeated(file: BinaryIO, path: Path, *, skip: int) -> BinaryIO:
-    """The file again, open at its end, with every byte after `skip` three times."""
+def _triple_channels(file: BinaryIO, path: Path, *, skip: int) -> BinaryIO:
+    """Repeat every byte after `skip` three times. Returns the new file, open at its end."""
     file.close()
-    wide_path = path.with_suffix(".colour")
-    with path.open("rb") as narrow, wide_path.open("wb") as wide:
-        wide.write(narrow.read(skip))
-        while block := narrow.read(BLOCK_BYTES):
-            wide.write(np.repeat(np.frombuffer(block, np.uint8), 3).data)
-    os.replace(wide_path, path)
+    color_path = path.with_suffix(".color")
+    with path.open("rb") as gray, color_path.open("wb") as color:
+        color.write(gray.read(skip))
+        while block := gray.read(BLOCK_BYTES):
+            color.write(np.repeat(np.frombuffer(block, np.uint8), 3).data)
+    os.replace(color_path, path)
     file = path.open("r+b")
     file.seek(0, os.SEEK_END)
     return file

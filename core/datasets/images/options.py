@@ -1,4 +1,4 @@
-"""What a client may choose about the reading of its images."""
+"""Client options for reading images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,17 @@ RESIZE_MODES: tuple[ResizeMode, ...] = get_args(ResizeMode)
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """`resize` makes one size out of several.
+    """Client options for reading images.
 
-    crop: scaled until it covers the size, the middle kept; pad: scaled until it fits, the rest in
-    the median colour of its border; stretch: both sides by themselves. `size` is (height, width);
-    without it, the most common size if a quarter of the images have it, else the median height and
-    width; then scaled into the limits. `class_names` maps the labels that the files use: a list by
-    index, or a mapping.
+    Attributes:
+        resize: how to bring all images to one size; None rejects images of several sizes.
+            "crop" scales an image to cover the size and keeps the center, "pad" scales it to fit
+            and fills the rest with the median color of its border, "stretch" scales height and
+            width independently.
+        size: (height, width) of the resized images. By default the most common size, if at least
+            a quarter of the images have it, otherwise the median height and width; both are scaled
+            down to the maximum size.
+        class_names: names for the labels in the files: a mapping, or a list by index.
     """
 
     resize: ResizeMode | None = None
@@ -27,16 +31,19 @@ class ImageOptions:
     class_names: Mapping[str, str] | Sequence[str] | None = None
 
     def check(self, limits: Limits) -> None:
+        """Raise DatasetUnreadable if an option is invalid."""
         if self.resize is not None and self.resize not in RESIZE_MODES:
-            message = f"resize must be one of {', '.join(RESIZE_MODES)}"
+            message = f"`resize` must be one of {', '.join(RESIZE_MODES)}."
             raise unreadable_error("resize_unknown", message, pointer="/meta/resize")
         if self.size is None:
             return
-        least, most = limits.image_size_min, limits.image_size_max
-        sides = [side for side in self.size if isinstance(side, int) and least <= side <= most]
-        if len(self.size) != 2 or len(sides) != 2:
-            message = f"size must be [height, width], each from {least} to {most} pixels"
+        minimum, maximum = limits.image_size_min, limits.image_size_max
+        valid = [side for side in self.size if isinstance(side, int) and minimum <= side <= maximum]
+        if len(self.size) != 2 or len(valid) != 2:
+            message = (
+                f"`size` must be [height, width], each between {minimum} and {maximum} pixels."
+            )
             raise unreadable_error("size_out_of_range", message, pointer="/meta/size")
         if self.resize is None:
-            message = f"size needs resize: one of {', '.join(RESIZE_MODES)}"
+            message = f"`size` requires `resize`: one of {', '.join(RESIZE_MODES)}."
             raise unreadable_error("resize_needed", message, pointer="/meta/resize")

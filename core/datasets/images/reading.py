@@ -1,4 +1,4 @@
-"""From uploaded files to x.npy, y.npy, preview.png and a summary."""
+"""Reading of uploaded image files: writes x.npy, y.npy and preview.png, returns a summary."""
 
 import errno
 import hashlib
@@ -41,112 +41,116 @@ def read_images(
 ) -> ImageSummary:
     """Write x.npy, y.npy and preview.png into the folder `out`.
 
-    x.npy is (N, H, W) or (N, H, W, 3) uint8, the training part first, the order of the upload kept
-    in each part; y.npy is the int32 index into `labels`, -1 for an image without one. Raises
-    DatasetUnreadable, or StorageFull; `out` is then the caller's to clear.
+    x.npy is (N, H, W) or (N, H, W, 3) uint8: the training split, then the test split, each in the
+    order of the upload. y.npy is (N,) int32: indices into `labels`, -1 for unlabeled images.
+
+    Raises DatasetUnreadable or StorageFull; the caller must then clear `out`.
     """
     options.check(limits)
     try:
         with strict_decoding():
-            return finalize(_gather(files, options, limits, out), limits, out)
+            return finalize(_read_files(files, options, limits, out), limits, out)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull("there is no room left to read the images") from error
+            raise StorageFull("There is not enough disk space to read the images.") from error
         raise
 
 
-def _gather(
+def _read_files(
     files: Sequence[SourceFile], options: ImageOptions, limits: Limits, out: Path
 ) -> DecodedDataset:
-    contents = [detect_format(file.path, file.name) for file in files]
-    if len(files) == 1 and contents[0].is_archive:
+    formats = [detect_format(file.path, file.name) for file in files]
+    if len(files) == 1 and formats[0].is_archive:
         with open_archive(files[0].path, files[0].name, limits=limits) as archive:
-            return _gather_archive(archive, options, limits, out)
-    if files and all(content.file_type == "idx" for content in contents):
+            return _read_archive(archive, options, limits, out)
+    if files and all(detected.file_type == "idx" for detected in formats):
         arrays = [
-            idx.read_idx(file.name, _file_opener(file, content.compression))
-            for file, content in zip(files, contents, strict=True)
+            idx.read_idx(file.name, _file_opener(file, detected.compression))
+            for file, detected in zip(files, formats, strict=True)
         ]
         return read_arrays(idx.group_splits(arrays), options, limits, format="idx", out=out)
-    for file, content in zip(files, contents, strict=True):
-        if not content.is_archive and content.file_type != "idx":
-            raise _unknown(file, content.file_type)
-    message = "send one archive, or the files of one idx set: images and labels, each for a part"
+    for file, detected in zip(files, formats, strict=True):
+        if not detected.is_archive and detected.file_type != "idx":
+            raise _unsupported_file_error(file, detected.file_type)
+    message = "Send one archive, or the idx files of one dataset: images and labels of each split."
     raise unreadable_error("unsupported_file_combination", message)
 
 
-def _gather_archive(
+def _read_archive(
     archive: Archive, options: ImageOptions, limits: Limits, out: Path
 ) -> DecodedDataset:
-    contents = index_archive(archive)
-    if contents.images:
-        return read_image_files(archive, contents, options, limits, out=out)
-    notes = contents.notes(archive.names)
-    if contents.npy:
-        parts, names, more = npz.group_splits(npz.read_npz(archive, contents.npy), limits)
-        form = "npz" if archive.format == "zip" else f"{archive.format}-npy"
+    index = index_archive(archive)
+    if index.images:
+        return read_image_files(archive, index, options, limits, out=out)
+    notes = index.notes(archive.names)
+    if index.npy:
+        splits, names, npz_notes = npz.group_splits(npz.read_npz(archive, index.npy), limits)
+        format = "npz" if archive.format == "zip" else f"{archive.format}-npy"
+        notes = notes + npz_notes
         return read_arrays(
-            parts, options, limits, format=form, out=out, class_names=names, notes=notes + more
+            splits, options, limits, format=format, out=out, class_names=names, notes=notes
         )
-    if contents.idx:
-        parts = idx.group_splits(_idx_arrays(archive, contents))
-        form = f"{archive.format}-idx"
-        return read_arrays(parts, options, limits, format=form, out=out, notes=notes)
-    message = f"{printable(archive.name)} holds no images; PNG, JPEG, WebP, npz and idx are read"
+    if index.idx:
+        splits = idx.group_splits(_read_idx_files(archive, index))
+        format = f"{archive.format}-idx"
+        return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
+    message = (
+        f"{printable(archive.name)} holds no images. Supported files are PNG, JPEG, WebP, npz and "
+        "idx."
+    )
     raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
 
 
-def _idx_arrays(archive: Archive, contents: ArchiveIndex) -> list[LazyArray]:
-    def opener(place: int) -> idx.Opener:
+def _read_idx_files(archive: Archive, index: ArchiveIndex) -> list[LazyArray]:
+    def opener(i: int) -> idx.Opener:
         @contextmanager
-        def opened() -> Iterator[Reader]:
-            for _, reader in archive.open_members([place]):
-                packed = place in contents.gzipped_idx
+        def open_file() -> Iterator[Reader]:
+            for _, reader in archive.open_members([i]):
                 yield (
-                    DecompressedReader(reader, "gz", name=archive.names[place])
-                    if packed
+                    DecompressedReader(reader, "gz", name=archive.names[i])
+                    if i in index.gzipped_idx
                     else reader
                 )
 
-        return opened
+        return open_file
 
-    return [idx.read_idx(archive.names[place], opener(place)) for place in contents.idx]
+    return [idx.read_idx(archive.names[i], opener(i)) for i in index.idx]
 
 
-def _file_opener(file: SourceFile, packing: str) -> idx.Opener:
+def _file_opener(file: SourceFile, compression: str) -> idx.Opener:
     @contextmanager
-    def opened() -> Iterator[Reader]:
+    def open_file() -> Iterator[Reader]:
         with file.path.open("rb") as stream:
-            yield DecompressedReader(stream, packing, name=file.name) if packing else stream
+            yield DecompressedReader(stream, compression, name=file.name) if compression else stream
 
-    return opened
+    return open_file
 
 
-def _unknown(file: SourceFile, kind: str) -> DatasetUnreadable:
+def _unsupported_file_error(file: SourceFile, file_type: str) -> DatasetUnreadable:
     with file.path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     name, pointer = printable(file.name), file_pointer(file.name)
     if not head:
-        return unreadable_error("archive_empty", f"{name} is empty", pointer=pointer)
-    if kind in IMAGE_TYPES:
-        problem = "is one image; put the images into class folders and these into a zip"
-    elif kind == "npy":
-        problem = "is one array; save images x and labels y together as .npz"
+        return unreadable_error("archive_empty", f"{name} is empty.", pointer=pointer)
+    if file_type in IMAGE_TYPES:
+        problem = "is a single image. Put the images into one folder per label and zip the folders"
+    elif file_type == "npy":
+        problem = "is a single array. Save the images as x and the labels as y in one .npz file"
     else:
-        found = unsupported_file_type(head)
+        unsupported = unsupported_file_type(head)
         problem = (
-            f"is {'not a set of images' if found is None else f'a {found}'}; send a zip or tar of "
-            "images in class folders, an npz with x and y, or idx files"
+            f"is {'not a set of images' if unsupported is None else f'a {unsupported}'}. Send a "
+            "zip or tar with one folder of images per label, an npz with x and y, or idx files"
         )
-    return unreadable_error("archive_invalid", f"{name} {problem}", pointer=pointer)
+    return unreadable_error("archive_invalid", f"{name} {problem}.", pointer=pointer)
 
 
 def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary:
-    """Once x.npy is in `out`: y.npy, preview.png and the summary."""
+    """Write y.npy and preview.png next to x.npy in `out` and return the summary."""
     n_train, total = decoded.n_train, len(decoded.y)
-    _refuse_numbers(n_train, total, limits)
-    y, names = _labels_in_use(decoded.y, decoded.class_names)
-    labels = _counted(y, n_train, names)
+    _check_image_count(n_train, total, limits)
+    y, names = _drop_unused_labels(decoded.y, decoded.class_names)
+    labels = _count_labels(y, n_train, names)
     np.save(out / "y.npy", y)
     images = StoredImages(out / "x.npy")
     issues = find_issues(images, y, n_train=n_train, labels=labels, name_of=decoded.name_of)
@@ -167,36 +171,37 @@ def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary
     )
 
 
-def _refuse_numbers(n_train: int, total: int, limits: Limits) -> None:
+def _check_image_count(n_train: int, total: int, limits: Limits) -> None:
     if total > limits.images_max:
-        message = f"there are {total:,} images; at most {limits.images_max:,} are read"
+        message = f"There are {total:,} images; the maximum is {limits.images_max:,} per dataset."
         raise unreadable_error("too_many_images", message)
     if n_train < limits.images_min:
-        held_out = f" besides {total - n_train:,} held out" if total > n_train else ""
+        test = f" and {total - n_train:,} test images" if total > n_train else ""
         message = (
-            f"there are {n_train:,} images to learn from{held_out}; "
-            f"at least {limits.images_min:,} are needed"
+            f"There are {n_train:,} training images{test}; "
+            f"at least {limits.images_min:,} training images are needed."
         )
         raise unreadable_error("too_few_images", message)
 
 
-def _labels_in_use(
+def _drop_unused_labels(
     y: NDArray[np.int32], names: Sequence[str]
 ) -> tuple[NDArray[np.int32], list[str]]:
-    """Without the labels whose every image was damaged and left out."""
+    """Remove labels without images: all of theirs were damaged and skipped."""
     used = np.unique(y[y != UNLABELED])
-    places = np.full(len(names) + 1, UNLABELED, np.int32)  # the last one is for index -1
-    places[used] = np.arange(len(used))
-    return places[y], [names[code] for code in used]
+    new_indices = np.full(len(names) + 1, UNLABELED, np.int32)  # the last item maps -1 to itself
+    new_indices[used] = np.arange(len(used))
+    return new_indices[y], [names[code] for code in used]
 
 
-def _counted(y: NDArray[np.int32], n_train: int, names: Sequence[str]) -> tuple[Label, ...]:
-    trained, held_out = (
-        np.bincount(part[part != UNLABELED], minlength=len(names))
-        for part in (y[:n_train], y[n_train:])
+def _count_labels(y: NDArray[np.int32], n_train: int, names: Sequence[str]) -> tuple[Label, ...]:
+    train_counts, test_counts = (
+        np.bincount(split[split != UNLABELED], minlength=len(names))
+        for split in (y[:n_train], y[n_train:])
     )
     return tuple(
-        Label(name, int(trained[code]), int(held_out[code])) for code, name in enumerate(names)
+        Label(name, int(train_counts[code]), int(test_counts[code]))
+        for code, name in enumerate(names)
     )
 
 

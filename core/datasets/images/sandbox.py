@@ -1,4 +1,4 @@
-"""Reading images in a child process, so that a decoder's fault is no fault of ours."""
+"""Client of the sandbox task that reads images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,17 +19,20 @@ def read_images_in_sandbox(
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
 ) -> ImageSummary:
-    """As read_images. Calls `on_wait` about once a second; what that raises ends the child."""
+    """Run `core.datasets.images.reading.read_images` in a sandbox process.
+
+    Calls `on_wait` about once a second; an exception that it raises kills the process.
+    """
     spec = {
         "files": [{"path": str(file.path.resolve()), "name": file.name} for file in files],
-        "options": _options(options),
+        "options": _options_to_json(options),
         "limits": limits.model_dump(),
         "out": str(out.resolve()),
     }
     return ImageSummary.from_dict(run_in_sandbox("read_images", spec, timeout_s, on_wait))
 
 
-def _options(options: ImageOptions) -> dict[str, Any]:
+def _options_to_json(options: ImageOptions) -> dict[str, Any]:
     names = options.class_names
     if names is not None:
         names = dict(names) if isinstance(names, Mapping) else list(names)

@@ -1,4 +1,4 @@
-"""What the child does for read_images_in_sandbox."""
+"""Sandbox task of `read_images_in_sandbox`."""
 
 from pathlib import Path
 from typing import Any

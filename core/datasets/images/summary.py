@@ -1,4 +1,4 @@
-"""What is known of a set of images once it has been read."""
+"""Summary of an image dataset: size, labels, splits, issues and checksums."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,21 +9,21 @@ from core.datasets.data_quality import Issue
 
 @dataclass(frozen=True)
 class Label:
-    """`count` images to train on and `test_count` in the published test split."""
+    """A label of an image dataset and the number of its images."""
 
     name: str
-    count: int
-    test_count: int
+    count: int  # in the training split
+    test_count: int  # in the published test split
 
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """`labels` in the order of the indices in y.npy; empty when the set is `unlabeled`."""
+    """Summary of an image dataset, stored as JSON in `Dataset.summary`."""
 
     height: int
     width: int
     channels: int
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...]  # in the order of the indices in y.npy; empty if `unlabeled`
     unlabeled: bool
     n_train: int
     n_test: int

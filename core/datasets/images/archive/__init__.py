@@ -1,4 +1,4 @@
-"""Archives as a list of safe names and a stream of their contents; nothing is written to disk."""
+"""Reader of zip and tar archives: safe names and streamed contents, without writing to disk."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ __all__ = [
 
 
 class DetectedFormat(NamedTuple):
-    """What a file is (`file_type`, see `detect_file_type`) once `compression` ("gz", "bz2", "xz" or "") is undone."""
+    """Compression of a file and the type of its decompressed content."""
 
-    compression: str
-    file_type: str
+    compression: str  # "gz", "bz2", "xz" or ""
+    file_type: str  # see `detect_file_type`
 
     @property
     def is_archive(self) -> bool:
@@ -35,48 +35,49 @@ class DetectedFormat(NamedTuple):
 
 
 class Archive(Protocol):
-    """The files of an archive, in its order. Everything raises DatasetUnreadable."""
+    """The files of an archive, in their order. All methods may raise DatasetUnreadable."""
 
     name: str
     format: str  # "zip", "tar", "tar.gz"…
-    names: list[str]  # relative, NFC, "/" between levels, unique even where case is ignored
+    names: list[str]  # relative, NFC, "/" between levels, unique when case is ignored
 
     def open_members(self, indices: Iterable[int]) -> Iterator[tuple[int, Reader]]:
-        """The contents of the files at these places in `names`, which must ascend.
+        """Yield the index and a reader for files in `names`. `indices` must be ascending.
 
-        A Reader is good until the next one is asked for. It never gives more than the size that
-        was counted against `limits.archive_bytes`, and its end is reached only if all was well.
+        A reader is valid until the next one is requested. It never returns more bytes than were
+        counted against `limits.archive_bytes`, and reports the end only if the file is intact.
         """
 
     def check_bombs(self) -> None:
-        """Hold single files to their limits in size and ratio.
+        """Check single files against the limits of size and compression ratio.
 
-        Left to the caller because arrays, which their own headers bound, may be larger and pack
-        better than images do.
+        Called for images only: the headers of arrays limit their size, and arrays may be larger
+        and compress better than images.
         """
 
 
 @contextmanager
 def open_archive(path: Path, name: str, *, limits: Limits) -> Iterator[Archive]:
-    """`name` stands in messages. What is no archive, or an unsafe one, is refused at once."""
-    content = detect_format(path, name)
+    """Open an archive and check its names. `name` is the file's name in error messages.
+
+    Raises DatasetUnreadable if the file is not an archive or its directory is unsafe.
+    """
+    detected = detect_format(path, name)
     with path.open("rb") as file:
-        if content == ("", "zip"):
+        if detected == ("", "zip"):
             yield ZipArchive(file, name=name, limits=limits)
-        elif content.file_type == "tar":
-            yield TarArchive(file, name=name, compression=content.compression, limits=limits)
+        elif detected.file_type == "tar":
+            yield TarArchive(file, name=name, compression=detected.compression, limits=limits)
         else:
-            message = f"{printable(name)} is neither a zip nor a tar archive"
+            message = f"{printable(name)} is neither a zip nor a tar archive."
             raise unreadable_error("archive_invalid", message, pointer=file_pointer(name))
 
 
 def detect_format(path: Path, name: str) -> DetectedFormat:
     with path.open("rb") as file:
-        kind = detect_file_type(file.read(HEAD_BYTES))
-        if kind not in COMPRESSED_TYPES:
-            return DetectedFormat("", kind)
+        file_type = detect_file_type(file.read(HEAD_BYTES))
+        if file_type not in COMPRESSED_TYPES:
+            return DetectedFormat("", file_type)
         file.seek(0)
-        return DetectedFormat(
-            kind,
-            detect_file_type(read_up_to(DecompressedReader(file, kind, name=name), HEAD_BYTES)),
-        )
+        reader = DecompressedReader(file, file_type, name=name)
+        return DetectedFormat(file_type, detect_file_type(read_up_to(reader, HEAD_BYTES)))

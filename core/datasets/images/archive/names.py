@@ -1,4 +1,7 @@
-"""Which names an archive's entries may have: a name is only ever a key, and still must be sane."""
+"""Validation of the names of archive entries.
+
+Names are only keys and never paths on disk. Unsafe names are rejected as a precaution.
+"""
 
 import re
 import unicodedata
@@ -17,58 +20,66 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def decode_name(raw: bytes, *, utf8: bool = False) -> str:
-    """UTF-8, which most tools write whether they say so or not; else the old code page of zip."""
+    """Decode as UTF-8, or else as CP437, the original encoding of zip names.
+
+    Many tools write UTF-8 without setting zip's UTF-8 flag. `utf8` is that flag: if it is set,
+    invalid UTF-8 raises DatasetUnreadable.
+    """
     if len(raw) > MAX_NAME_BYTES:
-        raise _bad(raw[:200].decode("cp437"), f"is a name of more than {MAX_NAME_BYTES} bytes")
+        raise _unsafe(
+            raw[:200].decode("cp437"), f"has a name of more than {MAX_NAME_BYTES:,} bytes"
+        )
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         if utf8:
-            raise _bad(raw.decode("cp437"), "is a name that is not valid UTF-8") from error
+            raise _unsafe(raw.decode("cp437"), "has a name that is not valid UTF-8") from error
         return raw.decode("cp437")
 
 
 def safe_name(raw: str) -> str:
-    """`raw` in normal form, relative, with "/" between levels. Raises for one that leads outside.
+    """Return `raw` as a relative NFC name with "/" between levels.
 
-    Backslashes separate, as in archives from Windows; "./" and doubled slashes go.
+    Backslashes become slashes, as archives from Windows use them; "./" and repeated slashes are
+    removed. Raises DatasetUnreadable if the name leads out of the archive.
     """
     name = unicodedata.normalize("NFC", raw).replace("\\", "/")
     if _CONTROL.search(name):
-        raise _bad(raw, "has control characters in its name")
+        raise _unsafe(raw, "has control characters in its name")
     levels = [level for level in name.split("/") if level not in {"", "."}]
     if name.startswith("/") or _DRIVE.match(name) or ".." in levels:
-        raise _bad(raw, "leads out of the archive; paths must be relative and without '..'")
+        raise _unsafe(raw, "leads out of the archive; paths must be relative and without '..'")
     if len(levels) > MAX_DEPTH:
-        raise _bad(raw, f"lies more than {MAX_DEPTH} folders deep")
+        raise _unsafe(raw, f"is nested too deep; the maximum is {MAX_DEPTH} levels")
     return "/".join(levels)
 
 
 def check_duplicates(names: Sequence[str]) -> None:
-    """Raise when two names are one on a file system that ignores case."""
-    keys = np.fromiter((hash(_folded(name)) for name in names), np.int64, len(names))
+    """Raise DatasetUnreadable if two names are equal when case is ignored."""
+    # Sorting 64-bit hashes takes less memory than a set of names. Equal hashes are verified below.
+    keys = np.fromiter((hash(_fold_case(name)) for name in names), np.int64, len(names))
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
     pairs = [(names[order[i]], names[order[i + 1]]) for i in same[:1000]]
-    faults = [
+    errors = [
         FieldError(
             file_pointer(second),
             "archive_duplicate",
-            f"{printable(second)} and {printable(first)} are the same name",
+            f"{printable(second)} and {printable(first)} have the same name, ignoring case.",
         )
         for first, second in pairs
-        if _folded(first) == _folded(second)
+        if _fold_case(first) == _fold_case(second)
     ]
-    if faults:
-        detail = f"{faults[0].message}, at least where case is ignored; rename one of each pair"
-        raise DatasetUnreadable(detail, code="archive_duplicate", field_errors=faults[:20])
+    if errors:
+        detail = f"{errors[0].message} Rename one of each pair."
+        raise DatasetUnreadable(detail, code="archive_duplicate", field_errors=errors[:20])
 
 
-def _folded(name: str) -> str:
+def _fold_case(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())
 
 
-def _bad(name: str, message: str) -> DatasetUnreadable:
+def _unsafe(name: str, problem: str) -> DatasetUnreadable:
     return unreadable_error(
-        "unsafe_archive_path", f"{printable(name)} {message}", pointer=file_pointer(name)
+        "unsafe_archive_path", f"{printable(name)} {problem}.", pointer=file_pointer(name)
     )

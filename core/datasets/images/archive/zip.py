@@ -1,4 +1,4 @@
-"""Reads the entries of a zip archive: no more than they declare, and checked against their CRC."""
+"""Reader of zip archives. Entries are checked against their declared size and CRC."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from core.settings import Limits
 
 
 class ZipArchive:
-    """See `Archive`. `file` must stay open."""
+    """An `Archive`. `file` must stay open."""
 
     format = "zip"
 
@@ -44,24 +44,30 @@ class ZipArchive:
             yield i, self._open(i)
 
     def _open(self, i: int) -> "_Member":
-        """The entry's own header must fit what the directory said."""
+        """Open an entry. Its local header must agree with the central directory."""
         _, deflated, crc, packed, size, start, end = self._rows[i].item()
         self._file.seek(start)
         header = self._file.read(LOCAL_HEADER.size)
         if len(header) < LOCAL_HEADER.size:
             raise damaged_error(self.names[i])
         signature, _, flags, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
-        body = start + LOCAL_HEADER.size + name_bytes + extra_bytes
-        sane = signature == b"PK\x03\x04" and not flags & ENCRYPTED
-        if not sane or (method == DEFLATED) != deflated or body + packed > end:
+        position = start + LOCAL_HEADER.size + name_bytes + extra_bytes
+        valid = signature == b"PK\x03\x04" and not flags & ENCRYPTED
+        if not valid or (method == DEFLATED) != deflated or position + packed > end:
             raise damaged_error(self.names[i])
         return _Member(
-            self._file, self.names[i], body, packed=packed, size=size, crc=crc, deflated=deflated
+            self._file,
+            self.names[i],
+            position,
+            packed=packed,
+            size=size,
+            crc=crc,
+            deflated=deflated,
         )
 
 
 class _Member:
-    """A Reader of one entry."""
+    """Reader of one entry."""
 
     def __init__(
         self,
@@ -77,46 +83,51 @@ class _Member:
         self._file = file
         self._name = name
         self._position = position
-        self._packed = packed  # bytes not yet read from the file
-        self._size = size  # bytes not yet handed out
-        self._crc = crc
-        self._sum = 0
-        self._inflate = Inflater(-15) if deflated else None
-        self._over = False
+        self._remaining_packed = packed  # compressed bytes to read from the file
+        self._remaining_size = size  # decompressed bytes to return
+        self._expected_crc = crc
+        self._crc = 0
+        self._inflater = Inflater(-15) if deflated else None
+        self._finished = False
 
     def read(self, size: int, /) -> bytes:
-        if self._over:
+        if self._finished:
             return b""
         try:
-            out = self._fetch(size) if self._inflate is None else self._unpack(self._inflate, size)
+            if self._inflater is None:
+                out = self._read_packed(size)
+            else:
+                out = self._inflate(self._inflater, size)
         except zlib.error as error:
             raise damaged_error(self._name) from error
-        if len(out) > self._size:
-            raise decompression_limits.bomb_error(self._name, "unpacks to more than it declares")
-        self._size -= len(out)
-        self._sum = zlib.crc32(out, self._sum)
+        if len(out) > self._remaining_size:
+            problem = "decompresses to more than it declares"
+            raise decompression_limits.bomb_error(self._name, problem)
+        self._remaining_size -= len(out)
+        self._crc = zlib.crc32(out, self._crc)
         if not out:
-            self._over = True
-            if self._size or self._packed or self._sum != self._crc:
+            self._finished = True
+            incomplete = self._remaining_size or self._remaining_packed
+            if incomplete or self._crc != self._expected_crc:
                 raise damaged_error(self._name)
         return out
 
-    def _fetch(self, size: int) -> bytes:
+    def _read_packed(self, size: int) -> bytes:
         self._file.seek(self._position)
-        out = self._file.read(min(size, self._packed))
-        if not out and self._packed:
+        out = self._file.read(min(size, self._remaining_packed))
+        if not out and self._remaining_packed:
             raise damaged_error(self._name)
         self._position += len(out)
-        self._packed -= len(out)
+        self._remaining_packed -= len(out)
         return out
 
-    def _unpack(self, inflate: Inflater, size: int) -> bytes:
-        while not inflate.eof:
-            chunk = self._fetch(CHUNK_BYTES) if inflate.needs_input else b""
-            if not chunk and inflate.needs_input:
+    def _inflate(self, inflater: Inflater, size: int) -> bytes:
+        while not inflater.eof:
+            chunk = self._read_packed(CHUNK_BYTES) if inflater.needs_input else b""
+            if not chunk and inflater.needs_input:
                 raise damaged_error(self._name)
-            if out := inflate.decompress(chunk, size):
+            if out := inflater.decompress(chunk, size):
                 return out
-        if inflate.unused_data:
+        if inflater.unused_data:
             raise damaged_error(self._name)
         return b""

@@ -1,8 +1,8 @@
-"""The central directory of a zip archive, after PKWARE's APPNOTE 6.3.10, read strictly.
+"""Strict reader of the central directory of a zip archive (PKWARE APPNOTE 6.3.10).
 
-The standard library's zipfile keeps some 600 bytes an entry, which a million images turn into more
-than a service can give, and it reads overlapping entries and archives behind other files. Here an
-entry is its name and 38 bytes, and one that shares a byte with another is refused.
+The standard library's zipfile is not used: it keeps about 600 bytes per entry, too much for a
+million images, and it accepts overlapping entries and data before the archive. Here an entry takes
+its name and 38 bytes, and entries that overlap are rejected.
 """
 
 import os
@@ -28,13 +28,13 @@ DEFLATED = 8
 ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 ENTRY_DTYPE = np.dtype(
     [
-        ("file", "?"),
+        ("file", "?"),  # False for folders
         ("deflated", "?"),
         ("crc", "<u4"),
-        ("packed", "<u8"),
-        ("size", "<u8"),
-        ("start", "<u8"),  # of the local header
-        ("end", "<u8"),  # where something else begins
+        ("packed", "<u8"),  # compressed size
+        ("size", "<u8"),  # decompressed size
+        ("start", "<u8"),  # offset of the local header
+        ("end", "<u8"),  # offset of the next entry, or of the central directory
     ]
 )
 
@@ -42,96 +42,112 @@ _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s2B5H3L5H2L")
-_COMMENT_BYTES = 65_535
+_MAX_COMMENT_BYTES = 65_535
 _UTF8 = 1 << 11
-_FULL = 0xFFFFFFFF
-_READABLE = {0, stat.S_IFREG, stat.S_IFDIR}
+_IN_ZIP64 = 0xFFFFFFFF  # placeholder of a field whose value is in the zip64 extra field
+_DISK_IN_ZIP64 = 0xFFFF
+_ACCEPTED_FILE_TYPES = {0, stat.S_IFREG, stat.S_IFDIR}  # 0: not recorded
 
 
-class _Place(NamedTuple):
+class _Directory(NamedTuple):
     start: int
     size: int
-    entries: int
+    n_entries: int
 
 
 def read_directory(
     file: BinaryIO, *, name: str, limits: Limits
 ) -> tuple[list[str], "NDArray[np.void]"]:
-    """The files' names and their rows (`ENTRY_DTYPE`), in the archive's order, folders left out."""
-    place = _find(file, name)
-    if place.entries > limits.archive_entries:
+    """Return the names of the files and their rows (`ENTRY_DTYPE`) in the archive's order.
+
+    Folders are omitted.
+    """
+    directory = _find_directory(file, name)
+    if directory.n_entries > limits.archive_entries:
         raise too_many_entries_error(name, limits)
-    rows = np.zeros(place.entries, ENTRY_DTYPE)
+    rows = np.zeros(directory.n_entries, ENTRY_DTYPE)
     names = []
     total = 0
-    file.seek(place.start)
-    for i in range(place.entries):
-        entry, folder, values = _read_entry(file, name)
-        rows[i] = (not folder, *values, 0)
+    file.seek(directory.start)
+    for i in range(directory.n_entries):
+        entry, is_folder, values = _read_entry(file, name)
+        rows[i] = (not is_folder, *values, 0)
         total += int(rows["size"][i])
         if total > limits.archive_bytes:
             raise total_size_error(name, limits)
-        if not folder:
+        if not is_folder:
             names.append(entry)
-    if file.tell() != place.start + place.size:
+    if file.tell() != directory.start + directory.size:
         raise damaged_error(name)
-    _give_room(rows, place.start, name)
+    _set_ends(rows, directory.start, name)
     check_duplicates(names)
     return names, rows[rows["file"]]
 
 
-def _find(file: BinaryIO, name: str) -> _Place:
-    """Where the directory lies. Nothing may stand between it, its end record and the file's end."""
-    size = file.seek(0, os.SEEK_END)
-    begin = max(0, size - _END.size - _COMMENT_BYTES)
-    file.seek(begin)
+def _find_directory(file: BinaryIO, name: str) -> _Directory:
+    """Locate the central directory.
+
+    Raises DatasetUnreadable unless the directory, its end records and the end of the file are
+    adjacent.
+    """
+    file_size = file.seek(0, os.SEEK_END)
+    tail_start = max(0, file_size - _END.size - _MAX_COMMENT_BYTES)
+    file.seek(tail_start)
     tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    while at >= 0 and not _ends_the_file(tail, at):
-        at = tail.rfind(b"PK\x05\x06", 0, at)
-    if at < 0:
+    # A comment may contain the signature: search backwards for a record that ends the file.
+    offset = tail.rfind(b"PK\x05\x06")
+    while offset >= 0 and not _ends_file(tail, offset):
+        offset = tail.rfind(b"PK\x05\x06", 0, offset)
+    if offset < 0:
         raise damaged_error(name)
-    _, disk, first_disk, here, count, length, start, _ = _END.unpack_from(tail, at)
-    end = begin + at
-    locator = _locator(file, end)
-    if locator is not None:
-        end, (disk, first_disk, here, count, length, start) = _read_end64(file, locator, end, name)
-    if disk or first_disk or here != count:
-        message = f"{printable(name)} is one of several disks; join them into one zip"
+    end_record = _END.unpack_from(tail, offset)
+    _, disk, first_disk, disk_count, count, size, start, _ = end_record
+    end = tail_start + offset
+    end64 = _find_end64(file, end)
+    if end64 is not None:
+        end, fields = _read_end64(file, end64, end, name)
+        disk, first_disk, disk_count, count, size, start = fields
+    if disk or first_disk or disk_count != count:
+        message = f"{printable(name)} is one part of a split archive. Join the parts into one zip."
         raise unreadable_error("archive_invalid", message, pointer=file_pointer(name))
-    if start + length != end or length < count * _CENTRAL.size:
-        raise _misplaced(name)
-    return _Place(start, length, count)
+    if start + size != end or size < count * _CENTRAL.size:
+        raise _misplaced_error(name)
+    return _Directory(start, size, count)
 
 
-def _ends_the_file(tail: bytes, at: int) -> bool:
-    if at + _END.size > len(tail):
+def _ends_file(tail: bytes, offset: int) -> bool:
+    """Return True if the end record at `offset` and its comment reach to the end of the file."""
+    if offset + _END.size > len(tail):
         return False
-    comment: int = _END.unpack_from(tail, at)[-1]
-    return at + _END.size + comment == len(tail)
+    comment_bytes: int = _END.unpack_from(tail, offset)[-1]
+    return offset + _END.size + comment_bytes == len(tail)
 
 
-def _locator(file: BinaryIO, end: int) -> int | None:
-    """The place of the zip64 end record, where there is one."""
+def _find_end64(file: BinaryIO, end: int) -> int | None:
+    """Return the offset of the zip64 end record, None if there is none.
+
+    Its locator directly precedes the end record at `end`.
+    """
     if end < _LOCATOR.size:
         return None
     file.seek(end - _LOCATOR.size)
-    signature, _, place, _ = _LOCATOR.unpack(file.read(_LOCATOR.size))
-    return int(place) if signature == b"PK\x06\x07" else None
+    signature, _, offset, _ = _LOCATOR.unpack(file.read(_LOCATOR.size))
+    return int(offset) if signature == b"PK\x06\x07" else None
 
 
-def _read_end64(file: BinaryIO, place: int, end: int, name: str) -> tuple[int, tuple[int, ...]]:
-    if place + _END64.size + _LOCATOR.size > end:
+def _read_end64(file: BinaryIO, offset: int, end: int, name: str) -> tuple[int, tuple[int, ...]]:
+    """Return the offset of the record and its fields, which replace those of the end record."""
+    if offset + _END64.size + _LOCATOR.size > end:
         raise damaged_error(name)
-    file.seek(place)
-    signature, size, _, _, *rest = _END64.unpack(file.read(_END64.size))
-    if signature != b"PK\x06\x06" or place + 12 + size + _LOCATOR.size != end:
+    file.seek(offset)
+    signature, size, _, _, *fields = _END64.unpack(file.read(_END64.size))
+    if signature != b"PK\x06\x06" or offset + 12 + size + _LOCATOR.size != end:
         raise damaged_error(name)
-    return place, tuple(rest)
+    return offset, tuple(fields)
 
 
 def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...]]:
-    """Name, whether it is a folder, and (deflated, crc, packed, size, start)."""
+    """Return the name, True for a folder, and (deflated, crc, packed, size, start)."""
     header = file.read(_CENTRAL.size)
     if len(header) < _CENTRAL.size or header[:4] != b"PK\x01\x02":
         raise damaged_error(archive)
@@ -139,83 +155,89 @@ def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...
         _CENTRAL.unpack(header)[:14]
     )
     disk, _, attributes, start = _CENTRAL.unpack(header)[14:]
-    raw = file.read(name_bytes)
+    raw_name = file.read(name_bytes)
     extra = file.read(extra_bytes)
     if len(file.read(comment_bytes)) < comment_bytes:
         raise damaged_error(archive)
-    text = decode_name(raw, utf8=bool(flags & _UTF8))
-    name = safe_name(text)
-    packed, size, start, disk = _widen(extra, [packed, size, start, disk], name)
-    folder = text.endswith(("/", "\\")) or not name
-    _refuse_unreadable(name, flags, method, attributes >> 16)
+    decoded_name = decode_name(raw_name, utf8=bool(flags & _UTF8))
+    name = safe_name(decoded_name)
+    packed, size, start, disk = _apply_zip64(extra, [packed, size, start, disk], name)
+    is_folder = decoded_name.endswith(("/", "\\")) or not name
+    _check_supported(name, flags, method, attributes >> 16)
     if disk or (method == 0 and packed != size):
         raise damaged_error(name or archive)
-    return name, folder, (method == DEFLATED, crc, packed, size, start)
+    return name, is_folder, (method == DEFLATED, crc, packed, size, start)
 
 
-def _refuse_unreadable(name: str, flags: int, method: int, mode: int) -> None:
+def _check_supported(name: str, flags: int, method: int, mode: int) -> None:
+    """Raise DatasetUnreadable for an encrypted entry, an unknown compression method or a link."""
     if flags & ENCRYPTED:
-        code, message = "archive_encrypted", "is encrypted; pack it without a password"
+        code, problem = "archive_encrypted", "is encrypted. Create the zip without a password"
     elif method not in {0, DEFLATED}:
-        code, message = "archive_method", f"is packed by method {method}; use stored or deflate"
-    elif stat.S_IFMT(mode) not in _READABLE:
-        code, message = "unsafe_archive_path", "is a link or a device; pack the files themselves"
+        code = "archive_method"
+        problem = f"is compressed with method {method}. Use stored or deflate"
+    elif stat.S_IFMT(mode) not in _ACCEPTED_FILE_TYPES:
+        code, problem = "unsafe_archive_path", "is a link or a device. Pack the files themselves"
     else:
         return
-    raise unreadable_error(code, f"{printable(name)} {message}", pointer=file_pointer(name))
+    raise unreadable_error(code, f"{printable(name)} {problem}.", pointer=file_pointer(name))
 
 
-def _widen(extra: bytes, fields: list[int], name: str) -> list[int]:
-    """(packed, size, start, disk) with those that did not fit taken from the zip64 field."""
+def _apply_zip64(extra: bytes, fields: list[int], name: str) -> list[int]:
+    """Replace placeholders in (packed, size, start, disk) by values of the zip64 extra field."""
     packed, size, start, disk = fields
-    if _FULL not in {packed, size, start} and disk != 0xFFFF:
+    if _IN_ZIP64 not in {packed, size, start} and disk != _DISK_IN_ZIP64:
         return fields
     field = _extra_field(extra, 0x0001)
-    wide = []
-    for value, full, width in (
-        (size, _FULL, 8),
-        (packed, _FULL, 8),
-        (start, _FULL, 8),
-        (disk, 0xFFFF, 4),
+    values = []
+    # The zip64 field holds only the values that are replaced, in this order.
+    for value, placeholder, width in (
+        (size, _IN_ZIP64, 8),
+        (packed, _IN_ZIP64, 8),
+        (start, _IN_ZIP64, 8),
+        (disk, _DISK_IN_ZIP64, 4),
     ):
-        if value != full:
-            wide.append(value)
+        if value != placeholder:
+            values.append(value)
             continue
         if len(field) < width:
             raise damaged_error(name)
-        wide.append(int.from_bytes(field[:width], "little"))
+        values.append(int.from_bytes(field[:width], "little"))
         field = field[width:]
-    size, packed, start, disk = wide
+    size, packed, start, disk = values
     return [packed, size, start, disk]
 
 
-def _extra_field(extra: bytes, wanted: int) -> bytes:
+def _extra_field(extra: bytes, header_id: int) -> bytes:
     while len(extra) >= 4:
-        kind, size = struct.unpack_from("<2H", extra)
-        if kind == wanted:
+        field_id, size = struct.unpack_from("<2H", extra)
+        if field_id == header_id:
             return extra[4 : 4 + size]
         extra = extra[4 + size :]
     return b""
 
 
-def _give_room(rows: "NDArray[np.void]", directory: int, name: str) -> None:
-    """Fill in each `end`; nothing lies before the first entry, and none reaches into the next."""
+def _set_ends(rows: "NDArray[np.void]", directory_start: int, name: str) -> None:
+    """Set `end` of each row.
+
+    Raises DatasetUnreadable if entries overlap or there are bytes before the first one.
+    """
     if not len(rows):
         return
     order = np.argsort(rows["start"], kind="stable")
     starts = rows["start"][order]
-    ends = np.append(starts[1:], np.uint64(directory))
+    ends = np.append(starts[1:], np.uint64(directory_start))
     rows["end"][order] = ends
     if starts[0] != 0:
-        raise _misplaced(name)
-    bodies = rows["packed"][order]
+        raise _misplaced_error(name)
+    packed = rows["packed"][order]
     if (ends < starts + LOCAL_HEADER.size).any() or (
-        ends - starts - LOCAL_HEADER.size < bodies
+        ends - starts - LOCAL_HEADER.size < packed
     ).any():
-        message = f"entries of {printable(name)} overlap; pack it again"
+        message = f"Entries of {printable(name)} overlap. Create the zip again."
         raise unreadable_error("archive_bomb", message, pointer=file_pointer(name))
 
 
-def _misplaced(name: str) -> DatasetUnreadable:
-    message = f"{printable(name)} is cut off, or something was put before the zip; pack it again"
+def _misplaced_error(name: str) -> DatasetUnreadable:
+    message = f"{printable(name)} is truncated or has data before the zip. Create the zip again."
     return unreadable_error("archive_invalid", message, pointer=file_pointer(name))
