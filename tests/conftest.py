@@ -31,7 +31,7 @@ TENANT = api_keys.DEFAULT_TENANT
 KEY = "sem_test"
 
 # They start servers and workers as processes, and go first, one after the other on one core.
-PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py", "tests/core/webhooks/test_worker.py")
+PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py")
 LONG = ("tests/core/jobs/simulation/",)
 # Who asks for one of these touches the database, the storage or the broker.
 OUTSIDE = {"database_url", "storage", "new_broker"}
