@@ -1,5 +1,6 @@
 """Tests of the service. What holds for every process that runs some of them is settled here, before
-anything else is imported."""
+anything else is imported.
+"""
 
 import os
 import shutil

@@ -6,6 +6,7 @@ a Redis for the tests that start servers.
 """
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ TENANT = api_keys.DEFAULT_TENANT
 KEY = "sem_test"
 
 # They start servers and workers as processes, and go first, one after the other on one core.
-PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py", "tests/core/webhooks/test_worker.py")
+PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py")
 LONG = ("tests/core/jobs/simulation/",)
 # Who asks for one of these touches the database, the storage or the broker.
 OUTSIDE = {"database_url", "storage", "new_broker"}
@@ -141,11 +142,14 @@ def application() -> FastAPI:
 
 
 @pytest.fixture
-def anonymous(configured: Settings, application: FastAPI) -> Iterator[TestClient]:
+def anonymous(
+    configured: Settings, application: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
     """The application in this process, on this test's database and files."""
     from tests.factories import forget_models
 
     forget_models()
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # it takes one of its own
     application.middleware_stack = None  # made anew: a turnstile belongs to one event loop
     with TestClient(application, base_url="http://localhost") as client:
         yield client

@@ -52,7 +52,8 @@ _read: dict[str, Content] = {}
 
 def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
     """The id of the data set that an upload would have made, read in this process by the reader
-    that a child of the service runs; the same bytes are read once in a run of the tests."""
+    that a child of the service runs; the same bytes are read once in a run of the tests.
+    """
     asked = hashlib.sha256(json.dumps([name, meta]).encode() + data).hexdigest()
     if asked not in _read:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
@@ -105,7 +106,8 @@ LABELS = GARMENTS
 @cache
 def weights(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     """Of the smallest networks, 8 x 8 grey, three labels; with a classifier and a critic, if they
-    are to score."""
+    are to score.
+    """
     settings = settings_of(classes=len(LABELS))
     state = VaeGanState(settings, images_of(settings), seed)
     if scoring:
@@ -122,7 +124,12 @@ def manifest(saved: PackedCheckpoint) -> dict[str, object]:
         "modality": "image",
         "labels": [{"name": name, "count": n + 1} for n, name in enumerate(LABELS)],
         "image": {"height": 8, "width": 8, "channels": 1},
-        "training": {"modality": "image", "seed": 1, "holdout_fraction": 0.1, "hyperparameters": {}},
+        "training": {
+            "modality": "image",
+            "seed": 1,
+            "holdout_fraction": 0.1,
+            "hyperparameters": {},
+        },
         "dataset": {"id": "ds_gone", "name": "garments", "sha256": "0" * 64},
         "parameters": saved.parameters,
     }

@@ -19,9 +19,9 @@ from semblance import Client
 from tests.servers import BROKER, SERVER, database_for
 
 T = TypeVar("T")
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 SHORT = {
-    "SEMBLANCE_LEASE_SECONDS": "3",
+    "SEMBLANCE_LEASE_SECONDS": "5",
     "SEMBLANCE_HEARTBEAT_SECONDS": "0.5",
     "SEMBLANCE_SWEEP_SECONDS": "0.5",
     "SEMBLANCE_POLL_SECONDS": "0.5",
@@ -72,6 +72,7 @@ class Server:
             return False
 
     def is_ready(self) -> bool:
+        assert self.process.poll() is None, f"the server has ended: {self.process.returncode}"
         try:
             return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:

@@ -1,5 +1,6 @@
 """The whole line: a dataset over HTTP, a job through a real broker and a real Celery worker, a
-checkpoint, samples; and what happens when parts of it die."""
+checkpoint, samples; and what happens when parts of it die.
+"""
 
 import csv
 import io
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import pytest
 from semblance import APIError, Client, command
 from typer.testing import CliRunner
 
+from tests.core.webhooks.receiver import Receiver
 from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
 from tests.tiny_configs import TINY
@@ -25,10 +28,15 @@ from tests.uploads import people
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
+WEBHOOKS_HERE = {
+    "SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS": '["127.0.0.1"]',
+    "SEMBLANCE_WEBHOOK_ALLOW_HTTP": "true",
+}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server") / "data") as running:
+    with serving(tmp_path_factory.mktemp("server") / "data", **WEBHOOKS_HERE) as running:
         eventually(running.is_ready)
         yield running
 
@@ -139,6 +147,33 @@ def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
     assert "another server" in second.stdout
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().serving() as serving:
+        yield serving
+
+
+def test_a_worker_tells_webhooks_of_a_job(client: Client, receiver: Receiver) -> None:
+    """Nobody calls `deliver_due` but the worker."""
+    body = {"url": receiver.url, "events": ["job.cancelled"]}
+    webhook = client.request("POST", "/v1/webhooks", json=body).json()
+    dataset = client.create_builtin_dataset("digits")
+    job = client.train(dataset["id"], budget={"steps": 1_000_000})
+    client.request("POST", f"/v1/jobs/{job['id']}/cancel")
+    eventually(lambda: receiver.received)
+    (message,) = receiver.received
+    assert message.is_signed_with(webhook["secret"])
+    assert message.json["data"]["id"] == job["id"]
+
+    def delivered() -> bool:
+        (row,) = client.request("GET", webhook["links"]["deliveries"]).json()["data"]
+        return bool(row["state"] == "delivered")
+
+    eventually(delivered)
+    client.request("DELETE", webhook["links"]["self"])
+
+
+@pytest.mark.slow  # as test_chaos.py has it for each point at which a worker can die
 def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
     server: Server, client: Client
 ) -> None:
@@ -180,13 +215,14 @@ def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client
     )
     eventually(lambda: client.job(job["id"])["progress"]["step"] > 10)
     assert client.cancel(job["id"])["state"] == "cancelling"
-    eventually(lambda: client.job(job["id"])["state"] == "cancelled", within=15)
+    eventually(lambda: client.job(job["id"])["state"] == "cancelled")
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
     with pytest.raises(APIError, match="allowed: retry") as refused:
         client.cancel(job["id"])
     assert refused.value.status == 409
 
 
+@pytest.mark.slow  # as test_chaos.py has it for an API that dies between commit and hint
 def test_a_dead_api_comes_back(server: Server, client: Client) -> None:
     (api,) = server.find("-m app")
     api.kill()
@@ -195,33 +231,52 @@ def test_a_dead_api_comes_back(server: Server, client: Client) -> None:
     assert client.request("GET", "/v1").json()["name"] == "Semblance"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
-    with serving(tmp_path / "data") as server:
-        eventually(server.is_ready)
-        family = server.descendants()
-        assert len(family) >= (4 if BROKER is None else 3)
-        assert server.stop(number) == 0
-        gone, alive = psutil.wait_procs(family, timeout=5)
-        assert alive == []
-        assert len(gone) == len(family)
+@dataclass
+class Stopped:
+    """How a server ended that was ready, and which processes it had then."""
+
+    folder: Path
+    status: int
+    family: list[psutil.Process]
+    output: str
 
 
-def test_the_first_key_is_told_once(tmp_path: Path) -> None:
-    said = []
-    for _ in range(2):
-        with serving(tmp_path / "data") as server:
-            eventually(server.answers)
-            server.stop()
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> list[Stopped]:
+    """Two servers on one folder, one after the other: by SIGTERM, and by Ctrl-C."""
+    folder, ended = tmp_path_factory.mktemp("stopped") / "data", []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with serving(folder) as server:
+            eventually(server.is_ready)
+            family = server.descendants()
+            status = server.stop(number)
             assert server.process.stdout is not None
-            said.append(server.process.stdout.read())
-    key = (tmp_path / "data" / "admin.key").read_text().strip()
-    assert key in said[0]
-    assert f"#key={key}" in said[0]
-    assert key not in said[1]
-    assert key not in (tmp_path / "data" / "server.log").read_text()
+            ended.append(Stopped(folder, status, family, server.process.stdout.read()))
+    return ended
 
 
+@pytest.mark.parametrize("turn", [0, 1], ids=["SIGTERM", "SIGINT"])
+def test_a_server_that_is_stopped_leaves_no_process_behind(
+    stopped: list[Stopped], turn: int
+) -> None:
+    family = stopped[turn].family
+    assert len(family) >= (4 if BROKER is None else 3)
+    assert stopped[turn].status == 0
+    gone, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+    assert len(gone) == len(family)
+
+
+def test_the_first_key_is_told_once(stopped: list[Stopped]) -> None:
+    first, second = stopped
+    key = (first.folder / "admin.key").read_text().strip()
+    assert key in first.output
+    assert f"#key={key}" in first.output
+    assert key not in second.output
+    assert key not in (first.folder / "server.log").read_text()
+
+
+@pytest.mark.slow  # as test_chaos.py has it for a worker whose clock is off, too
 def test_without_any_broker_jobs_are_done_all_the_same(tmp_path: Path) -> None:
     with serving(tmp_path / "data", SEMBLANCE_BROKER_URL="none") as server:
         eventually(server.is_ready)

@@ -1,5 +1,6 @@
 """Rows over HTTP, of a model that was trained once for all tests: as typed as they came, exactly as
-many as asked for, the same however they are asked for."""
+many as asked for, the same however they are asked for.
+"""
 
 import csv
 import io

@@ -1,5 +1,6 @@
 """Samples over HTTP, of a model that was trained a moment ago: exact counts, the same items however
-they are asked for, and clear refusals."""
+they are asked for, and clear refusals.
+"""
 
 import csv
 import io

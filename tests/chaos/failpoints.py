@@ -52,7 +52,7 @@ def around(
     setattr(owner, name, wrapped)
 
 
-def in_worker_run(module: Any) -> None:
+def in_worker_job_runner(module: Any) -> None:
     around(module, "_execute", before=lambda *_: die_at("after the claim"))
     around(module, "_finish", after=lambda *_: die_at("after the finishing commit"))
 
@@ -62,6 +62,8 @@ def in_worker_training(module: Any) -> None:
         if run._attempt_start is None:
             return  # no step of this attempt is done
         die_at("after the first step")
+        if (FOLDER / "armed" / "steps take long").exists():
+            time.sleep(0.1)
         if step >= HANGS_AT and is_reached("a step hangs"):
             time.sleep(3_600)
 
@@ -69,12 +71,13 @@ def in_worker_training(module: Any) -> None:
 
 
 def in_worker_generation(module: Any) -> None:
-    def before(maker: Any) -> None:
-        if maker.current_shard.items_done and maker.current_shard.shard.number:
+    def before(generator: Any) -> None:
+        current = generator.current_shard
+        if current.items_done and current.shard.number:
             die_at("in the midst of a shard")
         while (FOLDER / "armed" / "shards take long").exists():
             time.sleep(0.1)
-            maker.lease.check()
+            generator.lease.check()
 
     around(module.ShardGenerator, "check_stop", before=before)
 
@@ -123,18 +126,18 @@ def in_core_jobs(module: Any) -> None:
     around(module, "finish", after=lambda *_, **__: die_at("before the finishing commit"))
 
 
-def in_core_queue(module: Any) -> None:
+def in_core_broker(module: Any) -> None:
     if "app" in sys.orig_argv:
         around(module, "publish", before=lambda *_: die_at("between commit and hint"))
 
 
 POINTS = {
-    "worker.job_runner": in_worker_run,
+    "worker.job_runner": in_worker_job_runner,
     "worker.training": in_worker_training,
     "worker.generation": in_worker_generation,
     "core.storage": in_core_storage,
     "core.jobs": in_core_jobs,
-    "core.broker": in_core_queue,
+    "core.broker": in_core_broker,
 }
 
 

@@ -49,7 +49,7 @@ def test_a_broker_that_never_answers_costs_no_more_than_the_time_allowed(
     broker.get_celery()
     sent, seconds = took("job_1")
     assert not sent
-    assert seconds < 1.5
+    assert seconds < 4  # the transport itself would wait for 5
 
 
 def test_a_broker_that_did_not_answer_is_left_alone_and_then_asked_again(
@@ -57,13 +57,16 @@ def test_a_broker_that_did_not_answer_is_left_alone_and_then_asked_again(
 ) -> None:
     use(monkeypatch, silent)
     broker.get_celery()
-    monkeypatch.setattr(broker, "COOLDOWN_S", 1.0)
+    monkeypatch.setattr(broker, "COOLDOWN_S", 60.0)
     took("job_1")
     sent, seconds = took("job_2")
     assert not sent
-    assert seconds < 0.1
-    time.sleep(1.0)
-    assert took("job_3")[1] > 0.3
+    assert seconds < get_settings().publish_timeout_seconds  # it was not even asked
+    monkeypatch.setattr(broker, "_broker", broker._Broker())
+    monkeypatch.setattr(broker, "COOLDOWN_S", 0.1)
+    took("job_3")
+    time.sleep(0.1)
+    assert took("job_4")[1] > 0.3
 
 
 def test_without_a_broker_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What an augmentation job says of its set's worth, against classifiers of other seeds that are
-asked about other real items."""
+asked about other real items.
+"""
 
 import io
 import json

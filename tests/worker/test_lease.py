@@ -18,6 +18,7 @@ from core.storage import Storage
 from core.tables import Job, JobState
 from tests.conftest import AddJob, expire_lease, reload
 from tests.job_runs import post, run
+from tests.processes import eventually
 from worker import training, worker_lock
 from worker.lease import HUNG_EXIT_CODE, Lease
 
@@ -42,21 +43,22 @@ def short(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_a_step_that_hangs_under_heartbeats_loses_its_job_and_its_process(
-    add_job: AddJob, short: Settings
+    add_job: AddJob, short: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(short, "lease_seconds", 2.0)  # no heartbeat is late on a busy machine
     job, left = add_job(), threading.Event()
     with Lease(claimed(job), short, exit_process=lambda status: left.set() or status) as lease:
         lease.phase = "training"
         for lease.step in range(1, 4):
-            time.sleep(0.25)
+            time.sleep(0.15)
         began = time.monotonic()  # the next step never ends
         while reload(job).state is JobState.RUNNING:
             with write() as session:
                 jobs.sweep(session)
-            assert time.monotonic() - began < 20
+            assert time.monotonic() - began < 60
             time.sleep(0.05)
-        assert time.monotonic() - began > 20 * 0.2 - 1  # 20 times the slowest step, no earlier
-        assert left.wait(5)
+        assert time.monotonic() - began > 20 * 0.1 - 0.5  # 20 times the slowest step, no earlier
+        assert left.wait(30)
 
 
 def test_work_that_notices_that_its_job_is_lost_ends_by_itself(
@@ -66,7 +68,7 @@ def test_work_that_notices_that_its_job_is_lost_ends_by_itself(
     with Lease(claimed(job), short, exit_process=lambda _status: left.set()) as lease:
         with write() as session:
             expire_lease(session, job)
-        time.sleep(2 * short.heartbeat_seconds + 0.2)
+        eventually(lambda: lease._lost)
         with pytest.raises(jobs.LeaseLost):
             lease.check()
     assert not left.wait(2 * short.lease_seconds)

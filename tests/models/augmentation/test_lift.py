@@ -31,7 +31,8 @@ POOL = np.arange(4 * REAL) % LABELS
 
 class Known:
     """A classifier whose error is 1.5 / √n of the items it learns from, however made, if they are
-    among the `good` ones; it tells the same items right each time but for a few."""
+    among the `good` ones; it tells the same items right each time but for a few.
+    """
 
     def __init__(self, good: int, luck: float = 0.01) -> None:
         self.good, self.luck, self.trained = good, luck, 0
@@ -113,7 +114,8 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says(
     sure: bool, deviation: float
 ) -> None:
     """Rounds and held-out items are drawn anew each time: once all rounds tell the same items
-    right, so that only these are a matter of chance, and once rounds differ."""
+    right, so that only these are a matter of chance, and once rounds differ.
+    """
     rng, held = np.random.default_rng(0), 0
     for _ in range(300):
         chance = rng.random(400) < 2 / 3 if sure else np.full(400, 2 / 3)

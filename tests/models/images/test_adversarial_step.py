@@ -144,7 +144,8 @@ def test_parts_of_a_batch_add_up_to_the_whole(
     nets: VaeGanTrainer, batch: tuple[Tensor, Tensor]
 ) -> None:
     """The norms see each part alone: here they are as in sampling. The encoder is sure, for its
-    noise is drawn part by part, too."""
+    noise is drawn part by part, too.
+    """
     nets.step = nets.settings.r1_interval
     nets.G.eval()
     with torch.no_grad():

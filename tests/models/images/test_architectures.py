@@ -147,7 +147,8 @@ def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
     run_to: Trained, tmp_path: Path, name: str
 ) -> None:
     """The labels are named in another order, and one is new: it begins as the mean of the others.
-    One step later, at a small rate, all is still as it was."""
+    One step later, at a small rate, all is still as it was.
+    """
     before = settings_of(architecture=name)
     trained = run_to(before, 20).saved[20]
     (tmp_path / "start").write_bytes(trained.state)

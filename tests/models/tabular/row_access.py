@@ -17,7 +17,8 @@ OURS = ("app", "core", "models", "worker")
 
 def functions_reading_rows(work: Callable[[], object]) -> set[str]:
     """Every function of ours that `work` calls with the rows themselves, or with something of
-    each of them."""
+    each of them.
+    """
     found: set[str] = set()
 
     def watch(frame: FrameType, event: str, _: Any) -> None:

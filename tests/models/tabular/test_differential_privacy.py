@@ -138,7 +138,8 @@ def test_nothing_else_leaves_a_run() -> None:
 
 def test_every_function_that_is_given_rows_is_accounted_for() -> None:
     """Add a name only with what its epsilon is: the noise of the counts and of the gradients is
-    all that there is."""
+    all that there is.
+    """
     row_by_row = {
         "tabular.data.LabeledRows.take",
         "tabular.dp_training.clamp_to_domain",

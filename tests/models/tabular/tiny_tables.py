@@ -98,7 +98,8 @@ def load_sampler(saved: PackedCheckpoint, folder: Path) -> TableSampler:
 
 def people(n: int = 600) -> tuple[pa.Table, Schema]:
     """A label, a category that depends on it, numbers with and without many values, times,
-    booleans, missing ones, and an identifier."""
+    booleans, missing ones, and an identifier.
+    """
     rng = np.random.default_rng(5)
     label = rng.choice(["no", "yes"], n, p=[0.7, 0.3])
     city = np.where(label == "yes", "Zürich", rng.choice(["東京", "Köln"], n))

@@ -18,6 +18,7 @@ from PIL import Image
 
 from core.datasets.images import ImageOptions, read_images_in_sandbox
 from core.datasets.images.reading import read_images
+from core.datasets.repository import INGEST_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
@@ -98,7 +99,7 @@ def test_a_slow_child_is_ended(endless_source: SourceFile, out: Path) -> None:
     began = time.monotonic()
     with pytest.raises(DatasetUnreadable, match="longer than 0 seconds") as caught:
         read_images_in_sandbox([endless_source], ImageOptions(resize="crop"), Limits(), out, 0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # a small part of what reading it all would take
     assert caught.value.code == "dataset_unreadable"
     assert children() == []
 
@@ -110,7 +111,8 @@ def test_the_caller_is_called_while_it_waits(slow_source: SourceFile, out: Path)
         [slow_source], options, Limits(), out, 60, lambda: calls.append(time.monotonic())
     )
     assert calls
-    assert all(0.8 < later - sooner < 3 for sooner, later in pairwise(calls))
+    gaps = [later - sooner for sooner, later in pairwise(calls)]
+    assert all(0.8 < gap < INGEST_LEASE_S for gap in gaps)  # the caller renews its lease
 
 
 def test_an_exception_of_the_caller_ends_the_child(endless_source: SourceFile, out: Path) -> None:
@@ -123,7 +125,7 @@ def test_an_exception_of_the_caller_ends_the_child(endless_source: SourceFile, o
         read_images_in_sandbox(
             [endless_source], ImageOptions(resize="crop"), Limits(), out, 600, deleted
         )
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert children() == []
 
 
@@ -162,7 +164,9 @@ def test_the_child_inherits_no_secrets_and_few_rights(
     seen: dict[str, Any] = {}
 
     def look() -> None:
-        child = children()[0]
+        if not (running := children()):
+            return  # it has just ended
+        child = running[0]
         seen["environment"] = child.environ()
         seen["group"] = os.getpgid(child.pid) == child.pid
         if sys.platform == "linux":
@@ -192,12 +196,12 @@ def test_a_child_ends_when_its_parent_does(endless_source: SourceFile, out: Path
         "read_images_in_sandbox([source], ImageOptions(resize='crop'), Limits(), out, 600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, endless_source.path, out]) as parent:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (out / "x.npy").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         (child,) = psutil.Process(parent.pid).children()
         parent.kill()
-    child.wait(timeout=10)
+    child.wait(timeout=30)
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ class Fault:
 
 def sql(name: str, statement: str, fragment: str, instead: str) -> Fault:
     """In statements that contain `statement`, the fragment reads otherwise. It keeps its
-    parameters; `\\g<0>` is the fragment itself."""
+    parameters; `\\g<0>` is the fragment itself.
+    """
 
     def plant(fault: Fault, stack: ExitStack, engine: Engine) -> None:
         def change(

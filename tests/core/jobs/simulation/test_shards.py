@@ -1,5 +1,6 @@
 """Several workers at the shards of two jobs, each history drawn from a seed: workers die, stand
-still and wake, jobs are paused, resumed and cancelled; each shard still becomes one file."""
+still and wake, jobs are paused, resumed and cancelled; each shard still becomes one file.
+"""
 
 import random
 from collections import Counter
