@@ -1,2 +1,5 @@
-"""Networks, losses, training loops, sampling from weights, checkpoints. Tensors in, tensors out;
-nothing here knows of jobs, databases or HTTP."""
+"""Machine learning: networks, losses, training loops, samplers and checkpoints.
+
+The package takes and returns tensors, arrays and tables. It does not depend on jobs, databases or
+HTTP.
+"""

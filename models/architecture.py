@@ -1,4 +1,4 @@
-"""What networks are made of: layer by layer, with the shapes of their weights and outputs."""
+"""Summary of a model's networks: layers with the shapes of their weights and outputs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,15 +21,13 @@ from models.tabular.tokenizer import Tokenizer
 class LayerSummary:
     name: str
     kind: str
-    weights: dict[str, list[int]]  # shapes of its own parameters
+    weights: dict[str, list[int]]  # shapes of the parameters, without those of child modules
     parameters: int
-    output: list[int] | None = None  # of one batch
+    output: list[int] | None = None  # shape of one batch; None if it was not recorded
 
 
 @dataclass
 class NetworkSummary:
-    """One network."""
-
     name: str
     layers: list[LayerSummary] = field(default_factory=list)
 
@@ -39,23 +37,27 @@ class NetworkSummary:
 
 
 def describe_model(path: Path) -> list[NetworkSummary]:
-    """The networks that draw. Raises UnreadableCheckpoint."""
+    """Summarize the networks that a model samples with.
+
+    Raises:
+        UnreadableCheckpoint: The file is not a readable checkpoint.
+    """
     tensors, header = unpack(path)
-    generator = load_sampler(path)
-    if isinstance(generator, ImageSampler):
-        found = {field.name: getattr(generator, field.name) for field in fields(generator)}
-        networks = {name: part for name, part in found.items() if isinstance(part, nn.Module)}
-        return describe_networks(networks, lambda: warm_up(generator))
+    sampler = load_sampler(path)
+    if isinstance(sampler, ImageSampler):
+        parts = {field.name: getattr(sampler, field.name) for field in fields(sampler)}
+        networks = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+        return describe_networks(networks, lambda: warm_up(sampler))
     tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
     return describe_networks(
-        _row_networks(tokenizer, TableSettings.from_dict(header["hyperparameters"]), tensors)
+        _tabular_networks(tokenizer, TableSettings.from_dict(header["hyperparameters"]), tensors)
     )
 
 
-def _row_networks(
+def _tabular_networks(
     tokenizer: Tokenizer, settings: TableSettings, tensors: Mapping[str, Tensor]
 ) -> dict[str, nn.Module]:
-    """As they are trained: rows are drawn from weights that are laid out otherwise."""
+    """Build the networks in their training layout; a TableSampler rearranges the weights."""
     networks: dict[str, nn.Module] = {"generator": build_generator(tokenizer, settings)}
     if settings.architecture == "gan":
         networks["generator"] = gan_networks.Generator(
@@ -69,41 +71,48 @@ def _row_networks(
 def describe_networks(
     networks: Mapping[str, nn.Module], run_once: Callable[[], object] | None = None
 ) -> list[NetworkSummary]:
-    """Every layer that has parameters of its own or nothing below it, in the order of the code.
-    `draw` uses the networks once, to see the shapes of what passes."""
-    parts = []
+    """Summarize every layer that has its own parameters or no child modules, in code order.
+
+    `run_once` runs the networks once, so that the shapes of their outputs are recorded.
+    """
+    summaries = []
     with record_output_shapes(networks) as outputs:
         if run_once is not None:
             run_once()
     for name, network in networks.items():
-        part = NetworkSummary(name)
+        summary = NetworkSummary(name)
         for path, module in network.named_modules():
-            own = dict(module.named_parameters(recurse=False))
-            if own or (path and not any(module.children())):
-                part.layers.append(
+            own_parameters = dict(module.named_parameters(recurse=False))
+            if own_parameters or (path and not any(module.children())):
+                summary.layers.append(
                     LayerSummary(
                         path or name,
                         type(module).__name__,
-                        {n: list(weight.shape) for n, weight in own.items()},
-                        sum(weight.numel() for weight in own.values()),
+                        {key: list(weight.shape) for key, weight in own_parameters.items()},
+                        sum(weight.numel() for weight in own_parameters.values()),
                         outputs.get(module),
                     )
                 )
-        parts.append(part)
-    return parts
+        summaries.append(summary)
+    return summaries
 
 
 @contextmanager
 def record_output_shapes(networks: Mapping[str, nn.Module]) -> Iterator[dict[nn.Module, list[int]]]:
-    seen: dict[nn.Module, list[int]] = {}
+    """Record the output shape of every module that returns a tensor inside the context."""
+    shapes: dict[nn.Module, list[int]] = {}
 
-    def look(module: nn.Module, _inputs: Any, output: Any) -> None:
+    def record(module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            seen[module] = list(output.shape)
+            shapes[module] = list(output.shape)
 
-    hooks = [m.register_forward_hook(look) for n in networks.values() for m in n.modules()]
+    hooks = [
+        module.register_forward_hook(record)
+        for network in networks.values()
+        for module in network.modules()
+    ]
     try:
-        yield seen
+        yield shapes
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,7 +1,8 @@
-"""Tensors and a JSON header in one safetensors file. No pickle: reading one runs no code.
+"""Checkpoint format: tensors and a JSON header in one safetensors file.
 
-Optimisers keep their numbers in nested dictionaries by parameter; `flatten` turns any such tree
-into named tensors and JSON, `unflatten` back.
+The format does not use pickle, so reading a file cannot run code. Optimizers keep their state in
+nested dictionaries indexed by parameter: `flatten` turns any such tree into named tensors and JSON,
+and `unflatten` reverses it.
 """
 
 import json
@@ -20,15 +21,19 @@ _TENSOR = "__tensor__"
 
 
 class UnreadableCheckpoint(ValueError):
-    """Not a checkpoint, damaged, or of a format that this version does not know."""
+    """The file is not a checkpoint, is damaged, or has an unsupported format."""
 
 
 class NonFiniteState(Exception):
-    """A tensor holds an infinity or no number: the state must not be saved."""
+    """A value of the state is infinite or NaN, so the state must not be saved."""
 
 
 def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """Raises NonFiniteState, naming the tensor."""
+    """Serialize tensors and a header that JSON can represent.
+
+    Raises:
+        NonFiniteState: A tensor holds an infinity or NaN. The message is the tensor's name.
+    """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NonFiniteState(name)
@@ -37,38 +42,50 @@ def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
 
 
 def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on the CPU, and the header. Raises UnreadableCheckpoint."""
+    """Return the tensors, on the CPU, and the header.
+
+    Raises:
+        UnreadableCheckpoint: The file is not a checkpoint of the current format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["semblance"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UnreadableCheckpoint("not a checkpoint of this service") from error
+        raise UnreadableCheckpoint("The file is not a Semblance checkpoint.") from error
     if header.get("format") != FORMAT:
-        raise UnreadableCheckpoint(f"format {header.get('format')}; this version reads {FORMAT}")
+        raise UnreadableCheckpoint(
+            f"The checkpoint has format {header.get('format')}; this version reads {FORMAT}."
+        )
     return tensors, header
 
 
 def flatten(tree: Any, prefix: str) -> tuple[dict[str, Tensor], Any]:
-    """The tensors of a tree of dicts, lists, numbers and tensors, and the tree without them."""
+    """Split a tree of dicts, lists, numbers and tensors into named tensors and JSON.
+
+    Raises:
+        NonFiniteState: A number is infinite or NaN. The message is the number's path.
+    """
     if isinstance(tree, Tensor):
         return {prefix: tree}, {_TENSOR: prefix}
     if isinstance(tree, dict):
         parts = {key: flatten(value, f"{prefix}.{key}") for key, value in tree.items()}
-        tensors = {name: t for found, _ in parts.values() for name, t in found.items()}
-        # JSON has text keys only, and optimisers number their parameters.
-        rest = [[key, without] for key, (_, without) in parts.items()]
+        tensors = {
+            name: t for part_tensors, _ in parts.values() for name, t in part_tensors.items()
+        }
+        # A list of pairs: optimizers use integer keys, and JSON objects have only string keys.
+        rest = [[key, part_rest] for key, (_, part_rest) in parts.items()]
         return tensors, {"__dict__": rest}
     if isinstance(tree, list | tuple):
-        found = [flatten(value, f"{prefix}.{i}") for i, value in enumerate(tree)]
-        return {name: t for part, _ in found for name, t in part.items()}, [r for _, r in found]
+        items = [flatten(value, f"{prefix}.{i}") for i, value in enumerate(tree)]
+        return {name: t for part, _ in items for name, t in part.items()}, [r for _, r in items]
     if isinstance(tree, float) and not math.isfinite(tree):
         raise NonFiniteState(prefix)
     return {}, tree
 
 
 def unflatten(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What `flatten` took apart. Tuples come back as lists."""
+    """Rebuild the tree that was passed to `flatten`. Tuples come back as lists."""
     if isinstance(tree, dict):
         if _TENSOR in tree:
             return tensors[tree[_TENSOR]]

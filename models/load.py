@@ -1,4 +1,4 @@
-"""A trained generator of whatever kind, out of its file."""
+"""Loader of trained samplers, whatever their modality."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +18,19 @@ LOADERS: dict[str, Callable[..., AnySampler]] = {
 
 
 def load_sampler(path: Path) -> AnySampler:
-    """Raises UnreadableCheckpoint."""
+    """Load the sampler in a checkpoint file.
+
+    Raises:
+        UnreadableCheckpoint: The file does not hold a model.
+    """
     tensors, header = unpack(path)
     if header.get("modality") not in LOADERS:
-        raise UnreadableCheckpoint("unknown modality")
+        raise UnreadableCheckpoint("The checkpoint does not hold an image or tabular model.")
     return LOADERS[header["modality"]](tensors, header)
 
 
 def warm_up(sampler: AnySampler) -> None:
-    """One batch, thrown away: the first of all takes longest."""
+    """Generate and discard one batch, because the first batch takes longest."""
     if isinstance(sampler, ImageSampler):
         z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
         sampler.sample(z, np.zeros(sampler.batch_size, np.int64))

@@ -1,6 +1,8 @@
-"""Losses of the adversarial game, written from the papers.
+"""Adversarial losses, written from the papers.
 
-Scores are (B,) and belong to pairs: a real item and a generated one with the same label.
+Scores are critic outputs (logits) of shape (B,). `real` and `fake` are paired: item i of both has
+the same label. Equations write r and f for the scores of real and fake items, and omit the mean
+over B.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +19,10 @@ ScoreLoss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """What critic and generator each want to be low: (real scores, fake scores) to a number.
+    """Losses that the critic and the generator minimize, as functions of (real, fake) scores.
 
-    `shares_backward`: the critic's loss falls strictly as a fake's score does, wherever that is. Then
-    one pass back through the critic serves both players (`generator_grad`).
+    `shares_backward` is True if d critic loss / d fake score is positive everywhere. Then one
+    backward pass through the critic serves both players (see `critic_step`).
     """
 
     critic: ScoreLoss
@@ -29,39 +31,47 @@ class AdversarialLoss:
 
 
 def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """Low when each real one is above its fake."""
+    """Return softplus(f - r), which is low when each real item scores above its fake."""
     return F.softplus(fake - real).mean()
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """Return softplus(r - f)."""
     return F.softplus(real - fake).mean()
 
 
 def cross_entropy_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """Return -log sigmoid(r) - log(1 - sigmoid(f)), the binary cross-entropy of the scores."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def non_saturating_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    """Return -log sigmoid(f)."""
     return F.softplus(-fake).mean()
 
 
 def minimax_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    """Return log(1 - sigmoid(f)), whose gradient vanishes where the critic rejects the fakes."""
     return -F.softplus(fake).mean()
 
 
 def least_squares_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """Return ((r - 1)^2 + f^2) / 2."""
     return ((real - 1).square().mean() + fake.square().mean()) / 2
 
 
 def least_squares_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    """Return (f - 1)^2 / 2."""
     return (fake - 1).square().mean() / 2
 
 
 def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """Return max(0, 1 - r) + max(0, 1 + f)."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
 def hinge_generator(_real: Tensor, fake: Tensor) -> Tensor:
+    """Return -f."""
     return -fake.mean()
 
 
@@ -70,7 +80,7 @@ LOSSES: Mapping[str, AdversarialLoss] = {
     "relativistic": AdversarialLoss(
         relativistic_critic, relativistic_generator, shares_backward=True
     ),
-    # Goodfellow et al. 2014, 1406.2661: what they train with, and what they prove with.
+    # Goodfellow et al. 2014, 1406.2661: the loss of their experiments, and that of their proofs.
     "non_saturating": AdversarialLoss(
         cross_entropy_critic, non_saturating_generator, shares_backward=True
     ),
@@ -83,7 +93,11 @@ LOSSES: Mapping[str, AdversarialLoss] = {
 
 
 def get_loss(name: str) -> AdversarialLoss:
-    """Of this module, or of a package that was installed beside it. Raises KeyError."""
+    """Return a loss of this module, or one that an installed package registers.
+
+    Raises:
+        KeyError: No loss has this name.
+    """
     if name in LOSSES:
         return LOSSES[name]
     return plugins.load(plugins.LOSSES, name, AdversarialLoss)
@@ -91,7 +105,7 @@ def get_loss(name: str) -> AdversarialLoss:
 
 @dataclass(frozen=True)
 class AdversarialStep:
-    """Both losses at one pair of scores, and d generator loss / d fake item."""
+    """Both losses of one batch, and d generator loss / d fake item."""
 
     critic_loss: Tensor
     generator_loss: Tensor
@@ -105,40 +119,48 @@ def critic_step(
     fake_items: Tensor,
     fraction: float = 1.0,
 ) -> AdversarialStep:
-    """Add `share` of the critic's gradients; `real` and `fake` are its scores, `shown` the fake
-    items, which require grad. An item's score depends on that item alone.
+    """Add `fraction` of the critic's gradients, and compute the generator's gradient.
 
-    Both losses reach the generator through the same scores. So the critic's own gradient at a fake
-    item, rescaled by the ratio of the slopes of the two losses, is the generator's: one pass back
-    through the critic instead of two. Where the critic's slope may vanish, there are two.
+    `fake_items` (B, ...) must require grad, and the score of an item must depend on that item only.
+
+    Both losses depend on a fake item x through its score f(x) only. So d generator loss / d x is
+    d critic loss / d x, rescaled per item by (d generator loss / d f) / (d critic loss / d f): one
+    backward pass through the critic instead of two. Losses whose denominator can vanish
+    (`shares_backward` is False) need both passes.
     """
-    r, f = real_scores.detach(), fake_scores.detach().requires_grad_(True)
-    of_generator = loss.generator(r, f)
-    (wanted,) = torch.autograd.grad(of_generator, f)
-    of_critic = loss.critic(real_scores, fake_scores)
+    real, fake = real_scores.detach(), fake_scores.detach().requires_grad_(True)
+    generator_loss = loss.generator(real, fake)
+    (generator_slope,) = torch.autograd.grad(generator_loss, fake)
+    critic_loss = loss.critic(real_scores, fake_scores)
     if loss.shares_backward:
-        (had,) = torch.autograd.grad(loss.critic(r, f), f)
-        (fraction * of_critic).backward()
-        assert fake_items.grad is not None  # noqa: S101 - the loss depends on it
-        ratio = wanted / (had * len(f)).clamp_min(1e-5) * len(f) / fraction
-        pull = fake_items.grad * ratio.view(-1, *[1] * (fake_items.ndim - 1))
+        (critic_slope,) = torch.autograd.grad(loss.critic(real, fake), fake)
+        (fraction * critic_loss).backward()
+        assert fake_items.grad is not None  # noqa: S101 - the critic's loss depends on the fakes
+        # Times B: the losses are means, and the bound must not depend on the size of the batch.
+        per_item_slope = (critic_slope * len(fake)).clamp_min(1e-5)
+        ratio = generator_slope / per_item_slope * len(fake) / fraction
+        generator_grad = fake_items.grad * ratio.view(-1, *[1] * (fake_items.ndim - 1))
     else:
-        (pull,) = torch.autograd.grad(fake_scores, fake_items, wanted, retain_graph=True)
-        (fraction * of_critic).backward()
-    return AdversarialStep(of_critic.detach(), of_generator.detach(), pull)
+        (generator_grad,) = torch.autograd.grad(
+            fake_scores, fake_items, generator_slope, retain_graph=True
+        )
+        (fraction * critic_loss).backward()
+    return AdversarialStep(critic_loss.detach(), generator_loss.detach(), generator_grad)
 
 
 def gradient_penalty(samples: Tensor, scores: Tensor) -> Tensor:
-    """Mean over B of the squared norm of d scores / d samples: samples (B, ...), scores (B,).
+    """Return the mean over B of the squared norm of d scores / d samples.
 
-    `samples` must require grad. R1 on real samples, R2 on fakes (Mescheder et al. 2018,
-    1801.04406).
+    `samples` (B, ...) must require grad; `scores` is (B,). This is R1 on real samples and R2 on
+    fakes (Mescheder et al. 2018, 1801.04406).
     """
     (gradient,) = torch.autograd.grad(scores.sum(), samples, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """(B, Z) moments to the mean over B of KL(N(mean, variance) || N(0, 1)) (Kingma & Welling 2014,
-    1312.6114)."""
+    """Return the mean over B of KL(N(mean, variance) || N(0, 1)), for moments of shape (B, Z).
+
+    Source: Kingma & Welling 2014, 1312.6114.
+    """
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()

@@ -1,4 +1,4 @@
-"""A batch's gradients, computed for as many items at a time as fit into memory."""
+"""Gradient accumulation over micro-batches that fit into memory."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,15 @@ def accumulate_gradients(
     step: int,
     callbacks: TrainingCallbacks,
 ) -> tuple[int, dict[str, Tensor]]:
-    """How many items at a time it took, at most `at_once`, and what `add` logged, averaged.
+    """Compute the gradients of a batch in micro-batches of at most `microbatch_size` items.
 
-    `begin` clears the gradients; `add(*part, share)` adds those of `share` of the batch. Whenever
-    memory runs out, all begins again with half as many items at a time. Raises what `add` raises,
-    and its out-of-memory error when not even one item fits.
+    `reset` clears the gradients. `backward(*part, share)` adds the gradients of one part, which is
+    `share` of the batch, and returns values to log. When memory runs out, the whole batch starts
+    again with micro-batches of half the size. Errors of `backward` propagate, including the
+    out-of-memory error of a single item.
+
+    Returns:
+        The micro-batch size that fits, and the logged values, averaged over the batch.
     """
     size = len(batch[0])
     while True:
@@ -37,7 +41,7 @@ def accumulate_gradients(
                 raise
             microbatch_size = microbatch_size // 2
             callbacks.warn(
-                step, f"out of memory: continuing with {microbatch_size} items at a time"
+                step, f"Out of memory: training continues with {microbatch_size} items at a time."
             )
         else:
             return microbatch_size, logged

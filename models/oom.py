@@ -1,9 +1,11 @@
-"""Running out of memory, on whatever device. Free of torch."""
+"""Detection of out-of-memory errors on any device. This module does not import torch."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the error says that memory has run out: torch has a class of its own for it on GPUs,
-    and only words on the CPU."""
+    """Return True if the error reports that memory has run out.
+
+    torch has a class for this error on GPUs, but only a message on the CPU.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

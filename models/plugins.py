@@ -1,8 +1,8 @@
-"""Networks and losses of packages that are installed beside the service, by their entry points.
+"""Networks and losses that other installed packages register as entry points.
 
-Free of torch until one is loaded. `semblance.image_networks` names an object with
-`generator(settings)` and `critic(settings)` (models.images.adversarial.networks.NetworkFactory);
-`semblance.losses` names a models.losses.AdversarialLoss.
+The group `semblance.image_networks` holds models.images.adversarial.networks.NetworkFactory
+objects, the group `semblance.losses` holds models.losses.AdversarialLoss objects. Listing the names
+does not import torch; loading an entry point does.
 """
 
 import functools
@@ -14,7 +14,7 @@ T = TypeVar("T")
 NETWORKS, LOSSES = "semblance.image_networks", "semblance.losses"
 
 
-@functools.cache  # it reads a file of every installed package: milliseconds, at each POST of a job
+@functools.cache  # reads a file of every installed package: milliseconds on each POST of a job
 def installed(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
@@ -24,11 +24,16 @@ def registered_names(group: str) -> tuple[str, ...]:
 
 
 def load(group: str, name: str, expected_type: type[T]) -> T:
-    """Raises KeyError when no installed package brings it, TypeError when it is something else."""
+    """Load a registered object.
+
+    Raises:
+        KeyError: No installed package registers the name.
+        TypeError: The object is not of the expected type.
+    """
     point = next((point for point in installed(group) if point.name == name), None)
     if point is None:
-        raise KeyError(f"no installed package brings {name!r}")
-    found = point.load()
-    if not isinstance(found, expected_type):
-        raise TypeError(f"{name!r} is no {expected_type.__name__}")
-    return found
+        raise KeyError(f"No installed package provides {name!r}.")
+    plugin = point.load()
+    if not isinstance(plugin, expected_type):
+        raise TypeError(f"The entry point {name!r} must be of type {expected_type.__name__}.")
+    return plugin

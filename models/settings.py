@@ -1,4 +1,4 @@
-"""What the settings of every kind of data have in common. Free of torch."""
+"""Common base of the settings of all modalities. This module does not import torch."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class InvalidSettings(ValueError):
-    """A chosen value does not fit; `field` names it."""
+    """A setting has a value that is not allowed; `field` is its name."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -14,30 +14,40 @@ class InvalidSettings(ValueError):
 
 
 def setting(description: str, **bounds: float) -> Any:
-    """A field of a settings dataclass; `bounds`: ge, gt, le, lt."""
+    """Define a field of a settings dataclass. `bounds` are any of ge, gt, le and lt."""
     return field(metadata={"description": description, **bounds})
 
 
+BOUND_SYMBOLS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
 def check_bounds(settings: Any) -> None:
-    """Raises InvalidSettings, naming the field that is out of its bounds."""
+    """Check every field against its bounds.
+
+    Raises:
+        InvalidSettings: A field is out of its bounds.
+    """
     for item in fields(settings):
         value, bounds = getattr(settings, item.name), item.metadata
         if not isinstance(value, int | float):
             continue
-        fine = (
+        is_within_bounds = (
             value >= bounds.get("ge", -math.inf)
             and value > bounds.get("gt", -math.inf)
             and value <= bounds.get("le", math.inf)
             and value < bounds.get("lt", math.inf)
         )
-        if not fine:
-            raise InvalidSettings(item.name, f"{item.name} is out of range")
+        if not is_within_bounds:
+            limits = [
+                f"{BOUND_SYMBOLS[key]} {bounds[key]}" for key in bounds if key in BOUND_SYMBOLS
+            ]
+            raise InvalidSettings(item.name, f"`{item.name}` must be {' and '.join(limits)}.")
 
 
 @dataclass(frozen=True)
 class StepCost:
-    gflop_per_step: float  # as a matrix product of the same work would count it
-    memory_bytes: int  # of the training process, torch itself included
+    gflop_per_step: float  # work of a matrix product that takes as long as one step
+    memory_bytes: int  # of the training process, including torch
 
 
-PROCESS_BYTES = 450 * 2**20
+PROCESS_BYTES = 450 * 2**20  # memory of a training process without its batches

@@ -1,29 +1,37 @@
-"""Which items are kept apart for measuring. Free of torch: the API counts with it."""
+"""Split of a dataset into training and holdout items. Free of torch, because the API uses it."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
-UNLABELED = -1  # the label of an image without one
+UNLABELED = -1  # label of an image that has none
 
 
 def stratified_split(
     labels: NDArray[np.int32], holdout_fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
-    """Places to learn from, and those held out: a share of each label, at least one item where it
-    has two. What has no label is in neither."""
+    """Return the sorted indices of the training and holdout items, split label by label.
+
+    A label with at least two items keeps at least one in training, and has at least one in the
+    holdout unless `holdout_fraction` is 0. Unlabeled items are in neither.
+    """
     rng = np.random.default_rng(seed)
-    kept: list[Indices] = []
+    holdout_parts: list[Indices] = []
     for label in np.unique(labels[labels != UNLABELED]):
-        mine = np.flatnonzero(labels == label)
-        n = min(round(holdout_fraction * len(mine)) or int(holdout_fraction > 0), len(mine) - 1)
-        kept.append(rng.permutation(mine)[:n])
-    apart = np.sort(np.concatenate(kept))
-    return np.setdiff1d(np.flatnonzero(labels != UNLABELED), apart), apart
+        indices = np.flatnonzero(labels == label)
+        count = min(
+            round(holdout_fraction * len(indices)) or int(holdout_fraction > 0), len(indices) - 1
+        )
+        holdout_parts.append(rng.permutation(indices)[:count])
+    holdout = np.sort(np.concatenate(holdout_parts))
+    return np.setdiff1d(np.flatnonzero(labels != UNLABELED), holdout), holdout
 
 
 def random_split(count: int, holdout_fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """The same whatever the labels; at least one item is left to learn from."""
+    """Return the sorted indices of the training and holdout items, regardless of labels.
+
+    At least one item stays in training.
+    """
     order = np.random.default_rng(seed).permutation(count)
     n = min(round(holdout_fraction * count), count - 1)
     return np.sort(order[n:]), np.sort(order[:n])
@@ -32,7 +40,7 @@ def random_split(count: int, holdout_fraction: float, seed: int) -> tuple[Indice
 def holdout_split(
     modality: str, labels: NDArray[np.int32], holdout_fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
-    """As the training of this kind of data keeps them apart."""
+    """Return the training and holdout indices that training uses for this modality."""
     if modality == "image":
         return stratified_split(labels, holdout_fraction, seed)
     return random_split(len(labels), holdout_fraction, seed)

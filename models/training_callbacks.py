@@ -1,4 +1,4 @@
-"""What a training loop tells the outside, and how the outside steers it."""
+"""Interface between a training loop and the code that runs it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,24 +7,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-CheckStop = Callable[[], None]  # raises what work is to end with
+CheckStop = Callable[[], None]  # raises an exception when the work must stop
 
 
 @dataclass(frozen=True)
 class PackedCheckpoint:
-    """A state to go on from, and the model to sample from, each as packed bytes."""
+    """A training state to resume from and a model to sample from, each serialized."""
 
     state: bytes
     model: bytes
     parameters: int  # of the model
-    score: float | None = None  # how good its samples are; higher is better
+    score: float | None = None  # quality of the model's samples; higher is better
 
 
 class TrainingCallbacks(Protocol):
-    """Any method may raise to stop the loop: what was saved before stands."""
+    """Callbacks of a training loop.
+
+    Any method may raise to stop the loop. Checkpoints that were saved before remain valid.
+    """
 
     def progress(self, step: int) -> float:
-        """How much of the budget is used after `step` steps: 1 ends the run."""
+        """Return the share of the budget that is used after `step` steps. 1 ends the run."""
 
     def should_checkpoint(self, step: int) -> bool: ...
 
@@ -33,30 +36,34 @@ class TrainingCallbacks(Protocol):
     def report(self, step: int, metrics: dict[str, float]) -> None: ...
 
     def warn(self, step: int, message: str) -> None:
-        """Something that whoever started the run should know."""
+        """Record a message for the user who started the run."""
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None: ...
 
     def preview(self, step: int, grid: NDArray[np.uint8]) -> None:
-        """One picture, (H, W) or (H, W, 3): the same noise at every step, a row for each label."""
+        """Store a picture, (H, W) or (H, W, 3): one row per label, the same noise at every step."""
 
 
 class NotLearning(Exception):
-    """The run cannot come to anything; the text says why."""
+    """The run cannot produce a useful model. The message gives the reason."""
 
 
 class Collapsed(NotLearning):
-    """Whatever noise it is given, the generator makes nearly the same."""
+    """The generator has collapsed: its samples are almost the same for all noise."""
 
 
 class NonFiniteLoss(Exception):
-    """A loss is infinite or no number."""
+    """A loss is infinite or NaN. The message names the loss and the step."""
 
 
 def check_finite(step: int, losses: Mapping[str, Any]) -> dict[str, float]:
-    """The losses as numbers. Raises NonFiniteLoss."""
-    numbers = {name: float(value) for name, value in losses.items()}
-    for name, value in numbers.items():
+    """Convert the losses to floats.
+
+    Raises:
+        NonFiniteLoss: A loss is infinite or NaN.
+    """
+    values = {name: float(value) for name, value in losses.items()}
+    for name, value in values.items():
         if value != value or value in (float("inf"), float("-inf")):
             raise NonFiniteLoss(f"{name} at step {step}")
-    return numbers
+    return values

@@ -1,5 +1,8 @@
-"""What core.datasets.sandbox_main does for an imported model: everything that its weights will be used
-for, once, where a hostile file can do no harm."""
+"""Sandbox task that validates an imported model (see core.datasets.sandbox_main).
+
+The task loads the weights and samples from them once, as the service does later, in a process where
+a hostile file can do no harm.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,25 +14,25 @@ from models.load import load_sampler
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """What can be asked of the model in the file."""
-    generator = load_sampler(Path(spec["path"]))
-    if isinstance(generator, ImageSampler):
-        return _images(generator)
-    return _rows(generator)
+    """Return the modality of the model in the file, and the shape or columns of its samples."""
+    sampler = load_sampler(Path(spec["path"]))
+    if isinstance(sampler, ImageSampler):
+        return _validate_images(sampler)
+    return _validate_table(sampler)
 
 
-def _images(generator: ImageSampler) -> dict[str, Any]:
-    z = np.zeros((generator.batch_size, generator.noise_size), np.float32)
-    made = generator.sample(z, np.full(generator.batch_size, generator.settings.classes - 1))
-    height, width = made.shape[1:3]
-    image = {"height": height, "width": width, "channels": 3 if made.ndim == 4 else 1}
-    return {"modality": "image", "classes": generator.settings.classes, "image": image}
+def _validate_images(sampler: ImageSampler) -> dict[str, Any]:
+    z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
+    pixels = sampler.sample(z, np.full(sampler.batch_size, sampler.settings.classes - 1))
+    height, width = pixels.shape[1:3]
+    image = {"height": height, "width": width, "channels": 3 if pixels.ndim == 4 else 1}
+    return {"modality": "image", "classes": sampler.settings.classes, "image": image}
 
 
-def _rows(generator: Any) -> dict[str, Any]:
-    made = generator.sample(0, np.arange(4)).rows
+def _validate_table(sampler: Any) -> dict[str, Any]:
+    rows = sampler.sample(0, np.arange(4)).rows
     return {
         "modality": "tabular",
-        "target_column": generator.tokenizer.target_column,
-        "columns": {field.name: str(field.type) for field in made.schema},
+        "target_column": sampler.tokenizer.target_column,
+        "columns": {field.name: str(field.type) for field in rows.schema},
     }

@@ -1,1 +1,1 @@
-"""Labelled images: settings, networks, the training loop, sampling. `settings` needs no torch."""
+"""Labeled images: settings, networks, training loop and sampling. `settings` is free of torch."""

@@ -1,6 +1,7 @@
-"""The networks that `hyperparameters.architecture` chooses from, and what their settings come to.
+"""Registry of the image architectures, and resolution of their settings.
 
-Free of torch. Packages that are installed beside the service may bring more (models.plugins).
+`hyperparameters.architecture` selects one of them. Other installed packages may register more
+(models.plugins). This module does not import torch.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from models.images.vae_gan import settings as vae_gan
 from models.images.vae_gan.settings import VaeGanSettings
 from models.settings import InvalidSettings, StepCost, check_bounds
 
-# What makes the shapes of networks, and so must stay where weights are taken over.
+# These settings define the shapes of weights, so a run that starts from a model must keep them.
 NETWORK_FIELDS = (
     "architecture",
     "latent_dim",
@@ -29,7 +30,7 @@ NETWORK_FIELDS = (
 
 
 def available_architectures() -> tuple[str, ...]:
-    """The first is what `auto` comes to."""
+    """Return the names of all architectures. The first is the default."""
     shipped = (*vae_gan.ARCHITECTURES, *adversarial.ARCHITECTURES)
     return (*shipped, *plugins.registered_names(plugins.NETWORKS))
 
@@ -40,12 +41,18 @@ def available_losses() -> tuple[str, ...]:
 
 
 def resolve(data: ImageData, preset: str, explicit: Mapping[str, Any]) -> ImageSettings:
-    """Fill in what was not chosen. Raises InvalidSettings."""
+    """Add the defaults of all settings that are not in `explicit`.
+
+    Raises:
+        InvalidSettings: A setting does not exist for the architecture or has an invalid value.
+    """
     architecture = explicit.get("architecture", "vae_gan")
     if architecture not in available_architectures():
-        raise InvalidSettings("architecture", f"known are {', '.join(available_architectures())}")
+        raise InvalidSettings(
+            "architecture", f"`architecture` must be one of {', '.join(available_architectures())}."
+        )
     is_vae_gan = architecture in vae_gan.ARCHITECTURES
-    kind: type[ImageSettings] = VaeGanSettings if is_vae_gan else AdversarialSettings
+    settings_class: type[ImageSettings] = VaeGanSettings if is_vae_gan else AdversarialSettings
     rules = vae_gan if is_vae_gan else adversarial
     values = rules.defaults(data, preset, architecture) | {
         "architecture": architecture,
@@ -53,8 +60,10 @@ def resolve(data: ImageData, preset: str, explicit: Mapping[str, Any]) -> ImageS
     }
     for name in explicit:
         if name not in values:
-            raise InvalidSettings(name, f"{architecture!r} has no such setting")
-    settings = kind(**{**values, **explicit})
+            raise InvalidSettings(
+                name, f"Architecture {architecture!r} does not have the setting `{name}`."
+            )
+    settings = settings_class(**{**values, **explicit})
     check_bounds(settings)
     _check_loss(settings)
     rules.check(settings)
@@ -64,21 +73,23 @@ def resolve(data: ImageData, preset: str, explicit: Mapping[str, Any]) -> ImageS
 def _check_loss(settings: ImageSettings) -> None:
     if settings.architecture == "cvae":
         if settings.loss != "elbo":
-            raise InvalidSettings("loss", "'cvae' has no critic, and one loss: 'elbo'")
+            raise InvalidSettings(
+                "loss", "`loss` must be 'elbo' for architecture 'cvae', which has no critic."
+            )
     elif settings.loss not in available_losses():
-        raise InvalidSettings("loss", f"known are {', '.join(available_losses())}")
+        raise InvalidSettings("loss", f"`loss` must be one of {', '.join(available_losses())}.")
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> ImageSettings:
-    """Resolved settings as they were stored."""
-    kind = (
+    """Rebuild resolved settings from `ImageSettings.to_dict`."""
+    settings_class = (
         VaeGanSettings if values["architecture"] in vae_gan.ARCHITECTURES else AdversarialSettings
     )
-    return kind(**values)
+    return settings_class(**values)
 
 
 def estimate_cost(settings: ImageSettings) -> StepCost:
     if isinstance(settings, VaeGanSettings):
         return vae_gan.cost(settings)
-    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
+    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - the only other class
     return adversarial.cost(settings)

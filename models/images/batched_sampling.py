@@ -1,4 +1,4 @@
-"""The images that an order names, one batch of the model's fixed shape at a time."""
+"""Image generation in batches of the sampler's fixed shape, with optional rejection sampling."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from models.images.sampling_plan import ImageSamplingPlan
 Indices = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
-MAX_ATTEMPTS = 1_000  # candidates for one image, at most
-MAX_CANDIDATES_PER_ROUND = 64  # candidates for one image in one round
+MAX_ATTEMPTS = 1_000  # attempts per image before rejection sampling fails
+MAX_CANDIDATES_PER_ROUND = 64  # per image
 
 
 def generate_batch(
@@ -27,23 +27,26 @@ def generate_batch(
     truncation: float | NDArray[np.float32] = 1.0,
     attempts: noise.Streams = 0,
 ) -> Pixels:
-    """An image for each label and number, at most a batch of them; seed, truncation and attempt are
-    those of all or (N,). The batch is always filled up, so that an image does not depend on how
-    many others were asked for with it."""
+    """Generate one image per label and index, at most a batch of them.
+
+    Seed, truncation and attempts are one value for all images, or (N,). The batch is always padded
+    to its full size: an image must not depend on the number of other images in the request.
+    """
     n = len(labels)
     padded = np.zeros(sampler.batch_size, np.int64)
     padded[:n] = labels
     z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
     z[:n] = noise.normals(seed, indices, sampler.noise_size, noise.attempt_stream(attempts))
-    chooses = int(sampler.prior is not None)  # the first number is a choice, and has no middle
-    z[:n, chooses:] *= np.reshape(np.asarray(truncation, np.float32), (-1, 1))
+    # With a prior, z[0] selects the mixture component: truncation does not apply to it.
+    first_truncated = int(sampler.prior is not None)
+    z[:n, first_truncated:] *= np.reshape(np.asarray(truncation, np.float32), (-1, 1))
     return sampler.sample(z, padded)[:n]
 
 
 @dataclass(frozen=True)
 class FilteredBatch:
     pixels: Pixels
-    acceptance_rate: float  # share of the candidates that would have done
+    acceptance_rate: float  # share of all candidates that reached the minimum confidence
 
 
 def rejection_sample(
@@ -55,68 +58,76 @@ def rejection_sample(
     min_confidence: float,
     batch_size: int,
 ) -> FilteredBatch:
-    """For each label and number the first of its candidates whose `agreement` with the label is at
-    least `least`. `draw` makes images of labels, numbers and attempts, any number of them.
+    """Return, per label and index, the first candidate with at least `min_confidence`.
 
-    Raises TooRare when an image has no such candidate.
+    `generate` maps (labels, indices, attempts) to images, for any number of them.
+
+    Raises:
+        AcceptanceRateTooLow: An image has no such candidate in MAX_ATTEMPTS attempts.
     """
-    found: list[Pixels | None] = [None] * len(labels)
+    accepted: list[Pixels | None] = [None] * len(labels)
     pending = np.arange(len(labels))
-    attempt, tried, met = 0, 0, 0
+    attempt, candidate_count, accepted_count = 0, 0, 0
     while len(pending):
         if attempt >= MAX_ATTEMPTS:
-            made = len(labels) - len(pending)
-            raise AcceptanceRateTooLow(made, len(labels), met / tried)
-        # The first round tells how many candidates an image takes.
-        at_once = (
+            raise AcceptanceRateTooLow(
+                len(labels) - len(pending), len(labels), accepted_count / candidate_count
+            )
+        # Many images need only one candidate. Later rounds fill the batch with candidates of the
+        # images that are left.
+        attempts_per_image = (
             1
             if attempt == 0
             else int(np.clip(batch_size // len(pending), 1, MAX_CANDIDATES_PER_ROUND))
         )
-        each = np.repeat(pending, at_once)
-        attempts = np.tile(np.arange(attempt, attempt + at_once), len(pending))
-        pixels = generate(labels[each], indices[each], attempts)
-        kept = (label_confidence(pixels, labels[each]) >= min_confidence).reshape(
-            len(pending), at_once
+        candidates = np.repeat(pending, attempts_per_image)
+        attempts = np.tile(np.arange(attempt, attempt + attempts_per_image), len(pending))
+        pixels = generate(labels[candidates], indices[candidates], attempts)
+        is_accepted = (label_confidence(pixels, labels[candidates]) >= min_confidence).reshape(
+            len(pending), attempts_per_image
         )
-        tried, met = tried + kept.size, met + int(kept.sum())
-        for row in np.flatnonzero(kept.any(1)):
-            found[pending[row]] = pixels[row * at_once + kept[row].argmax()]
-        pending = pending[~kept.any(1)]
-        attempt += at_once
-    return FilteredBatch(np.stack([image for image in found if image is not None]), met / tried)
+        candidate_count += is_accepted.size
+        accepted_count += int(is_accepted.sum())
+        for row in np.flatnonzero(is_accepted.any(1)):
+            accepted[pending[row]] = pixels[row * attempts_per_image + is_accepted[row].argmax()]
+        pending = pending[~is_accepted.any(1)]
+        attempt += attempts_per_image
+    return FilteredBatch(
+        np.stack([image for image in accepted if image is not None]),
+        accepted_count / candidate_count,
+    )
 
 
 def iter_batches(
     sampler: ImageSampler, plan: ImageSamplingPlan, min_confidence: float | None = None
 ) -> Iterator[tuple[Indices, Pixels]]:
-    """Labels and images in order, a batch at a time; with `least`, images that are `chosen` by the
-    model's own classifier. Raises TooRare then, as images are drawn."""
-    for labels, numbers in plan.batches(sampler.batch_size):
+    """Yield the labels and images of a plan, in order, one batch at a time.
+
+    `min_confidence` requires rejection sampling with the model's own classifier.
+
+    Raises:
+        AcceptanceRateTooLow: Raised during iteration, if rejection sampling fails for a batch.
+    """
+    for labels, indices in plan.batches(sampler.batch_size):
         if min_confidence is None:
-            yield labels, generate_batch(sampler, plan.seed, labels, numbers)
+            yield labels, generate_batch(sampler, plan.seed, labels, indices)
         else:
-            draw = partial(_in_batches, sampler, plan.seed)
-            agreement = sampler.scorer.label_confidence
-            found = rejection_sample(
-                draw,
-                agreement,
+            batch = rejection_sample(
+                partial(_generate_any_number, sampler, plan.seed),
+                sampler.scorer.label_confidence,
                 labels,
-                numbers,
+                indices,
                 min_confidence=min_confidence,
                 batch_size=sampler.batch_size,
             )
-            yield labels, found.pixels
+            yield labels, batch.pixels
 
 
-def _in_batches(
-    generator: ImageSampler, seed: int, labels: Indices, numbers: Indices, attempts: Indices
+def _generate_any_number(
+    sampler: ImageSampler, seed: int, labels: Indices, indices: Indices, attempts: Indices
 ) -> Pixels:
-    size = generator.batch_size
-    parts = [slice(at, at + size) for at in range(0, len(labels), size)]
+    size = sampler.batch_size
+    parts = [slice(start, start + size) for start in range(0, len(labels), size)]
     return np.concatenate(
-        [
-            generate_batch(generator, seed, labels[p], numbers[p], attempts=attempts[p])
-            for p in parts
-        ]
+        [generate_batch(sampler, seed, labels[p], indices[p], attempts=attempts[p]) for p in parts]
     )

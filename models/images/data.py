@@ -1,4 +1,4 @@
-"""Labelled images as the loop sees them: bytes on disk, batches of floats in memory."""
+"""Labeled images for training: bytes on disk, batches of floats in memory."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,8 +14,11 @@ from models.split import UNLABELED
 
 @dataclass
 class LabeledImages:
-    """`pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped as a rule; `labels` (N,). Places of
-    those to learn from, those kept for measuring, and those with no label."""
+    """Images with their labels and their split.
+
+    `pixels` is (N, H, W) or (N, H, W, 3) uint8, usually memory-mapped; `labels` is (N,). `train`,
+    `holdout` and `unlabeled` are indices of images.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
@@ -32,36 +35,35 @@ class LabeledImages:
         holdout_fraction: float,
         seed: int,
     ) -> Self:
-        """Keep a share of each label for measuring, at least one image where it has two."""
-        train, apart = split.stratified_split(labels, holdout_fraction, seed)
-        return cls(pixels, labels, train, apart, np.flatnonzero(labels == UNLABELED))
+        """Create a split with a fraction of each label as holdout (see stratified_split)."""
+        train, holdout = split.stratified_split(labels, holdout_fraction, seed)
+        return cls(pixels, labels, train, holdout, np.flatnonzero(labels == UNLABELED))
 
     def assign_labels(self, indices: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
-        """From here on these images are learned from with these labels; those that are still
-        without one are not."""
+        """Add images to the training split with these labels; drop all other unlabeled images."""
         self.labels = self.labels.copy()
         self.labels[indices] = labels
         self.train = np.sort(np.concatenate([self.train, indices]))
         self.unlabeled = np.empty(0, np.int64)
 
     def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) floats in [-1, 1] and (B,) labels."""
+        """Return (B, C, H, W) floats in [-1, 1] and (B,) labels."""
         images = to_floats(np.ascontiguousarray(self.pixels[index]))
         return images, torch.from_numpy(self.labels[index]).long()
 
 
 def to_floats(pixels: NDArray[np.uint8]) -> Tensor:
-    """(B, H, W) or (B, H, W, 3) bytes to (B, C, H, W) in [-1, 1]."""
+    """Convert (B, H, W) or (B, H, W, 3) bytes to (B, C, H, W) floats in [-1, 1]."""
     images = torch.from_numpy(pixels).float().div_(127.5).sub_(1)
     return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
 
 
 class ImageBatches:
-    """An order of images that depends on (seed, epoch) alone: a run that is resumed at a step sees
-    what an unbroken one would have seen.
+    """Shuffled training batches, selected by (seed, step) only.
 
-    A label's share of an epoch goes with the square root of its images, so that a rare label is
-    learned, too: where all have equally many, each image comes once an epoch.
+    A resumed run therefore sees the same batches as an uninterrupted one. The share of a label in
+    an epoch is proportional to the square root of its number of images, so that rare labels are
+    learned too. If all labels have the same number of images, an epoch contains each image once.
     """
 
     def __init__(self, data: LabeledImages, size: int, seed: int) -> None:
@@ -72,27 +74,31 @@ class ImageBatches:
         by_label = np.argsort(labels, kind="stable")
         counts = np.bincount(labels)
         self._groups = np.split(data.train[by_label], np.cumsum(counts)[:-1])
-        wanted = np.sqrt(counts) / np.sqrt(counts).sum() * len(data.train)
-        self._wanted = np.ceil(wanted - 1e-9).astype(np.int64)
+        quotas = np.sqrt(counts) / np.sqrt(counts).sum() * len(data.train)
+        # A rounding error must not add an image to a quota that is an integer.
+        self._quotas = np.ceil(quotas - 1e-9).astype(np.int64)
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step, which counts from 0."""
+        """Return the batch of a step. Steps count from 0."""
         n = len(self._data.train)
-        if n <= self._size:  # a small set: drawn with replacement
+        if n <= self._size:  # there is only one batch: sample with replacement instead
             rng = np.random.default_rng((self._seed, step))
             return self._data.batch(self._data.train[rng.integers(n, size=self._size)])
-        epoch, within = divmod(step, n // self._size)
+        epoch, batch_index = divmod(step, n // self._size)
         if epoch != self._epoch:
-            self._order, self._epoch = self._drawn(epoch), epoch
-        index = self._order[within * self._size : (within + 1) * self._size]
-        return self._data.batch(np.sort(index))  # sorted: neighbours on disk are read together
+            self._order, self._epoch = self._shuffle(epoch), epoch
+        index = self._order[batch_index * self._size : (batch_index + 1) * self._size]
+        return self._data.batch(np.sort(index))  # sorted: one read for images adjacent on disk
 
-    def _drawn(self, epoch: int) -> NDArray[np.int64]:
-        """At least as many images as there are, those of a label as evenly often as can be."""
+    def _shuffle(self, epoch: int) -> NDArray[np.int64]:
+        """Return the image order of an epoch.
+
+        Each label fills its quota, and the images of a label occur equally often, give or take one.
+        """
         rng = np.random.default_rng((self._seed, epoch))
         chosen = []
-        for group, wanted in zip(self._groups, self._wanted, strict=True):
-            rounds = -(-wanted // max(1, len(group)))
-            turns = [rng.permutation(group) for _ in range(rounds)]
-            chosen.append(np.concatenate(turns)[:wanted] if turns else group)
+        for group, quota in zip(self._groups, self._quotas, strict=True):
+            rounds = -(-quota // max(1, len(group)))
+            permutations = [rng.permutation(group) for _ in range(rounds)]
+            chosen.append(np.concatenate(permutations)[:quota] if permutations else group)
         return rng.permutation(np.concatenate(chosen))

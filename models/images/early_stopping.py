@@ -1,4 +1,4 @@
-"""How a run has gone so far, and what follows from it: an early end, or none."""
+"""Early stopping on the coverage of held-out images."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,36 +7,34 @@ from models.training_callbacks import Collapsed
 
 EarlyStoppingMode = Literal["auto", "never"] | int
 
-EVALUATIONS_PER_RUN = 10  # in a run, at equal shares of its budget
-DEFAULT_PATIENCE = 7
-MIN_DELTA = 0.01  # of coverage: less is none
-LR_DECAY_FRACTION = 0.25  # of the time until then: what a run gets that is brought to its end early
-COLLAPSE_COVERAGE, COLLAPSE_PATIENCE = (
-    0.02,
-    3,
-)  # coverage, and looks in a row in the second half of the budget
-WARMUP_STEPS = 500  # steps before which nothing is expected of a run, or kept of it
+EVALUATIONS_PER_RUN = 10  # at equal intervals of the budget
+DEFAULT_PATIENCE = 7  # evaluations
+MIN_DELTA = 0.01  # smallest gain in coverage that counts as an improvement
+LR_DECAY_FRACTION = 0.25  # length of the decay after an early stop, relative to the run so far
+COLLAPSE_COVERAGE = 0.02
+COLLAPSE_PATIENCE = 3  # consecutive evaluations in the second half of the budget
+WARMUP_STEPS = 500  # before this step, no checkpoint is the best and no run is stopped
 
 
 @dataclass
 class EarlyStopping:
-    """What the looks (models.images.coverage_monitor) found; a checkpoint holds it."""
+    """Early-stopping state. The checkpoint of a run contains it."""
 
     evaluations: int = 0
     best_coverage: float = 0.0
-    best_saved_coverage: float = (
-        0.0  # of the best checkpoint: what came before WARMUP_STEPS has none
-    )
+    best_saved_coverage: float = 0.0  # of the best checkpoint, so only after WARMUP_STEPS
     evaluations_without_improvement: int = 0
     collapsed_evaluations: int = 0
-    decay_start: float | None = None
+    decay_start: float | None = None  # progress at which early stopping triggered
 
     def should_evaluate(self, progress: float) -> bool:
         return int(progress * EVALUATIONS_PER_RUN) > self.evaluations
 
     def schedule_progress(self, progress: float) -> float:
-        """Progress through the schedule: that through the budget, until the run is to end early;
-        from then on all that is left happens in a part of the time, so that the rates still fall.
+        """Return the schedule position in [0, 1].
+
+        It equals the budget progress until early stopping triggers. From then on it advances
+        faster, so that the learning rates still decay to their final value.
         """
         start = self.decay_start
         if start is None:
@@ -49,13 +47,17 @@ class EarlyStopping:
     def update(
         self, step: int, progress: float, coverage: float, early_stopping: EarlyStoppingMode
     ) -> bool:
-        """Whether it is to be kept: the best since WARMUP_STEPS, by MIN_DELTA. Raises Collapsed when nothing
-        can come of the run any more."""
+        """Record an evaluation. Return True if it is the best since WARMUP_STEPS, by MIN_DELTA.
+
+        Raises:
+            Collapsed: The coverage stayed below COLLAPSE_COVERAGE for COLLAPSE_PATIENCE
+                evaluations.
+        """
         self.evaluations = int(progress * EVALUATIONS_PER_RUN)
-        gained = coverage >= self.best_coverage + MIN_DELTA
-        if gained:
+        has_improved = coverage >= self.best_coverage + MIN_DELTA
+        if has_improved:
             self.best_coverage, self.evaluations_without_improvement = coverage, 0
-        else:  # small gains add up: they are beside the last that counted
+        else:  # best_coverage does not move, so that small gains add up
             self.evaluations_without_improvement += 1
         self.collapsed_evaluations = (
             self.collapsed_evaluations + 1
@@ -71,8 +73,9 @@ class EarlyStopping:
             return is_best
         if self.collapsed_evaluations >= COLLAPSE_PATIENCE:
             raise Collapsed(
-                f"after {progress:.0%} of the budget the images still cover only {coverage:.1%} of "
-                "those held out; choose another architecture or loss, or lower the rates"
+                f"After {progress:.0%} of the budget, the samples still cover only {coverage:.1%} "
+                "of the held-out images. Choose another `architecture` or `loss`, or reduce the "
+                "learning rates."
             )
         patience = DEFAULT_PATIENCE if early_stopping == "auto" else early_stopping
         if self.evaluations_without_improvement >= patience and self.decay_start is None:

@@ -1,5 +1,7 @@
-"""What images are compared in: the layers of a small classifier, learnt from the images themselves
-(perceptual features, Johnson et al. 2016, 1603.08155)."""
+"""Perceptual features: the layers of a small classifier, trained on the images themselves.
+
+Source: Johnson et al. 2016, 1603.08155.
+"""
 
 import copy
 from collections.abc import Mapping
@@ -14,11 +16,11 @@ from models.images.settings import ImageSettings
 from models.images.weights import adamw, channels_last, to_channels_last
 
 HIDDEN_FEATURES = 128
-FLIPS = 4  # tasks when there are no labels to learn
+FLIPS = 4  # ways to flip an image; these are the classes of a data set without labels
 
 
 class Classifier(nn.Module):
-    """(B, C, H, W) images to (B, K) logits, and on the way features at four depths."""
+    """Classifier of (B, C, H, W) images: (B, K) logits, and features at four depths."""
 
     def __init__(self, settings: ImageSettings, classes: int) -> None:
         super().__init__()
@@ -37,6 +39,7 @@ class Classifier(nn.Module):
         self.out = nn.Linear(HIDDEN_FEATURES, classes)
 
     def levels(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return three feature maps (B, C, H, W) and the hidden layer (B, HIDDEN_FEATURES)."""
         first = self.first(to_channels_last(F.pad(x, self.padding, value=-1.0)))
         second = self.second(first)
         third = self.third(second)
@@ -46,20 +49,20 @@ class Classifier(nn.Module):
         return self.out(self.levels(x)[3])
 
     def encoder_features(self, x: Tensor) -> Tensor:
-        """(B, N): what the encoder sees of an image, the second level."""
+        """Return the second level as (B, N), the input of the VAE-GAN's encoder."""
         return self.second(
             self.first(to_channels_last(F.pad(x, self.padding, value=-1.0)))
         ).flatten(1)
 
     def frozen_copy(self) -> Self:
-        """A copy to look with: nothing learns any more, and the norms are part of the weights."""
-        still = copy.deepcopy(self).eval().requires_grad_(False)
-        for level in (still.first, still.second, still.third):
+        """Return a copy for inference, with batch norms fused into the convolutions."""
+        frozen = copy.deepcopy(self).eval().requires_grad_(False)
+        for level in (frozen.first, frozen.second, frozen.third):
             convolution, norm, _ = list(level)[-3:]
             assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)  # noqa: S101, PT018
             level[-3] = fuse_conv_bn_eval(convolution, norm)
             del level[-2]
-        return channels_last(still)
+        return channels_last(frozen)
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
@@ -71,16 +74,21 @@ def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 
 def random_flip(images: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, C, H, W) images, each flipped in one of FLIPS ways, and (B,) which: to learn from without
-    labels (self-supervision as by rotations, Gidaris et al. 2018, 1803.07728, at any height and
-    width)."""
+    """Flip each of (B, C, H, W) images in a random way; return them and (B,) which way.
+
+    This is the self-supervised task for images without labels. It follows the rotations of Gidaris
+    et al. 2018, 1803.07728, but also works for images that are not square.
+    """
     y = torch.randint(FLIPS, (len(images),))
-    sideways = torch.where((y % 2 == 1)[:, None, None, None], images.flip(3), images)
-    return torch.where((y >= 2)[:, None, None, None], sideways.flip(2), sideways), y
+    mirrored = torch.where((y % 2 == 1)[:, None, None, None], images.flip(3), images)
+    return torch.where((y >= 2)[:, None, None, None], mirrored.flip(2), mirrored), y
 
 
 class FeatureNetwork:
-    """Learns first, then stays as it is: `frozen` is None until then."""
+    """Classifier that is trained in the first phase of a run, then frozen.
+
+    `frozen` is None until then.
+    """
 
     def __init__(self, settings: ImageSettings) -> None:
         self.settings = settings
@@ -89,15 +97,18 @@ class FeatureNetwork:
         )
         self.optimizer = adamw(self.classifier, settings.feature_lr, 0.9, weight_decay=1e-2)
         self.frozen: Classifier | None = None
-        self.predicts_labels = settings.classes > 1  # those of this run
+        self.predicts_labels = settings.classes > 1  # the labels of this run
 
     def train_step(self, images: Tensor, y: Tensor, progress: float) -> Tensor:
-        """One step, of the labels, or, without labels, of how an image was flipped. The rate goes
-        up, then down to nothing (Smith 2018, 1803.09820)."""
+        """Train one step on the labels or, without labels, on the flips. Return the loss.
+
+        The learning rate rises for a fifth of the phase and then falls to 0 (one cycle, Smith 2018,
+        1803.09820). `progress` is that of the whole run.
+        """
         settings = self.settings
-        done = progress / settings.feature_budget_fraction
+        phase = progress / settings.feature_budget_fraction
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.feature_lr * max(0.0, min(done / 0.2, (1 - done) / 0.8, 1.0))
+            group["lr"] = settings.feature_lr * max(0.0, min(phase / 0.2, (1 - phase) / 0.8, 1.0))
         if settings.classes == 1:
             images, y = random_flip(images)
         loss = F.cross_entropy(self.classifier(images), y, label_smoothing=0.05)
@@ -110,7 +121,10 @@ class FeatureNetwork:
         self.frozen = self.classifier.frozen_copy()
 
     def load_pretrained(self, weights: Mapping[str, Tensor]) -> None:
-        """Those of another run, as they are: they know nothing of this run's labels."""
+        """Load and freeze the weights of another run, without its output layer.
+
+        They cannot predict the labels of this run, which may differ.
+        """
         body = {name: value for name, value in weights.items() if not name.startswith("out.")}
         self.classifier.load_state_dict(body, strict=False)
         self.predicts_labels = False
@@ -120,7 +134,7 @@ class FeatureNetwork:
         return {"frozen": self.frozen is not None, "predicts_labels": self.predicts_labels}
 
     def restore(self, state: Mapping[str, bool]) -> None:
-        """From what `state` said, once the weights are there."""
+        """Restore the result of `state`. The weights must have been loaded before."""
         self.predicts_labels = state["predicts_labels"]
         if state["frozen"]:
             self.freeze()

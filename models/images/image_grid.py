@@ -1,4 +1,4 @@
-"""Pictures side by side, and one after the other. Free of torch."""
+"""Image grids and animations. This module does not import torch."""
 
 import io
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ Pixels = NDArray[np.uint8]
 
 
 def make_grid(images: Pixels, columns: int) -> Pixels:
-    """(N, H, W[, 3]) to one image, row by row, with a white line between."""
+    """Arrange (N, H, W[, 3]) images in one picture, row by row, with white lines between them."""
     n, height, width = images.shape[:3]
     rows = -(-n // columns)
     shape = (rows * (height + 1) - 1, columns * (width + 1) - 1, *images.shape[3:])
@@ -23,7 +23,7 @@ def make_grid(images: Pixels, columns: int) -> Pixels:
 
 
 def encode_gif(pngs: Sequence[bytes]) -> bytes:
-    """Pictures of one size one after the other, five a second, the last one for two seconds."""
+    """Encode pictures of one size as a GIF: five per second, the last for two seconds."""
     frames = [Image.open(io.BytesIO(data)) for data in pngs]
     out = io.BytesIO()
     frames[0].save(

@@ -1,4 +1,4 @@
-"""The way from one image to another: noise and label change a little from step to step."""
+"""Interpolation between two images, in latent space and between labels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,50 +28,56 @@ def interpolate(
     steps: int,
     truncation: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """(steps, H, W[, 3]), at most a batch of them; the first and the last are the items themselves.
+    """Return (steps, H, W[, 3]) images; the first and the last are the endpoints themselves.
 
-    Nobody else may use the generator meanwhile: labels are mixed where it looks them up.
+    `steps` is at most the batch size. No other thread may use the sampler at the same time, because
+    the labels are mixed by hooks on the generator's embeddings.
     """
-    first, last = (_latent(sampler, item, truncation) for item in endpoints)
+    first, last = (_latent(sampler, endpoint, truncation) for endpoint in endpoints)
     share = torch.zeros(sampler.batch_size)
     share[:steps] = torch.linspace(0, 1, steps)
-    # A fitted prior fills its space; normal noise lies on a sphere (White 2016, 1609.04468).
-    path = torch.lerp if sampler.prior is not None else _slerp
-    z = path(first, last, share[:, None])
+    # Standard normal noise concentrates near a sphere, so the path must follow it (White 2016,
+    # 1609.04468). A fitted prior does not, so a straight line is right for it.
+    interpolate_latents = torch.lerp if sampler.prior is not None else _slerp
+    z = interpolate_latents(first, last, share[:, None])
     y = torch.full((sampler.batch_size,), endpoints[0].label)
     with _mixed_labels(sampler.generator, endpoints[1].label, share):
         return to_pixels(sampler.generator(z, y))[:steps]
 
 
-def _latent(generator: ImageSampler, item: LatentEndpoint, truncation: float) -> Tensor:
-    """(B, Z), the same in each row: made in the shape of a batch, as that of a sample is."""
-    numbers = np.array([item.index], np.int64)
-    z = torch.from_numpy(noise.normals(item.seed, numbers, generator.noise_size))
-    z[:, int(generator.prior is not None) :] *= truncation
-    z = z.repeat(generator.batch_size, 1)
-    y = torch.full((generator.batch_size,), item.label)
-    return generator.prior(z, y) if generator.prior is not None else z
+def _latent(sampler: ImageSampler, endpoint: LatentEndpoint, truncation: float) -> Tensor:
+    """Return (B, Z) with equal rows.
+
+    The shape is that of a sampling batch, so that the endpoints equal the samples exactly.
+    """
+    indices = np.array([endpoint.index], np.int64)
+    z = torch.from_numpy(noise.normals(endpoint.seed, indices, sampler.noise_size))
+    # With a prior, z[0] selects the mixture component: truncation does not apply to it.
+    z[:, int(sampler.prior is not None) :] *= truncation
+    z = z.repeat(sampler.batch_size, 1)
+    y = torch.full((sampler.batch_size,), endpoint.label)
+    return sampler.prior(z, y) if sampler.prior is not None else z
 
 
 def _slerp(first: Tensor, last: Tensor, share: Tensor) -> Tensor:
-    """Shoemake 1985; straight where both point the same way."""
+    """Interpolate along the great circle (Shoemake 1985); linearly if both ends are parallel."""
     lengths = [end.norm(dim=1, keepdim=True).clamp_min(1e-12) for end in (first, last)]
     cosine = (first * last).sum(1, keepdim=True) / (lengths[0] * lengths[1])
     angle = cosine.clamp(-1, 1).acos()
-    bent = ((1 - share) * angle).sin() / angle.sin() * first + (
+    spherical = ((1 - share) * angle).sin() / angle.sin() * first + (
         share * angle
     ).sin() / angle.sin() * last
-    straight = torch.lerp(first, last, share)
-    return torch.where((angle.sin() < 1e-4) | (share == 0) | (share == 1), straight, bent)
+    linear = torch.lerp(first, last, share)
+    return torch.where((angle.sin() < 1e-4) | (share == 0) | (share == 1), linear, spherical)
 
 
 @contextmanager
-def _mixed_labels(network: nn.Module, other: int, share: Tensor) -> Iterator[None]:
-    """Wherever a label is looked up, what is found is mixed with what is found for another one."""
+def _mixed_labels(network: nn.Module, last_label: int, share: Tensor) -> Iterator[None]:
+    """Mix the output of every label embedding with that of `last_label` inside the context."""
 
-    def mix(embedding: nn.Module, _inputs: Any, found: Tensor) -> Tensor:
+    def mix(embedding: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         assert isinstance(embedding, nn.Embedding)  # noqa: S101 - hooked below
-        return torch.lerp(found, embedding.weight[other], share[:, None].to(found.dtype))
+        return torch.lerp(output, embedding.weight[last_label], share[:, None].to(output.dtype))
 
     hooks = [
         module.register_forward_hook(mix)

@@ -1,4 +1,4 @@
-"""What the networks that a run learned with think of an image: is it of its label, is it real?"""
+"""Scores of single images by the classifier and the critic of a training run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -21,7 +21,7 @@ Probabilities = NDArray[np.float64]
 
 
 class SampleScorer:
-    """A classifier that learned the labels and a critic, each if the run had one."""
+    """Label confidence by the classifier and realness by the critic, each if the run has one."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class SampleScorer:
         batch_size: int,
     ) -> None:
         self._classifier = None if classifier is None else classifier.frozen_copy()
-        self._critic, self._calibration, self._batch = critic, calibration, batch_size
+        self._critic, self._calibration, self._batch_size = critic, calibration, batch_size
 
     @classmethod
     def load(
@@ -43,15 +43,15 @@ class SampleScorer:
         batch_size: int,
     ) -> Self:
         """Load from the parts written by `pack_sampler`."""
-        of_labels = of_truth = None
+        classifier_network = critic_network = None
         if classifier:
-            of_labels = Classifier(settings, settings.classes)
-            of_labels.load_state_dict(classifier)
+            classifier_network = Classifier(settings, settings.classes)
+            classifier_network.load_state_dict(classifier)
         if critic:
-            of_truth = channels_last(_critic(settings))
-            of_truth.load_state_dict(critic)
-            of_truth.eval().requires_grad_(False)
-        return cls(of_labels, of_truth, header.get("calibration"), batch_size)
+            critic_network = channels_last(_create_critic(settings))
+            critic_network.load_state_dict(critic)
+            critic_network.eval().requires_grad_(False)
+        return cls(classifier_network, critic_network, header.get("calibration"), batch_size)
 
     @property
     def has_classifier(self) -> bool:
@@ -64,43 +64,46 @@ class SampleScorer:
     def label_confidence(
         self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
     ) -> Probabilities:
-        """(N,) chances that the classifier gives each image's own label. Requires `has_classifier`."""
-        assert self._classifier is not None  # noqa: S101 - said above
+        """Return (N,) probabilities of each image's own label. Requires `has_classifier`."""
+        assert self._classifier is not None  # noqa: S101 - see the docstring
         classifier = self._classifier
 
-        def one(x: Tensor, y: Tensor) -> Tensor:
+        def score_batch(x: Tensor, y: Tensor) -> Tensor:
             return classifier(x).double().softmax(1).gather(1, y[:, None])[:, 0]
 
-        return self._each(one, pixels, labels)
+        return self._score(score_batch, pixels, labels)
 
     def realness(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Probabilities:
-        """(N,) chances of being real rather than generated, where half of all images are: the
-        critic's score, calibrated on images that training has not seen (Platt 1999). Requires
-        `has_critic`."""
-        assert self._critic is not None and self._calibration is not None  # noqa: S101, PT018 - said above
+        """Return (N,) probabilities of being real, where half of all images are real.
+
+        They are the critic's scores, calibrated on held-out images (Platt 1999). Requires
+        `has_critic`.
+        """
+        assert self._critic is not None and self._calibration is not None  # noqa: S101, PT018 - see the docstring
         critic, (slope, intercept) = self._critic, self._calibration
 
-        def one(x: Tensor, y: Tensor) -> Tensor:
+        def score_batch(x: Tensor, y: Tensor) -> Tensor:
             return (slope * critic(x, y).double() + intercept).sigmoid()
 
-        return self._each(one, pixels, labels)
+        return self._score(score_batch, pixels, labels)
 
     @torch.inference_mode()
-    def _each(
+    def _score(
         self,
-        one: Callable[[Tensor, Tensor], Tensor],
+        score_batch: Callable[[Tensor, Tensor], Tensor],
         pixels: NDArray[np.uint8],
         labels: NDArray[np.int64],
     ) -> Probabilities:
-        """In batches of one shape, so that a score does not depend on how many are asked for."""
-        found = []
-        for at in range(0, len(labels), self._batch):
-            part = pixels[at : at + self._batch]
-            x = np.zeros((self._batch, *part.shape[1:]), np.uint8)
-            y = np.zeros(self._batch, np.int64)
-            x[: len(part)], y[: len(part)] = part, labels[at : at + self._batch]
-            found.append(one(to_floats(x), torch.from_numpy(y))[: len(part)])
-        return torch.cat(found).numpy() if found else np.empty(0)
+        """Score in batches of one shape: a score must not depend on the number of images."""
+        size = self._batch_size
+        scores = []
+        for start in range(0, len(labels), size):
+            part = pixels[start : start + size]
+            x = np.zeros((size, *part.shape[1:]), np.uint8)
+            y = np.zeros(size, np.int64)
+            x[: len(part)], y[: len(part)] = part, labels[start : start + size]
+            scores.append(score_batch(to_floats(x), torch.from_numpy(y))[: len(part)])
+        return torch.cat(scores).numpy() if scores else np.empty(0)
 
 
 def pack_sampler(
@@ -110,8 +113,11 @@ def pack_sampler(
     calibration: Sequence[float] | None,
     **header: Any,
 ) -> bytes:
-    """What an ImageSampler is loaded from: what draws, and what a Scorer needs, if the run has it.
-    Raises models.checkpoint.NonFiniteState."""
+    """Serialize the networks of an ImageSampler, and those of its SampleScorer if present.
+
+    Raises:
+        NonFiniteState: A weight is infinite or NaN.
+    """
     parts = nn.ModuleDict(dict(networks))
     if features.frozen is not None and features.predicts_labels:
         parts["classifier"] = features.classifier
@@ -120,7 +126,7 @@ def pack_sampler(
     return pack(parts.state_dict(), {"modality": "image", "calibration": calibration, **header})
 
 
-def _critic(settings: ImageSettings) -> nn.Module:
+def _create_critic(settings: ImageSettings) -> nn.Module:
     if isinstance(settings, AdversarialSettings):
         return networks.get_network_factory(settings.architecture).critic(settings)
     return Critic(settings)

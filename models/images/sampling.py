@@ -1,4 +1,4 @@
-"""A trained generator, ready to draw: noise and labels in, pixels out."""
+"""Trained image generator: maps noise and labels to pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,16 @@ from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import channels_last
 
 PARTS = ("generator", "prior", "classifier", "critic")
-BATCH_SIZE = 64  # one fixed shape: an item does not depend on how many are drawn with it
+BATCH_SIZE = 64  # fixed, because results may differ in the last digits between batch shapes
 
 
 @dataclass(frozen=True)
 class ImageSampler:
-    """`prior` turns noise into that of the encoder; an adversarial generator takes it as it is."""
+    """Generator with its latent prior and its scorer.
+
+    `prior` maps standard normal noise to the encoder's latents. It is None for architectures
+    without an encoder, whose generator takes the noise directly.
+    """
 
     settings: ImageSettings
     generator: nn.Module
@@ -37,16 +41,20 @@ class ImageSampler:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
-        """Raises UnreadableCheckpoint when the file holds no image model, or one of networks that
-        are not installed here."""
+        """Create a sampler from a checkpoint.
+
+        Raises:
+            UnreadableCheckpoint: The checkpoint is not an image model, or no installed package
+                provides its architecture.
+        """
         if header.get("modality") != "image":
-            raise UnreadableCheckpoint("not an image model")
+            raise UnreadableCheckpoint("The checkpoint is not an image model.")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in PARTS}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         settings = settings_from_dict(header["hyperparameters"])
-        generator = _generator(settings)
+        generator = _create_generator(settings)
         generator.load_state_dict(parts["generator"])
         generator.eval().requires_grad_(False)
         prior = None
@@ -66,16 +74,15 @@ class ImageSampler:
 
     @torch.inference_mode()
     def sample(self, latents: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, noise_size) standard normal noise and (B,) labels to (B, H, W) or (B, H, W, 3)
-        pixels."""
+        """Map (B, noise_size) standard normal noise and (B,) labels to (B, H, W[, 3]) pixels."""
         z, y = torch.from_numpy(latents), torch.from_numpy(labels)
         return to_pixels(self.generator(self.prior(z, y) if self.prior else z, y))
 
 
-def _generator(settings: ImageSettings) -> nn.Module:
+def _create_generator(settings: ImageSettings) -> nn.Module:
     if isinstance(settings, VaeGanSettings):
         return Generator(settings)
-    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
+    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - the only other class
     try:
         return networks.get_network_factory(settings.architecture).generator(settings)
     except KeyError as error:
@@ -83,7 +90,7 @@ def _generator(settings: ImageSettings) -> nn.Module:
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """(B, C, H, W) floats in [-1, 1] to (B, H, W) or (B, H, W, 3) bytes."""
+    """Convert (B, C, H, W) floats in [-1, 1] to (B, H, W) or (B, H, W, 3) bytes."""
     scaled = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
     if scaled.shape[1] == 1:
         return np.ascontiguousarray(scaled[:, 0].numpy())

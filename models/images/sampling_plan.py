@@ -1,8 +1,9 @@
-"""Which items a request names: for each, its label and its number k.
+"""Sampling plan: the label and the index k of each item of a request.
 
-The noise of item k depends on (seed, k) alone, so a request is only a list of (label, k): with
-`labels`, k runs from `offset` within each label; with `count`, k runs from `offset` and its label
-is drawn by the same counter-based generator; with `balance` it is label k mod K.
+The noise of item k depends on (seed, k) only, so a request is a list of (label, k). With `labels`,
+k counts from `offset` within each label. With `count`, k counts from `offset`, and the
+counter-based generator draws the label of item k; with `balance_labels`, its label is k mod K,
+where K is the number of labels.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ImageIndexRange:
-    """Items `start` to `stop` (exclusive) of one label, or, without one, of labels by number."""
+    """Items `start` to `stop` (exclusive). If `label` is None, the index determines the label."""
 
     label: int | None
     start: int
@@ -29,65 +30,70 @@ class ImageIndexRange:
 class ImageSamplingPlan:
     ranges: tuple[ImageIndexRange, ...]
     seed: int
-    label_weights: tuple[float, ...]  # of each label; empty for a model without labels
+    label_weights: tuple[float, ...]  # one per label; empty for a model without labels
     balance_labels: bool
 
     @property
     def count(self) -> int:
-        return sum(run.stop - run.start for run in self.ranges)
+        return sum(index_range.stop - index_range.start for index_range in self.ranges)
 
     def slice(self, start: int, stop: int) -> "ImageSamplingPlan":
-        """The items at these places of the order, `stop` excluded."""
-        runs = []
-        for run in self.ranges:
-            n = run.stop - run.start
+        """Return the plan of the items at positions `start` to `stop` (exclusive) of this plan."""
+        ranges = []
+        for index_range in self.ranges:
+            n = index_range.stop - index_range.start
             first, last = max(0, start), min(n, stop)
             if first < last:
-                runs.append(ImageIndexRange(run.label, run.start + first, run.start + last))
+                ranges.append(
+                    ImageIndexRange(
+                        index_range.label, index_range.start + first, index_range.start + last
+                    )
+                )
             start, stop = start - n, stop - n
-        return ImageSamplingPlan(tuple(runs), self.seed, self.label_weights, self.balance_labels)
+        return ImageSamplingPlan(tuple(ranges), self.seed, self.label_weights, self.balance_labels)
 
     def batches(self, size: int) -> Iterator[tuple[Indices, Indices]]:
-        """Labels and numbers of the items, in order, `size` at a time (the last may be shorter).
+        """Yield labels and indices of the items in order, `size` at a time.
 
-        Batches run across labels, so that many small counts cost what one large one does.
+        The last batch may be shorter. A batch may contain several labels, so that many small counts
+        cost as much as one large count.
         """
         labels: list[Indices] = []
-        numbers: list[Indices] = []
-        waiting = 0
-        for run in self.ranges:
-            start = run.start
-            while start < run.stop:
-                stop = min(run.stop, start + size - waiting)
+        indices: list[Indices] = []
+        filled = 0
+        for index_range in self.ranges:
+            start = index_range.start
+            while start < index_range.stop:
+                stop = min(index_range.stop, start + size - filled)
                 part = np.arange(start, stop, dtype=np.int64)
-                labels.append(self._labels(run, part))
-                numbers.append(part)
-                waiting += stop - start
+                labels.append(self._labels(index_range, part))
+                indices.append(part)
+                filled += stop - start
                 start = stop
-                if waiting == size:
-                    yield np.concatenate(labels), np.concatenate(numbers)
-                    labels, numbers, waiting = [], [], 0
-        if waiting:
-            yield np.concatenate(labels), np.concatenate(numbers)
+                if filled == size:
+                    yield np.concatenate(labels), np.concatenate(indices)
+                    labels, indices, filled = [], [], 0
+        if filled:
+            yield np.concatenate(labels), np.concatenate(indices)
 
-    def _labels(self, run: ImageIndexRange, numbers: Indices) -> Indices:
-        if run.label is not None:
-            return np.full(len(numbers), run.label, np.int64)
+    def _labels(self, index_range: ImageIndexRange, indices: Indices) -> Indices:
+        if index_range.label is not None:
+            return np.full(len(indices), index_range.label, np.int64)
         if not self.label_weights:
-            return np.zeros(len(numbers), np.int64)
+            return np.zeros(len(indices), np.int64)
         if self.balance_labels:
-            return np.asarray(numbers % len(self.label_weights), np.int64)
-        drawn = noise.uniforms(self.seed, numbers, 1, noise.LABEL)[:, 0]
+            return np.asarray(indices % len(self.label_weights), np.int64)
+        uniform = noise.uniforms(self.seed, indices, 1, noise.LABEL)[:, 0]
         edges = np.cumsum(self.label_weights)
-        index = np.searchsorted(edges, drawn * edges[-1], side="right")
+        index = np.searchsorted(edges, uniform * edges[-1], side="right")
         return np.asarray(np.minimum(index, len(edges) - 1), np.int64)
 
 
 def plan_by_label(
     counts: Mapping[int, int], *, seed: int, offset: int, label_weights: tuple[float, ...]
 ) -> ImageSamplingPlan:
-    runs = tuple(ImageIndexRange(label, offset, offset + n) for label, n in counts.items() if n)
-    return ImageSamplingPlan(runs, seed, label_weights, balance_labels=False)
+    ranges = tuple(ImageIndexRange(label, offset, offset + n) for label, n in counts.items() if n)
+    return ImageSamplingPlan(ranges, seed, label_weights, balance_labels=False)
 
 
 def plan_by_count(

@@ -1,6 +1,6 @@
-"""What every training run on images has settings for, whatever its architecture.
+"""Settings that all image architectures have in common.
 
-Free of torch: the API resolves configurations with it.
+This module does not import torch, because the API resolves settings with it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,10 @@ from models.settings import setting
 
 @dataclass(frozen=True)
 class ImageData:
-    """What the rules look at. `cpu_seconds` is the budget, if it is one of time."""
+    """Properties of a dataset and a run that the defaults depend on.
+
+    `cpu_seconds` is the budget, or None if the budget is not a time.
+    """
 
     height: int
     width: int
@@ -24,7 +27,7 @@ class ImageData:
 
 @dataclass(frozen=True)
 class ImagePreset:
-    """A budget, and how wide the networks are beside those of `fast`."""
+    """A budget and the widths of the networks, relative to those of `fast`."""
 
     budget: Mapping[str, float]
     generator_scale: float
@@ -37,41 +40,84 @@ PRESETS: Mapping[str, ImagePreset] = {
     "quality": ImagePreset({"cpu_seconds": 1_800.0}, 3.0, 1.5),
 }
 
-# What the data decides, not whoever starts a run.
+# The dataset determines these fields; a request cannot set them.
 DATA_FIELDS = ("height", "width", "channels", "classes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """Values of a run that all architectures have, resolved."""
+    """Resolved settings of a run."""
 
     architecture: str = setting(
-        "which networks, and how they learn: vae_gan is the best, the others to compare"
+        "Network architecture and training method. Default: `vae_gan`, which gives the best "
+        "samples; the others are for comparison."
     )
-    loss: str = setting("of the game between generator and critic")
+    loss: str = setting(
+        "Adversarial loss of critic (discriminator) and generator. Default: `relativistic`; `elbo` "
+        "for `cvae`, which has no other."
+    )
 
-    height: int = setting("pixels")
-    width: int = setting("pixels")
-    channels: int = setting("1 grey, 3 colour")
-    classes: int = setting("labels; 1 without labels")
+    height: int = setting("Image height in pixels.")
+    width: int = setting("Image width in pixels.")
+    channels: int = setting("Number of color channels: 1 for gray, 3 for color.")
+    classes: int = setting("Number of labels; 1 for images without labels.")
 
-    latent_dim: int = setting("numbers that an image is made from", ge=2, le=512)
-    critic_width: int = setting("channels of the critic's first layer", ge=4, le=512)
-    feature_width: int = setting("channels of the feature network's first layer", ge=4, le=512)
-    batch_size: int = setting("images in one step", ge=2, le=4096)
-    generator_lr: float = setting("learning rate of the generator", gt=0, le=1)
-    feature_lr: float = setting("learning rate of the feature network", gt=0, le=1)
-    critic_lr: float = setting("learning rate of the critic", gt=0, le=1)
-    beta1: float = setting("Adam's first beta in the game", ge=0, lt=1)
-    beta2: float = setting("Adam's second beta", ge=0, lt=1)
-    r1_gamma_start: float = setting("gamma of R1 and R2 when the critic joins", ge=0, le=1000)
-    r1_gamma_end: float = setting("gamma of R1 and R2 at the end", ge=0, le=1000)
-    r1_interval: int = setting("steps between gradient penalties", ge=1, le=1000)
+    latent_dim: int = setting(
+        "Size of the generator's noise vector. The default depends on architecture and dataset.",
+        ge=2,
+        le=512,
+    )
+    critic_width: int = setting(
+        "Channels of the critic's first layer. The default depends on architecture and preset.",
+        ge=4,
+        le=512,
+    )
+    feature_width: int = setting(
+        "Channels of the feature network's first layer. Default: 16.", ge=4, le=512
+    )
+    batch_size: int = setting(
+        "Images per training step. Default: 32, or half of a smaller dataset, for `vae_gan` and "
+        "`cvae`; 64 for other architectures.",
+        ge=2,
+        le=4096,
+    )
+    generator_lr: float = setting(
+        "Learning rate of the generator. Default: 0.002 for `vae_gan` and `cvae`, otherwise 0.001.",
+        gt=0,
+        le=1,
+    )
+    feature_lr: float = setting(
+        "Peak learning rate of the feature network. Default: 0.003.", gt=0, le=1
+    )
+    critic_lr: float = setting(
+        "Learning rate of the critic. Default: 0.002 for `vae_gan` and `cvae`, otherwise 0.001.",
+        gt=0,
+        le=1,
+    )
+    beta1: float = setting(
+        "First beta of the Adam optimizer during adversarial training. Default: 0.", ge=0, lt=1
+    )
+    beta2: float = setting(
+        "Second beta of the Adam optimizer of generator and critic. Default: 0.99.", ge=0, lt=1
+    )
+    r1_gamma_start: float = setting(
+        "Weight of the R1 and R2 gradient penalties at the start of the run. Default: 0.3.",
+        ge=0,
+        le=1000,
+    )
+    r1_gamma_end: float = setting(
+        "Weight of the R1 and R2 gradient penalties at the end of the run. Default: 0.03.",
+        ge=0,
+        le=1000,
+    )
+    r1_interval: int = setting("Steps between gradient penalties. Default: 8.", ge=1, le=1000)
     feature_budget_fraction: float = setting(
-        "share of the budget for the feature network", ge=0, lt=1
+        "Share of the budget for training the feature network. Default: 0.05.", ge=0, lt=1
     )
-    ema_decay: float = setting("decay of the averaged weights, a step", ge=0, lt=1)
-    log_interval: int = setting("steps between log lines", ge=1, le=1_000_000)
+    ema_decay: float = setting(
+        "Decay per step of the averaged generator weights. Default: 0.998.", ge=0, lt=1
+    )
+    log_interval: int = setting("Steps between logged metrics. Default: 100.", ge=1, le=1_000_000)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

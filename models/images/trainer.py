@@ -1,4 +1,4 @@
-"""What the loop needs of an architecture: something with state that learns a step at a time."""
+"""Interface of the trainers: an architecture with its training state, for the training loop."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ class Trainer(Protocol):
     step: int
     features: FeatureNetwork
     early_stopping: EarlyStopping
-    # Slope and intercept that make chances of the critic's scores (models.metrics.critic).
+    # Slope and intercept that convert critic scores to probabilities (models.metrics.critic).
     calibration: Sequence[float] | None
 
     @property
     def settings(self) -> ImageSettings: ...
 
     @property
-    def D(self) -> nn.Module:  # noqa: N802 - as the papers call it
+    def D(self) -> nn.Module:  # noqa: N802 - the name in the papers
         """The critic."""
 
     @property
@@ -35,31 +35,46 @@ class Trainer(Protocol):
 
     @property
     def is_generator_only(self) -> bool:
-        """Whether there is a generator only, and no critic plays."""
+        """True if the critic never joins the training."""
 
     @property
     def training_fraction(self) -> float:
-        """Share of the budget at which the steps end: `complete` needs the rest."""
+        """Share of the budget at which the steps end. `finalize` needs the rest."""
 
     def freeze_features(self) -> None:
-        """End the first phase: the feature network stays as it is from here on."""
+        """End the first phase: the feature network does not change from here on."""
 
     def train_step(
         self, images: Tensor, y: Tensor, progress: float, callbacks: TrainingCallbacks
     ) -> dict[str, Tensor]:
-        """One step of both sides on a batch, after `settle`; what is worth logging."""
+        """Train generator and critic on one batch, after `freeze_features`. Return values to log.
+
+        `images` is (B, C, H, W), `y` is (B,).
+        """
 
     def finalize(self) -> None:
-        """What is left to do when the last step is done."""
+        """Complete the model after the last step."""
 
     def ema_generator(self) -> GeneratorFn:
-        """The averaged generator as it is now."""
+        """Return the current averaged generator."""
 
     def pack(self) -> PackedCheckpoint:
-        """Raises models.checkpoint.NonFiniteState."""
+        """Serialize the training state and the model.
+
+        Raises:
+            NonFiniteState: A weight or a statistic is infinite or NaN.
+        """
 
     def load(self, path: Path) -> None:
-        """Go on from a saved state. Raises models.checkpoint.UnreadableCheckpoint."""
+        """Restore a saved training state.
+
+        Raises:
+            UnreadableCheckpoint: The file is not a checkpoint of the current format.
+        """
 
     def load_pretrained(self, path: Path, label_map: Sequence[int]) -> None:
-        """Begin with the networks of a finished run, at step 0; see InitFrom. Raises as `load`."""
+        """Load the networks of another run and start at step 0 (see InitFrom).
+
+        Raises:
+            UnreadableCheckpoint: The file is not a checkpoint of the current format.
+        """

@@ -1,4 +1,4 @@
-"""The training loop of every architecture, from the first step or from a saved state."""
+"""Training loop of all image architectures, for new and for resumed runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,15 +24,18 @@ from models.images.vae_gan.training import VaeGanTrainer
 from models.metrics.critic import calibration, critic_accuracy
 from models.training_callbacks import TrainingCallbacks, check_finite
 
-CLASSIFIER_BATCH = 128
-CRITIC_EVAL_IMAGES = 256  # held-out images for the critic's accuracy
+FEATURE_BATCH_SIZE = 128
+CRITIC_EVAL_IMAGES = 256  # held-out images
 PREVIEW_COLUMNS, PREVIEW_ROWS = 10, 20
 
 
 @dataclass(frozen=True)
 class InitFrom:
-    """A saved state of the same architecture; `labels` has for each label of this run the one that
-    it had there, or -1 if it is new."""
+    """Saved training state of the same architecture that a new run starts from.
+
+    `label_map` holds, for each label of the new run, its index in the saved run, or -1 for a label
+    that is new.
+    """
 
     state: Path
     label_map: Sequence[int]
@@ -48,53 +51,66 @@ def train(
     init_from: InitFrom | None = None,
     early_stopping: EarlyStoppingMode = "auto",
 ) -> None:
-    """Train until `run.progress` is 1; goes on from `state` if there is one.
+    """Train until `callbacks.progress` is 1. Resume from `state` if it is given.
 
-    Every step's randomness comes from (seed, step): a resumed run equals an unbroken one. Raises
-    models.training_callbacks.Collapsed when the images never come to cover the held-out ones.
+    A run has two phases: first the feature network, then generator and critic. The randomness of a
+    step depends on (seed, step) only, so a resumed run equals an uninterrupted one.
+
+    Raises:
+        Collapsed: The samples hardly cover the held-out images, even late in the run.
+        NonFiniteLoss: A loss is infinite or NaN.
+        NonFiniteState: A weight or a statistic is infinite or NaN.
+        UnreadableCheckpoint: `state` or `init_from` is not a checkpoint of the current format.
     """
-    nets = create_trainer(settings, data, seed, state, init_from)
-    wide = ImageBatches(data, CLASSIFIER_BATCH, seed)
-    watch, course = CoverageMonitor(nets, data), nets.early_stopping
-    batches = start_main_phase(nets, data, callbacks) if nets.features.frozen is not None else None
+    trainer = create_trainer(settings, data, seed, state, init_from)
+    feature_batches = ImageBatches(data, FEATURE_BATCH_SIZE, seed)
+    monitor, stopping = CoverageMonitor(trainer, data), trainer.early_stopping
+    batches = (
+        start_main_phase(trainer, data, callbacks) if trainer.features.frozen is not None else None
+    )
 
     while (
-        progress := course.schedule_progress(callbacks.progress(nets.step))
-    ) < nets.training_fraction:
-        if callbacks.should_preview(nets.step):
-            callbacks.preview(nets.step, render_preview(nets))
-        if callbacks.should_checkpoint(nets.step):
-            callbacks.save(nets.step, nets.pack())
+        progress := stopping.schedule_progress(callbacks.progress(trainer.step))
+    ) < trainer.training_fraction:
+        if callbacks.should_preview(trainer.step):
+            callbacks.preview(trainer.step, render_preview(trainer))
+        if callbacks.should_checkpoint(trainer.step):
+            callbacks.save(trainer.step, trainer.pack())
 
-        seeding.seed_step(seed, nets.step)
-        if nets.features.frozen is None and progress < settings.feature_budget_fraction:
-            logged = {"feature_loss": nets.features.train_step(*wide.batch_at(nets.step), progress)}
+        seeding.seed_step(seed, trainer.step)
+        if trainer.features.frozen is None and progress < settings.feature_budget_fraction:
+            logged = {
+                "feature_loss": trainer.features.train_step(
+                    *feature_batches.batch_at(trainer.step), progress
+                )
+            }
         else:
-            batches = batches or start_main_phase(nets, data, callbacks)
-            logged = nets.train_step(*batches.batch_at(nets.step), progress, callbacks)
-        nets.step += 1
+            batches = batches or start_main_phase(trainer, data, callbacks)
+            logged = trainer.train_step(*batches.batch_at(trainer.step), progress, callbacks)
+        trainer.step += 1
 
-        if nets.step % settings.log_interval == 0:
+        if trainer.step % settings.log_interval == 0:
             callbacks.report(
-                nets.step, check_finite(nets.step, logged) | evaluate_critic(nets, data)
+                trainer.step, check_finite(trainer.step, logged) | evaluate_critic(trainer, data)
             )
-        if course.should_evaluate(progress) and (seen := watch.evaluate(logged)):
-            callbacks.report(nets.step, seen)
-            if course.update(nets.step, progress, seen["coverage"], early_stopping):
-                callbacks.save(nets.step, replace(nets.pack(), score=course.best_saved_coverage))
+        if stopping.should_evaluate(progress) and (metrics := monitor.evaluate(logged)):
+            callbacks.report(trainer.step, metrics)
+            if stopping.update(trainer.step, progress, metrics["coverage"], early_stopping):
+                callbacks.save(
+                    trainer.step, replace(trainer.pack(), score=stopping.best_saved_coverage)
+                )
 
-    nets.finalize()
-    callbacks.preview(nets.step, render_preview(nets))
-    if seen := watch.evaluate({}) | evaluate_critic(nets, data):
-        callbacks.report(nets.step, seen)
-    callbacks.save(nets.step, replace(nets.pack(), score=seen.get("coverage")))
+    trainer.finalize()
+    callbacks.preview(trainer.step, render_preview(trainer))
+    if metrics := monitor.evaluate({}) | evaluate_critic(trainer, data):
+        callbacks.report(trainer.step, metrics)
+    callbacks.save(trainer.step, replace(trainer.pack(), score=metrics.get("coverage")))
 
 
 def start_main_phase(
     trainer: Trainer, data: LabeledImages, callbacks: TrainingCallbacks
 ) -> ImageBatches:
-    """The features stay as they are from here on. What the networks learn from: images that came
-    without a label, too, if the features tell it."""
+    """Freeze the features, assign pseudo-labels, and return the batches of the main phase."""
     if trainer.features.frozen is None:
         trainer.freeze_features()
     if len(data.unlabeled):
@@ -112,36 +128,38 @@ def create_trainer(
     state: Path | None,
     init_from: InitFrom | None,
 ) -> Trainer:
-    """New, as it was saved, or with another run's networks."""
-    nets: Trainer
+    """Create a trainer: new, restored from `state`, or with the networks of `init_from`."""
+    trainer: Trainer
     if isinstance(settings, VaeGanSettings):
-        nets = VaeGanTrainer(settings, data, seed)
+        trainer = VaeGanTrainer(settings, data, seed)
     else:
-        assert isinstance(settings, AdversarialSettings)  # noqa: S101 - there are two kinds
-        nets = AdversarialTrainer(settings, seed)
+        assert isinstance(settings, AdversarialSettings)  # noqa: S101 - the only other class
+        trainer = AdversarialTrainer(settings, seed)
     if state is not None:
-        nets.load(state)
+        trainer.load(state)
     elif init_from is not None:
-        nets.load_pretrained(init_from.state, init_from.label_map)
-    return nets
+        trainer.load_pretrained(init_from.state, init_from.label_map)
+    return trainer
 
 
 @torch.no_grad()
 def evaluate_critic(trainer: Trainer, data: LabeledImages) -> dict[str, float]:
-    """Accuracy on held-out real images and as many fresh fakes of the same labels; the scores
-    calibrate the critic's, too."""
+    """Return the critic's accuracy, and calibrate its scores.
+
+    It is measured on held-out real images and as many new fakes of the same labels. The result is
+    empty if there is no critic, or not yet, or if there are fewer than 4 held-out images.
+    """
     if len(data.holdout) < 4 or trainer.features.frozen is None or trainer.is_generator_only:
         return {}
-    rng = np.random.default_rng(
-        (trainer.seed, trainer.step, 1)
-    )  # apart from the training's own numbers
+    # A separate generator: evaluation must not change the random numbers of training.
+    rng = np.random.default_rng((trainer.seed, trainer.step, 1))
     index = rng.choice(data.holdout, min(CRITIC_EVAL_IMAGES, len(data.holdout)), replace=False)
     real, y = data.batch(index)
-    numbers = torch.Generator().manual_seed(trainer.seed + trainer.step)
-    fake = trainer.ema_generator()(torch.randn(len(y), trainer.noise_size, generator=numbers), y)
-    of_real, of_fake = trainer.D(real, y), trainer.D(fake, y)
-    trainer.calibration = calibration(of_real, of_fake)
-    accuracy = critic_accuracy(of_real, of_fake)
+    generator = torch.Generator().manual_seed(trainer.seed + trainer.step)
+    fake = trainer.ema_generator()(torch.randn(len(y), trainer.noise_size, generator=generator), y)
+    real_scores, fake_scores = trainer.D(real, y), trainer.D(fake, y)
+    trainer.calibration = calibration(real_scores, fake_scores)
+    accuracy = critic_accuracy(real_scores, fake_scores)
     return {
         "critic_accuracy_real": accuracy.real,
         "critic_accuracy_fake": accuracy.fake,
@@ -151,13 +169,13 @@ def evaluate_critic(trainer: Trainer, data: LabeledImages) -> dict[str, float]:
 
 @torch.no_grad()
 def render_preview(trainer: Trainer) -> NDArray[np.uint8]:
-    """A row for each label, the same noise in each row and at each step."""
+    """Render a grid with one row per label. All rows and steps use the same noise."""
     labels = min(PREVIEW_ROWS, trainer.settings.classes)
-    numbers = torch.Generator().manual_seed(trainer.seed)
+    generator = torch.Generator().manual_seed(trainer.seed)
     if labels == 1:
-        noise = torch.randn(PREVIEW_COLUMNS**2, trainer.noise_size, generator=numbers)
+        noise = torch.randn(PREVIEW_COLUMNS**2, trainer.noise_size, generator=generator)
         y = torch.zeros(len(noise), dtype=torch.long)
     else:
-        row = torch.randn(PREVIEW_COLUMNS, trainer.noise_size, generator=numbers)
+        row = torch.randn(PREVIEW_COLUMNS, trainer.noise_size, generator=generator)
         noise, y = row.repeat(labels, 1), torch.arange(labels).repeat_interleave(PREVIEW_COLUMNS)
     return make_grid(to_pixels(trainer.ema_generator()(noise, y)), PREVIEW_COLUMNS)

@@ -1,4 +1,4 @@
-"""The weights of networks of images: how they lie in memory, who changes them, their average."""
+"""Weights of image networks: memory layout, optimizer, restoring and averaging."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def channels_last(network: Network) -> Network:
-    """Half the time of a convolution on a CPU."""
+    """Convert the weights to channels-last layout, which halves convolution time on a CPU."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
 
 
@@ -28,9 +28,11 @@ def adamw(
 
 
 def restore(parts: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
-    """Networks and optimisers from what their state_dict() gave. Moments get the memory layout of
-    their parameters: the fused step walks all of them in the order of memory, and a file keeps no
-    layout."""
+    """Load networks and optimizers from their state dicts.
+
+    A checkpoint does not store memory layouts. The fused optimizer step reads parameters and
+    moments in memory order, so each moment must get the layout of its parameter.
+    """
     for name, part in parts.items():
         part.load_state_dict(tree[name])
         if isinstance(part, torch.optim.Optimizer):
@@ -43,20 +45,23 @@ def restore(parts: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
 def load_with_label_map(
     network: nn.Module, weights: Mapping[str, Tensor], label_map: Sequence[int]
 ) -> None:
-    """Take over the weights of a network of the same shape, but for its labels: each embedding's
-    row comes from the label that `labels` names; that of a new one (-1) is the mean of all."""
-    of_labels = {
+    """Load the weights of a network that differs in its labels only.
+
+    Row k of each embedding is copied from row `label_map[k]`. A new label (-1) gets the mean of all
+    rows.
+    """
+    embeddings = {
         f"{name}.weight" for name, part in network.named_modules() if isinstance(part, nn.Embedding)
     }
-    chosen = torch.tensor(label_map)
-    taken = {}
+    indices = torch.tensor(label_map)
+    mapped = {}
     for name, value in weights.items():
-        if name in of_labels:
-            rows = torch.cat([value, value.mean(0, keepdim=True)])  # -1 is the last
-            taken[name] = rows[chosen]
+        if name in embeddings:
+            rows = torch.cat([value, value.mean(0, keepdim=True)])  # index -1 selects the mean
+            mapped[name] = rows[indices]
         else:
-            taken[name] = value
-    network.load_state_dict(taken)
+            mapped[name] = value
+    network.load_state_dict(mapped)
 
 
 def ema_copy(network: Network) -> Network:
@@ -64,7 +69,10 @@ def ema_copy(network: Network) -> Network:
 
 
 def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Weights and the norms' running moments; short memory at first, then `decay` per step."""
+    """Update the exponential moving average of the weights and the norms' running moments.
+
+    The decay rises from 0.1 at step 0 to `decay`, so that the first weights are soon forgotten.
+    """
     pairs = [
         (a, b)
         for a, b in zip(ema.state_dict().values(), network.state_dict().values(), strict=True)

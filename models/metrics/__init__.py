@@ -1,1 +1,1 @@
-"""Measures of samples and of critics."""
+"""Metrics of samples and of critics."""

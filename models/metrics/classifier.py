@@ -1,5 +1,8 @@
-"""What images are measured by: a plain classifier of them. It is on purpose none of the networks
-that samples come from or are trained against, which would be kinder to them."""
+"""Image classifier for the evaluation metrics.
+
+Its architecture deliberately differs from all networks that generate samples or train generators,
+because those would be biased in favor of the samples.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,30 +19,32 @@ from models.images.weights import adamw, channels_last, to_channels_last
 from models.training_callbacks import CheckStop
 
 FEATURE_DIM = 128
-MAX_FINAL_SIZE = 8  # pixels on a side, at most, where the last convolution leaves off
-MIN_STRIDED_SIZE = 40  # pixels on a side, from which on the first convolution halves them
+MAX_FINAL_SIZE = 8  # maximum side of the last feature map, in pixels
+MIN_STRIDED_SIZE = 40  # the first convolution halves images with a longer side, in pixels
 LEARNING_RATE = 2e-3
 BATCH_SIZE = 64
 CHUNK_SIZE = 1_000
 
-LoadBatch = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]  # of images by place
+LoadBatch = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]  # indices to images and labels
 
 
 class Classifier(nn.Module):
-    """(B, C, H, W) images to (B, K) logits, by way of (B, FEATURES): 3 x 3 convolutions with
-    max-pooling (VGG, Simonyan and Zisserman 2014, 1409.1556), batch normalization (1502.03167) and
-    dropout (1207.0580)."""
+    """Map of (B, C, H, W) images to (B, K) logits, by way of (B, FEATURE_DIM) features.
+
+    3 x 3 convolutions with max-pooling (VGG, Simonyan & Zisserman 2014, 1409.1556), batch norm
+    (Ioffe & Szegedy 2015, 1502.03167) and dropout (Hinton et al. 2012, 1207.0580).
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, width: int) -> None:
         super().__init__()
         channels, *sides = shape
         stride = 2 if max(sides) > MIN_STRIDED_SIZE else 1
-        layers = [*_convolution(channels, width, stride), _halved()]
-        layers += [*_convolution(width, 2 * width), _halved()]
+        layers = [*_convolution(channels, width, stride), _max_pool()]
+        layers += [*_convolution(width, 2 * width), _max_pool()]
         layers += _convolution(2 * width, 2 * width)
         height, across = (-(-side // (4 * stride)) for side in sides)
         while max(height, across) > MAX_FINAL_SIZE:
-            layers += [_halved(), *_convolution(2 * width, 2 * width)]
+            layers += [_max_pool(), *_convolution(2 * width, 2 * width)]
             height, across = -(-height // 2), -(-across // 2)
         self.body = nn.Sequential(
             *layers,
@@ -55,13 +60,13 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def predict(self, images: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to (N, FEATURES) features and (N, K) logits."""
-        features = []
+        """Return (N, FEATURE_DIM) features and (N, K) logits of (N, C, H, W) images."""
+        chunks = []
         for part in images.split(CHUNK_SIZE):
             check_stop()
-            features.append(self.body(to_channels_last(part)))
-        found = torch.cat(features)
-        return found, self.out(found)
+            chunks.append(self.body(to_channels_last(part)))
+        features = torch.cat(chunks)
+        return features, self.out(features)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -72,21 +77,21 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     ]
 
 
-def _halved() -> nn.Module:
+def _max_pool() -> nn.Module:
     return nn.MaxPool2d(2, ceil_mode=True)
 
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """How large a classifier is, and how it learns."""
+    """Size of a classifier and length of its training."""
 
     steps: int
-    width: int = 16  # of its first layer
-    max_shift: int = 0  # pixels, at most, that an image is moved by
+    width: int = 16  # channels of the first layer
+    max_shift: int = 0  # maximum random shift of training images, in pixels
 
 
 def steps_for(epochs: int, count: int, bounds: tuple[int, int]) -> int:
-    """That show each of `count` images so many times, within bounds."""
+    """Return the number of steps for `epochs` passes over `count` images, within bounds."""
     return int(np.clip(epochs * count // BATCH_SIZE, *bounds))
 
 
@@ -100,8 +105,11 @@ def train_classifier(
     seed: int,
     check_stop: CheckStop,
 ) -> Classifier:
-    """A classifier of `count` images of (C, H, W), in order to look with. With one class, of how an
-    image was flipped. The rate goes up, then down to nothing (Smith 2018, 1803.09820)."""
+    """Train a classifier on `count` images of shape (C, H, W), and return it in evaluation mode.
+
+    With one class, the task is to classify how an image was flipped. The learning rate follows the
+    one-cycle schedule (Smith 2018, 1803.09820).
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = channels_last(Classifier(shape, classes if classes > 1 else FLIPS, settings.width))
@@ -117,7 +125,7 @@ def train_classifier(
         index, order = np.sort(order[:BATCH_SIZE]), order[BATCH_SIZE:]
         x, y = load_batch(index)
         if settings.max_shift:
-            x = _shifted(x, settings.max_shift, rng)
+            x = _random_shift(x, settings.max_shift, rng)
         if classes == 1:
             x, y = random_flip(x)
         with bf16_autocast():
@@ -130,8 +138,8 @@ def train_classifier(
     return network.eval()
 
 
-def _shifted(x: Tensor, max_shift: int, rng: np.random.Generator) -> Tensor:
-    """Each image by itself; what comes in is black."""
+def _random_shift(x: Tensor, max_shift: int, rng: np.random.Generator) -> Tensor:
+    """Shift each image randomly and independently. New pixels are black."""
     padded = F.pad(x, (max_shift,) * 4, value=-1.0)
     windows = padded.unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
     down, across = torch.from_numpy(rng.integers(0, 2 * max_shift + 1, (2, len(x))))

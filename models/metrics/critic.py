@@ -1,7 +1,7 @@
-"""How well a critic tells held-out real items from fresh generated ones.
+"""Accuracy of a critic on held-out real items and new fakes, and calibration of its scores.
 
-Relativistic losses fix only differences of scores, so 0 is no threshold for them: it is calibrated
-on one half of the scores and judged on the other.
+Relativistic losses determine only differences of scores, so a threshold of 0 is meaningless. The
+threshold is chosen on one half of the scores, and the accuracy is measured on the other half.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ NEWTON_STEPS = 15
 
 @dataclass(frozen=True)
 class CriticAccuracy:
-    """Shares in [0, 1]; all three are near .5 for a critic that knows nothing, 1 for a perfect one.
+    """Shares in [0, 1]: about 0.5 for a critic that guesses, 1 for a perfect critic.
 
-    `pairs` is the share of all (real, fake) pairs in which the real item scores higher, which needs
-    no threshold: the area under the ROC curve (Hanley & McNeil 1982).
+    `real` and `fake` are the shares of correctly classified items. `auc` is the area under the ROC
+    curve, which needs no threshold: the share of all (real, fake) pairs in which the real item
+    scores higher (Hanley & McNeil 1982).
     """
 
     real: float
@@ -29,9 +30,9 @@ class CriticAccuracy:
 
 
 def critic_accuracy(real: Tensor, fake: Tensor) -> CriticAccuracy:
-    """Scores (N,) of held-out real items, which training never saw, and (M,) of fresh fakes.
+    """Return the accuracy for (N,) scores of held-out real items and (M,) scores of new fakes.
 
-    Equal scores count one half. N and M are at least 2.
+    Scores that equal the threshold, or each other, count one half. N and M must be at least 2.
     """
     real, fake = real.detach().float().cpu(), fake.detach().float().cpu()
     threshold = (real[::2].median() + fake[::2].median()) / 2
@@ -43,12 +44,15 @@ def critic_accuracy(real: Tensor, fake: Tensor) -> CriticAccuracy:
 
 
 def calibration(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """Slope and intercept: sigmoid(slope * score + intercept) is the chance that an item is real
-    where half of all are (Platt, "Probabilistic outputs for support vector machines", 1999; his
-    targets keep it finite where the scores part without a mistake). The slope is 0 for a critic
-    that is wrong more often than right.
+    """Return the slope and intercept that convert scores to probabilities (Platt scaling).
 
-    Scores (N,) and (M,) as for `critic_accuracy`.
+    sigmoid(slope * score + intercept) is the probability that an item is real, where half of all
+    items are real. The slope is 0 for a critic that is wrong more often than right. The scores are
+    (N,) and (M,), as for `critic_accuracy`.
+
+    Source: Platt, "Probabilistic outputs for support vector machines", 1999. The targets are those
+    of the paper, (N + 1) / (N + 2) and 1 / (M + 2) instead of 1 and 0. They keep the slope finite
+    if the scores separate both sets perfectly.
     """
     scores = torch.cat([real, fake]).detach().double().cpu().numpy()
     mean, deviation = scores.mean(), max(scores.std(), 1e-12)
@@ -56,14 +60,14 @@ def calibration(real: Tensor, fake: Tensor) -> tuple[float, float]:
     n, m = len(real), len(fake)
     target = np.repeat([(n + 1) / (n + 2), 1 / (m + 2)], [n, m])
     weight = np.repeat([0.5 / n, 0.5 / m], [n, m])
-    line = np.zeros(2)
+    parameters = np.zeros(2)  # slope and intercept of the standardized scores
     for _ in range(NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-(x @ line)))
-        gradient = x.T @ (weight * (chance - target))
-        hessian = x.T @ ((weight * chance * (1 - chance))[:, None] * x) + 1e-9 * np.eye(2)
-        # Bounded: where scores lie far apart, the first full steps would go beyond the minimum.
-        line -= np.clip(np.linalg.solve(hessian, gradient), -2, 2)
-    slope, intercept = line.tolist()
+        probability = 1 / (1 + np.exp(-(x @ parameters)))
+        gradient = x.T @ (weight * (probability - target))
+        hessian = x.T @ ((weight * probability * (1 - probability))[:, None] * x) + 1e-9 * np.eye(2)
+        # Bounded, because the first full Newton steps overshoot if the sets are well separated.
+        parameters -= np.clip(np.linalg.solve(hessian, gradient), -2, 2)
+    slope, intercept = parameters.tolist()
     if slope <= 0:
         return 0.0, 0.0
     return float(slope / deviation), float(intercept - slope * mean / deviation)

@@ -1,5 +1,8 @@
-"""What samples of a set of images are measured with: the features of a classifier that learned the
-real ones, kept with the set, so that all of its models are measured with the same one."""
+"""Classifier whose features the image metrics use.
+
+It is trained on the real images of a dataset and stored with the dataset, so that all models of the
+dataset are measured with the same features.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,8 +24,8 @@ EPOCHS = 30
 @dataclass(frozen=True)
 class EvaluationClassifier:
     network: Classifier
-    classes: int  # 1: it knows no labels
-    version: ClassVar[int] = 2  # of the network and how it learns
+    classes: int  # 1: there are no labels, and the network classifies flips
+    version: ClassVar[int] = 2  # of the architecture and the training
 
     @classmethod
     def fit(
@@ -60,6 +63,6 @@ class EvaluationClassifier:
         return cls(channels_last(network).eval(), classes)
 
     def predict(self, images: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to (N, F) features and (N,) labels as it sees them."""
+        """Return (N, F) features and (N,) predicted labels of (N, C, H, W) images."""
         features, logits = self.network.predict(images, check_stop)
         return features, logits.argmax(1)

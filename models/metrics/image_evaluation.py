@@ -1,4 +1,4 @@
-"""Samples of images against the held-out real ones, which training never saw."""
+"""Evaluation of synthetic images against held-out real images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,30 +23,31 @@ from models.metrics.scores import Estimate, Score, bootstrap, create_score
 from models.metrics.statistics import describe, histogram, pca_2d
 from models.training_callbacks import CheckStop
 
-MAX_PAIRWISE_IMAGES = 4_000  # images that are compared with each other one by one
-MAX_NEAREST_QUERIES = 1_000  # images whose neighbours among all training images are looked for
+MAX_PAIRWISE_IMAGES = 4_000  # for metrics of all pairs
+MAX_NEAREST_QUERIES = 1_000  # images that are compared with all training images
 NEIGHBORS = 10
-MAX_ATTACKED_IMAGES = 2_000  # training images, and as many unseen ones
-ATTACK_IMAGE_SIZE = 16  # pixels on a side, at most, of what an attacker compares
+MAX_ATTACKED_IMAGES = 2_000  # training images, and as many holdout images
+ATTACK_IMAGE_SIZE = 16  # maximum side in pixels for the membership inference attack
 CHUNK_SIZE = 4_000
-NEAR_DUPLICATE_QUANTILE = (
-    0.01  # of unseen real images are as near to a training image as a near copy
-)
+# A sample that is closer to a training image than 99 % of the holdout images is a near duplicate.
+NEAR_DUPLICATE_QUANTILE = 0.01
 TSTR_EPOCHS = 20
 TSTR_STEPS = (150, 300)
 MAX_DETECTION_IMAGES = 2_000
 DETECTION_EPOCHS = 5
 DETECTION_STEPS = (60, 150)
-MAX_MEMORIZED_DISTANCE_RATIO = 0.5  # of an image's contrast
-MIN_HOLDOUT_ITEMS = 20  # held-out images to judge by
-MAX_SCATTER_ITEMS = 1_000  # images whose main directions are looked for
-MIN_LABEL_ITEMS = 10  # of a label that is shown by itself
-MIN_LABEL_ITEMS_FOR_FRECHET = 200  # of one whose distance is: of fewer it is mostly their number
+MAX_MEMORIZED_DISTANCE_RATIO = 0.5  # relative to the contrast of the training image
+MAX_SCATTER_ITEMS = 1_000  # images for the principal components
+MIN_LABEL_ITEMS = 10  # for scores of a single label
+MIN_LABEL_ITEMS_FOR_FRECHET = 200  # the bias of the distance dominates for fewer images
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Some images in pixels and features; `labels` as asked for, `said` as the yardstick sees."""
+    """Images with their features and labels.
+
+    `labels` are the true or requested labels; the evaluation classifier gives `predicted_labels`.
+    """
 
     images: Tensor
     labels: Tensor
@@ -56,20 +57,20 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class NearestTrainImages:
-    """The nearest training image of each of some samples."""
+    """Comparison of Q samples with their nearest training images."""
 
-    indices: NDArray[np.int64]  # (Q,) places in the data set
+    indices: NDArray[np.int64]  # (Q,) of the training images, in the dataset
     near_duplicate_rate: Estimate
     memorization_rate: Estimate
-    real_reference: tuple[float, float]
-    distances: dict[str, list[float]] | None  # of unseen images and of samples
+    real_reference: tuple[float, float]  # both rates of holdout images
+    distances: dict[str, list[float]] | None  # histogram for holdout images and samples
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
     scores: list[Score]
-    nearest_train_indices: NDArray[np.int64]  # of the first samples, the nearest training images
-    report_sections: dict[str, Any]  # what a report shows besides, by name
+    nearest_train_indices: NDArray[np.int64]  # nearest training image of each of the first samples
+    report_sections: dict[str, Any]  # further content of the report, by name
 
 
 def evaluate(
@@ -81,79 +82,94 @@ def evaluate(
     seed: int,
     check_stop: CheckStop,
 ) -> EvaluationResult:
-    """`data.held_out` is what nothing has seen, not even the yardstick; at least ENOUGH images.
-    Samples are compared with as many training images (the real reference) and with Gaussians of pixels
-    (the naive baseline)."""
+    """Evaluate synthetic pixels and labels against the holdout of `data`.
+
+    The holdout must have at least 20 images that neither the model nor the classifier was trained
+    on. Every metric is also computed for as many training images in place of the samples (the real
+    reference) and for samples of Gaussians over pixels (the naive baseline).
+    """
     rng = np.random.default_rng(seed)
     pixels, labels = synthetic
 
-    def seen(x: Tensor, y: Tensor) -> ImageSet:
+    def to_image_set(x: Tensor, y: Tensor) -> ImageSet:
         return ImageSet(x, y, *classifier.predict(x, check_stop))
 
     count = len(pixels)
-    fake = seen(
+    fake = to_image_set(
         *LabeledImages(pixels, labels.astype(np.int32), *_no_indices()).batch(np.arange(count))
     )
-    # In no order: a set may come sorted by label, and some measures look at the first few.
-    real = seen(*data.batch(rng.permutation(data.holdout)))
+    # Shuffled, because a dataset may be sorted by label and some metrics use the first items only.
+    real = to_image_set(*data.batch(rng.permutation(data.holdout)))
     chosen = rng.choice(data.train, min(count, len(data.train)), replace=False)
-    ceiling = seen(*data.batch(chosen))
-    baseline = seen(
-        baselines.sample_gaussians(ceiling.images, ceiling.labels, fake.labels, seed),
+    reference = to_image_set(*data.batch(chosen))
+    baseline = to_image_set(
+        baselines.sample_gaussians(reference.images, reference.labels, fake.labels, seed),
         fake.labels,
     )
-    three = (fake, ceiling, baseline)
-    scores = _distances(real, three, label_names, seed, check_stop)
-    scores += _coverage(real, three, label_names, rng)
-    scores += _detection(real, three, seed, check_stop)
+    compared = (fake, reference, baseline)
+    scores = _distances(real, compared, label_names, seed, check_stop)
+    scores += _coverage(real, compared, label_names, rng)
+    scores += _detection(real, compared, seed, check_stop)
     if classifier.classes > 1:
         scores += [
-            _label_accuracy(real, three, label_names),
-            _tstr(real, three, label_names, seed, check_stop),
+            _label_accuracy(real, compared, label_names),
+            _tstr(real, compared, label_names, seed, check_stop),
         ]
-    near = _memorization(data, fake.images, real.images, rng, check_stop)
+    nearest = _memorization(data, fake.images, real.images, rng, check_stop)
     scores += [
         create_score(
             "near_duplicate_rate",
-            near.near_duplicate_rate,
+            nearest.near_duplicate_rate,
             "lower",
-            real_reference=near.real_reference[0],
+            real_reference=nearest.real_reference[0],
         ),
         create_score(
             "memorization_rate",
-            near.memorization_rate,
+            nearest.memorization_rate,
             "lower",
-            real_reference=near.real_reference[1],
+            real_reference=nearest.real_reference[1],
         ),
     ]
     scores += _membership(data, real.images, fake.images, baseline.images, rng, seed, check_stop)
-    features = [look.features[:MAX_SCATTER_ITEMS].double().numpy() for look in (real, fake)]
-    views = {
+    features = [
+        image_set.features[:MAX_SCATTER_ITEMS].double().numpy() for image_set in (real, fake)
+    ]
+    report_sections = {
         "statistics": _statistics(real, fake, label_names),
         "scatter": pca_2d(*features),
-        "nearest_train_distance": near.distances,
+        "nearest_train_distance": nearest.distances,
     }
-    return EvaluationResult(scores, near.indices, views)
+    return EvaluationResult(scores, nearest.indices, report_sections)
 
 
 def _statistics(real: ImageSet, fake: ImageSet, names: list[str]) -> list[dict[str, Any]]:
-    """Of the mean and the standard deviation of each image's pixels, from 0 to 255, for all and for
-    each label."""
-    found = []
+    """Describe the brightness and the contrast of images, for all of them and for each label.
+
+    They are the mean and the standard deviation of an image's pixels, on the scale from 0 to 255.
+    """
+    sections = []
     for label, name in [(None, None), *enumerate(names)]:
         sides = [
-            look.images if label is None else look.images[look.labels == label]
-            for look in (real, fake)
+            image_set.images if label is None else image_set.images[image_set.labels == label]
+            for image_set in (real, fake)
         ]
-        for column, measure in (("brightness", torch.mean), ("contrast", torch.std)):
+        for column, statistic in (("brightness", torch.mean), ("contrast", torch.std)):
             shift = 127.5 if column == "brightness" else 0.0
-            one, other = (
-                (measure(side.flatten(1), dim=1) * 127.5 + shift).double().numpy() for side in sides
+            real_values, fake_values = (
+                (statistic(side.flatten(1), dim=1) * 127.5 + shift).double().numpy()
+                for side in sides
             )
-            about = {"column": column, "type": "number", "label": name}
-            compared = {"real": describe(one), "synthetic": describe(other)}
-            found.append({**about, **compared, "histogram": histogram(one, other)})
-    return found
+            sections.append(
+                {
+                    "column": column,
+                    "type": "number",
+                    "label": name,
+                    "real": describe(real_values),
+                    "synthetic": describe(fake_values),
+                    "histogram": histogram(real_values, fake_values),
+                }
+            )
+    return sections
 
 
 def _no_indices() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -166,33 +182,39 @@ Compared = tuple[ImageSet, ImageSet, ImageSet]  # samples, real reference, naive
 def _distances(
     real: ImageSet, compared: Compared, names: list[str], seed: int, check_stop: CheckStop
 ) -> list[Score]:
-    def far(look: ImageSet) -> float:
+    def distance(image_set: ImageSet) -> float:
         check_stop()
-        return frechet_distance(real.features, look.features)
+        return frechet_distance(real.features, image_set.features)
 
-    def drawn_again(index: NDArray[np.int64]) -> float:
+    def distance_of_resampled(index: NDArray[np.int64]) -> float:
         check_stop()
         return frechet_distance(real.features, fake.features[torch.from_numpy(index)])
 
-    fake, ceiling, baseline = compared
-    found = bootstrap(drawn_again, len(fake.features), seed)
-    apart = [kernel_distance(real.features, look.features, check_stop) for look in compared]
-    each = {}
+    fake, reference, baseline = compared
+    frechet = bootstrap(distance_of_resampled, len(fake.features), seed)
+    kernel = [
+        kernel_distance(real.features, image_set.features, check_stop) for image_set in compared
+    ]
+    per_label = {}
     for label, name in enumerate(names):
-        mine = [look.features[look.labels == label] for look in (real, fake)]
-        if min(map(len, mine)) >= MIN_LABEL_ITEMS_FOR_FRECHET:
-            each[name] = frechet_distance(*mine)
+        features = [image_set.features[image_set.labels == label] for image_set in (real, fake)]
+        if min(map(len, features)) >= MIN_LABEL_ITEMS_FOR_FRECHET:
+            per_label[name] = frechet_distance(*features)
     return [
         create_score(
             "frechet_distance",
-            found,
+            frechet,
             "lower",
-            real_reference=far(ceiling),
-            naive_baseline=far(baseline),
-            per_label=each,
+            real_reference=distance(reference),
+            naive_baseline=distance(baseline),
+            per_label=per_label,
         ),
         create_score(
-            "kernel_distance", apart[0], "lower", real_reference=apart[1], naive_baseline=apart[2]
+            "kernel_distance",
+            kernel[0],
+            "lower",
+            real_reference=kernel[1],
+            naive_baseline=kernel[2],
         ),
     ]
 
@@ -200,35 +222,34 @@ def _distances(
 def _coverage(
     real: ImageSet, compared: Compared, names: list[str], rng: np.random.Generator
 ) -> list[Score]:
-    which = torch.from_numpy(rng.permutation(len(real.features))[:MAX_PAIRWISE_IMAGES])
-    features, labels = real.features[which], real.labels[which]
+    chosen = torch.from_numpy(rng.permutation(len(real.features))[:MAX_PAIRWISE_IMAGES])
+    features, labels = real.features[chosen], real.labels[chosen]
     parts = [
-        torch.from_numpy(rng.permutation(len(look.features))[:MAX_PAIRWISE_IMAGES])
-        for look in compared
+        torch.from_numpy(rng.permutation(len(image_set.features))[:MAX_PAIRWISE_IMAGES])
+        for image_set in compared
     ]
-    found = [
-        find_manifold_hits(features, look.features[p])
-        for look, p in zip(compared, parts, strict=True)
+    hits = [
+        find_manifold_hits(features, image_set.features[part])
+        for image_set, part in zip(compared, parts, strict=True)
     ]
-    made_labels = compared[0].labels[parts[0]]
-    measures: list[tuple[str, Callable[[ManifoldHits], Tensor], Tensor]] = [
-        ("precision", lambda p: p.precise, made_labels),
+    fake_labels = compared[0].labels[parts[0]]
+    metrics: list[tuple[str, Callable[[ManifoldHits], Tensor], Tensor]] = [
+        ("precision", lambda p: p.precise, fake_labels),
         ("recall", lambda p: p.recalled, labels),
-        ("density", lambda p: p.density, made_labels),
+        ("density", lambda p: p.density, fake_labels),
         ("coverage", lambda p: p.covered, labels),
     ]
     scores = []
-    for name, measure, of in measures:
-        value, ceiling, baseline = (_mean(measure(p)) for p in found)
-        each = _by_label(measure(found[0]), of, names)
+    for name, metric, item_labels in metrics:
+        value, reference, baseline = (_mean(metric(p)) for p in hits)
         scores.append(
             create_score(
                 name,
                 value,
                 "higher",
-                real_reference=ceiling,
+                real_reference=reference,
                 naive_baseline=baseline,
-                per_label=each,
+                per_label=_by_label(metric(hits[0]), item_labels, names),
             )
         )
     return scores
@@ -239,40 +260,48 @@ def _mean(values: Tensor) -> Estimate:
 
 
 def _by_label(values: Tensor, labels: Tensor, names: list[str]) -> dict[str, float]:
-    found = {}
+    """Return the mean value of each label that has at least MIN_LABEL_ITEMS items."""
+    means = {}
     for index, name in enumerate(names):
-        mine = values[labels == index]
-        if len(mine) >= MIN_LABEL_ITEMS:
-            found[name] = float(mine.double().mean())
-    return found
+        label_values = values[labels == index]
+        if len(label_values) >= MIN_LABEL_ITEMS:
+            means[name] = float(label_values.double().mean())
+    return means
 
 
 def _label_accuracy(real: ImageSet, compared: Compared, names: list[str]) -> Score:
-    """Unseen images are the ceiling: of those that it learned from, a yardstick knows the labels by
-    heart."""
+    """Score the share of samples that the evaluation classifier assigns to their requested label.
+
+    The reference is the holdout: the classifier has memorized the labels of its training images.
+    """
     fake, _, baseline = compared
-    right = [look.predicted_labels == look.labels for look in (fake, real, baseline)]
+    correct = [
+        image_set.predicted_labels == image_set.labels for image_set in (fake, real, baseline)
+    ]
     return create_score(
         "label_accuracy",
-        _mean(right[0]),
+        _mean(correct[0]),
         "higher",
-        real_reference=_mean(right[1]),
-        naive_baseline=_mean(right[2]),
-        per_label=_by_label(right[0], compared[0].labels, names),
+        real_reference=_mean(correct[1]),
+        naive_baseline=_mean(correct[2]),
+        per_label=_by_label(correct[0], compared[0].labels, names),
     )
 
 
 def _tstr(
     real: ImageSet, compared: Compared, names: list[str], seed: int, check_stop: CheckStop
 ) -> Score:
-    """Accuracy on the held-out images of a classifier that has seen nothing but the samples."""
+    """Score the accuracy, on the holdout, of a classifier that is trained on the samples only.
+
+    This is TSTR: train on synthetic, test on real.
+    """
     shape = (real.images.shape[1], real.images.shape[2], real.images.shape[3])
 
-    def right(look: ImageSet) -> Tensor:
+    def is_correct(image_set: ImageSet) -> Tensor:
         def batch(index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-            return look.images[index], look.labels[index]
+            return image_set.images[index], image_set.labels[index]
 
-        count = len(look.images)
+        count = len(image_set.images)
         network = train_classifier(
             batch,
             count,
@@ -282,34 +311,36 @@ def _tstr(
             seed=seed,
             check_stop=check_stop,
         )
-        said = network.predict(real.images, check_stop)[1].argmax(1)
-        return said == real.labels
+        predictions = network.predict(real.images, check_stop)[1].argmax(1)
+        return predictions == real.labels
 
-    found = [right(look) for look in compared]
+    correct = [is_correct(image_set) for image_set in compared]
     return create_score(
         "tstr_score",
-        _mean(found[0]),
+        _mean(correct[0]),
         "higher",
-        real_reference=_mean(found[1]),
-        naive_baseline=_mean(found[2]),
-        per_label=_by_label(found[0], real.labels, names),
+        real_reference=_mean(correct[1]),
+        naive_baseline=_mean(correct[2]),
+        per_label=_by_label(correct[0], real.labels, names),
     )
 
 
 def _detection(real: ImageSet, compared: Compared, seed: int, check_stop: CheckStop) -> list[Score]:
-    """Of a fresh critic, which learns from one half of as many held-out images and samples, and is
-    asked about the other."""
+    """Score a new critic that learns to distinguish samples from holdout images.
+
+    Both sets have the same size. The critic is trained on one half and tested on the other.
+    """
     shape = (real.images.shape[1], real.images.shape[2], real.images.shape[3])
     rng = np.random.default_rng(seed)
 
-    def said(look: ImageSet) -> tuple[Tensor, Tensor]:
-        n = min(len(real.images), len(look.images), MAX_DETECTION_IMAGES)
-        one, other = (
+    def critic_outputs(image_set: ImageSet) -> tuple[Tensor, Tensor]:
+        n = min(len(real.images), len(image_set.images), MAX_DETECTION_IMAGES)
+        real_part, fake_part = (
             part.images[torch.from_numpy(rng.permutation(len(part.images))[:n])]
-            for part in (real, look)
+            for part in (real, image_set)
         )
         half = n // 2
-        x = torch.cat([one[:half], other[:half]])
+        x = torch.cat([real_part[:half], fake_part[:half]])
         y = torch.arange(2 * half) // half
         steps = steps_for(DETECTION_EPOCHS, len(x), DETECTION_STEPS)
         network = train_classifier(
@@ -321,36 +352,49 @@ def _detection(real: ImageSet, compared: Compared, seed: int, check_stop: CheckS
             seed=seed,
             check_stop=check_stop,
         )
-        logits = [network.predict(part[half:], check_stop)[1] for part in (one, other)]
+        logits = [network.predict(part[half:], check_stop)[1] for part in (real_part, fake_part)]
         return logits[0][:, 1] - logits[0][:, 0], logits[1][:, 1] - logits[1][:, 0]
 
-    return detection_scores([said(look) for look in compared])
+    return detection_scores([critic_outputs(image_set) for image_set in compared])
 
 
 def _memorization(
     data: LabeledImages, fake: Tensor, real: Tensor, rng: np.random.Generator, check_stop: CheckStop
 ) -> NearestTrainImages:
-    """How near samples lie to training images, in pixels. A near copy is nearer to one than 99 % of
-    unseen real images are. Smooth samples are, too: one that was replayed is besides much nearer to
-    one training image than to its next ones (as in Carlini et al. 2023, 2301.13188). Blurred ones
-    lie near the few smooth training images: a replay is nearer than half of what makes its training
-    image differ from a plain one."""
-    looked = fake[:MAX_NEAREST_QUERIES]
-    unseen = real[torch.from_numpy(rng.permutation(len(real))[:MAX_NEAREST_QUERIES])]
-    near, places = _nearest(data, torch.cat([looked, unseen]).flatten(1), check_stop)
-    alone = near[:, 0] / near[:, 1:].mean(1).clamp(min=1e-9)
-    n, half = len(looked), (len(looked) + len(near)) // 2
-    close, single = (of[n:half].quantile(NEAR_DUPLICATE_QUANTILE) for of in (near[:, 0], alone))
-    copied = near[:, 0] < close
-    shown = data.batch(places.numpy())[0].flatten(1)
-    contrast = shown.std(1, correction=0) * shown.shape[1] ** 0.5
-    replayed = copied & (alone < single) & (near[:, 0] < MAX_MEMORIZED_DISTANCE_RATIO * contrast)
+    """Detect copies of training images by distances in pixels.
+
+    A near duplicate is closer to a training image than 99 % of the holdout images are. Smooth
+    samples are, too. So a memorized sample must meet two more conditions:
+
+    - It is much closer to one training image than to the next ones (as in Carlini et al. 2023,
+      2301.13188).
+    - Its distance is less than half of the contrast of the training image, which is the distance of
+      that image to a uniform one. Blurred samples are close to the few smooth training images.
+
+    One half of the holdout images sets the thresholds, and the other half gives the reference.
+    """
+    queries = fake[:MAX_NEAREST_QUERIES]
+    holdout = real[torch.from_numpy(rng.permutation(len(real))[:MAX_NEAREST_QUERIES])]
+    distances, indices = _nearest(data, torch.cat([queries, holdout]).flatten(1), check_stop)
+    isolation = distances[:, 0] / distances[:, 1:].mean(1).clamp(min=1e-9)
+    n, half = len(queries), (len(queries) + len(distances)) // 2
+    max_distance, max_isolation = (
+        values[n:half].quantile(NEAR_DUPLICATE_QUANTILE) for values in (distances[:, 0], isolation)
+    )
+    is_near = distances[:, 0] < max_distance
+    nearest_images = data.batch(indices.numpy())[0].flatten(1)
+    contrast = nearest_images.std(1, correction=0) * nearest_images.shape[1] ** 0.5
+    is_memorized = (
+        is_near
+        & (isolation < max_isolation)
+        & (distances[:, 0] < MAX_MEMORIZED_DISTANCE_RATIO * contrast)
+    )
     return NearestTrainImages(
-        places[:n].numpy(),
-        _mean(copied[:n]),
-        _mean(replayed[:n]),
-        (float(copied[half:].float().mean()), float(replayed[half:].float().mean())),
-        histogram(*(side.double().numpy() for side in (near[n:, 0], near[:n, 0]))),
+        indices[:n].numpy(),
+        _mean(is_near[:n]),
+        _mean(is_memorized[:n]),
+        (float(is_near[half:].float().mean()), float(is_memorized[half:].float().mean())),
+        histogram(*(side.double().numpy() for side in (distances[n:, 0], distances[:n, 0]))),
     )
 
 
@@ -363,9 +407,12 @@ def _membership(
     seed: int,
     check_stop: CheckStop,
 ) -> list[Score]:
-    """In pixels of small images: the yardstick has seen the training images, and would tell them
-    from the others by itself. One half of the held-out ones is attacked with as many training
-    images, the other half is what an attacker knows."""
+    """Attack the samples by distances in pixels of downscaled images.
+
+    Features would not do: the classifier was trained on the training images, so that its features
+    distinguish them from holdout images. One half of the holdout is attacked together with as many
+    training images; the other half is the attacker's reference.
+    """
     order = torch.from_numpy(rng.permutation(len(real)))
     n = min(len(real) // 2, MAX_ATTACKED_IMAGES)
     chosen = rng.choice(data.train, min(n, len(data.train)), replace=False)
@@ -383,29 +430,34 @@ def _downscale(images: Tensor) -> Tensor:
 
 
 def _nearest_distances(items: Tensor, others: Tensor, check_stop: CheckStop) -> Tensor:
-    """(N,) from each item to the nearest of the others."""
-    found = []
+    """Return (N,) distances from each item to the nearest of the others."""
+    distances = []
     for part in items.split(CHUNK_SIZE // 8):
         check_stop()
-        found.append(torch.cdist(part, others).min(1).values)
-    return torch.cat(found)
+        distances.append(torch.cdist(part, others).min(1).values)
+    return torch.cat(distances)
 
 
 @torch.inference_mode()
-def _nearest(data: LabeledImages, looked: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
-    """(Q, NEIGHBOURS) distances to the nearest training images and (Q,) the place of the first."""
-    size = looked.square().sum(1, keepdim=True)
-    best = torch.full((len(looked), 0), 0.0)
-    index = torch.full((len(looked), 0), 0)
-    # Images without a label may have been learned from with a guessed one.
-    seen = np.sort(np.concatenate([data.train, data.unlabeled]))
-    for first in range(0, len(seen), CHUNK_SIZE):
+def _nearest(data: LabeledImages, queries: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
+    """Find the training images that are closest to Q flattened images.
+
+    Returns:
+        (Q, NEIGHBORS) distances in ascending order, and (Q,) indices of the closest images.
+    """
+    query_norms = queries.square().sum(1, keepdim=True)
+    best = torch.full((len(queries), 0), 0.0)
+    index = torch.full((len(queries), 0), 0)
+    # The model may have been trained on unlabeled images, with pseudo-labels.
+    candidates = np.sort(np.concatenate([data.train, data.unlabeled]))
+    for start in range(0, len(candidates), CHUNK_SIZE):
         check_stop()
-        part = seen[first : first + CHUNK_SIZE]
+        part = candidates[start : start + CHUNK_SIZE]
         images = data.batch(part)[0].flatten(1)
-        far = (size + images.square().sum(1) - 2 * looked @ images.T).clamp(min=0)
-        best = torch.cat([best, far], 1)
-        index = torch.cat([index, torch.from_numpy(part).expand(len(looked), -1)], 1)
+        # |a - b|^2 = |a|^2 + |b|^2 - 2 a . b: one matrix product instead of Q x N differences.
+        squared = (query_norms + images.square().sum(1) - 2 * queries @ images.T).clamp(min=0)
+        best = torch.cat([best, squared], 1)
+        index = torch.cat([index, torch.from_numpy(part).expand(len(queries), -1)], 1)
         k = min(NEIGHBORS, best.shape[1])
         best, order = best.topk(k, dim=1, largest=False)
         index = index.gather(1, order)

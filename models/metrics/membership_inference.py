@@ -1,6 +1,9 @@
-"""An attack on samples: was an item learned from? Who holds the item and the samples, and some like
-items that were not learned from, looks how much nearer the samples come to it than those do: the
-ratio of densities of DOMIAS (van Breugel et al. 2023, 2302.12580), each by a nearest neighbour."""
+"""Membership inference attack on samples (DOMIAS, van Breugel et al. 2023, 2302.12580).
+
+The attacker has the samples and some reference items that were not trained on. An item is suspected
+to be a training item if it is much closer to a sample than to a reference item. This estimates the
+ratio of two densities, each by the distance to the nearest neighbor.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,8 +16,8 @@ from torch import Tensor
 from models.metrics.roc import roc_auc
 from models.metrics.scores import Estimate, Score, bootstrap, create_score
 
-MAX_FALSE_POSITIVE_RATE = 0.01  # unseen items that are taken for training items
-MIN_DISTANCE = 1e-6  # a distance, so that equal items have a ratio
+MAX_FALSE_POSITIVE_RATE = 0.01  # share of non-members that the attacker may take for members
+MIN_DISTANCE = 1e-6  # added to distances, so that equal items have a finite ratio
 
 Items = TypeVar("Items")
 
@@ -29,39 +32,47 @@ def attack_membership(
     nearest: Callable[[Items, Items], Tensor],
     seed: int,
 ) -> list[Score]:
-    """Training items and unseen ones are attacked by who knows some others; `nearest` has for each
-    of the first items the distance to the nearest of the second.
+    """Attack members (training items) and non-members (holdout items).
 
-    `membership_inference_auc`: how often a training item is the more suspect of two. `membership_inference_tpr_at_1pct_fpr`: training items
-    more suspect than nearly all unseen ones, as an average says little of the few that are known
-    best (Carlini et al. 2022, 2112.03570). What is found of naive samples, too, is not the model's:
-    the unseen items may be of another kind, or chance has divided them.
+    `nearest(a, b)` returns the distance of each item of `a` to the nearest item of `b`. There are
+    two scores:
+
+    - `membership_inference_auc`: the probability that a random member is more suspicious than a
+      random non-member.
+    - `membership_inference_tpr_at_1pct_fpr`: the share of members that are more suspicious than
+      99 % of the non-members. An average over all items hides the few that an attacker recognizes
+      with certainty (Carlini et al. 2022, 2112.03570).
+
+    If naive samples reach the same score, the model is not the cause: members and non-members then
+    differ by chance, or because the holdout is of another kind.
     """
     attacked = [(items, nearest(items, reference)) for items in (members, non_members)]
 
-    def suspicions(made: Items) -> tuple[Tensor, Tensor]:
-        one, other = (
-            (far + MIN_DISTANCE).log() - (nearest(items, made) + MIN_DISTANCE).log()
-            for items, far in attacked
+    def suspicion(samples: Items) -> tuple[Tensor, Tensor]:
+        """Return log(distance to reference / distance to samples) of members and non-members."""
+        of_members, of_non_members = (
+            (reference_distance + MIN_DISTANCE).log()
+            - (nearest(items, samples) + MIN_DISTANCE).log()
+            for items, reference_distance in attacked
         )
-        return one, other
+        return of_members, of_non_members
 
-    found, expected = suspicions(samples), suspicions(naive_samples)
-    alarms = max(1, round(MAX_FALSE_POSITIVE_RATE * len(found[1])))
+    model_suspicion, naive_suspicion = suspicion(samples), suspicion(naive_samples)
+    false_positives = max(1, round(MAX_FALSE_POSITIVE_RATE * len(model_suspicion[1])))
     return [
         create_score(
             "membership_inference_auc",
-            roc_auc(*found),
+            roc_auc(*model_suspicion),
             "target",
             real_reference=0.5,
-            naive_baseline=roc_auc(*expected),
+            naive_baseline=roc_auc(*naive_suspicion),
         ),
         create_score(
             "membership_inference_tpr_at_1pct_fpr",
-            _tpr_at_max_fpr(*found, alarms, seed),
+            _tpr_at_max_fpr(*model_suspicion, false_positives, seed),
             "lower",
-            real_reference=alarms / (len(found[1]) + 1),
-            naive_baseline=_tpr_at_max_fpr(*expected, alarms, seed),
+            real_reference=false_positives / (len(model_suspicion[1]) + 1),
+            naive_baseline=_tpr_at_max_fpr(*naive_suspicion, false_positives, seed),
         ),
     ]
 
@@ -69,11 +80,11 @@ def attack_membership(
 def _tpr_at_max_fpr(
     members: Tensor, non_members: Tensor, false_positives: int, seed: int
 ) -> Estimate:
-    suspected = torch.cat([members, non_members]).double().numpy()
+    suspicion = torch.cat([members, non_members]).double().numpy()
 
-    def share(index: NDArray[np.int64]) -> float:
+    def true_positive_rate(index: NDArray[np.int64]) -> float:
         is_member = index < len(members)
-        mine, others = suspected[index[is_member]], suspected[index[~is_member]]
-        return float((mine > np.sort(others)[-false_positives:][0]).mean())
+        of_members, of_non_members = suspicion[index[is_member]], suspicion[index[~is_member]]
+        return float((of_members > np.sort(of_non_members)[-false_positives:][0]).mean())
 
-    return bootstrap(share, len(suspected), seed)
+    return bootstrap(true_positive_rate, len(suspicion), seed)

@@ -1,1 +1,1 @@
-"""A generator against a critic and nothing else: the networks of the textbooks, and one's own."""
+"""Architectures of a generator and a critic only: textbook networks and registered ones."""

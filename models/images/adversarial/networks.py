@@ -1,4 +1,4 @@
-"""The textbooks' generators and critics, made conditional and fit for any size.
+"""Textbook generators and critics, extended to labels and to any image size.
 
 Shapes: B batch, Z noise, K classes, C channels, (H, W) image. Images are floats in [-1, 1].
 """
@@ -19,11 +19,11 @@ LABEL_FEATURES = 32
 
 @dataclass(frozen=True)
 class NetworkFactory:
-    """What an architecture is made of; also what a package registers as one.
+    """Constructors of an architecture's networks. A plugin registers an object of this class.
 
-    The generator takes (B, Z) noise and (B,) labels and gives (B, C, H, W) images in [-1, 1]; the
-    critic takes (B, C, H, W) and (B,) and gives (B,) scores, higher for more real. An image's score
-    must not depend on its neighbours, unless `critic_norm` says so.
+    The generator maps (B, Z) noise and (B,) labels to (B, C, H, W) images in [-1, 1]. The critic
+    maps (B, C, H, W) images and (B,) labels to (B,) scores, higher for more real. The score of an
+    image must not depend on the rest of the batch, except for batch norm (`critic_norm`).
     """
 
     generator: Callable[[AdversarialSettings], nn.Module]
@@ -31,7 +31,10 @@ class NetworkFactory:
 
 
 class Embedding(nn.Embedding):
-    """Normal numbers of a chosen size: textbooks' frameworks begin with very small ones."""
+    """Embedding with a configurable initial scale.
+
+    torch initializes embeddings with standard deviation 1; the textbooks' frameworks use much less.
+    """
 
     def __init__(self, settings: AdversarialSettings, size: int) -> None:
         super().__init__(settings.classes, size)
@@ -50,8 +53,10 @@ def _perceptron(*sizes: int) -> nn.Sequential:
 
 
 class PerceptronGenerator(nn.Module):
-    """Noise and label, three hidden layers (128, 128, 100 as a rule), pixels (Goodfellow et al.
-    2014, 1406.2661; Mirza & Osindero 2014, 1411.1784)."""
+    """Perceptron with three hidden layers, of 128, 128 and 100 units at the default width.
+
+    Sources: Goodfellow et al. 2014, 1406.2661; Mirza & Osindero 2014, 1411.1784.
+    """
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
@@ -68,7 +73,7 @@ class PerceptronGenerator(nn.Module):
 
 
 class PerceptronCritic(nn.Module):
-    """The generator's layers the other way round."""
+    """Perceptron with the hidden layers of PerceptronGenerator in reverse order."""
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
@@ -83,8 +88,10 @@ class PerceptronCritic(nn.Module):
 
 
 class LabelEmbeddingGenerator(nn.Module):
-    """Noise times the label's embedding, then transposed convolutions: the conditional GAN of Langr
-    & Bok, "GANs in Action" (2019), chapter 8."""
+    """Transposed convolutions of the product of the noise and the label's embedding.
+
+    Source: the conditional GAN of Langr & Bok, "GANs in Action" (2019), chapter 8.
+    """
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
@@ -111,7 +118,10 @@ class LabelEmbeddingGenerator(nn.Module):
 
 
 class LabelPlaneCritic(nn.Module):
-    """The label's embedding lies beside the image, as large as it (the same chapter)."""
+    """Critic that gets the label's embedding as additional channels of the image's size.
+
+    Source: the same chapter as LabelEmbeddingGenerator.
+    """
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
@@ -125,9 +135,9 @@ class LabelPlaneCritic(nn.Module):
             layers += [_norm(settings, wider)] if i else []
             layers += [nn.LeakyReLU(0.01)]
             channels = wider
-        height, wide = (-(-side // 8) for side in shape[1:])
+        final_height, final_width = (-(-side // 8) for side in shape[1:])
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.score = nn.Linear(channels * height * wide, 1)
+        self.score = nn.Linear(channels * final_height * final_width, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         plane = self.label(y).view_as(x)
@@ -135,8 +145,10 @@ class LabelPlaneCritic(nn.Module):
 
 
 class ConvolutionalGenerator(nn.Module):
-    """Transposed convolutions from 4 x 4 upwards, batch norm, ReLU (DCGAN, Radford et al. 2016,
-    1511.06434), with the label's embedding beside the noise."""
+    """Transposed convolutions from about 4 x 4 pixels upwards, with batch norm and ReLU (DCGAN).
+
+    Source: Radford et al. 2016, 1511.06434. The label's embedding is concatenated with the noise.
+    """
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
@@ -163,24 +175,27 @@ class ConvolutionalGenerator(nn.Module):
 
 
 class ConvolutionalCritic(nn.Module):
-    """Strided convolutions down to 4 x 4 (DCGAN); the label enters by projection (Miyato & Koyama
-    2018, 1802.05637)."""
+    """Strided convolutions down to about 4 x 4 pixels (DCGAN) with a projection of the label.
+
+    The score is w . h + b + e_y . h / sqrt(N), for N features h and the label's embedding e_y
+    (Miyato & Koyama 2018, 1802.05637).
+    """
 
     def __init__(self, settings: AdversarialSettings) -> None:
         super().__init__()
-        height, wide = settings.height, settings.width
+        height, width = settings.height, settings.width
         inputs, channels = settings.channels, settings.critic_width
         layers: list[nn.Module] = []
         while True:
             layers += [nn.Conv2d(inputs, channels, 4, 2, 1)]
             layers += [_norm(settings, channels)] if len(layers) > 1 else []
             layers += [nn.LeakyReLU(0.2)]
-            height, wide = max(1, height // 2), max(1, wide // 2)
-            if min(height, wide) < 2 or max(height, wide) <= 4:
+            height, width = max(1, height // 2), max(1, width // 2)
+            if min(height, width) < 2 or max(height, width) <= 4:
                 break
             inputs, channels = channels, min(2 * channels, 512)
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        features = channels * height * wide
+        features = channels * height * width
         self.score = nn.Linear(features, 1)
         self.label = Embedding(settings, features)
         self.scale = 1 / math.sqrt(features)
@@ -198,7 +213,11 @@ BUILTIN = {
 
 
 def get_network_factory(architecture: str) -> NetworkFactory:
-    """Of this module, or of a package that was installed beside it. Raises KeyError."""
+    """Return an architecture of this module, or one that an installed package registers.
+
+    Raises:
+        KeyError: No architecture has this name.
+    """
     if architecture in BUILTIN:
         return BUILTIN[architecture]
     return plugins.load(plugins.NETWORKS, architecture, NetworkFactory)

@@ -1,6 +1,7 @@
-"""The settings of networks that learn by their critic alone. Free of torch.
+"""Settings of the architectures that learn from their critic only. Free of torch.
 
-The defaults are what makes each of them learn; what was published with it is in bench/images.py.
+The defaults are the values with which each architecture learns. bench/images.py has the values that
+were published with them.
 """
 
 from collections.abc import Mapping
@@ -11,22 +12,31 @@ from models.images.settings import PRESETS, ImageData, ImageSettings
 from models.settings import PROCESS_BYTES, InvalidSettings, StepCost, setting
 
 NORMS = ("none", "batch")
-OVERHEAD_GFLOP = 1.0  # of a step, whatever its networks
+OVERHEAD_GFLOP = 1.0  # per step, independent of the networks
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialSettings(ImageSettings):
-    generator_width: int = setting("of the generator's widest layer", ge=4, le=2048)
-    critic_norm: str = setting("between the critic's layers: none, or batch")
-    label_embedding_std: float = setting("how large the labels' embeddings begin", gt=0, le=10)
+    generator_width: int = setting(
+        "Channels or units of the generator's widest layer. Default: 128 for preset `fast`, 256 "
+        "for `balanced`, 384 for `quality`.",
+        ge=4,
+        le=2048,
+    )
+    critic_norm: str = setting(
+        "Normalization between the critic's layers: `none` or `batch`. Default: `none`."
+    )
+    label_embedding_std: float = setting(
+        "Initial standard deviation of the label embeddings. Default: 1.", gt=0, le=10
+    )
 
 
-_OWN: Mapping[str, Mapping[str, Any]] = {
+_ARCHITECTURE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cgan": {"generator_width": 128, "critic_width": 64, "latent_dim": 100},
     "dcgan": {"generator_width": 128, "critic_width": 32, "latent_dim": 100},
     "mlp": {"generator_width": 128, "critic_width": 128, "latent_dim": 100},
 }
-ARCHITECTURES = tuple(_OWN)
+ARCHITECTURES = tuple(_ARCHITECTURE_DEFAULTS)
 
 
 def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
@@ -50,22 +60,28 @@ def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]
         "feature_lr": 3e-3,
         "feature_budget_fraction": 0.05,
         "log_interval": 100,
-    } | dict(_OWN.get(architecture, {}))
-    wide = PRESETS[preset]
-    values["generator_width"] = round(values["generator_width"] * wide.generator_scale)
-    values["critic_width"] = round(values["critic_width"] * wide.critic_scale)
+    } | dict(_ARCHITECTURE_DEFAULTS.get(architecture, {}))
+    scales = PRESETS[preset]
+    values["generator_width"] = round(values["generator_width"] * scales.generator_scale)
+    values["critic_width"] = round(values["critic_width"] * scales.critic_scale)
     return values
 
 
 def check(settings: AdversarialSettings) -> None:
-    """Raises InvalidSettings."""
+    """Check the settings that have no numeric bounds.
+
+    Raises:
+        InvalidSettings: `critic_norm` is not allowed.
+    """
     if settings.critic_norm not in NORMS:
-        raise InvalidSettings("critic_norm", f"must be one of {', '.join(NORMS)}")
+        raise InvalidSettings("critic_norm", f"`critic_norm` must be one of {', '.join(NORMS)}.")
 
 
 def cost(settings: AdversarialSettings) -> StepCost:
-    """What a step takes: each network forward, and twice as much back. Of networks that were
-    registered from outside nothing is known: they are taken to be like `dcgan`."""
+    """Estimate the cost of a step: a forward pass of each network, and twice that for backward.
+
+    Registered networks are assumed to cost as much as `dcgan`.
+    """
     width, area = settings.generator_width, settings.height * settings.width
     image = area * settings.channels
     generator: float

@@ -1,5 +1,7 @@
-"""A generator that learns from nothing but its critic (Goodfellow et al. 2014, 1406.2661), both
-told the label (Mirza & Osindero 2014, 1411.1784)."""
+"""Trainer of a conditional GAN: generator and critic both get the label.
+
+Sources: Goodfellow et al. 2014, 1406.2661; Mirza & Osindero 2014, 1411.1784.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,16 +33,19 @@ from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
 
 
 class AdversarialTrainer:
-    """As models.images.trainer.Trainer. The feature network only measures."""
+    """Implementation of models.images.trainer.Trainer.
+
+    The feature network is used for evaluation only, not for training.
+    """
 
     def __init__(self, settings: AdversarialSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.seed, self.step = settings, seed, 0
         self.microbatch_size = settings.batch_size
         self.features = FeatureNetwork(settings)
-        made_of = networks.get_network_factory(settings.architecture)
-        self.G = channels_last(made_of.generator(settings))
-        self.D = channels_last(made_of.critic(settings))
+        factory = networks.get_network_factory(settings.architecture)
+        self.G = channels_last(factory.generator(settings))
+        self.D = channels_last(factory.critic(settings))
         self.ema = ema_copy(self.G)
         self.opt_G = adamw(self.G, settings.generator_lr, settings.beta1)
         self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
@@ -64,31 +69,32 @@ class AdversarialTrainer:
         return 1.0
 
     def finalize(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: the model is complete after the last step."""
 
     def train_step(
         self, images: Tensor, y: Tensor, progress: float, callbacks: TrainingCallbacks
     ) -> dict[str, Tensor]:
         settings = self.settings
-        falling = min(1.0, max(0.02, 2 * (1 - progress)))
+        # Constant in the first half of the run, then linear decay.
+        decay = min(1.0, max(0.02, 2 * (1 - progress)))
         for optimizer, rate in (
             (self.opt_G, settings.generator_lr),
             (self.opt_D, settings.critic_lr),
         ):
             for group in optimizer.param_groups:
-                group["lr"] = rate * falling
+                group["lr"] = rate * decay
                 group["betas"] = (settings.beta1, settings.beta2)
 
-        def begin() -> None:
+        def reset() -> None:
             seeding.seed_step(self.seed, self.step)
             for optimizer in (self.opt_G, self.opt_D):
                 optimizer.zero_grad(set_to_none=True)
 
-        def add(images: Tensor, y: Tensor, share: float) -> dict[str, Tensor]:
+        def backward(images: Tensor, y: Tensor, share: float) -> dict[str, Tensor]:
             return self.add_gradients(images, y, progress, share)
 
         self.microbatch_size, logged = accumulate_gradients(
-            (images, y), self.microbatch_size, begin, add, self.step, callbacks
+            (images, y), self.microbatch_size, reset, backward, self.step, callbacks
         )
         self.opt_G.step()
         self.opt_D.step()
@@ -98,16 +104,22 @@ class AdversarialTrainer:
     def add_gradients(
         self, real: Tensor, y: Tensor, progress: float, fraction: float = 1.0
     ) -> dict[str, Tensor]:
-        """Add the gradients of both sides, for `share` of a batch; no parameter changes."""
-        made = self.G(torch.randn(len(y), self.settings.latent_dim), y)
-        shown = made.detach().requires_grad_(True)
-        turn = losses.critic_step(self.loss, self.D(real, y), self.D(shown, y), shown, fraction)
-        (fraction * (made * turn.generator_grad).sum()).backward()
-        logged = {"critic_loss": turn.critic_loss, "generator_loss": turn.generator_loss}
+        """Add the gradients of both networks for `fraction` of a batch. Return values to log."""
+        fake = self.G(torch.randn(len(y), self.settings.latent_dim), y)
+        # A leaf tensor: the critic's backward pass stops at the images.
+        fake_leaf = fake.detach().requires_grad_(True)
+        step = losses.critic_step(
+            self.loss, self.D(real, y), self.D(fake_leaf, y), fake_leaf, fraction
+        )
+        # The gradient of this sum with respect to `fake` is exactly d generator loss / d fake.
+        (fraction * (fake * step.generator_grad).sum()).backward()
+        logged = {"critic_loss": step.critic_loss, "generator_loss": step.generator_loss}
         weight = r1_gamma(self.settings, progress)
         if weight > 0 and self.step % self.settings.r1_interval == 0:
-            images = torch.cat([real, made.detach()]).requires_grad_(True)
+            images = torch.cat([real, fake.detach()]).requires_grad_(True)
             penalty = losses.gradient_penalty(images, self.D(images, torch.cat([y, y])))
+            # Half of gamma for R1 and half for R2: the mean covers real and fake images. Times the
+            # interval, because the steps in between have no penalty (lazy regularization).
             (fraction * weight * self.settings.r1_interval * penalty).backward()
             logged["gradient_penalty"] = penalty.detach()
         return logged

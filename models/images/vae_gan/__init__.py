@@ -1,2 +1,1 @@
-"""A generator that an encoder guides and a critic sharpens: `vae_gan`, which is what `auto` is, and,
-without the critic, `cvae`."""
+"""Architectures with an encoder: `vae_gan`, the default, and `cvae`, which has no critic."""

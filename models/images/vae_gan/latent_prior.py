@@ -1,9 +1,9 @@
-"""What noise the encoder finds for the images of each label: a mixture of Gaussians.
+"""Latent prior: a mixture of Gaussians per label, fitted to the encoder's latents.
 
-The encoder's noise is not the standard normal that the KL term asks for; sampling from that would
-ask the generator for images it was never shown. A density that is fitted afterwards costs two
-seconds and takes most of the distance away (Ghosh et al. 2020, 1903.12436; Dai & Wipf 2019,
-1903.05789).
+The encoder's latents do not follow the standard normal distribution that the KL term aims at.
+Sampling from the standard normal would give the generator latents that it never saw in training. A
+density that is fitted after training takes two seconds and removes most of the resulting Fréchet
+distance (Ghosh et al. 2020, 1903.12436; Dai & Wipf 2019, 1903.05789).
 """
 
 from collections.abc import Mapping
@@ -14,21 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ITERATIONS = 12
-IMAGES_PER_COMPONENT = 200  # fewer would be remembered rather than described
+IMAGES_PER_COMPONENT = 200  # at least: a component of fewer images would memorize them
 RIDGE = 1e-4
 
 
 class LatentPrior(nn.Module):
-    """(B, 1 + Z) standard normal noise and (B,) labels to (B, Z) noise as the encoder finds it.
+    """Map of (B, 1 + Z) standard normal noise and (B,) labels to (B, Z) latents.
 
-    The first number chooses the Gaussian, the others are stretched and moved by it.
+    The first number selects component m of the label; the others, eps, become mean_m + L_m eps,
+    where L_m is the Cholesky factor of the covariance.
     """
 
-    means: Tensor  # (M, Z), the components of all labels one after the other
+    means: Tensor  # (M, Z), the components of label 0, then those of label 1, and so on
     factors: Tensor  # (M, Z, Z), Cholesky factors of the covariances
-    upto: Tensor  # (M,) weights, cumulated over all components: label k ends at k + 1
+    upto: Tensor  # (M,) cumulative weights over all components; those of label k end at k + 1
     first: Tensor  # (K,) index of the label's first component
-    count: Tensor  # (K,)
+    count: Tensor  # (K,) components of the label
 
     def __init__(self, components: int, classes: int, latent_dim: int) -> None:
         super().__init__()
@@ -40,17 +41,18 @@ class LatentPrior(nn.Module):
 
     @classmethod
     def empty_like(cls, state: Mapping[str, Tensor]) -> Self:
-        """Empty, of the shape of a saved one."""
+        """Create a prior with the shapes of a saved one."""
         return cls(len(state["means"]), len(state["first"]), state["means"].shape[1])
 
     def forward(self, noise: Tensor, y: Tensor) -> Tensor:
-        share = torch.special.ndtr(noise[:, 0].double()).clamp(1e-9, 1 - 1e-9)
-        # `upto` grows from 0 to K over all labels: one search finds the component of each item.
-        chosen = torch.searchsorted(self.upto, share + y, right=True)
+        # The normal distribution function converts the first number to a uniform one.
+        uniform = torch.special.ndtr(noise[:, 0].double()).clamp(1e-9, 1 - 1e-9)
+        # `upto` grows from 0 to K over all labels: one search selects the component of each item.
+        component = torch.searchsorted(self.upto, uniform + y, right=True)
         last = self.first[y] + self.count[y] - 1
-        chosen = torch.minimum(torch.maximum(chosen, self.first[y]), last)
-        stretched = torch.einsum("bij,bj->bi", self.factors[chosen], noise[:, 1:])
-        return self.means[chosen] + stretched
+        component = torch.minimum(torch.maximum(component, self.first[y]), last)
+        deviation = torch.einsum("bij,bj->bi", self.factors[component], noise[:, 1:])
+        return self.means[component] + deviation
 
 
 @torch.no_grad()
@@ -63,13 +65,16 @@ def fit_prior(
     scale: float = 1.0,
     within_covariance: Tensor | None = None,
 ) -> LatentPrior:
-    """(N, Z) noise found by the encoder and (N,) labels; a label may have no image at all.
+    """Fit a prior to (N, Z) latents of the encoder and (N,) labels. A label may have no images.
 
-    Expectation maximisation (Dempster et al. 1977) from k-means++ centres (Arthur & Vassilvitskii
-    2007). Covariances are shrunk to the label's, and the label's to that of all labels, so that
-    a label with few images stays well described. Where a label has several Gaussians, each is
-    stretched by `scale`: a mixture leaves out much of what lies between its parts. `within_covariance` (Z, Z)
-    is a covariance within labels that was learned elsewhere, from more images than there are here.
+    The method is expectation maximization (Dempster et al. 1977), starting from k-means++ centers
+    (Arthur & Vassilvitskii 2007). Each component's covariance is shrunk towards that of its label,
+    and the label's towards the covariance within all labels, so that the estimate is stable for
+    labels with few images.
+
+    If a label has several components, the standard deviations of each are multiplied by `scale`,
+    because a mixture covers the region between its components too thinly. `within_covariance`
+    (Z, Z) replaces the covariance within labels by one that was estimated on more images.
     """
     z = z.double()
     generator = torch.Generator().manual_seed(seed)
@@ -99,7 +104,7 @@ def fit_prior(
 
 
 def within_label_covariance(groups: list[Tensor], z: Tensor) -> Tensor:
-    """(Z, Z) covariance around the labels' means, over all labels."""
+    """Return the (Z, Z) covariance of the latents around the mean of their label."""
     scatter = sum(
         (_scatter(g - g.mean(0), torch.ones_like(g[:, 0])) for g in groups if len(g)),
         torch.zeros(z.shape[1], z.shape[1], dtype=z.dtype),
@@ -110,17 +115,18 @@ def within_label_covariance(groups: list[Tensor], z: Tensor) -> Tensor:
 def _fit_label(
     z: Tensor, overall: Tensor, within: Tensor, components: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Means (M, Z), covariances (M, Z, Z) and weights (M,) of one label."""
+    """Return means (M, Z), covariances (M, Z, Z) and weights (M,) of one label's components."""
     n, size = z.shape
     if n == 0:
         return overall[None], within[None], torch.ones(1, dtype=z.dtype)
-    centred = z - z.mean(0)
-    covariance = (centred.T @ centred + size * within) / (n + size)
+    centered = z - z.mean(0)
+    covariance = (centered.T @ centered + size * within) / (n + size)
     m = max(1, min(components, n // IMAGES_PER_COMPONENT))
     if m == 1:
         return z.mean(0)[None], covariance[None], torch.ones(1, dtype=z.dtype)
-    strength = size / m**0.5  # images that the label's covariance counts as, in each component
-    shares = F.one_hot(torch.cdist(z, _centres(z, m, generator)).argmin(1), m).to(z.dtype)
+    # The label's covariance counts as this number of images in each component.
+    strength = size / m**0.5
+    shares = F.one_hot(torch.cdist(z, _centers(z, m, generator)).argmin(1), m).to(z.dtype)
     for _ in range(ITERATIONS):
         mass = shares.sum(0) + 1e-9
         means = (shares.T @ z) / mass[:, None]
@@ -140,26 +146,28 @@ def _scatter(z: Tensor, weights: Tensor) -> Tensor:
 
 
 def _responsibilities(z: Tensor, means: Tensor, covariances: Tensor, weights: Tensor) -> Tensor:
-    """(N, M): how likely each component is to have made each point."""
+    """Return (N, M) posterior probabilities of the components (the E step)."""
     ridge = RIDGE * torch.eye(z.shape[1], dtype=z.dtype)
-    logs = []
+    log_densities = []
     for mean, covariance, weight in zip(means, covariances, weights, strict=True):
         factor = torch.linalg.cholesky(covariance + ridge)
         distance = torch.linalg.solve_triangular(factor, (z - mean).T, upper=False)
-        logs.append(weight.log() - 0.5 * distance.square().sum(0) - factor.diagonal().log().sum())
-    return torch.stack(logs, 1).softmax(1)
+        log_densities.append(
+            weight.log() - 0.5 * distance.square().sum(0) - factor.diagonal().log().sum()
+        )
+    return torch.stack(log_densities, 1).softmax(1)
 
 
-def _centres(z: Tensor, m: int, generator: torch.Generator) -> Tensor:
-    """k-means++ and five rounds of k-means."""
-    centres = z[torch.randint(len(z), (1,), generator=generator)]
+def _centers(z: Tensor, m: int, generator: torch.Generator) -> Tensor:
+    """Return (M, Z) centers by k-means++ and five rounds of k-means."""
+    centers = z[torch.randint(len(z), (1,), generator=generator)]
     for _ in range(m - 1):
-        distance = torch.cdist(z, centres).min(1).values.square()
+        distance = torch.cdist(z, centers).min(1).values.square()
         chosen = torch.multinomial(distance + 1e-12, 1, generator=generator)
-        centres = torch.cat([centres, z[chosen]])
+        centers = torch.cat([centers, z[chosen]])
     for _ in range(5):
-        nearest = F.one_hot(torch.cdist(z, centres).argmin(1), m).to(z.dtype)
+        nearest = F.one_hot(torch.cdist(z, centers).argmin(1), m).to(z.dtype)
         mass = nearest.sum(0)
-        moved = (nearest.T @ z) / mass.clamp_min(1)[:, None]
-        centres = torch.where(mass[:, None] > 0, moved, centres)
-    return centres
+        updated = (nearest.T @ z) / mass.clamp_min(1)[:, None]
+        centers = torch.where(mass[:, None] > 0, updated, centers)
+    return centers

@@ -1,7 +1,8 @@
-"""The networks of a run on labelled images.
+"""Encoder, generator and critic of `vae_gan` and `cvae`.
 
-Shapes: B batch, Z noise, K classes, C channels, (H, W) image, (h, w) coarsest layer. Images are
-floats in [-1, 1]. Sides that do not divide are padded where layers shrink, and cropped at the end.
+Shapes: B batch, Z latent, K classes, C channels, (H, W) image, (h, w) coarsest layer. Images are
+floats in [-1, 1]. If a side is not divisible by a layer's stride, it is padded, and the generator's
+output is cropped to the image size.
 """
 
 import math
@@ -21,7 +22,10 @@ ENCODER_FEATURES = 256
 
 
 class ConditionalNorm(nn.Module):
-    """Batch norm with a scale and shift for each label (Dumoulin et al. 2017, 1610.07629)."""
+    """Batch norm with a scale and a shift per label (Dumoulin et al. 2017, 1610.07629).
+
+    Computes norm(x) * (1 + scale_y) + shift_y; scale and shift start at 0.
+    """
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -36,11 +40,12 @@ class ConditionalNorm(nn.Module):
 
 
 class Generator(nn.Module):
-    """(B, Z) noise and (B,) labels to (B, C, H, W) images.
+    """Map of (B, Z) latents and (B,) labels to (B, C, H, W) images.
 
-    Nearly all work is done at the coarsest layer. Upsampling is a 1 x 1 convolution and a pixel
-    shuffle (Shi et al. 2016, 1609.05158), a third of the time of a transposed convolution. The end
-    is cut at -1 and 1 rather than bent towards them: most images have pixels that are exactly so.
+    Nearly all of the work is done at the coarsest layer. Upsampling is a 1 x 1 convolution and a
+    pixel shuffle (Shi et al. 2016, 1609.05158), which takes a third of the time of a transposed
+    convolution. The output is clipped to [-1, 1] instead of squashed by tanh, because most images
+    have pixels of exactly -1 or 1.
     """
 
     def __init__(self, settings: VaeGanSettings) -> None:
@@ -69,7 +74,7 @@ class Generator(nn.Module):
         self.up_norms = nn.ModuleList(ConditionalNorm(b, classes) for b in widths)
         self.end = nn.Conv2d(widths[-1], 4 * settings.channels, 3, padding=1)
         with torch.no_grad():
-            self.end.weight.mul_(0.3)  # or much of the first images lies beyond the cut
+            self.end.weight.mul_(0.3)  # otherwise much of the first images is clipped
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         h, w = self.settings.base
@@ -86,10 +91,11 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """(B, C, H, W) images and (B,) labels to (B,) scores; higher is more real.
+    """Map of (B, C, H, W) images and (B,) labels to (B,) scores; higher is more real.
 
-    The label enters by projection (Miyato & Koyama 2018, 1802.05637). No normalisation: an image's
-    score must not depend on its neighbours, whose gradients are penalised one by one.
+    The score is w . h + 4 e_y . h / sqrt(N), for N features h and the label's embedding e_y (a
+    projection, Miyato & Koyama 2018, 1802.05637). There is no normalization: the gradient penalty
+    is per image, so the score of an image must not depend on the rest of the batch.
     """
 
     def __init__(self, settings: ImageSettings) -> None:
@@ -110,19 +116,21 @@ class Critic(nn.Module):
                 break
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.hidden = nn.Linear(channels * height * width, CRITIC_FEATURES)
-        self.score = nn.Linear(CRITIC_FEATURES, 1, bias=False)  # only differences of scores count
+        self.score = nn.Linear(
+            CRITIC_FEATURES, 1, bias=False
+        )  # a bias cancels in the relativistic loss
         self.label = nn.Embedding(settings.classes, CRITIC_FEATURES)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         h = self.layers(to_channels_last(F.pad(x, self.padding, value=-1.0)))
         h = F.leaky_relu(self.hidden(h), 0.2).float()
         matched = (self.label(y) * h).sum(1) * (4 / math.sqrt(CRITIC_FEATURES))
-        # Not a product of matrices: scores are compared, and need all their digits.
+        # Not a matrix product, which may run in bfloat16: score differences need full precision.
         return (self.score.weight * h).sum(1) + matched
 
 
 class Encoder(nn.Module):
-    """(B, N) features of an image and (B,) labels to mean and log-variance (B, Z) of its noise."""
+    """Map of (B, N) image features and (B,) labels to the latent's mean and log-variance (B, Z)."""
 
     def __init__(self, settings: ImageSettings, features: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The settings of `vae_gan` and `cvae`, and the rules that choose them. Free of torch."""
+"""Settings of `vae_gan` and `cvae`, and their defaults. This module does not import torch."""
 
 import math
 from dataclasses import dataclass
@@ -12,33 +12,60 @@ ARCHITECTURES = ("vae_gan", "cvae")
 
 @dataclass(frozen=True, kw_only=True)
 class VaeGanSettings(ImageSettings):
-    coarse_channels: int = setting("channels of the generator's coarsest layer", ge=4, le=1024)
-    fine_channels: int = setting("channels of the generator's finest layer", ge=4, le=512)
-    residual_blocks: int = setting(
-        "residual convolutions at the generator's coarsest layer", ge=0, le=16
+    coarse_channels: int = setting(
+        "Channels of the generator's coarsest layer. Default: 64 for preset `fast`, 128 for "
+        "`balanced`, 192 for `quality`.",
+        ge=4,
+        le=1024,
     )
-    prior_components: int = setting("Gaussians in the prior of a label, at most", ge=1, le=100)
+    fine_channels: int = setting(
+        "Channels of the generator's finest layer. Default: 16 for preset `fast`, 32 for "
+        "`balanced`, 48 for `quality`.",
+        ge=4,
+        le=512,
+    )
+    residual_blocks: int = setting(
+        "Residual convolutions at the generator's coarsest layer. Default: 2.", ge=0, le=16
+    )
+    prior_components: int = setting(
+        "Maximum number of Gaussians per label in the latent prior. Default: 10.", ge=1, le=100
+    )
     prior_scale: float = setting(
-        "how far the prior draws from the centre of each of several Gaussians, beside what it was "
-        "fitted to",
+        "Factor on the standard deviations of a latent prior with several Gaussians per label. "
+        "Default: 1.15 for preset `fast`, otherwise 1.3.",
         ge=0,
         le=10,
     )
 
-    pixel_weight: float = setting("of the squared error of pixels", ge=0, le=1000)
-    feature_weight: float = setting("of the squared error of features", ge=0, le=1000)
-    kl_weight: float = setting("of the divergence from a standard normal", ge=0, le=1000)
-    adversarial_weight: float = setting("of the critic's pull on the generator", ge=0, le=1000)
+    pixel_weight: float = setting(
+        "Weight of the squared reconstruction error of pixels. Default: 10.", ge=0, le=1000
+    )
+    feature_weight: float = setting(
+        "Weight of the squared reconstruction error of features. Default: 1; 0 for `cvae`.",
+        ge=0,
+        le=1000,
+    )
+    kl_weight: float = setting(
+        "Weight of the KL divergence of the latents from a standard normal. Default: 0.01.",
+        ge=0,
+        le=1000,
+    )
+    adversarial_weight: float = setting(
+        "Weight of the adversarial loss of the generator. Default: 1; 0 for `cvae`.", ge=0, le=1000
+    )
     critic_start_fraction: float = setting(
-        "share of the budget at which the critic joins", ge=0, le=1
+        "Share of the budget after which the critic joins. Default: 0.2; 1 for `cvae`.", ge=0, le=1
     )
     prior_budget_fraction: float = setting(
-        "share of the budget for the prior, at the end", ge=0, le=0.5
+        "Share of the budget, at the end, for fitting the latent prior. Default: the share of 3 "
+        "seconds, at most 0.05; 0 if the budget is not a time.",
+        ge=0,
+        le=0.5,
     )
 
     @property
     def halvings(self) -> int:
-        """How often the side is halved between the image and the generator's coarsest layer."""
+        """Number of halvings of the side from the image to the generator's coarsest layer."""
         return max(2, round(math.log2(max(self.height, self.width) / 8)))
 
     @property
@@ -48,21 +75,22 @@ class VaeGanSettings(ImageSettings):
         return -(-self.height // scale), -(-self.width // scale)
 
 
-PRIOR_SECONDS = 3.0  # what it takes to encode 30,000 images and to fit the prior to them
+PRIOR_SECONDS = 3.0  # CPU time to encode 30,000 images and to fit the prior
 
 
 def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
-    wide = PRESETS[preset]
+    scales = PRESETS[preset]
     values: dict[str, Any] = {
         "loss": "relativistic",
         "latent_dim": default_latent_dim(data),
-        "coarse_channels": round(64 * wide.generator_scale),
-        "fine_channels": round(16 * wide.generator_scale),
+        "coarse_channels": round(64 * scales.generator_scale),
+        "fine_channels": round(16 * scales.generator_scale),
         "residual_blocks": 2,
-        "critic_width": round(64 * wide.critic_scale),
+        "critic_width": round(64 * scales.critic_scale),
         "feature_width": 16,
         "prior_components": 10,
-        "prior_scale": 1.15 if preset == "fast" else 1.3,  # the more it has learned, the further
+        # Longer presets tolerate a wider prior.
+        "prior_scale": 1.15 if preset == "fast" else 1.3,
         "batch_size": min(32, max(2, data.n_images // 2)),
         "generator_lr": 2e-3,
         "feature_lr": 3e-3,
@@ -84,7 +112,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "ema_decay": 0.998,
         "log_interval": 100,
     }
-    if architecture == "cvae":  # the same networks, by the likelihood of pixels alone
+    if architecture == "cvae":  # the same networks, trained on the likelihood of pixels only
         values |= {
             "loss": "elbo",
             "feature_weight": 0.0,
@@ -101,19 +129,26 @@ def default_latent_dim(data: ImageData) -> int:
 
 
 def check(settings: VaeGanSettings) -> None:
-    """Raises InvalidSettings."""
+    """Check the order of the training phases.
+
+    Raises:
+        InvalidSettings: The critic would join before the feature network is trained.
+    """
     if settings.critic_start_fraction < settings.feature_budget_fraction:
-        raise InvalidSettings("critic_start_fraction", "must not be below feature_budget_fraction")
+        raise InvalidSettings(
+            "critic_start_fraction",
+            "`critic_start_fraction` must not be less than `feature_budget_fraction`.",
+        )
 
 
-# Measured on sizes from 8 x 8 to 128 x 128 and batches of 32 and 128: a step takes what a matrix
-# product of so much work would, and some more whatever its size.
+# Measured on sizes from 8 x 8 to 128 x 128 and batches of 32 and 128, relative to a matrix product:
+# a step has this efficiency, and a constant overhead.
 EFFICIENCY = 0.66
 OVERHEAD_GFLOP = 1.0
 
 
 def cost(settings: VaeGanSettings) -> StepCost:
-    """What a step takes: each network forward, and twice as much back."""
+    """Estimate the cost of a step: a forward pass of each network, and twice that for backward."""
     h, w = settings.base
     base, image = h * w, settings.height * settings.width
     generator = 9.0 * settings.coarse_channels**2 * settings.residual_blocks * base

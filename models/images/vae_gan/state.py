@@ -1,4 +1,4 @@
-"""Everything of a run that has state: what a checkpoint holds, so that a run can go on from it."""
+"""Training state of `vae_gan` and `cvae`: everything that a checkpoint must hold."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,21 +27,18 @@ from models.images.weights import (
 )
 from models.training_callbacks import PackedCheckpoint
 
-LATENT_BUFFER_SIZE = (
-    4096  # noise of the images seen last, for the prior of previews and checkpoints
-)
-MAX_ENCODED_IMAGES = 30_000  # images that the prior of the finished model is fitted to
+LATENT_BUFFER_SIZE = 4096  # most recent latents, for the prior of previews and checkpoints
+MAX_ENCODED_IMAGES = 30_000  # for the prior of the finished model
+ENCODING_BATCH_SIZE = 500
 
 
 class VaeGanState:
-    """The networks, their averages and optimisers, the feature network and the step."""
+    """Networks, averaged weights, optimizers, feature network, latent buffer and step."""
 
     def __init__(self, settings: VaeGanSettings, data: LabeledImages, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.data, self.seed, self.step = settings, data, seed, 0
-        self.microbatch_size = (
-            settings.batch_size
-        )  # images whose gradients fit into memory together
+        self.microbatch_size = settings.batch_size  # lowered when memory runs out
         self.features = FeatureNetwork(settings)
         self.G = channels_last(Generator(settings))
         self.E = Encoder(settings, self.features.classifier.second_size)
@@ -50,13 +47,14 @@ class VaeGanState:
         self.autoencoder = nn.ModuleDict({"G": self.G, "E": self.E})
         self.opt_G = adamw(self.autoencoder, settings.generator_lr, 0.9)
         self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
+        # Ring buffer of latents and labels; `seen` counts all latents that were written to it.
         self.seen_z = torch.zeros(LATENT_BUFFER_SIZE, settings.latent_dim)
         self.seen_y = torch.zeros(LATENT_BUFFER_SIZE, dtype=torch.long)
         self.seen = 0
-        # 1 / variance of pixels and of each level of features; empty until the features are learnt.
+        # 1 / variance of the pixels and of each feature level; empty until the features are frozen.
         self.scales = torch.empty(0)
         self.final_prior: LatentPrior | None = None
-        # Of the noise within a label, as the model of a warm start had it; empty without one.
+        # (Z, Z) covariance of latents within labels, from the model of a warm start; else empty.
         self.pretrained_covariance = torch.empty(0)
         self.early_stopping = EarlyStopping()
         self.calibration: Sequence[float] | None = None
@@ -74,27 +72,27 @@ class VaeGanState:
         return 1 - self.settings.prior_budget_fraction
 
     def freeze_features(self) -> None:
+        """Freeze the feature network and measure the variance of its levels on 512 images."""
         torch.manual_seed(self.seed)
         train = self.data.train
         images, _ = self.data.batch(train[torch.randperm(len(train))[:512].sort().values])
         self.features.freeze()
-        assert self.features.frozen is not None  # noqa: S101 - just settled
+        assert self.features.frozen is not None  # noqa: S101 - just frozen
         with torch.no_grad():
             levels = [images, *self.features.frozen.levels(images)]
         self.scales = torch.stack([1 / (level.var() + 1e-4) for level in levels])
 
     def record_latents(self, z: Tensor, y: Tensor) -> None:
-        at = (self.seen + torch.arange(len(z))) % LATENT_BUFFER_SIZE
-        self.seen_z[at], self.seen_y[at] = z, y
+        slots = (self.seen + torch.arange(len(z))) % LATENT_BUFFER_SIZE
+        self.seen_z[slots], self.seen_y[slots] = z, y
         self.seen += len(z)
 
     def prior(self) -> LatentPrior:
-        """The fitted one; until then one Gaussian for each label, from the noise found on the
-        way."""
+        """Return the final prior or, before `finalize`, one Gaussian per label."""
         if self.final_prior is not None:
             return self.final_prior
         n = min(self.seen, LATENT_BUFFER_SIZE)
-        if n == 0:  # nothing was encoded yet: the standard normal
+        if n == 0:  # an unfitted prior is the standard normal
             return LatentPrior(
                 self.settings.classes, self.settings.classes, self.settings.latent_dim
             )
@@ -103,26 +101,26 @@ class VaeGanState:
     def fit_latent_prior(
         self, z: Tensor, y: Tensor, *, components: int, scale: float = 1.0
     ) -> LatentPrior:
-        known = self.pretrained_covariance if len(self.pretrained_covariance) else None
-        return fit_prior(z, y, self.settings.classes, components, self.seed, scale, known)
+        covariance = self.pretrained_covariance if len(self.pretrained_covariance) else None
+        return fit_prior(z, y, self.settings.classes, components, self.seed, scale, covariance)
 
     @torch.no_grad()
     def finalize(self) -> None:
-        """Fit a mixture for each label to what the averaged encoder finds in the images."""
+        """Fit the final prior, with a mixture per label, to latents of the averaged encoder."""
         if self.features.frozen is None:
             return
         torch.manual_seed(self.seed)
         train = self.data.train
         order = torch.randperm(len(train))[:MAX_ENCODED_IMAGES].sort().values.numpy()
-        found, labels = [], []
-        for at in range(0, len(order), 500):
-            images, y = self.data.batch(train[order[at : at + 500]])
+        latents, labels = [], []
+        for start in range(0, len(order), ENCODING_BATCH_SIZE):
+            images, y = self.data.batch(train[order[start : start + ENCODING_BATCH_SIZE]])
             mean, log_variance = self.ema["E"](self.features.frozen.encoder_features(images), y)
-            found.append(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
+            latents.append(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
             labels.append(y)
         settings = self.settings
         self.final_prior = self.fit_latent_prior(
-            torch.cat(found),
+            torch.cat(latents),
             torch.cat(labels),
             components=settings.prior_components,
             scale=settings.prior_scale,
@@ -147,7 +145,11 @@ class VaeGanState:
         }
 
     def pack(self) -> PackedCheckpoint:
-        """Raises models.checkpoint.NonFiniteState."""
+        """Serialize the training state and the model.
+
+        Raises:
+            NonFiniteState: A weight or a statistic is infinite or NaN.
+        """
         tree: dict[str, Any] = {n: dict(part.state_dict()) for n, part in self.stateful().items()}
         tree |= {
             name: getattr(self, name)

@@ -138,7 +138,7 @@ def test_networks_and_losses_of_an_installed_package_are_choices_like_the_others
     assert drawn(tmp_path, run.saved[8].model).shape == (6, 8, 8)
 
     installed.clear()
-    with pytest.raises(UnreadableCheckpoint, match="no installed package brings 'linear'"):
+    with pytest.raises(UnreadableCheckpoint, match="No installed package provides 'linear'"):
         drawn(tmp_path, run.saved[8].model)
 
 

@@ -127,8 +127,8 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_goes_on(
     monkeypatch.setattr(training, "add_gradients", with_little_memory)
     run = run_to(settings_of(), 20)
     assert [message for _, message in run.warnings] == [
-        "out of memory: continuing with 4 items at a time",
-        "out of memory: continuing with 2 items at a time",
+        "Out of memory: training continues with 4 items at a time.",
+        "Out of memory: training continues with 2 items at a time.",
     ]
     assert run.saved[20].parameters > 0
 

@@ -213,7 +213,7 @@ def test_far_worse_than_naive_is_poor_where_naive_rows_are_as_good_as_real_ones(
     said = verdict_of([far])
     assert said.verdict == "poor"
     assert said.reasons == (
-        "marginal_tvd is 0.398; that of real items 0.127, and of naive samples 0.13",
+        "marginal_tvd is 0.398; real items have 0.127 and naive samples 0.13",
     )
 
 
@@ -231,6 +231,6 @@ def test_rows_that_are_told_from_real_ones_nearly_as_often_as_naive_ones_are_poo
     said = verdict_of([pairs, bad])
     assert said.verdict == "poor"
     assert said.reasons == (
-        "detection_auc is 0.88, nearer to naive samples (0.99) than to real ones (0.51)",
+        "detection_auc is 0.88, closer to naive samples (0.99) than to real items (0.51)",
     )
     assert verdict_of([bad]).verdict == "good"  # of images

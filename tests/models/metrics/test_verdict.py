@@ -11,12 +11,12 @@ def test_a_good_verdict_by_few_items_says_so() -> None:
     assert (
         verdict_of(GOOD).reasons
         == verdict_of(GOOD, 100).reasons
-        == ("no measure speaks against it",)
+        == ("no score indicates a problem",)
     )
     few = verdict_of(GOOD, 24)
     assert few.verdict == "good"
-    assert few.reasons[1].startswith("24 unseen real items are few")
-    assert verdict_of(POOR, 24).reasons == ("tstr_score is 0.50; that of real items 0.96",)
+    assert few.reasons[1].startswith("the holdout has only 24 items")
+    assert verdict_of(POOR, 24).reasons == ("tstr_score is 0.50; real items reach 0.96",)
 
 
 def test_samples_that_cover_little_are_collapsed_where_they_look_real_and_poor_where_not() -> None:

@@ -177,8 +177,8 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_changes_nothing_els
     monkeypatch.setattr(Generator, "loss", with_little_memory)
     train(rows, settings, little, seed=1)
     assert little.warnings == [
-        "out of memory: continuing with 16 items at a time",
-        "out of memory: continuing with 8 items at a time",
+        "Out of memory: training continues with 16 items at a time.",
+        "Out of memory: training continues with 8 items at a time.",
     ]
     assert plenty.warnings == []
     assert little.metrics["holdout_loss"] == pytest.approx(plenty.metrics["holdout_loss"], 1e-2)
