@@ -41,7 +41,9 @@ def test_features_hold_a_row_to_the_place_inside_a_bin() -> None:
         chosen = torch.stack(
             [
                 part.argmax(1)
-                for part in features[:, : parts.num_choice_features].split(parts.sizes[:, 0].tolist(), 1)
+                for part in features[:, : parts.num_choice_features].split(
+                    parts.sizes[:, 0].tolist(), 1
+                )
             ],
             1,
         )
@@ -63,7 +65,9 @@ def test_chances_get_a_gradient_through_the_choice() -> None:
     )
     (features * torch.randn_like(features)).sum().backward()
     assert raw.grad is not None
-    assert (raw.grad[:, : parts.num_choice_features].abs().sum(0) > 0).sum() > parts.num_choice_features / 2
+    assert (
+        raw.grad[:, : parts.num_choice_features].abs().sum(0) > 0
+    ).sum() > parts.num_choice_features / 2
 
 
 def test_mixed_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampler) -> None:
