@@ -1,2 +1,1 @@
-"""More items out of real ones: images changed a little, rows between rows; and what that is worth
-to a classifier."""
+"""Data augmentation: transformed images, interpolated rows, and their effect on a classifier."""

@@ -1,4 +1,4 @@
-"""The classifiers that more items are tried on: those of models.metrics."""
+"""The classifiers of lift experiments, from models.metrics."""
 
 from collections.abc import Sequence
 
@@ -15,33 +15,36 @@ from models.tabular.categorical_columns import as_text
 from models.tabular.schema import ColumnSchema
 from models.training_callbacks import CheckStop
 
-EPOCHS = 6  # of the largest set; fewer, and more real items would seem to be of little use
-STEPS = (100, 600)
+EPOCHS = 6  # over the largest set; with fewer, additional real items seem less useful than they are
+STEPS = (100, 600)  # minimum and maximum
 
 
 def build_image_trainer(
     data: LabeledImages, classes: int, max_set_size: int, check_stop: CheckStop
 ) -> TrainClassifier:
-    """Asked about `data.held_out`. Every training has as many steps, whatever it learns from,
-    enough for the `largest` set: more items are not to mean more steps."""
-    asked, truth = data.batch(data.holdout)
-    shape = (asked.shape[1], asked.shape[2], asked.shape[3])
+    """Return a function that trains a classifier on some images and tests it on `data.holdout`.
+
+    Every training has the same number of steps, enough for `max_set_size` images, so that larger
+    sets do not get more steps.
+    """
+    holdout_images, truth = data.batch(data.holdout)
+    shape = (holdout_images.shape[1], holdout_images.shape[2], holdout_images.shape[3])
     steps = steps_for(EPOCHS, max_set_size, STEPS)
 
-    def learn(places: Indices, seed: int) -> CorrectMask:
+    def train(indices: Indices, seed: int) -> CorrectMask:
         network = train_classifier(
-            lambda index: data.batch(places[index]),
-            len(places),
+            lambda batch: data.batch(indices[batch]),
+            len(indices),
             shape,
             classes,
             ClassifierSettings(steps),
             seed=seed,
             check_stop=check_stop,
         )
-        said = network.predict(asked, check_stop)[1].argmax(1)
-        return np.asarray((said == truth).numpy())
+        predictions = network.predict(holdout_images, check_stop)[1].argmax(1)
+        return np.asarray((predictions == truth).numpy())
 
-    return learn
+    return train
 
 
 def build_tabular_trainer(
@@ -53,31 +56,41 @@ def build_tabular_trainer(
     classes: int,
     check_stop: CheckStop,
 ) -> TrainClassifier:
-    """Rows with their labels; columns are cut into bins by the real ones. Trees are the same again
-    for the same rows, so that each training draws its rows anew from those it is given, as many and
-    with replacement (bagging, Breiman 1996)."""
-    used = [c for c in schema if c.in_samples and c.type != "id" and c.name != target_column]
-    names = CategoryMaps(
+    """Return a function that trains gradient-boosted trees on some rows and tests them.
+
+    `rows` and `holdout` are tables with their labels. Bins of numeric columns are fitted to the
+    real rows. Trees are deterministic for the same rows, so each training draws a bootstrap sample
+    of its rows to vary (bagging, Breiman 1996).
+    """
+    feature_columns = [
+        column
+        for column in schema
+        if column.in_samples and column.type != "id" and column.name != target_column
+    ]
+    categories = CategoryMaps(
         {
-            c.name: pa.chunked_array(
-                [as_text(t.column(c.name).combine_chunks()) for t in (rows[0], holdout[0])]
+            column.name: pa.chunked_array(
+                [
+                    as_text(table.column(column.name).combine_chunks())
+                    for table in (rows[0], holdout[0])
+                ]
             )
             .unique()
             .drop_null()
-            for c in used
-            if c.type in ("category", "boolean")
+            for column in feature_columns
+            if column.type in ("category", "boolean")
         }
     )
-    columns = [c.name for c in used]
-    frames = [names.to_frame(table, columns) for table in (rows[0], holdout[0])]
-    binned = Binning.fit(frames[0].take(real_indices), names, FINE_BINS)
-    x, asked = (binned.matrix(frame) for frame in frames)
-    unordered, y = binned.unordered(), rows[1]
+    names = [column.name for column in feature_columns]
+    frames = [categories.to_frame(table, names) for table in (rows[0], holdout[0])]
+    binning = Binning.fit(frames[0].take(real_indices), categories, FINE_BINS)
+    x, x_holdout = (binning.matrix(frame) for frame in frames)
+    unordered, y = binning.unordered(), rows[1]
 
-    def learn(places: Indices, seed: int) -> CorrectMask:
+    def train(indices: Indices, seed: int) -> CorrectMask:
         check_stop()
-        drawn = np.random.default_rng(seed).choice(places, len(places))
-        chances = classify(x[drawn], unordered, y[drawn], classes, asked)
-        return np.asarray(chances.argmax(1) == holdout[1])
+        bootstrap = np.random.default_rng(seed).choice(indices, len(indices))
+        probabilities = classify(x[bootstrap], unordered, y[bootstrap], classes, x_holdout)
+        return np.asarray(probabilities.argmax(1) == holdout[1])
 
-    return learn
+    return train

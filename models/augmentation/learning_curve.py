@@ -1,4 +1,4 @@
-"""How many more real labels would do as much as the items that were made."""
+"""Equivalent number of real items, extrapolated from the learning curve."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from models.augmentation.lift import (
 )
 
 BOOTSTRAP_ROUNDS = 400
-MAX_EXTRA_RATIO = 9.0  # times the real items; further out the curve says nothing
+MAX_EXTRA_RATIO = 9.0  # times the real items; the curve is not extrapolated further
 
 Floats = NDArray[np.float64]
 
@@ -22,51 +22,59 @@ Floats = NDArray[np.float64]
 def equivalent_real_items(
     done: Sequence[TrainingResult], rounds: int, truth: NDArray[np.int64], seed: int
 ) -> dict[str, Any]:
-    """For each made set, how many more real items, in the shares of those that there are, would
-    lower the error as far.
+    """Return how many additional real items would lower the error as much as each synthetic set.
 
-    The error falls with a power of the number of items (Cortes et al. 1993; Hestness et al. 2017,
-    1712.00409), whose exponent comes from trainings on parts of the real items and on all of them.
-    The interval is the bootstrap's, 95 %, over rounds and over held-out items; None stands for
-    beyond what the curve can say.
+    The additional items have the same label distribution as the real ones. The error follows a
+    power law in the number of items (Cortes et al. 1993; Hestness et al. 2017, 1712.00409), whose
+    exponent is fitted to trainings on subsets of the real items and on all of them. The 95 %
+    interval is a bootstrap over rounds and held-out items. None means beyond MAX_EXTRA_RATIO, or
+    that the error does not fall with more items.
     """
-    mine = [one for one in done if one.round < rounds]
-    real = next(one.items for one in mine if one.variant == "real")
+    results = [result for result in done if result.round < rounds]
+    real = next(result.items for result in results if result.variant == "real")
     rng = np.random.default_rng(seed)
-    drawn = [_resampled(rounds, truth, rng) for _ in range(BOOTSTRAP_ROUNDS)]
-    points = [one for one in mine if one.variant in (SUBSET_VARIANT, "real")]
-    made = [arm for arm in SYNTHETIC_VARIANTS if any(one.variant == arm for one in mine)]
-    everyone, alike = np.arange(rounds), np.ones(len(truth))
+    resamples = [_resample(rounds, truth, rng) for _ in range(BOOTSTRAP_ROUNDS)]
+    points = [result for result in results if result.variant in (SUBSET_VARIANT, "real")]
+    variants = [
+        variant
+        for variant in SYNTHETIC_VARIANTS
+        if any(result.variant == variant for result in results)
+    ]
+    all_rounds, equal_weights = np.arange(rounds), np.ones(len(truth))
     return {
-        "exponent": _exponent(points, truth, everyone, alike),
+        "exponent": _exponent(points, truth, all_rounds, equal_weights),
         "trainings": len(points),
         "points": [
             {
                 "items": n,
-                "value": float(np.mean([balanced_accuracy(o.correct, truth) for o in same])),
+                "value": float(
+                    np.mean([balanced_accuracy(result.correct, truth) for result in same_size])
+                ),
             }
-            for n, same in sorted(_by_size(points).items())
+            for n, same_size in sorted(_by_size(points).items())
         ],
         **{
-            arm: _to_counts(
+            variant: _to_counts(
                 real,
-                _extra_items(mine, arm, truth, everyone, alike),
-                np.array([_extra_items(mine, arm, truth, *some) for some in drawn]),
+                _extra_items(results, variant, truth, all_rounds, equal_weights),
+                np.array(
+                    [_extra_items(results, variant, truth, *resample) for resample in resamples]
+                ),
             )
-            for arm in made
+            for variant in variants
         },
     }
 
 
 def _by_size(points: Sequence[TrainingResult]) -> dict[int, list[TrainingResult]]:
-    found: dict[int, list[TrainingResult]] = {}
-    for one in points:
-        found.setdefault(one.items, []).append(one)
-    return found
+    by_size: dict[int, list[TrainingResult]] = {}
+    for result in points:
+        by_size.setdefault(result.items, []).append(result)
+    return by_size
 
 
 def _to_counts(real: int, extra: float, resampled: Floats) -> dict[str, Any]:
-    """Shares of the real items to numbers of them."""
+    """Convert fractions of the real items to numbers of items."""
     low, high = (None, None)
     if not np.isnan(resampled).any():
         low, high = np.quantile(resampled, [0.025, 0.975])
@@ -76,33 +84,41 @@ def _to_counts(real: int, extra: float, resampled: Floats) -> dict[str, Any]:
     }
 
 
-def _to_count(share: float | None, real: int) -> int | None:
+def _to_count(fraction: float | None, real: int) -> int | None:
     return (
         None
-        if share is None or np.isnan(share) or share >= MAX_EXTRA_RATIO
-        else round(share * real)
+        if fraction is None or np.isnan(fraction) or fraction >= MAX_EXTRA_RATIO
+        else round(fraction * real)
     )
 
 
-def _resampled(
+def _resample(
     rounds: int, truth: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Rounds, and how often each held-out item comes, as many of each label as there are."""
+    """Return a bootstrap sample: (R,) rounds, and the (M,) multiplicity of each held-out item.
+
+    Items are resampled within their label.
+    """
     weights = np.zeros(len(truth))
     for label in np.unique(truth):
-        mine = np.flatnonzero(truth == label)
-        weights[mine] = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)))
+        label_indices = np.flatnonzero(truth == label)
+        weights[label_indices] = rng.multinomial(
+            len(label_indices), np.full(len(label_indices), 1 / len(label_indices))
+        )
     return rng.integers(rounds, size=rounds), weights
 
 
-def _errors(trained: Sequence[TrainingResult], truth: NDArray[np.int64], weights: Floats) -> Floats:
-    """(T,) balanced errors; none is nothing, as its logarithm would not be a number."""
-    hits = np.stack([one.correct for one in trained]).astype(np.float64)
-    each = []
+def _errors(results: Sequence[TrainingResult], truth: NDArray[np.int64], weights: Floats) -> Floats:
+    """Return the (T,) balanced errors of T trainings.
+
+    Bounded below by half an error, because the logarithm of 0 is not finite.
+    """
+    hits = np.stack([result.correct for result in results]).astype(np.float64)
+    per_label = []
     for label in np.unique(truth):
-        mine = truth == label
-        each.append(hits[:, mine] @ weights[mine] / weights[mine].sum())
-    return np.maximum(1 - np.mean(each, axis=0), 0.5 / len(truth))
+        label_mask = truth == label
+        per_label.append(hits[:, label_mask] @ weights[label_mask] / weights[label_mask].sum())
+    return np.maximum(1 - np.mean(per_label, axis=0), 0.5 / len(truth))
 
 
 def _exponent(
@@ -111,30 +127,39 @@ def _exponent(
     rounds: NDArray[np.int64],
     weights: Floats,
 ) -> float:
-    """The slope of the line, by least squares, through log error over log items."""
-    often = np.bincount(rounds, minlength=max(one.round for one in points) + 1)
-    how_often = np.array([often[one.round] for one in points], np.float64)
-    x = np.log([one.items for one in points])
+    """Return the exponent b of error = a * items**-b.
+
+    Least squares of log error on log items; each training is weighted by how often its round was
+    drawn.
+    """
+    round_counts = np.bincount(rounds, minlength=max(point.round for point in points) + 1)
+    point_weights = np.array([round_counts[point.round] for point in points], np.float64)
+    x = np.log([point.items for point in points])
     y = np.log(_errors(points, truth, weights))
-    x, y = x - np.average(x, weights=how_often), y - np.average(y, weights=how_often)
-    return float(-(how_often * x * y).sum() / (how_often * x * x).sum())
+    x, y = x - np.average(x, weights=point_weights), y - np.average(y, weights=point_weights)
+    return float(-(point_weights * x * y).sum() / (point_weights * x * x).sum())
 
 
 def _extra_items(
-    mine: Sequence[TrainingResult],
+    results: Sequence[TrainingResult],
     variant: str,
     truth: NDArray[np.int64],
     rounds: NDArray[np.int64],
     weights: Floats,
 ) -> float:
-    """As a share of the real items; NaN where more real items do not lower the error."""
+    """Return additional real items as a fraction; NaN if the error does not fall with items."""
     exponent = _exponent(
-        [o for o in mine if o.variant in (SUBSET_VARIANT, "real")], truth, rounds, weights
+        [result for result in results if result.variant in (SUBSET_VARIANT, "real")],
+        truth,
+        rounds,
+        weights,
     )
     if exponent <= 0:
         return float("nan")
-    real, made = (
-        _errors([o for o in mine if o.variant == name], truth, weights)[rounds].mean()
+    real, synthetic = (
+        _errors([result for result in results if result.variant == name], truth, weights)[
+            rounds
+        ].mean()
         for name in ("real", variant)
     )
-    return float(min(MAX_EXTRA_RATIO, np.expm1(min(50.0, np.log(real / made) / exponent))))
+    return float(min(MAX_EXTRA_RATIO, np.expm1(min(50.0, np.log(real / synthetic) / exponent))))

@@ -1,7 +1,7 @@
-"""What more items are worth to a classifier that is asked about held-out real ones.
+"""The lift of synthetic items: how much they improve a classifier on held-out real items.
 
-In each round a classifier learns anew from each of several sets, and from parts of the real items.
-Shapes: `R` rounds, `M` held-out items, `K` labels.
+In each round, a classifier is trained from scratch on each of several sets, and on subsets of the
+real items. Shapes: R rounds, M held-out items.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,19 +18,20 @@ Floats = NDArray[np.float64]
 Variant = Literal["real", "oversampled", "transforms", "model", "combined"]
 SYNTHETIC_VARIANTS: tuple[Variant, ...] = ("transforms", "model", "combined")
 SUBSET_VARIANT = "real_subset"
-SUBSET_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the real items; with all of them, five sizes
-METRIC = "balanced_accuracy"  # the mean, over the labels, of the share that is told right
+SUBSET_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the real items; all of them are a fifth size
+METRIC = "balanced_accuracy"  # the mean over labels of the recall
 MIN_ROUNDS, MAX_ROUNDS = 3, 5
-# Student's t, 97.5 %, by degrees of freedom.
+# 97.5 % quantiles of Student's t by degrees of freedom.
 T975 = {2: 4.303, 3: 3.182, 4: 2.776}
 
+# Trains on the items with these indices and a seed; returns which held-out items are classified
+# correctly.
 TrainClassifier = Callable[[Indices, int], CorrectMask]
-"""From items by their places, with a seed: which held-out items the classifier then tells right."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One training. `variant`: one of the sets, or a part of the real items."""
+    """The result of one training on `variant`: one of the sets, or a subset of the real items."""
 
     variant: str
     round: int
@@ -49,8 +50,8 @@ class TrainingResult:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], holdout_items: int) -> Self:
         bits = np.frombuffer(bytes.fromhex(fields["correct"]), np.uint8)
-        right = np.unpackbits(bits, count=holdout_items).astype(bool)
-        return cls(fields["variant"], fields["round"], fields["items"], right)
+        correct = np.unpackbits(bits, count=holdout_items).astype(bool)
+        return cls(fields["variant"], fields["round"], fields["items"], correct)
 
 
 def run_trainings(
@@ -63,83 +64,102 @@ def run_trainings(
     has_time: Callable[[], bool],
     save: Callable[[Sequence[TrainingResult]], None],
 ) -> list[TrainingResult]:
-    """Trainings in their order, after those that are done, while there is time. `sets` are places
-    among `labels`; `real` is one of them. `save` is called after each training."""
-    found = list(done)
-    for arm, number, places in list(_trainings(sets, labels, seed))[len(found) :]:
+    """Run trainings in a fixed order, after those in `done`, while `has_time()`.
+
+    `sets` are indices into `labels`; one of them is `real`. `save` is called with all results after
+    each training.
+    """
+    results = list(done)
+    for variant, round_index, indices in list(_trainings(sets, labels, seed))[len(results) :]:
         if not has_time():
             break
-        right = train_classifier(places, int(np.random.default_rng((seed, number)).integers(2**31)))
-        found.append(TrainingResult(arm, number, len(places), right))
-        save(found)
-    return found
+        correct = train_classifier(
+            indices, int(np.random.default_rng((seed, round_index)).integers(2**31))
+        )
+        results.append(TrainingResult(variant, round_index, len(indices), correct))
+        save(results)
+    return results
 
 
 def count_complete_rounds(done: Sequence[TrainingResult], num_sets: int) -> tuple[int, int]:
-    """Whole ones: of the sets, and of the sets and the parts."""
-    parts = sum(one.variant == SUBSET_VARIANT for one in done)
-    whole = (len(done) - parts) // num_sets
-    return whole, min(whole, parts // len(SUBSET_FRACTIONS))
+    """Return the number of complete rounds of all sets, and of all sets and subsets."""
+    num_subsets = sum(result.variant == SUBSET_VARIANT for result in done)
+    complete = (len(done) - num_subsets) // num_sets
+    return complete, min(complete, num_subsets // len(SUBSET_FRACTIONS))
 
 
 def _trainings(
     sets: Mapping[Variant, Indices], labels: NDArray[np.int64], seed: int
 ) -> Iterator[tuple[str, int, Indices]]:
-    """What the lift needs at the least, then what the worth does besides, then one more round at a
-    time: where time is short, there is the lift at least."""
-    for rounds in (range(MIN_ROUNDS), *([one] for one in range(MIN_ROUNDS, MAX_ROUNDS))):
-        for number in rounds:
-            for arm, places in sets.items():
-                yield arm, number, places
-        for number in rounds:
-            for i, share in enumerate(SUBSET_FRACTIONS):
-                rng = np.random.default_rng((seed, number, i))
-                yield SUBSET_VARIANT, number, stratified_subset(sets["real"], labels, share, rng)
+    """Yield variant, round and indices of each training.
+
+    The trainings that the lift needs come first, then the subsets for the learning curve, then
+    additional rounds of both one at a time. If time is short, there is at least a lift.
+    """
+    for rounds in (range(MIN_ROUNDS), *([extra] for extra in range(MIN_ROUNDS, MAX_ROUNDS))):
+        for round_index in rounds:
+            for variant, indices in sets.items():
+                yield variant, round_index, indices
+        for round_index in rounds:
+            for i, fraction in enumerate(SUBSET_FRACTIONS):
+                rng = np.random.default_rng((seed, round_index, i))
+                yield (
+                    SUBSET_VARIANT,
+                    round_index,
+                    stratified_subset(sets["real"], labels, fraction, rng),
+                )
 
 
 def stratified_subset(
     indices: Indices, labels: NDArray[np.int64], fraction: float, rng: np.random.Generator
 ) -> Indices:
-    """A share of each label, at least one item of it."""
-    kept = []
+    """Return a random subset with `fraction` of each label, at least one item per label."""
+    parts = []
     for label in np.unique(labels[indices]):
-        mine = indices[labels[indices] == label]
-        kept.append(rng.permutation(mine)[: max(1, round(fraction * len(mine)))])
-    return np.sort(np.concatenate(kept))
+        label_indices = indices[labels[indices] == label]
+        parts.append(rng.permutation(label_indices)[: max(1, round(fraction * len(label_indices)))])
+    return np.sort(np.concatenate(parts))
 
 
 def balanced_accuracy(correct: NDArray[Any], truth: NDArray[np.int64]) -> Floats:
-    """(…, M) to (…): the mean over labels of the mean over their items."""
-    each = [correct[..., truth == label].mean(-1) for label in np.unique(truth)]
-    return np.asarray(np.mean(each, axis=0), np.float64)
+    """Map (…, M) correctness to (…): the mean over labels of the mean over their items."""
+    per_label = [correct[..., truth == label].mean(-1) for label in np.unique(truth)]
+    return np.asarray(np.mean(per_label, axis=0), np.float64)
 
 
 @dataclass(frozen=True)
 class Interval:
+    """A mean and its 95 % confidence interval."""
+
     value: float
     ci95: tuple[float, float]
 
     @classmethod
     def from_rounds(cls, values: NDArray[Any], truth: NDArray[np.int64]) -> Self:
-        """Of (R, M) hits, or of their differences. The variances of another training and of other
-        held-out items are added, and the width is Student's t of R - 1 degrees of freedom: wide, as
-        rounds are few."""
+        """Return the interval of the balanced mean of (R, M) correctness values or differences.
+
+        Adds the variance over trainings and the variance over held-out items. The width uses
+        Student's t with R - 1 degrees of freedom, because there are few rounds.
+        """
         rounds = balanced_accuracy(values, truth)
-        spread = rounds.var(ddof=1) / len(rounds) + _item_variance(values.mean(0), truth)
-        value, half = float(rounds.mean()), T975[len(rounds) - 1] * float(spread) ** 0.5
-        return cls(value, (value - half, value + half))
+        variance = rounds.var(ddof=1) / len(rounds) + _item_variance(values.mean(0), truth)
+        value, half_width = float(rounds.mean()), T975[len(rounds) - 1] * float(variance) ** 0.5
+        return cls(value, (value - half_width, value + half_width))
 
 
 def _item_variance(values: Floats, truth: NDArray[np.int64]) -> float:
-    """The variance of a balanced mean by the chance of which items were held out."""
+    """Return the variance of a balanced mean due to the choice of held-out items."""
     groups = [values[truth == label] for label in np.unique(truth)]
-    each = [group.var(ddof=1) / len(group) for group in groups if len(group) > 1]
-    return float(np.sum(each)) / len(groups) ** 2
+    per_label = [group.var(ddof=1) / len(group) for group in groups if len(group) > 1]
+    return float(np.sum(per_label)) / len(groups) ** 2
 
 
 @dataclass(frozen=True)
 class Lift:
-    """Of whole rounds. `hits` (R, M) by set."""
+    """Results of the complete rounds.
+
+    `correct` has the (R, M) correctness by variant, `items` the size of each variant's set.
+    """
 
     correct: dict[str, CorrectMask]
     items: dict[str, int]
@@ -149,71 +169,86 @@ class Lift:
     def from_results(
         cls, done: Sequence[TrainingResult], rounds: int, truth: NDArray[np.int64]
     ) -> Self:
-        """Raises ValueError for fewer than LEAST_ROUNDS."""
+        """Collect the first `rounds` rounds. Raises ValueError for fewer than MIN_ROUNDS."""
         if rounds < MIN_ROUNDS:
-            raise ValueError("too few rounds for an interval")
-        mine = [one for one in done if one.round < rounds and one.variant != SUBSET_VARIANT]
-        arms = list(dict.fromkeys(one.variant for one in mine))
-        hits = {arm: np.stack([one.correct for one in mine if one.variant == arm]) for arm in arms}
-        return cls(hits, {one.variant: one.items for one in mine}, truth)
+            raise ValueError(
+                f"A confidence interval needs at least {MIN_ROUNDS} rounds, not {rounds}."
+            )
+        results = [
+            result for result in done if result.round < rounds and result.variant != SUBSET_VARIANT
+        ]
+        variants = list(dict.fromkeys(result.variant for result in results))
+        correct = {
+            variant: np.stack([result.correct for result in results if result.variant == variant])
+            for variant in variants
+        }
+        return cls(correct, {result.variant: result.items for result in results}, truth)
 
     def value(self, variant: str) -> Interval:
         return Interval.from_rounds(self.correct[variant], self.truth)
 
     def gain(self, variant: str, baseline: str = "real") -> Interval:
-        """Round by round, with the same seeds and the same held-out items."""
+        """Return the difference to `baseline`, paired by round, seed and held-out item."""
         return Interval.from_rounds(
             self.correct[variant].astype(float) - self.correct[baseline], self.truth
         )
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
-        values = {arm: self.value(arm) for arm in self.correct}
-        gains = {arm: self.gain(arm) for arm in self.correct if arm != "real"}
+        values = {variant: self.value(variant) for variant in self.correct}
+        gains = {variant: self.gain(variant) for variant in self.correct if variant != "real"}
         return {
             "metric": METRIC,
             **dict.fromkeys(SYNTHETIC_VARIANTS),
-            **{name: found.value for name, found in values.items()},
-            "ci95": {name: list(found.ci95) for name, found in values.items()},
-            "gain": {a: {"value": g.value, "ci95": list(g.ci95)} for a, g in gains.items()},
+            **{name: interval.value for name, interval in values.items()},
+            "ci95": {name: list(interval.ci95) for name, interval in values.items()},
+            "gain": {
+                variant: {"value": gain.value, "ci95": list(gain.ci95)}
+                for variant, gain in gains.items()
+            },
             "items": dict(self.items),
-            "per_label": {arm: self._by_label(arm, names) for arm in self.correct},
+            "per_label": {variant: self._by_label(variant, names) for variant in self.correct},
             "rounds": len(self.correct["real"]),
             "holdout_items": len(self.truth),
         }
 
     def _by_label(self, variant: str, names: Sequence[str]) -> dict[str, float]:
-        hits = self.correct[variant]
-        return {names[k]: float(hits[:, self.truth == k].mean()) for k in np.unique(self.truth)}
+        correct = self.correct[variant]
+        return {
+            names[label]: float(correct[:, self.truth == label].mean())
+            for label in np.unique(self.truth)
+        }
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`use`: what to train on beside the real items; None: nothing."""
+    """The variant to train on in addition to the real items (None: none), and the reason."""
 
     use: str | None
     reason: str
 
 
 def recommend(lift: Lift) -> Recommendation:
-    """What the measurement says, also where that is to leave it."""
-    gains = {arm: lift.gain(arm) for arm in lift.correct if arm != "real"}
-    made = [arm for arm in SYNTHETIC_VARIANTS if arm in gains]
-    best = max(made, key=lambda arm: gains[arm].value)
+    """Recommend the variant with a significant gain, or none."""
+    gains = {variant: lift.gain(variant) for variant in lift.correct if variant != "real"}
+    variants = [variant for variant in SYNTHETIC_VARIANTS if variant in gains]
+    best = max(variants, key=lambda variant: gains[variant].value)
     if gains[best].ci95[0] <= 0:
         worse = gains[best].ci95[1] < 0
-        found = "makes the classifier worse" if worse else "makes no difference that was measured"
-        return Recommendation(None, f"{best}, the best of them, {found}: {_describe(gains[best])}")
+        effect = (
+            "makes the classifier worse" if worse else "makes no difference that can be measured"
+        )
+        return Recommendation(None, f"The best set, `{best}`, {effect}: {_describe(gains[best])}.")
     if "oversampled" in gains and gains["oversampled"].ci95[0] > 0:
-        over = lift.gain(best, "oversampled")
-        if over.ci95[0] <= 0:
+        gain_over_oversampling = lift.gain(best, "oversampled")
+        if gain_over_oversampling.ci95[0] <= 0:
             return Recommendation(
                 "oversampled",
-                f"{best} gains {_describe(gains[best])}, and repeating the real items to the same "
-                f"counts {_describe(gains['oversampled'])}, which is as much",
+                f"With `{best}`, {_describe(gains[best])}. Repeating real items to the same "
+                f"counts is not significantly worse: {_describe(gains['oversampled'])}.",
             )
-    return Recommendation(best, f"{best} gains {_describe(gains[best])}")
+    return Recommendation(best, f"With `{best}`, {_describe(gains[best])}.")
 
 
 def _describe(gain: Interval) -> str:
     low, high = gain.ci95
-    return f"{gain.value:+.3f} of {METRIC} ({low:+.3f} to {high:+.3f})"
+    return f"{METRIC} changes by {gain.value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"

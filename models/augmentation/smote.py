@@ -1,8 +1,7 @@
-"""Rows between rows: SMOTE (Chawla et al. 2002, 1106.1813), and SMOTE-NC where some columns are
-names.
+"""Interpolation between rows: SMOTE, and SMOTE-NC for mixed columns.
 
-Row k of a label depends on (seed, label, k) and the real rows of the label alone. Shapes: `N` rows
-of one label, `C` columns of numbers, `D` columns of names.
+Chawla et al. 2002, 1106.1813. Row k of a label depends on (seed, label, k) and the real rows of the
+label alone. Shapes: N rows of one label, M generated rows, K neighbors.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from models.tabular.categorical_columns import as_text
 from models.tabular.schema import ColumnSchema
 
 NEIGHBORS = 5  # as in the paper
-MIN_ROWS = 2  # rows of a label, for one to have a neighbour
+MIN_ROWS = 2  # of a label: a row needs a neighbor
 SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
 
@@ -28,8 +27,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SmoteRows:
-    """Rows, and of each the places of its real row and of the neighbour, and how far it lies from
-    the one to the other."""
+    """Generated rows, and their provenance.
+
+    Each row interpolates between a real row and one of its neighbors: row = real + weight *
+    (neighbor - real).
+    """
 
     rows: pa.Table
     real_indices: NDArray[np.int64]
@@ -38,108 +40,119 @@ class SmoteRows:
 
 
 class Smote:
-    """The rows of one label, and which of them are near each other.
+    """The rows of one label, and their neighborhoods.
 
-    Numbers are measured in their standard deviations, so that no column weighs by its unit. A name
-    that differs counts one, the median of these deviations (SMOTE-NC); of names alone, rows are as
-    far apart as they have names that differ.
+    Numbers are scaled to unit standard deviation, so that their units do not matter. In the squared
+    distance, a differing category counts 1: the squared median standard deviation of the numeric
+    columns, as in SMOTE-NC. Without numbers, the distance is the number of differing categories.
     """
 
     def __init__(self, rows: pa.Table, schema: Sequence[ColumnSchema]) -> None:
-        """At least LEAST rows. `schema`: the columns to make, none of them an id."""
+        """Prepare at least MIN_ROWS rows.
+
+        `schema` lists the columns to generate, without identifiers.
+        """
         self._rows, self._schema = rows, list(schema)
-        numbers = [c for c in schema if c.type in ("integer", "number", "datetime")]
-        names = [c for c in schema if c.type in ("category", "boolean")]
-        self._values = {c.name: _numbers(rows.column(c.name)) for c in numbers}
-        self._codes = {c.name: _codes(rows.column(c.name)) for c in names}
-        self._scaled = [_scaled(values) for values in self._values.values()]
+        numeric_columns = [
+            column for column in schema if column.type in ("integer", "number", "datetime")
+        ]
+        categorical_columns = [
+            column for column in schema if column.type in ("category", "boolean")
+        ]
+        self._values = {
+            column.name: _to_floats(rows.column(column.name)) for column in numeric_columns
+        }
+        self._codes = {
+            column.name: _codes(rows.column(column.name)) for column in categorical_columns
+        }
+        self._scaled = [_standardize(values) for values in self._values.values()]
 
     def generate(self, seed: int, label: int, indices: NDArray[np.int64]) -> SmoteRows:
-        """A row for each number, some hundreds at a time."""
-        chances = noise.uniforms(seed, indices, 3, RANDOM_STREAM + label)
-        real = (chances[:, 0] * len(self._rows)).astype(np.int64)
-        near = self._nearest(real)
-        choice = (chances[:, 1] * near.shape[1]).astype(np.int64)
-        neighbour, share = near[np.arange(len(real)), choice], chances[:, 2]
-        made = {
-            column.name: self._named(column, near)
+        """Generate one row for each of M indices. Memory grows with M * N."""
+        u = noise.uniforms(seed, indices, 3, RANDOM_STREAM + label)
+        real = (u[:, 0] * len(self._rows)).astype(np.int64)
+        neighbors = self._nearest(real)
+        choice = (u[:, 1] * neighbors.shape[1]).astype(np.int64)
+        neighbor, weight = neighbors[np.arange(len(real)), choice], u[:, 2]
+        columns = {
+            column.name: self._vote(column, neighbors)
             if column.name in self._codes
-            else self._between(column, real, neighbour, share)
+            else self._interpolate(column, real, neighbor, weight)
             for column in self._schema
         }
-        return SmoteRows(pa.table(made), real, neighbour, share)
+        return SmoteRows(pa.table(columns), real, neighbor, weight)
 
-    def _nearest(self, looked: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(M,) places to (M, K) those of the nearest other rows, the nearest first."""
-        far = np.zeros((len(looked), len(self._rows)), np.float32)
+    def _nearest(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Map (M,) indices to the (M, K) indices of the nearest other rows, nearest first."""
+        distances = np.zeros((len(indices), len(self._rows)), np.float32)
         for values in self._scaled:
-            far += np.square(values[looked, None] - values)
+            distances += np.square(values[indices, None] - values)
         for codes in self._codes.values():
-            far += codes[looked, None] != codes
-        far[np.arange(len(looked)), looked] = np.inf
+            distances += codes[indices, None] != codes
+        distances[np.arange(len(indices)), indices] = np.inf
         k = min(NEIGHBORS, len(self._rows) - 1)
-        return np.asarray(far.argsort(1, kind="stable")[:, :k], np.int64)
+        return np.asarray(distances.argsort(1, kind="stable")[:, :k], np.int64)
 
-    def _named(self, column: ColumnSchema, near: NDArray[np.int64]) -> pa.Array:
-        """The commonest name among the neighbours."""
+    def _vote(self, column: ColumnSchema, neighbors: NDArray[np.int64]) -> pa.Array:
+        """Return the most frequent category among the neighbors."""
         codes = self._codes[column.name]
-        known, first = np.unique(codes, return_index=True)
-        places = first[np.searchsorted(known, _commonest(codes[near]))]
-        return self._rows.column(column.name).combine_chunks().take(pa.array(places))
+        distinct, first_row = np.unique(codes, return_index=True)
+        row_indices = first_row[np.searchsorted(distinct, _most_frequent(codes[neighbors]))]
+        return self._rows.column(column.name).combine_chunks().take(pa.array(row_indices))
 
-    def _between(
+    def _interpolate(
         self,
         column: ColumnSchema,
         real: NDArray[np.int64],
-        neighbour: NDArray[np.int64],
-        share: Floats,
+        neighbor: NDArray[np.int64],
+        weight: Floats,
     ) -> pa.Array:
         arrow = self._rows.schema.field(column.name).type
         values = self._values[column.name]
-        between = values[real] + share * (values[neighbour] - values[real])
-        # With nothing at one end, a row keeps what it has itself.
-        between = np.where(np.isnan(between), values[real], between)
+        interpolated = values[real] + weight * (values[neighbor] - values[real])
+        # If the neighbor's value is missing, the real row's value is used.
+        interpolated = np.where(np.isnan(interpolated), values[real], interpolated)
         if column.type == "number":
             if column.decimals is not None:
-                between = np.round(between, column.decimals)
-            return pa.array(between, from_pandas=True).cast(arrow)
+                interpolated = np.round(interpolated, column.decimals)
+            return pa.array(interpolated, from_pandas=True).cast(arrow)
         unit = _unit(values) if column.type == "datetime" else 1
-        missing = np.isnan(between)
-        whole = unit * np.rint(np.where(missing, 0.0, between) / unit).astype(np.int64)
-        return pa.array(whole, mask=missing).cast(arrow)
+        is_missing = np.isnan(interpolated)
+        integers = unit * np.rint(np.where(is_missing, 0.0, interpolated) / unit).astype(np.int64)
+        return pa.array(integers, mask=is_missing).cast(arrow)
 
 
-def _unit(moments: Floats) -> int:
-    """Microseconds: of a day where all are days, or else of a second."""
-    known = moments[~np.isnan(moments)]
-    return DAY if not (known % DAY).any() else SECOND
+def _unit(datetimes: Floats) -> int:
+    """Return the resolution in microseconds: a day if all values are days, otherwise a second."""
+    present = datetimes[~np.isnan(datetimes)]
+    return DAY if not (present % DAY).any() else SECOND
 
 
-def _numbers(values: pa.ChunkedArray) -> Floats:
+def _to_floats(values: pa.ChunkedArray) -> Floats:
     if pa.types.is_timestamp(values.type):
         values = values.cast(pa.int64())
-    found = values.cast(pa.float64(), safe=False).to_numpy()
-    return np.asarray(found, np.float64)
+    floats = values.cast(pa.float64(), safe=False).to_numpy()
+    return np.asarray(floats, np.float64)
 
 
 def _codes(values: pa.ChunkedArray) -> NDArray[np.int64]:
-    """(N,) a number for each name; missing is a name, too."""
+    """Return (N,) category codes; missing is a category, too."""
     text = as_text(values.combine_chunks()).dictionary_encode(null_encoding="encode")
     return np.asarray(text.indices.to_numpy(zero_copy_only=False), np.int64)
 
 
-def _scaled(values: Floats) -> NDArray[np.float32]:
-    """Missing lies in the middle."""
-    known = values[~np.isnan(values)]
-    spread = float(known.std()) if len(known) else 0.0
-    if not spread:
+def _standardize(values: Floats) -> NDArray[np.float32]:
+    """Return standardized values; missing values become the mean."""
+    present = values[~np.isnan(values)]
+    deviation = float(present.std()) if len(present) else 0.0
+    if not deviation:
         return np.zeros(len(values), np.float32)
-    found = (values - known.mean()) / spread
-    return np.where(np.isnan(found), 0.0, found).astype(np.float32)
+    standardized = (values - present.mean()) / deviation
+    return np.where(np.isnan(standardized), 0.0, standardized).astype(np.float32)
 
 
-def _commonest(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(M, K) to (M,): of several that come as often, the one whose row is nearest."""
+def _most_frequent(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Map (M, K) codes to the (M,) most frequent one; ties go to the nearest neighbor."""
     votes = (codes[:, :, None] == codes[:, None, :]).sum(2)
     return np.asarray(codes[np.arange(len(codes)), votes.argmax(1)])
 
@@ -147,7 +160,10 @@ def _commonest(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 def provenance_of(
     batch: SmoteRows, row_indices: NDArray[np.int64], position: int
 ) -> dict[str, Any]:
-    """The recipe of one row; `places` are those of the label's rows in the data set."""
+    """Return the provenance of one row of `batch`.
+
+    `row_indices` are the dataset indices of the label's rows.
+    """
     return {
         "real": int(row_indices[batch.real_indices[position]]),
         "neighbor": int(row_indices[batch.neighbor_indices[position]]),

@@ -1,5 +1,8 @@
-"""The sets that a classifier learns from in turn, as places in one pool of items: the real ones,
-then classical ones label by label, then samples label by label."""
+"""The training sets of a lift experiment, as indices into one pool of items.
+
+The pool holds the real items, then the transformed ones by label, then the samples of the model by
+label.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +17,10 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Of one label: how many items the plan makes of each source, and of which there can be any."""
+    """The planned synthetic items of one label, by source.
+
+    `can_transform` and `can_sample` are False if the source cannot generate items of the label.
+    """
 
     transforms: int
     model: int
@@ -28,8 +34,11 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class TrainingPool:
-    """`classical` and `gan`: how many of each label are in it. Each source alone makes as many as
-    both do together, so that sets are of one size."""
+    """The pool and the sets.
+
+    The pool has `transform_counts` and `model_counts` items of each label. Each source alone
+    provides as many items as both together in `combined`, so that all sets have the same size.
+    """
 
     labels: Labels
     transform_counts: list[int]
@@ -38,34 +47,55 @@ class TrainingPool:
 
     @classmethod
     def build(cls, real: Labels, label_counts: Sequence[LabelCounts]) -> "TrainingPool":
-        """`real`: the labels of the real items."""
-        classical = [one.total if one.can_transform else 0 for one in label_counts]
-        gan = [one.total if one.can_sample else 0 for one in label_counts]
-        each = np.arange(len(label_counts))
-        labels = np.concatenate([real, np.repeat(each, classical), np.repeat(each, gan)])
-        n, middle = len(real), len(real) + sum(classical)
-        everyone = np.arange(n)
-        sets: dict[Variant, Indices] = {"real": everyone}
-        repeated = [
-            np.resize(np.flatnonzero(real == k), label_counts[k].total) for k in np.unique(real)
+        """Build the sets from the labels of the `real` items and the plan of each label."""
+        transform_counts = [counts.total if counts.can_transform else 0 for counts in label_counts]
+        model_counts = [counts.total if counts.can_sample else 0 for counts in label_counts]
+        label_codes = np.arange(len(label_counts))
+        labels = np.concatenate(
+            [real, np.repeat(label_codes, transform_counts), np.repeat(label_codes, model_counts)]
+        )
+        num_real, model_start = len(real), len(real) + sum(transform_counts)
+        real_indices = np.arange(num_real)
+        sets: dict[Variant, Indices] = {"real": real_indices}
+        oversampled = [
+            np.resize(np.flatnonzero(real == label), label_counts[label].total)
+            for label in np.unique(real)
         ]
-        sets["oversampled"] = np.concatenate([everyone, *repeated])
-        if sum(classical):
-            sets["transforms"] = np.arange(middle)
-        if sum(gan):
-            sets["model"] = np.concatenate([everyone, np.arange(middle, len(labels))])
-        if any(one.transforms for one in label_counts) and any(one.model for one in label_counts):
-            first = [_first(n, classical, [one.transforms for one in label_counts])]
-            first += [_first(middle, gan, [one.model for one in label_counts])]
-            sets["combined"] = np.concatenate([everyone, *first])
-        return cls(labels, classical, gan, sets)
+        sets["oversampled"] = np.concatenate([real_indices, *oversampled])
+        if sum(transform_counts):
+            sets["transforms"] = np.arange(model_start)
+        if sum(model_counts):
+            sets["model"] = np.concatenate([real_indices, np.arange(model_start, len(labels))])
+        if any(counts.transforms for counts in label_counts) and any(
+            counts.model for counts in label_counts
+        ):
+            parts = [
+                _first_of_each_label(
+                    num_real, transform_counts, [counts.transforms for counts in label_counts]
+                )
+            ]
+            parts += [
+                _first_of_each_label(
+                    model_start, model_counts, [counts.model for counts in label_counts]
+                )
+            ]
+            sets["combined"] = np.concatenate([real_indices, *parts])
+        return cls(labels, transform_counts, model_counts, sets)
 
     @property
     def max_size(self) -> int:
-        return max(len(places) for places in self.sets.values())
+        return max(len(indices) for indices in self.sets.values())
 
 
-def _first(start: int, counts: Sequence[int], first_counts: Sequence[int]) -> Indices:
-    """The first wanted ones of each label, whose items lie one label after the other."""
+def _first_of_each_label(start: int, counts: Sequence[int], first_counts: Sequence[int]) -> Indices:
+    """Return the indices of the first `first_counts` items of each label.
+
+    The pool holds `counts` items of each label, one label after the other, from `start`.
+    """
     starts = start + np.cumsum([0, *counts[:-1]])
-    return np.concatenate([s + np.arange(n) for s, n in zip(starts, first_counts, strict=True)])
+    return np.concatenate(
+        [
+            label_start + np.arange(first_count)
+            for label_start, first_count in zip(starts, first_counts, strict=True)
+        ]
+    )

@@ -1,7 +1,7 @@
-"""Images changed a little: moved, coloured, disturbed. Free of torch.
+"""Random transforms of images: geometric, color and noise. Does not import torch.
 
 Image k of a label depends on (seed, label, k), the real images of the label and the transforms
-alone. Shapes: `N` images, `H` height, `W` width.
+alone. Shapes: N images, H height, W width.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,15 +29,15 @@ TransformName = Literal[
 ]
 TRANSFORM_NAMES: tuple[TransformName, ...] = get_args(TransformName)
 COLOR_TRANSFORMS: frozenset[TransformName] = frozenset({"hue", "saturation"})
-RANDOM_STREAM = (
-    2**31
-)  # of random numbers, one for each label from here on; samples have those below
-NOISE_STREAM = 2**30  # of the noise of pixels, the same way
+# First random stream of the labels: label i uses stream RANDOM_STREAM + i. Model samples use lower
+# numbers.
+RANDOM_STREAM = 2**31
+NOISE_STREAM = 2**30  # the same for pixel noise
 
 
 @dataclass(frozen=True)
 class Range:
-    """How far a transform may go: what is usual, and what is allowed."""
+    """Default and maximum magnitude of a transform."""
 
     default: float
     limit: float
@@ -47,15 +47,17 @@ class Range:
 RANGES: dict[TransformName, Range] = {
     "flip": Range(0.5, 1.0, "probability of a left-right flip"),
     "rotate": Range(10.0, 180.0, "degrees, either way"),
-    "shift": Range(0.08, 0.5, "share of each side, either way"),
-    "scale": Range(0.1, 0.5, "smaller or larger by this share"),
+    "shift": Range(0.08, 0.5, "fraction of each side, either way"),
+    "scale": Range(0.1, 0.5, "smaller or larger by this fraction"),
     "hue": Range(10.0, 180.0, "degrees, either way"),
-    "saturation": Range(0.3, 1.0, "less or more by this share"),
-    "brightness": Range(0.1, 0.5, "of the way from black to white, either way"),
-    "contrast": Range(0.2, 0.9, "less or more by this share"),
-    "noise": Range(0.02, 0.25, "standard deviation, of the way from black to white"),
+    "saturation": Range(0.3, 1.0, "less or more by this fraction"),
+    "brightness": Range(0.1, 0.5, "fraction of the range from black to white, either way"),
+    "contrast": Range(0.2, 0.9, "less or more by this fraction"),
+    "noise": Range(
+        0.02, 0.25, "standard deviation, as a fraction of the range from black to white"
+    ),
 }
-# No flip: a mirrored letter is another one. Whoever knows better asks for it.
+# Flips are not a default: a mirrored letter is a different letter.
 DEFAULT_TRANSFORMS: tuple[TransformName, ...] = (
     "rotate",
     "shift",
@@ -74,7 +76,7 @@ DEFAULT_COLOR_TRANSFORMS: tuple[TransformName, ...] = (
 
 @dataclass(frozen=True)
 class Transform:
-    """`most`: how far it goes at most, in the unit of its range."""
+    """A transform with its maximum magnitude, in the unit of its range."""
 
     name: TransformName
     max_magnitude: float
@@ -90,7 +92,7 @@ def default_transforms(channels: int) -> tuple[Transform, ...]:
 
 @dataclass(frozen=True)
 class TransformedImage:
-    """An image, the place of the real one among those given, and what was done to it."""
+    """An image, the index of its source among the given real images, and the applied steps."""
 
     pixels: NDArray[np.uint8]
     source_index: int
@@ -105,23 +107,29 @@ def transform_images(
     label: int,
     indices: NDArray[np.int64],
 ) -> Iterator[TransformedImage]:
-    """An image for each number. `real` (N, H, W) or (N, H, W, 3): all of the label."""
-    chances = noise.uniforms(seed, indices, 1 + 2 * len(transforms), RANDOM_STREAM + label)
-    for number, chance in zip(indices, chances, strict=True):
-        place = int(chance[0] * len(images))
-        done = [
-            {"name": t.name, **_draw_parameters(t, *chance[1 + 2 * i : 3 + 2 * i])}
-            for i, t in enumerate(transforms)
+    """Yield a transformed image for each index.
+
+    `images` (N, H, W) or (N, H, W, 3) are all real images of the label.
+    """
+    uniforms = noise.uniforms(seed, indices, 1 + 2 * len(transforms), RANDOM_STREAM + label)
+    for index, u in zip(indices, uniforms, strict=True):
+        source_index = int(u[0] * len(images))
+        steps = [
+            {"name": transform.name, **_draw_parameters(transform, *u[1 + 2 * i : 3 + 2 * i])}
+            for i, transform in enumerate(transforms)
         ]
-        image = apply(images[place], done, noise_key=(seed, label, int(number)))
-        yield TransformedImage(image, place, done)
+        image = apply(images[source_index], steps, noise_key=(seed, label, int(index)))
+        yield TransformedImage(image, source_index, steps)
 
 
 def apply(
     image: NDArray[np.uint8], steps: Sequence[Mapping[str, Any]], *, noise_key: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
-    """What moves pixels is done at once, so that they are looked up once; then colours, in order.
-    `grain`: seed, label and number of the noise."""
+    """Apply the steps to an image.
+
+    All geometric steps are combined into one matrix, so that pixels are interpolated once. Color
+    and noise steps follow in order. `noise_key`: seed, label and index of the noise.
+    """
     height, width = image.shape[:2]
     matrix = np.eye(3)
     for step in steps:
@@ -138,19 +146,19 @@ def apply(
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def _draw_parameters(transform: Transform, one: float, two: float) -> dict[str, Any]:
-    """The parameters of one image, out of two numbers in (0, 1)."""
-    name, most = transform.name, transform.max_magnitude
-    either = round(float((2 * one - 1) * most), 6)
+def _draw_parameters(transform: Transform, u1: float, u2: float) -> dict[str, Any]:
+    """Return the parameters of one image, given two uniforms."""
+    name, max_magnitude = transform.name, transform.max_magnitude
+    offset = round(float((2 * u1 - 1) * max_magnitude), 6)
     if name == "flip":
-        return {"by": bool(one < most)}
+        return {"by": bool(u1 < max_magnitude)}
     if name == "shift":
-        return {"by": [either, round(float((2 * two - 1) * most), 6)]}
+        return {"by": [offset, round(float((2 * u2 - 1) * max_magnitude), 6)]}
     if name in ("scale", "saturation", "contrast"):
-        return {"by": round(1 + either, 6)}
+        return {"by": round(1 + offset, 6)}
     if name == "noise":
-        return {"by": round(float(one * most), 6)}
-    return {"by": either}
+        return {"by": round(float(u1 * max_magnitude), 6)}
+    return {"by": offset}
 
 
 def _flip(step: Mapping[str, Any], _size: tuple[int, int]) -> Floats:
@@ -164,7 +172,7 @@ def _rotate(step: Mapping[str, Any], _size: tuple[int, int]) -> Floats:
 
 
 def _shift(step: Mapping[str, Any], size: tuple[int, int]) -> Floats:
-    down, right = (share * side for share, side in zip(step["by"], size, strict=True))
+    down, right = (fraction * side for fraction, side in zip(step["by"], size, strict=True))
     return np.array([[1, 0, -down], [0, 1, -right], [0, 0, 1]])
 
 
@@ -172,7 +180,7 @@ def _scale(step: Mapping[str, Any], _size: tuple[int, int]) -> Floats:
     return np.diag([1 / step["by"], 1 / step["by"], 1.0])
 
 
-# From a place in the new image to the one in the old (rows, columns, 1), both from their middle.
+# Each matrix maps centered (row, column, 1) coordinates of the new image to those of the old one.
 WARPS: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], Floats]] = {
     "flip": _flip,
     "rotate": _rotate,
@@ -182,12 +190,12 @@ WARPS: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], Floats]] = {
 
 
 def warp(pixels: Pixels, matrix: Floats) -> Pixels:
-    """Each pixel from where it was, between four (bilinear); beyond the edge, what is at it."""
+    """Resample the image bilinearly; coordinates beyond the edge take the pixel at the edge."""
     height, width = pixels.shape[:2]
-    middle = np.array([(height - 1) / 2, (width - 1) / 2])
+    center = np.array([(height - 1) / 2, (width - 1) / 2])
     rows, columns = np.mgrid[:height, :width]
-    there = np.stack([rows.ravel() - middle[0], columns.ravel() - middle[1], np.ones(rows.size)])
-    y, x = (matrix @ there)[:2] + middle[:, None]
+    target = np.stack([rows.ravel() - center[0], columns.ravel() - center[1], np.ones(rows.size)])
+    y, x = (matrix @ target)[:2] + center[:, None]
     y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
     top, left = np.floor(y).astype(int), np.floor(x).astype(int)
     below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
@@ -199,9 +207,9 @@ def warp(pixels: Pixels, matrix: Floats) -> Pixels:
     return ((1 - down) * upper + down * lower).reshape(pixels.shape)
 
 
-# NTSC's luma and chroma: brightness (ITU-R BT.601's weights) and two axes of colour; hue is the
-# angle in their plane, saturation the distance from its middle (Foley et al., Computer Graphics:
-# Principles and Practice, 2nd ed., 13.3.3).
+# NTSC luma (with the weights of ITU-R BT.601) and two chroma axes. Hue is the angle in the chroma
+# plane, saturation the distance from its origin (Foley et al., Computer Graphics: Principles and
+# Practice, 2nd ed., 13.3.3).
 YIQ = np.array(
     [
         [0.299, 0.587, 0.114],
@@ -212,38 +220,38 @@ YIQ = np.array(
 RGB = np.linalg.inv(YIQ)
 
 
-def _turned(pixels: Pixels, degrees: float) -> Pixels:
+def _rotate_hue(pixels: Pixels, degrees: float) -> Pixels:
     angle = np.deg2rad(degrees)
     cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    return pixels @ (RGB @ turn @ YIQ).T
+    rotation = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    return pixels @ (RGB @ rotation @ YIQ).T
 
 
-def _saturated(pixels: Pixels, factor: float) -> Pixels:
+def _scale_saturation(pixels: Pixels, factor: float) -> Pixels:
     return pixels @ (RGB @ np.diag([1.0, factor, factor]) @ YIQ).T
 
 
-def _brightened(pixels: Pixels, by: float) -> Pixels:
+def _shift_brightness(pixels: Pixels, by: float) -> Pixels:
     return pixels + by
 
 
-def _contrasted(pixels: Pixels, factor: float) -> Pixels:
-    """Around the image's own mean luma, so that it stays as bright as it was."""
+def _scale_contrast(pixels: Pixels, factor: float) -> Pixels:
+    """Scale around the image's mean luma, so that its brightness does not change."""
     luma = pixels @ YIQ[0] if pixels.ndim == 3 else pixels
     mean = luma.mean()
     return mean + factor * (pixels - mean)
 
 
 COLOR_OPS: dict[str, Callable[[Pixels, float], Pixels]] = {
-    "hue": _turned,
-    "saturation": _saturated,
-    "brightness": _brightened,
-    "contrast": _contrasted,
+    "hue": _rotate_hue,
+    "saturation": _scale_saturation,
+    "brightness": _shift_brightness,
+    "contrast": _scale_contrast,
 }
 
 
 def _pixel_noise(noise_key: tuple[int, int, int], shape: tuple[int, ...]) -> Pixels:
-    seed, label, number = noise_key
+    seed, label, index = noise_key
     size = int(np.prod(shape))
-    drawn = noise.normals(seed, np.array([number]), size, NOISE_STREAM + label)
-    return drawn.reshape(shape).astype(np.float64)
+    normals = noise.normals(seed, np.array([index]), size, NOISE_STREAM + label)
+    return normals.reshape(shape).astype(np.float64)

@@ -1,2 +1,5 @@
-"""Rows of tables: tokenizer, settings, networks, the training loop, sampling. `schema` and
-`settings` need no torch."""
+"""Conditional generative models of table rows.
+
+Tokenizer, settings, networks, training loops and samplers. `schema` and `settings` do not import
+torch.
+"""

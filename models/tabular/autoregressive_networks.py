@@ -1,8 +1,8 @@
-"""The networks of a run on table rows.
+"""Networks of the autoregressive model of table rows: generator and critic.
 
-Shapes: B batch, S steps of a row's sequence, K tokens of a step (padded to the largest of its
-group), D width, H hidden width, F features of a position. Tokens are (S, B): steps come first, so
-that the work on all of them is one batched matrix product.
+Shapes: B rows of a batch, S steps of a row (one token each), K tokens of a step (padded to the
+largest step of its group), D embedding width, H hidden width, F Fourier features of a position.
+Token tensors are (S, B): with steps first, all steps share one batched matrix product.
 """
 
 from collections.abc import Sequence
@@ -19,57 +19,65 @@ from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 
 FREQUENCIES = 8
-STEP_SIZE_LIMITS = (0, 4, 16, 64, 1 << 30)  # steps of like size share one matrix product
-MASKED_LOGIT = -1e9  # the logit of a token that is none
+# Steps with a number of tokens between the same two limits share one batched matrix product.
+STEP_SIZE_LIMITS = (0, 4, 16, 64, 1 << 30)
+MASKED_LOGIT = -1e9  # of padding: its probability is 0
 
 
 def fourier_features(positions: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(K,) positions in [0, 1] to (K, F); zeros where there is no position (Tancik et al. 2020,
-    2006.10739)."""
-    there = ~np.isnan(positions)
-    at = np.nan_to_num(positions)[:, None]
-    angles = at * (2.0 ** np.arange(FREQUENCIES) * np.pi / 2)
-    features = np.concatenate([np.sin(angles), np.cos(angles), at * 2 - 1], axis=1)
-    return (features * there[:, None]).astype(np.float32)
+    """Map (K,) token positions in [0, 1] to (K, F) Fourier features.
+
+    Tancik et al. 2020, 2006.10739. A token without a position (NaN) gets zeros.
+    """
+    has_position = ~np.isnan(positions)
+    x = np.nan_to_num(positions)[:, None]
+    angles = x * (2.0 ** np.arange(FREQUENCIES) * np.pi / 2)
+    features = np.concatenate([np.sin(angles), np.cos(angles), x * 2 - 1], axis=1)
+    return (features * has_position[:, None]).astype(np.float32)
 
 
 class TokenEmbeddings(nn.Module):
-    """An embedding for each token of each step; neighbouring numbers have neighbouring ones."""
+    """Embeddings of the tokens of all steps.
 
-    offsets: Tensor
-    features: Tensor
-    rows: Tensor
-    padded: Tensor
+    The embedding of a token is a free vector plus a linear map of the Fourier features of its
+    position, so that neighboring numbers have similar embeddings. A token without a position has
+    only the free vector.
+    """
+
+    offsets: Tensor  # (S, 1) index of each step's first token in the table
+    features: Tensor  # (P, K, F) of the P steps that have positions
+    rows: Tensor  # table index of each token of these steps
+    padded: Tensor  # index of each of these tokens among the P * K padded ones
 
     def __init__(self, sizes: Sequence[int], positions: Sequence[NDArray[np.float64]], d: int):
         super().__init__()
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         self.register_buffer("offsets", torch.from_numpy(offsets[:-1, None]), persistent=False)
         self.free = nn.Parameter(torch.randn(int(offsets[-1]), d) * 0.3)
-        placed = [i for i, p in enumerate(positions) if not np.isnan(p).all()]
-        most = max((sizes[i] for i in placed), default=1)
-        features = np.zeros((len(placed), most, 2 * FREQUENCIES + 1), np.float32)
+        positioned = [i for i, p in enumerate(positions) if not np.isnan(p).all()]
+        max_size = max((sizes[i] for i in positioned), default=1)
+        features = np.zeros((len(positioned), max_size, 2 * FREQUENCIES + 1), np.float32)
         rows, padded = [], []
-        for k, i in enumerate(placed):
+        for k, i in enumerate(positioned):
             features[k, : sizes[i]] = fourier_features(positions[i])
             rows.append(np.arange(offsets[i], offsets[i + 1]))
-            padded.append(k * most + np.arange(sizes[i]))
+            padded.append(k * max_size + np.arange(sizes[i]))
             with torch.no_grad():
                 self.free[offsets[i] : offsets[i + 1]] *= 0.1
         self.register_buffer("features", torch.from_numpy(features), persistent=False)
         self.register_buffer("rows", _index(rows), persistent=False)
         self.register_buffer("padded", _index(padded), persistent=False)
-        self.maps = nn.Parameter(torch.randn(len(placed), features.shape[2], d) * 0.15)
+        self.maps = nn.Parameter(torch.randn(len(positioned), features.shape[2], d) * 0.15)
 
     def table(self) -> Tensor:
-        """(sum of K, D)."""
+        """Return the (sum of K, D) embeddings of all tokens of all steps."""
         if not len(self.maps):
             return self.free
-        placed = torch.bmm(self.features, self.maps).flatten(0, 1)[self.padded]
-        return self.free.index_add(0, self.rows, placed.float())
+        positioned = torch.bmm(self.features, self.maps).flatten(0, 1)[self.padded]
+        return self.free.index_add(0, self.rows, positioned.float())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(S, B) to (S, B, D)."""
+        """Map (S, B) tokens to (S, B, D) embeddings."""
         return F.embedding(tokens + self.offsets, self.table())
 
 
@@ -78,8 +86,12 @@ def _index(parts: list[NDArray[np.int64]]) -> Tensor:
 
 
 class TokenHeads(nn.Module):
-    """From what is known of a row to logits over the next token, for each step; neighbouring
-    numbers have neighbouring logits."""
+    """Output layers: (S, B, D) hidden states to logits over the next token of each step.
+
+    The weight of a token is a free vector plus a linear map of the Fourier features of its
+    position, so that neighboring numbers have similar logits. Steps of similar size form a group,
+    are padded to one size and share one batched matrix product.
+    """
 
     def __init__(
         self, sizes: Sequence[int], positions: Sequence[NDArray[np.float64]], d: int
@@ -92,36 +104,39 @@ class TokenHeads(nn.Module):
         ]
         self.groups = [group for group in self.groups if group]
         weights, maps, biases = [], [], []
-        for number, group in enumerate(self.groups):
-            most = max(sizes[i] for i in group)
-            bias = torch.full((len(group), 1, most), MASKED_LOGIT)
-            features = torch.zeros(len(group), 2 * FREQUENCIES + 1, most)
+        for n, group in enumerate(self.groups):
+            max_size = max(sizes[i] for i in group)
+            mask = torch.full((len(group), 1, max_size), MASKED_LOGIT)
+            features = torch.zeros(len(group), 2 * FREQUENCIES + 1, max_size)
             for k, i in enumerate(group):
-                bias[k, 0, : sizes[i]] = 0.0
+                mask[k, 0, : sizes[i]] = 0.0
                 features[k, :, : sizes[i]] = torch.from_numpy(fourier_features(positions[i]).T)
-            self.register_buffer(f"possible_{number}", bias, persistent=False)
-            self.register_buffer(f"steps_{number}", torch.tensor(group), persistent=False)
-            self.register_buffer(f"features_{number}", features, persistent=False)
-            weights.append(nn.Parameter(torch.randn(len(group), d, most) * 0.1 / d**0.5))
+            self.register_buffer(f"mask_{n}", mask, persistent=False)
+            self.register_buffer(f"steps_{n}", torch.tensor(group), persistent=False)
+            self.register_buffer(f"features_{n}", features, persistent=False)
+            weights.append(nn.Parameter(torch.randn(len(group), d, max_size) * 0.1 / d**0.5))
             maps.append(nn.Parameter(torch.randn(len(group), d, features.shape[1]) * 0.1 / d**0.5))
-            biases.append(nn.Parameter(torch.zeros(len(group), 1, most)))
+            biases.append(nn.Parameter(torch.zeros(len(group), 1, max_size)))
         self.free, self.maps = nn.ParameterList(weights), nn.ParameterList(maps)
         self.biases = nn.ParameterList(biases)
 
     def weight(self, n: int) -> Tensor:
-        """(steps, D, K) of a group."""
+        """Return the (steps, D, K) weights of group `n`."""
         return torch.baddbmm(self.free[n], self.maps[n], self.get_buffer(f"features_{n}"))
 
     @torch.no_grad()
-    def init_from_counts(self, counted: Sequence[Tensor]) -> None:
-        """Begin with each step's own frequencies: how often its (K,) tokens were seen."""
+    def init_from_counts(self, token_counts: Sequence[Tensor]) -> None:
+        """Set the biases to the log frequencies of each step's tokens.
+
+        `token_counts` has a (K,) tensor for each step. The model starts as independent columns.
+        """
         for bias, group in zip(self.biases, self.groups, strict=True):
             for k, i in enumerate(group):
-                counts = counted[i].float() + 0.1
+                counts = token_counts[i].float() + 0.1  # unseen tokens keep some probability
                 bias[k, 0, : self.sizes[i]] = (counts / counts.sum()).log()
 
     def head_at(self, step: int) -> tuple[Tensor, Tensor]:
-        """(D, K) weights and (K,) biases of one step."""
+        """Return the (D, K) weights and (K,) biases of one step."""
         for n, group in enumerate(self.groups):
             if step in group:
                 k, size = group.index(step), self.sizes[step]
@@ -130,12 +145,12 @@ class TokenHeads(nn.Module):
         raise IndexError(step)
 
     def forward(self, hidden: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """(S, B, D) to, for each group, its steps and their (steps, B, K) logits."""
+        """Map (S, B, D) to each group's steps and their (steps, B, K) logits."""
         return [
             (
                 steps := self.get_buffer(f"steps_{n}"),
                 torch.baddbmm(
-                    self.biases[n] + self.get_buffer(f"possible_{n}"),
+                    self.biases[n] + self.get_buffer(f"mask_{n}"),
                     hidden.index_select(0, steps),
                     self.weight(n),
                 ),
@@ -145,15 +160,20 @@ class TokenHeads(nn.Module):
 
 
 class Generator(nn.Module):
-    """A row made step by step, each from those before: the distribution of a row as a product of
-    conditional ones (Larochelle & Murray 2011, NADE; Germain et al. 2015, 1502.03509).
+    """Autoregressive generator: p(row) is the product over steps of p(token | earlier tokens).
 
-    What is known is the sum of the embeddings of the tokens so far; every step reads it through a
-    residual network of its own (He et al. 2016), and all steps of a batch are computed at once.
+    Larochelle & Murray 2011 (NADE); Germain et al. 2015, 1502.03509. The context of a step
+    is the sum of the embeddings of the tokens before it. Each step has its own residual block (He
+    et al. 2016) and its own head:
+
+        x = LayerNorm(start + sum of the embeddings of earlier tokens)
+        logits = head(x + W2 silu(W1 x + b1) + b2)
+
+    All steps of a batch are computed at once.
     """
 
-    before: Tensor
-    is_digit: Tensor
+    before: Tensor  # (S, S): 1 where the step of the column comes before the step of the row
+    is_sub_bin: Tensor  # (S, 1)
 
     def __init__(
         self,
@@ -166,35 +186,43 @@ class Generator(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        s = len(sizes)
+        num_steps = len(sizes)
         self.tokens = TokenEmbeddings(sizes, positions, embedding_dim)
         self.start = nn.Parameter(torch.zeros(embedding_dim))
         self.norm = nn.LayerNorm(embedding_dim)
-        self.w1 = nn.Parameter(torch.randn(s, embedding_dim, hidden_dim) / embedding_dim**0.5)
-        self.b1 = nn.Parameter(torch.zeros(s, 1, hidden_dim))
-        self.w2 = nn.Parameter(torch.randn(s, hidden_dim, embedding_dim) * 0.5 / hidden_dim**0.5)
-        self.b2 = nn.Parameter(torch.zeros(s, 1, embedding_dim))
+        self.w1 = nn.Parameter(
+            torch.randn(num_steps, embedding_dim, hidden_dim) / embedding_dim**0.5
+        )
+        self.b1 = nn.Parameter(torch.zeros(num_steps, 1, hidden_dim))
+        self.w2 = nn.Parameter(
+            torch.randn(num_steps, hidden_dim, embedding_dim) * 0.5 / hidden_dim**0.5
+        )
+        self.b2 = nn.Parameter(torch.zeros(num_steps, 1, embedding_dim))
         self.heads = TokenHeads(sizes, positions, embedding_dim)
         self.dropout = dropout
-        self.register_buffer("before", torch.ones(s, s).tril(-1), persistent=False)
-        is_digit = torch.tensor([[digit is not None] for digit in sub_bin_steps])
-        self.register_buffer("is_digit", is_digit, persistent=False)
+        self.register_buffer("before", torch.ones(num_steps, num_steps).tril(-1), persistent=False)
+        is_sub_bin = torch.tensor([[step is not None] for step in sub_bin_steps])
+        self.register_buffer("is_sub_bin", is_sub_bin, persistent=False)
 
     def forward(self, tokens: Tensor, order: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """(S, B) tokens to the logits of each of them, by groups of steps as `Heads` gives them.
-        `order` (S,) says when each step is made, if not one after the other."""
-        known = self.tokens(tokens)
+        """Map (S, B) tokens to their logits, grouped by steps as `TokenHeads.forward` returns them.
+
+        `order` (S,) is the rank of each step in the sampling order; by default steps are in order.
+        """
+        context = self.tokens(tokens)
         before = self.before if order is None else (order[:, None] > order).to(self.before)
-        known = (before @ known.flatten(1)).float().view_as(known) + self.start
-        x = F.dropout(self.norm(known), self.dropout, self.training)
+        context = (before @ context.flatten(1)).float().view_as(context) + self.start
+        x = F.dropout(self.norm(context), self.dropout, self.training)
         h = F.silu(torch.baddbmm(self.b1, x, self.w1))
         h = F.dropout(h, self.dropout, self.training)
         return self.heads(x + torch.baddbmm(self.b2, h, self.w2))
 
     def loss(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
-        """The mean over B of minus the log-likelihood of a row. Where a digit has no group there is
-        nothing to tell."""
-        targets = tokens.masked_fill((tokens == NO_SUB_BIN) & self.is_digit, -100)
+        """Return the mean over B of the negative log-likelihood of (S, B) rows.
+
+        A sub-bin step of a row without a bin has nothing to predict and is ignored.
+        """
+        targets = tokens.masked_fill((tokens == NO_SUB_BIN) & self.is_sub_bin, -100)
         return (
             sum(
                 (
@@ -213,7 +241,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Tells real rows from generated ones: (S, B) tokens to (B,) scores."""
+    """Discriminator of real and generated rows: (S, B) tokens to (B,) logits of being real."""
 
     def __init__(
         self,

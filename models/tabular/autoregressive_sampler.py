@@ -1,4 +1,4 @@
-"""A generator going through the steps of a row: random numbers in, tokens out."""
+"""Sampling of rows from an autoregressive generator, step by step: uniforms in, tokens out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -10,135 +10,164 @@ from torch import Tensor
 from models.tabular.autoregressive_networks import Generator
 from models.tabular.categorical_columns import NO_SUB_BIN
 
-SubBinStep = tuple[int, int, int] | None  # as Encoding.digits has them
-AllowedTokens = Mapping[int, Tensor]  # by step, (K,) booleans: the tokens that may be drawn
-UNKNOWN_TOKEN = -1  # of a row that is to be completed: a token that is not given
+SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
+AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
+UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
 
 
 class TokenSampler(Protocol):
-    """What makes rows from `size` numbers for each."""
+    """A generator that turns `num_uniforms` uniforms per row into the tokens of a row."""
 
     num_uniforms: int
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(size, B) numbers in (0, 1) to (S, B) tokens and (draws, B) places inside bins."""
+        """Return (S, B) tokens and (num_decode_uniforms, B) positions within bins.
+
+        `u` has (num_uniforms, B) numbers in (0, 1). `order` lists all steps in sampling order.
+        """
 
 
 class AutoregressiveSampler:
-    """The weights of a generator as they are now, laid out step by step."""
+    """The current weights of a generator, split by step."""
 
     @torch.no_grad()
     def __init__(
         self, network: Generator, sub_bin_steps: Sequence[SubBinStep], num_decode_uniforms: int = 0
     ) -> None:
-        """`draws`: the numbers of a row that are handed through, for the places inside bins."""
+        """Split the weights of `network`.
+
+        `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
+        decoder, as positions within bins.
+        """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
-        self._digits = sub_bin_steps
+        self._sub_bin_steps = sub_bin_steps
         self._start, self._norm = network.start.detach(), network.norm
         table = network.tokens.table().detach()
         sizes = network.heads.sizes
-        self._tables = table.split(sizes)
-        first = [weight.detach() for weight in (network.w1, network.b1[:, 0])]
-        second = [weight.detach() for weight in (network.w2, network.b2[:, 0])]
-        self._first = list(zip(*first, strict=True))
-        self._second = list(zip(*second, strict=True))
+        self._embeddings = table.split(sizes)
+        hidden = [weight.detach() for weight in (network.w1, network.b1[:, 0])]
+        residual = [weight.detach() for weight in (network.w2, network.b2[:, 0])]
+        self._hidden_layers = list(zip(*hidden, strict=True))
+        self._residual_layers = list(zip(*residual, strict=True))
         self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        steps = len(self._digits)
+        steps = len(self._sub_bin_steps)
         return self.sample_tokens(u[:steps], allowed, order), u[steps:]
 
     @torch.no_grad()
     def sample_tokens(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> Tensor:
-        """(S, B) numbers in (0, 1) to (S, B) tokens: each step inverts its distribution. `order`
-        has all steps, those of a column one after the other."""
-        known = self._start.expand(u.shape[1], -1).clone()
-        made = torch.empty(u.shape, dtype=torch.long)
-        for step in order or range(len(self._digits)):
-            token = made[step]
-            token.copy_(_inverse_cdf(self._ends(step, known, allowed.get(step)), u[step]))
-            token.masked_fill_(~self._has_choice(step, made), NO_SUB_BIN)
-            known += F.embedding(token, self._tables[step])
-        return made
+        """Map (S, B) uniforms to (S, B) tokens by inverse transform sampling of each step.
+
+        `order` lists all steps; the steps of one column must follow each other.
+        """
+        context = self._start.expand(u.shape[1], -1).clone()
+        tokens = torch.empty(u.shape, dtype=torch.long)
+        for step in order or range(len(self._sub_bin_steps)):
+            token = tokens[step]
+            token.copy_(_inverse_cdf(self._cdf(step, context, allowed.get(step)), u[step]))
+            token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
+            context += F.embedding(token, self._embeddings[step])
+        return tokens
 
     @torch.no_grad()
     def complete(
-        self, u: Tensor, pick: Tensor, given: Tensor, order: Sequence[int] | None = None
+        self, u: Tensor, resampling_u: Tensor, given: Tensor, order: Sequence[int] | None = None
     ) -> Tensor:
-        """(S, N) tokens, all that are `given` (S, N) as they are and the others drawn from what the
-        generator makes of all of them, also of those that come later in a row.
+        """Return (S, N) tokens: those in `given` unchanged, the others sampled given all of them.
 
-        By particles (Gordon et al. 1993): each row has several candidates, in `u` (S, M * N), and
-        wherever a token is given, those that made it likely are multiplied at the cost of the
-        others; `pick` (S + 1, N) are the numbers in (0, 1) that decide it.
+        `given` (S, N) holds UNKNOWN_TOKEN where the token must be sampled. Given tokens also
+        influence the steps before them, by a particle filter (Gordon et al. 1993): each row has M
+        particles, sampled from `u` (S, M * N). At each given token the particles are resampled in
+        proportion to the likelihood of that token. `resampling_u` (S + 1, N) has one uniform per
+        step for the resampling, and one for the final choice of a particle.
         """
-        n, many = given.shape[1], u.shape[1] // given.shape[1]
-        known = self._start.expand(u.shape[1], -1).clone()
-        made = torch.empty(u.shape, dtype=torch.long)
-        alike = torch.ones(n, dtype=torch.bool)  # as long as nothing was drawn
-        for step in order or range(len(self._digits)):
-            ends = self._ends(step, known, None)
-            told = given[step] != UNKNOWN_TOKEN
-            wanted = given[step].clamp_min(0).repeat(many)
-            made[step] = torch.where(told.repeat(many), wanted, _inverse_cdf(ends, u[step]))
-            choice = self._has_choice(step, made)
-            made[step].masked_fill_(~choice, NO_SUB_BIN)
-            weigh = told & choice[:n] & ~alike
-            if weigh.any():
-                before = F.pad(ends, (1, 0)).gather(1, wanted[:, None])
-                likely = (ends.gather(1, wanted[:, None]) - before)[:, 0].view(many, n)
-                kept = _resampled(likely, pick[step], weigh)
-                made = made.view(-1, many, n).gather(1, kept.expand(len(made), -1, -1)).flatten(1)
-                width = known.shape[1]
-                index = kept[:, :, None].expand(-1, -1, width)
-                known = known.view(many, n, width).gather(0, index).flatten(0, 1)
-            alike &= told | ~choice[:n]
-            known += F.embedding(made[step], self._tables[step])
-        chosen = (pick[-1] * many).long().clamp(max=many - 1)
-        return made.view(-1, many, n)[:, chosen, torch.arange(n)]
+        n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
+        context = self._start.expand(u.shape[1], -1).clone()
+        tokens = torch.empty(u.shape, dtype=torch.long)
+        identical = torch.ones(n, dtype=torch.bool)  # all particles of the row
+        for step in order or range(len(self._sub_bin_steps)):
+            cdf = self._cdf(step, context, None)
+            is_given = given[step] != UNKNOWN_TOKEN
+            given_tokens = given[step].clamp_min(0).repeat(num_particles)
+            tokens[step] = torch.where(
+                is_given.repeat(num_particles), given_tokens, _inverse_cdf(cdf, u[step])
+            )
+            is_active = self._is_active(step, tokens)
+            tokens[step].masked_fill_(~is_active, NO_SUB_BIN)
+            reweighted = is_given & is_active[:n] & ~identical
+            if reweighted.any():
+                cdf_before = F.pad(cdf, (1, 0)).gather(1, given_tokens[:, None])
+                likelihood = (cdf.gather(1, given_tokens[:, None]) - cdf_before)[:, 0].view(
+                    num_particles, n
+                )
+                ancestors = _systematic_resampling(likelihood, resampling_u[step], reweighted)
+                tokens = (
+                    tokens.view(-1, num_particles, n)
+                    .gather(1, ancestors.expand(len(tokens), -1, -1))
+                    .flatten(1)
+                )
+                width = context.shape[1]
+                index = ancestors[:, :, None].expand(-1, -1, width)
+                context = context.view(num_particles, n, width).gather(0, index).flatten(0, 1)
+            identical &= is_given | ~is_active[:n]
+            context += F.embedding(tokens[step], self._embeddings[step])
+        chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
+        return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n)]
 
-    def _ends(self, step: int, known: Tensor, allowed: Tensor | None) -> Tensor:
-        """(B, K): where the chance of each token ends, from 0 on."""
-        x = self._norm(known)
-        (w1, b1), (w2, b2), (w, b) = self._first[step], self._second[step], self._heads[step]
-        if len(b) == 1:  # only one there is
-            return torch.ones(len(known), 1)
+    def _cdf(self, step: int, context: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return (B, K): the cumulative distribution over a step's tokens."""
+        x = self._norm(context)
+        (w1, b1), (w2, b2), (w, b) = (
+            self._hidden_layers[step],
+            self._residual_layers[step],
+            self._heads[step],
+        )
+        if len(b) == 1:  # a single token needs no network
+            return torch.ones(len(context), 1)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)
         logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
-        if self._digits[step] is not None:
+        if self._sub_bin_steps[step] is not None:
             logits[:, NO_SUB_BIN] = -torch.inf
         if allowed is not None:
             logits.masked_fill_(~allowed, -torch.inf)
         return torch.softmax(logits, 1).cumsum(1)
 
-    def _has_choice(self, step: int, made: Tensor) -> Tensor:
-        """(B,): not where there is no group for a digit to be in."""
-        digit = self._digits[step]
-        if digit is None:
-            return torch.ones(made.shape[1], dtype=torch.bool)
-        first, low, high = digit
-        return (made[first] >= low) & (made[first] < high)
+    def _is_active(self, step: int, tokens: Tensor) -> Tensor:
+        """Return (B,): False at a sub-bin step of a row that has no bin."""
+        sub_bin_step = self._sub_bin_steps[step]
+        if sub_bin_step is None:
+            return torch.ones(tokens.shape[1], dtype=torch.bool)
+        first, low, high = sub_bin_step
+        return (tokens[first] >= low) & (tokens[first] < high)
 
 
-def _inverse_cdf(ends: Tensor, u: Tensor) -> Tensor:
-    """(B, K) ends and (B,) numbers in (0, 1) to (B,) tokens."""
-    # Just below the end: rounding must not lead past the last token that has a chance.
-    at = u.unsqueeze(1) * (ends[:, -1:] * (1 - 1e-6))
-    return torch.searchsorted(ends, at, right=True)[:, 0]
+def _inverse_cdf(cdf: Tensor, u: Tensor) -> Tensor:
+    """Map (B, K) cumulative distributions and (B,) uniforms to (B,) tokens."""
+    # Stay below the total: rounding must not select a token of probability 0 after the last one.
+    target = u.unsqueeze(1) * (cdf[:, -1:] * (1 - 1e-6))
+    return torch.searchsorted(cdf, target, right=True)[:, 0]
 
 
-def _resampled(likely: Tensor, u: Tensor, weigh: Tensor) -> Tensor:
-    """(M, N) weights to (M, N) indices of those that go on, by systematic resampling (Kitagawa
-    1996) where `weigh` (N,); all of them go on elsewhere, and where none is likely."""
-    many = len(likely)
-    ends = likely.clamp_min(0).double().cumsum(0)
-    at = (torch.arange(many)[:, None] + u) / many * (ends[-1] * (1 - 1e-9))
-    chosen = torch.searchsorted(ends.T.contiguous(), at.T.contiguous(), right=True).T
-    stay = torch.arange(many)[:, None].expand_as(chosen)
-    return torch.where(weigh & (ends[-1] > 0), chosen.clamp(max=many - 1), stay)
+def _systematic_resampling(likelihood: Tensor, u: Tensor, reweighted: Tensor) -> Tensor:
+    """Return (M, N) ancestor indices of M particles of N rows, given their (M, N) likelihoods.
+
+    Systematic resampling (Kitagawa 1996) with one uniform per row, `u` (N,). Particles of rows
+    outside the mask `reweighted` (N,), or whose likelihoods are all 0, keep their own index.
+    """
+    num_particles = len(likelihood)
+    cumulative = likelihood.clamp_min(0).double().cumsum(0)
+    targets = (
+        (torch.arange(num_particles)[:, None] + u) / num_particles * (cumulative[-1] * (1 - 1e-9))
+    )
+    ancestors = torch.searchsorted(cumulative.T.contiguous(), targets.T.contiguous(), right=True).T
+    own_index = torch.arange(num_particles)[:, None].expand_as(ancestors)
+    return torch.where(
+        reweighted & (cumulative[-1] > 0), ancestors.clamp(max=num_particles - 1), own_index
+    )

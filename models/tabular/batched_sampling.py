@@ -1,4 +1,4 @@
-"""The rows that an order names, some thousand at a time."""
+"""Batch-wise sampling of the rows of a sampling plan."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,34 +12,37 @@ from models.tabular.sampling import SampleBatch, TableSampler
 from models.tabular.sampling_plan import RowSamplingPlan, Where
 
 ROWS_PER_BATCH = 16_384
-PARTIAL_ROWS_PER_BATCH = 1_024  # each takes many candidates
+PARTIAL_ROWS_PER_BATCH = 1_024  # each row takes many particles
 
 
 def iter_chunks(plan: RowSamplingPlan) -> Iterator[tuple[NDArray[np.int64], tuple[Where, ...]]]:
-    """Numbers, and what they meet in turn, for `drawn`."""
-    for part in plan.ranges:
-        for numbers in part.iter_chunks(ROWS_PER_BATCH):
-            yield numbers, part.conditions
+    """Yield row indices and the conditions that these rows meet in turn, for `generate_batch`."""
+    for index_range in plan.ranges:
+        for indices in index_range.iter_chunks(ROWS_PER_BATCH):
+            yield indices, index_range.conditions
 
 
 def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[SampleBatch]:
-    """All rows, some thousand at a time, unique among each other where a rule wants it.
+    """Yield all rows of the plan, batch by batch.
 
-    Raises, as rows are drawn, InvalidCondition, InvalidKnown, CannotComplete, NoHashes and TooRare.
+    Rows are unique across batches where a constraint requires it.
+
+    Raises, while rows are sampled: InvalidCondition, InvalidPartialRow, CompletionUnsupported,
+    RowHashesMissing, AcceptanceRateTooLow.
     """
     if plan.partial_rows:
-        known = PartialRows.parse(sampler.tokenizer, plan.partial_rows)
-        for numbers in plan.ranges[0].iter_chunks(PARTIAL_ROWS_PER_BATCH):
-            index = numbers - plan.ranges[0].start
-            yield sampler.complete(plan.seed, numbers, known.take(index))
+        partial_rows = PartialRows.parse(sampler.tokenizer, plan.partial_rows)
+        for indices in plan.ranges[0].iter_chunks(PARTIAL_ROWS_PER_BATCH):
+            offsets = indices - plan.ranges[0].start
+            yield sampler.complete(plan.seed, indices, partial_rows.take(offsets))
         return
     seen: set[Any] = set()
-    for numbers, wheres in iter_chunks(plan):
+    for indices, conditions in iter_chunks(plan):
         yield generate_batch(
             sampler,
             plan.seed,
-            numbers,
-            wheres,
+            indices,
+            conditions,
             seen,
             exclude_training_rows=plan.exclude_training_rows,
         )
@@ -54,21 +57,32 @@ def generate_batch(
     *,
     exclude_training_rows: bool = False,
 ) -> SampleBatch:
-    """One row for each number; with several conditions, number k meets condition k mod their
-    number. Rows that have to be unique are other than those of `seen`, which they join."""
+    """Generate one row for each index.
+
+    With several conditions, row k meets condition k mod len(conditions). `seen` holds the values of
+    rows that unique constraints compare with; accepted rows are added to it.
+    """
     if len(conditions) == 1:
         return sampler.sample(
             seed, indices, conditions[0], seen, exclude_training_rows=exclude_training_rows
         )
-    turn = indices % len(conditions)
+    condition_index = indices % len(conditions)
     parts = [
         sampler.sample(
-            seed, indices[turn == i], where, seen, exclude_training_rows=exclude_training_rows
+            seed,
+            indices[condition_index == i],
+            condition,
+            seen,
+            exclude_training_rows=exclude_training_rows,
         )
-        for i, where in enumerate(conditions)
-        if (turn == i).any()
+        for i, condition in enumerate(conditions)
+        if (condition_index == i).any()
     ]
-    place = np.argsort(np.concatenate([np.flatnonzero(turn == i) for i in range(len(conditions))]))
-    rows = pa.concat_batches([part.rows for part in parts]).take(pa.array(place))
-    kept = sum(len(part.rows) for part in parts)
-    return SampleBatch(rows, kept / sum(len(part.rows) / part.acceptance_rate for part in parts))
+    original_order = np.argsort(
+        np.concatenate([np.flatnonzero(condition_index == i) for i in range(len(conditions))])
+    )
+    rows = pa.concat_batches([part.rows for part in parts]).take(pa.array(original_order))
+    num_rows = sum(len(part.rows) for part in parts)
+    return SampleBatch(
+        rows, num_rows / sum(len(part.rows) / part.acceptance_rate for part in parts)
+    )

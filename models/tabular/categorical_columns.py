@@ -1,9 +1,10 @@
-"""A column as tokens: what the networks read and write, and the way back to values.
+"""Columns as tokens: the interface of a tokenized column, and categorical columns.
 
-A column takes one or more steps of a row's sequence. The tokens of its first step are exact_values
-(values that stand for themselves), then groups (of rare values, or of neighbouring numbers), then
-one for missing. Where the first step gave a group, each further step gives one digit of the place
-inside it; elsewhere those steps hold NONE. N is a number of rows, S of steps.
+A column takes one or more steps of a row. The tokens of its first step are `exact_values` (values
+with a token of their own), then bins (groups of categories, or intervals of numbers), then one
+token for missing. If the first step selected a bin, each further step selects a sub-bin: one digit
+of the position inside the bin. Otherwise the further steps hold NO_SUB_BIN. Shapes: N rows, S
+steps.
 """
 
 from dataclasses import dataclass
@@ -19,20 +20,20 @@ Tokens = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
 
-NO_SUB_BIN = 0  # a digit's token where there is no group: digit k has token k + 1
-MAX_SINGLE_STEP_VALUES = 256  # more values than this become groups and digits
+NO_SUB_BIN = 0  # token of a sub-bin step where the first step is not a bin; sub-bin k is k + 1
+MAX_SINGLE_STEP_VALUES = 256  # columns with more categories use bins and sub-bins
 
 
 @dataclass(frozen=True)
 class TokenLayout:
     exact_values: int
     bins: int = 0
-    sub_bins: tuple[int, ...] = ()  # how many there are at each further step
+    sub_bins: tuple[int, ...] = ()  # number of sub-bins of each further step
     missing: bool = False
 
     @property
     def step_sizes(self) -> tuple[int, ...]:
-        """Tokens of each step."""
+        """Return the number of tokens of each step."""
         first = self.exact_values + self.bins + self.missing
         return first, *(size + 1 for size in self.sub_bins)
 
@@ -41,7 +42,7 @@ class TokenLayout:
         return self.exact_values + self.bins
 
     def is_bin(self, first: Tokens) -> NDArray[np.bool_]:
-        """Where the first step's token is a group."""
+        """Return the mask of first-step tokens that are bins."""
         return (first >= self.exact_values) & (first < self.exact_values + self.bins)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +59,10 @@ class TokenLayout:
 
 
 class Column(Protocol):
-    """One learned column. `draws` tells whether decoding needs a random number of its own."""
+    """One learned column.
+
+    `needs_uniform`: decoding needs a uniform per row, for the position within a bin.
+    """
 
     @property
     def name(self) -> str: ...
@@ -71,53 +75,63 @@ class Column(Protocol):
 
     @property
     def positions(self) -> list[Floats]:
-        """For each step, where its tokens lie between 0 and 1; NaN for those that lie nowhere."""
+        """Return each step's token positions in [0, 1]; NaN for tokens without an order."""
 
     def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
-        """(N,) values to (S, N). Those that share several places are spread over them by `rng`, or
-        all go into the middle."""
+        """Map (N,) values to (S, N) tokens.
+
+        A value that several tokens can represent is assigned to one of them at random with
+        `rng`, or to the middle one without it.
+        """
 
     def decode(self, tokens: Tokens, u: Floats) -> pa.Array:
-        """(S, N) tokens and (N,) numbers in (0, 1) to (N,) values of the column's own type."""
+        """Map (S, N) tokens and (N,) uniforms to (N,) values of the column's Arrow type."""
 
     def pack(self) -> tuple[dict[str, Any], Arrays]: ...
 
 
 @dataclass(frozen=True)
 class CategoricalColumn:
-    """Texts, booleans, and whatever else has only names. The commonest value comes first."""
+    """A column of strings, booleans or other values without an order.
+
+    Categories are sorted by frequency, the most frequent first.
+    """
 
     name: str
     arrow: pa.DataType
     categories: pa.Array  # of string
     layout: TokenLayout
-    counts: tuple[int, ...] = ()  # of the names, if there are rare ones that become one of them
+    counts: tuple[int, ...] = ()  # of the categories; empty unless rare values were dropped
 
     @classmethod
     def fit(
         cls, name: str, arrow: pa.DataType, values: pa.Array, min_value_count: int = 0
     ) -> "CategoricalColumn":
-        """Names that fewer than `min_value_count` rows have are not kept. Raises UnfitColumn when none
-        are left."""
-        counted = as_text(values).value_counts()
-        found = sorted(
-            zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True),
+        """Fit the categories, without values that occur in fewer than `min_value_count` rows.
+
+        Raises UnsupportedColumn if no category is left.
+        """
+        value_counts = as_text(values).value_counts()
+        by_frequency = sorted(
+            zip(value_counts.field(0).to_pylist(), value_counts.field(1).to_pylist(), strict=True),
             key=lambda pair: (-pair[1], pair[0] or ""),
         )
-        present = [pair for pair in found if pair[0] is not None]
-        kept = [pair for pair in present if pair[1] >= min_value_count]
-        if present and not kept:
-            raise UnsupportedColumn(name, f"has no value that {min_value_count} rows have")
-        names = pa.array([value for value, _ in kept], pa.string())
-        counts = tuple(n for _, n in kept) if len(kept) < len(present) else ()
+        present = [pair for pair in by_frequency if pair[0] is not None]
+        frequent = [pair for pair in present if pair[1] >= min_value_count]
+        if present and not frequent:
+            raise UnsupportedColumn(name, f"no value occurs in at least {min_value_count} rows")
+        categories = pa.array([value for value, _ in frequent], pa.string())
+        counts = tuple(n for _, n in frequent) if len(frequent) < len(present) else ()
         missing = values.null_count > 0
-        if len(names) <= MAX_SINGLE_STEP_VALUES:
-            return cls(name, arrow, names, TokenLayout(len(names), missing=missing), counts)
-        steps = int(np.ceil(np.log(len(names)) / np.log(MAX_SINGLE_STEP_VALUES)))
-        radix = int(np.ceil(len(names) ** (1 / steps)))
-        groups = -(-len(names) // radix ** (steps - 1))
+        if len(categories) <= MAX_SINGLE_STEP_VALUES:
+            return cls(
+                name, arrow, categories, TokenLayout(len(categories), missing=missing), counts
+            )
+        steps = int(np.ceil(np.log(len(categories)) / np.log(MAX_SINGLE_STEP_VALUES)))
+        radix = int(np.ceil(len(categories) ** (1 / steps)))
+        bins = -(-len(categories) // radix ** (steps - 1))
         return cls(
-            name, arrow, names, TokenLayout(0, groups, (radix,) * (steps - 1), missing), counts
+            name, arrow, categories, TokenLayout(0, bins, (radix,) * (steps - 1), missing), counts
         )
 
     @property
@@ -129,25 +143,29 @@ class CategoricalColumn:
         return [np.full(size, np.nan) for size in self.layout.step_sizes]
 
     def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
-        """A name that was not kept counts as one of those that were, as common ones as they are;
-        one that was never seen as missing, or as the commonest."""
+        """Encode (N,) values as (S, N) tokens.
+
+        With `rng`, a value without a token (rare or unseen) becomes a category drawn at random by
+        frequency, if rare values were dropped. Otherwise it becomes missing, or the most frequent
+        category if the column has no missing values.
+        """
         text = as_text(values)
-        found = pa.compute.index_in(text, value_set=self.categories)
-        index = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        matches = pa.compute.index_in(text, value_set=self.categories)
+        index = matches.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         if self.counts and rng is not None:
             rare = (index < 0) & text.is_valid().to_numpy(zero_copy_only=False)
-            shares = np.array(self.counts) / sum(self.counts)
-            index[rare] = rng.choice(len(shares), int(rare.sum()), p=shares)
+            frequencies = np.array(self.counts) / sum(self.counts)
+            index[rare] = rng.choice(len(frequencies), int(rare.sum()), p=frequencies)
         tokens = np.zeros((len(self.layout.step_sizes), len(index)), np.int64)
-        known = index >= 0
+        has_token = index >= 0
         scale = int(np.prod(self.layout.sub_bins, dtype=np.int64))
-        tokens[0] = np.where(known, index // scale, 0)
+        tokens[0] = np.where(has_token, index // scale, 0)
         for step, radix in enumerate(self.layout.sub_bins, start=1):
             scale //= radix
-            tokens[step] = np.where(known, index // scale % radix + 1, 1)
+            tokens[step] = np.where(has_token, index // scale % radix + 1, 1)
         if self.layout.missing:
-            tokens[0, ~known] = self.layout.missing_token
-            tokens[1:, ~known] = NO_SUB_BIN
+            tokens[0, ~has_token] = self.layout.missing_token
+            tokens[1:, ~has_token] = NO_SUB_BIN
         return tokens
 
     def decode(self, tokens: Tokens, u: Floats) -> pa.Array:
@@ -155,21 +173,21 @@ class CategoricalColumn:
         index = tokens[0].copy()
         for step, radix in enumerate(self.layout.sub_bins, start=1):
             index = index * radix + np.maximum(tokens[step] - 1, 0)
-        gone = tokens[0] >= self.layout.missing_token
-        taken = self.categories.take(
-            pa.array(np.minimum(index, max(len(self.categories) - 1, 0)), mask=gone)
+        is_missing = tokens[0] >= self.layout.missing_token
+        categories = self.categories.take(
+            pa.array(np.minimum(index, max(len(self.categories) - 1, 0)), mask=is_missing)
             if len(self.categories)
             else pa.nulls(len(index), pa.int64())
         )
-        return from_text(taken, self.arrow)
+        return from_text(categories, self.arrow)
 
     def decode_categories(self) -> pa.Array:
-        """All values but missing."""
+        """Return all values except missing."""
         return from_text(self.categories, self.arrow)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
-        names = self.categories.to_pylist()
-        return {"kind": "category", "categories": names, "counts": list(self.counts)}, {}
+        categories = self.categories.to_pylist()
+        return {"kind": "category", "categories": categories, "counts": list(self.counts)}, {}
 
 
 def as_text(values: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What is asked of a column: one of some values, or a range."""
+"""Conditions on the columns of sampled rows: a set of values, or a range."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ COMPARISONS = {
 
 
 class InvalidCondition(ValueError):
-    """A condition that no row of the model can meet; `column` names its column."""
+    """A condition on `column` that the model's rows cannot satisfy."""
 
     def __init__(self, column: str, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class InvalidCondition(ValueError):
 
 
 class InvalidPartialRow(ValueError):
-    """A given value that no row of the model can have; `row` and `column` say where it is."""
+    """A given value, in `row` and `column`, that the model's rows cannot have."""
 
     def __init__(self, row: int, column: str, message: str) -> None:
         super().__init__(message)
@@ -34,12 +34,12 @@ class InvalidPartialRow(ValueError):
 
 
 class CompletionUnsupported(Exception):
-    """A model that makes its rows in one piece."""
+    """The model generates a row in one pass and cannot complete partial rows."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """`values` where None stands for missing, or bounds by their word, or both."""
+    """A set of allowed values (None means missing), or bounds by operator, or both."""
 
     column: str
     values: pa.Array | None
@@ -47,59 +47,69 @@ class Condition:
 
     @classmethod
     def parse(cls, field: pa.Field, spec: Any) -> Self:
-        """A value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}."""
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        """Parse a value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}.
+
+        Raises InvalidCondition.
+        """
+        arrow = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if isinstance(spec, Mapping):
-            unknown = [word for word in spec if word not in COMPARISONS]
-            if unknown or not spec:
-                raise InvalidCondition(field.name, f"a range has {', '.join(COMPARISONS)}")
-            if pa.types.is_string(kind) or pa.types.is_boolean(kind):
-                raise InvalidCondition(field.name, "has no order to take a range of")
+            unknown_operators = [operator for operator in spec if operator not in COMPARISONS]
+            if unknown_operators or not spec:
+                raise InvalidCondition(
+                    field.name, f"needs one or more of the range operators {', '.join(COMPARISONS)}"
+                )
+            if pa.types.is_string(arrow) or pa.types.is_boolean(arrow):
+                raise InvalidCondition(field.name, "has no order, so a range cannot be requested")
             return cls(
                 field.name,
                 None,
-                tuple((word, _scalar(field.name, value, kind)) for word, value in spec.items()),
+                tuple(
+                    (operator, _scalar(field.name, value, arrow))
+                    for operator, value in spec.items()
+                ),
             )
         values = list(spec) if isinstance(spec, list | tuple | set) else [spec]
         try:
-            return cls(field.name, pa.array(values).cast(kind))
+            return cls(field.name, pa.array(values).cast(arrow))
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise InvalidCondition(field.name, f"the value does not fit {kind}") from error
+            raise InvalidCondition(
+                field.name, f"cannot have this value: the type is {arrow}"
+            ) from error
 
     def matches(self, column: pa.Array) -> NDArray[np.bool_]:
-        """(N,)."""
+        """Return the (N,) mask of values that satisfy the condition."""
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        held = np.ones(len(column), bool)
+        mask = np.ones(len(column), bool)
         if self.values is not None:
-            found = pa.compute.is_in(column, value_set=self.values)
-            held &= found.to_numpy(zero_copy_only=False)
-        for word, bound in self.bounds:
-            found = COMPARISONS[word](column, bound).fill_null(False)
-            held &= found.to_numpy(zero_copy_only=False)
-        return held
+            matching = pa.compute.is_in(column, value_set=self.values)
+            mask &= matching.to_numpy(zero_copy_only=False)
+        for operator, bound in self.bounds:
+            matching = COMPARISONS[operator](column, bound).fill_null(False)
+            mask &= matching.to_numpy(zero_copy_only=False)
+        return mask
 
     def can_match(self, low: pa.Array, high: pa.Array) -> NDArray[np.bool_]:
-        """(N,): whether some value from `low` to `high` can meet it."""
-        held = np.ones(len(low), bool)
+        """Return (N,): True where some value from `low` to `high` can satisfy the condition."""
+        mask = np.ones(len(low), bool)
         if self.values is not None:
-            held &= False
+            mask &= False
             for value in self.values.drop_null():
                 inside = pa.compute.and_(
                     pa.compute.less_equal(low, value), pa.compute.greater_equal(high, value)
                 )
-                held |= inside.to_numpy(zero_copy_only=False)
-        for word, bound in self.bounds:
-            met = COMPARISONS[word](high if word in ("gte", "gt") else low, bound)
-            held &= met.to_numpy(zero_copy_only=False)
-        return held
+                mask |= inside.to_numpy(zero_copy_only=False)
+        for operator, bound in self.bounds:
+            satisfied = COMPARISONS[operator](high if operator in ("gte", "gt") else low, bound)
+            mask &= satisfied.to_numpy(zero_copy_only=False)
+        return mask
 
 
-def _scalar(name: str, value: Any, kind: pa.DataType) -> pa.Scalar:
+def _scalar(name: str, value: Any, arrow: pa.DataType) -> pa.Scalar:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     try:
-        if numeric and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        if numeric and (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
             return pa.scalar(value)
-        return pa.array([value]).cast(kind)[0]
+        return pa.array([value]).cast(arrow)[0]
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise InvalidCondition(name, f"the bound does not fit {kind}") from error
+        raise InvalidCondition(name, f"cannot have this bound: the type is {arrow}") from error

@@ -1,5 +1,7 @@
-"""What every row has to keep to, whatever was learned, as a job declares it. Free of torch and of
-pyarrow: the API checks it while it starts."""
+"""Declarations of constraints that every generated row must satisfy.
+
+Does not import torch or pyarrow: the API imports this module while it starts.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +16,23 @@ DISCRETE_TYPES = ("category", "boolean", "integer")
 
 @dataclass(frozen=True)
 class Constraint:
-    """inequality: each column is at most the next; fixed_combinations: only combinations that were seen; sum:
-    the columns make `total`; unique: no two rows of an answer are alike in them. What is missing
-    breaks no constraint."""
+    """A constraint on generated rows.
+
+    - `inequality`: each column is at most the next one.
+    - `fixed_combinations`: only combinations of values that occur in the training rows.
+    - `sum`: the columns add up to `total`.
+    - `unique`: no two rows of a response have the same values.
+
+    A missing value satisfies every kind except `fixed_combinations`, where it counts as a value.
+    """
 
     kind: str
     columns: tuple[str, ...]
     total: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        about: dict[str, Any] = {"kind": self.kind, "columns": list(self.columns)}
-        return about | ({} if self.total is None else {"total": self.total})
+        fields: dict[str, Any] = {"kind": self.kind, "columns": list(self.columns)}
+        return fields | ({} if self.total is None else {"total": self.total})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -34,66 +42,70 @@ class Constraint:
 def parse_constraints(
     values: Sequence[Any], types: Mapping[str, str], target_column: str | None
 ) -> list[Constraint]:
-    """`types` by column, of those that samples have. Raises InvalidSettings, naming the constraint."""
+    """Parse and check declared constraints.
+
+    `types` maps the columns that samples have to their types. Raises InvalidSettings, which names
+    the constraint by its index.
+    """
     constraints: list[Constraint] = []
-    for number, value in enumerate(values):
+    for index, value in enumerate(values):
         try:
             constraints.append(_parse(value, types, target_column))
         except ValueError as error:
-            raise InvalidSettings(
-                f"constraints/{number}", f"constraint {number}: {error}"
-            ) from error
+            raise InvalidSettings(f"constraints/{index}", f"Constraint {index}: {error}") from error
     totals = [constraint.total for constraint in constraints if constraint.total is not None]
-    for number, constraint in enumerate(constraints):
-        others = totals[:]
+    for index, constraint in enumerate(constraints):
+        other_totals = totals[:]
         if constraint.total is not None:
-            others.remove(constraint.total)
-        if constraint.total in others or (
-            constraint.kind == "sum" and set(constraint.columns) & set(others)
+            other_totals.remove(constraint.total)
+        if constraint.total in other_totals or (
+            constraint.kind == "sum" and set(constraint.columns) & set(other_totals)
         ):
-            message = (
-                f"constraint {number}: a total is the sum of learned columns, and of one constraint"
-            )
-            raise InvalidSettings(f"constraints/{number}", message)
+            message = f"Constraint {index}: no `total` may be part of another `sum` constraint."
+            raise InvalidSettings(f"constraints/{index}", message)
     return constraints
 
 
-def _parse(value: Any, types: Mapping[str, str], label: str | None) -> Constraint:
-    """Raises ValueError."""
+def _parse(value: Any, types: Mapping[str, str], target_column: str | None) -> Constraint:
+    """Parse one constraint. Raises ValueError."""
     if not isinstance(value, Mapping) or not {"kind", "columns"} <= value.keys():
-        raise ValueError("give `kind` and `columns`")
-    if strange := set(value) - {"kind", "columns", "total"}:
-        raise ValueError(f"unknown field {sorted(strange)[0]!r}")
+        raise ValueError("`kind` and `columns` are required.")
+    if unknown := set(value) - {"kind", "columns", "total"}:
+        raise ValueError(f"unknown field {sorted(unknown)[0]!r}.")
     kind, columns, total = value["kind"], value["columns"], value.get("total")
     if kind not in CONSTRAINT_KINDS:
-        raise ValueError(f"known kinds are {', '.join(CONSTRAINT_KINDS)}")
+        raise ValueError(f"`kind` must be one of {', '.join(CONSTRAINT_KINDS)}.")
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise ValueError("`columns` is a list of names")
+        raise ValueError("`columns` must be a list of column names.")
     if (kind == "sum") != isinstance(total, str):
-        raise ValueError("`total` names the column of a sum, and only of that")
-    named = [*columns, *([] if total is None else [total])]
-    for name in named:
+        raise ValueError("`total` is required for a `sum` and not allowed for other kinds.")
+    used_columns = [*columns, *([] if total is None else [total])]
+    for name in used_columns:
         if name not in types:
-            raise ValueError(f"{name!r} is no column of the samples")
-    if len(set(named)) != len(named) or len(columns) < (1 if kind == "unique" else 2):
+            raise ValueError(f"{name!r} is not a column of the samples.")
+    if len(set(used_columns)) != len(used_columns) or len(columns) < (1 if kind == "unique" else 2):
         raise ValueError(
-            "a constraint has different columns, at least two of them unless it is unique"
+            "columns must be different, and at least two are required unless `kind` is `unique`."
         )
-    _check_types(kind, {name: types[name] for name in named})
-    if total is not None and total == label:
-        raise ValueError("the label cannot be a total: it is learned")
+    _check_types(kind, {name: types[name] for name in used_columns})
+    if total is not None and total == target_column:
+        raise ValueError("`total` must not be the target column, which is learned.")
     return Constraint(kind, tuple(columns), total)
 
 
 def _check_types(kind: str, types: Mapping[str, str]) -> None:
-    found = set(types.values())
-    if kind == "inequality" and not (found <= set(NUMERIC_TYPES) or found == {"datetime"}):
-        raise ValueError("only numbers have an order, or only times")
-    if kind == "sum" and not found <= set(NUMERIC_TYPES):
-        raise ValueError("only numbers have a sum")
-    if kind == "sum" and list(types.values())[-1] == "integer" and "number" in found:
-        raise ValueError("the total of numbers that are no integers is none")
-    if kind == "fixed_combinations" and not found <= set(DISCRETE_TYPES):
+    distinct_types = set(types.values())
+    if kind == "inequality" and not (
+        distinct_types <= set(NUMERIC_TYPES) or distinct_types == {"datetime"}
+    ):
         raise ValueError(
-            f"only columns of type {', '.join(DISCRETE_TYPES)} have combinations to keep"
+            "`inequality` needs an order: all columns must be numbers, or all must be datetimes."
+        )
+    if kind == "sum" and not distinct_types <= set(NUMERIC_TYPES):
+        raise ValueError("`sum` requires columns of type integer or number.")
+    if kind == "sum" and list(types.values())[-1] == "integer" and "number" in distinct_types:
+        raise ValueError("`total` must be a `number` column when any summand is not an integer.")
+    if kind == "fixed_combinations" and not distinct_types <= set(DISCRETE_TYPES):
+        raise ValueError(
+            f"`fixed_combinations` allows only columns of type {', '.join(DISCRETE_TYPES)}."
         )

@@ -1,4 +1,4 @@
-"""Rows as the loop sees them: a table on disk, tokens in memory."""
+"""Training rows: a table on disk, and batches of its tokens in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from torch import Tensor
 from models import split
 from models.tabular.schema import ColumnSchema
 
-MAX_HOLDOUT_ROWS = 10_000  # held-out rows that are looked at
-MIN_HOLDOUT_ROWS = 20  # of them to judge by
+MAX_HOLDOUT_ROWS = 10_000  # used by each evaluation
+MIN_HOLDOUT_ROWS = 20  # with fewer, nothing is evaluated
 
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """`table` memory-mapped as a rule; `label` names the column that comes first."""
+    """A table, usually memory-mapped, and the indices of its training and holdout rows.
+
+    `target_column` is the column of the labels, if there is one.
+    """
 
     table: pa.Table
     schema: tuple[ColumnSchema, ...]
@@ -37,7 +40,7 @@ class LabeledRows:
         holdout_fraction: float,
         seed: int,
     ) -> Self:
-        """Keep a share of the rows for measuring; at least one is left to learn from."""
+        """Split the rows at random; at least one row is left for training."""
         return cls(
             table,
             tuple(schema),
@@ -46,28 +49,31 @@ class LabeledRows:
         )
 
     def take(self, index: NDArray[np.int64]) -> pa.Table:
-        """Only the columns that samples have are read."""
-        kept = [column.name for column in self.schema if column.in_samples]
-        return self.table.select(kept).take(pa.array(index))
+        """Return rows by index. Reads only the columns that samples have."""
+        names = [column.name for column in self.schema if column.in_samples]
+        return self.table.select(names).take(pa.array(index))
 
 
 class TokenBatches:
-    """Each row once an epoch, in an order that depends on (seed, epoch) alone: a run that is
-    resumed at a step sees what an unbroken one would have seen."""
+    """Shuffled batches of token rows.
+
+    Each epoch visits each row once, except for an incomplete last batch, which is dropped. The
+    order depends on (seed, epoch) alone, so a resumed run sees the same batches.
+    """
 
     def __init__(self, tokens: Tensor, batch_size: int, seed: int) -> None:
-        """`tokens` (S, N)."""
-        # Half the memory: all rows are kept in it.
+        """Store `tokens` (S, N) by row."""
+        # int32 halves the memory, which holds the tokens of all rows.
         self._tokens, self._seed = tokens.T.to(torch.int32, copy=True).contiguous(), seed
         self.batch_size = min(batch_size, len(self._tokens))
         self.steps_per_epoch = len(self._tokens) // self.batch_size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
 
     def batch_at(self, step: int) -> Tensor:
-        """The (S, B) batch of a step, which counts from 0."""
-        epoch, within = divmod(step, self.steps_per_epoch)
+        """Return the (S, B) batch of a zero-based training step."""
+        epoch, batch_index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             rng = np.random.default_rng((self._seed, epoch))
             self._order, self._epoch = torch.from_numpy(rng.permutation(len(self._tokens))), epoch
-        index = self._order[within * self.batch_size : (within + 1) * self.batch_size]
-        return self._tokens[index].T.long().contiguous()
+        rows = self._order[batch_index * self.batch_size : (batch_index + 1) * self.batch_size]
+        return self._tokens[rows].T.long().contiguous()

@@ -1,26 +1,28 @@
-"""How much noise keeps to an epsilon. What adds it up comes with the extra `dp`, and is imported
-when it is asked."""
+"""Privacy accounting: the noise that a guarantee of (epsilon, delta) requires.
+
+Opacus, from the optional extra `dp`, is imported on first use.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-COUNTS_BUDGET_FRACTION = 0.3  # of epsilon: what counting tokens would take if nothing followed
+COUNTS_BUDGET_FRACTION = 0.3  # share of epsilon for the token counts, if nothing else were read
 MAX_NOISE = 1e4
-NOISE_TOLERANCE = 1e-3  # of the noise that is searched for
+NOISE_TOLERANCE = 1e-3  # relative, of the bisection
 
 
 class AccountantMissing(Exception):
-    """Not installed."""
+    """Opacus is not installed."""
 
 
 class PrivacyBudgetUnreachable(Exception):
-    """No noise keeps to an epsilon this small."""
+    """No noise up to MAX_NOISE satisfies the requested epsilon."""
 
 
 @dataclass(frozen=True)
 class PrivacyBudget:
-    """(epsilon, delta) of all that is read in so many steps."""
+    """The (epsilon, delta) guarantee for a whole run of `steps` training steps."""
 
     epsilon: float
     delta: float
@@ -29,35 +31,41 @@ class PrivacyBudget:
 
 @dataclass(frozen=True)
 class NoiseScales:
-    """Standard deviations, as multiples of what one row can change."""
+    """Standard deviations of Gaussian noise, as multiples of the L2 sensitivity to one row."""
 
     counts: float
     gradients: float
 
     @classmethod
     def for_budget(cls, budget: PrivacyBudget, sampling_rate: float) -> "NoiseScales":
-        """The least that does, where each step reads a row with chance `rate`. Raises NoAccountant
-        and OutOfReach."""
+        """Return the smallest noise that satisfies `budget`.
 
-        def of_counts(sigma: float) -> float:
+        `sampling_rate` is the probability that a step reads a given row. Raises AccountantMissing
+        and PrivacyBudgetUnreachable.
+        """
+
+        def epsilon_of_counts(sigma: float) -> float:
             return epsilon_spent([(sigma, 1.0, 1)], budget.delta)
 
-        counts = _bisect(of_counts, budget.epsilon * COUNTS_BUDGET_FRACTION)
+        counts = _bisect(epsilon_of_counts, budget.epsilon * COUNTS_BUDGET_FRACTION)
 
-        def of_all(sigma: float) -> float:
+        def epsilon_of_run(sigma: float) -> float:
             return epsilon_spent(
                 [(counts, 1.0, 1), (sigma, sampling_rate, budget.steps)], budget.delta
             )
 
-        return cls(counts, _bisect(of_all, budget.epsilon))
+        return cls(counts, _bisect(epsilon_of_run, budget.epsilon))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def epsilon_spent(mechanisms: list[tuple[float, float, int]], delta: float) -> float:
-    """Epsilon of Gaussian mechanisms, each (noise, chance of a row to be read, times), by their
-    Renyi divergences (Mironov et al. 2019, 1908.10530). Raises NoAccountant."""
+    """Return epsilon of a composition of Gaussian mechanisms at `delta`.
+
+    Each mechanism is (noise scale, sampling rate, number of uses). The bound is the Rényi one for
+    sampled Gaussian mechanisms (Mironov et al. 2019, 1908.10530). Raises AccountantMissing.
+    """
     try:
         from opacus.accountants import RDPAccountant
     except ImportError as error:
@@ -68,6 +76,7 @@ def epsilon_spent(mechanisms: list[tuple[float, float, int]], delta: float) -> f
 
 
 def _bisect(epsilon_of: Callable[[float], float], max_epsilon: float) -> float:
+    """Return the smallest noise with epsilon_of(noise) <= max_epsilon, to NOISE_TOLERANCE."""
     low, high = 0.1, 1.0
     while epsilon_of(high) > max_epsilon:
         low, high = high, high * 2

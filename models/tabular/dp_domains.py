@@ -1,5 +1,8 @@
-"""What a job declares of columns that are learned with differential privacy, so that nothing of
-them has to be looked up in the table. Free of torch and of pyarrow: the API checks it."""
+"""Declared column domains of a job with differential privacy.
+
+The client declares the possible values, so that they are not read from the table. Does not import
+torch or pyarrow: the API uses this module to check requests.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,20 +12,23 @@ from typing import Any, Self
 from models.settings import InvalidSettings
 from models.tabular.schema import ColumnType
 
-ENUMERABLE_TYPES = ("category", "boolean", "integer")  # types whose values can be listed as texts
+ENUMERABLE_TYPES = ("category", "boolean", "integer")  # types that `values` can declare
 NUMERIC_TYPES = ("integer", "number")
 MAX_DECIMALS = 9
-MAX_MAGNITUDE = 2.0**53  # of a number: all integers up to it are floats, too
+MAX_MAGNITUDE = 2.0**53  # every integer up to this is exact as a float
 DECLARATION_HELP = (
-    "`values`, or `min` and `max` of a number; or drop the column in the dataset's schema"
+    "declare `values`, or `min` and `max` of a number, "
+    "or exclude the column in the dataset's schema"
 )
 
 
 @dataclass(frozen=True)
 class ColumnDomain:
-    """Texts, or booleans, to choose among; or numbers from `min` to `max`, of which `values` stand
-    for themselves. What a row has beyond them is read as missing or, unless there is `missing`, as
-    the first value or the nearer end."""
+    """The possible values of a column: strings or booleans, or numbers from `min` to `max`.
+
+    For numbers, `values` are frequent ones that get tokens of their own. `clamp_to_domain` defines
+    how values outside the domain are read.
+    """
 
     values: tuple[Any, ...] = ()
     min: float | None = None
@@ -38,43 +44,53 @@ class ColumnDomain:
 
     @classmethod
     def parse(cls, declared: Any, type: str) -> Self:
-        """Raises ValueError."""
-        names = ("values", "min", "max", "decimals", "missing")
+        """Parse a declaration of a column of type `type`. Raises ValueError."""
+        fields = ("values", "min", "max", "decimals", "missing")
         if not isinstance(declared, Mapping):
-            raise ValueError(f"give {DECLARATION_HELP}")
-        if strange := set(declared) - set(names):
-            raise ValueError(f"unknown field {sorted(strange)[0]!r}; known are {', '.join(names)}")
+            raise ValueError(f"{DECLARATION_HELP}.")
+        if unknown := set(declared) - set(fields):
+            raise ValueError(
+                f"unknown field {sorted(unknown)[0]!r}; allowed are {', '.join(fields)}."
+            )
         values = declared.get("values", [])
         if not isinstance(values, list) or len(set(map(repr, values))) != len(values):
-            raise ValueError("`values` is a list of different values")
+            raise ValueError("`values` must be a list of different values.")
         if not isinstance(declared.get("missing", False), bool):
-            raise ValueError("`missing` is true or false")
+            raise ValueError("`missing` must be true or false.")
         if "min" in declared or "max" in declared:
             _check_range(declared, values, type)
             values = sorted(values)
         else:
-            _check_names(declared, values, type)
+            _check_values(declared, values, type)
         return cls(**{**declared, "values": tuple(values)})
 
 
 def parse_domains(columns: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, ColumnDomain]:
-    """`types` by column, of all that samples have. Raises InvalidSettings, naming the column."""
+    """Parse the declarations of all columns that samples have; `types` maps their names to types.
+
+    Raises InvalidSettings, which names the column.
+    """
     for name in columns:
         if name not in types:
-            raise InvalidSettings(f"column_domains/{name}", f"{name!r} is no column of the samples")
+            raise InvalidSettings(
+                f"column_domains/{name}", f"{name!r} is not a column of the samples."
+            )
     for name, type in types.items():
         if type in ("id", "datetime"):
-            message = f"a column of type {type} cannot be declared: drop {name!r} in the schema"
+            message = (
+                f"A column of type {type} cannot be declared: "
+                f"exclude {name!r} in the dataset's schema."
+            )
             raise InvalidSettings(f"column_domains/{name}", message)
     if undeclared := [name for name in types if name not in columns]:
-        message = f"epsilon does not cover what {_listed(undeclared)} may hold: declare {DECLARATION_HELP}"
+        message = f"Epsilon does not cover the values of {_listed(undeclared)}: {DECLARATION_HELP}."
         raise InvalidSettings(f"column_domains/{undeclared[0]}", message)
     domains = {}
     for name, type in types.items():
         try:
             domains[name] = ColumnDomain.parse(columns[name], type)
         except ValueError as error:
-            raise InvalidSettings(f"column_domains/{name}", f"column {name!r}: {error}") from error
+            raise InvalidSettings(f"column_domains/{name}", f"Column {name!r}: {error}") from error
     return domains
 
 
@@ -82,29 +98,29 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _check_names(declared: Mapping[str, Any], values: list[Any], type: str) -> None:
+def _check_values(declared: Mapping[str, Any], values: list[Any], type: str) -> None:
     if not values or "decimals" in declared:
-        raise ValueError(f"give {DECLARATION_HELP}")
+        raise ValueError(f"{DECLARATION_HELP}.")
     if not all(isinstance(v, str) for v in values) and not all(isinstance(v, bool) for v in values):
-        raise ValueError("`values` without `min` and `max` are texts, or true and false")
+        raise ValueError("`values` without `min` and `max` must be strings, or true and false.")
     if type not in ENUMERABLE_TYPES:
-        raise ValueError(f"is of type {type}: give `min` and `max`")
+        raise ValueError(f"type {type} requires `min` and `max`.")
 
 
 def _check_range(declared: Mapping[str, Any], values: list[Any], type: str) -> None:
     if type not in NUMERIC_TYPES:
-        raise ValueError(f"is of type {type}: give `values` without `min` and `max`")
-    ends = declared.get("min"), declared.get("max")
+        raise ValueError(f"type {type} requires `values`, without `min` and `max`.")
+    bounds = declared.get("min"), declared.get("max")
     decimals = declared.get("decimals", 0)
     if not isinstance(decimals, int) or not 0 <= decimals <= MAX_DECIMALS:
-        raise ValueError(f"`decimals` is an integer from 0 to {MAX_DECIMALS}")
-    for number in (*ends, *values):
+        raise ValueError(f"`decimals` must be an integer from 0 to {MAX_DECIMALS}.")
+    for number in (*bounds, *values):
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError("`min`, `max` and what is between them are numbers")
+            raise ValueError("`min`, `max` and `values` must be numbers.")
         if not math.isfinite(number) or abs(number) > MAX_MAGNITUDE:
-            raise ValueError("numbers are finite, and not beyond 2**53")
+            raise ValueError("numbers must be finite and at most 2**53 in magnitude.")
         if round(number, decimals) != number:
-            raise ValueError("numbers have no more than `decimals`")
+            raise ValueError("numbers must not have more decimals than `decimals`.")
     low, high = declared["min"], declared["max"]
     if low >= high or not all(low <= value <= high for value in values):
-        raise ValueError("`min` lies below `max`, and `values` between them")
+        raise ValueError("`min` must be below `max`, and `values` must be between them.")

@@ -1,8 +1,9 @@
-"""A row from noise in one piece, and the critic that pulls on it: the networks of a conditional GAN
-(Goodfellow et al. 2014, 1406.2661; Mirza & Osindero 2014, 1411.1784) over mixed columns.
+"""Networks of the conditional GAN over mixed columns, which generates a row in one pass.
 
-Shapes: B batch, Z noise, S steps, P discrete parts of a row, K choices of the largest part, N
-numbers of a row, X features that the critic sees.
+Goodfellow et al. 2014, 1406.2661; Mirza & Osindero 2014, 1411.1784.
+
+Shapes: B batch, Z latent dimension, S steps (tokens per row), P categorical choices per row, K
+options of the largest choice, N numbers per row that have bins, X features of a row.
 """
 
 from collections.abc import Sequence
@@ -19,26 +20,28 @@ from models.tabular.tokenizer import Tokenizer
 
 
 class RowFeaturizer(nn.Module):
-    """A row as features, and back to tokens.
+    """Conversion between tokens and the real-valued features that the networks use.
 
-    Every category is a choice among its tokens, digits included. A number is a choice among its
-    exact_values, missing and "some number", and a place between 0 and 1 among those that are no exact_values. The
-    label is no feature: both networks are told it.
+    Each step of a categorical column is a one-hot choice among its tokens. A numeric column is a
+    one-hot choice among its exact values, "some other number" (all bins together) and missing; if
+    it has bins, it also has a position in [-1, 1], which is 0 unless the choice is "some other
+    number". A single-token label is not a feature: both networks receive it as a condition.
     """
 
     start: Tensor  # (P, 1) first feature of each choice
-    sizes: Tensor  # (P, 1)
-    steps: Tensor  # (P,)
-    shared: Tensor  # (P, 2) from which token on tokens are one choice, and how many they are
-    numbers: Tensor  # (4, N): step, exact_values, groups, fine digits (1: none)
-    part: Tensor  # (N,) the choice that goes with each number
+    sizes: Tensor  # (P, 1) options of each choice
+    steps: Tensor  # (P,) the step of each choice
+    shared: Tensor  # (P, 2) first token of those that share one option, and how many they are
+    numbers: Tensor  # (4, N) step, number of exact values, bins, sub-bins per bin (1: none)
+    number_choices: Tensor  # (N,) the choice of each number's column
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.num_labels = (
             tokenizer.columns[0].layout.step_sizes[0] if tokenizer.has_single_token_label else 0
         )
-        choices: list[tuple[int, int, int, int]] = []  # step, size, shared from, so many
+        # Step, size, first shared token, number of shared tokens.
+        choices: list[tuple[int, int, int, int]] = []
         numbers: list[tuple[int, int, int, int]] = []
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
             layout = column.layout
@@ -48,91 +51,117 @@ class RowFeaturizer(nn.Module):
                 size = layout.exact_values + (layout.bins > 0) + layout.missing
                 choices.append((steps.start, size, layout.exact_values, max(layout.bins, 1)))
                 if layout.bins:
-                    fine = layout.sub_bins[0] if layout.sub_bins else 1
-                    numbers.append((steps.start, layout.exact_values, layout.bins, fine))
+                    sub_bins = layout.sub_bins[0] if layout.sub_bins else 1
+                    numbers.append((steps.start, layout.exact_values, layout.bins, sub_bins))
             else:
                 sizes = enumerate(layout.step_sizes, start=steps.start)
                 choices += [(step, size, size, 1) for step, size in sizes]
-        table = torch.tensor(choices, dtype=torch.long).reshape(-1, 4)
-        first = table[:, 0].contiguous()
-        self.register_buffer("steps", first, persistent=False)
-        self.register_buffer("sizes", table[:, 1:2], persistent=False)
-        self.register_buffer("shared", table[:, 2:], persistent=False)
-        self.register_buffer("start", table[:, 1:2].cumsum(0) - table[:, 1:2], persistent=False)
-        places = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).T.contiguous()
-        self.register_buffer("numbers", places, persistent=False)
-        self.register_buffer("part", torch.searchsorted(first, places[0]), persistent=False)
-        self.choices = int(table[:, 1].sum())
+        choice_table = torch.tensor(choices, dtype=torch.long).reshape(-1, 4)
+        choice_steps = choice_table[:, 0].contiguous()
+        self.register_buffer("steps", choice_steps, persistent=False)
+        self.register_buffer("sizes", choice_table[:, 1:2], persistent=False)
+        self.register_buffer("shared", choice_table[:, 2:], persistent=False)
+        self.register_buffer(
+            "start", choice_table[:, 1:2].cumsum(0) - choice_table[:, 1:2], persistent=False
+        )
+        number_table = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).T.contiguous()
+        self.register_buffer("numbers", number_table, persistent=False)
+        self.register_buffer(
+            "number_choices", torch.searchsorted(choice_steps, number_table[0]), persistent=False
+        )
+        self.num_choice_features = int(choice_table[:, 1].sum())
         self.num_steps = len(tokenizer.step_sizes)
 
     @property
     def num_features(self) -> int:
-        """X."""
-        return self.choices + self.numbers.shape[1]
+        """Return X, the number of features of a row."""
+        return self.num_choice_features + self.numbers.shape[1]
 
     def from_tokens(self, tokens: Tensor, u: Tensor) -> Tensor:
-        """(S, B) tokens and (N, B) numbers in (0, 1), for the places inside bins, to (B, X)."""
-        since, many = self.shared[:, :1], self.shared[:, 1:]
-        mine = tokens[self.steps]
-        chosen = mine - (mine - since).clamp(torch.zeros_like(many), many - 1)
+        """Map (S, B) tokens to (B, X) features.
+
+        `u` (N, B) are uniforms: the positions within bins, which tokens do not determine.
+        """
+        shared_start, num_shared = self.shared[:, :1], self.shared[:, 1:]
+        choice_tokens = tokens[self.steps]
+        options = choice_tokens - (choice_tokens - shared_start).clamp(
+            torch.zeros_like(num_shared), num_shared - 1
+        )
         features = torch.zeros(tokens.shape[1], self.num_features)
-        features.scatter_(1, (self.start + chosen).T, 1.0)
-        step, exact_values, groups, fine = self.numbers[..., None]
+        features.scatter_(1, (self.start + options).T, 1.0)
+        step, exact_values, bins, sub_bins = self.numbers[..., None]
         first = tokens[step[:, 0]]
-        digit = torch.where(fine > 1, tokens[(step[:, 0] + 1).clamp(max=self.num_steps - 1)] - 1, 0)
-        place = (first - exact_values + (digit.clamp_min(0) + u) / fine) / groups
-        inside = (first >= exact_values) & (first < exact_values + groups)
-        features[:, self.choices :] = torch.where(inside, place * 2 - 1, 0.0).T
+        sub_bin = torch.where(
+            sub_bins > 1, tokens[(step[:, 0] + 1).clamp(max=self.num_steps - 1)] - 1, 0
+        )
+        position = (first - exact_values + (sub_bin.clamp_min(0) + u) / sub_bins) / bins
+        inside = (first >= exact_values) & (first < exact_values + bins)
+        features[:, self.num_choice_features :] = torch.where(inside, position * 2 - 1, 0.0).T
         return features
 
     def sample_choices(self, raw: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, X) outputs of a network and (B, P) numbers in (0, 1) to features and (B, P) choices.
+        """Map (B, X) generator outputs to (B, X) features and the (B, P) sampled options.
 
-        Forward, a choice is drawn; backward, it passes the gradient on to the chances (straight
-        through, Bengio et al. 2013, 1308.3432).
+        `u` (B, P) are uniforms. Forward, the option of each choice is sampled from its softmax;
+        backward, the gradient passes to the probabilities unchanged (straight-through estimator,
+        Bengio et al. 2013, 1308.3432).
         """
-        most = int(self.sizes.max()) if len(self.sizes) else 0
-        within = torch.arange(most)
-        real = within < self.sizes
-        at = (self.start + within).clamp(max=max(self.choices - 1, 0))
-        logits = raw[:, at.flatten()].view(-1, *at.shape).masked_fill(~real, -torch.inf)
-        chances = torch.softmax(logits, 2)
-        ends = chances.detach().cumsum(2)
-        drawn = torch.searchsorted(ends, u[..., None] * ends[..., -1:] * (1 - 1e-6), right=True)
-        hard = torch.zeros_like(chances).scatter_(2, drawn, 1.0)
-        passed = (hard + chances - chances.detach())[:, real]
-        places = torch.tanh(raw[:, self.choices :])
-        known = self._has_number(drawn[..., 0])
-        return torch.cat([passed, places * known], 1), drawn[..., 0]
+        max_size = int(self.sizes.max()) if len(self.sizes) else 0
+        option = torch.arange(max_size)
+        is_option = option < self.sizes
+        feature_index = (self.start + option).clamp(max=max(self.num_choice_features - 1, 0))
+        logits = (
+            raw[:, feature_index.flatten()]
+            .view(-1, *feature_index.shape)
+            .masked_fill(~is_option, -torch.inf)
+        )
+        probs = torch.softmax(logits, 2)
+        cdf = probs.detach().cumsum(2)
+        sampled = torch.searchsorted(cdf, u[..., None] * cdf[..., -1:] * (1 - 1e-6), right=True)
+        one_hot = torch.zeros_like(probs).scatter_(2, sampled, 1.0)
+        straight_through = (one_hot + probs - probs.detach())[:, is_option]
+        positions = torch.tanh(raw[:, self.num_choice_features :])
+        has_number = self._has_number(sampled[..., 0])
+        return torch.cat([straight_through, positions * has_number], 1), sampled[..., 0]
 
-    def _has_number(self, chosen: Tensor) -> Tensor:
-        """(B, P) choices to (B, N): 1 where a number is no atom and not missing."""
-        return (chosen[:, self.part] == self.numbers[1]).float()
+    def _has_number(self, options: Tensor) -> Tensor:
+        """Return (B, N) from (B, P) options: 1 where a number is in a bin."""
+        return (options[:, self.number_choices] == self.numbers[1]).float()
 
-    def to_tokens(self, features: Tensor, chosen: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Features, (B, P) choices and (B,) labels to (S, B) tokens and (N, B) places in bins."""
-        tokens = torch.full((self.num_steps, len(chosen)), NO_SUB_BIN)
+    def to_tokens(self, features: Tensor, options: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features, (B, P) options and (B,) labels to tokens and positions within bins.
+
+        Returns (S, B) tokens and (N, B) positions in [0, 1).
+        """
+        tokens = torch.full((self.num_steps, len(options)), NO_SUB_BIN)
         if self.num_labels:
             tokens[0] = label
-        since, many = self.shared[:, :1], self.shared[:, 1:]
-        mine = chosen.T
-        tokens[self.steps] = torch.where(mine > since, mine + many - 1, mine)
-        step, exact_values, groups, fine = self.numbers[..., None]
-        place = (features[:, self.choices :].T.double() + 1) / 2
-        place = place.clamp(0, 1 - 1e-6) * groups
-        inside = self._has_number(chosen).T.bool()
-        first = torch.where(inside, exact_values + place.long(), tokens[step[:, 0]])
+        shared_start, num_shared = self.shared[:, :1], self.shared[:, 1:]
+        choice_options = options.T
+        tokens[self.steps] = torch.where(
+            choice_options > shared_start, choice_options + num_shared - 1, choice_options
+        )
+        step, exact_values, bins, sub_bins = self.numbers[..., None]
+        position = (features[:, self.num_choice_features :].T.double() + 1) / 2
+        position = position.clamp(0, 1 - 1e-6) * bins
+        is_in_bin = self._has_number(options).T.bool()
+        first = torch.where(is_in_bin, exact_values + position.long(), tokens[step[:, 0]])
         tokens[step[:, 0]] = first
-        rest = place % 1 * fine
-        has = fine[:, 0] > 1
-        tokens[step[has, 0] + 1] = torch.where(inside, rest.long() + 1, NO_SUB_BIN)[has]
-        return tokens, rest % 1
+        sub_position = position % 1 * sub_bins
+        has_sub_bins = sub_bins[:, 0] > 1
+        tokens[step[has_sub_bins, 0] + 1] = torch.where(
+            is_in_bin, sub_position.long() + 1, NO_SUB_BIN
+        )[has_sub_bins]
+        return tokens, sub_position % 1
 
 
 class Generator(nn.Module):
-    """(B, Z) noise and (B,) labels to (B, X) outputs, which `Parts.choose` makes a row of."""
+    """Map (B, Z) latents and (B,) labels to (B, X) outputs, the input of `sample_choices`.
 
-    frequencies: Tensor
+    A multilayer perceptron; the label enters as an embedding added to the first layer.
+    """
+
+    frequencies: Tensor  # (labels,) counts in the training rows, to sample labels by
 
     def __init__(self, featurizer: RowFeaturizer, settings: TableSettings) -> None:
         super().__init__()
@@ -150,7 +179,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """(B, X) features and (B,) labels to (B,) scores."""
+    """Discriminator: (B, X) features and (B,) labels to (B,) scores, higher for real rows."""
 
     def __init__(self, featurizer: RowFeaturizer, settings: TableSettings) -> None:
         super().__init__()
@@ -167,25 +196,27 @@ class Critic(nn.Module):
 
 
 class GanSampler:
-    """A generator and its parts, ready to make rows from numbers in (0, 1)."""
+    """A generator and its featurizer, which turn uniforms into tokens."""
 
     def __init__(
         self, network: Generator, featurizer: RowFeaturizer, settings: TableSettings
     ) -> None:
-        self._network, self._parts, self._noise = network, featurizer, settings.latent_dim
+        self._network, self._featurizer, self._latent_dim = network, featurizer, settings.latent_dim
         self.num_uniforms = 1 + settings.latent_dim + len(featurizer.steps)
 
     @torch.no_grad()
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        del order  # a row comes in one piece
-        chances = self._network.frequencies
-        if 0 in allowed and self._parts.num_labels:
-            chances = chances * allowed[0]
-        ends = chances.cumsum(0)
-        label = torch.searchsorted(ends, u[0] * ends[-1] * (1 - 1e-6), right=True)
-        z = torch.special.ndtri(u[1 : 1 + self._noise].clamp(1e-6, 1 - 1e-6)).T
+        del order  # a row is generated in one pass
+        label_weights = self._network.frequencies
+        if 0 in allowed and self._featurizer.num_labels:
+            label_weights = label_weights * allowed[0]
+        cdf = label_weights.cumsum(0)
+        label = torch.searchsorted(cdf, u[0] * cdf[-1] * (1 - 1e-6), right=True)
+        z = torch.special.ndtri(u[1 : 1 + self._latent_dim].clamp(1e-6, 1 - 1e-6)).T
         raw = self._network(z.contiguous(), label)
-        features, chosen = self._parts.sample_choices(raw, u[1 + self._noise :].T.contiguous())
-        return self._parts.to_tokens(features, chosen, label)
+        features, options = self._featurizer.sample_choices(
+            raw, u[1 + self._latent_dim :].T.contiguous()
+        )
+        return self._featurizer.to_tokens(features, options, label)

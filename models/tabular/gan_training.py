@@ -1,6 +1,7 @@
-"""The training loop of the conditional GAN over mixed columns: no likelihood, only the critic.
+"""Training loop of the conditional GAN over mixed columns.
 
-Relativistic pairs with penalties on both sides (Huang et al. 2024, 2501.05441).
+R3GAN: relativistic pairing loss with gradient penalties on real and on fake rows (Huang et al.
+2024, 2501.05441).
 """
 
 import copy
@@ -23,7 +24,7 @@ from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check
 
 
 class GanTrainer:
-    """Everything that has state and must survive a restart."""
+    """The networks, optimizers and step counter: all state that a checkpoint restores."""
 
     def __init__(self, tokenizer: Tokenizer, settings: TableSettings, seed: int) -> None:
         torch.manual_seed(seed)
@@ -49,10 +50,15 @@ class GanTrainer:
         return {name: getattr(self, name) for name in names}
 
     def pack(self) -> PackedCheckpoint:
-        about, arrays = self.tokenizer.to_tensors()
-        tree = {name: dict(part.state_dict()) for name, part in self.modules().items()}
-        tensors, rest = flatten(tree, "state")
-        header = {"modality": "tabular.state", "step": self.step, "tree": rest, "tokenizer": about}
+        metadata, arrays = self.tokenizer.to_tensors()
+        tree = {name: dict(module.state_dict()) for name, module in self.modules().items()}
+        tensors, other = flatten(tree, "state")
+        header = {
+            "modality": "tabular.state",
+            "step": self.step,
+            "tree": other,
+            "tokenizer": metadata,
+        }
         state = pack(tensors | arrays, header)
         weights = {f"generator.{n}": t for n, t in self.ema.state_dict().items()}
         config = self.settings.to_dict()
@@ -60,7 +66,7 @@ class GanTrainer:
             "modality": "tabular",
             "step": self.step,
             "hyperparameters": config,
-            "tokenizer": about,
+            "tokenizer": metadata,
         }
         parameters = sum(weight.numel() for weight in self.ema.parameters())
         return PackedCheckpoint(state, pack(weights | arrays, header), parameters)
@@ -68,17 +74,20 @@ class GanTrainer:
     def load_state(self, path: Path) -> None:
         tensors, header = unpack(path)
         tree = unflatten(header["tree"], tensors)
-        for name, part in self.modules().items():
-            part.load_state_dict(tree[name])
+        for name, module in self.modules().items():
+            module.load_state_dict(tree[name])
         self.step = header["step"]
 
     def update_ema(self) -> None:
-        """Short memory at first, then `average`."""
+        """Update the averaged weights.
+
+        The decay starts small, so that early weights are forgotten, and rises to `ema_decay`.
+        """
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - decay)
 
     def label_tokens(self, tokens: Tensor) -> Tensor:
-        """(S, B) to (B,); zeros without a label."""
+        """Return the (B,) labels of (S, B) tokens; zeros without a label."""
         return tokens[0] if self.featurizer.num_labels else torch.zeros_like(tokens[0])
 
     def features(self, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -88,7 +97,7 @@ class GanTrainer:
     def generate(
         self, network: Generator, label: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """(B, X) fresh rows of the labels."""
+        """Return (B, X) features of fake rows with these labels."""
         z = torch.randn(len(label), self.settings.latent_dim, generator=generator)
         u = torch.rand(len(label), len(self.featurizer.steps), generator=generator)
         return self.featurizer.sample_choices(network(z, label), u)[0]
@@ -102,7 +111,7 @@ def train(
     seed: int,
     state: Path | None,
 ) -> None:
-    """As `models.tabular.training.train`, which calls it."""
+    """Train from scratch or from `state`; see `models.tabular.training.train`."""
     tokenizer = fit_or_load_tokenizer(rows, settings, seed, state)
     trainer = GanTrainer(tokenizer, settings, seed)
     tokens = torch.from_numpy(tokenizer.encode(rows.take(rows.train), seed))
@@ -114,12 +123,12 @@ def train(
         counts = torch.bincount(tokens[0], minlength=trainer.featurizer.num_labels).float()
         trainer.G.frequencies.copy_(counts)
         trainer.ema.frequencies.copy_(counts)
-    picture = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
-    maker = GanSampler(trainer.ema, trainer.featurizer, settings)
+    preview = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
+    sampler = GanSampler(trainer.ema, trainer.featurizer, settings)
 
     while (progress := callbacks.progress(trainer.step)) < 1:
         if callbacks.should_preview(trainer.step):
-            callbacks.preview(trainer.step, picture.render(maker, seed))
+            callbacks.preview(trainer.step, preview.render(sampler, seed))
         if callbacks.should_checkpoint(trainer.step):
             callbacks.save(trainer.step, trainer.pack())
         seeding.seed_step(seed, trainer.step)
@@ -128,47 +137,55 @@ def train(
         label, real = trainer.label_tokens(batch), trainer.features(batch)
         fake = trainer.generate(trainer.G, label)
 
-        logged = critic_step(trainer, label, real, fake.detach())
-        logged |= generator_step(trainer, label, real, fake)
+        step_losses = critic_step(trainer, label, real, fake.detach())
+        step_losses |= generator_step(trainer, label, real, fake)
         trainer.step += 1
         trainer.update_ema()
 
-        numbers = check_finite(trainer.step, logged)
+        metrics = check_finite(trainer.step, step_losses)
         if trainer.step % settings.eval_interval == 0:
-            callbacks.report(trainer.step, numbers | evaluate_critic(trainer, holdout, seed))
+            callbacks.report(trainer.step, metrics | evaluate_critic(trainer, holdout, seed))
 
     callbacks.report(trainer.step, evaluate_critic(trainer, holdout, seed))
-    callbacks.preview(trainer.step, picture.render(maker, seed))
+    callbacks.preview(trainer.step, preview.render(sampler, seed))
     callbacks.save(trainer.step, trainer.pack())
 
 
 def critic_step(
     trainer: GanTrainer, label: Tensor, real: Tensor, fake: Tensor
 ) -> dict[str, Tensor]:
-    """Real above made, and flat around both."""
+    """Update the critic.
+
+        L_D = E[softplus(D(fake) - D(real))] + gamma / 2 * (R1 + R2)
+
+    R1 and R2 are the expected squared norms of the critic's gradient at real and at fake rows. They
+    are computed every `r1_interval` steps only (lazy regularization, Karras et al. 2020,
+    1912.04958).
+    """
     settings, labels = trainer.settings, torch.cat([label, label])
     loss = losses.relativistic_critic(*trainer.D(torch.cat([real, fake]), labels).chunk(2))
-    logged = {"critic_loss": loss.detach()}
+    metrics = {"critic_loss": loss.detach()}
     if trainer.step % settings.r1_interval == 0:
-        both = torch.cat([real, fake]).requires_grad_(True)
-        penalty = losses.gradient_penalty(both, trainer.D(both, labels))
-        logged["gradient_penalty"] = penalty.detach()
-        # Half gamma on each of R1 and R2, times the steps that it stands for.
+        real_and_fake = torch.cat([real, fake]).requires_grad_(True)
+        penalty = losses.gradient_penalty(real_and_fake, trainer.D(real_and_fake, labels))
+        metrics["gradient_penalty"] = penalty.detach()
+        # The penalty is the mean over real and fake rows, (R1 + R2) / 2: with gamma, the paper's
+        # gamma / 2 for each. The interval makes up for the steps without a penalty.
         loss = loss + settings.r1_gamma * settings.r1_interval * penalty
     trainer.opt_D.zero_grad(set_to_none=True)
     loss.backward()
     trainer.opt_D.step()
-    return logged
+    return metrics
 
 
 def generator_step(
     trainer: GanTrainer, label: Tensor, real: Tensor, fake: Tensor
 ) -> dict[str, Tensor]:
-    """Made above real."""
+    """Update the generator: L_G = E[softplus(D(real) - D(fake))]."""
     trainer.D.requires_grad_(False)
     with torch.no_grad():
-        target = trainer.D(real, label)
-    loss = losses.relativistic_generator(target, trainer.D(fake, label))
+        real_scores = trainer.D(real, label)
+    loss = losses.relativistic_generator(real_scores, trainer.D(fake, label))
     trainer.opt_G.zero_grad(set_to_none=True)
     loss.backward()
     trainer.opt_G.step()
@@ -177,25 +194,25 @@ def generator_step(
 
 
 def set_lrs(trainer: GanTrainer, progress: float) -> None:
-    """Constant to half of the budget, then linear to nearly nothing."""
+    """Set the learning rates: constant for half of the budget, then linear down to 2 %."""
     scale = min(1.0, max(0.02, 2 * (1 - progress)))
-    for optimizer, rate in (
+    for optimizer, lr in (
         (trainer.opt_G, trainer.settings.generator_lr),
         (trainer.opt_D, trainer.settings.critic_lr),
     ):
         for group in optimizer.param_groups:
-            group["lr"] = rate * scale
+            group["lr"] = lr * scale
 
 
 @torch.no_grad()
 def evaluate_critic(trainer: GanTrainer, holdout: Tensor, seed: int) -> dict[str, float]:
-    """How well the critic tells held-out real rows from as many fresh ones."""
+    """Return how well the critic separates held-out rows from as many generated ones."""
     if holdout.shape[1] < MIN_HOLDOUT_ROWS:
         return {}
-    noise = torch.Generator().manual_seed(seed + trainer.step)
+    generator = torch.Generator().manual_seed(seed + trainer.step)
     label = trainer.label_tokens(holdout)
-    real = trainer.features(holdout, noise)
-    fake = trainer.generate(trainer.ema, label, noise)
+    real = trainer.features(holdout, generator)
+    fake = trainer.generate(trainer.ema, label, generator)
     accuracy = critic_accuracy(trainer.D(real, label), trainer.D(fake, label))
     return {
         "critic_accuracy_real": accuracy.real,

@@ -1,5 +1,4 @@
-"""Columns that name their rows: nothing of them is learned but their form, and samples get fresh
-values of that form, none of them twice."""
+"""Identifier columns: only their format is learned, and samples get new unique values."""
 
 import math
 import string
@@ -12,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 MAX_EXAMINED_VALUES = 10_000
-# The narrowest set that holds all that was seen at a place stands for it.
+# A character position gets the first alphabet that contains all characters seen there.
 ALPHABETS = (
     string.digits,
     string.digits + "abcdef",
@@ -27,17 +26,22 @@ ALPHABETS = (
 
 @dataclass(frozen=True)
 class IdColumn:
+    """An identifier column: consecutive integers, or strings of a fixed format."""
+
     name: str
     arrow: pa.DataType
-    next_integer: int  # of integers: larger than any that was seen
-    alphabets: tuple[str, ...]  # of texts: the characters that each place may hold
+    next_integer: int  # integers: larger than any value seen
+    alphabets: tuple[str, ...]  # strings: the possible characters at each position
 
     @classmethod
     def fit(
         cls, name: str, arrow: pa.DataType, values: pa.Array, min_value_count: int = 0
     ) -> "IdColumn":
-        """Nothing that fewer than `min_value_count` rows have tells the form: fresh integers then begin
-        where their digits end."""
+        """Learn the format.
+
+        With `min_value_count`, characters that fewer strings share are not used, and new integers
+        start at the next power of ten above those that at least `min_value_count` rows reach.
+        """
         if pa.types.is_integer(arrow):
             return cls(name, arrow, _first_free(values, min_value_count), ())
         seen = [
@@ -46,56 +50,63 @@ class IdColumn:
         if not seen:
             return cls(name, arrow, 0, (string.digits,) * 8)
         length = Counter(map(len, seen)).most_common(1)[0][0]
-        columns = zip(*(value for value in seen if len(value) == length), strict=True)
-        places = (_common(column, min_value_count) for column in columns)
-        return cls(name, arrow, 0, tuple(_alphabet(place) for place in places))
+        positions = zip(*(value for value in seen if len(value) == length), strict=True)
+        characters = (_common(position, min_value_count) for position in positions)
+        return cls(
+            name, arrow, 0, tuple(_alphabet(seen_characters) for seen_characters in characters)
+        )
 
     @property
     def capacity(self) -> int:
-        """How many texts have this form."""
-        return math.prod(len(place) for place in self.alphabets)
+        """Return the number of strings that have this format."""
+        return math.prod(len(alphabet) for alphabet in self.alphabets)
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
-        """A value for each number: different numbers, different values."""
+        """Return one value for each index; different indices have different values."""
         if pa.types.is_integer(self.arrow):
             return pa.array([self.next_integer + int(i) for i in indices]).cast(self.arrow)
-        made = [self._text(seed, int(i)) for i in indices]
-        return pa.array(made, pa.string()).cast(self.arrow)
+        texts = [self._text(seed, int(i)) for i in indices]
+        return pa.array(texts, pa.string()).cast(self.arrow)
 
     def _text(self, seed: int, index: int) -> str:
-        """A walk through all texts of the form, by a step that has no factor in common with their
-        number; when all are used, they come again with a number behind."""
-        room = self.capacity
-        again, index = divmod(index, room)
-        step = int(room * 0.6180339887) | 1
-        while math.gcd(step, room) != 1:
-            step += 2
-        place = (index * step + seed * 0x9E3779B97F4A7C15) % room
-        text = []
+        """Return string `index` of a permutation of all strings of this format.
+
+        The permutation steps through them by a stride that is coprime to their number. When all
+        strings are used, they repeat with a numeric suffix.
+        """
+        capacity = self.capacity
+        repetition, index = divmod(index, capacity)
+        stride = int(capacity * 0.6180339887) | 1
+        while math.gcd(stride, capacity) != 1:
+            stride += 2
+        position = (index * stride + seed * 0x9E3779B97F4A7C15) % capacity
+        characters = []
         for alphabet in self.alphabets:
-            place, character = divmod(place, len(alphabet))
-            text.append(alphabet[character])
-        return "".join(text) + (f"-{again}" if again else "")
+            position, character = divmod(position, len(alphabet))
+            characters.append(alphabet[character])
+        return "".join(characters) + (f"-{repetition}" if repetition else "")
 
     def to_json(self) -> dict[str, Any]:
         return {"next_integer": self.next_integer, "alphabets": list(self.alphabets)}
 
 
 def _first_free(values: pa.Array, min_value_count: int) -> int:
-    found = values.drop_null()
-    if len(found) < max(min_value_count, 1):
+    """Return the first integer for new values; see `IdColumn.fit`."""
+    present = values.drop_null()
+    if len(present) < max(min_value_count, 1):
         return 0
     if not min_value_count:
-        largest: int = pa.compute.max(found).as_py()
+        largest: int = pa.compute.max(present).as_py()
         return largest + 1
-    ordered = found.take(pa.compute.sort_indices(found))
-    reached: int = ordered[len(ordered) - min_value_count].as_py()  # by `min_value_count` rows
+    ascending = present.take(pa.compute.sort_indices(present))
+    # At least `min_value_count` rows reach this value.
+    reached: int = ascending[len(ascending) - min_value_count].as_py()
     return int(10 ** len(str(max(reached, 0))))
 
 
-def _common(column: tuple[str, ...], min_value_count: int) -> set[str]:
-    """Characters that enough of them have; any digit where there are none."""
-    return {c for c, n in Counter(column).items() if n >= min_value_count} or set(string.digits)
+def _common(characters: tuple[str, ...], min_value_count: int) -> set[str]:
+    """Return the characters that `min_value_count` strings have here, or all digits if none."""
+    return {c for c, n in Counter(characters).items() if n >= min_value_count} or set(string.digits)
 
 
 def _alphabet(seen: set[str]) -> str:

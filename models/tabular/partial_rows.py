@@ -1,4 +1,4 @@
-"""Rows of which some values are given: what they say, as tokens, and their own values again."""
+"""Partial rows to be completed: the given values, and their tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,11 @@ from models.tabular.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class PartialRows:
-    """By column, (N,) values and where they are given, elsewhere null; and (S, N) tokens, UNKNOWN
-    where nothing is given."""
+    """N rows with some given values.
+
+    By column, `values` (N,) are null where `given` (N,) is False. `tokens` (S, N) hold
+    UNKNOWN_TOKEN where nothing is given.
+    """
 
     values: Mapping[str, pa.Array]
     given: Mapping[str, NDArray[np.bool_]]
@@ -27,22 +30,22 @@ class PartialRows:
 
     @classmethod
     def parse(cls, tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]]) -> Self:
-        """Of JSON; null is a missing value. Raises InvalidKnown."""
+        """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
         names = [column.name for column in tokenizer.columns]
-        names += [identifier.name for identifier in tokenizer.id_columns]
-        for number, row in enumerate(rows):
-            if strange := next((name for name in row if name not in names), None):
-                raise InvalidPartialRow(number, strange, "is no column of the model's rows")
+        names += [id_column.name for id_column in tokenizer.id_columns]
+        for row_index, row in enumerate(rows):
+            if unknown := next((name for name in row if name not in names), None):
+                raise InvalidPartialRow(row_index, unknown, "is not a column of the model")
         names = [name for name in names if any(name in row for row in rows)]
         values = {name: _column(tokenizer.arrow.field(name), rows) for name in names}
         given = {name: np.array([name in row for row in rows]) for name in names}
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
             if column.name in values:
-                mine = given[column.name]
-                _check(column, values[column.name], mine)
+                is_given = given[column.name]
+                _check_representable(column, values[column.name], is_given)
                 tokens[steps] = np.where(
-                    mine, column.encode(values[column.name], None), UNKNOWN_TOKEN
+                    is_given, column.encode(values[column.name], None), UNKNOWN_TOKEN
                 )
         return cls(values, given, tokens)
 
@@ -54,7 +57,7 @@ class PartialRows:
         )
 
     def overwrite(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """`rows` with the given values as they are."""
+        """Return `rows` with the given values in place of the generated ones."""
         columns = [
             pa.compute.if_else(pa.array(self.given[name]), self.values[name], column)
             if name in self.values
@@ -65,39 +68,44 @@ class PartialRows:
 
 
 def _column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    arrow = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     values = [row.get(field.name) for row in rows]
     try:
-        return pa.array(values).cast(kind)
-    except _UNFIT:
-        for number, value in enumerate(values):
+        return pa.array(values).cast(arrow)
+    except _CAST_ERRORS:
+        for row_index, value in enumerate(values):
             try:
-                pa.array([value]).cast(kind)
-            except _UNFIT as error:
-                message = f"the value does not fit {kind}"
-                raise InvalidPartialRow(number, field.name, message) from error
-    return pa.concat_arrays([pa.array([value]).cast(kind) for value in values])
+                pa.array([value]).cast(arrow)
+            except _CAST_ERRORS as error:
+                message = f"cannot have this value: the type is {arrow}"
+                raise InvalidPartialRow(row_index, field.name, message) from error
+    return pa.concat_arrays([pa.array([value]).cast(arrow) for value in values])
 
 
-_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+_CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
 
-def _check(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:
-    """Raises InvalidKnown unless names were learned, numbers have no more decimals than those that
-    were, and missing values are among them."""
-    gone = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-    known = np.ones(len(values), bool)
-    message = "no row that was learned from has it"
+def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:
+    """Raise InvalidPartialRow if the model cannot generate a given value.
+
+    Categories must occur in the training rows. Numbers must not have more decimals than there.
+    Missing values are allowed only in columns that have some there.
+    """
+    is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    representable = np.ones(len(values), bool)
+    message = "has no such value in the training data"
     if isinstance(column, CategoricalColumn):
-        found = pa.compute.is_in(as_text(values), value_set=column.categories)
-        known = found.to_numpy(zero_copy_only=False)
-    elif isinstance(column, NumericColumn) and not gone.all():
-        plain, _ = numeric_values(column.name, values)
-        known[~gone] = column.scale.is_representable(plain)
-        message = "has more digits than any that was learned from"
-    strange = np.flatnonzero(given & ~gone & ~known)
-    if len(strange):
-        raise InvalidPartialRow(int(strange[0]), column.name, message)
-    missing = np.flatnonzero(given & gone)
+        has_category = pa.compute.is_in(as_text(values), value_set=column.categories)
+        representable = has_category.to_numpy(zero_copy_only=False)
+    elif isinstance(column, NumericColumn) and not is_missing.all():
+        numbers, _ = numeric_values(column.name, values)
+        representable[~is_missing] = column.scale.is_representable(numbers)
+        message = "has no value with as many digits in the training data"
+    unsupported = np.flatnonzero(given & ~is_missing & ~representable)
+    if len(unsupported):
+        raise InvalidPartialRow(int(unsupported[0]), column.name, message)
+    missing = np.flatnonzero(given & is_missing)
     if len(missing) and not column.layout.missing:
-        raise InvalidPartialRow(int(missing[0]), column.name, "is never missing")
+        raise InvalidPartialRow(
+            int(missing[0]), column.name, "is never missing in the training data"
+        )

@@ -1,4 +1,4 @@
-"""What every run on rows begins with: the rows that keep to the constraints, and their tokenizer."""
+"""Preparation of a tabular training run: rows that satisfy the constraints, and their tokenizer."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,38 +24,40 @@ def constraints_from_settings(settings: TableSettings) -> list[Constraint]:
 def filter_rows(
     rows: LabeledRows, settings: TableSettings, callbacks: TrainingCallbacks
 ) -> LabeledRows:
-    """Without the rows that break a rule. Raises UnfitColumn where none is left."""
+    """Drop the rows that violate a constraint. Raises UnsupportedColumn if none is left."""
     constraints = constraints_from_settings(settings)
-    before = len(rows.train) + len(rows.holdout)
+    total = len(rows.train) + len(rows.holdout)
     rows = replace(
         rows,
         train=_satisfying(rows, rows.train, constraints),
         holdout=_satisfying(rows, rows.holdout, constraints),
     )
-    broken = before - len(rows.train) - len(rows.holdout)
+    violating = total - len(rows.train) - len(rows.holdout)
     if not len(rows.train):
         raise UnsupportedColumn(
-            constraints[0].columns[0], "no row keeps to the constraints that were declared"
+            constraints[0].columns[0], "no row satisfies the declared constraints"
         )
-    if broken:
-        callbacks.warn(0, f"{broken} of {before} rows break a rule; they are not learned from")
+    if violating:
+        callbacks.warn(
+            0, f"{violating} of {total} rows violate a constraint and are not used for training."
+        )
     return rows
 
 
 def _satisfying(
     rows: LabeledRows, index: NDArray[np.int64], constraints: list[Constraint]
 ) -> NDArray[np.int64]:
-    held = np.ones(len(index), bool)
+    mask = np.ones(len(index), bool)
     for constraint in constraints:
         names = [*constraint.columns, *([] if constraint.total is None else [constraint.total])]
-        held &= satisfies(constraint, rows.table.select(names).take(pa.array(index)))
-    return index[held]
+        mask &= satisfies(constraint, rows.table.select(names).take(pa.array(index)))
+    return index[mask]
 
 
 def fit_or_load_tokenizer(
     rows: LabeledRows, settings: TableSettings, seed: int, state: Path | None
 ) -> Tokenizer:
-    """That of the state, or one that fits the training rows."""
+    """Load the tokenizer of `state`, or fit one to the training rows."""
     if state is None:
         tokenizer = Tokenizer.fit(
             rows.take(rows.train),
@@ -66,9 +68,9 @@ def fit_or_load_tokenizer(
             constraints=constraints_from_settings(settings),
             min_value_count=settings.min_value_count,
         )
-        everything = np.union1d(rows.train, rows.holdout)
+        all_rows = np.union1d(rows.train, rows.holdout)
         return (
-            tokenizer.with_row_hashes(rows.take(everything))
+            tokenizer.with_row_hashes(rows.take(all_rows))
             if settings.store_row_hashes
             else tokenizer
         )

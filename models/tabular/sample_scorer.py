@@ -1,4 +1,4 @@
-"""What a model's critic thinks of rows."""
+"""Scoring of rows by the critic that was trained with the model."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,16 +10,18 @@ from models.tabular.sampling import TableSampler
 
 @torch.inference_mode()
 def realness(sampler: TableSampler, rows: pa.RecordBatch) -> Floats:
-    """(N,) chances that the critic gives a row of being real rather than generated, where half of
-    all rows are: it was trained by logistic loss on as many of both, whose score is the logarithm
-    of these odds. The model has a critic."""
+    """Return (N,) probabilities of being real, assuming that half of all rows are.
+
+    The critic was trained with the logistic loss on as many real as generated rows, so the sigmoid
+    of its score is this probability. The model must have a critic.
+    """
     critic = sampler.critic
-    assert critic is not None  # noqa: S101 - said above
+    assert critic is not None  # noqa: S101 - required of callers
     tokens = sampler.tokenizer.encode(pa.Table.from_batches([rows]), seed=0)
     scores = []
-    for first in range(0, tokens.shape[1], sampler.batch_size):
-        part = tokens[:, first : first + sampler.batch_size]
-        filled = np.zeros((len(tokens), sampler.batch_size), np.int64)
-        filled[:, : part.shape[1]] = part
-        scores.append(critic(torch.from_numpy(filled))[: part.shape[1]])
+    for start in range(0, tokens.shape[1], sampler.batch_size):
+        part = tokens[:, start : start + sampler.batch_size]
+        padded = np.zeros((len(tokens), sampler.batch_size), np.int64)
+        padded[:, : part.shape[1]] = part
+        scores.append(critic(torch.from_numpy(padded))[: part.shape[1]])
     return torch.cat(scores).double().sigmoid().numpy()

@@ -1,7 +1,7 @@
-"""Which rows a request names: for each, its number k and what it has to meet.
+"""Sampling plans: the indices of the requested rows and the conditions that they satisfy.
 
-As with images, what is drawn for number k depends on (seed, k) alone; with labels and conditions, k
-runs from `offset` within each of them.
+As with images, row k depends on (seed, k) alone. With labels or conditions, k counts from `offset`
+for each of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# By column: a value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}.
 Where = Mapping[str, Any]
-"""By column: a value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}."""
 
 
 @dataclass(frozen=True)
 class RowIndexRange:
-    """Numbers `start` to `stop` (exclusive). Number k meets `wheres[k mod len(wheres)]`."""
+    """Indices `start` to `stop` (exclusive). Row k meets `conditions[k mod len(conditions)]`."""
 
     conditions: tuple[Where, ...]
     start: int
@@ -32,56 +32,65 @@ class RowIndexRange:
 class RowSamplingPlan:
     ranges: tuple[RowIndexRange, ...]
     seed: int
-    exclude_training_rows: bool = False  # of rows that were learned from
-    partial_rows: tuple[
-        Mapping[str, Any], ...
-    ] = ()  # the rows, one after the other, to be completed
+    exclude_training_rows: bool = False
+    partial_rows: tuple[Mapping[str, Any], ...] = ()  # to complete, in the order of the indices
 
     @property
     def count(self) -> int:
-        return sum(part.stop - part.start for part in self.ranges)
+        return sum(index_range.stop - index_range.start for index_range in self.ranges)
 
     def slice(self, start: int, stop: int) -> "RowSamplingPlan":
-        """The rows at these places of the order, `stop` excluded."""
-        parts = []
-        for part in self.ranges:
-            n = part.stop - part.start
-            first, last = max(0, start), min(n, stop)
+        """Return the plan of rows `start` to `stop` (exclusive) of all rows of this plan."""
+        ranges = []
+        for index_range in self.ranges:
+            length = index_range.stop - index_range.start
+            first, last = max(0, start), min(length, stop)
             if first < last:
-                parts.append(RowIndexRange(part.conditions, part.start + first, part.start + last))
-            start, stop = start - n, stop - n
-        return RowSamplingPlan(tuple(parts), self.seed)
+                ranges.append(
+                    RowIndexRange(
+                        index_range.conditions, index_range.start + first, index_range.start + last
+                    )
+                )
+            start, stop = start - length, stop - length
+        return RowSamplingPlan(tuple(ranges), self.seed)
 
 
 def plan_per_condition(
     counts: Sequence[tuple[Where, int]], *, seed: int, offset: int
 ) -> RowSamplingPlan:
-    """So many of each, one after the other."""
+    """Plan the given number of rows for each condition, one condition after the other."""
     return RowSamplingPlan(
-        tuple(RowIndexRange((w,), offset, offset + n) for w, n in counts if n), seed
+        tuple(
+            RowIndexRange((condition,), offset, offset + count)
+            for condition, count in counts
+            if count
+        ),
+        seed,
     )
 
 
 def plan_partial_rows(
     partial_rows: Sequence[Mapping[str, Any]], *, seed: int, offset: int
 ) -> RowSamplingPlan:
-    part = RowIndexRange(({},), offset, offset + len(partial_rows))
-    return RowSamplingPlan((part,), seed, partial_rows=tuple(partial_rows))
+    index_range = RowIndexRange(({},), offset, offset + len(partial_rows))
+    return RowSamplingPlan((index_range,), seed, partial_rows=tuple(partial_rows))
 
 
 def plan_total(
     count: int, conditions: Sequence[Where], *, seed: int, offset: int
 ) -> RowSamplingPlan:
-    """So many in all; what they meet takes turns."""
+    """Plan `count` rows in total, which meet the conditions in turn."""
     return RowSamplingPlan((RowIndexRange(tuple(conditions), offset, offset + count),), seed)
 
 
 def apportion(count: int, fractions: Sequence[float]) -> list[int]:
-    """Whole numbers in these shares of `count`, by the largest remainder; what the shares leave
-    over, if they do, is the last one more."""
-    wanted = [count * share for share in [*fractions, max(0.0, 1 - sum(fractions))]]
-    counts = [int(n) for n in wanted]
-    by_remainder = sorted(range(len(wanted)), key=lambda i: (counts[i] - wanted[i], i))
+    """Split `count` into whole numbers by `fractions`, with the largest remainder method.
+
+    The last number is the rest that the fractions leave.
+    """
+    quotas = [count * fraction for fraction in [*fractions, max(0.0, 1 - sum(fractions))]]
+    counts = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(quotas)), key=lambda i: (counts[i] - quotas[i], i))
     for i in by_remainder[: count - sum(counts)]:
         counts[i] += 1
     return counts

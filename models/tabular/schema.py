@@ -1,4 +1,4 @@
-"""What each column of a table is. Free of torch."""
+"""Column schema of a table. Does not import torch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 
 
 class UnsupportedColumn(ValueError):
-    """A column that cannot be learned as what its schema says; `column` names it."""
+    """`column` cannot be learned as the type that its schema declares."""
 
     def __init__(self, column: str, message: str) -> None:
         super().__init__(f"column {column!r}: {message}")
@@ -18,8 +18,12 @@ class UnsupportedColumn(ValueError):
 
 @dataclass(frozen=True)
 class ColumnSchema:
-    """`text` is never learned. Neither is `id`, but samples get fresh values of the same form.
-    `decimals` and `format` say how values are written; they are carried along."""
+    """Name, type and format of a column.
+
+    `text` columns are not learned and not part of samples. `id` columns are not learned, but
+    samples get new values of the same format. `decimals` and `format` describe how values are
+    written.
+    """
 
     name: str
     type: ColumnType
@@ -30,11 +34,13 @@ class ColumnSchema:
 
     def __post_init__(self) -> None:
         if self.type not in COLUMN_TYPES:
-            raise UnsupportedColumn(self.name, f"unknown type; known are {', '.join(COLUMN_TYPES)}")
+            raise UnsupportedColumn(
+                self.name, f"unknown type; allowed are {', '.join(COLUMN_TYPES)}"
+            )
 
     @property
     def in_samples(self) -> bool:
-        """Whether samples have the column."""
+        """Return True if samples have the column."""
         return not self.exclude and self.type != "text"
 
     def to_dict(self) -> dict[str, Any]:

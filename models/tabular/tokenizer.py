@@ -1,4 +1,4 @@
-"""A table as tokens and back: its columns, in the order in which a row is made."""
+"""Tokenizer of a table: its columns, in sampling order, and the constraints on its rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,22 +29,21 @@ from models.tabular.id_columns import IdColumn
 from models.tabular.numeric_columns import NumericColumn
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 
-LABEL_LAST_BELOW_ROWS = 5_000  # rows
-PREFIX = "tokenizer."  # of the names of tensors
-HASH_BATCH_ROWS = 65_536  # rows
-MISSING_MARK, VALUE_SEPARATOR = (
-    "\x00",
-    "\x1f",
-)  # in what is hashed: a missing value, and what parts two values
-MAX_TESTED_ROWS, MAX_TESTED_PARTNERS = 20_000, 24
-MIN_DEPENDENCE_SIGMA = 5.0  # standard deviations: what chance does not give
+LABEL_LAST_BELOW_ROWS = 5_000  # a numeric label comes last in smaller tables
+PREFIX = "tokenizer."  # of tensor names
+HASH_BATCH_ROWS = 65_536
+MISSING_MARK, VALUE_SEPARATOR = "\x00", "\x1f"  # in the text of a row that is hashed
+MAX_TESTED_ROWS, MAX_TESTED_PARTNERS = 20_000, 24  # in the test for dependence
+MIN_DEPENDENCE_SIGMA = 5.0  # standard deviations; smaller deviations are attributed to chance
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """`arrow` is the schema of the table as it came, `columns` what is learned of it.
-    `combinations` has, for each of the constraints that is of this kind, (S', U) tokens that go together;
-    `hashes`, in order, those of rows that samples can be asked not to repeat.
+    """Conversion between table rows and token rows.
+
+    `arrow` is the schema of the original table, `columns` are the learned ones in sampling order.
+    `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
+    tokens. `hashes` are the sorted hashes of training rows, which samples can exclude.
     """
 
     arrow: pa.Schema
@@ -67,54 +66,70 @@ class Tokenizer:
         constraints: Sequence[Constraint] = (),
         min_value_count: int = 0,
     ) -> Self:
-        """With `fine`, every number that has bins gets a second step. Raises UnfitColumn, naming
-        the column."""
-        types = _types(table.schema, schema, target_column)
+        """Fit all columns.
+
+        With `always_sub_bins`, every numeric column with bins gets a second step. Raises
+        UnsupportedColumn.
+        """
+        types = _column_types(table.schema, schema, target_column)
         for constraint in constraints:
             types.pop(constraint.total or "", None)
-        names = [name for name, kind in types.items() if kind != "id"]
+        names = [name for name, type in types.items() if type != "id"]
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
-        columns = [_fit(name, types[name], _array(table, name), min_value_count) for name in names]
-        columns.sort(key=lambda column: _place(column, target_column, len(table)))
-        identifiers = tuple(
+        columns = [
+            _fit_column(name, types[name], _array(table, name), min_value_count) for name in names
+        ]
+        columns.sort(key=lambda column: _sort_rank(column, target_column, len(table)))
+        id_columns = tuple(
             IdColumn.fit(name, table.schema.field(name).type, _array(table, name), min_value_count)
-            for name, kind in types.items()
-            if kind == "id"
+            for name, type in types.items()
+            if type == "id"
         )
-        refined = _refined(columns, table, seed, all_of_them=always_sub_bins)
-        bare = cls(table.schema, tuple(refined), identifiers, target_column, tuple(constraints))
+        columns_with_sub_bins = _add_sub_bins(columns, table, seed, every_column=always_sub_bins)
+        tokenizer = cls(
+            table.schema,
+            tuple(columns_with_sub_bins),
+            id_columns,
+            target_column,
+            tuple(constraints),
+        )
         return replace(
-            bare, fixed_combinations=tuple(bare._combinations(table, seed, min_value_count))
+            tokenizer,
+            fixed_combinations=tuple(tokenizer._fit_combinations(table, seed, min_value_count)),
         )
 
-    def _combinations(self, table: pa.Table, seed: int, min_value_count: int) -> Iterator[Tokens]:
-        """Those that `min_value_count` rows have. Raises UnfitColumn where there are none."""
+    def _fit_combinations(
+        self, table: pa.Table, seed: int, min_value_count: int
+    ) -> Iterator[Tokens]:
+        """Yield combinations that `min_value_count` rows have. Raises UnsupportedColumn if none."""
         rng = np.random.default_rng(seed)
         for constraint in self.constraints:
             if constraint.kind != "fixed_combinations":
                 continue
-            mine = [column for column in self.columns if column.name in constraint.columns]
-            for column in mine:
+            columns = [column for column in self.columns if column.name in constraint.columns]
+            for column in columns:
                 if column.needs_uniform:
                     raise UnsupportedColumn(
-                        column.name, "has too many values to keep combinations of"
+                        column.name, "has too many values for `fixed_combinations`"
                     )
-            tokens = np.concatenate([c.encode(_array(table, c.name), rng) for c in mine])
-            found, counts = np.unique(tokens, axis=1, return_counts=True)
+            tokens = np.concatenate(
+                [column.encode(_array(table, column.name), rng) for column in columns]
+            )
+            combinations, counts = np.unique(tokens, axis=1, return_counts=True)
             if not (counts >= min_value_count).any():
-                message = f"has no value that {min_value_count} rows have together with others"
+                message = f"no combination of its values occurs in at least {min_value_count} rows"
                 raise UnsupportedColumn(constraint.columns[0], message)
-            yield found[:, counts >= min_value_count]
+            yield combinations[:, counts >= min_value_count]
 
     @property
     def step_sizes(self) -> list[int]:
-        """Tokens of each step of a row."""
+        """Return the number of tokens of each step of a row."""
         return [size for column in self.columns for size in column.layout.step_sizes]
 
     @property
     def has_single_token_label(self) -> bool:
-        """Whether the first step alone is the label."""
+        """Return True if the first step is the label and determines it."""
         first = self.columns[0]
         return first.name == self.target_column and first.layout.bins == 0
 
@@ -124,177 +139,212 @@ class Tokenizer:
 
     @cached_property
     def column_slices(self) -> list[slice]:
-        """Where each column's steps lie."""
+        """Return the steps of each column."""
         ends = list(accumulate(len(column.layout.step_sizes) for column in self.columns))
         return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
     def steps_in_order(self, leading_columns: Sequence[str]) -> list[int]:
-        """All steps, those of the columns of these names before the others."""
-        place = {name: i for i, name in enumerate(leading_columns)}
-        ranked = sorted(
+        """Return all steps, with those of `leading_columns` first."""
+        rank = {name: i for i, name in enumerate(leading_columns)}
+        ordered = sorted(
             zip(self.columns, self.column_slices, strict=True),
-            key=lambda pair: place.get(pair[0].name, len(place)),
+            key=lambda pair: rank.get(pair[0].name, len(rank)),
         )
-        return [step for _, steps in ranked for step in range(steps.start, steps.stop)]
+        return [step for _, steps in ordered for step in range(steps.start, steps.stop)]
 
     @property
     def sub_bin_steps(self) -> list[tuple[int, int, int] | None]:
-        """For each step that is a digit: the first step of its column, and from which token to
-        before which that holds groups."""
-        found: list[tuple[int, int, int] | None] = []
+        """Return (first step of the column, first bin token, end of the bin tokens) by step.
+
+        None for a step that is not a sub-bin.
+        """
+        result: list[tuple[int, int, int] | None] = []
         for column, steps in zip(self.columns, self.column_slices, strict=True):
             layout = column.layout
-            inside = (steps.start, layout.exact_values, layout.exact_values + layout.bins)
-            found += [None] + [inside] * len(layout.sub_bins)
-        return found
+            bin_tokens = (steps.start, layout.exact_values, layout.exact_values + layout.bins)
+            result += [None] + [bin_tokens] * len(layout.sub_bins)
+        return result
 
     @property
     def num_decode_uniforms(self) -> int:
-        """Numbers that a row takes beside its steps: for the place inside a bin."""
+        """Return the number of uniforms that decoding a row needs: one per column with bins."""
         return sum(column.needs_uniform for column in self.columns)
 
     def encode(self, table: pa.Table, seed: int) -> Tokens:
-        """(S, N)."""
+        """Return the (S, N) tokens of a table."""
         rng = np.random.default_rng(seed)
-        return np.concatenate([c.encode(_array(table, c.name), rng) for c in self.columns])
+        return np.concatenate(
+            [column.encode(_array(table, column.name), rng) for column in self.columns]
+        )
 
     def decode(
         self, tokens: Tokens, u: Floats, id_values: Mapping[str, pa.Array] | None = None
     ) -> pa.RecordBatch:
-        """(S, N) tokens and (draws, N) numbers in (0, 1) to rows. `names` are the identifiers'
-        values; columns that are not there and not learned are left out."""
-        made = dict(id_values or {})
+        """Map (S, N) tokens and (num_decode_uniforms, N) uniforms to rows.
+
+        `id_values` are the identifiers. Columns that are neither given nor learned are left out.
+        """
+        columns = dict(id_values or {})
         unused = np.empty(tokens.shape[1])
-        draw = iter(u)
+        uniforms = iter(u)
         for column, steps in zip(self.columns, self.column_slices, strict=True):
-            made[column.name] = column.decode(
-                tokens[steps], next(draw) if column.needs_uniform else unused
+            columns[column.name] = column.decode(
+                tokens[steps], next(uniforms) if column.needs_uniform else unused
             )
-        kept = [name for name in self.arrow.names if name in made]
-        fields = [self.arrow.field(name) for name in kept]
-        rows = pa.RecordBatch.from_arrays([made[name] for name in kept], schema=pa.schema(fields))
+        names = [name for name in self.arrow.names if name in columns]
+        fields = [self.arrow.field(name) for name in names]
+        rows = pa.RecordBatch.from_arrays(
+            [columns[name] for name in names], schema=pa.schema(fields)
+        )
         return add_totals(rows, self.constraints, self.arrow) if self.constraints else rows
 
     def satisfies_constraints(self, tokens: Tokens, rows: pa.RecordBatch) -> NDArray[np.bool_]:
-        """(S, N) tokens and their rows to (N,)."""
-        held = np.ones(tokens.shape[1], bool)
-        together = iter(self.fixed_combinations)
+        """Return the (N,) mask of valid rows, given as (S, N) tokens and as values."""
+        mask = np.ones(tokens.shape[1], bool)
+        combinations = iter(self.fixed_combinations)
         for constraint in self.constraints:
             if constraint.kind == "fixed_combinations":
-                held &= _among(tokens[self._steps_named(constraint.columns)], next(together))
+                mask &= _is_one_of(tokens[self._steps_of(constraint.columns)], next(combinations))
             else:
-                held &= satisfies(constraint, rows)
-        return held
+                mask &= satisfies(constraint, rows)
+        return mask
 
-    def _steps_named(self, names: Sequence[str]) -> list[int]:
+    def _steps_of(self, names: Sequence[str]) -> list[int]:
         pairs = zip(self.columns, self.column_slices, strict=True)
-        return [i for c, steps in pairs if c.name in names for i in range(steps.start, steps.stop)]
+        return [
+            step
+            for column, steps in pairs
+            if column.name in names
+            for step in range(steps.start, steps.stop)
+        ]
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
-        """What `unpack` needs: JSON, and arrays by name."""
+        """Return the JSON and the arrays that `unpack` needs."""
         columns, arrays = [], {}
-        for number, column in enumerate(self.columns):
-            told, mine = column.pack()
-            columns.append({"name": column.name, "layout": column.layout.to_json(), **told})
-            arrays.update({f"columns.{number}.{name}": array for name, array in mine.items()})
+        for index, column in enumerate(self.columns):
+            column_metadata, column_arrays = column.pack()
+            columns.append(
+                {"name": column.name, "layout": column.layout.to_json(), **column_metadata}
+            )
+            arrays.update(
+                {f"columns.{index}.{name}": array for name, array in column_arrays.items()}
+            )
         arrays["schema"] = np.frombuffer(self.arrow.serialize(), np.uint8).copy()
         arrays |= {
             f"fixed_combinations.{i}": tokens for i, tokens in enumerate(self.fixed_combinations)
         }
         if self.hashes is not None:
             arrays["hashes"] = self.hashes
-        about = {
+        metadata = {
             "columns": columns,
             "id_columns": [{"name": i.name, **i.to_json()} for i in self.id_columns],
             "target_column": self.target_column,
             "constraints": [constraint.to_dict() for constraint in self.constraints],
         }
-        return about, arrays
+        return metadata, arrays
 
     @classmethod
     def unpack(cls, metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         arrow = pa.ipc.read_schema(pa.BufferReader(arrays["schema"].tobytes()))
         columns = [
-            _unpack(column, arrow.field(column["name"]).type, arrays, f"columns.{number}")
-            for number, column in enumerate(metadata["columns"])
+            _unpack_column(column, arrow.field(column["name"]).type, arrays, f"columns.{index}")
+            for index, column in enumerate(metadata["columns"])
         ]
-        identifiers = [
+        id_columns = [
             IdColumn(
-                i["name"], arrow.field(i["name"]).type, i["next_integer"], tuple(i["alphabets"])
+                item["name"],
+                arrow.field(item["name"]).type,
+                item["next_integer"],
+                tuple(item["alphabets"]),
             )
-            for i in metadata["id_columns"]
+            for item in metadata["id_columns"]
         ]
         constraints = tuple(
             Constraint.from_dict(constraint) for constraint in metadata["constraints"]
         )
-        together = sum(constraint.kind == "fixed_combinations" for constraint in constraints)
-        kept = tuple(arrays[f"fixed_combinations.{i}"] for i in range(together))
+        num_combinations = sum(
+            constraint.kind == "fixed_combinations" for constraint in constraints
+        )
+        fixed_combinations = tuple(
+            arrays[f"fixed_combinations.{i}"] for i in range(num_combinations)
+        )
         return cls(
             arrow,
             tuple(columns),
-            tuple(identifiers),
+            tuple(id_columns),
             metadata["target_column"],
             constraints,
-            kept,
+            fixed_combinations,
             arrays.get("hashes"),
         )
 
     def with_row_hashes(self, table: pa.Table) -> Self:
-        """The same with the hashes of all rows."""
+        """Return a copy with the hashes of all rows of `table`."""
         hashes = [self._hashes(batch) for batch in table.to_batches(max_chunksize=HASH_BATCH_ROWS)]
         return replace(self, hashes=np.unique(np.concatenate(hashes)))
 
     def is_training_row(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
-        """(N,): whether a row is among those whose hashes are kept, identifiers aside."""
-        assert self.hashes is not None  # noqa: S101 - the sampler has looked
+        """Return the (N,) mask of rows whose hashes are stored; identifiers are ignored."""
+        assert self.hashes is not None  # noqa: S101 - checked by the sampler
         return np.isin(self._hashes(rows), self.hashes)
 
     def _hashes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        ids = {identifier.name for identifier in self.id_columns}
+        id_names = {id_column.name for id_column in self.id_columns}
         texts = [
             as_text(column).fill_null(MISSING_MARK)
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
-            if name not in ids
+            if name not in id_names
         ]
         lines = pa.compute.binary_join_element_wise(*texts, VALUE_SEPARATOR).to_pylist()
         digests = b"".join(blake2b(line.encode(), digest_size=8).digest() for line in lines)
         return np.frombuffer(digests, np.int64)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        about, arrays = self.pack()
-        return about, {f"{PREFIX}{n}": torch.from_numpy(array) for n, array in arrays.items()}
+        metadata, arrays = self.pack()
+        return metadata, {f"{PREFIX}{n}": torch.from_numpy(array) for n, array in arrays.items()}
 
     @classmethod
     def from_tensors(cls, metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
-        """From the tensors of a file that may hold others too."""
-        mine = {n: t.numpy() for n, t in tensors.items() if n.startswith(PREFIX)}
-        return cls.unpack(metadata, {n.removeprefix(PREFIX): array for n, array in mine.items()})
+        """Load from the tensors of a file, which may hold other tensors, too."""
+        own_arrays = {n: t.numpy() for n, t in tensors.items() if n.startswith(PREFIX)}
+        return cls.unpack(
+            metadata, {n.removeprefix(PREFIX): array for n, array in own_arrays.items()}
+        )
 
 
-def _among(tokens: Tokens, kept: Tokens) -> NDArray[np.bool_]:
-    """(S', N) and (S', U) to (N,): whether a column of tokens is one of those that are kept."""
-    _, number = np.unique(np.concatenate([kept, tokens], axis=1), axis=1, return_inverse=True)
-    number = number.reshape(-1)
-    return np.isin(number[kept.shape[1] :], number[: kept.shape[1]])
+def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:
+    """Return the (N,) mask of `tokens` (S', N) columns that occur in `combinations` (S', U)."""
+    _, unique_index = np.unique(
+        np.concatenate([combinations, tokens], axis=1), axis=1, return_inverse=True
+    )
+    unique_index = unique_index.reshape(-1)
+    return np.isin(unique_index[combinations.shape[1] :], unique_index[: combinations.shape[1]])
 
 
-def _place(column: Column, label: str | None, rows: int) -> int:
-    """A label comes first: it can be asked for. Only one of many numbers comes last where rows are
-    few: they teach a number from all that it depends on, and not all of that from the number."""
-    if column.name != label:
+def _sort_rank(column: Column, target_column: str | None, num_rows: int) -> int:
+    """Return the sort key of a column in sampling order.
+
+    The label comes first, so that it can be conditioned on. A numeric label of a small table comes
+    last: learning it from all other columns needs fewer rows than learning them from it.
+    """
+    if column.name != target_column:
         return 0
-    many = isinstance(column, NumericColumn) and column.layout.bins > 0
-    return 1 if many and rows < LABEL_LAST_BELOW_ROWS else -1
+    is_binned = isinstance(column, NumericColumn) and column.layout.bins > 0
+    return 1 if is_binned and num_rows < LABEL_LAST_BELOW_ROWS else -1
 
 
-def _types(arrow: pa.Schema, schema: Sequence[ColumnSchema], label: str | None) -> dict[str, str]:
-    """Type by name, in the table's order."""
+def _column_types(
+    arrow: pa.Schema, schema: Sequence[ColumnSchema], target_column: str | None
+) -> dict[str, str]:
+    """Return column types by name, in the order of the table. Raises UnsupportedColumn."""
     types = {column.name: column.type for column in schema if column.in_samples}
-    for name in [*types, *([] if label is None else [label])]:
+    for name in [*types, *([] if target_column is None else [target_column])]:
         if len(arrow.get_all_field_indices(name)) != 1:
-            raise UnsupportedColumn(name, "is not one column of the table")
-    if label is not None and types.get(label, "id") == "id":
-        raise UnsupportedColumn(label, "cannot be the label: it is not learned")
+            raise UnsupportedColumn(name, "must occur exactly once in the table")
+    if target_column is not None and types.get(target_column, "id") == "id":
+        raise UnsupportedColumn(
+            target_column, "cannot be the target column, because it is not learned"
+        )
     return {name: types[name] for name in arrow.names if name in types}
 
 
@@ -303,75 +353,87 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _fit(name: str, kind: str, values: pa.Array, min_value_count: int) -> Column:
+def _fit_column(name: str, type: str, values: pa.Array, min_value_count: int) -> Column:
     arrow = values.type
-    if kind in ("category", "boolean") or pa.types.is_null(arrow):
+    if type in ("category", "boolean") or pa.types.is_null(arrow):
         try:
             return CategoricalColumn.fit(name, arrow, values, min_value_count)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise UnsupportedColumn(name, f"a column of {arrow} has no names to learn") from error
+            raise UnsupportedColumn(
+                name, f"values of type {arrow} cannot be converted to categories"
+            ) from error
     return NumericColumn.fit(name, arrow, values, min_value_count)
 
 
-def _unpack(
-    about: Mapping[str, Any], arrow: pa.DataType, arrays: Mapping[str, NDArray[Any]], prefix: str
+def _unpack_column(
+    metadata: Mapping[str, Any], arrow: pa.DataType, arrays: Mapping[str, NDArray[Any]], prefix: str
 ) -> Column:
-    layout = TokenLayout.from_json(about["layout"])
-    if about["kind"] == "category":
-        names = pa.array(about["categories"], pa.string())
-        return CategoricalColumn(about["name"], arrow, names, layout, tuple(about["counts"]))
-    mine = {
+    layout = TokenLayout.from_json(metadata["layout"])
+    if metadata["kind"] == "category":
+        categories = pa.array(metadata["categories"], pa.string())
+        return CategoricalColumn(
+            metadata["name"], arrow, categories, layout, tuple(metadata["counts"])
+        )
+    column_arrays = {
         name: arrays[f"{prefix}.{name}"]
         for name in ("exact_values", "quantiles", "ends", "rank_midpoints")
     }
-    return NumericColumn.unpack(about, layout, arrow, mine)
+    return NumericColumn.unpack(metadata, layout, arrow, column_arrays)
 
 
-def _refined(
-    columns: list[Column], table: pa.Table, seed: int, *, all_of_them: bool
+def _add_sub_bins(
+    columns: list[Column], table: pa.Table, seed: int, *, every_column: bool
 ) -> list[Column]:
-    """A second step for each number whose place inside its bin depends on another column."""
+    """Add a second step to columns whose position within a bin depends on another column."""
     rng = np.random.default_rng(seed)
     table = table.slice(0, MAX_TESTED_ROWS)
-    binned = [i for i, c in enumerate(columns) if isinstance(c, NumericColumn) and c.layout.bins]
-    if not binned:
+    binned_indices = [
+        i
+        for i, column in enumerate(columns)
+        if isinstance(column, NumericColumn) and column.layout.bins
+    ]
+    if not binned_indices:
         return columns
-    first = {i: c.encode(_array(table, c.name), rng)[0] for i, c in enumerate(columns)}
-    refined: list[Column] = list(columns)
-    for i in binned:
+    first_tokens = {
+        i: column.encode(_array(table, column.name), rng)[0] for i, column in enumerate(columns)
+    }
+    result: list[Column] = list(columns)
+    for i in binned_indices:
         column = columns[i]
-        assert isinstance(column, NumericColumn)  # noqa: S101 - `binned` holds only these
-        fine = column.with_sub_bins(int(column.layout.is_bin(first[i]).sum()))
-        if all_of_them:
-            refined[i] = fine
+        assert isinstance(column, NumericColumn)  # noqa: S101 - by construction of `binned_indices`
+        refined = column.with_sub_bins(int(column.layout.is_bin(first_tokens[i]).sum()))
+        if every_column:
+            result[i] = refined
             continue
         partners = [j for j in range(len(columns)) if j != i]
         for j in rng.permutation(partners)[:MAX_TESTED_PARTNERS]:
-            if fine is not column and _depends(fine, column, table, first[j], rng):
-                refined[i] = fine
+            if refined is not column and _depends_on(refined, column, table, first_tokens[j], rng):
+                result[i] = refined
                 break
-    return refined
+    return result
 
 
-def _depends(
-    fine: NumericColumn,
+def _depends_on(
+    refined: NumericColumn,
     column: NumericColumn,
     table: pa.Table,
     partner: Tokens,
     rng: np.random.Generator,
 ) -> bool:
-    """Whether the half of the bin in which a number lies depends on `partner` (N,): for each pair
-    of a bin and a partner's token, (lower - upper)**2 / (lower + upper) is 1 on average where the
-    two halves are equally likely, with a variance of at most 2."""
-    tokens = fine.encode(_array(table, column.name), rng)
-    inside = fine.layout.is_bin(tokens[0])
-    upper = tokens[1, inside] > fine.layout.sub_bins[0] / 2
-    cell = (tokens[0, inside] - fine.layout.exact_values) * (partner.max() + 1) + partner[inside]
+    """Return True if the half of its bin that a value is in depends on `partner` (N,).
+
+    For each pair of a bin and a partner's token, (lower - upper)**2 / (lower + upper) has mean 1 if
+    both halves are equally likely, and variance at most 2 (a chi-squared statistic).
+    """
+    tokens = refined.encode(_array(table, column.name), rng)
+    inside = refined.layout.is_bin(tokens[0])
+    upper = tokens[1, inside] > refined.layout.sub_bins[0] / 2
+    cell = (tokens[0, inside] - refined.layout.exact_values) * (partner.max() + 1) + partner[inside]
     lower_count = np.bincount(cell[~upper], minlength=cell.max() + 1)
     upper_count = np.bincount(cell[upper], minlength=cell.max() + 1)
-    both = lower_count + upper_count
-    seen = both > 1
-    surprise = (lower_count - upper_count)[seen] ** 2 / both[seen]
-    return float(surprise.sum() - seen.sum()) > MIN_DEPENDENCE_SIGMA * float(
-        np.sqrt(2 * max(seen.sum(), 1))
+    total = lower_count + upper_count
+    tested = total > 1
+    chi_squared = (lower_count - upper_count)[tested] ** 2 / total[tested]
+    return float(chi_squared.sum() - tested.sum()) > MIN_DEPENDENCE_SIGMA * float(
+        np.sqrt(2 * max(tested.sum(), 1))
     )

@@ -1,8 +1,8 @@
-"""The training loop of a generator of table rows, and of the critic that judges it.
+"""Training loop of the autoregressive model and of its critic.
 
-The generator learns the likelihood of rows, column by column, until rows that it never saw become
-no likelier. Then the critic learns to tell its rows from real ones; its verdict on held-out rows
-is reported, and where it can tell them apart, samples are chosen by it.
+First the generator maximizes the likelihood of rows until the likelihood of held-out rows stops
+improving. Then the critic learns to distinguish its rows from real ones. The critic's accuracy on
+held-out rows is reported, and if it is high enough, samples are filtered by rejection sampling.
 """
 
 import copy
@@ -29,15 +29,15 @@ from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
 
-# Of rows chosen by the critic: the share that is kept for certain, at least, and how much likelier
-# to be real than to be made the others of them are.
+# Rejection sampling by the critic accepts at least this fraction of rows with certainty, and every
+# row whose odds of being real are at least MAX_ODDS.
 ALWAYS_ACCEPTED_FRACTION, MAX_ODDS = 0.2, 4.0
-# Products of matrices in bfloat16, where the processor has them: a third of the time.
+# Matrix products in bfloat16 take a third of the time on processors that support it.
 USE_BFLOAT16 = torch.cpu._is_avx512_bf16_supported()
 
 
 class AutoregressiveTrainer:
-    """Everything that has state and must survive a restart."""
+    """The networks, optimizers and counters: all state that a checkpoint restores."""
 
     def __init__(self, tokenizer: Tokenizer, settings: TableSettings, seed: int) -> None:
         torch.manual_seed(seed)
@@ -57,15 +57,15 @@ class AutoregressiveTrainer:
             self.D.parameters(), settings.critic_lr, weight_decay=0.05, fused=True
         )
         self.step = 0
-        self.microbatch_size = settings.batch_size  # rows whose gradients fit into memory together
-        self.best_holdout_loss: float | None = None  # loss of held-out rows
-        self.evals_without_gain = 0  # at held-out rows since they last gained enough
-        # The progress at which the generator's rate began to fall, and at which it was done.
+        self.microbatch_size = settings.batch_size  # halved when memory runs out
+        self.best_holdout_loss: float | None = None
+        self.evals_without_gain = 0
+        # Progress at which the generator's learning rate began to decay, and at which it finished.
         self.lr_decay_start: float | None = None
         self.generator_done_at: float | None = None
-        # From which of the critic's scores on every row is kept; None: samples are not chosen.
+        # Rows with at least this critic score are always accepted; None: no rejection sampling.
         self.always_accept_score: float | None = None
-        self.secret = 0  # of a run with differential privacy: what its noise comes from
+        self.secret = 0  # seed of the noise of a run with differential privacy
 
     def modules(self) -> dict[str, Any]:
         names = ("G", "D", "ema", "best", "opt_G", "opt_D")
@@ -84,31 +84,31 @@ class AutoregressiveTrainer:
         return {name: getattr(self, name) for name in (*names, "secret")}
 
     def pack_state(self) -> bytes:
-        tree = {name: dict(part.state_dict()) for name, part in self.modules().items()}
-        tensors, rest = flatten(tree, "state")
-        header = {"modality": "tabular.state", "scalars": self.scalars(), "tree": rest}
-        return self._packed(tensors, header)
+        tree = {name: dict(module.state_dict()) for name, module in self.modules().items()}
+        tensors, other = flatten(tree, "state")
+        header = {"modality": "tabular.state", "scalars": self.scalars(), "tree": other}
+        return self._pack_with_tokenizer(tensors, header)
 
     def load_state(self, path: Path) -> None:
         tensors, header = unpack(path)
         tree = unflatten(header["tree"], tensors)
-        for name, part in self.modules().items():
-            part.load_state_dict(tree[name])
-        for name, number in header["scalars"].items():
-            setattr(self, name, number)
+        for name, module in self.modules().items():
+            module.load_state_dict(tree[name])
+        for name, value in header["scalars"].items():
+            setattr(self, name, value)
 
     def pack_model(self) -> bytes:
         config = self.settings.to_dict()
         header = {"modality": "tabular", "step": self.step, "hyperparameters": config}
-        tensors = {f"generator.{n}": t for n, t in self.best.state_dict().items()}
+        tensors = {f"generator.{name}": tensor for name, tensor in self.best.state_dict().items()}
         if self.always_accept_score is not None:
             header["always_accept_score"] = self.always_accept_score
-            tensors |= {f"critic.{n}": t for n, t in self.D.state_dict().items()}
-        return self._packed(tensors, header)
+            tensors |= {f"critic.{name}": tensor for name, tensor in self.D.state_dict().items()}
+        return self._pack_with_tokenizer(tensors, header)
 
-    def _packed(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> bytes:
-        about, arrays = self.tokenizer.to_tensors()
-        return pack(tensors | arrays, {**header, "tokenizer": about})
+    def _pack_with_tokenizer(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> bytes:
+        metadata, arrays = self.tokenizer.to_tensors()
+        return pack(tensors | arrays, {**header, "tokenizer": metadata})
 
     def pack(self) -> PackedCheckpoint:
         parameters = sum(weight.numel() for weight in self.best.parameters())
@@ -120,7 +120,10 @@ class AutoregressiveTrainer:
         )
 
     def update_ema(self) -> None:
-        """Short memory at first, then `average`."""
+        """Update the averaged weights.
+
+        The decay starts small, so that early weights are forgotten, and rises to `ema_decay`.
+        """
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - decay)
 
@@ -133,11 +136,10 @@ def train(
     seed: int,
     state: Path | None = None,
 ) -> None:
-    """Train until `run.progress` is 1, or nothing is left to learn; goes on from `state` if there
-    is one.
+    """Train until `callbacks.progress` is 1 or held-out rows no longer improve.
 
-    Every step's randomness comes from (seed, step): a resumed run equals an unbroken one. Raises
-    UnfitColumn, naming the column.
+    Resumes from `state` if given. The randomness of each step comes from (seed, step), so a resumed
+    run equals an uninterrupted one. Raises UnsupportedColumn.
     """
     if settings.constraints:
         rows = filter_rows(rows, settings, callbacks)
@@ -153,63 +155,68 @@ def train_autoregressive(
     seed: int,
     state: Path | None,
 ) -> None:
-    """The generator first, then the critic."""
+    """Train the generator, then the critic."""
     tokenizer = fit_or_load_tokenizer(rows, settings, seed, state)
     trainer = AutoregressiveTrainer(tokenizer, settings, seed)
     tokens = torch.from_numpy(tokenizer.encode(rows.take(rows.train), seed))
     holdout = torch.from_numpy(tokenizer.encode(rows.take(rows.holdout[:MAX_HOLDOUT_ROWS]), seed))
     batches = TokenBatches(tokens, settings.batch_size, seed)
     initialize(trainer, tokens, state)
-    made: AutoregressiveSampler | None = None
-    picture = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
+    sampler: AutoregressiveSampler | None = None
+    preview = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
 
     while (progress := callbacks.progress(trainer.step)) < 1:
         if callbacks.should_preview(trainer.step):
             callbacks.preview(
-                trainer.step, picture.render(trainer.token_sampler(trainer.ema), seed)
+                trainer.step, preview.render(trainer.token_sampler(trainer.ema), seed)
             )
         if callbacks.should_checkpoint(trainer.step):
             callbacks.save(trainer.step, trainer.pack())
         seeding.seed_step(seed, trainer.step)
         real = batches.batch_at(trainer.step)
-        look = (trainer.step + 1) % settings.eval_interval == 0
+        is_eval_step = (trainer.step + 1) % settings.eval_interval == 0
 
         if trainer.generator_done_at is None:
-            share = lr_decay_progress(trainer, progress)
-            logged = generator_step(trainer, real, share, callbacks)
-            if look or share >= 1:
-                logged |= update_best(trainer, holdout)
-            if share >= 1:
+            phase_progress = lr_decay_progress(trainer, progress)
+            step_losses = generator_step(trainer, real, phase_progress, callbacks)
+            if is_eval_step or phase_progress >= 1:
+                step_losses |= update_best(trainer, holdout)
+            if phase_progress >= 1:
                 trainer.generator_done_at = progress
         else:
-            until = trainer.generator_done_at / (1 - settings.critic_budget_fraction)
-            if progress >= until:
+            critic_end = trainer.generator_done_at / (1 - settings.critic_budget_fraction)
+            if progress >= critic_end:
                 break
-            made = made or AutoregressiveSampler(trainer.best, tokenizer.sub_bin_steps)
-            share = (progress - trainer.generator_done_at) / (until - trainer.generator_done_at)
-            fake = made.sample_tokens(torch.rand(real.shape), {})
-            logged = critic_step(trainer, real, fake, share, callbacks)
+            sampler = sampler or AutoregressiveSampler(trainer.best, tokenizer.sub_bin_steps)
+            phase_progress = (progress - trainer.generator_done_at) / (
+                critic_end - trainer.generator_done_at
+            )
+            fake = sampler.sample_tokens(torch.rand(real.shape), {})
+            step_losses = critic_step(trainer, real, fake, phase_progress, callbacks)
 
-        numbers = check_finite(trainer.step, logged)
-        if look:
-            callbacks.report(trainer.step, numbers)
+        metrics = check_finite(trainer.step, step_losses)
+        if is_eval_step:
+            callbacks.report(trainer.step, metrics)
 
     if trainer.generator_done_at is None:
         update_best(trainer, holdout)
     callbacks.report(trainer.step, evaluate_critic(trainer, holdout, seed))
-    callbacks.preview(trainer.step, picture.render(trainer.token_sampler(trainer.best), seed))
+    callbacks.preview(trainer.step, preview.render(trainer.token_sampler(trainer.best), seed))
     callbacks.save(trainer.step, trainer.pack())
 
 
 def lr_decay_progress(trainer: AutoregressiveTrainer, progress: float) -> float:
-    """How far the generator's rate has fallen, from 0 to 1. It begins to when held-out rows gain
-    little, and in any case in time for the end of the generator's share of the budget."""
+    """Return the decay of the generator's learning rate, from 0 (not started) to 1 (finished).
+
+    The decay starts when held-out rows stop improving, and at the latest in time to finish within
+    the generator's part of the budget.
+    """
     settings = trainer.settings
-    latest = (1 - settings.critic_budget_fraction) * (1 - settings.lr_decay_fraction)
+    latest_start = (1 - settings.critic_budget_fraction) * (1 - settings.lr_decay_fraction)
     if trainer.lr_decay_start is None and (
-        trainer.evals_without_gain >= settings.patience or progress >= latest
+        trainer.evals_without_gain >= settings.patience or progress >= latest_start
     ):
-        trainer.lr_decay_start = min(progress, latest)
+        trainer.lr_decay_start = min(progress, latest_start)
     if trainer.lr_decay_start is None:
         return 0.0
     length = trainer.lr_decay_start * settings.lr_decay_fraction / (1 - settings.lr_decay_fraction)
@@ -222,8 +229,7 @@ def generator_step(
     decay_progress: float,
     callbacks: TrainingCallbacks,
 ) -> dict[str, Tensor]:
-    """Every token of a real row likelier, given those before."""
-
+    """Update the generator: minimize the negative log-likelihood of real rows."""
     order = (
         random_order(trainer)
         if float(torch.rand(())) < trainer.settings.random_order_prob
@@ -234,8 +240,10 @@ def generator_step(
         with torch.autocast("cpu", torch.bfloat16, enabled=USE_BFLOAT16):
             return trainer.G.loss(rows, order)
 
-    warm = min(1.0, (trainer.step + 1) / trainer.settings.warmup_steps)
-    set_lr(trainer.opt_G, trainer.settings.generator_lr * min(warm, max(1 - decay_progress, 1e-3)))
+    warmup = min(1.0, (trainer.step + 1) / trainer.settings.warmup_steps)
+    set_lr(
+        trainer.opt_G, trainer.settings.generator_lr * min(warmup, max(1 - decay_progress, 1e-3))
+    )
     trainer.G.train()
     loss = backward_in_microbatches(trainer, trainer.opt_G, loss_of, (real,), callbacks)
     trainer.opt_G.step()
@@ -245,8 +253,10 @@ def generator_step(
 
 
 def random_order(trainer: AutoregressiveTrainer) -> Tensor:
-    """(S,): when each step is made. Columns come in any order, the steps of each one after the
-    other."""
+    """Return the (S,) rank of each step in a random order of the columns.
+
+    The steps of a column stay together.
+    """
     columns = trainer.tokenizer.columns
     names = [columns[i].name for i in torch.randperm(len(columns))]
     return torch.tensor(trainer.tokenizer.steps_in_order(names)).argsort()
@@ -259,8 +269,12 @@ def critic_step(
     progress: float,
     callbacks: TrainingCallbacks,
 ) -> dict[str, Tensor]:
-    """Real rows above made ones, by the logistic loss: the score is the log of how much likelier a
-    row is to be real (Goodfellow et al. 2014, 1406.2661)."""
+    """Update the critic with the logistic loss of real against generated rows.
+
+        L_D = E[softplus(-D(real))] + E[softplus(D(fake))]
+
+    The optimal D is the log-odds of being real (Goodfellow et al. 2014, 1406.2661).
+    """
 
     def loss_of(real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(-trainer.D(real)).mean() + F.softplus(trainer.D(fake)).mean()
@@ -280,35 +294,37 @@ def backward_in_microbatches(
     batches: tuple[Tensor, ...],
     callbacks: TrainingCallbacks,
 ) -> Tensor:
-    """The gradients of the mean loss over (S, B) batches, for as many rows at a time as fit into
-    memory; the loss."""
-    noise = torch.get_rng_state()
+    """Compute gradients of the mean loss over (S, B) batches, and return the loss.
 
-    def begin() -> None:
-        torch.set_rng_state(noise)
+    The batches are split into parts that fit into memory.
+    """
+    rng_state = torch.get_rng_state()
+
+    def reset() -> None:
+        torch.set_rng_state(rng_state)
         optimizer.zero_grad(set_to_none=True)
 
-    def add(*parts_and_share: Any) -> dict[str, Tensor]:
+    def backward(*parts_and_share: Any) -> dict[str, Tensor]:
         *parts, share = parts_and_share
         loss = loss_of(*(part.T for part in parts))
         (share * loss).backward()
         return {"loss": loss.detach()}
 
     trainer.microbatch_size = min(trainer.microbatch_size, batches[0].shape[1])
-    turned = tuple(batch.T for batch in batches)
+    row_batches = tuple(batch.T for batch in batches)
     trainer.microbatch_size, logged = accumulate_gradients(
-        turned, trainer.microbatch_size, begin, add, trainer.step, callbacks
+        row_batches, trainer.microbatch_size, reset, backward, trainer.step, callbacks
     )
     return logged["loss"]
 
 
 def initialize(trainer: AutoregressiveTrainer, tokens: Tensor, state: Path | None) -> None:
-    """From the state; or, given (S, N) tokens, knowing how common each one is and no more."""
+    """Load `state`, or set the biases to the token frequencies of (S, N) tokens."""
     if state is not None:
         trainer.load_state(state)
         return
-    counted = zip(tokens, trainer.tokenizer.step_sizes, strict=True)
-    trainer.G.heads.init_from_counts([torch.bincount(row, minlength=size) for row, size in counted])
+    steps = zip(tokens, trainer.tokenizer.step_sizes, strict=True)
+    trainer.G.heads.init_from_counts([torch.bincount(row, minlength=size) for row, size in steps])
     for network in (trainer.ema, trainer.best):
         network.load_state_dict(trainer.G.state_dict())
 
@@ -319,13 +335,16 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def cosine_decay(progress: float) -> float:
-    """From 1 to nearly 0 (Loshchilov & Hutter 2017, 1608.03983)."""
+    """Return a factor that falls from 1 to 0.001 (Loshchilov & Hutter 2017, 1608.03983)."""
     return max(0.5 * (1 + math.cos(math.pi * min(progress, 1.0))), 1e-3)
 
 
 @torch.no_grad()
 def update_best(trainer: AutoregressiveTrainer, holdout: Tensor) -> dict[str, Tensor]:
-    """Keep the averaged weights if rows that were never seen are likelier than ever before."""
+    """Evaluate the averaged weights on held-out rows, and copy them to `best` if they improve.
+
+    With fewer than MIN_HOLDOUT_ROWS, copy them without an evaluation.
+    """
     if holdout.shape[1] < MIN_HOLDOUT_ROWS:
         trainer.best.load_state_dict(trainer.ema.state_dict())
         return {}
@@ -345,22 +364,26 @@ def update_best(trainer: AutoregressiveTrainer, holdout: Tensor) -> dict[str, Te
 
 @torch.no_grad()
 def evaluate_critic(trainer: AutoregressiveTrainer, holdout: Tensor, seed: int) -> dict[str, float]:
-    """How well the critic tells held-out real rows from as many fresh ones; decides whether samples
-    are chosen by it."""
+    """Return how well the critic separates held-out rows from as many generated ones.
+
+    Also decides whether samples are filtered by rejection sampling.
+    """
     if holdout.shape[1] < MIN_HOLDOUT_ROWS:
         return {}
-    noise = torch.Generator().manual_seed(seed + trainer.step)
-    u = torch.rand(holdout.shape, generator=noise)
+    generator = torch.Generator().manual_seed(seed + trainer.step)
+    u = torch.rand(holdout.shape, generator=generator)
     fake = AutoregressiveSampler(trainer.best, trainer.tokenizer.sub_bin_steps).sample_tokens(u, {})
     trainer.D.eval()
     scores = trainer.D(fake)
     accuracy = critic_accuracy(trainer.D(holdout), scores)
-    deviation = math.sqrt(1 / (6 * holdout.shape[1]))  # of the share of pairs by chance alone
-    chosen = accuracy.auc > max(trainer.settings.rejection_min_auc, 0.5 + 3 * deviation)
+    chance_deviation = math.sqrt(1 / (6 * holdout.shape[1]))  # of the AUC by chance
+    uses_rejection = accuracy.auc > max(
+        trainer.settings.rejection_min_auc, 0.5 + 3 * chance_deviation
+    )
     always_accept_score = min(
         float(scores.quantile(1 - ALWAYS_ACCEPTED_FRACTION)), math.log(MAX_ODDS)
     )
-    trainer.always_accept_score = always_accept_score if chosen else None
+    trainer.always_accept_score = always_accept_score if uses_rejection else None
     return {
         "critic_accuracy_real": accuracy.real,
         "critic_accuracy_fake": accuracy.fake,

@@ -96,7 +96,7 @@ def test_columns_that_cannot_be_declared_have_to_be_dropped(client: TestClient) 
     made = a_dataset(people(ROWS), "people.csv", target="income")
     problem = client.post("/v1/jobs", json=body(made)).json()
     assert problem["errors"][0]["pointer"] == "/differential_privacy/column_domains/id"
-    assert "drop 'id'" in problem["detail"]
+    assert "exclude 'id'" in problem["detail"]
 
 
 def test_no_evaluation_follows_that_nobody_asked_for(

@@ -156,8 +156,11 @@ NO_SENSE: list[tuple[dict[str, Any], str]] = [
     ({"conditions": [{"where": {"age": "old"}, "count": 1}]}, "/conditions/0/where/age"),
     ({"conditions": [{"where": {"city": {"gte": "A"}}, "count": 1}]}, "no order"),
     ({"conditions": [{"where": {"age": {"above": 3}}, "count": 1}]}, "gte"),
-    ({"conditions": [{"where": {"city": "Oslo"}, "count": 1}]}, "no row"),
-    ({"conditions": [{"where": {"age": {"gte": 500}}, "count": 1}]}, "no row"),
+    ({"conditions": [{"where": {"city": "Oslo"}, "count": 1}]}, "no value in the training data"),
+    (
+        {"conditions": [{"where": {"age": {"gte": 500}}, "count": 1}]},
+        "no value in the training data",
+    ),
     ({"conditions": [{"where": {}, "count": 1}]}, "/conditions/0/where"),
     ({"conditions": [{"where": {"age": 30}}]}, "count"),
     ({"conditions": [{"where": {"age": 30}, "count": 1}], "count": 3}, "count"),

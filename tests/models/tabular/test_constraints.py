@@ -125,10 +125,10 @@ def test_rows_that_break_a_rule_are_not_learned_from_and_that_is_told() -> None:
     rows = LabeledRows.split(table, SCHEMA, target_column=None, holdout_fraction=0.1, seed=1)
     run = RecordingCallbacks(3)
     train(rows, make_settings(table, constraints=RULES[:1]), run, seed=1)
-    assert run.warnings == ["30 of 400 rows break a rule; they are not learned from"]
+    assert run.warnings == ["30 of 400 rows violate a constraint and are not used for training."]
     table = offices(40, dirty=40)
     rows = LabeledRows.split(table, SCHEMA, target_column=None, holdout_fraction=0.1, seed=1)
-    with pytest.raises(UnsupportedColumn, match="no row keeps"):
+    with pytest.raises(UnsupportedColumn, match="no row satisfies the declared constraints"):
         train(rows, make_settings(table, constraints=RULES[:1]), RecordingCallbacks(3), seed=1)
 
 
@@ -147,8 +147,8 @@ def test_rules_that_all_rows_keep_to_are_found() -> None:
     ("rule", "words"),
     [
         ({"kind": "inequality"}, "columns"),
-        ({"kind": "less", "columns": ["begun", "ended"]}, "known kinds"),
-        ({"kind": "inequality", "columns": ["begun", "end"]}, "'end' is no column"),
+        ({"kind": "less", "columns": ["begun", "ended"]}, "`kind` must be one of inequality, "),
+        ({"kind": "inequality", "columns": ["begun", "end"]}, "'end' is not a column"),
         ({"kind": "inequality", "columns": ["begun", "begun"]}, "different"),
         ({"kind": "inequality", "columns": ["begun", "city"]}, "order"),
         ({"kind": "inequality", "columns": ["begun"]}, "at least two"),
@@ -156,8 +156,8 @@ def test_rules_that_all_rows_keep_to_are_found() -> None:
         ({"kind": "fixed_combinations", "columns": ["city", "net"]}, "combinations"),
         ({"kind": "sum", "columns": ["net", "tax"]}, "total"),
         ({"kind": "sum", "columns": ["net", "city"], "total": "gross"}, "sum"),
-        ({"kind": "sum", "columns": ["net", "tax"], "total": "desk"}, "integers"),
-        ({"kind": "sum", "columns": ["begun", "desk"], "total": "ended"}, "label"),
+        ({"kind": "sum", "columns": ["net", "tax"], "total": "desk"}, "not an integer"),
+        ({"kind": "sum", "columns": ["begun", "desk"], "total": "ended"}, "target column"),
         ({"kind": "unique", "columns": "desk"}, "list"),
         ("begun <= ended", "kind"),
     ],

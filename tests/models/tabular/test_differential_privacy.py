@@ -238,7 +238,7 @@ def test_a_declaration_that_leaves_something_open_is_refused_by_name(
 
 @pytest.mark.parametrize("type", ["id", "datetime"])
 def test_columns_that_cannot_be_declared_have_to_be_dropped(type: str) -> None:
-    with pytest.raises(InvalidSettings, match="drop 'x'"):
+    with pytest.raises(InvalidSettings, match="exclude 'x'"):
         parse_domains({}, {"x": type})
 
 

@@ -41,7 +41,9 @@ def test_features_hold_a_row_to_the_place_inside_a_bin() -> None:
         chosen = torch.stack(
             [
                 part.argmax(1)
-                for part in features[:, : parts.choices].split(parts.sizes[:, 0].tolist(), 1)
+                for part in features[:, : parts.num_choice_features].split(
+                    parts.sizes[:, 0].tolist(), 1
+                )
             ],
             1,
         )
@@ -58,12 +60,14 @@ def test_chances_get_a_gradient_through_the_choice() -> None:
     raw = torch.randn(7, parts.num_features, requires_grad=True)
     features, chosen = parts.sample_choices(raw, torch.rand(7, len(parts.steps)))
     assert chosen.shape == (7, len(parts.steps))
-    assert features[:, : parts.choices].sum().item() == pytest.approx(
+    assert features[:, : parts.num_choice_features].sum().item() == pytest.approx(
         7 * len(parts.steps), rel=1e-4
     )
     (features * torch.randn_like(features)).sum().backward()
     assert raw.grad is not None
-    assert (raw.grad[:, : parts.choices].abs().sum(0) > 0).sum() > parts.choices / 2
+    assert (
+        raw.grad[:, : parts.num_choice_features].abs().sum(0) > 0
+    ).sum() > parts.num_choice_features / 2
 
 
 def test_mixed_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampler) -> None:
