@@ -48,7 +48,7 @@ NON_FINITE_PATTERN = r"(?i)^[-+]?inf(?:inity)?$"
 INTEGER_PATTERN = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.0+)?$"
 
 _LOOSE_INTEGER = r"^[-+]?[0-9]{1,18}(?:\.0*)?$"
-# (False, true): a column with no other words is boolean.
+# Pairs of words for false and true that a boolean column may have, in any letter case.
 _BOOLEAN_WORDS = (
     ("false", "true"),
     ("no", "yes"),
