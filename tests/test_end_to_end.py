@@ -196,7 +196,7 @@ def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
     states = [event["data"]["state"] for event in events]
     assert states == ["queued", "running", "queued", "running", "succeeded"]
     assert (done["attempt"], done["result"]["step"]) == (2, 600)
-    assert f'"step": {saved[0]["step"]}' in server.log() or "going on from" in server.log()
+    assert f'"step": {saved[0]["step"]}' in server.log() or "resuming from" in server.log()
     versions = client.request("GET", "/v1/models").json()["data"]
     assert [m["version"] for m in versions if m["name"] == "killed"] == [1]
 

@@ -1,1 +1,1 @@
-"""The side that works: takes jobs by lease, trains, saves, reports."""
+"""Worker process: claims jobs by lease, runs them and reports their results."""

@@ -1,4 +1,4 @@
-"""`python -m worker [queue …]`"""
+"""Entry point of `python -m worker [queue …]`."""
 
 import sys
 

@@ -1,6 +1,7 @@
-"""`python -m worker.benchmark_cpu`: what one thread does in a matrix product, in GFLOP/s, for estimates.
+"""CPU benchmark for time estimates: GFLOP/s of a single-threaded matrix product.
 
-A process of its own: how many threads numpy takes is settled when it is imported.
+It runs in a separate process (`python -m worker.benchmark_cpu`), because numpy fixes its number of
+threads when it is imported.
 """
 
 import os
@@ -9,21 +10,21 @@ import sys
 import time
 
 MATRIX_SIZE, ROUNDS = 512, 30
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def measure_gflops() -> float | None:
-    """None where it cannot be measured: estimates then assume a typical core."""
-    environment = os.environ | dict.fromkeys(ONE_THREAD, "1")
+    """Return GFLOP/s, or None if it cannot be measured; estimates then assume a typical core."""
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "worker.benchmark_cpu"],
             env=environment,
             capture_output=True,
             timeout=30,
             check=True,
         )
-        return float(done.stdout)
+        return float(process.stdout)
     except (subprocess.SubprocessError, ValueError, OSError):
         return None
 

@@ -1,5 +1,7 @@
-"""A model of rows that makes one and the same row is not handed out as one that learned. Images
-are watched while they are learned."""
+"""Check that a tabular model does not always generate the same row.
+
+Image models need no such check: the training loop monitors their coverage.
+"""
 
 import numpy as np
 
@@ -15,15 +17,15 @@ CHECKED_ROWS = 256
 
 
 def check_table_collapse(checkpoint: Checkpoint, rows: LabeledRows, storage: Storage) -> None:
-    """Raises JobError when all rows are the same but for their identifiers."""
+    """Raise JobError if all generated rows are equal, except for their ids."""
     with storage.open(StoredObject.from_dict(checkpoint.files["model"])) as path:
-        generator = load_sampler(path)
-    assert isinstance(generator, TableSampler)  # noqa: S101 - it was trained as one
-    learned = [column.name for column in generator.tokenizer.columns]
-    made = generator.sample(0, np.arange(CHECKED_ROWS, dtype=np.int64)).rows
-    if is_collapsed(made, rows.take(rows.train[:CHECKED_ROWS]).select(learned)):
+        sampler = load_sampler(path)
+    assert isinstance(sampler, TableSampler)  # noqa: S101 - it was trained as one
+    learned = [column.name for column in sampler.tokenizer.columns]
+    synthetic = sampler.sample(0, np.arange(CHECKED_ROWS, dtype=np.int64)).rows
+    if is_collapsed(synthetic, rows.take(rows.train[:CHECKED_ROWS]).select(learned)):
         raise JobError(
             "collapsed",
-            "the model makes the same row again and again; "
-            "train longer, with another seed, or with another preset",
+            "The model always generates the same row. Train longer, or with another `seed` or "
+            "`preset`.",
         )

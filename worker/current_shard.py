@@ -1,4 +1,4 @@
-"""The shard that a worker makes at the moment, as the lease's thread sees it."""
+"""The shard that a worker is generating, shared with the lease's renewal thread."""
 
 from sqlalchemy.orm import Session
 
@@ -10,24 +10,32 @@ NO_STOP_REQUESTS = StopRequests(cancel=False, pause=False)
 
 
 class CurrentShard:
-    """`made`: items so far."""
+    """State of the current shard; `items_done` counts its items so far."""
 
     def __init__(self, shard: ShardClaim | None = None) -> None:
         self.set(shard)
 
     def set(self, shard: ShardClaim | None) -> None:
-        """None while the shard's end is written: it may be done already when the thread looks."""
+        """Replace the shard.
+
+        Pass None before the shard's completion is written: the renewal thread may otherwise try
+        to renew a completed shard and report a lost lease.
+        """
         self.items_done, self.usage = 0, Usage()
         self.shard = shard
 
     def renew(self, session: Session) -> StopRequests:
-        """The heartbeat. Raises LeaseLost."""
+        """Renew the shard's lease and return the stop requests of its job.
+
+        Raises:
+            LeaseLost: Another worker has the shard.
+        """
         shard = self.shard
         if shard is None:
             return NO_STOP_REQUESTS
-        orders = jobs.renew_shard(
+        requests = jobs.renew_shard(
             session, shard, items_done=self.items_done, **self.usage.snapshot()
         )
-        if orders is None and self.shard is shard:
+        if requests is None and self.shard is shard:
             raise LeaseLost(shard.job_id)
-        return orders or NO_STOP_REQUESTS
+        return requests or NO_STOP_REQUESTS

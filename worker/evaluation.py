@@ -1,4 +1,4 @@
-"""An evaluation job: samples of a model beside the real items that its training has not seen."""
+"""Evaluation job: compare samples of a model with real items that it was not trained on."""
 
 import hashlib
 import json
@@ -32,8 +32,7 @@ from models.images.image_grid import make_grid
 from models.images.sampling import ImageSampler
 from models.images.sampling_plan import plan_by_count
 from models.load import AnySampler, load_sampler
-from models.metrics import image_evaluation as of_images
-from models.metrics import tabular_evaluation as of_rows
+from models.metrics import image_evaluation, tabular_evaluation
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.verdict import verdict_of
 from models.split import UNLABELED
@@ -43,45 +42,58 @@ from models.tabular.sampling_plan import plan_total
 from worker.lease import Lease
 from worker.training_data import open_images, open_table
 
-IMAGES_PER_LABEL = 8  # of each label
+GALLERY_IMAGES_PER_LABEL = 8
 MAX_GALLERY_LABELS = 20
-NEAREST_PAIRS = 24  # samples beside the nearest training image
+NEAREST_PAIRS = 24  # pairs of a sample and its nearest training image in nearest.png
 
 
 def evaluate(job: Job, lease: Lease) -> "partial[None]":
-    """Draw, measure, store the report; what is returned ends the job within a transaction.
+    """Generate samples, evaluate them, and store the report.
 
-    Raises JobError, and whatever the lease raises when the job is to stop.
+    Returns:
+        A function that finishes the job in one transaction.
+
+    Raises:
+        JobError: The job failed.
+        LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `Lease`.
     """
     torch.set_num_threads(get_settings().training_threads)
     spec = EvaluationSpec.model_validate(job.resolved)
     with read() as session:
         model = model_registry.get(session, job.tenant_id, spec.model)
         if job.dataset_id is None:
-            raise JobError("dataset_unreadable", "the dataset was deleted")
+            raise JobError("dataset_unreadable", "The dataset was deleted.")
         dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
     work = EvaluationJob(job, lease, spec, model, dataset, get_storage())
     lease.phase = "evaluating"
-    found = work.evaluate_images() if spec.modality == "image" else work.evaluate_rows()
-    said = verdict_of(found["scores"], found["holdout_items"])
+    evaluation = work.evaluate_images() if spec.modality == "image" else work.evaluate_rows()
+    verdict = verdict_of(evaluation["scores"], evaluation["holdout_items"])
     report = {
         "model": model.id,
         "reference": spec.reference,
         "modality": spec.modality,
         "samples": spec.samples,
         "seed": spec.seed,
-        "verdict": {"verdict": said.verdict, "quality": said.quality, "reasons": said.reasons},
-        **found,
-        "scores": [score.to_dict() for score in found["scores"]],
+        "verdict": {
+            "verdict": verdict.verdict,
+            "quality": verdict.quality,
+            "reasons": verdict.reasons,
+        },
+        **evaluation,
+        "scores": [score.to_dict() for score in evaluation["scores"]],
     }
-    unmet = core.evaluation.failed_criteria(
-        work.training_spec.quality_gate, said.verdict, report["scores"]
+    failed_criteria = core.evaluation.failed_criteria(
+        work.training_spec.quality_gate, verdict.verdict, report["scores"]
     )
-    report["failed_criteria"] = unmet
-    told = json.dumps(report, ensure_ascii=False, allow_nan=False)
-    stored = work.store(REPORT, told.encode())
-    result = {"verdict": said.verdict, "quality": said.quality, "reasons": list(said.reasons)}
-    result["failed_criteria"] = unmet
+    report["failed_criteria"] = failed_criteria
+    report_json = json.dumps(report, ensure_ascii=False, allow_nan=False)
+    stored = work.store(REPORT, report_json.encode())
+    result = {
+        "verdict": verdict.verdict,
+        "quality": verdict.quality,
+        "reasons": list(verdict.reasons),
+        "failed_criteria": failed_criteria,
+    }
     return partial(_finish, lease, [*work.files, (REPORT, stored, "application/json")], result)
 
 
@@ -116,7 +128,7 @@ class EvaluationJob:
         self.files: list[tuple[str, StoredObject, str]] = []
 
     def check_stop(self) -> None:
-        """Raises LeaseLost, and what the lease says when the work is to stop."""
+        """Raise LeaseLost if the lease is lost, or the lease's exception if the work must stop."""
         self._lease.check()
         if self._lease.stopping:
             raise self._lease.stopping
@@ -133,55 +145,63 @@ class EvaluationJob:
             with self.storage.open(StoredObject.from_dict(self.model.weights)) as path:
                 return load_sampler(path)
         except (ObjectCorrupted, UnreadableCheckpoint) as error:
-            raise JobError("model_unreadable", "the model's weights cannot be read") from error
+            raise JobError("model_unreadable", "The model's weights cannot be read.") from error
 
     def evaluate_images(self) -> dict[str, Any]:
-        generator, learned = self._load_sampler(), self.model.manifest["labels"]
-        assert isinstance(generator, ImageSampler)  # noqa: S101 - it was trained as one
-        made = self._generate_images(generator, tuple(float(label["count"]) for label in learned))
+        sampler, labels = self._load_sampler(), self.model.manifest["labels"]
+        assert isinstance(sampler, ImageSampler)  # noqa: S101 - it was trained as one
+        label_weights = tuple(float(label["count"]) for label in labels)
+        synthetic = self._generate_images(sampler, label_weights)
         with self._open_holdout_images() as data:
-            yardstick = self._evaluation_classifier(data, max(1, len(learned)))
-            names = [label["name"] for label in learned]
-            found = of_images.evaluate(
-                yardstick, data, made, names, seed=self.spec.seed, check_stop=self.check_stop
+            classifier = self._evaluation_classifier(data, max(1, len(labels)))
+            names = [label["name"] for label in labels]
+            result = image_evaluation.evaluate(
+                classifier, data, synthetic, names, seed=self.spec.seed, check_stop=self.check_stop
             )
-            real = data.holdout
-            shown: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
-                "samples.png": made,
-                "real.png": (np.asarray(data.pixels[real]), data.labels[real]),
+            holdout = data.holdout
+            galleries: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
+                "samples.png": synthetic,
+                "real.png": (np.asarray(data.pixels[holdout]), data.labels[holdout]),
             }
-            rows = {}
-            for file, (pixels, labels) in shown.items():
-                places = np.unique(labels)[:MAX_GALLERY_LABELS]
-                self._store_image(file, _by_label(pixels, labels, places))
-                rows[file] = [names[place] for place in places] if names else []
-            places = found.nearest_train_indices[:NEAREST_PAIRS]
-            pairs = np.stack([made[0][: len(places)], data.pixels[places]], 1)
+            gallery_labels = {}
+            for file, (pixels, label_indices) in galleries.items():
+                shown = np.unique(label_indices)[:MAX_GALLERY_LABELS]
+                self._store_image(file, _make_gallery(pixels, label_indices, shown))
+                gallery_labels[file] = [names[label] for label in shown] if names else []
+            nearest = result.nearest_train_indices[:NEAREST_PAIRS]
+            pairs = np.stack([synthetic[0][: len(nearest)], data.pixels[nearest]], 1)
             self._store_image("nearest.png", make_grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
-        told = {"holdout_items": len(real), "scores": found.scores, "gallery_labels": rows}
-        return told | found.report_sections
+        return {
+            "holdout_items": len(holdout),
+            "scores": result.scores,
+            "gallery_labels": gallery_labels,
+            **result.report_sections,
+        }
 
     def _generate_images(
-        self, generator: ImageSampler, shares: tuple[float, ...]
+        self, sampler: ImageSampler, label_weights: tuple[float, ...]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        order = plan_by_count(
+        plan = plan_by_count(
             self.spec.samples,
             seed=self.spec.seed,
             offset=0,
-            label_weights=shares,
+            label_weights=label_weights,
             balance_labels=False,
         )
         pixels, labels = [], []
-        for indices, numbers in order.batches(generator.batch_size):
+        for batch_labels, indices in plan.batches(sampler.batch_size):
             self.check_stop()
-            pixels.append(image_batches.generate_batch(generator, order.seed, indices, numbers))
-            labels.append(indices)
+            batch = image_batches.generate_batch(sampler, plan.seed, batch_labels, indices)
+            pixels.append(batch)
+            labels.append(batch_labels)
         return np.concatenate(pixels), np.concatenate(labels)
 
     @contextmanager
     def _open_holdout_images(self) -> Iterator[LabeledImages]:
-        """The published test part as the held-out one, if there is one; or else the images that
-        training held out, by the same seed and share."""
+        """Open the dataset with its published test split as the holdout.
+
+        Without a test split, the holdout is that of the training: same seed, same fraction.
+        """
         n = self.dataset.summary["n_train"]
         with open_images(self.dataset, self.training_spec, self.storage) as data:
             if not self.dataset.summary["n_test"]:
@@ -190,54 +210,66 @@ class EvaluationJob:
         with open_images(
             self.dataset, self.training_spec, self.storage, include_test_split=True
         ) as data:
-            labelled = np.flatnonzero(data.labels != UNLABELED)
+            labeled = np.flatnonzero(data.labels != UNLABELED)
             yield replace(
                 data,
-                train=labelled[labelled < n],
-                holdout=labelled[labelled >= n],
+                train=labeled[labeled < n],
+                holdout=labeled[labeled >= n],
                 unlabeled=data.unlabeled[data.unlabeled < n],
             )
 
     def _evaluation_classifier(self, data: LabeledImages, classes: int) -> EvaluationClassifier:
-        """The one that is kept with the data set, or a new one. It depends on what is held out."""
-        published = bool(self.dataset.summary["n_test"])
+        """Load the classifier stored with the dataset, or train and store a new one.
+
+        All evaluations with the same holdout share one classifier, so their scores are comparable.
+        """
+        has_test_split = bool(self.dataset.summary["n_test"])
         split = (
-            None if published else [self.training_spec.holdout_fraction, self.training_spec.seed]
+            None
+            if has_test_split
+            else [self.training_spec.holdout_fraction, self.training_spec.seed]
         )
-        about = json.dumps([EvaluationClassifier.version, classes, split]).encode()
-        name = f"evaluation-classifier-{hashlib.sha256(about).hexdigest()[:12]}"
+        version = json.dumps([EvaluationClassifier.version, classes, split]).encode()
+        name = f"evaluation-classifier-{hashlib.sha256(version).hexdigest()[:12]}"
         image = self.model.manifest["image"]
         shape = (image["channels"], image["height"], image["width"])
         if name in self.dataset.objects:
-            kept = self.storage.read(StoredObject.from_dict(self.dataset.objects[name]))
-            return EvaluationClassifier.unpack(kept, shape, classes)
-        yardstick = EvaluationClassifier.fit(data, classes, self.check_stop)
+            packed = self.storage.read(StoredObject.from_dict(self.dataset.objects[name]))
+            return EvaluationClassifier.unpack(packed, shape, classes)
+        classifier = EvaluationClassifier.fit(data, classes, self.check_stop)
         key = key_of(self.dataset.tenant_id, "datasets", self.dataset.id, f"{name}-{self._job_id}")
-        stored = self.storage.put(key, yardstick.pack())
+        stored = self.storage.put(key, classifier.pack())
         with write() as session:
-            kept_with_it = datasets.attach_object(session, self.dataset, name, stored)
-        if not kept_with_it:
+            attached = datasets.attach_object(session, self.dataset, name, stored)
+        if not attached:
             self.storage.delete([stored.key])
-        return yardstick
+        return classifier
 
     def evaluate_rows(self) -> dict[str, Any]:
-        generator = self._load_sampler()
-        assert isinstance(generator, TableSampler)  # noqa: S101 - it was trained as one
-        order = plan_total(self.spec.samples, [{}], seed=self.spec.seed, offset=0)
+        sampler = self._load_sampler()
+        assert isinstance(sampler, TableSampler)  # noqa: S101 - it was trained as one
+        plan = plan_total(self.spec.samples, [{}], seed=self.spec.seed, offset=0)
         batches = []
-        for drawn in row_batches.iter_batches(generator, order):
+        for batch in row_batches.iter_batches(sampler, plan):
             self.check_stop()
-            batches.append(drawn.rows)
-        made = pa.Table.from_batches(batches)
+            batches.append(batch.rows)
+        synthetic = pa.Table.from_batches(batches)
         with open_table(self.dataset, self.training_spec, self.storage) as data:
-            found = of_rows.evaluate(data, made, seed=self.spec.seed, check_stop=self.check_stop)
-            held_out = len(data.holdout)
-        return {"holdout_items": held_out, "scores": found.scores, **found.report_sections}
+            result = tabular_evaluation.evaluate(
+                data, synthetic, seed=self.spec.seed, check_stop=self.check_stop
+            )
+            holdout_items = len(data.holdout)
+        return {"holdout_items": holdout_items, "scores": result.scores, **result.report_sections}
 
 
-def _by_label(
+def _make_gallery(
     pixels: NDArray[np.uint8], labels: NDArray[Any], shown: NDArray[Any]
 ) -> NDArray[np.uint8]:
-    """A row for each of the labels shown, of which there are some images."""
-    chosen = [np.resize(np.flatnonzero(labels == label), IMAGES_PER_LABEL) for label in shown]
-    return make_grid(pixels[np.concatenate(chosen)], IMAGES_PER_LABEL)
+    """Return a grid with one row per label in `shown`, each of which must have images.
+
+    A label with too few images repeats them.
+    """
+    indices = [
+        np.resize(np.flatnonzero(labels == label), GALLERY_IMAGES_PER_LABEL) for label in shown
+    ]
+    return make_grid(pixels[np.concatenate(indices)], GALLERY_IMAGES_PER_LABEL)

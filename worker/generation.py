@@ -1,4 +1,8 @@
-"""A generation job: its shards, made here and by whoever helps, and the manifest at the end."""
+"""Generation job: the job's holder and helping workers generate shards; then comes a manifest.
+
+The holder is the worker that has claimed the job. Other workers with nothing to do claim single
+shards of it.
+"""
 
 import json
 import logging
@@ -44,38 +48,45 @@ from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-SHARD_POLL_S = 0.3  # between two looks at the shards that others make
+SHARD_POLL_S = 0.3  # interval at which the holder polls the shards of its helpers
 
 
 def generate(job: Job, lease: Lease) -> "partial[None]":
-    """Lay the shards out, make them with whoever helps, and write the manifest; what is returned
-    ends the job within a transaction.
+    """Create the shards, generate them together with helpers, and write the manifest.
 
-    Raises JobError, and whatever the lease raises when the job is to stop.
+    Returns:
+        A function that finishes the job in one transaction.
+
+    Raises:
+        JobError: The job failed.
+        LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `Lease`.
     """
-    maker = ShardGenerator(job, lease, CurrentShard())
-    lease.heartbeat = partial(_heartbeat, maker)
+    generator = ShardGenerator(job, lease, CurrentShard())
+    spec = generator.spec
+    lease.heartbeat = partial(_heartbeat, generator)
     with write() as session:
-        jobs.create_shards(session, lease.claim, count=maker.spec.count, size=maker.spec.shard_size)
+        jobs.create_shards(session, lease.claim, count=spec.count, size=spec.shard_size)
         shard = jobs.claim_shard(session, job.id, lease.claim.owner)
     lease.phase = "generating"
-    _notify_helpers(job, maker.spec)
-    while shard is not None or (shard := _wait_for_shards(maker)) is not None:
-        shard = maker.generate_shard(shard)
+    _notify_helpers(job, spec)
+    while shard is not None or (shard := _wait_for_shards(generator)) is not None:
+        shard = generator.generate_shard(shard)
     lease.phase = "finalizing"
-    manifest = _manifest(job, maker)
+    manifest = _build_manifest(job, generator)
     key = key_of(job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token), MANIFEST)
-    stored = maker.storage.put(key, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
-    if maker.spec.output_uri is not None:
-        _deliver(job, maker, stored, maker.spec.output_uri)
-    return partial(_finish, maker, stored, manifest)
+    stored = generator.storage.put(key, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    if spec.output_uri is not None:
+        _deliver(job, generator, stored, spec.output_uri)
+    return partial(_finish, generator, stored, manifest)
 
 
 def _deliver(
     job: Job, generator: "ShardGenerator", manifest: StoredObject, output_uri: str
 ) -> None:
-    """Copy the shards, then the manifest, which says that all are there. Each time it is done gives
-    the same files, so one that was broken off is begun again."""
+    """Copy the shards to `output_uri`, then the manifest, whose presence shows that all are there.
+
+    An interrupted delivery is repeated from the start: it always writes the same files.
+    """
     target = output_destinations.open_destination(output_uri)
     with read() as session:
         shards = jobs.artifacts_of(session, job.tenant_id, job.id, prefix="shard-")
@@ -89,20 +100,22 @@ def _deliver(
 def _finish(
     generator: "ShardGenerator", stored: StoredObject, manifest: dict[str, Any], session: Session
 ) -> None:
-    lease, place = generator.lease, generator.spec.output_uri
+    lease, output_uri = generator.lease, generator.spec.output_uri
     media_type = "application/json"
     jobs.add_artifact(
         session, lease.claim, name=MANIFEST, stored=stored, media_type=media_type, step=None
     )
-    about = {name: manifest[name] for name in ("count", "labels", "seed", "format")}
-    size = sum(shard["bytes"] for shard in manifest["shards"])
-    more = {"shards": len(manifest["shards"]), "bytes": size, "manifest": MANIFEST}
-    delivered = {} if place is None else {"output_uri": f"{place.rstrip('/')}/{generator.job_id}"}
-    jobs.finish(session, lease.claim, result=about | more | delivered)
+    result = {name: manifest[name] for name in ("count", "labels", "seed", "format")}
+    result["shards"] = len(manifest["shards"])
+    result["bytes"] = sum(shard["bytes"] for shard in manifest["shards"])
+    result["manifest"] = MANIFEST
+    if output_uri is not None:
+        result["output_uri"] = f"{output_uri.rstrip('/')}/{generator.job_id}"
+    jobs.finish(session, lease.claim, result=result)
 
 
 def _notify_helpers(job: Job, spec: GenerationSpec) -> None:
-    """A hint for each worker that could take a shard; those that get none look by themselves."""
+    """Notify each worker that could take a shard; others find the shards by polling."""
     with read() as session:
         others = sum(job.queue in worker.queues for worker in workers.active(session)) - 1
     for _ in range(min(spec.shards - 1, others)):
@@ -111,46 +124,51 @@ def _notify_helpers(job: Job, spec: GenerationSpec) -> None:
 
 
 def _wait_for_shards(generator: "ShardGenerator") -> ShardClaim | None:
-    """A shard that its maker has lost or given back; None once all are made."""
+    """Wait for a shard that a helper has lost or released; return None once all are done.
+
+    Raises:
+        JobError: A helper failed.
+    """
     while True:
         with read() as session:
-            made = jobs.shard_progress(session, generator.job_id)
-        if made.error is not None:
-            raise JobError(made.error["code"], made.error["detail"])
-        if made.done == made.shards:
+            progress = jobs.shard_progress(session, generator.job_id)
+        if progress.error is not None:
+            raise JobError(progress.error["code"], progress.error["detail"])
+        if progress.done == progress.shards:
             return None
         generator.check_stop()
-        if made.available:
+        if progress.available:
             with write() as session:
-                if (
-                    shard := jobs.claim_shard(session, generator.job_id, generator.owner)
-                ) is not None:
-                    return shard
+                shard = jobs.claim_shard(session, generator.job_id, generator.owner)
+            if shard is not None:
+                return shard
         time.sleep(SHARD_POLL_S)
 
 
 def _heartbeat(generator: "ShardGenerator", session: Session, heartbeat: Heartbeat) -> StopRequests:
-    """The job's heartbeat tells what all its makers have done. A shard that was lost while the job
-    is still held is no loss of the job: its writes are refused."""
+    """Send the job's heartbeat, with the progress and usage of all workers.
+
+    Losing the current shard does not end the job: writes to a lost shard are rejected.
+    """
     with suppress(LeaseLost):
         generator.current_shard.renew(session)
-    made = jobs.shard_progress(session, generator.job_id)
-    used = {"cpu_s": round(made.cpu_s, 2), "wall_s": round(made.wall_s, 2)}
-    progress = generator.progress(made.items)
-    heartbeat = replace(heartbeat, step=made.items, usage=used, progress=progress)
+    total = jobs.shard_progress(session, generator.job_id)
+    usage = {"cpu_s": round(total.cpu_s, 2), "wall_s": round(total.wall_s, 2)}
+    progress = generator.progress(total.items)
+    heartbeat = replace(heartbeat, step=total.items, usage=usage, progress=progress)
     return jobs.heartbeat(session, generator.lease.claim, heartbeat)
 
 
-def _manifest(job: Job, generator: "ShardGenerator") -> dict[str, Any]:
+def _build_manifest(job: Job, generator: "ShardGenerator") -> dict[str, Any]:
     with read() as session:
         shards = jobs.shards_of(session, job.id)
         files = {row.name: row for row in jobs.artifacts_of(session, job.tenant_id, job.id)}
     labels: Counter[str] = Counter()
-    listed = []
+    shard_entries = []
     for shard in shards:
         file = files[generator.spec.shard_name(shard.number)]
         labels.update(shard.labels)
-        listed.append(
+        shard_entries.append(
             {
                 "name": file.name,
                 "bytes": file.bytes,
@@ -170,15 +188,19 @@ def _manifest(job: Job, generator: "ShardGenerator") -> dict[str, Any]:
         "offset": spec.offset,
         "count": spec.count,
         "labels": dict(labels),
-        "shards": listed,
+        "shards": shard_entries,
     }
 
 
 class ShardGenerator:
-    """Makes shards of one job, one after the other."""
+    """Generator of shards of one job, one after the other."""
 
     def __init__(self, job: Job, lease: Lease, current_shard: CurrentShard) -> None:
-        """Raises JobError when the model cannot be read."""
+        """Load the model.
+
+        Raises:
+            JobError: The model cannot be read.
+        """
         torch.set_num_threads(get_settings().training_threads)
         self.spec = GenerationSpec.model_validate(job.resolved)
         with read() as session:
@@ -188,10 +210,15 @@ class ShardGenerator:
         self._sampler = _load_model(self.model, self.storage)
         self._tenant_id = job.tenant_id
         self.current_shard = current_shard
-        self._began: tuple[float, int] | None = None
+        self._start: tuple[float, int] | None = None  # time and number of items at first progress
 
     def generate_shard(self, shard: ShardClaim) -> ShardClaim | None:
-        """The next shard to make, if there is one. Raises what `go_on` raises, and JobError."""
+        """Generate and store a shard, then claim the next one; return None if there is none.
+
+        Raises:
+            JobError: The model cannot generate the requested items.
+            LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `check_stop`.
+        """
         self.current_shard.set(shard)
         key = key_of(
             self._tenant_id,
@@ -207,12 +234,15 @@ class ShardGenerator:
         except AcceptanceRateTooLow as error:
             raise JobError(
                 "acceptance_rate_too_low",
-                f"{error.accepted} of {error.requested} items could be made: {error.acceptance_rate:.2%} of "
-                "those that the model draws are as asked for",
+                f"Only {error.accepted} of {error.requested} items could be generated, because "
+                f"{error.acceptance_rate:.2%} of the model's samples match the request. Relax the "
+                "conditions or `min_label_confidence`.",
             ) from error
         except InvalidCondition as error:
-            raise JobError("acceptance_rate_too_low", f"column {error.column!r} {error}") from error
-        used = self.current_shard.usage.snapshot()
+            raise JobError(
+                "acceptance_rate_too_low", f"Condition on column {error.column!r}: {error}."
+            ) from error
+        usage = self.current_shard.usage.snapshot()
         self.current_shard.set(None)
         try:
             with write() as session:
@@ -223,29 +253,29 @@ class ShardGenerator:
                     stored=stored,
                     media_type=(IMAGE_MEDIA_TYPES | TABULAR_MEDIA_TYPES)[self.spec.format],
                     labels=labels,
-                    **used,
+                    **usage,
                 )
                 return jobs.claim_shard(session, self.job_id, self.owner)
-        except LeaseLost:  # somebody else makes it
+        except LeaseLost:  # another worker generates this shard
             self.storage.delete([key])
         return None
 
     def _release_shard(self, shard: ShardClaim) -> None:
-        """For somebody else; at once, if that can be written, or else when its lease ends."""
+        """Release the shard for other workers; if that cannot be written, its lease expires."""
         self.current_shard.set(None)
         with suppress(*TRANSIENT_ERRORS), write() as session:
             jobs.release_shard(session, shard)
 
     def check_stop(self) -> None:
-        """Raises LeaseLost, and what the lease says when the work is to stop."""
+        """Raise LeaseLost if the lease is lost, or the lease's exception if the work must stop."""
         self.lease.check()
         if self.lease.stopping:
             raise self.lease.stopping
 
     def progress(self, items: int) -> dict[str, Any]:
         now = time.monotonic()
-        since, first = self._began = self._began or (now, items)
-        rate = (items - first) / (now - since) if now > since else 0.0
+        start, first_items = self._start = self._start or (now, items)
+        rate = (items - first_items) / (now - start) if now > start else 0.0
         return {
             "percent": round(100 * items / self.spec.count, 1),
             "steps": self.spec.count,
@@ -259,59 +289,65 @@ class ShardGenerator:
         return self._table_chunks(self._sampler, shard, labels)
 
     def _image_chunks(
-        self, generator: ImageSampler, shard: ShardClaim, labels: Counter[str]
+        self, sampler: ImageSampler, shard: ShardClaim, labels: Counter[str]
     ) -> Iterator[bytes]:
-        spec, learned = self.spec, self.model.manifest["labels"]
-        names = [label["name"] for label in learned]
-        shares = tuple(float(label["count"]) for label in learned)
-        runs = tuple(ImageIndexRange(run.label, run.start, run.stop) for run in spec.image_ranges)
-        order = ImageSamplingPlan(runs, spec.seed, shares, spec.balance_labels).slice(
+        """Yield the encoded images of a shard, and count their labels in `labels`."""
+        spec, model_labels = self.spec, self.model.manifest["labels"]
+        names = [label["name"] for label in model_labels]
+        weights = tuple(float(label["count"]) for label in model_labels)
+        ranges = tuple(
+            ImageIndexRange(each.label, each.start, each.stop) for each in spec.image_ranges
+        )
+        plan = ImageSamplingPlan(ranges, spec.seed, weights, spec.balance_labels).slice(
             shard.start, shard.stop
         )
 
-        def drawn() -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-            for indices, pixels in image_batches.iter_batches(
-                generator, order, spec.min_label_confidence
+        def batches() -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+            for batch_labels, pixels in image_batches.iter_batches(
+                sampler, plan, spec.min_label_confidence
             ):
                 self.check_stop()
                 if names:
-                    labels.update(names[index] for index in indices)
-                self.current_shard.items_done += len(indices)
-                yield indices, pixels
+                    labels.update(names[label] for label in batch_labels)
+                self.current_shard.items_done += len(batch_labels)
+                yield batch_labels, pixels
 
-        about = {"count": order.count, "image": self.model.manifest["image"]}
-        return images.encode(spec.format, drawn(), names, **about, first=shard.start)
+        return images.encode(
+            spec.format,
+            batches(),
+            names,
+            count=plan.count,
+            image=self.model.manifest["image"],
+            first=shard.start,
+        )
 
     def _table_chunks(
-        self, generator: TableSampler, shard: ShardClaim, labels: Counter[str]
+        self, sampler: TableSampler, shard: ShardClaim, labels: Counter[str]
     ) -> Iterator[bytes]:
+        """Yield the encoded rows of a shard, and count their labels in `labels`."""
         manifest = self.model.manifest
-        parts = tuple(
-            RowIndexRange(tuple(part.conditions), part.start, part.stop)
-            for part in self.spec.row_ranges
+        ranges = tuple(
+            RowIndexRange(tuple(each.conditions), each.start, each.stop)
+            for each in self.spec.row_ranges
         )
-        order = RowSamplingPlan(parts, self.spec.seed).slice(shard.start, shard.stop)
+        plan = RowSamplingPlan(ranges, self.spec.seed).slice(shard.start, shard.stop)
         names = {label["value"]: label["name"] for label in manifest["labels"]}
 
-        def drawn() -> Iterator[pa.RecordBatch]:
-            for numbers, wheres in row_batches.iter_chunks(order):
+        def batches() -> Iterator[pa.RecordBatch]:
+            for indices, conditions in row_batches.iter_chunks(plan):
                 self.check_stop()
-                made = row_batches.generate_batch(generator, order.seed, numbers, wheres).rows
+                batch = row_batches.generate_batch(sampler, plan.seed, indices, conditions).rows
                 if names:
-                    counted = (
-                        made.column(manifest["target_column"])
-                        .drop_null()
-                        .value_counts()
-                        .to_pylist()
-                    )
-                    labels.update({names[pair["values"]]: pair["counts"] for pair in counted})
-                self.current_shard.items_done += len(numbers)
-                yield made
+                    target = batch.column(manifest["target_column"])
+                    counts = target.drop_null().value_counts().to_pylist()
+                    labels.update({names[pair["values"]]: pair["counts"] for pair in counts})
+                self.current_shard.items_done += len(indices)
+                yield batch
 
-        return rows.encode(self.spec.format, drawn(), rows.parse_sample_columns(manifest), {})
+        return rows.encode(self.spec.format, batches(), rows.parse_sample_columns(manifest), {})
 
 
-_last_loaded: tuple[str, AnySampler] | None = None  # many small jobs ask for the same model
+_last_loaded: tuple[str, AnySampler] | None = None  # many small jobs use the same model
 
 
 def _load_model(model: Model, storage: Storage) -> AnySampler:
@@ -322,5 +358,5 @@ def _load_model(model: Model, storage: Storage) -> AnySampler:
             with storage.open(stored) as path:
                 _last_loaded = (stored.sha256, load_sampler(path))
         except (ObjectCorrupted, UnreadableCheckpoint) as error:
-            raise JobError("model_unreadable", "the model's weights cannot be read") from error
+            raise JobError("model_unreadable", "The model's weights cannot be read.") from error
     return _last_loaded[1]

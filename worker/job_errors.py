@@ -1,4 +1,4 @@
-"""What goes wrong under a job: what passes, and what ends it, in the customer's words."""
+"""Mapping of exceptions raised during a job to retryable faults or a user-facing JobError."""
 
 import errno
 
@@ -8,22 +8,27 @@ from core.errors import JobError, StorageFull, Unavailable
 from core.storage import ObjectCorrupted
 from models import oom
 
-# The database or the store went away under the job, which goes on later from what is saved.
+# The database or the object store is unavailable: the job resumes later from its checkpoint.
 TRANSIENT_ERRORS = (OperationalError, InterfaceError, Unavailable)
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def as_job_error(error: Exception) -> JobError:
-    """What is not foreseen says nothing of its text."""
+    """Return the error for the client; the text of an unexpected error is not disclosed."""
     if isinstance(error, JobError):
         return error
     if isinstance(error, ObjectCorrupted):
-        return JobError("dataset_unreadable", f"{error}; upload the dataset again")
+        return JobError("dataset_unreadable", f"{error} Upload the dataset again.")
     if isinstance(error, StorageFull) or (
         isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS
     ):
-        return JobError("disk_full", "no room was left for what the job saves")
+        return JobError(
+            "disk_full",
+            "The disk is full, so the job cannot save its files. Free disk space and retry.",
+        )
     if oom.is_out_of_memory(error):
-        return JobError("out_of_memory", "the job did not fit into memory")
-    return JobError("internal", "something went wrong in the worker; its log says what")
+        return JobError(
+            "out_of_memory", "The job ran out of memory. For a training job, reduce `batch_size`."
+        )
+    return JobError("internal", "Internal error in the worker; see its log for details.")

@@ -1,4 +1,4 @@
-"""One job from claim to end. Opens the transactions; the work itself lies in the handlers."""
+"""Execution of one job from claim to end: transactions and errors around the handlers."""
 
 import logging
 import os
@@ -20,48 +20,53 @@ from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 
 log = logging.getLogger(__name__)
 
-Finish = Callable[[Session], object]  # the end of a job that succeeded, in one transaction
+Finish = Callable[[Session], object]  # ends a job that succeeded, in one transaction
 Handler = Callable[[Job, Lease], Finish]
-NO_FENCING_TOKEN = -1  # the token of a claim that no write is allowed by
+NO_FENCING_TOKEN = -1  # no job has this token, so all writes of such a claim are rejected
 
 
 def lease_owner() -> str:
-    """The worker's id, as in the table of workers, and this process."""
+    """Return the owner of this process's leases: worker id, host name and process id."""
     return f"{worker_folder().name}/{socket.gethostname()}:{os.getpid()}"
 
 
 def worker_folder() -> Path:
-    """Where this worker keeps its slot and its drain flag; set by worker.main for its children."""
+    """Return the folder of this worker's lock file and drain flag.
+
+    worker.main sets it for its child processes.
+    """
     settings = get_settings()
     return settings.worker_folder or settings.scratch / "worker"
 
 
 def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
-    """Claim a job that is due (the given one, if it is) and see it through, or else help with one
-    that runs; False when there is nothing to do."""
+    """Claim a due job (preferably the given one) and run it, or else help with a running job.
+
+    Returns False if there is nothing to do.
+    """
     shard = None
     with write() as session:
-        taken = jobs.claim(session, job_id, lease_owner()) if job_id is not None else None
-        taken = taken or jobs.claim_next(session, queues, lease_owner())
-        if taken is None:
+        claimed = jobs.claim(session, job_id, lease_owner()) if job_id is not None else None
+        claimed = claimed or jobs.claim_next(session, queues, lease_owner())
+        if claimed is None:
             shard = jobs.claim_any_shard(session, queues, lease_owner(), job_id)
     if shard is not None:
         _help_with_shards(shard)
-    if taken is None:
+    if claimed is None:
         return shard is not None
-    claim, job = taken
-    about = {"job_id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
-    log.info("job claimed", extra=about)
+    claim, job = claimed
+    log_fields = {"job_id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
+    log.info("job claimed", extra=log_fields)
     try:
         with Lease(claim, get_settings(), folder=worker_folder()) as lease:
             lease.usage.previous_attempts = dict(job.usage)
             lease.step = job.step
             outcome = _execute(job, lease)
-        log.info("job %s", outcome, extra=about)
+        log.info("job %s", outcome, extra=log_fields)
     except LeaseLost:
-        log.warning("the lease is lost; stopped", extra=about)
-    except TRANSIENT_ERRORS as error:  # not even that could be written: the lease runs out
-        log.warning("the job is left", extra=about | {"cause": type(error).__name__})
+        log.warning("lease lost; job stopped", extra=log_fields)
+    except TRANSIENT_ERRORS as error:  # the outcome cannot be written either: the lease expires
+        log.warning("job abandoned", extra=log_fields | {"cause": type(error).__name__})
     return True
 
 
@@ -86,7 +91,7 @@ def _execute(job: Job, lease: Lease) -> str:
             jobs.release(session, lease.claim)
         return "released"
     except TRANSIENT_ERRORS as error:
-        log.warning("interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
+        log.warning("job interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
         with write() as session:
             jobs.release_as_lost(session, lease.claim)
         return "interrupted"
@@ -105,7 +110,7 @@ def _finish(finish: Finish) -> None:
         try:
             with write() as session:
                 finish(session)
-        except IntegrityError:  # another job has just made the same version of the name
+        except IntegrityError:  # another job created the same version of the model name first
             if attempt == 4:
                 raise
         else:
@@ -113,36 +118,34 @@ def _finish(finish: Finish) -> None:
 
 
 def _help_with_shards(shard: ShardClaim) -> None:
-    """Make shards of a job that another worker holds, as long as there are any."""
+    """Generate shards of a job that another worker holds, while there are any."""
     with read() as session:
         job = jobs.get(session, shard.tenant_id, shard.job_id)
-    about = {"job_id": job.id, "traceparent": job.traceparent}
-    log.info("helping", extra=about)
-    claim, at_hand = (
-        Claim(job.tenant_id, job.id, NO_FENCING_TOKEN, lease_owner()),
-        CurrentShard(shard),
-    )
+    log_fields = {"job_id": job.id, "traceparent": job.traceparent}
+    log.info("helping with a job", extra=log_fields)
+    claim = Claim(job.tenant_id, job.id, NO_FENCING_TOKEN, lease_owner())
+    current_shard = CurrentShard(shard)
 
-    def beat(session: Session, _beat: Heartbeat) -> StopRequests:
-        return at_hand.renew(session)
+    def renew_shard(session: Session, _heartbeat: Heartbeat) -> StopRequests:
+        return current_shard.renew(session)
 
     try:
-        with Lease(claim, get_settings(), folder=worker_folder(), heartbeat=beat) as lease:
-            _generate_shards(job, lease, at_hand)
+        with Lease(claim, get_settings(), folder=worker_folder(), heartbeat=renew_shard) as lease:
+            _generate_shards(job, lease, current_shard)
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping):
-        log.info("the help ends", extra=about)
-    except TRANSIENT_ERRORS as error:  # not even that could be written: the shard's lease runs out
-        log.warning("a shard is left", extra=about | {"cause": type(error).__name__})
+        log.info("stopped helping", extra=log_fields)
+    except TRANSIENT_ERRORS as error:  # the release cannot be written either: the lease expires
+        log.warning("shard abandoned", extra=log_fields | {"cause": type(error).__name__})
 
 
 def _generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
-    """A failure is told to whoever holds the job, in the row of the shard."""
+    """Generate shards; store a failure in the shard's row, where the job's holder reads it."""
     from worker.generation import ShardGenerator
 
     try:
-        maker, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
+        generator, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
         while shard is not None:
-            shard = maker.generate_shard(shard)
+            shard = generator.generate_shard(shard)
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
         raise
     except Exception as error:
@@ -155,15 +158,14 @@ def _generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> Non
 
 
 def _training() -> Handler:
-    from worker.training import train  # torch is imported only when there is something to do
+    from worker.training import train  # imports torch, so only when a job needs it
 
     def handle(job: Job, lease: Lease) -> Finish:
         checkpoint = train(job, lease)
 
         def finish(session: Session) -> None:
-            model = model_registry.find_by_checkpoint(
-                session, job, checkpoint
-            )  # if it was promoted
+            # A client may have promoted the checkpoint to a model already.
+            model = model_registry.find_by_checkpoint(session, job, checkpoint)
             model = model or model_registry.create_version(session, job, checkpoint)
             result = {"step": checkpoint.step}
             jobs.finish(session, lease.claim, result=result, model=model)

@@ -1,8 +1,11 @@
-"""Holding on to a job while it runs: a thread renews the lease, stores what happened since, and
-brings back what is asked of the job. The work itself only looks at `check()`.
+"""Lease of a running job, renewed by a background thread.
 
-Work that does not look, because its step hangs, is left: once the job is in other hands the thread
-ends the whole process, so that the worker is free for another job."""
+Each heartbeat renews the lease, stores the progress and events since the last one, and returns the
+stop requests for the job. The work itself only calls `check()` and reads `stopping`.
+
+If a step hangs and the lease is lost, the renewal thread exits the process so the worker can take
+another job.
+"""
 
 import logging
 import os
@@ -26,25 +29,24 @@ from worker.resource_usage import Usage
 
 log = logging.getLogger(__name__)
 
-
-HUNG_EXIT_CODE = 70  # the exit status of a process that was left because its step hung
-STEP_TIMEOUT_FACTOR = 20  # a step that takes this many times the slowest one so far hangs
+HUNG_EXIT_CODE = 70  # exit status of a process whose step hung
+STEP_TIMEOUT_FACTOR = 20  # times the slowest step so far; a longer step counts as hung
 
 
 class JobCancelled(Exception):
-    """The job was asked to end; its last checkpoint stands."""
+    """A client cancelled the job; its last checkpoint is kept."""
 
 
 class JobPaused(Exception):
-    """The job was asked to wait; it goes on from its last checkpoint when it is resumed."""
+    """A client paused the job; it continues from its last checkpoint when it is resumed."""
 
 
 class WorkerStopping(Exception):
-    """This worker was asked to stop; somebody else goes on with the job."""
+    """This worker is shutting down; another worker continues the job."""
 
 
 class Lease:
-    """Use as a context. `check()` is cheap enough for every step."""
+    """Context manager that holds a job's lease. `check()` is cheap enough for every step."""
 
     def __init__(
         self,
@@ -55,10 +57,19 @@ class Lease:
         heartbeat: Callable[[Session, Heartbeat], StopRequests] | None = None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
-        """`folder`: the worker's, with its slot and its drain flag. `beat`: what a heartbeat
-        writes, if not the job's own; it may be set later."""
+        """Create the lease of a claim.
+
+        Args:
+            claim: The claimed job.
+            settings: Intervals and timeouts.
+            folder: The worker's folder, which holds its lock file and drain flag.
+            heartbeat: Writes a heartbeat; defaults to that of the job. May also be set later.
+            exit_process: Ends the process if a step hangs.
+        """
         self.claim = claim
-        self.heartbeat = heartbeat or (lambda session, beat: jobs.heartbeat(session, claim, beat))
+        self.heartbeat = heartbeat or (
+            lambda session, content: jobs.heartbeat(session, claim, content)
+        )
         self.phase = "preparing"
         self.step = 0
         self.step_timeout_s = Heartbeat.step_timeout_s
@@ -69,9 +80,10 @@ class Lease:
         self._events: deque[NewEvent] = deque()
         self._lost = self._cancel = self._pause = self._drain = False
         self._stop = threading.Event()
-        self._sending = threading.Lock()
-        self._renewed = time.monotonic()
-        self._at, self._since, self._slowest_s = ("preparing", 0), time.monotonic(), 0.0
+        self._send_lock = threading.Lock()
+        self._renewed_at = time.monotonic()
+        self._seen = ("preparing", 0)  # phase and step
+        self._seen_at, self._slowest_step_s = time.monotonic(), 0.0
         self._thread = threading.Thread(target=self._renew_loop, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -88,16 +100,16 @@ class Lease:
         self._thread.join(timeout=10)
 
     def check(self) -> None:
-        """Raises LeaseLost when nothing more may be written."""
+        """Raise LeaseLost if this process must not write anything more for the job."""
         if self._is_lost():
             raise LeaseLost(self.claim.job_id)
 
     def _is_lost(self) -> bool:
-        return self._lost or time.monotonic() - self._renewed > self._settings.lease_seconds
+        return self._lost or time.monotonic() - self._renewed_at > self._settings.lease_seconds
 
     @property
     def stopping(self) -> JobCancelled | JobPaused | WorkerStopping | None:
-        """What to raise, once a last checkpoint is saved, when the work should stop."""
+        """The exception to raise after a last checkpoint; None unless the work must stop."""
         if self._cancel:
             return JobCancelled()
         if self._pause:
@@ -109,10 +121,14 @@ class Lease:
         self._events.append(event)
 
     def send_heartbeat(self) -> None:
-        """Send a heartbeat now, with everything told so far. Raises LeaseLost."""
-        with self._sending:
+        """Send a heartbeat now, with all recorded events.
+
+        Raises:
+            LeaseLost: Another worker has the job.
+        """
+        with self._send_lock:
             events = [self._events.popleft() for _ in range(len(self._events))]
-            beat = Heartbeat(
+            content = Heartbeat(
                 self.phase,
                 self.step,
                 self.step_timeout_s,
@@ -123,12 +139,12 @@ class Lease:
             started = time.monotonic()
             try:
                 with write() as session:
-                    orders = self.heartbeat(session, beat)
+                    requests = self.heartbeat(session, content)
             except SQLAlchemyError:
                 self._events.extendleft(reversed(events))
                 raise
-            self._renewed = started
-            self._cancel, self._pause = orders.cancel, orders.pause
+            self._renewed_at = started
+            self._cancel, self._pause = requests.cancel, requests.pause
 
     def _renew_loop(self) -> None:
         settings, last = self._settings, time.monotonic()
@@ -137,11 +153,11 @@ class Lease:
             if self._is_lost():
                 self._abort_process()
                 return
-            waited = time.monotonic() - last
-            due = waited >= settings.heartbeat_seconds or (
-                self._events and waited >= settings.report_seconds
+            elapsed = time.monotonic() - last
+            is_due = elapsed >= settings.heartbeat_seconds or (
+                self._events and elapsed >= settings.report_seconds
             )
-            if not due:
+            if not is_due:
                 continue
             last = time.monotonic()
             try:
@@ -149,28 +165,28 @@ class Lease:
             except LeaseLost:
                 self._lost = True
             except SQLAlchemyError as error:
-                # The lease still runs: try again until it does not.
-                log.warning("no heartbeat", extra={"cause": type(error).__name__})
+                # The lease is still valid: retry until it expires.
+                log.warning("heartbeat failed", extra={"cause": type(error).__name__})
 
     def _poll(self) -> None:
-        """Is the worker to stop; does the work move, and how long may its present step take."""
+        """Read the drain flag, touch the lock file, and update the timeout of the current step."""
         if self._folder is not None:
             self._drain = self._drain or (self._folder / "drain").exists()
             worker_lock.touch(self._folder)
-        now, at = time.monotonic(), (self.phase, self.step)
-        if at == self._at:
+        now, (phase, step) = time.monotonic(), (self.phase, self.step)
+        if (phase, step) == self._seen:
             return
-        if self._at[0] == at[0]:  # else it was loading or compiling, once
-            self._slowest_s = max(self._slowest_s, now - self._since)
-        patience_s = Heartbeat.step_timeout_s
-        if at[0] == "training" and at[1] != self._at[1]:  # the first step may take long
-            patience_s = max(
-                self._settings.step_timeout_seconds, STEP_TIMEOUT_FACTOR * self._slowest_s
+        if self._seen[0] == phase:  # the time in another phase, such as loading, is not a step
+            self._slowest_step_s = max(self._slowest_step_s, now - self._seen_at)
+        timeout_s = Heartbeat.step_timeout_s
+        if phase == "training" and step != self._seen[1]:  # the first step may take long
+            timeout_s = max(
+                self._settings.step_timeout_seconds, STEP_TIMEOUT_FACTOR * self._slowest_step_s
             )
-        self._at, self._since, self.step_timeout_s = at, now, patience_s
+        self._seen, self._seen_at, self.step_timeout_s = (phase, step), now, timeout_s
 
     def _abort_process(self) -> None:
-        """The work has a lease's time to notice that it has lost the job."""
+        """Exit the process unless the work notices the lost lease within another lease period."""
         if not self._stop.wait(self._settings.lease_seconds):
-            log.critical("a step hangs; leaving the process", extra={"job_id": self.claim.job_id})
+            log.critical("step hangs; exiting the process", extra={"job_id": self.claim.job_id})
             self._exit_process(HUNG_EXIT_CODE)

@@ -1,8 +1,9 @@
-"""`semblance-server worker`: keeps Celery's worker going, and does what hints may miss.
+"""Supervisor process of a worker, started by `semblance-server worker`.
 
-This process holds no torch and no job. It starts Celery (when there is a broker), sweeps overdue
-jobs, looks into the table by itself and starts `worker.run_once` when the slot is free, finishes
-datasets that an API left behind, and, when told to stop, has the running job saved and given back.
+This process does not import torch and does not run jobs. It starts Celery (if there is a broker),
+recovers abandoned work, polls the job table and starts `worker.run_once` for due jobs that no
+notification brought, validates datasets that an API process left unfinished, and delivers webhooks.
+When it is stopped, it waits until the running job has saved a checkpoint and is released.
 """
 
 import contextlib
@@ -47,12 +48,12 @@ class WorkerMain:
         self._stop = threading.Event()
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
-        self._celery_next, self._celery_wait = 0.0, 1.0
+        self._celery_start_at, self._celery_backoff_s = 0.0, 1.0
         self._lock_monitor = worker_lock.LockMonitor(self.folder)
 
     def run(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: self._stop.set())
         threads = [
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
@@ -75,20 +76,20 @@ class WorkerMain:
             try:
                 action()
             except (SQLAlchemyError, SemblanceError, OSError) as error:
-                log.warning("will try again", extra={"cause": type(error).__name__})
-            except Exception:  # a loop that ends would be missed by nobody until it is needed
-                log.exception("will try again")
+                log.warning("action failed; will retry", extra={"cause": type(error).__name__})
+            except Exception:  # nobody would notice that the thread ended
+                log.exception("action failed; will retry")
             self._stop.wait(seconds)
 
     def _supervise(self) -> None:
-        """Celery runs, and a due job that no hint has brought is started."""
-        with_broker = bool(self.settings.broker_url.get_secret_value())
-        if with_broker and self._celery_is_due():
+        """Restart Celery if it ended, and start a due job that no notification brought."""
+        has_broker = bool(self.settings.broker_url.get_secret_value())
+        if has_broker and self._celery_is_due():
             self._celery = self._start_celery()
         self._kill_stuck_holder()
         if self._child is not None and self._child.poll() is None:
             return
-        grace = self.settings.poll_seconds if with_broker else 0.0
+        grace = self.settings.poll_seconds if has_broker else 0.0
         with read() as session:
             overdue = jobs.has_due_jobs(session, self.queues, grace)
             overdue = overdue or jobs.has_idle_shards(session, self.queues, grace)
@@ -96,35 +97,36 @@ class WorkerMain:
             self._child = self._start("worker.run_once")
 
     def _celery_is_due(self) -> bool:
-        """It does not run; a Celery that ends soon after its start is given time."""
+        """Return True if Celery must be started; back off if it ended soon after its last start."""
         if self._celery is not None and self._celery.poll() is None:
             return False
         now = time.monotonic()
-        if now < self._celery_next:
+        if now < self._celery_start_at:
             return False
-        soon = now - self._celery_next < 60
-        self._celery_wait = min(30.0, 2 * self._celery_wait) if soon else 1.0
-        self._celery_next = now + self._celery_wait
+        ended_soon = now - self._celery_start_at < 60
+        self._celery_backoff_s = min(30.0, 2 * self._celery_backoff_s) if ended_soon else 1.0
+        self._celery_start_at = now + self._celery_backoff_s
         return True
 
     def _kill_stuck_holder(self) -> None:
-        """Of a process that stands still, so that not even the thread that keeps its lease runs."""
-        patience = 2 * self.settings.lease_seconds + self.settings.heartbeat_seconds
-        holder = self._lock_monitor.stuck_holder(patience)
-        if holder is not None:
-            log.critical("a job's process stands still; killed", extra={"pid": holder})
+        """Kill a job's process if not even its lease thread runs."""
+        timeout_s = 2 * self.settings.lease_seconds + self.settings.heartbeat_seconds
+        pid = self._lock_monitor.stuck_holder(timeout_s)
+        if pid is not None:
+            log.critical("job process does not respond; killing it", extra={"pid": pid})
             with contextlib.suppress(ProcessLookupError):
-                os.kill(holder, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
     def _sweep(self) -> None:
         with write() as session:
-            hints = jobs.sweep(session)
+            notifications = jobs.sweep(session)
             host = socket.gethostname()
             workers.heartbeat(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
-        sent = list(takewhile(lambda hint: broker.publish(hint.queue, hint.job_id), hints))
-        if sent:  # else the broker is away, and the poller does the work meanwhile
+        # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
+        sent = list(takewhile(lambda job: broker.publish(job.queue, job.job_id), notifications))
+        if sent:
             with write() as session:
-                jobs.mark_notified(session, [hint.job_id for hint in sent])
+                jobs.mark_notified(session, [job.job_id for job in sent])
 
     def _measure(self) -> None:
         self.gflops = benchmark_cpu.measure_gflops()
@@ -139,7 +141,7 @@ class WorkerMain:
         with write() as session:
             webhooks.purge(session, self.settings.webhook_retention_seconds)
         if removed := jobs.remove_orphans(get_storage()):
-            log.info("files that nobody names are removed", extra={"files": removed})
+            log.info("unreferenced files removed", extra={"files": removed})
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
         return self._start(
@@ -162,10 +164,10 @@ class WorkerMain:
         )
 
     def _drain(self) -> None:
-        """Have the running job checkpointed and given back, then stop what runs it."""
+        """Wait until the running job has saved and released itself, then stop the processes."""
         (self.folder / "drain").touch()
-        patience = time.monotonic() + self.settings.shutdown_grace_seconds
-        while time.monotonic() < patience and not worker_lock.is_free(self.folder):
+        deadline = time.monotonic() + self.settings.shutdown_grace_seconds
+        while time.monotonic() < deadline and not worker_lock.is_free(self.folder):
             time.sleep(0.1)
         for process in (self._child, self._celery):
             if process is not None and process.poll() is None:

@@ -1,4 +1,7 @@
-"""`python -m worker.run_once`: run the jobs that are due, then end. Started by the poller."""
+"""Process that runs the due jobs, then exits: `python -m worker.run_once`.
+
+The worker's supervisor starts it for jobs that Celery did not bring.
+"""
 
 from core.logging_config import configure
 from core.settings import get_settings
@@ -9,8 +12,8 @@ from worker.job_runner import run_next, worker_folder
 def main() -> None:
     configure()
     queues = get_settings().worker_queues
-    with worker_lock.try_acquire(worker_folder()) as ours:
-        while ours and not (worker_folder() / "drain").exists() and run_next(queues):
+    with worker_lock.try_acquire(worker_folder()) as acquired:
+        while acquired and not (worker_folder() / "drain").exists() and run_next(queues):
             pass
 
 

@@ -1,4 +1,7 @@
-"""Celery's way in: a hint arrives, the table says what is to be done."""
+"""Celery task that runs a job.
+
+The broker only sends notifications; the database decides which job is due.
+"""
 
 from celery.signals import setup_logging
 
@@ -18,7 +21,7 @@ def configure_logs(**_: object) -> None:
 
 @celery.task(name=RUN_TASK)
 def run(job_id: str) -> None:
-    """Run the job of the hint if it is due, else the next one; nothing if the worker is busy."""
-    with worker_lock.try_acquire(worker_folder()) as ours:
-        if ours:
+    """Run the given job if it is due, else the next due job; do nothing if the worker is busy."""
+    with worker_lock.try_acquire(worker_folder()) as acquired:
+        if acquired:
             run_next(get_settings().worker_queues, job_id)

@@ -1,4 +1,4 @@
-"""A training job: the dataset in, checkpoints and previews on the way, a model at the end."""
+"""Training job: train a model on a dataset, and store checkpoints and previews."""
 
 import logging
 import time
@@ -47,38 +47,44 @@ from worker.training_data import (
 
 log = logging.getLogger(__name__)
 
-MIN_IMPROVEMENT = 0.05  # more than chance does to a score of 500 held-out items
-PREVIEWS_PER_RUN = 20  # pictures of a run, at equal shares of the budget
+MIN_IMPROVEMENT = 0.05  # exceeds the sampling noise of a score of 500 held-out items
+PREVIEWS_PER_RUN = 20  # sample grids, at equal fractions of the budget
 
 
 def train(job: Job, lease: Lease) -> Checkpoint:
-    """The checkpoint that the run ended with, to make a model of.
+    """Run the training and return the checkpoint to create a model from.
 
-    Raises JobError, and whatever the lease raises when the job is to stop.
+    Raises:
+        JobError: The training failed.
+        LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `Lease`.
     """
     spec = TrainingSpec.model_validate(job.resolved)
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:
-            raise JobError("dataset_unreadable", "the dataset was deleted")
+            raise JobError("dataset_unreadable", "The dataset was deleted.")
         dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
     storage = get_storage()
-    with open_latest_checkpoint(job, storage) as saved:
-        run = JobTrainingCallbacks(job, lease, spec, storage, saved)
+    with open_latest_checkpoint(job, storage) as resume_point:
+        callbacks = JobTrainingCallbacks(job, lease, spec, storage, resume_point)
+        state = resume_point.path if resume_point else None
         try:
-            TRAINING_LOOPS[spec.modality](dataset, run, saved.path if saved else None)
+            TRAINING_LOOPS[spec.modality](dataset, callbacks, state)
         except (NonFiniteLoss, NonFiniteState) as error:
             raise JobError(
                 "non_finite_loss",
-                f"the training left the finite numbers ({error}); lower the rates",
+                f"Training diverged: {error} is not finite. Reduce the learning rates.",
             ) from error
         except Collapsed as error:
             raise JobError("collapsed", str(error)) from error
         except NotLearning as error:
             raise JobError("not_learning", str(error)) from error
         except UnsupportedColumn as error:
-            raise JobError("dataset_unreadable", f"{error}; change its schema") from error
-    return run.select_checkpoint()
+            message = (
+                f"{error}. Change the type of the column in the schema, or exclude the column."
+            )
+            raise JobError("dataset_unreadable", message) from error
+    return callbacks.select_checkpoint()
 
 
 def run_image_training(
@@ -88,14 +94,14 @@ def run_image_training(
     callbacks.manifest = build_manifest(dataset, spec, image_manifest(dataset, spec))
     with open_images(dataset, spec, callbacks.storage) as images:
         callbacks.start()
-        with open_init_checkpoint(spec, callbacks, state) as warm_start:
+        with open_init_checkpoint(spec, callbacks, state) as init_from:
             train_images(
                 images,
                 settings_from_dict(spec.hyperparameters),
                 callbacks,
                 seed=spec.seed,
                 state=state,
-                init_from=warm_start,
+                init_from=init_from,
                 early_stopping=spec.early_stopping,
             )
 
@@ -104,21 +110,23 @@ def run_image_training(
 def open_init_checkpoint(
     spec: TrainingSpec, callbacks: "JobTrainingCallbacks", state: Path | None
 ) -> Iterator[InitFrom | None]:
-    """The networks of another model, unless the run has a state of its own already."""
-    wanted = spec.init_from
-    if wanted is None or state is not None:
+    """Open the checkpoint of the model to initialize from; yield None if the run resumes."""
+    init_from = spec.init_from
+    if init_from is None or state is not None:
         yield None
         return
     with read() as session:
-        model = session.get(Model, wanted.model)
+        model = session.get(Model, init_from.model)
         checkpoint = model_registry.checkpoint_of(session, model) if model is not None else None
     if checkpoint is None:
-        raise JobError("dataset_unreadable", "the model to start from was deleted")
+        raise JobError("dataset_unreadable", "The base model of `init_from` was deleted.")
     try:
         with callbacks.storage.open(StoredObject.from_dict(checkpoint.files["state"])) as path:
-            yield InitFrom(path, wanted.label_map)
+            yield InitFrom(path, init_from.label_map)
     except ObjectCorrupted as error:
-        raise JobError("dataset_unreadable", f"the model to start from: {error}") from error
+        raise JobError(
+            "dataset_unreadable", f"The base model of `init_from` cannot be read. {error}"
+        ) from error
 
 
 def run_tabular_training(
@@ -145,17 +153,25 @@ def run_private_training(
     callbacks: "JobTrainingCallbacks",
     state: Path | None,
 ) -> None:
-    """`rows` go to the loop alone: all that is said of the model is what was declared."""
+    """Train with differential privacy.
+
+    `rows` are passed to the training loop only: the model's manifest holds declared values, never
+    values from the data, so that it does not leak information outside the privacy budget.
+    """
     spec = callbacks.spec
     types = {column.name: column.type for column in rows.schema if column.in_samples}
     domains = dp_domains.parse_domains(privacy.column_domains, types)
     callbacks.manifest = build_manifest(
         dataset, spec, declared_manifest(domains, rows.target_column)
     )
-    del callbacks.manifest["dataset"]["sha256"]  # tells tables from each other
+    del callbacks.manifest["dataset"]["sha256"]  # a hash identifies the exact table
     if state is None and callbacks.has_checkpoints():
-        raise JobError("dp_guarantee_lost", "its checkpoints are damaged, and noise added anew")
-    assert spec.budget.steps is not None  # noqa: S101 - the API has looked
+        raise JobError(
+            "dp_guarantee_lost",
+            "All checkpoints are damaged. Training again from the start would exceed the privacy "
+            "budget; create a new job.",
+        )
+    assert spec.budget.steps is not None  # noqa: S101 - the API checks it
     callbacks.start()
     try:
         dp_training.train(
@@ -169,10 +185,16 @@ def run_private_training(
         )
     except AccountantMissing as error:
         raise JobError(
-            "dp_guarantee_lost", "what adds up epsilon is not installed: the extra `dp`"
+            "dp_guarantee_lost",
+            "Differential privacy requires the `dp` extra on the worker: "
+            'pip install "semblance-server[dp]".',
         ) from error
     except PrivacyBudgetUnreachable as error:
-        raise JobError("dp_guarantee_lost", "no noise keeps to an epsilon this small") from error
+        raise JobError(
+            "dp_guarantee_lost",
+            "No amount of noise achieves such a small `epsilon`; increase `epsilon` or reduce the "
+            "number of steps.",
+        ) from error
 
 
 TRAINING_LOOPS = {"image": run_image_training, "tabular": run_tabular_training}
@@ -180,7 +202,7 @@ TRAINING_LOOPS = {"image": run_image_training, "tabular": run_tabular_training}
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a run goes on, and how much of its budget was used until there."""
+    """Checkpoint that a run resumes from, and the budget used up to it."""
 
     path: Path
     cpu_s: float
@@ -189,20 +211,20 @@ class ResumePoint:
 
 @contextmanager
 def open_latest_checkpoint(job: Job, storage: Storage) -> Iterator[ResumePoint | None]:
-    """The newest checkpoint whose bytes are what was saved; None to begin at the beginning."""
+    """Open the newest undamaged checkpoint; yield None if there is none."""
     with read() as session:
         checkpoints = jobs.checkpoints_of(session, job.tenant_id, job.id)
     with ExitStack() as stack:
         for checkpoint in checkpoints:
-            about = {"job_id": job.id, "step": checkpoint.step}
+            log_fields = {"job_id": job.id, "step": checkpoint.step}
             try:
                 path = stack.enter_context(
                     storage.open(StoredObject.from_dict(checkpoint.files["state"]))
                 )
             except ObjectCorrupted:
-                log.warning("damaged checkpoint; trying the one before", extra=about)
+                log.warning("checkpoint damaged; trying the previous one", extra=log_fields)
                 continue
-            log.info("going on from a checkpoint", extra=about)
+            log.info("resuming from a checkpoint", extra=log_fields)
             yield ResumePoint(path, checkpoint.metrics["cpu_s"], checkpoint.metrics["wall_s"])
             return
         yield None
@@ -211,7 +233,7 @@ def open_latest_checkpoint(job: Job, storage: Storage) -> Iterator[ResumePoint |
 def build_manifest(
     dataset: Dataset, spec: TrainingSpec, contents: dict[str, Any]
 ) -> dict[str, Any]:
-    """What sampling needs to know of a model without reading its weights."""
+    """Return the metadata that clients and samplers need without reading the weights."""
     return {
         "modality": spec.modality,
         **contents,
@@ -222,7 +244,7 @@ def build_manifest(
 
 
 class JobTrainingCallbacks:
-    """The loop's way out: progress to the lease, files to the store, names to the table."""
+    """Training callbacks backed by a job: report progress, store checkpoints, record rows."""
 
     def __init__(
         self,
@@ -237,11 +259,9 @@ class JobTrainingCallbacks:
         self._lease = lease
         self._started = time.monotonic() - (resume_point.wall_s if resume_point else 0.0)
         self._cpu_started = cpu_seconds() - (resume_point.cpu_s if resume_point else 0.0)
-        self._attempt_start: tuple[float, int] | None = (
-            None  # when and at which step this attempt began
-        )
+        self._attempt_start: tuple[float, int] | None = None  # time and step
         self._saved_at, self._saved_step = time.monotonic(), -1
-        self._previews = -1
+        self._last_preview = -1
         self._tenant_id, self._job_id = job.tenant_id, job.id
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
         self.last_checkpoint: Checkpoint | None = None
@@ -266,9 +286,9 @@ class JobTrainingCallbacks:
     def _used(self) -> tuple[float, float]:
         return cpu_seconds() - self._cpu_started, time.monotonic() - self._started
 
-    def _record_progress(self, step: int, fraction: float, since: float, first: int) -> None:
-        elapsed = time.monotonic() - since
-        rate = (step - first) / elapsed if elapsed > 0 else 0.0
+    def _record_progress(self, step: int, fraction: float, start: float, first_step: int) -> None:
+        elapsed = time.monotonic() - start
+        rate = (step - first_step) / elapsed if elapsed > 0 else 0.0
         steps = self.spec.budget.steps or (round(step / fraction) if fraction > 0.01 else None)
         self._lease.step = step
         self._lease.progress = {
@@ -283,15 +303,16 @@ class JobTrainingCallbacks:
             return False
         if self._lease.stopping:
             return True
-        every = self.spec.checkpoint.interval_steps
-        if every == "auto":
+        interval = self.spec.checkpoint.interval_steps
+        if interval == "auto":
             return time.monotonic() - self._saved_at >= get_settings().checkpoint_seconds
-        return step % every == 0
+        return step % interval == 0
 
     def should_preview(self, step: int) -> bool:
-        due = int(self._fraction(step) * PREVIEWS_PER_RUN)
-        wanted, self._previews = due > self._previews, max(due, self._previews)
-        return wanted
+        current = int(self._fraction(step) * PREVIEWS_PER_RUN)
+        is_due = current > self._last_preview
+        self._last_preview = max(current, self._last_preview)
+        return is_due
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
@@ -302,20 +323,22 @@ class JobTrainingCallbacks:
         self._lease.record(NewEvent("log", {"message": message}, step, level="warning"))
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None:
-        """Files first, each under a name of this claim alone; then, fenced, the row.
+        """Store the files under names unique to this claim, then add the row, with fencing.
 
-        Raises what the lease says when the job is to stop: what was saved stands.
+        Raises:
+            LeaseLost: Another worker has the job.
+            JobCancelled, JobPaused, WorkerStopping: The job must stop; the checkpoint is saved.
         """
         files = {
             name: self.storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
             for name, data in (("state", checkpoint.state), ("model", checkpoint.model))
         }
         cpu_s, wall_s = self._used()
-        used = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
+        usage = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
         self._lease.send_heartbeat()
         with write() as session:
             manifest = self.manifest | {"parameters": checkpoint.parameters}
-            new = NewCheckpoint(step, files, manifest, used, score=checkpoint.score)
+            new = NewCheckpoint(step, files, manifest, usage, score=checkpoint.score)
             self.last_checkpoint = jobs.add_checkpoint(session, self._lease.claim, new)
             dropped = jobs.drop_checkpoints(
                 session, self._lease.claim, keep_last=self.spec.checkpoint.keep_last
@@ -326,16 +349,16 @@ class JobTrainingCallbacks:
             raise self._lease.stopping
 
     def has_checkpoints(self) -> bool:
-        """Whether this attempt or one before it has."""
+        """Return True if this attempt or an earlier one saved a checkpoint, damaged or not."""
         with read() as session:
             return bool(jobs.checkpoints_of(session, self._tenant_id, self._job_id))
 
     def select_checkpoint(self) -> Checkpoint:
-        """The last checkpoint, unless the samples of an earlier one were clearly better."""
+        """Return the last checkpoint, unless an earlier score is better by MIN_IMPROVEMENT."""
         assert self.last_checkpoint is not None  # noqa: S101 - every run ends with a save
         with read() as session:
-            kept = jobs.checkpoints_of(session, self._tenant_id, self.last_checkpoint.job_id)
-        scored = [checkpoint for checkpoint in kept if checkpoint.score is not None]
+            checkpoints = jobs.checkpoints_of(session, self._tenant_id, self.last_checkpoint.job_id)
+        scored = [checkpoint for checkpoint in checkpoints if checkpoint.score is not None]
         best = max(
             scored, key=lambda checkpoint: checkpoint.score or 0, default=self.last_checkpoint
         )
@@ -343,8 +366,8 @@ class JobTrainingCallbacks:
             return self.last_checkpoint
         self.warn(
             self.last_checkpoint.step,
-            f"the model is that of step {best.step}, whose score is {best.score:.3f}; "
-            f"at the end it is {self.last_checkpoint.score or 0:.3f}",
+            f"The model uses the checkpoint of step {best.step} with the score {best.score:.3f}, "
+            f"because the last checkpoint scores only {self.last_checkpoint.score or 0:.3f}.",
         )
         return best
 
@@ -362,10 +385,10 @@ class JobTrainingCallbacks:
 
 
 def format_log_line(step: int, metrics: dict[str, float]) -> str:
-    """`step [D loss, accuracy real, fake] [G loss]`, as the textbooks print it."""
+    """Return `step [D loss, accuracy real, accuracy fake] [G loss]`, the usual GAN log line."""
     shown = {name: f"{value:.3f}" for name, value in metrics.items()}
-    d = ", ".join(
+    critic = ", ".join(
         shown.get(name, "-")
         for name in ("critic_loss", "critic_accuracy_real", "critic_accuracy_fake")
     )
-    return f"{step} [D {d}] [G {shown.get('generator_loss', '-')}]"
+    return f"{step} [D {critic}] [G {shown.get('generator_loss', '-')}]"

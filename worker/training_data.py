@@ -1,4 +1,4 @@
-"""What is learned from: a dataset's training part, opened for the loop of its kind."""
+"""Datasets opened for training, and the manifests that describe what a model can generate."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,20 +22,23 @@ from models.tabular.data import LabeledRows
 from models.tabular.dp_domains import ColumnDomain
 from models.tabular.schema import ColumnSchema
 
-LABEL_BINS = 10  # of a label that is a number, each as common as the others
-MAX_LISTED_VALUES = 100  # of a column, told to those who ask what can be asked for
+TARGET_BINS = 10  # equally frequent ranges of a numeric target
+MAX_LISTED_VALUES = 100  # of a column, in the model's manifest
 
 
 @contextmanager
 def open_images(
     dataset: Dataset, spec: TrainingSpec, storage: Storage, *, include_test_split: bool = False
 ) -> Iterator[LabeledImages]:
-    """The dataset's training part, memory-mapped. `published`: with its test part behind it, which
-    training does not even open."""
-    content = {name: StoredObject.from_dict(dataset.objects[name]) for name in ("x", "y")}
+    """Open the training split, memory-mapped; `include_test_split` appends the test split.
+
+    Raises:
+        JobError: The dataset is damaged.
+    """
+    objects = {name: StoredObject.from_dict(dataset.objects[name]) for name in ("x", "y")}
     n = None if include_test_split else dataset.summary["n_train"]
     try:
-        with storage.open(content["x"]) as x, storage.open(content["y"]) as y:
+        with storage.open(objects["x"]) as x, storage.open(objects["y"]) as y:
             pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
             labels = np.load(y, allow_pickle=False)[:n]
             if spec.target_column is None:
@@ -44,12 +47,16 @@ def open_images(
                 pixels, labels, holdout_fraction=spec.holdout_fraction, seed=spec.seed
             )
     except ObjectCorrupted as error:
-        raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+        raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
 
 
 @contextmanager
 def open_table(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabeledRows]:
-    """The table, without the columns that are dropped."""
+    """Open the table without its excluded columns.
+
+    Raises:
+        JobError: The dataset is damaged.
+    """
     columns = Schema.from_dict(dataset.summary).columns
     try:
         with storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path:
@@ -63,43 +70,46 @@ def open_table(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterat
                 seed=spec.seed,
             )
     except ObjectCorrupted as error:
-        raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+        raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
 
 
 def image_manifest(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
-    """The part of a model's manifest that says what images there are to ask for."""
-    counts = [
+    """Return the part of a model's manifest that describes the images it can generate."""
+    labels = [
         {"name": label["name"], "count": label["count"]} for label in dataset.summary["labels"]
     ]
     return {
-        "labels": counts if spec.target_column is not None else [],
+        "labels": labels if spec.target_column is not None else [],
         "image": {name: spec.hyperparameters[name] for name in ("height", "width", "channels")},
     }
 
 
 def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
-    """The part of a model's manifest that says what rows there are to ask for; nothing of values
-    that fewer than `min_value_count` rows have."""
+    """Return the part of a model's manifest that describes the rows it can generate.
+
+    It omits values that fewer than `min_value_count` rows have, because rare values can identify
+    persons.
+    """
     columns = [Column.from_dict(column.to_dict()) for column in rows.schema if column.in_samples]
     labels: list[dict[str, Any]] = []
-    label = next((column for column in columns if column.name == rows.target_column), None)
-    if label is not None and label.type in ("category", "boolean"):
+    target = next((column for column in columns if column.name == rows.target_column), None)
+    if target is not None and target.type in ("category", "boolean"):
         labels = [
             {"name": name, "count": count, "value": value}
             for name, value, count in _value_counts(
-                rows.table.column(label.name), label, min_value_count
+                rows.table.column(target.name), target, min_value_count
             )
         ]
-    ordered = label is not None and label.type in ("integer", "number", "datetime")
+    is_ordered = target is not None and target.type in ("integer", "number", "datetime")
     return {
         "labels": labels,
         "target_column": rows.target_column,
-        "bins": _label_bins(rows.table.column(rows.target_column), label, min_value_count)
-        if label and ordered
+        "bins": _target_bins(rows.table.column(rows.target_column), target, min_value_count)
+        if target and is_ordered
         else [],
         "detected_constraints": [
-            rule.to_dict()
-            for rule in detect_constraints(
+            constraint.to_dict()
+            for constraint in detect_constraints(
                 rows.table, {c.name: c.type for c in columns if c.type != "id"}
             )
         ],
@@ -113,21 +123,24 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
     }
 
 
-def declared_manifest(domains: Mapping[str, ColumnDomain], label: str | None) -> dict[str, Any]:
-    """The same of what a job declares; nothing of any row. How common labels are is not told."""
+def declared_manifest(domains: Mapping[str, ColumnDomain], target: str | None) -> dict[str, Any]:
+    """Return a table manifest from the declared domains only, for differential privacy.
+
+    It holds nothing from the rows; label counts are therefore None.
+    """
     columns = {
         name: Column(name, domain.type, nullable=domain.missing, decimals=domain.decimals or None)
         for name, domain in domains.items()
     }
     labels: list[dict[str, Any]] = []
-    if label is not None and domains[label].min is None:
-        values = pa.array(domains[label].values)
-        names = format_values(values, columns[label]).to_pylist()
-        pairs = zip(names, domains[label].values, strict=True)
+    if target is not None and domains[target].min is None:
+        values = pa.array(domains[target].values)
+        names = format_values(values, columns[target]).to_pylist()
+        pairs = zip(names, domains[target].values, strict=True)
         labels = [{"name": name, "count": None, "value": value} for name, value in pairs]
     return {
         "labels": labels,
-        "target_column": label,
+        "target_column": target,
         "bins": [],
         "detected_constraints": [],
         "columns": [
@@ -144,30 +157,33 @@ def _declared_domain(domain: ColumnDomain) -> dict[str, Any]:
     return {"values": names[:MAX_LISTED_VALUES], "more": max(0, len(names) - MAX_LISTED_VALUES)}
 
 
-def _label_bins(
+def _target_bins(
     values: pa.ChunkedArray, column: Column, min_value_count: int
 ) -> list[dict[str, Any]]:
-    """Ranges of about as many values each, as conditions have them."""
-    found = values.combine_chunks().drop_null()
-    ordered = found.take(pyarrow.compute.sort_indices(found))
-    enough = len(ordered) >= LABEL_BINS * max(min_value_count, 1)
-    places = [len(ordered) * i // LABEL_BINS for i in range(1, LABEL_BINS)] if enough else []
-    edges = ordered.take(pa.array(places, pa.int64())).unique()
-    edges = edges.filter(pyarrow.compute.greater(edges, ordered[0])) if places else edges
-    told = to_json_values(edges, column)
-    bins = [{"gte": low, "lt": high} for low, high in pairwise([None, *told, None])]
-    return [{word: end for word, end in bin.items() if end is not None} for bin in bins if told]
+    """Return ranges of about equally many values each, in the form of conditions."""
+    present = values.combine_chunks().drop_null()
+    ordered = present.take(pyarrow.compute.sort_indices(present))
+    has_enough_rows = len(ordered) >= TARGET_BINS * max(min_value_count, 1)
+    indices = (
+        [len(ordered) * i // TARGET_BINS for i in range(1, TARGET_BINS)] if has_enough_rows else []
+    )
+    edges = ordered.take(pa.array(indices, pa.int64())).unique()
+    edges = edges.filter(pyarrow.compute.greater(edges, ordered[0])) if indices else edges
+    edge_values = to_json_values(edges, column)
+    if not edge_values:
+        return []
+    bins = [{"gte": low, "lt": high} for low, high in pairwise([None, *edge_values, None])]
+    return [{key: edge for key, edge in bin.items() if edge is not None} for bin in bins]
 
 
 def _value_counts(
     values: pa.ChunkedArray, column: Column, min_value_count: int
 ) -> list[tuple[str, Any, int]]:
-    """Each value but missing and rare ones: its name, itself, and how often it is there; the
-    commonest first."""
-    counted = values.combine_chunks().drop_null().value_counts()
-    found = counted.field(0)
-    counts = counted.field(1).to_pylist()
-    rows = zip(format_values(found, column).to_pylist(), found.to_pylist(), counts, strict=True)
+    """Return (name, value, count) of each value that is not rare, most common first."""
+    value_counts = values.combine_chunks().drop_null().value_counts()
+    distinct, counts = value_counts.field(0), value_counts.field(1).to_pylist()
+    names = format_values(distinct, column).to_pylist()
+    rows = zip(names, distinct.to_pylist(), counts, strict=True)
     return sorted(
         (row for row in rows if row[2] >= min_value_count), key=lambda row: (-row[2], row[0])
     )
@@ -176,16 +192,20 @@ def _value_counts(
 def _column_domain(
     values: pa.ChunkedArray, column: Column, min_value_count: int
 ) -> dict[str, Any] | None:
-    """What the column's conditions can be made of: values, or a range; nothing of an id."""
+    """Return the values or the range that conditions on the column can use; None for an id.
+
+    The ends of a range are set so that at least `min_value_count` rows are at or beyond each.
+    """
     if column.type == "id":
         return None
     if column.type in ("category", "boolean"):
         names = [name for name, _, _ in _value_counts(values, column, min_value_count)]
         return {"values": names[:MAX_LISTED_VALUES], "more": max(0, len(names) - MAX_LISTED_VALUES)}
-    found = values.combine_chunks().drop_null()
-    if len(found) < max(min_value_count, 1):
+    present = values.combine_chunks().drop_null()
+    if len(present) < max(min_value_count, 1):
         return {"min": None, "max": None}
-    ordered = found.take(pyarrow.compute.sort_indices(found))
-    edge = max(min_value_count - 1, 0)  # so many rows lie beyond
-    low, high = to_json_values(ordered.take(pa.array([edge, len(ordered) - 1 - edge])), column)
+    ordered = present.take(pyarrow.compute.sort_indices(present))
+    skipped = max(min_value_count - 1, 0)
+    ends = ordered.take(pa.array([skipped, len(ordered) - 1 - skipped]))
+    low, high = to_json_values(ends, column)
     return {"min": low, "max": high}

@@ -1,7 +1,8 @@
-"""One job at a time on this worker, whoever starts it: Celery's child or the poller's.
+"""File lock that limits a worker to one job at a time.
 
-A lock on a file, so that it is free again when its holder dies, however it dies. The holder writes
-its process into the file and touches it as long as it runs, so that one that stands still is found.
+Both Celery's child processes and those of the worker's supervisor acquire it. The operating system
+releases a file lock when its holder dies for any reason. The holder writes its process id into the
+file and touches the file while it runs, so that a stopped holder is detected.
 """
 
 import os
@@ -15,42 +16,49 @@ from core import file_lock
 
 @contextmanager
 def try_acquire(folder: Path) -> Iterator[bool]:
-    """Yields whether the slot is ours until the block ends."""
+    """Try to acquire the lock until the block ends; yield True on success."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file_lock.try_lock(_file(folder)) as ours:
-        if ours:
+    with file_lock.try_lock(_file(folder)) as acquired:
+        if acquired:
             _file(folder).write_text(str(os.getpid()))
-        yield ours
+        yield acquired
 
 
 def is_free(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file_lock.try_lock(_file(folder)) as ours:
-        return ours
+    with file_lock.try_lock(_file(folder)) as acquired:
+        return acquired
 
 
 def touch(folder: Path) -> None:
-    """The holder lives: its threads still run."""
-    with suppress(FileNotFoundError):  # the worker has ended and taken its folder along
+    """Record that the holder's threads still run."""
+    with suppress(FileNotFoundError):  # the worker removes its folder when it exits
         os.utime(_file(folder))
 
 
 class LockMonitor:
-    """Sees a holder that does not touch its slot any more; a clock that jumps misleads nobody."""
+    """Detector of a holder that no longer touches the lock file.
+
+    It measures the time since it last saw the file's timestamp change on the monotonic clock, so
+    changes of the system clock do not matter.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._touched, self._since = 0, time.monotonic()
+        self._last_mtime, self._changed_at = 0, time.monotonic()
 
     def stuck_holder(self, timeout_s: float) -> int | None:
-        """The process that has not touched the slot for this long. Ask now and then."""
+        """Return the id of a process that has not touched the file for `timeout_s`, or None.
+
+        Call this regularly: only calls notice that the file was touched.
+        """
         if is_free(self._folder):
             return None
-        touched, now = _file(self._folder).stat().st_mtime_ns, time.monotonic()
-        if touched != self._touched:
-            self._touched, self._since = touched, now
-        written = _file(self._folder).read_text()
-        return int(written) if written and now - self._since > timeout_s else None
+        mtime, now = _file(self._folder).stat().st_mtime_ns, time.monotonic()
+        if mtime != self._last_mtime:
+            self._last_mtime, self._changed_at = mtime, now
+        pid = _file(self._folder).read_text()
+        return int(pid) if pid and now - self._changed_at > timeout_s else None
 
 
 def _file(folder: Path) -> Path:

@@ -288,7 +288,7 @@ def test_a_helper_that_was_given_up_writes_nothing(pets: TestClient, configured:
         jobs.complete_shard(session, late, **about, cpu_s=0.0, wall_s=0.0)
     with write() as session:
         assert jobs.renew_shard(session, late, items_done=1, cpu_s=0.0, wall_s=0.0) is None
-        jobs.give_back(session, late)
+        jobs.release_shard(session, late)
     assert artifacts(job_id) == []
     assert shards(job_id)[0].state is ShardState.RUNNING
 
@@ -373,7 +373,7 @@ def test_progress_and_usage_count_what_all_makers_do(pets: TestClient) -> None:
             jobs.renew_shard(session, helped, items_done=3, cpu_s=1.5, wall_s=2.0)
     with read() as session:
         made = jobs.shard_progress(session, job_id)
-    assert (made.shards, made.done, made.free, made.items) == (5, 0, 3, 6)
+    assert (made.shards, made.done, made.available, made.items) == (5, 0, 3, 6)
     assert (made.cpu_s, made.wall_s) == (3.0, 4.0)
     with write() as session:
         assert jobs.has_idle_shards(session, QUEUES, 0.0)

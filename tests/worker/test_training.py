@@ -249,7 +249,7 @@ def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: Te
         session.execute(delete(Model))
     job = run(client, second)
     assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
-    assert "the model to start from" in job["error"]["detail"]
+    assert "The base model of `init_from`" in job["error"]["detail"]
 
 
 def test_images_without_a_label_are_learned_from_beside_those_that_have_one(

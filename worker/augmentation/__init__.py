@@ -1,1 +1,1 @@
-"""Augmentation jobs: a larger dataset out of one, and what that is worth."""
+"""Augmentation jobs: create a larger dataset from one, and measure the benefit (lift)."""

@@ -1,4 +1,4 @@
-"""More images: changed ones of each label, and samples of a model."""
+"""Augmentation of an image dataset by transformed images and samples of a model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ from worker.augmentation.context import (
 )
 
 CHUNK_SIZE = 256
-MAX_HOLDOUT_IMAGES = 3_000  # held-out images, in a trial
+MAX_HOLDOUT_IMAGES = 3_000  # that the lift experiment classifies
 
 Pixels = NDArray[np.uint8]
 
@@ -34,53 +34,54 @@ class ImageAugmenter:
     def __init__(
         self, context: AugmentationContext, pixels: Pixels, labels: NDArray[np.int32]
     ) -> None:
-        """All of the dataset, its test part behind the rest."""
+        """Take the pixels (N, …) and labels (N,) of the whole dataset, the test split last."""
         self._context, self._pixels, self._labels = context, pixels, labels
-        generator = context.load_sampler()
-        assert generator is None or isinstance(generator, ImageSampler)  # noqa: S101 - as planned
-        self._sampler = generator
+        sampler = context.load_sampler()
+        assert sampler is None or isinstance(sampler, ImageSampler)  # noqa: S101 - planning checks it
+        self._sampler = sampler
 
     def write(self, out: Path) -> dict[str, Any]:
         spec, summary = self._context.spec, self._context.dataset.summary
-        found: list[int] = []
+        item_labels: list[int] = []
         with (
             (out / "provenance.ndjson").open("w", encoding="utf-8") as file,
             ImageStore(out) as store,
         ):
-            recipes = ProvenanceWriter(file, spec)
-            for pixels, label in self._items(recipes):
+            provenance = ProvenanceWriter(file, spec)
+            for pixels, label in self._items(provenance):
                 store.append(pixels, is_test=False)
-                found += [label] * len(pixels)
-        gathered = DecodedDataset(
+                item_labels += [label] * len(pixels)
+        decoded = DecodedDataset(
             format="augmentation",
             class_names=[label["name"] for label in summary["labels"]],
-            y=np.array(found, np.int32),
+            y=np.array(item_labels, np.int32),
             n_train=store.n_train,
             size=store.size,
             channels=store.channels,
-            name_of=lambda place: f"item {place}",
+            name_of=lambda index: f"item {index}",
             notes=[],
             issues=[],
         )
         self._context.check_stop()
-        return image_summary(finalize(gathered, get_settings().limits, out), out)
+        return image_summary(finalize(decoded, get_settings().limits, out), out)
 
     def _items(self, provenance: ProvenanceWriter) -> Iterator[tuple[Pixels, int]]:
-        """Some of one label at a time."""
+        """Yield the new dataset's items in chunks of one label, and write their provenance."""
         for label, plan in enumerate(self._context.spec.labels):
-            places = self._context.source_indices(label)
-            for at in index_chunks(plan.real if self._context.spec.include_real else 0, CHUNK_SIZE):
-                for place in places[at]:
-                    provenance.real(label, int(place))
-                yield np.asarray(self._pixels[places[at]]), label
-            for at, made in self._transformed(label, plan.transforms):
-                for number, one in zip(at, made, strict=True):
-                    real = int(places[one.source_index])
-                    provenance.transforms(label, int(number), real=real, transforms=one.steps)
-                yield np.stack([one.pixels for one in made]), label
-            for at, pixels in self._samples(label, plan.model):
-                for number in at:
-                    provenance.model(label, int(number))
+            sources = self._context.source_indices(label)
+            real_count = plan.real if self._context.spec.include_real else 0
+            for chunk in index_chunks(real_count, CHUNK_SIZE):
+                for index in sources[chunk]:
+                    provenance.real(label, int(index))
+                yield np.asarray(self._pixels[sources[chunk]]), label
+            for indices, transformed in self._transformed(label, plan.transforms):
+                for index, image in zip(indices, transformed, strict=True):
+                    real = int(sources[image.source_index])
+                    provenance.transforms(label, int(index), real=real, transforms=image.steps)
+                yield np.stack([image.pixels for image in transformed]), label
+            for indices, pixels in self._samples(label, plan.model):
+                for index in indices:
+                    provenance.model(label, int(index))
                 yield pixels, label
 
     def _transformed(
@@ -89,55 +90,55 @@ class ImageAugmenter:
         spec = self._context.spec
         transforms = [Transform(**fields) for fields in spec.transforms]
         real = np.asarray(self._pixels[self._context.source_indices(label)])
-        for at in index_chunks(count, CHUNK_SIZE):
+        for indices in index_chunks(count, CHUNK_SIZE):
             self._context.check_stop()
-            yield (
-                at,
-                list(transform_images(real, transforms, seed=spec.seed, label=label, indices=at)),
+            images = transform_images(
+                real, transforms, seed=spec.seed, label=label, indices=indices
             )
+            yield indices, list(images)
 
     def _samples(self, label: int, count: int) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         if not count:
             return
-        assert self._sampler is not None  # noqa: S101 - as planned
+        assert self._sampler is not None  # noqa: S101 - planning checks it
         spec = self._context.spec
-        place = self._context.model_label_codes()[spec.labels[label].name]
-        for at in index_chunks(count, self._sampler.batch_size):
+        model_label = self._context.model_label_codes()[spec.labels[label].name]
+        for indices in index_chunks(count, self._sampler.batch_size):
             self._context.check_stop()
-            labels = np.full(len(at), place, np.int64)
-            yield at, batched_sampling.generate_batch(self._sampler, spec.seed, labels, at)
+            labels = np.full(len(indices), model_label, np.int64)
+            pixels = batched_sampling.generate_batch(self._sampler, spec.seed, labels, indices)
+            yield indices, pixels
 
     def lift_experiment(self) -> LiftExperiment:
-        ground = self._context
-        pool = ground.pool(min_real_items=1)
-        parts = [np.asarray(self._pixels[ground.train])]
+        context = self._context
+        pool = context.pool(min_real_items=1)
+        # In the order of `pool.labels`: real, then transformed, then sampled, then the holdout.
+        parts = [np.asarray(self._pixels[context.train])]
         for label, count in enumerate(pool.transform_counts):
-            changed = self._transformed(label, count)
-            parts += [np.stack([one.pixels for one in made]) for _, made in changed]
+            for _, transformed in self._transformed(label, count):
+                parts.append(np.stack([image.pixels for image in transformed]))
         for label, count in enumerate(pool.model_counts):
             parts += [pixels for _, pixels in self._samples(label, count)]
-        apart = self._holdout()
-        parts.append(np.asarray(self._pixels[apart]))
-        truth = self._labels[apart]
+        holdout = self._holdout()
+        parts.append(np.asarray(self._pixels[holdout]))
+        true_labels = self._labels[holdout]
         n = len(pool.labels)
         data = LabeledImages(
             np.concatenate(parts),
-            np.concatenate([pool.labels, truth]).astype(np.int32),
+            np.concatenate([pool.labels, true_labels]).astype(np.int32),
             np.arange(n),
-            np.arange(n, n + len(apart)),
+            np.arange(n, n + len(holdout)),
         )
-        learn = classifiers.build_image_trainer(
-            data, len(ground.spec.labels), pool.max_size, ground.check_stop
+        train_classifier = classifiers.build_image_trainer(
+            data, len(context.spec.labels), pool.max_size, context.check_stop
         )
-        return LiftExperiment(pool, learn, truth.astype(np.int64))
+        return LiftExperiment(pool, train_classifier, true_labels.astype(np.int64))
 
     def _holdout(self) -> NDArray[np.int64]:
-        """The published test part, or else what is kept apart."""
+        """Return indices of the published test split or, without one, of the holdout."""
         n = self._context.dataset.summary["n_train"]
-        apart = self._context.holdout
+        holdout = self._context.holdout
         if n < len(self._labels):
-            apart = n + np.flatnonzero(self._labels[n:] >= 0)
-        some = np.random.default_rng(self._context.spec.seed).permutation(apart)[
-            :MAX_HOLDOUT_IMAGES
-        ]
-        return np.sort(some)
+            holdout = n + np.flatnonzero(self._labels[n:] >= 0)
+        shuffled = np.random.default_rng(self._context.spec.seed).permutation(holdout)
+        return np.sort(shuffled[:MAX_HOLDOUT_IMAGES])

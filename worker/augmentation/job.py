@@ -1,6 +1,6 @@
-"""An augmentation job: a larger dataset, made once and kept, and then what it is worth.
+"""Augmentation job: generate a larger dataset, then measure its benefit to a classifier (lift).
 
-What is done is named in the job's artifacts as it goes, so that another worker goes on from there.
+Completed steps are stored as artifacts of the job, so that another worker can resume from them.
 """
 
 import json
@@ -35,31 +35,37 @@ from worker.augmentation.tabular import TableAugmenter
 from worker.job_errors import TRANSIENT_ERRORS
 from worker.lease import Lease
 
-GENERATED, TRAININGS = (
-    "generated.json",
-    "trainings.json",
-)  # what a worker that comes after goes on from
+# Artifacts that a later attempt resumes from.
+GENERATED, TRAININGS = "generated.json", "trainings.json"
 PROVENANCE = {"provenance": "provenance.ndjson"}
 
 
 def augment(job: Job, lease: Lease) -> "partial[None]":
-    """Make the set, measure it if asked to, store the report; what is returned adds the dataset and
-    ends the job within one transaction.
+    """Generate the dataset, measure the lift if requested, and store the report.
 
-    Raises JobError, and whatever the lease raises when the job is to stop.
+    Returns:
+        A function that adds the dataset and finishes the job in one transaction.
+
+    Raises:
+        JobError: The job failed.
+        LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `Lease`.
     """
     torch.set_num_threads(get_settings().training_threads)
     work = AugmentationJob(job, lease, get_storage())
-    with work.open_augmenter() as material:
+    with work.open_augmenter() as augmenter:
         lease.phase = "generating"
-        made = work.load_json(GENERATED) or work.generate_dataset(material)
-        report: dict[str, Any] = {"dataset": work.spec.dataset, "model": work.spec.reference}
-        report |= {"seed": work.spec.seed, "labels": [x.model_dump() for x in work.spec.labels]}
+        generated = work.load_json(GENERATED) or work.generate_dataset(augmenter)
+        report: dict[str, Any] = {
+            "dataset": work.spec.dataset,
+            "model": work.spec.reference,
+            "seed": work.spec.seed,
+            "labels": [label.model_dump() for label in work.spec.labels],
+        }
         if work.spec.evaluate_lift:
             lease.phase = "evaluating"
-            report |= work.evaluate_lift(material)
+            report |= work.evaluate_lift(augmenter)
     stored = work.store_json(REPORT, report)
-    return partial(_finish, job, lease, work.spec, made, report, stored)
+    return partial(_finish, job, lease, work.spec, generated, report, stored)
 
 
 def _finish(
@@ -72,7 +78,7 @@ def _finish(
     session: Session,
 ) -> None:
     _add_artifact(session, lease, REPORT, stored)
-    content = {
+    objects = {
         name: StoredObject.from_dict(fields) for name, fields in generated["content"].items()
     }
     dataset = datasets.add_ready(
@@ -80,17 +86,17 @@ def _finish(
         job.tenant_id,
         new_id("ds"),
         NewDataset(name=spec.name, tags=job.tags, options={}, modality=spec.modality),
-        objects=content,
-        summary=generated["summary"] | {"derived_from": _origin(job, spec)},
+        objects=objects,
+        summary=generated["summary"] | {"derived_from": _derived_from(job, spec)},
     )
-    about = {
+    result = {
         "dataset": dataset.id,
         "items": spec.items,
         "synthetic": spec.synthetic,
         "report": REPORT,
     }
-    found = {name: report[name] for name in ("lift", "recommendation") if name in report}
-    jobs.finish(session, lease.claim, result=about | found)
+    lift_sections = {name: report[name] for name in ("lift", "recommendation") if name in report}
+    jobs.finish(session, lease.claim, result=result | lift_sections)
 
 
 def _add_artifact(session: Session, lease: Lease, name: str, stored: StoredObject) -> None:
@@ -100,7 +106,7 @@ def _add_artifact(session: Session, lease: Lease, name: str, stored: StoredObjec
     )
 
 
-def _origin(job: Job, spec: AugmentationSpec) -> dict[str, Any]:
+def _derived_from(job: Job, spec: AugmentationSpec) -> dict[str, Any]:
     counts = {
         "real": sum(label.real for label in spec.labels) if spec.include_real else 0,
         "transforms": sum(label.transforms for label in spec.labels),
@@ -111,12 +117,16 @@ def _origin(job: Job, spec: AugmentationSpec) -> dict[str, Any]:
 
 class AugmentationJob:
     def __init__(self, job: Job, lease: Lease, storage: Storage) -> None:
-        """Raises JobError when the dataset is gone."""
+        """Load the dataset and model.
+
+        Raises:
+            JobError: The dataset was deleted.
+        """
         self.spec = AugmentationSpec.model_validate(job.resolved)
         self._job, self._lease, self._storage = job, lease, storage
         with read() as session:
             if job.dataset_id is None:
-                raise JobError("dataset_unreadable", "the dataset was deleted")
+                raise JobError("dataset_unreadable", "The dataset was deleted.")
             self._dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
             self._model = (
                 model_registry.get(session, job.tenant_id, self.spec.model)
@@ -125,7 +135,7 @@ class AugmentationJob:
             )
 
     def check_stop(self) -> None:
-        """Raises LeaseLost, and what the lease says when the work is to stop."""
+        """Raise LeaseLost if the lease is lost, or the lease's exception if the work must stop."""
         self._lease.check()
         if self._lease.stopping:
             raise self._lease.stopping
@@ -133,108 +143,120 @@ class AugmentationJob:
 
     @contextmanager
     def open_augmenter(self) -> Iterator[DatasetAugmenter]:
-        """The dataset opened, for as long as it is worked with."""
-        storage, content = self._storage, self._dataset.objects
+        """Open the dataset and yield the augmenter of its modality."""
+        storage, objects = self._storage, self._dataset.objects
         try:
-            ground = AugmentationContext.of(
+            context = AugmentationContext.create(
                 self._dataset, self._model, self.spec, storage, self.check_stop
             )
             if self.spec.modality == "tabular":
-                yield TableAugmenter(ground, _table(self._dataset, storage))
+                yield TableAugmenter(context, _read_table(self._dataset, storage))
                 return
-            x, y = (StoredObject.from_dict(content[name]) for name in ("x", "y"))
+            x, y = (StoredObject.from_dict(objects[name]) for name in ("x", "y"))
             with storage.open(x) as pixels, storage.open(y) as labels:
                 yield ImageAugmenter(
-                    ground,
+                    context,
                     np.load(pixels, mmap_mode="r", allow_pickle=False),
                     np.load(labels, allow_pickle=False),
                 )
         except ObjectCorrupted as error:
-            raise JobError("dataset_unreadable", f"{error}; upload the dataset again") from error
+            raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
 
     def generate_dataset(self, augmenter: DatasetAugmenter) -> dict[str, Any]:
-        """The objects of the new dataset, stored under this claim, and its summary."""
-        objects = ingestion.OBJECT_FILES[self.spec.modality] | PROVENANCE
+        """Store the files of the new dataset under this claim; return them and its summary."""
+        files = ingestion.OBJECT_FILES[self.spec.modality] | PROVENANCE
         with ingestion.working_folder() as folder:
             try:
                 summary = augmenter.write(folder)
             except SemblanceError as error:
                 if isinstance(error, TRANSIENT_ERRORS):
                     raise
-                raise JobError("internal", f"the new set cannot be kept: {error.detail}") from error
-            content = {
+                raise JobError("internal", f"The new dataset is invalid: {error.detail}") from error
+            objects = {
                 name: self._storage.put_file(self._key(file), folder / file).to_dict()
-                for name, file in objects.items()
+                for name, file in files.items()
             }
-        made = {"content": content, "summary": summary}
-        self.save_json(GENERATED, made)
-        return made
+        generated = {"content": objects, "summary": summary}
+        self.save_json(GENERATED, generated)
+        return generated
 
     def evaluate_lift(self, augmenter: DatasetAugmenter) -> dict[str, Any]:
-        """Trainings until there are enough, or no time is left."""
-        trial = augmenter.lift_experiment()
-        kept = self.load_json(TRAININGS) or {"trainings": [], "cpu_s": 0.0}
-        began: float = self._lease.usage.snapshot()["cpu_s"] - kept["cpu_s"]
+        """Train classifiers until all rounds are done or the CPU budget is used; return the report.
 
-        def used() -> float:
-            return self._lease.usage.snapshot()["cpu_s"] - began
+        The results of earlier attempts count.
+        """
+        experiment = augmenter.lift_experiment()
+        saved = self.load_json(TRAININGS) or {"trainings": [], "cpu_s": 0.0}
+        cpu_start: float = self._lease.usage.snapshot()["cpu_s"] - saved["cpu_s"]
+
+        def used_cpu_s() -> float:
+            return self._lease.usage.snapshot()["cpu_s"] - cpu_start
 
         def save(done: Sequence[TrainingResult]) -> None:
-            share = min(1.0, used() / self.spec.lift_cpu_seconds)
-            self._lease.progress = {"percent": round(100 * share, 1)}
-            told = [one.to_dict() for one in done]
-            self.save_json(TRAININGS, {"trainings": told, "cpu_s": round(used(), 2)})
+            fraction = min(1.0, used_cpu_s() / self.spec.lift_cpu_seconds)
+            self._lease.progress = {"percent": round(100 * fraction, 1)}
+            trainings = [result.to_dict() for result in done]
+            self.save_json(TRAININGS, {"trainings": trainings, "cpu_s": round(used_cpu_s(), 2)})
 
         done = lift.run_trainings(
-            trial.pool.sets,
-            trial.pool.labels,
-            trial.learn,
+            experiment.pool.sets,
+            experiment.pool.labels,
+            experiment.train_classifier,
             seed=self.spec.seed,
-            done=[TrainingResult.from_dict(one, len(trial.truth)) for one in kept["trainings"]],
-            has_time=lambda: used() < self.spec.lift_cpu_seconds,
+            done=[
+                TrainingResult.from_dict(fields, len(experiment.true_labels))
+                for fields in saved["trainings"]
+            ],
+            has_time=lambda: used_cpu_s() < self.spec.lift_cpu_seconds,
             save=save,
         )
-        return self._lift_report(trial, done) | {"cpu_s": round(used(), 2)}
+        return self._lift_report(experiment, done) | {"cpu_s": round(used_cpu_s(), 2)}
 
     def _lift_report(
         self, experiment: LiftExperiment, done: Sequence[TrainingResult]
     ) -> dict[str, Any]:
-        rounds, with_parts = lift.count_complete_rounds(done, len(experiment.pool.sets))
+        rounds, subset_rounds = lift.count_complete_rounds(done, len(experiment.pool.sets))
         if rounds < lift.MIN_ROUNDS:
-            why = f"whole rounds done in time: {rounds}, and {lift.MIN_ROUNDS} are needed"
-            reason = f"{why}; raise `lift_cpu_seconds`"
+            reason = (
+                f"Only {rounds} complete rounds fit into `lift_cpu_seconds`, and "
+                f"{lift.MIN_ROUNDS} are needed; increase it."
+            )
             return {
                 "lift": None,
                 "learning_curve": None,
                 "recommendation": {"use": None, "reason": reason},
             }
-        found = Lift.from_results(done, rounds, experiment.truth)
-        use = lift.recommend(found)
+        result = Lift.from_results(done, rounds, experiment.true_labels)
+        recommendation = lift.recommend(result)
         return {
-            "lift": found.to_dict([label.name for label in self.spec.labels]),
+            "lift": result.to_dict([label.name for label in self.spec.labels]),
             "learning_curve": learning_curve.equivalent_real_items(
-                done, with_parts, experiment.truth, self.spec.seed
+                done, subset_rounds, experiment.true_labels, self.spec.seed
             )
-            if with_parts >= lift.MIN_ROUNDS
+            if subset_rounds >= lift.MIN_ROUNDS
             else None,
-            "recommendation": {"use": use.use, "reason": use.reason},
+            "recommendation": {"use": recommendation.use, "reason": recommendation.reason},
         }
 
     def load_json(self, name: str) -> dict[str, Any] | None:
-        """What an earlier claim has left, if it is whole."""
+        """Return an artifact of an earlier attempt; None if it is missing or damaged."""
         with read() as session:
             artifact = jobs.get_artifact(session, self._job.tenant_id, self._job.id, name)
         if artifact is None:
             return None
         try:
             stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
-            found: dict[str, Any] = json.loads(self._storage.read(stored))
+            value: dict[str, Any] = json.loads(self._storage.read(stored))
         except ObjectCorrupted:
             return None
-        return found
+        return value
 
     def save_json(self, name: str, value: dict[str, Any]) -> None:
-        """Raises LeaseLost."""
+        """Store an artifact that a later attempt can load.
+
+        Raises:
+            LeaseLost: Another worker has the job.
+        """
         stored = self.store_json(name, value)
         with write() as session:
             _add_artifact(session, self._lease, name, stored)
@@ -248,7 +270,7 @@ class AugmentationJob:
         )
 
 
-def _table(dataset: Dataset, storage: Storage) -> pa.Table:
+def _read_table(dataset: Dataset, storage: Storage) -> pa.Table:
     columns = Schema.from_dict(dataset.summary).columns
     with storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path:
         return pa.Table.from_batches(list(typed_batches(path, columns)))

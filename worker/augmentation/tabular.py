@@ -1,4 +1,4 @@
-"""More rows: between those of a label, and samples of a model."""
+"""Augmentation of a table by interpolated rows (SMOTE) and samples of a model."""
 
 import hashlib
 from collections.abc import Iterator
@@ -32,31 +32,31 @@ from worker.augmentation.context import (
 )
 
 CHUNK_SIZE = 500
-MAX_HOLDOUT_ROWS = 4_000  # held-out rows, in a trial
+MAX_HOLDOUT_ROWS = 4_000  # that the lift experiment classifies
 
 
 class FreshIds:
-    """Values of the form that a column's have, none of them there already."""
+    """New values for an id column, in the form of its values and different from all of them."""
 
     def __init__(self, column: Column, values: pa.Array, seed: int) -> None:
-        self._identifier = IdColumn.fit(column.name, ARROW_TYPES[column.type], values)
-        self._taken, self._seed, self._next = set(values.to_pylist()), seed, 0
+        self._id_column = IdColumn.fit(column.name, ARROW_TYPES[column.type], values)
+        self._used, self._seed, self._next_index = set(values.to_pylist()), seed, 0
 
     def take(self, count: int) -> pa.Array:
-        found: list[Any] = []
-        while len(found) < count:
-            index = np.arange(self._next, self._next + count, dtype=np.int64)
-            made = self._identifier.values(self._seed, index).to_pylist()
-            found += [value for value in made if value not in self._taken]
-            self._next += count
-        found = found[:count]
-        self._taken.update(found)
-        return pa.array(found, self._identifier.arrow)
+        ids: list[Any] = []
+        while len(ids) < count:
+            indices = np.arange(self._next_index, self._next_index + count, dtype=np.int64)
+            candidates = self._id_column.values(self._seed, indices).to_pylist()
+            ids += [value for value in candidates if value not in self._used]
+            self._next_index += count
+        ids = ids[:count]
+        self._used.update(ids)
+        return pa.array(ids, self._id_column.arrow)
 
 
 class TableAugmenter:
     def __init__(self, context: AugmentationContext, table: pa.Table) -> None:
-        """All rows of the dataset, without the columns that are dropped."""
+        """Take all rows of the dataset as a table without the excluded columns."""
         self._context, self._table = context, table
         schema = Schema.from_dict(context.dataset.summary)
         self._columns = tuple(column for column in schema.columns if not column.exclude)
@@ -69,48 +69,51 @@ class TableAugmenter:
             for c in self._columns
             if c.type == "id"
         }
-        generator = context.load_sampler()
-        assert generator is None or isinstance(generator, TableSampler)  # noqa: S101 - as planned
-        self._sampler = generator
+        sampler = context.load_sampler()
+        assert sampler is None or isinstance(sampler, TableSampler)  # noqa: S101 - planning checks it
+        self._sampler = sampler
 
     def write(self, out: Path) -> dict[str, Any]:
         path, schema = out / ROWS_FILE, arrow_schema(self._columns)
         limits = get_settings().limits
         with (out / "provenance.ndjson").open("w", encoding="utf-8") as file:
-            recipes = ProvenanceWriter(file, self._context.spec)
+            provenance = ProvenanceWriter(file, self._context.spec)
             batches = (
                 batch
-                for part in self._tables(recipes)
-                for batch in part.cast(schema).combine_chunks().to_batches()
+                for table in self._tables(provenance)
+                for batch in table.cast(schema).combine_chunks().to_batches()
             )
             count = spool.write_parquet(batches, schema, path, limits)
         with path.open("rb") as rows:
             sha256 = hashlib.file_digest(rows, "sha256").hexdigest()
         self._context.check_stop()
-        read = TableSummary(count, Schema(self._columns), (), "augmentation", (), (), sha256)
+        summary = TableSummary(count, Schema(self._columns), (), "augmentation", (), (), sha256)
         return update_table_schema(
-            path, read, SchemaOverrides(target=self._target), limits, out
+            path, summary, SchemaOverrides(target=self._target), limits, out
         ).to_dict()
 
     def _tables(self, provenance: ProvenanceWriter) -> Iterator[pa.Table]:
-        """Some rows of one label at a time; made ones get fresh ids."""
+        """Yield the new dataset's rows in chunks of one label, and write their provenance.
+
+        Synthetic rows get fresh ids.
+        """
         for label, plan in enumerate(self._context.spec.labels):
-            places = self._context.source_indices(label)
-            if self._context.spec.include_real and len(places):
-                for place in places:
-                    provenance.real(label, int(place))
-                yield self._table.take(pa.array(places))
-            for at, between in self._interpolated(label, plan.transforms):
-                for i, number in enumerate(at):
-                    provenance.transforms(label, int(number), **provenance_of(between, places, i))
-                yield self._with_fresh_ids(between.rows)
-            for at, rows in self._samples(label, plan.model):
-                for number in at:
-                    provenance.model(label, int(number))
+            sources = self._context.source_indices(label)
+            if self._context.spec.include_real and len(sources):
+                for index in sources:
+                    provenance.real(label, int(index))
+                yield self._table.take(pa.array(sources))
+            for indices, smote in self._interpolated(label, plan.transforms):
+                for i, index in enumerate(indices):
+                    provenance.transforms(label, int(index), **provenance_of(smote, sources, i))
+                yield self._with_fresh_ids(smote.rows)
+            for indices, rows in self._samples(label, plan.model):
+                for index in indices:
+                    provenance.model(label, int(index))
                 yield self._with_fresh_ids(rows)
 
     def _with_fresh_ids(self, rows: pa.Table) -> pa.Table:
-        """In the order of the columns, with ids that no other row has."""
+        """Return the rows with ids that no other row has, columns in dataset order."""
         return pa.table(
             {
                 c.name: self._ids[c.name].take(len(rows))
@@ -125,56 +128,61 @@ class TableAugmenter:
     ) -> Iterator[tuple[NDArray[np.int64], SmoteRows]]:
         if not count:
             return
-        mine = self._table.take(pa.array(self._context.source_indices(label)))
-        near = Smote(mine, self._learned)
-        for at in index_chunks(count, CHUNK_SIZE):
+        label_rows = self._table.take(pa.array(self._context.source_indices(label)))
+        smote = Smote(label_rows, self._learned)
+        for indices in index_chunks(count, CHUNK_SIZE):
             self._context.check_stop()
-            yield at, near.generate(self._context.spec.seed, label, at)
+            yield indices, smote.generate(self._context.spec.seed, label, indices)
 
     def _samples(self, label: int, count: int) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         if not count:
             return
-        assert self._sampler is not None  # noqa: S101 - as planned
-        where = {
-            self._target: self._context.model_label_codes()[self._context.spec.labels[label].name]
-        }
+        assert self._sampler is not None  # noqa: S101 - planning checks it
+        name = self._context.spec.labels[label].name
+        conditions = {self._target: self._context.model_label_codes()[name]}
         seed = self._context.spec.seed
-        for at in RowIndexRange((where,), 0, count).iter_chunks(batched_sampling.ROWS_PER_BATCH):
+        index_range = RowIndexRange((conditions,), 0, count)
+        for indices in index_range.iter_chunks(batched_sampling.ROWS_PER_BATCH):
             self._context.check_stop()
             try:
-                rows = batched_sampling.generate_batch(self._sampler, seed, at, (where,)).rows
+                batch = batched_sampling.generate_batch(self._sampler, seed, indices, (conditions,))
             except AcceptanceRateTooLow as error:
                 raise JobError(
-                    "acceptance_rate_too_low", "the model makes too few rows of a label"
+                    "acceptance_rate_too_low",
+                    "The model generates too few rows of a label; use transforms instead.",
                 ) from error
-            yield at, pa.table({c.name: _plain(rows.column(c.name), c) for c in self._learned})
+            columns = {
+                c.name: _to_dataset_type(batch.rows.column(c.name), c) for c in self._learned
+            }
+            yield indices, pa.table(columns)
 
     def lift_experiment(self) -> LiftExperiment:
-        ground = self._context
-        pool = ground.pool(min_real_items=MIN_ROWS_PER_LABEL)
+        context = self._context
+        pool = context.pool(min_real_items=MIN_ROWS_PER_LABEL)
         names = [column.name for column in self._learned]
-        parts = [self._table.select(names).take(pa.array(ground.train))]
+        # In the order of `pool.labels`: real, then interpolated, then sampled rows.
+        parts = [self._table.select(names).take(pa.array(context.train))]
         for label, count in enumerate(pool.transform_counts):
-            parts += [between.rows.select(names) for _, between in self._interpolated(label, count)]
+            parts += [smote.rows.select(names) for _, smote in self._interpolated(label, count)]
         for label, count in enumerate(pool.model_counts):
             parts += [rows for _, rows in self._samples(label, count)]
-        rng = np.random.default_rng(ground.spec.seed)
-        apart = np.sort(rng.permutation(ground.holdout)[:MAX_HOLDOUT_ROWS])
-        truth = ground.labels[apart].astype(np.int64)
-        learn = classifiers.build_tabular_trainer(
+        rng = np.random.default_rng(context.spec.seed)
+        holdout = np.sort(rng.permutation(context.holdout)[:MAX_HOLDOUT_ROWS])
+        true_labels = context.labels[holdout].astype(np.int64)
+        train_classifier = classifiers.build_tabular_trainer(
             (pa.concat_tables(part.cast(parts[0].schema) for part in parts), pool.labels),
-            (self._table.select(names).take(pa.array(apart)), truth),
+            (self._table.select(names).take(pa.array(holdout)), true_labels),
             self._learned,
             self._target,
             pool.sets["real"],
-            len(ground.spec.labels),
-            ground.check_stop,
+            len(context.spec.labels),
+            context.check_stop,
         )
-        return LiftExperiment(pool, learn, truth)
+        return LiftExperiment(pool, train_classifier, true_labels)
 
 
-def _plain(values: pa.Array, column: ColumnSchema) -> pa.Array:
-    """As datasets keep it."""
+def _to_dataset_type(values: pa.Array, column: ColumnSchema) -> pa.Array:
+    """Return the values without dictionary encoding, in the Arrow type that datasets store."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     return values.cast(ARROW_TYPES[column.type], safe=False)

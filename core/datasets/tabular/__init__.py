@@ -1,7 +1,8 @@
-"""From a file that a client sent to one table: rows.parquet, a schema, a profile.
+"""Reading of uploaded tables: one file becomes rows.parquet, a schema and a profile.
 
-Whoever serves others calls `read_table_in_sandbox`: decoders have bugs, and a child has limits. What
-is named here is free of pyarrow, which takes time to load; the rest imports it.
+Servers must call `read_table_in_sandbox`: it decodes untrusted files in a resource-limited
+subprocess. The names exported here do not import pyarrow, which is slow to load; the other modules
+of this package do.
 """
 
 from core.datasets.tabular.sandbox import read_table_in_sandbox, update_table_schema_in_sandbox

@@ -1,4 +1,8 @@
-"""CSV and its kin. pyarrow takes the fields apart; what it would let pass is looked at before."""
+"""Reader of CSV and other delimited text files.
+
+pyarrow parses the fields. This module first checks what pyarrow would accept silently: rows of
+unlimited length, unterminated quotes and blanks around fields.
+"""
 
 import io
 import re
@@ -28,16 +32,16 @@ def open_csv(file: TextFile, limits: Limits) -> RawTable:
             break
     dialect = detect_dialect(sample, cut=len(sample) >= SAMPLE_CHARS)
     if dialect is None:
-        raise table_error("table_empty", f"{printable(file.name)} is empty")
+        raise table_error("table_empty", f"{printable(file.name)} is empty.")
     notes = [file.note] if file.note else []
-    written = dialect.header or [""] * dialect.width
-    names = normalize_names(written, limits, notes)
-    fields = _CsvNormalizer(chain([sample], chunks), dialect, limits)
+    raw_names = dialect.header or [""] * dialect.width
+    names = normalize_names(raw_names, limits, notes)
+    normalizer = _CsvNormalizer(chain([sample], chunks), dialect, limits)
     schema = pa.schema([(name, pa.string()) for name in names])
     return RawTable(
         "tsv" if dialect.delimiter == "\t" else "csv",
         schema,
-        _batches(fields, dialect, names, notes, file.name),
+        _batches(normalizer, dialect, names, notes, file.name),
         untyped=frozenset(names),
         decimal_comma=dialect.delimiter != ",",
         notes=notes,
@@ -45,15 +49,15 @@ def open_csv(file: TextFile, limits: Limits) -> RawTable:
 
 
 def _batches(
-    fields: "_CsvNormalizer", dialect: CsvDialect, names: list[str], notes: list[str], name: str
+    normalizer: "_CsvNormalizer", dialect: CsvDialect, names: list[str], notes: list[str], name: str
 ) -> Iterator[pa.RecordBatch]:
-    ragged = _FieldCountErrors(headed=dialect.header is not None)
+    wrong_rows = _FieldCountErrors(has_header=dialect.header is not None)
     try:
         reader = csv.open_csv(
-            pa.PythonFile(fields, "r"),
+            pa.PythonFile(normalizer, "r"),
             read_options=csv.ReadOptions(
                 use_threads=False,
-                block_size=fields.limits.row_chars * 4,
+                block_size=normalizer.limits.row_chars * 4,
                 column_names=names,
                 skip_rows_after_names=int(dialect.header is not None),
             ),
@@ -62,7 +66,7 @@ def _batches(
                 quote_char=dialect.quote,
                 newlines_in_values=True,
                 ignore_empty_lines=len(names) > 1,
-                invalid_row_handler=ragged,
+                invalid_row_handler=wrong_rows,
             ),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
@@ -73,45 +77,47 @@ def _batches(
         )
         yield from reader
     except (pa.ArrowException, OSError, ValueError) as error:
-        if fields.error is not None:
-            raise fields.error from error
-        if not ragged.faults:
-            message = f"{printable(name)} cannot be read as a table; export it again as CSV"
+        if normalizer.error is not None:
+            raise normalizer.error from error
+        if not wrong_rows.errors:
+            message = f"{printable(name)} cannot be read as a table; export it again as CSV."
             raise table_error("table_unreadable", message) from error
-    if ragged.faults:
-        raise ragged.error(name)
-    if fields.stripped:
-        notes.append(f"Blanks around {fields.stripped:,} fields were stripped.")
+    if wrong_rows.errors:
+        raise wrong_rows.to_error(name)
+    if normalizer.stripped:
+        notes.append(f"Blanks around {normalizer.stripped:,} fields were stripped.")
 
 
 class _FieldCountErrors:
-    """Rows with too few or too many fields."""
+    """Collector of rows with too few or too many fields, called by pyarrow for each of them."""
 
-    def __init__(self, *, headed: bool) -> None:
-        self._headed = headed
-        self.faults: list[FieldError] = []
+    def __init__(self, *, has_header: bool) -> None:
+        self._has_header = has_header
+        self.errors: list[FieldError] = []
 
     def __call__(self, row: Any) -> str:
-        number = row.number - int(self._headed)
+        number = row.number - int(self._has_header)
         message = (
-            f"row {number} has {row.actual_columns} fields; the table has {row.expected_columns}"
+            f"Row {number} has {row.actual_columns} fields; the table has "
+            f"{row.expected_columns} columns."
         )
-        self.faults.append(FieldError(f"/file/rows/{number}", "wrong_field_count", message))
-        return "skip" if len(self.faults) < MAX_ERRORS else "error"
+        self.errors.append(FieldError(f"/file/rows/{number}", "wrong_field_count", message))
+        return "skip" if len(self.errors) < MAX_ERRORS else "error"
 
-    def error(self, name: str) -> DatasetUnreadable:
-        more = "at least " if len(self.faults) == MAX_ERRORS else ""
+    def to_error(self, name: str) -> DatasetUnreadable:
+        at_least = "at least " if len(self.errors) == MAX_ERRORS else ""
         detail = (
-            f"{printable(name)}: {more}{len(self.faults)} rows do not fit: {self.faults[0].message}"
+            f"{printable(name)} has {at_least}{len(self.errors)} rows with a wrong number of "
+            f"fields. {self.errors[0].message}"
         )
-        return DatasetUnreadable(detail, code="wrong_field_count", field_errors=self.faults)
+        return DatasetUnreadable(detail, code="wrong_field_count", field_errors=self.errors)
 
 
 class _CsvNormalizer(io.RawIOBase):
-    """The text as UTF-8 for pyarrow, with the blanks around unquoted fields taken away.
+    """Stream of the text as UTF-8 for pyarrow, without blanks around fields and quotes.
 
-    Looks only at whole rows. What goes wrong in here is kept in `error`, for pyarrow passes on an
-    error of its own.
+    Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
+    because pyarrow replaces the exceptions that a Python file raises.
     """
 
     def __init__(self, chunks: Iterable[str], dialect: CsvDialect, limits: Limits) -> None:
@@ -121,9 +127,9 @@ class _CsvNormalizer(io.RawIOBase):
         self._chunks = chunks
         self._newline = dialect.newline
         self._quote = dialect.quote
-        mark, quote = re.escape(dialect.delimiter), re.escape(dialect.quote)
+        delimiter, quote = re.escape(dialect.delimiter), re.escape(dialect.quote)
         blank = "[ ]" if dialect.delimiter == "\t" else "[ \t]"
-        begin, end = rf"(?<![^{mark}\r\n])", rf"(?=[{mark}\r\n]|\Z)"
+        begin, end = rf"(?<![^{delimiter}\r\n])", rf"(?=[{delimiter}\r\n]|\Z)"
         quoted = rf"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
         self._quoted = re.compile(
             rf"{begin}{blank}*+{quote}(?:[^{quote}]|{quote}{quote})*+({quote}?)"
@@ -154,33 +160,33 @@ class _CsvNormalizer(io.RawIOBase):
         return bytes(data)
 
     def _whole_rows(self) -> Iterator[str]:
-        rest, row = "", 1
+        rest, line = "", 1
         for chunk in self._chunks:
             rest += chunk
             cut = self._end_of_rows(rest)
             if cut:
                 yield rest[:cut]
-                row += rest.count(self._newline, 0, cut)
+                line += rest.count(self._newline, 0, cut)
                 rest = rest[cut:]
             if len(rest) > self.limits.row_chars:
                 message = (
-                    f"the row that begins in line {row:,} does not end within "
-                    f"{self.limits.row_chars:,} characters; a quotation mark may be left open"
+                    f"The row that begins in line {line:,} does not end within "
+                    f"{self.limits.row_chars:,} characters; look for an unclosed quotation mark."
                 )
                 raise table_error("row_too_long", message)
         if self._open_quote(rest) is not None:
-            message = f"the quotation mark in the last row, which begins in line {row:,}, is open"
+            message = f"The row that begins in line {line:,} has an unclosed quotation mark."
             raise table_error("unterminated_quote", message)
         if rest:
             yield rest
 
     def _end_of_rows(self, text: str) -> int:
-        """Where the last row that is whole ends; 0 when there is none."""
+        """Return the offset after the last complete row; 0 if there is none."""
         if self._quote not in text:
             return text.rfind(self._newline) + 1
         end = len(text)
         for match in reversed(list(self._quoted.finditer(text))):
-            if not match[1]:  # the quotation goes on
+            if not match[1]:  # no closing quotation mark: the row may continue
                 end = match.start()
                 continue
             cut = text.rfind(self._newline, match.end(), end) + 1
@@ -198,9 +204,9 @@ class _CsvNormalizer(io.RawIOBase):
     def _strip(self, rows: str) -> str:
         if not self._any_blank.search(rows):
             return rows
-        return self._blanks.sub(self._stripped, rows)
+        return self._blanks.sub(self._strip_field, rows)
 
-    def _stripped(self, match: re.Match[str]) -> str:
+    def _strip_field(self, match: re.Match[str]) -> str:
         quoted = match["quoted"]
         if quoted is None:
             self.stripped += 1

@@ -1,4 +1,4 @@
-"""The values of a column as the text in which they came."""
+"""Formatting of column values as the text in which they were uploaded."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from core.datasets.tabular.schema import Column
 
 
 def format_values(values: pa.Array, column: Column) -> pa.StringArray:
-    """`values` are of the Arrow type that `column` has. Missing values stay null."""
+    """Return the values as text, null where missing.
+
+    `values` must have the Arrow type of `column` (see `type_casting.ARROW_TYPES`).
+    """
     if column.type == "integer":
         text = values.cast(pa.string())
         zeros = "." + "0" * column.decimals if column.decimals else ""
@@ -26,13 +29,13 @@ def format_values(values: pa.Array, column: Column) -> pa.StringArray:
 
 
 def boolean_texts(column: Column) -> tuple[str, str]:
-    """Of false and of true."""
+    """Return the words for false and for true."""
     false, _, true = (column.format or "false|true").partition("|")
     return false, true
 
 
 def to_json_values(values: pa.Array, column: Column) -> list[Any]:
-    """For JSON: numbers and booleans as such, all else as text."""
+    """Return the values for JSON: numbers and booleans as such, other types as text."""
     if column.type == "number" and column.decimals is not None:
         return [None if v is None else round(v, column.decimals) for v in values.to_pylist()]
     if column.type == "datetime":
@@ -43,21 +46,23 @@ def to_json_values(values: pa.Array, column: Column) -> list[Any]:
 
 
 def _numbers(values: pa.Array, column: Column) -> pa.StringArray:
-    text = _fixed(values, column.decimals) if column.decimals is not None else None
+    text = _fixed_point(values, column.decimals) if column.decimals is not None else None
     if text is None:
         text = pa.array([_number(value, column.decimals) for value in values.to_pylist()])
         text = text.cast(pa.string())
     return pc.replace_substring(text, ".", ",") if column.format == "," else text
 
 
-def _fixed(values: pa.Array, decimals: int) -> pa.StringArray | None:
-    """So many digits after the point, as Arrow's decimals write them, all at once; None where the
-    numbers are too large for them."""
+def _fixed_point(values: pa.Array, decimals: int) -> pa.StringArray | None:
+    """Format all values with `decimals` digits after the point, as Arrow decimals (fast).
+
+    Return None if a number is too large or too small for that.
+    """
     largest = pc.max(pc.abs(values)).as_py()
     if largest is not None and largest >= 1e15:
         return None
     text = values.cast(pa.decimal128(15 + decimals, decimals), safe=False).cast(pa.string())
-    # Tiny ones are written as 1E-9.
+    # Arrow writes tiny decimals as 1E-9.
     return None if pc.any(pc.match_substring(text, "E")).as_py() else text
 
 

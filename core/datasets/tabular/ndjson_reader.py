@@ -1,4 +1,7 @@
-"""A JSON object on each line. The text is read twice: for the columns, then for the values."""
+"""Reader of NDJSON: one JSON object per line.
+
+The text is read twice: first to detect the columns and their types, then to read the values.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -18,89 +21,96 @@ from core.datasets.tabular.text_file import TextFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
 
-BATCH_ROWS = 8_192  # in a batch
-_BIG = 2**63
+BATCH_ROWS = 8_192
+_INT64_LIMIT = 2**63
 
 ValueTypes = dict[str, set[type]]
 
 
 def open_ndjson(file: TextFile, limits: Limits, exclude: frozenset[str]) -> RawTable:
-    """`exclude`: columns that are left out if they cannot be learned."""
+    """Open an NDJSON table. Columns of `exclude` are skipped if they hold lists or objects."""
     notes = [file.note] if file.note else []
-    kinds = _kinds(file, limits)
-    if not kinds:
-        raise table_error("table_empty", f"{printable(file.name)} holds no values")
-    nested = [name for name in kinds if kinds[name] & {dict, list}]
+    value_types = _value_types(file, limits)
+    if not value_types:
+        raise table_error("table_empty", f"{printable(file.name)} holds no values.")
+    nested = [name for name in value_types if value_types[name] & {dict, list}]
     skipped = [name for name in nested if name in exclude]
     if skipped:
         notes.append(skipped_note(skipped))
-    written = [name for name in kinds if name not in skipped]
-    names = normalize_names(written, limits, notes)
+    keys = [name for name in value_types if name not in skipped]
+    names = normalize_names(keys, limits, notes)
     if nested != skipped:
         nested = [name for name in nested if name not in exclude]
-        message = "holds lists or objects; make columns of what is in them, or name it in `exclude_columns`"
-        raise columns_error("column_type", "columns cannot be learned:", nested, message)
-    types = [_type_of(kinds[name]) for name in written]
+        message = (
+            "Lists and objects cannot be learned; flatten them into columns, or list the columns "
+            "in `exclude_columns`."
+        )
+        raise columns_error("column_type", "Unsupported column type", nested, message)
+    types = [_arrow_type(value_types[key]) for key in keys]
     schema = pa.schema(list(zip(names, types, strict=True)))
-    loose = [n for n, w in zip(names, written, strict=True) if len(kinds[w] - {float}) > 1]
+    mixed = [n for n, key in zip(names, keys, strict=True) if len(value_types[key] - {float}) > 1]
     return RawTable(
         "ndjson",
         schema,
-        _batches(file, limits, written, schema),
-        untyped=frozenset(n for n in loose if schema.field(n).type == pa.string()),
+        _batches(file, limits, keys, schema),
+        untyped=frozenset(n for n in mixed if schema.field(n).type == pa.string()),
         skipped=frozenset(skipped),
         notes=notes,
     )
 
 
-def _kinds(file: TextFile, limits: Limits) -> ValueTypes:
-    kinds: ValueTypes = {}
+def _value_types(file: TextFile, limits: Limits) -> ValueTypes:
+    """Return the Python types of each key's values; integers beyond 64 bits count as str."""
+    value_types: ValueTypes = {}
     for row in _objects(file, limits):
         for name, value in row.items():
             if value is not None:
-                kind = type(value)
-                big = kind is int and not -_BIG <= value < _BIG
-                kinds.setdefault(name, set()).add(str if big else kind)
-            elif name not in kinds:
-                kinds[name] = set()
-        if len(kinds) > limits.columns_max:
-            message = f"there are more than {limits.columns_max:,} different keys"
+                value_type = type(value)
+                too_large = value_type is int and not -_INT64_LIMIT <= value < _INT64_LIMIT
+                value_types.setdefault(name, set()).add(str if too_large else value_type)
+            elif name not in value_types:
+                value_types[name] = set()
+        if len(value_types) > limits.columns_max:
+            message = (
+                f"The objects have more than {limits.columns_max:,} different keys; remove some "
+                "of them."
+            )
             raise table_error("too_many_columns", message)
-    return kinds
+    return value_types
 
 
-def _type_of(kinds: set[type]) -> pa.DataType:
-    if kinds == {bool}:
+def _arrow_type(value_types: set[type]) -> pa.DataType:
+    if value_types == {bool}:
         return pa.bool_()
-    if kinds == {int}:
+    if value_types == {int}:
         return pa.int64()
-    if kinds and kinds <= {int, float}:
+    if value_types and value_types <= {int, float}:
         return pa.float64()
     return pa.string()
 
 
 def _batches(
-    file: TextFile, limits: Limits, written: list[str], schema: pa.Schema
+    file: TextFile, limits: Limits, keys: list[str], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     rows: list[dict[str, Any]] = []
     for row in _objects(file, limits):
         rows.append(row)
         if len(rows) == BATCH_ROWS:
-            yield _batch(rows, written, schema)
+            yield _batch(rows, keys, schema)
             rows = []
     if rows:
-        yield _batch(rows, written, schema)
+        yield _batch(rows, keys, schema)
 
 
-def _batch(rows: list[dict[str, Any]], written: list[str], schema: pa.Schema) -> pa.RecordBatch:
+def _batch(rows: list[dict[str, Any]], keys: list[str], schema: pa.Schema) -> pa.RecordBatch:
     arrays = []
-    for name, kind in zip(written, schema.types, strict=True):
-        values = [row.get(name) for row in rows]
-        if kind == pa.string():
+    for key, arrow_type in zip(keys, schema.types, strict=True):
+        values = [row.get(key) for row in rows]
+        if arrow_type == pa.string():
             values = [None if v is None or v == "" else _text(v) for v in values]
-        elif kind == pa.float64():
+        elif arrow_type == pa.float64():
             values = [None if v is None else float(v) for v in values]
-        arrays.append(pa.array(values, kind))
+        arrays.append(pa.array(values, arrow_type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -114,36 +124,38 @@ def _objects(file: TextFile, limits: Limits) -> Iterator[dict[str, Any]]:
             continue
         try:
             row = json.loads(line, object_pairs_hook=_object)
-        except _DoubledKey as error:
-            raise _invalid(number, "the same key stands twice") from error
+        except _DuplicateKeyError as error:
+            raise _line_error(number, "has the same key twice; rename one of them") from error
         except (ValueError, RecursionError) as error:
-            raise _invalid(number, "this is not JSON; each line is one object") from error
+            message = "is not valid JSON; write one JSON object per line"
+            raise _line_error(number, message) from error
         if not isinstance(row, dict):
-            raise _invalid(number, "this is no JSON object; each line is one")
+            raise _line_error(number, "is not a JSON object; write one JSON object per line")
         yield row
 
 
 def _lines(chunks: Iterable[str], limits: Limits) -> Iterator[str]:
     rest, number = "", 0
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split("\n")
-        number += len(whole)
+        *complete, rest = (rest + chunk).split("\n")
+        number += len(complete)
         if len(rest) > limits.row_chars:
-            raise _invalid(number + 1, f"a line may have {limits.row_chars:,} characters")
-        yield from whole
+            message = f"has more than {limits.row_chars:,} characters; shorten its values"
+            raise _line_error(number + 1, message)
+        yield from complete
     yield rest
 
 
-class _DoubledKey(ValueError):
+class _DuplicateKeyError(ValueError):
     pass
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        raise _DoubledKey
+        raise _DuplicateKeyError
     return row
 
 
-def _invalid(line: int, message: str) -> DatasetUnreadable:
-    return table_error("row_invalid", f"line {line:,}: {message}", pointer=f"/file/lines/{line}")
+def _line_error(line: int, problem: str) -> DatasetUnreadable:
+    return table_error("row_invalid", f"Line {line:,} {problem}.", pointer=f"/file/lines/{line}")

@@ -1,4 +1,4 @@
-"""Some rows, as they would be given back."""
+"""Previews of a table: some rows, formatted like samples."""
 
 import csv
 import io
@@ -12,26 +12,28 @@ from core.datasets.tabular.typed_parquet import TypedParquet
 
 
 def preview_rows(path: Path, schema: Schema, start: int, count: int) -> list[dict[str, Any]]:
-    """Rows of rows.parquet from `start` on, without the dropped columns."""
-    columns = _shown(schema)
+    """Return `count` rows of rows.parquet from `start` on, without the excluded columns."""
+    columns = _included(schema)
     batch = TypedParquet(path).slice(columns, start, count)
     values = [to_json_values(batch.column(i), column) for i, column in enumerate(columns)]
     return _records([column.name for column in columns], values)
 
 
 def preview_csv(path: Path, schema: Schema, start: int, count: int) -> str:
-    """As preview_rows, as CSV with a header."""
-    columns = _shown(schema)
+    """Return the same rows as preview_rows, as CSV with a header."""
+    columns = _included(schema)
     batch = TypedParquet(path).slice(columns, start, count)
     texts = [format_values(batch.column(i), column).to_pylist() for i, column in enumerate(columns)]
     out = io.StringIO()
-    writer = csv.writer(out)  # ends rows as RFC 4180 has it, so that it quotes either end of line
+    writer = csv.writer(
+        out
+    )  # its default, CRLF (RFC 4180), makes it quote both CR and LF in values
     writer.writerow([column.name for column in columns])
     writer.writerows(zip(*texts, strict=True))
     return out.getvalue()
 
 
-def _shown(schema: Schema) -> tuple[Column, ...]:
+def _included(schema: Schema) -> tuple[Column, ...]:
     return tuple(column for column in schema.columns if not column.exclude)
 
 

@@ -1,4 +1,4 @@
-"""What every format comes to: named columns and batches of their values."""
+"""Common form of all table formats: named columns and batches of their values."""
 
 import unicodedata
 from collections import Counter
@@ -15,10 +15,11 @@ from core.settings import Limits
 
 @dataclass
 class RawTable:
-    """`schema` has string, int64, float64, bool and timestamp[us] only. `untyped` names the columns
-    of text whose values may stand for something else.
+    """An opened table whose rows are not yet read.
 
-    `notes` grow until the last batch has been taken.
+    `schema` has only the types string, int64, float64, bool and timestamp[us]. `untyped` names the
+    text columns whose type must be inferred from their values. `type_hints` hold what the file
+    states about its types. `notes` is complete once all batches are consumed.
     """
 
     format: str
@@ -27,7 +28,7 @@ class RawTable:
     untyped: frozenset[str] = frozenset()
     type_hints: Mapping[str, Column] = field(default_factory=dict)
     decimal_comma: bool = False
-    skipped: frozenset[str] = frozenset()  # could not be learned, and were to be dropped
+    skipped: frozenset[str] = frozenset()  # excluded columns whose type cannot be learned
     notes: list[str] = field(default_factory=list)
 
 
@@ -36,19 +37,24 @@ def table_error(code: str, message: str, *, pointer: str = "/file") -> DatasetUn
 
 
 def columns_error(code: str, summary: str, names: Sequence[str], message: str) -> DatasetUnreadable:
-    """A fault for each column; `what` is the beginning of a sentence, which they end."""
-    faults = [
+    """Create an error with one field error per column.
+
+    `summary` is a phrase that the column names follow; `message` is a sentence about each column.
+    """
+    errors = [
         FieldError(column_pointer(name), code, f"{printable(name)}: {message}") for name in names
     ]
-    listed = ", ".join(printable(name) for name in names[:5]) + (", …" if len(names) > 5 else "")
     return DatasetUnreadable(
-        f"{summary} {listed}: {message}", code=code, field_errors=faults[:MAX_ERRORS]
+        f"{summary}: {_list_names(names)}. {message}", code=code, field_errors=errors[:MAX_ERRORS]
     )
 
 
 def skipped_note(names: Sequence[str]) -> str:
-    listed = ", ".join(printable(name) for name in names[:5]) + (", …" if len(names) > 5 else "")
-    return f"Columns that cannot be learned were left out, as asked: {listed}."
+    return f"Excluded columns with an unsupported type were left out: {_list_names(names)}."
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(printable(name) for name in names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def column_pointer(name: str) -> str:
@@ -56,26 +62,30 @@ def column_pointer(name: str) -> str:
 
 
 def normalize_names(raw_names: Sequence[str], limits: Limits, notes: list[str]) -> list[str]:
-    """Stripped, in NFC, all different. Raises DatasetUnreadable."""
+    """Return the column names stripped and in Unicode NFC; empty names become `column_N`.
+
+    Raises:
+        DatasetUnreadable: There are too many names, or names are too long, invalid or not unique.
+    """
     if len(raw_names) > limits.columns_max:
-        message = f"there are {len(raw_names):,} columns; at most {limits.columns_max:,} are read"
+        message = f"The table has {len(raw_names):,} columns; the limit is {limits.columns_max:,}."
         raise table_error("too_many_columns", message)
     names = [unicodedata.normalize("NFC", name).strip() for name in raw_names]
-    long = [name for name in names if len(name) > limits.name_chars]
-    if long:
-        message = f"a name may have {limits.name_chars} characters"
-        raise columns_error(
-            "column_name_invalid", "the names of columns are too long:", long, message
-        )
-    bad = [n for n in names if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in n)]
-    if bad:
-        message = "a name holds control characters"
-        raise columns_error("column_name_invalid", "columns cannot be named so:", bad, message)
-    named = [name or f"column_{i}" for i, name in enumerate(names, start=1)]
+    too_long = [name for name in names if len(name) > limits.name_chars]
+    if too_long:
+        message = f"A column name may have at most {limits.name_chars} characters."
+        raise columns_error("column_name_invalid", "Column name too long", too_long, message)
+    invalid = [
+        n for n in names if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in n)
+    ]
+    if invalid:
+        message = "A column name must not contain control characters."
+        raise columns_error("column_name_invalid", "Invalid column name", invalid, message)
+    normalized = [name or f"column_{i}" for i, name in enumerate(names, start=1)]
     if unnamed := [f"column_{i}" for i, name in enumerate(names, start=1) if not name]:
-        notes.append(f"Columns without a name were given one: {', '.join(unnamed[:5])}.")
-    doubled = [name for name, count in Counter(named).items() if count > 1]
-    if doubled:
-        message = "the name stands more than once; rename one of them"
-        raise columns_error("duplicate_column", "columns have the same name:", doubled, message)
-    return named
+        notes.append(f"Columns without a name were named: {', '.join(unnamed[:5])}.")
+    duplicates = [name for name, count in Counter(normalized).items() if count > 1]
+    if duplicates:
+        message = "More than one column has this name; rename all but one of them."
+        raise columns_error("duplicate_column", "Duplicate column name", duplicates, message)
+    return normalized

@@ -1,4 +1,4 @@
-"""From an uploaded file to rows.parquet, profile.json and a summary."""
+"""Conversion of an uploaded file to rows.parquet, profile.json and a summary."""
 
 import errno
 import hashlib
@@ -36,7 +36,8 @@ from core.settings import Limits
 ROWS_FILE = "rows.parquet"
 PROFILE_FILE = "profile.json"
 
-_RAW = {
+# The column that each raw type is cast from.
+_RAW_COLUMNS = {
     pa.string(): Column("", "category"),
     pa.int64(): Column("", "integer", decimals=0),
     pa.float64(): Column("", "number"),
@@ -50,36 +51,43 @@ def read_table(
 ) -> TableSummary:
     """Write rows.parquet and profile.json into the folder `out`.
 
-    Raises DatasetUnreadable for the file, ValidationFailed for what is wanted of its columns, or
-    StorageFull; `out` is then the caller's to clear.
+    The caller must clear `out` after an error.
+
+    Raises:
+        DatasetUnreadable: The file cannot be used.
+        ValidationFailed: The overrides do not fit the file.
+        StorageFull: The disk is full.
     """
     if len(files) != 1:
         raise table_error(
             "unsupported_file_combination",
-            "a table is one file; join the parts and send them as one",
+            "A table must be one file; join the parts and send them as one.",
         )
-    with _room():
+    with _disk_full_as_storage_full():
         table = open_table(files[0], limits, overrides.excluded)
-        raw = out / "raw.parquet"
-        rows = spool.write_parquet(table.batches, table.schema, raw, limits)
+        raw_path = out / "raw.parquet"
+        rows = spool.write_parquet(table.batches, table.schema, raw_path, limits)
         if rows < limits.rows_min:
-            found = f"{rows:,} rows" if rows else "no rows"
             message = (
-                f"{printable(files[0].name)} has {found}; at least {limits.rows_min:,} are needed"
+                f"{printable(files[0].name)} has {f'{rows:,}' if rows else 'no'} rows; at least "
+                f"{limits.rows_min:,} are needed."
             )
             raise table_error("table_empty" if rows == 0 else "too_few_rows", message)
-        findings = _findings(ParquetSpool(raw), table, limits)
-        columns = tuple(finding.column for finding in findings)
+        inferred = _infer_columns(ParquetSpool(raw_path), table, limits)
+        columns = tuple(each.column for each in inferred)
         spool.write_parquet(
-            _typed(ParquetSpool(raw), columns), arrow_schema(columns), out / ROWS_FILE, limits
+            _typed_batches(ParquetSpool(raw_path), columns),
+            arrow_schema(columns),
+            out / ROWS_FILE,
+            limits,
         )
-        raw.unlink()
+        raw_path.unlink()
         summary = TableSummary(
             rows=rows,
             schema=Schema(columns),
             labels=(),
             format=table.format,
-            issues=tuple(find_reading_issues(findings)),
+            issues=tuple(find_reading_issues(inferred)),
             notes=tuple(table.notes),
             sha256=_sha256(out / ROWS_FILE),
         )
@@ -91,8 +99,8 @@ def read_table(
 def update_table_schema(
     path: Path, summary: TableSummary, overrides: SchemaOverrides, limits: Limits, out: Path
 ) -> TableSummary:
-    """The summary of rows.parquet with another schema; writes profile.json into `out`."""
-    with _room():
+    """Change the schema of rows.parquet: write profile.json into `out`, return the new summary."""
+    with _disk_full_as_storage_full():
         return _apply_schema(path, summary, overrides, limits, out)
 
 
@@ -112,65 +120,65 @@ def _apply_schema(
         schema=schema,
         labels=labels,
         format=summary.format,
-        issues=tuple(_in_order(issues)),
+        issues=tuple(_by_severity(issues)),
         notes=summary.notes,
         sha256=summary.sha256,
     )
 
 
 def _labels(
-    schema: Schema, profiles: Sequence[ColumnProfile], wanted: SchemaOverrides, limits: Limits
+    schema: Schema, profiles: Sequence[ColumnProfile], overrides: SchemaOverrides, limits: Limits
 ) -> tuple[dict[str, object], ...]:
     if schema.target is None or schema[schema.target].type not in LABEL_TYPES:
         return ()
     profile = next(p for p in profiles if p.column.name == schema.target)
     if profile.counts.distinct > limits.classes_max:
         message = (
-            f"the target {printable(schema.target)} has {profile.counts.distinct:,} values; at most "
-            f"{limits.classes_max:,} can be labels"
+            f"The target {printable(schema.target)} has {profile.counts.distinct:,} different "
+            f"values; a target may have at most {limits.classes_max:,} labels."
         )
-        fault = FieldError(f"{wanted.pointer_prefix}/target", "too_many_labels", message)
-        raise ValidationFailed(message, code="too_many_labels", field_errors=[fault])
+        error = FieldError(f"{overrides.pointer_prefix}/target", "too_many_labels", message)
+        raise ValidationFailed(message, code="too_many_labels", field_errors=[error])
     return tuple(profile.labels())
 
 
-def _in_order(issues: Sequence[Issue]) -> list[Issue]:
+def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
     order = ("error", "warning", "info")
     return sorted(issues, key=lambda issue: order.index(issue.severity))
 
 
-def _findings(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
-    findings = []
+def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
+    columns = []
     for field in raw.schema:
         if field.name in table.untyped:
-            texts = TextColumnStats()
+            text_stats = TextColumnStats()
             for values in raw.column(field.name):
-                texts.add(values)
-            finding = infer_text(
+                text_stats.add(values)
+            column = infer_text(
                 field.name,
-                texts,
+                text_stats,
                 decimal_comma=table.decimal_comma,
                 categories_max=limits.categories_max,
             )
         else:
-            seen = TypedColumnStats()
+            typed_stats = TypedColumnStats()
             for values in raw.column(field.name):
-                seen.add(values)
+                typed_stats.add(values)
             hint = table.type_hints.get(field.name, Column(field.name, "category"))
-            finding = infer_typed(
-                field.name, str(field.type), seen, hint, categories_max=limits.categories_max
+            column = infer_typed(
+                field.name, str(field.type), typed_stats, hint, categories_max=limits.categories_max
             )
-        findings.append(finding)
-    return findings
+        columns.append(column)
+    return columns
 
 
-def _typed(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
+def _typed_batches(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
     schema = arrow_schema(columns)
     for batch in raw.batches():
         arrays = [
             cast(
                 values,
-                column if values.type == ARROW_TYPES[column.type] else _RAW[values.type],
+                column if values.type == ARROW_TYPES[column.type] else _RAW_COLUMNS[values.type],
                 column,
             )
             for values, column in zip(batch.columns, columns, strict=True)
@@ -184,10 +192,10 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def _disk_full_as_storage_full() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull("there is no room left to read the table") from error
+            raise StorageFull("The disk is too full to read the table; try again later.") from error
         raise

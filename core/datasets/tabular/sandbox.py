@@ -1,4 +1,4 @@
-"""Reading tables in a child process, so that a decoder's fault is no fault of ours."""
+"""Table reading in a sandboxed subprocess, which isolates the decoders of untrusted files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,10 @@ def read_table_in_sandbox(
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
 ) -> TableSummary:
-    """As read_table. Calls `on_wait` about once a second; what that raises ends the child."""
+    """Run read_table in the sandbox.
+
+    Calls `on_wait` about once a second; an exception that it raises ends the subprocess.
+    """
     spec = {
         "files": [{"path": str(file.path.resolve()), "name": file.name} for file in files],
         "overrides": overrides.to_dict(),
@@ -36,7 +39,7 @@ def update_table_schema_in_sandbox(
     out: Path,
     timeout_s: float,
 ) -> TableSummary:
-    """As update_table_schema."""
+    """Run update_table_schema in the sandbox."""
     spec = {
         "path": str(path.resolve()),
         "summary": summary.to_dict(),

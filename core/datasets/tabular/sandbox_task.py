@@ -1,4 +1,4 @@
-"""What the child does for read_table_in_sandbox."""
+"""Subprocess side of read_table_in_sandbox."""
 
 from pathlib import Path
 from typing import Any
@@ -11,5 +11,5 @@ from core.settings import Limits
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
     files = [SourceFile(Path(file["path"]), file["name"]) for file in spec["files"]]
-    wanted, limits = SchemaOverrides.from_dict(spec["overrides"]), Limits(**spec["limits"])
-    return read_table(files, wanted, limits, Path(spec["out"])).to_dict()
+    overrides, limits = SchemaOverrides.from_dict(spec["overrides"]), Limits(**spec["limits"])
+    return read_table(files, overrides, limits, Path(spec["out"])).to_dict()

@@ -1,4 +1,4 @@
-"""The columns of a table: see docs/decisions/0009-schema-of-a-table.md."""
+"""Columns of a table; see docs/decisions/0009-schema-of-a-table.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "id
 COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 
 EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
-LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # what a target with labels may be
+LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # of targets that have labels
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """Columns in their order, and the name of the one whose values samples are asked for by."""
+    """Ordered columns, and the name of the target: the column that samples are conditioned on."""
 
     columns: tuple[Column, ...]
     target: str | None = None

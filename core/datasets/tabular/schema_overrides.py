@@ -1,4 +1,4 @@
-"""What a client wants otherwise than it was inferred."""
+"""Client overrides of the inferred table schema."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +9,7 @@ from core.datasets.tabular.schema import ColumnType
 
 @dataclass(frozen=True)
 class ColumnOverride:
-    """What is None stays as it is."""
+    """Overrides of one column; None keeps the inferred value."""
 
     name: str
     type: ColumnType | None = None
@@ -21,8 +21,12 @@ class ColumnOverride:
 
 @dataclass(frozen=True)
 class SchemaOverrides:
-    """`columns` sets their order when it names them all. `pointer_prefix` is where the client said it: the
-    beginning of every fault's pointer."""
+    """Overrides of a table schema.
+
+    If `columns` lists all columns, it also sets their order. `pointer_prefix` is the JSON pointer
+    of the overrides in the request; the pointers of field errors begin with it. `columns_key` is
+    the name of the request field that holds `columns`.
+    """
 
     columns: tuple[ColumnOverride, ...] = ()
     target: str | None = None
@@ -41,7 +45,7 @@ class SchemaOverrides:
         )
 
     def without(self, names: frozenset[str]) -> Self:
-        """For columns that are not there any more."""
+        """Return the overrides without those of the columns `names`."""
         return replace(
             self,
             columns=tuple(column for column in self.columns if column.name not in names),

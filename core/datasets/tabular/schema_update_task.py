@@ -1,4 +1,4 @@
-"""What the child does for update_table_schema_in_sandbox."""
+"""Subprocess side of update_table_schema_in_sandbox."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,7 @@ from core.settings import Limits
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    summary, wanted = (
-        TableSummary.from_dict(spec["summary"]),
-        SchemaOverrides.from_dict(spec["overrides"]),
-    )
+    summary = TableSummary.from_dict(spec["summary"])
+    overrides = SchemaOverrides.from_dict(spec["overrides"])
     path, out = Path(spec["path"]), Path(spec["out"])
-    return update_table_schema(path, summary, wanted, Limits(**spec["limits"]), out).to_dict()
+    return update_table_schema(path, summary, overrides, Limits(**spec["limits"]), out).to_dict()

@@ -1,4 +1,4 @@
-"""Batches of rows to a Parquet file and back, a column or a few rows at a time."""
+"""Parquet files for intermediate storage, read back by column, by batch or by row range."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,38 +12,42 @@ from core.datasets.tabular.raw_table import column_pointer, table_error
 from core.errors import DatasetUnreadable, FieldError
 from core.settings import Limits
 
-_CELLS = 4_000_000  # in memory at one time
-_ROWS = 65_536
+_MAX_BATCH_CELLS = 4_000_000  # bounds the memory of a batch
+_MAX_BATCH_ROWS = 65_536
 
 
 def batch_rows(columns: int) -> int:
-    return max(256, min(_ROWS, _CELLS // max(1, columns)))
+    return max(256, min(_MAX_BATCH_ROWS, _MAX_BATCH_CELLS // max(1, columns)))
 
 
 def write_parquet(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, limits: Limits
 ) -> int:
-    """The number of rows. Raises DatasetUnreadable when there are too many, or too long values."""
+    """Write the batches to `path` and return the number of rows.
+
+    Raises:
+        DatasetUnreadable: There are too many rows or cells, or a value is too long.
+    """
     size, rows = batch_rows(len(schema)), 0
-    waiting: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     with pq.ParquetWriter(
         path, schema, compression="zstd", compression_level=1, write_page_checksum=True
     ) as writer:
         for batch in batches:
-            _refuse_long(batch, limits, rows)
+            _check_value_lengths(batch, limits, rows)
             rows += len(batch)
-            _refuse_many(rows, len(schema), limits)
-            waiting.append(batch)
-            if sum(len(part) for part in waiting) >= size:
-                writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=size)
-                waiting = []
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=size)
+            _check_size(rows, len(schema), limits)
+            pending.append(batch)
+            if sum(len(part) for part in pending) >= size:
+                writer.write_table(pa.Table.from_batches(pending, schema), row_group_size=size)
+                pending = []
+        if pending:
+            writer.write_table(pa.Table.from_batches(pending, schema), row_group_size=size)
     return rows
 
 
 class ParquetSpool:
-    """A Parquet file of ours."""
+    """Reader of a file that write_parquet wrote."""
 
     def __init__(self, path: Path) -> None:
         self._file = pq.ParquetFile(path, page_checksum_verification=True)
@@ -59,38 +63,40 @@ class ParquetSpool:
         yield from self._file.iter_batches(batch_size=size, columns=names, use_threads=False)
 
     def slice(self, start: int, count: int) -> pa.Table:
-        """Rows from `start` on, reading no more row groups than they lie in."""
-        groups, first, at = [], None, 0
+        """Return `count` rows from `start` on, reading only the row groups that contain them."""
+        groups, first_row, group_start = [], None, 0
         for i in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(i).num_rows
-            if at < start + count and at + rows > start:
+            if group_start < start + count and group_start + rows > start:
                 groups.append(i)
-                first = at if first is None else first
-            at += rows
+                first_row = group_start if first_row is None else first_row
+            group_start += rows
         table = self._file.read_row_groups(groups, use_threads=False)
-        return table.slice(start - (first or 0), count)
+        return table.slice(start - (first_row or 0), count)
 
 
-def _refuse_many(rows: int, columns: int, limits: Limits) -> None:
+def _check_size(rows: int, columns: int, limits: Limits) -> None:
     if rows > limits.rows_max:
-        raise table_error("too_many_rows", f"there are more than {limits.rows_max:,} rows")
+        message = f"The table has too many rows; the limit is {limits.rows_max:,}."
+        raise table_error("too_many_rows", message)
     if rows * columns > limits.cells_max:
-        raise table_error("table_too_large", f"there are more than {limits.cells_max:,} cells")
+        message = f"The table has too many cells; the limit is {limits.cells_max:,}."
+        raise table_error("table_too_large", message)
 
 
-def _refuse_long(batch: pa.RecordBatch, limits: Limits, rows: int) -> None:
+def _check_value_lengths(batch: pa.RecordBatch, limits: Limits, rows: int) -> None:
     if batch.nbytes <= limits.cell_chars:
         return
-    faults = []
+    errors = []
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
         if values.type != pa.string() or values.nbytes <= limits.cell_chars:
             continue
         lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
         if lengths.max() > limits.cell_chars:
             row = rows + int(lengths.argmax()) + 1
-            message = f"the value in row {row:,} has more than {limits.cell_chars:,} bytes"
-            faults.append(FieldError(column_pointer(name), "value_too_long", message))
-    if faults:
+            message = f"The value in row {row:,} is longer than {limits.cell_chars:,} bytes."
+            errors.append(FieldError(column_pointer(name), "value_too_long", message))
+    if errors:
         raise DatasetUnreadable(
-            faults[0].message, code="value_too_long", field_errors=faults[:MAX_ERRORS]
+            errors[0].message, code="value_too_long", field_errors=errors[:MAX_ERRORS]
         )

@@ -1,4 +1,4 @@
-"""What is known of a table once it has been read."""
+"""Summary of a table, created when it is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from core.datasets.tabular.schema import Schema
 
 @dataclass(frozen=True)
 class TableSummary:
-    """`labels` are the target's values when it is a category or boolean: {name, count, test_count}.
+    """Size, schema, labels and issues of a table.
 
-    The profile of each column is kept apart, for it may be long.
+    `labels` are the target's values if it is a category or boolean: {name, count, test_count}. The
+    column profiles are stored separately, in profile.json, because they can be large.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""The text of a file: which encoding it is in, and its characters, a chunk at a time."""
+"""Text files: encoding detection and decoding in chunks."""
 
 import codecs
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ CHUNK_BYTES = 256 * 1024
 
 Opener = Callable[[], AbstractContextManager[Reader]]
 
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Windows' Latin alphabet, which has more characters than Latin-1 and is what spreadsheets write.
+# Spreadsheets write Windows-1252, which has more characters than Latin-1.
 _WESTERN = "cp1252"
 
 
@@ -43,16 +43,16 @@ class TextFile:
         try:
             text = decoder.decode(data, final)
         except UnicodeDecodeError as error:
-            message = f"{printable(self.name)} is not {self.encoding} throughout; save it as UTF-8"
+            message = f"{printable(self.name)} is not valid {self.encoding}; save it as UTF-8."
             raise table_error("encoding_invalid", message) from error
         if "\0" in text:
-            message = f"{printable(self.name)} holds NUL characters; export it again as UTF-8 text"
+            message = f"{printable(self.name)} holds NUL characters; export it again as UTF-8 text."
             raise table_error("nul_character", message)
         return text
 
     @property
     def note(self) -> str | None:
-        """What a client should know of a guess."""
+        """A note for the client if the encoding is a guess."""
         if self.encoding.startswith("utf"):
             return None
         return (
@@ -62,19 +62,19 @@ class TextFile:
 
 
 def open_text_file(name: str, opener: Opener) -> TextFile:
-    """Finds the encoding by reading all of it."""
+    """Detect the encoding by reading the whole file."""
     with opener() as reader:
         head = reader.read(4096)
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return TextFile(name, opener, encoding)
-    if wide := _utf16(head):
-        return TextFile(name, opener, wide)
-    return TextFile(name, opener, "utf-8" if _is_utf8(opener) else _western(opener))
+    if utf16 := _detect_utf16(head):
+        return TextFile(name, opener, utf16)
+    return TextFile(name, opener, "utf-8" if _is_utf8(opener) else _detect_western(opener))
 
 
-def _utf16(head: bytes) -> str | None:
-    """UTF-16 without a mark: every second byte of mostly Latin text is 0."""
+def _detect_utf16(head: bytes) -> str | None:
+    """Detect UTF-16 without a byte order mark: in mostly Latin text, every second byte is 0."""
     even, odd = head[::2].count(0), head[1::2].count(0)
     half = max(1, len(head) // 2)
     if odd > 0.4 * half and not even:
@@ -88,8 +88,8 @@ def _is_utf8(opener: Opener) -> bool:
     return _decodes(opener, "utf-8")
 
 
-def _western(opener: Opener) -> str:
-    """Latin-1 takes the five bytes that Windows-1252 leaves out."""
+def _detect_western(opener: Opener) -> str:
+    """Return Windows-1252, or Latin-1 if the text has one of the five bytes undefined there."""
     return _WESTERN if _decodes(opener, _WESTERN) else "latin-1"
 
 

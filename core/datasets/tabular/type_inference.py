@@ -1,4 +1,4 @@
-"""From the evidence of a column to its type, and to what there is to say about it."""
+"""Inference of a column's type from its statistics."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -12,20 +12,21 @@ from core.datasets.tabular.column_stats import (
 )
 from core.datasets.tabular.schema import Column
 
-MIN_ID_ROWS = 20  # rows; fewer that are all different may be so by chance
+MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MAX_DECIMALS = 15
 
 _ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
 )
-_PROSE_CHARS = 40
-_PROSE_BLANKS = 3
-_WORDS_REPEAT = 0.5  # below this share of different values, long texts are a category
+# Free text has on average more characters, or at least this many spaces.
+_MIN_PROSE_CHARS = 40
+_MIN_PROSE_SPACES = 3
+_MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 
 
 @dataclass
 class InferredColumn:
-    """A column, and what in its values was not as the rest."""
+    """A column, and counts and example rows of its exceptional values."""
 
     column: Column
     missing_markers: int = 0
@@ -39,12 +40,14 @@ class InferredColumn:
 def infer_text(
     name: str, stats: TextColumnStats, *, decimal_comma: bool, categories_max: int
 ) -> InferredColumn:
-    """Of a column of a text file."""
-    column = _number(name, stats, decimal_comma) or _moment(name, stats)
+    """Infer the type of an untyped text column."""
+    column = _infer_number(name, stats, decimal_comma) or _infer_datetime(name, stats)
     if column is not None:
-        lost = stats.missing_markers + (stats.non_finite if column.type != "datetime" else 0)
-        column = replace(column, nullable=stats.missing + lost > 0)
-        if column.type == "integer" and not lost and _numbered(name, stats.counts, stats.valid):
+        non_finite = stats.non_finite if column.type != "datetime" else 0
+        read_as_missing = stats.missing_markers + non_finite
+        column = replace(column, nullable=stats.missing + read_as_missing > 0)
+        is_integer = column.type == "integer" and not read_as_missing
+        if is_integer and _are_row_numbers(name, stats.counts, stats.valid):
             column = Column(name, "id", column.nullable)
         formats = stats.datetime_formats.formats if column.type == "datetime" else []
         return InferredColumn(
@@ -54,7 +57,7 @@ def infer_text(
             non_finite_rows=stats.non_finite_rows,
             ambiguous_date_format=len(formats) > 1,
         )
-    column = _words(name, stats.counts, stats.prose, stats.valid, categories_max)
+    column = _infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max)
     column = replace(column, nullable=stats.missing > 0)
     mixed = stats.other if 2 * stats.numbers >= stats.valid and not stats.codes else 0
     return InferredColumn(column, mixed=mixed, mixed_rows=stats.other_rows if mixed else [])
@@ -63,77 +66,78 @@ def infer_text(
 def infer_typed(
     name: str, arrow_type: str, stats: TypedColumnStats, hint: Column, *, categories_max: int
 ) -> InferredColumn:
-    """Of a column that came with a type; `arrow_type` is its name, `hint` what the file said of it."""
-    finding = InferredColumn(
+    """Infer the type of a column of the Arrow type `arrow_type`; `hint` is the file's own type."""
+    inferred = InferredColumn(
         hint, non_finite=stats.non_finite, non_finite_rows=stats.non_finite_rows
     )
     nullable = stats.missing + stats.non_finite > 0
     if arrow_type == "string":
-        column = _moment(name, stats) or _words(
+        column = _infer_datetime(name, stats) or _infer_text_type(
             name, stats.counts, stats.prose, stats.valid, categories_max
         )
-        finding.ambiguous_date_format = (
+        inferred.ambiguous_date_format = (
             column.type == "datetime" and len(stats.datetime_formats.formats) > 1
         )
     elif arrow_type == "int64":
-        numbered = _numbered(name, stats.counts, stats.valid)
-        column = Column(name, "id") if numbered else Column(name, "integer", decimals=0)
+        is_id = _are_row_numbers(name, stats.counts, stats.valid)
+        column = Column(name, "id") if is_id else Column(name, "integer", decimals=0)
     elif arrow_type == "double":
-        column = _double(name, stats, hint)
+        column = _infer_double(name, stats, hint)
     elif arrow_type == "bool":
         column = Column(name, "boolean", format="false|true")
     else:
         fraction = ".%f" if stats.decimals else ""
-        form = (hint.format or "").replace("%S", f"%S{fraction}")
-        column = Column(name, "datetime", decimals=stats.decimals, format=form)
-    finding.column = replace(column, nullable=nullable)
-    return finding
+        format = (hint.format or "").replace("%S", f"%S{fraction}")
+        column = Column(name, "datetime", decimals=stats.decimals, format=format)
+    inferred.column = replace(column, nullable=nullable)
+    return inferred
 
 
-def _double(name: str, seen: TypedColumnStats, hint: Column) -> Column:
-    if seen.valid == seen.non_finite:
+def _infer_double(name: str, stats: TypedColumnStats, hint: Column) -> Column:
+    if stats.valid == stats.non_finite:
         return Column(name, "number", decimals=0)
-    if seen.whole and hint.decimals is None:
-        return Column(name, "integer", decimals=1)  # written as 129.0
-    decimals = seen.decimals if hint.decimals is None else hint.decimals
+    if stats.integers_only and hint.decimals is None:
+        return Column(name, "integer", decimals=1)  # formatted as floats are: 129.0
+    decimals = stats.decimals if hint.decimals is None else hint.decimals
     return Column(name, "number", decimals=decimals if decimals <= MAX_DECIMALS else None)
 
 
-def _number(name: str, seen: TextColumnStats, decimal_comma: bool) -> Column | None:
-    plain = seen.valid - seen.missing_markers - seen.non_finite
-    if plain <= 0 or seen.codes:
+def _infer_number(name: str, stats: TextColumnStats, decimal_comma: bool) -> Column | None:
+    present = stats.valid - stats.missing_markers - stats.non_finite
+    if present <= 0 or stats.codes:
         return None
-    if seen.numbers == plain:
-        if seen.whole == plain:
-            return Column(name, "integer", decimals=seen.decimals)
-        free = seen.exponents > 0 or seen.decimals > MAX_DECIMALS
-        return Column(name, "number", decimals=None if free else seen.decimals)
-    if decimal_comma and seen.commas == plain and not seen.points:
-        return Column(name, "number", decimals=min(seen.comma_decimals, MAX_DECIMALS), format=",")
+    if stats.numbers == present:
+        if stats.integers == present:
+            return Column(name, "integer", decimals=stats.decimals)
+        varying = stats.exponents > 0 or stats.decimals > MAX_DECIMALS
+        return Column(name, "number", decimals=None if varying else stats.decimals)
+    if decimal_comma and stats.comma_numbers == present and not stats.point_numbers:
+        return Column(name, "number", decimals=min(stats.comma_decimals, MAX_DECIMALS), format=",")
     return None
 
 
-def _moment(name: str, seen: TextColumnStats | TypedColumnStats) -> Column | None:
-    formats = seen.datetime_formats.formats
+def _infer_datetime(name: str, stats: TextColumnStats | TypedColumnStats) -> Column | None:
+    formats = stats.datetime_formats.formats
     if not formats:
         return None
-    return Column(name, "datetime", decimals=seen.datetime_formats.decimals, format=formats[0])
+    return Column(name, "datetime", decimals=stats.datetime_formats.decimals, format=formats[0])
 
 
-def _words(
-    name: str, counts: ValueCounts, words: ProseStats, valid: int, categories_max: int
+def _infer_text_type(
+    name: str, counts: ValueCounts, prose: ProseStats, valid: int, categories_max: int
 ) -> Column:
+    """Return a boolean, category, id or free-text column."""
     if not valid:
         return Column(name, "category", nullable=True)
-    spelled = {str(value) for value in counts.values} if counts.distinct <= 2 else set()
-    pair = type_casting.boolean_format(spelled)
+    words = {str(value) for value in counts.values} if counts.distinct <= 2 else set()
+    pair = type_casting.boolean_format(words)
     if pair is not None and pair.casefold() == "false|true":
         return Column(name, "boolean", format=pair)
-    prose = words.mean_chars > _PROSE_CHARS or words.mean_spaces >= _PROSE_BLANKS
-    share = 1.0 if counts.overflowed and counts.all_unique else counts.distinct / valid
-    if valid >= MIN_ID_ROWS and counts.all_unique and not prose:
+    is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
+    distinct = 1.0 if counts.overflowed and counts.all_unique else counts.distinct / valid
+    if valid >= MIN_ID_ROWS and counts.all_unique and not is_prose:
         return Column(name, "id")
-    if prose and valid >= MIN_ID_ROWS and share > _WORDS_REPEAT:
+    if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT:
         return Column(name, "text", exclude=True)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text", exclude=True)
@@ -142,8 +146,8 @@ def _words(
     return Column(name, "category")
 
 
-def _numbered(name: str, counts: ValueCounts, valid: int) -> bool:
-    """Whole numbers that only tell rows apart."""
+def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
+    """Return True for unique integers that are named like an id or are consecutive."""
     if not counts.all_unique or valid < 2:
         return False
     if _ID_NAME.search(name):

@@ -1,4 +1,4 @@
-"""rows.parquet: the values as they were inferred, and as a schema has them."""
+"""rows.parquet: values in the inferred types, converted to a schema when read."""
 
 import json
 from collections.abc import Iterator
@@ -10,24 +10,24 @@ from core.datasets.tabular.schema import Column, parse_columns
 from core.datasets.tabular.spool import ParquetSpool
 from core.datasets.tabular.type_casting import ARROW_TYPES, cast
 
-_KEY = b"semblance.schema"
+_METADATA_KEY = b"semblance.schema"
 
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
-    """Of the file, with the columns in its metadata."""
+    """Return the Arrow schema of rows.parquet, with the columns in its metadata."""
     text = json.dumps([column.to_dict() for column in columns])
     fields = [(column.name, ARROW_TYPES[column.type]) for column in columns]
-    return pa.schema(fields, metadata={_KEY: text.encode()})
+    return pa.schema(fields, metadata={_METADATA_KEY: text.encode()})
 
 
 class TypedParquet:
-    """rows.parquet. `stored_columns` are its columns as they were inferred."""
+    """Reader of rows.parquet. `stored_columns` maps names to the inferred columns."""
 
     def __init__(self, path: Path) -> None:
         self.spool = ParquetSpool(path)
         self.stored_columns = {
             column.name: column
-            for column in parse_columns(json.loads(self.spool.schema.metadata[_KEY]))
+            for column in parse_columns(json.loads(self.spool.schema.metadata[_METADATA_KEY]))
         }
         self.rows = self.spool.rows
 
@@ -41,9 +41,9 @@ class TypedParquet:
 
     def slice(self, columns: tuple[Column, ...], start: int, count: int) -> pa.RecordBatch:
         table = self.spool.slice(start, count)
-        whole = [chunk for chunk in table.combine_chunks().to_batches() if len(chunk)]
+        batches = [batch for batch in table.combine_chunks().to_batches() if len(batch)]
         empty = pa.RecordBatch.from_pylist([], self.spool.schema)
-        return self._cast(whole[0] if whole else empty, columns)
+        return self._cast(batches[0] if batches else empty, columns)
 
     def _cast(self, batch: pa.RecordBatch, columns: tuple[Column, ...]) -> pa.RecordBatch:
         arrays = [cast(batch.column(c.name), self.stored_columns[c.name], c) for c in columns]
@@ -51,5 +51,5 @@ class TypedParquet:
 
 
 def typed_batches(path: Path, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
-    """The columns that are not dropped, in their order, in the Arrow types of decision 9."""
+    """Yield the columns that are not excluded, in order, as `type_casting.ARROW_TYPES`."""
     yield from TypedParquet(path).batches(tuple(column for column in columns if not column.exclude))

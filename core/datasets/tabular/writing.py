@@ -1,5 +1,8 @@
-"""Rows as bytes: JSON, NDJSON, CSV, Parquet, Arrow. All are streamed. NDJSON and CSV end with the
-last chunk of the HTTP answer, the others with a mark of their own, too."""
+"""Streaming encoders of rows: JSON, NDJSON, CSV, Parquet and Arrow.
+
+A client detects a truncated JSON, Parquet or Arrow stream by its missing end marker. NDJSON and CSV
+have no end marker: there only the HTTP response shows that the stream is complete.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +21,7 @@ Batches = Iterator[pa.RecordBatch]
 
 
 def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:
-    """Of a model's samples."""
+    """Return the columns of a model's samples from its manifest."""
     return [
         Column.from_dict({k: v for k, v in column.items() if k != "domain"})
         for column in manifest["columns"]
@@ -28,7 +31,10 @@ def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:
 def encode(
     format: str, batches: Batches, columns: Sequence[Column], head: dict[str, Any]
 ) -> Iterator[bytes]:
-    """`columns` in the order of the batches; `head` goes before the rows of JSON."""
+    """Yield the encoded rows in chunks.
+
+    `columns` must be in the order of the batches. `head` holds the fields before `rows` in JSON.
+    """
     if format == "csv":
         return encode_csv(batches, columns)
     if format == "json":
@@ -39,8 +45,10 @@ def encode(
 
 
 def encode_csv(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
-    """A header and a line for each row, values spelled as they came; quoted where a reader would
-    take them for something else (RFC 4180, but for "\n")."""
+    """Yield a header and one line per row, with values formatted as in the uploaded table.
+
+    Quoting follows RFC 4180; lines end with LF instead of CRLF.
+    """
     names = [pa.array([column.name]) for column in columns]
     yield _lines([_quoted(name) for name in names])
     for batch in batches:
@@ -59,11 +67,11 @@ def _quoted(text: pa.Array) -> pa.Array:
 
 
 def _lines(columns: Sequence[pa.Array]) -> bytes:
-    """A missing value is nothing between two commas; alone on its line it is quoted, for readers
-    skip lines without anything."""
-    gone = "" if len(columns) > 1 else '""'
+    # A missing value is an empty field. In a table of one column it is quoted, because readers skip
+    # empty lines.
+    missing = "" if len(columns) > 1 else '""'
     rows = pc.binary_join_element_wise(
-        *columns, ",", null_handling="replace", null_replacement=gone
+        *columns, ",", null_handling="replace", null_replacement=missing
     )
     return ("\n".join(rows.to_pylist()) + "\n").encode()
 
@@ -71,7 +79,7 @@ def _lines(columns: Sequence[pa.Array]) -> bytes:
 def encode_json(
     batches: Batches, columns: Sequence[Column], head: dict[str, Any]
 ) -> Iterator[bytes]:
-    """`{…head, "rows": [{…}, …]}`."""
+    """Yield `{…head, "rows": [{…}, …]}`."""
     yield (json.dumps(head, ensure_ascii=False)[:-1] + ', "rows": [').encode()
     first = True
     for batch in batches:
@@ -94,18 +102,18 @@ def _objects(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[str]:
 
 
 def encode_parquet(batches: Batches) -> Iterator[bytes]:
-    return _written(pa.parquet.ParquetWriter, batches)
+    return _encode_with(pa.parquet.ParquetWriter, batches)
 
 
 def encode_arrow(batches: Batches) -> Iterator[bytes]:
-    """The streaming format of Arrow's IPC."""
-    return _written(pa.ipc.new_stream, batches)
+    """Yield the Arrow IPC streaming format."""
+    return _encode_with(pa.ipc.new_stream, batches)
 
 
-def _written(writer_of: Callable[..., Any], batches: Batches) -> Iterator[bytes]:
-    pipe, first = ChunkBuffer(), next(batches)
-    with writer_of(pipe, first.schema) as writer:
+def _encode_with(new_writer: Callable[..., Any], batches: Batches) -> Iterator[bytes]:
+    buffer, first = ChunkBuffer(), next(batches)
+    with new_writer(buffer, first.schema) as writer:
         for batch in chain([first], batches):
             writer.write_batch(batch)
-            yield pipe.drain()
-    yield pipe.drain()
+            yield buffer.drain()
+    yield buffer.drain()

@@ -107,7 +107,7 @@ def test_two_hundred_columns_of_any_kind_are_read(tmp_path: Path, out: Path) -> 
 def test_a_page_of_rows_may_lie_across_groups(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "_CELLS", 1)  # 256 rows in a group
+    monkeypatch.setattr(spool, "_MAX_BATCH_CELLS", 1)  # 256 rows in a group
     data = csv_of({"a": [7 * i % 1_009 for i in range(1_000)], "b": ["x", "y"] * 500})
     source = source_of(tmp_path, data, "a.csv")
     schema = read_table([source], SchemaOverrides(), Limits(), out).schema
