@@ -1,13 +1,13 @@
-# One image, every role: docker run IMAGE {api|sampler|worker|migrate|up}
-# CPU or GPU is decided by TORCH_INDEX, the index that torch comes from.
+# One image for every role: docker run IMAGE {api|sampler|worker|migrate|up}
+# TORCH_INDEX, the package index of torch, selects the CPU or the GPU build.
 ARG BASE=python:3.12-slim
 FROM ${BASE}
 
-# Where torch comes from: empty takes the default index, whose Linux build brings CUDA.
+# Package index of torch. Empty: the default index, whose Linux build contains CUDA.
 ARG TORCH_INDEX=
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    # glibc would give memory back after every step and ask for it again: see core/supervisor.py
+    # Keep glibc from returning memory to the system after every step: see core/supervisor.py
     MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=16000000000 \
     MALLOC_TOP_PAD_=268435456 GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
     SEMBLANCE_HOST=0.0.0.0 SEMBLANCE_DATA_DIR=/data

@@ -1,9 +1,10 @@
-# Words, not logic: what they do is in the tools they call. `make demo` and `make test` need
-# python3.11 or newer and nothing else.
+# Short names for the commands of the project. `make demo` and `make test` need only Python 3.11 or
+# newer.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-# Linux without a GPU: the address of PyTorch's index of CPU builds saves gigabytes of CUDA.
+# Package index of torch. On Linux without a GPU, set it to PyTorch's index of CPU builds; the default
+# index adds gigabytes of CUDA libraries.
 TORCH_INDEX ?=
 DATA ?=
 TARGET ?=
@@ -18,20 +19,20 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench
 
 help:
-	@echo "make demo      train on real data and draw samples  (DATA=your.zip or table.csv TARGET=column, KEEP=1 to leave it running)"
-	@echo "make test      set up and run the tests             (make test-all: the slow ones too)"
-	@echo "make up        run the service, state in ./var"
-	@echo "make check     formatting, types, import contracts, spelling"
-	@echo "make coverage  the tests with a branch coverage report in htmlcov/"
-	@echo "make openapi   write docs/openapi.json again"
-	@echo "make bench     measure the samples                  (JUDGE=judge.py DATA=folder)"
-	@echo "make lock      pin the dependencies again"
+	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
+	@echo "make test      set up and run the tests             (make test-all: also the slow tests)"
+	@echo "make up        run the service with its state in ./var"
+	@echo "make check     check formatting, types, import contracts and spelling"
+	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
+	@echo "make openapi   update docs/openapi.json"
+	@echo "make bench     measure the quality of the samples   (JUDGE=judge.py DATA=folder)"
+	@echo "make lock      update the pinned dependencies"
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is required: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# torch comes first and by itself: its build depends on the machine, so it cannot be in the lock.
+# torch is installed first and is not in the lock file, because its build depends on the machine.
 $(VENV)/installed: requirements/torch.txt requirements/base.txt pyproject.toml client/pyproject.toml | $(BIN)/python
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch.txt
 	$(PIP) --require-hashes -r requirements/base.txt
@@ -53,11 +54,11 @@ demo: install
 test: install-dev
 	$(PYTEST) -m "not slow"
 
-# What touches database, storage or broker once more, on PostgreSQL and Redis, if they answer here.
+# Repeat the tests that use the database, storage or broker on PostgreSQL and Redis, if these run here.
 test-servers: install-dev
 	$(BIN)/python -m tests.servers $(PYTEST) -m "servers and not slow"
 
-# Everything, and where the servers answer everything on them as well.
+# All tests; if PostgreSQL and Redis run here, all tests on them as well.
 test-all: install-dev
 	$(PYTEST)
 	$(BIN)/python -m tests.servers $(PYTEST)
@@ -65,7 +66,7 @@ test-all: install-dev
 coverage: install-dev
 	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
 
-# The contract as others see it; a test compares it with the code.
+# The published contract; a test compares it with the code.
 openapi: install-dev
 	$(BIN)/python -m app.openapi > docs/openapi.json
 
