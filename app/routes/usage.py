@@ -24,7 +24,6 @@ class JobsUsage(BaseModel):
     succeeded: int
     failed: int
     cpu_s: float
-    gpu_s: float
     wall_s: float
     items: int = Field(description="that generation jobs have made")
 

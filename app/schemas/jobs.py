@@ -209,7 +209,6 @@ class Usage(BaseModel):
     """Over all attempts."""
 
     cpu_s: float = 0.0
-    gpu_s: float = 0.0
     wall_s: float = 0.0
 
 
