@@ -1,1 +1,1 @@
-"""What the processes agree on: settings, tables, the life of a job, datasets, storage, errors."""
+"""Code shared by all processes: settings, tables, jobs, datasets, storage and errors."""

@@ -1,5 +1,8 @@
-"""API keys: `sem_` and 256 random bits. Only a hash is kept; nothing slower is needed for a
-secret that cannot be guessed."""
+"""API keys: `sem_` followed by 256 random bits.
+
+Only the SHA-256 digest is stored. A slow password hash is not needed, because the secret cannot be
+guessed.
+"""
 
 import hashlib
 import hmac
@@ -25,20 +28,23 @@ def digest(text: str) -> str:
 
 
 def find(session: Session, text: str) -> ApiKey | None:
-    """The live key with this text."""
+    """Return the key with this text, unless it was revoked."""
     return session.scalar(
         select(ApiKey).where(ApiKey.digest == digest(text), ApiKey.revoked_at.is_(None))
     )
 
 
 def get(session: Session, key_id: str) -> ApiKey | None:
-    """Also one that was revoked."""
+    """Return the key with this id, even if it was revoked."""
     return session.get(ApiKey, key_id)
 
 
 def sign(key: ApiKey, text: str) -> str:
-    """Made with the key's hash, which the service and whoever has the key know, and nobody else: a
-    link or sample manifest that this key has made can be recognised without keeping it."""
+    """Return the HMAC-SHA-256 of `text` in hex, keyed with the key's digest.
+
+    Only the service and the holder of the key know the digest. The service can therefore verify
+    links and sample manifests that this key has signed without storing them.
+    """
     return hmac.digest(bytes.fromhex(key.digest), text.encode(), "sha256").hex()
 
 
@@ -55,16 +61,16 @@ def add(
 def create(
     session: Session, tenant_id: str, *, name: str, scopes: tuple[str, ...]
 ) -> tuple[str, ApiKey]:
-    """A new key and its text, which is not kept."""
+    """Create a key; return its text, which is not stored, and its row."""
     text = PREFIX + secrets.token_urlsafe(32)
     key = add(session, tenant_id, text, name=name, scopes=scopes)
     session.flush()
-    session.refresh(key)  # the time is the database's
+    session.refresh(key)  # the database sets the time
     return text, key
 
 
 def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[ApiKey]:
-    """Newest first."""
+    """Return one page of keys, newest first."""
     query = select(ApiKey).where(ApiKey.tenant_id == tenant_id)
     if after is not None:
         query = query.where(ApiKey.id < after)
@@ -72,43 +78,52 @@ def page(session: Session, tenant_id: str, *, limit: int, after: str | None = No
 
 
 def revoke(session: Session, tenant_id: str, key_id: str) -> None:
-    """Revoking again changes nothing. Raises Conflict for the last key that may make others."""
-    # All of them, locked: two that are revoked at once must not both be taken for the last but one.
-    live = session.scalars(
+    """Revoke the key; do nothing if it was revoked before.
+
+    Raises:
+        NotFound: The tenant has no such key.
+        Conflict: It is the tenant's last key with the `admin` scope.
+    """
+    # Lock all active keys: otherwise two concurrent calls could revoke the last two admin keys.
+    active = session.scalars(
         select(ApiKey)
         .where(ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))
         .with_for_update()
     ).all()
     key = get(session, key_id)
     if key is None or key.tenant_id != tenant_id:
-        raise NotFound(f"there is no key {key_id}"[:128])
-    if key not in live:
+        raise NotFound(f"API key {key_id[:100]} does not exist.")
+    if key not in active:
         return
-    if not any("admin" in other.scopes for other in live if other is not key):
-        raise Conflict("this is the last key that may make others", code="last_admin_key")
+    if not any("admin" in remaining.scopes for remaining in active if remaining is not key):
+        raise Conflict(
+            "This is the last key with the `admin` scope. Create another admin key first.",
+            code="last_admin_key",
+        )
     key.revoked_at = clock()
 
 
 def ensure_admin_key(
     session: Session, configured_key: str = "", file: Path | None = None
 ) -> str | None:
-    """Make the first key when there is none; returns its text if it was made now.
+    """Create the first key if no key exists; return its text if it was created now.
 
-    `given` (from the settings) or the text that `file` holds already is taken before a new one;
-    `file` is then written, readable by its owner alone.
+    `configured_key` (from the settings) takes precedence over the text in `file`, and both take
+    precedence over a new random key. The text is written to `file`, readable by its owner only.
     """
     if session.get(Tenant, DEFAULT_TENANT) is None:
         session.add(Tenant(id=DEFAULT_TENANT, name=DEFAULT_TENANT))
         session.flush()
-    kept = file.read_text().strip() if file is not None and file.exists() else ""
-    text = configured_key or kept or PREFIX + secrets.token_urlsafe(32)
+    file_key = file.read_text().strip() if file is not None and file.exists() else ""
+    text = configured_key or file_key or PREFIX + secrets.token_urlsafe(32)
     if find(session, text) is not None:
         return None
-    if not configured_key and not kept and session.scalar(select(ApiKey.id).limit(1)) is not None:
+    has_keys = session.scalar(select(ApiKey.id).limit(1)) is not None
+    if not configured_key and not file_key and has_keys:
         return None
     add(session, DEFAULT_TENANT, text, name="admin", scopes=SCOPES)
-    if file is not None and text != kept:
+    if file is not None and text != file_key:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            out.write(text + "\n")
+        with os.fdopen(descriptor, "w") as output:
+            output.write(text + "\n")
     return text

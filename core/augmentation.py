@@ -1,19 +1,22 @@
-"""What an augmentation job is to make, every value resolved: made by the API, obeyed by workers."""
+"""Resolved specification of an augmentation job: built by the API, executed by a worker."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 REPORT = "augmentation.json"
-MIN_HOLDOUT_ITEMS = 20  # held-out items, to measure with
-MIN_ROWS_PER_LABEL = 2  # of a label, for there to be rows between them
+MIN_HOLDOUT_ITEMS = 20  # fewer cannot measure the lift
+MIN_ROWS_PER_LABEL = 2  # interpolation needs two rows of a label
 LIFT_CPU_SECONDS = 90.0
 
 Strategy = Literal["balance", "fill_to", "multiply"]
 
 
 class LabelPlan(BaseModel):
-    """`real` items to learn from, `requested` new ones; `skipped` of these are not generated."""
+    """Number of items of one label: real, requested, and by the source that generates them.
+
+    `requested` = `transforms` + `model` + `skipped`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,7 +27,7 @@ class LabelPlan(BaseModel):
     model: int
     skipped: int
     skip_reasons: list[str] = Field(
-        description="why some come from another source, or are not made"
+        description="Reasons why items come from another source or are skipped."
     )
 
     @property
@@ -37,14 +40,20 @@ class AugmentationSpec(BaseModel):
 
     dataset: str
     modality: Literal["image", "tabular"]
-    name: str = Field(description="of the dataset that is made")
-    model: str | None = Field(description="its id, so that a newer version changes nothing")
-    reference: str | None = Field(description="`name:version`")
+    name: str = Field(description="Name of the dataset to create.")
+    model: str | None = Field(
+        description="Id of the model: a version added later does not change the job."
+    )
+    reference: str | None = Field(description="The model as `name:version`.")
     strategy: Strategy
     labels: list[LabelPlan]
-    transforms: list[dict[str, Any]] = Field(description="of images: what is done, how far at most")
+    transforms: list[dict[str, Any]] = Field(
+        description="Images only. Transforms to apply, each with its maximum strength."
+    )
     include_real: bool
-    holdout_fraction: float = Field(description="share of the real items that is kept apart")
+    holdout_fraction: float = Field(
+        description="Fraction of the real items to hold out for measuring the lift."
+    )
     holdout_seed: int
     seed: int
     evaluate_lift: bool

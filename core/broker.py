@@ -1,7 +1,7 @@
-"""The Celery object and the one hint that it carries.
+"""The Celery app and the one message that it carries: a notification that a job is queued.
 
-A message says: there is work in this queue, perhaps this job. It is never the record of anything:
-the jobs table is. A lost message costs latency, a doubled one costs a look at the table.
+The jobs table, never the message, is the record of the work. A lost notification costs latency; a
+duplicate one costs a query of the table.
 """
 
 import logging
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from celery import Celery
 
 RUN_TASK = "worker.tasks.run"
-COOLDOWN_S = 5.0  # after a hint that the broker did not take
+COOLDOWN_S = 5.0  # pause after a notification that the broker did not accept
 log = logging.getLogger(__name__)
 
 
 @lru_cache
 def get_celery() -> "Celery":
-    from celery import Celery  # a third of a second, which the API's start need not wait for
+    from celery import Celery  # takes a third of a second, which would delay the API's start
 
     settings = get_settings()
     timeout = settings.publish_timeout_seconds
     celery = Celery("semblance", broker=settings.broker_url.get_secret_value() or None)
     celery.conf.update(
-        # The message is a hint and the lease is the acknowledgement: taken off at once, never
-        # delivered again by a visibility timeout while a long job still runs.
+        # The lease is the real acknowledgement. Acknowledge the message early, so that a visibility
+        # timeout never redelivers it while a long job is still running.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
-        # No results, no events, no remote control: state lives in the database.
+        # No results, no events, no remote control: the database holds the state.
         task_ignore_result=True,
         result_backend=None,
         worker_send_task_events=False,
@@ -44,13 +44,13 @@ def get_celery() -> "Celery":
         worker_pool="prefork",
         worker_pool_start_method="spawn",
         worker_concurrency=1,
-        # A fresh interpreter on a busy machine takes longer than the 4 s after which Celery would
-        # kill it and start the next, for ever.
+        # On a busy machine a fresh interpreter needs more than Celery's default of 4 s. Celery
+        # would kill it and start the next one, forever.
         worker_proc_alive_timeout=60.0,
         worker_max_tasks_per_child=500,
         worker_soft_shutdown_timeout=settings.shutdown_grace_seconds,
         worker_hijack_root_logger=False,
-        # A frozen broker must not freeze a request: kombu's defaults wait for ever.
+        # A frozen broker must not block a request: kombu's defaults wait forever.
         broker_transport_options={
             "visibility_timeout": 6 * 3600,
             "socket_timeout": max(5.0, timeout),
@@ -69,13 +69,13 @@ def get_celery() -> "Celery":
 
 
 def publish(queue: str, job_id: str) -> bool:
-    """Wake a worker of `queue`; False when the broker did not take the hint in time.
+    """Notify a worker of `queue`; return False if the broker did not accept the message in time.
 
-    Call it after the commit: the worker must find the row. False is no error for the caller:
-    workers look at the table by themselves.
+    Call this after the commit, so that the worker sees the row. False is not an error for the
+    caller, because workers also poll the table.
     """
     settings = get_settings()
-    if not settings.broker_url.get_secret_value() or _broker.is_left_alone():
+    if not settings.broker_url.get_secret_value() or _circuit_breaker.is_open():
         return False
     sent = threading.Event()
 
@@ -86,27 +86,29 @@ def publish(queue: str, job_id: str) -> bool:
             get_celery().send_task(RUN_TASK, args=[job_id], queue=queue)
             sent.set()
         except (OperationalError, OSError, TimeoutError) as error:
-            log.warning("the broker took no hint", extra={"cause": type(error).__name__})
+            log.warning(
+                "The broker did not accept a notification.", extra={"cause": type(error).__name__}
+            )
 
-    # In a thread of its own: the bound holds whatever the transport waits for.
+    # A separate thread enforces the timeout even if the transport blocks.
     thread = threading.Thread(target=send, name="publish", daemon=True)
     thread.start()
     thread.join(settings.publish_timeout_seconds)
-    _broker.answered(sent.is_set())
+    _circuit_breaker.record(sent.is_set())
     return sent.is_set()
 
 
-class _Broker:
-    """A broker that did not answer is left alone for a while: not every request waits for it."""
+class _CircuitBreaker:
+    """Skips the broker for COOLDOWN_S after a failure, so that not every request waits for it."""
 
     def __init__(self) -> None:
-        self._until = 0.0
+        self._open_until = 0.0
 
-    def is_left_alone(self) -> bool:
-        return time.monotonic() < self._until
+    def is_open(self) -> bool:
+        return time.monotonic() < self._open_until
 
-    def answered(self, in_time: bool) -> None:
-        self._until = 0.0 if in_time else time.monotonic() + COOLDOWN_S
+    def record(self, succeeded: bool) -> None:
+        self._open_until = 0.0 if succeeded else time.monotonic() + COOLDOWN_S
 
 
-_broker = _Broker()
+_circuit_breaker = _CircuitBreaker()

@@ -1,4 +1,4 @@
-"""`semblance-server`: one command, a role for each process."""
+"""The `semblance-server` command, with one subcommand for each process."""
 
 import argparse
 import os
@@ -7,38 +7,40 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="semblance-server", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="semblance-server", description="Run one or all processes of a Semblance server."
+    )
     roles = parser.add_subparsers(dest="role", required=True)
 
-    up = roles.add_parser("up", help="everything on this machine, state in one folder")
-    up.add_argument("--data", metavar="DIR", help="the folder (default: ./var)")
-    up.add_argument("--port", metavar="N", type=int, help="port of the API (default: 8000)")
+    up = roles.add_parser("up", help="Run all processes on this machine, with one data folder.")
+    up.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+    up.add_argument("--port", metavar="N", type=int, help="Port of the API (default: 8000).")
 
-    roles.add_parser("api", help="the HTTP API with its sampler")
-    roles.add_parser("sampler", help="the sampling routes alone")
-    worker = roles.add_parser("worker", help="take jobs")
-    worker.add_argument("--queues", metavar="A,B", help="which (default: all)")
-    roles.add_parser("migrate", help="bring the database to the newest schema")
+    roles.add_parser("api", help="Run the HTTP API, including the sampling routes.")
+    roles.add_parser("sampler", help="Run the sampling routes only.")
+    worker = roles.add_parser("worker", help="Run a worker that executes jobs.")
+    worker.add_argument("--queues", metavar="A,B", help="Queues to take jobs from (default: all).")
+    roles.add_parser("migrate", help="Upgrade the database to the newest schema.")
 
-    chosen = parser.parse_args(arguments)
-    return ROLES[chosen.role](chosen)
+    options = parser.parse_args(arguments)
+    return ROLES[options.role](options)
 
 
-def _up(chosen: argparse.Namespace) -> int:
-    if chosen.data is not None:
-        os.environ["SEMBLANCE_DATA_DIR"] = chosen.data
-    if chosen.port is not None:
-        os.environ["SEMBLANCE_PORT"] = str(chosen.port)
-    from core.supervisor import Supervisor  # after the environment is set
+def _up(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    if options.port is not None:
+        os.environ["SEMBLANCE_PORT"] = str(options.port)
+    from core.supervisor import Supervisor  # reads the environment that is set above
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    return Supervisor(say).run()
+    return Supervisor(print_line).run()
 
 
-def _migrate(_chosen: argparse.Namespace) -> int:
+def _migrate(_options: argparse.Namespace) -> int:
     from core.settings import get_settings
     from core.supervisor import prepare_database
 
@@ -46,16 +48,16 @@ def _migrate(_chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _become(*module: str) -> int:
-    """Replace this process, so that signals reach the role itself."""
+def _exec_module(*module: str) -> int:
+    """Replace this process with `python -m module`, so that signals reach the role directly."""
     os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - our own modules
 
 
 ROLES = {
     "up": _up,
-    "api": lambda _chosen: _become("app"),
-    "sampler": lambda _chosen: _become("app", "--sampler"),
-    "worker": lambda chosen: _become("worker", *(chosen.queues or "").split(",")),
+    "api": lambda _options: _exec_module("app"),
+    "sampler": lambda _options: _exec_module("app", "--sampler"),
+    "worker": lambda options: _exec_module("worker", *(options.queues or "").split(",")),
     "migrate": _migrate,
 }
 

@@ -1,7 +1,7 @@
-"""Engines, transactions, and the database's own clock, on SQLite and PostgreSQL.
+"""Engines, transactions and the database clock, for SQLite and PostgreSQL.
 
-A transaction is `with write() as session:` or `with read() as session:`; leaving the block commits.
-Keep them short: never across training, never across a broker's answer.
+A transaction is `with write() as session:` or `with read() as session:`. Leaving the block commits.
+Keep transactions short: never hold one open during training or while waiting for the broker.
 """
 
 import threading
@@ -27,7 +27,7 @@ WRITE = {"semblance_write": True}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in UTC on every database; SQLite itself keeps no zone."""
+    """Timezone-aware UTC datetimes on every database; SQLite itself stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -43,10 +43,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
-    """The database's time now, plus `offset` seconds: `clock(30.0)`.
+class clock(FunctionElement[datetime]):  # noqa: N801 - lower case, because it is a SQL function
+    """The current time of the database plus `offset` seconds: `clock(30.0)`.
 
-    PostgreSQL's own clock; on SQLite, which has none, the process's (or a test's).
+    PostgreSQL uses the server's clock. SQLite has none and uses the process's (or a test's).
     """
 
     type = UtcDateTime()
@@ -59,7 +59,7 @@ class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL functio
 @compiles(clock, "postgresql")
 def _clock_on_postgresql(element: clock, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
-    # Not now(): that is the start of the transaction.
+    # Not now(), which returns the start of the transaction.
     return f"(clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
 
 
@@ -69,7 +69,11 @@ def _clock_on_sqlite(element: clock, compiler: SQLCompiler, **options: Any) -> s
 
 
 def make_engine(url: str, *, now: Callable[[], float] = time.time) -> Engine:
-    """`now` (seconds since 1970) replaces SQLite's clock in tests; PostgreSQL has its own."""
+    """Create an engine for `url`.
+
+    `now` returns seconds since 1970. It is SQLite's clock, which tests replace; PostgreSQL
+    ignores it.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url, now)
     return create_engine(
@@ -89,18 +93,19 @@ def _sqlite_engine(url: str, now: Callable[[], float]) -> Engine:
 
     def sqlite_clock(offset: float) -> str:
         moment = datetime.fromtimestamp(now() + offset, UTC).replace(tzinfo=None)
-        return moment.isoformat(sep=" ", timespec="microseconds")  # as SQLAlchemy stores datetimes
+        # The format in which SQLAlchemy stores datetimes.
+        return moment.isoformat(sep=" ", timespec="microseconds")
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin below, not in the driver
+        connection.isolation_level = None  # `begin` below starts transactions, not the driver
         connection.create_function("semblance_clock", 1, sqlite_clock)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A writer takes its lock at once: upgrading a read lock later may fail without waiting.
+        # A writer takes its lock immediately: upgrading a read lock may fail without waiting.
         write = connection.get_execution_options().get("semblance_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
@@ -114,29 +119,32 @@ def get_engine() -> Engine:
 
 @contextmanager
 def write(engine: Engine | None = None) -> Iterator[Session]:
-    """One transaction that may write; committed when the block ends, undone when it raises."""
+    """Open a transaction that may write: committed when the block ends, rolled back on error."""
     bind = (engine or get_engine()).execution_options(**WRITE)
     with (
-        _turn(bind),
+        _writer_lock(bind),
         Session(bind, expire_on_commit=False) as session,
         session.begin(),
     ):
         yield session
 
 
-def _turn(engine: Engine) -> AbstractContextManager[object]:
-    """SQLite has one writer, and who finds it busy looks again after a while that grows: threads of
-    one process wait for each other here, in order, so that only processes meet there."""
+def _writer_lock(engine: Engine) -> AbstractContextManager[object]:
+    """Return a lock that serializes the SQLite writers of this process.
+
+    SQLite allows one writer and makes the others retry with growing delays. Threads of one process
+    queue on this lock instead, so that only separate processes compete for SQLite's own lock.
+    """
     if engine.dialect.name != "sqlite":
         return nullcontext()
-    return _turns.setdefault(str(engine.url), threading.RLock())
+    return _writer_locks.setdefault(str(engine.url), threading.RLock())
 
 
-_turns: dict[str, AbstractContextManager[object]] = {}
+_writer_locks: dict[str, AbstractContextManager[object]] = {}
 
 
 @contextmanager
 def read(engine: Engine | None = None) -> Iterator[Session]:
-    """One transaction that only reads, and sees one state of the database."""
+    """Open a read-only transaction that sees one consistent state of the database."""
     with Session(engine or get_engine(), expire_on_commit=False) as session, session.begin():
         yield session

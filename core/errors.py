@@ -1,27 +1,28 @@
-"""Every failure that a caller can act on, each with its HTTP status and a stable code.
+"""Errors that a caller can act on, each with an HTTP status and a stable code.
 
 SemblanceError
   BadRequest 400            the request cannot be parsed
-  Unauthorized 401          no key, or none that is known
-  Forbidden 403             the key may not do this
-  NotFound 404              the id or name names nothing
-  NotAcceptable 406         no such representation
+  Unauthorized 401          no API key, or an invalid one
+  Forbidden 403             the key lacks a scope
+  NotFound 404              no resource has this id or name
+  NotAcceptable 406         no representation matches the Accept header
   Conflict 409              well formed, but the resource is in the wrong state
-    NotReady                it will be, later
-    ResourceInUse                   something else needs it
-    ActionNotAllowed          the job's state does not allow the action
-  TooLarge 413              over a limit in bytes
-  UnsupportedMedia 415      a content type or encoding that is not read here
-  ValidationFailed 422               a field's value cannot be used
-    DatasetUnreadable       the uploaded files cannot be learned from
+    NotReady                the resource is not in the required state yet
+    ResourceInUse           another resource needs it
+    ActionNotAllowed        the job's state does not allow the action
+  TooLarge 413              a limit in bytes is exceeded
+  UnsupportedMedia 415      the content type or encoding is not supported
+  RangeNotSatisfiable 416   the byte range starts after the end of the file
+  ValidationFailed 422      the value of a field cannot be used
+    DatasetUnreadable       the uploaded files cannot be used for training
     UnknownLabel            the model was not trained on the label
-  Unavailable 503           try again later
-  StorageFull 507           no room left
+  Unavailable 503           temporary; retry later
+  StorageFull 507           no disk space left
 
-JobError                    why a job ended as failed (`job.error`), with codes of its own
+JobError                    the reason why a job failed (`job.error`), with separate codes
 
-Messages name the field, the file or the limit; they never hold a value out of a customer's data
-beyond names that the customer gave, never a path, never a secret.
+Messages name the field, the file or the limit. They may repeat names that the customer chose, but
+never other values from a customer's data, a path or a secret.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +32,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing that is wrong, and where. `pointer` is an RFC 6901 pointer into the request."""
+    """One invalid field. `pointer` is a JSON pointer (RFC 6901) into the request."""
 
     pointer: str
     code: str
@@ -46,7 +47,7 @@ class FieldError:
 
 
 class SemblanceError(Exception):
-    """The root. A subclass states its status; the tests hold that none forgets."""
+    """Base class of the HTTP errors. Each subclass defines `status`, `title` and `code`."""
 
     status: ClassVar[int]
     title: ClassVar[str]
@@ -70,7 +71,7 @@ class SemblanceError(Exception):
         self.extra = extra
 
     def to_problem(self) -> dict[str, Any]:
-        """The members of the problem document (RFC 9457), less `instance` and `request_id`."""
+        """Return the problem document (RFC 9457) without `instance` and `request_id`."""
         problem = {
             "type": f"urn:semblance:problem:{self.code}",
             "title": self.title,
@@ -93,13 +94,13 @@ class BadRequest(SemblanceError):
 
 class Unauthorized(SemblanceError):
     status = 401
-    title = "A key is needed"
+    title = "API key required"
     code = "unauthorized"
 
 
 class Forbidden(SemblanceError):
     status = 403
-    title = "The key may not do this"
+    title = "The API key lacks a scope"
     code = "forbidden"
 
 
@@ -111,61 +112,61 @@ class NotFound(SemblanceError):
 
 class NotAcceptable(SemblanceError):
     status = 406
-    title = "No such representation"
+    title = "Not acceptable"
     code = "not_acceptable"
 
 
 class Conflict(SemblanceError):
     status = 409
-    title = "The state does not allow this"
+    title = "Conflict with the current state"
     code = "conflict"
 
 
 class NotReady(Conflict):
-    """Right request, too early: the dataset is still validating, the model still training."""
+    """A valid request that came too early: the dataset is validating or the model is training."""
 
     code = "not_ready"
     retryable = True
 
 
 class ResourceInUse(Conflict):
-    """Deleting what a live job or another resource needs."""
+    """The resource cannot be deleted, because an active job or another resource needs it."""
 
     code = "in_use"
 
 
 class ActionNotAllowed(Conflict):
-    """`allowed` lists the actions that the job's state does allow."""
+    """The job's state does not allow the action; `allowed` lists the actions that it allows."""
 
     code = "action_not_allowed"
 
 
 class TooLarge(SemblanceError):
     status = 413
-    title = "Over a limit"
+    title = "Size limit exceeded"
     code = "too_large"
 
 
 class UnsupportedMedia(SemblanceError):
     status = 415
-    title = "This content type is not read here"
+    title = "Unsupported media type"
     code = "unsupported_media_type"
 
 
 class RangeNotSatisfiable(SemblanceError):
     status = 416
-    title = "The range lies outside of the file"
+    title = "Range not satisfiable"
     code = "range_not_satisfiable"
 
 
 class ValidationFailed(SemblanceError):
     status = 422
-    title = "The request cannot be used"
+    title = "Validation failed"
     code = "invalid"
 
 
 class DatasetUnreadable(ValidationFailed):
-    """The uploaded files cannot be learned from; the field errors name the files or entries."""
+    """The uploaded files cannot be used for training; field errors name the files or entries."""
 
     title = "The dataset cannot be read"
     code = "dataset_unreadable"
@@ -177,20 +178,20 @@ class UnknownLabel(ValidationFailed):
 
 class Unavailable(SemblanceError):
     status = 503
-    title = "Not available right now"
+    title = "Temporarily unavailable"
     code = "unavailable"
     retryable = True
 
 
 class StorageFull(SemblanceError):
     status = 507
-    title = "No room left"
+    title = "Storage full"
     code = "storage_full"
     retryable = True
 
 
 class JobError(Exception):
-    """Why a job failed. `code` is one of CODES; `detail` is written for the customer."""
+    """The reason why a job failed. `code` is one of CODES; `detail` is shown to the customer."""
 
     CODES: ClassVar[frozenset[str]] = frozenset(
         {
@@ -210,13 +211,13 @@ class JobError(Exception):
 
     def __init__(self, code: str, detail: str) -> None:
         if code not in self.CODES:
-            raise ValueError(f"{code} is no job error code")
+            raise ValueError(f"{code} is not a job error code.")
         super().__init__(detail)
         self.code = code
         self.detail = detail
 
     def to_problem(self) -> dict[str, Any]:
-        """What stands in `job.error`: the same form as an HTTP problem, without a status."""
+        """Return the value of `job.error`: a problem document without a status."""
         return {
             "type": f"urn:semblance:problem:{self.code}",
             "title": "The job failed",

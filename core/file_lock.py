@@ -1,4 +1,4 @@
-"""A lock that is free again when its holder dies, however it dies: it lies on a file."""
+"""A file lock (flock) that the kernel releases when its holder exits or is killed."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Yields whether the lock is ours until the block ends; never waits."""
+    """Yield True if this process holds the lock until the block ends, else False; never wait."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

@@ -1,4 +1,4 @@
-"""What a generation job is to draw, every value resolved: made by the API, obeyed by workers."""
+"""Resolved specification of a generation job: built by the API, executed by workers."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ImageRange(BaseModel):
-    """Images `start` to `stop` (exclusive) of one label by its index, or of labels by number."""
+    """Images `start` to `stop` (exclusive) of one label index.
+
+    If `label` is None, each image's index determines its label.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -16,7 +19,7 @@ class ImageRange(BaseModel):
 
 
 class RowRange(BaseModel):
-    """Rows `start` to `stop` (exclusive); number k meets `conditions[k mod len(conditions)]`."""
+    """Rows `start` to `stop` (exclusive); row k meets `conditions[k % len(conditions)]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,8 +31,10 @@ class RowRange(BaseModel):
 class GenerationSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(description="its id, so that a newer version changes nothing")
-    reference: str = Field(description="`name:version`")
+    model: str = Field(
+        description="Id of the model: a version added later does not change the job."
+    )
+    reference: str = Field(description="The model as `name:version`.")
     modality: Literal["image", "tabular"]
     format: str
     seed: int

@@ -1,7 +1,7 @@
-"""One effect for one Idempotency-Key, whatever is sent twice and whatever dies in between.
+"""Idempotency keys: one effect per `Idempotency-Key`, even if a request repeats or a process dies.
 
-A key is reserved in a transaction of its own; the answer is written in the transaction that has
-the effect. So the effect and the memory of it come together or not at all.
+A key is reserved in a separate transaction. The response is saved in the same transaction as the
+effect, so both are committed or neither is.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from core.ids import new_id
 from core.tables import IdempotencyKey, Json
 
 RETENTION_S = 24 * 3_600.0
-LEASE_S = 120.0  # a first request that has not answered by then is taken to have died
+LEASE_S = 120.0  # after this, a request without a response counts as dead
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """The right to have the effect."""
+    """The exclusive right to execute the request of an idempotency key."""
 
     tenant_id: str
     key: str
@@ -30,71 +30,80 @@ class Reservation:
 
 @dataclass(frozen=True)
 class SavedResponse:
-    """What the first request was answered."""
+    """The response to the first request with the key."""
 
     status: int
     body: Json
 
 
 def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | SavedResponse:
-    """Raises ValidationFailed when the key came with another request, Conflict while that one still runs."""
-    mine = Reservation(tenant_id, key, new_id("idm"))
+    """Reserve the key, or return the saved response of an earlier identical request.
+
+    Raises:
+        ValidationFailed: The key was used with a different request.
+        Conflict: The first request is still running.
+    """
+    reservation = Reservation(tenant_id, key, new_id("idm"))
     try:
         with write() as session:
-            _forget_old(session, tenant_id)
+            _delete_expired(session, tenant_id)
             session.add(
                 IdempotencyKey(
                     tenant_id=tenant_id,
                     key=key,
                     fingerprint=fingerprint,
-                    reservation_id=mine.reservation_id,
+                    reservation_id=reservation.reservation_id,
                     lease_until=clock(LEASE_S),
                 )
             )
     except IntegrityError:
-        return _known(mine, fingerprint)
-    return mine
+        return _replay_or_take_over(reservation, fingerprint)
+    return reservation
 
 
-def _known(mine: Reservation, fingerprint: str) -> Reservation | SavedResponse:
+def _replay_or_take_over(reservation: Reservation, fingerprint: str) -> Reservation | SavedResponse:
+    """Return the saved response, or take the key over if the first request's lease expired."""
     with write() as session:
-        row = session.get(IdempotencyKey, (mine.tenant_id, mine.key))
-        if row is None:  # released since
-            raise _still_running()
+        row = session.get(IdempotencyKey, (reservation.tenant_id, reservation.key))
+        if row is None:  # released in the meantime
+            raise _in_progress_error()
         if row.fingerprint != fingerprint:
             raise ValidationFailed(
-                "this Idempotency-Key was sent with another request", code="idempotency_conflict"
+                "This `Idempotency-Key` was used with a different request. Use a new key.",
+                code="idempotency_conflict",
             )
         if row.response_body is not None and row.response_status is not None:
             return SavedResponse(row.response_status, row.response_body)
-        taken = session.execute(
+        taken_over = session.execute(
             update(IdempotencyKey)
             .where(
-                IdempotencyKey.tenant_id == mine.tenant_id,
-                IdempotencyKey.key == mine.key,
+                IdempotencyKey.tenant_id == reservation.tenant_id,
+                IdempotencyKey.key == reservation.key,
                 IdempotencyKey.response_body.is_(None),
                 IdempotencyKey.lease_until < clock(),
             )
-            .values(reservation_id=mine.reservation_id, lease_until=clock(LEASE_S))
+            .values(reservation_id=reservation.reservation_id, lease_until=clock(LEASE_S))
             .returning(IdempotencyKey.key)
         ).one_or_none()
-    if taken is None:
-        raise _still_running()
-    return mine
+    if taken_over is None:
+        raise _in_progress_error()
+    return reservation
 
 
-def _still_running() -> Conflict:
+def _in_progress_error() -> Conflict:
     return Conflict(
-        "the first request with this Idempotency-Key still runs",
+        "The first request with this `Idempotency-Key` is still running. Retry later.",
         code="idempotency_in_progress",
         headers={"Retry-After": "1"},
     )
 
 
 def complete(session: Session, reservation: Reservation, status: int, body: Json) -> None:
-    """Write the answer, in the transaction of the effect. Raises Conflict when the reservation was
-    taken over: the transaction must then not be committed."""
-    done = session.execute(
+    """Save the response, in the same transaction as the effect.
+
+    Raises Conflict if another request took the reservation over; the caller must then roll back.
+    """
+    saved = session.execute(
         update(IdempotencyKey)
         .where(
             IdempotencyKey.tenant_id == reservation.tenant_id,
@@ -105,12 +114,12 @@ def complete(session: Session, reservation: Reservation, status: int, body: Json
         .values(response_status=status, response_body=body)
         .returning(IdempotencyKey.key)
     ).one_or_none()
-    if done is None:
-        raise _still_running()
+    if saved is None:
+        raise _in_progress_error()
 
 
 def release(reservation: Reservation) -> None:
-    """After a failure without effect: the key may be used again."""
+    """Delete the reservation after a failure without effect, so that the key may be used again."""
     with write() as session:
         session.execute(
             delete(IdempotencyKey).where(
@@ -122,7 +131,7 @@ def release(reservation: Reservation) -> None:
         )
 
 
-def _forget_old(session: Session, tenant_id: str) -> None:
+def _delete_expired(session: Session, tenant_id: str) -> None:
     session.execute(
         delete(IdempotencyKey).where(
             IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < clock(-RETENTION_S)

@@ -1,6 +1,6 @@
-"""Opaque prefixed ids: `job_` and 26 characters, 48 bits of time before 80 of chance.
+"""Opaque ids: a prefix such as `job_` and 26 characters (48 bits of time, then 80 random bits).
 
-Ids of one kind sort by the time they were made, so lists page by id.
+Ids with the same prefix sort by creation time, so lists are paged by id.
 """
 
 import secrets

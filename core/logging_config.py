@@ -1,4 +1,4 @@
-"""Logs as JSON lines on stderr: one object a line, whatever text is in it."""
+"""Logging configuration: JSON lines on stderr, one object per record."""
 
 import json
 import logging
@@ -33,5 +33,5 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=get_settings().log_level, handlers=[handler], force=True)
-    for noisy in ("celery.worker.strategy", "kombu", "alembic", "amqp"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for verbose_logger in ("celery.worker.strategy", "kombu", "alembic", "amqp"):
+        logging.getLogger(verbose_logger).setLevel(logging.WARNING)

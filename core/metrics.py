@@ -1,4 +1,4 @@
-"""How much waits, runs and went wrong, over all tenants: for whoever runs the service."""
+"""Gauges for operators, over all tenants: jobs, shards, workers, datasets and deliveries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from core.tables import Dataset, Delivery, Job, JobState, Shard, ShardState
 class Gauge:
     name: str
     description: str
-    values: list[tuple[dict[str, str], float]]  # by their labels
+    values: list[tuple[dict[str, str], float]]  # (labels, value)
 
 
 def gauges(session: Session) -> Iterator[Gauge]:
@@ -24,7 +24,7 @@ def gauges(session: Session) -> Iterator[Gauge]:
     )
     yield Gauge(
         "semblance_jobs",
-        "Jobs in the table.",
+        "Jobs in the table, by queue and state.",
         [({"queue": queue, "state": state.value}, n) for queue, state, n in states],
     )
     waiting = select(Job.queue, func.min(Job.queued_at), clock()).where(
@@ -32,7 +32,7 @@ def gauges(session: Session) -> Iterator[Gauge]:
     )
     yield Gauge(
         "semblance_queue_oldest_seconds",
-        "How long the first job of a queue has waited.",
+        "Waiting time of the oldest queued job of a queue, in seconds.",
         [
             ({"queue": queue}, (now - oldest).total_seconds())
             for queue, oldest, now in session.execute(waiting.group_by(Job.queue))
@@ -47,25 +47,25 @@ def gauges(session: Session) -> Iterator[Gauge]:
     ).one()
     yield Gauge(
         "semblance_shards",
-        "Shards of generation jobs that have not ended.",
+        "Queued and running shards of generation jobs that have not ended.",
         [({"state": "queued"}, queued or 0), ({"state": "running"}, running or 0)],
     )
-    alive = workers.active(session)
-    names = sorted({queue for worker in alive for queue in worker.queues})
+    active = workers.active(session)
+    names = sorted({queue for worker in active for queue in worker.queues})
     yield Gauge(
         "semblance_workers",
-        "Workers that were seen within the last minute, by the queues that they take jobs of.",
-        [({"queue": name}, sum(name in worker.queues for worker in alive)) for name in names],
+        "Workers with a heartbeat within the last minute, by queue.",
+        [({"queue": name}, sum(name in worker.queues for worker in active)) for name in names],
     )
     datasets = session.execute(select(Dataset.state, func.count()).group_by(Dataset.state))
     yield Gauge(
         "semblance_datasets",
-        "Datasets.",
+        "Datasets by state.",
         [({"state": state.value}, n) for state, n in datasets],
     )
     pending = select(func.count()).where(Delivery.next_at.is_not(None))
     yield Gauge(
         "semblance_webhook_deliveries_pending",
-        "Messages to webhooks that are still to be sent.",
+        "Webhook deliveries that are still to be sent.",
         [({}, session.scalar(pending) or 0)],
     )

@@ -1,4 +1,7 @@
-"""Brings the database to the newest schema; safe to call at every start, from several processes."""
+"""Database migration to the newest schema.
+
+It is safe to call at every start and from several processes at the same time.
+"""
 
 from pathlib import Path
 
@@ -7,15 +10,16 @@ from sqlalchemy import Connection, Engine, inspect, text
 from core.database import WRITE, make_engine
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
-LOCK = 0x5E3B1A9C  # any number, the same in every process
+LOCK = 0x5E3B1A9C  # arbitrary, but the same in every process
 
 
 def head() -> str:
-    """The newest revision, read from the file names so that alembic is imported only if needed."""
+    """Return the newest revision, read from file names so that alembic need not be imported."""
     return max(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def current(connection: Connection) -> str | None:
+    """Return the revision of the database, or None if it was never migrated."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.execute(
@@ -36,13 +40,13 @@ def migrate(url: str) -> None:
 
 
 def _upgrade(engine: Engine) -> None:
-    from alembic import command  # half a second of CPU time, needed once
+    from alembic import command  # takes half a second of CPU time and is rarely needed
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.execution_options(**WRITE).begin() as connection:
-        if engine.dialect.name == "postgresql":  # SQLite's write lock is held already
+        if engine.dialect.name == "postgresql":  # on SQLite, WRITE already holds the write lock
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

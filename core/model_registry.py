@@ -1,7 +1,8 @@
-"""Named models and their versions: each training job that succeeds adds one, each import another.
+"""Registry of named models and their versions.
 
-A reference is `shoes` (the newest version), `shoes:3`, `shoes@champion` (an alias) or `mdl_…`. A
-checkpoint that no model was made of yet is `job_…@latest`, `job_…@best` or `job_…@1200`.
+Each successful training job and each import adds a version. A reference is `shoes` (the newest
+version), `shoes:3`, `shoes@champion` (an alias) or `mdl_…`. A checkpoint that is not registered as
+a model is `job_…@latest`, `job_…@best` or `job_…@1200`.
 """
 
 import re
@@ -20,28 +21,28 @@ from core.tables import Alias, Checkpoint, Job, Model
 
 NAME = re.compile(r"\w[\w .-]{0,127}")
 ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
-LATEST = "latest"  # of a name: the newest version, so that it cannot be an alias
+LATEST = "latest"  # `name@latest` is the newest version, so it cannot be an alias
 _REFERENCE = re.compile(
     r"(?P<name>\w[\w .-]*)(?::(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w.-]{0,63}))?"
 )
-_CHECKPOINT = re.compile(r"(?P<job>job_\w+)@(?P<which>latest|best|\d{1,18})", re.ASCII)
+_CHECKPOINT = re.compile(r"(?P<job>job_\w+)@(?P<selector>latest|best|\d{1,18})", re.ASCII)
 
 
 def sanitize_name(text: str) -> str:
-    """A model's name out of a dataset's: what a reference cannot hold becomes a dash."""
+    """Convert a dataset's name to a model name, with dashes for characters not allowed there."""
     name = re.sub(r"[^\w .-]+", "-", text).strip(" .-")[:128]
     return name or "model"
 
 
 def find_by_checkpoint(session: Session, job: Job, checkpoint: Checkpoint) -> Model | None:
-    """The version that was made of this checkpoint."""
+    """Return the version that was created from this checkpoint."""
     return session.scalar(
         select(Model).where(Model.job_id == job.id, Model.step == checkpoint.step)
     )
 
 
 def create_version(session: Session, job: Job, checkpoint: Checkpoint) -> Model:
-    """The next version of the job's model, not yet added to the session."""
+    """Create the next version of the job's model, without adding it to the session."""
     return Model(
         id=new_id("mdl"),
         tenant_id=job.tenant_id,
@@ -67,7 +68,7 @@ def create_imported_version(
     weights: StoredObject,
     manifest: Mapping[str, Any],
 ) -> Model:
-    """The next version of the name, of weights that another service has trained."""
+    """Add the next version of `name`, with weights that another server has trained."""
     model = Model(
         id=model_id,
         tenant_id=tenant_id,
@@ -85,7 +86,7 @@ def create_imported_version(
 
 
 def _next_version(session: Session, tenant_id: str, name: str) -> int:
-    # On PostgreSQL two may be made at once: whoever comes second waits here for the first.
+    # On PostgreSQL, two versions may be created concurrently: the second waits here for the first.
     latest = session.scalars(
         select(Model.version)
         .where(Model.tenant_id == tenant_id, Model.name == name)
@@ -97,14 +98,17 @@ def _next_version(session: Session, tenant_id: str, name: str) -> int:
 
 
 def get(session: Session, tenant_id: str, reference: str) -> Model:
-    """The version that a reference names."""
+    """Return the version that a reference names. Raises NotFound."""
     query = select(Model).where(Model.tenant_id == tenant_id)
     if reference.startswith("mdl_"):
         query = query.where(Model.id == reference)
     else:
         match = _REFERENCE.fullmatch(reference)
         if match is None:
-            raise NotFound("a model is named `name`, `name:version`, `name@alias` or `mdl_…`")
+            raise NotFound(
+                "The model reference is invalid. Use `name`, `name:version`, `name@alias` or "
+                "`mdl_…`."
+            )
         query = query.where(Model.name == match["name"])
         if match["version"]:
             query = query.where(Model.version == int(match["version"]))
@@ -113,12 +117,12 @@ def get(session: Session, tenant_id: str, reference: str) -> Model:
             query = query.where(Alias.name == match["name"], Alias.alias == match["alias"])
     model = session.scalar(query.order_by(Model.version.desc()).limit(1))
     if model is None:
-        raise NotFound(f"there is no model {reference}")
+        raise NotFound(f"Model {reference} does not exist.")
     return model
 
 
 def checkpoint_of(session: Session, model: Model) -> Checkpoint | None:
-    """What the model was made of, if it is still there."""
+    """Return the checkpoint that the model was created from, unless it was deleted."""
     return session.scalar(
         select(Checkpoint).where(Checkpoint.job_id == model.job_id, Checkpoint.step == model.step)
     )
@@ -127,51 +131,68 @@ def checkpoint_of(session: Session, model: Model) -> Checkpoint | None:
 def resolve_sampling_sources(
     session: Session, tenant_id: str, reference: str, checkpoint: str | int | None = None
 ) -> list[Model]:
-    """What samples may be drawn from by this reference, the wanted one first: those after it are
-    for when its file is damaged. A checkpoint is shown as the model that it would make, whose id
-    is `job_…@step`; it is in no session.
+    """Return the models that a sampling request may use, in order of preference.
 
-    `checkpoint` names one of the job that made the model. Raises NotReady while there is none.
+    Later entries are fallbacks for the case that the first one's file is damaged. A checkpoint is
+    returned as the transient model that it would become: its id is `job_…@step` and it belongs to
+    no session.
+
+    `checkpoint` selects a checkpoint of the job that trained the model.
+
+    Raises:
+        NotFound: The model or job does not exist.
+        NotReady: The job has no checkpoint yet.
+        ValidationFailed: The checkpoint cannot be selected.
     """
-    named = _CHECKPOINT.fullmatch(reference)
-    if named is None and checkpoint is None:
+    match = _CHECKPOINT.fullmatch(reference)
+    if match is None and checkpoint is None:
         return [get(session, tenant_id, reference)]
-    if named is not None and checkpoint is not None:
-        raise _unfit("the reference names a checkpoint already")
-    if named is not None:
-        job, which = jobs.get(session, tenant_id, named["job"]), named["which"]
+    if match is not None and checkpoint is not None:
+        raise _checkpoint_error(
+            "`checkpoint` cannot be combined with a model reference that names a checkpoint."
+        )
+    if match is not None:
+        job, selector = jobs.get(session, tenant_id, match["job"]), match["selector"]
     else:
         model = get(session, tenant_id, reference)
         if model.job_id is None:
-            raise _unfit(f"{model.name}:{model.version} was imported, and has no checkpoints")
-        job, which = jobs.get(session, tenant_id, model.job_id), str(checkpoint)
+            raise _checkpoint_error(
+                f"{model.name}:{model.version} was imported and has no checkpoints."
+            )
+        job, selector = jobs.get(session, tenant_id, model.job_id), str(checkpoint)
     rows = jobs.checkpoints_of(session, tenant_id, job.id)
     if not rows:
-        raise NotReady(f"job {job.id} has no checkpoint yet", code="no_checkpoint")
-    return [_preview_of(job, row) for row in _chosen(rows, which, job.id)]
+        raise NotReady(f"Job {job.id} has no checkpoint yet.", code="no_checkpoint")
+    return [_as_model(job, row) for row in _select_checkpoints(rows, selector, job.id)]
 
 
-def _chosen(rows: Sequence[Checkpoint], which: str, job_id: str) -> Sequence[Checkpoint]:
-    """Newest first."""
-    if which == "latest":
+def _select_checkpoints(
+    rows: Sequence[Checkpoint], selector: str, job_id: str
+) -> Sequence[Checkpoint]:
+    """Select by `latest`, `best` or a step. `rows` are sorted newest first."""
+    if selector == "latest":
         return rows
-    if which == "best":
+    if selector == "best":
         scored = [row for row in rows if row.score is not None]
         if not scored:
-            raise _unfit(f"no checkpoint of {job_id} has a score; name a step, or `latest`")
+            raise _checkpoint_error(
+                f"No checkpoint of {job_id} has a score. Select a step or `latest`."
+            )
         return sorted(scored, key=lambda row: row.score or 0.0, reverse=True)[:1]
-    found = [row for row in rows if row.step == int(which)]
-    if not found:
-        raise _unfit(f"{job_id} keeps no checkpoint of this step", [row.step for row in rows])
-    return found
+    matches = [row for row in rows if row.step == int(selector)]
+    if not matches:
+        raise _checkpoint_error(
+            f"{job_id} has no checkpoint at step {selector}.", [row.step for row in rows]
+        )
+    return matches
 
 
-def _unfit(message: str, allowed: Sequence[int] = ()) -> ValidationFailed:
-    fault = FieldError("/checkpoint", "not_allowed", message, tuple(allowed[:20]) or None)
-    return ValidationFailed(message, code="checkpoint_unknown", field_errors=[fault])
+def _checkpoint_error(message: str, allowed: Sequence[int] = ()) -> ValidationFailed:
+    error = FieldError("/checkpoint", "not_allowed", message, tuple(allowed[:20]) or None)
+    return ValidationFailed(message, code="checkpoint_unknown", field_errors=[error])
 
 
-def _preview_of(job: Job, checkpoint: Checkpoint) -> Model:
+def _as_model(job: Job, checkpoint: Checkpoint) -> Model:
     return Model(
         id=f"{job.id}@{checkpoint.step}",
         tenant_id=job.tenant_id,
@@ -187,14 +208,14 @@ def _preview_of(job: Job, checkpoint: Checkpoint) -> Model:
 
 
 def find_by_weights(session: Session, tenant_id: str, sha256: str) -> list[Model]:
-    """Versions with exactly these weights, the newest first."""
-    same = Model.weights["sha256"].as_string() == sha256
-    query = select(Model).where(Model.tenant_id == tenant_id, same)
+    """Return up to 20 versions with exactly these weights, newest first."""
+    same_weights = Model.weights["sha256"].as_string() == sha256
+    query = select(Model).where(Model.tenant_id == tenant_id, same_weights)
     return list(session.scalars(query.order_by(Model.id.desc()).limit(20)))
 
 
 def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[Model]:
-    """All versions of all models, newest first."""
+    """Return one page of all versions of all models, newest first."""
     query = select(Model).where(Model.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Model.id < after)
@@ -202,19 +223,26 @@ def page(session: Session, tenant_id: str, *, limit: int, after: str | None = No
 
 
 def aliases_of(session: Session, models: Iterable[Model]) -> dict[str, list[str]]:
-    """By the id of the model; one without aliases is left out."""
+    """Return the aliases by model id; models without aliases are left out."""
     query = select(Alias.model_id, Alias.alias).where(Alias.model_id.in_([m.id for m in models]))
-    found: dict[str, list[str]] = {}
+    aliases: dict[str, list[str]] = {}
     for model_id, alias in session.execute(query.order_by(Alias.alias)):
-        found.setdefault(model_id, []).append(alias)
-    return found
+        aliases.setdefault(model_id, []).append(alias)
+    return aliases
 
 
 def set_alias(session: Session, model: Model, alias: str) -> None:
-    """`name@alias` means this version from now on, whatever it meant before."""
+    """Point `name@alias` to this version; an existing alias is moved.
+
+    Raises ValidationFailed if the alias is reserved or contains characters that are not allowed.
+    """
     if not ALIAS.fullmatch(alias) or alias == LATEST:
-        message = "an alias is a letter, then letters, digits, dots, dashes and underscores"
-        message += f"; `{LATEST}` is the newest version already" if alias == LATEST else ""
+        message = (
+            f"`alias` must not be `{LATEST}`, which always means the newest version."
+            if alias == LATEST
+            else "`alias` must be at most 64 letters, digits, dots, dashes and underscores and "
+            "start with a letter."
+        )
         raise ValidationFailed(
             message, code="alias_invalid", field_errors=[FieldError("/alias", "invalid", message)]
         )
@@ -228,19 +256,26 @@ def set_alias(session: Session, model: Model, alias: str) -> None:
 def delete_alias(session: Session, model: Model, alias: str) -> None:
     row = session.get(Alias, (model.tenant_id, model.name, alias))
     if row is None:
-        raise NotFound(f"there is no model {model.name}@{alias}"[:256])
+        raise NotFound(f"Model {model.name}@{alias[:64]} does not exist.")
     session.delete(row)
 
 
 def delete(session: Session, model: Model) -> list[str]:
-    """Remove the row, and the checkpoint that it was made of; returns the keys of the objects to
-    delete after the commit. Raises ResourceInUse while an alias names it or a job needs it."""
-    shown = f"{model.name}:{model.version}"
-    if found := aliases_of(session, [model]).get(model.id):
-        names = [f"{model.name}@{alias}" for alias in found]
-        raise ResourceInUse(f"{shown} is what {', '.join(names)} means", aliases=names)
-    if live := jobs.live_jobs_of_model(session, model):
-        raise ResourceInUse(f"{shown} is needed by {', '.join(live[:5])}", jobs=list(live[:20]))
+    """Delete the model's row and the checkpoint that it was created from.
+
+    Returns the keys of the objects to delete after the commit. Raises ResourceInUse while an alias
+    points to the model or an active job needs it.
+    """
+    version = f"{model.name}:{model.version}"
+    if aliases := aliases_of(session, [model]).get(model.id):
+        names = [f"{model.name}@{alias}" for alias in aliases]
+        raise ResourceInUse(
+            f"{version} has aliases: {', '.join(names)}. Delete or move them first.", aliases=names
+        )
+    if job_ids := jobs.live_jobs_of_model(session, model):
+        raise ResourceInUse(
+            f"{version} is used by active jobs: {', '.join(job_ids[:5])}.", jobs=list(job_ids[:20])
+        )
     keys = [model.weights["key"]]
     if model.job_id is not None:
         keys += jobs.delete_checkpoint(session, model.job_id, model.step)
@@ -249,7 +284,7 @@ def delete(session: Session, model: Model) -> list[str]:
 
 
 def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
-    """Models outlive the dataset that they were trained on."""
+    """Remove the reference to the dataset from its models, so that it can be deleted."""
     session.execute(
         update(Model)
         .where(Model.tenant_id == tenant_id, Model.dataset_id == dataset_id)

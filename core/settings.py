@@ -1,4 +1,4 @@
-"""What an operator may choose, read once from the environment."""
+"""Server settings, read once from the environment."""
 
 import os
 from functools import lru_cache
@@ -12,124 +12,175 @@ MIB = 1024 * 1024
 
 
 class Limits(BaseModel):
-    """Bounds on what one request or one dataset may hold. `GET /v1` shows them."""
+    """Limits per request, dataset, job and tenant. `GET /v1` lists them."""
 
-    json_bytes: int = Field(MIB, description="a JSON body")
-    upload_bytes: int = Field(5 * 1024 * MIB, description="one uploaded file, or all its parts")
-    upload_part_bytes: int = Field(256 * MIB, description="one part of a resumable upload")
-    upload_parts: int = Field(10_000, description="parts of one resumable upload")
-    sync_dataset_bytes: int = Field(
-        64 * MIB, description="a larger upload is answered with 202 before it is validated"
+    json_bytes: int = Field(MIB, description="Maximum bytes of a JSON body.")
+    upload_bytes: int = Field(
+        5 * 1024 * MIB, description="Maximum bytes of one uploaded file, in one or several parts."
     )
-    archive_entries: int = Field(1_100_000, description="files in one archive")
-    archive_entry_bytes: int = Field(50 * MIB, description="one file of an archive, unpacked")
-    archive_bytes: int = Field(20 * 1024 * MIB, description="an archive, unpacked")
-    archive_ratio: int = Field(100, description="unpacked to packed, an entry and in total")
-    image_side: int = Field(8_192, description="pixels on a side of an uploaded image")
-    image_pixels: int = Field(40_000_000, description="pixels of an uploaded image")
-    image_size_min: int = Field(8, description="pixels on a side of an image that is learned")
-    image_size_max: int = Field(128, description="pixels on a side of an image that is learned")
-    images_min: int = Field(10, description="images in a dataset")
-    images_max: int = Field(1_000_000, description="images in a dataset")
-    classes_max: int = Field(1_000, description="labels of a dataset")
-    rows_min: int = Field(5, description="rows of a table")
-    rows_max: int = Field(10_000_000, description="rows of a table")
-    columns_max: int = Field(2_000, description="columns of a table")
-    cells_max: int = Field(500_000_000, description="rows times columns of a table")
-    cell_chars: int = Field(65_536, description="characters of one value of a table")
-    row_chars: int = Field(4 * MIB, description="characters of one row of a text file")
-    table_bytes: int = Field(20 * 1024 * MIB, description="a table, unpacked")
-    categories_max: int = Field(10_000, description="values of a category that is learned")
-    label_chars: int = Field(256, description="characters of a label")
-    name_chars: int = Field(256, description="characters of a name")
-    model_bytes: int = Field(1024 * MIB, description="an exported model")
-    samples: int = Field(1_000_000, description="items of one samples request")
-    json_samples: int = Field(1_000, description="items of one samples request answered as JSON")
-    job_samples: int = Field(1_000_000_000, description="items of one generation job")
-    job_shards: int = Field(10_000, description="files of one generation job")
-    grid_samples: int = Field(1_024, description="images in one grid")
-    page_size: int = Field(200, description="resources in one page of a list")
-    steps: int = Field(10_000_000, description="training steps of a job")
-    queued_jobs: int = Field(10_000, description="jobs that wait at one time")
-    webhooks: int = Field(20, description="webhooks of a tenant, besides those that jobs bring")
+    upload_part_bytes: int = Field(
+        256 * MIB, description="Maximum bytes of one part of a resumable upload."
+    )
+    upload_parts: int = Field(10_000, description="Maximum parts of one resumable upload.")
+    sync_dataset_bytes: int = Field(
+        64 * MIB,
+        description="Maximum bytes of an upload that is validated before the response. Larger "
+        "uploads are answered with 202.",
+    )
+    archive_entries: int = Field(1_100_000, description="Maximum files in one archive.")
+    archive_entry_bytes: int = Field(
+        50 * MIB, description="Maximum uncompressed bytes of one file in an archive."
+    )
+    archive_bytes: int = Field(
+        20 * 1024 * MIB, description="Maximum uncompressed bytes of an archive."
+    )
+    archive_ratio: int = Field(
+        100, description="Maximum compression ratio of an archive and of each file in it."
+    )
+    image_side: int = Field(8_192, description="Maximum width or height of an uploaded image.")
+    image_pixels: int = Field(40_000_000, description="Maximum pixels of an uploaded image.")
+    image_size_min: int = Field(8, description="Minimum pixels on a side of a training image.")
+    image_size_max: int = Field(128, description="Maximum pixels on a side of a training image.")
+    images_min: int = Field(10, description="Minimum images in a dataset.")
+    images_max: int = Field(1_000_000, description="Maximum images in a dataset.")
+    classes_max: int = Field(1_000, description="Maximum labels of a dataset.")
+    rows_min: int = Field(5, description="Minimum rows of a table.")
+    rows_max: int = Field(10_000_000, description="Maximum rows of a table.")
+    columns_max: int = Field(2_000, description="Maximum columns of a table.")
+    cells_max: int = Field(500_000_000, description="Maximum rows times columns of a table.")
+    cell_chars: int = Field(65_536, description="Maximum characters of one value of a table.")
+    row_chars: int = Field(4 * MIB, description="Maximum characters of one row of a text file.")
+    table_bytes: int = Field(20 * 1024 * MIB, description="Maximum uncompressed bytes of a table.")
+    categories_max: int = Field(
+        10_000, description="Maximum distinct values of a categorical column."
+    )
+    label_chars: int = Field(256, description="Maximum characters of a label.")
+    name_chars: int = Field(256, description="Maximum characters of a name.")
+    model_bytes: int = Field(1024 * MIB, description="Maximum bytes of an imported model archive.")
+    samples: int = Field(1_000_000, description="Maximum items of one samples request.")
+    json_samples: int = Field(
+        1_000, description="Maximum items of one samples request with a JSON response."
+    )
+    job_samples: int = Field(1_000_000_000, description="Maximum items of one generation job.")
+    job_shards: int = Field(10_000, description="Maximum files of one generation job.")
+    grid_samples: int = Field(1_024, description="Maximum images in one grid.")
+    page_size: int = Field(200, description="Maximum resources in one page of a list.")
+    steps: int = Field(10_000_000, description="Maximum training steps of a job.")
+    queued_jobs: int = Field(10_000, description="Maximum queued jobs of all tenants.")
+    webhooks: int = Field(
+        20, description="Maximum webhooks of a tenant, not counting webhooks of single jobs."
+    )
 
 
 class Settings(BaseSettings):
-    """Every variable starts with SEMBLANCE_; nested ones use two underscores.
+    """Settings from environment variables with the prefix SEMBLANCE_.
 
-    With nothing set, all state lies in one folder and no server is needed.
+    Nested settings use two underscores: SEMBLANCE_LIMITS__STEPS. By default all state is in one
+    folder, and no database or broker server is needed.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="SEMBLANCE_", env_nested_delimiter="__", extra="ignore"
     )
 
-    data_dir: Path = Field(Path("var"), description="the folder of the embedded default")
-    database_url: str = Field("", description="SQLAlchemy URL; default: SQLite in `data_dir`")
-    broker_url: SecretStr = Field(SecretStr(""), description="Redis URL; empty: jobs are polled")
-    storage_url: str = Field("", description="file:// or s3://; default: a folder in `data_dir`")
-    scratch_dir: Path | None = Field(None, description="local working files; default in `data_dir`")
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535)
-    base_url: str = Field("", description="how clients reach the API; default: http://host:port")
+    data_dir: Path = Field(
+        Path("var"), description="Data folder of a server on one machine. Default: ./var."
+    )
+    database_url: str = Field("", description="SQLAlchemy URL. Default: SQLite in `data_dir`.")
+    broker_url: SecretStr = Field(
+        SecretStr(""), description="Redis URL. If empty, workers only poll the database."
+    )
+    storage_url: str = Field(
+        "", description="URL of the object store (file:// or s3://). Default: in `data_dir`."
+    )
+    scratch_dir: Path | None = Field(
+        None, description="Folder of local temporary files. Default: in `data_dir`."
+    )
+    host: str = Field("127.0.0.1", description="Address on which the API listens.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port on which the API listens.")
+    base_url: str = Field(
+        "", description="URL by which clients reach the API. Default: http://host:port."
+    )
     allowed_hosts: list[str] = Field(
-        ["localhost", "127.0.0.1", "[::1]"], description="Host headers that are answered; * for all"
+        ["localhost", "127.0.0.1", "[::1]"],
+        description="Host headers that the API accepts; * for all.",
     )
-    admin_key: SecretStr = Field(SecretStr(""), description="a first key, for containers")
+    admin_key: SecretStr = Field(
+        SecretStr(""), description="Text of the first API key, for containers."
+    )
 
-    lease_seconds: float = Field(30.0, gt=0, description="a silent worker loses its job after this")
-    heartbeat_seconds: float = Field(
-        10.0, gt=0, description="how often a worker says that it lives"
+    lease_seconds: float = Field(
+        30.0, gt=0, description="Time without a heartbeat after which a worker loses its job."
     )
-    sweep_seconds: float = Field(5.0, gt=0, description="how often overdue jobs are looked for")
+    heartbeat_seconds: float = Field(10.0, gt=0, description="Interval of a worker's heartbeats.")
+    sweep_seconds: float = Field(
+        5.0, gt=0, description="Interval at which lost jobs are detected and requeued."
+    )
     poll_seconds: float = Field(
-        2.0, gt=0, description="how often a worker looks for jobs by itself"
+        2.0, gt=0, description="Interval at which a worker polls the database for jobs."
     )
     step_timeout_seconds: float = Field(
-        600.0, gt=0, description="a training step that takes longer hangs, unless all are as slow"
+        600.0,
+        gt=0,
+        description="Time after which a training step counts as stalled. Longer if all steps are "
+        "slow.",
     )
-    report_seconds: float = Field(1.0, gt=0, description="how often training reports its progress")
+    report_seconds: float = Field(
+        1.0, gt=0, description="Interval at which training reports its progress."
+    )
     checkpoint_seconds: float = Field(
-        30.0, gt=0, description="how often `checkpoint.interval_steps: auto` saves"
+        30.0, gt=0, description="Interval of checkpoints with `checkpoint.interval_steps: auto`."
     )
     shutdown_grace_seconds: float = Field(
-        20.0, gt=0, description="time to checkpoint when told to stop"
+        20.0, gt=0, description="Time that a worker has to save a checkpoint before it stops."
     )
-    publish_timeout_seconds: float = Field(2.0, gt=0, description="longest wait for the broker")
+    publish_timeout_seconds: float = Field(
+        2.0, gt=0, description="Maximum time to wait for the broker."
+    )
     ingest_timeout_seconds: float = Field(
-        1_800.0, gt=0, description="longest validation of a dataset"
+        1_800.0, gt=0, description="Maximum time to validate a dataset."
     )
     orphan_retention_seconds: float = Field(
-        3_600.0, gt=0, description="files that nobody names go this long after their job has ended"
+        3_600.0, gt=0, description="Age of an ended job at which its orphaned files are deleted."
     )
     webhook_retention_seconds: float = Field(
-        30 * 86_400.0, gt=0, description="how long the record of a webhook's message is kept"
+        30 * 86_400.0, gt=0, description="Time for which records of webhook deliveries are kept."
     )
     max_worker_losses: int = Field(
-        3, ge=1, description="worker losses in a row, with nothing saved"
+        3, ge=1, description="Lost workers without a new checkpoint after which a job fails."
     )
 
-    worker_threads: int = Field(0, ge=0, description="torch threads of a worker; 0: one or two")
-    worker_queues: list[str] = ["training", "generation", "evaluation"]
-    worker_folder: Path | None = Field(None, description="set by a worker for its children")
-    sampler_threads: int = Field(1, ge=1, description="torch threads of the sampler")
-    model_cache_bytes: int = Field(1024 * MIB, ge=MIB, description="models kept in memory")
-    sampler_concurrency: int = Field(256, ge=1, description="samples requests under way at once")
+    worker_threads: int = Field(
+        0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
+    )
+    worker_queues: list[str] = Field(
+        ["training", "generation", "evaluation"], description="Queues that a worker serves."
+    )
+    worker_folder: Path | None = Field(
+        None, description="Internal: a worker sets it for its child processes."
+    )
+    sampler_threads: int = Field(1, ge=1, description="Torch threads of the sampler.")
+    model_cache_bytes: int = Field(
+        1024 * MIB, ge=MIB, description="Maximum bytes of models that the sampler caches."
+    )
+    sampler_concurrency: int = Field(
+        256, ge=1, description="Maximum number of concurrent samples requests."
+    )
     batch_window_seconds: float = Field(
-        0.002, ge=0, le=0.1, description="how long a batch that is not full waits for requests"
+        0.002, ge=0, le=0.1, description="Time that an incomplete batch waits for more requests."
     )
-    auto_evaluate: bool = Field(
-        True, description="training jobs that do not say are followed by an evaluation"
-    )
+    auto_evaluate: bool = Field(True, description="Default of `evaluate` in training requests.")
     webhook_allowed_networks: list[str] = Field(
-        [], description="hosts and networks that webhooks may reach although they are not public"
+        [], description="Hosts and networks, not public, that webhooks may reach."
     )
-    webhook_allow_http: bool = Field(False, description="webhooks may be sent without TLS")
+    webhook_allow_http: bool = Field(False, description="Allow webhooks without TLS.")
     allowed_output_uris: list[str] = Field(
-        [], description="URLs (file://, s3://) under which generation jobs may leave their files"
+        [], description="URLs (file://, s3://) under which generation jobs may write their files."
     )
-    min_free_disk_bytes: int = Field(256 * MIB, ge=0, description="below this, nothing is accepted")
-    log_level: str = "INFO"
+    min_free_disk_bytes: int = Field(
+        256 * MIB, ge=0, description="Free disk space below which uploads and jobs are rejected."
+    )
+    log_level: str = Field("INFO", description="Minimum level of log records.")
 
     limits: Limits = Limits()
 
@@ -145,18 +196,18 @@ class Settings(BaseSettings):
         if not self.base_url:
             self.base_url = f"http://{self.host}:{self.port}"
         if self.heartbeat_seconds * 2 > self.lease_seconds:
-            raise ValueError("lease_seconds must be at least twice heartbeat_seconds")
+            raise ValueError("`lease_seconds` must be at least twice `heartbeat_seconds`.")
         return self
 
     @property
     def scratch(self) -> Path:
-        assert self.scratch_dir is not None  # noqa: S101 - fill_in sets it
+        assert self.scratch_dir is not None  # noqa: S101 - fill_defaults sets it
         self.scratch_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self.scratch_dir
 
     @property
     def training_threads(self) -> int:
-        # Small networks, small batches: more threads would mostly wait for each other.
+        # With small networks and batches, more threads would mostly wait for each other.
         return self.worker_threads or max(1, min(2, (os.cpu_count() or 1) // 2))
 
 

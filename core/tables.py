@@ -1,8 +1,10 @@
-"""The rows. Every table but `tenants` and `workers` carries a tenant.
+"""Database tables. Every table except `tenants` and `workers` has a `tenant_id`.
 
-Only `core.jobs` writes to `jobs`, `shards`, `events` and `checkpoints`; only `core.datasets` to
-`datasets` and `uploads`; only `core.model_registry` to `models` and `aliases`; only `core.webhooks` to
-`webhooks` and `deliveries`.
+Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints` and `artifacts`; only
+`core.datasets` to `datasets`, `uploads` and `upload_parts`; only `core.model_registry` to `models`
+and `aliases`; only `core.webhooks` to `webhooks` and `deliveries`. Exception: a row of `models`
+that `core.model_registry.create_version` returns is added by its caller, in the transaction that
+needs it.
 """
 
 from datetime import datetime
@@ -25,9 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.database import UtcDateTime, clock
 
 Json = dict[str, Any]
-AutoIncrement = BigInteger().with_variant(
-    Integer, "sqlite"
-)  # SQLite counts up only in INTEGER keys
+AutoIncrement = BigInteger().with_variant(Integer, "sqlite")  # SQLite requires INTEGER keys for it
 
 
 class JobKind(StrEnum):
@@ -38,7 +38,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """As stored. `pausing` and `cancelling` are shown for `running` with a flag."""
+    """The stored state. The API shows `pausing` and `cancelling` for `running` with a flag."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -80,7 +80,7 @@ class Base(DeclarativeBase):
         Json: JSON().with_variant(JSONB(), "postgresql"),
         list[Any]: JSON().with_variant(JSONB(), "postgresql"),
         datetime: UtcDateTime(),
-        # By value: SQLAlchemy would store a member's name, and the API speaks values.
+        # Store values, which the API uses, instead of SQLAlchemy's default, member names.
         StrEnum: Enum(
             StrEnum, native_enum=False, length=16, values_callable=lambda kind: list(kind)
         ),
@@ -92,12 +92,12 @@ class Tenant(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
-    signing_secret: Mapped[str | None]  # of webhooks that jobs bring; made when it is needed
+    signing_secret: Mapped[str | None]  # for webhooks of single jobs; created on first use
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
 class ApiKey(Base):
-    """An API key, kept as a hash: the text itself is shown once."""
+    """An API key, stored as a SHA-256 digest. Its text is shown only once."""
 
     __tablename__ = "api_keys"
 
@@ -111,7 +111,7 @@ class ApiKey(Base):
 
 
 class Upload(Base):
-    """A file that arrives in parts. `parts` maps a part's number to {bytes, sha256}."""
+    """A file that is uploaded in parts; each part is a row of `upload_parts`."""
 
     __tablename__ = "uploads"
 
@@ -136,8 +136,11 @@ class UploadPart(Base):
 
 
 class Dataset(Base):
-    """`sources` names the uploaded objects until they are validated; `objects` is what was made
-    of them: {object: {key, bytes, sha256}}; `summary` describes it (see core.datasets)."""
+    """A dataset.
+
+    `sources` lists the uploaded files until they are validated. `objects` maps the names of the
+    objects created from them to {key, bytes, sha256}. `summary` describes them (see core.datasets).
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (Index("ix_datasets_tenant_id_id", "tenant_id", "id"),)
@@ -160,7 +163,7 @@ class Dataset(Base):
 
 
 class Job(Base):
-    """One piece of work. See core.jobs for what its columns mean together."""
+    """A job. See core.jobs for its life cycle."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -175,16 +178,17 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
     name: Mapped[str]
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
-    model_id: Mapped[str | None]  # that is drawn from or measured; its own row names a job
+    # The model to sample or evaluate. Not a foreign key, because `models.job_id` refers to jobs.
+    model_id: Mapped[str | None]
     request: Mapped[Json]
     resolved: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
 
-    attempt: Mapped[int] = mapped_column(default=0)  # claims so far
-    worker_losses: Mapped[int] = mapped_column(default=0)  # workers lost since the last checkpoint
+    attempt: Mapped[int] = mapped_column(default=0)  # number of claims
+    worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]
-    fencing_token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
+    fencing_token: Mapped[int] = mapped_column(default=0)  # incremented by every claim
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
@@ -193,10 +197,9 @@ class Job(Base):
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     pause_requested: Mapped[bool] = mapped_column(default=False)
     priority: Mapped[str] = mapped_column(default="normal")
-    priority_at: Mapped[datetime] = mapped_column(
-        default=clock()
-    )  # who goes first: see commands.PRIORITY_OFFSET_S
-    step_deadline_at: Mapped[datetime | None]  # a step that still runs then is taken to hang
+    # The queue's order: the creation time, shifted by commands.PRIORITY_OFFSET_S.
+    priority_at: Mapped[datetime] = mapped_column(default=clock())
+    step_deadline_at: Mapped[datetime | None]  # a step that is still running then is stalled
     retry_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
 
     phase: Mapped[str | None]
@@ -205,18 +208,20 @@ class Job(Base):
     usage: Mapped[Json] = mapped_column(default=dict)
     result: Mapped[Json | None]
     error: Mapped[Json | None]
-    version: Mapped[int] = mapped_column(default=0)  # grows with every change that a client sees
+    version: Mapped[int] = mapped_column(default=0)  # incremented by every visible state change
 
     created_at: Mapped[datetime] = mapped_column(default=clock())
     queued_at: Mapped[datetime] = mapped_column(default=clock())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    orphans_removed_at: Mapped[datetime | None]  # files that nobody names were removed
+    orphans_removed_at: Mapped[datetime | None]  # when garbage collection handled the job
 
 
 class Shard(Base):
-    """Items `start` to `stop` (exclusive) of what a generation job is to make: one file, made by
-    whichever worker holds the shard. Held as a job is: by a lease and a fencing token."""
+    """Items `start` to `stop` (exclusive) of a generation job, written to one file.
+
+    Like a job, a shard is held by one worker, with a lease and a fencing token.
+    """
 
     __tablename__ = "shards"
     __table_args__ = (
@@ -231,20 +236,20 @@ class Shard(Base):
     start: Mapped[int] = mapped_column(BigInteger)
     stop: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[ShardState] = mapped_column(default=ShardState.QUEUED)
-    fencing_token: Mapped[int] = mapped_column(default=0)  # the fence: grows with every claim
-    worker_losses: Mapped[int] = mapped_column(default=0)  # workers lost over it
+    fencing_token: Mapped[int] = mapped_column(default=0)  # incremented by every claim
+    worker_losses: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     step_deadline_at: Mapped[datetime | None]
-    items_done: Mapped[int] = mapped_column(BigInteger, default=0)  # items so far
+    items_done: Mapped[int] = mapped_column(BigInteger, default=0)  # by the current claim
     cpu_s: Mapped[float] = mapped_column(default=0.0)  # over all claims
-    wall_s: Mapped[float] = mapped_column(default=0.0)
-    labels: Mapped[Json] = mapped_column(default=dict)  # how many of each were made
+    wall_s: Mapped[float] = mapped_column(default=0.0)  # over all claims
+    labels: Mapped[Json] = mapped_column(default=dict)  # number of items per label
     error: Mapped[Json | None]
 
 
 class Event(Base):
-    """What happened in a job, in the order of `id`."""
+    """An event of a job. Within a job, ids increase in the order of commits."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_job_id_id", "job_id", "id"),)
@@ -260,7 +265,10 @@ class Event(Base):
 
 
 class Checkpoint(Base):
-    """A saved state of a training job: `files["state"]` to resume from, `files["model"]` to sample from."""
+    """A checkpoint of a training job.
+
+    `files["state"]` resumes the training; `files["model"]` holds the weights for sampling.
+    """
 
     __tablename__ = "checkpoints"
     __table_args__ = (UniqueConstraint("job_id", "fencing_token", "step"),)
@@ -272,13 +280,13 @@ class Checkpoint(Base):
     step: Mapped[int]
     files: Mapped[Json]  # {"state" | "model": {key, bytes, sha256}}
     metrics: Mapped[Json] = mapped_column(default=dict)
-    manifest: Mapped[Json] = mapped_column(default=dict)  # of the model that it would make
-    score: Mapped[float | None]  # how good its samples are; higher is better
+    manifest: Mapped[Json] = mapped_column(default=dict)  # manifest of a model created from it
+    score: Mapped[float | None]  # quality of its samples; higher is better
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
 class Artifact(Base):
-    """A file that a job made, such as a preview. Named, immutable."""
+    """A named file that a job created, such as a preview or a shard."""
 
     __tablename__ = "artifacts"
     __table_args__ = (UniqueConstraint("job_id", "name"),)
@@ -296,7 +304,7 @@ class Artifact(Base):
 
 
 class Model(Base):
-    """One version of a named model: a checkpoint of a training job, or what was imported."""
+    """One version of a named model, from a checkpoint of a training job or from an import."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -309,18 +317,18 @@ class Model(Base):
     name: Mapped[str]
     version: Mapped[int]
     modality: Mapped[str]
-    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # null: imported
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # null for imported models
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     step: Mapped[int]
     description: Mapped[str | None]
     weights: Mapped[Json]  # {key, bytes, sha256}
-    manifest: Mapped[Json]  # what sampling needs to know without reading the weights
+    manifest: Mapped[Json]  # the metadata that sampling needs before it reads the weights
     tags: Mapped[Json] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
 class Alias(Base):
-    """`name@alias`: a version that can be moved without those who use it knowing."""
+    """A movable pointer to a version of a model: `name@alias`."""
 
     __tablename__ = "aliases"
     __table_args__ = (Index("ix_aliases_model_id", "model_id"),)
@@ -333,7 +341,7 @@ class Alias(Base):
 
 
 class IdempotencyKey(Base):
-    """What a client's Idempotency-Key stands for: reserved first, answered with the effect."""
+    """An `Idempotency-Key`, first reserved and later completed with the saved response."""
 
     __tablename__ = "idempotency_keys"
 
@@ -348,21 +356,21 @@ class IdempotencyKey(Base):
 
 
 class Worker(Base):
-    """A process that takes jobs; it belongs to no tenant."""
+    """A worker process. Workers serve all tenants."""
 
     __tablename__ = "workers"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     queues: Mapped[list[Any]]
     host: Mapped[str]
-    gflops: Mapped[float | None]  # a matrix product on one thread; for estimates
+    gflops: Mapped[float | None]  # speed of a matrix product on one thread, for estimates
     device: Mapped[str] = mapped_column(default="cpu")
     started_at: Mapped[datetime] = mapped_column(default=clock())
     seen_at: Mapped[datetime] = mapped_column(default=clock())
 
 
 class Webhook(Base):
-    """A URL that is told of jobs: of all of a tenant's, or of the one that has brought it."""
+    """A URL that receives events of all jobs of a tenant, or of one job if `job_id` is set."""
 
     __tablename__ = "webhooks"
     __table_args__ = (Index("ix_webhooks_tenant_id_job_id", "tenant_id", "job_id"),)
@@ -373,13 +381,13 @@ class Webhook(Base):
     name: Mapped[str | None]
     url: Mapped[str]
     events: Mapped[list[Any]]
-    secret: Mapped[str]  # the text itself: signing needs it
+    secret: Mapped[str]  # in plain text, because signing needs it
     created_at: Mapped[datetime] = mapped_column(default=clock())
     disabled_at: Mapped[datetime | None]
 
 
 class Delivery(Base):
-    """A message to a webhook: the outbox until it is sent, and the record of it afterwards."""
+    """A message to a webhook: an outbox entry until it is sent, then the record of its delivery."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -392,9 +400,9 @@ class Delivery(Base):
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     type: Mapped[str]
-    payload: Mapped[str]  # JSON as text: it is signed, and must stay the same to the byte
+    payload: Mapped[str]  # JSON as text, because the signature covers its exact bytes
     attempt: Mapped[int] = mapped_column(default=0)
-    next_at: Mapped[datetime | None] = mapped_column(default=clock())  # null: no more attempts
+    next_at: Mapped[datetime | None] = mapped_column(default=clock())  # null if delivered or failed
     delivered_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     response_status: Mapped[int | None]

@@ -1,4 +1,4 @@
-"""What a training job is to do, every value resolved: made by the API, obeyed by the worker."""
+"""Resolved specification of a training job: built by the API, executed by a worker."""
 
 from typing import Any, Literal
 
@@ -6,16 +6,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Budget(BaseModel):
-    """When to stop: exactly one of the three."""
+    """The training budget: exactly one of `steps`, `cpu_seconds` and `wall_minutes`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, description="Number of training steps.")
     cpu_seconds: float | None = Field(
-        None, ge=1, le=10_000_000, description="user and system time of the training process"
+        None,
+        ge=1,
+        le=10_000_000,
+        description="User and system CPU time of the training process, in seconds.",
     )
     wall_minutes: float | None = Field(
-        None, gt=0, le=1_000_000, description="of the clock on the wall"
+        None, gt=0, le=1_000_000, description="Elapsed time, in minutes."
     )
 
     @model_validator(mode="after")
@@ -24,17 +27,17 @@ class Budget(BaseModel):
             sum(value is not None for value in (self.steps, self.cpu_seconds, self.wall_minutes))
             != 1
         ):
-            raise ValueError("give exactly one of steps, cpu_seconds and wall_minutes")
+            raise ValueError("Set exactly one of `steps`, `cpu_seconds` and `wall_minutes`.")
         return self
 
     def fraction(self, *, step: int, cpu_s: float, wall_s: float) -> float:
-        """How much of the budget is used, from 0 to 1."""
+        """Return the fraction of the budget that is used, in [0, 1]."""
         if self.steps is not None:
             used = step / self.steps
         elif self.cpu_seconds is not None:
             used = cpu_s / self.cpu_seconds
         else:
-            assert self.wall_minutes is not None  # noqa: S101 - one of the three is given
+            assert self.wall_minutes is not None  # noqa: S101 - the validator requires one of three
             used = wall_s / (60 * self.wall_minutes)
         return min(1.0, used)
 
@@ -43,14 +46,25 @@ class CheckpointPolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     interval_steps: int | Literal["auto"] = Field(
-        "auto", description="steps; auto: as the service's checkpoint interval, in seconds"
+        "auto",
+        description="Training steps between checkpoints. Default `auto`: the server's checkpoint "
+        "interval, which is in seconds.",
     )
-    keep_last: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
+    keep_last: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="Number of newest checkpoints to keep, in addition to the best one. "
+        "Default: 3.",
+    )
 
 
 class InitFrom(BaseModel):
-    """A model to begin with; `label_map` has for each label of the dataset its place among those of
-    the model, or -1 if it is new there."""
+    """A model whose weights initialize the training.
+
+    `label_map` holds, for each label of the dataset, its index among the model's labels, or -1 if
+    the model does not have the label.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,52 +73,60 @@ class InitFrom(BaseModel):
 
 
 class DifferentialPrivacy(BaseModel):
-    """What one row may change of a model: (epsilon, delta), over all that is read of the rows."""
+    """Privacy budget (epsilon, delta) of one row, over everything that reads the training rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epsilon: float = Field(gt=0, le=100)
-    delta: float = Field(gt=0, lt=0.1, description="less than one over the rows")
+    epsilon: float = Field(gt=0, le=100, description="Bound on the privacy loss.")
+    delta: float = Field(
+        gt=0,
+        lt=0.1,
+        description="Probability that the bound does not hold. Must be less than 1 / number of "
+        "training rows.",
+    )
     column_domains: dict[str, dict[str, Any]] = Field(
         {},
-        description="what each column may hold, whatever the table holds: `values` (texts, or true "
-        "and false), or `min` and `max`, with `decimals` (0) and the `values` between them that "
-        "are common; `missing` (false) where values may be missing",
+        description="Public domain of each column, independent of the rows. Either `values` "
+        "(strings, or true and false), or `min` and `max`, with `decimals` (default: 0) and "
+        "optionally the common `values` between them. `missing` (default: false) allows missing "
+        "values.",
     )
 
 
 class ScoreBound(BaseModel):
-    """What a score has to be; all that is given holds."""
+    """Bounds on one evaluation score; every bound that is set must hold."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, description="Minimum score.")
+    max: float | None = Field(None, description="Maximum score.")
     min_fraction_of_reference: float | None = Field(
         None,
         gt=0,
         le=2,
-        description="at least this share of what real items reach, where higher is better: 0.9 "
-        "for 90 %",
+        description="Minimum score as a fraction of the score that real items reach: 0.9 means "
+        "90 %. Only for scores where higher is better.",
     )
 
     @model_validator(mode="after")
     def require_any(self) -> "ScoreBound":
         if self.min is None and self.max is None and self.min_fraction_of_reference is None:
-            raise ValueError("give min, max or min_fraction_of_reference")
+            raise ValueError("Set at least one of `min`, `max` and `min_fraction_of_reference`.")
         return self
 
 
 class QualityGate(BaseModel):
-    """What an evaluation has to find before samples of a model are handed out."""
+    """Criteria that a model's evaluation must meet before the server returns its samples."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     allowed_verdicts: list[Literal["good", "poor", "collapsed", "memorized"]] = Field(
-        ["good", "poor"], min_length=1, description="one of them is the verdict"
+        ["good", "poor"],
+        min_length=1,
+        description="Verdicts that pass the gate. Default: `good` and `poor`.",
     )
     scores: dict[str, ScoreBound] = Field(
-        {}, max_length=20, description="by name, as in the report"
+        {}, max_length=20, description="Bounds by score name, as in the report."
     )
 
 
@@ -112,9 +134,8 @@ class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modality: Literal["image", "tabular"]
-    target_column: str | None = (
-        None  # what samples can be asked for by: "class" of images, or a column
-    )
+    # The column that conditions samples: "class" for images, or a column of the table.
+    target_column: str | None = None
     preset: str
     budget: Budget
     checkpoint: CheckpointPolicy

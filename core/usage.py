@@ -1,4 +1,4 @@
-"""What was used and is stored, summed over a tenant's rows."""
+"""Resource usage and storage totals per tenant."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,18 +11,21 @@ from core.tables import Artifact, Checkpoint, Dataset, Job, JobKind, JobState, M
 
 @dataclass(frozen=True)
 class JobUsage:
+    """Totals of the jobs of one kind, over all attempts."""
+
     kind: JobKind
     jobs: int
     succeeded: int
     failed: int
     cpu_s: float
-    gpu_s: float
     wall_s: float
     items: int
 
 
 @dataclass(frozen=True)
 class StorageUsage:
+    """Stored bytes."""
+
     datasets: int
     models: int
     artifacts: int
@@ -31,19 +34,22 @@ class StorageUsage:
 def job_usage(
     session: Session, tenant_id: str, *, since: datetime | None, until: datetime
 ) -> list[JobUsage]:
-    mine = (Job.tenant_id == tenant_id) & (Job.created_at < until)
+    """Return the totals by job kind of jobs created from `since` until before `until`."""
+    selected = (Job.tenant_id == tenant_id) & (Job.created_at < until)
     if since is not None:
-        mine &= Job.created_at >= since
-    sums = select(
+        selected &= Job.created_at >= since
+    totals = select(
         Job.kind,
         func.count(),
         func.sum(case((Job.state == JobState.SUCCEEDED, 1), else_=0)),
         func.sum(case((Job.state == JobState.FAILED, 1), else_=0)),
-        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "gpu_s", "wall_s")),
+        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "wall_s")),
     )
-    made = select(Job.kind, func.sum(Shard.items_done)).join(Shard, Shard.job_id == Job.id)
-    items = {kind: int(n) for kind, n in session.execute(made.where(mine).group_by(Job.kind))}
-    rows = session.execute(sums.where(mine).group_by(Job.kind).order_by(Job.kind))
+    generated = select(Job.kind, func.sum(Shard.items_done)).join(Shard, Shard.job_id == Job.id)
+    items = {
+        kind: int(n) for kind, n in session.execute(generated.where(selected).group_by(Job.kind))
+    }
+    rows = session.execute(totals.where(selected).group_by(Job.kind).order_by(Job.kind))
     return [
         JobUsage(
             kind=row[0],
@@ -51,8 +57,7 @@ def job_usage(
             succeeded=row[2],
             failed=row[3],
             cpu_s=round(row[4] or 0.0, 2),
-            gpu_s=round(row[5] or 0.0, 2),
-            wall_s=round(row[6] or 0.0, 2),
+            wall_s=round(row[5] or 0.0, 2),
             items=items.get(row[0], 0),
         )
         for row in rows
@@ -60,14 +65,17 @@ def job_usage(
 
 
 def storage_usage(session: Session, tenant_id: str) -> StorageUsage:
-    """Checkpoints count as artifacts, but for those that a model is made of."""
+    """Return the tenant's stored bytes.
+
+    Checkpoints count as artifacts, except files that are the weights of a model.
+    """
     contents = session.scalars(select(Dataset.objects).where(Dataset.tenant_id == tenant_id))
     datasets = sum(file["bytes"] for content in contents for file in content.values())
     weights = list(session.scalars(select(Model.weights).where(Model.tenant_id == tenant_id)))
-    of_models = {file["key"] for file in weights}
+    weight_keys = {file["key"] for file in weights}
     files = session.scalars(select(Checkpoint.files).where(Checkpoint.tenant_id == tenant_id))
     checkpoints = sum(
-        file["bytes"] for row in files for file in row.values() if file["key"] not in of_models
+        file["bytes"] for row in files for file in row.values() if file["key"] not in weight_keys
     )
     artifacts = select(func.sum(Artifact.bytes)).where(Artifact.tenant_id == tenant_id)
     return StorageUsage(

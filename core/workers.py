@@ -1,4 +1,4 @@
-"""Which workers are there: a row for each, renewed while it lives."""
+"""Registry of workers: one row for each running worker, renewed by heartbeats."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,15 @@ def heartbeat(
     host: str,
     gflops: float | None = None,
 ) -> None:
-    """Renew the worker's row; rows that were silent for long go. `gflops`: once it is measured."""
+    """Create or renew the worker's row, and delete rows that were not renewed for 10 minutes.
+
+    `gflops` is None until the worker has measured it.
+    """
     values = {"queues": list(queues), "host": host, "gflops": gflops, "seen_at": clock()}
-    known = session.execute(
+    worker = session.execute(
         update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
     ).one_or_none()
-    if known is None:
+    if worker is None:
         session.add(Worker(id=worker_id, queues=list(queues), host=host, gflops=gflops))
     session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * ACTIVE_WINDOW_S)))
 
@@ -34,5 +37,6 @@ def deregister(session: Session, worker_id: str) -> None:
 
 
 def active(session: Session) -> list[Worker]:
+    """Return the workers with a heartbeat within ACTIVE_WINDOW_S."""
     query = select(Worker).where(Worker.seen_at >= clock(-ACTIVE_WINDOW_S))
     return list(session.scalars(query.order_by(Worker.id)))

@@ -1,4 +1,4 @@
-"""Alembic's way in; the connection comes from core.migration, or from the settings."""
+"""Alembic environment. The connection comes from core.migration, or else from the settings."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,10 @@ from core.tables import Base
 
 
 def render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
-    """New migrations stand on SQLAlchemy alone: our own types may change after they are written."""
+    """Render our column types as plain SQLAlchemy types.
+
+    A migration must not import code of this project, which may change after it was written.
+    """
     if kind != "type":
         return False
     if isinstance(item, UtcDateTime):
@@ -29,7 +32,7 @@ if connection is None:
 context.configure(
     connection=connection,
     target_metadata=Base.metadata,
-    render_as_batch=True,  # SQLite changes a table by making a new one
+    render_as_batch=True,  # SQLite can change a table only by copying it
     render_item=render,
 )
 with context.begin_transaction():

@@ -1,5 +1,6 @@
 """`/v1/jobs/{job_id}/…`: events, log, metrics, checkpoints, previews and artifacts of a job."""
 
+import itertools
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -238,10 +239,15 @@ def read_artifact(
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
     if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
-    data = get_storage().read(StoredObject(artifact.key, artifact.bytes, artifact.sha256))
-    byte_range = parse_byte_range(range, len(data))
+    storage = get_storage()
+    stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
+    byte_range = parse_byte_range(range, stored.bytes)
     if byte_range is None:
-        return Response(data, headers=headers, media_type=artifact.media_type)
+        return Response(storage.read(stored), headers=headers, media_type=artifact.media_type)
     first, last = byte_range
-    headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-    return Response(data[first : last + 1], 206, headers, artifact.media_type)
+    headers["Content-Range"] = f"bytes {first}-{last}/{stored.bytes}"
+    headers["Content-Length"] = str(last + 1 - first)
+    chunks = storage.stream(stored, first, last + 1)
+    # Read the first chunk before the response starts, so that a missing file is still an error.
+    body = itertools.chain([next(chunks)], chunks)
+    return StreamingResponse(body, 206, headers, artifact.media_type)

@@ -26,7 +26,6 @@ class JobsUsage(BaseModel):
     succeeded: int = Field(description="Number of succeeded jobs.")
     failed: int = Field(description="Number of failed jobs.")
     cpu_s: float = Field(description="CPU time in seconds.")
-    gpu_s: float = Field(description="GPU time in seconds.")
     wall_s: float = Field(description="Elapsed time in seconds.")
     items: int = Field(description="Number of samples that generation jobs have generated.")
 

@@ -243,7 +243,6 @@ class Usage(BaseModel):
     """Resource usage of a job, over all attempts."""
 
     cpu_s: float = Field(0.0, description="CPU time in seconds.")
-    gpu_s: float = Field(0.0, description="GPU time in seconds.")
     wall_s: float = Field(0.0, description="Elapsed time in seconds.")
 
 

@@ -1,9 +1,9 @@
-"""The life of a job, and the only code that writes to `jobs`, `shards`, `events`, `checkpoints`,
-`artifacts`.
+"""Life cycle of jobs.
 
-The table is the truth. A worker holds a job by a lease that it renews and by a fencing token that
-every one of its writes repeats: when the lease is lost, or another worker has claimed the job
-since, the write changes nothing and raises LeaseLost.
+Only this package writes to `jobs`, `shards`, `events`, `checkpoints` and `artifacts`. The tables
+are the source of truth. A worker holds a job by a lease, which it renews, and a fencing token,
+which each of its writes includes. If the lease has expired or another worker has claimed the job,
+the write changes nothing and raises LeaseLost.
 """
 
 from core.jobs.commands import (

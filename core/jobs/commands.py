@@ -1,4 +1,4 @@
-"""What clients do with jobs: create, cancel, pause, resume, retry."""
+"""Commands of clients: create, cancel, pause, resume and retry jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ QUEUES = {
     JobKind.TRAINING: "training",
     JobKind.GENERATION: "generation",
     JobKind.EVALUATION: "evaluation",
-    JobKind.AUGMENTATION: "evaluation",  # most of it is the same: drawing, and small classifiers
+    JobKind.AUGMENTATION: "evaluation",  # a similar load: sampling and small classifiers
 }
 
-# A job's place is the time it came, shifted by its priority: who waits long enough goes first
-# whatever its priority, and nobody has to grow older in the table.
+# Jobs are ordered by creation time, shifted by priority. A job that has waited long enough
+# therefore goes first whatever its priority, and its row need not be updated while it waits.
 PRIORITY_OFFSET_S = {"low": 3_600.0, "normal": 0.0, "high": -3_600.0}
 
 
@@ -42,14 +42,17 @@ class NewJob:
 
 
 def create(session: Session, tenant_id: str, new: NewJob) -> Job:
-    """Add a queued job. After the commit, `core.broker.publish` it and `mark_notified`."""
+    """Add a queued job; raise Unavailable if the queues are full.
+
+    After the commit, call `core.broker.publish` and `mark_notified`.
+    """
     settings = get_settings()
-    waiting = session.scalar(
+    queued = session.scalar(
         select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED)
     )
-    if (waiting or 0) >= settings.limits.queued_jobs:
+    if (queued or 0) >= settings.limits.queued_jobs:
         raise Unavailable(
-            f"{waiting} jobs wait already, the limit",
+            f"{queued} jobs are queued, which is the limit. Retry later.",
             code="queue_full",
             headers={"Retry-After": "60"},
         )
@@ -72,14 +75,14 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     )
     session.add(job)
     session.flush()
-    session.refresh(job)  # the times are the database's
+    session.refresh(job)  # the database sets the times
     webhooks.add_job_webhook(session, job)
     record_state(session, job, "queued")
     return job
 
 
 def mark_notified(session: Session, job_ids: Sequence[str]) -> None:
-    """Note that their hints are out."""
+    """Record that the notifications of these queued jobs were sent."""
     session.execute(
         update(Job)
         .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
@@ -88,36 +91,36 @@ def mark_notified(session: Session, job_ids: Sequence[str]) -> None:
 
 
 def cancel(session: Session, tenant_id: str, job_id: str) -> Job:
-    """Ends a job that waits; flags one that runs, which its next heartbeat brings back."""
-    job = _asked(session, tenant_id, job_id, "cancel")
+    """Cancel a job that is not running; flag a running one, whose worker sees it in a heartbeat."""
+    job = _lock_for_action(session, tenant_id, job_id, "cancel")
     job.cancel_requested = True
     if job.state is not JobState.RUNNING:
         job.state = JobState.CANCELLED
         job.finished_at = clock()
-    return _changed(session, job)
+    return _record_change(session, job)
 
 
 def pause(session: Session, tenant_id: str, job_id: str) -> Job:
-    """Sets a job that waits aside; flags one that runs, to be saved and set aside."""
-    job = _asked(session, tenant_id, job_id, "pause")
+    """Pause a queued job; flag a running one, whose worker saves it and confirms the pause."""
+    job = _lock_for_action(session, tenant_id, job_id, "pause")
     if job.state is JobState.RUNNING:
         job.pause_requested = True
     else:
         job.state = JobState.PAUSED
-    return _changed(session, job)
+    return _record_change(session, job)
 
 
 def resume(session: Session, tenant_id: str, job_id: str) -> Job:
-    """Back into the queue; publish it after the commit."""
-    job = _asked(session, tenant_id, job_id, "resume")
+    """Queue a paused job again; publish it after the commit."""
+    job = _lock_for_action(session, tenant_id, job_id, "resume")
     job.state, job.notified_at = JobState.QUEUED, None
     job.queued_at = job.available_at = clock()
-    return _changed(session, job)
+    return _record_change(session, job)
 
 
 def retry(session: Session, tenant_id: str, job_id: str) -> Job:
-    """A new job like the ended one, from the beginning; publish it after the commit."""
-    old = _asked(session, tenant_id, job_id, "retry")
+    """Create a copy of an ended job, which starts from the beginning; publish it after commit."""
+    old = _lock_for_action(session, tenant_id, job_id, "retry")
     return create(
         session,
         tenant_id,
@@ -137,7 +140,7 @@ def retry(session: Session, tenant_id: str, job_id: str) -> Job:
 
 
 def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
-    """Ended jobs outlive the dataset that they used."""
+    """Remove the reference to the dataset from ended jobs, so that it can be deleted."""
     session.execute(
         update(Job)
         .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
@@ -146,7 +149,7 @@ def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
 
 
 def delete_checkpoint(session: Session, job_id: str, step: int) -> list[str]:
-    """Of a job that has ended; returns the keys of its files, to delete after the commit."""
+    """Delete a checkpoint of an ended job; return the keys of its files to delete after commit."""
     rows = session.scalars(
         select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step)
     ).all()
@@ -155,18 +158,18 @@ def delete_checkpoint(session: Session, job_id: str, step: int) -> list[str]:
     return [file["key"] for row in rows for file in row.files.values()]
 
 
-def _asked(session: Session, tenant_id: str, job_id: str, action: str) -> Job:
-    """The job, locked until the commit, if its state allows the action."""
+def _lock_for_action(session: Session, tenant_id: str, job_id: str, action: str) -> Job:
+    """Return the job, locked until the commit, if its state allows the action."""
     job = session.scalar(
         select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id).with_for_update()
     )
     if job is None:
-        raise NotFound(f"there is no job {job_id}")
+        raise NotFound(f"Job {job_id} does not exist.")
     check_action(job, action)
     return job
 
 
-def _changed(session: Session, job: Job) -> Job:
+def _record_change(session: Session, job: Job) -> Job:
     job.version += 1
     session.flush()
     session.refresh(job)

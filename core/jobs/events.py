@@ -1,4 +1,4 @@
-"""What happened in a job, in order: stored with the change that it tells of, paged by id."""
+"""Events of a job, stored in the transaction of the change that they report, and paged by id."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from core.tables import Event, Job, Json
 
 @dataclass(frozen=True)
 class NewEvent:
-    """`type` is one of state, metrics, log, checkpoint, preview, shard, warning."""
+    """An event; `type` is state, metrics, log, checkpoint, preview, shard or warning."""
 
     type: str
     data: Json = field(default_factory=dict)
@@ -39,8 +39,10 @@ def record_events(
 def record_state(
     session: Session, job: Job, state: str, *, level: str = "info", **data: object
 ) -> None:
-    """Every change of a job's state comes through here, after the row itself was changed: an event,
-    and a message for each webhook that waits for it."""
+    """Record a state change: one event, and one message for each webhook subscribed to it.
+
+    Every change of a job's state must call this, after it has changed the row.
+    """
     event = NewEvent("state", {"state": state, **data}, level=level)
     record_events(session, job.tenant_id, job.id, [event])
     webhooks.enqueue(session, job, f"job.{state}")
@@ -49,9 +51,9 @@ def record_state(
 def metrics(
     session: Session, tenant_id: str, job_id: str, *, points: int
 ) -> dict[str, list[tuple[int, float]]]:
-    """Each metric's values by step, thinned to at most `points`, the last one always kept.
+    """Return the (step, value) pairs of each metric, at most `points` of them, with the last one.
 
-    A step that was trained again after a loss counts with its last value.
+    If a step was trained again after a worker was lost, its last value counts.
     """
     query = select(Event.step, Event.data).where(
         Event.tenant_id == tenant_id, Event.job_id == job_id, Event.type == "metrics"
@@ -60,18 +62,18 @@ def metrics(
     for step, data in session.execute(query.order_by(Event.id)):
         for name, value in data.items():
             series.setdefault(name, {})[step or 0] = value
-    return {name: _thinned(sorted(line.items()), points) for name, line in series.items()}
+    return {name: _downsample(sorted(values.items()), points) for name, values in series.items()}
 
 
-def _thinned(line: list[tuple[int, float]], points: int) -> list[tuple[int, float]]:
-    if len(line) <= points:
-        return line
-    stride = (len(line) - 1) / (points - 1)
-    return [line[round(i * stride)] for i in range(points)]
+def _downsample(values: list[tuple[int, float]], points: int) -> list[tuple[int, float]]:
+    if len(values) <= points:
+        return values
+    stride = (len(values) - 1) / (points - 1)
+    return [values[round(i * stride)] for i in range(points)]
 
 
 def latest_event_ids(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """The id of the newest event of each job; within a job, ids grow in the order of commits."""
+    """Return the id of each job's newest event. Within a job, ids grow in the order of commits."""
     newest = func.max(Event.id).label("newest")
     query = select(Event.job_id, newest).where(Event.job_id.in_(job_ids))
     return {row.job_id: row.newest for row in session.execute(query.group_by(Event.job_id))}
@@ -81,7 +83,7 @@ LOG_EVENT_TYPES = ("log", "state", "checkpoint", "warning")
 
 
 def log_of(session: Session, tenant_id: str, job_id: str, *, lines: int) -> list[Event]:
-    """The last entries of a job's log, oldest first."""
+    """Return the last `lines` entries of a job's log, oldest first."""
     query = select(Event).where(
         Event.tenant_id == tenant_id, Event.job_id == job_id, Event.type.in_(LOG_EVENT_TYPES)
     )
@@ -97,7 +99,7 @@ def page_of_events(
     limit: int,
     type: str | None = None,
 ) -> list[Event]:
-    """Events with an id above `after`, oldest first."""
+    """Return events with an id above `after`, oldest first."""
     query = select(Event).where(
         Event.tenant_id == tenant_id, Event.job_id == job_id, Event.id > after
     )

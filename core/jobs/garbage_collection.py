@@ -1,8 +1,8 @@
-"""Files that nobody names: stored under a claim that died before their row was written, or dropped
-by a row whose file could not be deleted then.
+"""Garbage collection of orphaned files of ended jobs.
 
-Looked for once, some time after a job has ended: nothing can be named in it any more, and whoever
-still writes under a lost claim has long been left.
+A file is orphaned if its worker died before committing the row, or if the file could not be deleted
+together with its row. Each job is checked once, `orphan_retention_seconds` after its end: by then
+no row of the job can be added, and workers with a lost claim have stopped writing.
 """
 
 from sqlalchemy import select, update
@@ -18,7 +18,7 @@ BATCH = 50
 
 
 def remove_orphans(storage: Storage) -> int:
-    """Of some jobs that ended long enough ago; how many files were removed."""
+    """Delete the orphaned files of up to BATCH ended jobs; return the number of deleted files."""
     ended = select(Job.tenant_id, Job.id).where(
         Job.state.in_(TERMINAL),
         Job.orphans_removed_at.is_(None),
@@ -31,22 +31,23 @@ def remove_orphans(storage: Storage) -> int:
         stored = set(storage.keys(key_of(tenant_id, "jobs", job_id)))
         if stored:
             with read() as session:
-                orphans = stored - _named(session, job_id)
+                orphans = stored - _referenced_keys(session, job_id)
             storage.delete(orphans)
             removed += len(orphans)
     if due:
         with write() as session:
-            swept = update(Job).where(Job.id.in_([job_id for _, job_id in due]))
-            session.execute(swept.values(orphans_removed_at=clock()))
+            checked = update(Job).where(Job.id.in_([job_id for _, job_id in due]))
+            session.execute(checked.values(orphans_removed_at=clock()))
     return removed
 
 
-def _named(session: Session, job_id: str) -> set[str]:
+def _referenced_keys(session: Session, job_id: str) -> set[str]:
+    """Return the keys that rows refer to: checkpoints, artifacts, models and a created dataset."""
     files = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id == job_id))
-    named = {file["key"] for row in files for file in row.values()}
-    named |= set(session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)))
+    keys = {file["key"] for row in files for file in row.values()}
+    keys |= set(session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)))
     weights = session.scalars(select(Model.weights).where(Model.job_id == job_id))
-    named |= {file["key"] for file in weights}
+    keys |= {file["key"] for file in weights}
     result = session.get_one(Job, job_id).result or {}
-    made = session.get(Dataset, result["dataset"]) if "dataset" in result else None
-    return named | {file["key"] for file in (made.objects.values() if made else ())}
+    dataset = session.get(Dataset, result["dataset"]) if "dataset" in result else None
+    return keys | {file["key"] for file in (dataset.objects.values() if dataset else ())}

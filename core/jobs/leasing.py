@@ -1,7 +1,7 @@
-"""What workers do with jobs: claim one, say that they live, save, and end it.
+"""Operations of workers: claim a job, renew its lease, save checkpoints and end the job.
 
-Every write after the claim is fenced: it names the token of its claim and needs a lease that still
-runs, so that a worker that was given up, or stood still for longer than its lease, changes nothing.
+Every write after the claim is fenced: it requires the claim's fencing token and an unexpired lease.
+A worker that has lost its job or was suspended for longer than its lease therefore changes nothing.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from core.tables import Artifact, Checkpoint, Job, JobState, Json, Model
 
 
 class LeaseLost(Exception):
-    """The job belongs to somebody else now, or to nobody: stop at once and write nothing more."""
+    """The worker no longer holds the job: it must stop immediately and write nothing more."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class StopRequests:
-    """What the heartbeat brings back."""
+    """Requests of clients to stop a job, returned by each heartbeat."""
 
     cancel: bool
     pause: bool
@@ -43,9 +43,9 @@ class StopRequests:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What the heartbeat says: how far the work is, and what happened since the last one.
+    """Progress report of a worker, with the events since the last one.
 
-    `step_timeout_s` is how long the present step may take before it is taken to hang.
+    `step_timeout_s` is the time after which the current step counts as stalled.
     """
 
     phase: str
@@ -57,8 +57,8 @@ class Heartbeat:
 
 
 def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None:
-    """Take the job if nobody holds it; None when it is held, ended, or not due yet."""
-    requeue_lost(session, job_id)  # an expired lease counts as a loss before it is taken over
+    """Claim the job; return None if it is held, has ended or is not due yet."""
+    requeue_lost(session, job_id)  # count an expired lease as a worker loss before taking it over
     row = session.execute(
         update(Job)
         .where(
@@ -83,55 +83,61 @@ def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None
     ).one_or_none()
     if row is None:
         return None
-    taken = Claim(row.tenant_id, job_id, row.fencing_token, owner)
+    new_claim = Claim(row.tenant_id, job_id, row.fencing_token, owner)
     job = session.get_one(Job, job_id)
     session.refresh(job)
     record_state(session, job, "running", attempt=row.attempt)
-    return taken, job
+    return new_claim, job
 
 
 def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Claim, Job] | None:
-    """Take the first job that is due in any of the queues; None when there is none."""
-    waiting = (Job.state == JobState.QUEUED) & (Job.available_at <= clock())
-    orphaned = (Job.state == JobState.RUNNING) & (Job.lease_until < clock())
+    """Claim the first due job in any of the queues; return None if there is none."""
+    queued = (Job.state == JobState.QUEUED) & (Job.available_at <= clock())
+    expired = (Job.state == JobState.RUNNING) & (Job.lease_until < clock())
     due = (
         select(Job.id)
-        .where(Job.queue.in_(queues), waiting | orphaned)
+        .where(Job.queue.in_(queues), queued | expired)
         .order_by(Job.priority_at, Job.id)
         .limit(1)
-        .with_for_update(skip_locked=True)  # what somebody else is at is not worth waiting for
+        .with_for_update(skip_locked=True)  # another worker is claiming a locked job
     )
-    looked_at: list[str] = []
-    while len(looked_at) < 10 and (job_id := session.scalar(due.where(Job.id.not_in(looked_at)))):
-        if (taken := claim(session, job_id, owner)) is not None:
-            return taken
-        looked_at.append(job_id)
+    tried: list[str] = []
+    while len(tried) < 10 and (job_id := session.scalar(due.where(Job.id.not_in(tried)))):
+        if (claimed := claim(session, job_id, owner)) is not None:
+            return claimed
+        tried.append(job_id)
     return None
 
 
 def heartbeat(session: Session, claim: Claim, beat: Heartbeat) -> StopRequests:
-    """Renew the lease, store what happened, and learn what is asked. Raises LeaseLost."""
-    changed: dict[str, Any] = {"phase": beat.phase, "step": beat.step}
+    """Renew the lease, store progress and events, and return stop requests. Raises LeaseLost."""
+    changes: dict[str, Any] = {"phase": beat.phase, "step": beat.step}
     if beat.progress:
-        changed["progress"] = beat.progress
+        changes["progress"] = beat.progress
     if beat.usage:
-        changed["usage"] = beat.usage
-    moved = (Job.step != beat.step) | (Job.phase != beat.phase)
-    orders = fenced_update(
+        changes["usage"] = beat.usage
+    has_advanced = (Job.step != beat.step) | (Job.phase != beat.phase)
+    stop_requests = fenced_update(
         session,
         claim,
         lease_until=clock(get_settings().lease_seconds),
         heartbeat_at=clock(),
-        step_deadline_at=case((moved, clock(beat.step_timeout_s)), else_=Job.step_deadline_at),
-        **changed,
+        step_deadline_at=case(
+            (has_advanced, clock(beat.step_timeout_s)), else_=Job.step_deadline_at
+        ),
+        **changes,
     )
     record_events(session, claim.tenant_id, claim.job_id, beat.events)
-    return orders
+    return stop_requests
 
 
 @dataclass(frozen=True)
 class NewCheckpoint:
-    """`files`: "state" to go on from, "model" to sample from; `manifest` describes the model."""
+    """A checkpoint to add.
+
+    `files["state"]` resumes the training; `files["model"]` holds the weights for sampling, which
+    `manifest` describes.
+    """
 
     step: int
     files: dict[str, StoredObject]
@@ -141,7 +147,7 @@ class NewCheckpoint:
 
 
 def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkpoint:
-    """Name a checkpoint whose files are stored. Losses before it no longer count."""
+    """Add the row of a checkpoint whose files are stored, and reset the count of lost workers."""
     fenced_update(session, claim, step=new.step, worker_losses=0)
     checkpoint = Checkpoint(
         id=new_id("ckpt"),
@@ -161,8 +167,10 @@ def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkp
 
 
 def drop_checkpoints(session: Session, claim: Claim, *, keep_last: int) -> list[str]:
-    """Forget all but the newest, the best, and those that a model was made of; returns the keys of
-    their files, to delete after the commit."""
+    """Delete all checkpoints but the newest `keep_last`, the best, and those that are models.
+
+    Returns the keys of their files, to delete after the commit. Raises LeaseLost.
+    """
     fenced_update(session, claim)
     query = select(Checkpoint).where(Checkpoint.job_id == claim.job_id)
     rows = list(
@@ -189,7 +197,7 @@ def add_artifact(
     media_type: str,
     step: int | None,
 ) -> None:
-    """Name a file that the job made; a name given again means the newer file."""
+    """Add an artifact whose file is stored, or replace the artifact with the same name."""
     fenced_update(session, claim)
     existing = session.scalar(
         select(Artifact).where(Artifact.job_id == claim.job_id, Artifact.name == name)
@@ -207,7 +215,7 @@ def add_artifact(
 
 
 def finish(session: Session, claim: Claim, *, result: Json, model: Model | None = None) -> None:
-    """End as succeeded, together with the model's row, if it made one: both or neither."""
+    """End the job as succeeded and add its model, if any, in the same transaction."""
     if model is not None:
         session.add(model)
         session.flush()
@@ -224,7 +232,7 @@ def confirm_cancelled(session: Session, claim: Claim) -> None:
 
 
 def confirm_paused(session: Session, claim: Claim) -> None:
-    """Paused: nobody goes on with it until it is resumed. Asked to end since, it ends."""
+    """Set the job to paused, or to cancelled if a client has requested that in the meantime."""
     if fenced_update(session, claim).cancel:
         confirm_cancelled(session, claim)
         return
@@ -232,18 +240,20 @@ def confirm_paused(session: Session, claim: Claim) -> None:
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Give the job back, to be gone on with by the next worker; this is no loss. What was asked of
-    it since the last heartbeat is done here: nobody claims a job that is to end."""
-    orders = fenced_update(session, claim)
-    if orders.cancel or orders.pause:
+    """Return the job to the queue for another worker, without counting a worker loss.
+
+    Pending stop requests are carried out instead, because no worker claims a cancelled job.
+    """
+    stop_requests = fenced_update(session, claim)
+    if stop_requests.cancel or stop_requests.pause:
         confirm_paused(session, claim)
         return
-    again = {"notified_at": None, "queued_at": clock(), "available_at": clock()}
-    _leave(session, claim, JobState.QUEUED, reason="drained", **again)
+    queued_now = {"notified_at": None, "queued_at": clock(), "available_at": clock()}
+    _leave(session, claim, JobState.QUEUED, reason="drained", **queued_now)
 
 
 def release_as_lost(session: Session, claim: Claim) -> None:
-    """Give the job up at once, as if the lease had run out: this counts as a loss."""
+    """Return the job to the queue as if the lease had expired; this counts as a worker loss."""
     fenced_update(session, claim, lease_until=clock(-1.0))
     requeue_lost(session, claim.job_id, reason="interrupted")
 
@@ -270,7 +280,10 @@ def _leave(
 
 
 def fenced_update(session: Session, claim: Claim, **values: Any) -> StopRequests:
-    """Change the row if the claim still holds; returns what is asked of the job."""
+    """Update the job's row if the claim is still valid, and return pending stop requests.
+
+    Raises LeaseLost if it is not. Without values, only the time of the heartbeat is updated.
+    """
     row = session.execute(
         update(Job)
         .where(

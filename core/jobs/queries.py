@@ -1,4 +1,4 @@
-"""Looking at jobs and at what they have made."""
+"""Queries of jobs, their checkpoints and their artifacts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
 def get(session: Session, tenant_id: str, job_id: str) -> Job:
     job = session.get(Job, job_id)
     if job is None or job.tenant_id != tenant_id:
-        raise NotFound(f"there is no job {job_id}")
+        raise NotFound(f"Job {job_id} does not exist.")
     return job
 
 
@@ -28,18 +28,19 @@ def page(
     state: str | None = None,
     kind: str | None = None,
 ) -> list[Job]:
-    """Newest first; `after` is the id that the page before ended with."""
+    """Return one page of jobs, newest first; `after` is the last id of the previous page."""
     query = select(Job).where(Job.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Job.id < after)
     if state is not None:
-        query = query.where(_is_shown_as(state))
+        query = query.where(_has_shown_state(state))
     if kind is not None:
         query = query.where(Job.kind == JobKind(kind))
     return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
 
 
-def _is_shown_as(state: str) -> ColumnElement[bool]:
+def _has_shown_state(state: str) -> ColumnElement[bool]:
+    """Return the SQL form of `state_machine.shown_state(job) == state`."""
     running = Job.state == JobState.RUNNING
     shown = {
         "cancelling": running & Job.cancel_requested,
@@ -50,7 +51,7 @@ def _is_shown_as(state: str) -> ColumnElement[bool]:
 
 
 def queue_position(session: Session, job: Job) -> int | None:
-    """How many jobs of the queue go first; None unless the job waits."""
+    """Return the number of queued jobs before this one in its queue; None unless it is queued."""
     if job.state is not JobState.QUEUED:
         return None
     before = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
@@ -62,7 +63,7 @@ def queue_position(session: Session, job: Job) -> int | None:
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """Of one queue."""
+    """Numbers of queued and running jobs of one queue; `oldest_s` is the longest waiting time."""
 
     queued: int
     running: int
@@ -70,7 +71,7 @@ class QueueDepth:
 
 
 def queue_depths(session: Session, tenant_id: str) -> dict[str, QueueDepth]:
-    """How much of a tenant's work waits and runs, by queue; empty queues are left out."""
+    """Return the depth of each of the tenant's queues; empty queues are left out."""
     live = select(
         Job.queue,
         func.sum(case((Job.state == JobState.QUEUED, 1), else_=0)),
@@ -85,7 +86,7 @@ def queue_depths(session: Session, tenant_id: str) -> dict[str, QueueDepth]:
 
 
 def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
-    """Job by the worker that holds it."""
+    """Return the id of the running job by the id of its worker."""
     query = select(Job.owner, Job.id).where(
         Job.tenant_id == tenant_id, Job.state == JobState.RUNNING, Job.owner.is_not(None)
     )
@@ -93,13 +94,17 @@ def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
 
 
 def has_due_jobs(session: Session, queues: Sequence[str], grace_s: float) -> bool:
-    """Whether a job of these queues has been due for longer than a hint should take."""
-    due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
-    found = select(Job.id).where(Job.queue.in_(queues), due).limit(1)
-    return session.scalar(found) is not None
+    """Return True if a queued job of these queues has been due for more than `grace_s`.
+
+    `grace_s` is the time that a notification may take.
+    """
+    is_due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
+    due_job = select(Job.id).where(Job.queue.in_(queues), is_due).limit(1)
+    return session.scalar(due_job) is not None
 
 
 def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> Sequence[str]:
+    """Return the ids of the dataset's jobs that have not ended."""
     return session.scalars(
         select(Job.id).where(
             Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.not_in(TERMINAL)
@@ -108,7 +113,7 @@ def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> S
 
 
 def live_jobs_of_model(session: Session, model: Model) -> Sequence[str]:
-    """Jobs that have not ended and need the weights: they make items of it, or have made it."""
+    """Return the ids of jobs that have not ended and use or create the model."""
     needs = (Job.model_id == model.id) | (Job.id == model.job_id)
     return session.scalars(
         select(Job.id).where(Job.tenant_id == model.tenant_id, needs, Job.state.not_in(TERMINAL))
@@ -116,7 +121,7 @@ def live_jobs_of_model(session: Session, model: Model) -> Sequence[str]:
 
 
 def checkpoints_of(session: Session, tenant_id: str, job_id: str) -> list[Checkpoint]:
-    """Newest first."""
+    """Return the job's checkpoints, newest first."""
     return list(
         session.scalars(
             select(Checkpoint)

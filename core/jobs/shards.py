@@ -1,8 +1,8 @@
-"""The parts of a generation job, each made by whichever worker takes it.
+"""Shards of a generation job, which any number of workers generate.
 
-The worker that holds the job lays them out and ends the job; it and any others make them. A shard
-is held as a job is: by a lease that its holder renews and by a token that grows with every claim.
-What a holder writes later than its lease, or for a job that has ended meanwhile, changes nothing.
+The worker that holds the job creates the shards and ends the job; it and other workers generate
+them. Like a job, a shard is held by a lease that its holder renews and by a fencing token that
+grows with every claim. A write after the lease has expired or the job has ended changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,12 @@ from core.settings import get_settings
 from core.storage import StoredObject
 from core.tables import Artifact, Job, JobState, Json, Shard, ShardState
 
-SHARD_TIMEOUT_S = (
-    Heartbeat.step_timeout_s
-)  # a shard that has not grown for this long is taken to hang
+SHARD_TIMEOUT_S = Heartbeat.step_timeout_s  # without new items for this long, a shard is stalled
 
 
 @dataclass(frozen=True)
 class ShardClaim:
-    """`cpu_s` and `wall_s` were used for it before, by others."""
+    """The right to generate a shard. `cpu_s` and `wall_s` were used by earlier claims."""
 
     tenant_id: str
     job_id: str
@@ -44,19 +42,19 @@ class ShardClaim:
 
 @dataclass(frozen=True)
 class ShardProgress:
-    """What the shards of a job come to so far."""
+    """Totals over the shards of a job."""
 
     shards: int
     done: int
-    available: int  # that nobody makes
+    available: int  # shards that a worker can claim
     items: int
     cpu_s: float
     wall_s: float
-    error: Json | None  # of a shard that cannot be made
+    error: Json | None  # error of a failed shard
 
 
 def create_shards(session: Session, claim: Claim, *, count: int, size: int) -> None:
-    """The shards of the job, unless they were laid out before. Raises LeaseLost."""
+    """Create the job's shards, unless an earlier attempt has created them. Raises LeaseLost."""
     fenced_update(session, claim)
     if session.scalar(select(Shard.id).where(Shard.job_id == claim.job_id).limit(1)):
         return
@@ -75,46 +73,51 @@ def create_shards(session: Session, claim: Claim, *, count: int, size: int) -> N
 
 
 def claim_shard(session: Session, job_id: str, owner: str) -> ShardClaim | None:
-    """Take a shard of a running job that nobody holds; None when there is none, now, or when the
-    job is asked to stop."""
-    if session.scalar(select(Job.id).where(Job.id == job_id, _goes_on())) is None:
+    """Claim an available shard of a running job.
+
+    Returns None if there is none now, or if a client has requested that the job stops.
+    """
+    if session.scalar(select(Job.id).where(Job.id == job_id, _is_active())) is None:
         return None
-    free = (
+    available = (
         select(Shard)
-        .where(Shard.job_id == job_id, _is_free())
+        .where(Shard.job_id == job_id, _is_available())
         .order_by(Shard.number)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    while (shard := session.scalar(free)) is not None:
-        taken = _taken(session, shard, owner)
-        if taken is not None:
-            return taken
+    while (shard := session.scalar(available)) is not None:
+        claimed = _try_claim(session, shard, owner)
+        if claimed is not None:
+            return claimed
     return None
 
 
 def claim_any_shard(
     session: Session, queues: Sequence[str], owner: str, job_id: str | None = None
 ) -> ShardClaim | None:
-    """Help with a running job of these queues: the given one if it needs help, else the first."""
-    if job_id is not None and (taken := claim_shard(session, job_id, owner)) is not None:
-        return taken
-    first = session.scalar(_needing_help(queues).order_by(Job.priority_at, Job.id).limit(1))
+    """Claim a shard of the given job, or else of the first running job in these queues."""
+    if job_id is not None and (claimed := claim_shard(session, job_id, owner)) is not None:
+        return claimed
+    jobs = _jobs_with_available_shards(queues).order_by(Job.priority_at, Job.id)
+    first = session.scalar(jobs.limit(1))
     return None if first is None else claim_shard(session, first, owner)
 
 
 def has_idle_shards(session: Session, queues: Sequence[str], grace_s: float) -> bool:
-    """Whether a job of these queues has run for so long and has shards that nobody makes."""
-    waiting = _needing_help(queues).where(Job.started_at <= clock(-grace_s))
-    return session.scalar(waiting.limit(1)) is not None
+    """Return True if a job that started more than `grace_s` ago has available shards."""
+    jobs = _jobs_with_available_shards(queues).where(Job.started_at <= clock(-grace_s))
+    return session.scalar(jobs.limit(1)) is not None
 
 
 def renew_shard(
     session: Session, claim: ShardClaim, *, items_done: int, cpu_s: float, wall_s: float
 ) -> StopRequests | None:
-    """Say that the shard's holder lives; None when it is not his any more. Returns what is asked of
-    the job."""
-    held = _held(
+    """Renew the shard's lease and store its progress.
+
+    Returns pending stop requests of the job, or None if the lease was lost.
+    """
+    is_held = _fenced_shard_update(
         session,
         claim,
         lease_until=clock(get_settings().lease_seconds),
@@ -125,10 +128,10 @@ def renew_shard(
         cpu_s=claim.cpu_s + cpu_s,
         wall_s=claim.wall_s + wall_s,
     )
-    if not held:
+    if not is_held:
         return None
-    asked = select(Job.cancel_requested, Job.pause_requested).where(Job.id == claim.job_id)
-    return StopRequests(*session.execute(asked).one())
+    requests = select(Job.cancel_requested, Job.pause_requested).where(Job.id == claim.job_id)
+    return StopRequests(*session.execute(requests).one())
 
 
 def complete_shard(
@@ -142,9 +145,11 @@ def complete_shard(
     cpu_s: float,
     wall_s: float,
 ) -> None:
-    """Name the shard's file: it is made. Losses of the job before it no longer count. Raises
-    LeaseLost."""
-    held = _held(
+    """Mark the shard as done and add its stored file as an artifact.
+
+    Resets the job's count of lost workers. Raises LeaseLost.
+    """
+    is_held = _fenced_shard_update(
         session,
         claim,
         state=ShardState.DONE,
@@ -154,7 +159,7 @@ def complete_shard(
         wall_s=claim.wall_s + wall_s,
         **NO_OWNER,
     )
-    if not held:
+    if not is_held:
         raise LeaseLost(claim.job_id)
     session.add(
         Artifact(
@@ -172,30 +177,31 @@ def complete_shard(
 
 
 def release_shard(session: Session, claim: ShardClaim) -> None:
-    """For the next worker; no loss. Nothing if it is not the claim's any more."""
-    _held(session, claim, state=ShardState.QUEUED, items_done=0, **NO_OWNER)
+    """Return the shard to the queue, without counting a loss. Do nothing if the lease was lost."""
+    _fenced_shard_update(session, claim, state=ShardState.QUEUED, items_done=0, **NO_OWNER)
 
 
 def fail_shard(session: Session, claim: ShardClaim, error: JobError) -> None:
-    """The shard cannot be made: whoever holds the job ends it. Raises LeaseLost."""
-    if not _held(session, claim, state=ShardState.FAILED, error=error.to_problem(), **NO_OWNER):
+    """Mark the shard as failed; the worker that holds the job then ends it. Raises LeaseLost."""
+    values = {"state": ShardState.FAILED, "error": error.to_problem(), **NO_OWNER}
+    if not _fenced_shard_update(session, claim, **values):
         raise LeaseLost(claim.job_id)
 
 
 def shard_progress(session: Session, job_id: str) -> ShardProgress:
-    done, failed = Shard.state == ShardState.DONE, Shard.state == ShardState.FAILED
-    sums = select(
+    is_done, has_failed = Shard.state == ShardState.DONE, Shard.state == ShardState.FAILED
+    totals = select(
         func.count(),
-        func.sum(case((done, 1), else_=0)),
-        func.sum(case((_is_free(), 1), else_=0)),
+        func.sum(case((is_done, 1), else_=0)),
+        func.sum(case((_is_available(), 1), else_=0)),
         func.sum(Shard.items_done),
         func.sum(Shard.cpu_s),
         func.sum(Shard.wall_s),
     ).where(Shard.job_id == job_id)
-    shards, finished, free, items, cpu_s, wall_s = session.execute(sums).one()
-    error = session.scalar(select(Shard.error).where(Shard.job_id == job_id, failed).limit(1))
+    shards, done, available, items, cpu_s, wall_s = session.execute(totals).one()
+    error = session.scalar(select(Shard.error).where(Shard.job_id == job_id, has_failed).limit(1))
     return ShardProgress(
-        shards, finished or 0, free or 0, int(items or 0), cpu_s or 0.0, wall_s or 0.0, error
+        shards, done or 0, available or 0, int(items or 0), cpu_s or 0.0, wall_s or 0.0, error
     )
 
 
@@ -206,32 +212,37 @@ def shards_of(session: Session, job_id: str) -> list[Shard]:
 NO_OWNER: dict[str, Any] = {"owner": None, "lease_until": None, "step_deadline_at": None}
 
 
-def _is_free() -> ColumnElement[bool]:
-    """Not begun, or held by a worker that is silent or does not get on."""
-    silent = (Shard.lease_until < clock()) | (Shard.step_deadline_at < clock())
-    return (Shard.state == ShardState.QUEUED) | (Shard.state == ShardState.RUNNING) & silent
+def _is_available() -> ColumnElement[bool]:
+    """Select shards that are queued, or whose lease or step deadline has expired."""
+    is_lost = (Shard.lease_until < clock()) | (Shard.step_deadline_at < clock())
+    return (Shard.state == ShardState.QUEUED) | (Shard.state == ShardState.RUNNING) & is_lost
 
 
-def _needing_help(queues: Sequence[str]) -> Any:
-    mine = select(Job.id).join(Shard, Shard.job_id == Job.id)
-    return mine.where(_goes_on(), Job.queue.in_(queues), _is_free())
+def _jobs_with_available_shards(queues: Sequence[str]) -> Any:
+    jobs = select(Job.id).join(Shard, Shard.job_id == Job.id)
+    return jobs.where(_is_active(), Job.queue.in_(queues), _is_available())
 
 
-def _goes_on() -> ColumnElement[bool]:
+def _is_active() -> ColumnElement[bool]:
+    """Select running jobs without stop requests."""
     return (Job.state == JobState.RUNNING) & ~Job.cancel_requested & ~Job.pause_requested
 
 
-def _taken(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
-    """The shard under a new token; None if it has cost too many workers, which spoils it."""
+def _try_claim(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
+    """Claim the shard with a new fencing token.
+
+    Returns None if another worker was faster. Also returns None, and marks the shard as failed, if
+    it has already lost too many workers.
+    """
     session.refresh(shard)
     losses = shard.worker_losses + (shard.state is ShardState.RUNNING)
-    poison = losses >= get_settings().max_worker_losses
+    is_poisoned = losses >= get_settings().max_worker_losses
     values: dict[str, Any] = {
         "worker_losses": losses,
         "fencing_token": shard.fencing_token + 1,
         "items_done": 0,
     }
-    if poison:
+    if is_poisoned:
         values |= {"state": ShardState.FAILED, "error": WORKER_LOST.to_problem(), **NO_OWNER}
     else:
         values |= {
@@ -242,12 +253,12 @@ def _taken(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
         }
     changed = session.execute(
         update(Shard)
-        .where(Shard.id == shard.id, Shard.fencing_token == shard.fencing_token, _is_free())
+        .where(Shard.id == shard.id, Shard.fencing_token == shard.fencing_token, _is_available())
         .values(**values)
         .returning(Shard.id)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
-    if changed is None or poison:
+    if changed is None or is_poisoned:
         return None
     return ShardClaim(
         shard.tenant_id,
@@ -262,9 +273,12 @@ def _taken(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
     )
 
 
-def _held(session: Session, claim: ShardClaim, **values: Any) -> bool:
-    """Change the row if the claim still holds, and its job has not ended or been set aside."""
-    live = select(Job.id).where(
+def _fenced_shard_update(session: Session, claim: ShardClaim, **values: Any) -> bool:
+    """Update the shard's row if the claim is valid and the job has not ended or been paused.
+
+    Returns False if nothing was updated.
+    """
+    live_job = select(Job.id).where(
         Job.id == claim.job_id, Job.state.in_([JobState.RUNNING, JobState.QUEUED])
     )
     changed = session.execute(
@@ -274,7 +288,7 @@ def _held(session: Session, claim: ShardClaim, **values: Any) -> bool:
             Shard.state == ShardState.RUNNING,
             Shard.fencing_token == claim.fencing_token,
             Shard.lease_until >= clock(),
-            live.exists(),
+            live_job.exists(),
         )
         .values(**values)
         .returning(Shard.id)

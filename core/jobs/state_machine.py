@@ -1,7 +1,7 @@
-"""Which state may follow which, and what a client may ask for in each.
+"""State transitions of jobs, and the actions that each state allows.
 
-`pausing` and `cancelling` are not stored: they are shown for a running job that carries the flag,
-so that its worker may still save. Both may therefore end in `succeeded`.
+`pausing` and `cancelling` are not stored. The API shows them for a running job with the flag, whose
+worker may still save. Both may therefore be followed by `succeeded`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ S = JobState
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     S.QUEUED: frozenset({S.RUNNING, S.PAUSED, S.CANCELLED, S.FAILED}),
-    # Back to queued: the worker was lost or drained; the next one goes on from the checkpoint.
+    # Queued again if the worker was lost or drained: the next one resumes from the checkpoint.
     S.RUNNING: frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED, S.PAUSED, S.QUEUED}),
     S.PAUSED: frozenset({S.QUEUED, S.CANCELLED}),
     S.SUCCEEDED: frozenset(),
@@ -22,7 +22,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 }
 TERMINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
-# What may be asked, by the state that is shown. `retry` makes a new job.
+# Allowed actions by shown state. `retry` creates a new job.
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "queued": ("cancel", "pause"),
     "running": ("cancel", "pause"),
@@ -36,6 +36,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def shown_state(job: Job) -> str:
+    """Return the state that the API shows."""
     if job.state is S.RUNNING and job.cancel_requested:
         return "cancelling"
     if job.state is S.RUNNING and job.pause_requested:
@@ -44,12 +45,13 @@ def shown_state(job: Job) -> str:
 
 
 def check_action(job: Job, action: str) -> None:
-    """Raises ActionNotAllowed, which lists what is allowed instead."""
+    """Raise ActionNotAllowed, which lists the allowed actions, unless `action` is one of them."""
     state = shown_state(job)
     if action not in ACTIONS[state]:
         allowed = ", ".join(ACTIONS[state]) or "none"
         raise ActionNotAllowed(
-            f"a job that is {state} cannot be asked to {action}; allowed: {allowed}",
+            f"The action `{action}` is not allowed for a job in state `{state}`. "
+            f"Allowed actions: {allowed}.",
             state=state,
             allowed=list(ACTIONS[state]),
         )

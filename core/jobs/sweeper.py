@@ -1,6 +1,6 @@
-"""Finds what nobody looks after: expired leases, steps that hang, hints that were never sent.
+"""Recovery of abandoned work: expired leases, stalled steps and unsent notifications.
 
-Any number of sweepers may run, in any process, as often as they like.
+Any number of sweepers may run at the same time, in any process.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ BACKOFF_S = 10.0
 
 WORKER_LOST = JobError(
     "worker_lost",
-    "the job's worker disappeared or stood still several times without saving anything new; "
-    "look at the worker's log before trying again",
+    "The job's worker disappeared or stalled several times without a new checkpoint. Check the "
+    "worker's log before you retry the job.",
 )
 
 
 @dataclass(frozen=True)
 class Notification:
-    """A queued job whose wake-up message is still to be sent."""
+    """A queued job whose notification is still to be sent."""
 
     queue: str
     job_id: str
 
 
 def sweep(session: Session) -> list[Notification]:
-    """Take jobs away from silent workers; return the hints that should be sent after the commit."""
-    silent = select(Job.id).where(_given_up())
-    for job_id in session.scalars(silent.limit(BATCH)).all():
+    """Requeue lost jobs; return the notifications to publish after the commit."""
+    lost = select(Job.id).where(_is_lost())
+    for job_id in session.scalars(lost.limit(BATCH)).all():
         requeue_lost(session, job_id)
     unpublished = select(Job.queue, Job.id).where(
         Job.state == JobState.QUEUED, Job.notified_at.is_(None), Job.available_at <= clock()
@@ -44,18 +44,18 @@ def sweep(session: Session) -> list[Notification]:
     ]
 
 
-def _given_up() -> ColumnElement[bool]:
-    """No heartbeat for a lease, or heartbeats for too long over one and the same step."""
-    silent = (Job.lease_until < clock()) | (Job.step_deadline_at < clock())
-    return (Job.state == JobState.RUNNING) & silent
+def _is_lost() -> ColumnElement[bool]:
+    """Select running jobs whose lease has expired or whose current step has stalled."""
+    has_expired = (Job.lease_until < clock()) | (Job.step_deadline_at < clock())
+    return (Job.state == JobState.RUNNING) & has_expired
 
 
 def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") -> None:
-    """Take the job from a worker that is gone, if it is: back into the queue, aside, or ended."""
-    # Locked by another: it is being looked after. Waiting, with other jobs' locks held, may be for
-    # ever: two sweepers would wait for each other.
-    silent = select(Job).where(Job.id == job_id, _given_up())
-    job = session.scalar(silent.with_for_update(skip_locked=True))
+    """Take the job from its worker if the worker is lost: the job is requeued, paused or ended."""
+    # If the row is locked, another process is handling the job. Waiting for the lock while holding
+    # locks of other jobs could deadlock two sweepers.
+    lost = select(Job).where(Job.id == job_id, _is_lost())
+    job = session.scalar(lost.with_for_update(skip_locked=True))
     if job is None:
         return
     session.refresh(job)
@@ -79,7 +79,7 @@ def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") 
         }
     changed = session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.fencing_token == job.fencing_token, _given_up())
+        .where(Job.id == job_id, Job.fencing_token == job.fencing_token, _is_lost())
         .values(state=state, worker_losses=losses, version=Job.version + 1, **values)
         .returning(Job.id)
         .execution_options(synchronize_session=False)

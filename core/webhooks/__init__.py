@@ -1,9 +1,8 @@
-"""Telling customers' servers of jobs, after Standard Webhooks 1.0.0, and the only code that writes
-to `webhooks` and `deliveries`.
+"""Webhooks for job events, according to Standard Webhooks 1.0.0.
 
-A change of a job's state writes its messages into the outbox (`deliveries`) in its own
-transaction: both or neither. `deliver_due` sends them later, outside any transaction, each at least
-once. Nothing here knows of `core.jobs`.
+Only this package writes to `webhooks` and `deliveries`. A change of a job's state adds its messages
+to the outbox (`deliveries`) in the same transaction. `deliver_due` sends each message later, at
+least once and outside any transaction. This package must not import `core.jobs`.
 """
 
 from core.webhooks.delivery import deliver_due

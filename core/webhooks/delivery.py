@@ -1,4 +1,4 @@
-"""Sends what the outbox holds. Any number of processes may do so at the same time."""
+"""Delivery of the messages in the outbox. Any number of processes may run it at the same time."""
 
 import logging
 import ssl
@@ -16,17 +16,17 @@ from core.webhooks.outbox import ClaimedDelivery
 from core.webhooks.signing import sign
 from core.webhooks.ssrf_guard import Resolve, UrlNotAllowed
 
-MAX_CONCURRENT = 8  # requests at one time
-MAX_CONCURRENT_PER_TENANT = 4  # of them, for one tenant
+MAX_CONCURRENT = 8  # requests
+MAX_CONCURRENT_PER_TENANT = 4  # requests
 POLL_S = 1.0
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (ssl.SSLCertVerificationError, "the certificate does not prove the host"),
-    (ssl.SSLError, "TLS failed"),
-    (TimeoutError, "no answer in time"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (OSError, "the connection broke"),
-    (HTTPException, "the answer is not HTTP"),
+    (ssl.SSLCertVerificationError, "The TLS certificate is not valid for the host."),
+    (ssl.SSLError, "The TLS handshake failed."),
+    (TimeoutError, "The request timed out."),
+    (ConnectionRefusedError, "The connection was refused."),
+    (OSError, "The connection failed."),
+    (HTTPException, "The response is not valid HTTP."),
 )
 
 log = logging.getLogger(__name__)
@@ -38,30 +38,30 @@ def deliver_due(
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     stop: threading.Event | None = None,
 ) -> None:
-    """Send until nothing more is due, or `stop` is set.
+    """Send messages until nothing more is due, or `stop` is set.
 
-    To one URL one request at a time, and a tenant gets its slots and no more: whoever hangs keeps
-    few others waiting.
+    At most one request runs per URL and MAX_CONCURRENT_PER_TENANT per tenant, so that a slow
+    receiver delays few other deliveries.
     """
-    sending: dict[Future[None], ClaimedDelivery] = {}
+    in_flight: dict[Future[None], ClaimedDelivery] = {}
     with ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="webhook") as pool:
         while True:
-            while len(sending) < MAX_CONCURRENT and not (stop and stop.is_set()):
-                taken = _next(sending.values())
-                if taken is None:
+            while len(in_flight) < MAX_CONCURRENT and not (stop and stop.is_set()):
+                delivery = _claim_next(in_flight.values())
+                if delivery is None:
                     break
-                sending[pool.submit(_attempt, taken, resolve, timeouts)] = taken
-            if not sending:
+                in_flight[pool.submit(_attempt, delivery, resolve, timeouts)] = delivery
+            if not in_flight:
                 return
-            for done in wait(sending, timeout=POLL_S, return_when=FIRST_COMPLETED).done:
-                del sending[done]
-                done.result()
+            for future in wait(in_flight, timeout=POLL_S, return_when=FIRST_COMPLETED).done:
+                del in_flight[future]
+                future.result()
 
 
-def _next(sending: Collection[ClaimedDelivery]) -> ClaimedDelivery | None:
-    """Claim a delivery that is due and that has a slot."""
-    by_tenant = Counter(other.tenant_id for other in sending)
-    urls = [other.url for other in sending]
+def _claim_next(in_flight: Collection[ClaimedDelivery]) -> ClaimedDelivery | None:
+    """Claim a due delivery whose URL and tenant are below their concurrency limits."""
+    by_tenant = Counter(delivery.tenant_id for delivery in in_flight)
+    urls = [delivery.url for delivery in in_flight]
     tenants = [tenant for tenant, count in by_tenant.items() if count >= MAX_CONCURRENT_PER_TENANT]
     while True:
         with read() as session:
@@ -69,55 +69,54 @@ def _next(sending: Collection[ClaimedDelivery]) -> ClaimedDelivery | None:
         if due is None:
             return None
         with write() as session:
-            taken = outbox.claim(session, due)
-        if taken is not None:
-            return taken
+            claimed = outbox.claim(session, due)
+        if claimed is not None:
+            return claimed
 
 
-def _attempt(sending: ClaimedDelivery, resolve: Resolve, patience: Timeouts) -> None:
+def _attempt(delivery: ClaimedDelivery, resolve: Resolve, timeouts: Timeouts) -> None:
     try:
-        status = _send(sending, resolve, patience)
+        status = _send(delivery, resolve, timeouts)
     except Exception as error:
-        _record(sending, None, _reason(error))
+        _record(delivery, None, _describe(error))
     else:
-        _record(sending, status, f"answered {status}")
+        _record(delivery, status, f"The URL answered with status {status}.")
 
 
-def _send(sending: ClaimedDelivery, resolve: Resolve, patience: Timeouts) -> int:
-    where = ssrf_guard.parse(sending.url)
-    addresses = ssrf_guard.allowed_addresses(
-        where, resolve
-    )  # once more: names change their addresses
+def _send(delivery: ClaimedDelivery, resolve: Resolve, timeouts: Timeouts) -> int:
+    target = ssrf_guard.parse(delivery.url)
+    # Check again before each request: a host name may now resolve to other addresses.
+    addresses = ssrf_guard.allowed_addresses(target, resolve)
     timestamp = int(time.time())
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Semblance-Webhooks",
-        "webhook-id": sending.id,
+        "webhook-id": delivery.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign(sending.secret, sending.id, timestamp, sending.payload),
+        "webhook-signature": sign(delivery.secret, delivery.id, timestamp, delivery.payload),
     }
-    return post(where, addresses, headers, sending.payload, patience)
+    return post(target, addresses, headers, delivery.payload, timeouts)
 
 
-def _record(sending: ClaimedDelivery, status: int | None, reason: str) -> None:
+def _record(delivery: ClaimedDelivery, status: int | None, reason: str) -> None:
     with write() as session:
         if status is not None and 200 <= status < 300:
-            outbox.mark_delivered(session, sending, status)
+            outbox.mark_delivered(session, delivery, status)
             return
         if status == 410:
-            outbox.mark_gone(session, sending, reason, status)
+            outbox.mark_gone(session, delivery, reason, status)
         else:
-            outbox.mark_failed(session, sending, reason, status)
-    about = {"delivery": sending.id, "attempt": sending.attempt, "cause": reason}
-    log.info("webhook not delivered", extra=about)
+            outbox.mark_failed(session, delivery, reason, status)
+    log_fields = {"delivery": delivery.id, "attempt": delivery.attempt, "cause": reason}
+    log.info("A webhook was not delivered.", extra=log_fields)
 
 
-def _reason(error: Exception) -> str:
-    """In the customer's words, with nothing of what was received."""
+def _describe(error: Exception) -> str:
+    """Return a message for the customer that contains no part of the response."""
     if isinstance(error, UrlNotAllowed):
         return str(error)
     for kind, reason in REASONS:
         if isinstance(error, kind):
             return reason
-    log.error("webhook failed", exc_info=error)
-    return "something went wrong here"
+    log.error("A webhook failed with an unexpected error.", exc_info=error)
+    return "Internal error while sending the request."

@@ -1,5 +1,7 @@
-"""The rows of `webhooks`: made by an administrator for all of a tenant's jobs, or brought by one
-job; found; deleted."""
+"""Rows of `webhooks`: create, read and delete them.
+
+An administrator creates webhooks for all jobs of a tenant. A job's request may add one for itself.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,22 +28,29 @@ class NewWebhook:
 
 
 def check_url(url: str, *, pointer: str, resolve: Resolve = ssrf_guard.resolve) -> None:
-    """Raises ValidationFailed, with the pointer, for a URL that would not be called. Not for within a
-    transaction: it asks the resolver."""
+    """Raise ValidationFailed, with `pointer`, unless the server may send requests to the URL.
+
+    Do not call this inside a transaction, because it resolves the host name.
+    """
     try:
         ssrf_guard.allowed_addresses(ssrf_guard.parse(url), resolve)
     except UrlNotAllowed as error:
-        fault = FieldError(pointer, error.code, str(error))
-        raise ValidationFailed(f"{pointer}: {error}", field_errors=[fault]) from error
+        field_error = FieldError(pointer, error.code, str(error))
+        raise ValidationFailed(f"{pointer}: {error}", field_errors=[field_error]) from error
 
 
 def create(session: Session, tenant_id: str, new: NewWebhook) -> Webhook:
-    """Add a webhook with a secret of its own; check its URL before."""
+    """Add a webhook with a new secret. Call `check_url` first.
+
+    Raises ValidationFailed if the tenant already has the maximum number of webhooks.
+    """
     limit = get_settings().limits.webhooks
-    mine = select(func.count()).select_from(Webhook).where(Webhook.tenant_id == tenant_id)
-    if (session.scalar(mine.where(Webhook.job_id.is_(None))) or 0) >= limit:
+    count = select(func.count()).select_from(Webhook).where(Webhook.tenant_id == tenant_id)
+    if (session.scalar(count.where(Webhook.job_id.is_(None))) or 0) >= limit:
         raise ValidationFailed(
-            f"there may be {limit} webhooks", code="too_many_webhooks", limit=limit
+            f"At most {limit} webhooks are allowed. Delete one first.",
+            code="too_many_webhooks",
+            limit=limit,
         )
     webhook = Webhook(
         id=new_id("wh"),
@@ -53,32 +62,32 @@ def create(session: Session, tenant_id: str, new: NewWebhook) -> Webhook:
     )
     session.add(webhook)
     session.flush()
-    session.refresh(webhook)  # the times are the database's
+    session.refresh(webhook)  # the database sets the times
     return webhook
 
 
 def add_job_webhook(session: Session, job: Job) -> None:
-    """Add the webhook that a job's request brings, if any: `webhook: {url, events?}`.
+    """Add the webhook in a job's request, if any: `webhook: {url, events?}`.
 
-    It is signed with the tenant's own secret, which a receiver can know before the job exists.
+    It is signed with the tenant's secret, which a receiver can have before the job exists.
     """
-    wanted = job.request.get("webhook")
-    if wanted is None:
+    webhook = job.request.get("webhook")
+    if webhook is None:
         return
     session.add(
         Webhook(
             id=new_id("wh"),
             tenant_id=job.tenant_id,
             job_id=job.id,
-            url=wanted["url"],
-            events=list(dict.fromkeys(wanted.get("events") or EVENTS)),
+            url=webhook["url"],
+            events=list(dict.fromkeys(webhook.get("events") or EVENTS)),
             secret=signing_secret(session, job.tenant_id),
         )
     )
 
 
 def signing_secret(session: Session, tenant_id: str) -> str:
-    """The tenant's own, made when it is first asked for."""
+    """Return the tenant's secret for webhooks of single jobs; create it on first use."""
     session.execute(
         update(Tenant)
         .where(Tenant.id == tenant_id, Tenant.signing_secret.is_(None))
@@ -92,7 +101,7 @@ def signing_secret(session: Session, tenant_id: str) -> str:
 def get(session: Session, tenant_id: str, webhook_id: str) -> Webhook:
     webhook = session.get(Webhook, webhook_id)
     if webhook is None or webhook.tenant_id != tenant_id:
-        raise NotFound(f"there is no webhook {webhook_id}")
+        raise NotFound(f"Webhook {webhook_id} does not exist.")
     return webhook
 
 
@@ -104,7 +113,7 @@ def page(
     after: str | None = None,
     job_id: str | None = None,
 ) -> list[Webhook]:
-    """Newest first: those for all jobs, or the one that a job has brought."""
+    """Return one page, newest first: webhooks for all jobs, or the webhook of the job `job_id`."""
     query = select(Webhook).where(Webhook.tenant_id == tenant_id, Webhook.job_id == job_id)
     if after is not None:
         query = query.where(Webhook.id < after)
@@ -112,8 +121,8 @@ def page(
 
 
 def delete(session: Session, tenant_id: str, webhook_id: str) -> None:
-    """Remove the webhook and its deliveries; what waits is not sent."""
-    # Locked first: a job that changes its state just now has written its message, or writes none.
+    """Delete the webhook and its deliveries; pending messages are not sent."""
+    # Lock the row first: a concurrent state change has added its message before, or adds none.
     session.scalar(select(Webhook.id).where(Webhook.id == webhook_id).with_for_update())
     webhook = get(session, tenant_id, webhook_id)
     session.execute(delete_rows(Delivery).where(Delivery.webhook_id == webhook.id))

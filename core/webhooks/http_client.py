@@ -1,5 +1,7 @@
-"""One POST over HTTP/1.1 to an address that was checked: no redirects, no proxies, no cookies, and
-an end to it whatever the other side does."""
+"""A minimal HTTP/1.1 client: one POST to a checked address, with a strict total timeout.
+
+It follows no redirects and uses neither proxies nor cookies.
+"""
 
 import io
 import socket
@@ -16,7 +18,7 @@ from core.webhooks.ssrf_guard import Target
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-BODY_READ = 1024
+MAX_BODY_BYTES = 1024
 MAX_ADDRESSES = 4
 
 
@@ -36,64 +38,67 @@ def post(
     body: str,
     timeouts: Timeouts,
 ) -> int:
-    """The status of the answer. Raises OSError (timeouts and TLS among it) or HTTPException.
+    """Send the request and return the status of the response.
 
-    The host is named in the Host header, in SNI, and to the certificate's check, but is not looked
-    up again.
+    The host name appears in the Host header, in SNI and in the certificate check, but is not
+    resolved again: only `addresses` are used.
+
+    Raises:
+        OSError: The connection, TLS or the timeout failed.
+        HTTPException: The response is not valid HTTP.
     """
     deadline = time.monotonic() + timeouts.total_s
-    with _connected(addresses, target.port, timeouts.connect_s) as plain:
-        plain.settimeout(_left(deadline))
-        with _secured(plain, target) as connection:
-            connection.settimeout(_left(deadline))
-            connection.sendall(_request(target, headers, body))
-            return _status(connection, deadline)
+    with _connect(addresses, target.port, timeouts.connect_s) as tcp_socket:
+        tcp_socket.settimeout(_remaining(deadline))
+        with _wrap_tls(tcp_socket, target) as connection:
+            connection.settimeout(_remaining(deadline))
+            connection.sendall(_encode_request(target, headers, body))
+            return _read_status(connection, deadline)
 
 
-def _connected(addresses: Sequence[str], port: int, seconds: float) -> socket.socket:
-    """To the first address that answers; each gets a fair part of the time."""
-    deadline, tried = time.monotonic() + seconds, addresses[:MAX_ADDRESSES]
-    for i, address in enumerate(tried, start=1):
+def _connect(addresses: Sequence[str], port: int, timeout_s: float) -> socket.socket:
+    """Connect to the first address that accepts; divide the remaining time between the rest."""
+    deadline, candidates = time.monotonic() + timeout_s, addresses[:MAX_ADDRESSES]
+    for i, address in enumerate(candidates, start=1):
         try:
-            patience = _left(deadline) / (len(tried) - i + 1)
-            return socket.create_connection((address, port), timeout=patience)
+            address_timeout_s = _remaining(deadline) / (len(candidates) - i + 1)
+            return socket.create_connection((address, port), timeout=address_timeout_s)
         except OSError:
-            if i == len(tried):
+            if i == len(candidates):
                 raise
-    raise OSError("no address")
+    raise OSError("There is no address to connect to.")
 
 
-def _secured(plain: socket.socket, target: Target) -> socket.socket:
+def _wrap_tls(tcp_socket: socket.socket, target: Target) -> socket.socket:
     if target.scheme == "http":
-        return plain
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=target.host)
+        return tcp_socket
+    return ssl.create_default_context().wrap_socket(tcp_socket, server_hostname=target.host)
 
 
-def _request(target: Target, headers: Mapping[str, str], body: str) -> bytes:
+def _encode_request(target: Target, headers: Mapping[str, str], body: str) -> bytes:
     data = body.encode()
-    lines = {"Host": target.authority, "Connection": "close", "Content-Length": len(data)}
-    head = [f"POST {target.path} HTTP/1.1"]
-    head += [f"{name}: {value}" for name, value in {**lines, **headers}.items()]
-    return "\r\n".join([*head, "", ""]).encode("ascii") + data
+    own_headers = {"Host": target.authority, "Connection": "close", "Content-Length": len(data)}
+    lines = [f"POST {target.path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in {**own_headers, **headers}.items()]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + data
 
 
-def _status(connection: socket.socket, deadline: float) -> int:
+def _read_status(connection: socket.socket, deadline: float) -> int:
     response = HTTPResponse(connection, method="POST")
     response.fp.close()
-    response.fp = io.BufferedReader(_Until(connection, deadline))
+    response.fp = io.BufferedReader(_DeadlineReader(connection, deadline))
     try:
         response.begin()
-        # Of the answer's body, nothing is kept; a short one is let through so that the other side
-        # sees it sent.
+        # Read and discard a short body, so that the receiver can send its response completely.
         with suppress(OSError, HTTPException, ValueError):
-            response.read(BODY_READ)
+            response.read(MAX_BODY_BYTES)
         return response.status
     finally:
         response.close()
 
 
-class _Until(io.RawIOBase):
-    """What a socket receives until a deadline: its own timeout begins anew with every byte."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until a deadline; a socket's own timeout restarts with every byte."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline
@@ -102,12 +107,13 @@ class _Until(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        self._connection.settimeout(_left(self._deadline))
+        self._connection.settimeout(_remaining(self._deadline))
         return self._connection.recv_into(buffer)
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
+def _remaining(deadline: float) -> float:
+    """Return the seconds until the deadline; raise TimeoutError after it."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError
-    return left
+    return seconds

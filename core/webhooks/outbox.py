@@ -1,5 +1,8 @@
-"""The rows of `deliveries`: one message to one webhook, written with the change that it tells of,
-then claimed and sent until the webhook has taken it or the last attempt has failed."""
+"""Outbox of webhook messages: the rows of `deliveries`, each one message to one webhook.
+
+A message is added in the transaction of the change that it reports. It is then claimed and sent
+until the webhook accepts it or the last attempt fails.
+"""
 
 import json
 import random
@@ -17,15 +20,15 @@ from core.tables import Delivery, Job, Webhook
 
 EVENTS = ("job.running", "job.paused", "job.succeeded", "job.failed", "job.cancelled")
 
-# Seconds from one attempt to the next; after the last one the delivery has failed.
+# Seconds between attempts. If the attempt after the last one fails, the delivery has failed.
 BACKOFF_S = (5, 30, 120, 600, 3_600, 21_600, 86_400)
-# A claimed delivery is due again after this: longer than any attempt takes.
+# A claimed delivery is due again after this time, which is longer than any attempt.
 LEASE_S = 60.0
 
 
 @dataclass(frozen=True)
 class ClaimedDelivery:
-    """A delivery that was claimed; `attempt` is its fence."""
+    """A claimed delivery. `attempt` is its fencing token."""
 
     id: str
     tenant_id: str
@@ -37,20 +40,20 @@ class ClaimedDelivery:
 
 
 def enqueue(session: Session, job: Job, event: str) -> None:
-    """Write a message for every webhook that waits for this event, in the caller's transaction."""
+    """Add a message for every webhook subscribed to the event, in the caller's transaction."""
     if event not in EVENTS:
         return
-    waiting = (
+    candidates = (
         select(Webhook)
         .where(
             Webhook.tenant_id == job.tenant_id,
             Webhook.job_id.is_(None) | (Webhook.job_id == job.id),
             Webhook.disabled_at.is_(None),
         )
-        # Nobody deletes it before our commit: that would undo the job's change.
+        # Lock the rows: a concurrent delete would roll back the job's state change.
         .with_for_update(read=True, key_share=True)
     )
-    webhooks = [webhook for webhook in session.scalars(waiting) if event in webhook.events]
+    webhooks = [webhook for webhook in session.scalars(candidates) if event in webhook.events]
     if not webhooks:
         return
     now = session.scalars(select(clock())).one()
@@ -69,7 +72,7 @@ def enqueue(session: Session, job: Job, event: str) -> None:
 
 
 def message(job: Job, event: str, now: datetime) -> dict[str, Any]:
-    """What is sent: of the job, what names it and what came out of it, as the API shows it."""
+    """Return the body of a message: the job's id, state and outcome, in the form of the API."""
     links = {"self": f"/v1/jobs/{job.id}"}
     if job.result and "model" in job.result:
         links["model"] = f"/v1/models/{job.result['model']}"
@@ -91,12 +94,12 @@ def message(job: Job, event: str, now: datetime) -> dict[str, Any]:
 def next_due(
     session: Session, *, busy_urls: Iterable[str], busy_tenants: Iterable[str]
 ) -> str | None:
-    """The delivery that has waited longest, but for those of these URLs and tenants."""
+    """Return the id of the delivery due longest, except those of these URLs and tenants."""
     return session.scalar(
         select(Delivery.id)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .where(
-            Delivery.next_at.is_not(None),  # PostgreSQL: no index serves a clock
+            Delivery.next_at.is_not(None),  # PostgreSQL uses no index to compare with a clock
             Delivery.next_at <= clock(),
             Delivery.tenant_id.not_in(busy_tenants),
             Webhook.url.not_in(busy_urls),
@@ -108,65 +111,69 @@ def next_due(
 
 
 def claim(session: Session, delivery_id: str) -> ClaimedDelivery | None:
-    """Take the delivery for an attempt; None when somebody else did."""
-    taken = session.execute(
+    """Claim the delivery for an attempt; return None if another process was faster."""
+    row = session.execute(
         update(Delivery)
         .where(Delivery.id == delivery_id, Delivery.next_at <= clock())
         .values(attempt=Delivery.attempt + 1, next_at=clock(LEASE_S))
         .returning(Delivery.tenant_id, Delivery.webhook_id, Delivery.attempt, Delivery.payload)
     ).one_or_none()
-    if taken is None:
+    if row is None:
         return None
-    webhook = session.get_one(Webhook, taken.webhook_id)
+    webhook = session.get_one(Webhook, row.webhook_id)
     return ClaimedDelivery(
         id=delivery_id,
-        tenant_id=taken.tenant_id,
+        tenant_id=row.tenant_id,
         webhook_id=webhook.id,
-        attempt=taken.attempt,
+        attempt=row.attempt,
         url=webhook.url,
         secret=webhook.secret,
-        payload=taken.payload,
+        payload=row.payload,
     )
 
 
 def mark_delivered(session: Session, delivery: ClaimedDelivery, status: int) -> None:
-    _held(session, delivery, response_status=status, last_error=None, delivered_at=clock())
+    _fenced_update(session, delivery, response_status=status, last_error=None, delivered_at=clock())
 
 
 def mark_failed(
     session: Session, delivery: ClaimedDelivery, reason: str, status: int | None
 ) -> None:
-    """Try again later, or no more."""
-    told = {"response_status": status, "last_error": reason}
+    """Schedule the next attempt, or mark the delivery as failed after the last one."""
+    outcome = {"response_status": status, "last_error": reason}
     if delivery.attempt > len(BACKOFF_S):
-        _held(session, delivery, failed_at=clock(), **told)
+        _fenced_update(session, delivery, failed_at=clock(), **outcome)
         return
-    spread = random.uniform(0.8, 1.2)  # noqa: S311 - it spreads load and guards nothing
-    _held(session, delivery, next_at=clock(BACKOFF_S[delivery.attempt - 1] * spread), **told)
+    jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load; not used for security
+    next_at = clock(BACKOFF_S[delivery.attempt - 1] * jitter)
+    _fenced_update(session, delivery, next_at=next_at, **outcome)
 
 
 def mark_gone(session: Session, delivery: ClaimedDelivery, reason: str, status: int) -> None:
-    """The webhook wants no more: it is disabled, and what waits for it fails."""
+    """Disable the webhook, whose URL answered 410 Gone, and fail its pending deliveries."""
     session.execute(
         update(Webhook)
         .where(Webhook.id == delivery.webhook_id, Webhook.disabled_at.is_(None))
         .values(disabled_at=clock())
     )
-    _held(session, delivery, failed_at=clock(), response_status=status, last_error=reason)
+    _fenced_update(session, delivery, failed_at=clock(), response_status=status, last_error=reason)
     session.execute(
         update(Delivery)
         .where(Delivery.webhook_id == delivery.webhook_id, Delivery.next_at.is_not(None))
-        .values(next_at=None, failed_at=clock(), last_error="the webhook was disabled")
+        .values(next_at=None, failed_at=clock(), last_error="The webhook was disabled.")
     )
 
 
-def _held(session: Session, sending: ClaimedDelivery, **values: Any) -> None:
-    """Change the row, unless it was deleted or another attempt has begun since."""
+def _fenced_update(session: Session, delivery: ClaimedDelivery, **values: Any) -> None:
+    """Update the row, unless it was deleted or another attempt has started.
+
+    Without `next_at` in `values`, no further attempt is scheduled.
+    """
     session.execute(
         update(Delivery)
         .where(
-            Delivery.id == sending.id,
-            Delivery.attempt == sending.attempt,
+            Delivery.id == delivery.id,
+            Delivery.attempt == delivery.attempt,
             Delivery.next_at.is_not(None),
         )
         .values({"next_at": None, **values})
@@ -174,7 +181,10 @@ def _held(session: Session, sending: ClaimedDelivery, **values: Any) -> None:
 
 
 def purge(session: Session, retention_s: float) -> None:
-    """Forget what was settled before that long, and webhooks of ended jobs that have no more."""
+    """Delete finished deliveries older than `retention_s`, and job webhooks without deliveries.
+
+    A job's webhook is deleted only if its job ended more than `retention_s` ago.
+    """
     session.execute(
         delete(Delivery).where(
             Delivery.next_at.is_(None), Delivery.created_at < clock(-retention_s)
@@ -188,7 +198,7 @@ def purge(session: Session, retention_s: float) -> None:
 def page_of_deliveries(
     session: Session, webhook: Webhook, *, limit: int, after: str | None = None
 ) -> list[Delivery]:
-    """Newest first."""
+    """Return one page of the webhook's deliveries, newest first."""
     query = select(Delivery).where(
         Delivery.tenant_id == webhook.tenant_id, Delivery.webhook_id == webhook.id
     )

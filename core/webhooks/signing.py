@@ -1,4 +1,4 @@
-"""Signatures that a receiver can check with any library for Standard Webhooks 1.0.0."""
+"""Signatures of webhook messages, according to Standard Webhooks 1.0.0."""
 
 import base64
 import hashlib
@@ -9,12 +9,12 @@ PREFIX = "whsec_"
 
 
 def new_secret() -> str:
-    """The prefix, then 32 random bytes in base64: those bytes are the key."""
+    """Return a new secret: the prefix, then the key of 32 random bytes in base64."""
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: str) -> str:
-    """The `webhook-signature` header."""
+    """Return the `webhook-signature` header: an HMAC-SHA-256 of id, timestamp and body."""
     key = base64.b64decode(secret.removeprefix(PREFIX))
-    signed = f"{message_id}.{timestamp}.{body}".encode()
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    content = f"{message_id}.{timestamp}.{body}".encode()
+    return "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()

@@ -1,7 +1,8 @@
-"""Where a webhook may point: to public addresses, and to what the operator has allowed besides.
+"""Protection against server-side request forgery (SSRF) by webhook URLs.
 
-A URL is taken apart here and nowhere else, and requests are made of these parts: there is no second
-reading of it that could differ from the one that was checked.
+Webhooks may reach public addresses, and hosts and networks that the operator allows. A URL is
+parsed only here, and requests are built from the parsed parts. A second parser could otherwise
+disagree with the one that was used for the check.
 """
 
 import re
@@ -14,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from core.settings import get_settings
 
-# A host and a port to the host's addresses; none when it has none. Tests bring their own.
+# Maps a host and a port to the host's addresses, which may be empty. Tests replace it.
 Resolve = Callable[[str, int], Sequence[str]]
 
 RESOLVE_S = 5.0
@@ -27,36 +28,36 @@ _URL = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _NAME = re.compile(r"(?=.{1,253}$)(?:(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!$)|$))+")
-# What resolvers also read as an IPv4 address: 2130706433, 0x7f.1, 127.1, 0177.0.0.1
-_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+# Other spellings that resolvers accept as an IPv4 address: 2130706433, 0x7f.1, 127.1, 0177.0.0.1.
+_NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
-# IANA's special-purpose registries, less what they call globally reachable.
+# The IANA special-purpose address registries, without the globally reachable entries.
 _NOT_PUBLIC = [
     ip_network(text)
     for text in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
         *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
         *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-        "168.63.129.16/32",  # public by number, but the host's own agent on Azure
-        # Teredo and other protocol assignments; documentation; 6to4, which holds any IPv4 address
+        "168.63.129.16/32",  # a public address, but on Azure the agent of the virtual machine
+        # Teredo and other protocol assignments; documentation; 6to4, which embeds IPv4 addresses
         *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
     )
 ]
-# All other IPv6 is refused with it: loopback, mapped and NAT64 forms of IPv4, local, multicast.
+# All other IPv6 addresses are rejected: loopback, mapped and NAT64 IPv4, local, multicast.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
 class UrlNotAllowed(Exception):
-    """The URL is not called. The text is for the customer, and names no address."""
+    """The server must not call the URL. The message is for the customer and names no address."""
 
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
         self.code = code
 
 
 @dataclass(frozen=True)
 class Target:
-    """A URL in parts; an IPv6 `host` is without its brackets."""
+    """A parsed URL. An IPv6 `host` has no brackets."""
 
     scheme: str
     host: str
@@ -65,64 +66,73 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The Host header."""
+        """Return the value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = {"https": 443, "http": 80}[self.scheme] == self.port
-        return host if usual else f"{host}:{self.port}"
+        is_default_port = {"https": 443, "http": 80}[self.scheme] == self.port
+        return host if is_default_port else f"{host}:{self.port}"
 
 
 def parse(url: str) -> Target:
-    """Raises UrlNotAllowed."""
+    """Parse a webhook URL. Raises UrlNotAllowed."""
     match = _URL.fullmatch(url)
     if match is None:
-        text = "must be https://host[:port]/path in ASCII, without user, password and fragment"
-        raise UrlNotAllowed("url_invalid", text)
+        raise UrlNotAllowed(
+            "url_invalid",
+            "The URL must be https://host[:port]/path in ASCII, without user, password or "
+            "fragment.",
+        )
     scheme, host = match["scheme"].lower(), match["host"].lower()
     if scheme == "http" and not get_settings().webhook_allow_http:
-        raise UrlNotAllowed("scheme_not_allowed", "must begin with https://")
+        raise UrlNotAllowed("scheme_not_allowed", "The URL must begin with https://.")
     port = int(match["port"] or {"https": 443, "http": 80}[scheme])
     if not 1 <= port <= 65_535:
-        raise UrlNotAllowed("url_invalid", "a port is a number from 1 to 65535")
+        raise UrlNotAllowed("url_invalid", "The port must be between 1 and 65535.")
     path = match["path"] or "/"
-    return Target(scheme, _host(host), port, path if path.startswith("/") else f"/{path}")
+    return Target(scheme, _parse_host(host), port, path if path.startswith("/") else f"/{path}")
 
 
-def _host(text: str) -> str:
+def _parse_host(text: str) -> str:
     try:
         if text.startswith("["):
             return str(IPv6Address(text[1:-1]))
-        if _NUMBER.fullmatch(text):
-            return str(IPv4Address(text))  # four decimal numbers, and no other spelling
+        if _NUMERIC_HOST.fullmatch(text):
+            return str(IPv4Address(text))  # accepts only four decimal numbers
     except ValueError as error:
-        raise UrlNotAllowed("url_invalid", "the host is no IP address as it is written") from error
+        raise UrlNotAllowed("url_invalid", "The host is not a valid IP address.") from error
     if not _NAME.fullmatch(text):
-        raise UrlNotAllowed("url_invalid", "the host is no name")
+        raise UrlNotAllowed("url_invalid", "The host is not a valid name.")
     return text
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """As the system does it, which may take long: asked in a thread that can be left behind."""
-    found: list[str] = []
+    """Return the addresses of the host; empty if it has none or the resolver takes too long.
 
-    def ask() -> None:
+    The system's resolver has no timeout, so it runs in a daemon thread that can be abandoned.
+    """
+    addresses: list[str] = []
+
+    def query() -> None:
         with suppress(OSError):
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.extend(dict.fromkeys(str(answer[4][0]) for answer in answers))
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses.extend(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
-    thread = threading.Thread(target=ask, name="resolve", daemon=True)
+    thread = threading.Thread(target=query, name="resolve", daemon=True)
     thread.start()
     thread.join(RESOLVE_S)
-    return tuple(found)
+    return tuple(addresses)
 
 
 def allowed_addresses(target: Target, resolve: Resolve) -> Sequence[str]:
-    """What to connect to. Raises UrlNotAllowed when there is nothing, or a single address is amiss."""
-    literal = ":" in target.host or _NUMBER.fullmatch(target.host)
-    addresses = [target.host] if literal else resolve(target.host, target.port)
+    """Return the addresses to connect to.
+
+    Raises UrlNotAllowed if the host has no address, or if any of its addresses is not allowed.
+    """
+    is_literal = ":" in target.host or _NUMERIC_HOST.fullmatch(target.host)
+    addresses = [target.host] if is_literal else resolve(target.host, target.port)
     if not addresses:
-        raise UrlNotAllowed("host_unknown", "the host cannot be found")
+        raise UrlNotAllowed("host_unknown", "The host name cannot be resolved.")
     if not all(_is_permitted(target.host, ip_address(address)) for address in addresses):
-        raise UrlNotAllowed("address_not_public", "the host is not on the public internet")
+        raise UrlNotAllowed("address_not_public", "The host is not on the public internet.")
     return addresses
 
 
@@ -140,4 +150,4 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(entry, strict=False)
     except ValueError:
-        return None  # a host's name
+        return None  # the entry is a host name

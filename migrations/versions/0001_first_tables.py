@@ -1,4 +1,4 @@
-"""first tables"""
+"""First tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,6 +29,19 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("scopes", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_api_keys_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("digest", name=op.f("uq_api_keys_digest")),
     )
     op.create_table(
         "datasets",
@@ -69,19 +82,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_idempotency_keys")),
     )
     op.create_table(
-        "api_keys",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("tenant_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("digest", sa.String(), nullable=False),
-        sa.Column("scopes", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_api_keys_tenant_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
-        sa.UniqueConstraint("digest", name=op.f("uq_api_keys_digest")),
-    )
-    op.create_table(
         "uploads",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant_id", sa.String(), nullable=False),
@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("dataset_id", sa.String(), nullable=True),
+        sa.Column("model_id", sa.String(), nullable=True),
         sa.Column("request", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("resolved", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
@@ -132,6 +133,7 @@ def upgrade() -> None:
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("orphans_removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_jobs_dataset_id")),
         sa.ForeignKeyConstraint(["retry_of"], ["jobs.id"], name=op.f("fk_jobs_retry_of")),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_jobs_tenant_id")),
@@ -224,9 +226,10 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("modality", sa.String(), nullable=False),
-        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=True),
         sa.Column("dataset_id", sa.String(), nullable=True),
         sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("description", sa.String(), nullable=True),
         sa.Column("weights", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("manifest", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
@@ -240,6 +243,33 @@ def upgrade() -> None:
             "tenant_id", "name", "version", name=op.f("uq_models_tenant_id_name_version")
         ),
     )
+    op.create_table(
+        "shards",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("stop", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("fencing_token", sa.Integer(), nullable=False),
+        sa.Column("worker_losses", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("step_deadline_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("items_done", sa.BigInteger(), nullable=False),
+        sa.Column("cpu_s", sa.Double(), nullable=False),
+        sa.Column("wall_s", sa.Double(), nullable=False),
+        sa.Column("labels", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("error", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_shards_job_id")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_shards_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shards")),
+        sa.UniqueConstraint("job_id", "number", name=op.f("uq_shards_job_id_number")),
+    )
+    with op.batch_alter_table("shards", schema=None) as batch_op:
+        batch_op.create_index("ix_shards_state_job_id", ["state", "job_id"], unique=False)
+
     op.create_table(
         "webhooks",
         sa.Column("id", sa.String(), nullable=False),
@@ -257,6 +287,20 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.create_index("ix_webhooks_tenant_id_job_id", ["tenant_id", "job_id"], unique=False)
+
+    op.create_table(
+        "aliases",
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("alias", sa.String(), nullable=False),
+        sa.Column("model_id", sa.String(), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_aliases_model_id")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_aliases_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "name", "alias", name=op.f("pk_aliases")),
+    )
+    with op.batch_alter_table("aliases", schema=None) as batch_op:
+        batch_op.create_index("ix_aliases_model_id", ["model_id"], unique=False)
 
     op.create_table(
         "deliveries",
@@ -293,10 +337,18 @@ def downgrade() -> None:
         batch_op.drop_index("ix_deliveries_next_at")
 
     op.drop_table("deliveries")
+    with op.batch_alter_table("aliases", schema=None) as batch_op:
+        batch_op.drop_index("ix_aliases_model_id")
+
+    op.drop_table("aliases")
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.drop_index("ix_webhooks_tenant_id_job_id")
 
     op.drop_table("webhooks")
+    with op.batch_alter_table("shards", schema=None) as batch_op:
+        batch_op.drop_index("ix_shards_state_job_id")
+
+    op.drop_table("shards")
     op.drop_table("models")
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.drop_index("ix_events_job_id_id")
@@ -311,11 +363,11 @@ def downgrade() -> None:
 
     op.drop_table("jobs")
     op.drop_table("uploads")
-    op.drop_table("api_keys")
     op.drop_table("idempotency_keys")
     with op.batch_alter_table("datasets", schema=None) as batch_op:
         batch_op.drop_index("ix_datasets_tenant_id_id")
 
     op.drop_table("datasets")
+    op.drop_table("api_keys")
     op.drop_table("workers")
     op.drop_table("tenants")

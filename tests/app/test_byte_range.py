@@ -1,9 +1,17 @@
 """The Range header, after RFC 9110."""
 
+from typing import Any
+
+import obstore
 import pytest
+from fastapi.testclient import TestClient
 
 from app.byte_range import parse_byte_range
+from core import jobs
+from core.database import write
 from core.errors import RangeNotSatisfiable
+from core.storage import CHUNK, get_storage, key_of
+from tests.conftest import TENANT, AddJob
 
 
 @pytest.mark.parametrize(
@@ -30,3 +38,55 @@ def test_what_lies_outside_is_refused_with_the_size(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as refused:
         parse_byte_range(header, 10)
     assert refused.value.headers == {"Content-Range": "bytes */10"}
+
+
+def add_artifact(job_id: str, data: bytes) -> str:
+    """Store a file of the job and return its URL."""
+    stored = get_storage().put(key_of(TENANT, "jobs", job_id, "samples.bin"), data)
+    with write() as session:
+        claimed = jobs.claim(session, job_id, "w/h:1")
+        assert claimed is not None
+        jobs.add_artifact(
+            session,
+            claimed[0],
+            name="samples.bin",
+            stored=stored,
+            media_type="application/octet-stream",
+            step=None,
+        )
+    return f"/v1/jobs/{job_id}/artifacts/samples.bin"
+
+
+def test_a_range_request_does_not_read_the_whole_artifact(
+    client: TestClient, add_job: AddJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(200)) * 15_000  # three chunks
+    url = add_artifact(add_job().id, data)
+    sizes: list[int] = []
+    get_range = obstore.get_range
+
+    def recording_get_range(store: Any, key: str, *, start: int, end: int) -> Any:
+        sizes.append(end - start)
+        return get_range(store, key, start=start, end=end)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the whole artifact was read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "get_range", recording_get_range)
+        patched.setattr(obstore, "get", forbidden)
+        answer = client.get(url, headers={"Range": "bytes=100-149"})
+        assert answer.status_code == 206
+        assert answer.content == data[100:150]
+        assert answer.headers["content-range"] == f"bytes 100-149/{len(data)}"
+        assert answer.headers["content-length"] == "50"
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert sizes == [50]
+        assert client.get(url, headers={"Range": "bytes=0-"}).content == data
+        assert max(sizes) == CHUNK  # a long range is streamed, never held as a whole
+    whole = client.get(url)
+    assert (whole.status_code, whole.content) == (200, data)
+    assert whole.headers["accept-ranges"] == "bytes"
+    outside = client.get(url, headers={"Range": f"bytes={len(data)}-"})
+    assert outside.status_code == 416
+    assert outside.headers["content-range"] == f"bytes */{len(data)}"

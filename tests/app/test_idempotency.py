@@ -68,7 +68,7 @@ def test_a_key_that_is_none_is_refused(client: TestClient, key: str) -> None:
 
 def test_while_the_first_request_runs_the_second_is_told_to_wait(client: TestClient) -> None:
     idempotency.reserve(TENANT, "k", "fingerprint")
-    with pytest.raises(Conflict, match="still runs") as refused:
+    with pytest.raises(Conflict, match="is still running") as refused:
         idempotency.reserve(TENANT, "k", "fingerprint")
     assert refused.value.headers["Retry-After"] == "1"
 

@@ -61,7 +61,7 @@ def test_usage_is_summed_by_kind(client: TestClient, add_job: AddJob) -> None:
     first, second, _ = add_job(), add_job(), add_job()
     with write() as session:
         session.get_one(Job, first.id).usage = {"cpu_s": 1.5, "wall_s": 3.0}
-        session.get_one(Job, second.id).usage = {"cpu_s": 2, "wall_s": 1.0, "gpu_s": 4.0}
+        session.get_one(Job, second.id).usage = {"cpu_s": 2, "wall_s": 1.0}
         taken = jobs.claim(session, first.id, "w/h:1")
         assert taken is not None
         jobs.create_shards(session, taken[0], count=10, size=10)
@@ -76,7 +76,6 @@ def test_usage_is_summed_by_kind(client: TestClient, add_job: AddJob) -> None:
             "succeeded": 0,
             "failed": 0,
             "cpu_s": 3.5,
-            "gpu_s": 4.0,
             "wall_s": 4.0,
             "items": 7,
         }

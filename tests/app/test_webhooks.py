@@ -196,7 +196,7 @@ def test_deliveries_are_paged_newest_first_with_how_they_went(
     assert {(r["type"], r["state"], r["attempt"], r["response_status"]) for r in rows} == {
         ("job.succeeded", "pending", 1, 500)
     }
-    assert rows[0]["last_error"] == "answered 500"
+    assert rows[0]["last_error"] == "The URL answered with status 500."
     sent = {message.id for message in receiver.received if message.path == "/hook"}
     assert sent == {row["id"] for row in rows}
     assert client.get(path, params={"after": "wh_1"}).status_code == 400

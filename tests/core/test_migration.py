@@ -3,6 +3,7 @@
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 
 from core.database import get_engine
 from core.migration import MIGRATIONS, current, head, migrate
@@ -14,6 +15,10 @@ def test_a_migrated_database_has_the_tables_of_the_code(configured: Settings) ->
     with get_engine().connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Base.metadata) == []
+        inspector = inspect(connection)
+        for name, table in Base.metadata.tables.items():
+            columns = [column["name"] for column in inspector.get_columns(name)]
+            assert columns == list(table.c.keys())
 
 
 def test_the_newest_revision_is_found_without_alembic(configured: Settings) -> None:

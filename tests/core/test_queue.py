@@ -21,7 +21,7 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def new_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(broker, "_broker", broker._Broker())
+    monkeypatch.setattr(broker, "_circuit_breaker", broker._CircuitBreaker())
     monkeypatch.setenv("SEMBLANCE_PUBLISH_TIMEOUT_SECONDS", "0.5")
     broker.get_celery.cache_clear()
     yield

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import obstore
 import pytest
 from moto.server import ThreadedMotoServer
 
 from core.errors import StorageFull
-from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
+from core.storage import CHUNK, ObjectCorrupted, Storage, StoredObject, key_of
 
 KEY = key_of("default", "jobs", "job_1", "model.safetensors")
 
@@ -47,6 +49,23 @@ def storage(
     return Storage.from_url(f"s3://{bucket}/semblance", scratch)
 
 
+def record_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Forbid reading whole objects, and return a list that collects the sizes of range reads."""
+    sizes: list[int] = []
+    get_range = obstore.get_range
+
+    def recording_get_range(store: Any, key: str, *, start: int, end: int) -> Any:
+        sizes.append(end - start)
+        return get_range(store, key, start=start, end=end)
+
+    def forbidden(*_: Any) -> None:
+        raise AssertionError("a whole object was read")
+
+    monkeypatch.setattr(obstore, "get_range", recording_get_range)
+    monkeypatch.setattr(obstore, "get", forbidden)
+    return sizes
+
+
 def test_what_is_put_is_read_with_its_hash(storage: Storage) -> None:
     stored = storage.put(KEY, b"weights")
     assert (stored.key, stored.bytes) == (KEY, 7)
@@ -68,6 +87,28 @@ def test_a_file_and_a_stream_are_stored_like_bytes(storage: Storage, tmp_path: P
 def test_a_part_of_an_object_is_streamed(storage: Storage) -> None:
     stored = storage.put(KEY, bytes(range(100)))
     assert b"".join(storage.stream(stored, 10, 20)) == bytes(range(10, 20))
+
+
+def test_a_range_is_read_without_the_rest_of_the_object(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(200)) * 15_000  # three chunks
+    stored = storage.put(KEY, data)
+    requested = record_reads(monkeypatch)
+    assert storage.read_range(stored, 10, 20) == data[10:20]
+    start, end = 500_000, 500_000 + 2 * CHUNK
+    assert b"".join(storage.stream(stored, start, end)) == data[start:end]
+    assert requested == [10, CHUNK, CHUNK]
+
+
+def test_a_range_of_a_missing_or_shortened_object_is_damage(storage: Storage) -> None:
+    stored = storage.put(KEY, b"weights")
+    storage.put(KEY, b"wei")
+    with pytest.raises(ObjectCorrupted):
+        storage.read_range(stored, 2, 7)
+    storage.delete([KEY])
+    with pytest.raises(ObjectCorrupted):
+        storage.read_range(stored, 2, 7)
 
 
 def test_an_object_is_opened_as_a_local_file(storage: Storage) -> None:

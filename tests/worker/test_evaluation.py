@@ -198,7 +198,7 @@ def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_t
     samples, allowed = "/v1/models/pets/samples?count=1", "&ignore_quality_gate=true"
     early = client.get(samples)
     assert (early.status_code, early.json()["code"]) == (409, "quality_gate_failed")
-    assert early.json()["failed_criteria"] == ["it has not been measured"]
+    assert early.json()["failed_criteria"] == ["the model has not been evaluated"]
 
     assert run_next(QUEUES)  # `quality_gate` brings an evaluation
     refused = client.get(samples).json()
@@ -480,6 +480,6 @@ def test_a_report_of_what_cannot_be_measured_says_why(client: TestClient) -> Non
     report = client.get("/v1/models/pets/report").json()
     assert (report["state"], report["error"]) == ("not_evaluated", None)
     assert report["not_evaluable_reason"].startswith(
-        "an evaluation needs 20 items that training has not seen"
+        "An evaluation needs at least 20 holdout items"
     )
     assert report["not_evaluable_reason"] in client.get("/v1/models/pets/report?format=html").text

@@ -92,7 +92,11 @@ def test_a_message_that_is_not_taken_comes_again_the_same_and_later(
     deliver_due()
     deliver_due()  # not due yet
     row = only()
-    assert (row.attempt, row.response_status, row.last_error) == (1, 500, "answered 500")
+    assert (row.attempt, row.response_status, row.last_error) == (
+        1,
+        500,
+        "The URL answered with status 500.",
+    )
     assert 2 < seconds_to_next(row) < 7
     receiver.answer = status(200)
     make_due()
@@ -113,7 +117,7 @@ def test_waits_grow_until_the_delivery_has_failed(
     waits = []
     for _ in range(7):
         deliver_due(timeouts=QUICK)
-        assert only().last_error == "the connection was refused"
+        assert only().last_error == "The connection was refused."
         waits.append(seconds_to_next(only()))
         make_due()
     for wait, expected in zip(waits, (5, 30, 120, 600, 3_600, 21_600, 86_400), strict=True):
@@ -136,7 +140,7 @@ def test_a_server_that_does_not_answer_is_left_in_time(
     started = time.monotonic()
     deliver_due(timeouts=QUICK)
     assert time.monotonic() - started < 5
-    assert (only().last_error, only().attempt) == ("no answer in time", 1)
+    assert (only().last_error, only().attempt) == ("The request timed out.", 1)
 
 
 def test_a_server_that_answers_byte_by_byte_is_left_in_time(
@@ -153,7 +157,7 @@ def test_a_server_that_answers_byte_by_byte_is_left_in_time(
     started = time.monotonic()
     deliver_due(timeouts=QUICK)
     assert time.monotonic() - started < 5
-    assert only().last_error == "no answer in time"
+    assert only().last_error == "The request timed out."
 
 
 def test_a_huge_answer_is_cut(receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob) -> None:
@@ -188,7 +192,7 @@ def test_endless_headers_are_no_answer(
     run(add_job())
     receiver.answer = flood
     deliver_due()
-    assert only().last_error == "the answer is not HTTP"
+    assert only().last_error == "The response is not valid HTTP."
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
@@ -202,7 +206,7 @@ def test_a_redirect_is_not_followed(
     deliver_due()
     assert len(receiver.received) == 1
     assert inside.received == []
-    assert only().last_error == f"answered {code}"
+    assert only().last_error == f"The URL answered with status {code}."
     assert only().next_at is not None
 
 
@@ -216,8 +220,8 @@ def test_a_webhook_that_is_gone_is_disabled_and_what_waits_for_it_fails(
     assert reload(webhook).disabled_at is not None
     assert reload(other).disabled_at is None
     first, second = [row for row in outbox() if row.webhook_id == webhook.id]
-    assert (first.response_status, first.last_error) == (410, "answered 410")
-    assert (second.attempt, second.last_error) == (0, "the webhook was disabled")
+    assert (first.response_status, first.last_error) == (410, "The URL answered with status 410.")
+    assert (second.attempt, second.last_error) == (0, "The webhook was disabled.")
     assert None not in {first.failed_at, second.failed_at}
     run(add_job())
     make_due()
@@ -241,12 +245,12 @@ def test_a_name_that_has_moved_inside_since_it_was_checked_is_not_called(
     deliver_due(resolve=lambda *_: ["127.0.0.1"], timeouts=QUICK)
     assert receiver.received == []
     row = only()
-    assert row.last_error == "the host is not on the public internet"
+    assert row.last_error == "The host is not on the public internet."
     assert (row.response_status, row.attempt) == (None, 1)
     deliver_due(resolve=lambda *_: [], timeouts=QUICK)
     make_due()
     deliver_due(resolve=lambda *_: [], timeouts=QUICK)
-    assert only().last_error == "the host cannot be found"
+    assert only().last_error == "The host name cannot be resolved."
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(
@@ -346,9 +350,9 @@ def test_over_tls_the_name_is_told_and_proved_though_the_address_is_called(
     )
     errors = {row.webhook_id: row.last_error for row in outbox()[:2]}
     assert errors[good.id] is None
-    assert errors[bad.id] == "the certificate does not prove the host"
+    assert errors[bad.id] == "The TLS certificate is not valid for the host."
     last = next(row for row in outbox() if row.webhook_id == untrusted.id)
-    assert last.last_error == "the certificate does not prove the host"
+    assert last.last_error == "The TLS certificate is not valid for the host."
 
 
 def test_two_that_deliver_at_once_send_each_message_once(
@@ -449,9 +453,9 @@ def test_what_a_disabled_webhook_waits_for_stays_failed(
     assert first is not None
     assert second is not None
     with write() as session:
-        rows.mark_gone(session, first, "answered 410", 410)
+        rows.mark_gone(session, first, "The URL answered with status 410.", 410)
     with write() as session:
-        rows.mark_failed(session, second, "answered 500", 500)
+        rows.mark_failed(session, second, "The URL answered with status 500.", 500)
     assert reload(webhook).disabled_at is not None
     assert [(row.next_at, row.failed_at is None) for row in outbox()] == 2 * [(None, False)]
 
@@ -538,7 +542,7 @@ def test_an_answer_that_is_not_http_is_a_failed_attempt(
     run(add_job())
     receiver.answer = answer
     deliver_due()
-    assert only().last_error == "the answer is not HTTP"
+    assert only().last_error == "The response is not valid HTTP."
 
 
 def test_nothing_of_an_answer_is_kept(
