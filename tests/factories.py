@@ -31,15 +31,15 @@ from core.tables import Dataset, Job, Model
 from models.images.vae_gan.state import VaeGanState
 from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
-from tests.models.images.tiny import images_of, settings_of
-from tests.tiny_configs import TINY, TINY_ROWS
-from tests.uploads import GARMENTS, folders, garments, people
+from tests.models.images.tiny import make_images, make_settings
+from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+from tests.uploads import GARMENT_LABELS, make_garments_zip, make_image_zip, make_people_csv
 from worker.job_runner import run_next
 
 # Data sets
 
 
-class Content(NamedTuple):
+class DatasetContent(NamedTuple):
     """What reading gave: the row's summary, and the bytes of each object."""
 
     kind: Modality
@@ -47,18 +47,18 @@ class Content(NamedTuple):
     files: dict[str, bytes]
 
 
-_read: dict[str, Content] = {}
+_contents: dict[str, DatasetContent] = {}
 
 
-def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
+def create_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
     """The id of the data set that an upload would have made, read in this process by the reader
     that a child of the service runs; the same bytes are read once in a run of the tests.
     """
     asked = hashlib.sha256(json.dumps([name, meta]).encode() + data).hexdigest()
-    if asked not in _read:
+    if asked not in _contents:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
-            _read[asked] = _content(data, name, meta, Path(folder))
-    content, dataset_id, storage = _read[asked], new_id("ds"), get_storage()
+            _contents[asked] = _read_content(data, name, meta, Path(folder))
+    content, dataset_id, storage = _contents[asked], new_id("ds"), get_storage()
     objects = ingestion.OBJECT_FILES[content.kind]
     stored = {
         part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
@@ -73,7 +73,7 @@ def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
     return dataset_id
 
 
-def _content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> Content:
+def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> DatasetContent:
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
@@ -89,27 +89,27 @@ def _content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> Cont
         found = read_images([source], ImageOptions(**meta), Limits(), out)
         summary = ingestion.image_summary(found, out)
     files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECT_FILES[kind].items()}
-    return Content(kind, summary, files)
+    return DatasetContent(kind, summary, files)
 
 
-def digits() -> str:
+def create_digits_dataset() -> str:
     """The id of the set of digits that comes with the service."""
     (source,) = builtin.get_digits()
-    return a_dataset(source.path.read_bytes(), source.name)
+    return create_dataset(source.path.read_bytes(), source.name)
 
 
 # Models without training: what is served does not depend on it
 
-LABELS = GARMENTS
+LABELS = GARMENT_LABELS
 
 
 @cache
-def weights(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
+def build_checkpoint(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     """Of the smallest networks, 8 x 8 grey, three labels; with a classifier and a critic, if they
     are to score.
     """
-    settings = settings_of(classes=len(LABELS))
-    state = VaeGanState(settings, images_of(settings), seed)
+    settings = make_settings(classes=len(LABELS))
+    state = VaeGanState(settings, make_images(settings), seed)
     if scoring:
         # Untrained, one hardly makes a difference and the other hardly sees it.
         state.ema["G"].end.weight.data *= 100
@@ -119,7 +119,7 @@ def weights(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     return state.pack()
 
 
-def manifest(saved: PackedCheckpoint) -> dict[str, object]:
+def build_manifest(saved: PackedCheckpoint) -> dict[str, object]:
     return {
         "modality": "image",
         "labels": [{"name": name, "count": n + 1} for n, name in enumerate(LABELS)],
@@ -135,9 +135,9 @@ def manifest(saved: PackedCheckpoint) -> dict[str, object]:
     }
 
 
-def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
+def create_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
     """The next version of a name, as if it had been imported."""
-    saved, model_id = weights(seed, scoring), new_id("mdl")
+    saved, model_id = build_checkpoint(seed, scoring), new_id("mdl")
     stored = get_storage().put(key_of(TENANT, "models", f"{model_id}.safetensors"), saved.model)
     with write() as session:
         return model_registry.create_imported_version(
@@ -147,21 +147,21 @@ def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
             model_id=model_id,
             step=4,
             weights=stored,
-            manifest=manifest(saved),
+            manifest=build_manifest(saved),
         )
 
 
-def a_checkpoint(
+def create_checkpoint(
     claim: Claim, step: int, seed: int, score: float | None = None
 ) -> dict[str, StoredObject]:
     """Of a job that runs."""
-    saved, storage = weights(seed), get_storage()
+    saved, storage = build_checkpoint(seed), get_storage()
     files = {
         name: storage.put(key_of(TENANT, "jobs", claim.job_id, f"{name}-{step}"), data)
         for name, data in (("state", saved.state), ("model", saved.model))
     }
     with write() as session:
-        new = NewCheckpoint(step, files, manifest(saved), {}, score)
+        new = NewCheckpoint(step, files, build_manifest(saved), {}, score)
         jobs.add_checkpoint(session, claim, new)
     return files
 
@@ -169,38 +169,46 @@ def a_checkpoint(
 # Models with the job and the data set that they came from: made once in a run of the tests by a
 # job of a few steps, and put into each test's tables as they were
 
-PETS = ("ant", "bee", "cat")
-WANTED: dict[str, tuple[Any, ...]] = {
-    "pets": (lambda: a_dataset(folders(PETS, 12), "pets.zip"), TINY, 4),
-    "shoes": (lambda: a_dataset(garments(), "garments.zip"), TINY, 4),
-    "people": (lambda: a_dataset(people(), "people.csv", target="income"), TINY_ROWS, 60),
+PET_LABELS = ("ant", "bee", "cat")
+TRAINED_MODELS: dict[str, tuple[Any, ...]] = {
+    "pets": (
+        lambda: create_dataset(make_image_zip(PET_LABELS, 12), "pets.zip"),
+        TINY_IMAGE_CONFIG,
+        4,
+    ),
+    "shoes": (lambda: create_dataset(make_garments_zip(), "garments.zip"), TINY_IMAGE_CONFIG, 4),
+    "people": (
+        lambda: create_dataset(make_people_csv(), "people.csv", target="income"),
+        TINY_TABLE_CONFIG,
+        60,
+    ),
 }
 
 
-class Kept(NamedTuple):
+class TrainedModel(NamedTuple):
     rows: list[tuple[Any, dict[str, Any]]]
     files: list[tuple[StoredObject, bytes]]
 
 
-_kept: dict[str, Kept] = {}
+_trained_models: dict[str, TrainedModel] = {}
 
 
-def a_trained_model(client: TestClient, name: str) -> None:
+def create_trained_model(client: TestClient, name: str) -> None:
     """The model `pets` or `shoes` of images, or `people` of rows."""
     torch.set_num_threads(1)
-    forget_models()
-    if name not in _kept:
-        _kept[name] = _trained(client, name)
+    clear_model_caches()
+    if name not in _trained_models:
+        _trained_models[name] = _train(client, name)
         return
-    for stored, data in _kept[name].files:
+    for stored, data in _trained_models[name].files:
         assert get_storage().put(stored.key, data) == stored
     with write() as session:
-        for table, values in _kept[name].rows:
+        for table, values in _trained_models[name].rows:
             session.execute(insert(table).values(**values))
 
 
-def _trained(client: TestClient, name: str) -> Kept:
-    make, config, steps = WANTED[name]
+def _train(client: TestClient, name: str) -> TrainedModel:
+    make, config, steps = TRAINED_MODELS[name]
     body = {
         "kind": "training",
         "dataset": make(),
@@ -223,10 +231,10 @@ def _trained(client: TestClient, name: str) -> Kept:
     files = [
         StoredObject.from_dict(fields) for fields in (model.weights, *dataset.objects.values())
     ]
-    return Kept(rows, [(stored, get_storage().read(stored)) for stored in files])
+    return TrainedModel(rows, [(stored, get_storage().read(stored)) for stored in files])
 
 
-def forget_models() -> None:
+def clear_model_caches() -> None:
     """The storage is another one for each test."""
     get_sampling_service.cache_clear()
     get_model_cache.cache_clear()

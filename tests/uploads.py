@@ -16,14 +16,14 @@ from starlette.testclient import TestClient
 from core.settings import Settings
 
 
-def png(shade: int, *, size: tuple[int, int] = (8, 8)) -> bytes:
+def make_png(shade: int, *, size: tuple[int, int] = (8, 8)) -> bytes:
     out = io.BytesIO()
     rng = np.random.default_rng(shade)
     Image.fromarray(rng.integers(0, 255, size, np.uint8)).save(out, "PNG")
     return out.getvalue()
 
 
-def zip_of(entries: dict[str, bytes]) -> bytes:
+def make_zip(entries: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in entries.items():
@@ -31,23 +31,23 @@ def zip_of(entries: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def folders(labels: tuple[str, ...] = ("cat", "dog"), each: int = 12) -> bytes:
-    return zip_of(
+def make_image_zip(labels: tuple[str, ...] = ("cat", "dog"), each: int = 12) -> bytes:
+    return make_zip(
         {
-            f"{label}/{i}.png": png(100 * n + i)
+            f"{label}/{i}.png": make_png(100 * n + i)
             for n, label in enumerate(labels)
             for i in range(each)
         }
     )
 
 
-def npz(**arrays: NDArray[Any]) -> bytes:
+def make_npz(**arrays: NDArray[Any]) -> bytes:
     out = io.BytesIO()
     np.savez(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()
 
 
-def people(count: int = 400) -> bytes:
+def make_people_csv(count: int = 400) -> bytes:
     """CSV: a fifth earns much, and those are old; blanks, dates, an id, and one rare city."""
     rng = np.random.default_rng(0)
     out = io.StringIO()
@@ -66,14 +66,14 @@ def people(count: int = 400) -> bytes:
     return out.getvalue().encode()
 
 
-GARMENTS = ("Ankle boot", "Größe", "T-shirt/top")
+GARMENT_LABELS = ("Ankle boot", "Größe", "T-shirt/top")
 
 
-def garments() -> bytes:
+def make_garments_zip() -> bytes:
     """12, 24 and 36 images of the labels; a name with a slash stands in labels.csv."""
     rng = np.random.default_rng(0)
     rows, files = [["path", "label"]], {}
-    for n, label in enumerate(GARMENTS):
+    for n, label in enumerate(GARMENT_LABELS):
         for i in range(12 * (n + 1)):
             picture = io.BytesIO()
             Image.fromarray(rng.integers(0, 255, (8, 12), np.uint8)).save(picture, "PNG")
@@ -81,20 +81,20 @@ def garments() -> bytes:
             rows.append([f"{n}-{i}.png", label])
     table = io.StringIO()
     csv.writer(table).writerows(rows)
-    return zip_of({"labels.csv": table.getvalue().encode(), **files})
+    return make_zip({"labels.csv": table.getvalue().encode(), **files})
 
 
 def upload(client: TestClient, data: bytes, name: str = "pets.zip", meta: str = "{}") -> Any:
     return client.post("/v1/datasets", files={"file": (name, data)}, data={"meta": meta})
 
 
-def put_part(client: TestClient, upload_id: str, number: int, data: bytes) -> int:
+def upload_part(client: TestClient, upload_id: str, number: int, data: bytes) -> int:
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     headers = {"Content-Digest": f"sha-256=:{digest}:"}
     path = f"/v1/uploads/{upload_id}/parts/{number}"
     return client.put(path, content=data, headers=headers).status_code
 
 
-def stored_files(settings: Settings) -> list[Path]:
+def list_stored_files(settings: Settings) -> list[Path]:
     kept = [settings.data_dir / "objects", settings.scratch]
     return [path for root in kept for path in root.rglob("*") if path.is_file()]

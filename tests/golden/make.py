@@ -41,15 +41,18 @@ def main(version: str) -> None:
 
 
 def make(client: TestClient, kind: str, version: str) -> None:
-    from tests.tiny_configs import TINY, TINY_ROWS
-    from tests.uploads import folders, people, upload
+    from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+    from tests.uploads import make_image_zip, make_people_csv, upload
     from worker.job_runner import run_next
 
     if kind == "images":
-        dataset, config = upload(client, folders(), "pets.zip").json(), TINY
+        dataset, config = upload(client, make_image_zip(), "pets.zip").json(), TINY_IMAGE_CONFIG
     else:
         meta = '{"target": "income"}'
-        dataset, config = upload(client, people(), "people.csv", meta).json(), TINY_ROWS
+        dataset, config = (
+            upload(client, make_people_csv(), "people.csv", meta).json(),
+            TINY_TABLE_CONFIG,
+        )
     body = {
         "kind": "training",
         "dataset": dataset["id"],

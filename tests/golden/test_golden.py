@@ -14,7 +14,7 @@ from core.database import write
 from core.ids import new_id
 from core.storage import get_storage, key_of
 from tests.conftest import TENANT
-from tests.factories import forget_models
+from tests.factories import clear_model_caches
 from tests.golden.make import BODIES, FORMATS, HERE
 
 RELEASED = ("1",)
@@ -22,7 +22,7 @@ RELEASED = ("1",)
 
 def drawn(client: TestClient, kind: str, version: str) -> bytes:
     """From the archive, past the check of foreign files, which has tests of its own."""
-    forget_models()
+    clear_model_caches()
     with open_archive(HERE / f"{kind}-{version}.zip") as found:
         model_id = new_id("mdl")
         key = key_of(TENANT, "models", f"{model_id}.safetensors")

@@ -9,7 +9,7 @@ import torch
 
 from models.images.settings import ImageSettings
 from models.images.training import train
-from tests.models.images.tiny import Recorder, images_of
+from tests.models.images.tiny import RecordingCallbacks, make_images
 
 
 @pytest.fixture(autouse=True)
@@ -17,23 +17,23 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-Trained = Callable[..., Recorder]
+TrainTo = Callable[..., RecordingCallbacks]
 
 
 @pytest.fixture
-def run_to(tmp_path: Path) -> Trained:
+def run_to(tmp_path: Path) -> TrainTo:
     """Train for so many steps, from a saved state if one is given."""
 
     def run(
         settings: ImageSettings, steps: int, *, state: bytes | None = None, **kept: Any
-    ) -> Recorder:
-        recorder = Recorder(steps, **kept)
+    ) -> RecordingCallbacks:
+        recorder = RecordingCallbacks(steps, **kept)
         path = None
         if state is not None:
             path = tmp_path / "state"
             path.write_bytes(state)
         try:
-            train(images_of(settings), settings, recorder, seed=5, state=path)
+            train(make_images(settings), settings, recorder, seed=5, state=path)
         except KeyboardInterrupt:
             assert recorder.killed_at is not None
         return recorder

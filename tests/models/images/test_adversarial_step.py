@@ -16,19 +16,19 @@ from models.images.vae_gan.training import (
     set_learning_rates,
 )
 from models.microbatch import accumulate_gradients
-from tests.models.images.tiny import Recorder, images_of, settings_of
+from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
 LATE = 0.8  # the critic plays
 
 
 @pytest.fixture
 def settings() -> VaeGanSettings:
-    return settings_of(classes=3)
+    return make_settings(classes=3)
 
 
 @pytest.fixture
 def nets(settings: VaeGanSettings) -> VaeGanTrainer:
-    made = VaeGanTrainer(settings, images_of(settings), seed=1)
+    made = VaeGanTrainer(settings, make_images(settings), seed=1)
     made.freeze_features()
     made.step = 1  # no penalty at this one
     set_learning_rates(made, LATE)
@@ -37,7 +37,7 @@ def nets(settings: VaeGanSettings) -> VaeGanTrainer:
 
 @pytest.fixture
 def batch(settings: VaeGanSettings) -> tuple[Tensor, Tensor]:
-    data = images_of(settings)
+    data = make_images(settings)
     return data.batch(data.train[:8])
 
 
@@ -159,7 +159,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(
             lambda: [o.zero_grad() for o in (nets.opt_G, nets.opt_D)] and None,
             lambda real, y, share: add_gradients(nets, real, y, LATE, share),
             nets.step,
-            Recorder(1),
+            RecordingCallbacks(1),
         )
         found.append([g.clone() for _, g in _gradients(nets) if g is not None])
     for whole, parts in zip(*found, strict=True):

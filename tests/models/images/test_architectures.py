@@ -22,8 +22,8 @@ from models.images.sampling import ImageSampler
 from models.images.settings import ImageData, ImageSettings
 from models.images.training import InitFrom, create_trainer, train
 from models.settings import InvalidSettings
-from tests.models.images.conftest import Trained
-from tests.models.images.tiny import Recorder, images_of, settings_of
+from tests.models.images.conftest import TrainTo
+from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
 DATA = ImageData(height=8, width=8, channels=1, classes=3, n_images=60)
 NAMES = ("cvae", "cgan", "dcgan", "mlp")
@@ -38,9 +38,9 @@ def drawn(folder: Path, model: bytes) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_broken_off_and_gone_on_with_gives_the_model_of_an_unbroken_one(
-    run_to: Trained, tmp_path: Path, name: str
+    run_to: TrainTo, tmp_path: Path, name: str
 ) -> None:
-    settings = settings_of(architecture=name)
+    settings = make_settings(architecture=name)
     whole = run_to(settings, 16)
     broken = run_to(settings, 16, every=3, killed_at=8)
     resumed = run_to(settings, 16, state=broken.saved[max(broken.saved)].state)
@@ -52,10 +52,10 @@ def test_a_run_broken_off_and_gone_on_with_gives_the_model_of_an_unbroken_one(
 
 @pytest.mark.parametrize("loss", architectures.available_losses())
 def test_every_loss_trains_the_networks_of_the_textbooks_and_those_of_auto(
-    run_to: Trained, loss: str
+    run_to: TrainTo, loss: str
 ) -> None:
     for name in ("vae_gan", "mlp"):
-        run = run_to(settings_of(architecture=name, loss=loss), 12)
+        run = run_to(make_settings(architecture=name, loss=loss), 12)
         assert {"critic_loss", "generator_loss"} <= set(run.reports[12])
 
 
@@ -66,10 +66,10 @@ def test_every_loss_trains_the_networks_of_the_textbooks_and_those_of_auto(
 def test_textbook_networks_fit_any_size(
     name: str, height: int, width: int, channels: int, classes: int
 ) -> None:
-    settings = settings_of(height, width, channels, classes, architecture=name)
+    settings = make_settings(height, width, channels, classes, architecture=name)
     assert isinstance(settings, AdversarialSettings)
     for norm in ("none", "batch"):
-        settings = settings_of(
+        settings = make_settings(
             height, width, channels, classes, architecture=name, critic_norm=norm
         )
         assert isinstance(settings, AdversarialSettings)
@@ -79,8 +79,8 @@ def test_textbook_networks_fit_any_size(
         assert BUILTIN[name].critic(settings)(made, y).shape == (2,)
 
 
-def test_the_variational_autoencoder_has_no_critic(run_to: Trained) -> None:
-    last = run_to(settings_of(architecture="cvae"), 12).reports[12]
+def test_the_variational_autoencoder_has_no_critic(run_to: TrainTo) -> None:
+    last = run_to(make_settings(architecture="cvae"), 12).reports[12]
     assert "pixel_error" in last
     assert not [name for name in last if name.startswith("critic")]
 
@@ -124,7 +124,7 @@ DOUBLED = loss_module.AdversarialLoss(
 
 
 def test_networks_and_losses_of_an_installed_package_are_choices_like_the_others(
-    run_to: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_to: TrainTo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = [
         EntryPoint("linear", f"{__name__}:LINEAR", plugins.NETWORKS),
@@ -133,7 +133,7 @@ def test_networks_and_losses_of_an_installed_package_are_choices_like_the_others
     monkeypatch.setattr(
         plugins, "installed", lambda group: [point for point in installed if point.group == group]
     )
-    settings = settings_of(architecture="linear", loss="doubled")
+    settings = make_settings(architecture="linear", loss="doubled")
     run = run_to(settings, 8)
     assert drawn(tmp_path, run.saved[8].model).shape == (6, 8, 8)
 
@@ -144,15 +144,15 @@ def test_networks_and_losses_of_an_installed_package_are_choices_like_the_others
 
 @pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
-    run_to: Trained, tmp_path: Path, name: str
+    run_to: TrainTo, tmp_path: Path, name: str
 ) -> None:
     """The labels are named in another order, and one is new: it begins as the mean of the others.
     One step later, at a small rate, all is still as it was.
     """
-    before = settings_of(architecture=name)
+    before = make_settings(architecture=name)
     trained = run_to(before, 20).saved[20]
     (tmp_path / "start").write_bytes(trained.state)
-    after = settings_of(classes=4, architecture=name, generator_lr=1e-6)
+    after = make_settings(classes=4, architecture=name, generator_lr=1e-6)
     first = _saved_first(after, InitFrom(tmp_path / "start", [1, -1, 0, 2]))
 
     had, has = _generators(tmp_path, trained.model, first)
@@ -169,22 +169,22 @@ def test_a_warm_start_keeps_what_was_learnt_and_adds_a_label(
 
 @pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_warm_start_from_a_run_that_had_hardly_begun_learns_its_own_features(
-    run_to: Trained, tmp_path: Path, name: str
+    run_to: TrainTo, tmp_path: Path, name: str
 ) -> None:
-    settings = settings_of(architecture=name)
+    settings = make_settings(architecture=name)
     begun = run_to(settings, 20, every=1, killed_at=2).saved[1]
     (tmp_path / "start").write_bytes(begun.state)
-    run = Recorder(12)
+    run = RecordingCallbacks(12)
     start = InitFrom(tmp_path / "start", [0, 1, 2])
-    train(images_of(settings), settings, run, seed=5, init_from=start)
+    train(make_images(settings), settings, run, seed=5, init_from=start)
     assert 12 in run.saved
 
 
 def _saved_first(settings: ImageSettings, start: InitFrom) -> bytes:
     """The model of a run after its first step."""
-    run = Recorder(10_000, every=1, killed_at=2)
+    run = RecordingCallbacks(10_000, every=1, killed_at=2)
     with pytest.raises(KeyboardInterrupt):
-        train(images_of(settings), settings, run, seed=5, init_from=start)
+        train(make_images(settings), settings, run, seed=5, init_from=start)
     return run.saved[1].model
 
 
@@ -198,24 +198,24 @@ def _generators(folder: Path, *models: bytes) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_saved_state_holds_what_the_looks_found(tmp_path: Path, name: str) -> None:
-    settings = settings_of(architecture=name)
-    before = create_trainer(settings, images_of(settings), 1, None, None)
+    settings = make_settings(architecture=name)
+    before = create_trainer(settings, make_images(settings), 1, None, None)
     before.early_stopping.update(WARMUP_STEPS, 0.4, 0.7, "auto")
     before.early_stopping.decay_start = 0.5
     (tmp_path / "state").write_bytes(before.pack().state)
-    after = create_trainer(settings, images_of(settings), 1, tmp_path / "state", None)
+    after = create_trainer(settings, make_images(settings), 1, tmp_path / "state", None)
     assert after.early_stopping == before.early_stopping
 
 
 @pytest.mark.slow
 def test_large_images_of_a_thousand_labels_train_and_sample(tmp_path: Path) -> None:
-    settings = settings_of(128, 128, 3, 1_000)
+    settings = make_settings(128, 128, 3, 1_000)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (1_000, 128, 128, 3), np.uint8)
     data = LabeledImages.split(
         pixels, np.arange(1_000, dtype=np.int32), holdout_fraction=0.0, seed=1
     )
-    run = Recorder(2)
+    run = RecordingCallbacks(2)
     train(data, settings, run, seed=1)
     (tmp_path / "model").write_bytes(run.saved[2].model)
     sampler = ImageSampler.load(*unpack(tmp_path / "model"))

@@ -8,14 +8,14 @@ import pytest
 from models.images.data import UNLABELED, ImageBatches, LabeledImages
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.training import create_trainer, train
-from tests.models.images.tiny import Recorder, images_of, settings_of
+from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
-SETTINGS = settings_of(feature_lr=0.02, feature_budget_fraction=0.5)
+SETTINGS = make_settings(feature_lr=0.02, feature_budget_fraction=0.5)
 
 
 def half_labelled(seed: int = 1) -> LabeledImages:
     """The labels of every third image are kept."""
-    whole = images_of(SETTINGS, 90)
+    whole = make_images(SETTINGS, 90)
     labels = np.where(np.arange(90) // 3 % 3 == 0, whole.labels, UNLABELED).astype(np.int32)
     return LabeledImages.split(whole.pixels, labels, holdout_fraction=0.2, seed=seed)
 
@@ -29,7 +29,7 @@ def test_only_labelled_images_are_held_out() -> None:
 
 
 def test_labels_are_guessed_where_the_features_are_sure_of_them() -> None:
-    data, truth = half_labelled(), images_of(SETTINGS, 90).labels
+    data, truth = half_labelled(), make_images(SETTINGS, 90).labels
     nets = create_trainer(SETTINGS, data, 5, None, None)
     batches = ImageBatches(data, 16, 5)
     assert assign_pseudo_labels(nets.features, data, 5) == 0  # nothing is learned yet
@@ -48,10 +48,12 @@ def test_labels_are_guessed_where_the_features_are_sure_of_them() -> None:
 def test_a_run_with_unlabelled_images_that_was_killed_ends_as_an_unbroken_one(
     tmp_path: Path, architecture: str
 ) -> None:
-    settings = settings_of(architecture=architecture, feature_lr=0.02, feature_budget_fraction=0.5)
+    settings = make_settings(
+        architecture=architecture, feature_lr=0.02, feature_budget_fraction=0.5
+    )
 
-    def run(state: bytes | None = None, killed_at: int | None = None) -> Recorder:
-        recorder, path = Recorder(60, every=3, killed_at=killed_at), None
+    def run(state: bytes | None = None, killed_at: int | None = None) -> RecordingCallbacks:
+        recorder, path = RecordingCallbacks(60, every=3, killed_at=killed_at), None
         if state is not None:
             path = tmp_path / "state"
             path.write_bytes(state)

@@ -12,21 +12,21 @@ from models.errors import AcceptanceRateTooLow
 from models.images import batched_sampling
 from models.images.sampling import ImageSampler
 from models.images.sampling_plan import plan_by_count
-from tests.models.images.conftest import Trained
-from tests.models.images.tiny import images_of, settings_of
+from tests.models.images.conftest import TrainTo
+from tests.models.images.tiny import make_images, make_settings
 
 
-def learned(run_to: Trained, folder: Path, **explicit: object) -> ImageSampler:
+def learned(run_to: TrainTo, folder: Path, **explicit: object) -> ImageSampler:
     path = folder / "model"
-    path.write_bytes(run_to(settings_of(**explicit), 40).saved[40].model)
+    path.write_bytes(run_to(make_settings(**explicit), 40).saved[40].model)
     return ImageSampler.load(*unpack(path))
 
 
 def test_a_model_file_keeps_the_networks_that_tell_labels_and_real_images(
-    run_to: Trained, tmp_path: Path
+    run_to: TrainTo, tmp_path: Path
 ) -> None:
     sampler = learned(run_to, tmp_path, feature_lr=0.02)
-    data = images_of(settings_of())
+    data = make_images(make_settings())
     pixels, labels = np.asarray(data.pixels), np.asarray(data.labels, np.int64)
     right = sampler.scorer.label_confidence(pixels, labels)
     wrong = sampler.scorer.label_confidence(pixels, (labels + 1) % 3)
@@ -45,7 +45,7 @@ def test_a_model_file_keeps_the_networks_that_tell_labels_and_real_images(
     ],
 )
 def test_a_model_scores_with_what_its_run_had(
-    run_to: Trained, tmp_path: Path, explicit: dict[str, object], labels: bool, truth: bool
+    run_to: TrainTo, tmp_path: Path, explicit: dict[str, object], labels: bool, truth: bool
 ) -> None:
     scorer = learned(run_to, tmp_path, **explicit).scorer
     assert (scorer.has_classifier, scorer.has_critic) == (labels, truth)
@@ -59,7 +59,7 @@ def bright(pixels: NDArray[np.uint8], _labels: NDArray[np.int64]) -> Brightness:
 
 
 def test_each_chosen_image_is_the_first_of_its_own_candidates(
-    run_to: Trained, tmp_path: Path
+    run_to: TrainTo, tmp_path: Path
 ) -> None:
     sampler = replace(learned(run_to, tmp_path), batch_size=8)
     labels, numbers = np.zeros(12, np.int64), np.arange(100, 112)
@@ -89,7 +89,7 @@ def test_each_chosen_image_is_the_first_of_its_own_candidates(
 
 
 def test_what_no_candidate_meets_ends_with_the_share_that_was_met(
-    run_to: Trained, tmp_path: Path
+    run_to: TrainTo, tmp_path: Path
 ) -> None:
     sampler = learned(run_to, tmp_path)
     order = plan_by_count(3, seed=1, offset=0, label_weights=(1.0, 1.0, 1.0), balance_labels=True)

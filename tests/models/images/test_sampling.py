@@ -8,13 +8,13 @@ import pytest
 from models import noise
 from models.checkpoint import UnreadableCheckpoint, pack, unpack
 from models.images.sampling import BATCH_SIZE, ImageSampler
-from tests.models.images.conftest import Trained
-from tests.models.images.tiny import settings_of
+from tests.models.images.conftest import TrainTo
+from tests.models.images.tiny import make_settings
 
 
 @pytest.fixture
-def sampler(run_to: Trained, tmp_path: Path) -> ImageSampler:
-    (tmp_path / "model").write_bytes(run_to(settings_of(), 20).saved[20].model)
+def sampler(run_to: TrainTo, tmp_path: Path) -> ImageSampler:
+    (tmp_path / "model").write_bytes(run_to(make_settings(), 20).saved[20].model)
     return ImageSampler.load(*unpack(tmp_path / "model"))
 
 

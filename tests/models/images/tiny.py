@@ -9,7 +9,7 @@ from models.images.architectures import resolve
 from models.images.data import LabeledImages
 from models.images.settings import ImageData, ImageSettings
 from models.training_callbacks import PackedCheckpoint
-from tests.tiny_configs import TINY
+from tests.tiny_configs import TINY_IMAGE_CONFIG
 
 SHORT = {
     "prior_components": 2,
@@ -19,7 +19,7 @@ SHORT = {
 }
 
 
-def settings_of(
+def make_settings(
     height: int = 8, width: int = 8, channels: int = 1, classes: int = 3, **explicit: Any
 ) -> ImageSettings:
     """Those of `vae_gan`, unless another architecture is named."""
@@ -27,7 +27,7 @@ def settings_of(
     architecture = explicit.get("architecture", "vae_gan")
     if architecture in ("vae_gan", "cvae"):
         short = SHORT | ({"critic_start_fraction": 1.0} if architecture == "cvae" else {})
-        return resolve(data, "fast", TINY | short | explicit)
+        return resolve(data, "fast", TINY_IMAGE_CONFIG | short | explicit)
     small = {
         "latent_dim": 4,
         "generator_width": 8,
@@ -40,7 +40,7 @@ def settings_of(
     )
 
 
-def images_of(settings: ImageSettings, count: int = 60) -> LabeledImages:
+def make_images(settings: ImageSettings, count: int = 60) -> LabeledImages:
     """Blocks whose place and size depend on the label, with noise."""
     rng = np.random.default_rng(0)
     colour = (3,) if settings.channels == 3 else ()
@@ -51,7 +51,7 @@ def images_of(settings: ImageSettings, count: int = 60) -> LabeledImages:
     return LabeledImages.split(pixels, labels, holdout_fraction=0.2, seed=1)
 
 
-class Recorder:
+class RecordingCallbacks:
     """A run of `steps` steps that saves at `every`, and can be killed when it is about to save."""
 
     def __init__(self, steps: int, every: int = 10**9, killed_at: int | None = None) -> None:
