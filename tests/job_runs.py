@@ -1,4 +1,4 @@
-"""Training jobs that come in over HTTP, are run in this process, and are broken off or damaged."""
+"""Training jobs that are created over HTTP, run in this process, and interrupted or corrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ def create_training_job(client: TestClient, **spec: Any) -> str:
         "budget": {"steps": 20},
         "seed": 1,
     }
-    posted = client.post("/v1/jobs", json=body | spec)
-    assert posted.status_code == 202, posted.text
-    job_id: str = posted.json()["id"]
+    response = client.post("/v1/jobs", json=body | spec)
+    assert response.status_code == 202, response.text
+    job_id: str = response.json()["id"]
     return job_id
 
 
@@ -38,19 +38,19 @@ def run_training_job(client: TestClient, job_id: str) -> dict[str, Any]:
 
 
 class WorkerKilled(BaseException):
-    """As good as SIGKILL: no handler of ours sees it, and nothing is written."""
+    """Simulate SIGKILL: none of our handlers catches it, and nothing is written."""
 
 
 def interrupt_training(
     client: TestClient, job_id: str, monkeypatch: pytest.MonkeyPatch, *, at_step: int
 ) -> None:
-    """Run the job until this step, lose its worker, and have the sweeper notice."""
-    reached = training.JobTrainingCallbacks.progress
+    """Run the job until `at_step`, lose its worker, and let the sweeper requeue the job."""
+    original = training.JobTrainingCallbacks.progress
 
     def progress(self: training.JobTrainingCallbacks, step: int) -> float:
         if step == at_step:
             raise WorkerKilled
-        return reached(self, step)
+        return original(self, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(training.JobTrainingCallbacks, "progress", progress)
@@ -70,26 +70,26 @@ def list_checkpoints(job_id: str) -> list[Checkpoint]:
 
 
 def get_model_sha256(job_id: str, step: int) -> str:
-    (last,) = [row for row in list_checkpoints(job_id) if row.step == step][:1]
-    return str(last.files["model"]["sha256"])
+    (checkpoint,) = [row for row in list_checkpoints(job_id) if row.step == step][:1]
+    return str(checkpoint.files["model"]["sha256"])
 
 
-def corrupt_object(configured: Settings, key: str) -> None:
-    (path,) = (configured.data_dir / "objects").rglob(Path(key).name)
+def corrupt_object(settings: Settings, key: str) -> None:
+    (path,) = (settings.data_dir / "objects").rglob(Path(key).name)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 def record_start_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The first step that each later run is asked about."""
-    began: list[int] = []
-    reached = training.JobTrainingCallbacks.progress
+    """Return a list that collects the first step of each later run."""
+    start_steps: list[int] = []
+    original = training.JobTrainingCallbacks.progress
 
     def progress(self: training.JobTrainingCallbacks, step: int) -> float:
         if self._attempt_start is None:
-            began.append(step)
-        return reached(self, step)
+            start_steps.append(step)
+        return original(self, step)
 
     monkeypatch.setattr(training.JobTrainingCallbacks, "progress", progress)
-    return began
+    return start_steps

@@ -1,4 +1,4 @@
-"""The smallest networks that still play the whole game, as `config` of a training job."""
+"""Hyperparameters of the smallest networks that still train every part of a model."""
 
 TINY_IMAGE_CONFIG = {
     "latent_dim": 4,

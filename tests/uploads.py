@@ -1,4 +1,4 @@
-"""Files as a client has them, and the requests that bring them in."""
+"""Upload files in the formats of clients, and the requests that send them."""
 
 import base64
 import csv
@@ -34,8 +34,8 @@ def make_zip(entries: dict[str, bytes]) -> bytes:
 def make_image_zip(labels: tuple[str, ...] = ("cat", "dog"), each: int = 12) -> bytes:
     return make_zip(
         {
-            f"{label}/{i}.png": make_png(100 * n + i)
-            for n, label in enumerate(labels)
+            f"{label}/{i}.png": make_png(100 * label_index + i)
+            for label_index, label in enumerate(labels)
             for i in range(each)
         }
     )
@@ -48,20 +48,23 @@ def make_npz(**arrays: NDArray[Any]) -> bytes:
 
 
 def make_people_csv(count: int = 400) -> bytes:
-    """CSV: a fifth earns much, and those are old; blanks, dates, an id, and one rare city."""
+    """Return a CSV in which every fifth person has a high income and is older.
+
+    It has missing values, dates, an id column and one rare city.
+    """
     rng = np.random.default_rng(0)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["id", "age", "height", "city", "member", "since", "income"])
     for i in range(count):
-        rich = i % 5 == 0
-        age = int(rng.integers(50, 80) if rich else rng.integers(18, 60))
+        has_high_income = i % 5 == 0
+        age = int(rng.integers(50, 80) if has_high_income else rng.integers(18, 60))
         city = "Zürich" if i % 100 == 0 else str(rng.choice(["Rome", "Paris, north"]))
         since = f"20{rng.integers(10, 25)}-0{rng.integers(1, 10)}-1{rng.integers(0, 10)}"
         height = "" if i % 10 == 3 else f"{rng.normal(1.7, 0.1):.2f}"
         member = str(rng.choice(["true", "false"]))
         writer.writerow(
-            [f"P-{i:05}", age, height, city, member, since, ">50K" if rich else "<=50K"]
+            [f"P-{i:05}", age, height, city, member, since, ">50K" if has_high_income else "<=50K"]
         )
     return out.getvalue().encode()
 
@@ -70,18 +73,21 @@ GARMENT_LABELS = ("Ankle boot", "Größe", "T-shirt/top")
 
 
 def make_garments_zip() -> bytes:
-    """12, 24 and 36 images of the labels; a name with a slash stands in labels.csv."""
+    """Return 12, 24 and 36 images of the three labels, named in labels.csv.
+
+    One label has a slash in its name, so folders cannot hold it.
+    """
     rng = np.random.default_rng(0)
-    rows, files = [["path", "label"]], {}
-    for n, label in enumerate(GARMENT_LABELS):
-        for i in range(12 * (n + 1)):
-            picture = io.BytesIO()
-            Image.fromarray(rng.integers(0, 255, (8, 12), np.uint8)).save(picture, "PNG")
-            files[f"{n}-{i}.png"] = picture.getvalue()
-            rows.append([f"{n}-{i}.png", label])
-    table = io.StringIO()
-    csv.writer(table).writerows(rows)
-    return make_zip({"labels.csv": table.getvalue().encode(), **files})
+    label_rows, files = [["path", "label"]], {}
+    for label_index, label in enumerate(GARMENT_LABELS):
+        for i in range(12 * (label_index + 1)):
+            image_file = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (8, 12), np.uint8)).save(image_file, "PNG")
+            files[f"{label_index}-{i}.png"] = image_file.getvalue()
+            label_rows.append([f"{label_index}-{i}.png", label])
+    label_file = io.StringIO()
+    csv.writer(label_file).writerows(label_rows)
+    return make_zip({"labels.csv": label_file.getvalue().encode(), **files})
 
 
 def upload(client: TestClient, data: bytes, name: str = "pets.zip", meta: str = "{}") -> Any:
@@ -96,5 +102,5 @@ def upload_part(client: TestClient, upload_id: str, number: int, data: bytes) ->
 
 
 def list_stored_files(settings: Settings) -> list[Path]:
-    kept = [settings.data_dir / "objects", settings.scratch]
-    return [path for root in kept for path in root.rglob("*") if path.is_file()]
+    folders = [settings.data_dir / "objects", settings.scratch]
+    return [path for root in folders for path in root.rglob("*") if path.is_file()]
