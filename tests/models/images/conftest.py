@@ -1,4 +1,4 @@
-"""Runs of a few steps on one thread."""
+"""Fixtures that train tiny image models for a few steps on one thread."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,21 +21,21 @@ TrainTo = Callable[..., RecordingCallbacks]
 
 
 @pytest.fixture
-def run_to(tmp_path: Path) -> TrainTo:
-    """Train for so many steps, from a saved state if one is given."""
+def train_to(tmp_path: Path) -> TrainTo:
+    """Return a function that trains for `steps` steps, from a saved state if one is given."""
 
     def run(
-        settings: ImageSettings, steps: int, *, state: bytes | None = None, **kept: Any
+        settings: ImageSettings, steps: int, *, state: bytes | None = None, **options: Any
     ) -> RecordingCallbacks:
-        recorder = RecordingCallbacks(steps, **kept)
-        path = None
+        callbacks = RecordingCallbacks(steps, **options)
+        state_path = None
         if state is not None:
-            path = tmp_path / "state"
-            path.write_bytes(state)
+            state_path = tmp_path / "state"
+            state_path.write_bytes(state)
         try:
-            train(make_images(settings), settings, recorder, seed=5, state=path)
+            train(make_images(settings), settings, callbacks, seed=5, state=state_path)
         except KeyboardInterrupt:
-            assert recorder.killed_at is not None
-        return recorder
+            assert callbacks.interrupt_at is not None
+        return callbacks
 
     return run
