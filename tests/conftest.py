@@ -146,9 +146,9 @@ def anonymous(
     configured: Settings, application: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[TestClient]:
     """The application in this process, on this test's database and files."""
-    from tests.factories import forget_models
+    from tests.factories import clear_model_caches
 
-    forget_models()
+    clear_model_caches()
     monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # it takes one of its own
     application.middleware_stack = None  # made anew: a turnstile belongs to one event loop
     with TestClient(application, base_url="http://localhost") as client:

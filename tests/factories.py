@@ -1,4 +1,4 @@
-"""Data sets and models that are there without a request and, all but a few, without training."""
+"""Datasets and models that tests create without a request, most of them without training."""
 
 import hashlib
 import json
@@ -31,34 +31,36 @@ from core.tables import Dataset, Job, Model
 from models.images.vae_gan.state import VaeGanState
 from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
-from tests.models.images.tiny import images_of, settings_of
-from tests.tiny_configs import TINY, TINY_ROWS
-from tests.uploads import GARMENTS, folders, garments, people
+from tests.models.images.tiny import make_images, make_settings
+from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+from tests.uploads import GARMENT_LABELS, make_garments_zip, make_image_zip, make_people_csv
 from worker.job_runner import run_next
 
-# Data sets
+# Datasets
 
 
-class Content(NamedTuple):
-    """What reading gave: the row's summary, and the bytes of each object."""
+class DatasetContent(NamedTuple):
+    """Result of reading an upload: the summary of the dataset and the bytes of each object."""
 
     kind: Modality
     summary: dict[str, Any]
     files: dict[str, bytes]
 
 
-_read: dict[str, Content] = {}
+_content_cache: dict[str, DatasetContent] = {}
 
 
-def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
-    """The id of the data set that an upload would have made, read in this process by the reader
-    that a child of the service runs; the same bytes are read once in a run of the tests.
+def create_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
+    """Create the dataset that an upload of `data` creates, and return its id.
+
+    The file is read in this process by the code that the service runs in a subprocess. Equal
+    uploads are read once per test run.
     """
-    asked = hashlib.sha256(json.dumps([name, meta]).encode() + data).hexdigest()
-    if asked not in _read:
+    cache_key = hashlib.sha256(json.dumps([name, meta]).encode() + data).hexdigest()
+    if cache_key not in _content_cache:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
-            _read[asked] = _content(data, name, meta, Path(folder))
-    content, dataset_id, storage = _read[asked], new_id("ds"), get_storage()
+            _content_cache[cache_key] = _read_content(data, name, meta, Path(folder))
+    content, dataset_id, storage = _content_cache[cache_key], new_id("ds"), get_storage()
     objects = ingestion.OBJECT_FILES[content.kind]
     stored = {
         part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
@@ -66,14 +68,14 @@ def a_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
     }
     title = Path(name.removesuffix(".gz")).stem
     with write() as session:
-        new = NewDataset(title, {}, meta, content.kind)
+        new_dataset = NewDataset(title, {}, meta, content.kind)
         repository.add_ready(
-            session, TENANT, dataset_id, new, objects=stored, summary=content.summary
+            session, TENANT, dataset_id, new_dataset, objects=stored, summary=content.summary
         )
     return dataset_id
 
 
-def _content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> Content:
+def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> DatasetContent:
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
@@ -81,37 +83,38 @@ def _content(data: bytes, name: str, meta: dict[str, Any], folder: Path) -> Cont
     if kind == "tabular":
         columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
         drop = tuple(meta.get("exclude_columns", []))
-        wanted = SchemaOverrides(
+        overrides = SchemaOverrides(
             columns=columns, target=meta.get("target"), exclude_columns=drop, pointer_prefix="/meta"
         )
-        summary = read_table([source], wanted, Limits(), out).to_dict()
+        summary = read_table([source], overrides, Limits(), out).to_dict()
     else:
-        found = read_images([source], ImageOptions(**meta), Limits(), out)
-        summary = ingestion.image_summary(found, out)
+        images = read_images([source], ImageOptions(**meta), Limits(), out)
+        summary = ingestion.image_summary(images, out)
     files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECT_FILES[kind].items()}
-    return Content(kind, summary, files)
+    return DatasetContent(kind, summary, files)
 
 
-def digits() -> str:
-    """The id of the set of digits that comes with the service."""
+def create_digits_dataset() -> str:
+    """Create the built-in digits dataset and return its id."""
     (source,) = builtin.get_digits()
-    return a_dataset(source.path.read_bytes(), source.name)
+    return create_dataset(source.path.read_bytes(), source.name)
 
 
-# Models without training: what is served does not depend on it
+# Untrained models: the code that serves models does not depend on training
 
-LABELS = GARMENTS
+LABELS = GARMENT_LABELS
 
 
 @cache
-def weights(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
-    """Of the smallest networks, 8 x 8 grey, three labels; with a classifier and a critic, if they
-    are to score.
+def build_checkpoint(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
+    """Return untrained tiny networks for 8 x 8 gray images and three labels.
+
+    With `scoring`, the model includes a classifier and a critic that score its samples.
     """
-    settings = settings_of(classes=len(LABELS))
-    state = VaeGanState(settings, images_of(settings), seed)
+    settings = make_settings(classes=len(LABELS))
+    state = VaeGanState(settings, make_images(settings), seed)
     if scoring:
-        # Untrained, one hardly makes a difference and the other hardly sees it.
+        # Untrained networks give nearly equal images and scores: larger weights spread them.
         state.ema["G"].end.weight.data *= 100
         state.features.classifier.out.weight.data *= 100
         state.freeze_features()
@@ -119,7 +122,7 @@ def weights(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     return state.pack()
 
 
-def manifest(saved: PackedCheckpoint) -> dict[str, object]:
+def build_manifest(checkpoint: PackedCheckpoint) -> dict[str, object]:
     return {
         "modality": "image",
         "labels": [{"name": name, "count": n + 1} for n, name in enumerate(LABELS)],
@@ -131,14 +134,16 @@ def manifest(saved: PackedCheckpoint) -> dict[str, object]:
             "hyperparameters": {},
         },
         "dataset": {"id": "ds_gone", "name": "garments", "sha256": "0" * 64},
-        "parameters": saved.parameters,
+        "parameters": checkpoint.parameters,
     }
 
 
-def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
-    """The next version of a name, as if it had been imported."""
-    saved, model_id = weights(seed, scoring), new_id("mdl")
-    stored = get_storage().put(key_of(TENANT, "models", f"{model_id}.safetensors"), saved.model)
+def create_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
+    """Create the next version of `name`, as an import does."""
+    checkpoint, model_id = build_checkpoint(seed, scoring), new_id("mdl")
+    stored = get_storage().put(
+        key_of(TENANT, "models", f"{model_id}.safetensors"), checkpoint.model
+    )
     with write() as session:
         return model_registry.create_imported_version(
             session,
@@ -147,70 +152,78 @@ def a_model(name: str = "shoes", seed: int = 0, scoring: bool = False) -> Model:
             model_id=model_id,
             step=4,
             weights=stored,
-            manifest=manifest(saved),
+            manifest=build_manifest(checkpoint),
         )
 
 
-def a_checkpoint(
+def create_checkpoint(
     claim: Claim, step: int, seed: int, score: float | None = None
 ) -> dict[str, StoredObject]:
-    """Of a job that runs."""
-    saved, storage = weights(seed), get_storage()
+    """Store a checkpoint of a running job and return its files."""
+    checkpoint, storage = build_checkpoint(seed), get_storage()
     files = {
         name: storage.put(key_of(TENANT, "jobs", claim.job_id, f"{name}-{step}"), data)
-        for name, data in (("state", saved.state), ("model", saved.model))
+        for name, data in (("state", checkpoint.state), ("model", checkpoint.model))
     }
     with write() as session:
-        new = NewCheckpoint(step, files, manifest(saved), {}, score)
-        jobs.add_checkpoint(session, claim, new)
+        new_checkpoint = NewCheckpoint(step, files, build_manifest(checkpoint), {}, score)
+        jobs.add_checkpoint(session, claim, new_checkpoint)
     return files
 
 
-# Models with the job and the data set that they came from: made once in a run of the tests by a
-# job of a few steps, and put into each test's tables as they were
+# Trained models with their job and dataset. A job of a few steps trains each once per test run;
+# later tests insert the same rows and files.
 
-PETS = ("ant", "bee", "cat")
-WANTED: dict[str, tuple[Any, ...]] = {
-    "pets": (lambda: a_dataset(folders(PETS, 12), "pets.zip"), TINY, 4),
-    "shoes": (lambda: a_dataset(garments(), "garments.zip"), TINY, 4),
-    "people": (lambda: a_dataset(people(), "people.csv", target="income"), TINY_ROWS, 60),
+PET_LABELS = ("ant", "bee", "cat")
+MODEL_RECIPES: dict[str, tuple[Any, ...]] = {
+    "pets": (
+        lambda: create_dataset(make_image_zip(PET_LABELS, 12), "pets.zip"),
+        TINY_IMAGE_CONFIG,
+        4,
+    ),
+    "shoes": (lambda: create_dataset(make_garments_zip(), "garments.zip"), TINY_IMAGE_CONFIG, 4),
+    "people": (
+        lambda: create_dataset(make_people_csv(), "people.csv", target="income"),
+        TINY_TABLE_CONFIG,
+        60,
+    ),
 }
 
 
-class Kept(NamedTuple):
+class CachedModel(NamedTuple):
     rows: list[tuple[Any, dict[str, Any]]]
     files: list[tuple[StoredObject, bytes]]
 
 
-_kept: dict[str, Kept] = {}
+_trained_cache: dict[str, CachedModel] = {}
 
 
-def a_trained_model(client: TestClient, name: str) -> None:
-    """The model `pets` or `shoes` of images, or `people` of rows."""
+def create_trained_model(client: TestClient, name: str) -> None:
+    """Create the image model `pets` or `shoes`, or the tabular model `people`."""
     torch.set_num_threads(1)
-    forget_models()
-    if name not in _kept:
-        _kept[name] = _trained(client, name)
+    clear_model_caches()
+    if name not in _trained_cache:
+        _trained_cache[name] = _train_model(client, name)
         return
-    for stored, data in _kept[name].files:
+    for stored, data in _trained_cache[name].files:
         assert get_storage().put(stored.key, data) == stored
     with write() as session:
-        for table, values in _kept[name].rows:
+        for table, values in _trained_cache[name].rows:
             session.execute(insert(table).values(**values))
 
 
-def _trained(client: TestClient, name: str) -> Kept:
-    make, config, steps = WANTED[name]
+def _train_model(client: TestClient, name: str) -> CachedModel:
+    create, config, steps = MODEL_RECIPES[name]
     body = {
         "kind": "training",
-        "dataset": make(),
+        "dataset": create(),
         "name": name,
         "hyperparameters": config,
         "budget": {"steps": steps},
         "seed": 1,
     }
-    posted = client.post("/v1/jobs", json=body)
-    assert posted.status_code == 202, posted.text
+    response = client.post("/v1/jobs", json=body)
+    assert response.status_code == 202, response.text
     assert run_next(["training"])
     with read() as session:
         model = session.scalars(select(Model).where(Model.name == name)).one()
@@ -223,10 +236,10 @@ def _trained(client: TestClient, name: str) -> Kept:
     files = [
         StoredObject.from_dict(fields) for fields in (model.weights, *dataset.objects.values())
     ]
-    return Kept(rows, [(stored, get_storage().read(stored)) for stored in files])
+    return CachedModel(rows, [(stored, get_storage().read(stored)) for stored in files])
 
 
-def forget_models() -> None:
-    """The storage is another one for each test."""
+def clear_model_caches() -> None:
+    """Empty the caches of loaded models, because each test has its own storage."""
     get_sampling_service.cache_clear()
     get_model_cache.cache_clear()

@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from tests.core.webhooks.receiver import Receiver
 from tests.processes import Server, eventually, serving
 from tests.servers import BROKER
-from tests.tiny_configs import TINY
-from tests.uploads import people
+from tests.tiny_configs import TINY_IMAGE_CONFIG
+from tests.uploads import make_people_csv
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -55,7 +55,7 @@ def test_digits_go_in_and_labelled_samples_come_out(
         dataset["id"],
         name="digits",
         preset="fast",
-        hyperparameters=TINY,
+        hyperparameters=TINY_IMAGE_CONFIG,
         budget={"steps": 30},
         seed=1,
     )
@@ -182,7 +182,7 @@ def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
         dataset["id"],
         name="killed",
         preset="fast",
-        hyperparameters=TINY,
+        hyperparameters=TINY_IMAGE_CONFIG,
         budget={"steps": 600},
         checkpoint={"interval_steps": 20},
         seed=1,
@@ -211,7 +211,10 @@ def kill(process: psutil.Process) -> None:
 def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client) -> None:
     dataset = client.create_builtin_dataset("digits")
     job = client.train(
-        dataset["id"], name="cancelled", hyperparameters=TINY, budget={"steps": 1_000_000}
+        dataset["id"],
+        name="cancelled",
+        hyperparameters=TINY_IMAGE_CONFIG,
+        budget={"steps": 1_000_000},
     )
     eventually(lambda: client.job(job["id"])["progress"]["step"] > 10)
     assert client.cancel(job["id"])["state"] == "cancelling"
@@ -282,7 +285,9 @@ def test_without_any_broker_jobs_are_done_all_the_same(tmp_path: Path) -> None:
         eventually(server.is_ready)
         with server.client() as client:
             dataset = client.create_builtin_dataset("digits")
-            job = client.train(dataset["id"], hyperparameters=TINY, budget={"steps": 10})
+            job = client.train(
+                dataset["id"], hyperparameters=TINY_IMAGE_CONFIG, budget={"steps": 10}
+            )
             assert client.wait(job["id"])["attempt"] == 1
         assert server.find("redis-server") == []
 
@@ -324,7 +329,7 @@ def test_the_example_for_images_saves_the_labels_it_names(server: Server, tmp_pa
 
 def test_the_example_for_tables_balances_the_labels(server: Server, tmp_path: Path) -> None:
     table, out = tmp_path / "people.csv", tmp_path / "balanced.csv"
-    table.write_bytes(people())
+    table.write_bytes(make_people_csv())
     run_example(server, "balance_table.py", str(table), "income", str(out), "40")
     with out.open() as lines:
         incomes = [row["income"] for row in csv.DictReader(lines)]

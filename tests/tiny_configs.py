@@ -1,6 +1,6 @@
-"""The smallest networks that still play the whole game, as `config` of a training job."""
+"""Hyperparameters of the smallest networks that still train every part of a model."""
 
-TINY = {
+TINY_IMAGE_CONFIG = {
     "latent_dim": 4,
     "coarse_channels": 8,
     "fine_channels": 8,
@@ -9,4 +9,9 @@ TINY = {
     "batch_size": 8,
     "log_interval": 5,
 }
-TINY_ROWS = {"embedding_dim": 16, "hidden_dim": 16, "critic_hidden": 16, "eval_interval": 20}
+TINY_TABLE_CONFIG = {
+    "embedding_dim": 16,
+    "hidden_dim": 16,
+    "critic_hidden": 16,
+    "eval_interval": 20,
+}

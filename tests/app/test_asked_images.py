@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.factories import a_model, forget_models
+from tests.factories import clear_model_caches, create_model
 
 URL = "/v1/models/shoes/samples"
 WAY = {
@@ -24,8 +24,8 @@ WAY = {
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
-    forget_models()
-    a_model()
+    clear_model_caches()
+    create_model()
     return client
 
 
@@ -100,8 +100,8 @@ def test_what_cannot_be_asked_for_is_refused_by_name(
 @pytest.fixture
 def critical(client: TestClient) -> TestClient:
     """The model has the networks that score its images."""
-    forget_models()
-    a_model(scoring=True)
+    clear_model_caches()
+    create_model(scoring=True)
     return client
 
 

@@ -12,7 +12,7 @@ from app.sampling.fair_lock import FairLock
 from models.checkpoint import unpack
 from models.images import batched_sampling
 from models.images.sampling import ImageSampler
-from tests.factories import weights
+from tests.factories import build_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> ImageSampler:
 
 
 def read(path: Path) -> ImageSampler:
-    path.write_bytes(weights().model)
+    path.write_bytes(build_checkpoint().model)
     return ImageSampler.load(*unpack(path))
 
 

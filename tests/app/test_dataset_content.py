@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from core.database import read
 from core.storage import get_storage
 from core.tables import Dataset
-from tests.uploads import folders, npz, people, png, upload, zip_of
+from tests.uploads import make_image_zip, make_npz, make_people_csv, make_png, make_zip, upload
 
 
 def content(client: TestClient, dataset: str, **query: Any) -> Any:
@@ -25,7 +25,7 @@ def test_images_come_back_as_they_went_in_and_can_be_uploaded_again(client: Test
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 255, (30, 8, 9, 3), np.uint8), np.arange(30) % 3
     test = {"x_test": x[20:], "y_test": y[20:]}
-    dataset = upload(client, npz(x_train=x[:20], y_train=y[:20], **test), "a.npz").json()
+    dataset = upload(client, make_npz(x_train=x[:20], y_train=y[:20], **test), "a.npz").json()
     assert dataset["links"]["content"] == f"/v1/datasets/{dataset['id']}/content"
     answer = content(client, dataset["id"], format="npz")
     assert answer.headers["content-type"] == "application/x-npz"
@@ -47,10 +47,10 @@ def test_images_come_back_as_they_went_in_and_can_be_uploaded_again(client: Test
 
 
 def test_images_without_a_label_come_back_without_one(client: TestClient) -> None:
-    files = {f"{i}.png": png(i) for i in range(12)}
+    files = {f"{i}.png": make_png(i) for i in range(12)}
     told = [f"{i}.png,{'cat' if i % 2 else ''}" for i in range(12)]
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
-    dataset = upload(client, zip_of(files)).json()
+    dataset = upload(client, make_zip(files)).json()
     again = upload(client, content(client, dataset["id"]).content).json()
     assert (again["train_items"], again["labels"]) == (12, dataset["labels"])
     assert again["labels"][0]["count"] == 6
@@ -63,7 +63,7 @@ def test_images_without_a_label_come_back_without_one(client: TestClient) -> Non
 def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(
     client: TestClient,
 ) -> None:
-    csv = people(40)
+    csv = make_people_csv(40)
     meta = '{"target": "income"}'
     dataset = upload(client, csv, "people.csv", meta).json()["id"]
     assert content(client, dataset).content == csv
@@ -82,13 +82,13 @@ def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(
 def test_what_a_set_of_images_has_not_is_refused(
     client: TestClient, query: dict[str, str], status: int
 ) -> None:
-    dataset = upload(client, folders()).json()["id"]
+    dataset = upload(client, make_image_zip()).json()["id"]
     assert content(client, dataset, **query).status_code == status
     assert content(client, "ds_nobody").status_code == 404
 
 
 def test_a_damaged_set_is_not_sent_as_if_it_were_whole(client: TestClient) -> None:
-    dataset = upload(client, folders()).json()["id"]
+    dataset = upload(client, make_image_zip()).json()["id"]
     with read() as session:
         stored = session.get_one(Dataset, dataset).objects["x"]
     get_storage().put(stored["key"], b"other bytes")

@@ -16,11 +16,19 @@ from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import Dataset, Job, JobKind
 from tests.conftest import TENANT
-from tests.uploads import folders, npz, png, put_part, stored_files, upload, zip_of
+from tests.uploads import (
+    list_stored_files,
+    make_image_zip,
+    make_npz,
+    make_png,
+    make_zip,
+    upload,
+    upload_part,
+)
 
 
 def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
-    answer = upload(client, folders(), meta=json.dumps({"name": "pets", "tags": {"a": "b"}}))
+    answer = upload(client, make_image_zip(), meta=json.dumps({"name": "pets", "tags": {"a": "b"}}))
     dataset = answer.json()
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
@@ -44,7 +52,7 @@ def test_numeric_classes_get_names_and_a_published_test_part_is_held_out(
     client: TestClient,
 ) -> None:
     rng = np.random.default_rng(0)
-    data = npz(
+    data = make_npz(
         x_train=rng.integers(0, 255, (40, 8, 8), np.uint8),
         y_train=np.arange(40) % 2,
         x_test=rng.integers(0, 255, (10, 8, 8), np.uint8),
@@ -60,9 +68,9 @@ def test_numeric_classes_get_names_and_a_published_test_part_is_held_out(
 
 
 def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> None:
-    same = {f"cat/{i}.png": png(1) for i in range(3)}
-    varied = {f"dog/{i}.png": png(50 + i) for i in range(12)}
-    dataset = upload(client, zip_of(same | varied)).json()
+    same = {f"cat/{i}.png": make_png(1) for i in range(3)}
+    varied = {f"dog/{i}.png": make_png(50 + i) for i in range(12)}
+    dataset = upload(client, make_zip(same | varied)).json()
     links = dataset["links"]
     profile = client.get(links["profile"]).json()
     assert profile["train_items"] == 15
@@ -77,7 +85,10 @@ def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> No
 
 
 def test_lists_page_from_the_newest(client: TestClient) -> None:
-    made = [upload(client, folders(), meta=json.dumps({"name": f"d{i}"})).json() for i in range(3)]
+    made = [
+        upload(client, make_image_zip(), meta=json.dumps({"name": f"d{i}"})).json()
+        for i in range(3)
+    ]
     first = client.get("/v1/datasets?limit=2").json()
     assert [d["id"] for d in first["data"]] == [made[2]["id"], made[1]["id"]]
     assert first["has_more"]
@@ -87,21 +98,21 @@ def test_lists_page_from_the_newest(client: TestClient) -> None:
 
 
 def test_name_and_tags_can_change(client: TestClient) -> None:
-    dataset = upload(client, folders()).json()
+    dataset = upload(client, make_image_zip()).json()
     changed = client.patch(f"/v1/datasets/{dataset['id']}", json={"name": "<b>Ü</b>"}).json()
     assert changed == dataset | {"name": "<b>Ü</b>"}
 
 
 def test_a_deleted_dataset_leaves_no_file(client: TestClient, configured: Settings) -> None:
-    dataset = upload(client, folders()).json()
-    assert stored_files(configured)
+    dataset = upload(client, make_image_zip()).json()
+    assert list_stored_files(configured)
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
     assert client.get(f"/v1/datasets/{dataset['id']}").status_code == 404
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []
 
 
 def test_a_dataset_that_a_live_job_needs_is_not_deleted(client: TestClient) -> None:
-    dataset = upload(client, folders()).json()
+    dataset = upload(client, make_image_zip()).json()
     with write() as session:
         new = NewJob(JobKind.TRAINING, "pets", dataset["id"], {}, {})
         job: Job = jobs.create(session, TENANT, new)
@@ -116,11 +127,17 @@ def test_a_dataset_that_a_live_job_needs_is_not_deleted(client: TestClient) -> N
 @pytest.mark.parametrize(
     ("data", "name", "names"),
     [
-        (zip_of({}), "empty.zip", "empty.zip"),
-        (zip_of({"../x.png": png(1)}), "up.zip", "../x.png"),
-        (zip_of({"cat/text.png": b"no image at all"}), "text.zip", "cat/text.png"),
+        (make_zip({}), "empty.zip", "empty.zip"),
+        (make_zip({"../x.png": make_png(1)}), "up.zip", "../x.png"),
+        (make_zip({"cat/text.png": b"no image at all"}), "text.zip", "cat/text.png"),
         (
-            zip_of({"1.png": png(1), "2.png": png(2), "labels.csv": b"path,label\n1.png,cat\n"}),
+            make_zip(
+                {
+                    "1.png": make_png(1),
+                    "2.png": make_png(2),
+                    "labels.csv": b"path,label\n1.png,cat\n",
+                }
+            ),
             "labels.zip",
             "2.png",
         ),
@@ -137,7 +154,7 @@ def test_an_upload_that_cannot_be_learned_from_is_refused_and_nothing_is_kept(
     assert names in json.dumps(problem["errors"]) + problem["detail"]
     assert str(configured.data_dir) not in answer.text
     assert client.get("/v1/datasets").json()["data"] == []
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +169,7 @@ def test_an_upload_that_cannot_be_learned_from_is_refused_and_nothing_is_kept(
 def test_meta_that_cannot_be_used_is_refused_by_field(
     client: TestClient, meta: str, pointer: str
 ) -> None:
-    answer = upload(client, folders(), meta=meta)
+    answer = upload(client, make_image_zip(), meta=meta)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
 
@@ -180,7 +197,7 @@ def test_a_set_that_does_not_exist_is_not_made(
 def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
     client: TestClient, configured: Settings
 ) -> None:
-    data = folders()
+    data = make_image_zip()
     third = len(data) // 3
     parts = {1: data[:third], 2: data[third : 2 * third], 3: data[2 * third :]}
     begun = client.post(
@@ -192,12 +209,12 @@ def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
         },
     )
     upload_id = begun.json()["id"]
-    assert put_part(client, upload_id, 3, parts[3]) == 200
-    assert put_part(client, upload_id, 1, b"wrong at first") == 200
-    assert put_part(client, upload_id, 1, parts[1]) == 200
+    assert upload_part(client, upload_id, 3, parts[3]) == 200
+    assert upload_part(client, upload_id, 1, b"wrong at first") == 200
+    assert upload_part(client, upload_id, 1, parts[1]) == 200
     refused = client.post(f"/v1/uploads/{upload_id}/complete")
     assert refused.json()["errors"][0]["pointer"] == "/parts/2"
-    assert put_part(client, upload_id, 2, parts[2]) == 200
+    assert upload_part(client, upload_id, 2, parts[2]) == 200
     assert client.post(f"/v1/uploads/{upload_id}/complete").json()["state"] == "completed"
 
     made = client.post("/v1/datasets", json={"uploads": [upload_id], "name": "pets"})
@@ -205,7 +222,7 @@ def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
     ready = client.get(f"/v1/datasets/{made.json()['id']}").json()  # validated after the answer
     assert (ready["state"], ready["train_items"]) == ("ready", 24)
     assert client.get(f"/v1/uploads/{upload_id}").status_code == 404
-    assert len(stored_files(configured)) == len(["x.npy", "y.npy", "preview.png"])
+    assert len(list_stored_files(configured)) == len(["x.npy", "y.npy", "preview.png"])
 
 
 def test_a_part_whose_bytes_are_not_the_announced_ones_does_not_count(client: TestClient) -> None:
@@ -224,29 +241,29 @@ def test_an_upload_that_is_given_up_leaves_nothing(
     client: TestClient, configured: Settings
 ) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
-    put_part(client, upload_id, 1, b"data")
+    upload_part(client, upload_id, 1, b"data")
     assert client.delete(f"/v1/uploads/{upload_id}").status_code == 204
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []
 
 
 def test_a_large_upload_that_turns_out_unreadable_fails_with_the_reason(
     client: TestClient, configured: Settings
 ) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
-    put_part(client, upload_id, 1, zip_of({"cat/text.png": b"no image"}))
+    upload_part(client, upload_id, 1, make_zip({"cat/text.png": b"no image"}))
     client.post(f"/v1/uploads/{upload_id}/complete")
     made = client.post("/v1/datasets", json={"uploads": [upload_id]}).json()
     failed = client.get(f"/v1/datasets/{made['id']}").json()
     assert failed["state"] == "failed"
     assert failed["error"]["errors"][0]["pointer"].endswith("cat/text.png")
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []
 
 
 def test_a_dataset_that_nobody_validates_is_taken_up_by_a_worker(client: TestClient) -> None:
     from core.datasets import ingestion
     from core.storage import get_storage
 
-    dataset = upload(client, folders()).json()
+    dataset = upload(client, make_image_zip()).json()
     with write() as session:  # as an API leaves it that dies after the commit
         row = session.get_one(Dataset, dataset["id"])
         source = {"name": "x.npz", "sha256": None, "parts": []}

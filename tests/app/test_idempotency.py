@@ -11,8 +11,8 @@ from core.database import write
 from core.errors import Conflict
 from core.idempotency import Reservation
 from tests.conftest import TENANT
-from tests.factories import digits
-from tests.uploads import folders
+from tests.factories import create_digits_dataset
+from tests.uploads import make_image_zip
 
 KEY = {"Idempotency-Key": "order-66"}
 
@@ -33,19 +33,21 @@ def test_the_same_key_with_another_body_is_refused(client: TestClient) -> None:
 
 
 def test_a_dataset_is_uploaded_once(client: TestClient) -> None:
-    data = folders()
+    data = make_image_zip()
     answers = [
         client.post("/v1/datasets", files={"file": ("pets.zip", data)}, headers=KEY)
         for _ in range(2)
     ]
     assert answers[0].json() == answers[1].json()
     assert len(client.get("/v1/datasets").json()["data"]) == 1
-    other = client.post("/v1/datasets", files={"file": ("pets.zip", folders(each=13))}, headers=KEY)
+    other = client.post(
+        "/v1/datasets", files={"file": ("pets.zip", make_image_zip(each=13))}, headers=KEY
+    )
     assert other.status_code == 422
 
 
 def test_a_job_is_created_once(client: TestClient) -> None:
-    dataset = digits()
+    dataset = create_digits_dataset()
     body = {"kind": "training", "dataset": dataset, "budget": {"steps": 5}}
     answers = [client.post("/v1/jobs", json=body, headers=KEY) for _ in range(3)]
     assert {answer.json()["id"] for answer in answers} == {answers[0].json()["id"]}

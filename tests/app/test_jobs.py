@@ -12,7 +12,7 @@ from core.errors import JobError
 from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
 from core.storage import StoredObject, get_storage
 from tests.conftest import TENANT, AddJob
-from tests.factories import digits
+from tests.factories import create_digits_dataset
 
 
 def claim(job_id: str) -> Claim:
@@ -30,7 +30,7 @@ def tell(taken: Claim, step: int, *events: NewEvent) -> None:
 def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None:
     body = {
         "kind": "training",
-        "dataset": digits(),
+        "dataset": create_digits_dataset(),
         "hyperparameters": {"batch_size": 8},
         "seed": 3,
     }
@@ -49,7 +49,7 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
 def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient) -> None:
     body = {
         "kind": "training",
-        "dataset": digits(),
+        "dataset": create_digits_dataset(),
         "budget": {"steps": 1},
         "validate_only": True,
     }
@@ -100,7 +100,7 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
 def test_a_job_that_cannot_be_is_refused_by_field_and_nothing_starts(
     client: TestClient, change: dict[str, Any], status: int, pointer: str | None
 ) -> None:
-    body = {"kind": "training", "dataset": digits()} | change
+    body = {"kind": "training", "dataset": create_digits_dataset()} | change
     answer = client.post("/v1/jobs", json=body)
     assert answer.status_code == status
     if pointer is not None:
@@ -109,7 +109,7 @@ def test_a_job_that_cannot_be_is_refused_by_field_and_nothing_starts(
 
 
 def test_a_job_on_a_deleted_dataset_is_refused(client: TestClient) -> None:
-    dataset = digits()
+    dataset = create_digits_dataset()
     client.delete(f"/v1/datasets/{dataset}")
     answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset})
     assert answer.status_code == 404

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from core.settings import Settings
 from models.checkpoint import pack
-from tests.factories import LABELS, a_model, forget_models, weights
-from tests.models.images.tiny import settings_of
+from tests.factories import LABELS, build_checkpoint, clear_model_caches, create_model
+from tests.models.images.tiny import make_settings
 
 Files = dict[str, bytes]
 Change = Callable[[Files], None]
@@ -24,8 +24,8 @@ Change = Callable[[Files], None]
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
-    forget_models()
-    a_model()
+    clear_model_caches()
+    create_model()
     return client
 
 
@@ -104,7 +104,7 @@ class Runs:
 
 
 def other_weights(files: Files) -> None:
-    files["model.safetensors"] = weights(seed=9).model
+    files["model.safetensors"] = build_checkpoint(seed=9).model
 
 
 def other_hash(files: Files) -> None:
@@ -181,7 +181,7 @@ def test_weights_that_are_no_model_of_ours_are_refused_and_nothing_of_them_runs(
     elif kind == "torch":
         files["model.safetensors"] = zipped({"data.pkl": pickle.dumps(Runs(trace))})
     elif kind == "huge":
-        config = settings_of().to_dict() | {"coarse_channels": 10**6, "classes": 10**6}
+        config = make_settings().to_dict() | {"coarse_channels": 10**6, "classes": 10**6}
         files["model.safetensors"] = pack({}, {"modality": "image", "hyperparameters": config})
     elif kind == "labels":
         encoder["labels"] = encoder["labels"][:2]
@@ -223,7 +223,7 @@ def test_a_tag_on_a_card_is_not_taken_for_what_the_service_says(service: TestCli
 def test_an_architecture_is_told_and_drawn(service: TestClient) -> None:
     found = service.get("/v1/models/shoes/architecture").json()
     generator = next(part for part in found["networks"] if part["name"] == "generator")
-    assert generator["parameters"] == weights().parameters
+    assert generator["parameters"] == build_checkpoint().parameters
     outputs = [layer["output"] for layer in generator["layers"] if layer["output"]]
     assert outputs[-1][0] == 64
     for part in found["networks"]:

@@ -13,7 +13,7 @@ from core.errors import Unavailable
 from core.settings import Settings
 from core.storage import get_storage
 from models.load import AnySampler
-from tests.factories import a_model
+from tests.factories import create_model
 
 
 class Read:
@@ -28,7 +28,7 @@ def memory_of(capacity: int, read: type[Read] = Read) -> ModelCache:
 
 
 def test_many_requests_for_cold_models_read_each_once(configured: Settings) -> None:
-    models = [a_model(f"m{i}", seed=i) for i in range(4)]
+    models = [create_model(f"m{i}", seed=i) for i in range(4)]
     together = threading.Barrier(8)
     memory = memory_of(10**9)
 
@@ -44,7 +44,7 @@ def test_many_requests_for_cold_models_read_each_once(configured: Settings) -> N
 
 
 def test_the_model_not_used_for_longest_makes_room(configured: Settings) -> None:
-    models = [a_model(f"m{i}", seed=i) for i in range(3)]
+    models = [create_model(f"m{i}", seed=i) for i in range(3)]
     each = models[0].weights["bytes"]
     memory = memory_of(2 * each + each // 2)
     memory.load(models[0])
@@ -58,7 +58,7 @@ def test_the_model_not_used_for_longest_makes_room(configured: Settings) -> None
 def test_a_model_that_is_drawn_from_is_not_forgotten_and_the_next_has_to_wait(
     configured: Settings,
 ) -> None:
-    models = [a_model(f"m{i}", seed=i) for i in range(2)]
+    models = [create_model(f"m{i}", seed=i) for i in range(2)]
     memory = memory_of(models[0].weights["bytes"] + 1)
     with ExitStack() as held:
         held.enter_context(memory.lease(models[0]))
@@ -73,7 +73,7 @@ def test_a_model_that_is_drawn_from_is_not_forgotten_and_the_next_has_to_wait(
 
 def test_a_model_larger_than_all_the_room_may_have_it_alone(configured: Settings) -> None:
     memory = memory_of(1)
-    model = a_model()
+    model = create_model()
     memory.load(model)
     assert memory.is_loaded(model)
 
@@ -86,6 +86,6 @@ def test_a_model_that_cannot_be_read_leaves_no_room_taken(configured: Settings) 
     memory = memory_of(10**9, Broken)
     for _ in range(2):
         with pytest.raises(Unavailable) as refused:
-            memory.load(a_model())
+            memory.load(create_model())
         assert refused.value.code == "model_unavailable"
     assert memory.bytes == 0

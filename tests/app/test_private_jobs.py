@@ -10,10 +10,10 @@ from core import model_registry
 from core.database import read
 from core.settings import Settings, get_settings
 from tests.conftest import TENANT
-from tests.factories import a_dataset, digits
-from tests.job_runs import break_off, checkpoints, damage
-from tests.models.tabular.row_access import ROWS, functions_reading_rows
-from tests.uploads import people
+from tests.factories import create_dataset, create_digits_dataset
+from tests.job_runs import corrupt_object, interrupt_training, list_checkpoints
+from tests.models.tabular.row_access import ROW_COUNT, functions_reading_rows
+from tests.uploads import make_people_csv
 from worker.job_runner import run_next
 
 COLUMNS: dict[str, Any] = {
@@ -29,7 +29,9 @@ PRIVACY = {"epsilon": 5, "delta": 1e-5, "column_domains": COLUMNS}
 @pytest.fixture
 def dataset(client: TestClient) -> str:
     torch.set_num_threads(1)
-    return a_dataset(people(ROWS), "people.csv", target="income", exclude_columns=["id", "since"])
+    return create_dataset(
+        make_people_csv(ROW_COUNT), "people.csv", target="income", exclude_columns=["id", "since"]
+    )
 
 
 def body(dataset: str, **more: Any) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def test_what_epsilon_does_not_cover_is_refused_by_name(
 
 
 def test_columns_that_cannot_be_declared_have_to_be_dropped(client: TestClient) -> None:
-    made = a_dataset(people(ROWS), "people.csv", target="income")
+    made = create_dataset(make_people_csv(ROW_COUNT), "people.csv", target="income")
     problem = client.post("/v1/jobs", json=body(made)).json()
     assert problem["errors"][0]["pointer"] == "/differential_privacy/column_domains/id"
     assert "exclude 'id'" in problem["detail"]
@@ -111,7 +113,7 @@ def test_no_evaluation_follows_that_nobody_asked_for(
 
 
 def test_images_are_learned_without(client: TestClient) -> None:
-    answer = client.post("/v1/jobs", json={**body(digits()), "hyperparameters": {}})
+    answer = client.post("/v1/jobs", json={**body(create_digits_dataset()), "hyperparameters": {}})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (
         422,
         "/differential_privacy",
@@ -198,9 +200,9 @@ def test_a_job_whose_checkpoints_are_all_damaged_draws_no_other_noise(
     pytest.importorskip("opacus")
     wanted = body(dataset, budget={"steps": 6}, checkpoint={"interval_steps": 2})
     broken = client.post("/v1/jobs", json=wanted).json()["id"]
-    break_off(client, broken, monkeypatch, at_step=5)
-    for row in checkpoints(broken):
-        damage(configured, row.files["state"]["key"])
+    interrupt_training(client, broken, monkeypatch, at_step=5)
+    for row in list_checkpoints(broken):
+        corrupt_object(configured, row.files["state"]["key"])
     run_next(["training"], broken)
     job = client.get(f"/v1/jobs/{broken}").json()
     assert (job["state"], job["error"]["code"]) == ("failed", "dp_guarantee_lost")

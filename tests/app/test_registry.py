@@ -13,12 +13,12 @@ from core.jobs import Claim
 from core.settings import Settings
 from core.storage import get_storage
 from tests.conftest import TENANT, AddJob
-from tests.factories import a_checkpoint, a_model, forget_models
+from tests.factories import clear_model_caches, create_checkpoint, create_model
 
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
-    forget_models()
+    clear_model_caches()
     return client
 
 
@@ -42,7 +42,7 @@ def objects(settings: Settings) -> set[Path]:
 
 
 def test_an_alias_is_moved_from_version_to_version(service: TestClient) -> None:
-    first, second = a_model(), a_model(seed=1)
+    first, second = create_model(), create_model(seed=1)
     put = service.put("/v1/models/shoes:1/aliases/champion")
     assert (put.status_code, put.json()["aliases"]) == (200, ["champion"])
     assert service.get("/v1/models/shoes@champion").json()["id"] == first.id
@@ -60,13 +60,13 @@ def test_an_alias_is_moved_from_version_to_version(service: TestClient) -> None:
 def test_an_alias_that_could_mean_something_else_is_refused(
     service: TestClient, alias: str
 ) -> None:
-    a_model()
+    create_model()
     answer = service.put(f"/v1/models/shoes/aliases/{alias}")
     assert (answer.status_code, answer.json()["code"]) == (422, "alias_invalid")
 
 
 def test_a_description_and_tags_are_changed_and_nothing_else(service: TestClient) -> None:
-    before = service.get(f"/v1/models/{a_model().id}").json()
+    before = service.get(f"/v1/models/{create_model().id}").json()
     change = {"description": "of spring", "tags": {"team": "red"}}
     after = service.patch("/v1/models/shoes", json=change).json()
     assert after == before | change
@@ -78,7 +78,7 @@ def test_a_description_and_tags_are_changed_and_nothing_else(service: TestClient
 def test_a_deleted_model_is_gone_with_its_weights(
     service: TestClient, configured: Settings
 ) -> None:
-    model = a_model()
+    model = create_model()
     assert draw(service, "shoes").status_code == 200
     assert service.delete("/v1/models/shoes").status_code == 204
     assert service.get(f"/v1/models/{model.id}").status_code == 404
@@ -87,7 +87,7 @@ def test_a_deleted_model_is_gone_with_its_weights(
 
 
 def test_a_model_that_an_alias_names_is_not_deleted(service: TestClient) -> None:
-    a_model()
+    create_model()
     service.put("/v1/models/shoes/aliases/champion")
     refused = service.delete("/v1/models/shoes")
     assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
@@ -98,7 +98,7 @@ def test_a_model_that_an_alias_names_is_not_deleted(service: TestClient) -> None
 def test_a_model_that_is_drawn_from_is_neither_unloaded_nor_deleted(
     service: TestClient, configured: Settings
 ) -> None:
-    model = a_model()
+    model = create_model()
     with get_model_cache().lease(model):
         for refused in (
             service.delete("/v1/models/shoes"),
@@ -112,8 +112,8 @@ def test_a_model_that_is_drawn_from_is_neither_unloaded_nor_deleted(
 def test_a_promoted_checkpoint_stays_as_long_as_its_job_may_need_it(
     service: TestClient, running: Claim, configured: Settings
 ) -> None:
-    a_checkpoint(running, 10, seed=0)
-    kept = a_checkpoint(running, 20, seed=1)
+    create_checkpoint(running, 10, seed=0)
+    kept = create_checkpoint(running, 20, seed=1)
     assert service.post(f"/v1/jobs/{running.job_id}/checkpoints/10/promote").status_code == 201
     refused = service.delete("/v1/models/shoes")
     assert (refused.status_code, refused.json()["jobs"]) == (409, [running.job_id])
@@ -131,11 +131,11 @@ def test_a_model_can_be_sampled_while_it_is_trained(service: TestClient, running
     reference = f"{running.job_id}@latest"
     early = draw(service, reference)
     assert (early.status_code, early.json()["code"]) == (409, "no_checkpoint")
-    a_checkpoint(running, 10, seed=0, score=0.7)
+    create_checkpoint(running, 10, seed=0, score=0.7)
     first = draw(service, reference)
     assert first.headers["semblance-model"] == f"{running.job_id}@10"
     assert first.headers["semblance-step"] == "10"
-    newest = a_checkpoint(running, 20, seed=1, score=0.5)
+    newest = create_checkpoint(running, 20, seed=1, score=0.5)
     second = draw(service, reference)
     assert second.headers["semblance-step"] == "20"
     assert second.content != first.content
@@ -144,7 +144,7 @@ def test_a_model_can_be_sampled_while_it_is_trained(service: TestClient, running
     conditions = service.get(f"/v1/models/{reference}/sampling-options")
     assert conditions.status_code == 200, conditions.text
     assert conditions.json()["labels"]
-    forget_models()
+    clear_model_caches()
     path = next(Path(get_storage()._root or "").rglob(newest["model"].key.rsplit("/", 1)[1]))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert draw(service, reference).headers["semblance-step"] == "10"  # the newest that is whole
@@ -153,8 +153,8 @@ def test_a_model_can_be_sampled_while_it_is_trained(service: TestClient, running
 def test_a_request_names_a_checkpoint_of_the_models_job(
     service: TestClient, running: Claim
 ) -> None:
-    a_checkpoint(running, 10, seed=0)
-    a_checkpoint(running, 20, seed=1)
+    create_checkpoint(running, 10, seed=0)
+    create_checkpoint(running, 20, seed=1)
     service.post(f"/v1/jobs/{running.job_id}/checkpoints/20/promote")
     old = draw(service, "shoes", checkpoint=10)
     assert old.headers["semblance-step"] == "10"
@@ -165,12 +165,12 @@ def test_a_request_names_a_checkpoint_of_the_models_job(
         assert (refused.status_code, refused.json()["code"]) == (422, "checkpoint_unknown")
         assert words in refused.text
     assert draw(service, "shoes", checkpoint="newest").status_code == 422
-    a_model()
+    create_model()
     assert "imported" in draw(service, "shoes", checkpoint="latest").json()["detail"]
 
 
 def test_what_is_in_memory_is_shown_loaded_and_forgotten(service: TestClient) -> None:
-    a_model()
+    create_model()
     assert service.get("/v1/models/shoes").json()["loaded"] is False
     assert service.post("/v1/models/shoes/load").json()["loaded"] is True
     assert get_model_cache().loads == 1
@@ -185,7 +185,7 @@ def test_another_tenants_names_are_unknown(service: TestClient) -> None:
     from core import api_keys
     from core.tables import Tenant
 
-    model = a_model()
+    model = create_model()
     with write() as session:
         session.add(Tenant(id="other", name="other"))
         session.flush()

@@ -14,7 +14,7 @@ from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
 from tests.conftest import TENANT
-from tests.uploads import folders, put_part, stored_files, upload
+from tests.uploads import list_stored_files, make_image_zip, upload, upload_part
 
 PEOPLE = "name, age ,born,smokes,note\n" + "".join(
     f"user{i}, {20 + i % 40},{i % 25 + 1:02}.03.1990,{'yes' if i % 3 else 'no'},"
@@ -109,7 +109,7 @@ def test_the_schema_can_be_changed_and_what_is_told_changes_with_it(
     assert after["sha256"] == dataset["sha256"]
     row = client.get(f"{dataset['links']['preview']}?limit=1").json()["data"][0]
     assert (row["smokes"], "name" in row) == (False, False)
-    assert len(stored_files(configured)) == len(["rows.parquet", "profile"])
+    assert len(list_stored_files(configured)) == len(["rows.parquet", "profile"])
     again = client.put(link, json=changed.json())  # what was read can be sent back
     assert again.json() == changed.json()
     assert client.put(link, json={"columns": []}).json()["target"] == "smokes"
@@ -148,7 +148,7 @@ def test_of_two_changes_at_one_time_the_later_is_refused(
     answer = client.put(link, json={"target": "smokes"})
     assert (answer.status_code, answer.json()["code"]) == (409, "schema_changed")
     assert client.get(link).json()["target"] == "age"
-    assert len(stored_files(configured)) == len(["rows.parquet", "profile"])
+    assert len(list_stored_files(configured)) == len(["rows.parquet", "profile"])
 
 
 def test_the_schema_stays_while_a_live_job_needs_it(client: TestClient) -> None:
@@ -160,7 +160,7 @@ def test_the_schema_stays_while_a_live_job_needs_it(client: TestClient) -> None:
 
 
 def test_images_have_no_schema(client: TestClient) -> None:
-    dataset = upload(client, folders()).json()
+    dataset = upload(client, make_image_zip()).json()
     assert "schema" not in dataset["links"]
     answer = client.get(f"/v1/datasets/{dataset['id']}/schema")
     assert (answer.status_code, answer.json()["code"]) == (409, "not_a_table")
@@ -184,14 +184,14 @@ def test_meta_that_does_not_fit_the_table_is_refused_by_field(
     answer = upload(client, PEOPLE.encode(), "people.csv", json.dumps(meta))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []
 
 
 @pytest.mark.parametrize(
     "meta", [{"target": "x"}, {"schema": [{"name": "x"}]}, {"exclude_columns": ["x"]}]
 )
 def test_what_is_for_tables_is_refused_for_images(client: TestClient, meta: Any) -> None:
-    answer = upload(client, folders(), meta=json.dumps(meta))
+    answer = upload(client, make_image_zip(), meta=json.dumps(meta))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(meta))}"
 
@@ -204,13 +204,13 @@ def test_a_table_that_cannot_be_read_is_refused_without_its_values(
     assert answer.json()["errors"][0]["pointer"] == "/file/rows/2"
     assert "secret" not in answer.text + caplog.text
     assert str(configured.data_dir) not in answer.text
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []
 
 
 def test_the_kind_can_be_said(client: TestClient) -> None:
     answer = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"modality": "image"}')
     assert (answer.status_code, answer.json()["code"]) == (422, "archive_invalid")
-    answer = upload(client, folders(), "x.zip", '{"modality": "tabular"}')
+    answer = upload(client, make_image_zip(), "x.zip", '{"modality": "tabular"}')
     assert (answer.status_code, answer.json()["code"]) == (422, "table_unreadable")
 
 
@@ -219,15 +219,15 @@ def test_a_table_uploaded_in_parts_is_read_after_the_answer(
 ) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "people.csv"}).json()["id"]
     data = PEOPLE.encode()
-    put_part(client, upload_id, 1, data[:1000])
-    put_part(client, upload_id, 2, data[1000:])
+    upload_part(client, upload_id, 1, data[:1000])
+    upload_part(client, upload_id, 2, data[1000:])
     client.post(f"/v1/uploads/{upload_id}/complete")
     body = {"uploads": [upload_id], "target": "smokes", "exclude_columns": ["note"]}
     made = client.post("/v1/datasets", json=body).json()
     assert (made["modality"], made["state"], made["table"]) == ("tabular", "validating", None)
     ready = client.get(f"/v1/datasets/{made['id']}").json()
     assert (ready["state"], ready["table"]["target"]) == ("ready", "smokes")
-    assert len(stored_files(configured)) == len(["rows.parquet", "profile.json"])
+    assert len(list_stored_files(configured)) == len(["rows.parquet", "profile.json"])
 
 
 def test_a_circle_is_made_by_radius_and_points(client: TestClient) -> None:
@@ -265,4 +265,4 @@ def test_a_deleted_table_leaves_no_file(client: TestClient, configured: Settings
     dataset = people(client)
     client.put(dataset["links"]["schema"], json={"target": "smokes"})
     assert client.delete(dataset["links"]["self"]).status_code == 204
-    assert stored_files(configured) == []
+    assert list_stored_files(configured) == []

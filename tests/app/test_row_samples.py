@@ -14,9 +14,9 @@ import pyarrow.parquet
 import pytest
 from starlette.testclient import TestClient
 
-from tests.factories import a_dataset, a_trained_model, forget_models
-from tests.tiny_configs import TINY_ROWS
-from tests.uploads import people
+from tests.factories import clear_model_caches, create_dataset, create_trained_model
+from tests.tiny_configs import TINY_TABLE_CONFIG
+from tests.uploads import make_people_csv
 from worker.job_runner import run_next
 
 URL = "/v1/models/people/samples"
@@ -25,7 +25,7 @@ URL = "/v1/models/people/samples"
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
     """A service with the model `people`, whose label is the income."""
-    a_trained_model(client, "people")
+    create_trained_model(client, "people")
     return client
 
 
@@ -196,13 +196,13 @@ def test_what_can_be_asked_for_is_told(service: TestClient) -> None:
 
 
 def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> None:
-    dataset = a_dataset(people(), "people.csv", target="age")
+    dataset = create_dataset(make_people_csv(), "people.csv", target="age")
     body = {
         "kind": "training",
         "dataset": dataset,
         "name": "people",
         "hyperparameters": {
-            **TINY_ROWS,
+            **TINY_TABLE_CONFIG,
             "constraints": [{"kind": "unique", "columns": ["age", "since"]}],
         },
         "budget": {"steps": 20},
@@ -210,9 +210,9 @@ def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> 
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
-    forget_models()
+    clear_model_caches()
     made = [int(row["age"]) for row in rows(client, count=60, balance_labels=True, seed=1)]
-    ages = sorted(int(line.split(",")[1]) for line in people().decode().splitlines()[1:])
+    ages = sorted(int(line.split(",")[1]) for line in make_people_csv().decode().splitlines()[1:])
     edges = [ages[40 * i] for i in range(1, 10)]
     assert Counter(np.searchsorted(edges, made, side="right").tolist()) == dict.fromkeys(
         range(10), 6
@@ -231,12 +231,12 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
         "kind": "training",
         "dataset": dataset,
         "name": "people",
-        "hyperparameters": TINY_ROWS,
+        "hyperparameters": TINY_TABLE_CONFIG,
         "budget": {"steps": 20},
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
-    forget_models()
+    clear_model_caches()
     made = rows(client, count=30, seed=1)
     assert list(made[0]) == ["x", "y"]
     assert draw(client, labels={"a": 1}).status_code == 422
@@ -268,7 +268,7 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
 def test_a_job_that_does_not_fit_the_table_is_refused_by_name(
     client: TestClient, change: dict[str, Any], pointer: str
 ) -> None:
-    dataset = a_dataset(people(), "people.csv", target="income")
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
     answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset, **change})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer

@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from tests.factories import a_model, forget_models
+from tests.factories import clear_model_caches, create_model
 
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
-    forget_models()
-    a_model()
+    clear_model_caches()
+    create_model()
     return client
 
 

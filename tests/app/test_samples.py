@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.factories import LABELS, a_dataset, a_trained_model, forget_models
-from tests.tiny_configs import TINY
-from tests.uploads import folders, npz, upload, zip_of
+from tests.factories import LABELS, clear_model_caches, create_dataset, create_trained_model
+from tests.tiny_configs import TINY_IMAGE_CONFIG
+from tests.uploads import make_image_zip, make_npz, make_zip, upload
 from worker.job_runner import run_next
 
 
 def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
     """A model of this name; the job is run here and now."""
     torch.set_num_threads(1)
-    dataset = a_dataset(data, **spec.pop("file", {}))
+    dataset = create_dataset(data, **spec.pop("file", {}))
     body = {
         "kind": "training",
         "dataset": dataset,
         "name": name,
-        "hyperparameters": TINY,
+        "hyperparameters": TINY_IMAGE_CONFIG,
         "budget": {"steps": 4},
         "seed": 1,
     }
@@ -40,13 +40,13 @@ def train(client: TestClient, data: bytes, name: str, **spec: Any) -> None:
     assert run_next(["training"])
     job = client.get(f"/v1/jobs/{posted.json()['id']}").json()
     assert job["state"] == "succeeded", job["error"]
-    forget_models()
+    clear_model_caches()
 
 
 @pytest.fixture
 def shoes(client: TestClient) -> TestClient:
     """A service with the model `shoes`."""
-    a_trained_model(client, "shoes")
+    create_trained_model(client, "shoes")
     return client
 
 
@@ -227,7 +227,7 @@ def test_a_model_that_does_not_exist_is_not_found(shoes: TestClient, reference: 
 
 def test_a_model_without_labels_is_asked_by_count(client: TestClient) -> None:
     x = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
-    data = npz(x=x, y=np.arange(40) % 2)
+    data = make_npz(x=x, y=np.arange(40) % 2)
     train(client, data, "shoes", target_column=None, file={"name": "pets.npz"})
     answer = draw(client, count=5, seed=1)
     with np.load(io.BytesIO(answer.content)) as made:
@@ -238,7 +238,7 @@ def test_a_model_without_labels_is_asked_by_count(client: TestClient) -> None:
 
 def test_each_success_is_a_new_version_and_the_name_means_the_newest(client: TestClient) -> None:
     for _ in range(2):
-        train(client, folders(), "shoes")
+        train(client, make_image_zip(), "shoes")
     models = client.get("/v1/models").json()["data"]
     assert [model["version"] for model in models] == [2, 1]
     newest = draw(client, count=1).headers["semblance-model"]
@@ -255,7 +255,7 @@ def test_colours_come_back_with_their_labels(client: TestClient) -> None:
     for image, label in zip(x, y, strict=True):
         top, left = rng.integers(0, 12, 2)
         image[top : top + 20, left : left + 20, 2 * label] += 200
-    data = npz(x=x, y=y)
+    data = make_npz(x=x, y=y)
     file = {"name": "things.npz", "class_names": ["red", "blue"]}
     train(client, data, "shoes", budget={"steps": 120}, file=file)
     images, labels = arrays(client, labels={"red": 20, "blue": 20}, seed=1)
@@ -276,7 +276,7 @@ def test_a_folder_of_grey_pictures_keeps_its_oblong_shape(client: TestClient) ->
         out = io.BytesIO()
         Image.fromarray(image).save(out, "PNG")
         files[f"{'top' if i % 2 else 'bottom'}/{i}.png"] = out.getvalue()
-    train(client, zip_of(files), "shoes", budget={"steps": 120})
+    train(client, make_zip(files), "shoes", budget={"steps": 120})
     images, labels = arrays(client, labels={"top": 10, "bottom": 10}, seed=1)
     assert images.shape == (20, 40, 56)
     for image, label in zip(images, labels, strict=True):

@@ -19,16 +19,16 @@ from core.settings import Settings
 from core.storage import StoredObject, get_storage
 from models.checkpoint import pack, unpack
 from tests.conftest import KEY, TENANT
-from tests.factories import a_model, forget_models
-from tests.models.images.tiny import settings_of
+from tests.factories import clear_model_caches, create_model
+from tests.models.images.tiny import make_settings
 
 URL = "/v1/models/shoes/samples"
 
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
-    forget_models()
-    a_model()
+    clear_model_caches()
+    create_model()
     return client
 
 
@@ -119,7 +119,7 @@ def test_a_model_of_networks_that_are_not_installed_is_unavailable(service: Test
         model = model_registry.get(session, TENANT, "shoes")
         with get_storage().open(StoredObject.from_dict(model.weights)) as path:
             tensors, header = unpack(path)
-        header["hyperparameters"] = settings_of(architecture="mlp").to_dict() | {
+        header["hyperparameters"] = make_settings(architecture="mlp").to_dict() | {
             "architecture": "gone"
         }
         stored = get_storage().put("t/default/models/gone", pack(tensors, header))

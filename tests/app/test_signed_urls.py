@@ -12,15 +12,15 @@ from core import api_keys
 from core.database import clock, read, write
 from core.tables import ApiKey
 from tests.conftest import TENANT
-from tests.factories import a_model, forget_models
+from tests.factories import clear_model_caches, create_model
 
 PATH = f"/v1/models/shoes/samples?label={quote('Größe')}&seed=3"
 
 
 @pytest.fixture
 def service(client: TestClient) -> TestClient:
-    forget_models()
-    a_model()
+    clear_model_caches()
+    create_model()
     return client
 
 

@@ -11,7 +11,7 @@ from core.database import write
 from core.tables import Tenant
 from tests.conftest import AddJob
 from tests.core.webhooks.receiver import Receiver, status
-from tests.factories import digits
+from tests.factories import create_digits_dataset
 
 PUBLIC = "https://93.184.216.34/hook"  # an address needs no resolver
 OTHER = {"Authorization": "Bearer sem_other"}
@@ -44,7 +44,7 @@ def create(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, An
 
 
 def training(client: TestClient, **fields: Any) -> dict[str, Any]:
-    dataset = digits()
+    dataset = create_digits_dataset()
     return {"kind": "training", "dataset": dataset, "budget": {"steps": 5}, **fields}
 
 

@@ -18,9 +18,9 @@ from core.storage import ObjectCorrupted, Storage, StoredObject
 from tests import job_invariants
 from tests.chaos import failpoints
 from tests.processes import Server, eventually, larger_parts, serving
-from tests.tiny_configs import TINY
+from tests.tiny_configs import TINY_IMAGE_CONFIG
 
-SLOWLY_TOLD = TINY | {"log_interval": 10}
+SLOWLY_TOLD = TINY_IMAGE_CONFIG | {"log_interval": 10}
 ROOT = Path(__file__).parents[2]
 QUICK = {
     "SEMBLANCE_LEASE_SECONDS": "4",  # a busy machine may keep a thread waiting for longer than 2 s

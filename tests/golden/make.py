@@ -1,7 +1,7 @@
-"""Models of the export format as it is, with what they draw: `python -m tests.golden.make FORMAT`.
+"""Generator of the golden files: exported models and samples of the current export format.
 
-Run once for each format that was released; what it wrote stays as it is, and every later version
-must draw the same from it (tests/golden/test_golden.py).
+Run `python -m tests.golden.make FORMAT` once for each released format. Its files never change, and
+every later version must generate the same samples from them (tests/golden/test_golden.py).
 """
 
 import os
@@ -12,12 +12,12 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-HERE = Path(__file__).parent
-BODIES: dict[str, dict[str, Any]] = {
+GOLDEN_DIR = Path(__file__).parent
+SAMPLE_REQUESTS: dict[str, dict[str, Any]] = {
     "images": {"labels": {"dog": 30, "cat": 70}, "seed": 11, "offset": 3},
     "rows": {"count": 100, "seed": 11, "offset": 3},
 }
-FORMATS = {"images": "npz", "rows": "csv"}
+SAMPLE_FORMATS = {"images": "npz", "rows": "csv"}
 
 
 def main(version: str) -> None:
@@ -36,36 +36,40 @@ def main(version: str) -> None:
             )
         with TestClient(create_app(), base_url="http://localhost") as client:
             client.headers["Authorization"] = "Bearer sem_golden"
-            for kind in BODIES:
-                make(client, kind, version)
+            for modality in SAMPLE_REQUESTS:
+                write_golden_files(client, modality, version)
 
 
-def make(client: TestClient, kind: str, version: str) -> None:
-    from tests.tiny_configs import TINY, TINY_ROWS
-    from tests.uploads import folders, people, upload
+def write_golden_files(client: TestClient, modality: str, version: str) -> None:
+    from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+    from tests.uploads import make_image_zip, make_people_csv, upload
     from worker.job_runner import run_next
 
-    if kind == "images":
-        dataset, config = upload(client, folders(), "pets.zip").json(), TINY
+    if modality == "images":
+        dataset = upload(client, make_image_zip(), "pets.zip").json()
+        config = TINY_IMAGE_CONFIG
     else:
         meta = '{"target": "income"}'
-        dataset, config = upload(client, people(), "people.csv", meta).json(), TINY_ROWS
+        dataset = upload(client, make_people_csv(), "people.csv", meta).json()
+        config = TINY_TABLE_CONFIG
     body = {
         "kind": "training",
         "dataset": dataset["id"],
-        "name": kind,
+        "name": modality,
         "hyperparameters": config,
         "budget": {"steps": 40},
         "seed": 1,
     }
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
-    url = f"/v1/models/{kind}"
-    drawn = client.post(f"{url}/samples?format={FORMATS[kind]}", json=BODIES[kind])
-    exported = client.get(f"{url}/export")
-    assert (drawn.status_code, exported.status_code) == (200, 200)
-    (HERE / f"{kind}-{version}.zip").write_bytes(exported.content)
-    (HERE / f"{kind}-{version}.{FORMATS[kind]}").write_bytes(drawn.content)
+    url = f"/v1/models/{modality}"
+    samples = client.post(
+        f"{url}/samples?format={SAMPLE_FORMATS[modality]}", json=SAMPLE_REQUESTS[modality]
+    )
+    archive = client.get(f"{url}/export")
+    assert (samples.status_code, archive.status_code) == (200, 200)
+    (GOLDEN_DIR / f"{modality}-{version}.zip").write_bytes(archive.content)
+    (GOLDEN_DIR / f"{modality}-{version}.{SAMPLE_FORMATS[modality]}").write_bytes(samples.content)
 
 
 if __name__ == "__main__":

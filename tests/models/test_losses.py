@@ -1,4 +1,4 @@
-"""What critic and generator want, and the pass back through the critic that they share."""
+"""Adversarial losses and the backward pass through the critic that both players share."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models.losses import LOSSES, AdversarialLoss, critic_step
 
-NAMES = list(LOSSES)
+LOSS_NAMES = list(LOSSES)
 
 
 @pytest.fixture
@@ -15,48 +15,50 @@ def critic() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0))
 
 
-def pair() -> tuple[Tensor, Tensor]:
+def make_real_and_fake() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(4)
     return torch.randn(5, 6, generator=generator), torch.randn(5, 6, generator=generator)
 
 
-def gradients(critic: nn.Module) -> list[Tensor]:
+def copy_gradients(critic: nn.Module) -> list[Tensor]:
     return [p.grad.clone() for p in critic.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOSS_NAMES)
 @pytest.mark.parametrize("share", [1.0, 0.25])
-def test_a_shared_turn_gives_each_side_the_gradients_of_its_own_loss(
+def test_a_shared_backward_pass_gives_each_network_its_own_gradients(
     critic: nn.Module, name: str, share: float
 ) -> None:
     loss = LOSSES[name]
-    real, fake = pair()
-    shown = fake.clone().requires_grad_(True)
-    turn = critic_step(loss, critic(real), critic(shown), shown, share)
-    shared = gradients(critic)
+    real, fake = make_real_and_fake()
+    critic_input = fake.clone().requires_grad_(True)
+    step = critic_step(loss, critic(real), critic(critic_input), critic_input, share)
+    shared_gradients = copy_gradients(critic)
 
     critic.zero_grad()
     (share * loss.critic(critic(real), critic(fake))).backward()
-    torch.testing.assert_close(shared, gradients(critic))
-    alone = fake.clone().requires_grad_(True)
-    loss.generator(critic(real).detach(), critic(alone)).backward()
-    torch.testing.assert_close(turn.generator_grad, alone.grad)
+    torch.testing.assert_close(shared_gradients, copy_gradients(critic))
+    generator_input = fake.clone().requires_grad_(True)
+    loss.generator(critic(real).detach(), critic(generator_input)).backward()
+    torch.testing.assert_close(step.generator_grad, generator_input.grad)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_both_sides_gain_by_what_they_are_there_for(name: str) -> None:
-    """A critic by scores that lie right and apart, a generator by a fake's higher score."""
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_losses_reward_correct_critic_scores_and_convincing_fakes(name: str) -> None:
+    """The critic gains by scoring real items higher, the generator by a higher fake score."""
     loss = LOSSES[name]
-    wrong, right = torch.tensor([-0.4, -0.4]), torch.tensor([0.4, 0.4])
-    assert loss.critic(right, wrong) < loss.critic(wrong, right)
-    assert loss.generator(wrong, right) < loss.generator(wrong, wrong)
+    low, high = torch.tensor([-0.4, -0.4]), torch.tensor([0.4, 0.4])
+    assert loss.critic(high, low) < loss.critic(low, high)
+    assert loss.generator(low, high) < loss.generator(low, low)
 
 
-def test_a_loss_whose_slope_may_vanish_takes_two_passes() -> None:
-    """Below -1 the hinge asks nothing more of the critic, and still pulls at the generator."""
+def test_a_loss_with_a_vanishing_slope_takes_two_backward_passes() -> None:
+    """Below -1 the hinge loss has no gradient for the critic, but it has one for the generator."""
     assert not LOSSES["hinge"].shares_backward
-    sure = AdversarialLoss(LOSSES["hinge"].critic, LOSSES["hinge"].generator)
-    shown = torch.full((3, 1), -5.0, requires_grad=True)
+    loss = AdversarialLoss(LOSSES["hinge"].critic, LOSSES["hinge"].generator)
+    critic_input = torch.full((3, 1), -5.0, requires_grad=True)
     weight = torch.ones(1, requires_grad=True)
-    turn = critic_step(sure, torch.full((3,), 5.0) * weight, (shown * weight)[:, 0], shown)
-    torch.testing.assert_close(turn.generator_grad, torch.full((3, 1), -1 / 3))
+    step = critic_step(
+        loss, torch.full((3,), 5.0) * weight, (critic_input * weight)[:, 0], critic_input
+    )
+    torch.testing.assert_close(step.generator_grad, torch.full((3, 1), -1 / 3))

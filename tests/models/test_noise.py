@@ -1,4 +1,4 @@
-"""Noise by seed and number."""
+"""Counter-based noise by seed and index."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from models import noise
 
 @pytest.mark.parametrize(
     ("counter", "key", "words"),
-    [  # the known answers that come with the paper's own code (Random123, kat_vectors)
+    [  # known answers of the paper's reference code (Random123, kat_vectors)
         ([0] * 4, (0, 0), [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
         (
             [0xFFFFFFFF] * 4,
@@ -28,7 +28,7 @@ def test_philox_gives_the_published_words(
     assert noise.philox(np.array([counter], np.uint32), key)[0].tolist() == words
 
 
-def test_an_items_noise_depends_on_seed_and_number_alone() -> None:
+def test_noise_of_an_item_depends_only_on_seed_and_index() -> None:
     together = noise.normals(7, np.arange(100), 33)
     alone = np.concatenate([noise.normals(7, np.array([k]), 33) for k in range(100)])
     backwards = noise.normals(7, np.arange(99, -1, -1), 33)[::-1]
@@ -37,19 +37,19 @@ def test_an_items_noise_depends_on_seed_and_number_alone() -> None:
     assert not np.array_equal(together, noise.normals(8, np.arange(100), 33))
 
 
-def test_a_smaller_noise_is_the_beginning_of_a_larger_one() -> None:
+def test_shorter_noise_is_a_prefix_of_longer_noise() -> None:
     assert np.array_equal(
         noise.normals(7, np.arange(5), 3), noise.normals(7, np.arange(5), 64)[:, :3]
     )
 
 
-def test_numbers_far_out_and_large_seeds_are_as_good_as_the_first() -> None:
-    far = noise.normals(2**63 - 1, np.array([0, 1, 2**33, 2**62], np.int64), 8)
-    assert np.isfinite(far).all()
-    assert len({tuple(row) for row in far.tolist()}) == 4
+def test_large_indices_and_seeds_give_finite_distinct_noise() -> None:
+    values = noise.normals(2**63 - 1, np.array([0, 1, 2**33, 2**62], np.int64), 8)
+    assert np.isfinite(values).all()
+    assert len({tuple(row) for row in values.tolist()}) == 4
 
 
-def test_the_numbers_are_standard_normal() -> None:
+def test_normals_have_a_standard_normal_distribution() -> None:
     z = noise.normals(3, np.arange(20_000), 4)
     assert abs(z.mean()) < 0.01
     assert abs(z.std() - 1) < 0.01
@@ -57,7 +57,7 @@ def test_the_numbers_are_standard_normal() -> None:
     assert abs(np.corrcoef(z.T) - np.eye(4)).max() < 0.03
 
 
-def test_two_purposes_never_share_their_numbers() -> None:
+def test_noise_and_labels_never_share_random_numbers() -> None:
     items = np.arange(10)
     assert not np.intersect1d(
         noise.uniforms(1, items, 4, noise.NOISE), noise.uniforms(1, items, 4, noise.LABEL)

@@ -22,8 +22,8 @@ from models.augmentation import lift
 from models.augmentation.transforms import apply
 from models.split import random_split, stratified_split
 from tests.conftest import expire_lease
-from tests.factories import a_dataset, a_trained_model, forget_models
-from tests.uploads import npz, people, png, zip_of
+from tests.factories import clear_model_caches, create_dataset, create_trained_model
+from tests.uploads import make_npz, make_people_csv, make_png, make_zip
 from tests.worker.larger_sets import QUEUES, arrays_of, look, made, post, report_of
 from worker.augmentation import job as augmentation
 from worker.job_runner import run_next
@@ -41,9 +41,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_in_memory() -> Iterator[None]:
     """The memory of models reads from the storage of one test."""
-    forget_models()
+    clear_model_caches()
     yield
-    forget_models()
+    clear_model_caches()
 
 
 def pictures(counts: dict[str, int] = COUNTS, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -59,7 +59,7 @@ def pictures(counts: dict[str, int] = COUNTS, seed: int = 0) -> dict[str, NDArra
 def uneven(**more: NDArray[Any]) -> str:
     found = pictures()
     arrays = {"x_train": found["x"], "y_train": found["y"], **more}
-    return a_dataset(npz(**arrays), "uneven.npz")
+    return create_dataset(make_npz(**arrays), "uneven.npz")
 
 
 def recipes(client: TestClient, dataset: Any) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def test_a_plan_warns_that_there_is_nothing_between_names(client: TestClient) ->
     sized = [f"{line},{round(i % 50 / 7, 2) if i else 'size'}" for i, line in enumerate(lines)]
     for table, said in ((lines, ["no_numeric_columns"]), (sized, [])):
         content = "\n".join(table).encode()
-        dataset = a_dataset(content, "things.csv", target="kind")
+        dataset = create_dataset(content, "things.csv", target="kind")
         plan = post(client, dataset, validate_only=True).json()
         assert [warning.split(":")[0] for warning in plan["warnings"]] == said
 
@@ -170,10 +170,10 @@ def test_the_same_seed_makes_the_same_set_and_another_one_another(client: TestCl
 
 
 def test_images_without_a_label_are_left_out_and_that_is_said(client: TestClient) -> None:
-    files = {f"{i}.png": png(i) for i in range(40)}
+    files = {f"{i}.png": make_png(i) for i in range(40)}
     told = [f"{i}.png,{('', 'ant', 'bee', 'bee')[i % 4]}" for i in range(40)]
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
-    dataset = a_dataset(zip_of(files))
+    dataset = create_dataset(make_zip(files))
     plan = post(client, dataset, holdout_fraction=0.1, validate_only=True).json()
     assert plan["warnings"] == ["unlabeled: 10 items without a label are left out."]
     _, new = made(client, dataset, holdout_fraction=0.1)
@@ -194,7 +194,7 @@ def test_nothing_of_a_test_part_comes_into_the_set(client: TestClient) -> None:
 
 
 def test_samples_of_a_model_are_those_that_it_draws_by_seed_and_number(client: TestClient) -> None:
-    a_trained_model(client, "pets")
+    create_trained_model(client, "pets")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     more = {"strategy": "multiply", "target": 2, "include_real": False, "model": "pets"}
     job, new = made(client, dataset, **more)
@@ -219,14 +219,14 @@ def test_samples_of_a_model_are_those_that_it_draws_by_seed_and_number(client: T
 
 
 def test_rows_are_balanced_between_neighbours_and_by_samples(client: TestClient) -> None:
-    a_trained_model(client, "people")
+    create_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     _, new = made(client, dataset, model="people", sources={"model": 1, "transforms": 3})
     counts = {label["name"]: label["count"] for label in new["labels"]}
     assert counts["<=50K"] == counts[">50K"]
     csv = client.get(f"/v1/datasets/{new['id']}/content").content
     table = pa.csv.read_csv(io.BytesIO(csv), convert_options=pa.csv.ConvertOptions())
-    real = pa.csv.read_csv(io.BytesIO(people()))
+    real = pa.csv.read_csv(io.BytesIO(make_people_csv()))
     assert table.column_names == real.column_names
     assert len(set(table["id"].to_pylist())) == len(table)
     told = recipes(client, new)
@@ -253,7 +253,7 @@ def test_rows_are_balanced_between_neighbours_and_by_samples(client: TestClient)
 def test_what_the_made_rows_are_worth_is_measured_on_rows_that_were_held_out(
     client: TestClient, quick: None
 ) -> None:
-    a_trained_model(client, "people")
+    create_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     # Half of each source makes a set of both.
     job, _ = made(client, dataset, model="people", evaluate_lift=True)
@@ -297,7 +297,7 @@ def test_images_are_measured_with_a_small_classifier_and_no_longer_than_is_allow
 def test_where_there_is_time_for_the_lift_alone_it_is_told_without_its_worth(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    a_trained_model(client, "people")
+    create_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     keep, kept = augmentation.AugmentationJob.save_json, list[str]()
 
@@ -319,7 +319,7 @@ def test_where_there_is_time_for_the_lift_alone_it_is_told_without_its_worth(
 def test_another_worker_goes_on_with_what_is_made_and_measured(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    a_trained_model(client, "people")
+    create_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
     whole, first = made(client, dataset, model="people", evaluate_lift=True)
     job_id = post(client, dataset, model="people", evaluate_lift=True).json()["id"]
@@ -451,17 +451,17 @@ def test_a_set_that_is_too_large_to_measure_is_refused_before_it_is_made(
 
 
 def test_a_model_of_other_data_is_refused_or_warned_of(client: TestClient) -> None:
-    a_trained_model(client, "pets")
-    rows = a_dataset(people(40), "people.csv", target="income")
+    create_trained_model(client, "pets")
+    rows = create_dataset(make_people_csv(40), "people.csv", target="income")
     assert post(client, rows, model="pets").status_code == 409
     wide = np.random.default_rng(0).integers(0, 255, (20, 8, 12), np.uint8)
-    images = a_dataset(npz(x=wide, y=np.arange(20) % 2), "wide.npz")
+    images = create_dataset(make_npz(x=wide, y=np.arange(20) % 2), "wide.npz")
     assert post(client, images, model="pets").json()["code"] == "shape_mismatch"
     found = pictures()
-    others = a_dataset(npz(**found), "others.npz")
+    others = create_dataset(make_npz(**found), "others.npz")
     plan = post(client, others, model="pets", validate_only=True).json()
     assert [warning.split(":")[0] for warning in plan["warnings"]] == [
         *("model_not_evaluated", "dataset_mismatch"),
     ]
-    unlabelled = a_dataset(people(40), "people.csv")
+    unlabelled = create_dataset(make_people_csv(40), "people.csv")
     assert post(client, unlabelled).json()["errors"][0]["pointer"] == "/dataset"

@@ -19,8 +19,8 @@ from models.augmentation import classifiers
 from models.augmentation.lift import TrainClassifier, balanced_accuracy
 from models.images.data import LabeledImages
 from models.tabular.schema import ColumnSchema
-from tests.factories import a_dataset
-from tests.uploads import npz
+from tests.factories import create_dataset
+from tests.uploads import make_npz
 from tests.worker.larger_sets import arrays_of, made, report_of
 
 pytestmark = pytest.mark.slow
@@ -48,8 +48,8 @@ def test_digits_with_two_rare_labels_are_balanced_and_the_lift_is_true(client: T
     mine = np.concatenate([np.flatnonzero(y == k)[:n] for k, n in enumerate(counts)])
     rest = np.setdiff1d(np.arange(len(y)), mine)
     asked, here = rest[::2], rest[1::2]
-    data = npz(x_train=x[mine], y_train=y[mine], x_test=x[asked], y_test=y[asked])
-    dataset = a_dataset(data, "uneven.npz")
+    data = make_npz(x_train=x[mine], y_train=y[mine], x_test=x[asked], y_test=y[asked])
+    dataset = create_dataset(data, "uneven.npz")
     job, new = made(client, dataset, evaluate_lift=True, lift_cpu_seconds=600)
     assert {label["count"] for label in new["labels"]} == {60}
     pixels, labels = arrays_of(client, new["id"])
@@ -83,7 +83,7 @@ def test_rows_with_a_rare_label_are_balanced_and_the_lift_is_true(client: TestCl
     table, here = points(3_000, 0.05, 0), points(4_000, 0.05, 1)
     out = io.BytesIO()
     pa.csv.write_csv(table, out)
-    dataset = a_dataset(out.getvalue(), "points.csv", target="kind")
+    dataset = create_dataset(out.getvalue(), "points.csv", target="kind")
     more = {"holdout_fraction": 0.4, "evaluate_lift": True, "lift_cpu_seconds": 600}
     job, new = made(client, dataset, **more)
     csv = client.get(new["links"]["content"]).content

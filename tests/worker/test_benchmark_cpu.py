@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 
 from core import workers
 from core.database import write
-from tests.factories import digits
+from tests.factories import create_digits_dataset
 from worker.benchmark_cpu import measure_gflops
 
 
@@ -15,7 +15,7 @@ def test_a_worker_measures_itself_in_a_process_of_its_own() -> None:
 
 
 def test_an_estimate_is_made_from_the_slowest_worker_that_trains(client: TestClient) -> None:
-    dataset = digits()
+    dataset = create_digits_dataset()
     body = {
         "kind": "training",
         "dataset": dataset,

@@ -6,9 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from models.tabular.sampling import TableSampler
-from tests.factories import a_dataset
-from tests.tiny_configs import TINY_ROWS
-from tests.uploads import people
+from tests.factories import create_dataset
+from tests.tiny_configs import TINY_TABLE_CONFIG
+from tests.uploads import make_people_csv
 from worker.job_runner import run_next
 
 
@@ -21,11 +21,11 @@ def test_a_model_that_makes_one_row_fails_its_job(
         return draw(self, seed, 0 * items, given)
 
     monkeypatch.setattr(TableSampler, "sample", collapsed)
-    dataset = a_dataset(people(), "people.csv")
+    dataset = create_dataset(make_people_csv(), "people.csv")
     body = {
         "kind": "training",
         "dataset": dataset,
-        "hyperparameters": TINY_ROWS,
+        "hyperparameters": TINY_TABLE_CONFIG,
         "budget": {"steps": 2},
     }
     job_id = client.post("/v1/jobs", json=body).json()["id"]

@@ -16,8 +16,8 @@ from semblance.errors import JobFailedError, UnknownArchitectureError
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from tests.factories import a_dataset, forget_models
-from tests.uploads import people
+from tests.factories import clear_model_caches, create_dataset
+from tests.uploads import make_people_csv
 from worker.job_runner import run_next
 
 
@@ -37,7 +37,7 @@ class Working(Client):
 def working(client: TestClient) -> Iterator[Working]:
     torch.set_num_threads(1)
     yield Working(client)
-    forget_models()
+    clear_model_caches()
 
 
 def printed(judged: list[bench.NetworkResult], width: int = 200) -> str:
@@ -51,7 +51,7 @@ def line_of(said: str, name: str) -> str:
 
 
 def people_of(client: Client) -> Any:
-    dataset = a_dataset(people(), "people.csv", target="income")
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
     return client.request("GET", f"/v1/datasets/{dataset}").json()
 
 

@@ -19,9 +19,14 @@ from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import QualityGate
 from models.metrics.scores import HIGHER_IS_BETTER, RANGES
-from tests.factories import a_dataset, a_trained_model, digits, forget_models
-from tests.tiny_configs import TINY, TINY_ROWS
-from tests.uploads import folders, people
+from tests.factories import (
+    clear_model_caches,
+    create_dataset,
+    create_digits_dataset,
+    create_trained_model,
+)
+from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+from tests.uploads import make_image_zip, make_people_csv
 from worker import evaluation
 from worker.job_runner import run_next
 
@@ -32,9 +37,9 @@ LABELS = ("ant", "bee", "cat")
 @pytest.fixture(autouse=True)
 def nothing_in_memory() -> Iterator[None]:
     """The memory of models reads from the storage of one test."""
-    forget_models()
+    clear_model_caches()
     yield
-    forget_models()
+    clear_model_caches()
 
 
 def trained(client: TestClient, dataset: str, config: Any, steps: int, **more: Any) -> Any:
@@ -64,8 +69,8 @@ def evaluate(client: TestClient, **more: Any) -> Any:
 def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = a_dataset(folders(LABELS, 70))
-    trained(client, dataset, TINY, 12)
+    dataset = create_dataset(make_image_zip(LABELS, 70))
+    trained(client, dataset, TINY_IMAGE_CONFIG, 12)
     not_evaluated = client.get("/v1/models/pets/report").json()
     assert (not_evaluated["state"], not_evaluated["verdict"]) == ("not_evaluated", None)
     samples = client.get("/v1/models/pets/samples?count=1&seed=1")
@@ -128,8 +133,8 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
 def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
     client: TestClient,
 ) -> None:
-    dataset = a_dataset(people(), "people.csv", target="income")
-    training = trained(client, dataset, TINY_ROWS, 4, evaluate=True)
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    training = trained(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True)
     assert training["state"] == "succeeded", training["error"]
     (job,) = client.get("/v1/jobs?kind=evaluation").json()["data"]
     assert job["model"] == training["result"]["model"]
@@ -180,8 +185,8 @@ def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherw
     is_evaluated: bool,
 ) -> None:
     monkeypatch.setattr(get_settings(), "auto_evaluate", operator)
-    dataset = digits()
-    assert trained(client, dataset, TINY, 2, **asked)["state"] == "succeeded"
+    dataset = create_digits_dataset()
+    assert trained(client, dataset, TINY_IMAGE_CONFIG, 2, **asked)["state"] == "succeeded"
     jobs = client.get("/v1/jobs?kind=evaluation").json()["data"]
     assert len(jobs) == is_evaluated
     if is_evaluated:  # two steps of a few images: not all 1,797 are made to look at
@@ -191,10 +196,10 @@ def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherw
 def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_them_so(
     client: TestClient,
 ) -> None:
-    dataset = a_dataset(people(), "people.csv", target="income")
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
     asked = {"allowed_verdicts": ["good", "poor", "collapsed", "memorized"]}
     accept = {**asked, "scores": {"pairwise_tvd": {"max": 0.001}}}
-    trained(client, dataset, TINY_ROWS, 4, quality_gate=accept)
+    trained(client, dataset, TINY_TABLE_CONFIG, 4, quality_gate=accept)
     samples, allowed = "/v1/models/pets/samples?count=1", "&ignore_quality_gate=true"
     early = client.get(samples)
     assert (early.status_code, early.json()["code"]) == (409, "quality_gate_failed")
@@ -221,7 +226,7 @@ def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_t
     many["ignore_quality_gate"] = True
     assert client.post("/v1/jobs", json=many).status_code == 202
 
-    trained(client, dataset, TINY_ROWS, 4, quality_gate=asked)
+    trained(client, dataset, TINY_TABLE_CONFIG, 4, quality_gate=asked)
     assert run_next(QUEUES)
     given = client.get(samples)
     assert (given.status_code, given.headers["Semblance-Quality-Gate"]) == (200, "passed")
@@ -288,7 +293,7 @@ def test_what_is_not_met_is_said_in_words() -> None:
 def test_a_gate_that_cannot_be_is_refused(
     client: TestClient, accept: dict[str, Any], pointer: str
 ) -> None:
-    dataset = a_dataset(people(40), "people.csv", target="income")
+    dataset = create_dataset(make_people_csv(40), "people.csv", target="income")
     answer = client.post(
         "/v1/jobs", json={"kind": "training", "dataset": dataset, "quality_gate": accept}
     )
@@ -299,7 +304,7 @@ def test_a_gate_that_cannot_be_is_refused(
 def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_trained(
     client: TestClient,
 ) -> None:
-    dataset = a_dataset(people(40), "people.csv", target="income")
+    dataset = create_dataset(make_people_csv(40), "people.csv", target="income")
     asked = {"kind": "training", "dataset": dataset, "validate_only": True, "evaluate": True}
     gated = asked | {"quality_gate": {"allowed_verdicts": ["good"]}}
     few = client.post("/v1/jobs", json=gated)
@@ -321,8 +326,8 @@ def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_tra
 def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> None:
     for names in SCORES.values():
         assert set(names) <= set(RANGES)
-    dataset = a_dataset(people(), "people.csv", target="income")
-    trained(client, dataset, TINY_ROWS, 4)
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    trained(client, dataset, TINY_TABLE_CONFIG, 4)
     evaluate(client)
     assert run_next(QUEUES)
     scores = client.get("/v1/models/pets/report").json()["scores"]
@@ -335,8 +340,8 @@ def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> 
 
 
 def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: TestClient) -> None:
-    dataset = a_dataset(people(), "people.csv", target="income")
-    trained(client, dataset, TINY_ROWS, 4)
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    trained(client, dataset, TINY_TABLE_CONFIG, 4)
     job = evaluate(client).json()["id"]
     with read() as session:
         stored = session.get_one(Dataset, dataset).objects["rows"]
@@ -351,8 +356,8 @@ def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: Tes
 def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = a_dataset(people(), "people.csv", target="income")
-    trained(client, dataset, TINY_ROWS, 4)
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    trained(client, dataset, TINY_TABLE_CONFIG, 4)
     job_id = evaluate(client).json()["id"]
     go_on = evaluation.EvaluationJob.check_stop
 
@@ -376,11 +381,11 @@ def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
 
 
 def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClient) -> None:
-    dataset = a_dataset(people(), "people.csv", target="income")
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
     for steps in (4, 40):
-        trained(client, dataset, TINY_ROWS, steps, evaluate=True)
+        trained(client, dataset, TINY_TABLE_CONFIG, steps, evaluate=True)
         assert run_next(QUEUES)
-    trained(client, dataset, TINY_ROWS, 4)
+    trained(client, dataset, TINY_TABLE_CONFIG, 4)
     asked = "/v1/comparison?models=pets:1,pets:2,pets"
     found = client.get(asked).json()
     assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
@@ -402,14 +407,14 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     assert page.count("★") == sum(best["significant"] for best in found["best"].values())
     assert "http" not in page
 
-    trained(client, dataset, TINY_ROWS, 4, evaluate=True, seed=2)
+    trained(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True, seed=2)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:4").json()
     assert other["warnings"][0].startswith(
         "The models were evaluated on different holdouts of the dataset"
     )
-    elsewhere = a_dataset(people(390), "people.csv", target="income")
-    trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
+    elsewhere = create_dataset(make_people_csv(390), "people.csv", target="income")
+    trained(client, elsewhere, TINY_TABLE_CONFIG, 4, evaluate=True)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:5").json()
     assert other["warnings"][0].startswith("The models were evaluated on different datasets")
@@ -468,7 +473,7 @@ def test_the_best_is_named_and_whether_chance_may_have_made_it(
 def test_what_cannot_be_measured_is_refused_at_once(
     client: TestClient, change: dict[str, Any], status: int, code: str | None
 ) -> None:
-    a_trained_model(client, "pets")
+    create_trained_model(client, "pets")
     answer = evaluate(client, **change)
     assert answer.status_code == status, answer.text
     assert code is None or answer.json()["code"] == code
@@ -476,7 +481,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
 
 
 def test_a_report_of_what_cannot_be_measured_says_why(client: TestClient) -> None:
-    a_trained_model(client, "pets")
+    create_trained_model(client, "pets")
     report = client.get("/v1/models/pets/report").json()
     assert (report["state"], report["error"]) == ("not_evaluated", None)
     assert report["not_evaluable_reason"].startswith(

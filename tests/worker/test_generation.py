@@ -28,7 +28,7 @@ from core.settings import Settings, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Shard, ShardState
 from tests.conftest import expire_lease, reload
-from tests.factories import a_model, a_trained_model
+from tests.factories import create_model, create_trained_model
 from worker import generation
 from worker.job_runner import run_next
 
@@ -38,13 +38,13 @@ ASKED = {"cat": 3, "ant": 30, "bee": 1}
 
 @pytest.fixture
 def pets(client: TestClient) -> TestClient:
-    a_trained_model(client, "pets")
+    create_trained_model(client, "pets")
     return client
 
 
 @pytest.fixture
 def people(client: TestClient) -> TestClient:
-    a_trained_model(client, "people")
+    create_trained_model(client, "people")
     return client
 
 
@@ -456,7 +456,7 @@ def test_a_job_is_delivered_nowhere_but_where_the_operator_allows(
 
 
 def test_images_of_a_job_meet_the_label_score_that_is_asked_for(client: TestClient) -> None:
-    a_model("pets", scoring=True)
+    create_model("pets", scoring=True)
     asked = {"labels": {"Größe": 30}, "seed": 3, "min_label_confidence": 0.7}
     job_id = post(client, model="pets", format="npz", shard_size=8, **asked)
     run_next(QUEUES)

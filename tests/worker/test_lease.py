@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.tables import Job, JobState
 from tests.conftest import AddJob, expire_lease, reload
-from tests.job_runs import post, run
+from tests.job_runs import create_training_job, run_training_job
 from tests.processes import eventually
 from worker import training, worker_lock
 from worker.lease import HUNG_EXIT_CODE, Lease
@@ -107,7 +107,7 @@ def test_a_slot_whose_holder_stands_still_names_it(tmp_path: Path) -> None:
 def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    job_id = post(client, checkpoint={"interval_steps": 5})
+    job_id = create_training_job(client, checkpoint={"interval_steps": 5})
     stored, calls = Storage.put, []
 
     def put(self: Storage, key: str, data: bytes) -> object:
@@ -117,7 +117,7 @@ def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
         return stored(self, key, data)
 
     monkeypatch.setattr(Storage, "put", put)
-    assert run(client, job_id)["state"] == "queued"
+    assert run_training_job(client, job_id)["state"] == "queued"
     began: list[int] = []
     progress = training.JobTrainingCallbacks.progress
 
@@ -126,5 +126,5 @@ def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
         return progress(self, step)
 
     monkeypatch.setattr(training.JobTrainingCallbacks, "progress", watched)
-    job = run(client, job_id)
+    job = run_training_job(client, job_id)
     assert (job["state"], job["attempt"], began[0]) == ("succeeded", 2, 5)

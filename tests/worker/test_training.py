@@ -25,10 +25,18 @@ from core.tables import Dataset, Job, Model
 from models import losses
 from models.images.vae_gan.training import VaeGanTrainer
 from tests.conftest import TENANT, expire_lease
-from tests.factories import a_dataset, digits
-from tests.job_runs import break_off, checkpoints, damage, model_sha, post, run, started_from
-from tests.tiny_configs import TINY
-from tests.uploads import zip_of
+from tests.factories import create_dataset, create_digits_dataset
+from tests.job_runs import (
+    corrupt_object,
+    create_training_job,
+    get_model_sha256,
+    interrupt_training,
+    list_checkpoints,
+    record_start_steps,
+    run_training_job,
+)
+from tests.tiny_configs import TINY_IMAGE_CONFIG
+from tests.uploads import make_zip
 from worker import training
 
 
@@ -40,14 +48,14 @@ def one_thread() -> None:
 def test_a_job_whose_worker_is_lost_ends_with_the_weights_of_an_unbroken_one(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = post(client)
-    assert run(client, whole)["state"] == "succeeded"
-    broken = post(client, checkpoint={"interval_steps": 4})
-    break_off(client, broken, monkeypatch, at_step=14)
+    whole = create_training_job(client)
+    assert run_training_job(client, whole)["state"] == "succeeded"
+    broken = create_training_job(client, checkpoint={"interval_steps": 4})
+    interrupt_training(client, broken, monkeypatch, at_step=14)
     assert client.get(f"/v1/jobs/{broken}").json()["state"] == "queued"
-    job = run(client, broken)
+    job = run_training_job(client, broken)
     assert (job["state"], job["attempt"], job["result"]["step"]) == ("succeeded", 2, 20)
-    assert model_sha(broken, 20) == model_sha(whole, 20)
+    assert get_model_sha256(broken, 20) == get_model_sha256(whole, 20)
     saved = client.get(f"/v1/jobs/{broken}/events?type=checkpoint").json()["data"]
     assert [event["step"] for event in saved] == [4, 8, 12, 16, 20]  # each of them once
 
@@ -55,29 +63,29 @@ def test_a_job_whose_worker_is_lost_ends_with_the_weights_of_an_unbroken_one(
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, configured: Settings
 ) -> None:
-    whole = post(client)
-    run(client, whole)
-    broken = post(client, checkpoint={"interval_steps": 4})
-    break_off(client, broken, monkeypatch, at_step=14)
-    newest = checkpoints(broken)[0]
+    whole = create_training_job(client)
+    run_training_job(client, whole)
+    broken = create_training_job(client, checkpoint={"interval_steps": 4})
+    interrupt_training(client, broken, monkeypatch, at_step=14)
+    newest = list_checkpoints(broken)[0]
     assert newest.step == 12
-    damage(configured, newest.files["state"]["key"])
-    began = started_from(monkeypatch)
-    job = run(client, broken)
+    corrupt_object(configured, newest.files["state"]["key"])
+    began = record_start_steps(monkeypatch)
+    job = run_training_job(client, broken)
     assert began == [8]
     assert job["state"] == "succeeded"
-    assert model_sha(broken, 20) == model_sha(whole, 20)
+    assert get_model_sha256(broken, 20) == get_model_sha256(whole, 20)
 
 
 def test_when_every_checkpoint_is_damaged_the_job_begins_again(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, configured: Settings
 ) -> None:
-    broken = post(client, checkpoint={"interval_steps": 4})
-    break_off(client, broken, monkeypatch, at_step=14)
-    for row in checkpoints(broken):
-        damage(configured, row.files["state"]["key"])
-    began = started_from(monkeypatch)
-    assert run(client, broken)["state"] == "succeeded"
+    broken = create_training_job(client, checkpoint={"interval_steps": 4})
+    interrupt_training(client, broken, monkeypatch, at_step=14)
+    for row in list_checkpoints(broken):
+        corrupt_object(configured, row.files["state"]["key"])
+    began = record_start_steps(monkeypatch)
+    assert run_training_job(client, broken)["state"] == "succeeded"
     assert began == [0]
 
 
@@ -85,7 +93,7 @@ def test_a_loss_that_is_no_number_fails_the_job_with_its_reason(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "kl_to_standard_normal", lambda a, b: (a + b).mean() * math.nan)
-    job = run(client, post(client))
+    job = run_training_job(client, create_training_job(client))
     assert (job["state"], job["error"]["code"]) == ("failed", "non_finite_loss")
     assert client.get("/v1/models").json()["data"] == []
 
@@ -96,27 +104,27 @@ def test_a_full_disk_fails_the_job_with_its_reason(
     def full(*_: object) -> None:
         raise StorageFull("full")
 
-    job_id = post(client)
+    job_id = create_training_job(client)
     monkeypatch.setattr(Storage, "put", full)
-    job = run(client, job_id)
+    job = run_training_job(client, job_id)
     assert (job["state"], job["error"]["code"]) == ("failed", "disk_full")
 
 
 def test_a_dataset_whose_bytes_have_changed_is_not_trained_on(
     client: TestClient, configured: Settings
 ) -> None:
-    job_id = post(client)
+    job_id = create_training_job(client)
     with read() as session:
         dataset = session.get_one(Dataset, session.get_one(Job, job_id).dataset_id)
-    damage(configured, dataset.objects["x"]["key"])
-    job = run(client, job_id)
+    corrupt_object(configured, dataset.objects["x"]["key"])
+    job = run_training_job(client, job_id)
     assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
 
 
 def test_a_worker_that_has_lost_its_job_writes_nothing_more(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = post(client)
+    job_id = create_training_job(client)
     stored = training.JobTrainingCallbacks.save
 
     def taken_away(self: training.JobTrainingCallbacks, step: int, saved: Any) -> None:
@@ -129,31 +137,31 @@ def test_a_worker_that_has_lost_its_job_writes_nothing_more(
         raise LeaseLost(job_id)
 
     monkeypatch.setattr(training.JobTrainingCallbacks, "save", taken_away)
-    assert run(client, job_id)["state"] == "queued"
-    assert checkpoints(job_id) == []
+    assert run_training_job(client, job_id)["state"] == "queued"
+    assert list_checkpoints(job_id) == []
     assert client.get("/v1/models").json()["data"] == []
 
 
 @pytest.mark.parametrize("budget", [{"steps": 7}, {"cpu_seconds": 1.0}, {"wall_minutes": 0.01}])
 def test_each_budget_ends_the_run(client: TestClient, budget: dict[str, float]) -> None:
-    job = run(client, post(client, budget=budget))
+    job = run_training_job(client, create_training_job(client, budget=budget))
     assert job["state"] == "succeeded"
     assert job["progress"]["percent"] > 90
 
 
 def test_a_log_line_says_both_sides_of_the_game(client: TestClient) -> None:
-    job_id = post(client)
-    run(client, job_id)
+    job_id = create_training_job(client)
+    run_training_job(client, job_id)
     logs = client.get(f"/v1/jobs/{job_id}/logs").text
     assert "20 [D 0." in logs
     assert "] [G " in logs
 
 
 def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> None:
-    job_id = post(client)
+    job_id = create_training_job(client)
     url = f"/v1/jobs/{job_id}"
     assert client.get(f"{url}/previews.gif").status_code == 404
-    run(client, job_id)
+    run_training_job(client, job_id)
     files = client.get(f"{url}/artifacts").json()
     film = client.get(f"{url}/previews.gif")
     assert film.headers["content-type"] == "image/gif"
@@ -184,9 +192,11 @@ def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
         return logged
 
     monkeypatch.setattr(VaeGanTrainer, "train_step", learn)
-    job_id = post(client, budget={"steps": 700}, hyperparameters=TINY | {"log_interval": 100})
-    job = run(client, job_id)
-    best = max(checkpoints(job_id), key=lambda row: row.score or 0)
+    job_id = create_training_job(
+        client, budget={"steps": 700}, hyperparameters=TINY_IMAGE_CONFIG | {"log_interval": 100}
+    )
+    job = run_training_job(client, job_id)
+    best = max(list_checkpoints(job_id), key=lambda row: row.score or 0)
     assert job["result"]["step"] == best.step <= 561
     warned = [e for e in client.get(f"/v1/jobs/{job_id}/logs").text.splitlines() if "score" in e]
     assert len(warned) == 1
@@ -195,35 +205,40 @@ def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
 def test_a_run_that_learns_nothing_is_given_up_with_its_reason(client: TestClient) -> None:
     mute = {"architecture": "mlp", "generator_lr": 1e-9, "batch_size": 8, "log_interval": 100}
     still = {"hyperparameters": mute, "budget": {"steps": 700}}
-    job = run(client, post(client, **still))
+    job = run_training_job(client, create_training_job(client, **still))
     assert (job["state"], job["error"]["code"]) == ("failed", "collapsed")
     assert "% of the budget" in job["error"]["detail"]
-    assert run(client, post(client, early_stopping="never", **still))["state"] == "succeeded"
+    assert (
+        run_training_job(client, create_training_job(client, early_stopping="never", **still))[
+            "state"
+        ]
+        == "succeeded"
+    )
 
 
 def test_a_warm_start_begins_with_the_networks_of_another_model(client: TestClient) -> None:
-    first = post(client, name="digits", budget={"steps": 60})
-    run(client, first)
-    second = post(
+    first = create_training_job(client, name="digits", budget={"steps": 60})
+    run_training_job(client, first)
+    second = create_training_job(
         client,
         name="more",
         init_from="digits",
         budget={"steps": 4},
         hyperparameters={"log_interval": 1},
     )
-    job = run(client, second)
+    job = run_training_job(client, second)
     assert job["state"] == "succeeded"
     start = job["resolved"]["init_from"]
     assert start["label_map"] == list(range(10))
-    assert job["resolved"]["hyperparameters"]["latent_dim"] == TINY["latent_dim"]
+    assert job["resolved"]["hyperparameters"]["latent_dim"] == TINY_IMAGE_CONFIG["latent_dim"]
     assert "feature_loss" not in client.get(f"/v1/jobs/{second}/metrics").json()
 
 
 def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
-    run(client, post(client, name="digits"))
+    run_training_job(client, create_training_job(client, name="digits"))
 
     def pointer(**config: Any) -> str:
-        dataset = digits()
+        dataset = create_digits_dataset()
         body = {"kind": "training", "dataset": dataset, "init_from": "digits"}
         answer = client.post("/v1/jobs", json=body | {"hyperparameters": config})
         assert answer.status_code == 422
@@ -243,11 +258,11 @@ def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
 
 
 def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: TestClient) -> None:
-    run(client, post(client, name="digits"))
-    second = post(client, init_from="digits", hyperparameters={})
+    run_training_job(client, create_training_job(client, name="digits"))
+    second = create_training_job(client, init_from="digits", hyperparameters={})
     with write() as session:
         session.execute(delete(Model))
-    job = run(client, second)
+    job = run_training_job(client, second)
     assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
     assert "The base model of `init_from`" in job["error"]["detail"]
 
@@ -261,13 +276,16 @@ def test_images_without_a_label_are_learned_from_beside_those_that_have_one(
     files = {f"{i}.png": png_of(image) for i, image in enumerate(x)}
     told = [f"{i}.png,{y[i] if i % 3 == 0 else ''}" for i in range(300)]
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
-    dataset = a_dataset(zip_of(files), "digits.zip")
-    config = TINY | {
+    dataset = create_dataset(make_zip(files), "digits.zip")
+    config = TINY_IMAGE_CONFIG | {
         "feature_budget_fraction": 0.4,
         "critic_start_fraction": 0.6,
         "feature_lr": 0.02,
     }
-    job = run(client, post(client, dataset=dataset, budget={"steps": 150}, hyperparameters=config))
+    job = run_training_job(
+        client,
+        create_training_job(client, dataset=dataset, budget={"steps": 150}, hyperparameters=config),
+    )
     assert job["state"] == "succeeded"
     metrics = client.get(f"/v1/jobs/{job['id']}/metrics?names=pseudo_labels").json()
     assert 20 < metrics["pseudo_labels"]["values"][0] <= 200

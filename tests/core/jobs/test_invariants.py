@@ -18,9 +18,15 @@ from core.settings import Settings
 from core.storage import StoredObject, get_storage
 from core.tables import Checkpoint, Delivery, Event, Job, JobState, Model, Webhook
 from tests.conftest import TENANT, AddJob, expire_lease, reload
-from tests.factories import digits
+from tests.factories import create_digits_dataset
 from tests.job_invariants import violations
-from tests.job_runs import break_off, checkpoints, model_sha, post, run
+from tests.job_runs import (
+    create_training_job,
+    get_model_sha256,
+    interrupt_training,
+    list_checkpoints,
+    run_training_job,
+)
 from tests.processes import eventually
 from worker.job_runner import run_next
 from worker.lease import JobCancelled, Lease
@@ -261,19 +267,22 @@ def test_i8_a_job_that_is_cancelled_while_it_runs_hears_of_it_within_a_heartbeat
 def test_i9_a_resumed_training_gives_the_weights_of_an_unbroken_one(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, broken = post(client), post(client, checkpoint={"interval_steps": 5})
-    run(client, whole)
-    break_off(client, broken, monkeypatch, at_step=13)
-    assert run(client, broken)["attempt"] == 2
-    assert model_sha(broken, 20) == model_sha(whole, 20)
+    whole, broken = (
+        create_training_job(client),
+        create_training_job(client, checkpoint={"interval_steps": 5}),
+    )
+    run_training_job(client, whole)
+    interrupt_training(client, broken, monkeypatch, at_step=13)
+    assert run_training_job(client, broken)["attempt"] == 2
+    assert get_model_sha256(broken, 20) == get_model_sha256(whole, 20)
 
 
 def test_i10_a_checkpoint_that_is_named_is_stored_with_the_bytes_that_were_saved(
     client: TestClient,
 ) -> None:
-    job_id = post(client, checkpoint={"interval_steps": 4, "keep_last": 2})
-    run(client, job_id)
-    for row in checkpoints(job_id):
+    job_id = create_training_job(client, checkpoint={"interval_steps": 4, "keep_last": 2})
+    run_training_job(client, job_id)
+    for row in list_checkpoints(job_id):
         for file in row.files.values():
             get_storage().read(StoredObject.from_dict(file))
 
@@ -300,7 +309,7 @@ def test_i11_a_hint_that_is_delivered_many_times_changes_nothing_after_the_first
 
 
 def test_i12_jobs_end_although_no_hint_ever_comes(client: TestClient) -> None:
-    waiting = [post(client, budget={"steps": 2}) for _ in range(2)]
+    waiting = [create_training_job(client, budget={"steps": 2}) for _ in range(2)]
     while run_next(QUEUES):
         pass
     states = [client.get(f"/v1/jobs/{job_id}").json()["state"] for job_id in waiting]
@@ -330,7 +339,7 @@ def test_i13_a_worker_whose_clock_is_off_has_no_effect_twice(add_job: AddJob, ho
 
 
 def test_i14_a_request_that_is_sent_twice_creates_one_job(client: TestClient) -> None:
-    dataset = digits()
+    dataset = create_digits_dataset()
     body = {"kind": "training", "dataset": dataset, "budget": {"steps": 1}}
     key = {"Idempotency-Key": "once"}
     answers = [client.post("/v1/jobs", json=body, headers=key) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Runs of a few steps on one thread."""
+"""Fixtures that train tiny image models for a few steps on one thread."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from models.images.settings import ImageSettings
 from models.images.training import train
-from tests.models.images.tiny import Recorder, images_of
+from tests.models.images.tiny import RecordingCallbacks, make_images
 
 
 @pytest.fixture(autouse=True)
@@ -17,25 +17,25 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-Trained = Callable[..., Recorder]
+TrainTo = Callable[..., RecordingCallbacks]
 
 
 @pytest.fixture
-def run_to(tmp_path: Path) -> Trained:
-    """Train for so many steps, from a saved state if one is given."""
+def train_to(tmp_path: Path) -> TrainTo:
+    """Return a function that trains for `steps` steps, from a saved state if one is given."""
 
     def run(
-        settings: ImageSettings, steps: int, *, state: bytes | None = None, **kept: Any
-    ) -> Recorder:
-        recorder = Recorder(steps, **kept)
-        path = None
+        settings: ImageSettings, steps: int, *, state: bytes | None = None, **options: Any
+    ) -> RecordingCallbacks:
+        callbacks = RecordingCallbacks(steps, **options)
+        state_path = None
         if state is not None:
-            path = tmp_path / "state"
-            path.write_bytes(state)
+            state_path = tmp_path / "state"
+            state_path.write_bytes(state)
         try:
-            train(images_of(settings), settings, recorder, seed=5, state=path)
+            train(make_images(settings), settings, callbacks, seed=5, state=state_path)
         except KeyboardInterrupt:
-            assert recorder.killed_at is not None
-        return recorder
+            assert callbacks.interrupt_at is not None
+        return callbacks
 
     return run

@@ -1,4 +1,4 @@
-"""When a run is brought to its end early, and when it is given up."""
+"""Early stopping of runs that no longer improve, and aborting of collapsed runs."""
 
 import pytest
 
@@ -12,76 +12,76 @@ from models.images.early_stopping import (
 from models.training_callbacks import Collapsed
 
 
-def seen(
-    coverages: list[float], early_stop: EarlyStoppingMode = "auto", start: float = 0.1
+def run_evaluations(
+    coverages: list[float], mode: EarlyStoppingMode = "auto", start: float = 0.1
 ) -> EarlyStopping:
-    course = EarlyStopping()
-    for i, found in enumerate(coverages):
-        course.update(WARMUP_STEPS + i, start + 0.1 * i, found, early_stop)
-    return course
+    early_stopping = EarlyStopping()
+    for i, coverage in enumerate(coverages):
+        early_stopping.update(WARMUP_STEPS + i, start + 0.1 * i, coverage, mode)
+    return early_stopping
 
 
-def test_a_run_that_gains_goes_on_to_its_end() -> None:
-    course = seen([0.1 * i for i in range(1, 9)])
-    assert course.decay_start is None
-    assert course.schedule_progress(0.85) == 0.85
+def test_an_improving_run_uses_its_whole_budget() -> None:
+    early_stopping = run_evaluations([0.1 * i for i in range(1, 9)])
+    assert early_stopping.decay_start is None
+    assert early_stopping.schedule_progress(0.85) == 0.85
 
 
-def test_a_run_that_gains_no_more_is_brought_to_its_end_with_all_of_its_schedule() -> None:
-    course = seen([0.5] * (DEFAULT_PATIENCE + 1))
-    start = course.decay_start
+def test_a_run_without_improvement_ends_early_with_its_full_schedule() -> None:
+    early_stopping = run_evaluations([0.5] * (DEFAULT_PATIENCE + 1))
+    start = early_stopping.decay_start
     assert start == pytest.approx(0.1 + 0.1 * DEFAULT_PATIENCE)
-    assert course.schedule_progress(start) == start
-    assert start < course.schedule_progress(start + 0.05) < 1
-    assert course.schedule_progress(start + start / 4) == 1
+    assert early_stopping.schedule_progress(start) == start
+    assert start < early_stopping.schedule_progress(start + 0.05) < 1
+    assert early_stopping.schedule_progress(start + start / 4) == 1
 
 
-def test_small_gains_add_up() -> None:
-    assert seen([0.5 + 0.004 * i for i in range(9)]).decay_start is None
+def test_small_improvements_add_up() -> None:
+    assert run_evaluations([0.5 + 0.004 * i for i in range(9)]).decay_start is None
 
 
-def test_patience_is_the_callers() -> None:
-    assert seen([0.5, 0.5], early_stop=1).decay_start == pytest.approx(0.2)
-    assert seen([0.5] * 9, early_stop="never").decay_start is None
+def test_patience_can_be_set_or_disabled() -> None:
+    assert run_evaluations([0.5, 0.5], mode=1).decay_start == pytest.approx(0.2)
+    assert run_evaluations([0.5] * 9, mode="never").decay_start is None
 
 
-def test_a_late_end_never_comes_after_the_budgets() -> None:
-    course = seen([0.5, 0.5], early_stop=1, start=0.85)
-    assert course.schedule_progress(1.0) == 1
+def test_early_stopping_never_exceeds_the_budget() -> None:
+    early_stopping = run_evaluations([0.5, 0.5], mode=1, start=0.85)
+    assert early_stopping.schedule_progress(1.0) == 1
 
 
-def test_a_run_that_covers_nothing_in_its_second_half_is_given_up() -> None:
+def test_a_run_without_coverage_is_aborted_in_its_second_half() -> None:
     with pytest.raises(Collapsed, match="cover only"):
-        seen([0.0] * COLLAPSE_PATIENCE, start=0.6)
+        run_evaluations([0.0] * COLLAPSE_PATIENCE, start=0.6)
 
 
-def test_a_run_that_begins_badly_has_half_of_its_budget_to_recover() -> None:
-    assert seen([0.0, 0.0, 0.0, 0.0, 0.3]).collapsed_evaluations == 0
+def test_a_bad_start_can_recover_in_the_first_half() -> None:
+    assert run_evaluations([0.0, 0.0, 0.0, 0.0, 0.3]).collapsed_evaluations == 0
 
 
-def test_nobody_who_said_never_is_given_up() -> None:
-    assert seen([0.0] * 5, early_stop="never", start=0.5).collapsed_evaluations == 5
+def test_early_stopping_never_does_not_abort_a_collapsed_run() -> None:
+    assert run_evaluations([0.0] * 5, mode="never", start=0.5).collapsed_evaluations == 5
 
 
-def test_nothing_is_expected_of_a_run_that_has_hardly_begun() -> None:
-    course = EarlyStopping()
+def test_evaluations_during_warm_up_do_not_end_a_run() -> None:
+    early_stopping = EarlyStopping()
     for i in range(9):
-        course.update(i, 0.1 * (i + 1), 0.0, "auto")
-    assert course.decay_start is None
+        early_stopping.update(i, 0.1 * (i + 1), 0.0, "auto")
+    assert early_stopping.decay_start is None
 
 
-def test_a_gain_is_told_once() -> None:
-    course = EarlyStopping()
-    assert course.update(WARMUP_STEPS, 0.1, 0.5, "auto")
-    assert not course.update(WARMUP_STEPS, 0.2, 0.505, "auto")
-    assert course.update(WARMUP_STEPS, 0.3, 0.52, "auto")
-    assert not course.should_evaluate(0.39)
-    assert course.should_evaluate(0.4)
+def test_each_improvement_is_reported_once() -> None:
+    early_stopping = EarlyStopping()
+    assert early_stopping.update(WARMUP_STEPS, 0.1, 0.5, "auto")
+    assert not early_stopping.update(WARMUP_STEPS, 0.2, 0.505, "auto")
+    assert early_stopping.update(WARMUP_STEPS, 0.3, 0.52, "auto")
+    assert not early_stopping.should_evaluate(0.39)
+    assert early_stopping.should_evaluate(0.4)
 
 
-def test_what_was_found_before_anything_is_kept_keeps_nothing_from_being_kept() -> None:
-    course = EarlyStopping()
-    assert not course.update(WARMUP_STEPS - 1, 0.7, 0.98, "auto")
-    assert course.update(WARMUP_STEPS, 0.8, 0.985, "auto")
-    assert course.best_saved_coverage == 0.985
-    assert not course.update(WARMUP_STEPS + 1, 0.9, 0.99, "auto")
+def test_coverage_during_warm_up_does_not_prevent_saving() -> None:
+    early_stopping = EarlyStopping()
+    assert not early_stopping.update(WARMUP_STEPS - 1, 0.7, 0.98, "auto")
+    assert early_stopping.update(WARMUP_STEPS, 0.8, 0.985, "auto")
+    assert early_stopping.best_saved_coverage == 0.985
+    assert not early_stopping.update(WARMUP_STEPS + 1, 0.9, 0.99, "auto")

@@ -1,4 +1,4 @@
-"""Images that come without a label, beside others that have one."""
+"""Training on labeled and unlabeled images together."""
 
 from pathlib import Path
 
@@ -8,64 +8,69 @@ import pytest
 from models.images.data import UNLABELED, ImageBatches, LabeledImages
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.training import create_trainer, train
-from tests.models.images.tiny import Recorder, images_of, settings_of
+from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
-SETTINGS = settings_of(feature_lr=0.02, feature_budget_fraction=0.5)
-
-
-def half_labelled(seed: int = 1) -> LabeledImages:
-    """The labels of every third image are kept."""
-    whole = images_of(SETTINGS, 90)
-    labels = np.where(np.arange(90) // 3 % 3 == 0, whole.labels, UNLABELED).astype(np.int32)
-    return LabeledImages.split(whole.pixels, labels, holdout_fraction=0.2, seed=seed)
+SETTINGS = make_settings(feature_lr=0.02, feature_budget_fraction=0.5)
 
 
-def test_only_labelled_images_are_held_out() -> None:
-    data = half_labelled()
+def make_partly_labeled_images(seed: int = 1) -> LabeledImages:
+    """Return images of which one third has a label."""
+    labeled = make_images(SETTINGS, 90)
+    labels = np.where(np.arange(90) // 3 % 3 == 0, labeled.labels, UNLABELED).astype(np.int32)
+    return LabeledImages.split(labeled.pixels, labels, holdout_fraction=0.2, seed=seed)
+
+
+def test_only_labeled_images_are_held_out() -> None:
+    data = make_partly_labeled_images()
     assert len(data.unlabeled) == 60
     assert (data.labels[data.holdout] != UNLABELED).all()
     assert (data.labels[data.train] != UNLABELED).all()
     assert len(data.train) + len(data.holdout) == 30
 
 
-def test_labels_are_guessed_where_the_features_are_sure_of_them() -> None:
-    data, truth = half_labelled(), images_of(SETTINGS, 90).labels
-    nets = create_trainer(SETTINGS, data, 5, None, None)
+def test_confident_images_get_pseudo_labels() -> None:
+    data, true_labels = make_partly_labeled_images(), make_images(SETTINGS, 90).labels
+    trainer = create_trainer(SETTINGS, data, 5, None, None)
     batches = ImageBatches(data, 16, 5)
-    assert assign_pseudo_labels(nets.features, data, 5) == 0  # nothing is learned yet
+    assert assign_pseudo_labels(trainer.features, data, 5) == 0  # the features are untrained
     for step in range(60):
-        nets.features.train_step(*batches.batch_at(step), 0.3)
-    nets.freeze_features()
-    before = set(data.train.tolist())
-    count = assign_pseudo_labels(nets.features, data, 5)
-    added = sorted(set(data.train.tolist()) - before)
+        trainer.features.train_step(*batches.batch_at(step), 0.3)
+    trainer.freeze_features()
+    labeled_before = set(data.train.tolist())
+    count = assign_pseudo_labels(trainer.features, data, 5)
+    added = sorted(set(data.train.tolist()) - labeled_before)
     assert len(added) == count > 40
-    assert (data.labels[added] == truth[added]).mean() > 0.9
-    assert assign_pseudo_labels(nets.features, data, 5) == 0  # once is enough
+    assert (data.labels[added] == true_labels[added]).mean() > 0.9
+    assert assign_pseudo_labels(trainer.features, data, 5) == 0  # it assigns only once
 
 
 @pytest.mark.parametrize("architecture", ["vae_gan", "mlp"])
-def test_a_run_with_unlabelled_images_that_was_killed_ends_as_an_unbroken_one(
+def test_a_resumed_run_with_unlabeled_images_gives_the_same_model(
     tmp_path: Path, architecture: str
 ) -> None:
-    settings = settings_of(architecture=architecture, feature_lr=0.02, feature_budget_fraction=0.5)
+    settings = make_settings(
+        architecture=architecture, feature_lr=0.02, feature_budget_fraction=0.5
+    )
 
-    def run(state: bytes | None = None, killed_at: int | None = None) -> Recorder:
-        recorder, path = Recorder(60, every=3, killed_at=killed_at), None
+    def run(state: bytes | None = None, interrupt_at: int | None = None) -> RecordingCallbacks:
+        callbacks = RecordingCallbacks(60, checkpoint_interval=3, interrupt_at=interrupt_at)
+        state_path = None
         if state is not None:
-            path = tmp_path / "state"
-            path.write_bytes(state)
+            state_path = tmp_path / "state"
+            state_path.write_bytes(state)
         try:
-            train(half_labelled(), settings, recorder, seed=5, state=path)
+            train(make_partly_labeled_images(), settings, callbacks, seed=5, state=state_path)
         except KeyboardInterrupt:
-            assert killed_at is not None
-        return recorder
+            assert interrupt_at is not None
+        return callbacks
 
-    whole = run()
-    reported = [found.get("pseudo_labels", 0) for found in whole.reports.values()]
-    assert sum(count > 0 for count in reported) == 1
-    assert max(reported) > 20
-    for killed_at in (10, 50):
-        broken = run(killed_at=killed_at)
-        resumed = run(broken.saved[max(broken.saved)].state)
-        assert resumed.saved[60].model == whole.saved[60].model
+    uninterrupted = run()
+    pseudo_label_counts = [
+        metrics.get("pseudo_labels", 0) for metrics in uninterrupted.metrics.values()
+    ]
+    assert sum(count > 0 for count in pseudo_label_counts) == 1
+    assert max(pseudo_label_counts) > 20
+    for interrupt_at in (10, 50):
+        interrupted = run(interrupt_at=interrupt_at)
+        resumed = run(interrupted.saved[max(interrupted.saved)].state)
+        assert resumed.saved[60].model == uninterrupted.saved[60].model

@@ -1,4 +1,4 @@
-"""The loop: what it leaves behind, and that it can be broken off anywhere."""
+"""Image training loop: its outputs, and resuming after an interruption at any step."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,118 +14,122 @@ from models.images.sampling import ImageSampler
 from models.images.vae_gan import training
 from models.images.vae_gan.state import VaeGanState
 from models.training_callbacks import NonFiniteLoss
-from tests.models.images.conftest import Trained
-from tests.models.images.tiny import settings_of
+from tests.models.images.conftest import TrainTo
+from tests.models.images.tiny import make_settings
 
 
-def test_a_run_reports_both_sides_of_the_game_and_shows_a_row_for_each_label(
-    run_to: Trained,
+def test_a_run_reports_both_networks_and_previews_each_label(
+    train_to: TrainTo,
 ) -> None:
-    run = run_to(settings_of(), 20)
-    assert list(run.reports) == [4, 8, 12, 16, 20]
-    assert set(run.reports[4]) == {"feature_loss"}
-    assert {"pixel_error", "kl"} <= set(run.reports[8])
-    last = run.reports[20]
+    run = train_to(make_settings(), 20)
+    assert list(run.metrics) == [4, 8, 12, 16, 20]
+    assert set(run.metrics[4]) == {"feature_loss"}
+    assert {"pixel_error", "kl"} <= set(run.metrics[8])
+    last_metrics = run.metrics[20]
     for name in ("critic_accuracy_real", "critic_accuracy_fake", "critic_auc"):
-        assert 0 <= last[name] <= 1
-    assert {"critic_loss", "generator_loss"} <= set(last)
-    assert [sheet.shape for sheet in run.sheets] == [(3 * 9 - 1, 10 * 9 - 1)] * 2
+        assert 0 <= last_metrics[name] <= 1
+    assert {"critic_loss", "generator_loss"} <= set(last_metrics)
+    assert [grid.shape for grid in run.previews] == [(3 * 9 - 1, 10 * 9 - 1)] * 2
 
 
-@pytest.mark.parametrize("killed_at", [3, 7, 13, 19, 20])
-def test_a_run_that_was_killed_ends_with_the_weights_of_an_unbroken_one(
-    run_to: Trained, killed_at: int
+@pytest.mark.parametrize("interrupt_at", [3, 7, 13, 19, 20])
+def test_a_resumed_run_gives_the_same_weights(train_to: TrainTo, interrupt_at: int) -> None:
+    uninterrupted = train_to(make_settings(), 20)
+    interrupted = train_to(make_settings(), 20, checkpoint_interval=3, interrupt_at=interrupt_at)
+    state = interrupted.saved[max(interrupted.saved)].state if interrupted.saved else None
+    resumed = train_to(make_settings(), 20, state=state)
+    assert resumed.saved[20].model == uninterrupted.saved[20].model
+    assert resumed.saved[20].state == uninterrupted.saved[20].state
+
+
+def test_a_run_resumed_many_times_gives_the_same_weights(
+    train_to: TrainTo,
 ) -> None:
-    whole = run_to(settings_of(), 20)
-    broken = run_to(settings_of(), 20, every=3, killed_at=killed_at)
-    before = broken.saved[max(broken.saved)].state if broken.saved else None
-    resumed = run_to(settings_of(), 20, state=before)
-    assert resumed.saved[20].model == whole.saved[20].model
-    assert resumed.saved[20].state == whole.saved[20].state
-
-
-def test_a_run_that_was_killed_again_and_again_ends_with_the_same_weights(
-    run_to: Trained,
-) -> None:
-    whole = run_to(settings_of(), 24).saved[24]
+    uninterrupted = train_to(make_settings(), 24).saved[24]
     state = None
-    for killed_at in (2, 5, 6, 9, 11, 14, 16, 19, 22, 23):
-        broken = run_to(settings_of(), 24, state=state, every=1, killed_at=killed_at)
-        state = broken.saved[max(broken.saved)].state if broken.saved else state
-    assert run_to(settings_of(), 24, state=state).saved[24].model == whole.model
+    for interrupt_at in (2, 5, 6, 9, 11, 14, 16, 19, 22, 23):
+        interrupted = train_to(
+            make_settings(), 24, state=state, checkpoint_interval=1, interrupt_at=interrupt_at
+        )
+        state = interrupted.saved[max(interrupted.saved)].state if interrupted.saved else state
+    assert train_to(make_settings(), 24, state=state).saved[24].model == uninterrupted.model
 
 
-def test_a_run_broken_off_at_its_very_end_gives_the_same_model(run_to: Trained) -> None:
-    whole = run_to(settings_of(), 20).saved[20]
-    assert run_to(settings_of(), 20, state=whole.state).saved[20].model == whole.model
+def test_resuming_a_finished_run_gives_the_same_model(train_to: TrainTo) -> None:
+    finished = train_to(make_settings(), 20).saved[20]
+    assert train_to(make_settings(), 20, state=finished.state).saved[20].model == finished.model
 
 
-def test_another_seed_gives_other_weights(run_to: Trained, tmp_path: Path) -> None:
-    settings = settings_of()
-    assert run_to(settings, 6).saved[6].model == run_to(settings, 6).saved[6].model
-    assert run_to(settings, 6).saved[6].model != run_to(settings, 7).saved[7].model
-
-
-@pytest.mark.parametrize("broken", ["critic_step", "kl_to_standard_normal"])
-def test_a_loss_that_leaves_the_finite_numbers_ends_the_run(
-    run_to: Trained, monkeypatch: pytest.MonkeyPatch, broken: str
+def test_weights_depend_on_the_number_of_steps_and_are_reproducible(
+    train_to: TrainTo, tmp_path: Path
 ) -> None:
-    whole = getattr(losses, broken)
+    settings = make_settings()
+    assert train_to(settings, 6).saved[6].model == train_to(settings, 6).saved[6].model
+    assert train_to(settings, 6).saved[6].model != train_to(settings, 7).saved[7].model
 
-    def without_a_number(*given: Any) -> Any:
-        found = whole(*given)
-        if broken == "critic_step":
-            return replace(found, critic_loss=found.critic_loss * float("nan"))
-        return found * float("nan")
 
-    monkeypatch.setattr(losses, broken, without_a_number)
+@pytest.mark.parametrize("function", ["critic_step", "kl_to_standard_normal"])
+def test_a_non_finite_loss_ends_the_run(
+    train_to: TrainTo, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    original = getattr(losses, function)
+
+    def return_nan(*arguments: Any) -> Any:
+        result = original(*arguments)
+        if function == "critic_step":
+            return replace(result, critic_loss=result.critic_loss * float("nan"))
+        return result * float("nan")
+
+    monkeypatch.setattr(losses, function, return_nan)
     with pytest.raises(NonFiniteLoss, match="step"):
-        run_to(settings_of(), 20)
+        train_to(make_settings(), 20)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "channels", "classes"),
     [(28, 28, 1, 10), (8, 8, 1, 2), (32, 32, 3, 3), (40, 56, 1, 4), (11, 13, 3, 1), (64, 64, 3, 2)],
 )
-def test_any_size_trains_and_samples_in_its_own_shape(
-    run_to: Trained, tmp_path: Path, height: int, width: int, channels: int, classes: int
+def test_samples_have_the_shape_of_the_training_images(
+    train_to: TrainTo, tmp_path: Path, height: int, width: int, channels: int, classes: int
 ) -> None:
-    run = run_to(settings_of(height, width, channels, classes), 6)
+    run = train_to(make_settings(height, width, channels, classes), 6)
     (tmp_path / "model").write_bytes(run.saved[6].model)
     sampler = ImageSampler.load(*unpack(tmp_path / "model"))
     noise = np.zeros((5, sampler.noise_size), np.float32)
     labels = np.arange(5) % classes
-    drawn = sampler.sample(noise, labels)
-    assert drawn.shape == (5, height, width, *((3,) if channels == 3 else ()))
-    assert drawn.dtype == np.uint8
+    samples = sampler.sample(noise, labels)
+    assert samples.shape == (5, height, width, *((3,) if channels == 3 else ()))
+    assert samples.dtype == np.uint8
 
 
-def test_the_checkpoint_before_the_prior_is_fitted_can_be_sampled(
-    run_to: Trained, tmp_path: Path
+def test_checkpoints_before_the_prior_is_fitted_can_be_sampled(
+    train_to: TrainTo, tmp_path: Path
 ) -> None:
-    run = run_to(settings_of(), 20, every=2)
+    run = train_to(make_settings(), 20, checkpoint_interval=2)
     for step in (2, 4, 10, 18):
         (tmp_path / "model").write_bytes(run.saved[step].model)
         sampler = ImageSampler.load(*unpack(tmp_path / "model"))
         noise = np.random.default_rng(0).normal(size=(4, sampler.noise_size)).astype(np.float32)
         assert sampler.sample(noise, np.array([0, 1, 2, 2])).shape == (4, 8, 8)
-        # Once images are encoded, it is their noise that is drawn.
+        # From the first encoded images on, the prior is fitted to their latents.
         assert bool(sampler.prior.means.any()) == (step > 4)
 
 
-def test_out_of_memory_halves_what_is_computed_at_a_time_and_goes_on(
-    run_to: Trained, monkeypatch: pytest.MonkeyPatch
+def test_out_of_memory_halves_the_micro_batch(
+    train_to: TrainTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory for three images: batches of eight go on in parts of two."""
-    whole = training.add_gradients
+    """With memory for three images, batches of eight are computed two images at a time."""
+    original = training.add_gradients
 
-    def with_little_memory(nets: VaeGanState, real: Tensor, *rest: Any) -> dict[str, Tensor]:
+    def add_gradients_in_little_memory(
+        state: VaeGanState, real: Tensor, *rest: Any
+    ) -> dict[str, Tensor]:
         if len(real) > 3:
             raise MemoryError
-        return whole(nets, real, *rest)
+        return original(state, real, *rest)
 
-    monkeypatch.setattr(training, "add_gradients", with_little_memory)
-    run = run_to(settings_of(), 20)
+    monkeypatch.setattr(training, "add_gradients", add_gradients_in_little_memory)
+    run = train_to(make_settings(), 20)
     assert [message for _, message in run.warnings] == [
         "Out of memory: training continues with 4 items at a time.",
         "Out of memory: training continues with 2 items at a time.",
@@ -133,12 +137,12 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_goes_on(
     assert run.saved[20].parameters > 0
 
 
-def test_when_not_even_one_image_fits_the_run_ends(
-    run_to: Trained, monkeypatch: pytest.MonkeyPatch
+def test_running_out_of_memory_for_one_image_ends_the_run(
+    train_to: TrainTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_memory(*_: Any) -> dict[str, Tensor]:
+    def raise_memory_error(*_: Any) -> dict[str, Tensor]:
         raise MemoryError
 
-    monkeypatch.setattr(training, "add_gradients", without_memory)
+    monkeypatch.setattr(training, "add_gradients", raise_memory_error)
     with pytest.raises(MemoryError):
-        run_to(settings_of(), 20)
+        train_to(make_settings(), 20)

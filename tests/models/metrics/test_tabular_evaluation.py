@@ -212,9 +212,7 @@ def test_far_worse_than_naive_is_poor_where_naive_rows_are_as_good_as_real_ones(
     )
     said = verdict_of([far])
     assert said.verdict == "poor"
-    assert said.reasons == (
-        "marginal_tvd is 0.398; real items have 0.127 and naive samples 0.13",
-    )
+    assert said.reasons == ("marginal_tvd is 0.398; real items have 0.127 and naive samples 0.13",)
 
 
 def test_rows_that_are_told_from_real_ones_nearly_as_often_as_naive_ones_are_poor() -> None:

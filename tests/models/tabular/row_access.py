@@ -11,7 +11,7 @@ import torch
 
 from models.tabular.data import LabeledRows
 
-ROWS = 211  # of a table that is watched: nothing else has as many of anything
+ROW_COUNT = 211  # of a table that is watched: nothing else has as many of anything
 OURS = ("app", "core", "models", "worker")
 
 
@@ -40,7 +40,7 @@ def _is_of_each_row(value: Any) -> bool:
     if isinstance(value, LabeledRows):
         return True
     if isinstance(value, torch.Tensor | np.ndarray):
-        return ROWS in value.shape
+        return ROW_COUNT in value.shape
     return isinstance(value, pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray) and (
-        len(value) == ROWS
+        len(value) == ROW_COUNT
     )

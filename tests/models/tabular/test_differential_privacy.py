@@ -23,7 +23,7 @@ from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve
 from models.tabular.training import AutoregressiveTrainer
-from tests.models.tabular.row_access import ROWS, functions_reading_rows
+from tests.models.tabular.row_access import ROW_COUNT, functions_reading_rows
 from tests.models.tabular.tiny_tables import RecordingCallbacks
 
 SCHEMA = (
@@ -41,14 +41,14 @@ QUIET = NoiseScales(counts=1.0, gradients=1.0)
 
 def residents(seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
-    income = pa.array(rng.random(ROWS) * 3_000 - 500, mask=rng.random(ROWS) < 0.2)
-    city = rng.choice(["Köln", "東京", "Atlantis"], ROWS)
-    return pa.table({"city": city, "age": rng.integers(0, 120, ROWS), "income": income})
+    income = pa.array(rng.random(ROW_COUNT) * 3_000 - 500, mask=rng.random(ROW_COUNT) < 0.2)
+    city = rng.choice(["Köln", "東京", "Atlantis"], ROW_COUNT)
+    return pa.table({"city": city, "age": rng.integers(0, 120, ROW_COUNT), "income": income})
 
 
 def settings() -> TableSettings:
     small = {"embedding_dim": 8, "hidden_dim": 8, "batch_size": 16}
-    return resolve(TableData(ROWS, 3, 1), "fast", small, differential_privacy=True)
+    return resolve(TableData(ROW_COUNT, 3, 1), "fast", small, differential_privacy=True)
 
 
 def rows_of(table: pa.Table) -> LabeledRows:
@@ -255,7 +255,7 @@ def test_columns_that_cannot_be_declared_have_to_be_dropped(type: str) -> None:
 )
 def test_settings_that_read_rows_otherwise_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(InvalidSettings, match=name):
-        resolve(TableData(ROWS, 3, 1), "fast", {name: value}, differential_privacy=True)
+        resolve(TableData(ROW_COUNT, 3, 1), "fast", {name: value}, differential_privacy=True)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -16,15 +16,15 @@ from models.tabular.training import train
 from tests.models.tabular.tiny_tables import (
     RecordingCallbacks,
     load_sampler,
+    make_people,
     make_settings,
-    people,
     train_sampler,
 )
 
 
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
-    table, schema = people()
+    table, schema = make_people()
     folder = tmp_path_factory.mktemp("model")
     return train_sampler(
         table, schema, folder, label="label", steps=400, architecture="gan", hidden_dim=64
@@ -32,7 +32,7 @@ def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
 
 
 def test_features_hold_a_row_to_the_place_inside_a_bin() -> None:
-    table, schema = people()
+    table, schema = make_people()
     for label in ("label", "city", None):
         tokenizer = Tokenizer.fit(table, schema, target_column=label, seed=1, always_sub_bins=True)
         parts = RowFeaturizer(tokenizer)
@@ -53,7 +53,7 @@ def test_features_hold_a_row_to_the_place_inside_a_bin() -> None:
 
 
 def test_chances_get_a_gradient_through_the_choice() -> None:
-    table, schema = people(100)
+    table, schema = make_people(100)
     parts = RowFeaturizer(
         Tokenizer.fit(table, schema, target_column="label", seed=1, always_sub_bins=True)
     )
@@ -71,7 +71,7 @@ def test_chances_get_a_gradient_through_the_choice() -> None:
 
 
 def test_mixed_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampler) -> None:
-    table, _ = people()
+    table, _ = make_people()
     rows = sampler.sample(1, np.arange(1_500)).rows
     assert rows.schema.equals(table.schema)
     for name in ("city", "age", "member", "7", "label"):
@@ -97,7 +97,7 @@ def test_a_row_is_the_same_alone_and_in_any_company(sampler: TableSampler) -> No
 
 
 def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    table, schema = people(200)
+    table, schema = make_people(200)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(table, architecture="gan")
     whole, broken, resumed = (

@@ -13,7 +13,7 @@ from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.sampling import NUM_PARTICLES, TableSampler
 from models.tabular.training import random_order
-from tests.models.tabular.tiny_tables import make_trainer, people, train_sampler
+from tests.models.tabular.tiny_tables import make_people, make_trainer, train_sampler
 
 ORDERS = ["as always", "any"]
 
@@ -22,7 +22,7 @@ ORDERS = ["as always", "any"]
 def sampler(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> TableSampler:
-    table, schema = people()
+    table, schema = make_people()
     options = {"label": "label", "steps": 200, "critic_budget_fraction": 0.0}
     random_order_prob = 1.0 if request.param == "any" else 0.0
     folder = tmp_path_factory.mktemp("model")
@@ -86,7 +86,7 @@ def test_a_value_that_no_row_can_have_is_refused_by_row_and_column(
 
 
 def test_without_a_network_for_each_column_nothing_is_completed(tmp_path: Path) -> None:
-    table, schema = people(50)
+    table, schema = make_people(50)
     whole = train_sampler(table, schema, tmp_path, steps=2, architecture="gan")
     with pytest.raises(CompletionUnsupported):
         whole.complete(1, np.arange(1), PartialRows.parse(whole.tokenizer, [{"age": 40}]))
@@ -134,7 +134,7 @@ def test_particles_follow_the_distribution_that_the_network_has() -> None:
 
 
 def test_a_random_order_keeps_the_steps_of_a_column_together() -> None:
-    table, schema = people(100)
+    table, schema = make_people(100)
     trainer = make_trainer(table, schema)
     torch.manual_seed(0)
     orders = [random_order(trainer).tolist() for _ in range(5)]
@@ -147,7 +147,7 @@ def test_a_random_order_keeps_the_steps_of_a_column_together() -> None:
 
 
 def test_what_comes_later_in_an_order_tells_nothing_of_what_comes_before() -> None:
-    table, schema = people(100)
+    table, schema = make_people(100)
     trainer = make_trainer(table, schema)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     tokens = torch.from_numpy(trainer.tokenizer.encode(rows.take(np.arange(4)), 1))

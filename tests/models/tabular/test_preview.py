@@ -8,7 +8,7 @@ from models.tabular.data import LabeledRows
 from models.tabular.preview import REAL, SIDE, SYNTHETIC
 from models.tabular.schema import ColumnSchema
 from models.tabular.training import train
-from tests.models.tabular.tiny_tables import RecordingCallbacks, make_settings, people
+from tests.models.tabular.tiny_tables import RecordingCallbacks, make_people, make_settings
 
 
 def pictures(
@@ -26,7 +26,7 @@ def marked(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize("architecture", ["autoregressive", "gan"])
 def test_a_picture_has_real_points_in_black_and_made_ones_in_red(architecture: str) -> None:
-    first, last = pictures(*people(), "label", architecture)
+    first, last = pictures(*make_people(), "label", architecture)
     assert first.shape == last.shape == (SIDE, SIDE, 3)
     for picture in (first, last):
         assert marked(picture, REAL).sum() > 200

@@ -9,13 +9,13 @@ import torch
 from models.tabular.autoregressive_networks import build_critic
 from models.tabular.sample_scorer import realness
 from models.tabular.sampling import TableSampler
-from tests.models.tabular.tiny_tables import make_settings, people, train_sampler
+from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler
 
 
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
     """With a critic that has learned nothing, of which only the form matters here."""
-    table, schema = people(200)
+    table, schema = make_people(200)
     found = train_sampler(table, schema, tmp_path_factory.mktemp("model"), label="label", steps=4)
     torch.manual_seed(0)
     critic = build_critic(found.tokenizer, make_settings(table)).eval()

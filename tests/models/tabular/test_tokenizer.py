@@ -11,7 +11,7 @@ import pytest
 
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.tokenizer import Tokenizer
-from tests.models.tabular.tiny_tables import people
+from tests.models.tabular.tiny_tables import make_people
 
 
 def there_and_back(values: pa.Array, kind: str) -> pa.Array:
@@ -135,7 +135,7 @@ def test_the_place_inside_a_bin_is_kept_where_another_column_depends_on_it() -> 
 
 
 def test_a_label_comes_first_and_columns_come_back_in_their_own_order() -> None:
-    table, schema = people()
+    table, schema = make_people()
     tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
     assert tokenizer.columns[0].name == "label"
     tokens = tokenizer.encode(table, 1)

@@ -20,21 +20,21 @@ from models.training_callbacks import NonFiniteLoss
 from tests.models.tabular.tiny_tables import (
     RecordingCallbacks,
     load_sampler,
+    make_people,
     make_settings,
-    people,
     train_sampler,
 )
 
 
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
-    table, schema = people()
+    table, schema = make_people()
     folder = tmp_path_factory.mktemp("model")
     return train_sampler(table, schema, folder, label="label", steps=250)
 
 
 def test_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampler) -> None:
-    table, _ = people()
+    table, _ = make_people()
     rows = sampler.sample(1, np.arange(2_000)).rows
     assert rows.schema.equals(table.schema)
     for name in ("city", "age", "member", "7", "label"):
@@ -129,7 +129,7 @@ def test_a_condition_that_no_row_can_meet_is_refused_by_column(
 
 
 def test_too_rare_a_condition_ends_and_says_how_far_it_came(sampler: TableSampler) -> None:
-    table, _ = people()
+    table, _ = make_people()
     rare = {"age": 18, "since": table.column("since")[0].as_py(), "income": {"lt": 300}}
     with pytest.raises(AcceptanceRateTooLow) as caught:
         sampler.sample(1, np.arange(3), rare)
@@ -139,7 +139,7 @@ def test_too_rare_a_condition_ends_and_says_how_far_it_came(sampler: TableSample
 
 
 def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    table, schema = people(300)
+    table, schema = make_people(300)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(table, dropout=0.1)
     whole = RecordingCallbacks(90)
@@ -160,7 +160,7 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_changes_nothing_els
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory for ten rows: batches of 32 go on in parts of eight, to the same weights."""
-    table, schema = people(200)
+    table, schema = make_people(200)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(table, eval_interval=5)
     plenty, little = RecordingCallbacks(15), RecordingCallbacks(15)
@@ -189,14 +189,14 @@ def test_when_not_even_one_row_fits_the_run_ends(monkeypatch: pytest.MonkeyPatch
         raise MemoryError
 
     monkeypatch.setattr(Critic, "forward", without_memory)
-    table, schema = people(50)
+    table, schema = make_people(50)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     with pytest.raises(MemoryError):
         train(rows, make_settings(table), RecordingCallbacks(15), seed=1)
 
 
 def test_another_seed_gives_other_weights() -> None:
-    table, schema = people(100)
+    table, schema = make_people(100)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     runs = [RecordingCallbacks(5), RecordingCallbacks(5)]
     for seed, run in enumerate(runs):
@@ -205,7 +205,7 @@ def test_another_seed_gives_other_weights() -> None:
 
 
 def test_the_critics_verdict_is_among_the_metrics() -> None:
-    table, schema = people()
+    table, schema = make_people()
     run = RecordingCallbacks(60)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     train(rows, make_settings(table), run, seed=1)
@@ -283,7 +283,7 @@ def test_one_name_of_very_many_is_had_directly(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
-    table, schema = people(100)
+    table, schema = make_people(100)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(
         table, generator_lr=1.0, weight_decay=10.0, warmup_steps=1, beta1=0.0, beta2=0.0
@@ -298,7 +298,7 @@ def test_a_model_of_another_kind_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_model_reads_back_from_its_file(tmp_path: Path, sampler: TableSampler) -> None:
-    table, schema = people(100)
+    table, schema = make_people(100)
     run = RecordingCallbacks(3)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     train(rows, make_settings(table), run, seed=1)

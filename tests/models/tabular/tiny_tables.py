@@ -96,7 +96,7 @@ def load_sampler(saved: PackedCheckpoint, folder: Path) -> TableSampler:
     return TableSampler.load(*unpack(folder / "model"))
 
 
-def people(n: int = 600) -> tuple[pa.Table, Schema]:
+def make_people(n: int = 600) -> tuple[pa.Table, Schema]:
     """A label, a category that depends on it, numbers with and without many values, times,
     booleans, missing ones, and an identifier.
     """
