@@ -20,13 +20,20 @@ from core.tables import Dataset, Job
 from core.training import QualityGate
 from models.metrics.scores import HIGHER_IS_BETTER, RANGES
 from tests.factories import a_dataset, a_trained_model, digits, forget_models
-from tests.tiny_configs import TINY, TINY_ROWS
+from tests.tiny_configs import SHORT_EVALUATION, TINY, TINY_ROWS
 from tests.uploads import folders, people
 from worker import evaluation
 from worker.job_runner import run_next
 
 QUEUES = ["evaluation"]
 LABELS = ("ant", "bee", "cat")
+
+
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of what models are measured with."""
+    for name, steps in (SHORT_EVALUATION | {"models.metrics.gradient_boosting.TREES": 20}).items():
+        monkeypatch.setattr(name, steps)
 
 
 @pytest.fixture(autouse=True)
