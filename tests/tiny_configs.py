@@ -1,4 +1,9 @@
-"""Hyperparameters of the smallest networks that still train every part of a model."""
+"""Hyperparameters of the smallest networks that still train every part of a model.
+
+Also the shortest trainings of the classifiers that an evaluation measures with.
+"""
+
+from typing import Any
 
 TINY_IMAGE_CONFIG = {
     "latent_dim": 4,
@@ -14,4 +19,10 @@ TINY_TABLE_CONFIG = {
     "hidden_dim": 16,
     "critic_hidden": 16,
     "eval_interval": 20,
+}
+
+SHORT_EVALUATION: dict[str, Any] = {
+    "models.metrics.evaluation_classifier.STEPS": (200, 200),
+    "models.metrics.image_evaluation.TSTR_STEPS": (60, 60),
+    "models.metrics.image_evaluation.DETECTION_STEPS": (40, 40),
 }

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from core.database import read
 from core.storage import get_storage
 from core.tables import Dataset
+from tests.factories import create_dataset
 from tests.uploads import make_image_zip, make_npz, make_people_csv, make_png, make_zip, upload
 
 
@@ -82,13 +83,13 @@ def test_rows_come_back_as_the_schema_has_them_and_without_what_is_dropped(
 def test_what_a_set_of_images_has_not_is_refused(
     client: TestClient, query: dict[str, str], status: int
 ) -> None:
-    dataset = upload(client, make_image_zip()).json()["id"]
+    dataset = create_dataset(make_image_zip())
     assert content(client, dataset, **query).status_code == status
     assert content(client, "ds_nobody").status_code == 404
 
 
 def test_a_damaged_set_is_not_sent_as_if_it_were_whole(client: TestClient) -> None:
-    dataset = upload(client, make_image_zip()).json()["id"]
+    dataset = create_dataset(make_image_zip())
     with read() as session:
         stored = session.get_one(Dataset, dataset).objects["x"]
     get_storage().put(stored["key"], b"other bytes")

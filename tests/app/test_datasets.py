@@ -16,6 +16,7 @@ from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import Dataset, Job, JobKind
 from tests.conftest import TENANT
+from tests.factories import create_dataset
 from tests.uploads import (
     list_stored_files,
     make_image_zip,
@@ -85,20 +86,17 @@ def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> No
 
 
 def test_lists_page_from_the_newest(client: TestClient) -> None:
-    made = [
-        upload(client, make_image_zip(), meta=json.dumps({"name": f"d{i}"})).json()
-        for i in range(3)
-    ]
+    made = [create_dataset(make_image_zip()) for _ in range(3)]
     first = client.get("/v1/datasets?limit=2").json()
-    assert [d["id"] for d in first["data"]] == [made[2]["id"], made[1]["id"]]
+    assert [d["id"] for d in first["data"]] == [made[2], made[1]]
     assert first["has_more"]
     second = client.get(f"/v1/datasets?limit=2&after={first['next']}").json()
-    assert [d["id"] for d in second["data"]] == [made[0]["id"]]
+    assert [d["id"] for d in second["data"]] == [made[0]]
     assert (second["has_more"], second["next"]) == (False, None)
 
 
 def test_name_and_tags_can_change(client: TestClient) -> None:
-    dataset = upload(client, make_image_zip()).json()
+    dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     changed = client.patch(f"/v1/datasets/{dataset['id']}", json={"name": "<b>Ü</b>"}).json()
     assert changed == dataset | {"name": "<b>Ü</b>"}
 
@@ -112,7 +110,7 @@ def test_a_deleted_dataset_leaves_no_file(client: TestClient, configured: Settin
 
 
 def test_a_dataset_that_a_live_job_needs_is_not_deleted(client: TestClient) -> None:
-    dataset = upload(client, make_image_zip()).json()
+    dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     with write() as session:
         new = NewJob(JobKind.TRAINING, "pets", dataset["id"], {}, {})
         job: Job = jobs.create(session, TENANT, new)
@@ -263,7 +261,7 @@ def test_a_dataset_that_nobody_validates_is_taken_up_by_a_worker(client: TestCli
     from core.datasets import ingestion
     from core.storage import get_storage
 
-    dataset = upload(client, make_image_zip()).json()
+    dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     with write() as session:  # as an API leaves it that dies after the commit
         row = session.get_one(Dataset, dataset["id"])
         source = {"name": "x.npz", "sha256": None, "parts": []}

@@ -14,6 +14,7 @@ from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
 from tests.conftest import TENANT
+from tests.factories import create_dataset
 from tests.uploads import list_stored_files, make_image_zip, upload, upload_part
 
 PEOPLE = "name, age ,born,smokes,note\n" + "".join(
@@ -23,15 +24,17 @@ PEOPLE = "name, age ,born,smokes,note\n" + "".join(
 )
 
 
-def people(client: TestClient, **meta: Any) -> dict[str, Any]:
-    answer = upload(client, PEOPLE.encode(), "people.csv", json.dumps(meta))
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
+def people(client: TestClient) -> dict[str, Any]:
+    dataset = create_dataset(PEOPLE.encode(), "people.csv")
+    made: dict[str, Any] = client.get(f"/v1/datasets/{dataset}").json()
     return made
 
 
 def test_a_csv_becomes_a_dataset_of_rows(client: TestClient) -> None:
-    dataset = people(client, target="smokes", tags={"a": "b"})
+    meta = json.dumps({"target": "smokes", "tags": {"a": "b"}})
+    answer = upload(client, PEOPLE.encode(), "people.csv", meta)
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
     assert (dataset["modality"], dataset["state"], dataset["name"]) == (
         "tabular",
         "ready",
@@ -160,7 +163,7 @@ def test_the_schema_stays_while_a_live_job_needs_it(client: TestClient) -> None:
 
 
 def test_images_have_no_schema(client: TestClient) -> None:
-    dataset = upload(client, make_image_zip()).json()
+    dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     assert "schema" not in dataset["links"]
     answer = client.get(f"/v1/datasets/{dataset['id']}/schema")
     assert (answer.status_code, answer.json()["code"]) == (409, "not_a_table")

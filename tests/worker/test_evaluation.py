@@ -25,13 +25,20 @@ from tests.factories import (
     create_digits_dataset,
     create_trained_model,
 )
-from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+from tests.tiny_configs import SHORT_EVALUATION, TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
 from tests.uploads import make_image_zip, make_people_csv
 from worker import evaluation
 from worker.job_runner import run_next
 
 QUEUES = ["evaluation"]
 LABELS = ("ant", "bee", "cat")
+
+
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of what models are measured with."""
+    for name, steps in (SHORT_EVALUATION | {"models.metrics.gradient_boosting.TREES": 20}).items():
+        monkeypatch.setattr(name, steps)
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.tables import Dataset, Job, Model
 from models import losses
+from models.images import early_stopping
 from models.images.vae_gan.training import VaeGanTrainer
 from tests.conftest import TENANT, expire_lease
 from tests.factories import create_dataset, create_digits_dataset
@@ -192,19 +193,23 @@ def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
         return logged
 
     monkeypatch.setattr(VaeGanTrainer, "train_step", learn)
+    monkeypatch.setattr(early_stopping, "WARMUP_STEPS", 200)
     job_id = create_training_job(
-        client, budget={"steps": 700}, hyperparameters=TINY_IMAGE_CONFIG | {"log_interval": 100}
+        client, budget={"steps": 280}, hyperparameters=TINY_IMAGE_CONFIG | {"log_interval": 40}
     )
     job = run_training_job(client, job_id)
     best = max(list_checkpoints(job_id), key=lambda row: row.score or 0)
-    assert job["result"]["step"] == best.step <= 561
+    assert job["result"]["step"] == best.step <= 225
     warned = [e for e in client.get(f"/v1/jobs/{job_id}/logs").text.splitlines() if "score" in e]
     assert len(warned) == 1
 
 
-def test_a_run_that_learns_nothing_is_given_up_with_its_reason(client: TestClient) -> None:
-    mute = {"architecture": "mlp", "generator_lr": 1e-9, "batch_size": 8, "log_interval": 100}
-    still = {"hyperparameters": mute, "budget": {"steps": 700}}
+def test_a_run_that_learns_nothing_is_given_up_with_its_reason(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_stopping, "WARMUP_STEPS", 100)
+    mute = {"architecture": "mlp", "generator_lr": 1e-9, "batch_size": 8, "log_interval": 20}
+    still = {"hyperparameters": mute, "budget": {"steps": 140}}
     job = run_training_job(client, create_training_job(client, **still))
     assert (job["state"], job["error"]["code"]) == ("failed", "collapsed")
     assert "% of the budget" in job["error"]["detail"]

@@ -1,6 +1,6 @@
 """Real, good, naive, collapsed and replayed samples of digits are told from each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from models.metrics import baselines
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.image_evaluation import EvaluationResult, evaluate
 from models.metrics.verdict import verdict_of
+from tests.tiny_configs import SHORT_EVALUATION
 
 Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
 APART = 400  # real images that neither training nor the held-out part has
@@ -49,8 +50,12 @@ class Digits:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Digits:
-    return Digits()
+def digits() -> Iterator[Digits]:
+    """Measured by classifiers that learn shortly: what is compared here differs by far more."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, steps in SHORT_EVALUATION.items():
+            patch.setattr(name, steps)
+        yield Digits()
 
 
 def good(digits: Digits) -> Made:
