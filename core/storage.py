@@ -131,6 +131,22 @@ class Storage:
         for offset in range(start, end, CHUNK):
             yield self.read_range(stored, offset, min(end, offset + CHUNK))
 
+    def stream_verified(self, stored: StoredObject) -> Iterator[bytes]:
+        """Yield the whole object in chunks of at most CHUNK bytes.
+
+        The last chunk is held back until the SHA-256 is known to match, so that a reader never
+        receives all bytes of a damaged object. Raises ObjectCorrupted or Unavailable.
+        """
+        digest, held_back = hashlib.sha256(), b""
+        for chunk in self.stream(stored):
+            if held_back:
+                yield held_back
+            digest.update(chunk)
+            held_back = chunk
+        if digest.hexdigest() != stored.sha256:
+            raise ObjectCorrupted("A stored object does not match its SHA-256.")
+        yield held_back
+
     @contextmanager
     def open(self, stored: StoredObject) -> Iterator[Path]:
         """Yield the path of a local, verified file with the object's bytes, for memory mapping.

@@ -243,11 +243,13 @@ def read_artifact(
     stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
     byte_range = parse_byte_range(range, stored.bytes)
     if byte_range is None:
-        return Response(storage.read(stored), headers=headers, media_type=artifact.media_type)
-    first, last = byte_range
-    headers["Content-Range"] = f"bytes {first}-{last}/{stored.bytes}"
-    headers["Content-Length"] = str(last + 1 - first)
-    chunks = storage.stream(stored, first, last + 1)
+        status, chunks = 200, storage.stream_verified(stored)
+        headers["Content-Length"] = str(stored.bytes)
+    else:
+        first, last = byte_range
+        status, chunks = 206, storage.stream(stored, first, last + 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{stored.bytes}"
+        headers["Content-Length"] = str(last + 1 - first)
     # Read the first chunk before the response starts, so that a missing file is still an error.
     body = itertools.chain([next(chunks)], chunks)
-    return StreamingResponse(body, 206, headers, artifact.media_type)
+    return StreamingResponse(body, status, headers, artifact.media_type)

@@ -101,6 +101,28 @@ def test_a_range_is_read_without_the_rest_of_the_object(
     assert requested == [10, CHUNK, CHUNK]
 
 
+def test_a_whole_object_is_streamed_chunk_by_chunk(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(200)) * 15_000  # three chunks
+    stored = storage.put(KEY, data)
+    requested = record_reads(monkeypatch)
+    assert b"".join(storage.stream_verified(stored)) == data
+    assert requested == [CHUNK, CHUNK, len(data) - 2 * CHUNK]
+    empty = storage.put(key_of("default", "empty"), b"")
+    assert b"".join(storage.stream_verified(empty)) == b""
+
+
+def test_the_last_chunk_of_a_damaged_object_is_never_sent(storage: Storage) -> None:
+    data = bytes(range(200)) * 15_000
+    stored = storage.put(KEY, data)
+    storage.put(KEY, b"x" + data[1:])
+    received = []
+    with pytest.raises(ObjectCorrupted):
+        received.extend(storage.stream_verified(stored))
+    assert sum(map(len, received)) < len(data)
+
+
 def test_a_range_of_a_missing_or_shortened_object_is_damage(storage: Storage) -> None:
     stored = storage.put(KEY, b"weights")
     storage.put(KEY, b"wei")
