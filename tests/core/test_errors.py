@@ -34,5 +34,5 @@ def test_faults_stand_in_the_problem_with_their_pointers() -> None:
 
 
 def test_a_job_fails_with_a_known_code_only() -> None:
-    with pytest.raises(ValueError, match="no job error code"):
+    with pytest.raises(ValueError, match="surprise is not a job error code"):
         JobError("surprise", "x")
