@@ -100,7 +100,7 @@ def test_a_column_of_only_rare_values_is_rejected_by_name(
 
 
 def test_excluding_training_rows_samples_no_copies(tmp_path: Path) -> None:
-    """Of 16 possible rows, 12 are training rows, each with its own identifier."""
+    """Train on 12 of 16 possible rows, each with its own identifier."""
     bits = np.array([[k >> b & 1 for b in range(4)] for k in range(12)] * 20)
     table = pa.table({f"b{i}": bits[:, i] for i in range(4)})
     table = table.append_column("id", pa.array([f"N{k:04}" for k in range(len(table))]))
