@@ -12,7 +12,7 @@ from core.settings import Settings, get_settings
 from tests.conftest import TENANT
 from tests.factories import create_dataset, create_digits_dataset
 from tests.job_runs import corrupt_object, interrupt_training, list_checkpoints
-from tests.models.tabular.row_access import ROW_COUNT, functions_reading_rows
+from tests.models.tabular.row_access import ROW_COUNT, find_functions_reading_rows
 from tests.uploads import make_people_csv
 from worker.job_runner import run_next
 
@@ -167,7 +167,7 @@ def test_a_worker_gives_rows_to_nothing_but_the_loop_that_adds_noise(
     client: TestClient, job: dict[str, Any]
 ) -> None:
     """Add a name only with what its epsilon is."""
-    found = functions_reading_rows(lambda: run_next(["training"]))
+    found = find_functions_reading_rows(lambda: run_next(["training"]))
     assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
     opens = {
         "core.datasets.tabular.typed_parquet.TypedParquet._cast",

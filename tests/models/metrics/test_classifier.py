@@ -1,4 +1,4 @@
-"""The classifier that images are measured by."""
+"""Evaluation classifier for images."""
 
 import numpy as np
 import pytest
@@ -10,19 +10,19 @@ from models.images.data import LabeledImages
 from models.metrics.classifier import FEATURE_DIM, Classifier, ClassifierSettings, train_classifier
 
 
-def go_on() -> None:
+def never_stop() -> None:
     return
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 33, 41), (1, 8, 128), (3, 64, 64)])
-def test_images_of_any_size_have_as_many_features(shape: tuple[int, int, int]) -> None:
-    features, logits = Classifier(shape, 5, 4).eval().predict(torch.randn(3, *shape), go_on)
+def test_images_of_any_size_have_equally_many_features(shape: tuple[int, int, int]) -> None:
+    features, logits = Classifier(shape, 5, 4).eval().predict(torch.randn(3, *shape), never_stop)
     assert features.shape == (3, FEATURE_DIM)
     assert logits.shape == (3, 5)
 
 
-def striped(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Stripes across or down, each image with its own phase and noise."""
+def make_stripes(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return images with horizontal or vertical stripes, each with its own phase and noise."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     waves = 128 + 90 * np.sin(np.arange(12)[None] + rng.uniform(0, 6, (count, 1)))
@@ -31,16 +31,18 @@ def striped(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]
     return images.clip(0, 255).astype(np.uint8), labels.astype(np.int32)
 
 
-def batches(count: int, seed: int) -> LabeledImages:
-    none = np.empty(0, np.int64)
-    return LabeledImages(*striped(count, seed), none, none)
+def make_labeled_images(count: int, seed: int) -> LabeledImages:
+    no_indices = np.empty(0, np.int64)
+    return LabeledImages(*make_stripes(count, seed), no_indices, no_indices)
 
 
 @pytest.mark.parametrize("shift", [0, 2])
-def test_it_learns_what_it_is_shown(shift: int) -> None:
-    seen, unseen = batches(200, 1), batches(100, 2)
+def test_the_classifier_learns_separable_labels(shift: int) -> None:
+    training, test = make_labeled_images(200, 1), make_labeled_images(100, 2)
     settings = ClassifierSettings(60, width=4, max_shift=shift)
-    network = train_classifier(seen.batch, 200, (1, 12, 12), 2, settings, seed=0, check_stop=go_on)
-    x, y = unseen.batch(np.arange(100))
-    said: Tensor = network.predict(x, go_on)[1].argmax(1)
-    assert float((said == y).float().mean()) > 0.95
+    network = train_classifier(
+        training.batch, 200, (1, 12, 12), 2, settings, seed=0, check_stop=never_stop
+    )
+    x, y = test.batch(np.arange(100))
+    predicted: Tensor = network.predict(x, never_stop)[1].argmax(1)
+    assert float((predicted == y).float().mean()) > 0.95

@@ -1,13 +1,14 @@
-"""One and the same row, again and again."""
+"""Detection of collapsed tabular models."""
 
 import pyarrow as pa
 
 from models.metrics.collapse import is_collapsed
 
 
-def test_the_same_row_again_and_again_is_a_collapse_whatever_its_identifiers() -> None:
+def test_repeated_rows_are_collapsed_even_with_distinct_ids() -> None:
     real = pa.table({"a": list(range(20)), "b": ["x", None] * 10})
-    same = pa.record_batch({"id": ["1", "2"], "a": [3, 3], "b": [None, None]})
-    assert is_collapsed(same, real)
+    repeated = pa.record_batch({"id": ["1", "2"], "a": [3, 3], "b": [None, None]})
+    assert is_collapsed(repeated, real)
     assert not is_collapsed(pa.record_batch({"a": [3, 4], "b": ["x", "x"]}), real)
-    assert not is_collapsed(same, pa.table({"b": ["x", None] * 10}))  # two kinds of rows are few
+    # These real rows have only two distinct values.
+    assert not is_collapsed(repeated, pa.table({"b": ["x", None] * 10}))

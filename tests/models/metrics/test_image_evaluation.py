@@ -1,4 +1,4 @@
-"""Real, good, naive, collapsed and replayed samples of digits are told from each other."""
+"""Evaluation of good, naive, collapsed and memorized samples of digits."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,16 +17,16 @@ from models.metrics.image_evaluation import EvaluationResult, evaluate
 from models.metrics.verdict import verdict_of
 from tests.tiny_configs import SHORT_EVALUATION
 
-Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
-APART = 400  # real images that neither training nor the held-out part has
-COUNT = 400
+LabeledSamples = tuple[NDArray[np.uint8], NDArray[np.int64]]
+UNUSED_COUNT = 400  # real images outside the training and holdout sets
+SAMPLE_COUNT = 400
 
 
-def go_on() -> None:
+def never_stop() -> None:
     return
 
 
-def rough(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def add_noise(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     noise = np.random.default_rng(1).integers(-8, 9, pixels.shape)
     return np.clip(pixels.astype(int) + noise, 0, 255).astype(np.uint8)
 
@@ -35,18 +35,18 @@ class Digits:
     def __init__(self) -> None:
         torch.set_num_threads(1)
         path = Path(core.datasets.builtin.__file__).with_name("digits.npz")
-        with np.load(path) as found:
-            order = np.random.default_rng(0).permutation(len(found["x"]))
-            x, y = found["x"][order], found["y"][order].astype(np.int32)
-        self.apart = x[:APART], y[:APART].astype(np.int64)
-        x, y = x[APART:], y[APART:]
-        by_label = np.argsort(y, kind="stable")  # as folders of classes come
+        with np.load(path) as archive:
+            order = np.random.default_rng(0).permutation(len(archive["x"]))
+            x, y = archive["x"][order], archive["y"][order].astype(np.int32)
+        self.unused = x[:UNUSED_COUNT], y[:UNUSED_COUNT].astype(np.int64)
+        x, y = x[UNUSED_COUNT:], y[UNUSED_COUNT:]
+        by_label = np.argsort(y, kind="stable")  # the order of an upload with one folder per label
         self.data = LabeledImages.split(x[by_label], y[by_label], holdout_fraction=0.4, seed=1)
-        self.yardstick = EvaluationClassifier.fit(self.data, 10, go_on)
+        self.classifier = EvaluationClassifier.fit(self.data, 10, never_stop)
 
-    def judged(self, made: Made) -> EvaluationResult:
+    def evaluate(self, samples: LabeledSamples) -> EvaluationResult:
         names = [str(digit) for digit in range(10)]
-        return evaluate(self.yardstick, self.data, made, names, seed=0, check_stop=go_on)
+        return evaluate(self.classifier, self.data, samples, names, seed=0, check_stop=never_stop)
 
 
 @pytest.fixture(scope="module")
@@ -58,120 +58,140 @@ def digits() -> Iterator[Digits]:
         yield Digits()
 
 
-def good(digits: Digits) -> Made:
-    """What a good model would make: new images of the same kind, a little worse."""
-    return rough(digits.apart[0]), digits.apart[1]
+def make_good(digits: Digits) -> LabeledSamples:
+    """Return unused real images with noise, as a good model would generate them."""
+    return add_noise(digits.unused[0]), digits.unused[1]
 
 
-def collapsed(digits: Digits) -> Made:
-    pixels, labels = digits.apart
-    wanted = np.arange(COUNT) % 10
-    one = np.array([np.flatnonzero(labels == digit)[0] for digit in range(10)])
-    return pixels[one[wanted]], wanted
+def make_collapsed(digits: Digits) -> LabeledSamples:
+    pixels, labels = digits.unused
+    sample_labels = np.arange(SAMPLE_COUNT) % 10
+    first_indices = np.array([np.flatnonzero(labels == digit)[0] for digit in range(10)])
+    return pixels[first_indices[sample_labels]], sample_labels
 
 
-def of_gaussians(digits: Digits) -> Made:
-    wanted = torch.arange(COUNT) % 10
-    made = baselines.sample_gaussians(*digits.data.batch(digits.data.train), wanted, seed=3)
-    return ((made[:, 0] + 1) * 127.5).round().byte().numpy(), wanted.numpy()
-
-
-def replayed(digits: Digits) -> Made:
-    chosen = np.random.default_rng(2).choice(digits.data.train, COUNT)
-    return rough(digits.data.pixels[chosen]), digits.data.labels[chosen].astype(np.int64)
-
-
-def test_samples_are_ordered_and_the_verdict_says_what_is_wrong(digits: Digits) -> None:
-    made: dict[str, Callable[[Digits], Made]] = {
-        "good": good,
-        "poor": of_gaussians,
-        "collapsed": collapsed,
-        "memorized": replayed,
-    }
-    judged = {name: digits.judged(make(digits)) for name, make in made.items()}
-    found = {
-        name: {score.name: score for score in judgement.scores}
-        for name, judgement in judged.items()
-    }
-    for name, judgement in judged.items():
-        said = verdict_of(judgement.scores)
-        assert said.verdict == name, (name, said.reasons)
-        assert said.reasons
-    far = {name: scores["frechet_distance"].value for name, scores in found.items()}
-    assert 2 * far["good"] < far["poor"] < far["collapsed"] / 2
-    best = found["good"]["frechet_distance"]
-    assert best.value < 2 * (best.real_reference or 0)
-    apart = found["good"]["kernel_distance"]
-    assert apart.value < 0.1 * (apart.naive_baseline or 0)
-    assert apart.ci95[1] < found["poor"]["kernel_distance"].ci95[0]
-    covered = {name: scores["coverage"].value for name, scores in found.items()}
-    assert covered["collapsed"] < 0.3 < 0.9 < covered["good"]
-    assert found["collapsed"]["precision"].value > 0.9
-    apart = {name: scores["detection_auc"].value for name, scores in found.items()}
-    assert abs(apart["good"] - 0.5) < 0.1 < abs(apart["poor"] - 0.5) < apart["collapsed"] - 0.5
-    right = {name: scores["detection_accuracy"] for name, scores in found.items()}
-    assert abs(right["good"].value - 0.5) < 0.1 < right["poor"].value - 0.5
-    assert right["collapsed"].value > 0.95
-    assert (
-        abs((right["poor"].real_reference or 0) - 0.5)
-        < 0.1
-        < (right["poor"].naive_baseline or 0) - 0.5
+def make_gaussian(digits: Digits) -> LabeledSamples:
+    sample_labels = torch.arange(SAMPLE_COUNT) % 10
+    samples = baselines.sample_gaussians(
+        *digits.data.batch(digits.data.train), sample_labels, seed=3
     )
-    useful = {name: scores["tstr_score"].value for name, scores in found.items()}
-    assert useful["collapsed"] < useful["good"] - 0.2
-    unseen, truth = digits.data.batch(digits.data.holdout)
-    known = (digits.yardstick.predict(unseen, go_on)[1] == truth).float().mean()
-    assert found["good"]["label_accuracy"].real_reference == pytest.approx(float(known), abs=1e-6)
-    assert found["memorized"]["memorization_rate"].value > 0.9
-    assert found["good"]["memorization_rate"].value < 0.05
-    for name, known in (("memorized", True), ("good", False), ("collapsed", False)):
-        attack = found[name]["membership_inference_auc"]
-        assert (attack.ci95[0] > 0.6) == known, name
-        assert (found[name]["membership_inference_tpr_at_1pct_fpr"].ci95[0] > 0.2) == known, name
-        assert known or attack.ci95[0] < 0.5
-    places = judged["memorized"].nearest_train_indices[:20]
-    assert np.isin(places, digits.data.train).all()
+    return ((samples[:, 0] + 1) * 127.5).round().byte().numpy(), sample_labels.numpy()
 
 
-def test_replayed_images_that_came_without_a_label_are_recognised(digits: Digits) -> None:
+def make_memorized(digits: Digits) -> LabeledSamples:
+    indices = np.random.default_rng(2).choice(digits.data.train, SAMPLE_COUNT)
+    return add_noise(digits.data.pixels[indices]), digits.data.labels[indices].astype(np.int64)
+
+
+def test_scores_and_verdicts_distinguish_good_and_bad_samples(digits: Digits) -> None:
+    sources: dict[str, Callable[[Digits], LabeledSamples]] = {
+        "good": make_good,
+        "poor": make_gaussian,
+        "collapsed": make_collapsed,
+        "memorized": make_memorized,
+    }
+    results = {
+        name: digits.evaluate(make_samples(digits)) for name, make_samples in sources.items()
+    }
+    scores_of = {
+        name: {score.name: score for score in result.scores} for name, result in results.items()
+    }
+    for name, result in results.items():
+        verdict = verdict_of(result.scores)
+        assert verdict.verdict == name, (name, verdict.reasons)
+        assert verdict.reasons
+    frechet = {name: scores["frechet_distance"].value for name, scores in scores_of.items()}
+    assert 2 * frechet["good"] < frechet["poor"] < frechet["collapsed"] / 2
+    good_frechet = scores_of["good"]["frechet_distance"]
+    assert good_frechet.value < 2 * (good_frechet.real_reference or 0)
+    good_kernel = scores_of["good"]["kernel_distance"]
+    assert good_kernel.value < 0.1 * (good_kernel.naive_baseline or 0)
+    assert good_kernel.ci95[1] < scores_of["poor"]["kernel_distance"].ci95[0]
+    coverage = {name: scores["coverage"].value for name, scores in scores_of.items()}
+    assert coverage["collapsed"] < 0.3 < 0.9 < coverage["good"]
+    assert scores_of["collapsed"]["precision"].value > 0.9
+    detection_auc = {name: scores["detection_auc"].value for name, scores in scores_of.items()}
+    assert (
+        abs(detection_auc["good"] - 0.5)
+        < 0.1
+        < abs(detection_auc["poor"] - 0.5)
+        < detection_auc["collapsed"] - 0.5
+    )
+    detection_accuracy = {name: scores["detection_accuracy"] for name, scores in scores_of.items()}
+    assert (
+        abs(detection_accuracy["good"].value - 0.5) < 0.1 < detection_accuracy["poor"].value - 0.5
+    )
+    assert detection_accuracy["collapsed"].value > 0.95
+    assert (
+        abs((detection_accuracy["poor"].real_reference or 0) - 0.5)
+        < 0.1
+        < (detection_accuracy["poor"].naive_baseline or 0) - 0.5
+    )
+    utility = {name: scores["tstr_score"].value for name, scores in scores_of.items()}
+    assert utility["collapsed"] < utility["good"] - 0.2
+    unseen, labels = digits.data.batch(digits.data.holdout)
+    label_accuracy = (digits.classifier.predict(unseen, never_stop)[1] == labels).float().mean()
+    assert scores_of["good"]["label_accuracy"].real_reference == pytest.approx(
+        float(label_accuracy), abs=1e-6
+    )
+    assert scores_of["memorized"]["memorization_rate"].value > 0.9
+    assert scores_of["good"]["memorization_rate"].value < 0.05
+    for name, is_memorized in (("memorized", True), ("good", False), ("collapsed", False)):
+        attack_auc = scores_of[name]["membership_inference_auc"]
+        assert (attack_auc.ci95[0] > 0.6) == is_memorized, name
+        assert (
+            scores_of[name]["membership_inference_tpr_at_1pct_fpr"].ci95[0] > 0.2
+        ) == is_memorized, name
+        assert is_memorized or attack_auc.ci95[0] < 0.5
+    nearest_indices = results["memorized"].nearest_train_indices[:20]
+    assert np.isin(nearest_indices, digits.data.train).all()
+
+
+def test_memorized_unlabeled_images_are_detected(digits: Digits) -> None:
     train = digits.data.train
-    told, untold = train[::2], train[1::2]
-    data = replace(digits.data, train=told, unlabeled=untold)
-    chosen = np.random.default_rng(2).choice(untold, COUNT)
-    made = rough(data.pixels[chosen]), data.labels[chosen].astype(np.int64)
+    labeled, unlabeled_indices = train[::2], train[1::2]
+    data = replace(digits.data, train=labeled, unlabeled=unlabeled_indices)
+    indices = np.random.default_rng(2).choice(unlabeled_indices, SAMPLE_COUNT)
+    samples = add_noise(data.pixels[indices]), data.labels[indices].astype(np.int64)
     names = [str(digit) for digit in range(10)]
-    judged = evaluate(digits.yardstick, data, made, names, seed=0, check_stop=go_on)
-    assert verdict_of(judged.scores).verdict == "memorized"
-    assert next(score.value for score in judged.scores if score.name == "memorization_rate") > 0.8
-    assert np.isin(judged.nearest_train_indices[:20], untold).all()
+    result = evaluate(digits.classifier, data, samples, names, seed=0, check_stop=never_stop)
+    assert verdict_of(result.scores).verdict == "memorized"
+    assert next(score.value for score in result.scores if score.name == "memorization_rate") > 0.8
+    assert np.isin(result.nearest_train_indices[:20], unlabeled_indices).all()
 
 
-def test_blurred_images_near_the_few_plain_ones_are_no_replays(digits: Digits) -> None:
+def test_plain_images_near_plain_training_images_are_not_memorized(digits: Digits) -> None:
     rng = np.random.default_rng(4)
     textured = rng.integers(0, 256, (1_200, 8, 8)).astype(np.uint8)
 
-    def plain(levels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def make_plain_images(levels: NDArray[np.int64]) -> NDArray[np.uint8]:
         return (levels[:, None, None] + rng.integers(-6, 7, (len(levels), 8, 8))).astype(np.uint8)
 
     levels = np.arange(20, 240, 20)
-    pixels = np.concatenate([plain(levels), textured])
+    pixels = np.concatenate([make_plain_images(levels), textured])
     labels = np.zeros(len(pixels), np.int32)
-    seen = 600 + len(levels)
-    data = LabeledImages(pixels, labels, np.arange(seen), np.arange(seen, len(pixels)))
+    train_count = 600 + len(levels)
+    data = LabeledImages(
+        pixels, labels, np.arange(train_count), np.arange(train_count, len(pixels))
+    )
 
-    def replays(made: NDArray[np.uint8]) -> float:
-        of = np.zeros(len(made), np.int64)
-        judged = evaluate(digits.yardstick, data, (made, of), ["0"], seed=0, check_stop=go_on)
-        return next(score.value for score in judged.scores if score.name == "memorization_rate")
+    def memorization_rate(samples: NDArray[np.uint8]) -> float:
+        sample_labels = np.zeros(len(samples), np.int64)
+        result = evaluate(
+            digits.classifier, data, (samples, sample_labels), ["0"], seed=0, check_stop=never_stop
+        )
+        return next(score.value for score in result.scores if score.name == "memorization_rate")
 
-    assert replays(plain(rng.choice(levels, COUNT))) < 0.05
-    assert replays(pixels[rng.integers(len(levels), size=COUNT)]) > 0.95
+    assert memorization_rate(make_plain_images(rng.choice(levels, SAMPLE_COUNT))) < 0.05
+    assert memorization_rate(pixels[rng.integers(len(levels), size=SAMPLE_COUNT)]) > 0.95
 
 
-def test_a_yardstick_that_was_kept_measures_as_the_one_that_learned(digits: Digits) -> None:
-    kept = EvaluationClassifier.unpack(digits.yardstick.pack(), (1, 8, 8), 10)
+def test_a_stored_evaluation_classifier_gives_the_same_features(digits: Digits) -> None:
+    stored = EvaluationClassifier.unpack(digits.classifier.pack(), (1, 8, 8), 10)
     images, _ = digits.data.batch(digits.data.holdout[:50])
-    for one, other in zip(
-        kept.predict(images, go_on), digits.yardstick.predict(images, go_on), strict=True
+    for stored_output, output in zip(
+        stored.predict(images, never_stop),
+        digits.classifier.predict(images, never_stop),
+        strict=True,
     ):
-        assert torch.equal(one, other)
+        assert torch.equal(stored_output, output)

@@ -1,4 +1,4 @@
-"""Which functions of ours are given rows."""
+"""Detection of the functions that read training rows."""
 
 import sys
 from collections.abc import Callable
@@ -11,32 +11,33 @@ import torch
 
 from models.tabular.data import LabeledRows
 
-ROW_COUNT = 211  # of a table that is watched: nothing else has as many of anything
-OURS = ("app", "core", "models", "worker")
+ROW_COUNT = 211  # rows of the traced table; no other object has this size
+PACKAGES = ("app", "core", "models", "worker")
 
 
-def functions_reading_rows(work: Callable[[], object]) -> set[str]:
-    """Every function of ours that `work` calls with the rows themselves, or with something of
-    each of them.
+def find_functions_reading_rows(work: Callable[[], object]) -> set[str]:
+    """Return the functions of our packages that `work` calls with rows.
+
+    A function counts if it holds the rows themselves, or any array with one entry per row.
     """
-    found: set[str] = set()
+    functions: set[str] = set()
 
-    def watch(frame: FrameType, event: str, _: Any) -> None:
+    def record(frame: FrameType, event: str, _: Any) -> None:
         module = frame.f_globals.get("__name__", "")
-        if event != "call" or module.split(".")[0] not in OURS:
+        if event != "call" or module.split(".")[0] not in PACKAGES:
             return
-        if any(map(_is_of_each_row, list(frame.f_locals.values()))):
-            found.add(f"{module}.{frame.f_code.co_qualname}")
+        if any(map(_has_an_entry_per_row, list(frame.f_locals.values()))):
+            functions.add(f"{module}.{frame.f_code.co_qualname}")
 
-    sys.setprofile(watch)
+    sys.setprofile(record)
     try:
         work()
     finally:
         sys.setprofile(None)
-    return found
+    return functions
 
 
-def _is_of_each_row(value: Any) -> bool:
+def _has_an_entry_per_row(value: Any) -> bool:
     if isinstance(value, LabeledRows):
         return True
     if isinstance(value, torch.Tensor | np.ndarray):

@@ -1,4 +1,4 @@
-"""Rules that every row keeps to."""
+"""Constraints that every synthetic row satisfies."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.training import train
 from tests.models.tabular.tiny_tables import RecordingCallbacks, make_settings, train_sampler
 
-RULES: list[dict[str, Any]] = [
+CONSTRAINTS: list[dict[str, Any]] = [
     {"kind": "inequality", "columns": ["begun", "ended"]},
     {"kind": "fixed_combinations", "columns": ["city", "land"]},
     {"kind": "sum", "columns": ["net", "tax"], "total": "gross"},
@@ -38,13 +38,13 @@ TYPES = {
 SCHEMA = tuple(ColumnSchema(name, kind) for name, kind in TYPES.items())  # type: ignore[arg-type]
 
 
-def offices(n: int = 400, *, dirty: int = 0) -> pa.Table:
-    """All rules hold, but for the first of the `dirty` rows."""
+def make_offices(count: int = 400, *, invalid: int = 0) -> pa.Table:
+    """Return rows that satisfy all constraints, except the first `invalid` rows."""
     rng = np.random.default_rng(1)
-    begun, city = rng.integers(1950, 2000, n), rng.integers(0, 6, n)
-    net, tax = np.round(rng.lognormal(5, 1, n), 2), np.round(rng.random(n) * 9, 2)
-    ended = begun + rng.integers(0, 20, n)
-    ended[:dirty] = begun[:dirty] - 1
+    begun, city = rng.integers(1950, 2000, count), rng.integers(0, 6, count)
+    net, tax = np.round(rng.lognormal(5, 1, count), 2), np.round(rng.random(count) * 9, 2)
+    ended = begun + rng.integers(0, 20, count)
+    ended[:invalid] = begun[:invalid] - 1
     return pa.table(
         {
             "begun": begun,
@@ -54,38 +54,38 @@ def offices(n: int = 400, *, dirty: int = 0) -> pa.Table:
             "net": net,
             "tax": tax,
             "gross": np.round(net + tax, 2),
-            "desk": rng.integers(0, 100, n),
+            "desk": rng.integers(0, 100, count),
         }
     )
 
 
-def broken(rows: pa.RecordBatch) -> list[str]:
-    found = []
+def find_violations(rows: pa.RecordBatch) -> list[str]:
+    violations = []
     for row in rows.to_pylist():
         if row["begun"] > row["ended"]:
-            found.append("inequality")
+            violations.append("inequality")
         if (ord(row["city"]) - ord("a")) % 2 != "xy".index(row["land"]):
-            found.append("fixed_combinations")
+            violations.append("fixed_combinations")
         if round(row["net"] + row["tax"], 2) != row["gross"]:
-            found.append("sum")
+            violations.append("sum")
     pairs = list(zip(*(rows.column(name).to_pylist() for name in ("city", "desk")), strict=True))
-    return found + ["unique"] * (len(pairs) - len(set(pairs)))
+    return violations + ["unique"] * (len(pairs) - len(set(pairs)))
 
 
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
-    """Of a run that is far too short to learn any rule."""
+    """Return a sampler of a run that is too short to learn any constraint."""
     return train_sampler(
-        offices(), SCHEMA, tmp_path_factory.mktemp("model"), steps=5, constraints=RULES
+        make_offices(), SCHEMA, tmp_path_factory.mktemp("model"), steps=5, constraints=CONSTRAINTS
     )
 
 
-def test_no_row_breaks_a_rule_that_was_declared(sampler: TableSampler, tmp_path: Path) -> None:
+def test_samples_satisfy_the_declared_constraints(sampler: TableSampler, tmp_path: Path) -> None:
     rows = sampler.sample(1, np.arange(150)).rows
     assert rows.schema.names == list(TYPES)
-    assert broken(rows) == []
-    bare = train_sampler(offices(), SCHEMA, tmp_path, steps=5)
-    assert set(broken(bare.sample(1, np.arange(150)).rows)) == {
+    assert find_violations(rows) == []
+    unconstrained = train_sampler(make_offices(), SCHEMA, tmp_path, steps=5)
+    assert set(find_violations(unconstrained.sample(1, np.arange(150)).rows)) == {
         "inequality",
         "fixed_combinations",
         "sum",
@@ -93,58 +93,67 @@ def test_no_row_breaks_a_rule_that_was_declared(sampler: TableSampler, tmp_path:
     }
 
 
-def test_no_row_of_a_conditional_gan_breaks_one_either(tmp_path: Path) -> None:
-    mlp = train_sampler(
-        offices(), SCHEMA, tmp_path, steps=5, constraints=RULES[:3], architecture="gan"
+def test_gan_samples_satisfy_the_declared_constraints(tmp_path: Path) -> None:
+    gan = train_sampler(
+        make_offices(), SCHEMA, tmp_path, steps=5, constraints=CONSTRAINTS[:3], architecture="gan"
     )
-    assert set(broken(mlp.sample(1, np.arange(50)).rows)) <= {"unique"}
+    assert set(find_violations(gan.sample(1, np.arange(50)).rows)) <= {"unique"}
 
 
-def test_rows_are_unique_over_all_that_one_answer_holds(sampler: TableSampler) -> None:
-    seen: set[Any] = set()
-    parts = [sampler.sample(1, np.arange(50 * i, 50 * i + 50), None, seen).rows for i in range(3)]
-    whole = pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
-    assert broken(whole) == []
+def test_rows_are_unique_across_all_batches_of_a_response(sampler: TableSampler) -> None:
+    previous_rows: set[Any] = set()
+    batches = [
+        sampler.sample(1, np.arange(50 * i, 50 * i + 50), None, previous_rows).rows
+        for i in range(3)
+    ]
+    response_rows = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    assert find_violations(response_rows) == []
     with pytest.raises(AcceptanceRateTooLow):
         sampler.sample(1, np.arange(200), {"city": "a", "desk": {"lt": 5}})
 
 
-def test_completed_rows_keep_to_the_rules(sampler: TableSampler) -> None:
-    known = PartialRows.parse(sampler.tokenizer, [{"city": "a", "ended": 1980}] * 40)
-    rows = sampler.complete(1, np.arange(40), known).rows
-    assert set(broken(rows)) <= {"unique"}
-    broken_row = PartialRows.parse(sampler.tokenizer, [{"begun": 1990, "ended": 1980}])
+def test_completed_rows_satisfy_the_constraints(sampler: TableSampler) -> None:
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "a", "ended": 1980}] * 40)
+    rows = sampler.complete(1, np.arange(40), partial_rows).rows
+    assert set(find_violations(rows)) <= {"unique"}
+    invalid_row = PartialRows.parse(sampler.tokenizer, [{"begun": 1990, "ended": 1980}])
     with pytest.raises(AcceptanceRateTooLow):
-        sampler.complete(1, np.arange(1), broken_row)
+        sampler.complete(1, np.arange(1), invalid_row)
     with pytest.raises(InvalidPartialRow):
         PartialRows.parse(sampler.tokenizer, [{"gross": 3.0}])
 
 
-def test_rows_that_break_a_rule_are_not_learned_from_and_that_is_told() -> None:
-    table = offices(dirty=30)
+def test_rows_that_violate_a_constraint_are_left_out_with_a_warning() -> None:
+    table = make_offices(invalid=30)
     rows = LabeledRows.split(table, SCHEMA, target_column=None, holdout_fraction=0.1, seed=1)
-    run = RecordingCallbacks(3)
-    train(rows, make_settings(table, constraints=RULES[:1]), run, seed=1)
-    assert run.warnings == ["30 of 400 rows violate a constraint and are not used for training."]
-    table = offices(40, dirty=40)
+    callbacks = RecordingCallbacks(3)
+    train(rows, make_settings(table, constraints=CONSTRAINTS[:1]), callbacks, seed=1)
+    assert callbacks.warnings == [
+        "30 of 400 rows violate a constraint and are not used for training."
+    ]
+    table = make_offices(40, invalid=40)
     rows = LabeledRows.split(table, SCHEMA, target_column=None, holdout_fraction=0.1, seed=1)
     with pytest.raises(UnsupportedColumn, match="no row satisfies the declared constraints"):
-        train(rows, make_settings(table, constraints=RULES[:1]), RecordingCallbacks(3), seed=1)
+        train(
+            rows, make_settings(table, constraints=CONSTRAINTS[:1]), RecordingCallbacks(3), seed=1
+        )
 
 
-def test_rules_that_all_rows_keep_to_are_found() -> None:
-    found = [rule.to_dict() for rule in detect_constraints(offices(), TYPES)]
-    assert found[:2] == [RULES[0], {"kind": "inequality", "columns": ["net", "gross"]}]
-    assert all(rule in found for rule in RULES[:3])
-    assert all(rule["kind"] != "unique" for rule in found)
-    # One row that breaks a rule, behind those that are looked at first, is enough.
-    table = pa.concat_tables([offices(6_000), offices(60, dirty=1)])
-    assert RULES[0] not in [rule.to_dict() for rule in detect_constraints(table, TYPES)]
-    assert detect_constraints(offices(20), TYPES) == []
+def test_constraints_that_all_rows_satisfy_are_detected() -> None:
+    detected = [constraint.to_dict() for constraint in detect_constraints(make_offices(), TYPES)]
+    assert detected[:2] == [CONSTRAINTS[0], {"kind": "inequality", "columns": ["net", "gross"]}]
+    assert all(constraint in detected for constraint in CONSTRAINTS[:3])
+    assert all(constraint["kind"] != "unique" for constraint in detected)
+    # One violating row after the rows that are checked first is enough.
+    table = pa.concat_tables([make_offices(6_000), make_offices(60, invalid=1)])
+    assert CONSTRAINTS[0] not in [
+        constraint.to_dict() for constraint in detect_constraints(table, TYPES)
+    ]
+    assert detect_constraints(make_offices(20), TYPES) == []
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
+    ("constraint", "message"),
     [
         ({"kind": "inequality"}, "columns"),
         ({"kind": "less", "columns": ["begun", "ended"]}, "`kind` must be one of inequality, "),
@@ -162,13 +171,13 @@ def test_rules_that_all_rows_keep_to_are_found() -> None:
         ("begun <= ended", "kind"),
     ],
 )
-def test_a_rule_that_cannot_be_kept_is_refused_by_its_number(rule: Any, words: str) -> None:
-    with pytest.raises(InvalidSettings, match=words) as caught:
-        parse_constraints([RULES[0], rule], TYPES, "ended")
-    assert caught.value.field == "constraints/1"
+def test_an_invalid_constraint_is_rejected_by_its_index(constraint: Any, message: str) -> None:
+    with pytest.raises(InvalidSettings, match=message) as error:
+        parse_constraints([CONSTRAINTS[0], constraint], TYPES, "ended")
+    assert error.value.field == "constraints/1"
 
 
-def test_a_total_is_the_sum_of_learned_columns_and_of_one_rule() -> None:
-    again = {"kind": "sum", "columns": ["begun", "gross"], "total": "tax"}
+def test_a_total_cannot_be_a_summand_of_another_constraint() -> None:
+    other_sum = {"kind": "sum", "columns": ["begun", "gross"], "total": "tax"}
     with pytest.raises(InvalidSettings, match="total"):
-        parse_constraints([{**RULES[2]}, again], TYPES, None)
+        parse_constraints([{**CONSTRAINTS[2]}, other_sum], TYPES, None)

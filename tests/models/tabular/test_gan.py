@@ -1,4 +1,4 @@
-"""The conditional GAN over mixed columns."""
+"""Conditional GAN for tables with mixed columns."""
 
 from pathlib import Path
 
@@ -31,46 +31,48 @@ def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
     )
 
 
-def test_features_hold_a_row_to_the_place_inside_a_bin() -> None:
+def test_features_preserve_a_row_up_to_its_position_in_a_bin() -> None:
     table, schema = make_people()
     for label in ("label", "city", None):
         tokenizer = Tokenizer.fit(table, schema, target_column=label, seed=1, always_sub_bins=True)
-        parts = RowFeaturizer(tokenizer)
+        featurizer = RowFeaturizer(tokenizer)
         tokens = torch.from_numpy(tokenizer.encode(table, 1))
-        features = parts.from_tokens(tokens, torch.full((parts.numbers.shape[1], len(table)), 0.5))
-        chosen = torch.stack(
+        features = featurizer.from_tokens(
+            tokens, torch.full((featurizer.numbers.shape[1], len(table)), 0.5)
+        )
+        choices = torch.stack(
             [
-                part.argmax(1)
-                for part in features[:, : parts.num_choice_features].split(
-                    parts.sizes[:, 0].tolist(), 1
+                logits.argmax(1)
+                for logits in features[:, : featurizer.num_choice_features].split(
+                    featurizer.sizes[:, 0].tolist(), 1
                 )
             ],
             1,
         )
-        again, places = parts.to_tokens(features, chosen, tokens[0])
-        assert torch.equal(again, tokens)
-        assert places.shape == (tokenizer.num_decode_uniforms, len(table))
+        restored_tokens, positions = featurizer.to_tokens(features, choices, tokens[0])
+        assert torch.equal(restored_tokens, tokens)
+        assert positions.shape == (tokenizer.num_decode_uniforms, len(table))
 
 
-def test_chances_get_a_gradient_through_the_choice() -> None:
+def test_probabilities_get_a_gradient_through_sampled_choices() -> None:
     table, schema = make_people(100)
-    parts = RowFeaturizer(
+    featurizer = RowFeaturizer(
         Tokenizer.fit(table, schema, target_column="label", seed=1, always_sub_bins=True)
     )
-    raw = torch.randn(7, parts.num_features, requires_grad=True)
-    features, chosen = parts.sample_choices(raw, torch.rand(7, len(parts.steps)))
-    assert chosen.shape == (7, len(parts.steps))
-    assert features[:, : parts.num_choice_features].sum().item() == pytest.approx(
-        7 * len(parts.steps), rel=1e-4
+    logits = torch.randn(7, featurizer.num_features, requires_grad=True)
+    features, choices = featurizer.sample_choices(logits, torch.rand(7, len(featurizer.steps)))
+    assert choices.shape == (7, len(featurizer.steps))
+    assert features[:, : featurizer.num_choice_features].sum().item() == pytest.approx(
+        7 * len(featurizer.steps), rel=1e-4
     )
     (features * torch.randn_like(features)).sum().backward()
-    assert raw.grad is not None
+    assert logits.grad is not None
     assert (
-        raw.grad[:, : parts.num_choice_features].abs().sum(0) > 0
-    ).sum() > parts.num_choice_features / 2
+        logits.grad[:, : featurizer.num_choice_features].abs().sum(0) > 0
+    ).sum() > featurizer.num_choice_features / 2
 
 
-def test_mixed_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampler) -> None:
+def test_rows_have_the_types_and_values_of_the_table(sampler: TableSampler) -> None:
     table, _ = make_people()
     rows = sampler.sample(1, np.arange(1_500)).rows
     assert rows.schema.equals(table.schema)
@@ -80,39 +82,44 @@ def test_mixed_rows_have_the_columns_types_and_values_of_the_table(sampler: Tabl
     assert share == pytest.approx(0.3, abs=0.05)
 
 
-def test_what_depends_on_the_label_follows_it(sampler: TableSampler) -> None:
-    drawn = {label: sampler.sample(1, np.arange(400), {"label": label}) for label in ("no", "yes")}
-    assert all(one.acceptance_rate == 1.0 for one in drawn.values())
-    cities = {label: one.rows.column("city").to_pylist() for label, one in drawn.items()}
-    assert drawn["yes"].rows.column("label").to_pylist() == ["yes"] * 400
+def test_columns_that_depend_on_the_label_follow_it(sampler: TableSampler) -> None:
+    samples = {
+        label: sampler.sample(1, np.arange(400), {"label": label}) for label in ("no", "yes")
+    }
+    assert all(batch.acceptance_rate == 1.0 for batch in samples.values())
+    cities = {label: batch.rows.column("city").to_pylist() for label, batch in samples.items()}
+    assert samples["yes"].rows.column("label").to_pylist() == ["yes"] * 400
     assert cities["yes"].count("Zürich") > 3 * cities["no"].count("Zürich")
 
 
-def test_a_row_is_the_same_alone_and_in_any_company(sampler: TableSampler) -> None:
-    items = np.arange(1_100)
-    together = sampler.sample(7, items, {"label": "no"}).rows
-    for k in (0, 1_023, 1_024):
-        alone = sampler.sample(7, np.array([k]), {"label": "no"}).rows
-        assert alone.equals(together.slice(k, 1))
+def test_a_row_does_not_depend_on_its_batch(sampler: TableSampler) -> None:
+    indices = np.arange(1_100)
+    together = sampler.sample(7, indices, {"label": "no"}).rows
+    for index in (0, 1_023, 1_024):
+        single = sampler.sample(7, np.array([index]), {"label": "no"}).rows
+        assert single.equals(together.slice(index, 1))
 
 
-def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_weights(tmp_path: Path) -> None:
     table, schema = make_people(200)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(table, architecture="gan")
-    whole, broken, resumed = (
+    uninterrupted, interrupted, resumed = (
         RecordingCallbacks(30),
         RecordingCallbacks(30, checkpoints=(11,), interrupt_at=17),
         RecordingCallbacks(30),
     )
-    train(rows, settings, whole, seed=3)
+    train(rows, settings, uninterrupted, seed=3)
     with pytest.raises(KeyboardInterrupt):
-        train(rows, settings, broken, seed=3)
-    (tmp_path / "state").write_bytes(broken.last.state)
+        train(rows, settings, interrupted, seed=3)
+    (tmp_path / "state").write_bytes(interrupted.last_checkpoint.state)
     train(rows, settings, resumed, seed=3, state=tmp_path / "state")
-    assert resumed.last.model == whole.last.model
-    assert resumed.last.state == whole.last.state
-    assert load_sampler(whole.last, tmp_path).sample(1, np.arange(3)).rows.num_rows == 3
+    assert resumed.last_checkpoint.model == uninterrupted.last_checkpoint.model
+    assert resumed.last_checkpoint.state == uninterrupted.last_checkpoint.state
+    assert (
+        load_sampler(uninterrupted.last_checkpoint, tmp_path).sample(1, np.arange(3)).rows.num_rows
+        == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,10 +130,12 @@ def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> Non
         (pa.table({"x": pa.nulls(50, pa.string())}), "category"),
         (pa.table({"x": [f"n{k}" for k in range(700)]}), "category"),
     ],
-    ids=["5 rows", "a constant", "all missing", "700 names"],
+    ids=["5 rows", "constant", "all missing", "700 categories"],
 )
-def test_odd_tables_are_learned_and_drawn(tmp_path: Path, table: pa.Table, kind: str) -> None:
-    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # the test's own texts
+def test_degenerate_tables_can_be_trained_and_sampled(
+    tmp_path: Path, table: pa.Table, kind: str
+) -> None:
+    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # literals of this test
     sampler = train_sampler(table, schema, tmp_path, steps=4, architecture="gan")
     rows = sampler.sample(1, np.arange(20)).rows
     assert rows.schema.equals(table.schema)

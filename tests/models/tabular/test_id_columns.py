@@ -1,4 +1,4 @@
-"""Fresh identifiers of a known form."""
+"""Generated identifiers that follow the pattern of the table."""
 
 import re
 
@@ -10,7 +10,7 @@ from models.tabular.id_columns import IdColumn
 
 
 @pytest.mark.parametrize(
-    ("seen", "form"),
+    ("table_ids", "pattern"),
     [
         (["7590-VHVEG", "5575-GNVDE", "0012-AAZQB"], r"\d{4}-[A-Z]{5}"),
         (["C-00017", "C-99102"], r"C-\d{5}"),
@@ -18,21 +18,23 @@ from models.tabular.id_columns import IdColumn
         ([], r"\d{8}"),
     ],
 )
-def test_texts_have_the_form_that_was_seen_and_none_comes_twice(seen: list[str], form: str) -> None:
-    identifier = IdColumn.fit("id", pa.string(), pa.array(seen, pa.string()))
-    made = identifier.values(3, np.arange(9_000)).to_pylist()
-    assert len(set(made)) == 9_000
-    assert all(re.fullmatch(form, text) for text in made)
+def test_text_ids_follow_the_pattern_of_the_table_without_repeats(
+    table_ids: list[str], pattern: str
+) -> None:
+    id_column = IdColumn.fit("id", pa.string(), pa.array(table_ids, pa.string()))
+    ids = id_column.values(3, np.arange(9_000)).to_pylist()
+    assert len(set(ids)) == 9_000
+    assert all(re.fullmatch(pattern, text) for text in ids)
 
 
-def test_a_form_without_room_is_made_longer() -> None:
-    identifier = IdColumn.fit("id", pa.string(), pa.array(["a1", "a2", "a7"]))
-    made = identifier.values(3, np.arange(25)).to_pylist()
-    assert len(set(made)) == 25
-    assert all(re.fullmatch(r"a\d(-\d)?", text) for text in made)
+def test_an_exhausted_pattern_is_extended() -> None:
+    id_column = IdColumn.fit("id", pa.string(), pa.array(["a1", "a2", "a7"]))
+    ids = id_column.values(3, np.arange(25)).to_pylist()
+    assert len(set(ids)) == 25
+    assert all(re.fullmatch(r"a\d(-\d)?", text) for text in ids)
 
 
-def test_integers_go_on_above_the_largest() -> None:
-    identifier = IdColumn.fit("id", pa.int32(), pa.array([5, 900, 7], pa.int32()))
-    made = identifier.values(3, np.array([0, 4]))
-    assert made.equals(pa.array([901, 905], pa.int32()))
+def test_integer_ids_continue_above_the_largest() -> None:
+    id_column = IdColumn.fit("id", pa.int32(), pa.array([5, 900, 7], pa.int32()))
+    ids = id_column.values(3, np.array([0, 4]))
+    assert ids.equals(pa.array([901, 905], pa.int32()))

@@ -1,4 +1,4 @@
-"""Shares become whole numbers, and numbers become rows."""
+"""Row counts per condition, and the index ranges of the rows."""
 
 import pytest
 
@@ -17,25 +17,27 @@ from models.tabular.sampling_plan import apportion, plan_per_condition, plan_tot
         (0, [0.5], [0, 0]),
     ],
 )
-def test_the_largest_remainders_get_one_more(
+def test_the_largest_remainders_get_one_more_row(
     count: int, shares: list[float], counts: list[int]
 ) -> None:
     assert apportion(count, shares) == counts
     assert sum(counts) == count
 
 
-def test_each_condition_begins_at_the_offset_and_nothing_asked_is_nothing_drawn() -> None:
-    order = plan_per_condition([({"a": 1}, 3), ({"a": 2}, 0), ({"a": 3}, 2)], seed=1, offset=5)
-    assert [(part.conditions, part.start, part.stop) for part in order.ranges] == [
+def test_each_condition_starts_at_the_offset_and_zero_counts_are_skipped() -> None:
+    plan = plan_per_condition([({"a": 1}, 3), ({"a": 2}, 0), ({"a": 3}, 2)], seed=1, offset=5)
+    assert [
+        (index_range.conditions, index_range.start, index_range.stop) for index_range in plan.ranges
+    ] == [
         (({"a": 1},), 5, 8),
         (({"a": 3},), 5, 7),
     ]
-    assert order.count == 5
+    assert plan.count == 5
 
 
-def test_chunks_cover_all_numbers_once() -> None:
-    (part,) = plan_total(10, [{}], seed=1, offset=3).ranges
-    assert [chunk.tolist() for chunk in part.iter_chunks(4)] == [
+def test_chunks_cover_all_indices_once() -> None:
+    (index_range,) = plan_total(10, [{}], seed=1, offset=3).ranges
+    assert [chunk.tolist() for chunk in index_range.iter_chunks(4)] == [
         [3, 4, 5, 6],
         [7, 8, 9, 10],
         [11, 12],

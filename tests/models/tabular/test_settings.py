@@ -1,4 +1,4 @@
-"""Values that are chosen from the data."""
+"""Table settings that are derived from the data."""
 
 import pytest
 
@@ -23,18 +23,25 @@ def test_every_table_has_settings_a_budget_and_a_cost(rows: int, preset: str) ->
     assert cost(settings, data).gflop_per_step > 0
 
 
-def test_few_rows_of_names_alone_are_learned_with_more_caution() -> None:
-    names, mixed, many = TableData(6_000, 9, 9), TableData(6_000, 9, 8), TableData(60_000, 9, 9)
-    dropout = [resolve(data, "fast", {}).dropout for data in (names, mixed, many)]
+def test_small_categorical_tables_get_dropout() -> None:
+    small_categorical, small_mixed, large_categorical = (
+        TableData(6_000, 9, 9),
+        TableData(6_000, 9, 8),
+        TableData(60_000, 9, 9),
+    )
+    dropout = [
+        resolve(data, "fast", {}).dropout
+        for data in (small_categorical, small_mixed, large_categorical)
+    ]
     assert dropout[0] > dropout[1] == dropout[2] == 0.0
 
 
-def test_what_is_chosen_is_kept() -> None:
+def test_explicit_settings_override_the_defaults() -> None:
     assert resolve(TableData(100, 3), "fast", {"embedding_dim": 12}).embedding_dim == 12
 
 
 @pytest.mark.parametrize(("name", "value"), [("embedding_dim", 0), ("dropout", 1.0), ("depth", 3)])
-def test_a_value_that_does_not_fit_is_refused_by_name(name: str, value: float) -> None:
-    with pytest.raises(InvalidSettings) as caught:
+def test_an_invalid_value_is_rejected_by_name(name: str, value: float) -> None:
+    with pytest.raises(InvalidSettings) as error:
         resolve(TableData(100, 3), "fast", {name: value})
-    assert caught.value.field == name
+    assert error.value.field == name

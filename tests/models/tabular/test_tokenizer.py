@@ -1,4 +1,4 @@
-"""Tables as tokens, and back."""
+"""Tokenizer: tables are encoded as tokens and decoded."""
 
 import math
 from datetime import date
@@ -14,74 +14,80 @@ from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_tables import make_people
 
 
-def there_and_back(values: pa.Array, kind: str) -> pa.Array:
+def round_trip(values: pa.Array, kind: str) -> pa.Array:
     table = pa.table({"x": values})
-    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # the test's own texts
+    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # literals of this test
     tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1)
     tokens = tokenizer.encode(table, 1)
     assert (tokens >= 0).all()
     assert (tokens < np.array(tokenizer.step_sizes)[:, None]).all()
-    again = Tokenizer.unpack(*tokenizer.pack())
+    restored = Tokenizer.unpack(*tokenizer.pack())
     u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(values)))
-    return again.decode(tokens, u).column("x")
+    return restored.decode(tokens, u).column("x")
 
 
 rng = np.random.default_rng(3)
-EXACT: list[tuple[str, pa.Array, str]] = [
+EXACT_COLUMNS: list[tuple[str, pa.Array, str]] = [
     ("text", pa.array(["a", "ß", "", "日本", None, "a"]), "category"),
     ("dictionary", pa.array(["b", "a", "b", None]).dictionary_encode(), "category"),
-    ("integers as names", pa.array([3, 1, 1, None]), "category"),
+    ("integer categories", pa.array([3, 1, 1, None]), "category"),
     ("large text", pa.array(["a", "b"], pa.large_string()), "category"),
     ("booleans", pa.array([True, False, None, True]), "boolean"),
     ("one boolean", pa.array([True, True]), "boolean"),
     ("bytes", pa.array([0, 255, None], pa.uint8()), "integer"),
-    ("a constant", pa.array([7, 7, 7]), "integer"),
-    ("a constant of floats", pa.array([0.1] * 5), "number"),
+    ("constant integers", pa.array([7, 7, 7]), "integer"),
+    ("constant floats", pa.array([0.1] * 5), "number"),
     ("ten to the sixteenth", pa.array([10**16 + 1, 10**16, -(10**16), 10**16 + 1]), "integer"),
-    ("all of 64 bits", pa.array([2**63 - 1, 2**63 - 2, 2**63 - 2]), "integer"),
+    ("64-bit integers", pa.array([2**63 - 1, 2**63 - 2, 2**63 - 2]), "integer"),
     ("single precision", pa.array([0.1, 0.2, 1e30, None], pa.float32()), "number"),
     ("infinities", pa.array([math.inf, 1.5, -math.inf, None, 1.5]), "number"),
     ("decimals", pa.array([Decimal("1.25"), None], pa.decimal128(9, 2)), "number"),
     ("days", pa.array([date(2020, 2, 29), None, date(1900, 1, 1)]), "datetime"),
     ("times", pa.array([10**15 + 1, None], pa.timestamp("us")), "datetime"),
-    ("times of a zone", pa.array([0, 10**18], pa.timestamp("ns", "Europe/Paris")), "datetime"),
+    (
+        "times with a time zone",
+        pa.array([0, 10**18], pa.timestamp("ns", "Europe/Paris")),
+        "datetime",
+    ),
     ("all missing", pa.nulls(4, pa.float64()), "number"),
-    ("all missing names", pa.nulls(4, pa.string()), "category"),
-    ("all missing, of no type", pa.nulls(4), "category"),
+    ("all missing categories", pa.nulls(4, pa.string()), "category"),
+    ("all missing, untyped", pa.nulls(4), "category"),
     ("one row", pa.array([5.25]), "number"),
-    ("10,000 names", pa.array([f"n{k}" for k in range(10_000)]), "category"),
-    ("70,000 names, some missing", pa.array([*map(str, range(70_000)), None]), "category"),
+    ("10,000 categories", pa.array([f"n{k}" for k in range(10_000)]), "category"),
+    ("70,000 categories, one missing", pa.array([*map(str, range(70_000)), None]), "category"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"), [row[1:] for row in EXACT], ids=[row[0] for row in EXACT]
+    ("values", "kind"), [row[1:] for row in EXACT_COLUMNS], ids=[row[0] for row in EXACT_COLUMNS]
 )
-def test_values_that_stand_for_themselves_come_back_as_they_were(
-    values: pa.Array, kind: str
-) -> None:
-    assert there_and_back(values, kind).equals(values)
+def test_exactly_stored_values_survive_a_round_trip(values: pa.Array, kind: str) -> None:
+    assert round_trip(values, kind).equals(values)
 
 
-MANY: list[tuple[str, pa.Array, str]] = [
+BINNED_COLUMNS: list[tuple[str, pa.Array, str]] = [
     ("floats", pa.array(rng.normal(size=3_000)), "number"),
     ("cents", pa.array(np.round(rng.lognormal(4, 2, 3_000), 2)), "number"),
-    ("hundreds", pa.array(rng.integers(-10_000, 10_000, 3_000) * 100), "integer"),
+    ("multiples of 100", pa.array(rng.integers(-10_000, 10_000, 3_000) * 100), "integer"),
     ("small integers", pa.array(rng.integers(0, 30_000, 3_000).astype(np.uint16)), "integer"),
     ("integers up to ten to the sixteenth", pa.array(rng.integers(0, 10**16, 3_000)), "integer"),
     ("days", pa.array(rng.integers(0, 9_000, 3_000), pa.int32()).cast(pa.date32()), "datetime"),
     ("times", pa.array(rng.integers(0, 2**60, 3_000), pa.timestamp("ns")), "datetime"),
-    ("prices", pa.array(rng.choice(np.round(rng.lognormal(3, 1, 300), 2), 3_000)), "number"),
+    (
+        "repeated prices",
+        pa.array(rng.choice(np.round(rng.lognormal(3, 1, 300), 2), 3_000)),
+        "number",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"), [row[1:] for row in MANY], ids=[row[0] for row in MANY]
+    ("values", "kind"), [row[1:] for row in BINNED_COLUMNS], ids=[row[0] for row in BINNED_COLUMNS]
 )
-def test_many_numbers_keep_type_distribution_and_precision(values: pa.Array, kind: str) -> None:
-    made = there_and_back(values, kind)
-    assert made.type == values.type
-    before, after = (np.sort(array_of(column)) for column in (values, made))
+def test_binned_numbers_keep_type_and_distribution(values: pa.Array, kind: str) -> None:
+    decoded = round_trip(values, kind)
+    assert decoded.type == values.type
+    before, after = (np.sort(to_float_array(column)) for column in (values, decoded))
     assert before[0] <= after[0]
     assert after[-1] <= before[-1]
     spread = before[-30] - before[30]
@@ -91,7 +97,7 @@ def test_many_numbers_keep_type_distribution_and_precision(values: pa.Array, kin
 QUARTERS = (0.25, 0.5, 0.75)
 
 
-def array_of(column: pa.Array) -> Any:
+def to_float_array(column: pa.Array) -> Any:
     if pa.types.is_date32(column.type):
         return np.asarray(column.cast(pa.int32()), np.float64)
     if pa.types.is_timestamp(column.type):
@@ -99,42 +105,42 @@ def array_of(column: pa.Array) -> Any:
     return np.asarray(column, np.float64)
 
 
-def test_numbers_keep_their_digits_and_multiples() -> None:
-    cents = np.asarray(there_and_back(MANY[1][1], "number"))
+def test_numbers_keep_their_decimals_and_multiples() -> None:
+    cents = np.asarray(round_trip(BINNED_COLUMNS[1][1], "number"))
     assert np.array_equal(np.round(cents, 2), cents)
-    assert not (np.asarray(there_and_back(MANY[2][1], "integer")) % 100).any()
+    assert not (np.asarray(round_trip(BINNED_COLUMNS[2][1], "integer")) % 100).any()
 
 
-def test_numbers_that_repeat_are_only_ever_those() -> None:
-    prices = MANY[7][1]
-    assert set(there_and_back(prices, "number").to_pylist()) <= set(prices.to_pylist())
+def test_repeated_numbers_decode_only_to_values_of_the_table() -> None:
+    prices = BINNED_COLUMNS[7][1]
+    assert set(round_trip(prices, "number").to_pylist()) <= set(prices.to_pylist())
 
 
-def test_common_numbers_among_many_keep_their_share() -> None:
+def test_common_numbers_keep_their_share() -> None:
     values = rng.normal(size=4_000)
     values[:1_000], values[1_000:1_400] = 0.0, 99_999.0
-    made = np.asarray(there_and_back(pa.array(values), "number"))
-    assert (made == 0).sum() == 1_000
-    assert (made == 99_999).sum() == 400
+    decoded = np.asarray(round_trip(pa.array(values), "number"))
+    assert (decoded == 0).sum() == 1_000
+    assert (decoded == 99_999).sum() == 400
 
 
-def test_no_number_counts_as_missing() -> None:
-    made = there_and_back(pa.array([1.0, math.nan, None]), "number")
-    assert made.to_pylist() == [1.0, None, None]
+def test_nan_counts_as_missing() -> None:
+    decoded = round_trip(pa.array([1.0, math.nan, None]), "number")
+    assert decoded.to_pylist() == [1.0, None, None]
 
 
-def test_the_place_inside_a_bin_is_kept_where_another_column_depends_on_it() -> None:
+def test_columns_that_depend_on_each_other_get_sub_bins() -> None:
     x = rng.normal(size=3_000)
     table = pa.table({"x": x, "y": x + rng.normal(size=3_000) * 1e-3, "z": rng.normal(size=3_000)})
     schema = [ColumnSchema(name, "number") for name in table.column_names]
     tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1)
     assert [len(column.layout.step_sizes) for column in tokenizer.columns] == [2, 2, 1]
-    made = tokenizer.decode(tokenizer.encode(table, 1), np.full((3, 3_000), 0.5))
-    assert np.abs(np.asarray(made.column("x")) - x).max() < 1.0
-    assert np.median(np.abs(np.asarray(made.column("x")) - x)) < 0.002
+    decoded = tokenizer.decode(tokenizer.encode(table, 1), np.full((3, 3_000), 0.5))
+    assert np.abs(np.asarray(decoded.column("x")) - x).max() < 1.0
+    assert np.median(np.abs(np.asarray(decoded.column("x")) - x)) < 0.002
 
 
-def test_a_label_comes_first_and_columns_come_back_in_their_own_order() -> None:
+def test_the_label_is_tokenized_first_and_columns_are_decoded_in_table_order() -> None:
     table, schema = make_people()
     tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
     assert tokenizer.columns[0].name == "label"
@@ -145,15 +151,15 @@ def test_a_label_comes_first_and_columns_come_back_in_their_own_order() -> None:
         assert rows.column(name).equals(table.column(name).combine_chunks())
 
 
-def test_a_label_of_many_numbers_comes_last_where_rows_are_few() -> None:
-    for n, place in ((500, -1), (6_000, 0)):
-        table = pa.table({"x": rng.integers(0, 9, n), "y": rng.normal(size=n)})
+def test_a_numeric_label_comes_last_in_small_tables() -> None:
+    for count, position in ((500, -1), (6_000, 0)):
+        table = pa.table({"x": rng.integers(0, 9, count), "y": rng.normal(size=count)})
         schema = (ColumnSchema("x", "integer"), ColumnSchema("y", "number"))
         tokenizer = Tokenizer.fit(table, schema, target_column="y", seed=1)
-        assert tokenizer.columns[place].name == "y"
+        assert tokenizer.columns[position].name == "y"
 
 
-def test_dropped_columns_and_texts_are_left_out() -> None:
+def test_excluded_and_text_columns_are_left_out() -> None:
     table = pa.table({"a": [1, 2], "b": ["long text", "another"], "c": [1, 2]})
     schema = (
         ColumnSchema("a", "integer"),
@@ -165,7 +171,7 @@ def test_dropped_columns_and_texts_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "schema", "label", "named"),
+    ("table", "schema", "label", "column_name"),
     [
         (pa.table({"a": [1]}), (ColumnSchema("b", "integer"),), None, "'b'"),
         (pa.table({"a": ["x"]}), (ColumnSchema("a", "number"),), None, "'a'"),
@@ -186,8 +192,8 @@ def test_dropped_columns_and_texts_are_left_out() -> None:
         ),
     ],
 )
-def test_what_cannot_be_learned_is_refused_by_name(
-    table: pa.Table, schema: tuple[ColumnSchema, ...], label: str | None, named: str
+def test_unsupported_columns_are_rejected_by_name(
+    table: pa.Table, schema: tuple[ColumnSchema, ...], label: str | None, column_name: str
 ) -> None:
-    with pytest.raises(UnsupportedColumn, match=named):
+    with pytest.raises(UnsupportedColumn, match=column_name):
         Tokenizer.fit(table, schema, target_column=label, seed=1)

@@ -1,4 +1,4 @@
-"""Training on rows, and drawing them."""
+"""Training of tabular models and sampling of rows."""
 
 import math
 from pathlib import Path
@@ -33,7 +33,7 @@ def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
     return train_sampler(table, schema, folder, label="label", steps=250)
 
 
-def test_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampler) -> None:
+def test_rows_have_the_types_and_values_of_the_table(sampler: TableSampler) -> None:
     table, _ = make_people()
     rows = sampler.sample(1, np.arange(2_000)).rows
     assert rows.schema.equals(table.schema)
@@ -46,7 +46,7 @@ def test_rows_have_the_columns_types_and_values_of_the_table(sampler: TableSampl
     assert len(set(rows.column("id").to_pylist())) == 2_000
 
 
-def test_what_depends_on_the_label_follows_it(sampler: TableSampler) -> None:
+def test_columns_that_depend_on_the_label_follow_it(sampler: TableSampler) -> None:
     cities = {
         label: sampler.sample(1, np.arange(500), {"label": label}).rows.column("city").to_pylist()
         for label in ("no", "yes")
@@ -55,58 +55,60 @@ def test_what_depends_on_the_label_follows_it(sampler: TableSampler) -> None:
     assert sum(city == "Zürich" for city in cities["no"]) < 50
 
 
-def test_a_label_is_had_for_every_row_without_choosing(sampler: TableSampler) -> None:
-    drawn = sampler.sample(1, np.arange(777), {"label": "yes"})
-    assert drawn.rows.column("label").to_pylist() == ["yes"] * 777
-    assert drawn.acceptance_rate == 1.0
+def test_label_conditions_need_no_rejection_sampling(sampler: TableSampler) -> None:
+    samples = sampler.sample(1, np.arange(777), {"label": "yes"})
+    assert samples.rows.column("label").to_pylist() == ["yes"] * 777
+    assert samples.acceptance_rate == 1.0
 
 
-def test_labels_that_are_not_asked_for_come_in_their_shares(sampler: TableSampler) -> None:
+def test_labels_follow_the_training_shares(sampler: TableSampler) -> None:
     rows = sampler.sample(1, np.arange(4_000)).rows
     share = rows.column("label").to_pylist().count("yes") / 4_000
     assert share == pytest.approx(0.3, abs=0.06)
 
 
-@pytest.mark.parametrize("given", [{}, {"label": "no"}, {"age": {"gte": 60, "lt": 70}}])
-def test_a_row_is_the_same_alone_and_in_any_company(
-    sampler: TableSampler, given: dict[str, object]
+@pytest.mark.parametrize("conditions", [{}, {"label": "no"}, {"age": {"gte": 60, "lt": 70}}])
+def test_a_row_does_not_depend_on_its_batch(
+    sampler: TableSampler, conditions: dict[str, object]
 ) -> None:
-    items = np.arange(1_500)
-    together = sampler.sample(7, items, given).rows
-    backwards = sampler.sample(7, items[::-1], given).rows
-    assert backwards.take(pa.array(items[::-1])).equals(together)
-    for k in (0, 1_023, 1_024, 1_499):
-        assert sampler.sample(7, np.array([k]), given).rows.equals(together.slice(k, 1))
-    assert not sampler.sample(8, items, given).rows.equals(together)
+    indices = np.arange(1_500)
+    together = sampler.sample(7, indices, conditions).rows
+    reversed_order = sampler.sample(7, indices[::-1], conditions).rows
+    assert reversed_order.take(pa.array(indices[::-1])).equals(together)
+    for index in (0, 1_023, 1_024, 1_499):
+        assert sampler.sample(7, np.array([index]), conditions).rows.equals(
+            together.slice(index, 1)
+        )
+    assert not sampler.sample(8, indices, conditions).rows.equals(together)
 
 
-def test_items_far_out_are_drawn_like_the_first(sampler: TableSampler) -> None:
+def test_rows_with_large_indices_can_be_sampled(sampler: TableSampler) -> None:
     rows = sampler.sample(1, np.array([0, 10**12], np.int64)).rows
     assert rows.num_rows == 2
 
 
-def test_conditions_on_other_columns_are_met_and_their_acceptance_is_told(
+def test_conditions_on_other_columns_are_met_with_an_acceptance_rate(
     sampler: TableSampler,
 ) -> None:
-    given = {"age": {"gte": 65}, "city": ["Köln", None], "member": True, "label": "no"}
-    drawn = sampler.sample(1, np.arange(50), given)
-    for row in drawn.rows.to_pylist():
+    conditions = {"age": {"gte": 65}, "city": ["Köln", None], "member": True, "label": "no"}
+    samples = sampler.sample(1, np.arange(50), conditions)
+    for row in samples.rows.to_pylist():
         assert row["age"] >= 65
         assert row["city"] in ("Köln", None)
         assert row["member"] is True
         assert row["label"] == "no"
-    assert 0.0 < drawn.acceptance_rate < 0.3
+    assert 0.0 < samples.acceptance_rate < 0.3
 
 
-def test_times_and_numbers_can_be_ranges(sampler: TableSampler) -> None:
-    given = {"since": {"gte": "2021-06-01"}, "income": {"lt": 2_000.5}}
-    rows = sampler.sample(1, np.arange(50), given).rows
+def test_conditions_can_be_ranges_of_times_and_numbers(sampler: TableSampler) -> None:
+    conditions = {"since": {"gte": "2021-06-01"}, "income": {"lt": 2_000.5}}
+    rows = sampler.sample(1, np.arange(50), conditions).rows
     assert min(rows.column("since").to_pylist()).isoformat() >= "2021-06-01"
     assert max(rows.column("income").to_pylist()) < 2_000.5
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("conditions", "column"),
     [
         ({"nothing": 1}, "nothing"),
         ({"id": "C-00001"}, "id"),
@@ -120,117 +122,124 @@ def test_times_and_numbers_can_be_ranges(sampler: TableSampler) -> None:
         ({"since": {"gte": "soon"}}, "since"),
     ],
 )
-def test_a_condition_that_no_row_can_meet_is_refused_by_column(
-    sampler: TableSampler, given: dict[str, object], named: str
+def test_an_impossible_condition_is_rejected_by_column(
+    sampler: TableSampler, conditions: dict[str, object], column: str
 ) -> None:
-    with pytest.raises(InvalidCondition) as caught:
-        sampler.sample(1, np.arange(3), given)
-    assert caught.value.column == named
+    with pytest.raises(InvalidCondition) as error:
+        sampler.sample(1, np.arange(3), conditions)
+    assert error.value.column == column
 
 
-def test_too_rare_a_condition_ends_and_says_how_far_it_came(sampler: TableSampler) -> None:
+def test_too_rare_a_condition_fails_with_its_acceptance_rate(sampler: TableSampler) -> None:
     table, _ = make_people()
-    rare = {"age": 18, "since": table.column("since")[0].as_py(), "income": {"lt": 300}}
-    with pytest.raises(AcceptanceRateTooLow) as caught:
-        sampler.sample(1, np.arange(3), rare)
-    assert caught.value.requested == 3
-    assert caught.value.accepted < 3
-    assert caught.value.acceptance_rate < 0.01
+    conditions = {"age": 18, "since": table.column("since")[0].as_py(), "income": {"lt": 300}}
+    with pytest.raises(AcceptanceRateTooLow) as error:
+        sampler.sample(1, np.arange(3), conditions)
+    assert error.value.requested == 3
+    assert error.value.accepted < 3
+    assert error.value.acceptance_rate < 0.01
 
 
-def test_a_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_weights(tmp_path: Path) -> None:
     table, schema = make_people(300)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(table, dropout=0.1)
-    whole = RecordingCallbacks(90)
-    train(rows, settings, whole, seed=3)
-    for at in (35, 80):  # while the generator learns, and while the critic does
-        broken = RecordingCallbacks(90, checkpoints=(at,), interrupt_at=at + 3)
+    uninterrupted = RecordingCallbacks(90)
+    train(rows, settings, uninterrupted, seed=3)
+    for checkpoint_step in (
+        35,
+        80,
+    ):  # while the generator is trained, and while the critic is trained
+        interrupted = RecordingCallbacks(
+            90, checkpoints=(checkpoint_step,), interrupt_at=checkpoint_step + 3
+        )
         with pytest.raises(KeyboardInterrupt):
-            train(rows, settings, broken, seed=3)
-        (tmp_path / "state").write_bytes(broken.last.state)
+            train(rows, settings, interrupted, seed=3)
+        (tmp_path / "state").write_bytes(interrupted.last_checkpoint.state)
         resumed = RecordingCallbacks(90)
         train(rows, settings, resumed, seed=3, state=tmp_path / "state")
-        assert resumed.last.model == whole.last.model
-        assert resumed.last.state == whole.last.state
-        assert resumed.metrics["critic_auc"] == whole.metrics["critic_auc"]
+        assert resumed.last_checkpoint.model == uninterrupted.last_checkpoint.model
+        assert resumed.last_checkpoint.state == uninterrupted.last_checkpoint.state
+        assert resumed.metrics["critic_auc"] == uninterrupted.metrics["critic_auc"]
 
 
-def test_out_of_memory_halves_what_is_computed_at_a_time_and_changes_nothing_else(
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Memory for ten rows: batches of 32 go on in parts of eight, to the same weights."""
+    """With memory for ten rows, batches of 32 are computed eight rows at a time, equally well."""
     table, schema = make_people(200)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(table, eval_interval=5)
-    plenty, little = RecordingCallbacks(15), RecordingCallbacks(15)
-    train(rows, settings, plenty, seed=1)
-    whole = Generator.loss
+    normal_run, little_memory_run = RecordingCallbacks(15), RecordingCallbacks(15)
+    train(rows, settings, normal_run, seed=1)
+    original = Generator.loss
 
-    def with_little_memory(
+    def loss_in_little_memory(
         network: Generator, tokens: torch.Tensor, order: torch.Tensor | None = None
     ) -> torch.Tensor:
         if network.training and tokens.shape[1] > 10:
             raise MemoryError
-        return whole(network, tokens, order)
+        return original(network, tokens, order)
 
-    monkeypatch.setattr(Generator, "loss", with_little_memory)
-    train(rows, settings, little, seed=1)
-    assert little.warnings == [
+    monkeypatch.setattr(Generator, "loss", loss_in_little_memory)
+    train(rows, settings, little_memory_run, seed=1)
+    assert little_memory_run.warnings == [
         "Out of memory: training continues with 16 items at a time.",
         "Out of memory: training continues with 8 items at a time.",
     ]
-    assert plenty.warnings == []
-    assert little.metrics["holdout_loss"] == pytest.approx(plenty.metrics["holdout_loss"], 1e-2)
+    assert normal_run.warnings == []
+    assert little_memory_run.metrics["holdout_loss"] == pytest.approx(
+        normal_run.metrics["holdout_loss"], 1e-2
+    )
 
 
-def test_when_not_even_one_row_fits_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_memory(*_: object) -> torch.Tensor:
+def test_running_out_of_memory_for_one_row_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_memory_error(*_: object) -> torch.Tensor:
         raise MemoryError
 
-    monkeypatch.setattr(Critic, "forward", without_memory)
+    monkeypatch.setattr(Critic, "forward", raise_memory_error)
     table, schema = make_people(50)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     with pytest.raises(MemoryError):
         train(rows, make_settings(table), RecordingCallbacks(15), seed=1)
 
 
-def test_another_seed_gives_other_weights() -> None:
+def test_another_seed_gives_different_weights() -> None:
     table, schema = make_people(100)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     runs = [RecordingCallbacks(5), RecordingCallbacks(5)]
     for seed, run in enumerate(runs):
         train(rows, make_settings(table), run, seed=seed)
-    assert runs[0].last.model != runs[1].last.model
+    assert runs[0].last_checkpoint.model != runs[1].last_checkpoint.model
 
 
-def test_the_critics_verdict_is_among_the_metrics() -> None:
+def test_the_accuracy_of_the_critic_is_reported() -> None:
     table, schema = make_people()
-    run = RecordingCallbacks(60)
+    callbacks = RecordingCallbacks(60)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
-    train(rows, make_settings(table), run, seed=1)
-    names = {"generator_loss", "holdout_loss", "critic_loss"}
-    verdict = {"critic_accuracy_real", "critic_accuracy_fake", "critic_auc"}
-    assert names | verdict <= run.metrics.keys()
+    train(rows, make_settings(table), callbacks, seed=1)
+    losses = {"generator_loss", "holdout_loss", "critic_loss"}
+    critic_metrics = {"critic_accuracy_real", "critic_accuracy_fake", "critic_auc"}
+    assert losses | critic_metrics <= callbacks.metrics.keys()
 
 
-def test_rows_are_chosen_by_a_critic_that_can_tell_them_apart(tmp_path: Path) -> None:
-    """A generator that learned nothing makes x and y apart; the critic knows that they agree."""
+def test_an_accurate_critic_rejects_unrealistic_rows(tmp_path: Path) -> None:
+    """An untrained generator makes x and y independent; the critic knows that they are equal."""
     rng = np.random.default_rng(1)
     x = rng.integers(0, 2, 2_000)
     table = pa.table({"x": x, "y": x})
     schema = tuple(ColumnSchema(name, "integer") for name in ("x", "y"))
     options = {"generator_lr": 1e-9, "critic_budget_fraction": 0.9, "critic_lr": 0.01}
-    plain = train_sampler(table, schema, tmp_path, steps=150, rejection_min_auc=1.0, **options)
-    chosen = train_sampler(table, schema, tmp_path, steps=150, rejection_min_auc=0.55, **options)
+    unfiltered = train_sampler(table, schema, tmp_path, steps=150, rejection_min_auc=1.0, **options)
+    filtered = train_sampler(table, schema, tmp_path, steps=150, rejection_min_auc=0.55, **options)
 
-    def agreeing(sampler: TableSampler) -> float:
+    def agreement_rate(sampler: TableSampler) -> float:
         rows = sampler.sample(1, np.arange(2_000)).rows
         return float(np.mean(np.asarray(rows.column("x")) == np.asarray(rows.column("y"))))
 
-    assert agreeing(plain) < 0.6
-    assert agreeing(chosen) > 0.9
-    assert chosen.sample(1, np.arange(100)).acceptance_rate < 0.9
+    assert agreement_rate(unfiltered) < 0.6
+    assert agreement_rate(filtered) > 0.9
+    assert filtered.sample(1, np.arange(100)).acceptance_rate < 0.9
 
 
 @pytest.mark.parametrize(
@@ -243,46 +252,48 @@ def test_rows_are_chosen_by_a_critic_that_can_tell_them_apart(tmp_path: Path) ->
         (pa.table({"x": [math.inf, 1.0] * 25}), "number"),
         (pa.table({"x": [f"n{k}" for k in range(10_000)]}), "category"),
     ],
-    ids=["5 rows", "1 row", "a constant", "all missing", "infinities", "10,000 names"],
+    ids=["5 rows", "1 row", "constant", "all missing", "infinities", "10,000 categories"],
 )
-def test_odd_tables_are_learned_and_drawn(tmp_path: Path, table: pa.Table, kind: str) -> None:
-    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # the test's own texts
+def test_degenerate_tables_can_be_trained_and_sampled(
+    tmp_path: Path, table: pa.Table, kind: str
+) -> None:
+    schema = (ColumnSchema("x", kind),)  # type: ignore[arg-type] # literals of this test
     sampler = train_sampler(table, schema, tmp_path, steps=4)
     rows = sampler.sample(1, np.arange(20)).rows
     assert rows.schema.equals(table.schema)
     assert set(rows.column("x").to_pylist()) <= set(table.column("x").to_pylist())
 
 
-def test_two_hundred_columns_with_gaps_come_back_with_their_types(tmp_path: Path) -> None:
-    """Every fifth value is missing; integers beyond 10**16, where floats have gaps, come back."""
+def test_two_hundred_columns_with_missing_values_keep_their_types(tmp_path: Path) -> None:
+    """A fifth of the values is missing; integers beyond 10**16, which floats round, are exact."""
     rng = np.random.default_rng(1)
-    gaps = rng.random((200, 60)) < 0.2
+    missing = rng.random((200, 60)) < 0.2
     large, small = 10**16 + 1 + 2 * rng.integers(0, 12, 60), np.arange(60) % 12 / 4
     values = {str(k): large if k % 2 else small for k in range(200)}
-    table = pa.table({k: pa.array(v, mask=gaps[int(k)]) for k, v in values.items()})
+    table = pa.table({k: pa.array(v, mask=missing[int(k)]) for k, v in values.items()})
     schema = tuple(
         ColumnSchema(str(k), "integer" if k % 2 else "number", nullable=True) for k in range(200)
     )
     rows = train_sampler(table, schema, tmp_path, steps=2).sample(1, np.arange(100)).rows
     assert rows.schema.equals(table.schema)
-    for name, learned in values.items():
+    for name, column_values in values.items():
         column = rows.column(name)
         assert 0 < column.null_count < 60
-        assert set(column.drop_null().to_pylist()) <= set(learned.tolist())
+        assert set(column.drop_null().to_pylist()) <= set(column_values.tolist())
 
 
-def test_one_name_of_very_many_is_had_directly(tmp_path: Path) -> None:
+def test_one_of_many_labels_needs_no_rejection_sampling(tmp_path: Path) -> None:
     table = pa.table({"x": [f"n{k % 700}" for k in range(2_000)], "y": list(range(2_000))})
     schema = (ColumnSchema("x", "category"), ColumnSchema("y", "integer"))
     sampler = train_sampler(table, schema, tmp_path, label="x", steps=5, rejection_min_auc=1.0)
-    drawn = sampler.sample(1, np.arange(9), {"x": "n613"})
-    assert drawn.rows.column("x").to_pylist() == ["n613"] * 9
-    assert drawn.acceptance_rate == 1.0
-    some = sampler.sample(1, np.arange(9), {"x": ["n613", "n2"]}).rows.column("x").to_pylist()
-    assert set(some) <= {"n613", "n2"}
+    samples = sampler.sample(1, np.arange(9), {"x": "n613"})
+    assert samples.rows.column("x").to_pylist() == ["n613"] * 9
+    assert samples.acceptance_rate == 1.0
+    labels = sampler.sample(1, np.arange(9), {"x": ["n613", "n2"]}).rows.column("x").to_pylist()
+    assert set(labels) <= {"n613", "n2"}
 
 
-def test_a_loss_that_is_no_number_stops_the_run() -> None:
+def test_a_non_finite_loss_ends_the_run() -> None:
     table, schema = make_people(100)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
     settings = make_settings(
@@ -292,18 +303,18 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
         train(rows, settings, RecordingCallbacks(2_000), seed=1)
 
 
-def test_a_model_of_another_kind_is_not_loaded(tmp_path: Path) -> None:
+def test_an_image_model_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UnreadableCheckpoint):
         TableSampler.load({"a": torch.ones(1)}, {"modality": "image"})
 
 
-def test_a_model_reads_back_from_its_file(tmp_path: Path, sampler: TableSampler) -> None:
+def test_a_model_can_be_loaded_from_its_file(tmp_path: Path, sampler: TableSampler) -> None:
     table, schema = make_people(100)
-    run = RecordingCallbacks(3)
+    callbacks = RecordingCallbacks(3)
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
-    train(rows, make_settings(table), run, seed=1)
-    again = load_sampler(run.last, tmp_path)
+    train(rows, make_settings(table), callbacks, seed=1)
+    loaded = load_sampler(callbacks.last_checkpoint, tmp_path)
     _, header = unpack(tmp_path / "model")
     assert header["modality"] == "tabular"
-    assert again.bytes > 0
-    assert again.sample(1, np.arange(3)).rows.num_rows == 3
+    assert loaded.bytes > 0
+    assert loaded.sample(1, np.arange(3)).rows.num_rows == 3

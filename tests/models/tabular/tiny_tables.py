@@ -1,4 +1,4 @@
-"""Small tables and runs for the tests of rows."""
+"""Small tables and training runs for the tests of tabular models."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,10 @@ Schema = tuple[ColumnSchema, ...]
 
 @dataclass
 class RecordingCallbacks:
-    """A run of so many steps that keeps what it is told; stops by raising at `broken_at`."""
+    """Callbacks of a run of `total_steps` steps that keep its checkpoints, metrics and previews.
+
+    The run is interrupted when it reaches `interrupt_at`.
+    """
 
     total_steps: int
     checkpoints: tuple[int, ...] = ()
@@ -55,19 +58,21 @@ class RecordingCallbacks:
         self.previews.append(grid)
 
     @property
-    def last(self) -> PackedCheckpoint:
+    def last_checkpoint(self) -> PackedCheckpoint:
         return self.saved[max(self.saved)]
 
 
-def make_settings(table: pa.Table, **explicit: Any) -> TableSettings:
-    small = {
+def make_settings(table: pa.Table, **overrides: Any) -> TableSettings:
+    small_networks = {
         "embedding_dim": 16,
         "hidden_dim": 16,
         "critic_hidden": 16,
         "batch_size": 32,
         "eval_interval": 20,
     }
-    return resolve(TableData(len(table), table.num_columns), "fast", {**small, **explicit})
+    return resolve(
+        TableData(len(table), table.num_columns), "fast", {**small_networks, **overrides}
+    )
 
 
 def train_sampler(
@@ -77,44 +82,45 @@ def train_sampler(
     *,
     label: str | None = None,
     steps: int = 60,
-    **explicit: Any,
+    **overrides: Any,
 ) -> TableSampler:
-    run = RecordingCallbacks(steps)
+    callbacks = RecordingCallbacks(steps)
     rows = LabeledRows.split(table, schema, target_column=label, holdout_fraction=0.1, seed=1)
-    train(rows, make_settings(table, **explicit), run, seed=1)
-    return load_sampler(run.last, folder)
+    train(rows, make_settings(table, **overrides), callbacks, seed=1)
+    return load_sampler(callbacks.last_checkpoint, folder)
 
 
 def make_trainer(table: pa.Table, schema: Schema) -> AutoregressiveTrainer:
-    """As they are before the first step."""
+    """Return a trainer before its first step."""
     tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
     return AutoregressiveTrainer(tokenizer, make_settings(table), seed=1)
 
 
-def load_sampler(saved: PackedCheckpoint, folder: Path) -> TableSampler:
-    (folder / "model").write_bytes(saved.model)
+def load_sampler(checkpoint: PackedCheckpoint, folder: Path) -> TableSampler:
+    (folder / "model").write_bytes(checkpoint.model)
     return TableSampler.load(*unpack(folder / "model"))
 
 
-def make_people(n: int = 600) -> tuple[pa.Table, Schema]:
-    """A label, a category that depends on it, numbers with and without many values, times,
-    booleans, missing ones, and an identifier.
+def make_people(count: int = 600) -> tuple[pa.Table, Schema]:
+    """Return a table with all column types, and its schema.
+
+    The city depends on the label. Some values are missing, and one column is an identifier.
     """
     rng = np.random.default_rng(5)
-    label = rng.choice(["no", "yes"], n, p=[0.7, 0.3])
-    city = np.where(label == "yes", "Zürich", rng.choice(["東京", "Köln"], n))
-    age = rng.integers(18, 90, n)
-    income = np.round(rng.lognormal(8, 1, n), 2)
-    times = np.datetime64("2020-01-01", "us") + rng.integers(0, 900, n) * np.timedelta64(1, "D")
+    label = rng.choice(["no", "yes"], count, p=[0.7, 0.3])
+    city = np.where(label == "yes", "Zürich", rng.choice(["東京", "Köln"], count))
+    age = rng.integers(18, 90, count)
+    income = np.round(rng.lognormal(8, 1, count), 2)
+    times = np.datetime64("2020-01-01", "us") + rng.integers(0, 900, count) * np.timedelta64(1, "D")
     table = pa.table(
         {
-            "id": [f"C-{k:05d}" for k in range(n)],
-            "city": pa.array(city, mask=rng.random(n) < 0.1),
+            "id": [f"C-{k:05d}" for k in range(count)],
+            "city": pa.array(city, mask=rng.random(count) < 0.1),
             "age": age,
-            "income": pa.array(income, mask=rng.random(n) < 0.2),
+            "income": pa.array(income, mask=rng.random(count) < 0.2),
             "since": times,
-            "member": rng.random(n) < 0.25,
-            "7": rng.integers(0, 3, n),
+            "member": rng.random(count) < 0.25,
+            "7": rng.integers(0, 3, count),
             "label": label,
         }
     )
