@@ -1,4 +1,4 @@
-"""What a worker says of its speed is what estimates are made of."""
+"""Speed measured by workers and the estimates derived from it."""
 
 from starlette.testclient import TestClient
 
@@ -8,13 +8,13 @@ from tests.factories import create_digits_dataset
 from worker.benchmark_cpu import measure_gflops
 
 
-def test_a_worker_measures_itself_in_a_process_of_its_own() -> None:
+def test_benchmark_in_a_separate_process_returns_a_speed() -> None:
     speed = measure_gflops()
     assert speed is not None
     assert speed > 0.1
 
 
-def test_an_estimate_is_made_from_the_slowest_worker_that_trains(client: TestClient) -> None:
+def test_estimate_uses_the_slowest_training_worker(client: TestClient) -> None:
     dataset = create_digits_dataset()
     body = {
         "kind": "training",
@@ -35,4 +35,4 @@ def test_an_estimate_is_made_from_the_slowest_worker_that_trains(client: TestCli
         workers.heartbeat(session, "wkr_c", queues=["generation"], host="c", gflops=1.0)
     slower, basis = estimate()
     assert "measured" in basis
-    assert 4 < slower / minutes < 6  # 100 is assumed
+    assert 4 < slower / minutes < 6  # without workers, 100 GFLOPS are assumed

@@ -1,4 +1,4 @@
-"""A model that has not learned is not handed out."""
+"""Check for collapsed models at the end of training."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from tests.uploads import make_people_csv
 from worker.job_runner import run_next
 
 
-def test_a_model_that_makes_one_row_fails_its_job(
+def test_training_job_fails_when_the_model_samples_a_single_row(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = TableSampler.sample
+    sample = TableSampler.sample
 
-    def collapsed(self: TableSampler, seed: int, items: Any, given: Any = None) -> Any:
-        return draw(self, seed, 0 * items, given)
+    def sample_one_row(self: TableSampler, seed: int, items: Any, given: Any = None) -> Any:
+        return sample(self, seed, 0 * items, given)
 
-    monkeypatch.setattr(TableSampler, "sample", collapsed)
+    monkeypatch.setattr(TableSampler, "sample", sample_one_row)
     dataset = create_dataset(make_people_csv(), "people.csv")
     body = {
         "kind": "training",

@@ -1,4 +1,4 @@
-"""An evaluation job: a report of a model beside real items that its training has not seen."""
+"""Evaluation jobs: the report of a model against holdout items, quality gates and comparisons."""
 
 import csv
 from collections.abc import Iterator
@@ -42,14 +42,14 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_in_memory() -> Iterator[None]:
-    """The memory of models reads from the storage of one test."""
+def empty_model_cache() -> Iterator[None]:
+    """Empty the model cache, because its models are in the storage of one test."""
     clear_model_caches()
     yield
     clear_model_caches()
 
 
-def trained(client: TestClient, dataset: str, config: Any, steps: int, **more: Any) -> Any:
+def train(client: TestClient, dataset: str, config: Any, steps: int, **options: Any) -> Any:
     torch.set_num_threads(1)
     body = {
         "kind": "training",
@@ -58,40 +58,41 @@ def trained(client: TestClient, dataset: str, config: Any, steps: int, **more: A
         "hyperparameters": config,
         "seed": 1,
     }
-    answer = client.post("/v1/jobs", json={**body, "budget": {"steps": steps}, **more})
+    answer = client.post("/v1/jobs", json={**body, "budget": {"steps": steps}, **options})
     assert answer.status_code == 202, answer.text
     assert run_next(["training"])
-    return look(client, answer.json()["id"])
+    return get_job(client, answer.json()["id"])
 
 
-def look(client: TestClient, job_id: str) -> Any:
+def get_job(client: TestClient, job_id: str) -> Any:
     return client.get(f"/v1/jobs/{job_id}").json()
 
 
-def evaluate(client: TestClient, **more: Any) -> Any:
-    body = {"kind": "evaluation", "model": "pets", "samples": 40, "seed": 2, **more}
+def post_evaluation(client: TestClient, **options: Any) -> Any:
+    body = {"kind": "evaluation", "model": "pets", "samples": 40, "seed": 2, **options}
     return client.post("/v1/jobs", json=body)
 
 
-def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
+def test_image_evaluation_produces_report_model_card_and_html_page(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = create_dataset(make_image_zip(LABELS, 70))
-    trained(client, dataset, TINY_IMAGE_CONFIG, 12)
+    train(client, dataset, TINY_IMAGE_CONFIG, 12)
     not_evaluated = client.get("/v1/models/pets/report").json()
     assert (not_evaluated["state"], not_evaluated["verdict"]) == ("not_evaluated", None)
     samples = client.get("/v1/models/pets/samples?count=1&seed=1")
     assert samples.headers["Semblance-Quality"] == "not_evaluated"
 
-    job = evaluate(client).json()
+    job = post_evaluation(client).json()
     assert (job["kind"], job["state"], job["name"]) == ("evaluation", "queued", "pets")
     assert client.get("/v1/models/pets/report").json()["state"] == "evaluating"
     assert run_next(QUEUES)
-    job = look(client, job["id"])
+    job = get_job(client, job["id"])
     assert job["state"] == "succeeded", job["error"]
     report = client.get("/v1/models/pets/report").json()
     assert (report["state"], report["samples"], report["holdout_items"]) == ("evaluated", 40, 21)
-    assert report["verdict"]["quality"] == job["result"]["quality"] == "poor"  # twelve steps
+    # The model was trained for only twelve steps.
+    assert report["verdict"]["quality"] == job["result"]["quality"] == "poor"
     assert report["verdict"]["reasons"]
     scores = {score["name"]: score for score in report["scores"]}
     assert set(scores) == set(SCORES["image"])
@@ -121,32 +122,33 @@ def test_images_are_measured_and_the_report_says_what_is_wrong_with_them(
     assert page.text.count('<span title="bee">bee</span>') == 2
     assert "<polyline" in page.text
     assert report["verdict"]["reasons"][0][:20] in page.text
-    assert "http" not in page.text  # nothing comes from anywhere
+    assert "http" not in page.text  # the page loads nothing
 
     with read() as session:
-        kept = [
+        classifiers = [
             name
             for name in session.get_one(Dataset, dataset).objects
             if "evaluation-classifier" in name
         ]
-    assert len(kept) == 1
-    monkeypatch.setattr(evaluation.EvaluationClassifier, "fit", None)  # the kept one is enough
-    again = evaluate(client).json()["id"]
+    assert len(classifiers) == 1
+    # The stored classifier is used, none is trained.
+    monkeypatch.setattr(evaluation.EvaluationClassifier, "fit", None)
+    second_job = post_evaluation(client).json()["id"]
     assert run_next(QUEUES)
-    assert look(client, again)["state"] == "succeeded"
+    assert get_job(client, second_job)["state"] == "succeeded"
     assert client.get("/v1/models/pets/report").json()["scores"] == report["scores"]
 
 
-def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
+def test_evaluate_true_creates_an_evaluation_of_the_trained_model(
     client: TestClient,
 ) -> None:
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
-    training = trained(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True)
+    training = train(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True)
     assert training["state"] == "succeeded", training["error"]
     (job,) = client.get("/v1/jobs?kind=evaluation").json()["data"]
     assert job["model"] == training["result"]["model"]
     assert run_next(QUEUES)
-    assert look(client, job["id"])["state"] == "succeeded", look(client, job["id"])["error"]
+    assert get_job(client, job["id"])["state"] == "succeeded", get_job(client, job["id"])["error"]
     report = client.get("/v1/models/pets/report").json()
     scores = {score["name"] for score in report["scores"]}
     assert scores == set(SCORES["tabular"])
@@ -154,7 +156,7 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
         *("age", "height", "city", "member", "since", "income")
     ]
     page = client.get("/v1/models/pets/report?format=html").text
-    for said in (
+    for fragment in (
         "Rome",
         "<rect",
         "<circle",
@@ -162,7 +164,7 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
         "Privacy",
         "Label &gt;50K",
     ):
-        assert said in page
+        assert fragment in page
     assert "<script" not in page
     assert "http" not in page
 
@@ -172,8 +174,10 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
         for line in lines
         if (line["column"], line["side"], line["label"]) == ("age", "synthetic", "")
     ]
-    stated = next(row["synthetic"] for row in report["statistics"] if row["column"] == "age")
-    assert float(age["mean"]) == stated["mean"]
+    statistics_row = next(
+        row["synthetic"] for row in report["statistics"] if row["column"] == "age"
+    )
+    assert float(age["mean"]) == statistics_row["mean"]
     assert {line["label"] for line in lines} == {"", "<=50K", ">50K"}
     assert next(line["mean"] for line in lines if line["column"] == "since")[:2] in ("19", "20")
     shares = [float(x["share"]) for x in lines if x["column"] == "city" and x["value"]]
@@ -181,42 +185,43 @@ def test_a_training_job_that_says_so_is_followed_by_an_evaluation_of_its_model(
 
 
 @pytest.mark.parametrize(
-    ("operator", "asked", "is_evaluated"),
+    ("operator", "options", "is_evaluated"),
     [(True, {}, True), (False, {}, False), (True, {"evaluate": False}, False)],
 )
-def test_every_training_is_followed_by_an_evaluation_unless_somebody_says_otherwise(
+def test_auto_evaluate_applies_unless_the_request_overrides_it(
     client: TestClient,
     monkeypatch: pytest.MonkeyPatch,
     operator: bool,
-    asked: dict[str, bool],
+    options: dict[str, bool],
     is_evaluated: bool,
 ) -> None:
     monkeypatch.setattr(get_settings(), "auto_evaluate", operator)
     dataset = create_digits_dataset()
-    assert trained(client, dataset, TINY_IMAGE_CONFIG, 2, **asked)["state"] == "succeeded"
+    assert train(client, dataset, TINY_IMAGE_CONFIG, 2, **options)["state"] == "succeeded"
     jobs = client.get("/v1/jobs?kind=evaluation").json()["data"]
     assert len(jobs) == is_evaluated
-    if is_evaluated:  # two steps of a few images: not all 1,797 are made to look at
+    if is_evaluated:  # not as many samples as the 1,797 images
         assert jobs[0]["resolved"]["samples"] == MIN_SAMPLES
 
 
-def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_them_so(
+def test_model_that_fails_its_quality_gate_is_sampled_only_with_ignore_quality_gate(
     client: TestClient,
 ) -> None:
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
-    asked = {"allowed_verdicts": ["good", "poor", "collapsed", "memorized"]}
-    accept = {**asked, "scores": {"pairwise_tvd": {"max": 0.001}}}
-    trained(client, dataset, TINY_TABLE_CONFIG, 4, quality_gate=accept)
-    samples, allowed = "/v1/models/pets/samples?count=1", "&ignore_quality_gate=true"
+    any_verdict = {"allowed_verdicts": ["good", "poor", "collapsed", "memorized"]}
+    unreachable_gate = {**any_verdict, "scores": {"pairwise_tvd": {"max": 0.001}}}
+    train(client, dataset, TINY_TABLE_CONFIG, 4, quality_gate=unreachable_gate)
+    samples, ignore_gate = "/v1/models/pets/samples?count=1", "&ignore_quality_gate=true"
     early = client.get(samples)
     assert (early.status_code, early.json()["code"]) == (409, "quality_gate_failed")
     assert early.json()["failed_criteria"] == ["the model has not been evaluated"]
 
-    assert run_next(QUEUES)  # `quality_gate` brings an evaluation
-    refused = client.get(samples).json()
-    assert refused["failed_criteria"][0].startswith("pairwise_tvd is 0.")
+    assert run_next(QUEUES)  # `quality_gate` creates an evaluation job
+    rejected = client.get(samples).json()
+    assert rejected["failed_criteria"][0].startswith("pairwise_tvd is 0.")
     assert (
-        refused["failed_criteria"] == client.get("/v1/models/pets/report").json()["failed_criteria"]
+        rejected["failed_criteria"]
+        == client.get("/v1/models/pets/report").json()["failed_criteria"]
     )
     for page in ("report", "card"):
         text = client.get(f"/v1/models/pets/{page}?format=html").text
@@ -226,21 +231,21 @@ def test_a_model_that_is_not_what_its_job_asks_gives_samples_only_to_who_wants_t
         "quality_gate scores pairwise_tvd max<td><code>0.001",
     ):
         assert setting in text
-    given = client.get(samples + allowed)
-    assert (given.status_code, given.headers["Semblance-Quality-Gate"]) == (200, "failed")
-    many = {"kind": "generation", "model": "pets", "count": 2}
-    assert client.post("/v1/jobs", json=many).json()["code"] == "quality_gate_failed"
-    many["ignore_quality_gate"] = True
-    assert client.post("/v1/jobs", json=many).status_code == 202
+    sampled = client.get(samples + ignore_gate)
+    assert (sampled.status_code, sampled.headers["Semblance-Quality-Gate"]) == (200, "failed")
+    generation = {"kind": "generation", "model": "pets", "count": 2}
+    assert client.post("/v1/jobs", json=generation).json()["code"] == "quality_gate_failed"
+    generation["ignore_quality_gate"] = True
+    assert client.post("/v1/jobs", json=generation).status_code == 202
 
-    trained(client, dataset, TINY_TABLE_CONFIG, 4, quality_gate=asked)
+    train(client, dataset, TINY_TABLE_CONFIG, 4, quality_gate=any_verdict)
     assert run_next(QUEUES)
-    given = client.get(samples)
-    assert (given.status_code, given.headers["Semblance-Quality-Gate"]) == (200, "passed")
+    sampled = client.get(samples)
+    assert (sampled.status_code, sampled.headers["Semblance-Quality-Gate"]) == (200, "passed")
 
 
-def test_what_is_not_met_is_said_in_words() -> None:
-    wanted = QualityGate.model_validate(
+def test_failed_criteria_are_described_in_words() -> None:
+    quality_gate = QualityGate.model_validate(
         {
             "allowed_verdicts": ["good"],
             "scores": {
@@ -256,7 +261,7 @@ def test_what_is_not_met_is_said_in_words() -> None:
         {"name": "detection_auc", "value": 0.9, "real_reference": 0.5},
         {"name": "recall", "value": 0.5, "real_reference": 0.9},
     ]
-    assert failed_criteria(wanted, "poor", scores) == [
+    assert failed_criteria(quality_gate, "poor", scores) == [
         "the verdict is poor, not good",
         "tstr_score is 0.7, below 0.72",
         "detection_auc is 0.9, above 0.6",
@@ -266,12 +271,12 @@ def test_what_is_not_met_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "pointer"),
+    ("gate", "pointer"),
     [
         (
             {"scores": {"frechet_distance": {"max": 1}}},
             "/quality_gate/scores/frechet_distance",
-        ),  # of images
+        ),  # an image score
         ({"scores": {"pairwise_tvd": {}}}, "/quality_gate/scores/pairwise_tvd"),
         ({"allowed_verdicts": []}, "/quality_gate/allowed_verdicts"),
         ({"verdict": ["good"]}, "/quality_gate/verdict"),
@@ -297,18 +302,18 @@ def test_what_is_not_met_is_said_in_words() -> None:
         ),
     ],
 )
-def test_a_gate_that_cannot_be_is_refused(
-    client: TestClient, accept: dict[str, Any], pointer: str
+def test_invalid_quality_gate_is_rejected(
+    client: TestClient, gate: dict[str, Any], pointer: str
 ) -> None:
     dataset = create_dataset(make_people_csv(40), "people.csv", target="income")
     answer = client.post(
-        "/v1/jobs", json={"kind": "training", "dataset": dataset, "quality_gate": accept}
+        "/v1/jobs", json={"kind": "training", "dataset": dataset, "quality_gate": gate}
     )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_trained(
+def test_quality_gate_that_cannot_be_evaluated_is_rejected_on_creation(
     client: TestClient,
 ) -> None:
     dataset = create_dataset(make_people_csv(40), "people.csv", target="income")
@@ -319,9 +324,9 @@ def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_tra
     assert client.post("/v1/jobs", json=gated | {"holdout_fraction": 0.5}).status_code == 200
     no = client.post("/v1/jobs", json=gated | {"holdout_fraction": 0.5, "evaluate": False}).json()
     assert no["errors"][0]["pointer"] == "/evaluate"
-    unlabelled = gated | {"holdout_fraction": 0.5, "target_column": None}
-    unlabelled["quality_gate"] = {"scores": {"tstr_score": {"min": 0.8}}}
-    no = client.post("/v1/jobs", json=unlabelled).json()
+    unlabeled = gated | {"holdout_fraction": 0.5, "target_column": None}
+    unlabeled["quality_gate"] = {"scores": {"tstr_score": {"min": 0.8}}}
+    no = client.post("/v1/jobs", json=unlabeled).json()
     assert no["errors"][0]["pointer"] == "/quality_gate/scores/tstr_score"
 
     warned = client.post("/v1/jobs", json=asked).json()["warnings"]
@@ -330,71 +335,71 @@ def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_tra
     assert not [said for said in enough if said.startswith("evaluation_skipped: ")]
 
 
-def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> None:
+def test_score_ranges_of_the_quality_gate_match_the_report(client: TestClient) -> None:
     for names in SCORES.values():
         assert set(names) <= set(RANGES)
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
-    trained(client, dataset, TINY_TABLE_CONFIG, 4)
-    evaluate(client)
+    train(client, dataset, TINY_TABLE_CONFIG, 4)
+    post_evaluation(client)
     assert run_next(QUEUES)
     scores = client.get("/v1/models/pets/report").json()["scores"]
     assert {s["name"] for s in scores if s["direction"] == "higher"} == HIGHER_IS_BETTER & {
         s["name"] for s in scores
     }
     for score in scores:
-        least, most = RANGES[score["name"]]
-        assert least <= score["ci95"][0] <= score["value"] <= score["ci95"][1] <= most
+        minimum, maximum = RANGES[score["name"]]
+        assert minimum <= score["ci95"][0] <= score["value"] <= score["ci95"][1] <= maximum
 
 
-def test_an_evaluation_that_fails_marks_the_report_and_not_the_model(client: TestClient) -> None:
+def test_failed_evaluation_marks_the_report_but_not_the_model(client: TestClient) -> None:
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
-    trained(client, dataset, TINY_TABLE_CONFIG, 4)
-    job = evaluate(client).json()["id"]
+    train(client, dataset, TINY_TABLE_CONFIG, 4)
+    job = post_evaluation(client).json()["id"]
     with read() as session:
         stored = session.get_one(Dataset, dataset).objects["rows"]
     get_storage().delete([stored["key"]])
     assert run_next(QUEUES)
-    assert look(client, job)["error"]["code"] == "dataset_unreadable"
+    assert get_job(client, job)["error"]["code"] == "dataset_unreadable"
     report = client.get("/v1/models/pets/report").json()
     assert (report["state"], report["error"]["code"]) == ("failed", "dataset_unreadable")
     assert client.get("/v1/models/pets").status_code == 200
 
 
-def test_an_evaluation_is_cancelled_and_repeated_like_any_job(
+def test_evaluation_can_be_cancelled_and_retried(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
-    trained(client, dataset, TINY_TABLE_CONFIG, 4)
-    job_id = evaluate(client).json()["id"]
-    go_on = evaluation.EvaluationJob.check_stop
+    train(client, dataset, TINY_TABLE_CONFIG, 4)
+    job_id = post_evaluation(client).json()["id"]
+    check_stop = evaluation.EvaluationJob.check_stop
 
-    def cancelled(work: evaluation.EvaluationJob) -> None:
-        if work._lease.step == 0:
+    def cancel_at_step_zero(job: evaluation.EvaluationJob) -> None:
+        if job._lease.step == 0:
             assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelling"
-            work._lease.send_heartbeat()
-        go_on(work)
+            job._lease.send_heartbeat()
+        check_stop(job)
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation.EvaluationJob, "check_stop", cancelled)
+        patched.setattr(evaluation.EvaluationJob, "check_stop", cancel_at_step_zero)
         assert run_next(QUEUES)
-    assert look(client, job_id)["state"] == "cancelled"
+    assert get_job(client, job_id)["state"] == "cancelled"
     assert client.get("/v1/models/pets/report").json()["state"] == "cancelled"
     again = client.post(f"/v1/jobs/{job_id}/retry").json()
     with read() as session:
         old, new = (session.get_one(Job, id) for id in (job_id, again["id"]))
         assert (new.kind, new.model_id, new.resolved) == (*(old.kind, old.model_id, old.resolved),)
-        model = jobs.live_jobs_of_dataset(session, old.tenant_id, dataset)
-    assert list(model) == [again["id"]]
+        live_jobs = jobs.live_jobs_of_dataset(session, old.tenant_id, dataset)
+    assert list(live_jobs) == [again["id"]]
 
 
-def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClient) -> None:
+def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
     for steps in (4, 40):
-        trained(client, dataset, TINY_TABLE_CONFIG, steps, evaluate=True)
+        train(client, dataset, TINY_TABLE_CONFIG, steps, evaluate=True)
         assert run_next(QUEUES)
-    trained(client, dataset, TINY_TABLE_CONFIG, 4)
-    asked = "/v1/comparison?models=pets:1,pets:2,pets"
-    found = client.get(asked).json()
+    train(client, dataset, TINY_TABLE_CONFIG, 4)
+    url = "/v1/comparison?models=pets:1,pets:2,pets"
+    found = client.get(url).json()
     assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
     assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
     assert found["models"][2]["state"] == "not_evaluated"
@@ -404,24 +409,24 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
         assert list(model["scores"].values()) == report["scores"]
         assert model["checkpoints"]
         assert model["training"]["cpu_s"] > 0
-    differ = [
+    different_scores = [
         name
         for name in SCORES["tabular"]
         if len({model["scores"][name]["value"] for model in found["models"][:2]}) == 2
     ]
-    assert list(found["best"]) == differ
-    page = client.get(asked, headers={"Accept": "text/html"}).text
+    assert list(found["best"]) == different_scores
+    page = client.get(url, headers={"Accept": "text/html"}).text
     assert page.count("★") == sum(best["significant"] for best in found["best"].values())
     assert "http" not in page
 
-    trained(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True, seed=2)
+    train(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True, seed=2)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:4").json()
     assert other["warnings"][0].startswith(
         "The models were evaluated on different holdouts of the dataset"
     )
-    elsewhere = create_dataset(make_people_csv(390), "people.csv", target="income")
-    trained(client, elsewhere, TINY_TABLE_CONFIG, 4, evaluate=True)
+    other_dataset = create_dataset(make_people_csv(390), "people.csv", target="income")
+    train(client, other_dataset, TINY_TABLE_CONFIG, 4, evaluate=True)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:5").json()
     assert other["warnings"][0].startswith("The models were evaluated on different datasets")
@@ -434,21 +439,21 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
 
 
 @pytest.mark.parametrize(
-    ("direction", "one", "other", "best", "clear"),
+    ("direction", "first", "second", "best", "significant"),
     [
-        ("lower", (1.0, 0.1), (2.0, 0.1), "one", True),
-        ("higher", (1.0, 0.1), (2.0, 0.1), "other", True),
-        ("higher", (1.0, 0.6), (2.0, 0.6), "other", False),
-        ("target", (0.3, 0.05), (0.6, 0.02), "other", True),
-        ("target", (0.45, 0.1), (0.6, 0.02), "one", False),
+        ("lower", (1.0, 0.1), (2.0, 0.1), "first", True),
+        ("higher", (1.0, 0.1), (2.0, 0.1), "second", True),
+        ("higher", (1.0, 0.6), (2.0, 0.6), "second", False),
+        ("target", (0.3, 0.05), (0.6, 0.02), "second", True),
+        ("target", (0.45, 0.1), (0.6, 0.02), "first", False),
     ],
 )
-def test_the_best_is_named_and_whether_chance_may_have_made_it(
+def test_best_model_is_named_with_its_significance(
     direction: Any,
-    one: tuple[float, float],
-    other: tuple[float, float],
+    first: tuple[float, float],
+    second: tuple[float, float],
     best: str,
-    clear: bool,
+    significant: bool,
 ) -> None:
     def model(reference: str, value: float, error: float) -> ModelSummary:
         score = ScoreView(
@@ -462,9 +467,9 @@ def test_the_best_is_named_and_whether_chance_may_have_made_it(
         )
         return ModelSummary.model_construct(reference=reference, scores={"it": score})
 
-    found = best_models([model("one", *one), model("other", *other)])["it"]
-    assert (found.reference, found.significant) == (best, clear)
-    assert best_models([model("one", *one), model("other", *one)]) == {}
+    best_model = best_models([model("first", *first), model("second", *second)])["it"]
+    assert (best_model.reference, best_model.significant) == (best, significant)
+    assert best_models([model("first", *first), model("second", *first)]) == {}
 
 
 @pytest.mark.parametrize(
@@ -477,17 +482,17 @@ def test_the_best_is_named_and_whether_chance_may_have_made_it(
         ({"sampels": 40}, 422, None),
     ],
 )
-def test_what_cannot_be_measured_is_refused_at_once(
+def test_invalid_evaluation_request_is_rejected_and_creates_no_job(
     client: TestClient, change: dict[str, Any], status: int, code: str | None
 ) -> None:
     create_trained_model(client, "pets")
-    answer = evaluate(client, **change)
+    answer = post_evaluation(client, **change)
     assert answer.status_code == status, answer.text
     assert code is None or answer.json()["code"] == code
     assert client.get("/v1/jobs?kind=evaluation").json()["data"] == []
 
 
-def test_a_report_of_what_cannot_be_measured_says_why(client: TestClient) -> None:
+def test_report_of_a_model_that_cannot_be_evaluated_gives_the_reason(client: TestClient) -> None:
     create_trained_model(client, "pets")
     report = client.get("/v1/models/pets/report").json()
     assert (report["state"], report["error"]) == ("not_evaluated", None)

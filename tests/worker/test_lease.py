@@ -1,4 +1,4 @@
-"""The thread that holds on to a job, and what becomes of a step that hangs."""
+"""Lease renewal by a background thread, and handling of steps that hang."""
 
 import os
 import threading
@@ -23,15 +23,15 @@ from worker import training, worker_lock
 from worker.lease import HUNG_EXIT_CODE, Lease
 
 
-def claimed(job: Job) -> Claim:
+def claim(job: Job) -> Claim:
     with write() as session:
-        taken = jobs.claim(session, job.id, "one")
-    assert taken is not None
-    return taken[0]
+        claimed = jobs.claim(session, job.id, "one")
+    assert claimed is not None
+    return claimed[0]
 
 
 @pytest.fixture
-def short(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def short_intervals(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name, value in {
         "LEASE_SECONDS": "0.4",
         "HEARTBEAT_SECONDS": "0.1",
@@ -42,89 +42,92 @@ def short(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings.get_settings()
 
 
-def test_a_step_that_hangs_under_heartbeats_loses_its_job_and_its_process(
-    add_job: AddJob, short: Settings, monkeypatch: pytest.MonkeyPatch
+def test_hanging_step_loses_its_job_and_the_process_exits(
+    add_job: AddJob, short_intervals: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(short, "lease_seconds", 2.0)  # no heartbeat is late on a busy machine
-    job, left = add_job(), threading.Event()
-    with Lease(claimed(job), short, exit_process=lambda status: left.set() or status) as lease:
+    # A longer lease, so that no heartbeat is late on a busy machine.
+    monkeypatch.setattr(short_intervals, "lease_seconds", 2.0)
+    job, exited = add_job(), threading.Event()
+    with Lease(
+        claim(job), short_intervals, exit_process=lambda status: exited.set() or status
+    ) as lease:
         lease.phase = "training"
         for lease.step in range(1, 4):
             time.sleep(0.15)
-        began = time.monotonic()  # the next step never ends
+        began = time.monotonic()  # the next step hangs
         while reload(job).state is JobState.RUNNING:
             with write() as session:
                 jobs.sweep(session)
             assert time.monotonic() - began < 60
             time.sleep(0.05)
-        assert time.monotonic() - began > 20 * 0.1 - 0.5  # 20 times the slowest step, no earlier
-        assert left.wait(30)
+        assert time.monotonic() - began > 20 * 0.1 - 0.5  # not before 20 times the slowest step
+        assert exited.wait(30)
 
 
-def test_work_that_notices_that_its_job_is_lost_ends_by_itself(
-    add_job: AddJob, short: Settings
+def test_process_does_not_exit_when_the_work_notices_the_lost_lease(
+    add_job: AddJob, short_intervals: Settings
 ) -> None:
-    job, left = add_job(), threading.Event()
-    with Lease(claimed(job), short, exit_process=lambda _status: left.set()) as lease:
+    job, exited = add_job(), threading.Event()
+    with Lease(claim(job), short_intervals, exit_process=lambda _status: exited.set()) as lease:
         with write() as session:
             expire_lease(session, job)
         eventually(lambda: lease._lost)
         with pytest.raises(jobs.LeaseLost):
             lease.check()
-    assert not left.wait(2 * short.lease_seconds)
+    assert not exited.wait(2 * short_intervals.lease_seconds)
 
 
-def test_a_process_that_is_left_has_a_status_of_its_own() -> None:
+def test_exit_code_of_a_hung_process_is_distinct() -> None:
     assert HUNG_EXIT_CODE not in {0, 1, 2}
     assert Lease.__init__.__kwdefaults__["exit_process"] is os._exit
 
 
-def test_a_slot_whose_holder_stands_still_names_it(tmp_path: Path) -> None:
-    watch = worker_lock.LockMonitor(tmp_path)
-    assert watch.stuck_holder(0) is None
-    with worker_lock.try_acquire(tmp_path) as ours:
-        assert ours
+def test_lock_monitor_returns_the_holder_that_stopped_updating_the_lock(tmp_path: Path) -> None:
+    monitor = worker_lock.LockMonitor(tmp_path)
+    assert monitor.stuck_holder(0) is None
+    with worker_lock.try_acquire(tmp_path) as acquired:
+        assert acquired
         assert not worker_lock.is_free(tmp_path)
-        assert watch.stuck_holder(0.2) is None
+        assert monitor.stuck_holder(0.2) is None
         time.sleep(0.3)
-        assert watch.stuck_holder(0.2) == os.getpid()
+        assert monitor.stuck_holder(0.2) == os.getpid()
         worker_lock.touch(tmp_path)
-        assert watch.stuck_holder(0.2) is None
+        assert monitor.stuck_holder(0.2) is None
         os.utime(tmp_path / "slot.lock", (0, 0))  # the clock jumps
-        assert watch.stuck_holder(0.2) is None
+        assert monitor.stuck_holder(0.2) is None
     time.sleep(0.3)
-    assert watch.stuck_holder(0.2) is None
+    assert monitor.stuck_holder(0.2) is None
 
 
 @pytest.mark.parametrize(
     "error",
     [
         OperationalError("UPDATE jobs", {}, Exception("server closed the connection")),
-        Unavailable("the object store does not answer", code="storage_down"),
+        Unavailable("the object storage does not respond", code="storage_down"),
     ],
-    ids=["database", "store"],
+    ids=["database", "storage"],
 )
-def test_a_job_under_which_the_database_or_the_store_goes_away_goes_on_later(
+def test_job_is_requeued_and_resumed_when_database_or_storage_is_unavailable(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     job_id = create_training_job(client, checkpoint={"interval_steps": 5})
-    stored, calls = Storage.put, []
+    original_put, calls = Storage.put, []
 
     def put(self: Storage, key: str, data: bytes) -> object:
         calls.append(key)
         if "state-10" in key and sum("state-10" in call for call in calls) == 1:
             raise error
-        return stored(self, key, data)
+        return original_put(self, key, data)
 
     monkeypatch.setattr(Storage, "put", put)
     assert run_training_job(client, job_id)["state"] == "queued"
-    began: list[int] = []
+    steps: list[int] = []
     progress = training.JobTrainingCallbacks.progress
 
-    def watched(self: training.JobTrainingCallbacks, step: int) -> float:
-        began.append(step)
+    def record_step(self: training.JobTrainingCallbacks, step: int) -> float:
+        steps.append(step)
         return progress(self, step)
 
-    monkeypatch.setattr(training.JobTrainingCallbacks, "progress", watched)
+    monkeypatch.setattr(training.JobTrainingCallbacks, "progress", record_step)
     job = run_training_job(client, job_id)
-    assert (job["state"], job["attempt"], began[0]) == ("succeeded", 2, 5)
+    assert (job["state"], job["attempt"], steps[0]) == ("succeeded", 2, 5)

@@ -1,4 +1,4 @@
-"""A training job in the worker: from where it goes on, and how it fails."""
+"""Training jobs in the worker: resuming, failures, budgets and `init_from`."""
 
 import hashlib
 import io
@@ -46,51 +46,51 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_a_job_whose_worker_is_lost_ends_with_the_weights_of_an_unbroken_one(
+def test_job_resumed_after_a_lost_worker_has_the_same_weights_as_an_uninterrupted_one(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = create_training_job(client)
-    assert run_training_job(client, whole)["state"] == "succeeded"
-    broken = create_training_job(client, checkpoint={"interval_steps": 4})
-    interrupt_training(client, broken, monkeypatch, at_step=14)
-    assert client.get(f"/v1/jobs/{broken}").json()["state"] == "queued"
-    job = run_training_job(client, broken)
+    uninterrupted = create_training_job(client)
+    assert run_training_job(client, uninterrupted)["state"] == "succeeded"
+    interrupted = create_training_job(client, checkpoint={"interval_steps": 4})
+    interrupt_training(client, interrupted, monkeypatch, at_step=14)
+    assert client.get(f"/v1/jobs/{interrupted}").json()["state"] == "queued"
+    job = run_training_job(client, interrupted)
     assert (job["state"], job["attempt"], job["result"]["step"]) == ("succeeded", 2, 20)
-    assert get_model_sha256(broken, 20) == get_model_sha256(whole, 20)
-    saved = client.get(f"/v1/jobs/{broken}/events?type=checkpoint").json()["data"]
-    assert [event["step"] for event in saved] == [4, 8, 12, 16, 20]  # each of them once
+    assert get_model_sha256(interrupted, 20) == get_model_sha256(uninterrupted, 20)
+    saved = client.get(f"/v1/jobs/{interrupted}/events?type=checkpoint").json()["data"]
+    assert [event["step"] for event in saved] == [4, 8, 12, 16, 20]  # each step once
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+def test_job_resumes_from_the_previous_checkpoint_when_the_latest_is_damaged(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, configured: Settings
 ) -> None:
-    whole = create_training_job(client)
-    run_training_job(client, whole)
-    broken = create_training_job(client, checkpoint={"interval_steps": 4})
-    interrupt_training(client, broken, monkeypatch, at_step=14)
-    newest = list_checkpoints(broken)[0]
+    uninterrupted = create_training_job(client)
+    run_training_job(client, uninterrupted)
+    interrupted = create_training_job(client, checkpoint={"interval_steps": 4})
+    interrupt_training(client, interrupted, monkeypatch, at_step=14)
+    newest = list_checkpoints(interrupted)[0]
     assert newest.step == 12
     corrupt_object(configured, newest.files["state"]["key"])
-    began = record_start_steps(monkeypatch)
-    job = run_training_job(client, broken)
-    assert began == [8]
+    start_steps = record_start_steps(monkeypatch)
+    job = run_training_job(client, interrupted)
+    assert start_steps == [8]
     assert job["state"] == "succeeded"
-    assert get_model_sha256(broken, 20) == get_model_sha256(whole, 20)
+    assert get_model_sha256(interrupted, 20) == get_model_sha256(uninterrupted, 20)
 
 
-def test_when_every_checkpoint_is_damaged_the_job_begins_again(
+def test_job_restarts_from_step_zero_when_every_checkpoint_is_damaged(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, configured: Settings
 ) -> None:
-    broken = create_training_job(client, checkpoint={"interval_steps": 4})
-    interrupt_training(client, broken, monkeypatch, at_step=14)
-    for row in list_checkpoints(broken):
+    interrupted = create_training_job(client, checkpoint={"interval_steps": 4})
+    interrupt_training(client, interrupted, monkeypatch, at_step=14)
+    for row in list_checkpoints(interrupted):
         corrupt_object(configured, row.files["state"]["key"])
-    began = record_start_steps(monkeypatch)
-    assert run_training_job(client, broken)["state"] == "succeeded"
-    assert began == [0]
+    start_steps = record_start_steps(monkeypatch)
+    assert run_training_job(client, interrupted)["state"] == "succeeded"
+    assert start_steps == [0]
 
 
-def test_a_loss_that_is_no_number_fails_the_job_with_its_reason(
+def test_non_finite_loss_fails_the_job_with_its_reason(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "kl_to_standard_normal", lambda a, b: (a + b).mean() * math.nan)
@@ -99,21 +99,19 @@ def test_a_loss_that_is_no_number_fails_the_job_with_its_reason(
     assert client.get("/v1/models").json()["data"] == []
 
 
-def test_a_full_disk_fails_the_job_with_its_reason(
+def test_full_disk_fails_the_job_with_its_reason(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise StorageFull("full")
+    def raise_storage_full(*_: object) -> None:
+        raise StorageFull("no space left")
 
     job_id = create_training_job(client)
-    monkeypatch.setattr(Storage, "put", full)
+    monkeypatch.setattr(Storage, "put", raise_storage_full)
     job = run_training_job(client, job_id)
     assert (job["state"], job["error"]["code"]) == ("failed", "disk_full")
 
 
-def test_a_dataset_whose_bytes_have_changed_is_not_trained_on(
-    client: TestClient, configured: Settings
-) -> None:
+def test_job_with_a_corrupted_dataset_fails(client: TestClient, configured: Settings) -> None:
     job_id = create_training_job(client)
     with read() as session:
         dataset = session.get_one(Dataset, session.get_one(Job, job_id).dataset_id)
@@ -122,35 +120,35 @@ def test_a_dataset_whose_bytes_have_changed_is_not_trained_on(
     assert (job["state"], job["error"]["code"]) == ("failed", "dataset_unreadable")
 
 
-def test_a_worker_that_has_lost_its_job_writes_nothing_more(
+def test_worker_that_lost_its_lease_writes_no_checkpoint_and_no_model(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = create_training_job(client)
-    stored = training.JobTrainingCallbacks.save
+    save = training.JobTrainingCallbacks.save
 
-    def taken_away(self: training.JobTrainingCallbacks, step: int, saved: Any) -> None:
+    def save_after_lost_lease(self: training.JobTrainingCallbacks, step: int, saved: Any) -> None:
         with write() as session:
             expire_lease(session, session.get_one(Job, job_id))
         with write() as session:
             jobs.sweep(session)
         with pytest.raises(LeaseLost):
-            stored(self, step, saved)
+            save(self, step, saved)
         raise LeaseLost(job_id)
 
-    monkeypatch.setattr(training.JobTrainingCallbacks, "save", taken_away)
+    monkeypatch.setattr(training.JobTrainingCallbacks, "save", save_after_lost_lease)
     assert run_training_job(client, job_id)["state"] == "queued"
     assert list_checkpoints(job_id) == []
     assert client.get("/v1/models").json()["data"] == []
 
 
 @pytest.mark.parametrize("budget", [{"steps": 7}, {"cpu_seconds": 1.0}, {"wall_minutes": 0.01}])
-def test_each_budget_ends_the_run(client: TestClient, budget: dict[str, float]) -> None:
+def test_each_kind_of_budget_ends_the_run(client: TestClient, budget: dict[str, float]) -> None:
     job = run_training_job(client, create_training_job(client, budget=budget))
     assert job["state"] == "succeeded"
     assert job["progress"]["percent"] > 90
 
 
-def test_a_log_line_says_both_sides_of_the_game(client: TestClient) -> None:
+def test_log_line_shows_the_losses_of_critic_and_generator(client: TestClient) -> None:
     job_id = create_training_job(client)
     run_training_job(client, job_id)
     logs = client.get(f"/v1/jobs/{job_id}/logs").text
@@ -158,15 +156,15 @@ def test_a_log_line_says_both_sides_of_the_game(client: TestClient) -> None:
     assert "] [G " in logs
 
 
-def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> None:
+def test_previews_of_a_run_are_artifacts_and_one_animation(client: TestClient) -> None:
     job_id = create_training_job(client)
     url = f"/v1/jobs/{job_id}"
     assert client.get(f"{url}/previews.gif").status_code == 404
     run_training_job(client, job_id)
     files = client.get(f"{url}/artifacts").json()
-    film = client.get(f"{url}/previews.gif")
-    assert film.headers["content-type"] == "image/gif"
-    with Image.open(io.BytesIO(film.content)) as frames:
+    animation = client.get(f"{url}/previews.gif")
+    assert animation.headers["content-type"] == "image/gif"
+    with Image.open(io.BytesIO(animation.content)) as frames:
         assert 1 < frames.n_frames <= len(files)
     last = client.get(files[-1]["url"])
     assert hashlib.sha256(last.content).hexdigest() == files[-1]["sha256"]
@@ -180,19 +178,21 @@ def test_the_pictures_of_a_run_are_files_and_one_film(client: TestClient) -> Non
     assert client.get(f"{url}/artifacts/nothing.png").status_code == 404
 
 
-def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
+def test_run_that_collapses_at_its_end_keeps_the_model_of_its_best_step(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = VaeGanTrainer.train_step
+    train_step = VaeGanTrainer.train_step
 
-    def learn(self: VaeGanTrainer, images: Tensor, y: Tensor, progress: float, run: Any) -> Any:
-        logged = whole(self, images, y, progress, run)
+    def collapse_at_end(
+        self: VaeGanTrainer, images: Tensor, y: Tensor, progress: float, run: Any
+    ) -> Any:
+        logged = train_step(self, images, y, progress, run)
         if progress > 0.8:
             for weight in self.ema.parameters():
                 weight.zero_()
         return logged
 
-    monkeypatch.setattr(VaeGanTrainer, "train_step", learn)
+    monkeypatch.setattr(VaeGanTrainer, "train_step", collapse_at_end)
     monkeypatch.setattr(early_stopping, "WARMUP_STEPS", 200)
     job_id = create_training_job(
         client, budget={"steps": 280}, hyperparameters=TINY_IMAGE_CONFIG | {"log_interval": 40}
@@ -200,11 +200,13 @@ def test_a_run_that_falls_apart_at_its_end_gives_the_model_of_its_best_step(
     job = run_training_job(client, job_id)
     best = max(list_checkpoints(job_id), key=lambda row: row.score or 0)
     assert job["result"]["step"] == best.step <= 225
-    warned = [e for e in client.get(f"/v1/jobs/{job_id}/logs").text.splitlines() if "score" in e]
-    assert len(warned) == 1
+    score_lines = [
+        e for e in client.get(f"/v1/jobs/{job_id}/logs").text.splitlines() if "score" in e
+    ]
+    assert len(score_lines) == 1
 
 
-def test_a_run_that_learns_nothing_is_given_up_with_its_reason(
+def test_run_that_learns_nothing_is_stopped_with_its_reason(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(early_stopping, "WARMUP_STEPS", 100)
@@ -221,7 +223,7 @@ def test_a_run_that_learns_nothing_is_given_up_with_its_reason(
     )
 
 
-def test_a_warm_start_begins_with_the_networks_of_another_model(client: TestClient) -> None:
+def test_init_from_starts_with_the_networks_of_the_base_model(client: TestClient) -> None:
     first = create_training_job(client, name="digits", budget={"steps": 60})
     run_training_job(client, first)
     second = create_training_job(
@@ -239,7 +241,7 @@ def test_a_warm_start_begins_with_the_networks_of_another_model(client: TestClie
     assert "feature_loss" not in client.get(f"/v1/jobs/{second}/metrics").json()
 
 
-def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
+def test_init_from_an_incompatible_model_is_rejected(client: TestClient) -> None:
     run_training_job(client, create_training_job(client, name="digits"))
 
     def pointer(**config: Any) -> str:
@@ -247,11 +249,11 @@ def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
         body = {"kind": "training", "dataset": dataset, "init_from": "digits"}
         answer = client.post("/v1/jobs", json=body | {"hyperparameters": config})
         assert answer.status_code == 422
-        found: str = answer.json()["errors"][0]["pointer"]
-        return found
+        first_pointer: str = answer.json()["errors"][0]["pointer"]
+        return first_pointer
 
     assert pointer(latent_dim=9) == "/hyperparameters/latent_dim"
-    with write() as session:  # a model whose row says another size
+    with write() as session:  # change the image size in the row of the model
         model = model_registry.get(session, TENANT, "digits")
         spec = model.manifest["training"]
         large = spec | {"hyperparameters": spec["hyperparameters"] | {"height": 16}}
@@ -262,7 +264,7 @@ def test_a_warm_start_that_does_not_fit_is_refused(client: TestClient) -> None:
     assert pointer() == "/init_from"
 
 
-def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: TestClient) -> None:
+def test_job_fails_when_the_base_model_was_deleted(client: TestClient) -> None:
     run_training_job(client, create_training_job(client, name="digits"))
     second = create_training_job(client, init_from="digits", hyperparameters={})
     with write() as session:
@@ -272,15 +274,15 @@ def test_a_warm_start_from_a_model_that_is_gone_fails_with_its_reason(client: Te
     assert "The base model of `init_from`" in job["error"]["detail"]
 
 
-def test_images_without_a_label_are_learned_from_beside_those_that_have_one(
+def test_unlabeled_images_are_used_for_training_with_pseudo_labels(
     client: TestClient,
 ) -> None:
     (source,) = builtin.get_digits()
     with np.load(source.path) as digits:
         x, y = digits["x"][:300], digits["y"][:300]
     files = {f"{i}.png": png_of(image) for i, image in enumerate(x)}
-    told = [f"{i}.png,{y[i] if i % 3 == 0 else ''}" for i in range(300)]
-    files["labels.csv"] = "\n".join(["path,label", *told]).encode()
+    rows = [f"{i}.png,{y[i] if i % 3 == 0 else ''}" for i in range(300)]
+    files["labels.csv"] = "\n".join(["path,label", *rows]).encode()
     dataset = create_dataset(make_zip(files), "digits.zip")
     config = TINY_IMAGE_CONFIG | {
         "feature_budget_fraction": 0.4,

@@ -1,11 +1,11 @@
-"""The processes that this one has started, and the memory that they held."""
+"""Child processes of the test process and their peak memory."""
 
 from pathlib import Path
 
 import psutil
 
 
-def children() -> list[psutil.Process]:
+def list_children() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children(recursive=True)
@@ -13,14 +13,14 @@ def children() -> list[psutil.Process]:
     ]
 
 
-class Usage:
-    """The most memory that any child held while the caller waited."""
+class PeakMemory:
+    """Heartbeat callback that records the peak memory of any child process, in bytes."""
 
     def __init__(self) -> None:
         self.peak = 0
 
     def __call__(self) -> None:
-        for child in children():
+        for child in list_children():
             status = Path(f"/proc/{child.pid}/status").read_text()
             line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
             self.peak = max(self.peak, int(line.split()[1]) * 1024)

@@ -1,4 +1,4 @@
-"""Nothing is unpacked where there is no room for it."""
+"""Checks of the free disk space before and while a dataset is unpacked."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from core.settings import Settings, get_settings
 from core.storage import get_storage
 
 
-def test_a_set_that_is_larger_than_the_disk_is_not_even_opened(
+def test_upload_larger_than_the_free_disk_is_rejected_before_unpacking(
     configured: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "huge.zip"
@@ -26,7 +26,7 @@ def test_a_set_that_is_larger_than_the_disk_is_not_even_opened(
     assert list(configured.scratch.iterdir()) == []
 
 
-def test_room_is_looked_for_while_a_set_is_unpacked(
+def test_free_disk_check_rejects_with_storage_full_below_the_minimum(
     configured: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingestion.check_free_disk(10)

@@ -1,4 +1,4 @@
-"""Images or a table, told by how a file begins."""
+"""Detection of the modality from the first bytes and the name of a file."""
 
 import gzip
 import io
@@ -9,15 +9,15 @@ import pytest
 from core.datasets.modality import detect_modality
 
 
-def tar() -> bytes:
+def build_tar() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("a/1.png"))
     return out.getvalue()
 
 
-def packed(content: bytes) -> bytes:
-    """The same at any time: it is part of a test's name."""
+def compress(content: bytes) -> bytes:
+    """Compress with gzip and without a time, because the bytes become part of test ids."""
     return gzip.compress(content, mtime=0)
 
 
@@ -28,10 +28,10 @@ def packed(content: bytes) -> bytes:
         (b"\x89PNG\r\n\x1a\n", "x", "image"),
         (b"GIF89a", "x", "image"),
         (b"\x93NUMPY", "x.csv", "image"),
-        (tar(), "x", "image"),
-        (packed(tar()), "x.tgz", "image"),
-        (packed(b"a,b\n1,2\n"), "x", "tabular"),
-        (packed(b"\0\0\x08\x03\0\0\0\1"), "images-idx3-ubyte.gz", "image"),
+        (build_tar(), "x", "image"),
+        (compress(build_tar()), "x.tgz", "image"),
+        (compress(b"a,b\n1,2\n"), "x", "tabular"),
+        (compress(b"\0\0\x08\x03\0\0\0\1"), "images-idx3-ubyte.gz", "image"),
         (b"PAR1", "x.zip", "tabular"),
         (b"ARROW1\0\0", "x", "tabular"),
         (b"\xff\xff\xff\xff", "x", "tabular"),
@@ -45,7 +45,7 @@ def packed(content: bytes) -> bytes:
         (b"", "x", "image"),
     ],
 )
-def test_the_content_tells_the_kind_and_the_name_where_it_does_not(
+def test_modality_is_detected_from_content_and_else_from_the_file_name(
     head: bytes, name: str, modality: str
 ) -> None:
     assert detect_modality(head, name) == modality

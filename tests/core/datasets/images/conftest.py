@@ -24,12 +24,12 @@ class Result(NamedTuple):
         return [None if code < 0 else self.summary.labels[code].name for code in self.y]
 
     def issue(self, code: str) -> dict[str, Any] | None:
-        found = [issue.to_dict() for issue in self.summary.issues if issue.code == code]
-        return found[0] if found else None
+        matches = [issue.to_dict() for issue in self.summary.issues if issue.code == code]
+        return matches[0] if matches else None
 
 
 Read = Callable[..., Result]
-Refuse = Callable[..., DatasetUnreadable]
+Reject = Callable[..., DatasetUnreadable]
 
 
 @pytest.fixture
@@ -45,10 +45,13 @@ def read(tmp_path: Path) -> Read:
 
 
 @pytest.fixture
-def refuse(tmp_path: Path) -> Refuse:
-    """The error, which in every case is short and names no path of ours."""
+def reject(tmp_path: Path) -> Reject:
+    """Read an upload that must be rejected and return the error.
 
-    def refuse(*files: SourceFile, limits: Limits | None = None, **options: Any) -> Any:
+    Every error is short and contains no path of the server.
+    """
+
+    def reject(*files: SourceFile, limits: Limits | None = None, **options: Any) -> Any:
         out = tmp_path / "refused"
         out.mkdir(exist_ok=True)
         with pytest.raises(DatasetUnreadable) as caught:
@@ -59,4 +62,4 @@ def refuse(tmp_path: Path) -> Refuse:
         assert len(caught.value.detail) < 600
         return caught.value
 
-    return refuse
+    return reject

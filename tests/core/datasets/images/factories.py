@@ -1,4 +1,4 @@
-"""Small uploads, made from scratch."""
+"""Small image uploads, generated in the tests."""
 
 import gzip
 import io
@@ -19,33 +19,33 @@ from core.datasets.source import SourceFile
 Pixels = NDArray[np.uint8]
 
 
-def pixels(seed: int = 0, height: int = 8, width: int = 8, channels: int = 1) -> Pixels:
-    """Noise, so that no two seeds are alike."""
+def random_pixels(seed: int = 0, height: int = 8, width: int = 8, channels: int = 1) -> Pixels:
+    """Return noise that differs for every seed."""
     shape = (height, width) if channels == 1 else (height, width, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def encoded(image: Pixels | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encode_image(image: Pixels | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(out, kind, **options)
+    pil_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    pil_image.save(out, kind, **options)
     return out.getvalue()
 
 
-def png(seed: int = 0, height: int = 8, width: int = 8, channels: int = 1) -> bytes:
-    return encoded(pixels(seed, height, width, channels))
+def random_png(seed: int = 0, height: int = 8, width: int = 8, channels: int = 1) -> bytes:
+    return encode_image(random_pixels(seed, height, width, channels))
 
 
-def folders(*names: str, each: int = 10, **shape: int) -> dict[str, bytes]:
-    """`each` pictures in each folder, all different."""
+def png_folders(*names: str, each: int = 10, **shape: int) -> dict[str, bytes]:
+    """Return `each` different PNG files in each folder, by path."""
     return {
-        f"{name}/{i}.png": png(1000 * k + i, **shape)
+        f"{name}/{i}.png": random_png(1000 * k + i, **shape)
         for k, name in enumerate(names)
         for i in range(each)
     }
 
 
-def zip_of(path: Path, files: Mapping[str, bytes], *, deflated: bool = False) -> SourceFile:
+def write_zip(path: Path, files: Mapping[str, bytes], *, deflated: bool = False) -> SourceFile:
     method = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in files.items():
@@ -53,7 +53,7 @@ def zip_of(path: Path, files: Mapping[str, bytes], *, deflated: bool = False) ->
     return SourceFile(path, path.name)
 
 
-def tar_of(path: Path, files: Mapping[str, bytes], *, packing: str = "") -> SourceFile:
+def write_tar(path: Path, files: Mapping[str, bytes], *, packing: str = "") -> SourceFile:
     with tarfile.open(path, f"w:{packing}") as archive:  # type: ignore[call-overload]
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
@@ -62,7 +62,7 @@ def tar_of(path: Path, files: Mapping[str, bytes], *, packing: str = "") -> Sour
     return SourceFile(path, path.name)
 
 
-def npz_of(path: Path, *, compressed: bool = True, **arrays: NDArray[Any]) -> SourceFile:
+def write_npz(path: Path, *, compressed: bool = True, **arrays: NDArray[Any]) -> SourceFile:
     (np.savez_compressed if compressed else np.savez)(path, **arrays)
     return SourceFile(path, path.name)
 
@@ -77,26 +77,26 @@ def idx_bytes(array: NDArray[Any]) -> bytes:
     )
 
 
-def idx_of(path: Path, array: NDArray[Any], *, packed: bool = False) -> SourceFile:
+def write_idx(path: Path, array: NDArray[Any], *, gzipped: bool = False) -> SourceFile:
     content = idx_bytes(array)
-    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    path.write_bytes(gzip.compress(content, 1) if gzipped else content)
     return SourceFile(path, path.name)
 
 
-def file_of(path: Path, content: bytes) -> SourceFile:
+def write_file(path: Path, content: bytes) -> SourceFile:
     path.write_bytes(content)
     return SourceFile(path, path.name)
 
 
-def stack(count: int, *, first: int = 0, **shape: int) -> Pixels:
-    return np.stack([pixels(first + i, **shape) for i in range(count)])
+def random_images(count: int, *, first: int = 0, **shape: int) -> Pixels:
+    return np.stack([random_pixels(first + i, **shape) for i in range(count)])
 
 
-def patched(content: bytes, patches: Sequence[tuple[int, bytes]]) -> bytes:
-    """`content` with some bytes written over."""
+def overwrite_bytes(content: bytes, patches: Sequence[tuple[int, bytes]]) -> bytes:
+    """Return `content` with the bytes at each (offset, value) of `patches` replaced."""
     changed = bytearray(content)
-    for place, value in patches:
-        changed[place : place + len(value)] = value
+    for offset, value in patches:
+        changed[offset : offset + len(value)] = value
     return bytes(changed)
 
 
@@ -119,33 +119,37 @@ def tar_bytes(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def central(content: bytes, index: int = 0) -> int:
-    """Where the central directory has the entry."""
-    place = struct.unpack_from("<L", content, content.rfind(b"PK\x05\x06") + 16)[0]
+def central_directory_offset(content: bytes, index: int = 0) -> int:
+    """Return the offset of an entry in the central directory of a zip."""
+    offset = struct.unpack_from("<L", content, content.rfind(b"PK\x05\x06") + 16)[0]
     for _ in range(index):
-        name, extra, comment = struct.unpack_from("<3H", content, place + 28)
-        place += 46 + name + extra + comment
-    return int(place)
+        name, extra, comment = struct.unpack_from("<3H", content, offset + 28)
+        offset += 46 + name + extra + comment
+    return int(offset)
 
 
-def by_hand(*entries: tuple[str, bytes, bytes, bytes, int]) -> bytes:
-    """A zip of (name, what stands as its local extra field, packed, unpacked, packed bytes)."""
-    content, directory = b"", b""
-    for name, extra, packed, unpacked, size in entries:
-        raw, start = name.encode(), len(content)
-        sums = struct.pack("<3L", zlib.crc32(unpacked), size, len(unpacked))
+def build_raw_zip(*entries: tuple[str, bytes, bytes, bytes, int]) -> bytes:
+    """Build a zip of (name, extra field, compressed data, content, compressed size).
+
+    The local header declares the length of the extra field, but its bytes are not written: it
+    covers the bytes that follow, such as the header of the next entry.
+    """
+    archive, directory = b"", b""
+    for name, extra, compressed, content, size in entries:
+        raw, start = name.encode(), len(archive)
+        sums = struct.pack("<3L", zlib.crc32(content), size, len(content))
         head = struct.pack("<HHHHH", 20, 0, 8, 0, 0) + sums
         lengths = struct.pack("<2H", len(raw), len(extra))
-        content += b"PK\x03\x04" + head + lengths + raw + packed
+        archive += b"PK\x03\x04" + head + lengths + raw + compressed
         directory += (
             b"PK\x01\x02\x14\0" + head + struct.pack("<5H2L", len(raw), *[0] * 5, start) + raw
         )
     end = struct.pack(
-        "<4s4H2LH", b"PK\x05\x06", 0, 0, *[len(entries)] * 2, len(directory), len(content), 0
+        "<4s4H2LH", b"PK\x05\x06", 0, 0, *[len(entries)] * 2, len(directory), len(archive), 0
     )
-    return content + directory + end
+    return archive + directory + end
 
 
-def deflated(content: bytes) -> bytes:
+def deflate(content: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(content) + packer.flush()

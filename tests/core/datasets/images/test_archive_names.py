@@ -1,4 +1,4 @@
-"""What an archive's entries may be called, and what they may be."""
+"""Names and types of archive entries."""
 
 import io
 import stat
@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from core.datasets.source import SourceFile
-from tests.core.datasets.images.conftest import Read, Refuse
+from tests.core.datasets.images.conftest import Read, Reject
 from tests.core.datasets.images.factories import (
-    file_of,
-    folders,
-    png,
-    tar_of,
+    png_folders,
+    random_png,
+    write_file,
+    write_tar,
+    write_zip,
     zip_bytes,
-    zip_of,
 )
 
-GOOD = folders("cats", "dogs")
+GOOD = png_folders("cats", "dogs")
 
 
 BAD_NAMES = [
@@ -40,49 +40,55 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=range(len(BAD_NAMES)))
-@pytest.mark.parametrize("make", [zip_of, tar_of])
-def test_a_name_that_leads_outside_or_is_no_name_is_refused(
-    make: object, name: str, tmp_path: Path, refuse: Refuse
+@pytest.mark.parametrize("write_archive", [write_zip, write_tar])
+def test_unsafe_or_invalid_entry_name_is_rejected(
+    write_archive: object, name: str, tmp_path: Path, reject: Reject
 ) -> None:
-    assert callable(make)
-    error = refuse(make(tmp_path / "a", GOOD | {name: png(5)}))
+    assert callable(write_archive)
+    error = reject(write_archive(tmp_path / "a", GOOD | {name: random_png(5)}))
     assert error.code == "unsafe_archive_path"
     assert len(error.field_errors[0].message) < 300
     assert error.field_errors[0].message.isprintable()
 
 
-def test_a_name_with_a_nul_is_refused(tmp_path: Path, refuse: Refuse) -> None:
-    content = zip_bytes(GOOD | {"cats/aXb.png": png(5)}).replace(b"aXb", b"a\0b")
-    assert refuse(file_of(tmp_path / "a.zip", content)).code == "unsafe_archive_path"
+def test_entry_name_with_a_nul_is_rejected(tmp_path: Path, reject: Reject) -> None:
+    content = zip_bytes(GOOD | {"cats/aXb.png": random_png(5)}).replace(b"aXb", b"a\0b")
+    assert reject(write_file(tmp_path / "a.zip", content)).code == "unsafe_archive_path"
 
 
-def test_a_name_that_says_utf8_and_is_not_is_refused(tmp_path: Path, refuse: Refuse) -> None:
-    content = zip_bytes(GOOD | {"cats/ä.png": png(5)}).replace("ä".encode(), b"\xff\xfe")
-    assert refuse(file_of(tmp_path / "a.zip", content)).code == "unsafe_archive_path"
+def test_entry_name_flagged_as_utf8_with_invalid_bytes_is_rejected(
+    tmp_path: Path, reject: Reject
+) -> None:
+    content = zip_bytes(GOOD | {"cats/ä.png": random_png(5)}).replace("ä".encode(), b"\xff\xfe")
+    assert reject(write_file(tmp_path / "a.zip", content)).code == "unsafe_archive_path"
 
 
-def test_a_name_in_the_old_code_page_is_read(tmp_path: Path, read: Read) -> None:
-    content = zip_bytes(GOOD | {f"kXse/{i}.png": png(50 + i) for i in range(10)})
+def test_entry_name_in_code_page_437_is_read(tmp_path: Path, read: Read) -> None:
+    content = zip_bytes(GOOD | {f"kXse/{i}.png": random_png(50 + i) for i in range(10)})
     content = content.replace(b"kXse", b"k\x84se")
-    summary, *_ = read(file_of(tmp_path / "a.zip", content))
+    summary, *_ = read(write_file(tmp_path / "a.zip", content))
     assert [label.name for label in summary.labels] == ["cats", "dogs", "käse"]
 
 
-def test_backslashes_and_dots_and_doubled_slashes_are_tidied(tmp_path: Path, read: Read) -> None:
-    content = zip_bytes({f"./cats//{i}.png": png(i) for i in range(9)} | {"dogsX1.png": png(50)})
-    summary, *_ = read(file_of(tmp_path / "a.zip", content.replace(b"dogsX1", b"dogs\\1")))
+def test_backslashes_dots_and_double_slashes_in_names_are_normalized(
+    tmp_path: Path, read: Read
+) -> None:
+    content = zip_bytes(
+        {f"./cats//{i}.png": random_png(i) for i in range(9)} | {"dogsX1.png": random_png(50)}
+    )
+    summary, *_ = read(write_file(tmp_path / "a.zip", content.replace(b"dogsX1", b"dogs\\1")))
     assert [(label.name, label.count) for label in summary.labels] == [("cats", 9), ("dogs", 1)]
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
-def test_links_and_devices_in_a_zip_are_refused(kind: int, tmp_path: Path, refuse: Refuse) -> None:
+def test_links_and_devices_in_a_zip_are_rejected(kind: int, tmp_path: Path, reject: Reject) -> None:
     entry = zipfile.ZipInfo("cats/link.png")
     entry.create_system = 3
     entry.external_attr = (kind | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("cats/1.png", png())
+        archive.writestr("cats/1.png", random_png())
         archive.writestr(entry, "/etc/passwd")
-    error = refuse(SourceFile(tmp_path / "a.zip", "a.zip"))
+    error = reject(SourceFile(tmp_path / "a.zip", "a.zip"))
     assert error.code == "unsafe_archive_path"
     assert error.field_errors[0].pointer == "/file/cats/link.png"
 
@@ -90,15 +96,15 @@ def test_links_and_devices_in_a_zip_are_refused(kind: int, tmp_path: Path, refus
 @pytest.mark.parametrize(
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, b"S", b"V"]
 )
-def test_links_and_devices_in_a_tar_are_refused(
-    kind: bytes, tmp_path: Path, refuse: Refuse
+def test_links_and_devices_in_a_tar_are_rejected(
+    kind: bytes, tmp_path: Path, reject: Reject
 ) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         entry = tarfile.TarInfo("cats/link.png")
         entry.type = kind
         entry.linkname = "../../etc/passwd"
         archive.addfile(entry)
-    assert refuse(SourceFile(tmp_path / "a.tar", "a.tar")).code == "unsafe_archive_path"
+    assert reject(SourceFile(tmp_path / "a.tar", "a.tar")).code == "unsafe_archive_path"
 
 
 @pytest.mark.parametrize(
@@ -113,13 +119,13 @@ def test_links_and_devices_in_a_tar_are_refused(
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_entries_of_one_name_are_refused(
-    first: str, second: str, tmp_path: Path, refuse: Refuse
+def test_entries_with_equivalent_names_are_rejected(
+    first: str, second: str, tmp_path: Path, reject: Reject
 ) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in (first, second):
-            archive.writestr(name, png())
-    error = refuse(SourceFile(tmp_path / "a.zip", "a.zip"))
+            archive.writestr(name, random_png())
+    error = reject(SourceFile(tmp_path / "a.zip", "a.zip"))
     assert error.code == "archive_duplicate"
 
 
@@ -129,14 +135,14 @@ def test_long_names_in_a_tar_are_read(format: int, tmp_path: Path, read: Read) -
     with tarfile.open(tmp_path / "a.tar", "w", format=format) as archive:
         for i in range(10):
             entry = tarfile.TarInfo(f"{label}/{i}.png")
-            content = png(i)
+            content = random_png(i)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     summary, *_ = read(SourceFile(tmp_path / "a.tar", "a.tar"))
     assert [name.name for name in summary.labels] == [label]
 
 
-def test_an_archive_made_by_tar_of_the_current_folder_is_read(tmp_path: Path, read: Read) -> None:
+def test_tar_of_the_current_folder_is_read(tmp_path: Path, read: Read) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         folder = tarfile.TarInfo("./")
@@ -146,4 +152,4 @@ def test_an_archive_made_by_tar_of_the_current_folder_is_read(tmp_path: Path, re
             entry = tarfile.TarInfo(f"./{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    assert read(file_of(tmp_path / "a.tar", out.getvalue())).summary.n_train == 20
+    assert read(write_file(tmp_path / "a.tar", out.getvalue())).summary.n_train == 20

@@ -1,4 +1,4 @@
-"""Images and labels as arrays in npz."""
+"""Images and labels as arrays in an npz file."""
 
 import io
 import zipfile
@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 from core.datasets.images import Label
 from core.datasets.source import SourceFile
 from core.settings import Limits
-from tests.core.datasets.images.conftest import Read, Refuse
-from tests.core.datasets.images.factories import file_of, npz_of, patched, stack, tar_of, zip_of
+from tests.core.datasets.images.conftest import Read, Reject
+from tests.core.datasets.images.factories import (
+    overwrite_bytes,
+    random_images,
+    write_file,
+    write_npz,
+    write_tar,
+    write_zip,
+)
 
-X = stack(30)
+X = random_images(30)
 Y = np.arange(30) % 3
-COLOURED = stack(30, channels=3)
+COLOR_X = random_images(30, channels=3)
 
 
 def npy(array: NDArray[Any]) -> bytes:
@@ -28,7 +35,7 @@ def npy(array: NDArray[Any]) -> bytes:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_x_and_y_are_read(compressed: bool, tmp_path: Path, read: Read) -> None:
-    summary, x, y = read(npz_of(tmp_path / "a.npz", compressed=compressed, x=X, y=Y))
+    summary, x, y = read(write_npz(tmp_path / "a.npz", compressed=compressed, x=X, y=Y))
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
     assert summary.labels == tuple(Label(str(i), 10, 0) for i in range(3))
@@ -45,22 +52,24 @@ def test_x_and_y_are_read(compressed: bool, tmp_path: Path, read: Read) -> None:
         ("x", "y", "x_valid", "y_valid"),
     ],
 )
-def test_a_test_part_is_held_out(names: tuple[str, ...], tmp_path: Path, read: Read) -> None:
+def test_test_arrays_become_the_test_split(
+    names: tuple[str, ...], tmp_path: Path, read: Read
+) -> None:
     arrays = dict(zip(names, (X[:20], Y[:20], X[20:], Y[20:]), strict=True))
     reordered = dict(sorted(arrays.items(), reverse=True))
     for content in (arrays, reordered):
-        summary, x, y = read(npz_of(tmp_path / "a.npz", **content))
+        summary, x, y = read(write_npz(tmp_path / "a.npz", **content))
         np.testing.assert_array_equal(x, X)
         np.testing.assert_array_equal(y, Y)
         assert (summary.n_train, summary.n_test) == (20, 10)
         assert sum(label.test_count for label in summary.labels) == 10
 
 
-def test_val_and_test_are_both_held_out(tmp_path: Path, read: Read) -> None:
+def test_val_and_test_arrays_both_become_the_test_split(tmp_path: Path, read: Read) -> None:
     parts = {"train": slice(0, 20), "val": slice(20, 25), "test": slice(25, 30)}
     arrays = {f"{part}_images": X[rows] for part, rows in parts.items()}
     arrays |= {f"{part}_labels": Y[rows, None] for part, rows in parts.items()}
-    summary, x, y = read(npz_of(tmp_path / "a.npz", **arrays))
+    summary, x, y = read(write_npz(tmp_path / "a.npz", **arrays))
     assert (summary.n_train, summary.n_test) == (20, 10)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
@@ -71,8 +80,8 @@ def test_val_and_test_are_both_held_out(tmp_path: Path, read: Read) -> None:
     [
         (X[..., None], X),
         (X[:, None], X),
-        (COLOURED, COLOURED),
-        (np.moveaxis(COLOURED, 3, 1), COLOURED),
+        (COLOR_X, COLOR_X),
+        (np.moveaxis(COLOR_X, 3, 1), COLOR_X),
         (np.repeat(X[..., None], 3, -1), X),
         (X.astype(np.int64), X),
         (X.astype(">i2"), X),
@@ -85,15 +94,15 @@ def test_val_and_test_are_both_held_out(tmp_path: Path, read: Read) -> None:
     ],
     ids=range(13),
 )
-def test_shapes_and_types_with_one_meaning_are_read(
+def test_unambiguous_shapes_and_types_are_read(
     given: NDArray[Any], expected: NDArray[Any], tmp_path: Path, read: Read
 ) -> None:
-    _, x, _ = read(npz_of(tmp_path / "a.npz", x=given, y=Y))
+    _, x, _ = read(write_npz(tmp_path / "a.npz", x=given, y=Y))
     np.testing.assert_array_equal(x, expected)
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "invalid",
     [
         X.astype(np.float32) / 255 * 2 - 1,
         X.astype(np.float32) / 2,
@@ -117,36 +126,36 @@ def test_shapes_and_types_with_one_meaning_are_read(
     ],
     ids=range(19),
 )
-def test_images_that_are_not_are_refused_by_name(
-    bad: NDArray[Any], tmp_path: Path, refuse: Refuse
+def test_invalid_image_arrays_are_rejected_by_name(
+    invalid: NDArray[Any], tmp_path: Path, reject: Reject
 ) -> None:
-    error = refuse(npz_of(tmp_path / "a.npz", x_train=bad, y_train=Y))
+    error = reject(write_npz(tmp_path / "a.npz", x_train=invalid, y_train=Y))
     assert error.code == "arrays_invalid"
     assert error.field_errors[0].pointer == "/file/x_train"
 
 
 @pytest.mark.parametrize("y", [Y.astype("u1"), Y.astype(">i8"), Y[:, None], Y.astype(np.int16)])
 def test_integer_labels_of_any_width_are_read(y: NDArray[Any], tmp_path: Path, read: Read) -> None:
-    assert read(npz_of(tmp_path / "a.npz", x=X, y=y)).y.tolist() == Y.tolist()
+    assert read(write_npz(tmp_path / "a.npz", x=X, y=y)).y.tolist() == Y.tolist()
 
 
-def test_boolean_and_negative_labels_are_labels(tmp_path: Path, read: Read) -> None:
-    summary, *_ = read(npz_of(tmp_path / "a.npz", x=X, y=Y == 1))
+def test_boolean_and_negative_labels_are_accepted(tmp_path: Path, read: Read) -> None:
+    summary, *_ = read(write_npz(tmp_path / "a.npz", x=X, y=Y == 1))
     assert [label.name for label in summary.labels] == ["0", "1"]
-    summary, *_ = read(npz_of(tmp_path / "a.npz", x=X, y=Y - 1))
+    summary, *_ = read(write_npz(tmp_path / "a.npz", x=X, y=Y - 1))
     assert [label.name for label in summary.labels] == ["-1", "0", "1"]
 
 
 @pytest.mark.parametrize("shape", [(30,), (30, 1)])
 def test_text_labels_are_read(shape: tuple[int, ...], tmp_path: Path, read: Read) -> None:
     names = np.array(["dog", "a cat ", "äöü😀"])[Y].reshape(shape)
-    summary, _, y = read(npz_of(tmp_path / "a.npz", x=X, y=names))
+    summary, _, y = read(write_npz(tmp_path / "a.npz", x=X, y=names))
     assert [label.name for label in summary.labels] == ["a cat", "dog", "äöü😀"]
     assert y[:3].tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "invalid",
     [
         Y.astype(float),
         Y.astype(object),
@@ -158,89 +167,89 @@ def test_text_labels_are_read(shape: tuple[int, ...], tmp_path: Path, read: Read
     ],
     ids=range(7),
 )
-def test_labels_that_are_not_are_refused_by_name(
-    bad: NDArray[Any], tmp_path: Path, refuse: Refuse
+def test_invalid_label_arrays_are_rejected_by_name(
+    invalid: NDArray[Any], tmp_path: Path, reject: Reject
 ) -> None:
-    error = refuse(npz_of(tmp_path / "a.npz", x=X, y=bad))
+    error = reject(write_npz(tmp_path / "a.npz", x=X, y=invalid))
     assert error.code == "arrays_invalid"
     assert error.field_errors[0].pointer == "/file/y"
 
 
-def test_objects_are_never_loaded(tmp_path: Path, refuse: Refuse) -> None:
+def test_pickled_objects_are_never_loaded(tmp_path: Path, reject: Reject) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "exploded",))
 
     bombs = np.array([Bomb()] * 30, dtype=object)
-    error = refuse(npz_of(tmp_path / "a.npz", x=X, y=bombs))
+    error = reject(write_npz(tmp_path / "a.npz", x=X, y=bombs))
     assert "Python objects" in error.detail
     assert not (tmp_path / "exploded").exists()
 
 
-def test_without_labels_the_set_is_unlabelled(tmp_path: Path, read: Read) -> None:
-    summary, _, y = read(npz_of(tmp_path / "a.npz", x=X))
+def test_dataset_without_labels_is_unlabeled(tmp_path: Path, read: Read) -> None:
+    summary, _, y = read(write_npz(tmp_path / "a.npz", x=X))
     assert summary.unlabeled
     assert y.tolist() == [-1] * 30
 
 
-def test_labels_for_one_part_only_are_refused(tmp_path: Path, refuse: Refuse) -> None:
-    source = npz_of(tmp_path / "a.npz", x_train=X, y_train=Y, x_test=X)
-    assert refuse(source).code == "label_missing"
-    source = npz_of(tmp_path / "a.npz", x_train=X, y_train=Y, y_test=Y)
-    assert refuse(source).code == "arrays_invalid"
+def test_labels_for_only_one_split_are_rejected(tmp_path: Path, reject: Reject) -> None:
+    source = write_npz(tmp_path / "a.npz", x_train=X, y_train=Y, x_test=X)
+    assert reject(source).code == "label_missing"
+    source = write_npz(tmp_path / "a.npz", x_train=X, y_train=Y, y_test=Y)
+    assert reject(source).code == "arrays_invalid"
 
 
-def test_two_arrays_for_one_thing_are_refused(tmp_path: Path, refuse: Refuse) -> None:
+def test_two_arrays_with_the_same_role_are_rejected(tmp_path: Path, reject: Reject) -> None:
     assert (
-        refuse(npz_of(tmp_path / "a.npz", x=X, images=X, y=Y)).code
+        reject(write_npz(tmp_path / "a.npz", x=X, images=X, y=Y)).code
         == "unsupported_file_combination"
     )
 
 
-def test_arrays_without_images_are_refused(tmp_path: Path, refuse: Refuse) -> None:
-    error = refuse(npz_of(tmp_path / "a.npz", pixels_of_things=X))
+def test_npz_without_an_image_array_is_rejected(tmp_path: Path, reject: Reject) -> None:
+    error = reject(write_npz(tmp_path / "a.npz", pixels_of_things=X))
     assert error.code == "arrays_invalid"
     assert "pixels_of_things" in error.detail
 
 
-def test_other_arrays_are_ignored_and_told(tmp_path: Path, read: Read) -> None:
-    summary, *_ = read(npz_of(tmp_path / "a.npz", x=X, y=Y, ids=Y))
+def test_other_arrays_are_ignored_and_reported(tmp_path: Path, read: Read) -> None:
+    summary, *_ = read(write_npz(tmp_path / "a.npz", x=X, y=Y, ids=Y))
     assert summary.notes == ("Ignored arrays: ids.",)
 
 
-def test_files_beside_the_arrays_are_ignored_and_told(tmp_path: Path, read: Read) -> None:
+def test_files_next_to_the_arrays_are_ignored_and_reported(tmp_path: Path, read: Read) -> None:
     files = {"x.npy": npy(X), "labels.csv": b"path,label", "README.md": b"x"}
-    (note,) = read(zip_of(tmp_path / "a.npz", files)).summary.notes
+    (note,) = read(write_zip(tmp_path / "a.npz", files)).summary.notes
     assert "labels.csv" in note
 
 
-def test_what_we_hand_out_can_be_uploaded_again(tmp_path: Path, read: Read) -> None:
-    """A samples npz: x, y as indices, and the names of the labels."""
+def test_downloaded_npz_can_be_uploaded_again(tmp_path: Path, read: Read) -> None:
+    # The service writes x, y as label indices, and the label names.
     labels = np.array(["sneaker", "bag", "T-shirt/top"])
-    summary, x, y = read(npz_of(tmp_path / "a.npz", x=X, y=Y, labels=labels))
+    summary, x, y = read(write_npz(tmp_path / "a.npz", x=X, y=Y, labels=labels))
     assert [label.name for label in summary.labels] == labels.tolist()
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
 
 
-def test_minus_one_beside_names_is_no_label(tmp_path: Path, read: Read) -> None:
-    """As a set of which some images have none goes out."""
+def test_minus_one_means_unlabeled_when_label_names_are_given(tmp_path: Path, read: Read) -> None:
+    # The service writes -1 for unlabeled images.
     labels = np.where(np.arange(30) < 12, Y, -1)
     names = np.array(["dog", "cat", "bird"])
-    summary, _, y = read(npz_of(tmp_path / "a.npz", x=X, y=labels, labels=names))
+    summary, _, y = read(write_npz(tmp_path / "a.npz", x=X, y=labels, labels=names))
     np.testing.assert_array_equal(y, labels)
     assert [label.name for label in summary.labels] == ["dog", "cat", "bird"]
-    summary, _, _ = read(npz_of(tmp_path / "a.npz", x=X, y=labels))
+    summary, _, _ = read(write_npz(tmp_path / "a.npz", x=X, y=labels))
     assert [label.name for label in summary.labels] == ["-1", "0", "1", "2"]
 
 
 @pytest.mark.parametrize(
     "class_names", [["zero", "one", "two"], {"0": "zero", "2": "two", "1": "one", "7": "seven"}]
 )
-def test_labels_are_renamed_and_keep_their_order(
+def test_class_names_rename_labels_and_keep_their_order(
     class_names: Any, tmp_path: Path, read: Read
 ) -> None:
-    result = read(npz_of(tmp_path / "a.npz", x=X, y=Y), class_names=class_names)
+    result = read(write_npz(tmp_path / "a.npz", x=X, y=Y), class_names=class_names)
     assert [label.name for label in result.summary.labels] == ["zero", "one", "two"]
     assert result.y.tolist() == Y.tolist()
 
@@ -258,51 +267,53 @@ def test_labels_are_renamed_and_keep_their_order(
         (["a", "b", 3], "label_invalid"),
     ],
 )
-def test_names_that_do_not_fit_are_refused(
-    class_names: Any, code: str, tmp_path: Path, refuse: Refuse
+def test_class_names_that_do_not_match_the_labels_are_rejected(
+    class_names: Any, code: str, tmp_path: Path, reject: Reject
 ) -> None:
-    error = refuse(npz_of(tmp_path / "a.npz", x=X, y=Y), class_names=class_names)
+    error = reject(write_npz(tmp_path / "a.npz", x=X, y=Y), class_names=class_names)
     assert error.code == "class_names_invalid"
     assert error.field_errors[0].code == code
     assert error.field_errors[0].pointer.startswith("/meta/class_names")
 
 
-def test_more_labels_than_allowed_are_refused(tmp_path: Path, read: Read, refuse: Refuse) -> None:
-    source = npz_of(tmp_path / "a.npz", x=X, y=np.arange(30))
+def test_more_labels_than_allowed_are_rejected(tmp_path: Path, read: Read, reject: Reject) -> None:
+    source = write_npz(tmp_path / "a.npz", x=X, y=np.arange(30))
     assert len(read(source, limits=Limits(classes_max=30)).summary.labels) == 30
-    assert refuse(source, limits=Limits(classes_max=29)).code == "too_many_labels"
+    assert reject(source, limits=Limits(classes_max=29)).code == "too_many_labels"
 
 
-def test_more_images_than_allowed_are_refused(tmp_path: Path, read: Read, refuse: Refuse) -> None:
-    source = npz_of(tmp_path / "a.npz", x_train=X, x_test=X)
+def test_more_images_than_allowed_are_rejected(tmp_path: Path, read: Read, reject: Reject) -> None:
+    source = write_npz(tmp_path / "a.npz", x_train=X, x_test=X)
     assert read(source, limits=Limits(images_max=60)).summary.n_train == 30
-    assert refuse(source, limits=Limits(images_max=59)).code == "too_many_images"
-    assert refuse(source, limits=Limits(images_max=29)).code == "too_many_images"
+    assert reject(source, limits=Limits(images_max=59)).code == "too_many_images"
+    assert reject(source, limits=Limits(images_max=29)).code == "too_many_images"
 
 
-def test_few_images_are_refused(tmp_path: Path, read: Read, refuse: Refuse) -> None:
-    assert read(npz_of(tmp_path / "a.npz", x=X[:10])).summary.n_train == 10
-    error = refuse(npz_of(tmp_path / "a.npz", x=X[:9], x_test=X))
+def test_fewer_images_than_the_minimum_are_rejected(
+    tmp_path: Path, read: Read, reject: Reject
+) -> None:
+    assert read(write_npz(tmp_path / "a.npz", x=X[:10])).summary.n_train == 10
+    error = reject(write_npz(tmp_path / "a.npz", x=X[:9], x_test=X))
     assert error.code == "too_few_images"
     assert "at least 10" in error.detail
 
 
-def test_arrays_may_pack_better_than_images(tmp_path: Path, read: Read) -> None:
+def test_highly_compressible_arrays_are_not_treated_as_bombs(tmp_path: Path, read: Read) -> None:
     x = np.zeros((40_000, 8, 8), np.uint8)
     x[:, 0, 0] = np.arange(40_000) % 2
-    assert read(npz_of(tmp_path / "a.npz", x=x)).summary.n_train == 40_000
+    assert read(write_npz(tmp_path / "a.npz", x=x)).summary.n_train == 40_000
 
 
 @pytest.mark.parametrize("rows", [29, 31, 10**6, 10**18])
-def test_a_header_that_announces_what_is_not_there_is_refused(
-    rows: int, tmp_path: Path, refuse: Refuse
+def test_npy_header_with_a_wrong_row_count_is_rejected(
+    rows: int, tmp_path: Path, reject: Reject
 ) -> None:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "|u1", "fortran_order": False, "shape": (rows, 8, 8)}
     )
-    source = zip_of(tmp_path / "a.npz", {"x.npy": header.getvalue() + X.tobytes()})
-    assert refuse(source).code in {"arrays_invalid", "too_many_images"}
+    source = write_zip(tmp_path / "a.npz", {"x.npy": header.getvalue() + X.tobytes()})
+    assert reject(source).code in {"arrays_invalid", "too_many_images"}
 
 
 @pytest.mark.parametrize(
@@ -325,61 +336,59 @@ def test_a_header_that_announces_what_is_not_there_is_refused(
     ],
     ids=range(11),
 )
-def test_a_header_that_cannot_be_read_is_refused(
-    head: bytes, tmp_path: Path, refuse: Refuse
-) -> None:
-    source = zip_of(tmp_path / "a.npz", {"x.npy": head + bytes(100), "y.npy": npy(Y)})
-    assert refuse(source).code == "arrays_invalid"
+def test_unreadable_npy_header_is_rejected(head: bytes, tmp_path: Path, reject: Reject) -> None:
+    source = write_zip(tmp_path / "a.npz", {"x.npy": head + bytes(100), "y.npy": npy(Y)})
+    assert reject(source).code == "arrays_invalid"
 
 
-def test_a_header_from_python_2_is_read(tmp_path: Path, read: Read) -> None:
+def test_npy_header_from_python_2_is_read(tmp_path: Path, read: Read) -> None:
     content = npy(X).replace(b"(30, 8, 8), }  ", b"(30L, 8, 8), } ")
-    assert read(zip_of(tmp_path / "a.npz", {"x.npy": content})).summary.n_train == 30
+    assert read(write_zip(tmp_path / "a.npz", {"x.npy": content})).summary.n_train == 30
 
 
-def test_a_damaged_array_is_named(tmp_path: Path, refuse: Refuse) -> None:
-    source = npz_of(tmp_path / "a.npz", compressed=False, x=X, y=Y)
+def test_damaged_array_is_named(tmp_path: Path, reject: Reject) -> None:
+    source = write_npz(tmp_path / "a.npz", compressed=False, x=X, y=Y)
     content = source.path.read_bytes()
-    damaged = patched(content, [(content.index(X.tobytes()[:20]) + 200, b"damaged")])
-    error = refuse(file_of(tmp_path / "b.npz", damaged))
+    damaged = overwrite_bytes(content, [(content.index(X.tobytes()[:20]) + 200, b"damaged")])
+    error = reject(write_file(tmp_path / "b.npz", damaged))
     assert error.code == "archive_invalid"
     assert error.field_errors[0].pointer == "/file/x.npy"
 
 
 def test_arrays_in_a_tar_are_read(tmp_path: Path, read: Read) -> None:
-    source = tar_of(tmp_path / "a.tgz", {"x.npy": npy(X), "y.npy": npy(Y)}, packing="gz")
+    source = write_tar(tmp_path / "a.tgz", {"x.npy": npy(X), "y.npy": npy(Y)}, packing="gz")
     summary, x, _ = read(source)
     assert summary.format == "tar.gz-npy"
     np.testing.assert_array_equal(x, X)
 
 
-def test_one_npy_alone_is_refused_with_advice(tmp_path: Path, refuse: Refuse) -> None:
-    assert ".npz" in refuse(file_of(tmp_path / "x.npy", npy(X))).detail
+def test_single_npy_file_is_rejected_with_advice_to_use_npz(tmp_path: Path, reject: Reject) -> None:
+    assert ".npz" in reject(write_file(tmp_path / "x.npy", npy(X))).detail
 
 
-def test_examples_name_the_array_and_the_place(tmp_path: Path, read: Read) -> None:
+def test_issue_examples_name_the_array_and_the_index(tmp_path: Path, read: Read) -> None:
     x_test = X[20:].copy()
     x_test[4] = X[17]
-    source = npz_of(tmp_path / "a.npz", x_train=X[:20], x_test=x_test)
+    source = write_npz(tmp_path / "a.npz", x_train=X[:20], x_test=x_test)
     issue = read(source).issue("leaked_duplicate")
     assert issue is not None
     assert issue["examples"] == ["x_test[4]"]
 
 
-def test_an_encrypted_npz_is_refused(tmp_path: Path, refuse: Refuse) -> None:
-    source = npz_of(tmp_path / "a.npz", x=X)
+def test_encrypted_npz_is_rejected(tmp_path: Path, reject: Reject) -> None:
+    source = write_npz(tmp_path / "a.npz", x=X)
     content = source.path.read_bytes()
-    place = content.index(b"PK\x01\x02")
-    assert refuse(file_of(tmp_path / "b.npz", patched(content, [(place + 8, b"\1")]))).code == (
-        "archive_encrypted"
-    )
+    offset = content.index(b"PK\x01\x02")
+    assert reject(
+        write_file(tmp_path / "b.npz", overwrite_bytes(content, [(offset + 8, b"\1")]))
+    ).code == ("archive_encrypted")
 
 
-def test_an_array_over_the_limit_in_bytes_is_refused(tmp_path: Path, refuse: Refuse) -> None:
-    source = npz_of(tmp_path / "a.npz", x=X)
+def test_array_above_the_byte_limit_is_rejected(tmp_path: Path, reject: Reject) -> None:
+    source = write_npz(tmp_path / "a.npz", x=X)
     with zipfile.ZipFile(source.path) as archive:
         size = archive.getinfo("x.npy").file_size
-    assert refuse(source, limits=Limits(archive_bytes=size - 1)).code == "archive_bomb"
-    assert refuse(SourceFile(source.path, "a"), limits=Limits(archive_entry_bytes=63)).code == (
+    assert reject(source, limits=Limits(archive_bytes=size - 1)).code == "archive_bomb"
+    assert reject(SourceFile(source.path, "a"), limits=Limits(archive_entry_bytes=63)).code == (
         "arrays_invalid"
     )

@@ -1,4 +1,4 @@
-"""The sets that ship with the service."""
+"""Datasets that ship with the service."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from core.errors import ValidationFailed
 from tests.core.datasets.images.conftest import Read
 
 
-def test_digits_are_a_set_without_a_held_out_part(read: Read) -> None:
+def test_digits_are_a_dataset_without_a_test_split(read: Read) -> None:
     (source,) = builtin.get_digits()
     assert source.path.stat().st_size < 60_000
     summary, x, y = read(source)
@@ -22,7 +22,7 @@ def test_digits_are_a_set_without_a_held_out_part(read: Read) -> None:
     assert y[:10].tolist() == list(range(10))
 
 
-def test_every_builtin_set_names_its_source_and_licence() -> None:
+def test_every_builtin_dataset_names_its_source_and_license() -> None:
     readme = (Path(builtin.__file__).parent / "README.md").read_text()
     for name in builtin.NAMES:
         assert name in readme
@@ -30,7 +30,7 @@ def test_every_builtin_set_names_its_source_and_licence() -> None:
     assert "Kaynak" in readme
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_error_for_an_unknown_builtin_dataset_lists_the_valid_names() -> None:
     with pytest.raises(ValidationFailed) as caught:
         builtin.check_name("../secrets")
     assert caught.value.field_errors[0].allowed == builtin.NAMES

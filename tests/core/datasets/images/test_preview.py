@@ -1,4 +1,4 @@
-"""The picture of a set."""
+"""Preview image of a dataset."""
 
 from pathlib import Path
 
@@ -7,59 +7,59 @@ import pytest
 from PIL import Image
 
 from tests.core.datasets.images.conftest import Read
-from tests.core.datasets.images.factories import npz_of, stack
+from tests.core.datasets.images.factories import random_images, write_npz
 
 
-def preview(tmp_path: Path) -> Image.Image:
+def open_preview(tmp_path: Path) -> Image.Image:
     with Image.open(tmp_path / "out" / "preview.png") as image:
         assert image.format == "PNG"
         return image.convert("RGB")
 
 
-def test_each_label_has_a_row_of_its_own_images(tmp_path: Path, read: Read) -> None:
+def test_preview_has_a_row_of_images_for_each_label(tmp_path: Path, read: Read) -> None:
     x = np.zeros((60, 8, 8), np.uint8)
     x[:, :4] = (20 * (1 + np.arange(60) % 3))[:, None, None]
     x[:, 4:] = np.arange(60)[:, None, None]
-    read(npz_of(tmp_path / "a.npz", x=x, y=np.arange(60) % 3))
-    pixels = np.asarray(preview(tmp_path))[..., 0]
+    read(write_npz(tmp_path / "a.npz", x=x, y=np.arange(60) % 3))
+    pixels = np.asarray(open_preview(tmp_path))[..., 0]
     assert pixels.shape[0] == 3 * 68 + 4
     cells = pixels[:, -10 * 68 :]
     for row in range(3):
         assert (cells[4 + row * 68 : 36 + row * 68, :64] == 20 * (row + 1)).all()
         shown = [int(cells[40 + row * 68, 10 + column * 68]) for column in range(10)]
         assert shown == sorted(set(shown))
-        assert {place % 3 for place in shown} == {row}
+        assert {value % 3 for value in shown} == {row}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [8, 28, 100, 128])
-def test_a_preview_is_neither_tiny_nor_huge(
+def test_preview_size_stays_in_range_for_every_image_size(
     side: int, channels: int, tmp_path: Path, read: Read
 ) -> None:
-    x = stack(12, height=side, width=side, channels=channels)
-    read(npz_of(tmp_path / "a.npz", x=x, y=np.arange(12)))
-    width, height = preview(tmp_path).size
+    x = random_images(12, height=side, width=side, channels=channels)
+    read(write_npz(tmp_path / "a.npz", x=x, y=np.arange(12)))
+    width, height = open_preview(tmp_path).size
     assert 300 < width < 2_000
     assert 300 < height < 3_000
 
 
-def test_many_labels_are_cut_at_twenty_rows(tmp_path: Path, read: Read) -> None:
-    read(npz_of(tmp_path / "a.npz", x=stack(50), y=np.arange(50)))
-    assert preview(tmp_path).height == 20 * 68 + 4
+def test_preview_shows_at_most_twenty_labels(tmp_path: Path, read: Read) -> None:
+    read(write_npz(tmp_path / "a.npz", x=random_images(50), y=np.arange(50)))
+    assert open_preview(tmp_path).height == 20 * 68 + 4
 
 
-def test_images_without_labels_fill_rows(tmp_path: Path, read: Read) -> None:
-    read(npz_of(tmp_path / "a.npz", x=stack(25)))
-    assert preview(tmp_path).height == 3 * 68 + 4
+def test_unlabeled_images_fill_the_preview_rows(tmp_path: Path, read: Read) -> None:
+    read(write_npz(tmp_path / "a.npz", x=random_images(25)))
+    assert open_preview(tmp_path).height == 3 * 68 + 4
 
 
 @pytest.mark.parametrize("label", ["W" * 256, "\u202eevil", "日本語", "a/b\\c", "😀" * 100])
-def test_any_label_can_be_drawn(label: str, tmp_path: Path, read: Read) -> None:
-    read(npz_of(tmp_path / "a.npz", x=stack(12), y=[label] * 12))
-    assert preview(tmp_path).width < 1_000
+def test_any_label_can_be_rendered(label: str, tmp_path: Path, read: Read) -> None:
+    read(write_npz(tmp_path / "a.npz", x=random_images(12), y=[label] * 12))
+    assert open_preview(tmp_path).width < 1_000
 
 
-def test_held_out_images_are_not_shown(tmp_path: Path, read: Read) -> None:
+def test_preview_shows_no_images_of_the_test_split(tmp_path: Path, read: Read) -> None:
     white = np.full((12, 8, 8), 255, np.uint8)
-    read(npz_of(tmp_path / "a.npz", x_train=np.zeros_like(white), x_test=white))
-    assert np.asarray(preview(tmp_path))[4:68, 4:68].max() == 0
+    read(write_npz(tmp_path / "a.npz", x_train=np.zeros_like(white), x_test=white))
+    assert np.asarray(open_preview(tmp_path))[4:68, 4:68].max() == 0

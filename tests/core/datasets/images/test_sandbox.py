@@ -1,4 +1,4 @@
-"""Reading in a child process."""
+"""Reading of images in a sandboxed child process."""
 
 import json
 import os
@@ -22,17 +22,17 @@ from core.datasets.repository import INGEST_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
-from tests.core.datasets.children import Usage, children
+from tests.core.datasets.children import PeakMemory, list_children
 from tests.core.datasets.images.factories import (
-    encoded,
-    file_of,
-    folders,
+    encode_image,
     idx_bytes,
-    idx_of,
-    npz_of,
-    pixels,
-    stack,
-    zip_of,
+    png_folders,
+    random_images,
+    random_pixels,
+    write_file,
+    write_idx,
+    write_npz,
+    write_zip,
 )
 
 
@@ -43,51 +43,54 @@ def out(tmp_path: Path) -> Path:
     return folder
 
 
-def pictures_that_take_long(path: Path, count: int) -> SourceFile:
-    """A twentieth of a second and more for each."""
-    picture = encoded(Image.new("RGB", (2_000, 2_000)), compress_level=1)
-    return zip_of(path, {f"a/{i}.png": picture for i in range(count)})
+def write_slow_zip(path: Path, count: int) -> SourceFile:
+    """Write a zip of images that take at least 0.05 seconds each to read."""
+    image = encode_image(Image.new("RGB", (2_000, 2_000)), compress_level=1)
+    return write_zip(path, {f"a/{i}.png": image for i in range(count)})
 
 
 @pytest.fixture(scope="module")
 def slow_source(tmp_path_factory: pytest.TempPathFactory) -> SourceFile:
-    return pictures_that_take_long(tmp_path_factory.mktemp("slow") / "a.zip", 40)
+    return write_slow_zip(tmp_path_factory.mktemp("slow") / "a.zip", 40)
 
 
 @pytest.fixture(scope="module")
 def endless_source(tmp_path_factory: pytest.TempPathFactory) -> SourceFile:
-    """For a child that is not to reach the end."""
-    return pictures_that_take_long(tmp_path_factory.mktemp("endless") / "a.zip", 1_000)
+    """Upload that takes longer to read than any test waits."""
+    return write_slow_zip(tmp_path_factory.mktemp("endless") / "a.zip", 1_000)
 
 
-def test_a_child_gives_the_same_as_reading_here(tmp_path: Path, out: Path) -> None:
-    source = zip_of(tmp_path / "a.zip", folders("10", "9", height=12))
+def test_reading_in_the_sandbox_equals_reading_in_process(tmp_path: Path, out: Path) -> None:
+    source = write_zip(tmp_path / "a.zip", png_folders("10", "9", height=12))
     options = ImageOptions(resize="pad", size=(16, 16), class_names={"9": "neun", "10": "zehn"})
-    there = read_images_in_sandbox([source], options, Limits(), out, 60)
+    sandboxed = read_images_in_sandbox([source], options, Limits(), out, 60)
     content = {path.name: path.read_bytes() for path in out.iterdir()}
-    here = read_images([source], options, Limits(), out)
-    assert there == here
+    in_process = read_images([source], options, Limits(), out)
+    assert sandboxed == in_process
     assert content == {path.name: path.read_bytes() for path in out.iterdir()}
-    assert [label.name for label in here.labels] == ["neun", "zehn"]
-    assert json.loads(json.dumps(here.to_dict())) == here.to_dict()
+    assert [label.name for label in in_process.labels] == ["neun", "zehn"]
+    assert json.loads(json.dumps(in_process.to_dict())) == in_process.to_dict()
 
 
-def test_a_problem_comes_back_as_it_was(tmp_path: Path, out: Path) -> None:
-    files = {"cats/1.png": pixels().tobytes(), "cats/ä.gif": encoded(pixels(), "GIF")}
-    source = zip_of(tmp_path / "a.zip", files | folders("dogs"))
-    with pytest.raises(DatasetUnreadable) as here:
+def test_errors_in_the_sandbox_equal_errors_in_process(tmp_path: Path, out: Path) -> None:
+    files = {
+        "cats/1.png": random_pixels().tobytes(),
+        "cats/ä.gif": encode_image(random_pixels(), "GIF"),
+    }
+    source = write_zip(tmp_path / "a.zip", files | png_folders("dogs"))
+    with pytest.raises(DatasetUnreadable) as in_process:
         read_images([source], ImageOptions(), Limits(), out)
-    with pytest.raises(DatasetUnreadable) as there:
+    with pytest.raises(DatasetUnreadable) as sandboxed:
         read_images_in_sandbox([source], ImageOptions(), Limits(), out, 60)
-    assert there.value.to_problem() == here.value.to_problem()
-    source = zip_of(tmp_path / "b.zip", folders("a") | folders("b", height=9))
+    assert sandboxed.value.to_problem() == in_process.value.to_problem()
+    source = write_zip(tmp_path / "b.zip", png_folders("a") | png_folders("b", height=9))
     with pytest.raises(DatasetUnreadable) as mixed:
         read_images_in_sandbox([source], ImageOptions(), Limits(), out, 60)
     assert mixed.value.field_errors[0].allowed == ("crop", "pad", "stretch")
 
 
-def test_limits_and_list_options_reach_the_child(tmp_path: Path, out: Path) -> None:
-    source = npz_of(tmp_path / "a.npz", x=stack(12), y=np.arange(12) % 2)
+def test_limits_and_tuple_options_reach_the_sandbox(tmp_path: Path, out: Path) -> None:
+    source = write_npz(tmp_path / "a.npz", x=random_images(12), y=np.arange(12) % 2)
     options = ImageOptions(class_names=("a", "b"))
     summary = read_images_in_sandbox([source], options, Limits(), out, 60)
     assert [label.name for label in summary.labels] == ["a", "b"]
@@ -95,16 +98,16 @@ def test_limits_and_list_options_reach_the_child(tmp_path: Path, out: Path) -> N
         read_images_in_sandbox([source], options, Limits(images_min=13), out, 60)
 
 
-def test_a_slow_child_is_ended(endless_source: SourceFile, out: Path) -> None:
+def test_sandbox_is_terminated_after_its_timeout(endless_source: SourceFile, out: Path) -> None:
     began = time.monotonic()
     with pytest.raises(DatasetUnreadable, match="longer than 0 seconds") as caught:
         read_images_in_sandbox([endless_source], ImageOptions(resize="crop"), Limits(), out, 0.2)
-    assert time.monotonic() - began < 30  # a small part of what reading it all would take
+    assert time.monotonic() - began < 30  # far less than reading everything takes
     assert caught.value.code == "dataset_unreadable"
-    assert children() == []
+    assert list_children() == []
 
 
-def test_the_caller_is_called_while_it_waits(slow_source: SourceFile, out: Path) -> None:
+def test_heartbeat_is_called_while_the_sandbox_runs(slow_source: SourceFile, out: Path) -> None:
     calls: list[float] = []
     options = ImageOptions(resize="crop")
     read_images_in_sandbox(
@@ -115,26 +118,28 @@ def test_the_caller_is_called_while_it_waits(slow_source: SourceFile, out: Path)
     assert all(0.8 < gap < INGEST_LEASE_S for gap in gaps)  # the caller renews its lease
 
 
-def test_an_exception_of_the_caller_ends_the_child(endless_source: SourceFile, out: Path) -> None:
-    def deleted() -> None:
-        assert len(children()) == 1
+def test_exception_in_the_heartbeat_terminates_the_sandbox(
+    endless_source: SourceFile, out: Path
+) -> None:
+    def fail() -> None:
+        assert len(list_children()) == 1
         raise KeyError("the row is gone")
 
     began = time.monotonic()
     with pytest.raises(KeyError, match="the row is gone"):
         read_images_in_sandbox(
-            [endless_source], ImageOptions(resize="crop"), Limits(), out, 600, deleted
+            [endless_source], ImageOptions(resize="crop"), Limits(), out, 600, fail
         )
     assert time.monotonic() - began < 30
-    assert children() == []
+    assert list_children() == []
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV, signal.SIGXCPU])
-def test_a_child_that_dies_is_a_dataset_that_cannot_be_read(
-    end: signal.Signals, endless_source: SourceFile, out: Path
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGXCPU])
+def test_sandbox_killed_by_a_signal_is_reported_as_an_unreadable_dataset(
+    signal_number: signal.Signals, endless_source: SourceFile, out: Path
 ) -> None:
     def kill() -> None:
-        children()[0].send_signal(end)
+        list_children()[0].send_signal(signal_number)
 
     with pytest.raises(DatasetUnreadable) as caught:
         read_images_in_sandbox(
@@ -145,27 +150,27 @@ def test_a_child_that_dies_is_a_dataset_that_cannot_be_read(
     assert "Traceback" not in str(caught.value.to_problem())
 
 
-def test_an_error_of_ours_in_the_child_shows_nothing_of_it(
+def test_internal_error_in_the_sandbox_exposes_no_details(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = npz_of(tmp_path / "a.npz", x=stack(12))
-    with pytest.raises(DatasetUnreadable) as caught:  # there is no such folder to write into
+    source = write_npz(tmp_path / "a.npz", x=random_images(12))
+    with pytest.raises(DatasetUnreadable) as caught:  # the output folder does not exist
         read_images_in_sandbox([source], ImageOptions(), Limits(), tmp_path / "nowhere", 60)
     assert caught.value.code == "dataset_unreadable"
     assert "nowhere" not in str(caught.value.to_problem())
-    assert "FileNotFoundError" in caplog.text  # where it was and what, but not its message
+    assert "FileNotFoundError" in caplog.text  # the type and the location, but not the message
     assert "nowhere" not in caplog.text
 
 
-def test_the_child_inherits_no_secrets_and_few_rights(
+def test_sandbox_inherits_no_secrets_and_has_resource_limits(
     slow_source: SourceFile, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEMBLANCE_ADMIN_KEY", "sem_secret")
     seen: dict[str, Any] = {}
 
-    def look() -> None:
-        if not (running := children()):
-            return  # it has just ended
+    def inspect_child() -> None:
+        if not (running := list_children()):
+            return  # the child has just ended
         child = running[0]
         seen["environment"] = child.environ()
         seen["group"] = os.getpgid(child.pid) == child.pid
@@ -176,7 +181,7 @@ def test_the_child_inherits_no_secrets_and_few_rights(
             }
 
     options = ImageOptions(resize="crop")
-    read_images_in_sandbox([slow_source], options, Limits(), out, 60, look)
+    read_images_in_sandbox([slow_source], options, Limits(), out, 60, inspect_child)
     assert not [name for name in seen["environment"] if name.startswith("SEMBLANCE")]
     assert seen["group"]
     if sys.platform == "linux":
@@ -186,7 +191,7 @@ def test_the_child_inherits_no_secrets_and_few_rights(
         assert 2**32 < seen["limits"]["RLIMIT_AS"][0] < 2**33
 
 
-def test_a_child_ends_when_its_parent_does(endless_source: SourceFile, out: Path) -> None:
+def test_sandbox_ends_when_its_parent_is_killed(endless_source: SourceFile, out: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from core.datasets.images import ImageOptions, read_images_in_sandbox\n"
@@ -215,21 +220,21 @@ def large(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["npz", pytest.param("idx", marks=pytest.mark.slow)])
-def test_two_hundred_thousand_images_fit_into_little_memory(
+def test_reading_200_000_images_uses_less_than_300_mib(
     kind: str, large: Any, tmp_path: Path, out: Path
 ) -> None:
     y = (np.arange(len(large)) % 10).astype(np.uint8)
     if kind == "npz":
-        sources = [npz_of(tmp_path / "a.npz", compressed=False, x=large, y=y)]
+        sources = [write_npz(tmp_path / "a.npz", compressed=False, x=large, y=y)]
     else:
         sources = [
-            file_of(tmp_path / "images", idx_bytes(large[:1])[:4]),
-            idx_of(tmp_path / "labels", y),
+            write_file(tmp_path / "images", idx_bytes(large[:1])[:4]),
+            write_idx(tmp_path / "labels", y),
         ]
         with sources[0].path.open("ab") as file:
             file.write(np.array(large.shape, ">u4").tobytes())
             file.write(large.data)
-    usage = Usage()
+    usage = PeakMemory()
     summary = read_images_in_sandbox(sources, ImageOptions(), Limits(), out, 120, usage)
     assert summary.n_train == 200_000
     assert 0 < usage.peak < 300 * 2**20

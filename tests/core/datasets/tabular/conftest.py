@@ -25,40 +25,40 @@ class Table(NamedTuple):
         return self.summary.schema[name]
 
     def values(self, name: str) -> list[Any]:
-        """As models get them."""
+        """Return the values of a column as models read them."""
         batches = typed_batches(self.path, self.summary.schema.columns)
         return [value for batch in batches for value in batch.column(name).to_pylist()]
 
-    def shown(self, name: str) -> list[Any]:
-        """As a client gets them back."""
+    def preview(self, name: str) -> list[Any]:
+        """Return the values of a column as a client reads them."""
         return [row[name] for row in preview_rows(self.path, self.summary.schema, 0, 1_000)]
 
     def issue(self, code: str) -> dict[str, Any] | None:
-        found = [issue.to_dict() for issue in self.summary.issues if issue.code == code]
-        return found[0] if found else None
+        matches = [issue.to_dict() for issue in self.summary.issues if issue.code == code]
+        return matches[0] if matches else None
 
 
 Upload = bytes | str | Path
 Read = Callable[..., Table]
-Refuse = Callable[..., ValidationFailed]
+Reject = Callable[..., ValidationFailed]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Reads bytes as they would be uploaded, or a text in UTF-8."""
+    """Read an upload given as bytes, as text (in UTF-8) or as a path."""
 
     def read(
         data: Upload,
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
-        **wanted: Any,
+        **overrides: Any,
     ) -> Table:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
-        source = source_of(tmp_path, data, name)
+        source = write_source(tmp_path, data, name)
         summary = read_table(
-            [source], SchemaOverrides(**wanted, pointer_prefix="/meta"), limits or Limits(), out
+            [source], SchemaOverrides(**overrides, pointer_prefix="/meta"), limits or Limits(), out
         )
         assert sorted(p.name for p in out.iterdir()) == ["profile.json", "rows.parquet"]
         assert TableSummary.from_dict(summary.to_dict()) == summary
@@ -68,32 +68,38 @@ def read(tmp_path: Path) -> Read:
 
 
 @pytest.fixture
-def refuse(tmp_path: Path) -> Refuse:
-    """The error, which in every case is short and names no path of ours."""
+def reject(tmp_path: Path) -> Reject:
+    """Read an upload that must be rejected and return the error.
 
-    def refuse(
+    Every error is short and contains no path of the server.
+    """
+
+    def reject(
         data: Upload,
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
-        **wanted: Any,
+        **overrides: Any,
     ) -> ValidationFailed:
         out = tmp_path / "refused"
         out.mkdir(exist_ok=True)
-        source = source_of(tmp_path, data, name)
+        source = write_source(tmp_path, data, name)
         with pytest.raises(ValidationFailed) as caught:
             read_table(
-                [source], SchemaOverrides(**wanted, pointer_prefix="/meta"), limits or Limits(), out
+                [source],
+                SchemaOverrides(**overrides, pointer_prefix="/meta"),
+                limits or Limits(),
+                out,
             )
         problem = str(caught.value.to_problem())
         assert str(tmp_path) not in problem
         assert len(problem) < 4_000
         return caught.value
 
-    return refuse
+    return reject
 
 
-def source_of(folder: Path, data: Upload, name: str) -> SourceFile:
+def write_source(folder: Path, data: Upload, name: str) -> SourceFile:
     if isinstance(data, Path):
         return SourceFile(data, name)
     path = folder / "upload"

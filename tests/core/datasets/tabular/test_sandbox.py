@@ -1,4 +1,4 @@
-"""Reading tables in a child process, and in bounded memory."""
+"""Reading of tables in a sandboxed child process and in bounded memory."""
 
 import json
 import sys
@@ -22,9 +22,9 @@ from core.datasets.tabular.reading import read_table
 from core.datasets.tabular.typed_parquet import typed_batches
 from core.errors import DatasetUnreadable, ValidationFailed
 from core.settings import Limits
-from tests.core.datasets.children import Usage
-from tests.core.datasets.tabular.conftest import source_of
-from tests.core.datasets.tabular.factories import column, csv_of, parquet_of
+from tests.core.datasets.children import PeakMemory
+from tests.core.datasets.tabular.conftest import write_source
+from tests.core.datasets.tabular.factories import build_column_csv, build_csv, build_parquet
 
 
 @pytest.fixture
@@ -34,24 +34,24 @@ def out(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_child_gives_the_same_as_reading_here(tmp_path: Path, out: Path) -> None:
-    source = source_of(tmp_path, csv_of({"a": ["x", "y"] * 9, "b": range(18)}), "a.csv")
-    wanted = SchemaOverrides(
+def test_reading_in_the_sandbox_equals_reading_in_process(tmp_path: Path, out: Path) -> None:
+    source = write_source(tmp_path, build_csv({"a": ["x", "y"] * 9, "b": range(18)}), "a.csv")
+    overrides = SchemaOverrides(
         target="a", columns=(ColumnOverride("b", type="number"),), pointer_prefix="/meta"
     )
-    there = read_table_in_sandbox([source], wanted, Limits(), out, 60)
+    summary = read_table_in_sandbox([source], overrides, Limits(), out, 60)
     content = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert there == read_table([source], wanted, Limits(), out)
+    assert summary == read_table([source], overrides, Limits(), out)
     assert content == {path.name: path.read_bytes() for path in out.iterdir()}
     changed = SchemaOverrides(exclude_columns=("b",))
     revised = update_table_schema_in_sandbox(
-        out / "rows.parquet", there, changed, Limits(), out, 60
+        out / "rows.parquet", summary, changed, Limits(), out, 60
     )
     assert revised.schema["b"].exclude
 
 
-def test_problems_come_back_as_they_were(tmp_path: Path, out: Path) -> None:
-    source = source_of(tmp_path, column(1, 2, 3, 4, 5), "a.csv")
+def test_errors_in_the_sandbox_keep_their_type_and_details(tmp_path: Path, out: Path) -> None:
+    source = write_source(tmp_path, build_column_csv(1, 2, 3, 4, 5), "a.csv")
     with pytest.raises(ValidationFailed) as caught:
         read_table_in_sandbox(
             [source], SchemaOverrides(target="x", pointer_prefix="/meta"), Limits(), out, 60
@@ -64,7 +64,7 @@ def test_problems_come_back_as_they_were(tmp_path: Path, out: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
-def test_three_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path, out: Path) -> None:
+def test_reading_300_000_rows_uses_less_than_600_mib(tmp_path: Path, out: Path) -> None:
     rng = np.random.default_rng(0)
     n = 300_000
     columns: dict[str, Any] = {f"f{i}": rng.normal(size=n).astype(np.float32) for i in range(3)}
@@ -72,8 +72,8 @@ def test_three_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path, out:
     columns["id"] = np.arange(n)
     path = tmp_path / "a.csv"
     pa.csv.write_csv(pa.table(columns), path)
-    usage = Usage()
-    source = source_of(tmp_path, path, "a.csv")
+    usage = PeakMemory()
+    source = write_source(tmp_path, path, "a.csv")
     summary = read_table_in_sandbox(
         [source], SchemaOverrides(target="c0"), Limits(), out, 120, usage
     )
@@ -94,24 +94,24 @@ def test_three_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path, out:
     assert (read == columns["f2"].astype(str).astype(float)).all()
 
 
-def test_two_hundred_columns_of_any_kind_are_read(tmp_path: Path, out: Path) -> None:
+def test_table_with_200_columns_is_read(tmp_path: Path, out: Path) -> None:
     rng = np.random.default_rng(0)
     columns: dict[str, Any] = {f"x{i}": rng.normal(size=500) for i in range(100)}
     columns |= {f"c{i}": rng.choice(["u", "v"], 500) for i in range(100)}
-    source = source_of(tmp_path, parquet_of(columns), "a.parquet")
+    source = write_source(tmp_path, build_parquet(columns), "a.parquet")
     summary = read_table([source], SchemaOverrides(target="c7"), Limits(), out)
     assert len(summary.schema.columns) == 200
     assert len(json.loads((out / "profile.json").read_text())["columns"]) == 200
 
 
-def test_a_page_of_rows_may_lie_across_groups(
+def test_preview_page_may_span_row_groups(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool, "_MAX_BATCH_CELLS", 1)  # 256 rows in a group
-    data = csv_of({"a": [7 * i % 1_009 for i in range(1_000)], "b": ["x", "y"] * 500})
-    source = source_of(tmp_path, data, "a.csv")
+    data = build_csv({"a": [7 * i % 1_009 for i in range(1_000)], "b": ["x", "y"] * 500})
+    source = write_source(tmp_path, data, "a.csv")
     schema = read_table([source], SchemaOverrides(), Limits(), out).schema
     for start, count in ((0, 3), (250, 300), (255, 1), (256, 1), (998, 9), (1_000, 5)):
         page = preview_rows(out / "rows.parquet", schema, start, count)
-        places = range(start, min(1_000, start + count))
-        assert [row["a"] for row in page] == [7 * i % 1_009 for i in places]
+        indices = range(start, min(1_000, start + count))
+        assert [row["a"] for row in page] == [7 * i % 1_009 for i in indices]

@@ -1,4 +1,4 @@
-"""A schema that is other than it was inferred."""
+"""Client overrides of the inferred schema."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from core.datasets.tabular import ColumnOverride, SchemaOverrides
 from core.datasets.tabular.reading import update_table_schema
 from core.errors import ValidationFailed
 from core.settings import Limits
-from tests.core.datasets.tabular.conftest import Read, Refuse
-from tests.core.datasets.tabular.factories import csv_of
+from tests.core.datasets.tabular.conftest import Read, Reject
+from tests.core.datasets.tabular.factories import build_csv
 
 ROWS = {
     "zip": ["01067", "10115", "01067", "80331", "10115"],
@@ -22,7 +22,7 @@ ROWS = {
 }
 
 
-def change(name: str, **fields: Any) -> tuple[ColumnOverride, ...]:
+def override(name: str, **fields: Any) -> tuple[ColumnOverride, ...]:
     return (ColumnOverride(name, **fields),)
 
 
@@ -41,97 +41,99 @@ def change(name: str, **fields: Any) -> tuple[ColumnOverride, ...]:
         ("day", {"type": "category"}, "01/02/2021", "01/02/2021"),
     ],
 )
-def test_a_column_may_have_another_type(
+def test_column_type_can_be_overridden(
     name: str, fields: Any, values: object, shown: object, read: Read
 ) -> None:
-    table = read(csv_of(ROWS), columns=change(name, **fields))
+    table = read(build_csv(ROWS), columns=override(name, **fields))
     assert table[name].type == fields["type"]
-    assert (table.values(name)[0], table.shown(name)[0]) == (values, shown)
+    assert (table.values(name)[0], table.preview(name)[0]) == (values, shown)
     assert table[name].nullable == ("" in ROWS[name])
 
 
-def test_a_column_that_is_called_text_is_dropped(read: Read) -> None:
-    assert read(csv_of(ROWS), columns=change("w", type="text"))["w"].exclude
+def test_column_overridden_as_text_is_excluded(read: Read) -> None:
+    assert read(build_csv(ROWS), columns=override("w", type="text"))["w"].exclude
 
 
-def test_words_for_missing_are_no_obstacle_to_another_type(read: Read) -> None:
-    rows = csv_of({"zip": ["01067", "NA", "", "80331", "inf"], "n": [1, 2, 3, 2, 1]})
-    table = read(rows, columns=change("zip", type="integer"))
+def test_missing_value_markers_do_not_prevent_a_type_override(read: Read) -> None:
+    rows = build_csv({"zip": ["01067", "NA", "", "80331", "inf"], "n": [1, 2, 3, 2, 1]})
+    table = read(rows, columns=override("zip", type="integer"))
     assert table.values("zip") == [1067, None, None, 80331, None]
     assert table["zip"].nullable
 
 
-def test_fewer_decimals_are_shown_where_they_are_wanted(read: Read) -> None:
-    rows = csv_of({"f": ["1.256", "2.5", "3.04", "4.96", "5"], "n": [1, 2, 3, 2, 1]})
-    table = read(rows, columns=change("f", decimals=1))
-    assert table.shown("f") == [1.3, 2.5, 3.0, 5.0, 5.0]
+def test_decimals_override_rounds_the_preview(read: Read) -> None:
+    rows = build_csv({"f": ["1.256", "2.5", "3.04", "4.96", "5"], "n": [1, 2, 3, 2, 1]})
+    table = read(rows, columns=override("f", decimals=1))
+    assert table.preview("f") == [1.3, 2.5, 3.0, 5.0, 5.0]
 
 
-def test_a_boolean_keeps_its_own_words(read: Read) -> None:
-    assert read(csv_of(ROWS), columns=change("yn", type="boolean"))["yn"].format == "No|Yes"
+def test_boolean_override_keeps_the_words_of_the_data(read: Read) -> None:
+    assert read(build_csv(ROWS), columns=override("yn", type="boolean"))["yn"].format == "No|Yes"
 
 
-def test_a_format_says_which_of_two_readings_is_meant(read: Read) -> None:
-    table = read(csv_of(ROWS), columns=change("day", format="%m/%d/%Y"))
+def test_format_override_resolves_an_ambiguous_date(read: Read) -> None:
+    table = read(build_csv(ROWS), columns=override("day", format="%m/%d/%Y"))
     assert table["day"].format == "%m/%d/%Y"
-    from_category = read(csv_of(ROWS), columns=change("day", type="datetime", format="%m/%d/%Y"))
+    from_category = read(
+        build_csv(ROWS), columns=override("day", type="datetime", format="%m/%d/%Y")
+    )
     assert from_category["day"] == table["day"]
     assert str(table.values("day")[0].date()) == "2021-01-02"
 
 
-def test_the_order_is_that_of_a_list_that_names_all_columns(read: Read) -> None:
+def test_overrides_that_name_all_columns_set_their_order(read: Read) -> None:
     names = sorted(ROWS)
-    table = read(csv_of(ROWS), columns=tuple(ColumnOverride(name) for name in names))
+    table = read(build_csv(ROWS), columns=tuple(ColumnOverride(name) for name in names))
     assert table.summary.schema.names == names
-    assert list(read(csv_of(ROWS), columns=change("w")).types) == list(ROWS)
+    assert list(read(build_csv(ROWS), columns=override("w")).types) == list(ROWS)
 
 
-def test_dropped_columns_are_absent_from_what_is_learned(read: Read) -> None:
-    table = read(csv_of(ROWS), exclude_columns=("zip", "w"), columns=change("n", exclude=True))
+def test_excluded_columns_are_absent_from_the_training_data(read: Read) -> None:
+    table = read(build_csv(ROWS), exclude_columns=("zip", "w"), columns=override("n", exclude=True))
     assert [c.name for c in table.summary.schema.columns if c.exclude] == ["zip", "n", "w"]
     with pytest.raises(KeyError):
         table.values("zip")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "code", "pointer"),
+    ("overrides", "code", "pointer"),
     [
-        ({"columns": change("w", type="number")}, "type_mismatch", "/meta/schema/0/type"),
-        ({"columns": change("zip", type="boolean")}, "type_mismatch", "/meta/schema/0/type"),
-        ({"columns": change("f", type="integer")}, "type_mismatch", "/meta/schema/0/type"),
-        ({"columns": change("n", type="datetime")}, "type_mismatch", "/meta/schema/0/type"),
-        ({"columns": change("f", nullable=False)}, "has_missing", "/meta/schema/0/nullable"),
-        ({"columns": change("day", format="%x")}, "format_unknown", "/meta/schema/0/format"),
-        ({"columns": change("n", format=",")}, "format_unknown", "/meta/schema/0/format"),
-        ({"columns": change("n", decimals=2)}, "not_allowed", "/meta/schema/0/decimals"),
+        ({"columns": override("w", type="number")}, "type_mismatch", "/meta/schema/0/type"),
+        ({"columns": override("zip", type="boolean")}, "type_mismatch", "/meta/schema/0/type"),
+        ({"columns": override("f", type="integer")}, "type_mismatch", "/meta/schema/0/type"),
+        ({"columns": override("n", type="datetime")}, "type_mismatch", "/meta/schema/0/type"),
+        ({"columns": override("f", nullable=False)}, "has_missing", "/meta/schema/0/nullable"),
+        ({"columns": override("day", format="%x")}, "format_unknown", "/meta/schema/0/format"),
+        ({"columns": override("n", format=",")}, "format_unknown", "/meta/schema/0/format"),
+        ({"columns": override("n", decimals=2)}, "not_allowed", "/meta/schema/0/decimals"),
         (
-            {"columns": change("w", type="text", exclude=False)},
+            {"columns": override("w", type="text", exclude=False)},
             "free_text",
             "/meta/schema/0/exclude",
         ),
-        ({"columns": change("nn")}, "unknown_column", "/meta/schema/0/name"),
-        ({"columns": change("n") + change("n")}, "duplicate_column", "/meta/schema/1/name"),
+        ({"columns": override("nn")}, "unknown_column", "/meta/schema/0/name"),
+        ({"columns": override("n") + override("n")}, "duplicate_column", "/meta/schema/1/name"),
         ({"exclude_columns": ("x",)}, "unknown_column", "/meta/exclude_columns/0"),
         ({"target": "ww"}, "unknown_column", "/meta/target"),
         ({"target": "w", "exclude_columns": ("w",)}, "target_not_learned", "/meta/target"),
         ({"exclude_columns": tuple(ROWS)}, "nothing_to_learn", "/meta/schema"),
     ],
 )
-def test_what_the_values_do_not_allow_is_refused_by_field(
-    wanted: Any, code: str, pointer: str, refuse: Refuse
+def test_overrides_that_the_values_do_not_allow_are_rejected_by_field(
+    overrides: Any, code: str, pointer: str, reject: Reject
 ) -> None:
-    error = refuse(csv_of(ROWS), **wanted)
+    error = reject(build_csv(ROWS), **overrides)
     assert (error.code, error.field_errors[0].pointer) == (code, pointer)
     assert type(error) is ValidationFailed
     assert "x" not in error.detail.split() or code != "type_mismatch"  # no value of the data
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(refuse: Refuse) -> None:
-    assert refuse(csv_of(ROWS), target="flog").field_errors[0].allowed == ("flag",)
+def test_error_for_an_unknown_column_suggests_the_closest_name(reject: Reject) -> None:
+    assert reject(build_csv(ROWS), target="flog").field_errors[0].allowed == ("flag",)
 
 
-def test_a_target_that_is_a_category_has_labels(read: Read) -> None:
-    table = read(csv_of(ROWS), target="w")
+def test_category_target_has_labels(read: Read) -> None:
+    table = read(build_csv(ROWS), target="w")
     assert table.summary.labels == (
         {"name": "1", "count": 2, "test_count": 0},
         {"name": "2", "count": 2, "test_count": 0},
@@ -139,38 +141,40 @@ def test_a_target_that_is_a_category_has_labels(read: Read) -> None:
     )
 
 
-def test_a_boolean_target_has_its_own_words_as_labels(read: Read) -> None:
-    table = read(csv_of(ROWS), target="yn", columns=change("yn", type="boolean"))
+def test_boolean_target_has_the_words_of_the_data_as_labels(read: Read) -> None:
+    table = read(build_csv(ROWS), target="yn", columns=override("yn", type="boolean"))
     assert [(label["name"], label["count"]) for label in table.summary.labels] == [
         ("No", 2),
         ("Yes", 2),
     ]
 
 
-def test_a_target_of_a_few_whole_numbers_is_a_category_unless_it_is_said(read: Read) -> None:
-    table = read(csv_of(ROWS), target="n")
+def test_integer_target_with_few_values_is_a_category_unless_overridden(read: Read) -> None:
+    table = read(build_csv(ROWS), target="n")
     assert (table["n"].type, table["n"].format) == ("category", "integer")
     assert [label["name"] for label in table.summary.labels] == ["1", "2", "3"]
-    assert table.shown("n")[0] == 1
-    said = read(csv_of(ROWS), target="n", columns=change("n", type="integer"))
-    assert said["n"].type == "integer"
-    assert said.summary.labels == ()
+    assert table.preview("n")[0] == 1
+    overridden = read(build_csv(ROWS), target="n", columns=override("n", type="integer"))
+    assert overridden["n"].type == "integer"
+    assert overridden.summary.labels == ()
 
 
-def test_a_target_with_too_many_values_has_no_labels(read: Read, refuse: Refuse) -> None:
-    rows = csv_of({"a": [f"w{i % 50}" for i in range(100)], "n": range(0, 300, 3)})
-    assert refuse(rows, target="a", limits=Limits(classes_max=49)).code == "too_many_labels"
+def test_category_target_above_the_label_limit_is_rejected_and_integer_target_has_no_labels(
+    read: Read, reject: Reject
+) -> None:
+    rows = build_csv({"a": [f"w{i % 50}" for i in range(100)], "n": range(0, 300, 3)})
+    assert reject(rows, target="a", limits=Limits(classes_max=49)).code == "too_many_labels"
     assert read(rows, target="n").summary.labels == ()
 
 
-def test_a_schema_can_be_changed_and_changed_back(read: Read, tmp_path: Any) -> None:
-    first = read(csv_of(ROWS))
-    text = SchemaOverrides(columns=change("zip", type="integer"), target="yn")
-    second = update_table_schema(first.path, first.summary, text, Limits(), tmp_path)
-    assert second.schema["zip"].type == "integer"
-    assert second.schema.target == "yn"
-    back = SchemaOverrides(
-        columns=tuple(ColumnOverride(**c.to_dict()) for c in first.summary.schema.columns)
+def test_schema_can_be_changed_and_restored(read: Read, tmp_path: Any) -> None:
+    original = read(build_csv(ROWS))
+    overrides = SchemaOverrides(columns=override("zip", type="integer"), target="yn")
+    changed = update_table_schema(original.path, original.summary, overrides, Limits(), tmp_path)
+    assert changed.schema["zip"].type == "integer"
+    assert changed.schema.target == "yn"
+    restore_overrides = SchemaOverrides(
+        columns=tuple(ColumnOverride(**c.to_dict()) for c in original.summary.schema.columns)
     )
-    third = update_table_schema(first.path, second, back, Limits(), tmp_path)
-    assert third == first.summary
+    restored = update_table_schema(original.path, changed, restore_overrides, Limits(), tmp_path)
+    assert restored == original.summary

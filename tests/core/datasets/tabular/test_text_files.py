@@ -1,4 +1,4 @@
-"""CSV and NDJSON as they come out of the world."""
+"""Reading of CSV and NDJSON files."""
 
 import gzip
 import json
@@ -6,8 +6,8 @@ import json
 import pytest
 
 from core.settings import Limits
-from tests.core.datasets.tabular.conftest import Read, Refuse
-from tests.core.datasets.tabular.factories import column, csv_of
+from tests.core.datasets.tabular.conftest import Read, Reject
+from tests.core.datasets.tabular.factories import build_column_csv, build_csv
 
 ROWS = "name,age\nÄnne,31\nBjörk,28\nZoë,45\nÄnne,31\nŁuk,9\n"
 
@@ -15,7 +15,7 @@ ROWS = "name,age\nÄnne,31\nBjörk,28\nZoë,45\nÄnne,31\nŁuk,9\n"
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 )
-def test_unicode_is_read_in_any_encoding(encoding: str, read: Read) -> None:
+def test_csv_is_read_in_every_unicode_encoding(encoding: str, read: Read) -> None:
     table = read(ROWS.encode(encoding))
     assert list(table.types) == ["name", "age"]
     assert table.values("name") == ["Änne", "Björk", "Zoë", "Änne", "Łuk"]
@@ -23,39 +23,39 @@ def test_unicode_is_read_in_any_encoding(encoding: str, read: Read) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-def test_western_letters_are_read_and_the_guess_is_told(encoding: str, read: Read) -> None:
+def test_western_single_byte_encoding_is_guessed_and_reported(encoding: str, read: Read) -> None:
     table = read(ROWS.replace("Łuk", "Íñigo").encode(encoding))
     assert table.values("name")[4] == "Íñigo"
     assert "Windows-1252" in table.summary.notes[0]
 
 
-@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_delimiters_are_found(mark: str, read: Read) -> None:
-    text = ROWS.replace(",", mark)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiter_is_detected(delimiter: str, read: Read) -> None:
+    text = ROWS.replace(",", delimiter)
     table = read(text)
     assert list(table.types) == ["name", "age"]
-    assert table.summary.format == ("tsv" if mark == "\t" else "csv")
+    assert table.summary.format == ("tsv" if delimiter == "\t" else "csv")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends_of_all_kinds_are_read(end: str, read: Read) -> None:
+def test_all_line_endings_are_read(end: str, read: Read) -> None:
     for text in (ROWS, ROWS.rstrip("\n"), ROWS + "\n\n"):
         table = read(text.replace("\n", end).encode())
         assert table.values("age") == [31, 28, 45, 31, 9]
 
 
-def test_quotes_may_hold_delimiters_ends_of_lines_and_quotes(read: Read) -> None:
+def test_quoted_fields_may_contain_delimiters_newlines_and_quotes(read: Read) -> None:
     text = 'a,b\n"x, y",1\n"line\none",2\n"say ""so""",3\n\'tis,4\n5" pipe,5\n'
     table = read(text)
     assert table.values("a") == ["x, y", "line\none", 'say "so"', "'tis", '5" pipe']
 
 
-def test_apostrophes_may_be_the_quotes(read: Read) -> None:
+def test_apostrophes_are_accepted_as_quote_characters(read: Read) -> None:
     table = read("a,b\n'x, y',1\n'z',2\n'x, y',3\n'z',4\n'z',5\n")
     assert table.values("a") == ["x, y", "z", "x, y", "z", "z"]
 
 
-def test_blanks_around_unquoted_fields_are_stripped_and_told(read: Read) -> None:
+def test_blanks_around_unquoted_fields_are_stripped_and_reported(read: Read) -> None:
     table = read('a , b\n x, 1\n" x ", 2\n"x" , 3\n  ,4 \nx y,5\n')
     assert list(table.types) == ["a", "b"]
     assert table.values("a") == ["x", " x ", "x", None, "x y"]
@@ -63,7 +63,7 @@ def test_blanks_around_unquoted_fields_are_stripped_and_told(read: Read) -> None
     assert table.summary.notes == ("Blanks around 9 fields were stripped.",)
 
 
-def test_quoted_fields_may_lie_across_the_ends_of_chunks(
+def test_quoted_fields_may_span_chunk_boundaries(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = 'a,b\n"x\n"" ,y", 1\n z,2\n"p\r\nq" , 3\n"",4\nu,5\n'
@@ -74,7 +74,7 @@ def test_quoted_fields_may_lie_across_the_ends_of_chunks(
         assert read(text).values("a") == whole
 
 
-def test_a_first_row_of_numbers_is_no_header(read: Read) -> None:
+def test_first_row_of_numbers_is_not_a_header(read: Read) -> None:
     table = read("5.1,3.5,setosa\n4.9,3.0,setosa\n4.7,3.2,virginica\n4.6,3,setosa\n5,3.6,setosa\n")
     assert list(table.types) == ["column_1", "column_2", "column_3"]
     assert table.summary.rows == 5
@@ -82,7 +82,9 @@ def test_a_first_row_of_numbers_is_no_header(read: Read) -> None:
 
 
 @pytest.mark.parametrize("header", ["0,1,2", "1,2,3", ",0,1"])
-def test_whole_numbers_that_count_up_are_names(header: str, read: Read) -> None:
+def test_header_of_consecutive_integers_is_accepted_as_column_names(
+    header: str, read: Read
+) -> None:
     table = read(f"{header}\n" + "5,6,x\n6,7,y\n" * 3)
     assert [name for name in table.types if name.isdigit()] == [n for n in header.split(",") if n]
     assert table.summary.rows == 6
@@ -92,11 +94,11 @@ def test_whole_numbers_that_count_up_are_names(header: str, read: Read) -> None:
     "name", ["__proto__", "=cmd()", "a/b~c", "Größe", "select", "<b>", "a b", "🙂", "x" * 256]
 )
 def test_columns_may_have_any_printable_name(name: str, read: Read) -> None:
-    assert list(read(column("x", "y", "x", "y", "x", name=name)).types) == [name, "n"]
+    assert list(read(build_column_csv("x", "y", "x", "y", "x", name=name)).types) == [name, "n"]
 
 
-def test_names_that_differ_in_case_are_two_columns(read: Read) -> None:
-    assert list(read(csv_of({"a": [1, 2, 3, 4, 9], "A": [1, 2, 3, 4, 9]})).types) == ["a", "A"]
+def test_names_that_differ_only_in_case_are_two_columns(read: Read) -> None:
+    assert list(read(build_csv({"a": [1, 2, 3, 4, 9], "A": [1, 2, 3, 4, 9]})).types) == ["a", "A"]
 
 
 @pytest.mark.parametrize(
@@ -119,18 +121,18 @@ def test_names_that_differ_in_case_are_two_columns(read: Read) -> None:
         (b"a,b\n" + b"1,2\n" * 100_000, "too_many_rows", "/file"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(
-    data: bytes, code: str, pointer: str, refuse: Refuse
+def test_unreadable_csv_is_rejected_with_code_and_pointer(
+    data: bytes, code: str, pointer: str, reject: Reject
 ) -> None:
     if code == "value_too_long":
         data = b"a,b\n" + (b"x" * 70_000 + b",1\n") * 9
-    error = refuse(data, limits=Limits(rows_max=50_000))
+    error = reject(data, limits=Limits(rows_max=50_000))
     assert error.code == code
     assert error.field_errors[0].pointer == pointer
 
 
-def test_all_ragged_rows_are_named_up_to_a_bound(refuse: Refuse) -> None:
-    error = refuse(b"a,b\n" + b"1,2\n1\n" * 30)
+def test_rows_with_a_wrong_field_count_are_listed_up_to_twenty(reject: Reject) -> None:
+    error = reject(b"a,b\n" + b"1,2\n1\n" * 30)
     assert [fault.pointer for fault in error.field_errors[:3]] == [
         "/file/rows/2",
         "/file/rows/4",
@@ -140,31 +142,31 @@ def test_all_ragged_rows_are_named_up_to_a_bound(refuse: Refuse) -> None:
     assert "at least 20 rows" in error.detail
 
 
-def test_a_row_without_end_is_refused_before_it_is_in_memory(refuse: Refuse) -> None:
+def test_row_above_the_length_limit_is_rejected(reject: Reject) -> None:
     data = b'a,b\n1,2\n"' + b"x,\n" * 200_000
-    error = refuse(data, limits=Limits(row_chars=100_000))
+    error = reject(data, limits=Limits(row_chars=100_000))
     assert error.code == "row_too_long"
     assert "line 3" in error.detail
 
 
-def test_a_packed_table_is_read(read: Read) -> None:
+def test_gzipped_csv_is_read(read: Read) -> None:
     table = read(gzip.compress(ROWS.encode("utf-16")), "a.csv.gz")
     assert table.values("age") == [31, 28, 45, 31, 9]
 
 
-def test_a_packed_table_that_is_cut_or_far_too_large_is_refused(refuse: Refuse) -> None:
-    packed = gzip.compress(column(*range(1_000)).encode())
-    assert refuse(packed[:-9]).code == "archive_invalid"
+def test_gzipped_csv_that_is_truncated_or_a_bomb_is_rejected(reject: Reject) -> None:
+    gzipped = gzip.compress(build_column_csv(*range(1_000)).encode())
+    assert reject(gzipped[:-9]).code == "archive_invalid"
     bomb = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, 9)
     assert len(bomb) < 200_000
-    assert refuse(bomb).code == "archive_bomb"
+    assert reject(bomb).code == "archive_bomb"
 
 
-def lines(*rows: object) -> str:
+def build_ndjson(*rows: object) -> str:
     return "\n".join(json.dumps(row) for row in rows) + "\n"
 
 
-def test_objects_by_line_are_rows_and_keys_may_be_missing(read: Read) -> None:
+def test_ndjson_objects_are_rows_and_keys_may_be_missing(read: Read) -> None:
     rows = [
         {"i": 1, "f": 1.5, "b": True, "s": "x", "d": "2021-02-03"},
         {"i": 2, "f": 2, "b": False, "s": "", "d": "2021-02-04"},
@@ -172,7 +174,7 @@ def test_objects_by_line_are_rows_and_keys_may_be_missing(read: Read) -> None:
         {"s": "x", "late": "only here"},
         {"i": 9, "f": 2.25, "b": True, "s": "5"},
     ]
-    table = read(lines(*rows) + "\n", "a.ndjson")
+    table = read(build_ndjson(*rows) + "\n", "a.ndjson")
     assert table.summary.format == "ndjson"
     assert table.types == {
         "i": "integer",
@@ -184,12 +186,12 @@ def test_objects_by_line_are_rows_and_keys_may_be_missing(read: Read) -> None:
     }
     assert table.values("i") == [1, 2, None, None, 9]
     assert table.values("s") == ["x", None, "5", "x", "5"]
-    assert table.shown("b") == [True, False, None, None, True]
-    assert table.shown("d")[0] == "2021-02-03"
+    assert table.preview("b") == [True, False, None, None, True]
+    assert table.preview("d")[0] == "2021-02-03"
 
 
-def test_keys_with_values_of_several_kinds_are_words_and_told(read: Read) -> None:
-    table = read(lines(*[{"a": value} for value in (1, 2, "x", 2, 1.5, True)]), "a.ndjson")
+def test_ndjson_key_with_mixed_types_is_read_as_text_and_reported(read: Read) -> None:
+    table = read(build_ndjson(*[{"a": value} for value in (1, 2, "x", 2, 1.5, True)]), "a.ndjson")
     assert table.values("a") == ["1", "2", "x", "2", "1.5", "true"]
     issue = table.issue("mixed_types")
     assert issue is not None
@@ -197,7 +199,7 @@ def test_keys_with_values_of_several_kinds_are_words_and_told(read: Read) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "where"),
+    ("text", "code", "pointer"),
     [
         ('{"a": 1}\n{"a": \n', "row_invalid", "/file/lines/2"),
         ('{"a": 1}\n[1]\n', "row_invalid", "/file/lines/2"),
@@ -209,16 +211,18 @@ def test_keys_with_values_of_several_kinds_are_words_and_told(read: Read) -> Non
         ('[{"a": 1}]', "table_unreadable", "/file"),
     ],
 )
-def test_objects_that_are_no_rows_are_refused_by_line(
-    text: str, code: str, where: str, refuse: Refuse
+def test_invalid_ndjson_is_rejected_by_line_or_column(
+    text: str, code: str, pointer: str, reject: Reject
 ) -> None:
-    error = refuse(text, "a.json")
-    assert (error.code, error.field_errors[0].pointer) == (code, where)
+    error = reject(text, "a.json")
+    assert (error.code, error.field_errors[0].pointer) == (code, pointer)
 
 
-def test_a_nested_key_may_be_left_out(read: Read) -> None:
+def test_nested_ndjson_key_may_be_excluded(read: Read) -> None:
     table = read(
-        lines(*[{"a": i, "b": [i]} for i in (3, 1, 4, 1, 5)]), "a.ndjson", exclude_columns=("b",)
+        build_ndjson(*[{"a": i, "b": [i]} for i in (3, 1, 4, 1, 5)]),
+        "a.ndjson",
+        exclude_columns=("b",),
     )
     assert list(table.types) == ["a"]
     assert "left out" in table.summary.notes[0]

@@ -1,9 +1,9 @@
-"""What a column is taken for, and that its values come back as they came."""
+"""Inference of column types, and values returned in the format of the upload."""
 
 import pytest
 
 from tests.core.datasets.tabular.conftest import Read
-from tests.core.datasets.tabular.factories import column, csv_of
+from tests.core.datasets.tabular.factories import build_column_csv, build_csv
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,18 @@ from tests.core.datasets.tabular.factories import column, csv_of
         (["7", "7", "7", "7", "7"], "integer", 0, 7),
     ],
 )
-def test_values_tell_the_type(
+def test_column_type_is_inferred_from_the_values(
     values: list[str], type: str, decimals: int | None, shown: object, read: Read
 ) -> None:
-    table = read(column(*values))
+    table = read(build_column_csv(*values))
     assert (table["a"].type, table["a"].decimals) == (type, decimals)
     assert table["a"].nullable == ("" in values)
-    assert table.shown("a")[0] == shown
+    assert table.preview("a")[0] == shown
     assert table.values("a").count(None) == values.count("")
 
 
-def test_large_whole_numbers_keep_every_digit(read: Read) -> None:
-    table = read(column("10000000000000000", "9007199254740993", "1", "2", "3"))
+def test_large_integers_keep_every_digit(read: Read) -> None:
+    table = read(build_column_csv("10000000000000000", "9007199254740993", "1", "2", "3"))
     assert table.values("a")[:2] == [10**16, 9007199254740993]
 
 
@@ -58,46 +58,48 @@ def test_large_whole_numbers_keep_every_digit(read: Read) -> None:
         ),
     ],
 )
-def test_points_in_time_are_read_and_written_in_their_format(
+def test_datetimes_are_read_and_written_in_their_format(
     text: str, format: str, moment: str, read: Read
 ) -> None:
-    table = read(column(text, "", text, text, text))
+    table = read(build_column_csv(text, "", text, text, text))
     assert (table["a"].type, table["a"].format, table["a"].nullable) == ("datetime", format, True)
     assert [value and value.isoformat() for value in table.values("a")[:2]] == [moment, None]
     if "+" not in text and "/2/" not in text and " 7:" not in text:
-        assert table.shown("a")[0] == text
+        assert table.preview("a")[0] == text
 
 
 @pytest.mark.parametrize(
     "text", ["2021-02-31", "00/00/0000", "10000-01-01", "21-02-03", "2021-02-28 25:00", "12:30"]
 )
-def test_what_is_no_point_in_time_stays_text(text: str, read: Read) -> None:
-    table = read(column(text, text, text, text, "2021-02-28"))
+def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
+    table = read(build_column_csv(text, text, text, text, "2021-02-28"))
     assert table["a"].type == "category"
-    assert table.shown("a")[0] == text
+    assert table.preview("a")[0] == text
 
 
-def test_dates_that_can_be_read_two_ways_are_told(read: Read) -> None:
-    table = read(column("01/02/2021", "03/04/2021", "05/06/2021", "07/08/2021", "09/10/2021"))
+def test_ambiguous_date_format_is_reported(read: Read) -> None:
+    table = read(
+        build_column_csv("01/02/2021", "03/04/2021", "05/06/2021", "07/08/2021", "09/10/2021")
+    )
     assert table["a"].format == "%d/%m/%Y"
     issue = table.issue("ambiguous_date_format")
     assert issue is not None
     assert issue["examples"] == ["a: %d/%m/%Y"]
 
 
-def test_a_decimal_comma_is_one_where_it_does_not_separate_fields(read: Read) -> None:
+def test_decimal_comma_is_recognized_when_it_is_not_the_delimiter(read: Read) -> None:
     table = read("a;b\n1,5;x\n2,25;y\n-3,1;x\n4;y\n5;x\n")
     assert (table["a"].type, table["a"].decimals, table["a"].format) == ("number", 2, ",")
     assert table.values("a")[:2] == [1.5, 2.25]
 
 
-def test_thousands_are_not_taken_for_decimals(read: Read) -> None:
+def test_thousands_separator_is_not_read_as_a_decimal_comma(read: Read) -> None:
     table = read('a,b\n"1,234",x\n"2,345",y\n"3,456",x\n"1,234",y\n"2,345",x\n')
     assert table["a"].type == "category"
 
 
-def test_words_for_missing_among_numbers_are_missing_and_told(read: Read) -> None:
-    table = read(column("1", "NA", "3", "?", "5"))
+def test_missing_value_markers_among_numbers_become_missing_and_are_reported(read: Read) -> None:
+    table = read(build_column_csv("1", "NA", "3", "?", "5"))
     assert (table["a"].type, table["a"].nullable) == ("integer", True)
     assert table.values("a") == [1, None, 3, None, 5]
     issue = table.issue("missing_value_markers")
@@ -105,13 +107,13 @@ def test_words_for_missing_among_numbers_are_missing_and_told(read: Read) -> Non
     assert issue["examples"] == ["a: 2 rows"]
 
 
-def test_the_same_words_among_words_are_words(read: Read) -> None:
-    table = read(column("None", "Mild", "None", "?", "Mild"))
+def test_missing_value_markers_among_text_stay_text(read: Read) -> None:
+    table = read(build_column_csv("None", "Mild", "None", "?", "Mild"))
     assert table.values("a") == ["None", "Mild", "None", "?", "Mild"]
 
 
-def test_infinite_numbers_are_missing_and_told_by_row(read: Read) -> None:
-    table = read(column("1.5", "inf", "-Infinity", "1e999", "2.5", "nan"))
+def test_infinite_numbers_become_missing_and_are_reported_by_row(read: Read) -> None:
+    table = read(build_column_csv("1.5", "inf", "-Infinity", "1e999", "2.5", "nan"))
     assert table["a"].type == "number"
     assert table.values("a") == [1.5, None, None, None, 2.5, None]
     issue = table.issue("non_finite")
@@ -119,18 +121,18 @@ def test_infinite_numbers_are_missing_and_told_by_row(read: Read) -> None:
     assert (issue["count"], issue["examples"]) == (3, ["a: row 2", "a: row 3", "a: row 4"])
 
 
-def test_numbers_with_some_words_are_mixed(read: Read) -> None:
-    table = read(column("1", "2", "oops", "3", "2", "1"))
+def test_numbers_mixed_with_text_are_a_category_and_reported(read: Read) -> None:
+    table = read(build_column_csv("1", "2", "oops", "3", "2", "1"))
     assert table["a"].type == "category"
     issue = table.issue("mixed_types")
     assert issue is not None
     assert (issue["count"], issue["examples"]) == (1, ["a: row 3"])
 
 
-def test_names_numbers_and_prose_that_only_tell_rows_apart_are_not_learned(read: Read) -> None:
+def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) -> None:
     rows = range(60)
     table = read(
-        csv_of(
+        build_csv(
             {
                 "row": rows,
                 "customer_id": [7_919 * i % 10_007 for i in rows],
@@ -156,6 +158,6 @@ def test_names_numbers_and_prose_that_only_tell_rows_apart_are_not_learned(read:
     assert (text["severity"], text["examples"]) == ("warning", ["review"])
 
 
-def test_different_numbers_are_no_ids_for_that_alone(read: Read) -> None:
-    table = read(csv_of({"price": [7_919 * i % 100_003 for i in range(60)], "b": [1, 2] * 30}))
+def test_distinct_integers_alone_do_not_make_an_id_column(read: Read) -> None:
+    table = read(build_csv({"price": [7_919 * i % 100_003 for i in range(60)], "b": [1, 2] * 30}))
     assert table["price"].type == "integer"

@@ -1,4 +1,4 @@
-"""Rows as text: whatever a value holds, a reader gets it back."""
+"""Encoding of rows as CSV."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ import pytest
 from core.datasets.tabular import Column, writing
 
 
-def written(column: Column, values: pa.Array, *others: Column) -> str:
+def encode_column(column: Column, values: pa.Array, *others: Column) -> str:
     batch = pa.RecordBatch.from_arrays(
         [values, *(pa.nulls(len(values), pa.string()) for _ in others)],
         names=[column.name, *(other.name for other in others)],
@@ -20,18 +20,20 @@ def written(column: Column, values: pa.Array, *others: Column) -> str:
 WORDS = ["plain", "a, b", 'say "no"', "two\nlines", " blank before", "", "Zürich", "a;b"]
 
 
-def test_every_text_comes_back_from_csv_and_only_those_that_need_it_are_quoted() -> None:
-    text = written(Column("word, or so", "category"), pa.array(WORDS), Column("b", "category"))
+def test_csv_round_trips_every_text_and_quotes_only_where_needed() -> None:
+    text = encode_column(
+        Column("word, or so", "category"), pa.array(WORDS), Column("b", "category")
+    )
     rows = list(csv.reader(io.StringIO(text)))
     assert rows[0] == ["word, or so", "b"]
     assert [row[0] for row in rows[1:]] == WORDS
     assert text.splitlines()[1] == "plain,"
     assert "Zürich,\n" in text
-    assert '"",\n' in text  # an empty text is no missing value
+    assert '"",\n' in text  # an empty text is not a missing value
 
 
-def test_a_missing_value_alone_on_its_line_is_still_a_row() -> None:
-    text = written(Column("a", "integer"), pa.array([1, None, 3]))
+def test_missing_value_in_a_single_column_is_still_a_row() -> None:
+    text = encode_column(Column("a", "integer"), pa.array([1, None, 3]))
     assert len(list(csv.reader(io.StringIO(text)))) == 4
     assert text == 'a\n1\n""\n3\n'
 
@@ -48,7 +50,7 @@ def test_a_missing_value_alone_on_its_line_is_still_a_row() -> None:
         (Column("a", "boolean", format="no|yes"), [True, False], ["yes", "no"]),
     ],
 )
-def test_numbers_are_spelled_as_they_came(
+def test_numbers_are_written_in_the_format_of_the_column(
     column: Column, values: list[object], expected: list[str]
 ) -> None:
-    assert written(column, pa.array(values)).split("\n")[1:-1] == expected
+    assert encode_column(column, pa.array(values)).split("\n")[1:-1] == expected

@@ -1,4 +1,4 @@
-"""Augmentation jobs that come in over HTTP and are run in this process, and what they made."""
+"""Helpers that create augmentation jobs over HTTP, run them in this process and read the result."""
 
 import io
 from typing import Any
@@ -12,30 +12,30 @@ from worker.job_runner import run_next
 QUEUES = ["evaluation"]
 
 
-def post(client: TestClient, dataset: str, **more: Any) -> Any:
-    body = {"kind": "augmentation", "dataset": dataset, "seed": 3, **more}
+def post(client: TestClient, dataset: str, **options: Any) -> Any:
+    body = {"kind": "augmentation", "dataset": dataset, "seed": 3, **options}
     return client.post("/v1/jobs", json=body)
 
 
-def look(client: TestClient, job_id: str) -> Any:
+def get_job(client: TestClient, job_id: str) -> Any:
     return client.get(f"/v1/jobs/{job_id}").json()
 
 
-def made(client: TestClient, dataset: str, **more: Any) -> Any:
-    """The job and the dataset that it has made."""
-    answer = post(client, dataset, **more)
+def augment(client: TestClient, dataset: str, **options: Any) -> Any:
+    """Run an augmentation job; return the job and the dataset that it created."""
+    answer = post(client, dataset, **options)
     assert answer.status_code == 202, answer.text
     assert run_next(QUEUES)
-    job = look(client, answer.json()["id"])
+    job = get_job(client, answer.json()["id"])
     assert job["state"] == "succeeded", job["error"]
     return job, client.get(job["links"]["dataset"]).json()
 
 
-def arrays_of(client: TestClient, dataset: str) -> tuple[NDArray[np.uint8], list[str]]:
+def download_arrays(client: TestClient, dataset: str) -> tuple[NDArray[np.uint8], list[str]]:
     answer = client.get(f"/v1/datasets/{dataset}/content?format=npz")
     with np.load(io.BytesIO(answer.content)) as arrays:
         return arrays["x"], arrays["labels"][arrays["y"]].tolist()
 
 
-def report_of(client: TestClient, job: Any) -> Any:
+def get_report(client: TestClient, job: Any) -> Any:
     return client.get(f"/v1/jobs/{job['id']}/artifacts/augmentation.json").json()
