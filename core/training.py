@@ -1,8 +1,8 @@
 """What a training job is to do, every value resolved: made by the API, obeyed by the worker."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Budget(BaseModel):
@@ -46,6 +46,29 @@ class CheckpointPolicy(BaseModel):
         "auto", description="steps; auto: as the service's checkpoint interval, in seconds"
     )
     keep_last: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
+
+
+class EarlyStopping(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    patience: int = Field(
+        ge=1,
+        le=10,
+        description="Number of evaluations (10 per run) without an improvement in held-out "
+        "coverage after which training stops.",
+    )
+
+
+def _reject_numbers(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError('must be "auto", false or {"patience": n}')
+    return value
+
+
+# Without the validator, pydantic accepts 0 for false because they are equal.
+EarlyStoppingSetting = Annotated[
+    Literal["auto", False] | EarlyStopping, BeforeValidator(_reject_numbers)
+]
 
 
 class InitFrom(BaseModel):
@@ -121,8 +144,15 @@ class TrainingSpec(BaseModel):
     holdout_fraction: float
     seed: int
     hyperparameters: dict[str, Any]
-    early_stopping: Literal["auto", "never"] | int = "auto"
+    early_stopping: EarlyStoppingSetting = "auto"
     init_from: InitFrom | None = None
     differential_privacy: DifferentialPrivacy | None = None
     evaluate: bool = False
     quality_gate: QualityGate | None = None
+
+    @property
+    def patience(self) -> int | Literal["auto"] | None:
+        """Patience of early stopping, in evaluations; None if it is disabled."""
+        if isinstance(self.early_stopping, EarlyStopping):
+            return self.early_stopping.patience
+        return "auto" if self.early_stopping == "auto" else None

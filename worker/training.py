@@ -96,7 +96,7 @@ def run_image_training(
                 seed=spec.seed,
                 state=state,
                 init_from=warm_start,
-                early_stopping=spec.early_stopping,
+                patience=spec.patience,
             )
 
 

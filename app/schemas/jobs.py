@@ -13,7 +13,13 @@ from app.schemas.webhooks import JobWebhookOrUrl
 from core import jobs
 from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from core.training import Budget, CheckpointPolicy, DifferentialPrivacy, QualityGate
+from core.training import (
+    Budget,
+    CheckpointPolicy,
+    DifferentialPrivacy,
+    EarlyStoppingSetting,
+    QualityGate,
+)
 from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
@@ -72,11 +78,10 @@ class TrainingRequest(RequestModel):
         "Default `auto`: 0.1, but at most 1,000 images or 10,000 rows; 0 with "
         "`differential_privacy`.",
     )
-    early_stopping: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
+    early_stopping: EarlyStoppingSetting = Field(
         "auto",
-        description="Images only. Stop after this many evaluations (10 per run) without an "
-        "improvement in held-out coverage. Default `auto`: 7. `never` disables early stopping, "
-        "even for a collapsed run.",
+        description="Images only: when to stop before the budget is used. Default `auto`: "
+        "a `patience` of 7. `false` disables early stopping, even for a collapsed run.",
     )
     init_from: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None,

@@ -13,7 +13,7 @@ from models.images.adversarial.settings import AdversarialSettings
 from models.images.adversarial.training import AdversarialTrainer
 from models.images.coverage_monitor import CoverageMonitor
 from models.images.data import ImageBatches, LabeledImages
-from models.images.early_stopping import EarlyStoppingMode
+from models.images.early_stopping import Patience
 from models.images.image_grid import make_grid
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.sampling import to_pixels
@@ -46,7 +46,7 @@ def train(
     seed: int,
     state: Path | None = None,
     init_from: InitFrom | None = None,
-    early_stopping: EarlyStoppingMode = "auto",
+    patience: Patience = "auto",
 ) -> None:
     """Train until `run.progress` is 1; goes on from `state` if there is one.
 
@@ -80,7 +80,7 @@ def train(
             )
         if course.should_evaluate(progress) and (seen := watch.evaluate(logged)):
             callbacks.report(nets.step, seen)
-            if course.update(nets.step, progress, seen["coverage"], early_stopping):
+            if course.update(nets.step, progress, seen["coverage"], patience):
                 callbacks.save(nets.step, replace(nets.pack(), score=course.best_saved_coverage))
 
     nets.finalize()

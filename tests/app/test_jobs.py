@@ -11,6 +11,7 @@ from core.database import write
 from core.errors import JobError
 from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
 from core.storage import StoredObject, get_storage
+from core.training import TrainingSpec
 from tests.conftest import TENANT, AddJob
 from tests.factories import digits
 
@@ -44,6 +45,20 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
     assert "auto" not in resolved["hyperparameters"].values()
     assert job["queue"] == {"position": 0, "reason": "Waiting for a free worker."}
     assert client.get(job["links"]["self"]).json() == job
+
+
+@pytest.mark.parametrize("early_stopping", ["auto", False, {"patience": 1}, {"patience": 10}])
+def test_early_stopping_is_resolved_as_requested(client: TestClient, early_stopping: Any) -> None:
+    body = {
+        "kind": "training",
+        "dataset": digits(),
+        "early_stopping": early_stopping,
+        "validate_only": True,
+    }
+    resolved = client.post("/v1/jobs", json=body).json()["resolved"]
+    assert resolved["early_stopping"] == early_stopping
+    expected = early_stopping["patience"] if isinstance(early_stopping, dict) else early_stopping
+    assert TrainingSpec.model_validate(resolved).patience == (expected or None)
 
 
 def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient) -> None:
@@ -80,8 +95,14 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"kind": "training_"}, 422, "/kind"),
         ({"holdout_fraction": 0.9}, 422, None),
         ({"priority": "urgent"}, 422, "/priority"),
-        ({"early_stopping": 0}, 422, None),
+        ({"early_stopping": 0}, 422, "/early_stopping"),
         ({"early_stopping": "soon"}, 422, None),
+        ({"early_stopping": "never"}, 422, None),
+        ({"early_stopping": True}, 422, None),
+        ({"early_stopping": 3}, 422, "/early_stopping"),
+        ({"early_stopping": {}}, 422, None),
+        ({"early_stopping": {"patience": 0}}, 422, None),
+        ({"early_stopping": {"patience": 11}}, 422, None),
         ({"init_from": "nobody"}, 404, None),
         ({"hyperparameters": {"architecture": "gan"}}, 422, "/hyperparameters/architecture"),
         (

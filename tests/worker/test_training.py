@@ -198,7 +198,7 @@ def test_a_run_that_learns_nothing_is_given_up_with_its_reason(client: TestClien
     job = run(client, post(client, **still))
     assert (job["state"], job["error"]["code"]) == ("failed", "collapsed")
     assert "% of the budget" in job["error"]["detail"]
-    assert run(client, post(client, early_stopping="never", **still))["state"] == "succeeded"
+    assert run(client, post(client, early_stopping=False, **still))["state"] == "succeeded"
 
 
 def test_a_warm_start_begins_with_the_networks_of_another_model(client: TestClient) -> None:

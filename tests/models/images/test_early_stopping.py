@@ -7,17 +7,15 @@ from models.images.early_stopping import (
     DEFAULT_PATIENCE,
     WARMUP_STEPS,
     EarlyStopping,
-    EarlyStoppingMode,
+    Patience,
 )
 from models.training_callbacks import Collapsed
 
 
-def seen(
-    coverages: list[float], early_stop: EarlyStoppingMode = "auto", start: float = 0.1
-) -> EarlyStopping:
+def seen(coverages: list[float], patience: Patience = "auto", start: float = 0.1) -> EarlyStopping:
     course = EarlyStopping()
     for i, found in enumerate(coverages):
-        course.update(WARMUP_STEPS + i, start + 0.1 * i, found, early_stop)
+        course.update(WARMUP_STEPS + i, start + 0.1 * i, found, patience)
     return course
 
 
@@ -41,12 +39,12 @@ def test_small_gains_add_up() -> None:
 
 
 def test_patience_is_the_callers() -> None:
-    assert seen([0.5, 0.5], early_stop=1).decay_start == pytest.approx(0.2)
-    assert seen([0.5] * 9, early_stop="never").decay_start is None
+    assert seen([0.5, 0.5], patience=1).decay_start == pytest.approx(0.2)
+    assert seen([0.5] * 9, patience=None).decay_start is None
 
 
 def test_a_late_end_never_comes_after_the_budgets() -> None:
-    course = seen([0.5, 0.5], early_stop=1, start=0.85)
+    course = seen([0.5, 0.5], patience=1, start=0.85)
     assert course.schedule_progress(1.0) == 1
 
 
@@ -59,8 +57,8 @@ def test_a_run_that_begins_badly_has_half_of_its_budget_to_recover() -> None:
     assert seen([0.0, 0.0, 0.0, 0.0, 0.3]).collapsed_evaluations == 0
 
 
-def test_nobody_who_said_never_is_given_up() -> None:
-    assert seen([0.0] * 5, early_stop="never", start=0.5).collapsed_evaluations == 5
+def test_a_run_without_early_stopping_is_never_given_up() -> None:
+    assert seen([0.0] * 5, patience=None, start=0.5).collapsed_evaluations == 5
 
 
 def test_nothing_is_expected_of_a_run_that_has_hardly_begun() -> None:
