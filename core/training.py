@@ -135,9 +135,8 @@ class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modality: Literal["image", "tabular"]
-    target_column: str | None = (
-        None  # what samples can be asked for by: "class" of images, or a column
-    )
+    conditional: bool  # whether samples can be requested by label
+    target_column: str | None = None  # the column with the labels of a conditional tabular model
     preset: str
     budget: Budget
     checkpoint: CheckpointPolicy

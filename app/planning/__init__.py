@@ -32,11 +32,12 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
         choice.holdout_fraction if request.holdout_fraction == "auto" else request.holdout_fraction
     )
     quality_gate.check(
-        dataset, request, target_column=choice.target_column, holdout_fraction=holdout_fraction
+        dataset, request, conditional=choice.conditional, holdout_fraction=holdout_fraction
     )
     spec = TrainingSpec.model_validate(
         {
             "modality": dataset.modality,
+            "conditional": choice.conditional,
             "target_column": choice.target_column,
             "preset": request.preset,
             "budget": choice.budget,
@@ -68,8 +69,7 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
         message = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
         warnings.append(f"evaluation_skipped: {message}")
     return TrainingPlan(
-        resolved=spec.model_dump(mode="json", exclude_none=True)
-        | {"target_column": choice.target_column},
+        resolved=spec.model_dump(mode="json", exclude_none=True),
         estimate=estimate(session, choice),
         warnings=warnings,
     )

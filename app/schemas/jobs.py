@@ -53,10 +53,15 @@ class TrainingRequest(RequestModel):
     name: ModelName | None = Field(
         None, description="Name of the model. Default: the dataset's name."
     )
+    conditional: bool | None = Field(
+        None,
+        description="Whether samples can be requested by label. Default: true if the dataset has "
+        "labels or, for a table, a target column. `false` trains without labels.",
+    )
     target_column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        "auto",
-        description="What the labels of the samples are: `class` for images, or a column of a "
-        "table. Default `auto`: the class, or the table's target. null trains without labels.",
+        None,
+        description="Tables only: the column whose values are the labels. Default: the dataset's "
+        "target, or none with `conditional: false`.",
     )
     preset: Preset = Field(
         "balanced", description="Trade-off between speed and quality. Default: balanced."

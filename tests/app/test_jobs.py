@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -13,7 +14,8 @@ from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
 from core.storage import StoredObject, get_storage
 from core.training import TrainingSpec
 from tests.conftest import TENANT, AddJob
-from tests.factories import digits
+from tests.factories import a_dataset, digits
+from tests.uploads import npz
 
 
 def claim(job_id: str) -> Claim:
@@ -45,6 +47,27 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
     assert "auto" not in resolved["hyperparameters"].values()
     assert job["queue"] == {"position": 0, "reason": "Waiting for a free worker."}
     assert client.get(job["links"]["self"]).json() == job
+
+
+def test_images_are_conditional_where_the_dataset_has_labels(client: TestClient) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    labeled, unlabeled = digits(), a_dataset(npz(x=pixels), "plain.npz")
+    body = {"kind": "training", "validate_only": True}
+    for dataset, change, expected in (
+        (labeled, {}, True),
+        (labeled, {"conditional": True}, True),
+        (labeled, {"conditional": False}, False),
+        (unlabeled, {}, False),
+        (unlabeled, {"conditional": False}, False),
+    ):
+        resolved = client.post("/v1/jobs", json={**body, "dataset": dataset, **change}).json()
+        assert resolved["resolved"]["conditional"] is expected
+        assert "target_column" not in resolved["resolved"]
+    rejected = client.post("/v1/jobs", json={**body, "dataset": unlabeled, "conditional": True})
+    error = rejected.json()["errors"][0]
+    assert (rejected.status_code, error["pointer"], error["code"]) == (
+        *(422, "/conditional", "no_labels"),
+    )
 
 
 @pytest.mark.parametrize("early_stopping", ["auto", False, {"patience": 1}, {"patience": 10}])
@@ -104,6 +127,9 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"early_stopping": {"patience": 0}}, 422, None),
         ({"early_stopping": {"patience": 11}}, 422, None),
         ({"init_from": "nobody"}, 404, None),
+        ({"conditional": "yes"}, 422, "/conditional"),
+        ({"target_column": "class"}, 422, "/target_column"),
+        ({"target_column": "class", "conditional": False}, 422, "/target_column"),
         ({"hyperparameters": {"architecture": "gan"}}, 422, "/hyperparameters/architecture"),
         (
             {"hyperparameters": {"architecture": "mlp", "residual_blocks": 1}},

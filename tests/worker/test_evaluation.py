@@ -307,7 +307,7 @@ def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_tra
     assert client.post("/v1/jobs", json=gated | {"holdout_fraction": 0.5}).status_code == 200
     no = client.post("/v1/jobs", json=gated | {"holdout_fraction": 0.5, "evaluate": False}).json()
     assert no["errors"][0]["pointer"] == "/evaluate"
-    unlabelled = gated | {"holdout_fraction": 0.5, "target_column": None}
+    unlabelled = gated | {"holdout_fraction": 0.5, "conditional": False}
     unlabelled["quality_gate"] = {"scores": {"tstr_score": {"min": 0.8}}}
     no = client.post("/v1/jobs", json=unlabelled).json()
     assert no["errors"][0]["pointer"] == "/quality_gate/scores/tstr_score"
