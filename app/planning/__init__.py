@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.planning import image_training, quality_gate, tabular_training
 from app.planning.training_plan import ResolvedTraining
 from app.schemas.jobs import TrainingEstimate, TrainingPlan, TrainingRequest
+from app.schemas.warnings import WarningView
 from core import evaluation, workers
 from core.settings import get_settings
 from core.tables import Dataset
@@ -53,21 +54,25 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
         }
     )
     warnings = [
-        f"{issue['code']}: {issue['hint']}"
+        WarningView(code=issue["code"], message=issue["hint"])
         for issue in dataset.summary["issues"]
         if issue["severity"] != "info"
     ]
     steps = choice.budget.steps
     if steps is not None and steps * choice.batch_size < choice.train_items:
         warnings.append(
-            "The budget is too small to use every training item once. Expect poor samples."
+            WarningView(
+                code="budget_below_one_epoch",
+                message="The budget is too small to use every training item once. Expect poor "
+                "samples.",
+            )
         )
     if (
         spec.evaluate
         and evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS
     ):
         message = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
-        warnings.append(f"evaluation_skipped: {message}")
+        warnings.append(WarningView(code="evaluation_skipped", message=message))
     return TrainingPlan(
         resolved=spec.model_dump(mode="json", exclude_none=True),
         estimate=estimate(session, choice),

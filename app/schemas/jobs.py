@@ -9,6 +9,7 @@ from app.request_body import RequestModel
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.samples import SampleSelection
 from app.schemas.types import ModelName, Seed, Tags
+from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
 from core import jobs
 from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
@@ -188,7 +189,9 @@ class EvaluationPlan(BaseModel):
 
     valid: Literal[True] = True
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the job, such as too little storage."
+    )
 
 
 class GenerationEstimate(BaseModel):
@@ -207,7 +210,9 @@ class GenerationPlan(BaseModel):
     valid: Literal[True] = True
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
     estimate: GenerationEstimate
-    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the job, such as too little storage."
+    )
 
 
 class TrainingEstimate(BaseModel):
@@ -223,7 +228,9 @@ class TrainingPlan(BaseModel):
     valid: Literal[True] = True
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
     estimate: TrainingEstimate
-    warnings: list[str] = Field(description="Warnings about the dataset and the configuration.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the dataset and the configuration."
+    )
 
 
 class Progress(BaseModel):

@@ -96,7 +96,8 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
     assert answer.status_code == 200
     assert plan["estimate"]["steps"] == 1
     assert plan["estimate"]["memory_bytes"] > 10_000_000
-    assert any("every training item" in warning for warning in plan["warnings"])
+    (warning,) = [w for w in plan["warnings"] if w["code"] == "budget_below_one_epoch"]
+    assert "every training item" in warning["message"]
     assert client.get("/v1/jobs").json()["data"] == []
 
 

@@ -87,8 +87,17 @@ def test_the_plan_says_what_each_label_gets_and_starts_nothing(client: TestClien
     plan = post(client, dataset, validate_only=True, **top).json()
     assert sum(row["transforms"] for row in plan["labels"]) == 22  # of 66 real ones, a third
     assert [row["skipped"] for row in plan["labels"]] == [2, 2, 13]
-    assert plan["labels"][2]["skip_reasons"][0].startswith("max_synthetic_share")
-    assert plan["warnings"][0].startswith("skipped: 2 of ant")
+    assert plan["labels"][2]["skip_reasons"] == [
+        {
+            "code": "max_synthetic_share",
+            "message": "Synthetic items may be at most 0.25 of all items.",
+        }
+    ]
+    assert plan["warnings"][0] == {
+        "code": "items_skipped",
+        "message": "2 of 5 items of ant are skipped: synthetic items may be at most 0.25 of all "
+        "items.",
+    }
     more = {"strategy": "multiply", "target": 1.5, "holdout_fraction": 0.25}
     plan = post(client, dataset, validate_only=True, **more).json()
     assert [row["transforms"] for row in plan["labels"]] == [15, 15, 3]
@@ -99,10 +108,9 @@ def test_a_plan_warns_of_labels_that_too_few_items_are_kept_apart_of(client: Tes
     plan = post(
         client, dataset, validate_only=True, holdout_fraction=0.25, evaluate_lift=True
     ).json()
-    few = [
-        said for said in plan["warnings"] if said.startswith("few_holdout_items: cat has only 2 ")
-    ]
-    assert few == plan["warnings"]
+    (few,) = plan["warnings"]
+    assert few["code"] == "few_holdout_items"
+    assert few["message"].startswith("cat has only 2 ")
     plan = post(client, dataset, validate_only=True, holdout_fraction=0.25).json()
     assert plan["warnings"] == []
 
@@ -114,7 +122,7 @@ def test_a_plan_warns_that_there_is_nothing_between_names(client: TestClient) ->
         content = "\n".join(table).encode()
         dataset = a_dataset(content, "things.csv", target="kind")
         plan = post(client, dataset, validate_only=True).json()
-        assert [warning.split(":")[0] for warning in plan["warnings"]] == said
+        assert [warning["code"] for warning in plan["warnings"]] == said
 
 
 def test_what_leaves_nothing_to_make_is_named(client: TestClient) -> None:
@@ -123,7 +131,7 @@ def test_what_leaves_nothing_to_make_is_named(client: TestClient) -> None:
     assert enough["code"] == "nothing_to_augment"
     assert "target number of items" in enough["detail"]
     none = post(client, dataset, max_synthetic_share=0).json()
-    assert "max_synthetic_share" in none["detail"]
+    assert "nothing to generate: synthetic items may be at most 0 of all items." in none["detail"]
 
 
 def test_an_uneven_set_is_balanced_and_every_item_says_where_it_comes_from(
@@ -175,7 +183,9 @@ def test_images_without_a_label_are_left_out_and_that_is_said(client: TestClient
     files["labels.csv"] = "\n".join(["path,label", *told]).encode()
     dataset = a_dataset(zip_of(files))
     plan = post(client, dataset, holdout_fraction=0.1, validate_only=True).json()
-    assert plan["warnings"] == ["unlabeled: 10 items without a label are left out."]
+    assert plan["warnings"] == [
+        {"code": "unlabeled_items", "message": "10 items without a label are left out."}
+    ]
     _, new = made(client, dataset, holdout_fraction=0.1)
     assert {(label["name"], label["count"]) for label in new["labels"]} == {
         ("ant", 18),
@@ -460,7 +470,7 @@ def test_a_model_of_other_data_is_refused_or_warned_of(client: TestClient) -> No
     found = pictures()
     others = a_dataset(npz(**found), "others.npz")
     plan = post(client, others, model="pets", validate_only=True).json()
-    assert [warning.split(":")[0] for warning in plan["warnings"]] == [
+    assert [warning["code"] for warning in plan["warnings"]] == [
         *("model_not_evaluated", "dataset_mismatch"),
     ]
     unlabelled = a_dataset(people(40), "people.csv")

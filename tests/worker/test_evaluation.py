@@ -313,9 +313,9 @@ def test_a_gate_that_nothing_is_there_to_measure_for_is_refused_before_it_is_tra
     assert no["errors"][0]["pointer"] == "/quality_gate/scores/tstr_score"
 
     warned = client.post("/v1/jobs", json=asked).json()["warnings"]
-    assert [said for said in warned if said.startswith("evaluation_skipped: ")]
+    assert [warning for warning in warned if warning["code"] == "evaluation_skipped"]
     enough = client.post("/v1/jobs", json=asked | {"holdout_fraction": 0.5}).json()["warnings"]
-    assert not [said for said in enough if said.startswith("evaluation_skipped: ")]
+    assert not [warning for warning in enough if warning["code"] == "evaluation_skipped"]
 
 
 def test_what_a_gate_knows_of_scores_is_what_is_measured(client: TestClient) -> None:
@@ -386,7 +386,8 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
     assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
     assert found["models"][2]["state"] == "not_evaluated"
-    assert found["warnings"] == ["pets:3 has no scores: its state is not_evaluated."]
+    message = "pets:3 has no scores: its state is not_evaluated."
+    assert found["warnings"] == [{"code": "no_scores", "message": message}]
     for model in found["models"][:2]:
         report = client.get(f"/v1/models/{model['reference']}/report").json()
         assert list(model["scores"].values()) == report["scores"]
@@ -405,17 +406,21 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     trained(client, dataset, TINY_ROWS, 4, evaluate=True, seed=2)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:4").json()
-    assert other["warnings"][0].startswith(
+    assert other["warnings"][0]["code"] == "different_holdouts"
+    assert other["warnings"][0]["message"].startswith(
         "The models were evaluated on different holdouts of the dataset"
     )
     elsewhere = a_dataset(people(390), "people.csv", target="income")
     trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
     assert run_next(QUEUES)
     other = client.get("/v1/comparison?models=pets:1,pets:5").json()
-    assert other["warnings"][0].startswith("The models were evaluated on different datasets")
+    warning = other["warnings"][0]
+    assert warning["code"] == "different_datasets"
+    assert warning["message"].startswith("The models were evaluated on different datasets")
     assert other["best"] == {}
     page = client.get("/v1/comparison?models=pets:1,pets:5&format=html").text
     assert "is bold" not in page
+    assert f"<p>{warning['message']}</p>" in page
 
     assert client.get("/v1/comparison?models=pets").status_code == 422
     assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
