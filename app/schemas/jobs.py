@@ -242,11 +242,30 @@ class Progress(BaseModel):
     updated_at: datetime | None = Field(description="Time of the worker's last heartbeat.")
 
 
+QueueCode = Literal["waiting_for_worker", "jobs_ahead", "worker_lost"]
+
+
 class QueueStatus(BaseModel):
     position: int | None = Field(
-        description="Number of jobs ahead in the queue; null unless the job is queued."
+        description="Number of jobs ahead; null unless the job is queued, and in lists of jobs."
     )
-    reason: str | None = Field(description="Why the job is waiting; null unless it is queued.")
+    code: QueueCode | None = Field(
+        description="Stable code of `reason`: `waiting_for_worker` (the job is next), `jobs_ahead` "
+        "or `worker_lost` (it resumes after the loss of its worker); null where `position` is."
+    )
+    reason: str | None = Field(description="Why the job is waiting; null where `position` is.")
+
+    @classmethod
+    def of(cls, job: Job, position: int | None) -> "QueueStatus":
+        if position is None:
+            return cls(position=None, code=None, reason=None)
+        if job.worker_losses:
+            reason = "The worker was lost. The next one resumes from the last checkpoint."
+            return cls(position=position, code="worker_lost", reason=reason)
+        if position:
+            reason = "1 job is ahead." if position == 1 else f"{position} jobs are ahead."
+            return cls(position=position, code="jobs_ahead", reason=reason)
+        return cls(position=0, code="waiting_for_worker", reason="Waiting for a free worker.")
 
 
 class Timestamps(BaseModel):
@@ -333,7 +352,7 @@ class JobView(BaseModel):
             dataset=job.dataset_id,
             model=job.model_id,
             progress=_progress(job),
-            queue=QueueStatus(position=position, reason=_reason(job, position)),
+            queue=QueueStatus.of(job, position),
             priority=job.priority,
             retry_of=job.retry_of,
             attempt=job.attempt,
@@ -358,14 +377,6 @@ def _progress(job: Job) -> Progress:
         eta_s=progress.get("eta_s") if job.state.value == "running" else None,
         updated_at=job.heartbeat_at,
     )
-
-
-def _reason(job: Job, position: int | None) -> str | None:
-    if position is None:
-        return None
-    if job.worker_losses:
-        return "The worker was lost. The next one resumes from the last checkpoint."
-    return f"{position} jobs are ahead." if position else "Waiting for a free worker."
 
 
 class EventView(BaseModel):

@@ -45,8 +45,32 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
     resolved = job["resolved"]
     assert (resolved["seed"], resolved["hyperparameters"]["batch_size"]) == (3, 8)
     assert "auto" not in resolved["hyperparameters"].values()
-    assert job["queue"] == {"position": 0, "reason": "Waiting for a free worker."}
+    assert job["queue"] == {
+        "position": 0,
+        "code": "waiting_for_worker",
+        "reason": "Waiting for a free worker.",
+    }
     assert client.get(job["links"]["self"]).json() == job
+
+
+def test_a_queued_job_has_a_code_for_why_it_waits(client: TestClient, add_job: AddJob) -> None:
+    ids = [add_job().id for _ in range(3)]
+
+    def queue(job_id: str) -> Any:
+        return client.get(f"/v1/jobs/{job_id}").json()["queue"]
+
+    assert [queue(job_id)["code"] for job_id in ids] == [
+        *("waiting_for_worker", "jobs_ahead", "jobs_ahead"),
+    ]
+    assert [queue(job_id)["reason"] for job_id in ids[1:]] == [
+        *("1 job is ahead.", "2 jobs are ahead."),
+    ]
+    lost = claim(ids[0])
+    assert queue(lost.job_id) == {"position": None, "code": None, "reason": None}
+    with write() as session:
+        jobs.release_as_lost(session, lost)
+    assert queue(lost.job_id)["code"] == "worker_lost"
+    assert "resumes from the last checkpoint" in queue(lost.job_id)["reason"]
 
 
 def test_images_are_conditional_where_the_dataset_has_labels(client: TestClient) -> None:
