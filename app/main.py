@@ -46,9 +46,9 @@ ROUTE_MODULES = (
     uploads,
     jobs,
     job_details,
+    comparison,  # before the routes of `/v1/models/{reference}`
     models,
     model_details,
-    comparison,
     samples,
     sample_manifests,
     signed_urls,

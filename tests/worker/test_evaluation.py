@@ -381,7 +381,7 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
         trained(client, dataset, TINY_ROWS, steps, evaluate=True)
         assert run_next(QUEUES)
     trained(client, dataset, TINY_ROWS, 4)
-    asked = "/v1/comparison?models=pets:1,pets:2,pets"
+    asked = "/v1/models/compare?models=pets:1,pets:2,pets"
     found = client.get(asked).json()
     assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
     assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
@@ -405,7 +405,7 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
 
     trained(client, dataset, TINY_ROWS, 4, evaluate=True, seed=2)
     assert run_next(QUEUES)
-    other = client.get("/v1/comparison?models=pets:1,pets:4").json()
+    other = client.get("/v1/models/compare?models=pets:1,pets:4").json()
     assert other["warnings"][0]["code"] == "different_holdouts"
     assert other["warnings"][0]["message"].startswith(
         "The models were evaluated on different holdouts of the dataset"
@@ -413,17 +413,17 @@ def test_models_stand_side_by_side_with_what_their_reports_say(client: TestClien
     elsewhere = a_dataset(people(390), "people.csv", target="income")
     trained(client, elsewhere, TINY_ROWS, 4, evaluate=True)
     assert run_next(QUEUES)
-    other = client.get("/v1/comparison?models=pets:1,pets:5").json()
+    other = client.get("/v1/models/compare?models=pets:1,pets:5").json()
     warning = other["warnings"][0]
     assert warning["code"] == "different_datasets"
     assert warning["message"].startswith("The models were evaluated on different datasets")
     assert other["best"] == {}
-    page = client.get("/v1/comparison?models=pets:1,pets:5&format=html").text
+    page = client.get("/v1/models/compare?models=pets:1,pets:5&format=html").text
     assert "is bold" not in page
     assert f"<p>{warning['message']}</p>" in page
 
-    assert client.get("/v1/comparison?models=pets").status_code == 422
-    assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
+    assert client.get("/v1/models/compare?models=pets").status_code == 422
+    assert client.get("/v1/models/compare?models=pets,nobody").status_code == 404
 
 
 @pytest.mark.parametrize(
