@@ -9,6 +9,7 @@ from app import model_report
 from app.model_report import EvaluationRecord
 from app.schemas.comparison import BestModel, CheckpointMetrics, Comparison, ModelSummary
 from app.schemas.reports import ScoreView
+from app.schemas.warnings import WarningView
 from core import jobs
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset, Model
@@ -123,24 +124,38 @@ def _badness_range(score: ScoreView) -> tuple[float, float, float]:
     return smallest, abs(score.value - 0.5), max(distances)
 
 
-def _warnings(models: Sequence[ModelSummary], same_items: bool) -> list[str]:
+def _warnings(models: Sequence[ModelSummary], same_items: bool) -> list[WarningView]:
     evaluated = [model for model in models if model.scores]
     warnings = [
-        f"{model.reference} has no scores: its state is {model.state}."
+        WarningView(
+            code="no_scores",
+            message=f"{model.reference} has no scores: its state is {model.state}.",
+        )
         for model in models
         if not model.scores
     ]
     if len({model.dataset for model in evaluated}) > 1:
         warnings.append(
-            "The models were evaluated on different datasets, so no model is called the best."
+            WarningView(
+                code="different_datasets",
+                message="The models were evaluated on different datasets, so no model is called "
+                "the best.",
+            )
         )
     elif not same_items:
         warnings.append(
-            "The models were evaluated on different holdouts of the dataset. For comparable "
-            "scores, train with the same `seed` and `holdout_fraction`."
+            WarningView(
+                code="different_holdouts",
+                message="The models were evaluated on different holdouts of the dataset. For "
+                "comparable scores, train with the same `seed` and `holdout_fraction`.",
+            )
         )
     if len({model.samples for model in evaluated}) > 1:
         warnings.append(
-            "The models were evaluated with different numbers of samples, which shifts some scores."
+            WarningView(
+                code="different_sample_counts",
+                message="The models were evaluated with different numbers of samples, which shifts "
+                "some scores.",
+            )
         )
     return warnings

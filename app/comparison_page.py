@@ -12,7 +12,7 @@ MAX_CHECKPOINTS = 6  # per model
 
 def render_page(comparison: Comparison) -> str:
     names = [html.escape(model.reference) for model in comparison.models]
-    parts = [f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings]
+    parts = [f"<p>{html.escape(warning.message)}</p>" for warning in comparison.warnings]
     parts += [html_table(("", *names), _overview_rows(comparison.models))]
     if any(model.scores for model in comparison.models):
         legend = "Each score is shown with its 95 % interval."

@@ -46,9 +46,9 @@ ROUTE_MODULES = (
     uploads,
     jobs,
     job_details,
+    comparison,  # before the routes of `/v1/models/{reference}`
     models,
     model_details,
-    comparison,
     samples,
     sample_manifests,
     signed_urls,
@@ -58,8 +58,8 @@ ROUTE_MODULES = (
     metrics,
     webhooks,
 )
-DESCRIPTION = """Train conditional generative adversarial networks on labeled images or tables and
-generate any number of synthetic samples by label.
+DESCRIPTION = """Semblance is a self-hosted REST API that trains conditional generative models on \
+labeled images or tables and returns any number of synthetic samples per label.
 
 Every route except the health checks requires an API key: `Authorization: Bearer sem_…`. Errors are
 problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `next` of a page as

@@ -12,6 +12,16 @@ LIFT_CPU_SECONDS = 90.0
 Strategy = Literal["balance", "fill_to", "multiply"]
 
 
+class SkipReason(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str = Field(
+        description="Stable code of the reason: `unknown_to_model`, `too_few_real_items` or "
+        "`max_synthetic_share`."
+    )
+    message: str = Field(description="Explanation for people.")
+
+
 class LabelPlan(BaseModel):
     """Number of items of one label: real, requested, and by the source that generates them.
 
@@ -26,8 +36,8 @@ class LabelPlan(BaseModel):
     transforms: int
     model: int
     skipped: int
-    skip_reasons: list[str] = Field(
-        description="Reasons why items come from another source or are skipped."
+    skip_reasons: list[SkipReason] = Field(
+        description="Why items come from another source than requested, or are not generated."
     )
 
     @property

@@ -19,7 +19,13 @@ from core.ids import new_id
 from core.storage import StoredObject
 from core.tables import Alias, Checkpoint, Job, Model
 
-NAME = re.compile(r"\w[\w .-]{0,127}")
+# A model must be reachable by its name: GET /v1/models/compare is another route, and references
+# that begin with `mdl_` or `job_` are ids.
+NAME = re.compile(r"(?!compare\Z|mdl_|job_)\w[\w .-]{0,127}")
+NAME_RULE = (
+    "must have only letters, digits, spaces, dots, dashes and underscores; it must not be "
+    "`compare` or begin with a space, a dot, a dash, `mdl_` or `job_`"
+)
 ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 LATEST = "latest"  # `name@latest` is the newest version, so it cannot be an alias
 _REFERENCE = re.compile(
@@ -29,9 +35,9 @@ _CHECKPOINT = re.compile(r"(?P<job>job_\w+)@(?P<selector>latest|best|\d{1,18})",
 
 
 def sanitize_name(text: str) -> str:
-    """Convert a dataset's name to a model name, with dashes for characters not allowed there."""
+    """Return a valid model name for a dataset's name; other characters become dashes."""
     name = re.sub(r"[^\w .-]+", "-", text).strip(" .-")[:128]
-    return name or "model"
+    return name if NAME.fullmatch(name) else f"model-{name}"[:128].rstrip("-")
 
 
 def find_by_checkpoint(session: Session, job: Job, checkpoint: Checkpoint) -> Model | None:

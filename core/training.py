@@ -1,8 +1,8 @@
 """Resolved specification of a training job: built by the API, executed by a worker."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Budget(BaseModel):
@@ -57,6 +57,29 @@ class CheckpointPolicy(BaseModel):
         description="Number of newest checkpoints to keep, in addition to the best one. "
         "Default: 3.",
     )
+
+
+class EarlyStopping(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    patience: int = Field(
+        ge=1,
+        le=10,
+        description="Number of evaluations (10 per run) without an improvement in held-out "
+        "coverage after which training stops.",
+    )
+
+
+def _reject_numbers(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError('must be "auto", false or {"patience": n}')
+    return value
+
+
+# Without the validator, pydantic accepts 0 for false because they are equal.
+EarlyStoppingSetting = Annotated[
+    Literal["auto", False] | EarlyStopping, BeforeValidator(_reject_numbers)
+]
 
 
 class InitFrom(BaseModel):
@@ -134,16 +157,23 @@ class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modality: Literal["image", "tabular"]
-    # The column that conditions samples: "class" for images, or a column of the table.
-    target_column: str | None = None
+    conditional: bool  # whether samples can be requested by label
+    target_column: str | None = None  # the column with the labels of a conditional tabular model
     preset: str
     budget: Budget
     checkpoint: CheckpointPolicy
     holdout_fraction: float
     seed: int
     hyperparameters: dict[str, Any]
-    early_stopping: Literal["auto", "never"] | int = "auto"
+    early_stopping: EarlyStoppingSetting = "auto"
     init_from: InitFrom | None = None
     differential_privacy: DifferentialPrivacy | None = None
     evaluate: bool = False
     quality_gate: QualityGate | None = None
+
+    @property
+    def patience(self) -> int | Literal["auto"] | None:
+        """Patience of early stopping, in evaluations; None if it is disabled."""
+        if isinstance(self.early_stopping, EarlyStopping):
+            return self.early_stopping.patience
+        return "auto" if self.early_stopping == "auto" else None

@@ -102,7 +102,7 @@ def run_image_training(
                 seed=spec.seed,
                 state=state,
                 init_from=init_from,
-                early_stopping=spec.early_stopping,
+                patience=spec.patience,
             )
 
 

@@ -41,7 +41,7 @@ def open_images(
         with storage.open(objects["x"]) as x, storage.open(objects["y"]) as y:
             pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
             labels = np.load(y, allow_pickle=False)[:n]
-            if spec.target_column is None:
+            if not spec.conditional:
                 labels = np.zeros_like(labels)
             yield LabeledImages.split(
                 pixels, labels, holdout_fraction=spec.holdout_fraction, seed=spec.seed
@@ -79,7 +79,7 @@ def image_manifest(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
         {"name": label["name"], "count": label["count"]} for label in dataset.summary["labels"]
     ]
     return {
-        "labels": labels if spec.target_column is not None else [],
+        "labels": labels if spec.conditional else [],
         "image": {name: spec.hyperparameters[name] for name in ("height", "width", "channels")},
     }
 

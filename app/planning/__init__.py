@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.planning import image_training, quality_gate, tabular_training
 from app.planning.training_plan import ResolvedTraining
 from app.schemas.jobs import TrainingEstimate, TrainingPlan, TrainingRequest
+from app.schemas.warnings import WarningView
 from core import evaluation, workers
 from core.settings import get_settings
 from core.tables import Dataset
@@ -32,11 +33,12 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
         choice.holdout_fraction if request.holdout_fraction == "auto" else request.holdout_fraction
     )
     quality_gate.check(
-        dataset, request, target_column=choice.target_column, holdout_fraction=holdout_fraction
+        dataset, request, conditional=choice.conditional, holdout_fraction=holdout_fraction
     )
     spec = TrainingSpec.model_validate(
         {
             "modality": dataset.modality,
+            "conditional": choice.conditional,
             "target_column": choice.target_column,
             "preset": request.preset,
             "budget": choice.budget,
@@ -52,24 +54,27 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
         }
     )
     warnings = [
-        f"{issue['code']}: {issue['hint']}"
+        WarningView(code=issue["code"], message=issue["hint"])
         for issue in dataset.summary["issues"]
         if issue["severity"] != "info"
     ]
     steps = choice.budget.steps
     if steps is not None and steps * choice.batch_size < choice.train_items:
         warnings.append(
-            "The budget is too small to use every training item once. Expect poor samples."
+            WarningView(
+                code="budget_below_one_epoch",
+                message="The budget is too small to use every training item once. Expect poor "
+                "samples.",
+            )
         )
     if (
         spec.evaluate
         and evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS
     ):
         message = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
-        warnings.append(f"evaluation_skipped: {message}")
+        warnings.append(WarningView(code="evaluation_skipped", message=message))
     return TrainingPlan(
-        resolved=spec.model_dump(mode="json", exclude_none=True)
-        | {"target_column": choice.target_column},
+        resolved=spec.model_dump(mode="json", exclude_none=True),
         estimate=estimate(session, choice),
         warnings=warnings,
     )

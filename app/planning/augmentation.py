@@ -1,15 +1,22 @@
 """Planning of augmentation jobs: the number of items of each label and source."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from app.schemas.augmentation import AugmentationPlan, AugmentationRequest, TransformRequest
+from app.schemas.warnings import WarningView
 from core import evaluation, model_registry
-from core.augmentation import MIN_HOLDOUT_ITEMS, MIN_ROWS_PER_LABEL, AugmentationSpec, LabelPlan
+from core.augmentation import (
+    MIN_HOLDOUT_ITEMS,
+    MIN_ROWS_PER_LABEL,
+    AugmentationSpec,
+    LabelPlan,
+    SkipReason,
+)
 from core.datasets import repository as datasets
 from core.datasets.item_labels import read_labels
 from core.datasets.tabular import Schema
@@ -36,7 +43,7 @@ class SourceShares:
     min_real_items: int  # a label with fewer real items gets no items from transforms
 
     def plan_label(
-        self, name: str, real: int, requested: int, skipped: int, skip_reasons: list[str]
+        self, name: str, real: int, requested: int, skipped: int, skip_reasons: list[SkipReason]
     ) -> LabelPlan:
         """Divide the items of a label between the sources.
 
@@ -48,13 +55,18 @@ class SourceShares:
         if from_model and name not in self.model_labels:
             skip_reasons = [
                 *skip_reasons,
-                "unknown_to_model: the model was trained without this label",
+                SkipReason(
+                    code="unknown_to_model", message="The model was trained without this label."
+                ),
             ]
             from_model, from_transforms = 0, count if self.transforms else 0
         if from_transforms and real < self.min_real_items:
             skip_reasons = [
                 *skip_reasons,
-                f"too_few_real_items: transforms need at least {self.min_real_items} real items",
+                SkipReason(
+                    code="too_few_real_items",
+                    message=f"Transforms need at least {self.min_real_items} real items.",
+                ),
             ]
             model_serves_label = self.model and name in self.model_labels
             from_transforms, from_model = 0, count if model_serves_label else 0
@@ -113,8 +125,10 @@ def plan(
     if spec.evaluate_lift:
         _check_lift_possible(spec, dataset, counts.holdout)
         warnings += [
-            f"few_holdout_items: {name} has only {count} holdout items. Its lift will be mostly "
-            "noise."
+            WarningView(
+                code="few_holdout_items",
+                message=f"{name} has only {count} holdout items. Its lift will be mostly noise.",
+            )
             for name, count in zip(names, counts.holdout_per_label or [], strict=False)
             if count < MIN_HOLDOUT_ITEMS_PER_LABEL
         ]
@@ -124,21 +138,35 @@ def plan(
         and _has_no_numeric_columns(dataset)
     ):
         warnings.append(
-            "no_numeric_columns: SMOTE cannot interpolate tables with categorical columns only. "
-            "Most rows from transforms will duplicate real rows."
+            WarningView(
+                code="no_numeric_columns",
+                message="SMOTE cannot interpolate tables with categorical columns only. Most rows "
+                "from transforms will duplicate real rows.",
+            )
         )
     if counts.unlabeled:
-        warnings.append(f"unlabeled: {counts.unlabeled} items without a label are left out.")
+        warnings.append(
+            WarningView(
+                code="unlabeled_items",
+                message=f"{counts.unlabeled} items without a label are left out.",
+            )
+        )
     if model is not None:
         quality = evaluation.quality_of(session, model).quality
         if quality != "good":
             warnings.append(
-                f"model_{quality}: The quality of {spec.reference} is {quality}. See its report."
+                WarningView(
+                    code=f"model_{quality}",
+                    message=f"The quality of {spec.reference} is {quality}. See its report.",
+                )
             )
         if not trained_on_dataset:
             warnings.append(
-                "dataset_mismatch: The model was trained on another dataset and may have seen the "
-                "holdout items."
+                WarningView(
+                    code="dataset_mismatch",
+                    message="The model was trained on another dataset and may have seen the "
+                    "holdout items.",
+                )
             )
     return AugmentationPlan(
         resolved=spec.model_dump(mode="json", exclude={"labels"}),
@@ -168,10 +196,15 @@ def allocate(
     total, share = sum(needs.values()), request.max_synthetic_share
     max_synthetic = int(sum(real.values()) * share / (1 - share) + 1e-9) if share < 1 else total
     allowed = list(needs.values())
-    reasons: list[str] = []
+    reasons: list[SkipReason] = []
     if max_synthetic < total:
         allowed = apportion(max_synthetic, [n / total for n in needs.values()])[: len(needs)]
-        reasons = [f"max_synthetic_share: synthetic items may be at most {share:g} of all items"]
+        reasons = [
+            SkipReason(
+                code="max_synthetic_share",
+                message=f"Synthetic items may be at most {share:g} of all items.",
+            )
+        ]
     return [
         sources.plan_label(
             name,
@@ -363,8 +396,8 @@ def _check_size(spec: AugmentationSpec) -> None:
         (limits.images_min, limits.images_max) if is_image else (limits.rows_min, limits.rows_max)
     )
     if not spec.synthetic:
-        reasons = dict.fromkeys(reason for label in spec.labels for reason in label.skip_reasons)
-        why = "; ".join(reasons) or "every label already has its target number of items"
+        reasons = _join_reasons(reason for label in spec.labels for reason in label.skip_reasons)
+        why = reasons or "every label already has its target number of items"
         raise Conflict(f"There is nothing to generate: {why}.", code="nothing_to_augment")
     if not minimum <= spec.items <= maximum:
         raise ValidationFailed(
@@ -400,15 +433,27 @@ def _check_lift_possible(spec: AugmentationSpec, dataset: Dataset, holdout_items
             )
 
 
-def _warnings(spec: AugmentationSpec) -> list[str]:
+def _warnings(spec: AugmentationSpec) -> list[WarningView]:
     warnings = [
-        f"skipped: {label.skipped} of {label.name}: {'; '.join(label.skip_reasons)}"
+        WarningView(
+            code="items_skipped",
+            message=f"{label.skipped} of {label.requested} items of {label.name} are skipped: "
+            f"{_join_reasons(label.skip_reasons)}.",
+        )
         for label in spec.labels
         if label.skipped
     ]
     real = sum(label.real for label in spec.labels)
     if spec.synthetic > real:
         warnings.append(
-            f"mostly_synthetic: {spec.synthetic} synthetic items are based on {real} real items."
+            WarningView(
+                code="mostly_synthetic",
+                message=f"{spec.synthetic} synthetic items are based on {real} real items.",
+            )
         )
     return warnings
+
+
+def _join_reasons(reasons: Iterable[SkipReason]) -> str:
+    messages = [reason.message.removesuffix(".") for reason in reasons]
+    return "; ".join(message[0].lower() + message[1:] for message in dict.fromkeys(messages))

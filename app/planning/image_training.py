@@ -19,8 +19,6 @@ from models.images.architectures import NETWORK_FIELDS, estimate_cost, resolve
 from models.images.settings import PRESETS, ImageData
 from models.settings import InvalidSettings
 
-CLASS_LABEL = "class"
-
 
 def resolve_training(
     session: Session, dataset: Dataset, request: TrainingRequest
@@ -34,14 +32,18 @@ def resolve_training(
         message = "`differential_privacy` is only for tables. Leave it out for images."
         field_error = FieldError("/differential_privacy", "not_allowed", message)
         raise ValidationFailed(message, field_errors=[field_error])
+    if request.target_column is not None:
+        message = "`target_column` is only for tables. Leave it out for images."
+        field_error = FieldError("/target_column", "not_allowed", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     summary = dataset.summary
-    target_column = _target_column(summary, request.target_column)
+    conditional = _is_conditional(summary, request.conditional)
     budget = request.budget or Budget.model_validate(PRESETS[request.preset].budget)
     data = ImageData(
         height=summary["height"],
         width=summary["width"],
         channels=summary["channels"],
-        classes=len(summary["labels"]) if target_column else 1,
+        classes=len(summary["labels"]) if conditional else 1,
         n_images=summary["n_train"],
         cpu_seconds=budget.cpu_seconds,
     )
@@ -50,7 +52,7 @@ def resolve_training(
     if request.init_from is not None:
         base_model = _init_model(session, dataset, request.init_from)
         hyperparameters = _with_network_settings(base_model, data, hyperparameters)
-        label_map = _label_map(base_model, summary, target_column)
+        label_map = _label_map(base_model, summary, conditional=conditional)
         init_from = InitFrom(model=base_model.id, label_map=label_map)
     try:
         settings = resolve(data, request.preset, hyperparameters)
@@ -59,7 +61,8 @@ def resolve_training(
         raise ValidationFailed(str(error), field_errors=[field_error]) from error
     cost = estimate_cost(settings)
     return ResolvedTraining(
-        target_column=target_column,
+        conditional=conditional,
+        target_column=None,
         hyperparameters=settings.to_dict(),
         budget=budget,
         train_items=data.n_images,
@@ -107,24 +110,19 @@ def _with_network_settings(
     return hyperparameters | network_settings
 
 
-def _label_map(base_model: Model, summary: dict[str, Any], target_column: str | None) -> list[int]:
+def _label_map(base_model: Model, summary: dict[str, Any], *, conditional: bool) -> list[int]:
     """Return the index of each dataset label in the base model; -1 for a new label."""
     base_labels = [label["name"] for label in base_model.manifest["labels"]]
-    if target_column is None:
+    if not conditional:
         return [-1 if base_labels else 0]
     indices = {name: index for index, name in enumerate(base_labels)}
     return [indices.get(label["name"], -1) for label in summary["labels"]]
 
 
-def _target_column(summary: dict[str, Any], requested: str | None) -> str | None:
-    if requested is None or (requested == "auto" and summary["unlabeled"]):
-        return None
-    if requested not in ("auto", CLASS_LABEL):
-        message = f"`target_column` must be `{CLASS_LABEL}`, `auto` or null for images."
-        field_error = FieldError("/target_column", "not_allowed", message, allowed=(CLASS_LABEL,))
+def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
+    has_labels = not summary["unlabeled"]
+    if requested and not has_labels:
+        message = "`conditional` must not be true, because the dataset has no labels."
+        field_error = FieldError("/conditional", "no_labels", message)
         raise ValidationFailed(message, field_errors=[field_error])
-    if summary["unlabeled"]:
-        message = "`target_column` must be null for a dataset without labels."
-        field_error = FieldError("/target_column", "no_labels", message)
-        raise ValidationFailed(message, field_errors=[field_error])
-    return CLASS_LABEL
+    return has_labels if requested is None else requested

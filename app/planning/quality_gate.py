@@ -14,7 +14,7 @@ def check(
     dataset: Dataset,
     request: TrainingRequest,
     *,
-    target_column: str | None,
+    conditional: bool,
     holdout_fraction: float,
 ) -> None:
     """Check the quality gate of a training request.
@@ -28,7 +28,7 @@ def check(
     if request.evaluate is False:
         message = "`evaluate` must not be false with a `quality_gate`, which needs an evaluation."
         raise ValidationFailed(message, field_errors=[FieldError("/evaluate", "conflict", message)])
-    errors = list(_field_errors(request.quality_gate, dataset.modality, target_column))
+    errors = list(_field_errors(request.quality_gate, dataset.modality, conditional=conditional))
     if errors:
         raise ValidationFailed(f"{errors[0].pointer}: {errors[0].message}", field_errors=errors)
     if evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS:
@@ -36,9 +36,7 @@ def check(
         raise Conflict(f"`quality_gate` cannot be checked: {reason}", code="too_few_holdout_items")
 
 
-def _field_errors(
-    gate: QualityGate, modality: str, target_column: str | None
-) -> Iterator[FieldError]:
+def _field_errors(gate: QualityGate, modality: str, *, conditional: bool) -> Iterator[FieldError]:
     score_names = evaluation.SCORES[modality]
     for name, bound in gate.scores.items():
         pointer = f"/quality_gate/scores/{name}"
@@ -47,7 +45,7 @@ def _field_errors(
                 f"Unknown score. The scores of {modality} models are {', '.join(score_names)}."
             )
             yield FieldError(pointer, "unknown_score", message, score_names)
-        elif name in REQUIRES_LABELS and target_column is None:
+        elif name in REQUIRES_LABELS and not conditional:
             message = "This score is not available for a model without labels."
             yield FieldError(pointer, "not_allowed", message)
         else:

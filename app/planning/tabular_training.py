@@ -44,7 +44,7 @@ def resolve_training(
             c.learned and c.type in ("category", "boolean") for c in schema.columns
         ),
     )
-    target_column = _target_column(schema, learned, request.target_column)
+    target_column = _target_column(schema, learned, request)
     private = request.differential_privacy is not None
     types = {c.name: c.type for c in schema.columns if not c.exclude and c.type != "text"}
     _check_privacy(request, types, data.rows)
@@ -62,6 +62,7 @@ def resolve_training(
         )
     training_cost = cost(settings, data, differential_privacy=private)
     return ResolvedTraining(
+        conditional=target_column is not None,
         target_column=target_column,
         hyperparameters=settings.to_dict(),
         budget=request.budget
@@ -138,13 +139,25 @@ def _check_privacy(request: TrainingRequest, types: Mapping[str, str], rows: int
         raise ValidationFailed(str(error), field_errors=[field_error]) from error
 
 
-def _target_column(schema: Schema, learned: list[str], requested: str | None) -> str | None:
-    if requested is None:
-        return None
-    if requested == "auto":
-        return schema.target if schema.target in learned else None
-    if requested not in learned:
+def _target_column(schema: Schema, learned: list[str], request: TrainingRequest) -> str | None:
+    """Return the column with the labels, or None for a model without labels."""
+    requested = request.target_column
+    if requested is not None and requested not in learned:
         message = "`target_column` must name a learned column of the dataset."
         field_error = FieldError("/target_column", "unknown_column", message, tuple(learned[:50]))
         raise ValidationFailed(message, field_errors=[field_error])
-    return requested
+    if request.conditional is False:
+        if requested is not None:
+            message = "`target_column` must be left out when `conditional` is false."
+            field_error = FieldError("/target_column", "conflict", message)
+            raise ValidationFailed(message, field_errors=[field_error])
+        return None
+    target_column = requested or (schema.target if schema.target in learned else None)
+    if request.conditional and target_column is None:
+        message = (
+            "`conditional` must not be true, because the dataset has no target column that the "
+            "model learns. Name a column in `target_column`."
+        )
+        field_error = FieldError("/conditional", "no_labels", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return target_column

@@ -10,10 +10,11 @@ from core.training import Budget, InitFrom
 class ResolvedTraining:
     """Resolved settings of a training job.
 
-    `target_column` is the column or `class` by which samples can be requested. It is None for a
-    model without labels.
+    `conditional` says whether samples can be requested by label. `target_column` is the column with
+    the labels; it is None for images and for tables without labels.
     """
 
+    conditional: bool
     target_column: str | None
     hyperparameters: dict[str, Any]
     budget: Budget

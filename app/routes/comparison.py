@@ -1,4 +1,4 @@
-"""`/v1/comparison`: comparison of several models."""
+"""`/v1/models/compare`: comparison of several models."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from core.database import read
 from core.errors import FieldError, ValidationFailed
 from core.storage import get_storage
 
-router = APIRouter(prefix="/v1/comparison", tags=["models"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/models/compare", tags=["models"], route_class=StrictJsonRoute)
 
 MAX_MODELS = 12
 

@@ -28,6 +28,7 @@ from app.schemas.jobs import (
     TrainingRequest,
 )
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.warnings import WarningView
 from core import evaluation, jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
@@ -196,14 +197,12 @@ def _plan_augmentation(
     )
 
 
-def _storage_warnings(required_bytes: int) -> list[str]:
+def _storage_warnings(required_bytes: int) -> list[WarningView]:
     free = get_storage().free_bytes()
     if free is None or required_bytes + get_settings().min_free_disk_bytes <= free:
         return []
-    return [
-        f"insufficient_storage: The job will store about {required_bytes} bytes, but only {free} "
-        "are free."
-    ]
+    message = f"The job will store about {required_bytes} bytes, but only {free} are free."
+    return [WarningView(code="insufficient_storage", message=message)]
 
 
 def _accepted(job: Job, view: JobView) -> Response:

@@ -25,7 +25,7 @@ from app.schemas.models import (
 from app.schemas.reports import Report
 from core import model_registry
 from core.database import read, write
-from core.errors import TooLarge, UnsupportedMedia, ValidationFailed
+from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage, key_of
@@ -242,9 +242,9 @@ async def import_model(
     if media != "application/zip":
         raise UnsupportedMedia("Send the exported file with Content-Type: application/zip.")
     if name is not None and not model_registry.NAME.fullmatch(name):
-        raise ValidationFailed(
-            "`name` may only have letters, digits, spaces, dots, dashes and underscores."
-        )
+        message = f"`name` {model_registry.NAME_RULE}."
+        field_error = FieldError("/name", "invalid", message)
+        raise ValidationFailed(message, field_errors=[field_error])
     limit = get_settings().limits.model_bytes
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder:
         path, size = Path(folder) / "model.zip", 0

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from app.request_body import RequestModel
 from app.schemas.jobs import Priority
 from app.schemas.types import Name, Seed, Tags
+from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
 from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
 
@@ -131,4 +132,6 @@ class AugmentationPlan(BaseModel):
     labels: list[LabelPlan] = Field(description="Planned number of items per label and source.")
     items: int = Field(description="Number of items in the new dataset.")
     synthetic: int = Field(description="Number of synthetic items among `items`.")
-    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the dataset, the model and the plan."
+    )

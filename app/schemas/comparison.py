@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.schemas.reports import ScoreView, VerdictView
+from app.schemas.warnings import WarningView
 
 
 class CheckpointMetrics(BaseModel):
@@ -58,4 +59,4 @@ class Comparison(BaseModel):
         description="Best model by score name, for scores that at least two models have. Ties are "
         "omitted. Empty if the models were evaluated on different datasets."
     )
-    warnings: list[str] = Field(description="Reasons why scores may not be comparable.")
+    warnings: list[WarningView] = Field(description="Reasons why scores may not be comparable.")

@@ -9,11 +9,18 @@ from app.request_body import RequestModel
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.samples import SampleSelection
 from app.schemas.types import ModelName, Seed, Tags
+from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
 from core import jobs
 from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from core.training import Budget, CheckpointPolicy, DifferentialPrivacy, QualityGate
+from core.training import (
+    Budget,
+    CheckpointPolicy,
+    DifferentialPrivacy,
+    EarlyStoppingSetting,
+    QualityGate,
+)
 from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
@@ -47,10 +54,15 @@ class TrainingRequest(RequestModel):
     name: ModelName | None = Field(
         None, description="Name of the model. Default: the dataset's name."
     )
+    conditional: bool | None = Field(
+        None,
+        description="Whether samples can be requested by label. Default: true if the dataset has "
+        "labels or, for a table, a target column. `false` trains without labels.",
+    )
     target_column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        "auto",
-        description="What the labels of the samples are: `class` for images, or a column of a "
-        "table. Default `auto`: the class, or the table's target. null trains without labels.",
+        None,
+        description="Tables only: the column whose values are the labels. Default: the dataset's "
+        "target, or none with `conditional: false`.",
     )
     preset: Preset = Field(
         "balanced", description="Trade-off between speed and quality. Default: balanced."
@@ -72,11 +84,10 @@ class TrainingRequest(RequestModel):
         "Default `auto`: 0.1, but at most 1,000 images or 10,000 rows; 0 with "
         "`differential_privacy`.",
     )
-    early_stopping: Literal["auto", "never"] | Annotated[int, Field(ge=1, le=10)] = Field(
+    early_stopping: EarlyStoppingSetting = Field(
         "auto",
-        description="Images only. Stop after this many evaluations (10 per run) without an "
-        "improvement in held-out coverage. Default `auto`: 7. `never` disables early stopping, "
-        "even for a collapsed run.",
+        description="Images only: when to stop before the budget is used. Default `auto`: "
+        "a `patience` of 7. `false` disables early stopping, even for a collapsed run.",
     )
     init_from: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None,
@@ -178,7 +189,9 @@ class EvaluationPlan(BaseModel):
 
     valid: Literal[True] = True
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the job, such as too little storage."
+    )
 
 
 class GenerationEstimate(BaseModel):
@@ -197,7 +210,9 @@ class GenerationPlan(BaseModel):
     valid: Literal[True] = True
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
     estimate: GenerationEstimate
-    warnings: list[str] = Field(description="Warnings, each as `code: message`.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the job, such as too little storage."
+    )
 
 
 class TrainingEstimate(BaseModel):
@@ -213,7 +228,9 @@ class TrainingPlan(BaseModel):
     valid: Literal[True] = True
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
     estimate: TrainingEstimate
-    warnings: list[str] = Field(description="Warnings about the dataset and the configuration.")
+    warnings: list[WarningView] = Field(
+        description="Warnings about the dataset and the configuration."
+    )
 
 
 class Progress(BaseModel):
@@ -225,11 +242,30 @@ class Progress(BaseModel):
     updated_at: datetime | None = Field(description="Time of the worker's last heartbeat.")
 
 
+QueueCode = Literal["waiting_for_worker", "jobs_ahead", "worker_lost"]
+
+
 class QueueStatus(BaseModel):
     position: int | None = Field(
-        description="Number of jobs ahead in the queue; null unless the job is queued."
+        description="Number of jobs ahead; null unless the job is queued, and in lists of jobs."
     )
-    reason: str | None = Field(description="Why the job is waiting; null unless it is queued.")
+    code: QueueCode | None = Field(
+        description="Stable code of `reason`: `waiting_for_worker` (the job is next), `jobs_ahead` "
+        "or `worker_lost` (it resumes after the loss of its worker); null where `position` is."
+    )
+    reason: str | None = Field(description="Why the job is waiting; null where `position` is.")
+
+    @classmethod
+    def of(cls, job: Job, position: int | None) -> "QueueStatus":
+        if position is None:
+            return cls(position=None, code=None, reason=None)
+        if job.worker_losses:
+            reason = "The worker was lost. The next one resumes from the last checkpoint."
+            return cls(position=position, code="worker_lost", reason=reason)
+        if position:
+            reason = "1 job is ahead." if position == 1 else f"{position} jobs are ahead."
+            return cls(position=position, code="jobs_ahead", reason=reason)
+        return cls(position=0, code="waiting_for_worker", reason="Waiting for a free worker.")
 
 
 class Timestamps(BaseModel):
@@ -315,7 +351,7 @@ class JobView(BaseModel):
             dataset=job.dataset_id,
             model=job.model_id,
             progress=_progress(job),
-            queue=QueueStatus(position=position, reason=_reason(job, position)),
+            queue=QueueStatus.of(job, position),
             priority=job.priority,
             retry_of=job.retry_of,
             attempt=job.attempt,
@@ -340,14 +376,6 @@ def _progress(job: Job) -> Progress:
         eta_s=progress.get("eta_s") if job.state.value == "running" else None,
         updated_at=job.heartbeat_at,
     )
-
-
-def _reason(job: Job, position: int | None) -> str | None:
-    if position is None:
-        return None
-    if job.worker_losses:
-        return "The worker was lost. The next one resumes from the last checkpoint."
-    return f"{position} jobs are ahead." if position else "Waiting for a free worker."
 
 
 class EventView(BaseModel):

@@ -24,6 +24,7 @@ class ModelView(BaseModel):
         description="Id of the training dataset; null if it was deleted or the model was imported."
     )
     step: int = Field(description="Training step of the weights.")
+    conditional: bool = Field(description="Whether the model was trained with labels.")
     labels: list[str] | None = Field(description="Labels; null for a model without labels.")
     image: dict[str, int] | None = Field(
         description="Images only: height and width in pixels, and number of channels."
@@ -61,6 +62,7 @@ class ModelView(BaseModel):
             job=model.job_id,
             dataset=model.dataset_id,
             step=model.step,
+            conditional=bool(manifest["labels"]) or manifest.get("target_column") is not None,
             labels=[label["name"] for label in manifest["labels"]] or None,
             image=manifest.get("image"),
             target_column=manifest.get("target_column"),

@@ -21,7 +21,7 @@ def _validate_name(text: str) -> str:
 def _validate_model_name(text: str) -> str:
     text = _validate_name(text)
     if not model_registry.NAME.fullmatch(text):
-        raise ValueError("must have only letters, digits, spaces, dots, dashes and underscores")
+        raise ValueError(model_registry.NAME_RULE)
     return text
 
 

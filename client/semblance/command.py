@@ -249,9 +249,13 @@ def _plan(found: dict[str, Any]) -> Table:
     table = Table("label", "real", "transforms", "model", "skipped", "why")
     for row in found["labels"]:
         counts = [str(row[name]) for name in ("real", "transforms", "model", "skipped")]
-        table.add_row(escape(row["name"]), *counts, escape("; ".join(row["skip_reasons"])))
-    table.caption = escape("\n".join(found["warnings"]))
+        table.add_row(escape(row["name"]), *counts, escape(_messages(row["skip_reasons"], " ")))
+    table.caption = escape(_messages(found["warnings"], "\n"))
     return table
+
+
+def _messages(entries: list[dict[str, str]], separator: str) -> str:
+    return separator.join(entry["message"] for entry in entries)
 
 
 def _lift(result: dict[str, Any]) -> Table | str:

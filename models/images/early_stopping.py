@@ -5,7 +5,7 @@ from typing import Literal
 
 from models.training_callbacks import Collapsed
 
-EarlyStoppingMode = Literal["auto", "never"] | int
+Patience = int | Literal["auto"] | None  # in evaluations; None: no early stopping
 
 EVALUATIONS_PER_RUN = 10  # at equal intervals of the budget
 DEFAULT_PATIENCE = 7  # evaluations
@@ -44,9 +44,7 @@ class EarlyStopping:
             start + (1 - start) * (progress - start) / min(1 - start, LR_DECAY_FRACTION * start),
         )
 
-    def update(
-        self, step: int, progress: float, coverage: float, early_stopping: EarlyStoppingMode
-    ) -> bool:
+    def update(self, step: int, progress: float, coverage: float, patience: Patience) -> bool:
         """Record an evaluation. Return True if it is the best since WARMUP_STEPS, by MIN_DELTA.
 
         Raises:
@@ -69,7 +67,7 @@ class EarlyStopping:
         is_best = coverage >= self.best_saved_coverage + MIN_DELTA
         if is_best:
             self.best_saved_coverage = coverage
-        if early_stopping == "never":
+        if patience is None:
             return is_best
         if self.collapsed_evaluations >= COLLAPSE_PATIENCE:
             raise Collapsed(
@@ -77,7 +75,7 @@ class EarlyStopping:
                 "of the held-out images. Choose another `architecture` or `loss`, or reduce the "
                 "learning rates."
             )
-        patience = DEFAULT_PATIENCE if early_stopping == "auto" else early_stopping
-        if self.evaluations_without_improvement >= patience and self.decay_start is None:
+        limit = DEFAULT_PATIENCE if patience == "auto" else patience
+        if self.evaluations_without_improvement >= limit and self.decay_start is None:
             self.decay_start = progress
         return is_best

@@ -13,7 +13,7 @@ from models.images.adversarial.settings import AdversarialSettings
 from models.images.adversarial.training import AdversarialTrainer
 from models.images.coverage_monitor import CoverageMonitor
 from models.images.data import ImageBatches, LabeledImages
-from models.images.early_stopping import EarlyStoppingMode
+from models.images.early_stopping import Patience
 from models.images.image_grid import make_grid
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.sampling import to_pixels
@@ -49,7 +49,7 @@ def train(
     seed: int,
     state: Path | None = None,
     init_from: InitFrom | None = None,
-    early_stopping: EarlyStoppingMode = "auto",
+    patience: Patience = "auto",
 ) -> None:
     """Train until `callbacks.progress` is 1. Resume from `state` if it is given.
 
@@ -95,7 +95,7 @@ def train(
             )
         if stopping.should_evaluate(progress) and (metrics := monitor.evaluate(logged)):
             callbacks.report(trainer.step, metrics)
-            if stopping.update(trainer.step, progress, metrics["coverage"], early_stopping):
+            if stopping.update(trainer.step, progress, metrics["coverage"], patience):
                 callbacks.save(
                     trainer.step, replace(trainer.pack(), score=stopping.best_saved_coverage)
                 )

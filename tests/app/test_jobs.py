@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -11,8 +12,10 @@ from core.database import write
 from core.errors import JobError
 from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
 from core.storage import StoredObject, get_storage
+from core.training import TrainingSpec
 from tests.conftest import TENANT, AddJob
-from tests.factories import create_digits_dataset
+from tests.factories import create_dataset, create_digits_dataset
+from tests.uploads import make_npz
 
 
 def claim(job_id: str) -> Claim:
@@ -42,8 +45,67 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
     resolved = job["resolved"]
     assert (resolved["seed"], resolved["hyperparameters"]["batch_size"]) == (3, 8)
     assert "auto" not in resolved["hyperparameters"].values()
-    assert job["queue"] == {"position": 0, "reason": "Waiting for a free worker."}
+    assert job["queue"] == {
+        "position": 0,
+        "code": "waiting_for_worker",
+        "reason": "Waiting for a free worker.",
+    }
     assert client.get(job["links"]["self"]).json() == job
+
+
+def test_a_queued_job_has_a_code_for_why_it_waits(client: TestClient, add_job: AddJob) -> None:
+    ids = [add_job().id for _ in range(3)]
+
+    def queue(job_id: str) -> Any:
+        return client.get(f"/v1/jobs/{job_id}").json()["queue"]
+
+    assert [queue(job_id)["code"] for job_id in ids] == [
+        *("waiting_for_worker", "jobs_ahead", "jobs_ahead"),
+    ]
+    assert [queue(job_id)["reason"] for job_id in ids[1:]] == [
+        *("1 job is ahead.", "2 jobs are ahead."),
+    ]
+    lost = claim(ids[0])
+    assert queue(lost.job_id) == {"position": None, "code": None, "reason": None}
+    with write() as session:
+        jobs.release_as_lost(session, lost)
+    assert queue(lost.job_id)["code"] == "worker_lost"
+    assert "resumes from the last checkpoint" in queue(lost.job_id)["reason"]
+
+
+def test_images_are_conditional_where_the_dataset_has_labels(client: TestClient) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    labeled, unlabeled = digits(), a_dataset(npz(x=pixels), "plain.npz")
+    body = {"kind": "training", "validate_only": True}
+    for dataset, change, expected in (
+        (labeled, {}, True),
+        (labeled, {"conditional": True}, True),
+        (labeled, {"conditional": False}, False),
+        (unlabeled, {}, False),
+        (unlabeled, {"conditional": False}, False),
+    ):
+        resolved = client.post("/v1/jobs", json={**body, "dataset": dataset, **change}).json()
+        assert resolved["resolved"]["conditional"] is expected
+        assert "target_column" not in resolved["resolved"]
+    rejected = client.post("/v1/jobs", json={**body, "dataset": unlabeled, "conditional": True})
+    error = rejected.json()["errors"][0]
+    assert (rejected.status_code, error["pointer"], error["code"]) == (
+        *(422, "/conditional", "no_labels"),
+    )
+
+
+@pytest.mark.parametrize("early_stopping", ["auto", False, {"patience": 1}, {"patience": 10}])
+def test_early_stopping_is_resolved_as_requested(client: TestClient, early_stopping: Any) -> None:
+    body = {
+        "kind": "training",
+        "dataset": digits(),
+        "early_stopping": early_stopping,
+        "validate_only": True,
+    }
+    resolved = client.post("/v1/jobs", json=body).json()["resolved"]
+    assert resolved["early_stopping"] == early_stopping
+    expected = early_stopping["patience"] if isinstance(early_stopping, dict) else early_stopping
+    assert TrainingSpec.model_validate(resolved).patience == (expected or None)
 
 
 def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient) -> None:
@@ -58,7 +120,8 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
     assert answer.status_code == 200
     assert plan["estimate"]["steps"] == 1
     assert plan["estimate"]["memory_bytes"] > 10_000_000
-    assert any("every training item" in warning for warning in plan["warnings"])
+    (warning,) = [w for w in plan["warnings"] if w["code"] == "budget_below_one_epoch"]
+    assert "every training item" in warning["message"]
     assert client.get("/v1/jobs").json()["data"] == []
 
 
@@ -75,14 +138,27 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"seed": -1}, 422, "/seed"),
         ({"seed": 10**30}, 400, None),
         ({"name": "a:b"}, 422, "/name"),
+        ({"name": "compare"}, 422, "/name"),
+        ({"name": " compare "}, 422, "/name"),
+        ({"name": "mdl_shoes"}, 422, "/name"),
+        ({"name": "job_shoes"}, 422, "/name"),
         ({"evaluate": "yes"}, 422, "/evaluate"),
         ({"differential_privacy": {}}, 422, "/differential_privacy/epsilon"),
         ({"kind": "training_"}, 422, "/kind"),
         ({"holdout_fraction": 0.9}, 422, None),
         ({"priority": "urgent"}, 422, "/priority"),
-        ({"early_stopping": 0}, 422, None),
+        ({"early_stopping": 0}, 422, "/early_stopping"),
         ({"early_stopping": "soon"}, 422, None),
+        ({"early_stopping": "never"}, 422, None),
+        ({"early_stopping": True}, 422, None),
+        ({"early_stopping": 3}, 422, "/early_stopping"),
+        ({"early_stopping": {}}, 422, None),
+        ({"early_stopping": {"patience": 0}}, 422, None),
+        ({"early_stopping": {"patience": 11}}, 422, None),
         ({"init_from": "nobody"}, 404, None),
+        ({"conditional": "yes"}, 422, "/conditional"),
+        ({"target_column": "class"}, 422, "/target_column"),
+        ({"target_column": "class", "conditional": False}, 422, "/target_column"),
         ({"hyperparameters": {"architecture": "gan"}}, 422, "/hyperparameters/architecture"),
         (
             {"hyperparameters": {"architecture": "mlp", "residual_blocks": 1}},

@@ -152,6 +152,17 @@ def test_a_file_that_is_not_what_was_exported_is_refused(
     assert not list(configured.scratch.glob("import-*"))
 
 
+@pytest.mark.parametrize("name", ["compare", "mdl_shoes", "a:b", ""])
+def test_a_model_is_not_imported_under_a_name_that_no_reference_reaches(
+    service: TestClient, name: str
+) -> None:
+    answer = import_(service, exported(service), name=name)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/name")
+    assert "must not be `compare`" in answer.json()["detail"]
+    assert service.get("/v1/models/shoes").status_code == 200
+    assert len(service.get("/v1/models").json()["data"]) == 1
+
+
 def test_packed_files_and_broken_zips_are_refused(service: TestClient) -> None:
     data = exported(service)
     packed = import_(service, zipped(files_of(data), zipfile.ZIP_DEFLATED))

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.sampling.model_cache import get_model_cache
-from core import jobs
+from core import jobs, model_registry
 from core.database import write
 from core.jobs import Claim
 from core.settings import Settings
@@ -63,6 +63,24 @@ def test_an_alias_that_could_mean_something_else_is_refused(
     create_model()
     answer = service.put(f"/v1/models/shoes/aliases/{alias}")
     assert (answer.status_code, answer.json()["code"]) == (422, "alias_invalid")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model"),
+    [
+        ("shoes", "shoes"),
+        ("comparer", "comparer"),
+        ("compare", "model-compare"),
+        ("compare/", "model-compare"),
+        ("mdl_1", "model-mdl_1"),
+        ("a/b: c", "a-b- c"),
+        ("…", "model"),
+        ("mdl_" + "x" * 200, "model-mdl_" + "x" * 118),
+    ],
+)
+def test_a_model_that_is_named_after_its_dataset_is_reachable(dataset: str, model: str) -> None:
+    assert model_registry.sanitize_name(dataset) == model
+    assert model_registry.NAME.fullmatch(model)
 
 
 def test_a_description_and_tags_are_changed_and_nothing_else(service: TestClient) -> None:

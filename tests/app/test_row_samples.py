@@ -193,6 +193,7 @@ def test_what_can_be_asked_for_is_told(service: TestClient) -> None:
         "income",
         None,
     )
+    assert model["conditional"] is model["training"]["conditional"] is True
 
 
 def test_balance_of_a_number_goes_by_tenths_of_its_range(client: TestClient) -> None:
@@ -237,10 +238,38 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
     assert client.post("/v1/jobs", json=body).status_code == 202
     assert run_next(["training"])
     clear_model_caches()
+    model = client.get("/v1/models/people").json()
+    assert (model["conditional"], model["target_column"], model["labels"]) == (False, None, None)
     made = rows(client, count=30, seed=1)
     assert list(made[0]) == ["x", "y"]
     assert draw(client, labels={"a": 1}).status_code == 422
     assert draw(client, count=3, balance_labels=True).status_code == 422
+
+
+def test_a_table_is_conditional_where_it_has_a_target_column(client: TestClient) -> None:
+    with_target = a_dataset(people(), "people.csv", target="income")
+    without_target = a_dataset(people(), "people.csv")
+    body = {"kind": "training", "validate_only": True}
+    for dataset, change, target in (
+        (with_target, {}, "income"),
+        (with_target, {"conditional": True}, "income"),
+        (with_target, {"target_column": "city"}, "city"),
+        (with_target, {"conditional": False}, None),
+        (without_target, {}, None),
+        (without_target, {"conditional": False}, None),
+        (without_target, {"target_column": "city", "conditional": True}, "city"),
+    ):
+        answer = client.post("/v1/jobs", json={**body, "dataset": dataset, **change}).json()
+        resolved = answer["resolved"]
+        assert resolved["conditional"] is (target is not None)
+        assert resolved.get("target_column") == target
+    rejected = client.post(
+        "/v1/jobs", json={**body, "dataset": without_target, "conditional": True}
+    )
+    error = rejected.json()["errors"][0]
+    assert (rejected.status_code, error["pointer"], error["code"]) == (
+        *(422, "/conditional", "no_labels"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,6 +277,8 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
     [
         ({"target_column": "incme"}, "/target_column"),
         ({"target_column": "id"}, "/target_column"),
+        ({"target_column": "auto"}, "/target_column"),
+        ({"target_column": "age", "conditional": False}, "/target_column"),
         ({"hyperparameters": {"widht": 8}}, "/hyperparameters/widht"),
         ({"hyperparameters": {"coarse_channels": 8}}, "/hyperparameters/coarse_channels"),
         ({"hyperparameters": {"embedding_dim": 0}}, "/hyperparameters/embedding_dim"),

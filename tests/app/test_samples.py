@@ -228,7 +228,9 @@ def test_a_model_that_does_not_exist_is_not_found(shoes: TestClient, reference: 
 def test_a_model_without_labels_is_asked_by_count(client: TestClient) -> None:
     x = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
     data = make_npz(x=x, y=np.arange(40) % 2)
-    train(client, data, "shoes", target_column=None, file={"name": "pets.npz"})
+    train(client, data, "shoes", conditional=False, file={"name": "pets.npz"})
+    model = client.get("/v1/models/shoes").json()
+    assert (model["conditional"], model["labels"]) == (False, None)
     answer = draw(client, count=5, seed=1)
     with np.load(io.BytesIO(answer.content)) as made:
         assert made["x"].shape == (5, 8, 8, 3)

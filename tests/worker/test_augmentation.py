@@ -96,8 +96,17 @@ def test_validate_only_returns_the_plan_for_each_label_and_creates_no_job(
     plan = post(client, dataset, validate_only=True, **capped).json()
     assert sum(row["transforms"] for row in plan["labels"]) == 22  # a third of the 66 real items
     assert [row["skipped"] for row in plan["labels"]] == [2, 2, 13]
-    assert plan["labels"][2]["skip_reasons"][0].startswith("max_synthetic_share")
-    assert plan["warnings"][0].startswith("skipped: 2 of ant")
+    assert plan["labels"][2]["skip_reasons"] == [
+        {
+            "code": "max_synthetic_share",
+            "message": "Synthetic items may be at most 0.25 of all items.",
+        }
+    ]
+    assert plan["warnings"][0] == {
+        "code": "items_skipped",
+        "message": "2 of 5 items of ant are skipped: synthetic items may be at most 0.25 of all "
+        "items.",
+    }
     more = {"strategy": "multiply", "target": 1.5, "holdout_fraction": 0.25}
     plan = post(client, dataset, validate_only=True, **more).json()
     assert [row["transforms"] for row in plan["labels"]] == [15, 15, 3]
@@ -108,10 +117,9 @@ def test_plan_warns_of_labels_with_few_holdout_items(client: TestClient) -> None
     plan = post(
         client, dataset, validate_only=True, holdout_fraction=0.25, evaluate_lift=True
     ).json()
-    few = [
-        said for said in plan["warnings"] if said.startswith("few_holdout_items: cat has only 2 ")
-    ]
-    assert few == plan["warnings"]
+    (few,) = plan["warnings"]
+    assert few["code"] == "few_holdout_items"
+    assert few["message"].startswith("cat has only 2 ")
     plan = post(client, dataset, validate_only=True, holdout_fraction=0.25).json()
     assert plan["warnings"] == []
 
@@ -123,7 +131,7 @@ def test_plan_warns_of_tables_without_numeric_columns(client: TestClient) -> Non
         content = "\n".join(table).encode()
         dataset = create_dataset(content, "things.csv", target="kind")
         plan = post(client, dataset, validate_only=True).json()
-        assert [warning.split(":")[0] for warning in plan["warnings"]] == said
+        assert [warning["code"] for warning in plan["warnings"]] == said
 
 
 def test_setting_that_leaves_nothing_to_augment_is_named(client: TestClient) -> None:
@@ -132,7 +140,7 @@ def test_setting_that_leaves_nothing_to_augment_is_named(client: TestClient) -> 
     assert small_target["code"] == "nothing_to_augment"
     assert "target number of items" in small_target["detail"]
     none = post(client, dataset, max_synthetic_share=0).json()
-    assert "max_synthetic_share" in none["detail"]
+    assert "nothing to generate: synthetic items may be at most 0 of all items." in none["detail"]
 
 
 def test_uneven_dataset_is_balanced_and_every_item_has_its_provenance(
@@ -184,7 +192,9 @@ def test_unlabeled_images_are_left_out_with_a_warning(client: TestClient) -> Non
     files["labels.csv"] = "\n".join(["path,label", *rows]).encode()
     dataset = create_dataset(make_zip(files))
     plan = post(client, dataset, holdout_fraction=0.1, validate_only=True).json()
-    assert plan["warnings"] == ["unlabeled: 10 items without a label are left out."]
+    assert plan["warnings"] == [
+        {"code": "unlabeled_items", "message": "10 items without a label are left out."}
+    ]
     _, new = augment(client, dataset, holdout_fraction=0.1)
     assert {(label["name"], label["count"]) for label in new["labels"]} == {
         ("ant", 18),
@@ -479,7 +489,7 @@ def test_model_trained_on_other_data_is_rejected_or_warned_about(client: TestCli
     found = random_arrays()
     others = create_dataset(make_npz(**found), "others.npz")
     plan = post(client, others, model="pets", validate_only=True).json()
-    assert [warning.split(":")[0] for warning in plan["warnings"]] == [
+    assert [warning["code"] for warning in plan["warnings"]] == [
         *("model_not_evaluated", "dataset_mismatch"),
     ]
     unlabelled = create_dataset(make_people_csv(40), "people.csv")

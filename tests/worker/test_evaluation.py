@@ -324,15 +324,15 @@ def test_quality_gate_that_cannot_be_evaluated_is_rejected_on_creation(
     assert client.post("/v1/jobs", json=gated | {"holdout_fraction": 0.5}).status_code == 200
     no = client.post("/v1/jobs", json=gated | {"holdout_fraction": 0.5, "evaluate": False}).json()
     assert no["errors"][0]["pointer"] == "/evaluate"
-    unlabeled = gated | {"holdout_fraction": 0.5, "target_column": None}
+    unlabeled = gated | {"holdout_fraction": 0.5, "conditional": False}
     unlabeled["quality_gate"] = {"scores": {"tstr_score": {"min": 0.8}}}
     no = client.post("/v1/jobs", json=unlabeled).json()
     assert no["errors"][0]["pointer"] == "/quality_gate/scores/tstr_score"
 
     warned = client.post("/v1/jobs", json=asked).json()["warnings"]
-    assert [said for said in warned if said.startswith("evaluation_skipped: ")]
+    assert [warning for warning in warned if warning["code"] == "evaluation_skipped"]
     enough = client.post("/v1/jobs", json=asked | {"holdout_fraction": 0.5}).json()["warnings"]
-    assert not [said for said in enough if said.startswith("evaluation_skipped: ")]
+    assert not [warning for warning in enough if warning["code"] == "evaluation_skipped"]
 
 
 def test_score_ranges_of_the_quality_gate_match_the_report(client: TestClient) -> None:
@@ -398,12 +398,13 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
         train(client, dataset, TINY_TABLE_CONFIG, steps, evaluate=True)
         assert run_next(QUEUES)
     train(client, dataset, TINY_TABLE_CONFIG, 4)
-    url = "/v1/comparison?models=pets:1,pets:2,pets"
+    url = "/v1/models/compare?models=pets:1,pets:2,pets"
     found = client.get(url).json()
     assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
     assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
     assert found["models"][2]["state"] == "not_evaluated"
-    assert found["warnings"] == ["pets:3 has no scores: its state is not_evaluated."]
+    message = "pets:3 has no scores: its state is not_evaluated."
+    assert found["warnings"] == [{"code": "no_scores", "message": message}]
     for model in found["models"][:2]:
         report = client.get(f"/v1/models/{model['reference']}/report").json()
         assert list(model["scores"].values()) == report["scores"]
@@ -421,21 +422,25 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
 
     train(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True, seed=2)
     assert run_next(QUEUES)
-    other = client.get("/v1/comparison?models=pets:1,pets:4").json()
-    assert other["warnings"][0].startswith(
+    other = client.get("/v1/models/compare?models=pets:1,pets:4").json()
+    assert other["warnings"][0]["code"] == "different_holdouts"
+    assert other["warnings"][0]["message"].startswith(
         "The models were evaluated on different holdouts of the dataset"
     )
     other_dataset = create_dataset(make_people_csv(390), "people.csv", target="income")
     train(client, other_dataset, TINY_TABLE_CONFIG, 4, evaluate=True)
     assert run_next(QUEUES)
-    other = client.get("/v1/comparison?models=pets:1,pets:5").json()
-    assert other["warnings"][0].startswith("The models were evaluated on different datasets")
+    other = client.get("/v1/models/compare?models=pets:1,pets:5").json()
+    warning = other["warnings"][0]
+    assert warning["code"] == "different_datasets"
+    assert warning["message"].startswith("The models were evaluated on different datasets")
     assert other["best"] == {}
-    page = client.get("/v1/comparison?models=pets:1,pets:5&format=html").text
+    page = client.get("/v1/models/compare?models=pets:1,pets:5&format=html").text
     assert "is bold" not in page
+    assert f"<p>{warning['message']}</p>" in page
 
-    assert client.get("/v1/comparison?models=pets").status_code == 422
-    assert client.get("/v1/comparison?models=pets,nobody").status_code == 404
+    assert client.get("/v1/models/compare?models=pets").status_code == 422
+    assert client.get("/v1/models/compare?models=pets,nobody").status_code == 404
 
 
 @pytest.mark.parametrize(

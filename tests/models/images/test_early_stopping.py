@@ -7,17 +7,17 @@ from models.images.early_stopping import (
     DEFAULT_PATIENCE,
     WARMUP_STEPS,
     EarlyStopping,
-    EarlyStoppingMode,
+    Patience,
 )
 from models.training_callbacks import Collapsed
 
 
 def run_evaluations(
-    coverages: list[float], mode: EarlyStoppingMode = "auto", start: float = 0.1
+    coverages: list[float], patience: Patience = "auto", start: float = 0.1
 ) -> EarlyStopping:
     early_stopping = EarlyStopping()
     for i, coverage in enumerate(coverages):
-        early_stopping.update(WARMUP_STEPS + i, start + 0.1 * i, coverage, mode)
+        early_stopping.update(WARMUP_STEPS + i, start + 0.1 * i, coverage, patience)
     return early_stopping
 
 
@@ -41,12 +41,12 @@ def test_small_improvements_add_up() -> None:
 
 
 def test_patience_can_be_set_or_disabled() -> None:
-    assert run_evaluations([0.5, 0.5], mode=1).decay_start == pytest.approx(0.2)
-    assert run_evaluations([0.5] * 9, mode="never").decay_start is None
+    assert run_evaluations([0.5, 0.5], patience=1).decay_start == pytest.approx(0.2)
+    assert run_evaluations([0.5] * 9, patience=None).decay_start is None
 
 
 def test_early_stopping_never_exceeds_the_budget() -> None:
-    early_stopping = run_evaluations([0.5, 0.5], mode=1, start=0.85)
+    early_stopping = run_evaluations([0.5, 0.5], patience=1, start=0.85)
     assert early_stopping.schedule_progress(1.0) == 1
 
 
@@ -59,8 +59,8 @@ def test_a_bad_start_can_recover_in_the_first_half() -> None:
     assert run_evaluations([0.0, 0.0, 0.0, 0.0, 0.3]).collapsed_evaluations == 0
 
 
-def test_early_stopping_never_does_not_abort_a_collapsed_run() -> None:
-    assert run_evaluations([0.0] * 5, mode="never", start=0.5).collapsed_evaluations == 5
+def test_a_run_without_early_stopping_does_not_abort_when_it_collapses() -> None:
+    assert run_evaluations([0.0] * 5, patience=None, start=0.5).collapsed_evaluations == 5
 
 
 def test_evaluations_during_warm_up_do_not_end_a_run() -> None:
