@@ -75,7 +75,7 @@ def test_a_queued_job_has_a_code_for_why_it_waits(client: TestClient, add_job: A
 
 def test_images_are_conditional_where_the_dataset_has_labels(client: TestClient) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
-    labeled, unlabeled = digits(), a_dataset(npz(x=pixels), "plain.npz")
+    labeled, unlabeled = create_digits_dataset(), create_dataset(make_npz(x=pixels), "plain.npz")
     body = {"kind": "training", "validate_only": True}
     for dataset, change, expected in (
         (labeled, {}, True),

@@ -247,8 +247,8 @@ def test_a_table_without_a_label_is_asked_by_count(client: TestClient) -> None:
 
 
 def test_a_table_is_conditional_where_it_has_a_target_column(client: TestClient) -> None:
-    with_target = a_dataset(people(), "people.csv", target="income")
-    without_target = a_dataset(people(), "people.csv")
+    with_target = create_dataset(make_people_csv(), "people.csv", target="income")
+    without_target = create_dataset(make_people_csv(), "people.csv")
     body = {"kind": "training", "validate_only": True}
     for dataset, change, target in (
         (with_target, {}, "income"),
