@@ -98,7 +98,7 @@ def test_images_are_conditional_where_the_dataset_has_labels(client: TestClient)
 def test_early_stopping_is_resolved_as_requested(client: TestClient, early_stopping: Any) -> None:
     body = {
         "kind": "training",
-        "dataset": digits(),
+        "dataset": create_digits_dataset(),
         "early_stopping": early_stopping,
         "validate_only": True,
     }
