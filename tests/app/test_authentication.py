@@ -1,4 +1,4 @@
-"""Who may ask what."""
+"""Authentication, scopes and allowed hosts."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -9,20 +9,20 @@ from core.database import write
 from core.settings import Settings
 from tests.conftest import TENANT
 
-OPEN = {"/livez", "/readyz"}
+PUBLIC_PATHS = {"/livez", "/readyz"}
 
 
 def test_every_route_but_health_and_documentation_needs_a_key(anonymous: TestClient) -> None:
-    for path, verbs in create_app().openapi()["paths"].items():
-        for verb in verbs:
-            answer = anonymous.request(verb, path)
-            if path in OPEN:
-                assert answer.status_code in {200, 503}
+    for path, methods in create_app().openapi()["paths"].items():
+        for method in methods:
+            response = anonymous.request(method, path)
+            if path in PUBLIC_PATHS:
+                assert response.status_code in {200, 503}
             else:
-                assert (answer.status_code, answer.json()["code"]) == (401, "key_missing"), path
+                assert (response.status_code, response.json()["code"]) == (401, "key_missing"), path
 
 
-def test_the_documentation_loads_nothing_from_outside(anonymous: TestClient) -> None:
+def test_the_documentation_loads_no_external_resource(anonymous: TestClient) -> None:
     page = anonymous.get("/docs").text
     assert "//" not in page.replace("http://localhost", "").replace("</", "").replace("<!--", "")
     assert anonymous.get("/openapi.json").status_code == 200
@@ -36,23 +36,23 @@ def test_the_documentation_loads_nothing_from_outside(anonymous: TestClient) -> 
         ({"Authorization": "Bearer"}, "key_missing"),
     ],
 )
-def test_a_wrong_key_is_refused(client: TestClient, headers: dict[str, str], code: str) -> None:
-    answer = client.get("/v1/jobs", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (401, code)
-    assert answer.headers["www-authenticate"] == "Bearer"
+def test_an_invalid_key_is_rejected(client: TestClient, headers: dict[str, str], code: str) -> None:
+    response = client.get("/v1/jobs", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, code)
+    assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_key_in_the_query_is_no_key(client: TestClient) -> None:
+def test_a_key_in_the_query_is_ignored(client: TestClient) -> None:
     del client.headers["Authorization"]
     assert client.get("/v1/jobs?key=sem_test&access_token=sem_test").status_code == 401
 
 
-def test_two_keys_are_one_too_many(client: TestClient) -> None:
+def test_two_authorization_headers_are_rejected(client: TestClient) -> None:
     headers = [("Authorization", "Bearer sem_test"), ("Authorization", "Bearer sem_other")]
     assert client.get("/v1/jobs", headers=headers).status_code == 400
 
 
-def test_a_revoked_key_opens_nothing(client: TestClient) -> None:
+def test_a_revoked_key_is_rejected(client: TestClient) -> None:
     with write() as session:
         key = api_keys.find(session, "sem_test")
         assert key is not None
@@ -60,16 +60,16 @@ def test_a_revoked_key_opens_nothing(client: TestClient) -> None:
     assert client.get("/v1/jobs").status_code == 401
 
 
-def test_a_key_does_only_what_its_scopes_say(client: TestClient) -> None:
+def test_a_key_is_limited_to_its_scopes(client: TestClient) -> None:
     with write() as session:
         api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
     reader = {"Authorization": "Bearer sem_reader"}
     assert client.get("/v1/jobs", headers=reader).status_code == 200
-    refused = client.post("/v1/uploads", json={"filename": "x"}, headers=reader)
-    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+    rejected = client.post("/v1/uploads", json={"filename": "x"}, headers=reader)
+    assert (rejected.status_code, rejected.json()["code"]) == (403, "scope_missing")
 
 
-def test_another_tenants_things_do_not_exist(client: TestClient, configured: Settings) -> None:
+def test_an_upload_of_another_tenant_is_not_found(client: TestClient, configured: Settings) -> None:
     from core.tables import Tenant
 
     created = client.post("/v1/uploads", json={"filename": "x"}).json()
@@ -82,7 +82,7 @@ def test_another_tenants_things_do_not_exist(client: TestClient, configured: Set
     assert client.get(f"/v1/uploads/{created['id']}", headers=other).status_code == 404
 
 
-def test_a_key_is_kept_as_a_hash(client: TestClient) -> None:
+def test_a_key_is_stored_as_a_hash(client: TestClient) -> None:
     with write() as session:
         key = api_keys.find(session, "sem_test")
         assert key is not None
@@ -90,6 +90,6 @@ def test_a_key_is_kept_as_a_hash(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost/x?", "", "127.0.0.1@evil", "a b"])
-def test_a_foreign_host_is_not_served(client: TestClient, host: str) -> None:
-    answer = client.get("/v1/jobs", headers={"Host": host})
-    assert (answer.status_code, answer.json()["code"]) == (400, "host_not_allowed")
+def test_an_unknown_host_header_is_rejected(client: TestClient, host: str) -> None:
+    response = client.get("/v1/jobs", headers={"Host": host})
+    assert (response.status_code, response.json()["code"]) == (400, "host_not_allowed")

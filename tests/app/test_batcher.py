@@ -1,4 +1,4 @@
-"""Requests drawn together: everyone's share, the same items, and no place held for who has left."""
+"""Batches of several requests: even shares, unchanged items, no slot for a cancelled request."""
 
 import threading
 from pathlib import Path
@@ -17,101 +17,106 @@ from tests.factories import build_checkpoint
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> ImageSampler:
-    return read(tmp_path_factory.mktemp("model") / "model")
+    return load_sampler(tmp_path_factory.mktemp("model") / "model")
 
 
-def read(path: Path) -> ImageSampler:
+def load_sampler(path: Path) -> ImageSampler:
     path.write_bytes(build_checkpoint().model)
     return ImageSampler.load(*unpack(path))
 
 
-class Held:
-    """A batcher that draws nothing as long as the test has the turn."""
+class PausedBatcher:
+    """A batcher that generates nothing while the test holds its lock."""
 
     def __init__(self) -> None:
-        self.turns = FairLock()
-        self.batcher = Batcher(self.turns, window_s=0.0, expected=lambda: 0)
+        self.lock = FairLock()
+        self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0)
 
     def submit(self, generator: ImageSampler, seed: int, count: int) -> BatchRequest:
-        numbers = np.arange(count)
-        return self.batcher.submit(generator, seed, numbers % 3, numbers)
+        indices = np.arange(count)
+        return self.batcher.submit(generator, seed, indices % 3, indices)
 
 
 @pytest.fixture
-def held() -> Held:
-    return Held()
+def paused() -> PausedBatcher:
+    return PausedBatcher()
 
 
-def alone(generator: ImageSampler, seed: int, count: int) -> NDArray[np.uint8]:
-    parts = np.split(np.arange(count), range(generator.batch_size, count, generator.batch_size))
+def generate_alone(generator: ImageSampler, seed: int, count: int) -> NDArray[np.uint8]:
+    batches = np.split(np.arange(count), range(generator.batch_size, count, generator.batch_size))
     return np.concatenate(
-        [batched_sampling.generate_batch(generator, seed, n % 3, n) for n in parts]
+        [batched_sampling.generate_batch(generator, seed, n % 3, n) for n in batches]
     )
 
 
-def test_items_are_the_same_whatever_else_is_in_their_batches(
-    held: Held, generator: ImageSampler
+def test_items_do_not_depend_on_other_requests_in_their_batches(
+    paused: PausedBatcher, generator: ImageSampler
 ) -> None:
-    with held.turns:
-        tickets = [held.submit(generator, seed, 1 + 7 * seed) for seed in range(12)]
-    for seed, ticket in enumerate(tickets):
-        assert np.array_equal(ticket.result(), alone(generator, seed, 1 + 7 * seed))
+    with paused.lock:
+        requests = [paused.submit(generator, seed, 1 + 7 * seed) for seed in range(12)]
+    for seed, request in enumerate(requests):
+        assert np.array_equal(request.result(), generate_alone(generator, seed, 1 + 7 * seed))
     total = sum(1 + 7 * seed for seed in range(12))
-    assert held.batcher.batches <= -(-total // generator.batch_size) + 1  # the first may be of one
+    # One batch more than needed, because the first one may hold a single item.
+    assert paused.batcher.batches <= -(-total // generator.batch_size) + 1
 
 
-def test_a_small_request_does_not_wait_for_a_large_one(held: Held, generator: ImageSampler) -> None:
-    with held.turns:
-        large = held.submit(generator, 1, 50 * generator.batch_size)
-        small = [held.submit(generator, seed, 1) for seed in range(2, 8)]
-    for ticket in small:
-        ticket.result()
-    assert not large.done.is_set()
-    assert np.array_equal(large.result(), alone(generator, 1, 50 * generator.batch_size))
-
-
-def test_models_take_turns(held: Held, generator: ImageSampler, tmp_path: Path) -> None:
-    other = read(tmp_path / "model")
-    with held.turns:
-        large = held.submit(generator, 1, 50 * generator.batch_size)
-        quick = held.submit(other, 1, 1)
-    quick.result()
-    assert not large.done.is_set()
-    held.batcher.cancel([large])
-
-
-def test_what_nobody_waits_for_is_not_drawn(held: Held, generator: ImageSampler) -> None:
-    with held.turns:
-        left = held.submit(generator, 1, 50 * generator.batch_size)
-        stays = held.submit(generator, 2, 3)
-        held.batcher.cancel([left])
-    assert np.array_equal(stays.result(), alone(generator, 2, 3))
-    assert held.batcher.batches <= 2
-    with pytest.raises(ClientDisconnected):
-        left.result()
-
-
-def test_a_fault_is_told_to_those_in_the_batch_and_others_are_drawn(
-    held: Held, generator: ImageSampler
+def test_a_small_request_does_not_wait_for_a_large_one(
+    paused: PausedBatcher, generator: ImageSampler
 ) -> None:
-    broken = held.batcher.submit(generator, 1, np.array([10**6]), np.array([0]))
+    with paused.lock:
+        large = paused.submit(generator, 1, 50 * generator.batch_size)
+        small = [paused.submit(generator, seed, 1) for seed in range(2, 8)]
+    for request in small:
+        request.result()
+    assert not large.done.is_set()
+    assert np.array_equal(large.result(), generate_alone(generator, 1, 50 * generator.batch_size))
+
+
+def test_models_take_turns(paused: PausedBatcher, generator: ImageSampler, tmp_path: Path) -> None:
+    other_generator = load_sampler(tmp_path / "model")
+    with paused.lock:
+        large = paused.submit(generator, 1, 50 * generator.batch_size)
+        small = paused.submit(other_generator, 1, 1)
+    small.result()
+    assert not large.done.is_set()
+    paused.batcher.cancel([large])
+
+
+def test_a_cancelled_request_is_not_generated(
+    paused: PausedBatcher, generator: ImageSampler
+) -> None:
+    with paused.lock:
+        cancelled = paused.submit(generator, 1, 50 * generator.batch_size)
+        active = paused.submit(generator, 2, 3)
+        paused.batcher.cancel([cancelled])
+    assert np.array_equal(active.result(), generate_alone(generator, 2, 3))
+    assert paused.batcher.batches <= 2
+    with pytest.raises(ClientDisconnected):
+        cancelled.result()
+
+
+def test_an_error_reaches_only_the_requests_of_its_batch(
+    paused: PausedBatcher, generator: ImageSampler
+) -> None:
+    broken = paused.batcher.submit(generator, 1, np.array([10**6]), np.array([0]))
     with pytest.raises(IndexError):
         broken.result()
-    assert np.array_equal(held.submit(generator, 1, 2).result(), alone(generator, 1, 2))
+    assert np.array_equal(paused.submit(generator, 1, 2).result(), generate_alone(generator, 1, 2))
 
 
-def test_a_batch_waits_for_requests_that_are_under_way_but_not_for_ever(
+def test_a_batch_waits_a_limited_time_for_expected_requests(
     generator: ImageSampler,
 ) -> None:
     batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
-    one = np.zeros(1, np.int64)
-    for ticket in [batcher.submit(generator, seed, one, one) for seed in (1, 2)]:
-        ticket.result()
+    one_item = np.zeros(1, np.int64)
+    for request in [batcher.submit(generator, seed, one_item, one_item) for seed in (1, 2)]:
+        request.result()
     assert batcher.batches == 1
 
 
 @pytest.mark.parametrize(
-    ("wanted", "room", "shares"),
+    ("counts", "slots", "shares"),
     [
         ([1, 1, 1000], 64, [1, 1, 62]),
         ([1000, 1], 64, [63, 1]),
@@ -120,22 +125,22 @@ def test_a_batch_waits_for_requests_that_are_under_way_but_not_for_ever(
         ([1] * 64, 64, [1] * 64),
     ],
 )
-def test_shares_are_even(wanted: list[int], room: int, shares: list[int]) -> None:
-    assert split_evenly(wanted, room) == shares
+def test_batch_slots_are_divided_evenly(counts: list[int], slots: int, shares: list[int]) -> None:
+    assert split_evenly(counts, slots) == shares
 
 
-def test_turns_go_to_whoever_has_waited_longest() -> None:
-    turns, order, threads = FairLock(), [], []
+def test_the_lock_is_granted_in_order_of_arrival() -> None:
+    lock, order, threads = FairLock(), [], []
 
-    def take(name: int) -> None:
-        with turns:
+    def acquire(name: int) -> None:
+        with lock:
             order.append(name)
 
-    with turns:
+    with lock:
         for name in range(5):
-            threads.append(threading.Thread(target=take, args=(name,)))
+            threads.append(threading.Thread(target=acquire, args=(name,)))
             threads[-1].start()
-            while len(turns._waiting) <= name:
+            while len(lock._waiting) <= name:
                 threads[-1].join(0.001)
     for thread in threads:
         thread.join()

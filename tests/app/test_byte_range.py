@@ -1,4 +1,4 @@
-"""The Range header, after RFC 9110."""
+"""The Range header of RFC 9110."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.conftest import TENANT, AddJob
 
 
 @pytest.mark.parametrize(
-    ("header", "found"),
+    ("header", "expected"),
     [
         (None, None),
         ("bytes=0-0", (0, 0)),
@@ -23,21 +23,23 @@ from tests.conftest import TENANT, AddJob
         ("bytes=2-99", (2, 9)),
         ("bytes=-3", (7, 9)),
         ("bytes=-99", (0, 9)),
-        ("bytes=5-2", None),  # not a range at all: all of it is sent
+        ("bytes=5-2", None),  # invalid: the whole file is sent
         ("bytes=0-1,3-4", None),
         ("lines=0-1", None),
         ("bytes=-", None),
     ],
 )
-def test_a_range_of_ten_bytes(header: str | None, found: tuple[int, int] | None) -> None:
-    assert parse_byte_range(header, 10) == found
+def test_a_range_header_selects_bytes_of_a_ten_byte_file(
+    header: str | None, expected: tuple[int, int] | None
+) -> None:
+    assert parse_byte_range(header, 10) == expected
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=-0"])
-def test_what_lies_outside_is_refused_with_the_size(header: str) -> None:
-    with pytest.raises(RangeNotSatisfiable) as refused:
+def test_a_range_outside_the_file_is_rejected_with_its_size(header: str) -> None:
+    with pytest.raises(RangeNotSatisfiable) as rejected:
         parse_byte_range(header, 10)
-    assert refused.value.headers == {"Content-Range": "bytes */10"}
+    assert rejected.value.headers == {"Content-Range": "bytes */10"}
 
 
 def add_artifact(job_id: str, data: bytes) -> str:
@@ -75,12 +77,12 @@ def test_a_range_request_does_not_read_the_whole_artifact(
     with monkeypatch.context() as patched:
         patched.setattr(obstore, "get_range", recording_get_range)
         patched.setattr(obstore, "get", forbidden)
-        answer = client.get(url, headers={"Range": "bytes=100-149"})
-        assert answer.status_code == 206
-        assert answer.content == data[100:150]
-        assert answer.headers["content-range"] == f"bytes 100-149/{len(data)}"
-        assert answer.headers["content-length"] == "50"
-        assert answer.headers["content-type"] == "application/octet-stream"
+        response = client.get(url, headers={"Range": "bytes=100-149"})
+        assert response.status_code == 206
+        assert response.content == data[100:150]
+        assert response.headers["content-range"] == f"bytes 100-149/{len(data)}"
+        assert response.headers["content-length"] == "50"
+        assert response.headers["content-type"] == "application/octet-stream"
         assert sizes == [50]
         assert client.get(url, headers={"Range": "bytes=0-"}).content == data
         assert max(sizes) == CHUNK  # a long range is streamed, never held as a whole

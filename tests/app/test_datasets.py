@@ -1,4 +1,4 @@
-"""Datasets over HTTP: in, looked at, and out again."""
+"""Image datasets over HTTP: upload, statistics and deletion."""
 
 import base64
 import hashlib
@@ -29,10 +29,12 @@ from tests.uploads import (
 
 
 def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
-    answer = upload(client, make_image_zip(), meta=json.dumps({"name": "pets", "tags": {"a": "b"}}))
-    dataset = answer.json()
-    assert answer.status_code == 201
-    assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
+    response = upload(
+        client, make_image_zip(), meta=json.dumps({"name": "pets", "tags": {"a": "b"}})
+    )
+    dataset = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/v1/datasets/{dataset['id']}"
     assert (dataset["name"], dataset["state"], dataset["tags"]) == ("pets", "ready", {"a": "b"})
     assert dataset["image"] == {"height": 8, "width": 8, "channels": 1}
     assert dataset["labels"] == [
@@ -42,14 +44,14 @@ def test_a_zip_of_class_folders_becomes_a_dataset(client: TestClient) -> None:
     assert client.get(dataset["links"]["self"]).json() == dataset
 
 
-def test_the_digits_ship_with_the_service(client: TestClient) -> None:
-    answer = client.post("/v1/datasets", json={"builtin": "digits"})
-    assert answer.status_code == 201
-    assert answer.json()["train_items"] == 1797
-    assert [label["name"] for label in answer.json()["labels"]] == [str(i) for i in range(10)]
+def test_the_digits_dataset_is_built_in(client: TestClient) -> None:
+    response = client.post("/v1/datasets", json={"builtin": "digits"})
+    assert response.status_code == 201
+    assert response.json()["train_items"] == 1797
+    assert [label["name"] for label in response.json()["labels"]] == [str(i) for i in range(10)]
 
 
-def test_numeric_classes_get_names_and_a_published_test_part_is_held_out(
+def test_class_names_apply_to_numeric_labels_and_the_test_split_is_kept(
     client: TestClient,
 ) -> None:
     rng = np.random.default_rng(0)
@@ -68,10 +70,10 @@ def test_numeric_classes_get_names_and_a_published_test_part_is_held_out(
     assert (dataset["name"], dataset["train_items"], dataset["test_items"]) == ("garments", 40, 10)
 
 
-def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> None:
-    same = {f"cat/{i}.png": make_png(1) for i in range(3)}
+def test_profile_issues_and_preview_describe_the_images(client: TestClient) -> None:
+    identical = {f"cat/{i}.png": make_png(1) for i in range(3)}
     varied = {f"dog/{i}.png": make_png(50 + i) for i in range(12)}
-    dataset = upload(client, make_zip(same | varied)).json()
+    dataset = upload(client, make_zip(identical | varied)).json()
     links = dataset["links"]
     profile = client.get(links["profile"]).json()
     assert profile["train_items"] == 15
@@ -85,13 +87,13 @@ def test_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> No
     assert Image.open(io.BytesIO(preview.content)).format == "PNG"
 
 
-def test_lists_page_from_the_newest(client: TestClient) -> None:
-    made = [create_dataset(make_image_zip()) for _ in range(3)]
+def test_lists_are_paged_from_the_newest(client: TestClient) -> None:
+    datasets = [create_dataset(make_image_zip()) for _ in range(3)]
     first = client.get("/v1/datasets?limit=2").json()
-    assert [d["id"] for d in first["data"]] == [made[2], made[1]]
+    assert [d["id"] for d in first["data"]] == [datasets[2], datasets[1]]
     assert first["has_more"]
     second = client.get(f"/v1/datasets?limit=2&after={first['next']}").json()
-    assert [d["id"] for d in second["data"]] == [made[0]]
+    assert [d["id"] for d in second["data"]] == [datasets[0]]
     assert (second["has_more"], second["next"]) == (False, None)
 
 
@@ -109,21 +111,21 @@ def test_a_deleted_dataset_leaves_no_file(client: TestClient, configured: Settin
     assert list_stored_files(configured) == []
 
 
-def test_a_dataset_that_a_live_job_needs_is_not_deleted(client: TestClient) -> None:
+def test_a_dataset_of_an_active_job_cannot_be_deleted(client: TestClient) -> None:
     dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     with write() as session:
         new = NewJob(JobKind.TRAINING, "pets", dataset["id"], {}, {})
         job: Job = jobs.create(session, TENANT, new)
-    refused = client.delete(f"/v1/datasets/{dataset['id']}")
-    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
-    assert refused.json()["jobs"] == [job.id]
+    rejected = client.delete(f"/v1/datasets/{dataset['id']}")
+    assert (rejected.status_code, rejected.json()["code"]) == (409, "in_use")
+    assert rejected.json()["jobs"] == [job.id]
     client.post(f"/v1/jobs/{job.id}/cancel")
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
     assert client.get(f"/v1/jobs/{job.id}").json()["dataset"] is None
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "names"),
+    ("data", "name", "expected"),
     [
         (make_zip({}), "empty.zip", "empty.zip"),
         (make_zip({"../x.png": make_png(1)}), "up.zip", "../x.png"),
@@ -143,14 +145,14 @@ def test_a_dataset_that_a_live_job_needs_is_not_deleted(client: TestClient) -> N
         (b"plain text", "plain.txt", "plain.txt"),
     ],
 )
-def test_an_upload_that_cannot_be_learned_from_is_refused_and_nothing_is_kept(
-    client: TestClient, configured: Settings, data: bytes, name: str, names: str
+def test_an_unusable_upload_is_rejected_and_leaves_no_file(
+    client: TestClient, configured: Settings, data: bytes, name: str, expected: str
 ) -> None:
-    answer = upload(client, data, name)
-    problem = answer.json()
-    assert (answer.status_code, problem["status"]) == (422, 422)
-    assert names in json.dumps(problem["errors"]) + problem["detail"]
-    assert str(configured.data_dir) not in answer.text
+    response = upload(client, data, name)
+    problem = response.json()
+    assert (response.status_code, problem["status"]) == (422, 422)
+    assert expected in json.dumps(problem["errors"]) + problem["detail"]
+    assert str(configured.data_dir) not in response.text
     assert client.get("/v1/datasets").json()["data"] == []
     assert list_stored_files(configured) == []
 
@@ -164,12 +166,10 @@ def test_an_upload_that_cannot_be_learned_from_is_refused_and_nothing_is_kept(
         ('{"size": [8]}', "/size"),
     ],
 )
-def test_meta_that_cannot_be_used_is_refused_by_field(
-    client: TestClient, meta: str, pointer: str
-) -> None:
-    answer = upload(client, make_image_zip(), meta=meta)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == pointer
+def test_invalid_meta_is_rejected_by_field(client: TestClient, meta: str, pointer: str) -> None:
+    response = upload(client, make_image_zip(), meta=meta)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == pointer
 
 
 @pytest.mark.parametrize(
@@ -182,23 +182,23 @@ def test_meta_that_cannot_be_used_is_refused_by_field(
         ({"uploads": []}, 422),
     ],
 )
-def test_a_set_that_does_not_exist_is_not_made(
+def test_an_invalid_source_creates_no_dataset(
     client: TestClient, body: dict[str, object], status: int
 ) -> None:
     assert client.post("/v1/datasets", json=body).status_code == status
     assert client.get("/v1/datasets").json()["data"] == []
 
 
-# --- uploads in parts ---
+# --- multipart uploads ---
 
 
-def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
+def test_parts_uploaded_in_any_order_become_a_dataset(
     client: TestClient, configured: Settings
 ) -> None:
     data = make_image_zip()
     third = len(data) // 3
     parts = {1: data[:third], 2: data[third : 2 * third], 3: data[2 * third :]}
-    begun = client.post(
+    created = client.post(
         "/v1/uploads",
         json={
             "filename": "pets.zip",
@@ -206,63 +206,62 @@ def test_an_upload_in_parts_of_any_order_becomes_a_dataset(
             "sha256": hashlib.sha256(data).hexdigest(),
         },
     )
-    upload_id = begun.json()["id"]
+    upload_id = created.json()["id"]
     assert upload_part(client, upload_id, 3, parts[3]) == 200
     assert upload_part(client, upload_id, 1, b"wrong at first") == 200
     assert upload_part(client, upload_id, 1, parts[1]) == 200
-    refused = client.post(f"/v1/uploads/{upload_id}/complete")
-    assert refused.json()["errors"][0]["pointer"] == "/parts/2"
+    rejected = client.post(f"/v1/uploads/{upload_id}/complete")
+    assert rejected.json()["errors"][0]["pointer"] == "/parts/2"
     assert upload_part(client, upload_id, 2, parts[2]) == 200
     assert client.post(f"/v1/uploads/{upload_id}/complete").json()["state"] == "completed"
 
-    made = client.post("/v1/datasets", json={"uploads": [upload_id], "name": "pets"})
-    assert (made.status_code, made.json()["state"]) == (202, "validating")
-    ready = client.get(f"/v1/datasets/{made.json()['id']}").json()  # validated after the answer
+    validating = client.post("/v1/datasets", json={"uploads": [upload_id], "name": "pets"})
+    assert (validating.status_code, validating.json()["state"]) == (202, "validating")
+    # The service validates the dataset after the response.
+    ready = client.get(f"/v1/datasets/{validating.json()['id']}").json()
     assert (ready["state"], ready["train_items"]) == ("ready", 24)
     assert client.get(f"/v1/uploads/{upload_id}").status_code == 404
     assert len(list_stored_files(configured)) == len(["x.npy", "y.npy", "preview.png"])
 
 
-def test_a_part_whose_bytes_are_not_the_announced_ones_does_not_count(client: TestClient) -> None:
+def test_a_part_with_a_wrong_digest_is_rejected(client: TestClient) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
     digest = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
-    answer = client.put(
+    response = client.put(
         f"/v1/uploads/{upload_id}/parts/1",
         content=b"data",
         headers={"Content-Digest": f"sha-256=:{digest}:"},
     )
-    assert (answer.status_code, answer.json()["code"]) == (422, "digest_mismatch")
+    assert (response.status_code, response.json()["code"]) == (422, "digest_mismatch")
     assert client.get(f"/v1/uploads/{upload_id}").json()["parts"] == []
 
 
-def test_an_upload_that_is_given_up_leaves_nothing(
-    client: TestClient, configured: Settings
-) -> None:
+def test_a_deleted_upload_leaves_no_file(client: TestClient, configured: Settings) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
     upload_part(client, upload_id, 1, b"data")
     assert client.delete(f"/v1/uploads/{upload_id}").status_code == 204
     assert list_stored_files(configured) == []
 
 
-def test_a_large_upload_that_turns_out_unreadable_fails_with_the_reason(
+def test_an_unreadable_multipart_upload_fails_with_the_reason(
     client: TestClient, configured: Settings
 ) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "x.zip"}).json()["id"]
     upload_part(client, upload_id, 1, make_zip({"cat/text.png": b"no image"}))
     client.post(f"/v1/uploads/{upload_id}/complete")
-    made = client.post("/v1/datasets", json={"uploads": [upload_id]}).json()
-    failed = client.get(f"/v1/datasets/{made['id']}").json()
+    dataset = client.post("/v1/datasets", json={"uploads": [upload_id]}).json()
+    failed = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert failed["state"] == "failed"
     assert failed["error"]["errors"][0]["pointer"].endswith("cat/text.png")
     assert list_stored_files(configured) == []
 
 
-def test_a_dataset_that_nobody_validates_is_taken_up_by_a_worker(client: TestClient) -> None:
+def test_a_dataset_left_unvalidated_is_validated_by_a_worker(client: TestClient) -> None:
     from core.datasets import ingestion
     from core.storage import get_storage
 
     dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
-    with write() as session:  # as an API leaves it that dies after the commit
+    with write() as session:  # as if the API process had died between commit and validation
         row = session.get_one(Dataset, dataset["id"])
         source = {"name": "x.npz", "sha256": None, "parts": []}
         row.state, row.sources = type(row.state).VALIDATING, [source]  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Many requests at once do not keep the next one waiting."""
+"""Fair start of requests that arrive at the same time."""
 
 import asyncio
 from typing import Any
@@ -8,38 +8,38 @@ from starlette.types import Receive, Scope, Send
 from app.fair_start import STARTS_PER_TICK, FairStartMiddleware
 
 
-def run(paths: list[str], cancelled: tuple[int, ...] = ()) -> list[str]:
-    """The order in which requests that come at the same time reach the application."""
+def run_bursts(paths: list[str], cancelled: tuple[int, ...] = ()) -> list[str]:
+    """Return the order in which two bursts of requests reach the application."""
     order: list[str] = []
 
     async def application(scope: Scope, _receive: Receive, _send: Send) -> None:
         order.append(scope["path"])
 
-    async def nothing(*_: Any) -> Any:
+    async def unused(*_: Any) -> Any:
         raise AssertionError
 
     async def burst() -> None:
-        turnstile = FairStartMiddleware(application)
-        for _ in range(2):  # a second burst finds it as the first one did
+        middleware = FairStartMiddleware(application)
+        for _ in range(2):  # the first burst leaves no state behind
             calls = [
-                asyncio.ensure_future(turnstile({"type": "http", "path": path}, nothing, nothing))
+                asyncio.ensure_future(middleware({"type": "http", "path": path}, unused, unused))
                 for path in paths
             ]
             await asyncio.sleep(0)
-            for number in cancelled:
-                calls[number].cancel()
+            for index in cancelled:
+                calls[index].cancel()
             await asyncio.gather(*calls, return_exceptions=True)
 
     asyncio.run(burst())
     return order
 
 
-def test_whoever_asks_whether_the_process_lives_waits_for_a_few_alone() -> None:
-    order = run([*(f"/{n}" for n in range(100)), "/livez"])
+def test_livez_is_not_blocked_by_a_burst_of_requests() -> None:
+    order = run_bursts([*(f"/{n}" for n in range(100)), "/livez"])
     assert order.index("/livez") == STARTS_PER_TICK
     assert [path for path in order if path != "/livez"] == [f"/{n}" for n in range(100)] * 2
 
 
-def test_all_come_in_in_order_though_some_give_up() -> None:
-    order = run([f"/{n}" for n in range(40)], cancelled=(9, 17, 39))
+def test_requests_start_in_order_when_some_are_cancelled() -> None:
+    order = run_bursts([f"/{n}" for n in range(40)], cancelled=(9, 17, 39))
     assert order == [f"/{n}" for n in range(40) if n not in (9, 17, 39)] * 2

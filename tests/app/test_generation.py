@@ -1,4 +1,4 @@
-"""Generation jobs over HTTP, as far as they go without a worker."""
+"""Generation jobs over HTTP, without a worker."""
 
 from typing import Any
 
@@ -23,14 +23,16 @@ def people(client: TestClient) -> TestClient:
     return client
 
 
-def post(client: TestClient, **body: Any) -> Any:
+def post_generation_job(client: TestClient, **body: Any) -> Any:
     return client.post("/v1/jobs", json={"kind": "generation", **body})
 
 
 def test_a_generation_job_is_accepted_with_every_value_resolved(pets: TestClient) -> None:
-    answer = post(pets, model="pets", labels={"cat": 3, "ant": 2_000}, offset=5, shard_size=1_000)
-    assert answer.status_code == 202, answer.text
-    job = answer.json()
+    response = post_generation_job(
+        pets, model="pets", labels={"cat": 3, "ant": 2_000}, offset=5, shard_size=1_000
+    )
+    assert response.status_code == 202, response.text
+    job = response.json()
     model = pets.get("/v1/models/pets").json()
     assert (job["kind"], job["state"], job["name"], job["model"]) == (
         *("generation", "queued", "pets"),
@@ -46,20 +48,22 @@ def test_a_generation_job_is_accepted_with_every_value_resolved(pets: TestClient
     assert isinstance(resolved["seed"], int)
     assert pets.get("/v1/jobs?kind=generation").json()["data"][0]["id"] == job["id"]
     with read() as session:
-        found = model_registry.get(session, TENANT, model["id"])
-        assert jobs.live_jobs_of_model(session, found) == [job["id"]]
-    refused = pets.delete(f"/v1/models/{model['id']}")
-    assert (refused.status_code, refused.json()["jobs"]) == (409, [job["id"]])
+        stored = model_registry.get(session, TENANT, model["id"])
+        assert jobs.live_jobs_of_model(session, stored) == [job["id"]]
+    rejected = pets.delete(f"/v1/models/{model['id']}")
+    assert (rejected.status_code, rejected.json()["jobs"]) == (409, [job["id"]])
 
 
-def test_validate_only_measures_the_first_items_and_starts_nothing(
+def test_validate_only_estimates_from_a_few_items_and_creates_no_job(
     pets: TestClient, people: TestClient
 ) -> None:
     before = len(pets.get("/v1/jobs").json()["data"])
     for model, format in (("pets", "npz"), ("people", "csv")):
-        answer = post(pets, model=model, count=1_000_000, format=format, validate_only=True)
-        assert answer.status_code == 200, answer.text
-        plan = answer.json()
+        response = post_generation_job(
+            pets, model=model, count=1_000_000, format=format, validate_only=True
+        )
+        assert response.status_code == 200, response.text
+        plan = response.json()
         estimate = plan["estimate"]
         assert estimate["items"] == 1_000_000
         assert estimate["shards"] == plan["resolved"]["shards"] >= 10
@@ -76,7 +80,7 @@ def test_validate_only_measures_the_first_items_and_starts_nothing(
         ({"format": "parquet"}, 422, "/format"),
         ({"format": "png"}, 422, "/format"),
         ({"labels": {"dog": 1}, "count": None}, 422, "/labels/dog"),
-        ({"labels": {"cat": 1}}, 422, None),  # and a count
+        ({"labels": {"cat": 1}}, 422, None),  # `labels` together with `count`
         ({"conditions": [{"where": {"a": 1}}]}, 422, "/conditions"),
         ({"shard_size": 0}, 422, "/shard_size"),
         ({"shard_size": 1, "count": 20_000}, 422, "/shard_size"),  # too many files
@@ -90,26 +94,26 @@ def test_validate_only_measures_the_first_items_and_starts_nothing(
         ({"kind": None}, 422, "/kind"),
     ],
 )
-def test_what_cannot_be_made_is_refused_and_starts_nothing(
+def test_an_invalid_generation_job_is_rejected_by_field_and_not_created(
     pets: TestClient, change: dict[str, Any], status: int, pointer: str | None
 ) -> None:
     body = {"model": "pets", "count": 5, **change}
     body = {"kind": "generation", **body}
-    answer = pets.post("/v1/jobs", json={k: v for k, v in body.items() if v is not None})
-    assert answer.status_code == status, answer.text
+    response = pets.post("/v1/jobs", json={k: v for k, v in body.items() if v is not None})
+    assert response.status_code == status, response.text
     if pointer is not None:
-        assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+        assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
     assert pets.get("/v1/jobs?kind=generation").json()["data"] == []
 
 
-def test_an_unknown_field_is_compared_with_those_of_its_kind(pets: TestClient) -> None:
-    (fault,) = post(pets, model="pets", count=5, sead=1).json()["errors"]
-    assert fault["allowed"] == ["seed"]
-    (fault,) = post(pets, model="pets", count=5, budgett={}).json()["errors"]
-    assert "allowed" not in fault  # a field of training jobs is no help
+def test_an_unknown_field_suggests_a_field_of_the_same_job_kind(pets: TestClient) -> None:
+    (error,) = post_generation_job(pets, model="pets", count=5, sead=1).json()["errors"]
+    assert error["allowed"] == ["seed"]
+    (error,) = post_generation_job(pets, model="pets", count=5, budgett={}).json()["errors"]
+    assert "allowed" not in error  # fields of training jobs are not suggested
 
 
-def test_conditions_that_no_row_can_meet_are_refused_before_anything_starts(
+def test_conditions_that_no_row_can_meet_are_rejected_and_create_no_job(
     people: TestClient,
 ) -> None:
     for where, code in (
@@ -118,30 +122,30 @@ def test_conditions_that_no_row_can_meet_are_refused_before_anything_starts(
         ({"member": {"gte": True}}, "invalid_condition"),
     ):
         conditions = [{"where": {"city": "Rome"}}, {"where": where}]
-        answer = post(people, model="people", count=10, conditions=conditions)
-        assert answer.status_code == 422, answer.text
-        assert answer.json()["code"] == code
-        assert answer.json()["errors"][0]["pointer"].startswith("/conditions/1/where/")
+        response = post_generation_job(people, model="people", count=10, conditions=conditions)
+        assert response.status_code == 422, response.text
+        assert response.json()["code"] == code
+        assert response.json()["errors"][0]["pointer"].startswith("/conditions/1/where/")
     assert people.get("/v1/jobs?kind=generation").json()["data"] == []
 
 
-def test_a_key_for_samples_starts_generation_and_a_key_for_training_does_not(
+def test_a_generation_job_needs_the_sample_scope(
     pets: TestClient,
 ) -> None:
     with write() as session:
-        api_keys.add(session, TENANT, "sem_draws", name="draws", scopes=("read", "sample"))
-        api_keys.add(session, TENANT, "sem_trains", name="trains", scopes=("read", "train"))
+        api_keys.add(session, TENANT, "sem_sampler", name="sampler", scopes=("read", "sample"))
+        api_keys.add(session, TENANT, "sem_trainer", name="trainer", scopes=("read", "train"))
     body = {"kind": "generation", "model": "pets", "count": 5}
-    draws, trains = ({"Authorization": f"Bearer sem_{name}"} for name in ("draws", "trains"))
-    assert pets.post("/v1/jobs", json=body, headers=trains).status_code == 403
-    job = pets.post("/v1/jobs", json=body, headers=draws).json()
-    assert pets.post(f"/v1/jobs/{job['id']}/cancel", headers=trains).status_code == 403
+    sampler, trainer = ({"Authorization": f"Bearer sem_{name}"} for name in ("sampler", "trainer"))
+    assert pets.post("/v1/jobs", json=body, headers=trainer).status_code == 403
+    job = pets.post("/v1/jobs", json=body, headers=sampler).json()
+    assert pets.post(f"/v1/jobs/{job['id']}/cancel", headers=trainer).status_code == 403
     training = {"kind": "training", "dataset": "ds_1"}
-    assert pets.post("/v1/jobs", json=training, headers=draws).status_code == 403
-    assert pets.post(f"/v1/jobs/{job['id']}/cancel", headers=draws).json()["state"] == "cancelled"
+    assert pets.post("/v1/jobs", json=training, headers=sampler).status_code == 403
+    assert pets.post(f"/v1/jobs/{job['id']}/cancel", headers=sampler).json()["state"] == "cancelled"
 
 
-def test_an_answer_that_is_too_large_points_to_a_job(pets: TestClient) -> None:
-    answer = pets.post("/v1/models/pets/samples?format=npz", json={"count": 2_000_000})
-    assert answer.status_code == 422
-    assert "`generation`" in answer.json()["detail"]
+def test_a_too_large_sample_request_refers_to_a_generation_job(pets: TestClient) -> None:
+    response = pets.post("/v1/models/pets/samples?format=npz", json={"count": 2_000_000})
+    assert response.status_code == 422
+    assert "`generation`" in response.json()["detail"]

@@ -1,4 +1,4 @@
-"""A POST that is sent twice creates once."""
+"""Idempotency keys: a repeated POST creates one resource."""
 
 import threading
 
@@ -17,28 +17,28 @@ from tests.uploads import make_image_zip
 KEY = {"Idempotency-Key": "order-66"}
 
 
-def test_the_same_key_and_body_give_the_first_answer_again(client: TestClient) -> None:
+def test_the_same_key_and_body_replay_the_first_response(client: TestClient) -> None:
     first = client.post("/v1/uploads", json={"filename": "x"}, headers=KEY)
-    again = client.post("/v1/uploads", json={"filename": "x"}, headers=KEY)
-    assert (again.status_code, again.json()) == (first.status_code, first.json())
-    assert again.headers["location"] == first.headers["location"]
-    assert again.headers["idempotency-replayed"] == "true"
+    replayed = client.post("/v1/uploads", json={"filename": "x"}, headers=KEY)
+    assert (replayed.status_code, replayed.json()) == (first.status_code, first.json())
+    assert replayed.headers["location"] == first.headers["location"]
+    assert replayed.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
 
 
-def test_the_same_key_with_another_body_is_refused(client: TestClient) -> None:
+def test_the_same_key_with_another_body_is_rejected(client: TestClient) -> None:
     client.post("/v1/uploads", json={"filename": "x"}, headers=KEY)
     other = client.post("/v1/uploads", json={"filename": "y"}, headers=KEY)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
 
 
-def test_a_dataset_is_uploaded_once(client: TestClient) -> None:
+def test_a_repeated_upload_creates_one_dataset(client: TestClient) -> None:
     data = make_image_zip()
-    answers = [
+    responses = [
         client.post("/v1/datasets", files={"file": ("pets.zip", data)}, headers=KEY)
         for _ in range(2)
     ]
-    assert answers[0].json() == answers[1].json()
+    assert responses[0].json() == responses[1].json()
     assert len(client.get("/v1/datasets").json()["data"]) == 1
     other = client.post(
         "/v1/datasets", files={"file": ("pets.zip", make_image_zip(each=13))}, headers=KEY
@@ -46,69 +46,69 @@ def test_a_dataset_is_uploaded_once(client: TestClient) -> None:
     assert other.status_code == 422
 
 
-def test_a_job_is_created_once(client: TestClient) -> None:
+def test_a_repeated_post_creates_one_job(client: TestClient) -> None:
     dataset = create_digits_dataset()
     body = {"kind": "training", "dataset": dataset, "budget": {"steps": 5}}
-    answers = [client.post("/v1/jobs", json=body, headers=KEY) for _ in range(3)]
-    assert {answer.json()["id"] for answer in answers} == {answers[0].json()["id"]}
+    responses = [client.post("/v1/jobs", json=body, headers=KEY) for _ in range(3)]
+    assert {response.json()["id"] for response in responses} == {responses[0].json()["id"]}
     assert len(client.get("/v1/jobs").json()["data"]) == 1
 
 
-def test_a_refused_request_leaves_its_key_free(client: TestClient) -> None:
+def test_a_rejected_request_leaves_its_key_unused(client: TestClient) -> None:
     assert client.post("/v1/uploads", json={"filename": "x"}, headers=KEY).status_code == 201
-    refused = {"kind": "training", "dataset": "ds_nothing"}
+    invalid = {"kind": "training", "dataset": "ds_nothing"}
     key = {"Idempotency-Key": "other"}
-    assert client.post("/v1/jobs", json=refused, headers=key).status_code == 404
+    assert client.post("/v1/jobs", json=invalid, headers=key).status_code == 404
     assert client.post("/v1/uploads", json={"filename": "x"}, headers=key).status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x7fb"])
-def test_a_key_that_is_none_is_refused(client: TestClient, key: str) -> None:
-    answer = client.post("/v1/uploads", json={"filename": "x"}, headers={"Idempotency-Key": key})
-    assert (answer.status_code, answer.json()["code"]) == (400, "key_invalid")
+def test_a_malformed_key_is_rejected(client: TestClient, key: str) -> None:
+    response = client.post("/v1/uploads", json={"filename": "x"}, headers={"Idempotency-Key": key})
+    assert (response.status_code, response.json()["code"]) == (400, "key_invalid")
 
 
-def test_while_the_first_request_runs_the_second_is_told_to_wait(client: TestClient) -> None:
+def test_a_repeated_request_conflicts_while_the_first_runs(client: TestClient) -> None:
     idempotency.reserve(TENANT, "k", "fingerprint")
-    with pytest.raises(Conflict, match="is still running") as refused:
+    with pytest.raises(Conflict, match="is still running") as rejected:
         idempotency.reserve(TENANT, "k", "fingerprint")
-    assert refused.value.headers["Retry-After"] == "1"
+    assert rejected.value.headers["Retry-After"] == "1"
 
 
-def test_a_first_request_that_died_is_taken_over_and_may_no_longer_commit(
+def test_an_expired_reservation_is_taken_over_and_cannot_commit(
     client: TestClient,
 ) -> None:
-    dead = idempotency.reserve(TENANT, "k", "f")
-    assert isinstance(dead, Reservation)
+    expired = idempotency.reserve(TENANT, "k", "f")
+    assert isinstance(expired, Reservation)
     with write() as session:
         session.execute(text("UPDATE idempotency_keys SET lease_until = '2000-01-01 00:00:00.0'"))
-    alive = idempotency.reserve(TENANT, "k", "f")
-    assert isinstance(alive, Reservation)
+    active = idempotency.reserve(TENANT, "k", "f")
+    assert isinstance(active, Reservation)
     with pytest.raises(Conflict), write() as session:
-        idempotency.complete(session, dead, 201, {})
+        idempotency.complete(session, expired, 201, {})
     with write() as session:
-        idempotency.complete(session, alive, 201, {"id": "x"})
+        idempotency.complete(session, active, 201, {"id": "x"})
     assert idempotency.reserve(TENANT, "k", "f") == idempotency.SavedResponse(201, {"id": "x"})
 
 
-def test_of_many_at_once_one_has_the_effect(client: TestClient) -> None:
-    answers: list[int] = []
+def test_concurrent_requests_with_one_key_create_one_upload(client: TestClient) -> None:
+    statuses: list[int] = []
 
     def send() -> None:
-        answer = client.post("/v1/uploads", json={"filename": "x"}, headers=KEY)
-        answers.append(answer.status_code)
+        response = client.post("/v1/uploads", json={"filename": "x"}, headers=KEY)
+        statuses.append(response.status_code)
 
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(answers) <= {201, 409}
+    assert set(statuses) <= {201, 409}
     with write() as session:
         assert session.execute(text("SELECT count(*) FROM uploads")).scalar() == 1
 
 
-def test_an_answer_is_kept_for_a_day(client: TestClient) -> None:
+def test_a_stored_response_expires(client: TestClient) -> None:
     first = client.post("/v1/uploads", json={"filename": "x"}, headers=KEY).json()
     with write() as session:
         session.execute(text("UPDATE idempotency_keys SET created_at = '2000-01-01 00:00:00.0'"))

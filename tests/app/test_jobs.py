@@ -1,4 +1,4 @@
-"""Jobs over HTTP, as far as they go without a worker."""
+"""Jobs over HTTP, without a worker."""
 
 import threading
 from typing import Any
@@ -18,16 +18,16 @@ from tests.factories import create_dataset, create_digits_dataset
 from tests.uploads import make_npz
 
 
-def claim(job_id: str) -> Claim:
+def claim_job(job_id: str) -> Claim:
     with write() as session:
-        taken = jobs.claim(session, job_id, "worker")
-    assert taken is not None
-    return taken[0]
+        claimed = jobs.claim(session, job_id, "worker")
+    assert claimed is not None
+    return claimed[0]
 
 
-def tell(taken: Claim, step: int, *events: NewEvent) -> None:
+def send_heartbeat(claim: Claim, step: int, *events: NewEvent) -> None:
     with write() as session:
-        jobs.heartbeat(session, taken, Heartbeat("training", step, events=events))
+        jobs.heartbeat(session, claim, Heartbeat("training", step, events=events))
 
 
 def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None:
@@ -37,10 +37,10 @@ def test_a_job_is_accepted_with_every_value_resolved(client: TestClient) -> None
         "hyperparameters": {"batch_size": 8},
         "seed": 3,
     }
-    answer = client.post("/v1/jobs", json=body)
-    job = answer.json()
-    assert answer.status_code == 202
-    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    response = client.post("/v1/jobs", json=body)
+    job = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/v1/jobs/{job['id']}"
     assert (job["state"], job["terminal"], job["name"]) == ("queued", False, "digits")
     resolved = job["resolved"]
     assert (resolved["seed"], resolved["hyperparameters"]["batch_size"]) == (3, 8)
@@ -65,7 +65,7 @@ def test_a_queued_job_has_a_code_for_why_it_waits(client: TestClient, add_job: A
     assert [queue(job_id)["reason"] for job_id in ids[1:]] == [
         *("1 job is ahead.", "2 jobs are ahead."),
     ]
-    lost = claim(ids[0])
+    lost = claim_job(ids[0])
     assert queue(lost.job_id) == {"position": None, "code": None, "reason": None}
     with write() as session:
         jobs.release_as_lost(session, lost)
@@ -108,16 +108,16 @@ def test_early_stopping_is_resolved_as_requested(client: TestClient, early_stopp
     assert TrainingSpec.model_validate(resolved).patience == (expected or None)
 
 
-def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient) -> None:
+def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> None:
     body = {
         "kind": "training",
         "dataset": create_digits_dataset(),
         "budget": {"steps": 1},
         "validate_only": True,
     }
-    answer = client.post("/v1/jobs", json=body)
-    plan = answer.json()
-    assert answer.status_code == 200
+    response = client.post("/v1/jobs", json=body)
+    plan = response.json()
+    assert response.status_code == 200
     assert plan["estimate"]["steps"] == 1
     assert plan["estimate"]["memory_bytes"] > 10_000_000
     (warning,) = [w for w in plan["warnings"] if w["code"] == "budget_below_one_epoch"]
@@ -173,78 +173,84 @@ def test_validate_only_starts_nothing_and_tells_what_would_be(client: TestClient
         ({"dataset": "ds_nothing"}, 404, None),
     ],
 )
-def test_a_job_that_cannot_be_is_refused_by_field_and_nothing_starts(
+def test_an_invalid_job_is_rejected_by_field_and_not_created(
     client: TestClient, change: dict[str, Any], status: int, pointer: str | None
 ) -> None:
     body = {"kind": "training", "dataset": create_digits_dataset()} | change
-    answer = client.post("/v1/jobs", json=body)
-    assert answer.status_code == status
+    response = client.post("/v1/jobs", json=body)
+    assert response.status_code == status
     if pointer is not None:
-        assert answer.json()["errors"][0]["pointer"] == pointer
+        assert response.json()["errors"][0]["pointer"] == pointer
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_job_on_a_deleted_dataset_is_refused(client: TestClient) -> None:
+def test_a_job_on_a_deleted_dataset_is_rejected(client: TestClient) -> None:
     dataset = create_digits_dataset()
     client.delete(f"/v1/datasets/{dataset}")
-    answer = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset})
-    assert answer.status_code == 404
-    assert dataset in answer.json()["detail"]
+    response = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset})
+    assert response.status_code == 404
+    assert dataset in response.json()["detail"]
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_never_starts(
+def test_a_queued_job_is_cancelled_at_once_and_never_starts(
     client: TestClient, add_job: AddJob
 ) -> None:
     job = add_job()
     assert client.post(f"/v1/jobs/{job.id}/cancel").json()["state"] == "cancelled"
     with write() as session:
         assert jobs.claim(session, job.id, "worker") is None
-    refused = client.post(f"/v1/jobs/{job.id}/cancel")
-    assert (refused.status_code, refused.json()["allowed"]) == (409, ["retry"])
+    rejected = client.post(f"/v1/jobs/{job.id}/cancel")
+    assert (rejected.status_code, rejected.json()["allowed"]) == (409, ["retry"])
 
 
-def test_a_paused_job_waits_until_it_is_resumed(client: TestClient, add_job: AddJob) -> None:
+def test_a_paused_job_cannot_be_claimed_until_it_is_resumed(
+    client: TestClient, add_job: AddJob
+) -> None:
     job = add_job()
     assert client.post(f"/v1/jobs/{job.id}/pause").json()["state"] == "paused"
     with write() as session:
         assert jobs.claim(session, job.id, "worker") is None
     assert client.post(f"/v1/jobs/{job.id}/resume").json()["state"] == "queued"
-    claim(job.id)
+    claim_job(job.id)
 
 
-def test_a_running_job_is_saved_before_it_is_set_aside(client: TestClient, add_job: AddJob) -> None:
+def test_a_running_job_is_pausing_until_its_worker_confirms(
+    client: TestClient, add_job: AddJob
+) -> None:
     job = add_job()
-    taken = claim(job.id)
+    claim = claim_job(job.id)
     assert client.post(f"/v1/jobs/{job.id}/pause").json()["state"] == "pausing"
     assert client.get("/v1/jobs?state=pausing").json()["data"][0]["id"] == job.id
     with write() as session:
-        assert jobs.heartbeat(session, taken, Heartbeat("training")).pause
-        jobs.confirm_paused(session, taken)
+        assert jobs.heartbeat(session, claim, Heartbeat("training")).pause
+        jobs.confirm_paused(session, claim)
     paused = client.get(f"/v1/jobs/{job.id}").json()
     assert (paused["state"], paused["attempt"]) == ("paused", 1)
     client.post(f"/v1/jobs/{job.id}/resume")
-    claim(job.id)
+    claim_job(job.id)
 
 
-def test_a_retry_is_a_new_job_like_the_old_one(client: TestClient, add_job: AddJob) -> None:
+def test_a_retry_creates_a_new_job_with_the_same_settings(
+    client: TestClient, add_job: AddJob
+) -> None:
     job = add_job()
     assert client.post(f"/v1/jobs/{job.id}/retry").status_code == 409
-    taken = claim(job.id)
+    claim = claim_job(job.id)
     with write() as session:
-        jobs.fail(session, taken, JobError("non_finite_loss", "left the finite numbers"))
+        jobs.fail(session, claim, JobError("non_finite_loss", "left the finite numbers"))
     failed = client.get(f"/v1/jobs/{job.id}").json()
     assert failed["error"]["code"] == "non_finite_loss"
-    answer = client.post(f"/v1/jobs/{job.id}/retry")
-    again = answer.json()
-    assert answer.status_code == 202
-    assert (again["retry_of"], again["state"], again["dataset"]) == (
+    response = client.post(f"/v1/jobs/{job.id}/retry")
+    retried = response.json()
+    assert response.status_code == 202
+    assert (retried["retry_of"], retried["state"], retried["dataset"]) == (
         job.id,
         "queued",
         failed["dataset"],
     )
 
 
-def test_an_urgent_job_goes_first_and_an_old_one_before_it(
+def test_a_high_priority_job_is_first_until_another_has_waited_long_enough(
     client: TestClient, add_job: AddJob
 ) -> None:
     low, normal, high = add_job("low"), add_job(), add_job("high")
@@ -254,13 +260,15 @@ def test_an_urgent_job_goes_first_and_an_old_one_before_it(
         return [client.get(f"/v1/jobs/{i}").json()["queue"]["position"] for i in ids]
 
     assert positions() == [2, 1, 0]
-    with write() as session:  # the low one has waited for three hours
+    with write() as session:  # the job of low priority has waited for a year
         row = session.get_one(type(low), low.id)
         row.priority_at = row.priority_at.replace(year=row.priority_at.year - 1)
     assert positions() == [0, 2, 1]
 
 
-def test_waiting_for_a_job_ends_when_its_state_changes(client: TestClient, add_job: AddJob) -> None:
+def test_a_get_with_wait_returns_when_the_state_changes(
+    client: TestClient, add_job: AddJob
+) -> None:
     job = add_job()
     timer = threading.Timer(0.3, lambda: client.post(f"/v1/jobs/{job.id}/cancel"))
     timer.start()
@@ -271,8 +279,8 @@ def test_waiting_for_a_job_ends_when_its_state_changes(client: TestClient, add_j
 
 def test_events_are_paged_from_the_oldest(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
-    taken = claim(job.id)
-    tell(taken, 1, *(NewEvent("log", {"message": str(i)}, i) for i in range(5)))
+    claim = claim_job(job.id)
+    send_heartbeat(claim, 1, *(NewEvent("log", {"message": str(i)}, i) for i in range(5)))
     first = client.get(f"/v1/jobs/{job.id}/events?limit=4").json()
     rest = client.get(f"/v1/jobs/{job.id}/events?after={first['next']}").json()
     kinds = [event["type"] for event in first["data"] + rest["data"]]
@@ -280,15 +288,15 @@ def test_events_are_paged_from_the_oldest(client: TestClient, add_job: AddJob) -
     assert (first["has_more"], rest["has_more"]) == (True, False)
 
 
-def test_a_stream_of_events_replays_goes_on_and_ends(client: TestClient, add_job: AddJob) -> None:
+def test_an_event_stream_replays_continues_and_ends(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
-    taken = claim(job.id)
-    tell(taken, 1, NewEvent("log", {"message": "one"}, 1))
+    claim = claim_job(job.id)
+    send_heartbeat(claim, 1, NewEvent("log", {"message": "one"}, 1))
 
     def work() -> None:
-        tell(taken, 2, NewEvent("log", {"message": "two"}, 2))
+        send_heartbeat(claim, 2, NewEvent("log", {"message": "two"}, 2))
         with write() as session:
-            jobs.finish(session, taken, result={})
+            jobs.finish(session, claim, result={})
 
     timer = threading.Timer(0.8, work)
     timer.start()
@@ -307,10 +315,14 @@ def test_a_stream_of_events_replays_goes_on_and_ends(client: TestClient, add_job
     assert [part for part in resumed.split("\n\n") if part.startswith("id: ")] == messages[3:]
 
 
-def test_metrics_are_thinned_to_the_points_asked_for(client: TestClient, add_job: AddJob) -> None:
+def test_metrics_are_thinned_to_the_requested_number_of_points(
+    client: TestClient, add_job: AddJob
+) -> None:
     job = add_job()
-    taken = claim(job.id)
-    tell(taken, 99, *(NewEvent("metrics", {"loss": i / 2, "odd": 1.0}, i) for i in range(100)))
+    claim = claim_job(job.id)
+    send_heartbeat(
+        claim, 99, *(NewEvent("metrics", {"loss": i / 2, "odd": 1.0}, i) for i in range(100))
+    )
     series = client.get(f"/v1/jobs/{job.id}/metrics?names=loss&points=5").json()
     assert series == {
         "loss": {"steps": [0, 25, 50, 74, 99], "values": [0.0, 12.5, 25.0, 37.0, 49.5]}
@@ -318,9 +330,11 @@ def test_metrics_are_thinned_to_the_points_asked_for(client: TestClient, add_job
     assert client.get(f"/v1/jobs/{job.id}/metrics?names=los").status_code == 422
 
 
-def test_the_log_tells_a_line_for_each_entry(client: TestClient, add_job: AddJob) -> None:
+def test_the_log_has_one_line_for_each_event(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
-    tell(claim(job.id), 1, NewEvent("log", {"message": "1 [D 0.5, 0.7, 0.6] [G 1.2]"}, 1))
+    send_heartbeat(
+        claim_job(job.id), 1, NewEvent("log", {"message": "1 [D 0.5, 0.7, 0.6] [G 1.2]"}, 1)
+    )
     lines = client.get(f"/v1/jobs/{job.id}/logs").text.splitlines()
     assert lines[-1].endswith(" info 1 [D 0.5, 0.7, 0.6] [G 1.2]")
     assert "state: state queued" in lines[0]
@@ -329,12 +343,12 @@ def test_the_log_tells_a_line_for_each_entry(client: TestClient, add_job: AddJob
 
 def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
-    taken = claim(job.id)
+    claim = claim_job(job.id)
     weights: StoredObject = get_storage().put("t/default/jobs/x/model", b"weights")
     manifest = {"modality": "image", "labels": [], "parameters": 1, "training": {}}
     with write() as session:
         new = NewCheckpoint(5, {"model": weights}, manifest)
-        jobs.add_checkpoint(session, taken, new)
+        jobs.add_checkpoint(session, claim, new)
     path = f"/v1/jobs/{job.id}/checkpoints/5/promote"
     model = client.post(path).json()
     assert (model["reference"], model["step"], model["job"]) == ("shoes:1", 5, job.id)
@@ -342,13 +356,13 @@ def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_j
     assert client.post(f"/v1/jobs/{job.id}/checkpoints/6/promote").status_code == 404
     with write() as session:
         for step in range(6, 10):
-            jobs.add_checkpoint(session, taken, NewCheckpoint(step, {"model": weights}))
-        assert len(jobs.drop_checkpoints(session, taken, keep_last=1)) == 3
-    kept = client.get(f"/v1/jobs/{job.id}/checkpoints").json()
-    assert [checkpoint["step"] for checkpoint in kept] == [9, 5]
+            jobs.add_checkpoint(session, claim, NewCheckpoint(step, {"model": weights}))
+        assert len(jobs.drop_checkpoints(session, claim, keep_last=1)) == 3
+    remaining = client.get(f"/v1/jobs/{job.id}/checkpoints").json()
+    assert [checkpoint["step"] for checkpoint in remaining] == [9, 5]
 
 
-def test_queues_tell_how_much_waits_and_workers_what_they_do(
+def test_queues_report_their_length_and_workers_their_job(
     client: TestClient, add_job: AddJob
 ) -> None:
     from core import workers
@@ -365,7 +379,7 @@ def test_queues_tell_how_much_waits_and_workers_what_they_do(
     assert (worker["id"], worker["job"]) == ("wkr_1", running.id)
 
 
-def test_another_tenants_job_is_not_there(client: TestClient, add_job: AddJob) -> None:
+def test_an_unknown_job_is_not_found_on_any_route(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
     with write() as session:
         session.get_one(type(job), job.id).tenant_id = TENANT

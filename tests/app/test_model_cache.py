@@ -1,4 +1,4 @@
-"""Models in memory: each read once, within the bound, and never taken from under an answer."""
+"""The model cache: single loads, a byte limit, and no eviction of leased models."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,76 +16,76 @@ from models.load import AnySampler
 from tests.factories import create_model
 
 
-class Read:
-    """Something of so many bytes, read from a file that is a little larger."""
+class FakeSampler:
+    """A stand-in for a sampler that has the size of its file."""
 
     def __init__(self, path: Path) -> None:
         self.bytes = path.stat().st_size
 
 
-def memory_of(capacity: int, read: type[Read] = Read) -> ModelCache:
-    return ModelCache(get_storage(), capacity, lambda path: cast("AnySampler", read(path)))
+def make_cache(capacity: int, sampler_type: type[FakeSampler] = FakeSampler) -> ModelCache:
+    return ModelCache(get_storage(), capacity, lambda path: cast("AnySampler", sampler_type(path)))
 
 
-def test_many_requests_for_cold_models_read_each_once(configured: Settings) -> None:
+def test_concurrent_requests_load_each_model_once(configured: Settings) -> None:
     models = [create_model(f"m{i}", seed=i) for i in range(4)]
-    together = threading.Barrier(8)
-    memory = memory_of(10**9)
+    barrier = threading.Barrier(8)
+    cache = make_cache(10**9)
 
-    def ask(number: int) -> str:
-        together.wait()
+    def load_models(thread: int) -> str:
+        barrier.wait()
         for turn in range(8):
-            memory.load(models[(number + turn) % 4])
-        return "read"
+            cache.load(models[(thread + turn) % 4])
+        return "loaded"
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(ask, range(8))) == ["read"] * 8
-    assert memory.loads == 4
+        assert list(pool.map(load_models, range(8))) == ["loaded"] * 8
+    assert cache.loads == 4
 
 
-def test_the_model_not_used_for_longest_makes_room(configured: Settings) -> None:
+def test_the_least_recently_used_model_is_evicted(configured: Settings) -> None:
     models = [create_model(f"m{i}", seed=i) for i in range(3)]
     each = models[0].weights["bytes"]
-    memory = memory_of(2 * each + each // 2)
-    memory.load(models[0])
-    memory.load(models[1])
-    memory.load(models[0])
-    memory.load(models[2])
-    assert [memory.is_loaded(model) for model in models] == [True, False, True]
-    assert memory.bytes <= 2 * each + each // 2
+    cache = make_cache(2 * each + each // 2)
+    cache.load(models[0])
+    cache.load(models[1])
+    cache.load(models[0])
+    cache.load(models[2])
+    assert [cache.is_loaded(model) for model in models] == [True, False, True]
+    assert cache.bytes <= 2 * each + each // 2
 
 
-def test_a_model_that_is_drawn_from_is_not_forgotten_and_the_next_has_to_wait(
+def test_a_leased_model_is_not_evicted_and_another_load_is_rejected(
     configured: Settings,
 ) -> None:
     models = [create_model(f"m{i}", seed=i) for i in range(2)]
-    memory = memory_of(models[0].weights["bytes"] + 1)
-    with ExitStack() as held:
-        held.enter_context(memory.lease(models[0]))
-        with pytest.raises(Unavailable) as refused:
-            memory.load(models[1])
-        assert refused.value.code == "model_cache_full"
-        assert "Retry-After" in refused.value.headers
-        assert memory.is_loaded(models[0])
-    memory.load(models[1])
-    assert not memory.is_loaded(models[0])
+    cache = make_cache(models[0].weights["bytes"] + 1)
+    with ExitStack() as leases:
+        leases.enter_context(cache.lease(models[0]))
+        with pytest.raises(Unavailable) as rejected:
+            cache.load(models[1])
+        assert rejected.value.code == "model_cache_full"
+        assert "Retry-After" in rejected.value.headers
+        assert cache.is_loaded(models[0])
+    cache.load(models[1])
+    assert not cache.is_loaded(models[0])
 
 
-def test_a_model_larger_than_all_the_room_may_have_it_alone(configured: Settings) -> None:
-    memory = memory_of(1)
+def test_a_model_larger_than_the_cache_is_loaded_alone(configured: Settings) -> None:
+    cache = make_cache(1)
     model = create_model()
-    memory.load(model)
-    assert memory.is_loaded(model)
+    cache.load(model)
+    assert cache.is_loaded(model)
 
 
-def test_a_model_that_cannot_be_read_leaves_no_room_taken(configured: Settings) -> None:
-    class Broken(Read):
+def test_a_failed_load_reserves_no_memory(configured: Settings) -> None:
+    class Broken(FakeSampler):
         def __init__(self, path: Path) -> None:
-            raise ValueError("no model")
+            raise ValueError("not a model")
 
-    memory = memory_of(10**9, Broken)
+    cache = make_cache(10**9, Broken)
     for _ in range(2):
-        with pytest.raises(Unavailable) as refused:
-            memory.load(create_model())
-        assert refused.value.code == "model_unavailable"
-    assert memory.bytes == 0
+        with pytest.raises(Unavailable) as rejected:
+            cache.load(create_model())
+        assert rejected.value.code == "model_unavailable"
+    assert cache.bytes == 0

@@ -1,4 +1,4 @@
-"""What an operator asks: metrics of all tenants, and what one tenant has used."""
+"""Metrics of all tenants and usage of one tenant."""
 
 import re
 
@@ -10,27 +10,27 @@ from core.tables import Job, Shard
 from tests.conftest import TENANT, AddJob
 
 
-def metrics(client: TestClient) -> dict[str, float]:
-    answer = client.get("/metrics")
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    found = {}
-    for line in answer.text.splitlines():
+def get_metrics(client: TestClient) -> dict[str, float]:
+    response = client.get("/metrics")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    values = {}
+    for line in response.text.splitlines():
         if line.startswith("# "):
             assert re.fullmatch(r"# (HELP|TYPE) [a-z_]+ .+", line)
             continue
-        matched = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z]+="[^"]*",?)+\})?) (\S+)', line)
-        assert matched is not None, line
-        name, value = matched.groups()
-        assert name not in found
-        found[name] = float(value)
-    return found
+        match = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z]+="[^"]*",?)+\})?) (\S+)', line)
+        assert match is not None, line
+        name, value = match.groups()
+        assert name not in values
+        values[name] = float(value)
+    return values
 
 
-def test_metrics_tell_of_jobs_and_requests(client: TestClient, add_job: AddJob) -> None:
+def test_metrics_count_jobs_and_requests(client: TestClient, add_job: AddJob) -> None:
     add_job()
     add_job()
-    before = metrics(client)
+    before = get_metrics(client)
     assert before['semblance_jobs{queue="training",state="queued"}'] == 2
     assert before['semblance_queue_oldest_seconds{queue="training"}'] >= 0
     assert before["process_resident_memory_bytes"] > 1e7
@@ -38,33 +38,33 @@ def test_metrics_tell_of_jobs_and_requests(client: TestClient, add_job: AddJob) 
     client.get("/v1/jobs/job_1")
     client.get("/v1/jobs/job_2")
     client.get("/nowhere/at/all")
-    after = metrics(client)
+    after = get_metrics(client)
 
-    def grown(route: str, status: int) -> float:
+    def increase(route: str, status: int) -> float:
         name = f'semblance_requests_total{{method="GET",route="{route}",status="{status}"}}'
         return after[name] - before.get(name, 0)
 
-    assert grown("/v1/jobs/{job_id}", 404) == 2
-    assert grown("none", 404) == 1
+    assert increase("/v1/jobs/{job_id}", 404) == 2
+    assert increase("none", 404) == 1
     assert not any("job_1" in name or "nowhere" in name for name in after)
 
 
-def test_metrics_are_for_administrators(client: TestClient, anonymous: TestClient) -> None:
+def test_metrics_need_the_admin_scope(client: TestClient, anonymous: TestClient) -> None:
     with write() as session:
-        api_keys.add(session, TENANT, "sem_reads", name="reads", scopes=("read",))
-    headers = {"Authorization": "Bearer sem_reads"}
+        api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
+    headers = {"Authorization": "Bearer sem_reader"}
     assert client.get("/metrics", headers=headers).status_code == 403
     assert client.get("/v1/usage", headers=headers).status_code == 200
 
 
-def test_usage_is_summed_by_kind(client: TestClient, add_job: AddJob) -> None:
+def test_usage_is_summed_by_job_kind(client: TestClient, add_job: AddJob) -> None:
     first, second, _ = add_job(), add_job(), add_job()
     with write() as session:
         session.get_one(Job, first.id).usage = {"cpu_s": 1.5, "wall_s": 3.0}
         session.get_one(Job, second.id).usage = {"cpu_s": 2, "wall_s": 1.0}
-        taken = jobs.claim(session, first.id, "w/h:1")
-        assert taken is not None
-        jobs.create_shards(session, taken[0], count=10, size=10)
+        claimed = jobs.claim(session, first.id, "w/h:1")
+        assert claimed is not None
+        jobs.create_shards(session, claimed[0], count=10, size=10)
     with write() as session:
         for shard in session.query(Shard):
             shard.items_done = 7
@@ -86,7 +86,7 @@ def test_usage_is_summed_by_kind(client: TestClient, add_job: AddJob) -> None:
     assert client.get("/v1/usage?since=2020-01-01T00:00:00").status_code == 422
 
 
-def test_what_is_stored_is_counted(client: TestClient) -> None:
+def test_usage_includes_stored_bytes(client: TestClient) -> None:
     assert client.post("/v1/datasets", json={"builtin": "digits"}).status_code == 201
     stored = client.get("/v1/usage").json()["stored"]
-    assert 1_797 * 64 < stored["datasets"] < 2 * 1_797 * 64  # pixels, labels, a picture
+    assert 1_797 * 64 < stored["datasets"] < 2 * 1_797 * 64  # pixels, labels and a preview

@@ -1,4 +1,4 @@
-"""What is loaded on the side, once the port is open."""
+"""Imports in the background after startup."""
 
 import gc
 import sys
@@ -9,7 +9,7 @@ from app import preload
 from tests.processes import eventually
 
 
-def test_what_is_loaded_at_the_start_is_left_out_of_garbage_collections(
+def test_preloaded_modules_are_excluded_from_garbage_collection(
     anonymous: TestClient,
 ) -> None:
     eventually(preload.is_loaded)

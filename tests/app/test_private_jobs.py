@@ -1,4 +1,4 @@
-"""Jobs with differential privacy over HTTP: what is refused, and what is said of a model."""
+"""Jobs with differential privacy over HTTP: rejected requests, and data that a model reveals."""
 
 from typing import Any
 
@@ -34,29 +34,29 @@ def dataset(client: TestClient) -> str:
     )
 
 
-def body(dataset: str, **more: Any) -> dict[str, Any]:
-    small = {"embedding_dim": 8, "hidden_dim": 8, "batch_size": 16}
+def training_body(dataset: str, **fields: Any) -> dict[str, Any]:
+    hyperparameters = {"embedding_dim": 8, "hidden_dim": 8, "batch_size": 16}
     return {
         "kind": "training",
         "dataset": dataset,
         "name": "people",
-        "hyperparameters": small,
+        "hyperparameters": hyperparameters,
         "budget": {"steps": 3},
         "differential_privacy": PRIVACY,
         "seed": 1,
-        **more,
+        **fields,
     }
 
 
-def without(name: str) -> dict[str, Any]:
-    columns = {column: known for column, known in COLUMNS.items() if column != name}
+def without_domain(name: str) -> dict[str, Any]:
+    columns = {column: domain for column, domain in COLUMNS.items() if column != name}
     return {"differential_privacy": PRIVACY | {"column_domains": columns}}
 
 
 @pytest.mark.parametrize(
-    ("more", "pointer", "said"),
+    ("fields", "pointer", "message"),
     [
-        (without("city"), "/differential_privacy/column_domains/city", "declare"),
+        (without_domain("city"), "/differential_privacy/column_domains/city", "declare"),
         (
             {"differential_privacy": {"epsilon": 1, "delta": 1e-5}},
             "/differential_privacy/column_domains/age",
@@ -83,38 +83,42 @@ def without(name: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_epsilon_does_not_cover_is_refused_by_name(
-    client: TestClient, dataset: str, more: dict[str, Any], pointer: str, said: str
+def test_an_option_that_epsilon_does_not_cover_is_rejected_by_field(
+    client: TestClient, dataset: str, fields: dict[str, Any], pointer: str, message: str
 ) -> None:
-    answer = client.post("/v1/jobs", json=body(dataset, **more))
-    problem = answer.json()
-    assert answer.status_code == 422
+    response = client.post("/v1/jobs", json=training_body(dataset, **fields))
+    problem = response.json()
+    assert response.status_code == 422
     assert problem["errors"][0]["pointer"] == pointer
-    assert said in problem["detail"]
+    assert message in problem["detail"]
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_columns_that_cannot_be_declared_have_to_be_dropped(client: TestClient) -> None:
-    made = create_dataset(make_people_csv(ROW_COUNT), "people.csv", target="income")
-    problem = client.post("/v1/jobs", json=body(made)).json()
+def test_a_column_without_a_domain_must_be_excluded(client: TestClient) -> None:
+    dataset = create_dataset(make_people_csv(ROW_COUNT), "people.csv", target="income")
+    problem = client.post("/v1/jobs", json=training_body(dataset)).json()
     assert problem["errors"][0]["pointer"] == "/differential_privacy/column_domains/id"
     assert "exclude 'id'" in problem["detail"]
 
 
-def test_no_evaluation_follows_that_nobody_asked_for(
+def test_a_private_model_is_not_evaluated_automatically(
     client: TestClient, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("opacus")
     monkeypatch.setattr(get_settings(), "auto_evaluate", True)
-    for more, is_evaluated in (({}, False), ({"differential_privacy": None}, True)):
-        answer = client.post("/v1/jobs", json=body(dataset, validate_only=True, **more))
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["resolved"]["evaluate"] is is_evaluated
+    for fields, is_evaluated in (({}, False), ({"differential_privacy": None}, True)):
+        response = client.post(
+            "/v1/jobs", json=training_body(dataset, validate_only=True, **fields)
+        )
+        assert response.status_code == 200, response.text
+        assert response.json()["resolved"]["evaluate"] is is_evaluated
 
 
-def test_images_are_learned_without(client: TestClient) -> None:
-    answer = client.post("/v1/jobs", json={**body(create_digits_dataset()), "hyperparameters": {}})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (
+def test_differential_privacy_is_rejected_for_images(client: TestClient) -> None:
+    response = client.post(
+        "/v1/jobs", json={**training_body(create_digits_dataset()), "hyperparameters": {}}
+    )
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (
         422,
         "/differential_privacy",
     )
@@ -123,19 +127,19 @@ def test_images_are_learned_without(client: TestClient) -> None:
 @pytest.fixture
 def job(client: TestClient, dataset: str) -> dict[str, Any]:
     pytest.importorskip("opacus")
-    posted = client.post("/v1/jobs", json=body(dataset))
+    posted = client.post("/v1/jobs", json=training_body(dataset))
     assert posted.status_code == 202, posted.text
-    made: dict[str, Any] = posted.json()
-    return made
+    created: dict[str, Any] = posted.json()
+    return created
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_private_model_says_what_was_declared_and_nothing_of_its_rows(
+def test_a_private_model_reveals_declared_domains_and_nothing_of_its_rows(
     client: TestClient, job: dict[str, Any]
 ) -> None:
     run_next(["training"])
-    done = client.get(f"/v1/jobs/{job['id']}").json()
-    assert done["state"] == "succeeded", done["error"]
+    finished = client.get(f"/v1/jobs/{job['id']}").json()
+    assert finished["state"] == "succeeded", finished["error"]
     assert client.get(f"/v1/jobs/{job['id']}/previews").json() == []
     metrics = client.get(f"/v1/jobs/{job['id']}/metrics").json()
     assert list(metrics) == ["epsilon"]
@@ -145,31 +149,31 @@ def test_a_private_model_says_what_was_declared_and_nothing_of_its_rows(
     assert {label["count"] for label in manifest["labels"]} == {None}
     assert "sha256" not in manifest["dataset"]
     assert (manifest["detected_constraints"], manifest["bins"]) == ([], [])
-    known = {column["name"]: column["domain"] for column in manifest["columns"]}
-    assert known["age"] == {"min": 18, "max": 90}
-    asked = client.get("/v1/models/people/sampling-options").json()
-    assert asked["labels"][0] == {"name": ">50K", "fraction": None}
-    made = client.post(
+    domains = {column["name"]: column["domain"] for column in manifest["columns"]}
+    assert domains["age"] == {"min": 18, "max": 90}
+    options = client.get("/v1/models/people/sampling-options").json()
+    assert options["labels"][0] == {"name": ">50K", "fraction": None}
+    rows = client.post(
         "/v1/models/people/samples",
         json={"labels": {"none": 20}, "seed": 1},
         headers={"Accept": "application/json"},
     ).json()["rows"]
-    assert {row["income"] for row in made} == {"none"}
-    assert {type(row["member"]) for row in made} == {bool}
-    limits = client.get("/v1/models/people/card").json()["limitations"]
-    assert any("epsilon 5" in limit for limit in limits)
-    refused = client.post("/v1/jobs", json={"kind": "evaluation", "model": "people"})
-    assert (refused.status_code, refused.json()["code"]) == (409, "not_covered_by_dp")
+    assert {row["income"] for row in rows} == {"none"}
+    assert {type(row["member"]) for row in rows} == {bool}
+    limitations = client.get("/v1/models/people/card").json()["limitations"]
+    assert any("epsilon 5" in limitation for limitation in limitations)
+    rejected = client.post("/v1/jobs", json={"kind": "evaluation", "model": "people"})
+    assert (rejected.status_code, rejected.json()["code"]) == (409, "not_covered_by_dp")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_worker_gives_rows_to_nothing_but_the_loop_that_adds_noise(
+def test_only_the_training_loop_that_adds_noise_reads_rows(
     client: TestClient, job: dict[str, Any]
 ) -> None:
-    """Add a name only with what its epsilon is."""
-    found = find_functions_reading_rows(lambda: run_next(["training"]))
+    """Extend these sets only by functions whose use of rows epsilon accounts for."""
+    functions = find_functions_reading_rows(lambda: run_next(["training"]))
     assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
-    opens = {
+    readers = {
         "core.datasets.tabular.typed_parquet.TypedParquet._cast",
         "core.datasets.tabular.typed_parquet.TypedParquet.batches",
         "core.datasets.tabular.typed_parquet.typed_batches",
@@ -178,31 +182,31 @@ def test_a_worker_gives_rows_to_nothing_but_the_loop_that_adds_noise(
         "worker.training_data.open_table",
         "models.tabular.data.LabeledRows.split",
     }
-    hands_on = {"worker.training.run_tabular_training", "worker.training.run_private_training"}
-    assert "models.tabular.dp_training.train_step" in found
-    others = {
+    callers = {"worker.training.run_tabular_training", "worker.training.run_private_training"}
+    assert "models.tabular.dp_training.train_step" in functions
+    unexpected = {
         name
-        for name in found - opens - hands_on
+        for name in functions - readers - callers
         if not name.startswith(
             ("models.tabular.dp_training.", "models.tabular.categorical_columns.")
         )
         and not name.startswith(("models.tabular.numeric_columns.", "models.tabular.data."))
         and not name.endswith((".<lambda>", "<genexpr>", "<listcomp>"))
     }
-    assert others == set()
+    assert unexpected == set()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_job_whose_checkpoints_are_all_damaged_draws_no_other_noise(
+def test_a_private_job_fails_when_all_its_checkpoints_are_damaged(
     client: TestClient, dataset: str, monkeypatch: pytest.MonkeyPatch, configured: Settings
 ) -> None:
-    """What the first ones told would not be counted."""
+    """A restart would spend epsilon that is not accounted for."""
     pytest.importorskip("opacus")
-    wanted = body(dataset, budget={"steps": 6}, checkpoint={"interval_steps": 2})
-    broken = client.post("/v1/jobs", json=wanted).json()["id"]
-    interrupt_training(client, broken, monkeypatch, at_step=5)
-    for row in list_checkpoints(broken):
+    request = training_body(dataset, budget={"steps": 6}, checkpoint={"interval_steps": 2})
+    job_id = client.post("/v1/jobs", json=request).json()["id"]
+    interrupt_training(client, job_id, monkeypatch, at_step=5)
+    for row in list_checkpoints(job_id):
         corrupt_object(configured, row.files["state"]["key"])
-    run_next(["training"], broken)
-    job = client.get(f"/v1/jobs/{broken}").json()
+    run_next(["training"], job_id)
+    job = client.get(f"/v1/jobs/{job_id}").json()
     assert (job["state"], job["error"]["code"]) == ("failed", "dp_guarantee_lost")

@@ -7,7 +7,7 @@ from app.report_csv import render_csv
 from app.schemas.reports import ColumnStatistics, Report
 
 
-def test_a_spreadsheet_finds_no_formula_in_names_that_look_like_one() -> None:
+def test_names_that_look_like_formulas_are_escaped() -> None:
     names = ("=1+1", "+x", "@SUM(A1)", "-", "-2", "\t=1", "plain", "a,=b", "")
     shares = dict.fromkeys(names, 0.1)
     rows = [
@@ -16,8 +16,9 @@ def test_a_spreadsheet_finds_no_formula_in_names_that_look_like_one() -> None:
     ]
     report = Report(model="mdl_1", reference="m:1", state="evaluated", statistics=rows)
     lines = list(csv.DictReader(io.StringIO(render_csv(report), newline="")))
-    told = [line["value"] for line in lines if line["share"]]
-    assert told == ["'=1+1", "'+x", "'@SUM(A1)", "'-", "'-2", "'\t=1", "plain", "a,=b", ""]
+    values = [line["value"] for line in lines if line["share"]]
+    assert values == ["'=1+1", "'+x", "'@SUM(A1)", "'-", "'-2", "'\t=1", "plain", "a,=b", ""]
     assert {line["column"] for line in lines} == {"'=cmd|x", "n"}
     number = next(line for line in lines if line["column"] == "n" and line["side"] == "real")
-    assert (number["label"], number["min"]) == ("'=label", "-3.5")  # a number is none
+    # A negative number is not a formula.
+    assert (number["label"], number["min"]) == ("'=label", "-3.5")

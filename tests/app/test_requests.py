@@ -1,4 +1,4 @@
-"""What every route does with requests that are not what they should be."""
+"""Rejection of malformed requests, and headers of every response."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -38,22 +38,22 @@ JSON = {"Content-Type": "application/json"}
         (b'{"filename": "' + b"x" * 1_100_000 + b'"}', 413, "body_too_large"),
     ],
 )
-def test_a_body_that_cannot_be_used_is_refused_by_name(
+def test_a_malformed_body_is_rejected_with_a_code(
     client: TestClient, body: bytes, status: int, code: str
 ) -> None:
-    answer = client.post("/v1/uploads", content=body, headers=JSON)
-    problem = answer.json()
-    assert (answer.status_code, problem["code"]) == (status, code)
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert len(answer.content) < 2_000
+    response = client.post("/v1/uploads", content=body, headers=JSON)
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert len(response.content) < 2_000
     assert {"type", "title", "status", "detail", "instance", "retryable", "request_id"} <= set(
         problem
     )
 
 
-def test_an_unknown_field_brings_the_nearest_known_name(client: TestClient) -> None:
-    answer = client.post("/v1/uploads", json={"filename": "x", "sha265": "0" * 64})
-    assert answer.json()["errors"] == [
+def test_an_unknown_field_suggests_the_nearest_valid_name(client: TestClient) -> None:
+    response = client.post("/v1/uploads", json={"filename": "x", "sha265": "0" * 64})
+    assert response.json()["errors"] == [
         {
             "pointer": "/sha265",
             "code": "unknown_field",
@@ -63,45 +63,45 @@ def test_an_unknown_field_brings_the_nearest_known_name(client: TestClient) -> N
     ]
 
 
-def test_another_content_type_is_said_to_be_one(client: TestClient) -> None:
-    answer = client.post("/v1/uploads", content=b"a=1", headers={"Content-Type": "text/plain"})
-    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+def test_an_unsupported_content_type_is_rejected(client: TestClient) -> None:
+    response = client.post("/v1/uploads", content=b"a=1", headers={"Content-Type": "text/plain"})
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_compressed_body_is_refused(client: TestClient) -> None:
+def test_a_compressed_body_is_rejected(client: TestClient) -> None:
     headers = JSON | {"Content-Encoding": "gzip"}
-    answer = client.post("/v1/uploads", content=b"\x1f\x8b", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (415, "content_encoding")
+    response = client.post("/v1/uploads", content=b"\x1f\x8b", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (415, "content_encoding")
 
 
-def test_a_refused_value_is_not_repeated(client: TestClient) -> None:
-    answer = client.post("/v1/uploads", json={"filename": "x", "bytes": "my-secret-value"})
-    assert "my-secret-value" not in answer.text
+def test_a_rejected_value_is_not_echoed(client: TestClient) -> None:
+    response = client.post("/v1/uploads", json={"filename": "x", "bytes": "my-secret-value"})
+    assert "my-secret-value" not in response.text
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "limit=1e3", "state=odd"])
-def test_a_query_that_cannot_be_used_is_refused(client: TestClient, query: str) -> None:
+def test_an_invalid_query_parameter_is_rejected(client: TestClient, query: str) -> None:
     assert client.get(f"/v1/jobs?{query}").status_code == 422
 
 
-def test_a_cursor_of_another_list_is_refused(client: TestClient) -> None:
-    answer = client.get("/v1/jobs?after=ds_0123")
-    assert (answer.status_code, answer.json()["code"]) == (400, "cursor_invalid")
+def test_a_cursor_of_another_list_is_rejected(client: TestClient) -> None:
+    response = client.get("/v1/jobs?after=ds_0123")
+    assert (response.status_code, response.json()["code"]) == (400, "cursor_invalid")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("GET", "/v1/jobs/job_x", 404), ("PUT", "/v1/jobs", 405)],
 )
-def test_what_is_not_there_is_a_problem_document_too(
+def test_an_unknown_path_or_method_returns_a_problem_document(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
-    answer = client.request(method, path)
-    assert answer.status_code == status
-    assert answer.json()["status"] == status
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.json()["status"] == status
 
 
-def test_every_answer_carries_a_request_id_and_takes_over_a_sane_one(client: TestClient) -> None:
+def test_every_response_has_a_request_id_and_echoes_a_valid_one(client: TestClient) -> None:
     assert (
         client.get("/livez", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
     )
@@ -111,7 +111,7 @@ def test_every_answer_carries_a_request_id_and_takes_over_a_sane_one(client: Tes
     assert client.get("/nowhere").json()["request_id"].startswith("req_")
 
 
-def test_answers_are_not_sniffed_cached_or_framed(client: TestClient) -> None:
+def test_responses_forbid_sniffing_caching_and_framing(client: TestClient) -> None:
     headers = client.get("/v1/jobs").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""Tables over HTTP: in, looked at, and with another schema."""
+"""Tabular datasets over HTTP: upload, statistics and schema changes."""
 
 import json
 from typing import Any
@@ -24,17 +24,17 @@ PEOPLE = "name, age ,born,smokes,note\n" + "".join(
 )
 
 
-def people(client: TestClient) -> dict[str, Any]:
+def upload_people(client: TestClient) -> dict[str, Any]:
     dataset = create_dataset(PEOPLE.encode(), "people.csv")
-    made: dict[str, Any] = client.get(f"/v1/datasets/{dataset}").json()
-    return made
+    dataset: dict[str, Any] = client.get(f"/v1/datasets/{dataset}").json()
+    return dataset
 
 
-def test_a_csv_becomes_a_dataset_of_rows(client: TestClient) -> None:
+def test_a_csv_becomes_a_tabular_dataset(client: TestClient) -> None:
     meta = json.dumps({"target": "smokes", "tags": {"a": "b"}})
-    answer = upload(client, PEOPLE.encode(), "people.csv", meta)
-    assert answer.status_code == 201, answer.text
-    dataset = answer.json()
+    response = upload(client, PEOPLE.encode(), "people.csv", meta)
+    assert response.status_code == 201, response.text
+    dataset = response.json()
     assert (dataset["modality"], dataset["state"], dataset["name"]) == (
         "tabular",
         "ready",
@@ -50,8 +50,8 @@ def test_a_csv_becomes_a_dataset_of_rows(client: TestClient) -> None:
     assert client.get(dataset["links"]["self"]).json() == dataset
 
 
-def test_schema_profile_issues_and_preview_tell_what_is_in_it(client: TestClient) -> None:
-    links = people(client)["links"]
+def test_schema_profile_issues_and_preview_describe_the_table(client: TestClient) -> None:
+    links = upload_people(client)["links"]
     schema = client.get(links["schema"]).json()
     assert schema["target"] is None
     assert schema["columns"][2] == {
@@ -79,14 +79,14 @@ def test_schema_profile_issues_and_preview_tell_what_is_in_it(client: TestClient
     }
 
 
-def test_a_preview_can_be_csv_and_nothing_strange(client: TestClient) -> None:
-    link = people(client)["links"]["preview"]
-    for answer in (
+def test_a_preview_is_available_as_json_and_csv_only(client: TestClient) -> None:
+    link = upload_people(client)["links"]["preview"]
+    for response in (
         client.get(f"{link}?limit=1", headers={"Accept": "text/csv"}),
         client.get(f"{link}?limit=1&format=csv"),
     ):
-        assert answer.headers["content-type"].startswith("text/csv")
-        assert answer.text == (
+        assert response.headers["content-type"].startswith("text/csv")
+        assert response.text == (
             'name,age,born,smokes,note\r\nuser0,20,01.03.1990,no,"likes, ""0"""\r\n'
         )
     assert client.get(link, headers={"Accept": "image/png"}).status_code == 406
@@ -94,10 +94,10 @@ def test_a_preview_can_be_csv_and_nothing_strange(client: TestClient) -> None:
     assert client.get(f"{link}?offset=500").json()["data"] == []
 
 
-def test_the_schema_can_be_changed_and_what_is_told_changes_with_it(
+def test_a_schema_change_updates_the_dataset_and_its_preview(
     client: TestClient, configured: Settings
 ) -> None:
-    dataset = people(client)
+    dataset = upload_people(client)
     link = dataset["links"]["schema"]
     change = {"columns": [{"name": "smokes", "type": "boolean"}], "exclude_columns": ["name"]}
     changed = client.put(link, json=change | {"target": "smokes"})
@@ -113,14 +113,14 @@ def test_the_schema_can_be_changed_and_what_is_told_changes_with_it(
     row = client.get(f"{dataset['links']['preview']}?limit=1").json()["data"][0]
     assert (row["smokes"], "name" in row) == (False, False)
     assert len(list_stored_files(configured)) == len(["rows.parquet", "profile"])
-    again = client.put(link, json=changed.json())  # what was read can be sent back
-    assert again.json() == changed.json()
+    resent = client.put(link, json=changed.json())  # a schema that was read can be sent back
+    assert resent.json() == changed.json()
     assert client.put(link, json={"columns": []}).json()["target"] == "smokes"
     assert client.put(link, json={"target": None}).json()["target"] is None
 
 
-def test_a_schema_that_cannot_be_is_refused_and_changes_nothing(client: TestClient) -> None:
-    link = people(client)["links"]["schema"]
+def test_an_invalid_schema_is_rejected_and_changes_nothing(client: TestClient) -> None:
+    link = upload_people(client)["links"]["schema"]
     before = client.get(link).json()
     for change, pointer, code in (
         ({"columns": [{"name": "note", "type": "number"}]}, "/columns/0/type", "type_mismatch"),
@@ -129,44 +129,44 @@ def test_a_schema_that_cannot_be_is_refused_and_changes_nothing(client: TestClie
         ({"target": "x"}, "/target", "unknown_column"),
         ({"labels": []}, "/labels", "unknown_field"),
     ):
-        answer = client.put(link, json=change)
-        assert answer.status_code == 422
-        fault = answer.json()["errors"][0]
-        assert (fault["pointer"], fault["code"]) == (pointer, code)
+        response = client.put(link, json=change)
+        assert response.status_code == 422
+        error = response.json()["errors"][0]
+        assert (error["pointer"], error["code"]) == (pointer, code)
     assert client.get(link).json() == before
 
 
-def test_of_two_changes_at_one_time_the_later_is_refused(
+def test_the_later_of_two_concurrent_schema_changes_is_rejected(
     client: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = people(client)["links"]["schema"]
-    read_in_child = schema_update.update_table_schema_in_sandbox
+    link = upload_people(client)["links"]["schema"]
+    update_schema = schema_update.update_table_schema_in_sandbox
 
-    def meanwhile(*args: Any) -> TableSummary:
-        monkeypatch.setattr(schema_update, "update_table_schema_in_sandbox", read_in_child)
+    def change_concurrently(*args: Any) -> TableSummary:
+        monkeypatch.setattr(schema_update, "update_table_schema_in_sandbox", update_schema)
         assert client.put(link, json={"target": "age"}).status_code == 200
-        return read_in_child(*args)
+        return update_schema(*args)
 
-    monkeypatch.setattr(schema_update, "update_table_schema_in_sandbox", meanwhile)
-    answer = client.put(link, json={"target": "smokes"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "schema_changed")
+    monkeypatch.setattr(schema_update, "update_table_schema_in_sandbox", change_concurrently)
+    response = client.put(link, json={"target": "smokes"})
+    assert (response.status_code, response.json()["code"]) == (409, "schema_changed")
     assert client.get(link).json()["target"] == "age"
     assert len(list_stored_files(configured)) == len(["rows.parquet", "profile"])
 
 
-def test_the_schema_stays_while_a_live_job_needs_it(client: TestClient) -> None:
-    dataset = people(client)
+def test_the_schema_cannot_change_while_a_job_is_active(client: TestClient) -> None:
+    dataset = upload_people(client)
     with write() as session:
         jobs.create(session, TENANT, NewJob(JobKind.TRAINING, "people", dataset["id"], {}, {}))
-    answer = client.put(dataset["links"]["schema"], json={"target": "smokes"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
+    response = client.put(dataset["links"]["schema"], json={"target": "smokes"})
+    assert (response.status_code, response.json()["code"]) == (409, "in_use")
 
 
-def test_images_have_no_schema(client: TestClient) -> None:
+def test_an_image_dataset_has_no_schema(client: TestClient) -> None:
     dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     assert "schema" not in dataset["links"]
-    answer = client.get(f"/v1/datasets/{dataset['id']}/schema")
-    assert (answer.status_code, answer.json()["code"]) == (409, "not_a_table")
+    response = client.get(f"/v1/datasets/{dataset['id']}/schema")
+    assert (response.status_code, response.json()["code"]) == (409, "not_a_table")
 
 
 @pytest.mark.parametrize(
@@ -181,43 +181,43 @@ def test_images_have_no_schema(client: TestClient) -> None:
         ({"modality": "table"}, "/modality"),
     ],
 )
-def test_meta_that_does_not_fit_the_table_is_refused_by_field(
+def test_meta_that_does_not_match_the_table_is_rejected_by_field(
     client: TestClient, configured: Settings, meta: Any, pointer: str
 ) -> None:
-    answer = upload(client, PEOPLE.encode(), "people.csv", json.dumps(meta))
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == pointer
+    response = upload(client, PEOPLE.encode(), "people.csv", json.dumps(meta))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == pointer
     assert list_stored_files(configured) == []
 
 
 @pytest.mark.parametrize(
     "meta", [{"target": "x"}, {"schema": [{"name": "x"}]}, {"exclude_columns": ["x"]}]
 )
-def test_what_is_for_tables_is_refused_for_images(client: TestClient, meta: Any) -> None:
-    answer = upload(client, make_image_zip(), meta=json.dumps(meta))
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(meta))}"
+def test_table_options_are_rejected_for_images(client: TestClient, meta: Any) -> None:
+    response = upload(client, make_image_zip(), meta=json.dumps(meta))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == f"/{next(iter(meta))}"
 
 
-def test_a_table_that_cannot_be_read_is_refused_without_its_values(
+def test_an_unreadable_table_is_rejected_without_echoing_its_values(
     client: TestClient, configured: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = upload(client, b"a,b\nsecret,1\nsecret\n" * 3, "x.csv")
-    assert (answer.status_code, answer.json()["code"]) == (422, "wrong_field_count")
-    assert answer.json()["errors"][0]["pointer"] == "/file/rows/2"
-    assert "secret" not in answer.text + caplog.text
-    assert str(configured.data_dir) not in answer.text
+    response = upload(client, b"a,b\nsecret,1\nsecret\n" * 3, "x.csv")
+    assert (response.status_code, response.json()["code"]) == (422, "wrong_field_count")
+    assert response.json()["errors"][0]["pointer"] == "/file/rows/2"
+    assert "secret" not in response.text + caplog.text
+    assert str(configured.data_dir) not in response.text
     assert list_stored_files(configured) == []
 
 
-def test_the_kind_can_be_said(client: TestClient) -> None:
-    answer = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"modality": "image"}')
-    assert (answer.status_code, answer.json()["code"]) == (422, "archive_invalid")
-    answer = upload(client, make_image_zip(), "x.zip", '{"modality": "tabular"}')
-    assert (answer.status_code, answer.json()["code"]) == (422, "table_unreadable")
+def test_meta_can_set_the_modality(client: TestClient) -> None:
+    response = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"modality": "image"}')
+    assert (response.status_code, response.json()["code"]) == (422, "archive_invalid")
+    response = upload(client, make_image_zip(), "x.zip", '{"modality": "tabular"}')
+    assert (response.status_code, response.json()["code"]) == (422, "table_unreadable")
 
 
-def test_a_table_uploaded_in_parts_is_read_after_the_answer(
+def test_a_table_uploaded_in_parts_is_read_after_the_response(
     client: TestClient, configured: Settings
 ) -> None:
     upload_id = client.post("/v1/uploads", json={"filename": "people.csv"}).json()["id"]
@@ -226,18 +226,22 @@ def test_a_table_uploaded_in_parts_is_read_after_the_answer(
     upload_part(client, upload_id, 2, data[1000:])
     client.post(f"/v1/uploads/{upload_id}/complete")
     body = {"uploads": [upload_id], "target": "smokes", "exclude_columns": ["note"]}
-    made = client.post("/v1/datasets", json=body).json()
-    assert (made["modality"], made["state"], made["table"]) == ("tabular", "validating", None)
-    ready = client.get(f"/v1/datasets/{made['id']}").json()
+    dataset = client.post("/v1/datasets", json=body).json()
+    assert (dataset["modality"], dataset["state"], dataset["table"]) == (
+        "tabular",
+        "validating",
+        None,
+    )
+    ready = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert (ready["state"], ready["table"]["target"]) == ("ready", "smokes")
     assert len(list_stored_files(configured)) == len(["rows.parquet", "profile.json"])
 
 
-def test_a_circle_is_made_by_radius_and_points(client: TestClient) -> None:
+def test_a_circle_dataset_has_the_requested_radius_and_points(client: TestClient) -> None:
     body = {"builtin": "circle", "radius": 2, "points": 500}
-    made = client.post("/v1/datasets", json=body)
-    assert made.status_code == 201
-    dataset = made.json()
+    created = client.post("/v1/datasets", json=body)
+    assert created.status_code == 201
+    dataset = created.json()
     assert (dataset["name"], dataset["modality"], dataset["labels"]) == ("circle", "tabular", [])
     assert dataset["table"] == {"rows": 500, "columns": 2, "target": None}
     rows = client.get(f"{dataset['links']['preview']}?limit=200").json()["data"]
@@ -256,16 +260,16 @@ def test_a_circle_is_made_by_radius_and_points(client: TestClient) -> None:
         ({"uploads": ["upl_x"], "radius": 2}, "/radius"),
     ],
 )
-def test_a_circle_that_cannot_be_is_refused_by_field(
+def test_an_invalid_circle_is_rejected_by_field(
     client: TestClient, body: Any, pointer: str
 ) -> None:
-    answer = client.post("/v1/datasets", json=body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == pointer
+    response = client.post("/v1/datasets", json=body)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == pointer
 
 
 def test_a_deleted_table_leaves_no_file(client: TestClient, configured: Settings) -> None:
-    dataset = people(client)
+    dataset = upload_people(client)
     client.put(dataset["links"]["schema"], json={"target": "smokes"})
     assert client.delete(dataset["links"]["self"]).status_code == 204
     assert list_stored_files(configured) == []

@@ -1,4 +1,4 @@
-"""Samples under load: what is over the bound is refused, and who leaves frees the place."""
+"""Sampling under load: the concurrency limit and disconnected clients."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -32,20 +32,20 @@ def service(client: TestClient) -> TestClient:
     return client
 
 
-def test_many_at_once_get_what_each_would_get_alone(service: TestClient) -> None:
-    def ask(seed: int) -> bytes:
-        answer = service.get(URL, params={"label": "Größe", "seed": seed})
-        assert answer.status_code == 200, answer.text
-        return answer.content
+def test_concurrent_requests_get_the_same_samples_as_single_ones(service: TestClient) -> None:
+    def sample(seed: int) -> bytes:
+        response = service.get(URL, params={"label": "Größe", "seed": seed})
+        assert response.status_code == 200, response.text
+        return response.content
 
-    alone = [ask(seed) for seed in range(24)]
+    alone = [sample(seed) for seed in range(24)]
     before = get_sampling_service().batcher.batches
     with ThreadPoolExecutor(24) as pool:
-        assert list(pool.map(ask, range(24))) == alone
+        assert list(pool.map(sample, range(24))) == alone
     assert get_sampling_service().batcher.batches - before < 24
 
 
-def test_requests_over_the_bound_are_told_to_come_back(
+def test_requests_over_the_concurrency_limit_are_rejected_with_retry_after(
     service: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configured, "sampler_concurrency", 2)
@@ -55,38 +55,38 @@ def test_requests_over_the_bound_are_told_to_come_back(
             waiting = [pool.submit(service.get, URL, params={"seed": 1}) for _ in range(2)]
             while in_flight() < 2:
                 pass
-            refused = service.get(URL, params={"seed": 1})
-            assert (refused.status_code, refused.json()["code"]) == (503, "sampler_full")
-            assert int(refused.headers["retry-after"]) >= 1
+            rejected = service.get(URL, params={"seed": 1})
+            assert (rejected.status_code, rejected.json()["code"]) == (503, "sampler_full")
+            assert int(rejected.headers["retry-after"]) >= 1
             assert service.get("/livez").status_code == 200
-        assert [answer.result().content for answer in waiting] == [expected] * 2
+        assert [response.result().content for response in waiting] == [expected] * 2
     assert in_flight() == 0
     assert service.get(URL, params={"seed": 1}).status_code == 200
 
 
-class Leaver:
-    """An ASGI client that goes away after the first piece of the answer."""
+class DisconnectingClient:
+    """An ASGI client that disconnects after the first chunk of the response."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body: bytes | None = json.dumps(body).encode()
-        self._first_piece = anyio.Event()
+        self._first_chunk = anyio.Event()
         self.received = 0
 
     async def receive(self) -> Message:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._first_piece.wait()
+        await self._first_chunk.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         if message.get("body"):
             self.received += len(message["body"])
-            self._first_piece.set()
+            self._first_chunk.set()
             await anyio.sleep(0)
 
 
-def test_a_client_that_leaves_frees_its_place_at_once(service: TestClient) -> None:
+def test_a_disconnected_client_frees_its_slot_at_once(service: TestClient) -> None:
     headers = {"host": "localhost", "authorization": f"Bearer {KEY}"}
     headers["content-type"] = "application/json"
     scope = {
@@ -99,22 +99,22 @@ def test_a_client_that_leaves_frees_its_place_at_once(service: TestClient) -> No
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
 
-    async def leave() -> Leaver:
-        client = Leaver({"count": 500_000, "seed": 1})
+    async def stream_and_disconnect() -> DisconnectingClient:
+        client = DisconnectingClient({"count": 500_000, "seed": 1})
         await create_app()(scope, client.receive, client.send)
         return client
 
-    client = anyio.run(leave)
+    client = anyio.run(stream_and_disconnect)
     assert 0 < client.received < 500_000 * 64 // 10
-    sampler = get_sampling_service()
-    assert not sampler.batcher._waiting
+    sampling_service = get_sampling_service()
+    assert not sampling_service.batcher._waiting
     assert in_flight() == 0
     with read() as session:
         model = model_registry.get(session, TENANT, "shoes")
-    get_model_cache().unload(model)  # nobody draws from it any more
+    get_model_cache().unload(model)  # raises while the model is leased
 
 
-def test_a_model_of_networks_that_are_not_installed_is_unavailable(service: TestClient) -> None:
+def test_a_model_of_an_unknown_architecture_is_unavailable(service: TestClient) -> None:
     with write() as session:
         model = model_registry.get(session, TENANT, "shoes")
         with get_storage().open(StoredObject.from_dict(model.weights)) as path:
@@ -124,5 +124,5 @@ def test_a_model_of_networks_that_are_not_installed_is_unavailable(service: Test
         }
         stored = get_storage().put("t/default/models/gone", pack(tensors, header))
         model.weights = stored.to_dict()
-    answer = service.get(URL, params={"seed": 1})
-    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+    response = service.get(URL, params={"seed": 1})
+    assert (response.status_code, response.json()["code"]) == (503, "model_unavailable")

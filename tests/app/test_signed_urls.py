@@ -1,4 +1,4 @@
-"""Addresses that work without a key: for one request, for a while, and never for more."""
+"""Signed URLs: requests without a key, limited to one path, a lifetime and the key's scopes."""
 
 from typing import Any
 from urllib.parse import quote
@@ -24,14 +24,14 @@ def service(client: TestClient) -> TestClient:
     return client
 
 
-def link(client: TestClient, path: str = PATH, **body: Any) -> str:
-    answer = client.post("/v1/links", json={"path": path, **body})
-    assert answer.status_code == 200, answer.text
-    url: str = answer.json()["url"]
+def create_link(client: TestClient, path: str = PATH, **body: Any) -> str:
+    response = client.post("/v1/links", json={"path": path, **body})
+    assert response.status_code == 200, response.text
+    url: str = response.json()["url"]
     return url[url.index("/v1/") :]
 
 
-def without_key(client: TestClient, url: str, method: str = "GET") -> Any:
+def request_without_key(client: TestClient, url: str, method: str = "GET") -> Any:
     authorization = client.headers.pop("Authorization")
     try:
         return client.request(method, url)
@@ -39,12 +39,12 @@ def without_key(client: TestClient, url: str, method: str = "GET") -> Any:
         client.headers["Authorization"] = authorization
 
 
-def test_a_link_shows_what_the_key_would(service: TestClient) -> None:
-    answer = without_key(service, link(service))
-    assert answer.status_code == 200
-    assert answer.content == service.get(PATH).content
-    bare = link(service, "/v1/models/shoes/card")
-    assert without_key(service, bare).json()["name"] == "shoes"
+def test_a_link_returns_the_same_response_as_its_key(service: TestClient) -> None:
+    response = request_without_key(service, create_link(service))
+    assert response.status_code == 200
+    assert response.content == service.get(PATH).content
+    card_link = create_link(service, "/v1/models/shoes/card")
+    assert request_without_key(service, card_link).json()["name"] == "shoes"
 
 
 @pytest.mark.parametrize(
@@ -57,43 +57,43 @@ def test_a_link_shows_what_the_key_would(service: TestClient) -> None:
         ("expires=", "expires=1"),
     ],
 )
-def test_a_link_that_was_changed_is_refused(service: TestClient, old: str, new: str) -> None:
-    answer = without_key(service, link(service).replace(old, new, 1))
-    assert (answer.status_code, answer.json()["code"]) == (401, "signature_invalid")
+def test_a_modified_link_is_rejected(service: TestClient, old: str, new: str) -> None:
+    response = request_without_key(service, create_link(service).replace(old, new, 1))
+    assert (response.status_code, response.json()["code"]) == (401, "signature_invalid")
 
 
-def test_what_stands_behind_a_link_is_no_link(service: TestClient) -> None:
-    answer = without_key(service, link(service) + "&seed=4")
-    assert (answer.status_code, answer.json()["code"]) == (401, "key_missing")
+def test_signature_must_be_the_last_query_parameter(service: TestClient) -> None:
+    response = request_without_key(service, create_link(service) + "&seed=4")
+    assert (response.status_code, response.json()["code"]) == (401, "key_missing")
 
 
-def test_a_link_reads_and_does_nothing_else(service: TestClient) -> None:
-    url = link(service, "/v1/models/shoes")
-    assert without_key(service, url).status_code == 200
-    assert without_key(service, url, "DELETE").status_code == 401
+def test_a_link_allows_only_get_requests(service: TestClient) -> None:
+    url = create_link(service, "/v1/models/shoes")
+    assert request_without_key(service, url).status_code == 200
+    assert request_without_key(service, url, "DELETE").status_code == 401
     assert service.get("/v1/models/shoes").status_code == 200
 
 
-def test_a_link_ends_with_its_time_and_with_its_key(service: TestClient) -> None:
+def test_a_link_expires_with_its_time_and_with_its_key(service: TestClient) -> None:
     with read() as session:
         key = session.scalars(select(ApiKey)).one()
-    old = without_key(service, signed_urls.sign_url(key, PATH, 1_000_000_000))
-    assert (old.status_code, old.json()["code"]) == (401, "signature_expired")
-    endless = without_key(service, signed_urls.sign_url(key, PATH, 9_999_999_999))
-    assert endless.json()["code"] == "signature_invalid"
-    url = link(service)
+    expired = request_without_key(service, signed_urls.sign_url(key, PATH, 1_000_000_000))
+    assert (expired.status_code, expired.json()["code"]) == (401, "signature_expired")
+    too_long = request_without_key(service, signed_urls.sign_url(key, PATH, 9_999_999_999))
+    assert too_long.json()["code"] == "signature_invalid"
+    url = create_link(service)
     with write() as session:
         session.execute(update(ApiKey).values(revoked_at=clock()))
-    assert without_key(service, url).json()["code"] == "signature_invalid"
+    assert request_without_key(service, url).json()["code"] == "signature_invalid"
 
 
-def test_a_link_allows_no_more_than_its_key(service: TestClient) -> None:
+def test_a_link_has_no_more_scopes_than_its_key(service: TestClient) -> None:
     with write() as session:
         api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
     headers = {"Authorization": "Bearer sem_reader"}
-    made = service.post("/v1/links", json={"path": PATH}, headers=headers).json()["url"]
-    answer = without_key(service, made[made.index("/v1/") :])
-    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+    url = service.post("/v1/links", json={"path": PATH}, headers=headers).json()["url"]
+    response = request_without_key(service, url[url.index("/v1/") :])
+    assert (response.status_code, response.json()["code"]) == (403, "scope_missing")
 
 
 @pytest.mark.parametrize(
@@ -109,5 +109,5 @@ def test_a_link_allows_no_more_than_its_key(service: TestClient) -> None:
         {"path": PATH, "expires_s": 0},
     ],
 )
-def test_a_path_that_is_none_of_ours_gets_no_link(service: TestClient, body: Any) -> None:
+def test_an_invalid_path_or_lifetime_gets_no_link(service: TestClient, body: Any) -> None:
     assert service.post("/v1/links", json=body).status_code == 422

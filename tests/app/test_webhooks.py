@@ -13,8 +13,8 @@ from tests.conftest import AddJob
 from tests.core.webhooks.receiver import Receiver, status
 from tests.factories import create_digits_dataset
 
-PUBLIC = "https://93.184.216.34/hook"  # an address needs no resolver
-OTHER = {"Authorization": "Bearer sem_other"}
+PUBLIC = "https://93.184.216.34/hook"  # a literal address needs no DNS
+OTHER_TENANT = {"Authorization": "Bearer sem_other"}
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def receiver(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
 
 
 @pytest.fixture
-def other(client: TestClient) -> TestClient:
-    """The same service, asked with `OTHER`: another tenant's key, which may do everything."""
+def two_tenants(client: TestClient) -> TestClient:
+    """Add a second tenant, whose key `OTHER_TENANT` has all scopes, to the service."""
     with write() as session:
         session.add(Tenant(id="other", name="other"))
         session.flush()
@@ -36,44 +36,46 @@ def other(client: TestClient) -> TestClient:
     return client
 
 
-def create(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/v1/webhooks", json={"url": url, **fields})
-    assert answer.status_code == 201
-    made: dict[str, Any] = answer.json()
-    return made
+def create_webhook(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, Any]:
+    response = client.post("/v1/webhooks", json={"url": url, **fields})
+    assert response.status_code == 201
+    webhook: dict[str, Any] = response.json()
+    return webhook
 
 
-def training(client: TestClient, **fields: Any) -> dict[str, Any]:
+def training_body(client: TestClient, **fields: Any) -> dict[str, Any]:
     dataset = create_digits_dataset()
     return {"kind": "training", "dataset": dataset, "budget": {"steps": 5}, **fields}
 
 
-def run(job_id: str) -> None:
+def run_job(job_id: str) -> None:
     with write() as session:
-        taken = jobs.claim(session, job_id, "worker")
-    assert taken is not None
+        claimed = jobs.claim(session, job_id, "worker")
+    assert claimed is not None
     with write() as session:
-        jobs.finish(session, taken[0], result={"step": 5})
+        jobs.finish(session, claimed[0], result={"step": 5})
 
 
-def test_a_webhook_shows_its_secret_once(client: TestClient) -> None:
-    answer = client.post("/v1/webhooks", json={"url": PUBLIC, "name": "mine"})
-    made = answer.json()
-    assert answer.headers["location"] == f"/v1/webhooks/{made['id']}" == made["links"]["self"]
-    assert made["secret"].startswith("whsec_")
-    assert set(made["events"]) == set(webhooks.EVENTS)
-    shown = client.get(answer.headers["location"])
+def test_the_secret_of_a_webhook_is_shown_once(client: TestClient) -> None:
+    response = client.post("/v1/webhooks", json={"url": PUBLIC, "name": "alerts"})
+    webhook = response.json()
+    assert (
+        response.headers["location"] == f"/v1/webhooks/{webhook['id']}" == webhook["links"]["self"]
+    )
+    assert webhook["secret"].startswith("whsec_")
+    assert set(webhook["events"]) == set(webhooks.EVENTS)
+    shown = client.get(response.headers["location"])
     listed = client.get("/v1/webhooks")
-    assert shown.json() == {k: v for k, v in made.items() if k != "secret"}
+    assert shown.json() == {k: v for k, v in webhook.items() if k != "secret"}
     assert listed.json()["data"] == [shown.json()]
-    for later in (shown, listed, client.get(made["links"]["deliveries"])):
+    for later in (shown, listed, client.get(webhook["links"]["deliveries"])):
         assert "whsec_" not in later.text
 
 
 def test_the_same_idempotency_key_creates_one_webhook(client: TestClient) -> None:
     key = {"Idempotency-Key": "one"}
-    answers = [client.post("/v1/webhooks", json={"url": PUBLIC}, headers=key) for _ in range(2)]
-    assert answers[0].json() == answers[1].json()
+    responses = [client.post("/v1/webhooks", json={"url": PUBLIC}, headers=key) for _ in range(2)]
+    assert responses[0].json() == responses[1].json()
     assert len(client.get("/v1/webhooks").json()["data"]) == 1
 
 
@@ -105,22 +107,22 @@ def test_the_same_idempotency_key_creates_one_webhook(client: TestClient) -> Non
         ({"url": PUBLIC, "tenant_id": "x"}, "/tenant_id", "unknown_field"),
     ],
 )
-def test_a_webhook_that_cannot_be_is_refused_by_field(
+def test_an_invalid_webhook_is_rejected_by_field(
     client: TestClient, body: dict[str, Any], pointer: str, code: str
 ) -> None:
-    answer = client.post("/v1/webhooks", json=body)
-    assert answer.status_code == 422
-    fault = answer.json()["errors"][0]
-    assert (fault["pointer"], fault["code"]) == (pointer, code)
+    response = client.post("/v1/webhooks", json=body)
+    assert response.status_code == 422
+    error = response.json()["errors"][0]
+    assert (error["pointer"], error["code"]) == (pointer, code)
     assert client.get("/v1/webhooks").json()["data"] == []
 
 
-def test_only_an_administrator_sees_webhooks(client: TestClient) -> None:
-    webhook = create(client)
+def test_webhooks_need_the_admin_scope(client: TestClient) -> None:
+    webhook = create_webhook(client)
     with write() as session:
         scopes = tuple(scope for scope in api_keys.SCOPES if scope != "admin")
-        api_keys.add(session, api_keys.DEFAULT_TENANT, "sem_plain", name="plain", scopes=scopes)
-    plain = {"Authorization": "Bearer sem_plain"}
+        api_keys.add(session, api_keys.DEFAULT_TENANT, "sem_member", name="member", scopes=scopes)
+    member = {"Authorization": "Bearer sem_member"}
     for method, path in (
         ("POST", "/v1/webhooks"),
         ("GET", "/v1/webhooks"),
@@ -130,60 +132,64 @@ def test_only_an_administrator_sees_webhooks(client: TestClient) -> None:
         ("GET", webhook["links"]["deliveries"]),
     ):
         body = {"url": PUBLIC} if method == "POST" else None
-        answer = client.request(method, path, headers=plain, json=body)
-        assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), path
+        response = client.request(method, path, headers=member, json=body)
+        assert (response.status_code, response.json()["code"]) == (403, "scope_missing"), path
 
 
-def test_another_tenants_webhooks_do_not_exist(other: TestClient, add_job: AddJob) -> None:
-    webhook = create(other)
-    run(add_job().id)
+def test_a_webhook_of_another_tenant_is_not_found(two_tenants: TestClient, add_job: AddJob) -> None:
+    webhook = create_webhook(two_tenants)
+    run_job(add_job().id)
     for method, path in (
         ("GET", webhook["links"]["self"]),
         ("DELETE", webhook["links"]["self"]),
         ("GET", webhook["links"]["deliveries"]),
     ):
-        theirs = other.request(method, path, headers=OTHER)
-        unknown = other.request(method, path.replace(webhook["id"], "wh_x"), headers=OTHER)
+        theirs = two_tenants.request(method, path, headers=OTHER_TENANT)
+        unknown = two_tenants.request(
+            method, path.replace(webhook["id"], "wh_x"), headers=OTHER_TENANT
+        )
         assert theirs.status_code == unknown.status_code == 404
-    assert other.get("/v1/webhooks", headers=OTHER).json()["data"] == []
-    assert len(other.get(webhook["links"]["deliveries"]).json()["data"]) == 2
+    assert two_tenants.get("/v1/webhooks", headers=OTHER_TENANT).json()["data"] == []
+    assert len(two_tenants.get(webhook["links"]["deliveries"]).json()["data"]) == 2
     secrets = {
-        other.get("/v1/webhooks/secret", headers=headers).json()["secret"]
-        for headers in ({}, OTHER, {}, OTHER)
+        two_tenants.get("/v1/webhooks/secret", headers=headers).json()["secret"]
+        for headers in ({}, OTHER_TENANT, {}, OTHER_TENANT)
     }
     assert len(secrets) == 2
 
 
-def test_a_deleted_webhook_is_told_no_more(
+def test_a_deleted_webhook_receives_no_more_messages(
     client: TestClient, receiver: Receiver, add_job: AddJob
 ) -> None:
-    webhook = create(client, receiver.url)
-    run(add_job().id)
+    webhook = create_webhook(client, receiver.url)
+    run_job(add_job().id)
     assert client.delete(webhook["links"]["self"]).status_code == 204
     assert client.delete(webhook["links"]["self"]).status_code == 404
-    run(add_job().id)
+    run_job(add_job().id)
     webhooks.deliver_due()
     assert receiver.received == []
 
 
-def test_there_may_be_so_many_webhooks(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_webhooks_is_limited(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SEMBLANCE_LIMITS__WEBHOOKS", "2")
     settings.get_settings.cache_clear()
     for _ in range(2):
-        create(client)
-    answer = client.post("/v1/webhooks", json={"url": PUBLIC})
-    assert (answer.status_code, answer.json()["code"]) == (422, "too_many_webhooks")
-    assert answer.json()["limit"] == 2
+        create_webhook(client)
+    response = client.post("/v1/webhooks", json={"url": PUBLIC})
+    assert (response.status_code, response.json()["code"]) == (422, "too_many_webhooks")
+    assert response.json()["limit"] == 2
 
 
-def test_deliveries_are_paged_newest_first_with_how_they_went(
+def test_deliveries_are_paged_newest_first_with_their_outcome(
     client: TestClient, receiver: Receiver, add_job: AddJob
 ) -> None:
-    webhook = create(client, receiver.url, events=["job.succeeded"])
-    create(client, receiver.url + "/other")
-    ran = [add_job().id for _ in range(3)]
-    for job_id in ran:
-        run(job_id)
+    webhook = create_webhook(client, receiver.url, events=["job.succeeded"])
+    create_webhook(client, receiver.url + "/other")
+    job_ids = [add_job().id for _ in range(3)]
+    for job_id in job_ids:
+        run_job(job_id)
     receiver.answer = status(500)
     webhooks.deliver_due()
     path = webhook["links"]["deliveries"]
@@ -191,7 +197,7 @@ def test_deliveries_are_paged_newest_first_with_how_they_went(
     second = client.get(path, params={"limit": 2, "after": first["next"]}).json()
     assert (first["has_more"], second["has_more"]) == (True, False)
     rows = first["data"] + second["data"]
-    assert {row["job"] for row in rows} == set(ran)
+    assert {row["job"] for row in rows} == set(job_ids)
     assert [row["id"] for row in rows] == sorted((row["id"] for row in rows), reverse=True)
     assert {(r["type"], r["state"], r["attempt"], r["response_status"]) for r in rows} == {
         ("job.succeeded", "pending", 1, 500)
@@ -203,18 +209,18 @@ def test_deliveries_are_paged_newest_first_with_how_they_went(
 
 
 @pytest.mark.parametrize("form", ["text", "object"])
-def test_a_job_brings_a_webhook_of_its_own(
-    client: TestClient, receiver: Receiver, form: str
-) -> None:
-    wanted = receiver.url if form == "text" else {"url": receiver.url, "events": ["job.succeeded"]}
-    job = client.post("/v1/jobs", json=training(client, webhook=wanted)).json()
-    run(job["id"])
+def test_a_job_can_have_its_own_webhook(client: TestClient, receiver: Receiver, form: str) -> None:
+    requested = (
+        receiver.url if form == "text" else {"url": receiver.url, "events": ["job.succeeded"]}
+    )
+    job = client.post("/v1/jobs", json=training_body(client, webhook=requested)).json()
+    run_job(job["id"])
     webhooks.deliver_due()
     secret = client.get("/v1/webhooks/secret").json()["secret"]
-    ended = receiver.received[-1]
-    assert ended.is_signed_with(secret)
+    message = receiver.received[-1]
+    assert message.is_signed_with(secret)
     shown = client.get(f"/v1/jobs/{job['id']}").json()
-    data = ended.json["data"]
+    data = message.json["data"]
     assert data == {name: shown[name] for name in data} | {"links": data["links"]}
     assert data["links"].items() <= shown["links"].items()
     assert len(receiver.received) == (2 if form == "text" else 1)
@@ -236,13 +242,13 @@ def test_a_job_brings_a_webhook_of_its_own(
         ("", "/webhook", "too_short"),
     ],
 )
-def test_a_job_with_a_webhook_that_cannot_be_does_not_start(
+def test_a_job_with_an_invalid_webhook_is_rejected(
     client: TestClient, webhook: Any, pointer: str, code: str
 ) -> None:
-    body = training(client, webhook=webhook)
-    for asked in (body, body | {"validate_only": True}):
-        answer = client.post("/v1/jobs", json=asked)
-        assert answer.status_code == 422
-        fault = answer.json()["errors"][0]
-        assert (fault["pointer"], fault["code"]) == (pointer, code)
+    body = training_body(client, webhook=webhook)
+    for request in (body, body | {"validate_only": True}):
+        response = client.post("/v1/jobs", json=request)
+        assert response.status_code == 422
+        error = response.json()["errors"][0]
+        assert (error["pointer"], error["code"]) == (pointer, code)
     assert client.get("/v1/jobs").json()["data"] == []
