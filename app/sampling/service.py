@@ -197,15 +197,19 @@ class RowStream(SampleStream):
         self.sampler = sampler
         self._sampling_lock = sampling_lock
         self._batches = rows.iter_batches(sampler, plan)
+        self._exhausted = False
 
     def __iter__(self) -> Iterator[SampleBatch]:
         return self
 
     def __next__(self) -> SampleBatch:
+        if self._exhausted:  # closed because it ended, not because the client left
+            raise StopIteration
         with self._sampling_lock:
             self._check_open()
             batch = next(self._batches, None)
         if batch is None:
+            self._exhausted = True
             self.close()
             raise StopIteration
         return batch

@@ -327,7 +327,6 @@ def test_a_job_that_does_not_match_the_table_is_rejected_by_field(
     assert response.json()["errors"][0]["pointer"] == pointer
 
 
-@pytest.mark.slow
 def test_a_row_can_be_repeated_from_its_provenance(service: TestClient) -> None:
     body = {"labels": {">50K": 3, "<=50K": 20}, "seed": 4, "include": ["provenance"]}
     response = request_samples(service, "json", **body).json()
