@@ -25,7 +25,7 @@ from core.jobs import NewJob
 from core.migration import migrate
 from core.settings import Settings
 from core.tables import Dataset, DatasetState, Job, JobKind, Tenant
-from tests.servers import SERVER, drop_served, on_server, url_of
+from tests.servers import SERVER, create_database, drop_database, drop_served, empty_database
 
 TENANT = api_keys.DEFAULT_TENANT
 KEY = "sem_test"
@@ -68,32 +68,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A migrated database without rows, to be copied: a file, or a template on the server."""
-    if SERVER is None:
-        path = tmp_path_factory.mktemp("template") / "empty.db"
-        migrate(f"sqlite:///{path}")
-        with create_engine(f"sqlite:///{path}").connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # one file, easy to copy
-        return str(path)
-    name = f"semblance_template_{uuid4().hex[:12]}"
-    on_server(f'CREATE DATABASE "{name}"')
-    migrate(url_of(name))
-    return name
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database without rows: the URL of a file to be copied, or of one on the server."""
+    if SERVER is not None:
+        name = f"semblance_test_{uuid4().hex[:12]}"
+        url = create_database(name)
+        migrate(url)
+        yield url
+        drop_database(name)
+        return
+    url = f"sqlite:///{tmp_path_factory.mktemp('template') / 'empty.db'}"
+    migrate(url)
+    with create_engine(url).connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # one file, easy to copy
+    yield url
 
 
 @pytest.fixture
-def database_url(empty_database: str, tmp_path: Path) -> Iterator[str]:
-    if SERVER is None:
-        path = tmp_path / "data" / "semblance.db"
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(empty_database, path)
-        yield f"sqlite:///{path}"
+def database_url(migrated_database: str, tmp_path: Path) -> Iterator[str]:
+    if SERVER is not None:
+        yield migrated_database
+        empty_database(migrated_database)
         return
-    name = f"semblance_test_{uuid4().hex[:12]}"
-    on_server(f'CREATE DATABASE "{name}" TEMPLATE "{empty_database}"')
-    yield url_of(name)
-    on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
+    path = tmp_path / "data" / "semblance.db"
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(migrated_database.removeprefix("sqlite:///"), path)
+    yield f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="session", autouse=True)

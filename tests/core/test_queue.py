@@ -62,7 +62,7 @@ def test_a_broker_that_did_not_answer_is_left_alone_and_then_asked_again(
     sent, seconds = took("job_2")
     assert not sent
     assert seconds < get_settings().publish_timeout_seconds  # it was not even asked
-    monkeypatch.setattr(broker, "_broker", broker._Broker())
+    monkeypatch.setattr(broker, "_circuit_breaker", broker._CircuitBreaker())
     monkeypatch.setattr(broker, "COOLDOWN_S", 0.1)
     took("job_3")
     time.sleep(0.1)
