@@ -134,7 +134,7 @@ class Storage:
     def stream_verified(self, stored: StoredObject) -> Iterator[bytes]:
         """Yield the whole object in chunks of at most CHUNK bytes.
 
-        The last chunk is held back until the SHA-256 is known to match, so that a reader never
+        The last chunk is held back until the SHA-256 has been checked, so that a reader never
         receives all bytes of a damaged object. Raises ObjectCorrupted or Unavailable.
         """
         digest, held_back = hashlib.sha256(), b""
