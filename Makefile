@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
-	@echo "make test      set up and run the tests             (make test-all: also the slow tests)"
+	@echo "make test      set up and run the tests             (make test-servers: on PostgreSQL and Redis; make test-all: also the slow tests)"
 	@echo "make up        run the service with its state in ./var"
 	@echo "make check     check formatting, types, import contracts and spelling"
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"

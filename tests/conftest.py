@@ -1,4 +1,4 @@
-"""A real database, real files, one folder for each test.
+"""Fixtures for a real database and real files, in one folder for each test.
 
 SQLite by default; SEMBLANCE_TEST_DATABASE_URL names a PostgreSQL server instead, on which each
 process that runs tests has a database, emptied after each of them. SEMBLANCE_TEST_BROKER_URL names
@@ -30,20 +30,23 @@ from tests.servers import SERVER, create_database, drop_database, drop_served, e
 TENANT = api_keys.DEFAULT_TENANT
 KEY = "sem_test"
 
-# They start servers and workers as processes, and go first, one after the other on one core.
+# These start servers and workers as processes. They run first and on one core: they wait more than
+# they compute, and two of them at a time would slow each other down.
 PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py")
-LONG = ("tests/core/jobs/simulation/",)
-# Who asks for one of these touches the database, the storage or the broker.
-OUTSIDE = {"database_url", "storage", "new_broker"}
+# Then the longest files, so that no core waits for one of them at the end.
+LONG = ("tests/core/jobs/simulation/", "tests/worker/", "tests/models/")
+# A test that requests one of these fixtures uses the database, the storage or the broker.
+SERVER_FIXTURES = {"database_url", "storage", "new_broker"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the markers `processes` and `servers`, and sort the files for a parallel run."""
     for item in items:
         starts_processes = item.nodeid.startswith(PROCESSES)
         if starts_processes:
             item.add_marker(pytest.mark.processes)
-        if starts_processes or not OUTSIDE.isdisjoint(getattr(item, "fixturenames", ())):
+        if starts_processes or not SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
     order = (*PROCESSES, *LONG)
     items.sort(
@@ -54,13 +57,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Scheduling(LoadFileScheduling):
-    """File by file in the order above; those that start processes count as one file."""
+    """Distribution by file in the order above, with all tests that start processes as one file."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "processes" if nodeid.startswith(PROCESSES) else str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Return the scheduler for `--dist loadfile`; xdist's own would sort files by their tests."""
     if config.getoption("dist") != "loadfile":
         return None
     config.option.loadscopereorder = False
@@ -69,7 +73,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database without rows: the URL of a file to be copied, or of one on the server."""
+    """Return the URL of a database without rows: a file to copy, or a database on the server."""
     if SERVER is not None:
         name = f"semblance_test_{uuid4().hex[:12]}"
         url = create_database(name)
@@ -111,7 +115,7 @@ def forget_caches() -> None:
 def configured(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Settings]:
-    """Settings for this test alone, with short intervals, and the default tenant."""
+    """Return settings for this test alone, with short intervals; create the default tenant."""
     environment = {
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": database_url,
@@ -135,7 +139,7 @@ def configured(
 
 @pytest.fixture(scope="session")
 def application() -> FastAPI:
-    """Made once: its routes are the same for all tests, and are built at the first request."""
+    """Return the application, whose routes are the same for all tests and slow to build."""
     from app.main import create_app  # many tests need no application
 
     return create_app()
@@ -145,7 +149,7 @@ def application() -> FastAPI:
 def anonymous(
     configured: Settings, application: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[TestClient]:
-    """The application in this process, on this test's database and files."""
+    """Run the application in this process, on the database and files of this test."""
     from tests.factories import clear_model_caches
 
     clear_model_caches()
@@ -157,7 +161,7 @@ def anonymous(
 
 @pytest.fixture
 def client(anonymous: TestClient) -> TestClient:
-    """With a key that may do everything."""
+    """Return a client with a key that has all scopes."""
     with database.write() as session:
         api_keys.add(session, TENANT, KEY, name="test", scopes=api_keys.SCOPES)
     anonymous.headers["Authorization"] = f"Bearer {KEY}"
@@ -166,7 +170,7 @@ def client(anonymous: TestClient) -> TestClient:
 
 @pytest.fixture
 def dataset(configured: Settings) -> Dataset:
-    """A row of a ready dataset; there is nothing behind it."""
+    """Create the row of a ready dataset that has no files."""
     with database.write() as session:
         row = Dataset(id=new_id("ds"), tenant_id=TENANT, name="garments", state=DatasetState.READY)
         session.add(row)
@@ -192,7 +196,7 @@ def reload(job: Job) -> Job:
 
 
 def expire_lease(session: Session, job: Job) -> None:
-    """As if the worker had been silent for longer than its lease."""
+    """Set the end of the lease to the past, as if the worker had stopped."""
     session.execute(
         text("UPDATE jobs SET lease_until = :then WHERE id = :id"),
         {"then": "2000-01-01 00:00:00.000000", "id": job.id},

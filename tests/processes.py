@@ -1,4 +1,4 @@
-"""The service as a user starts it: real processes, a real broker, real HTTP."""
+"""The service as a user starts it, with real processes, a real broker and real HTTP."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def eventually(look: Callable[[], T], *, within: float = PATIENCE_S) -> T:
-    """What `look` gives once it gives something; fails with what it gave last."""
+    """Return the first true result of `look`; fail with its last result after `within` seconds."""
     deadline = time.monotonic() + within
     while not (seen := look()):
         assert time.monotonic() < deadline, f"not within {within} s: {seen!r}"
@@ -82,7 +82,7 @@ class Server:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def find(self, *words: str) -> list[psutil.Process]:
-        """Descendants with all of these words on their command line."""
+        """Return the descendants with all of these words on their command line."""
         return [p for p in self.descendants() if all(w in " ".join(_command(p)) for w in words)]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -98,7 +98,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def larger_parts(folder: Path) -> dict[str, str]:
-    """PostgreSQL and Redis where the suite was given them; a folder keeps its database."""
+    """Return the settings for PostgreSQL and Redis, if the tests have them."""
     parts = {}
     if SERVER is not None:
         parts["SEMBLANCE_DATABASE_URL"] = database_for(folder)

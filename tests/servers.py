@@ -1,6 +1,6 @@
-"""The servers that a run of the suite was given, if any, and databases on them.
+"""PostgreSQL and Redis servers for the tests, and databases on them.
 
-`python -m tests.servers COMMAND …` runs a command with those of this machine, if they answer.
+`python -m tests.servers COMMAND …` runs a command with the servers of this machine, if they answer.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from sqlalchemy.engine import make_url
 
 from core.tables import Base
 
-HERE = {
+DEFAULT_URLS = {
     "SEMBLANCE_TEST_DATABASE_URL": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
     "SEMBLANCE_TEST_BROKER_URL": "redis://127.0.0.1:6379/9",
 }
 
 
-def own_broker(url: str | None) -> str | None:
-    """Redis has numbered databases; the processes that run tests use one each."""
+def broker_of_worker(url: str | None) -> str | None:
+    """Return the URL of the numbered Redis database of this xdist worker."""
     if url is None:
         return None
     address, first = url.rsplit("/", 1)
@@ -31,10 +31,12 @@ def own_broker(url: str | None) -> str | None:
 
 
 SERVER = os.environ.get("SEMBLANCE_TEST_DATABASE_URL")  # PostgreSQL
-BROKER = own_broker(os.environ.get("SEMBLANCE_TEST_BROKER_URL"))  # Redis
+BROKER = broker_of_worker(os.environ.get("SEMBLANCE_TEST_BROKER_URL"))  # Redis
 
-EMPTY = ";".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
-OTHERS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+DELETE_ALL = ";".join(
+    f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)
+)
+END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 _served: dict[Path, str] = {}
@@ -61,8 +63,8 @@ def create_database(name: str) -> str:
 
 
 def empty_database(url: str) -> None:
-    """Remove all rows, and whoever is still connected: a copy of an empty one takes longer."""
-    execute(url, OTHERS, EMPTY)
+    """Delete all rows and end other connections. A copy of a template would take 300 ms."""
+    execute(url, END_CONNECTIONS, DELETE_ALL)
 
 
 def drop_database(name: str) -> None:
@@ -71,7 +73,7 @@ def drop_database(name: str) -> None:
 
 
 def database_for(folder: Path) -> str:
-    """The URL of an empty database that belongs to a server's folder, the same each time."""
+    """Create an empty database for a server's folder at the first call; return its URL."""
     if folder not in _served:
         digest = hashlib.sha256(f"{os.getpid()} {folder}".encode()).hexdigest()[:16]
         _served[folder] = f"semblance_served_{digest}"
@@ -85,7 +87,7 @@ def drop_served() -> None:
 
 
 def main(command: Sequence[str]) -> None:
-    given = HERE | {name: os.environ[name] for name in HERE if name in os.environ}
+    given = DEFAULT_URLS | {name: os.environ[name] for name in DEFAULT_URLS if name in os.environ}
     database, broker = given.values()
     try:
         create_engine(database, connect_args={"connect_timeout": 3}).connect().close()
