@@ -113,7 +113,7 @@ def test_an_unknown_network_is_refused_before_anything_is_trained(
     working: Working, client: TestClient
 ) -> None:
     dataset = people_of(working)
-    with pytest.raises(UnknownArchitectureError, match=r"dcgan: known are auto, .*gan"):
+    with pytest.raises(UnknownArchitectureError, match=r"'dcgan'.* Choose from: auto, .*gan"):
         list(bench.run(working, dataset, cpu_seconds=1, seed=1, networks=["auto", "dcgan"]))
     assert client.get("/v1/jobs").json()["data"] == []
 
