@@ -346,8 +346,11 @@ BENCHMARKS: dict[str, Callable[[], Row]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.jobs", description=__doc__)
-    parser.add_argument("benchmarks", nargs="*", choices=BENCHMARKS, help="Default: all.")
+    names = ", ".join(BENCHMARKS)
+    parser.add_argument("benchmarks", nargs="*", help=f"Names out of {names}. Default: all.")
     arguments = parser.parse_args()
+    if unknown := set(arguments.benchmarks) - set(BENCHMARKS):
+        parser.error(f"Unknown benchmark {min(unknown)!r}. Choose from: {names}.")
     RESULTS.parent.mkdir(exist_ok=True)
     for name in arguments.benchmarks or BENCHMARKS:
         load = os.getloadavg()[0]

@@ -559,9 +559,12 @@ BENCHMARKS = {b.__name__: b for b in (streams, batcher, http, flood, memory)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.sampling", description=__doc__)
-    parser.add_argument("benchmarks", nargs="*", choices=BENCHMARKS, help="Default: all.")
+    names = ", ".join(BENCHMARKS)
+    parser.add_argument("benchmarks", nargs="*", help=f"Names out of {names}. Default: all.")
     parser.add_argument("--livez", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if unknown := set(arguments.benchmarks) - set(BENCHMARKS):
+        parser.error(f"Unknown benchmark {min(unknown)!r}. Choose from: {names}.")
     if arguments.livez:
         poll_livez(arguments.livez)
     else:

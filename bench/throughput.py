@@ -136,6 +136,7 @@ def main() -> None:
     settings = resolve(ImageData(28, 28, 1, CLASSES, 4_000), "fast", {})
     assert isinstance(settings, VaeGanSettings)  # noqa: S101 - the architecture that `auto` resolves to
     plain, ours, run = PlainGan(), VaeGanTrainer(settings, data, seed=1), Steps(1)
+    ours.freeze_features()  # as train() does when the main phase starts
     batch = data.batch(data.train[:BATCH_SIZE])
 
     def train_plain() -> int:
