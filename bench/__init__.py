@@ -1,2 +1,4 @@
-"""Measurements of the service, with their results in README.md. Tests never depend on the clock;
-these do."""
+"""Benchmarks of the service, with their results in README.md.
+
+Benchmarks depend on the clock; tests never do.
+"""

@@ -1,9 +1,10 @@
-"""One seed, asked for in every way: `python -m bench.determinism`.
+"""Check that the images of one seed do not depend on how they are requested.
 
-10,000 images in one request, in ten pages, in as many requests of one, and as four shards that two
-workers make, of a model that a service has trained a little: all must be equal, pixel by pixel.
+The same 10,000 images are requested at once, in ten pages, one by one, and as a generation job of
+four shards on two workers. They must be equal, pixel by pixel. Run `python -m bench.determinism`.
 """
 
+import argparse
 import io
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +19,13 @@ from bench.jobs import second_worker, tiny_job
 from bench.serving import serving
 
 COUNT, PAGES, SHARDS, SEED = 10_000, 10, 4, 7
-CONCURRENCY = 16  # requests of one image
+CONCURRENCY = 16  # of the requests for one image
 
 
-def sample_images(client: Client, model: str, **wanted: Any) -> NDArray[np.uint8]:
-    data = client.samples(model, seed=SEED, format="npz", **wanted)
-    with np.load(io.BytesIO(data)) as found:
-        x: NDArray[np.uint8] = found["x"]
+def sample_images(client: Client, model: str, **selection: Any) -> NDArray[np.uint8]:
+    data = client.samples(model, seed=SEED, format="npz", **selection)
+    with np.load(io.BytesIO(data)) as arrays:
+        x: NDArray[np.uint8] = arrays["x"]
         return x
 
 
@@ -33,11 +34,12 @@ def sample_shards(client: Client, model: str, folder: Path) -> NDArray[np.uint8]
     job = client.generate(model, count=COUNT, seed=SEED, format="npz", shard_size=size)
     client.wait(job["id"])
     files = client.download_artifacts(job["id"], folder / "shards")
-    assert len(files) == SHARDS  # noqa: S101 - a check of the bench itself
+    assert len(files) == SHARDS  # noqa: S101 - checks this program, not input
     return np.concatenate([np.load(file)["x"] for file in files])
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m bench.determinism", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         folder = Path(name)
         shared = {
@@ -49,9 +51,10 @@ def main() -> None:
             job = client.request("POST", "/v1/jobs", json=body).json()
             model = client.wait(job["id"])["result"]["model"]
             whole = sample_images(client, model, count=COUNT)
-            each = COUNT // PAGES
+            page_size = COUNT // PAGES
             pages = [
-                sample_images(client, model, count=each, offset=i * each) for i in range(PAGES)
+                sample_images(client, model, count=page_size, offset=i * page_size)
+                for i in range(PAGES)
             ]
             with ThreadPoolExecutor(CONCURRENCY) as pool:
                 single = list(
@@ -59,12 +62,12 @@ def main() -> None:
                         lambda k: sample_images(client, model, count=1, offset=k), range(COUNT)
                     )
                 )
-            found = {
+            images = {
                 "pages": np.concatenate(pages),
                 "single": np.concatenate(single),
                 "shards": sample_shards(client, model, folder),
             }
-    print({way: bool(np.array_equal(pixels, whole)) for way, pixels in found.items()})
+    print({way: bool(np.array_equal(pixels, whole)) for way, pixels in images.items()})
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""Do the measures tell good samples from bad ones? `python -m bench.evaluation_quality --data … --cache …`.
+"""Benchmark of the evaluation scores: they must separate good samples from bad ones.
 
-DATA is a folder with Fashion-MNIST and digits as for bench.images, and `tables` with Adult as for
-bench.tables. Of each set, a service of its own trains a good model and one of a few steps, and
-reports on the good one twice, the second time with the stored evaluation classifier: what the reports
-cost is what their jobs say. Then the same measures look at these kinds of samples:
+Run `python -m bench.evaluation_quality --data …`. DATA is a folder with Fashion-MNIST and digits as
+for bench.images, and a subfolder `tables` with Adult as for bench.tables.
 
-- real: items that neither training nor the measures know
-- good, under-trained: of the two models
-- collapsed: one item of each label that training has not seen, again and again
-- naive: a Gaussian of all pixels for each label; columns drawn each by itself
-- pixelwise: images whose pixels are drawn each by itself, for each label (of images only)
-- memorizer: training items, as they are
+For each dataset, a service trains a good model and one of a few steps. It evaluates the good model
+twice, the second time with the stored evaluation classifier; the CPU time of both jobs is recorded.
+Then the same scores are computed for these kinds of samples:
 
-With `--judge-images` and `--judge-tables` (programs as for bench.images and bench.tables), judges
-of others look at the same samples of the good model. So do our measures with another seed, for
-images with another evaluation classifier: what two of ours differ by is no disagreement.
+- real: items that neither training nor the evaluation has seen
+- good, under-trained: samples of the two models
+- collapsed: one unseen item of each label, repeated
+- naive: a Gaussian over all pixels for each label; for tables, independent columns
+- pixelwise: images whose pixels are independent, for each label
+- memorizer: copies of training items
+
+With `--judge-images` and `--judge-tables` (programs as for bench.images and bench.tables),
+independent judges score the samples of the good model, too. The service's scores are then repeated
+with another seed and, for images, with another evaluation classifier: a difference of that size is
+not a disagreement with the judge.
 """
 
 import argparse
@@ -35,16 +38,14 @@ import torch
 from numpy.typing import NDArray
 from semblance import Client
 
-from bench.images import commit
+from bench.images import CACHE_HELP, commit
 from bench.images import run_judge as judge_images
 from bench.serving import serving
+from bench.tables import INTERPRETER_HELP, read, split
 from bench.tables import Row as Table
-from bench.tables import read, split
 from bench.tables import run_judge as judge_rows
 from models.images.data import LabeledImages
-from models.metrics import baselines
-from models.metrics import image_evaluation as of_images
-from models.metrics import tabular_evaluation as of_rows
+from models.metrics import baselines, image_evaluation, tabular_evaluation
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.scores import Score
 from models.metrics.verdict import verdict_of
@@ -57,12 +58,12 @@ ADULT = Table("adult", "income", 24_000)
 KINDS = ("real", "good", "under-trained", "collapsed", "naive", "pixelwise", "memorizer")
 
 Samples = tuple[NDArray[np.uint8], NDArray[np.int64]]
-Spec = dict[str, Any]  # of a training job
+Spec = dict[str, Any]  # fields of a training job
 
 
 @dataclass(frozen=True)
 class Images:
-    """A set of images; `apart` of its training images are for `real` samples alone."""
+    """An image dataset; `real_items` of its training images are set aside as `real` samples."""
 
     name: str
     real_items: int
@@ -79,50 +80,50 @@ def evaluate_image_set(row: Images, arguments: argparse.Namespace) -> dict[str, 
         x, y = arrays["x_train"], arrays["y_train"].astype(np.int64)
         x_test, y_test = arrays["x_test"], arrays["y_test"]
     order = np.random.default_rng(0).permutation(len(x))
-    apart, learned = order[: row.real_items], order[row.real_items :]
+    real_indices, train_indices = order[: row.real_items], order[row.real_items :]
+    x_train, y_train = x[train_indices], y[train_indices]
     classes = int(y.max()) + 1
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         folder = Path(name)
         real = folder / "real.npz"
-        parts = {"x_train": x[learned], "y_train": y[learned], "x_test": x_test, "y_test": y_test}
-        np.savez(real, **parts)
+        np.savez(real, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
         with serving() as client:
             dataset = client.upload(real, name=row.name)["id"]
-            spec: Spec = {"budget": {"cpu_seconds": row.cpu_seconds}, "early_stopping": False}
+            spec: Spec = {"budget": {"cpu_seconds": row.cpu_seconds}, "early_stopping": "never"}
             models = train_models(client, dataset, spec, row.short_steps)
             costs = measure_reports(client, models["good"], row.samples)
             files = {}
             for kind, model in models.items():
                 files[kind] = folder / f"{kind}.npz"
                 client.download_samples(model, files[kind], count=row.samples, seed=1_001)
-        made = {
-            "real": (x[apart], y[apart]),
+        samples = {
+            "real": (x[real_indices], y[real_indices]),
             **{kind: load_samples(file) for kind, file in files.items()},
         }
-        made |= sample_degraded(x[learned], y[learned], row.samples, classes)
-        made["collapsed"] = sample_collapsed(*made["real"], row.samples, classes)
-        pixels = np.concatenate([x[learned], x_test])
-        labels = np.concatenate([y[learned], y_test]).astype(np.int32)
-        places = np.arange(len(pixels))
-        data = LabeledImages(pixels, labels, places[: len(learned)], places[len(learned) :])
+        samples |= sample_degraded(x_train, y_train, row.samples, classes)
+        samples["collapsed"] = sample_collapsed(*samples["real"], row.samples, classes)
+        pixels = np.concatenate([x_train, x_test])
+        labels = np.concatenate([y_train, y_test]).astype(np.int32)
+        data = LabeledImages(pixels, labels, *np.split(np.arange(len(pixels)), [len(x_train)]))
         names = [str(label) for label in range(classes)]
-        yardsticks = [
+        classifiers = [
             EvaluationClassifier.fit(data, classes, check_stop, seed=seed) for seed in range(2)
         ]
 
         @cache
-        def judged(kind: str, seed: int = 0) -> list[Score]:
-            found = of_images.evaluate(
-                yardsticks[seed], data, made[kind], names, seed=seed, check_stop=check_stop
+        def evaluate(kind: str, seed: int = 0) -> list[Score]:
+            evaluation = image_evaluation.evaluate(
+                classifiers[seed], data, samples[kind], names, seed=seed, check_stop=check_stop
             )
-            return found.scores
+            return evaluation.scores
 
-        found = {"row": row.name, "commit": commit(), **costs, **evaluate_kinds(made, judged)}
+        result = {"row": row.name, "commit": commit(), **costs}
+        result |= evaluate_kinds(samples, evaluate)
         if arguments.judge_images:
-            ours = judged("good"), judged("good", 1)
+            ours = evaluate("good"), evaluate("good", 1)
             theirs = judge_images(arguments.judge_images, real, files["good"], arguments.cache)
-            found["agreement"] = compare_judges(ours, theirs)
-    return found
+            result["agreement"] = compare_judges(ours, theirs)
+    return result
 
 
 def load_samples(file: Path) -> Samples:
@@ -141,91 +142,99 @@ def sample_collapsed(
 def sample_degraded(
     x: NDArray[np.uint8], y: NDArray[np.int64], count: int, classes: int
 ) -> dict[str, Samples]:
-    """Samples that need no model, of the training images."""
+    """Return the kinds of bad samples that are derived from the training images without a model."""
     rng = np.random.default_rng(1)
     labels = np.arange(count) % classes
-    replayed = rng.choice(len(x), count)
-    some = rng.permutation(len(x))[:20_000]
-    images, of = LabeledImages(x, y.astype(np.int32), some, some).batch(some)
-    drawn = baselines.sample_gaussians(images, of, torch.from_numpy(labels), seed=2)
-    pixels = ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(3).numpy()
+    copied = rng.choice(len(x), count)
+    subset = rng.permutation(len(x))[:20_000]
+    images, image_labels = LabeledImages(x, y.astype(np.int32), subset, subset).batch(subset)
+    synthetic = baselines.sample_gaussians(images, image_labels, torch.from_numpy(labels), seed=2)
+    pixels = ((synthetic + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(3).numpy()
     return {
         "naive": (pixels, labels),
         "pixelwise": (sample_pixelwise(x, y, labels, rng), labels),
-        "memorizer": (x[replayed], y[replayed]),
+        "memorizer": (x[copied], y[copied]),
     }
 
 
 def sample_pixelwise(
     x: NDArray[np.uint8], y: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Each pixel comes from another image of the label."""
-    of_label = {label: np.flatnonzero(y == label) for label in np.unique(labels)}
-    drawn = np.empty((len(labels), *x.shape[1:]), np.uint8)
-    for place, label in enumerate(labels):
-        chosen = rng.choice(of_label[label], x.shape[1:])
-        drawn[place] = np.take_along_axis(x, chosen[None], 0)[0]
-    return drawn
+    """Return images whose pixels each come from a random image of the label."""
+    label_indices = {label: np.flatnonzero(y == label) for label in np.unique(labels)}
+    synthetic = np.empty((len(labels), *x.shape[1:]), np.uint8)
+    for i, label in enumerate(labels):
+        sources = rng.choice(label_indices[label], x.shape[1:])
+        synthetic[i] = np.take_along_axis(x, sources[None], 0)[0]
+    return synthetic
 
 
 def evaluate_table(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         folder = Path(name)
         train_file, test_file = split(ADULT, arguments.data / "tables", folder)
-        learned, schema = read(train_file, ADULT.drop)
-        unseen = read(test_file, ADULT.drop)[0]
-        half = len(unseen) // 2
+        train, schema = read(train_file, ADULT.drop)
+        test = read(test_file, ADULT.drop)[0]
+        half = len(test) // 2
+        holdout, real = test.slice(0, half), test.slice(half)
         with serving() as client:
             dataset = client.upload(train_file, target=ADULT.target)["id"]
             models = train_models(client, dataset, {}, 10)
-            costs = measure_reports(client, models["good"], len(learned))
+            costs = measure_reports(client, models["good"], len(train))
             files = {}
             for kind, model in models.items():
                 files[kind] = folder / f"{kind}.csv"
-                client.download_samples(model, files[kind], count=len(learned), seed=1_001)
+                client.download_samples(model, files[kind], count=len(train), seed=1_001)
         rng = np.random.default_rng(1)
-        columns = {n: np.asarray(learned[n].to_numpy()) for n in learned.column_names}
-        replayed = learned.take(pa.array(rng.choice(len(learned), len(learned))))
-        labels = unseen.slice(half)[ADULT.target].to_pylist()
-        firsts = [labels.index(label) for label in sorted(set(labels))]
-        made = {
-            "real": unseen.slice(half),
+        columns = {n: np.asarray(train[n].to_numpy()) for n in train.column_names}
+        copied = train.take(pa.array(rng.choice(len(train), len(train))))
+        labels = real[ADULT.target].to_pylist()
+        first_of_label = [labels.index(label) for label in sorted(set(labels))]
+        samples = {
+            "real": real,
             **{kind: read(file, ADULT.drop)[0] for kind, file in files.items()},
-            "collapsed": unseen.slice(half).take(pa.array(np.resize(firsts, len(learned)))),
-            "naive": pa.table(baselines.sample_independent(columns, len(learned), 2)),
-            "memorizer": replayed,
+            "collapsed": real.take(pa.array(np.resize(first_of_label, len(train)))),
+            "naive": pa.table(baselines.sample_independent(columns, len(train), 2)),
+            "memorizer": copied,
         }
 
-        def beside(held_out: pa.Table) -> LabeledRows:
-            table, n = pa.concat_tables([learned, held_out]), len(learned)
-            places = np.arange(len(table))
-            return LabeledRows(table, tuple(schema), ADULT.target, places[:n], places[n:])
+        def with_holdout(holdout: pa.Table) -> LabeledRows:
+            table = pa.concat_tables([train, holdout])
+            train_indices, holdout_indices = np.split(np.arange(len(table)), [len(train)])
+            return LabeledRows(table, tuple(schema), ADULT.target, train_indices, holdout_indices)
 
-        data = beside(unseen.slice(0, half))
+        data = with_holdout(holdout)
 
-        def judged(kind: str) -> list[Score]:
-            return of_rows.evaluate(data, made[kind], seed=0, check_stop=check_stop).scores
+        def evaluate(kind: str) -> list[Score]:
+            return tabular_evaluation.evaluate(
+                data, samples[kind], seed=0, check_stop=check_stop
+            ).scores
 
-        found = {"row": ADULT.name, "commit": commit(), **costs, **evaluate_kinds(made, judged)}
+        result = {"row": ADULT.name, "commit": commit(), **costs}
+        result |= evaluate_kinds(samples, evaluate)
         if arguments.judge_tables:
             program = argparse.Namespace(
                 judge=arguments.judge_tables, interpreter=arguments.interpreter
             )
             theirs = judge_rows(ADULT, program, train_file, test_file, files["good"])
-            whole = beside(unseen)
+            # The judge compares with all test rows.
+            data = with_holdout(test)
             ours = [
-                of_rows.evaluate(whole, made["good"], seed=seed, check_stop=check_stop).scores
+                tabular_evaluation.evaluate(
+                    data, samples["good"], seed=seed, check_stop=check_stop
+                ).scores
                 for seed in range(2)
             ]
-            found["agreement"] = compare_judges(ours, theirs)
-    return found
+            result["agreement"] = compare_judges(ours, theirs)
+    return result
 
 
 def check_stop() -> None:
-    """Nothing stops a benchmark."""
+    """Do nothing: a benchmark has no stop requests."""
 
 
 def train_models(client: Client, dataset: str, good: Spec, few_steps: int) -> dict[str, str]:
+    """Train the good and the under-trained model and return their ids."""
     models = {}
     for kind, spec in (("good", good), ("under-trained", {**good, "budget": {"steps": few_steps}})):
         job = client.train(dataset, preset="fast", seed=1, name=kind, **spec)
@@ -234,22 +243,22 @@ def train_models(client: Client, dataset: str, good: Spec, few_steps: int) -> di
 
 
 def measure_reports(client: Client, model: str, samples: int) -> dict[str, float]:
-    """CPU-seconds of the first report and of a second one."""
-    found = {}
+    """Return the CPU-seconds of the first evaluation and of a second one."""
+    costs = {}
     for name in ("first_report_cpu_s", "second_report_cpu_s"):
         body = {"kind": "evaluation", "model": model, "samples": samples, "seed": 2}
         job = client.request("POST", "/v1/jobs", json=body).json()
-        found[name] = client.wait(job["id"])["usage"]["cpu_s"]
-    return found
+        costs[name] = client.wait(job["id"])["usage"]["cpu_s"]
+    return costs
 
 
 def evaluate_kinds(
-    sample_sets: Iterable[str], judged: Callable[[str], list[Score]]
+    sample_sets: Iterable[str], evaluate: Callable[[str], list[Score]]
 ) -> dict[str, Any]:
     kinds, costs = {}, []
     for kind in (kind for kind in KINDS if kind in sample_sets):
         started = time.process_time()
-        scores = judged(kind)
+        scores = evaluate(kind)
         costs.append(time.process_time() - started)
         kinds[kind] = {"scores": {score.name: score.to_dict() for score in scores}}
         print(kind, verdict_of(scores), flush=True)
@@ -257,9 +266,9 @@ def evaluate_kinds(
 
 
 NAIVE = ("naive", "pixelwise")
-# What a clearly worse kind of samples is for each measure: its interval is beyond that of the good
-# model's. Who replays or repeats real items is precise; columns drawn by themselves have the right
-# marginals; naive images of garments show their label.
+# The kinds of samples that each score must rank below those of the good model, with intervals that
+# do not overlap. Some kinds are good at a score: copies of real items are precise, independent
+# columns have correct marginals, and naive images of garments show their label.
 EXPECTED_WORSE = {
     "frechet_distance": ("under-trained", "collapsed", *NAIVE),
     "kernel_distance": ("under-trained", "collapsed", *NAIVE),
@@ -311,69 +320,75 @@ MAX_CPU_S = {
 
 
 def failed_checks(result: dict[str, Any]) -> list[str]:
-    """Where a measure does not order, a verdict is wrong or a report costs too much."""
+    """Return wrong verdicts, scores that rank wrongly and evaluations that cost too much."""
     kinds = result["kinds"]
-    scores = {kind: found["scores"] for kind, found in kinds.items()}
-    found = [
-        f"{kind} is called {verdict_name(judged)}"
-        for kind, judged in kinds.items()
-        if verdict_name(judged) not in EXPECTED_VERDICTS[kind]
+    scores = {kind: evaluation["scores"] for kind, evaluation in kinds.items()}
+    failures = [
+        f"the verdict on {kind} is {verdict_name(evaluation)}"
+        for kind, evaluation in kinds.items()
+        if verdict_name(evaluation) not in EXPECTED_VERDICTS[kind]
     ]
     for name, good in scores["good"].items():
-        found += [
-            f"{name} does not tell {worse} from good"
+        failures += [
+            f"{name} does not separate {worse} from good"
             for worse in EXPECTED_WORSE[name]
             if worse in scores and badness(scores[worse][name])[0] <= badness(good)[1]
         ]
-        # Fewer near copies than chance makes are no virtue: smooth images have them.
+        # Real samples may have more near-duplicates than generated ones; that is not a failure.
         is_privacy = EXPECTED_WORSE[name] == ("memorizer",)
         if not is_privacy and badness(scores["real"][name])[0] > badness(good)[1]:
-            found += [f"{name} has real samples worse than good ones"]
-    found += [
-        f"{name} is {result[name]:.0f}, over {most}"
-        for name, most in MAX_CPU_S.get(result["row"], {}).items()
-        if result[name] > most
+            failures += [f"{name} ranks real samples below good ones"]
+    failures += [
+        f"{name} is {result[name]:.0f}, above the limit of {limit}"
+        for name, limit in MAX_CPU_S.get(result["row"], {}).items()
+        if result[name] > limit
     ]
-    found += [
-        f"{name} is not what another judge says"
+    failures += [
+        f"{name} disagrees with the judge"
         for name, row in result.get("agreement", {}).items()
-        if abs(row["ours"] - row["another_judge"]) > _noise(row)
+        if abs(row["ours"] - row["another_judge"]) > _tolerance(row)
     ]
-    return found
+    return failures
 
 
-def verdict_name(judged: dict[str, Any]) -> str:
-    """What today's rules make of the scores."""
-    return verdict_of([Score(**score) for score in judged["scores"].values()]).verdict
+def verdict_name(evaluation: dict[str, Any]) -> str:
+    """Return the verdict that the current rules derive from stored scores."""
+    return verdict_of([Score(**score) for score in evaluation["scores"].values()]).verdict
 
 
-def _noise(row: dict[str, float]) -> float:
-    """Of the samples, and of which classifier looked at them."""
+def _tolerance(row: dict[str, float]) -> float:
+    """Return the uncertainty due to the samples plus that due to the evaluation classifier."""
     return row["half"] + abs(row["ours"] - row["another_seed"])
 
 
 def badness(score: dict[str, Any]) -> tuple[float, float]:
-    """An interval, larger is worse. Nobody is too seldom told apart or nearest to training rows."""
+    """Return the confidence interval of a score, negated if necessary so that larger is worse.
+
+    A score with a target counts as lower-is-better: values below the target are not worse.
+    """
     low, high = score["ci95"]
     return (-high, -low) if score["direction"] == "higher" else (low, high)
 
 
 def render_markdown(results: list[dict[str, Any]]) -> str:
-    """The newest result of each set."""
+    """Return the page with the newest result of each dataset."""
     lines = [
         "# Scores of good and bad samples",
         "",
-        "`python -m bench.evaluation_quality` says how the samples are made and appends to "
-        "`results/evaluation_quality.jsonl`. Each figure with half its 95 % interval; in **bold** the kinds "
-        "that should lie beyond the interval of the good model. Of digits of 8 x 8 pixels a "
-        "classifier learns as much from a Gaussian of each label as from real ones: `tstr_score` cannot "
-        "tell these apart.",
+        "`python -m bench.evaluation_quality` writes this page; the head of the program describes "
+        "the kinds of samples, and `results/evaluation_quality.jsonl` has all results. Each figure "
+        "has half its 95 % interval. Figures in **bold** must be worse than those of the good "
+        "model, with intervals that do not overlap. For digits of 8 x 8 pixels, a classifier "
+        "learns as much from a Gaussian for each label as from real images, so `tstr_score` cannot "
+        "separate these.",
         "",
-        "What the measures say of the good model's samples is held against another judge's word. "
-        "It may differ by half the interval and by what another seed changes. Label accuracy is "
-        "lower here, as this classifier learns for a shorter time: it names fewer unseen real ones "
-        "right, too. Marginals and pairs are larger, as a value that fills more than a bin has one "
-        "of its own: of a column that is mostly 0, what is above it is not the same.",
+        "The second table of each dataset compares the scores of the good model with those of an "
+        "independent judge. The tolerance is half the interval plus the difference between two "
+        "seeds. `label_accuracy` is lower than the judge's because the evaluation classifier "
+        "trains for a shorter time; it also classifies fewer unseen real images correctly. "
+        "`marginal_tvd` and `pairwise_tvd` are larger because a value that is more frequent than a "
+        "bin gets its own bin: in a column that is mostly 0, the values above 0 are compared "
+        "separately.",
     ]
     for result in {result["row"]: result for result in results}.values():
         kinds = result["kinds"]
@@ -385,12 +400,12 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
         ]
         lines += [f"| verdict | {' | '.join(verdict_name(kinds[kind]) for kind in kinds)} |", ""]
         lines += [
-            f"CPU-seconds of a report: {result['first_report_cpu_s']:.0f} the first time, "
-            f"{result['second_report_cpu_s']:.0f} the second. "
-            f"Not as it should be: {'; '.join(failed_checks(result)) or 'nothing'}.",
+            f"CPU-seconds of an evaluation: {result['first_report_cpu_s']:.0f} for the first one, "
+            f"{result['second_report_cpu_s']:.0f} for the second. "
+            f"Failed checks: {'; '.join(failed_checks(result)) or 'none'}.",
         ]
         if "agreement" in result:
-            lines += ["", *_agreement(result["agreement"])]
+            lines += ["", *_agreement_table(result["agreement"])]
     return "\n".join(lines) + "\n"
 
 
@@ -402,32 +417,32 @@ def _cell(score: dict[str, Any], kind: str) -> str:
 def compare_judges(
     ours: Sequence[Sequence[Score]], judge_scores: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """What measures of two seeds and another judge say of the same samples and held-out items."""
-    known = {
-        name: judge_scores[their]
-        for name, their in JUDGE_SCORE_NAMES.items()
-        if their in judge_scores
+    """Return a row for each score that the service, with two seeds, and the judge have computed."""
+    theirs = {
+        name: judge_scores[judge_name]
+        for name, judge_name in JUDGE_SCORE_NAMES.items()
+        if judge_name in judge_scores
     }
-    known["tstr_score"] = (
+    theirs["tstr_score"] = (
         judge_scores.get("accuracy_when_trained_on_it") or judge_scores["utility"]["auc"]
     )
-    one, other = ({score.name: score for score in scores} for scores in ours)
+    first, second = ({score.name: score for score in scores} for scores in ours)
     return {
         name: {
-            "ours": one[name].value,
-            "half": (one[name].ci95[1] - one[name].ci95[0]) / 2,
-            "another_seed": other[name].value,
-            "another_judge": their,
+            "ours": first[name].value,
+            "half": (first[name].ci95[1] - first[name].ci95[0]) / 2,
+            "another_seed": second[name].value,
+            "another_judge": judge_score,
         }
-        for name, their in known.items()
-        if name in one
+        for name, judge_score in theirs.items()
+        if name in first
     }
 
 
-def _agreement(compared: dict[str, dict[str, float]]) -> list[str]:
-    lines = ["| good model | ours | half the interval | another seed | another judge | less |"]
+def _agreement_table(agreement: dict[str, dict[str, float]]) -> list[str]:
+    lines = ["| score | service | ± | second seed | judge | difference to the judge |"]
     lines += ["|---" * 6 + "|"]
-    for name, row in compared.items():
+    for name, row in agreement.items():
         figures = [row[key] for key in ("ours", "half", "another_seed", "another_judge")]
         cells = " | ".join(f"{figure:.3f}" for figure in figures)
         lines.append(f"| {name} | {cells} | {row['ours'] - row['another_judge']:+.3f} |")
@@ -436,12 +451,13 @@ def _agreement(compared: dict[str, dict[str, float]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--judge-images", type=Path)
-    parser.add_argument("--judge-tables", type=Path)
-    parser.add_argument("--interpreter", default=sys.executable, help="of the judge of tables")
-    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
-    parser.add_argument("--rows", nargs="+", default=[ADULT.name, *(row.name for row in SETS)])
+    datasets = [ADULT.name, *(row.name for row in SETS)]
+    parser.add_argument("--data", type=Path, required=True, help="Folder with the datasets.")
+    parser.add_argument("--judge-images", type=Path, help="Program that scores images.")
+    parser.add_argument("--judge-tables", type=Path, help="Program that scores tables.")
+    parser.add_argument("--interpreter", default=sys.executable, help=INTERPRETER_HELP)
+    parser.add_argument("--cache", type=Path, default=Path("build/judge"), help=CACHE_HELP)
+    parser.add_argument("--rows", nargs="+", choices=datasets, default=datasets)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in arguments.rows:

@@ -1,4 +1,7 @@
-"""What sets of images are made into before a measurement: fewer, rarer, finer, larger."""
+"""Transformations of image datasets for benchmarks, such as fewer images or rarer classes.
+
+A dataset is a dict of `x_train`, `y_train`, `x_test` and `y_test`.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +13,7 @@ from PIL import Image
 Arrays = dict[str, NDArray[Any]]
 Transform = Callable[[Arrays], Arrays]
 
-VALIDATION = 10_000  # images, or a fifth of a smaller set
+MAX_VALIDATION_IMAGES = 10_000  # at most a fifth of the training images
 
 
 def unchanged(arrays: Arrays) -> Arrays:
@@ -18,55 +21,66 @@ def unchanged(arrays: Arrays) -> Arrays:
 
 
 def first_of_each(per_label: int) -> Transform:
-    """The first images of each class, in the order of the file."""
-    return lambda arrays: _keep(
+    """Return a transform that keeps the first training images of each class, in file order."""
+    return lambda arrays: _select_train(
         arrays,
-        np.concatenate([_of(arrays, c)[:per_label] for c in np.unique(arrays["y_train"])]),
+        np.concatenate(
+            [_class_indices(arrays, c)[:per_label] for c in np.unique(arrays["y_train"])]
+        ),
     )
 
 
-def keep_classes(*kept: int) -> Transform:
-    """Some classes alone, numbered anew."""
+def keep_classes(*classes: int) -> Transform:
+    """Return a transform that keeps some classes, given in ascending order, and renumbers them."""
 
     def change(arrays: Arrays) -> Arrays:
-        found = {}
-        for part in ("train", "test"):
-            y = arrays[f"y_{part}"]
-            mine = np.isin(y, kept)
-            found[f"x_{part}"] = arrays[f"x_{part}"][mine]
-            found[f"y_{part}"] = np.searchsorted(np.array(kept), y[mine])
-        return found
+        subset = {}
+        for split in ("train", "test"):
+            y = arrays[f"y_{split}"]
+            mask = np.isin(y, classes)
+            subset[f"x_{split}"] = arrays[f"x_{split}"][mask]
+            subset[f"y_{split}"] = np.searchsorted(np.array(classes), y[mask])
+        return subset
 
     return change
 
 
 def limit_class(label: int, count: int) -> Transform:
-    """One class keeps its first images only."""
-    return lambda arrays: _keep(
+    """Return a transform that keeps only the first training images of one class."""
+    return lambda arrays: _select_train(
         arrays,
-        np.concatenate([np.flatnonzero(arrays["y_train"] != label), _of(arrays, label)[:count]]),
+        np.concatenate(
+            [np.flatnonzero(arrays["y_train"] != label), _class_indices(arrays, label)[:count]]
+        ),
     )
 
 
 def split_classes(clusters: int, per_cluster: int) -> Transform:
-    """Each class is cut into parts by k-means (Lloyd 1982), each part keeps its first images."""
+    """Return a transform that splits each class into clusters by k-means (Lloyd 1982).
+
+    The first `per_cluster` training images of each cluster are kept.
+    """
 
     def change(arrays: Arrays) -> Arrays:
-        y_train, y_test = (np.empty_like(arrays[f"y_{part}"]) for part in ("train", "test"))
+        y_train, y_test = (np.empty_like(arrays[f"y_{split}"]) for split in ("train", "test"))
         for label in np.unique(arrays["y_train"]):
-            mine, theirs = _of(arrays, label), np.flatnonzero(arrays["y_test"] == label)
-            centres = _centres(_flat(arrays["x_train"][mine]), clusters)
-            y_train[mine] = label * clusters + _nearest(_flat(arrays["x_train"][mine]), centres)
-            y_test[theirs] = label * clusters + _nearest(_flat(arrays["x_test"][theirs]), centres)
-        # In a new order, or a judge that knows a set by its test images takes it for the old one.
+            train, test = _class_indices(arrays, label), np.flatnonzero(arrays["y_test"] == label)
+            x_train, x_test = _flatten(arrays["x_train"][train]), _flatten(arrays["x_test"][test])
+            centers = _kmeans_centers(x_train, clusters)
+            y_train[train] = label * clusters + _nearest_center(x_train, centers)
+            y_test[test] = label * clusters + _nearest_center(x_test, centers)
+        # Judges cache their classifier by a hash of the test images. A new order avoids that they
+        # take this dataset for the original one.
         order = np.argsort(y_test, kind="stable")
-        test = {"x_test": arrays["x_test"][order], "y_test": y_test[order]}
-        return first_of_each(per_cluster)(arrays | {"y_train": y_train} | test)
+        test_split = {"x_test": arrays["x_test"][order], "y_test": y_test[order]}
+        return first_of_each(per_cluster)(arrays | {"y_train": y_train} | test_split)
 
     return change
 
 
 def upscale(side: int) -> Transform:
+    """Return a transform that resizes all images to `side` x `side`."""
+
     def change(arrays: Arrays) -> Arrays:
         def resized(image: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(Image.fromarray(image).resize((side, side)))
@@ -80,42 +94,48 @@ def upscale(side: int) -> Transform:
 
 
 def use_validation_split(arrays: Arrays) -> Arrays:
-    """A part of the training images in place of the test part, which stays unseen: for choosing."""
+    """Replace the test split by a part of the training images, for choosing hyperparameters."""
     n = len(arrays["x_train"])
     order = np.random.default_rng(5).permutation(n)
-    apart, rest = np.split(order, [min(VALIDATION, n // 5)])
+    validation, train = np.split(order, [min(MAX_VALIDATION_IMAGES, n // 5)])
     return {
-        f"{name}_{part}": arrays[f"{name}_train"][np.sort(index)]
+        f"{name}_{split}": arrays[f"{name}_train"][np.sort(indices)]
         for name in ("x", "y")
-        for part, index in (("train", rest), ("test", apart))
+        for split, indices in (("train", train), ("test", validation))
     }
 
 
-def _of(arrays: Arrays, label: int) -> NDArray[np.int64]:
+def _class_indices(arrays: Arrays, label: int) -> NDArray[np.int64]:
     return np.flatnonzero(arrays["y_train"] == label)
 
 
-def _keep(arrays: Arrays, index: NDArray[np.int64]) -> Arrays:
-    index = np.sort(index)
-    return arrays | {name: arrays[name][index] for name in ("x_train", "y_train")}
+def _select_train(arrays: Arrays, indices: NDArray[np.int64]) -> Arrays:
+    indices = np.sort(indices)
+    return arrays | {name: arrays[name][indices] for name in ("x_train", "y_train")}
 
 
-def _flat(images: NDArray[Any]) -> NDArray[np.float32]:
+def _flatten(images: NDArray[Any]) -> NDArray[np.float32]:
     return images.reshape(len(images), -1).astype(np.float32)
 
 
-def _nearest(x: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int64]:
-    distance = (centres**2).sum(1) - 2 * x @ centres.T
+def _nearest_center(x: NDArray[np.float32], centers: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return for each of (N, P) points the index of the nearest of (K, P) centers."""
+    # |x - c|^2 without |x|^2, which is the same for all centers.
+    distance = (centers**2).sum(1) - 2 * x @ centers.T
     nearest: NDArray[np.int64] = distance.argmin(1)
     return nearest
 
 
-def _centres(x: NDArray[np.float32], parts: int) -> NDArray[np.float32]:
+def _kmeans_centers(x: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
+    """Return the (K, P) centers of (N, P) points after 20 iterations."""
     rng = np.random.default_rng(0)
-    centres = x[rng.choice(len(x), parts, replace=False)]
+    centers = x[rng.choice(len(x), clusters, replace=False)]
     for _ in range(20):
-        nearest = _nearest(x, centres)
-        centres = np.stack(
-            [x[nearest == k].mean(0) if (nearest == k).any() else centres[k] for k in range(parts)]
+        nearest = _nearest_center(x, centers)
+        centers = np.stack(
+            [
+                x[nearest == k].mean(0) if (nearest == k).any() else centers[k]
+                for k in range(clusters)
+            ]
         )
-    return centres
+    return centers

@@ -1,12 +1,12 @@
-"""How good the images are, by an independent judge: `make bench JUDGE=… DATA=…`.
+"""Benchmark of image quality, scored by an independent judge: `make bench JUDGE=… DATA=…`.
 
-DATA is a folder with the sets as npz (x_train, y_train, x_test, y_test); JUDGE a program that takes
-`--data REAL.npz --samples MADE.npz` and prints its scores as JSON. Each row uploads a set to a
-service of its own, trains for a budget of CPU-seconds on one thread, and draws the samples over
-HTTP. The judge never sees training, and training never sees the test part.
+DATA is a folder with the datasets as npz files (x_train, y_train, x_test, y_test). JUDGE is a
+program that takes `--data REAL.npz --samples SYNTHETIC.npz` and prints its scores as JSON. Each row
+starts a service, uploads a dataset, trains for a budget of CPU-seconds on one thread, and downloads
+samples over HTTP. The judge is not used in training, and training never sees the test split.
 
-To look for a better recipe: `--validation` judges by a part of the training images instead, and
-`--hyperparameters '{"latent_dim": 48}'` changes settings; both are noted in the results.
+For tuning, `--validation` judges with a part of the training images instead, and
+`--hyperparameters '{"latent_dim": 48}'` changes settings; the results record both.
 """
 
 import argparse
@@ -27,10 +27,14 @@ from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "images.jsonl"
 
+JUDGE_HELP = "Program that scores samples."
+DATA_HELP = "Folder with the datasets."
+CACHE_HELP = "Folder in which the judge keeps its classifiers. Default: build/judge."
+
 FASHION, DIGITS, CIFAR = "fashion_mnist.npz", "digits.npz", "cifar10_lossless_5k.npz"
 
-# Networks and losses as their authors used them: Langr & Bok 2019, chapters 3 and 8 (their
-# framework draws embeddings from +-.05); Radford et al. 2016.
+# Networks and losses with their authors' settings: Langr & Bok 2019, chapters 3 and 8 (Keras draws
+# embeddings uniformly from ±.05, a standard deviation of .029); Radford et al. 2016.
 AS_PUBLISHED: dict[str, dict[str, Any]] = {
     "mlp": {"loss": "non_saturating", "batch_size": 128, "generator_lr": 1e-3, "critic_lr": 1e-3},
     "cgan": {
@@ -57,7 +61,7 @@ _NO_PENALTY = {"r1_gamma_start": 0.0, "r1_gamma_end": 0.0, "ema_decay": 0.0, "be
 
 @dataclass(frozen=True)
 class Row:
-    """One set at one budget."""
+    """A training with one dataset and one budget."""
 
     name: str
     file: str
@@ -68,8 +72,9 @@ class Row:
     spec: dict[str, Any] = field(default_factory=dict)
 
 
-def _network(name: str, architecture: str, **config: Any) -> Row:
-    spec = {"hyperparameters": {"architecture": architecture, **config}, "early_stopping": False}
+def _network(name: str, architecture: str, **hyperparameters: Any) -> Row:
+    hyperparameters = {"architecture": architecture, **hyperparameters}
+    spec = {"hyperparameters": hyperparameters, "early_stopping": "never"}
     return Row(name, FASHION, 60, 10_000, spec=spec)
 
 
@@ -87,8 +92,8 @@ NETWORKS = [
         for loss in ("non_saturating", "minimax", "least_squares", "hinge")
     ),
     *(
-        _network(f"{name}-published", name, **config, **_NO_PENALTY, beta1=_BETAS[name])
-        for name, config in AS_PUBLISHED.items()
+        _network(f"{name}-published", name, **settings, **_NO_PENALTY, beta1=_BETAS[name])
+        for name, settings in AS_PUBLISHED.items()
     ),
 ]
 HARD_SETS = [
@@ -111,10 +116,12 @@ SCORES = (
 
 def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder, serving() as client:
-        real, made = Path(folder) / "real.npz", Path(folder) / "made.npz"
+        real, synthetic = Path(folder) / "real.npz", Path(folder) / "synthetic.npz"
         with np.load(arguments.data / row.file) as arrays:
-            found = row.transform(dict(arrays))
-        np.savez(real, **(sets.use_validation_split(found) if arguments.validation else found))  # type: ignore[arg-type]
+            dataset_arrays = row.transform(dict(arrays))
+        if arguments.validation:
+            dataset_arrays = sets.use_validation_split(dataset_arrays)
+        np.savez(real, **dataset_arrays)  # type: ignore[arg-type]
         dataset = client.upload(real, name=row.name)
         spec = row.spec | {"budget": {"cpu_seconds": row.cpu_seconds}, "seed": seed}
         spec["hyperparameters"] = spec.get("hyperparameters", {}) | arguments.hyperparameters
@@ -123,10 +130,10 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         job = client.wait(client.train(dataset["id"], preset=preset, **spec)["id"])
         wall_s = time.monotonic() - started
         labels = [label["name"] for label in dataset["labels"]]
-        each, rest = divmod(row.samples, len(labels))
-        counts = {name: each + (i < rest) for i, name in enumerate(labels)}
-        client.download_samples(job["result"]["model"], made, labels=counts, seed=seed + 1_000)
-        judged = run_judge(arguments.judge, real, made, arguments.cache)
+        per_label, rest = divmod(row.samples, len(labels))
+        counts = {name: per_label + (i < rest) for i, name in enumerate(labels)}
+        client.download_samples(job["result"]["model"], synthetic, labels=counts, seed=seed + 1_000)
+        scores = run_judge(arguments.judge, real, synthetic, arguments.cache)
     return {
         "row": row.name,
         "seed": seed,
@@ -138,12 +145,13 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         "used_cpu_s": job["usage"]["cpu_s"],
         "wall_s": round(wall_s, 1),
         "steps": job["result"]["step"],
-        **{name: judged[name] for name in SCORES},
-        "ceiling": {name: judged["ceiling"][name] for name in SCORES},
+        **{name: scores[name] for name in SCORES},
+        "ceiling": {name: scores["ceiling"][name] for name in SCORES},
     }
 
 
 def run_judge(program: Path, real: Path, synthetic: Path, cache: Path) -> dict[str, Any]:
+    """Return the judge's scores; `ceiling` holds those of as many real training images."""
     cache.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(program), "--data", str(real), "--samples", str(synthetic)]
     done = subprocess.run([*command, "--cache", str(cache)], capture_output=True, check=True)
@@ -158,12 +166,12 @@ def run_comparison(
     *,
     seeds: Sequence[int],
 ) -> None:
-    """The command line of a comparison: rows for each seed, printed and appended to `results`."""
+    """Run the command line of a comparison; print its rows and append them to `results`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--judge", type=Path, required=True, help=JUDGE_HELP)
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--seeds", nargs="+", type=int, default=seeds)
-    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
+    parser.add_argument("--cache", type=Path, default=Path("build/judge"), help=CACHE_HELP)
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for row in run_seed(arguments, seed):
@@ -173,20 +181,30 @@ def run_comparison(
 
 
 def commit() -> str:
+    """Return the commit of the working tree, or "unknown" outside a git repository."""
     command = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", default=[row.name for row in MAIN])
+    parser.add_argument("--judge", type=Path, required=True, help=JUDGE_HELP)
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        default=[row.name for row in MAIN],
+        help=f"Rows to run. All rows: {', '.join(row.name for row in ROWS)}.",
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--preset", help="instead of the row's own")
-    parser.add_argument("--hyperparameters", type=json.loads, default={}, help="settings, as JSON")
-    parser.add_argument("--validation", action="store_true")
-    parser.add_argument("--cache", type=Path, default=Path("build/judge"))
+    parser.add_argument("--preset", help="Preset. Default: that of the row.")
+    parser.add_argument(
+        "--hyperparameters", type=json.loads, default={}, help="Hyperparameters, as JSON."
+    )
+    parser.add_argument(
+        "--validation", action="store_true", help="Judge with a part of the training images."
+    )
+    parser.add_argument("--cache", type=Path, default=Path("build/judge"), help=CACHE_HELP)
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     for row in ROWS:

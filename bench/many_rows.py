@@ -1,7 +1,7 @@
-"""Memory and time of training on very many rows: `python -m bench.many_rows`.
+"""Measure the memory and time of training on 300,000 rows: `python -m bench.many_rows`.
 
-Makes a table on disk (numbers that depend on names), trains on it memory-mapped with the preset
-`fast`, and prints the most anonymous memory that the process ever had while it trained.
+The program writes a table to disk (numbers that depend on categories), trains on it memory-mapped
+with the preset `fast`, and prints the peak anonymous memory of the process and the CPU time.
 """
 
 import argparse
@@ -29,26 +29,26 @@ SCHEMA = (
 
 
 def make_table(path: Path, count: int) -> pa.Table:
-    """Memory-mapped; the first name is the label."""
+    """Write a table and return it memory-mapped; the first category is the label."""
     fields = [(c.name, pa.string() if c.type == "category" else pa.float64()) for c in SCHEMA]
     rng = np.random.default_rng(0)
     with pa.ipc.new_file(path, pa.schema(fields)) as file:
         for start in range(0, count, CHUNK_SIZE):
             n = min(CHUNK_SIZE, count - start)
-            name = rng.integers(0, CATEGORIES, (CATEGORY_COLUMNS, n))
-            name[1:] = np.where(rng.random((CATEGORY_COLUMNS - 1, n)) < 0.5, name[:1], name[1:])
-            mean = np.resize(name, (NUMERIC_COLUMNS, n))
-            number = np.round(mean + rng.lognormal(0, 0.5, (NUMERIC_COLUMNS, n)), 2)
-            arrays = [pa.array([f"n{k}" for k in row.tolist()]) for row in name]
-            arrays += [pa.array(row) for row in number]
+            codes = rng.integers(0, CATEGORIES, (CATEGORY_COLUMNS, n))
+            codes[1:] = np.where(rng.random((CATEGORY_COLUMNS - 1, n)) < 0.5, codes[:1], codes[1:])
+            mean = np.resize(codes, (NUMERIC_COLUMNS, n))
+            numbers = np.round(mean + rng.lognormal(0, 0.5, (NUMERIC_COLUMNS, n)), 2)
+            arrays = [pa.array([f"n{k}" for k in column.tolist()]) for column in codes]
+            arrays += [pa.array(column) for column in numbers]
             file.write_batch(pa.record_batch(arrays, schema=pa.schema(fields)))
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--steps", type=int, help="default: those of the preset")
+    parser.add_argument("--rows", type=int, default=300_000, help="Number of rows.")
+    parser.add_argument("--steps", type=int, help="Number of steps. Default: that of the preset.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = TableData(arguments.rows, len(SCHEMA), CATEGORY_COLUMNS)
@@ -64,10 +64,10 @@ def main() -> None:
         )
         started = time.process_time()
         train(rows, settings, run, seed=1)
-        spent = time.process_time() - started
+        cpu_s = time.process_time() - started
     print(
-        f"{arguments.rows:,} rows, {run.steps:,} steps at most: {run.peak_bytes / 1e9:.2f} GB anonymous, "
-        f"{spent:.0f} CPU-s"
+        f"{arguments.rows:,} rows, at most {run.steps:,} steps: {run.peak_bytes / 1e9:.2f} GB of "
+        f"anonymous memory, {cpu_s:.0f} CPU-s"
     )
 
 

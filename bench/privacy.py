@@ -1,8 +1,9 @@
-"""What differential privacy costs, and what an attack learns of who was learned from.
+"""Benchmark of differential privacy: its cost, and the success of a membership inference attack.
 
-Adult, judged as `bench.tables` does. The attack guesses that a row was learned from if a made row
-is near: its AUC over as many rows that were learned from as were not, .5 for an attack that knows
-nothing. Distances are shares of names that differ and differences of ranks of numbers.
+The table is Adult, judged as in `bench.tables`. The attack guesses that a row was in the training
+data if a synthetic row is near. Its AUC is measured over as many training rows as other rows; .5
+means that the attack learns nothing. The distance of two rows is the number of categories that
+differ plus the differences of the ranks of numbers.
 """
 
 import argparse
@@ -20,8 +21,17 @@ import pyarrow.csv
 import torch
 from numpy.typing import NDArray
 
-from bench.images import commit
-from bench.tables import ENVIRONMENT, ROWS, Budget, read, run_judge, split, tstr_score
+from bench.images import DATA_HELP, JUDGE_HELP, commit
+from bench.tables import (
+    ENVIRONMENT,
+    INTERPRETER_HELP,
+    ROWS,
+    Budget,
+    read,
+    run_judge,
+    split,
+    tstr_score,
+)
 from models.checkpoint import unpack
 from models.metrics.critic import critic_accuracy
 from models.tabular import dp_domains, dp_training
@@ -35,8 +45,8 @@ RESULTS = Path(__file__).with_name("results") / "privacy.jsonl"
 FIGURES = Path(__file__).with_name("privacy.md")
 ADULT = ROWS[0]
 DELTA = 1e-5
-ATTACKED_ROWS = 1_000  # rows of each kind
-# As the table's documentation has them.
+ATTACKED_ROWS = 1_000  # number of members, and of non-members
+# Domains of the numeric columns, from the documentation of the table.
 NUMBERS: dict[str, dict[str, Any]] = {
     "age": {"min": 17, "max": 90},
     "fnlwgt": {"min": 10_000, "max": 1_500_000},
@@ -48,7 +58,10 @@ NUMBERS: dict[str, dict[str, Any]] = {
 
 
 def column_domains(table: pa.Table) -> dict[str, dict[str, Any]]:
-    """Numbers as documented. The names of the whole set are those that its documentation lists."""
+    """Return the domain of each column from public knowledge.
+
+    The values of the categories are those of the whole table, which its documentation lists too.
+    """
     return {
         name: NUMBERS.get(name) or {"values": table.column(name).unique().drop_null().to_pylist()}
         for name in table.schema.names
@@ -62,37 +75,38 @@ def run_benchmark(
         folder = Path(name)
         train_file, test_file = split(ADULT, arguments.data, folder)
         table, schema = read(train_file, ())
-        others, _ = read(test_file, ())
-        names = sum(column.type == "category" for column in schema)
-        data = TableData(len(table), len(schema), names)
+        test, _ = read(test_file, ())
+        categories = sum(column.type == "category" for column in schema)
+        data = TableData(len(table), len(schema), categories)
         is_private = epsilon is not None
         settings = resolve(data, "fast", {}, differential_privacy=is_private)
         run = Budget(budget(data, settings, "fast", differential_privacy=is_private)["steps"])
         if is_private and arguments.steps is not None:
             run = Budget(arguments.steps)
-        held_out = 0.0 if is_private else 0.1
+        holdout_fraction = 0.0 if is_private else 0.1
         rows = LabeledRows.split(
-            table, schema, target_column=ADULT.target, holdout_fraction=held_out, seed=seed
+            table, schema, target_column=ADULT.target, holdout_fraction=holdout_fraction, seed=seed
         )
         started = time.process_time()
         if epsilon is None:
             train(rows, settings, run, seed=seed)
         else:
             domains = dp_domains.parse_domains(
-                column_domains(pa.concat_tables([table, others])), {c.name: c.type for c in schema}
+                column_domains(pa.concat_tables([table, test])), {c.name: c.type for c in schema}
             )
-            promise = PrivacyBudget(epsilon, DELTA, int(run.steps))
-            dp_training.train(rows, domains, settings, promise, run, seed=seed)
+            privacy = PrivacyBudget(epsilon, DELTA, int(run.steps))
+            dp_training.train(rows, domains, settings, privacy, run, seed=seed)
         fit_s = time.process_time() - started
         assert run.saved is not None  # noqa: S101 - every run ends with a save
         (folder / "model").write_bytes(run.saved.model)
         sampler = TableSampler.load(*unpack(folder / "model"))
-        made = sampler.sample(seed + 1_000, np.arange(len(table))).rows
-        made_file = folder / "made.csv"
-        pa.csv.write_csv(made, made_file, pa.csv.WriteOptions(quoting_style="needed"))
-        judged = run_judge(ADULT, arguments, train_file, test_file, made_file)
-        learned = table.take(pa.array(rows.train[:ATTACKED_ROWS]))
-        attack = attack_auc(pa.Table.from_batches([made]), learned, others.slice(0, ATTACKED_ROWS))
+        synthetic = sampler.sample(seed + 1_000, np.arange(len(table))).rows
+        synthetic_file = folder / "synthetic.csv"
+        pa.csv.write_csv(synthetic, synthetic_file, pa.csv.WriteOptions(quoting_style="needed"))
+        scores = run_judge(ADULT, arguments, train_file, test_file, synthetic_file)
+        members = table.take(pa.array(rows.train[:ATTACKED_ROWS]))
+        non_members = test.slice(0, ATTACKED_ROWS)
+        attack = attack_auc(pa.Table.from_batches([synthetic]), members, non_members)
     return {
         "epsilon": epsilon,
         "seed": seed,
@@ -100,58 +114,65 @@ def run_benchmark(
         "fit_cpu_s": round(fit_s, 1),
         "steps": run.step,
         "attack_auc": round(attack, 4),
-        **judged,
+        **scores,
     }
 
 
 def attack_auc(synthetic: pa.Table, members: pa.Table, non_members: pa.Table) -> float:
-    """The share of pairs of a row that was learned from and one that was not in which the first has
-    the nearer made row."""
-    near = [_nearest(rows, synthetic) for rows in (members, non_members)]
-    return critic_accuracy(*(-torch.from_numpy(distance) for distance in near)).auc
+    """Return the AUC of guessing that the rows nearest to a synthetic row are members."""
+    distances = [_nearest_distance(rows, synthetic) for rows in (members, non_members)]
+    return critic_accuracy(*(-torch.from_numpy(distance) for distance in distances)).auc
 
 
-def _nearest(rows: pa.Table, made: pa.Table) -> NDArray[np.float64]:
-    """(N,) distances to the nearest made row."""
+def _nearest_distance(rows: pa.Table, synthetic: pa.Table) -> NDArray[np.float64]:
+    """Return the distance of each of N rows to its nearest synthetic row, (N,)."""
     nearest = np.full(len(rows), np.inf)
-    columns = [_comparable(rows.column(name), made.column(name)) for name in made.schema.names]
-    for start in range(0, len(made), 2_000):
-        part = slice(start, start + 2_000)
-        distance = np.zeros((len(rows), len(made.slice(start, 2_000))))
-        for mine, theirs, is_number in columns:
-            apart = mine[:, None] - theirs[None, part]
-            distance += np.abs(apart) if is_number else apart != 0
+    columns = [
+        _encode_column(rows.column(name), synthetic.column(name)) for name in synthetic.schema.names
+    ]
+    for start in range(0, len(synthetic), 2_000):
+        chunk = slice(start, start + 2_000)
+        distance = np.zeros((len(rows), len(synthetic.slice(start, 2_000))))
+        for row_codes, synthetic_codes, is_number in columns:
+            difference = row_codes[:, None] - synthetic_codes[None, chunk]
+            distance += np.abs(difference) if is_number else difference != 0
         nearest = np.minimum(nearest, distance.min(1))
     return nearest
 
 
-def _comparable(
-    mine: pa.ChunkedArray, theirs: pa.ChunkedArray
+def _encode_column(
+    values: pa.ChunkedArray, synthetic: pa.ChunkedArray
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Ranks of numbers among the made ones, from 0 to 1; numbers for names."""
-    if pa.types.is_string(mine.type):
-        known = pa.concat_arrays([*mine.chunks, *theirs.chunks]).unique()
-        index = [pa.compute.index_in(values, known) for values in (mine, theirs)]
-        return (*(np.asarray(i.fill_null(-1), np.float64) for i in index), False)  # type: ignore[return-value]
+    """Return a column of real and of synthetic rows as numbers, and True for a numeric column.
+
+    Numbers become ranks among the synthetic values, from 0 to 1; categories become indices.
+    """
+    if pa.types.is_string(values.type):
+        categories = pa.concat_arrays([*values.chunks, *synthetic.chunks]).unique()
+        indices = [pa.compute.index_in(column, categories) for column in (values, synthetic)]
+        return (*(np.asarray(i.fill_null(-1), np.float64) for i in indices), False)  # type: ignore[return-value]
     numbers = [
-        np.nan_to_num(np.asarray(v.cast(pa.float64()).fill_null(-1))) for v in (mine, theirs)
+        np.nan_to_num(np.asarray(column.cast(pa.float64()).fill_null(-1)))
+        for column in (values, synthetic)
     ]
     ordered = np.sort(numbers[1])
-    ranks = [np.searchsorted(ordered, values) / len(ordered) for values in numbers]
+    ranks = [np.searchsorted(ordered, column) / len(ordered) for column in numbers]
     return ranks[0], ranks[1], True
 
 
 def render_markdown(results: list[dict[str, Any]]) -> str:
-    """The newest result of each seed, as a table."""
+    """Return the page with the newest result of each epsilon and seed."""
     lines = [
         "# Differential privacy",
         "",
-        f"Adult, 24,000 rows, delta {DELTA:g}; `python -m bench.privacy` makes the figures. "
-        "Utility and told apart as in [tables](tables.md). Attack: the AUC of guessing by the "
-        f"nearest of 24,000 made rows which of {2 * ATTACKED_ROWS:,} rows were learned from, as half of "
-        "them were; .5 is no better than chance, whose standard deviation is .013.",
+        f"Adult, 24,000 training rows, delta {DELTA:g}; `python -m bench.privacy` writes this "
+        "page. TSTR, detection AUC and pairwise TVD are as in [tables](tables.md). Attack AUC: "
+        "success of a membership inference attack that guesses, from the distance to the nearest "
+        f"of 24,000 synthetic rows, which of {2 * ATTACKED_ROWS:,} rows are training rows (half "
+        "of them are). A random guess has .5, with a standard deviation of .013.",
         "",
-        "| epsilon | seed | steps | fit, CPU-s | utility | told apart | pairs, TV | attack |",
+        "| epsilon | seed | steps | training, CPU-s | TSTR | detection AUC | pairwise TVD "
+        "| attack AUC |",
         "|---|---|---|---|---|---|---|---|",
     ]
     newest = {(r["epsilon"], r["seed"]): r for r in results}
@@ -173,15 +194,23 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--interpreter", default=sys.executable)
-    parser.add_argument("--epsilons", nargs="+", type=float, default=[0, 1], help="0: none")
+    parser.add_argument("--judge", type=Path, required=True, help=JUDGE_HELP)
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    parser.add_argument("--interpreter", default=sys.executable, help=INTERPRETER_HELP)
+    parser.add_argument(
+        "--epsilons",
+        nargs="+",
+        type=float,
+        default=[0, 1],
+        help="Values of epsilon. 0 trains without differential privacy.",
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--steps", type=int, help="of a private run; default: as a job's")
+    parser.add_argument(
+        "--steps", type=int, help="Steps of a private training. Default: as in a job."
+    )
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        # Both are read when a process starts.
+        # The libraries read these variables when the process starts.
         command = [sys.executable, "-m", "bench.privacy", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, **ENVIRONMENT})  # noqa: S606
     torch.set_num_threads(1)

@@ -1,12 +1,15 @@
-"""How fast samples leave: `python -m bench.sampling [streams] [batcher] [http] [crowd] [memory]`.
+"""Load benchmark of sampling.
 
-Each figure is a ratio of two that were measured in one run, in turns: what is served, beside the
-generator called in a bare loop with the same weights, allocator and one thread. `cpu_ratio` is that
-of CPU-seconds, which other work on the machine hardly changes. The service is an
-API on SQLite with models that were put there; its clients share the machine with it. Requests of
-`crowd` come at drawn moments (Poisson), whether or not those before them were answered.
+Run `python -m bench.sampling [streams] [batcher] [http] [flood] [memory]`.
+
+Each figure is a ratio: the service compared with the generator in a bare loop, in turns, with the
+same weights, allocator and a single thread. `cpu_ratio` is the ratio of CPU-seconds, which other
+work on the machine hardly changes. The service is an API on SQLite with imported models; the
+clients run on the same machine. Requests of `flood` follow a Poisson process and do not wait for
+earlier responses.
 """
 
+import argparse
 import asyncio
 import hashlib
 import json
@@ -38,29 +41,34 @@ from core.supervisor import ALLOCATOR
 RESULTS = Path(__file__).with_name("results") / "sampling.jsonl"
 ROWS, IMAGES, ROUNDS = 1_000_000, 100_000, 3
 CLIENTS, REQUESTS = 64, 2_048
-FLOOD_REQUESTS, FLOOD_PER_S, LIVEZ_S = 1_000, 2_000.0, 0.02
-MODELS, COLD_REQUESTS = 20, 200
+FLOOD_REQUESTS, FLOOD_PER_S, LIVEZ_INTERVAL_S = 1_000, 2_000.0, 0.02
+COLD_MODELS, COLD_REQUESTS = 20, 200
 KEY = "sem_bench"
 Measurements = dict[str, Any]
 
 
-# What there is to draw from.
+# Models.
 
 
 def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
-    """28 x 28 grey, ten labels, the networks of `fast`: untrained, which costs the same to draw."""
+    """Return an untrained model of 28 x 28 gray images with ten labels, and its manifest.
+
+    Its networks are those of `fast`; training would not change the cost of sampling.
+    """
     from models.images.architectures import resolve
     from models.images.data import LabeledImages
     from models.images.settings import ImageData
+    from models.images.vae_gan.settings import VaeGanSettings
     from models.images.vae_gan.state import VaeGanState
 
     settings = resolve(ImageData(28, 28, 1, 10, n_images=20), "fast", {})
+    assert isinstance(settings, VaeGanSettings)  # noqa: S101 - the architecture that `auto` resolves to
     pixels = np.zeros((20, 28, 28), np.uint8)
     data = LabeledImages.split(
         pixels, np.arange(20, dtype=np.int32) % 10, holdout_fraction=0.5, seed=0
     )
-    saved = VaeGanState(settings, data, seed).pack()
-    return saved, {
+    checkpoint = VaeGanState(settings, data, seed).pack()
+    return checkpoint, {
         "modality": "image",
         "labels": [{"name": str(n), "count": 1} for n in range(10)],
         "image": {"height": 28, "width": 28, "channels": 1},
@@ -68,12 +76,12 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
 
 
 def row_weights() -> tuple[Any, Measurements]:
-    """Ten columns: categories, numbers, a date, a boolean; trained for a moment."""
+    """Return a briefly trained model of a table with ten columns of all types, and its manifest."""
     import pyarrow as pa
 
     from core.datasets.tabular import Column
     from models.tabular.data import LabeledRows
-    from models.tabular.schema import ColumnSchema
+    from models.tabular.schema import ColumnSchema, ColumnType
     from models.tabular.settings import TableData, resolve
     from models.tabular.training import train
     from worker.training_data import table_manifest
@@ -94,21 +102,27 @@ def row_weights() -> tuple[Any, Measurements]:
             "since": np.datetime64("2015-01-01", "us") + rng.integers(0, 3_000, n) * day,
         }
     )
-    types = ["category"] * 3 + ["boolean"] + ["integer"] * 2 + ["number"] * 3 + ["datetime"]
+    # In the order of the columns.
+    types: list[ColumnType] = [
+        *("category", "category", "category", "boolean", "integer", "integer"),
+        *("number", "number", "number", "datetime"),
+    ]
     decimals = {"income": 2, "score": 3, "rate": 2}
     schema = [
-        Column(name, kind, decimals=decimals.get(name), format=None)
-        for name, kind in zip(table.column_names, types, strict=True)
+        Column(name, column_type, decimals=decimals.get(name), format=None)
+        for name, column_type in zip(table.column_names, types, strict=True)
     ]
-    learned = [ColumnSchema.from_dict(column.to_dict()) for column in schema]
-    rows = LabeledRows.split(table, learned, target_column="label", holdout_fraction=0.1, seed=0)
+    model_schema = [ColumnSchema.from_dict(column.to_dict()) for column in schema]
+    rows = LabeledRows.split(
+        table, model_schema, target_column="label", holdout_fraction=0.1, seed=0
+    )
     run = LastCheckpoint(steps=200)
     train(rows, resolve(TableData(n, len(schema)), "fast", {}), run, seed=0)
     return run.saved, {"modality": "tabular", **table_manifest(rows, min_value_count=0)}
 
 
 class LastCheckpoint:
-    """A run of so many steps that keeps what it saved last."""
+    """Training callbacks that end after `steps` steps and keep the last checkpoint."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.saved = steps, None
@@ -157,8 +171,8 @@ def load_sampler(model: Any) -> Any:
 
 
 @contextmanager
-def folder() -> Iterator[None]:
-    """An empty database and store for this process and those that it starts."""
+def temporary_data_dir() -> Iterator[None]:
+    """Set up an empty database and storage for this process and its children."""
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as path:
         os.environ["SEMBLANCE_DATA_DIR"] = path
         from core import api_keys
@@ -176,7 +190,10 @@ def folder() -> Iterator[None]:
 
 @contextmanager
 def api(factory: str = "app.main:create_app") -> Iterator[tuple[str, psutil.Process]]:
-    """An API on the folder, as `semblance-server api` starts it."""
+    """Start an API on the data folder, as `semblance-server api` does; yield its URL and process.
+
+    `factory` is the application factory for uvicorn.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -185,8 +202,8 @@ def api(factory: str = "app.main:create_app") -> Iterator[tuple[str, psutil.Proc
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
     url = f"http://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
                 if httpx.get(f"{url}/livez").status_code == 200:
                     break
@@ -198,55 +215,55 @@ def api(factory: str = "app.main:create_app") -> Iterator[tuple[str, psutil.Proc
 
 
 def constant_app() -> FastAPI:
-    """The same API, whose images are all one picture that was made before."""
+    """Create the same application, with one constant picture in place of generated images."""
     from app.main import create_app
     from app.sampling import image_response
     from core.datasets.images.writing import encode_png
 
     picture = encode_png(np.zeros((28, 28), np.uint8))
-    answer: Callable[..., Response] = lambda *_, **__: Response(picture, media_type="image/png")  # noqa: E731
-    image_response.build_response = answer
+    response: Callable[..., Response] = lambda *_, **__: Response(picture, media_type="image/png")  # noqa: E731
+    image_response.build_response = response
     return create_app()
 
 
 def drain_stream(
-    url: str, name: str, format: str, count: int, watch: Callable[[int], None]
+    url: str, name: str, format: str, count: int, on_chunk: Callable[[], None]
 ) -> float:
-    """Seconds until the last byte has come."""
-    begun, got = time.perf_counter(), 0
+    """Request samples and return the seconds until the last byte."""
+    started = time.perf_counter()
     headers = {"Authorization": f"Bearer {KEY}"}
     path = f"{url}/v1/models/{name}/samples?format={format}"
     with httpx.stream(
         "POST", path, json={"count": count, "seed": 1}, headers=headers, timeout=3_600
-    ) as answer:
-        answer.raise_for_status()
-        for piece in answer.iter_raw():
-            got += len(piece)
-            watch(got)
-    return time.perf_counter() - begun
+    ) as response:
+        response.raise_for_status()
+        for _ in response.iter_raw():
+            on_chunk()
+    return time.perf_counter() - started
 
 
-# Figures.
+# Benchmarks.
 
 
 def streams() -> Iterator[Measurements]:
-    """Rows and images by the hundred thousand; resident memory at a tenth and at the end."""
+    """Measure streams of 1,000,000 rows and 100,000 images, and the resident memory meanwhile."""
     from core.datasets.images.writing import encode_png
     from models.images import batched_sampling as image_batches
     from models.tabular import batched_sampling as row_batches
     from models.tabular.sampling_plan import plan_total
 
-    rows, pictures = import_model("rows", *row_weights()), import_model("images", *image_weights())
-    row_generator, image_generator = load_sampler(rows), load_sampler(pictures)
+    row_sampler = load_sampler(import_model("rows", *row_weights()))
+    image_sampler = load_sampler(import_model("images", *image_weights()))
 
     def bare_rows() -> None:
-        for numbers, wheres in row_batches.iter_chunks(plan_total(ROWS, [{}], seed=1, offset=0)):
-            row_batches.generate_batch(row_generator, 1, numbers, wheres)
+        plan = plan_total(ROWS, [{}], seed=1, offset=0)
+        for indices, conditions in row_batches.iter_chunks(plan):
+            row_batches.generate_batch(row_sampler, 1, indices, conditions)
 
     def bare_images(encode: Callable[[NDArray[np.uint8]], Any]) -> None:
-        for first in range(0, IMAGES, image_generator.batch_size):
-            numbers = np.arange(first, min(first + image_generator.batch_size, IMAGES))
-            for image in image_batches.generate_batch(image_generator, 1, numbers % 10, numbers):
+        for first in range(0, IMAGES, image_sampler.batch_size):
+            indices = np.arange(first, min(first + image_sampler.batch_size, IMAGES))
+            for image in image_batches.generate_batch(image_sampler, 1, indices % 10, indices):
                 encode(image)
 
     cases: list[tuple[str, str, int, Callable[[], None]]] = [
@@ -257,189 +274,192 @@ def streams() -> Iterator[Measurements]:
     ]
     with api() as (url, process):
         for name, format, count, bare in cases:
-            drain_stream(url, name, format, count // 50, lambda _got: None)
-            ratios, cpu, memory = [], [], PeakMemory(process)
+            drain_stream(url, name, format, count // 50, lambda: None)
+            ratios, cpu_ratios, memory = [], [], PeakMemory(process)
             for _ in range(ROUNDS):
-                begun, used = time.perf_counter(), time.process_time()
+                started, cpu_started = time.perf_counter(), time.process_time()
                 bare()
-                alone, used = time.perf_counter() - begun, time.process_time() - used
-                before = cpu_s(process)
-                served = drain_stream(url, name, format, count, memory.record)
-                ratios.append(alone / served)
-                cpu.append(used / (cpu_s(process) - before))
+                bare_s = time.perf_counter() - started
+                bare_cpu_s = time.process_time() - cpu_started
+                cpu_before = cpu_s(process)
+                served_s = drain_stream(url, name, format, count, memory.record)
+                ratios.append(bare_s / served_s)
+                cpu_ratios.append(bare_cpu_s / (cpu_s(process) - cpu_before))
             yield {
                 "case": f"stream {format}",
                 "items": count,
-                "bare_per_s": round(count / alone),
-                "served_per_s": round(count / served),
+                "bare_per_s": round(count / bare_s),
+                "served_per_s": round(count / served_s),
                 "ratio": round(statistics.median(ratios), 3),
                 "ratios": [round(ratio, 3) for ratio in ratios],
-                "cpu_ratio": round(statistics.median(cpu), 3),
+                "cpu_ratio": round(statistics.median(cpu_ratios), 3),
                 "rss_mib": memory.mib(),
             }
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """What the process has used, encoding and HTTP included; others cannot lengthen it much."""
+    """Return the CPU-seconds of a process, including encoding and HTTP."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 class PeakMemory:
-    """Resident memory of a process, in ten parts of a stream; the second half beside the first."""
+    """Peak resident memory of a process in the first and in the second half of its streams."""
 
     def __init__(self, process: psutil.Process) -> None:
-        self._process, self._seen, self._at = process, [0.0], 0.0
+        self._process, self._samples, self._last_sample_at = process, [0.0], 0.0
 
-    def record(self, _got: int) -> None:
-        if time.monotonic() - self._at > 0.2:
-            self._at = time.monotonic()
-            self._seen.append(self._process.memory_info().rss / 2**20)
+    def record(self) -> None:
+        if time.monotonic() - self._last_sample_at > 0.2:
+            self._last_sample_at = time.monotonic()
+            self._samples.append(self._process.memory_info().rss / 2**20)
 
     def mib(self) -> list[int]:
-        half = len(self._seen) // 2
-        return [round(max(self._seen[: half + 1])), round(max(self._seen[half:]))]
+        half = len(self._samples) // 2
+        return [round(max(self._samples[: half + 1])), round(max(self._samples[half:]))]
 
 
 def batcher() -> Iterator[Measurements]:
-    """One image for each of 64 clients: together, and a batch for each; and one client alone."""
+    """Measure 64 clients of one image, with shared and separate batches, and a single client."""
     from app.sampling.batcher import Batcher
     from app.sampling.fair_lock import FairLock
     from models.images import batched_sampling
 
-    generator = load_sampler(import_model("images", *image_weights()))
-    one, turns = np.zeros(1, np.int64), FairLock()
-    together = Batcher(turns, 0.002, lambda: 0)
+    sampler = load_sampler(import_model("images", *image_weights()))
+    zero, lock = np.zeros(1, np.int64), FairLock()
+    shared = Batcher(lock, 0.002, lambda: 0)
 
     def batched(seed: int) -> None:
-        together.submit(generator, seed, one, one).result()
+        shared.submit(sampler, seed, zero, zero).result()
 
-    def by_itself(seed: int) -> None:
-        with turns:
-            batched_sampling.generate_batch(generator, seed, one, one)
+    def separate(seed: int) -> None:
+        with lock:
+            batched_sampling.generate_batch(sampler, seed, zero, zero)
 
-    rates: dict[Any, list[float]] = {batched: [], by_itself: []}
+    rates: dict[Any, list[float]] = {batched: [], separate: []}
     with ThreadPoolExecutor(CLIENTS) as pool:
         for _ in range(ROUNDS):
-            for work, found in rates.items():
+            for work, work_rates in rates.items():
                 list(pool.map(work, range(CLIENTS)))
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 list(pool.map(work, range(REQUESTS)))
-                found.append(REQUESTS / (time.perf_counter() - begun))
-    gains = [a / b for a, b in zip(rates[batched], rates[by_itself], strict=True)]
-    alone, bare = (sorted(timed(w, n) for n in range(200)) for w in (batched, by_itself))
+                work_rates.append(REQUESTS / (time.perf_counter() - started))
+    gains = [a / b for a, b in zip(rates[batched], rates[separate], strict=True)]
+    batched_ms, separate_ms = (
+        sorted(latency_ms(work, seed) for seed in range(200)) for work in (batched, separate)
+    )
     yield {
         "case": "batcher, 64 clients",
         "items_per_s": round(statistics.median(rates[batched])),
-        "a_batch_each_per_s": round(statistics.median(rates[by_itself])),
+        "a_batch_each_per_s": round(statistics.median(rates[separate])),
         "ratio": round(statistics.median(gains), 1),
     }
     yield {
         "case": "batcher, one alone",
-        "ms": round(alone[100], 2),
-        "one_batch_ms": round(bare[100], 2),
-        "bound_ms": round(2 * bare[100] + 5, 2),
+        "ms": round(batched_ms[100], 2),
+        "one_batch_ms": round(separate_ms[100], 2),
+        "bound_ms": round(2 * separate_ms[100] + 5, 2),
     }
 
 
-def timed(work: Callable[[int], None], number: int) -> float:
-    begun = time.perf_counter()
-    work(number)
-    return (time.perf_counter() - begun) * 1_000
+def latency_ms(work: Callable[[int], None], seed: int) -> float:
+    started = time.perf_counter()
+    work(seed)
+    return (time.perf_counter() - started) * 1_000
 
 
 class Connection:
-    """HTTP/1.1 by hand: the client must cost less than what it measures."""
+    """Minimal HTTP/1.1 client, because a complete one would cost more CPU time than the service."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def to(cls, url: str) -> "Connection":
+    async def open(cls, url: str) -> "Connection":
         host, port = url.removeprefix("http://").split(":")
         return cls(*await asyncio.open_connection(host, int(port)))
 
     async def get(self, path: str) -> tuple[int, bytes]:
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n"
         self._writer.write(head.encode())
-        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(answer.split("content-length: ")[1].split("\r\n")[0])
-        return int(answer[9:12]), await self._reader.readexactly(length)
+        response = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(response.split("content-length: ")[1].split("\r\n")[0])
+        return int(response[9:12]), await self._reader.readexactly(length)
 
     def close(self) -> None:
         self._writer.close()
 
 
-def sample(seed: int) -> str:
+def sample_path(seed: int) -> str:
     return f"/v1/models/images/samples?seed={seed}"
 
 
 def http() -> Iterator[Measurements]:
-    """64 clients, one image each time: beside the same route with a picture that was made."""
+    """Measure 64 clients of one image, compared with a route that returns a constant picture."""
 
-    async def rate(url: str, asked: int) -> float:
-        seeds = iter(range(asked))
+    async def measure_rate(url: str, requests: int) -> float:
+        seeds = iter(range(requests))
 
         async def client() -> None:
-            connection = await Connection.to(url)
+            connection = await Connection.open(url)
             for seed in seeds:
-                status, _ = await connection.get(sample(seed))
+                status, _ = await connection.get(sample_path(seed))
                 if status != 200:
-                    raise RuntimeError(f"answered {status}")
+                    raise RuntimeError(f"The API returned status {status}.")
             connection.close()
 
-        begun = time.perf_counter()
+        started = time.perf_counter()
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
-        return asked / (time.perf_counter() - begun)
+        return requests / (time.perf_counter() - started)
 
     import_model("images", *image_weights())
     with api() as served, api("bench.sampling:constant_app") as constant:
-        ratios, cpu = [], []
-        for round_ in range(ROUNDS + 1):
-            rates, used = [], []
+        ratios, cpu_ratios = [], []
+        for round_index in range(ROUNDS + 1):
+            rates, cpu = [], []
             for url, process in (served, constant):
-                before = cpu_s(process)
-                rates.append(asyncio.run(rate(url, REQUESTS)))
-                used.append(cpu_s(process) - before)
-            if round_:  # the first loads the model
+                cpu_before = cpu_s(process)
+                rates.append(asyncio.run(measure_rate(url, REQUESTS)))
+                cpu.append(cpu_s(process) - cpu_before)
+            if round_index:  # the first round loads the model
                 ratios.append(rates[0] / rates[1])
-                cpu.append(used[1] / used[0])
+                cpu_ratios.append(cpu[1] / cpu[0])
         yield {
             "case": "http, 64 clients of one image",
             "served_per_s": round(rates[0]),
             "constant_per_s": round(rates[1]),
             "ratio": round(statistics.median(ratios), 3),
             "ratios": [round(ratio, 3) for ratio in ratios],
-            "cpu_ratio": round(statistics.median(cpu), 3),
+            "cpu_ratio": round(statistics.median(cpu_ratios), 3),
         }
 
 
 def flood() -> Iterator[Measurements]:
-    """A thousand requests at once, and a thousand at drawn moments; the process stays awake."""
+    """Measure 1,000 requests at once and 1,000 within half a second, and /livez meanwhile."""
     import_model("images", *image_weights())
     with api() as (url, _):
         expected = asyncio.run(expected_digests(url))
         for case, rate in (("1,000 at once", None), (f"{FLOOD_PER_S:.0f}/s", FLOOD_PER_S)):
-            answers, livez = asyncio.run(send_flood(url, rate))
-            right = [status != 200 or digest == expected[i] for i, (status, digest, _) in answers]
-            took = sorted(ms for _, (status, _, ms) in answers if status == 200)
+            responses, livez_ms = asyncio.run(send_flood(url, rate))
+            exact = [status != 200 or digest == expected[i] for i, (status, digest, _) in responses]
+            latencies = sorted(ms for _, (status, _, ms) in responses if status == 200)
             yield {
-                "case": f"crowd, {case}",
-                "statuses": dict(Counter(status for _, (status, _, _) in answers)),
-                "exact": all(right),
-                "p50_ms": round(took[len(took) // 2]),
-                "p99_ms": round(took[int(len(took) * 0.99)]),
-                "livez_p50_ms": round(sorted(livez)[len(livez) // 2], 1),
-                "livez_p99_ms": round(sorted(livez)[int(len(livez) * 0.99)], 1),
-                "livez_asked": len(livez),
+                "case": f"flood, {case}",
+                "statuses": dict(Counter(status for _, (status, _, _) in responses)),
+                "exact": all(exact),
+                "p50_ms": round(latencies[len(latencies) // 2]),
+                "p99_ms": round(latencies[int(len(latencies) * 0.99)]),
+                "livez_p50_ms": round(sorted(livez_ms)[len(livez_ms) // 2], 1),
+                "livez_p99_ms": round(sorted(livez_ms)[int(len(livez_ms) * 0.99)], 1),
+                "livez_asked": len(livez_ms),
             }
 
 
 async def expected_digests(url: str) -> list[str]:
-    connection = await Connection.to(url)
-    found = [digest((await connection.get(sample(seed)))[1]) for seed in range(FLOOD_REQUESTS)]
+    connection = await Connection.open(url)
+    images = [(await connection.get(sample_path(seed)))[1] for seed in range(FLOOD_REQUESTS)]
     connection.close()
-    return found
+    return [digest(image) for image in images]
 
 
 def digest(data: bytes) -> str:
@@ -447,87 +467,114 @@ def digest(data: bytes) -> str:
 
 
 async def send_flood(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
-    connections = [await Connection.to(url) for _ in range(FLOOD_REQUESTS)]
+    """Send FLOOD_REQUESTS requests, `rate` per second or all at once.
+
+    Return (index, (status, digest, milliseconds)) of each response, and the latencies of /livez in
+    milliseconds.
+    """
+    connections = [await Connection.open(url) for _ in range(FLOOD_REQUESTS)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.sampling", "--livez", url, stdin=-1, stdout=-1
     )
     assert process.stdout is not None  # noqa: S101
     await process.stdout.readline()
-    rng = random.Random(0)  # noqa: S311 - it spreads load
-    started, at = time.perf_counter() + 0.5, 0.0
-    moments = []
+    rng = random.Random(0)  # noqa: S311 - not for cryptography
+    started, offset = time.perf_counter() + 0.5, 0.0
+    schedule = []
     for _ in range(FLOOD_REQUESTS):
-        at += rng.expovariate(rate) if rate else 0.0
-        moments.append(started + at)
+        offset += rng.expovariate(rate) if rate else 0.0
+        schedule.append(started + offset)
 
-    async def one(number: int) -> Any:
-        await asyncio.sleep(max(0.0, moments[number] - time.perf_counter()))
-        status, body = await connections[number].get(sample(number))
-        return number, (status, digest(body), (time.perf_counter() - moments[number]) * 1_000)
+    async def send(index: int) -> Any:
+        await asyncio.sleep(max(0.0, schedule[index] - time.perf_counter()))
+        status, body = await connections[index].get(sample_path(index))
+        return index, (status, digest(body), (time.perf_counter() - schedule[index]) * 1_000)
 
-    answers = await asyncio.gather(*(one(number) for number in range(FLOOD_REQUESTS)))
+    responses = await asyncio.gather(*(send(index) for index in range(FLOOD_REQUESTS)))
     out, _ = await process.communicate(b"end\n")
     for connection in connections:
         connection.close()
-    return answers, json.loads(out)
+    return responses, json.loads(out)
 
 
-def livez(url: str) -> None:
-    """Another process, as the load's own event loop would delay it: asks until told to end."""
-    ended, took = threading.Event(), []
-    sys.stdout.write("begun\n")
+def poll_livez(url: str) -> None:
+    """Poll /livez until a line is read from stdin, then print the latencies in milliseconds.
+
+    This runs in another process, because the event loop of the load would delay it.
+    """
+    ended, latencies = threading.Event(), []
+
+    def wait_for_line() -> None:
+        sys.stdin.readline()
+        ended.set()
+
+    sys.stdout.write("started\n")
     sys.stdout.flush()
-    threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), daemon=True).start()
+    threading.Thread(target=wait_for_line, daemon=True).start()
     with httpx.Client() as client:
         client.get(f"{url}/livez")
         while not ended.is_set():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             client.get(f"{url}/livez")
-            took.append((time.perf_counter() - begun) * 1_000)
-            time.sleep(LIVEZ_S)
-    json.dump(took, sys.stdout)
+            latencies.append((time.perf_counter() - started) * 1_000)
+            time.sleep(LIVEZ_INTERVAL_S)
+    json.dump(latencies, sys.stdout)
 
 
 def memory() -> Iterator[Measurements]:
-    """200 requests for 20 models that nobody has asked for before, and for more than fit."""
+    """Check the model cache with 200 requests for 20 models, with and without evictions."""
     from app.sampling.model_cache import ModelCache
     from core.errors import Unavailable
     from core.storage import get_storage
     from models.load import load_sampler, warm_up
 
-    models = [import_model(f"m{seed}", *image_weights(seed)) for seed in range(MODELS)]
-    each = models[0].weights["bytes"]
-    for room in (2 * MODELS, MODELS // 4):
-        kept = ModelCache(get_storage(), room * each, load_sampler)
-        most, refused = 0, 0
+    models = [import_model(f"m{seed}", *image_weights(seed)) for seed in range(COLD_MODELS)]
+    model_bytes = models[0].weights["bytes"]
+    for capacity in (2 * COLD_MODELS, COLD_MODELS // 4):
+        cache = ModelCache(get_storage(), capacity * model_bytes, load_sampler)
+        max_bytes, rejected = 0, 0
 
-        def ask(number: int, kept: ModelMemory = kept) -> tuple[int, bool]:
+        def use(index: int, cache: ModelCache = cache) -> tuple[int, bool]:
             try:
-                with kept.lease(models[number % MODELS]) as generator:
-                    warm_up(generator)
+                with cache.lease(models[index % COLD_MODELS]) as sampler:
+                    warm_up(sampler)
             except Unavailable:
-                return kept.bytes, True
-            return kept.bytes, False
+                return cache.bytes, True
+            return cache.bytes, False
 
         with ThreadPoolExecutor(CLIENTS) as pool:
-            for used, was_refused in pool.map(ask, range(COLD_REQUESTS)):
-                most, refused = max(most, used), refused + was_refused
+            for cache_bytes, was_rejected in pool.map(use, range(COLD_REQUESTS)):
+                max_bytes, rejected = max(max_bytes, cache_bytes), rejected + was_rejected
         yield {
-            "case": f"{COLD_REQUESTS} requests for {MODELS} cold models, room for {room}",
-            "loads": kept.loads,
-            "refused": refused,
-            "most_bytes": most,
-            "limit_bytes": room * each,
+            "case": f"{COLD_REQUESTS} requests for {COLD_MODELS} cold models, room for {capacity}",
+            "loads": cache.loads,
+            "refused": rejected,
+            "most_bytes": max_bytes,
+            "limit_bytes": capacity * model_bytes,
         }
 
 
-CASES = {case.__name__: case for case in (streams, batcher, http, flood, memory)}
+BENCHMARKS = {b.__name__: b for b in (streams, batcher, http, flood, memory)}
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.sampling", description=__doc__)
+    names = ", ".join(BENCHMARKS)
+    parser.add_argument("benchmarks", nargs="*", help=f"Names out of {names}. Default: all.")
+    parser.add_argument("--livez", metavar="URL", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.benchmarks) - set(BENCHMARKS):
+        parser.error(f"Unknown benchmark {min(unknown)!r}. Choose from: {names}.")
+    if arguments.livez:
+        poll_livez(arguments.livez)
+    else:
+        run(arguments.benchmarks or list(BENCHMARKS))
+
+
+def run(names: list[str]) -> None:
     if os.environ.get("MALLOC_TOP_PAD_") is None:  # glibc reads it when a process starts
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        os.execve(  # noqa: S606 - this program again
+        os.execve(  # noqa: S606 - restarts this program
             sys.executable,
             [sys.executable, "-m", "bench.sampling", *names],
             os.environ | ALLOCATOR | threads,
@@ -536,10 +583,10 @@ def main(names: list[str]) -> None:
 
     torch.set_num_threads(1)
     RESULTS.parent.mkdir(exist_ok=True)
-    with folder():
-        for name in names or CASES:
-            for figures in CASES[name]():
-                line = json.dumps({**figures, "commit": commit()})
+    with temporary_data_dir():
+        for name in names:
+            for row in BENCHMARKS[name]():
+                line = json.dumps({**row, "commit": commit()})
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
                 with RESULTS.open("a") as out:
@@ -547,7 +594,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--livez"]:
-        livez(sys.argv[2])
-    else:
-        main(sys.argv[1:])
+    main()

@@ -1,4 +1,4 @@
-"""A service of its own for a measurement, in a temporary folder."""
+"""A temporary service for one benchmark."""
 
 import contextlib
 import os
@@ -14,13 +14,19 @@ from pathlib import Path
 import httpx
 from semblance import Client
 
-START_S = 60.0
+START_TIMEOUT_S = 60.0
 
 
 @contextlib.contextmanager
 def serving(**environment: str) -> Iterator[Client]:
-    """A client of a fresh service; one training thread and no evaluation after training, which
-    others measure, unless the environment says otherwise."""
+    """Start a service in a temporary folder, yield a client of it, and stop it at the end.
+
+    By default the service trains on one thread and does not evaluate models after training, because
+    the benchmarks measure them in their own way. `environment` overrides these settings.
+
+    Raises:
+        TimeoutError: The service does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
         port = _free_port()
         command = [
@@ -33,8 +39,8 @@ def serving(**environment: str) -> Iterator[Client]:
             "--port",
             str(port),
         ]
-        ours = {"SEMBLANCE_WORKER_THREADS": "1", "SEMBLANCE_AUTO_EVALUATE": "false"}
-        settings = os.environ | ours | environment
+        defaults = {"SEMBLANCE_WORKER_THREADS": "1", "SEMBLANCE_AUTO_EVALUATE": "false"}
+        settings = os.environ | defaults | environment
         process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"
@@ -55,10 +61,10 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
                 return
         time.sleep(0.1)
-    raise TimeoutError("the service did not start")
+    raise TimeoutError(f"The service was not ready after {START_TIMEOUT_S:.0f} s.")

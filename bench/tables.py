@@ -1,10 +1,12 @@
-"""How good table rows are, by an independent judge.
+"""Benchmark of tabular models, scored by an independent judge.
 
-DATA is a folder with the tables as csv; JUDGE a program that takes `--train T.csv --test H.csv
---synthetic S.csv --target COLUMN` and prints its scores as JSON, started by the Python given as
-INTERPRETER (its packages need not be ours). Rows are permuted by numpy's `default_rng(7)` and the
-first part is trained on; the judge never sees training, and training never sees the held-out part.
-One core; CPU-seconds of the process, from the table in memory to the saved model.
+DATA is a folder with the tables as CSV files. JUDGE is a program that takes `--train T.csv --test
+H.csv --synthetic S.csv --target COLUMN` and prints its scores as JSON. INTERPRETER is the Python
+that runs it, so the judge may need other packages than the service.
+
+Rows are permuted by numpy's `default_rng(7)`; the first part is the training data, and the rest is
+the test data, which training never sees. The judge is not used in training. Training runs on one
+core; its CPU time is measured from the table in memory to the saved model.
 """
 
 import argparse
@@ -26,10 +28,10 @@ import pyarrow.compute
 import pyarrow.csv
 import torch
 
-from bench.images import commit
+from bench.images import DATA_HELP, JUDGE_HELP, commit
 from core.supervisor import ALLOCATOR
 from models.checkpoint import unpack
-from models.metrics import tabular_evaluation as measures
+from models.metrics import tabular_evaluation
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
@@ -40,23 +42,24 @@ from models.training_callbacks import PackedCheckpoint
 RESULTS = Path(__file__).with_name("results") / "tables.jsonl"
 FIGURES = Path(__file__).with_name("tables.md")
 ENVIRONMENT = {**ALLOCATOR, "OMP_NUM_THREADS": "1"}
+INTERPRETER_HELP = "Python that runs the judge. Default: this one."
 
 
 @dataclass(frozen=True)
 class Row:
-    """One table."""
+    """A training with one table and one architecture."""
 
     name: str
     target: str
-    train: int | float = 0.8  # rows, or their share
+    train: int | float = 0.8  # number of training rows, or their fraction
     drop: tuple[str, ...] = ()
     architecture: str = "autoregressive"
     random_order_prob: float = 0.0
 
     @property
     def title(self) -> str:
-        other = "any order" if self.random_order_prob else self.architecture
-        return self.name if other == "autoregressive" else f"{self.name}, {other}"
+        variant = "any order" if self.random_order_prob else self.architecture
+        return self.name if variant == "autoregressive" else f"{self.name}, {variant}"
 
 
 ROWS = [
@@ -73,7 +76,7 @@ ROWS = [
 
 @dataclass
 class Budget:
-    """A run of so many steps."""
+    """Training callbacks that end after `steps` steps and keep the last checkpoint."""
 
     steps: float
     metrics: dict[str, float] = field(default_factory=dict)
@@ -99,30 +102,30 @@ class Budget:
         print(message, file=sys.stderr)
 
     def preview(self, *_: Any) -> None:
-        """Pictures are part of a run, and of what it costs."""
+        """Ignore the preview; rendering it is part of the training time."""
 
 
 def split(row: Row, data: Path, folder: Path) -> tuple[Path, Path]:
-    """The two parts as files."""
+    """Write the training and the test rows to CSV files and return their paths."""
     with (data / f"{row.name}.csv").open(newline="") as file:
         header, *lines = csv.reader(file, skipinitialspace=True)
     order = np.random.default_rng(7).permutation(len(lines))
     n = row.train if isinstance(row.train, int) else int(row.train * len(lines))
     paths = folder / "train.csv", folder / "test.csv"
-    for path, part in zip(paths, (order[:n], order[n:]), strict=True):
+    for path, indices in zip(paths, (order[:n], order[n:]), strict=True):
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows([header, *(lines[i] for i in part)])
+            csv.writer(file).writerows([header, *(lines[i] for i in indices)])
     return paths
 
 
 def read(path: Path, drop: tuple[str, ...]) -> tuple[pa.Table, list[ColumnSchema]]:
-    """Integers, numbers and names, whichever fits first."""
+    """Return the table and its schema; each column gets the first type that fits all its values."""
     with path.open(newline="") as file:
         names = next(csv.reader(file))
     options = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
     texts = pa.csv.read_csv(path, convert_options=options)
     columns, schema = [], []
-    kinds: tuple[tuple[ColumnType, pa.DataType], ...] = (
+    types: tuple[tuple[ColumnType, pa.DataType], ...] = (
         ("integer", pa.int64()),
         ("number", pa.float64()),
         ("category", pa.string()),
@@ -130,12 +133,13 @@ def read(path: Path, drop: tuple[str, ...]) -> tuple[pa.Table, list[ColumnSchema
     for name in names:
         text = pa.compute.utf8_trim_whitespace(texts[name])
         text = pa.compute.if_else(pa.compute.equal(text, ""), None, text)
-        for kind, arrow in kinds:
+        for column_type, arrow_type in types:
             try:
-                columns.append(text.cast(arrow))
+                columns.append(text.cast(arrow_type))
             except pa.ArrowInvalid:
                 continue
-            schema.append(ColumnSchema(name, "id" if name in drop else kind, nullable=True))
+            column_type = "id" if name in drop else column_type
+            schema.append(ColumnSchema(name, column_type, nullable=True))
             break
     return pa.table(columns, names=names), schema
 
@@ -145,8 +149,8 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         folder = Path(name)
         train_file, test_file = split(row, arguments.data, folder)
         table, schema = read(train_file, row.drop)
-        learned = [column.type for column in schema if column.type != "id"]
-        data = TableData(len(table), len(learned), learned.count("category"))
+        types = [column.type for column in schema if column.type != "id"]
+        data = TableData(len(table), len(types), types.count("category"))
         settings = resolve(
             data,
             arguments.preset,
@@ -163,60 +167,66 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         (folder / "model").write_bytes(run.saved.model)
         sampler = TableSampler.load(*unpack(folder / "model"))
         started = time.process_time()
-        drawn = sampler.sample(seed + 1_000, np.arange(len(table)))
-        draw_s = time.process_time() - started
-        made = folder / "made.csv"
-        pa.csv.write_csv(drawn.rows, made, pa.csv.WriteOptions(quoting_style="needed"))
-        judged = run_judge(row, arguments, train_file, test_file, made)
-        if "auc" in judged["utility"]:
-            judged["rarer_label"] = rare_label_speed(sampler, row.target, table[row.target])
-        if "r2" in judged["utility"]:
-            held_out = read(test_file, row.drop)[0].cast(table.schema)
-            judged["r2"] = r2_with_interval(row, schema, table, held_out, drawn.rows)
+        samples = sampler.sample(seed + 1_000, np.arange(len(table)))
+        sampling_s = time.process_time() - started
+        synthetic_file = folder / "synthetic.csv"
+        pa.csv.write_csv(samples.rows, synthetic_file, pa.csv.WriteOptions(quoting_style="needed"))
+        scores = run_judge(row, arguments, train_file, test_file, synthetic_file)
+        if "auc" in scores["utility"]:
+            scores["rarer_label"] = rare_label_speed(sampler, row.target, table[row.target])
+        if "r2" in scores["utility"]:
+            test = read(test_file, row.drop)[0].cast(table.schema)
+            scores["r2"] = r2_with_interval(row, schema, table, test, samples.rows)
     return {
         "row": row.title,
         "seed": seed,
         "commit": commit(),
         "preset": arguments.preset,
         "fit_cpu_s": round(fit_s, 2),
-        "rows_per_s": round(len(table) / draw_s),
-        "acceptance": round(drawn.acceptance_rate, 3),
+        "rows_per_s": round(len(table) / sampling_s),
+        "acceptance": round(samples.acceptance_rate, 3),
         "steps": run.step,
         "parameters": run.saved.parameters,
         "metrics": run.metrics,
-        **judged,
+        **scores,
     }
 
 
 def rare_label_speed(sampler: TableSampler, target: str, labels: pa.ChunkedArray) -> dict[str, Any]:
-    """1,000 rows of the rarer label beside 1,000 free ones: CPU time, each the least of many."""
-    counted = sorted(labels.value_counts().to_pylist(), key=lambda pair: pair["counts"])
-    label = counted[0]["values"]
-    items, seconds = np.arange(1_000), {"free": math.inf, "asked": math.inf}
+    """Compare the CPU time of 1,000 rows of the rarer label with that of 1,000 unconditional rows.
+
+    Both are the minimum of 20 runs.
+    """
+    counts = sorted(labels.value_counts().to_pylist(), key=lambda pair: pair["counts"])
+    label = counts[0]["values"]
+    indices, seconds = np.arange(1_000), {"unconditional": math.inf, "conditional": math.inf}
     for seed in range(20):
-        for name, given in (("free", {}), ("asked", {target: label})):
+        for name, condition in (("unconditional", {}), ("conditional", {target: label})):
             started = time.process_time()
-            drawn = sampler.sample(seed, items, given)
+            samples = sampler.sample(seed, indices, condition)
             seconds[name] = min(seconds[name], time.process_time() - started)
-    met = pyarrow.compute.equal(drawn.rows.column(target), label).to_pylist()
-    ratio = seconds["asked"] / seconds["free"]
-    return {"ratio": round(ratio, 3), "rows": sum(met), "acceptance": drawn.acceptance_rate}
+    matches = pyarrow.compute.equal(samples.rows.column(target), label).to_pylist()
+    ratio = seconds["conditional"] / seconds["unconditional"]
+    return {"ratio": round(ratio, 3), "rows": sum(matches), "acceptance": samples.acceptance_rate}
 
 
 def r2_with_interval(
-    row: Row, schema: list[ColumnSchema], table: pa.Table, held_out: pa.Table, made: pa.RecordBatch
+    row: Row, schema: list[ColumnSchema], table: pa.Table, test: pa.Table, synthetic: pa.RecordBatch
 ) -> dict[str, Any]:
-    """The judge's R² has no interval, the service's own measure has one."""
-    both = pa.concat_tables([table, held_out])
-    n = len(table)
-    data = LabeledRows(both, tuple(schema), row.target, np.arange(n), np.arange(n, len(both)))
-    found = measures.evaluate(data, pa.Table.from_batches([made]), seed=1, check_stop=lambda: None)
-    return next(score.to_dict() for score in found.scores if score.name == "tstr_score")
+    """Return the service's own TSTR score: unlike the judge's, it has a confidence interval."""
+    train_and_test = pa.concat_tables([table, test])
+    train_indices, test_indices = np.split(np.arange(len(train_and_test)), [len(table)])
+    data = LabeledRows(train_and_test, tuple(schema), row.target, train_indices, test_indices)
+    evaluation = tabular_evaluation.evaluate(
+        data, pa.Table.from_batches([synthetic]), seed=1, check_stop=lambda: None
+    )
+    return next(score.to_dict() for score in evaluation.scores if score.name == "tstr_score")
 
 
 def run_judge(
     row: Row, arguments: argparse.Namespace, train: Path, test: Path, synthetic: Path
 ) -> dict[str, Any]:
+    """Return the judge's scores of synthetic rows; `…_ceiling` are those of the training rows."""
     command = [arguments.interpreter, arguments.judge, "--target", row.target]
     command += ["--train", train, "--test", test, "--synthetic", synthetic]
     for name in row.drop:
@@ -227,30 +237,40 @@ def run_judge(
 
 
 def tstr_score(scores: dict[str, float]) -> float:
-    """Of a model that is trained on the rows: R² of a number, AUC of two classes."""
+    """Return the TSTR score in the judge's `utility`: R² of a number, AUC of two classes, or F1."""
     return next(scores[name] for name in ("r2", "auc", "macro_f1") if name in scores)
 
 
 def render_markdown(results: list[dict[str, Any]]) -> str:
-    """Medians over the newest result of each seed, as a table."""
+    """Return the page with medians over the newest result of each seed."""
     lines = [
-        "# Table rows, by the judge",
+        "# Tables, scored by an independent judge",
         "",
-        "Medians over seeds; `python -m bench.tables` makes them, `results/tables.jsonl` has each "
-        "run. Utility is the AUC (or R², for a number) of boosted trees that are trained on made "
-        "rows and tested on real ones; told apart is the AUC of boosted trees that tell made rows "
-        "from held-out ones, .5 at best. Beside both is what the real training rows reach.",
+        "Medians over seeds. `python -m bench.tables` writes this page; `results/tables.jsonl` has "
+        "each run.",
         "",
-        "| table | seeds | fit, CPU-s | rows/s | utility | real | told apart | real | pairs, TV "
-        "| real | nearest is a training row | copies | expected | held out |",
+        "- TSTR: AUC (R² for a number) of boosted trees that are trained on synthetic rows and "
+        "tested on real ones.",
+        "- Detection AUC: AUC of boosted trees that separate synthetic from held-out rows; .5 is "
+        "the best.",
+        "- Pairwise TVD: total variation distance of pairs of columns to those of held-out rows; 0 "
+        "is the best.",
+        "- Real: the figure before it, for the real training rows.",
+        "- DCR share: fraction of synthetic rows whose nearest real row is a training row, not a "
+        "held-out one; .5 means that nothing is memorized.",
+        "- Exact matches: fraction of synthetic rows that equal a training row; next to it the "
+        "fraction to expect by chance, and that of held-out rows.",
+        "",
+        "| table | seeds | training, CPU-s | rows/s | TSTR | real | detection AUC | real "
+        "| pairwise TVD | real | DCR share | exact matches | expected | held-out rows |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    told: list[str] = []
-    took: list[str] = []
+    r2_intervals: list[str] = []
+    rare_label_ratios: list[str] = []
     for row in ROWS:
         newest = {result["seed"]: result for result in results if result["row"] == row.title}
-        mine = list(newest.values())
-        if not mine:
+        runs = list(newest.values())
+        if not runs:
             continue
         values = [
             [
@@ -267,39 +287,40 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
                 f"{result['exact_copies_expected']:.5f}",
                 f"{result['exact_copies_of_held_out']:.5f}",
             ]
-            for result in mine
+            for result in runs
         ]
         columns = (sorted(column, key=float) for column in zip(*values, strict=True))
         medians = [column[(len(column) - 1) // 2] for column in columns]
-        lines.append(f"| {row.title} | {len(mine)} | {' | '.join(medians)} |")
-        if asked := [result["rarer_label"] for result in mine if "rarer_label" in result]:
-            ratio = sorted(found["ratio"] for found in asked)[(len(asked) - 1) // 2]
-            took.append(f"{row.title} {ratio:.2f}")
-        told += [
+        lines.append(f"| {row.title} | {len(runs)} | {' | '.join(medians)} |")
+        if ratios := sorted(run["rarer_label"]["ratio"] for run in runs if "rarer_label" in run):
+            rare_label_ratios.append(f"{row.title} {ratios[(len(ratios) - 1) // 2]:.2f}")
+        r2_intervals += [
             f"{row.title} {r2['value']:.3f} ({r2['ci95'][0]:.3f} to {r2['ci95'][1]:.3f}; real "
             f"{r2['real_reference']:.3f})"
-            for r2 in (result["r2"] for result in mine if "r2" in result)
+            for r2 in (run["r2"] for run in runs if "r2" in run)
         ]
-    if took:
-        about = "1,000 rows of the rarer label, in the time that as many free ones take: "
-        lines += ["", about + ", ".join(took) + "."]
-    if told:
-        about = "R² with a bootstrap interval over held-out rows, by the service's own measure: "
-        lines += ["", about + ", ".join(told) + "."]
+    if rare_label_ratios:
+        text = "CPU time of 1,000 rows of the rarer label, relative to 1,000 unconditional rows: "
+        lines += ["", text + ", ".join(rare_label_ratios) + "."]
+    if r2_intervals:
+        text = "R² with a bootstrap interval over held-out rows, by the service's own evaluation: "
+        lines += ["", text + ", ".join(r2_intervals) + "."]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--interpreter", default=sys.executable)
-    parser.add_argument("--rows", nargs="+", default=[row.title for row in ROWS])
+    parser.add_argument("--judge", type=Path, required=True, help=JUDGE_HELP)
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    parser.add_argument("--interpreter", default=sys.executable, help=INTERPRETER_HELP)
+    titles = [row.title for row in ROWS]
+    help_text = f"Rows to run. Default: all ({'; '.join(titles)})."
+    parser.add_argument("--rows", nargs="+", default=titles, help=help_text)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--preset", default="fast")
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        # Both are read when a process starts.
+        # The libraries read these variables when the process starts.
         command = [sys.executable, "-m", "bench.tables", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, **ENVIRONMENT})  # noqa: S606
     torch.set_num_threads(1)

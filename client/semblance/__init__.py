@@ -1,4 +1,4 @@
-"""Client of the Semblance service: labelled data in, as many new samples as asked out.
+"""Python client of the Semblance service, which trains on labeled data and generates samples.
 
 client = Client("http://127.0.0.1:8000", key)
 dataset = client.upload("garments.zip")

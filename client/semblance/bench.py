@@ -1,5 +1,7 @@
-"""What the user's own data is worth to the networks that there are: each learns for the same time,
-and all are measured alike."""
+"""Comparison of all network architectures on the user's own dataset.
+
+Each architecture trains for the same CPU time and is evaluated in the same way.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,15 +17,18 @@ from semblance.errors import APIError, JobFailedError, UnknownArchitectureError
 
 AUTO = "auto"
 DIRECTION_SYMBOLS = {"lower": "↓", "higher": "↑", "target": "→.5"}
-LEGEND = "↑ higher is better, ↓ lower; * best of the networks, or not to be told from it"
+LEGEND = "↑ higher is better, ↓ lower is better; * best network, or not distinguishable from it"
 
-WaitForJob = Callable[[str], Json]  # from a job's id to the job when it has ended
+WaitForJob = Callable[[str], Json]  # takes a job id and returns the ended job
 
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """One network. `report` is None where its training or its evaluation failed, for `reason`;
-    `cpu_s` is what it learned for, without what a worker needs to get ready."""
+    """Result of one architecture.
+
+    `report` is None if its training or its evaluation failed, for `reason`. `cpu_s` is the CPU time
+    of training alone, without the worker's startup.
+    """
 
     network: str
     model: str = ""
@@ -36,7 +41,7 @@ class NetworkResult:
         return "failed" if self.report is None else str(self.report["verdict"]["verdict"])
 
     def status_text(self) -> str:
-        """In words, for a console."""
+        """Return a one-line summary as rich markup."""
         model = f" ({self.model})" if self.model else ""
         why = self.reason if self.report is None else "; ".join(self.report["verdict"]["reasons"])
         return f"[bold]{self.network}[/bold]{model}: {self.verdict}; {escape(why)}"
@@ -51,20 +56,28 @@ def run(
     networks: list[str] | None = None,
     watch: WaitForJob | None = None,
 ) -> Iterator[NetworkResult]:
-    """One after the other. `networks`: all that the service has for data of this kind, unless it is
-    given. Whoever interrupts it leaves no job behind. Raises UnknownArchitectureError."""
-    known: list[str] = client.request("GET", "/v1").json()["architectures"][dataset["modality"]]
+    """Train and evaluate architectures one after the other.
+
+    `networks` defaults to all architectures of the dataset's modality. A KeyboardInterrupt cancels
+    the running job.
+
+    Raises:
+        UnknownArchitectureError: `networks` contains a name that the service does not have.
+    """
+    available: list[str] = client.request("GET", "/v1").json()["architectures"][dataset["modality"]]
     for network in networks or []:
-        if network not in (AUTO, *known):
-            raise UnknownArchitectureError(f"{network}: known are {', '.join((AUTO, *known))}")
-    work = _Work(client, dataset["id"], cpu_seconds, seed, watch or client.wait)
-    # The first is what `auto` comes to.
-    for network in networks or [AUTO, *known[1:]]:
-        yield work.evaluate_network(network)
+        if network not in (AUTO, *available):
+            raise UnknownArchitectureError(
+                f"Unknown architecture {network!r}. Choose from: {', '.join((AUTO, *available))}."
+            )
+    benchmark = _Benchmark(client, dataset["id"], cpu_seconds, seed, watch or client.wait)
+    # The first architecture is the one that `auto` resolves to.
+    for network in networks or [AUTO, *available[1:]]:
+        yield benchmark.evaluate_network(network)
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Benchmark:
     client: Client
     dataset: str
     cpu_seconds: float
@@ -72,7 +85,7 @@ class _Work:
     watch: WaitForJob
 
     def evaluate_network(self, network: str) -> NetworkResult:
-        found = NetworkResult(network)
+        result = NetworkResult(network)
         spec = {
             "preset": "fast",
             "hyperparameters": {} if network == AUTO else {"architecture": network},
@@ -81,65 +94,69 @@ class _Work:
         }
         try:
             submitted = self.client.train(self.dataset, seed=self.seed, evaluate=False, **spec)
-            job = self._done(submitted)
-            found = replace(found, model=job["result"]["model_version"], cpu_s=self._learned(job))
-            # As many samples of each: some scores move with the number.
-            self._done(self.client.evaluate(found.model, seed=self.seed))
+            job = self._wait_or_cancel(submitted)
+            model, cpu_s = job["result"]["model_version"], self._training_cpu_seconds(job)
+            result = replace(result, model=model, cpu_s=cpu_s)
+            # Some scores depend on the number of samples, so all models use the same default.
+            self._wait_or_cancel(self.client.evaluate(result.model, seed=self.seed))
         except (JobFailedError, APIError) as failure:
-            return replace(found, reason=str(failure))
-        return replace(found, report=self.client.report(found.model))
+            return replace(result, reason=str(failure))
+        return replace(result, report=self.client.report(result.model))
 
-    def _done(self, job: Json) -> Json:
+    def _wait_or_cancel(self, job: Json) -> Json:
         try:
             return self.watch(job["id"])
         except KeyboardInterrupt:
-            with contextlib.suppress(APIError):  # it may just have ended
+            with contextlib.suppress(APIError):  # the job may have just ended
                 self.client.cancel(job["id"])
             raise
 
-    def _learned(self, job: Json) -> float:
-        """The job's bill has more: a worker's first job loads what all need."""
-        saved = self.client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
-        return max(float(checkpoint["metrics"]["cpu_s"]) for checkpoint in saved)
+    def _training_cpu_seconds(self, job: Json) -> float:
+        # `usage.cpu_s` of the job is larger: a worker's first job also loads the libraries.
+        checkpoints = self.client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
+        return max(float(checkpoint["metrics"]["cpu_s"]) for checkpoint in checkpoints)
 
 
 def print_table(results: list[NetworkResult], console: Console) -> None:
-    """The table, with intervals where the console is wide enough."""
-    found = build_table(results, _with_interval)
-    room = console.options.update(max_width=10 * console.width)
-    if console.measure(found, options=room).maximum > console.width:
-        found = build_table(results, lambda score: _figure(score["value"]))
-    console.print(found)
+    """Print the table, with confidence intervals if the console is wide enough."""
+    table = build_table(results, _with_interval)
+    unlimited = console.options.update(max_width=10 * console.width)
+    if console.measure(table, options=unlimited).maximum > console.width:
+        table = build_table(results, lambda score: _number(score["value"]))
+    console.print(table)
 
 
 def build_table(results: list[NetworkResult], format_score: Callable[[Json], str]) -> Table:
-    """A row for each score, as `said`: real items, each network, naive samples."""
-    columns = ("", "real", *(one.network for one in results), "naive")
-    found = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in found.columns[1:]:
+    """Build a table with a row for each score.
+
+    The columns are real items, each network, and the naive baseline.
+    """
+    headers = ("", "real", *(result.network for result in results), "naive")
+    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in table.columns[1:]:
         column.justify = "right"
-    found.columns[0].no_wrap = True
-    reports = [one.report for one in results]
-    measured = [report for report in reports if report is not None]
-    found.add_row("verdict", "", *(_verdict(one) for one in results), "")
-    seconds = ("" if one.cpu_s is None else f"{one.cpu_s:.1f}" for one in results)
-    found.add_row("CPU-seconds", "", *seconds, "", end_section=True)
-    for score in measured[0]["scores"] if measured else ():
-        mine = [_score(report, score["name"]) for report in reports]
-        marks = _marks(mine)
-        found.add_row(
+    table.columns[0].no_wrap = True
+    reports = [result.report for result in results]
+    evaluated = [report for report in reports if report is not None]
+    table.add_row("verdict", "", *(_verdict(result) for result in results), "")
+    seconds = ("" if result.cpu_s is None else f"{result.cpu_s:.1f}" for result in results)
+    table.add_row("CPU-seconds", "", *seconds, "", end_section=True)
+    for score in evaluated[0]["scores"] if evaluated else ():
+        row = [_score(report, score["name"]) for report in reports]
+        marks = _marks(row)
+        table.add_row(
             f"{score['name']} {DIRECTION_SYMBOLS[score['direction']]}",
-            _figure(score["real_reference"]),
-            *("" if s is None else format_score(s) + m for s, m in zip(mine, marks, strict=True)),
-            _figure(score["naive_baseline"]),
+            _number(score["real_reference"]),
+            *("" if s is None else format_score(s) + m for s, m in zip(row, marks, strict=True)),
+            _number(score["naive_baseline"]),
         )
-    found.caption = LEGEND if measured else None
-    found.caption_justify = "left"
-    return found
+    table.caption = LEGEND if evaluated else None
+    table.caption_justify = "left"
+    return table
 
 
-def _verdict(one: NetworkResult) -> str:
-    return f"[{'green' if one.verdict == 'good' else 'red'}]{one.verdict}[/]"
+def _verdict(result: NetworkResult) -> str:
+    return f"[{'green' if result.verdict == 'good' else 'red'}]{result.verdict}[/]"
 
 
 def _score(report: Json | None, name: str) -> Json | None:
@@ -147,32 +164,37 @@ def _score(report: Json | None, name: str) -> Json | None:
 
 
 def _marks(scores: list[Json | None]) -> list[str]:
-    """A star for whatever may be the best, by its interval; none where that is all of them. As good
-    as real items is as good as can be: fewer copies than by chance are no merit."""
-    known = [score for score in scores if score is not None]
-    best = min(max(_least_bad(s, s["value"], s["value"]), _real(s)) for s in known)
-    may = [s is not None and max(_least_bad(s, *s["ci95"]), _real(s)) <= best for s in scores]
-    if sum(may) == len(known):
+    """Return a star for each score whose interval may contain the best value.
+
+    Return no stars if this holds for all scores. Values better than those of real items count as
+    equal to them: fewer near-duplicates than expected by chance are not an advantage.
+    """
+    available = [score for score in scores if score is not None]
+    best = min(max(_min_badness(s, s["value"], s["value"]), _real_badness(s)) for s in available)
+    may_be_best = [
+        s is not None and max(_min_badness(s, *s["ci95"]), _real_badness(s)) <= best for s in scores
+    ]
+    if sum(may_be_best) == len(available):
         return [" " for _ in scores]
-    return ["*" if one else " " for one in may]
+    return ["*" if mark else " " for mark in may_be_best]
 
 
-def _least_bad(score: Json, low: float, high: float) -> float:
-    """How bad values from `low` to `high` are at the least."""
+def _min_badness(score: Json, low: float, high: float) -> float:
+    """Return the badness of the best value from `low` to `high`; lower is better."""
     if score["direction"] == "target":
         return max(0.0, low - 0.5, 0.5 - high)
     return low if score["direction"] == "lower" else -high
 
 
-def _real(score: Json) -> float:
+def _real_badness(score: Json) -> float:
     real = score["real_reference"]
-    return float("-inf") if real is None else _least_bad(score, real, real)
+    return float("-inf") if real is None else _min_badness(score, real, real)
 
 
 def _with_interval(score: Json) -> str:
-    half = (score["ci95"][1] - score["ci95"][0]) / 2
-    return f"{score['value']:.3f} ± {half:.3f}"
+    half_width = (score["ci95"][1] - score["ci95"][0]) / 2
+    return f"{score['value']:.3f} ± {half_width:.3f}"
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""One method for each thing that a user does with the service."""
+"""HTTP client with one method for each operation of the service."""
 
 import base64
 import contextlib
@@ -16,12 +16,15 @@ from semblance.errors import APIError, ChecksumError, JobFailedError
 from semblance.files import uploadable
 
 Json = dict[str, Any]
-MULTIPART_BYTES = 64 * 1024 * 1024  # more goes up in parts, and on after a broken connection
+MULTIPART_BYTES = 64 * 1024 * 1024  # larger files are uploaded in parts, with retries
 PART_BYTES = 32 * 1024 * 1024
 
 
 class Client:
-    """A connection to one service; use as a context, or call `close`."""
+    """A client of one service.
+
+    Use it as a context manager, or call `close` at the end.
+    """
 
     def __init__(self, url: str, key: str, *, timeout: float = 300.0) -> None:
         self._http = httpx.Client(
@@ -35,7 +38,7 @@ class Client:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        exc_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -45,17 +48,26 @@ class Client:
         self._http.close()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Raises APIError for any answer of 400 and above."""
+        """Send a request and return the response.
+
+        Raises:
+            APIError: The status is 400 or above.
+        """
         response = self._http.request(method, path, **options)
         if response.is_error:
             raise _api_error(response)
         return response
 
     def upload(self, *paths: str | Path, **meta: Any) -> Json:
-        """Make a dataset of an archive, a folder, idx files, an npz or a table; returns it when
-        `ready`.
+        """Create a dataset and return it once it is `ready`.
 
-        `meta`: name, tags; of images class_names, resize, size; of tables target, exclude_columns, schema.
+        `paths` is an archive, a folder, idx files, an npz file or a table. `meta` takes `name` and
+        `tags`; for images `class_names`, `resize` and `size`; for tables `target`,
+        `exclude_columns` and `schema`.
+
+        Raises:
+            APIError: The upload was rejected, or the dataset is not readable.
+            FileNotFoundError: A path does not exist.
         """
         with uploadable([Path(path) for path in paths]) as files:
             if sum(file.stat().st_size for file in files) > MULTIPART_BYTES:
@@ -66,11 +78,16 @@ class Client:
         return self.wait_for_dataset(dataset.json()["id"])
 
     def create_builtin_dataset(self, name: str, **meta: Any) -> Json:
-        """Make a dataset that ships with the service, such as `digits`."""
+        """Create a dataset from one that ships with the service, such as `digits`."""
         created: Json = self.request("POST", "/v1/datasets", json={"builtin": name, **meta}).json()
         return created
 
     def wait_for_dataset(self, dataset_id: str) -> Json:
+        """Poll the dataset until it is `ready`.
+
+        Raises:
+            APIError: The dataset has failed.
+        """
         while True:
             dataset: Json = self.request("GET", f"/v1/datasets/{dataset_id}").json()
             if dataset["state"] == "ready":
@@ -80,25 +97,31 @@ class Client:
             time.sleep(0.5)
 
     def train(self, dataset_id: str, **spec: Any) -> Json:
-        """Submit a training job: preset, budget, hyperparameters, name, seed … as in the REST contract."""
+        """Create a training job.
+
+        `spec` takes the fields of `POST /v1/jobs`: preset, budget, hyperparameters, name, seed, …
+        """
         body = {"kind": "training", "dataset": dataset_id, **spec}
         job: Json = self.request("POST", "/v1/jobs", json=body).json()
         return job
 
     def augment(self, dataset_id: str, **spec: Any) -> Json:
-        """Submit a job that makes a larger dataset: model, strategy, target, sources, transforms,
-        evaluate_lift … as in the REST contract. With `validate_only=True`: the plan."""
+        """Create an augmentation job, which creates a larger dataset.
+
+        `spec` takes the fields of `POST /v1/jobs`: model, strategy, target, sources, transforms,
+        evaluate_lift, … With `validate_only=True`, return the plan and create no job.
+        """
         body = {"kind": "augmentation", "dataset": dataset_id, **spec}
-        answer: Json = self.request("POST", "/v1/jobs", json=body).json()
-        return answer
+        job_or_plan: Json = self.request("POST", "/v1/jobs", json=body).json()
+        return job_or_plan
 
     def provenance(self, dataset_id: str) -> list[Json]:
-        """Where each item of a set that was made by `augment` comes from, in their order."""
+        """Return the provenance of each item of an augmented dataset, in the order of the items."""
         lines = self.request("GET", f"/v1/datasets/{dataset_id}/provenance").text.splitlines()
         return [json.loads(line) for line in lines]
 
     def artifact(self, job_id: str, name: str) -> bytes:
-        """One file that a job made, such as the report of `augment`."""
+        """Return one file that a job wrote, such as `augmentation.json`."""
         return self.request("GET", f"/v1/jobs/{job_id}/artifacts/{name}").content
 
     def job(self, job_id: str) -> Json:
@@ -106,7 +129,13 @@ class Client:
         return job
 
     def wait(self, job_id: str, *, on_change: Callable[[Json], None] = lambda _job: None) -> Json:
-        """Look at the job until it has ended. Raises JobFailedError unless it succeeded."""
+        """Poll the job until it has ended, and return it.
+
+        `on_change` is called with the job after each poll.
+
+        Raises:
+            JobFailedError: The job failed or was cancelled.
+        """
         while True:
             job = self.job(job_id)
             on_change(job)
@@ -121,14 +150,16 @@ class Client:
         return job
 
     def evaluate(self, model: str, **spec: Any) -> Json:
-        """Submit an evaluation job: samples, seed."""
+        """Create an evaluation job; `spec` takes fields such as `samples` and `seed`."""
         body = {"kind": "evaluation", "model": model, **spec}
         job: Json = self.request("POST", "/v1/jobs", json=body).json()
         return job
 
     def report(self, model: str, *, wait: bool = False) -> Json:
-        """How good the model is: verdict and scores. `wait`: for an evaluation that is under way,
-        as one is after every training."""
+        """Return the model's evaluation report: verdict and scores.
+
+        `wait` waits for an evaluation that is still running, as one is after each training.
+        """
         while True:
             report: Json = self.request("GET", f"/v1/models/{model}/report").json()
             if not wait or report["state"] != "evaluating":
@@ -144,9 +175,9 @@ class Client:
         format: str = "zip",
         **options: Any,
     ) -> bytes:
-        """Samples in memory; `download_samples` writes any number of them to a file.
+        """Return samples in memory; `download_samples` writes them to a file.
 
-        `options`: seed, offset, balance_labels; of rows conditions, such as
+        `options` takes `seed`, `offset` and `balance_labels`; for tables also `conditions`, such as
         `[{"where": {"age": {"gte": 65}}, "count": 100}]`.
         """
         body = _samples_body(labels, count, options)
@@ -163,7 +194,7 @@ class Client:
         format: str | None = None,
         **options: Any,
     ) -> Path:
-        """Stream samples into a file; the format follows its ending unless it is given."""
+        """Stream samples to a file; `format` defaults to its extension."""
         path = Path(file)
         self._save(
             path,
@@ -182,17 +213,24 @@ class Client:
         count: int | None = None,
         **options: Any,
     ) -> Json:
-        """Start a job that makes any number of samples; `wait` for it, then `download_artifacts`.
+        """Create a generation job for any number of samples.
 
-        `options`: those of `samples`, format, shard_size, output_uri … as in the REST contract.
+        `wait` for the job, then call `download_artifacts`. `options` takes those of `samples` and
+        the fields of `POST /v1/jobs`: format, shard_size, output_uri, …
         """
         body = {"kind": "generation", "model": model, **_samples_body(labels, count, options)}
         job: Json = self.request("POST", "/v1/jobs", json=body).json()
         return job
 
     def download_artifacts(self, job_id: str, folder: str | Path) -> list[Path]:
-        """The files of a generation job, each verified; those that are there already stay, so that
-        what was broken off goes on. Raises ChecksumError."""
+        """Download the files of a generation job and verify their checksums.
+
+        Files that are already complete are not downloaded again, so a second call resumes an
+        interrupted download.
+
+        Raises:
+            ChecksumError: A downloaded file differs from the manifest.
+        """
         artifacts = f"/v1/jobs/{job_id}/artifacts"
         manifest = self.request("GET", f"{artifacts}/manifest.json").json()
         out = Path(folder)
@@ -213,9 +251,10 @@ class Client:
         split: str = "train",
         format: str | None = None,
     ) -> Path:
-        """Stream a dataset into a file (.zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow).
+        """Stream a dataset to a file; `format` defaults to its extension.
 
-        `split`: train, or test for the test part that it was published with.
+        Images: .zip, .npz, .tar. Tables: .csv, .ndjson, .parquet, .arrow. `split` is `train`, or
+        `test` for the test split that the dataset was published with.
         """
         path = Path(file)
         params = {"format": format or path.suffix.removeprefix("."), "split": split}
@@ -225,7 +264,7 @@ class Client:
     def _save(
         self, path: Path, method: str, url: str, *, sha256: str | None = None, **options: Any
     ) -> None:
-        """The file has its name once it is whole."""
+        # The file gets its name only once it is complete and verified.
         part = path.with_name(path.name + ".part")
         with self._http.stream(method, url, **options) as response:
             if response.is_error:
@@ -236,7 +275,9 @@ class Client:
                     out.write(chunk)
         if sha256 is not None and _sha256(part) != sha256:
             part.unlink()
-            raise ChecksumError(f"{path.name} came with other bytes than it was made of")
+            raise ChecksumError(
+                f"The checksum of {path.name} does not match the manifest. Download it again."
+            )
         part.replace(path)
 
     def _upload_at_once(self, files: list[Path], meta: Json) -> httpx.Response:
@@ -253,8 +294,8 @@ class Client:
             for number in range(1, -(-size // PART_BYTES) + 1):
                 self._put_part(f"{path}/parts/{number}", source.read(PART_BYTES))
         self.request("POST", f"{path}/complete")
-        identity: str = upload.json()["id"]
-        return identity
+        upload_id: str = upload.json()["id"]
+        return upload_id
 
     def _put_part(self, path: str, part: bytes) -> None:
         digest = base64.b64encode(hashlib.sha256(part).digest()).decode()

@@ -1,5 +1,7 @@
-"""`semblance`: the service from a shell. The address and the key come from SEMBLANCE_URL and
-SEMBLANCE_KEY, or from the options."""
+"""Command line of the Semblance service.
+
+The address and the key of the service come from SEMBLANCE_URL and SEMBLANCE_KEY, or from options.
+"""
 
 import re
 from pathlib import Path
@@ -19,45 +21,67 @@ from semblance.errors import APIError, ChecksumError, JobFailedError, UnknownArc
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
 
-Url = Annotated[str, typer.Option(envvar="SEMBLANCE_URL")]
-Files = Annotated[list[Path], typer.Argument(exists=True)]
-Key = Annotated[str, typer.Option(envvar="SEMBLANCE_KEY")]
 LOCAL = "http://127.0.0.1:8000"
+Url = Annotated[str, typer.Option(envvar="SEMBLANCE_URL", help="Address of the service.")]
+Key = Annotated[str, typer.Option(envvar="SEMBLANCE_KEY", help="API key.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(exists=True, help="A zip, a folder, idx files, an npz file or a table."),
+]
+DatasetId = Annotated[str, typer.Argument(help="Id of the dataset (ds_…).")]
+ModelRef = Annotated[
+    str, typer.Argument(help="Model: NAME (its newest version), NAME:VERSION, NAME@ALIAS or mdl_….")
+]
+Target = Annotated[
+    str | None, typer.Option(help="Tables only: the target column, whose values are the labels.")
+]
+Name = Annotated[str | None, typer.Option(help="Name of the result.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed. Default: a random one.")]
+LabelCounts = Annotated[
+    list[str], typer.Option(help="LABEL=COUNT: samples of one label. Repeat for more labels.")
+]
+Count = Annotated[int | None, typer.Option(help="Total number of samples, over all labels.")]
 
 
 @app.command()
 def upload(
     paths: Files,
     key: Key,
-    name: str | None = None,
-    target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
+    name: Name = None,
+    target: Target = None,
     url: Url = LOCAL,
 ) -> None:
-    """Make a dataset of a zip, a folder, idx files, an npz or a table; prints its id."""
-    given = {"name": name, "target": target}
+    """Create a dataset from files and print its id."""
+    options = {"name": name, "target": target}
     with Client(url, key) as client:
-        print_line(client.upload(*paths, **{k: v for k, v in given.items() if v})["id"])
+        print_line(client.upload(*paths, **{k: v for k, v in options.items() if v})["id"])
 
 
 @app.command()
 def train(
-    dataset: str,
+    dataset: DatasetId,
     key: Key,
-    preset: str = "balanced",
-    name: str | None = None,
-    seed: int | None = None,
-    cpu_seconds: float | None = None,
-    steps: int | None = None,
+    preset: Annotated[str, typer.Option(help="fast, balanced or quality.")] = "balanced",
+    name: Name = None,
+    seed: Seed = None,
+    cpu_seconds: Annotated[
+        float | None, typer.Option(help="Training budget in CPU-seconds.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training budget in steps.")] = None,
     quality_gate: Annotated[
         list[str],
         typer.Option(
-            help="what must be found: good, tstr_score>=0.8, pairwise_tvd<=0.05, tstr_score>=90%"
+            help="Criterion that the model must meet: a verdict (good) or a bound on a score "
+            "(tstr_score>=0.8, pairwise_tvd<=0.05, tstr_score>=90% of the real reference). "
+            "Repeat for more criteria."
         ),
-    ] = [],  # noqa: B006 - typer's way
+    ] = [],  # noqa: B006 - Typer does not modify defaults
     url: Url = LOCAL,
 ) -> None:
-    """Train a model on a dataset and watch; prints its reference. With `--quality-gate` it waits for the
-    verdict, and ends with 1 if the model is not what was asked for."""
+    """Train a model, show the progress and print the model version.
+
+    With `--quality-gate`, wait for the evaluation and exit with status 1 if the gate fails.
+    """
     spec: dict[str, Any] = {"preset": preset, "name": name, "seed": seed}
     spec["quality_gate"] = parse_gate(quality_gate)
     budget = {"cpu_seconds": cpu_seconds, "steps": steps}
@@ -75,57 +99,67 @@ def train(
 
 @app.command()
 def report(
-    model: str,
+    model: ModelRef,
     key: Key,
-    out: Annotated[Path | None, typer.Option(help="a file for the page, .html or .csv")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the complete report, .html or .csv.")
+    ] = None,
     url: Url = LOCAL,
 ) -> None:
-    """Say how good a model is, once it has been measured."""
+    """Print the verdict on a model, after waiting for a running evaluation."""
     with Client(url, key) as client:
         print_verdict(client.report(model, wait=True))
         if out is not None:
             query = {"format": out.suffix.removeprefix(".") or "html"}
-            answer = client.request("GET", f"/v1/models/{model}/report", params=query)
-            out.write_bytes(answer.content)
+            response = client.request("GET", f"/v1/models/{model}/report", params=query)
+            out.write_bytes(response.content)
 
 
 @app.command()
 def bench(
     files: Files,
     key: Key,
-    seconds: Annotated[float, typer.Option(min=1, help="CPU-seconds that each network has")] = 30,
-    target: Annotated[str | None, typer.Option(help="of a table: the column to ask by")] = None,
-    network: Annotated[list[str], typer.Option(help="only these, such as auto, cgan")] = [],  # noqa: B006 - typer's way
-    seed: int = 1,
+    cpu_seconds: Annotated[
+        float, typer.Option(min=1, help="Training budget of each network in CPU-seconds.")
+    ] = 30,
+    target: Target = None,
+    architecture: Annotated[
+        list[str],
+        typer.Option(help="Architecture, such as auto or cgan. Repeat for more. Default: all."),
+    ] = [],  # noqa: B006 - Typer does not modify defaults
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 1,
     url: Url = LOCAL,
 ) -> None:
-    """Train every network that there is on a file for the same time, and judge all in one table.
-    Interrupted, it shows those that are done, and leaves no job behind."""
-    judged: list[benchmark.NetworkResult] = []
+    """Train all network architectures on your data and compare their scores in a table.
+
+    Each network gets the same CPU time. Ctrl-C cancels the running job and shows the results so
+    far.
+    """
+    results: list[benchmark.NetworkResult] = []
     with Client(url, key) as client:
         dataset = client.upload(*files, **({"target": target} if target else {}))
-        networks = benchmark.run(
+        evaluations = benchmark.run(
             client,
             dataset,
-            cpu_seconds=seconds,
+            cpu_seconds=cpu_seconds,
             seed=seed,
-            networks=network or None,
+            networks=architecture or None,
             watch=lambda job: watch(client, job),
         )
         try:
-            for one in networks:
-                judged.append(one)
-                console.print(one.status_text())
+            for result in evaluations:
+                results.append(result)
+                console.print(result.status_text())
         except KeyboardInterrupt:
-            console.print("interrupted; the job that was running is cancelled")
+            console.print("Interrupted. The running job is cancelled.")
             raise typer.Exit(130) from None
         finally:
-            if judged:
-                benchmark.print_table(judged, console)
+            if results:
+                benchmark.print_table(results, console)
 
 
 def print_line(text: str) -> None:
-    """As it is: a name may look like markup, and a shell takes a line for a line."""
+    """Print `text` unchanged: not as markup, which names may resemble, and without line breaks."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -136,44 +170,55 @@ def print_verdict(report: dict[str, Any]) -> None:
         print_line(f"{report['state']}{f': {why}' if why else ''}")
         return
     print_line(f"verdict: {verdict['verdict']}; {'; '.join(verdict['reasons'])}")
-    for unmet in report["failed_criteria"]:
-        console.print(f"[red]not accepted: {escape(unmet)}[/red]")
+    for criterion in report["failed_criteria"]:
+        console.print(f"[red]quality gate failed: {escape(criterion)}[/red]")
 
 
 def parse_gate(criteria: list[str]) -> dict[str, Any] | None:
-    """`quality_gate` of a training job: `good`, `tstr_score>=0.8`, `pairwise_tvd<=0.05`, or `tstr_score>=90%`, of what
-    real items reach. Raises BadParameter."""
-    findings: list[str] = []
+    """Return the `quality_gate` of a training job, or None without criteria.
+
+    A criterion is a verdict (`good`) or a bound on a score: `tstr_score>=0.8`,
+    `pairwise_tvd<=0.05`, or `tstr_score>=90%` of the real reference.
+
+    Raises:
+        typer.BadParameter: A criterion has none of these forms.
+    """
+    verdicts: list[str] = []
     scores: dict[str, dict[str, float]] = {}
-    for word in criteria:
-        bound = re.fullmatch(r"(\w+)(>=|<=)(\d+(?:\.\d+)?)(%?)", word)
-        if bound is None and word.isidentifier():
-            findings.append(word)
+    for criterion in criteria:
+        bound = re.fullmatch(r"(\w+)(>=|<=)(\d+(?:\.\d+)?)(%?)", criterion)
+        if bound is None and criterion.isidentifier():
+            verdicts.append(criterion)
             continue
         if bound is None or (bound[2], bound[4]) == ("<=", "%"):
             raise typer.BadParameter(
-                f"{word}: give a verdict, score>=number, score<=number, score>=n%"
+                f"{criterion!r} is not a verdict, SCORE>=NUMBER, SCORE<=NUMBER or SCORE>=PERCENT%."
             )
         side = {">=": "min_fraction_of_reference" if bound[4] else "min", "<=": "max"}[bound[2]]
         scores.setdefault(bound[1], {})[side] = float(bound[3]) / (100 if bound[4] else 1)
-    asked = {"allowed_verdicts": findings, "scores": scores}
-    return {name: value for name, value in asked.items() if value} or None
+    gate = {"allowed_verdicts": verdicts, "scores": scores}
+    return {name: value for name, value in gate.items() if value} or None
 
 
 @app.command()
 def sample(
-    model: str,
-    out: Path,
+    model: ModelRef,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Images: .zip, .npz or .png. Tables: .csv, .ndjson or .parquet. Both: .json."
+        ),
+    ],
     key: Key,
-    label: Annotated[list[str], typer.Option(help="LABEL=COUNT, as often as needed")] = [],  # noqa: B006 - typer's way
-    count: int | None = None,
-    seed: int | None = None,
+    label: LabelCounts = [],  # noqa: B006 - Typer does not modify defaults
+    count: Count = None,
+    seed: Seed = None,
     ignore_quality_gate: Annotated[
-        bool, typer.Option(help="also of a model that is not what its training asked for")
+        bool, typer.Option(help="Sample even if the model failed its quality gate.")
     ] = False,
     url: Url = LOCAL,
 ) -> None:
-    """Draw samples into a file: .zip, .npz, .png; of rows .csv, .ndjson, .parquet; or .json."""
+    """Generate samples and stream them to a file; its extension sets the format."""
     labels = _counts(label)
     options: dict[str, Any] = {"seed": seed} if seed is not None else {}
     if ignore_quality_gate:
@@ -186,55 +231,70 @@ def sample(
 
 @app.command()
 def generate(
-    model: str,
-    folder: Path,
+    model: ModelRef,
+    folder: Annotated[Path, typer.Argument(help="Folder for the files.")],
     key: Key,
-    label: Annotated[list[str], typer.Option(help="LABEL=COUNT, as often as needed")] = [],  # noqa: B006 - typer's way
-    count: int | None = None,
-    format: Annotated[str | None, typer.Option(help="tar, zip, npz; parquet, csv …")] = None,
-    seed: int | None = None,
+    label: LabelCounts = [],  # noqa: B006 - Typer does not modify defaults
+    count: Count = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Images: tar (default), zip or npz. Tables: parquet (default), csv, ndjson or "
+            "arrow."
+        ),
+    ] = None,
+    seed: Seed = None,
     url: Url = LOCAL,
 ) -> None:
-    """Make any number of samples by a job of many workers, and fetch its files, verified."""
-    given = {"format": format, "seed": seed}
-    options = {name: value for name, value in given.items() if value is not None}
+    """Generate any number of samples in a job, then download and verify its files."""
+    options = {"format": format, "seed": seed}
+    spec = {name: value for name, value in options.items() if value is not None}
     with Client(url, key) as client:
-        job = client.generate(model, labels=_counts(label), count=count, **options)
+        job = client.generate(model, labels=_counts(label), count=count, **spec)
         watch(client, job["id"])
         for path in client.download_artifacts(job["id"], folder):
             print_line(str(path))
 
 
 def _counts(label: list[str]) -> dict[str, int] | None:
-    """Raises BadParameter."""
-    found = {}
+    """Return the requested number of samples for each label, or None without labels.
+
+    Raises:
+        typer.BadParameter: An item is not LABEL=COUNT.
+    """
+    counts = {}
     for item in label:
         name, _, count = item.rpartition("=")
         if not name or not count.isdecimal():
-            raise typer.BadParameter(f"{item}: give LABEL=COUNT")
-        found[name] = int(count)
-    return found or None
+            raise typer.BadParameter(f"{item!r} is not LABEL=COUNT.")
+        counts[name] = int(count)
+    return counts or None
 
 
 @app.command()
 def augment(
-    dataset: str,
+    dataset: DatasetId,
     key: Key,
-    model: Annotated[str | None, typer.Option(help="whose samples are added")] = None,
-    strategy: Annotated[str, typer.Option(help="balance, fill_to or multiply")] = "balance",
-    target: Annotated[
-        float | None, typer.Option(help="fill_to: items of a label; multiply: a factor")
+    model: Annotated[
+        str | None, typer.Option(help="Model whose samples are added. Default: transforms only.")
     ] = None,
-    evaluate_lift: Annotated[bool, typer.Option(help="what it is worth to a classifier")] = False,
-    plan: Annotated[bool, typer.Option(help="say what would be made, and make nothing")] = False,
-    name: str | None = None,
-    seed: int | None = None,
+    strategy: Annotated[str, typer.Option(help="balance, fill_to or multiply.")] = "balance",
+    target: Annotated[
+        float | None,
+        typer.Option(help="With fill_to: number of items per label. With multiply: the factor."),
+    ] = None,
+    evaluate_lift: Annotated[
+        bool, typer.Option(help="Measure how much a classifier gains from the new dataset.")
+    ] = False,
+    plan: Annotated[bool, typer.Option(help="Show the plan and create nothing.")] = False,
+    name: Name = None,
+    seed: Seed = None,
     url: Url = LOCAL,
 ) -> None:
-    """Make a larger dataset out of one and watch; prints its id, and what it is worth."""
-    given = {"model": model, "target": target, "name": name, "seed": seed}
+    """Create a larger dataset from an existing one and print its id."""
+    options = {"model": model, "target": target, "name": name, "seed": seed}
     spec = {"strategy": strategy, "evaluate_lift": evaluate_lift}
-    spec |= {k: v for k, v in given.items() if v is not None}
+    spec |= {k: v for k, v in options.items() if v is not None}
     with Client(url, key) as client:
         if plan:
             console.print(_plan(client.augment(dataset, validate_only=True, **spec)))
@@ -245,12 +305,12 @@ def augment(
             console.print(_lift(job["result"]))
 
 
-def _plan(found: dict[str, Any]) -> Table:
+def _plan(plan: dict[str, Any]) -> Table:
     table = Table("label", "real", "transforms", "model", "skipped", "why")
-    for row in found["labels"]:
+    for row in plan["labels"]:
         counts = [str(row[name]) for name in ("real", "transforms", "model", "skipped")]
         table.add_row(escape(row["name"]), *counts, escape(_messages(row["skip_reasons"], " ")))
-    table.caption = escape(_messages(found["warnings"], "\n"))
+    table.caption = escape(_messages(plan["warnings"], "\n"))
     return table
 
 
@@ -259,32 +319,43 @@ def _messages(entries: list[dict[str, str]], separator: str) -> str:
 
 
 def _lift(result: dict[str, Any]) -> Table | str:
-    """Nothing but the advice, where there was no time to measure."""
-    found, advice = result["lift"], result["recommendation"]
-    if found is None:
-        return f"not measured: {advice['reason']}"
-    table = Table("learned from", "told right", "95 %")
-    for name, (low, high) in found["ci95"].items():
-        table.add_row(name, f"{found[name]:.3f}", f"{low:.3f} to {high:.3f}")
-    table.caption = f"use: {advice['use'] or 'nothing of it'}; {advice['reason']}"
+    """Return a table of the lift, or the reason if there was no time to measure it."""
+    lift, recommendation = result["lift"], result["recommendation"]
+    if lift is None:
+        return f"not measured: {recommendation['reason']}"
+    table = Table("training set", "balanced accuracy", "95 % interval")
+    for name, (low, high) in lift["ci95"].items():
+        table.add_row(name, f"{lift[name]:.3f}", f"{low:.3f} to {high:.3f}")
+    table.caption = f"recommendation: {recommendation['use'] or 'none'}; {recommendation['reason']}"
     return table
 
 
 @app.command()
 def download(
-    dataset: str,
-    out: Path,
+    dataset: DatasetId,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Images: .zip, .npz or .tar. Tables: .csv, .ndjson, .parquet or .arrow."
+        ),
+    ],
     key: Key,
-    split: Annotated[str, typer.Option(help="train, or test: the published test split")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, or test for the published test split.")
+    ] = "train",
     url: Url = LOCAL,
 ) -> None:
-    """Save a dataset into a file: .zip, .npz, .tar; of rows .csv, .ndjson, .parquet, .arrow."""
+    """Download a dataset to a file; its extension sets the format."""
     with Client(url, key) as client:
         print_line(str(client.download_dataset(dataset, out, split=split)))
 
 
 def watch(client: Client, job_id: str) -> dict[str, Any]:
-    """A progress bar until the job has ended."""
+    """Show a progress bar until the job has ended, and return the job.
+
+    Raises:
+        JobFailedError: The job failed or was cancelled.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -292,16 +363,16 @@ def watch(client: Client, job_id: str) -> dict[str, Any]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=100, note="")
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=100, note="")
 
         def show(job: dict[str, Any]) -> None:
-            at = job["progress"]
-            note = f"step {at['step']}" if at["step"] else ""
-            progress.update(
+            progress = job["progress"]
+            note = f"step {progress['step']}" if progress["step"] else ""
+            bar.update(
                 task,
                 description=f"{job['name']}: {job['phase'] or job['state']}",
-                completed=100 if job["state"] == "succeeded" else at["percent"] or 0,
+                completed=100 if job["state"] == "succeeded" else progress["percent"] or 0,
                 note=note,
             )
 
@@ -315,9 +386,11 @@ def main() -> None:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise SystemExit(1) from error
     except httpx.TransportError as error:
-        told = isinstance(error, httpx.ConnectError)
-        said = "no service answers at this address" if told else f"the service is gone: {error}"
-        console.print(f"[red]{escape(said)}[/red]")
+        if isinstance(error, httpx.ConnectError):
+            message = "Cannot connect to the service. Check that it is running, and SEMBLANCE_URL."
+        else:
+            message = f"The connection to the service was lost: {error}"
+        console.print(f"[red]{escape(message)}[/red]")
         raise SystemExit(1) from error
 
 

@@ -1,32 +1,38 @@
-"""What can go wrong, in the service's own words."""
+"""Exceptions that the client raises."""
 
 from typing import Any
 
 
 class APIError(Exception):
-    """The service answered with a problem document (RFC 9457), kept whole in `document`."""
+    """The service returned an error.
+
+    `document` is the complete problem document (RFC 9457).
+    """
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
         self.status = status
         self.document = document
         self.code = document.get("code", "")
-        faults = [
-            f"  {fault['pointer']}: {fault['message']}" for fault in document.get("errors", [])
+        field_errors = [
+            f"  {error['pointer']}: {error['message']}" for error in document.get("errors", [])
         ]
-        super().__init__("\n".join([document.get("detail", f"HTTP {status}"), *faults]))
+        super().__init__("\n".join([document.get("detail", f"HTTP {status}"), *field_errors]))
 
 
 class JobFailedError(Exception):
-    """The job ended without success; `job` is its last state."""
+    """The job failed or was cancelled.
+
+    `job` is the job as the service last returned it.
+    """
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
-        super().__init__((job.get("error") or {}).get("detail") or f"the job is {job['state']}")
+        super().__init__((job.get("error") or {}).get("detail") or f"The job is {job['state']}.")
 
 
 class ChecksumError(Exception):
-    """A file's bytes are not those that the service says it made."""
+    """The checksum of a downloaded file differs from the one in the job's manifest."""
 
 
 class UnknownArchitectureError(Exception):
-    """The service has no network of this name for data of this kind."""
+    """The service has no architecture of this name for the dataset's modality."""

@@ -1,4 +1,4 @@
-"""What a user points at, as the files that the service takes."""
+"""Conversion of local paths to files that the service accepts."""
 
 import zipfile
 from collections.abc import Iterator
@@ -11,7 +11,14 @@ IDX_SUFFIXES = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
 
 @contextmanager
 def uploadable(paths: list[Path]) -> Iterator[list[Path]]:
-    """Files as they are; a folder of idx files as those files; any other folder as one zip."""
+    """Yield the files to upload for `paths`.
+
+    Files are uploaded unchanged. A folder of idx files becomes those files; any other folder
+    becomes one temporary zip file.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+    """
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(path)
@@ -30,7 +37,7 @@ def uploadable(paths: list[Path]) -> Iterator[list[Path]]:
 
 
 def _zip(folder: Path, archive: Path) -> None:
-    """Stored, not deflated: images are packed already."""
+    # Image formats are already compressed: deflating them again only costs time.
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as out:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not any(part.startswith(".") for part in path.parts):

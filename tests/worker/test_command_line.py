@@ -119,7 +119,7 @@ def test_bench_rejects_an_unknown_network_before_any_training(
     inline_client: InlineWorkerClient, client: TestClient
 ) -> None:
     dataset = create_people_dataset(inline_client)
-    with pytest.raises(UnknownArchitectureError, match=r"dcgan: known are auto, .*gan"):
+    with pytest.raises(UnknownArchitectureError, match=r"'dcgan'.* Choose from: auto, .*gan"):
         list(bench.run(inline_client, dataset, cpu_seconds=1, seed=1, networks=["auto", "dcgan"]))
     assert client.get("/v1/jobs").json()["data"] == []
 
