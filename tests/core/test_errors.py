@@ -1,4 +1,4 @@
-"""The tree of errors."""
+"""Error classes and their problem documents."""
 
 from collections.abc import Iterator
 
@@ -14,16 +14,16 @@ def descendants(kind: type[SemblanceError]) -> Iterator[type[SemblanceError]]:
 
 
 @pytest.mark.parametrize("kind", list(descendants(SemblanceError)))
-def test_every_error_states_its_status_title_and_code(kind: type[SemblanceError]) -> None:
+def test_every_error_has_a_status_a_title_and_a_code(kind: type[SemblanceError]) -> None:
     problem = kind("x").to_problem()
     assert 400 <= problem["status"] < 600
     assert problem["title"]
     assert problem["type"] == f"urn:semblance:problem:{problem['code']}"
 
 
-def test_faults_stand_in_the_problem_with_their_pointers() -> None:
-    fault = FieldError("/labels/x", "unknown_label", "no such label", ("y",))
-    assert ValidationFailed("no", field_errors=[fault]).to_problem()["errors"] == [
+def test_field_errors_appear_in_the_problem_with_their_pointers() -> None:
+    field_error = FieldError("/labels/x", "unknown_label", "no such label", ("y",))
+    assert ValidationFailed("no", field_errors=[field_error]).to_problem()["errors"] == [
         {
             "pointer": "/labels/x",
             "code": "unknown_label",
@@ -33,6 +33,6 @@ def test_faults_stand_in_the_problem_with_their_pointers() -> None:
     ]
 
 
-def test_a_job_fails_with_a_known_code_only() -> None:
+def test_a_job_error_needs_a_defined_code() -> None:
     with pytest.raises(ValueError, match="surprise is not a job error code"):
         JobError("surprise", "x")

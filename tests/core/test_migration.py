@@ -1,4 +1,4 @@
-"""Migrations make what the code expects, on the database at hand."""
+"""Migrations create the tables that the code expects, on the database of the test run."""
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -21,7 +21,7 @@ def test_a_migrated_database_has_the_tables_of_the_code(configured: Settings) ->
             assert columns == list(table.c.keys())
 
 
-def test_the_newest_revision_is_found_without_alembic(configured: Settings) -> None:
+def test_head_finds_the_newest_revision_without_alembic(configured: Settings) -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == head()
 
 
@@ -31,6 +31,6 @@ def test_migrating_again_changes_nothing(configured: Settings) -> None:
         assert current(connection) == head()
 
 
-def test_every_row_and_key_but_a_workers_carries_a_tenant() -> None:
+def test_every_table_except_tenants_and_workers_has_a_tenant_id() -> None:
     without = {name for name, table in Base.metadata.tables.items() if "tenant_id" not in table.c}
     assert without == {"tenants", "workers"}

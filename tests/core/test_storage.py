@@ -1,4 +1,4 @@
-"""Objects in a folder and in an S3 store, the same promises for both."""
+"""Objects in a folder and in an S3 store, with the same behavior."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +66,7 @@ def record_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_what_is_put_is_read_with_its_hash(storage: Storage) -> None:
+def test_an_object_is_read_as_it_was_stored(storage: Storage) -> None:
     stored = storage.put(KEY, b"weights")
     assert (stored.key, stored.bytes) == (KEY, 7)
     assert storage.read(stored) == b"weights"
@@ -84,7 +84,7 @@ def test_a_file_and_a_stream_are_stored_like_bytes(storage: Storage, tmp_path: P
     assert b"".join(storage.stream(from_stream)) == b"a" * 3_000_000
 
 
-def test_a_part_of_an_object_is_streamed(storage: Storage) -> None:
+def test_a_range_of_an_object_is_streamed(storage: Storage) -> None:
     stored = storage.put(KEY, bytes(range(100)))
     assert b"".join(storage.stream(stored, 10, 20)) == bytes(range(10, 20))
 
@@ -113,7 +113,7 @@ def test_a_whole_object_is_streamed_chunk_by_chunk(
     assert b"".join(storage.stream_verified(empty)) == b""
 
 
-def test_the_last_chunk_of_a_damaged_object_is_never_sent(storage: Storage) -> None:
+def test_the_last_chunk_of_a_corrupted_object_is_never_sent(storage: Storage) -> None:
     data = bytes(range(200)) * 15_000
     stored = storage.put(KEY, data)
     storage.put(KEY, b"x" + data[1:])
@@ -123,7 +123,9 @@ def test_the_last_chunk_of_a_damaged_object_is_never_sent(storage: Storage) -> N
     assert sum(map(len, received)) < len(data)
 
 
-def test_a_range_of_a_missing_or_shortened_object_is_damage(storage: Storage) -> None:
+def test_a_range_of_a_missing_or_truncated_object_is_reported_as_corrupted(
+    storage: Storage,
+) -> None:
     stored = storage.put(KEY, b"weights")
     storage.put(KEY, b"wei")
     with pytest.raises(ObjectCorrupted):
@@ -139,7 +141,7 @@ def test_an_object_is_opened_as_a_local_file(storage: Storage) -> None:
         assert path.read_bytes() == b"weights"
 
 
-def test_other_bytes_than_those_stored_are_noticed(storage: Storage) -> None:
+def test_an_object_with_changed_bytes_is_reported_as_corrupted(storage: Storage) -> None:
     stored = storage.put(KEY, b"weights")
     storage.put(KEY, b"weighty")
     with pytest.raises(ObjectCorrupted):
@@ -148,7 +150,9 @@ def test_other_bytes_than_those_stored_are_noticed(storage: Storage) -> None:
         pass
 
 
-def test_a_missing_object_is_damage_and_deleting_it_is_none(storage: Storage) -> None:
+def test_a_missing_object_is_reported_as_corrupted_but_can_be_deleted_again(
+    storage: Storage,
+) -> None:
     stored = storage.put(KEY, b"weights")
     storage.delete([KEY])
     storage.delete([KEY])
@@ -157,12 +161,12 @@ def test_a_missing_object_is_damage_and_deleting_it_is_none(storage: Storage) ->
 
 
 @pytest.mark.parametrize("part", ["..", "", "a/b", "/a", "A", "a b", ".x", "a\x00", "ü", "x" * 200])
-def test_a_key_is_made_of_plain_words_only(part: str) -> None:
+def test_a_key_part_with_special_characters_is_rejected(part: str) -> None:
     with pytest.raises(ValueError, match="ids and fixed words"):
         key_of("default", part)
 
 
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
+def test_a_full_disk_raises_storage_full(tmp_path: Path) -> None:
     import resource
     import subprocess
     import sys
@@ -180,9 +184,9 @@ try:
 except StorageFull as error:
     print(error.status)
 """
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == str(StorageFull.status)
+    assert completed.stdout.strip() == str(StorageFull.status)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
     assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []

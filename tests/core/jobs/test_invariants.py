@@ -1,4 +1,4 @@
-"""What the store of jobs holds to, one test each; the simulation holds it to them all at once."""
+"""Invariants of the job store, one test for each; the simulation checks all of them at once."""
 
 import threading
 import time
@@ -35,40 +35,40 @@ FILE = StoredObject("t/default/jobs/x/model", 3, "0" * 64)
 QUEUES = ["training"]
 
 
-def claimed(job: Job, owner: str = "one", engine: Engine | None = None) -> Claim:
+def claim_job(job: Job, owner: str = "one", engine: Engine | None = None) -> Claim:
     with write(engine) as session:
-        taken = jobs.claim(session, job.id, owner)
-    assert taken is not None
-    return taken[0]
+        claim_and_job = jobs.claim(session, job.id, owner)
+    assert claim_and_job is not None
+    return claim_and_job[0]
 
 
-def lose(job: Job) -> None:
+def lose_worker(job: Job) -> None:
     with write() as session:
         expire_lease(session, job)
     with write() as session:
         jobs.sweep(session)
 
 
-def save(taken: Claim, step: int) -> None:
+def save_checkpoint(claim: Claim, step: int) -> None:
     with write() as session:
         new = NewCheckpoint(step, {"model": FILE}, {"modality": "image"})
-        jobs.add_checkpoint(session, taken, new)
+        jobs.add_checkpoint(session, claim, new)
 
 
-def finish(taken: Claim, step: int, engine: Engine | None = None) -> None:
-    """As the worker does it: the model's row in the transaction that ends the job."""
+def finish_job(claim: Claim, step: int, engine: Engine | None = None) -> None:
+    """Add the model in the transaction that ends the job, as the worker does."""
     with write(engine) as session:
-        job = session.get_one(Job, taken.job_id)
-        (checkpoint,) = jobs.checkpoints_of(session, TENANT, taken.job_id)[:1]
+        job = session.get_one(Job, claim.job_id)
+        (checkpoint,) = jobs.checkpoints_of(session, TENANT, claim.job_id)[:1]
         model = model_registry.find_by_checkpoint(session, job, checkpoint)
         model = model or model_registry.create_version(session, job, checkpoint)
-        jobs.finish(session, taken, result={"step": step}, model=model)
+        jobs.finish(session, claim, result={"step": step}, model=model)
 
 
-def count(table: type, job: Job) -> int:
+def count_rows(table: type, job: Job) -> int:
     with read() as session:
-        found = select(func.count()).select_from(table).where(table.job_id == job.id)  # type: ignore[attr-defined]
-        return session.scalar(found) or 0
+        query = select(func.count()).select_from(table).where(table.job_id == job.id)  # type: ignore[attr-defined]
+        return session.scalar(query) or 0
 
 
 @pytest.fixture
@@ -85,25 +85,25 @@ def webhook(configured: Settings) -> Webhook:
     return row
 
 
-LATE: dict[str, Callable[[Session, Claim], object]] = {
-    "heartbeat": lambda session, taken: jobs.heartbeat(session, taken, Heartbeat("training", 7)),
-    "checkpoint": lambda session, taken: jobs.add_checkpoint(
-        session, taken, NewCheckpoint(7, {"model": FILE})
+LATE_WRITES: dict[str, Callable[[Session, Claim], object]] = {
+    "heartbeat": lambda session, claim: jobs.heartbeat(session, claim, Heartbeat("training", 7)),
+    "add_checkpoint": lambda session, claim: jobs.add_checkpoint(
+        session, claim, NewCheckpoint(7, {"model": FILE})
     ),
-    "forget": lambda session, taken: jobs.drop_checkpoints(session, taken, keep_last=1),
-    "preview": lambda session, taken: jobs.add_artifact(
-        session, taken, name="previews/7.png", stored=FILE, media_type="image/png", step=7
+    "drop_checkpoints": lambda session, claim: jobs.drop_checkpoints(session, claim, keep_last=1),
+    "add_artifact": lambda session, claim: jobs.add_artifact(
+        session, claim, name="previews/7.png", stored=FILE, media_type="image/png", step=7
     ),
-    "finish": lambda session, taken: jobs.finish(session, taken, result={}),
-    "fail": lambda session, taken: jobs.fail(session, taken, JobError("internal", "x")),
-    "cancelled": jobs.confirm_cancelled,
-    "aside": jobs.confirm_paused,
+    "finish": lambda session, claim: jobs.finish(session, claim, result={}),
+    "fail": lambda session, claim: jobs.fail(session, claim, JobError("internal", "x")),
+    "confirm_cancelled": jobs.confirm_cancelled,
+    "confirm_paused": jobs.confirm_paused,
     "release": jobs.release,
 }
 
 
-def everything() -> list[tuple[object, ...]]:
-    """All rows that a worker may touch."""
+def read_worker_rows() -> list[tuple[object, ...]]:
+    """Return all rows that a worker may change."""
     tables = (Job, Event, Checkpoint, Model, Delivery)
     with read() as session:
         return [
@@ -113,98 +113,98 @@ def everything() -> list[tuple[object, ...]]:
         ]
 
 
-def test_i1_an_acknowledged_job_ends_once_there_is_a_worker_that_lives(add_job: AddJob) -> None:
-    """No hint of it was ever sent, and its first worker died."""
+def test_i1_an_acknowledged_job_ends_if_a_worker_is_alive(add_job: AddJob) -> None:
+    """No notification was sent for the job, and its first worker is lost."""
     job = add_job()
-    claimed(job)
-    lose(job)
+    claim_job(job)
+    lose_worker(job)
     with write() as session:
-        taken = jobs.claim_next(session, QUEUES, "two")
-    assert taken is not None
-    save(taken[0], 1)
-    finish(taken[0], 1)
+        claim_and_job = jobs.claim_next(session, QUEUES, "two")
+    assert claim_and_job is not None
+    save_checkpoint(claim_and_job[0], 1)
+    finish_job(claim_and_job[0], 1)
     assert reload(job).state is JobState.SUCCEEDED
 
 
-def test_i2_a_job_is_held_by_one_worker_however_many_ask_at_once(add_job: AddJob) -> None:
+def test_i2_one_of_eight_concurrent_claims_succeeds(add_job: AddJob) -> None:
     job = add_job()
     start = threading.Barrier(8)
 
-    def ask(owner: int) -> bool:
+    def try_claim(owner: int) -> bool:
         start.wait()
         with write() as session:
             return jobs.claim(session, job.id, str(owner)) is not None
 
     for _ in range(5):
         with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(ask, range(8))) == 1
-        with write() as session:  # as if nothing had happened, for the next race
+            assert sum(pool.map(try_claim, range(8))) == 1
+        with write() as session:  # reset the job for the next race
             expire_lease(session, job)
             session.get_one(Job, job.id).worker_losses = 0
 
 
-@pytest.mark.parametrize("kind", LATE)
-def test_i3_a_claim_that_was_lost_changes_nothing(
-    add_job: AddJob, webhook: Webhook, kind: str
+@pytest.mark.parametrize("write_name", LATE_WRITES)
+def test_i3_a_lost_claim_changes_nothing(
+    add_job: AddJob, webhook: Webhook, write_name: str
 ) -> None:
     job = add_job()
-    first = claimed(job, "one")
-    save(first, 3)
-    lose(job)
-    claimed(job, "two")
-    before = everything()
+    first = claim_job(job, "one")
+    save_checkpoint(first, 3)
+    lose_worker(job)
+    claim_job(job, "two")
+    before = read_worker_rows()
     with pytest.raises(LeaseLost), write() as session:
-        LATE[kind](session, first)
-    assert everything() == before
+        LATE_WRITES[write_name](session, first)
+    assert read_worker_rows() == before
 
 
-@pytest.mark.parametrize("kind", LATE)
+@pytest.mark.parametrize("write_name", LATE_WRITES)
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
-def test_i4_an_ended_job_never_changes(add_job: AddJob, end: str, kind: str) -> None:
+def test_i4_an_ended_job_never_changes(add_job: AddJob, end: str, write_name: str) -> None:
     job = add_job()
-    taken = claimed(job)
-    save(taken, 3)
+    claim = claim_job(job)
+    save_checkpoint(claim, 3)
     if end == "succeeded":
-        finish(taken, 3)
+        finish_job(claim, 3)
     else:
         with write() as session:
             if end == "failed":
-                jobs.fail(session, taken, JobError("internal", "x"))
+                jobs.fail(session, claim, JobError("internal", "x"))
             else:
-                jobs.confirm_cancelled(session, taken)
-    before = everything()
+                jobs.confirm_cancelled(session, claim)
+    before = read_worker_rows()
     with pytest.raises(LeaseLost), write() as session:
-        LATE[kind](session, taken)
-    for verb in (jobs.cancel, jobs.pause, jobs.resume):
+        LATE_WRITES[write_name](session, claim)
+    for action in (jobs.cancel, jobs.pause, jobs.resume):
         with pytest.raises(ActionNotAllowed), write() as session:
-            verb(session, TENANT, job.id)
+            action(session, TENANT, job.id)
     with write() as session:
         assert jobs.claim(session, job.id, "two") is None
         assert jobs.sweep(session) == []
         jobs.mark_notified(session, [job.id])
-    assert everything() == before
+    assert read_worker_rows() == before
 
 
-def test_i5_a_job_that_succeeds_makes_one_model_and_tells_once_and_no_other_does(
+def test_i5_only_a_successful_job_creates_a_model_and_each_end_is_reported_once(
     add_job: AddJob, webhook: Webhook
 ) -> None:
-    good, bad, ended = add_job(), add_job(), add_job()
-    for job in (good, bad, ended):
-        save(claimed(job), 2)
-    holds = {job.id: Claim(TENANT, job.id, 1, "one") for job in (good, bad, ended)}
-    finish(holds[good.id], 2)
+    succeeded, failed, cancelled = add_job(), add_job(), add_job()
+    for job in (succeeded, failed, cancelled):
+        save_checkpoint(claim_job(job), 2)
+    claims = {job.id: Claim(TENANT, job.id, 1, "one") for job in (succeeded, failed, cancelled)}
+    finish_job(claims[succeeded.id], 2)
     with pytest.raises(LeaseLost):
-        finish(holds[good.id], 2)
+        finish_job(claims[succeeded.id], 2)
     with write() as session:
-        jobs.fail(session, holds[bad.id], JobError("not_learning", "x"))
-        jobs.confirm_cancelled(session, holds[ended.id])
-    assert [count(Model, job) for job in (good, bad, ended)] == [1, 0, 0]
-    assert [count(Delivery, job) for job in (good, bad, ended)] == [1, 1, 1]
+        jobs.fail(session, claims[failed.id], JobError("not_learning", "x"))
+        jobs.confirm_cancelled(session, claims[cancelled.id])
+    assert [count_rows(Model, job) for job in (succeeded, failed, cancelled)] == [1, 0, 0]
+    assert [count_rows(Delivery, job) for job in (succeeded, failed, cancelled)] == [1, 1, 1]
     with read() as session:
         assert violations(session, lambda _: True) == []
 
 
-def test_i6_a_job_that_kills_every_worker_fails_in_a_bounded_number_of_them(
+def test_i6_a_job_that_kills_every_worker_fails_after_max_worker_losses(
     add_job: AddJob, configured: Settings
 ) -> None:
     job = add_job()
@@ -212,31 +212,31 @@ def test_i6_a_job_that_kills_every_worker_fails_in_a_bounded_number_of_them(
         with write() as session:
             row = session.get_one(Job, job.id)
             row.available_at = row.created_at
-        claimed(job)
-        lose(job)
+        claim_job(job)
+        lose_worker(job)
     after = reload(job)
     assert (after.state, after.attempt) == (JobState.FAILED, configured.max_worker_losses)
     assert after.error is not None
     assert (after.error["code"], after.error["retryable"]) == ("worker_lost", True)
 
 
-def test_i7_saved_work_is_never_lost_whoever_saves_and_forgets(add_job: AddJob) -> None:
+def test_i7_the_newest_checkpoint_survives_drops_and_lost_workers(add_job: AddJob) -> None:
     job = add_job()
-    reached = 0
+    saved_step = 0
     for worker in range(3):
-        taken = claimed(job, str(worker))
-        for step in range(reached + 1, reached + 4):
-            save(taken, step)
+        claim = claim_job(job, str(worker))
+        for step in range(saved_step + 1, saved_step + 4):
+            save_checkpoint(claim, step)
             with write() as session:
-                jobs.drop_checkpoints(session, taken, keep_last=1)
+                jobs.drop_checkpoints(session, claim, keep_last=1)
             with read() as session:
                 assert jobs.checkpoints_of(session, TENANT, job.id)[0].step == step
-        reached += 3
-        lose(job)
-    assert reload(job).step == reached
+        saved_step += 3
+        lose_worker(job)
+    assert reload(job).step == saved_step
 
 
-def test_i8_a_job_that_is_cancelled_while_it_waits_never_starts(add_job: AddJob) -> None:
+def test_i8_a_job_that_is_cancelled_while_queued_never_starts(add_job: AddJob) -> None:
     job = add_job()
     with write() as session:
         jobs.cancel(session, TENANT, job.id)
@@ -245,39 +245,41 @@ def test_i8_a_job_that_is_cancelled_while_it_waits_never_starts(add_job: AddJob)
         assert jobs.claim_next(session, QUEUES, "one") is None
 
 
-def test_i8_a_job_that_is_cancelled_while_it_runs_hears_of_it_within_a_heartbeat(
+def test_i8_the_next_heartbeat_of_a_running_job_returns_the_cancel_request(
     add_job: AddJob, configured: Settings
 ) -> None:
-    claim, heard = claimed(add_job()), list[bool]()
+    claim, cancel_flags = claim_job(add_job()), list[bool]()
 
     def heartbeat(session: Session, heartbeat: Heartbeat) -> StopRequests:
-        asked = jobs.heartbeat(session, claim, heartbeat)
-        heard.append(asked.cancel)
-        return asked
+        stop_requests = jobs.heartbeat(session, claim, heartbeat)
+        cancel_flags.append(stop_requests.cancel)
+        return stop_requests
 
     with Lease(claim, configured, heartbeat=heartbeat) as lease:
         with write() as session:
             jobs.cancel(session, TENANT, claim.job_id)
-        before = len(heard)
+        before = len(cancel_flags)
         eventually(lambda: lease.stopping)
         assert isinstance(lease.stopping, JobCancelled)
-    assert any(heard[before : before + 2])  # one may have begun before the job was cancelled
+    assert any(
+        cancel_flags[before : before + 2]
+    )  # one may have started before the job was cancelled
 
 
-def test_i9_a_resumed_training_gives_the_weights_of_an_unbroken_one(
+def test_i9_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, broken = (
+    uninterrupted, interrupted = (
         create_training_job(client),
         create_training_job(client, checkpoint={"interval_steps": 5}),
     )
-    run_training_job(client, whole)
-    interrupt_training(client, broken, monkeypatch, at_step=13)
-    assert run_training_job(client, broken)["attempt"] == 2
-    assert get_model_sha256(broken, 20) == get_model_sha256(whole, 20)
+    run_training_job(client, uninterrupted)
+    interrupt_training(client, interrupted, monkeypatch, at_step=13)
+    assert run_training_job(client, interrupted)["attempt"] == 2
+    assert get_model_sha256(interrupted, 20) == get_model_sha256(uninterrupted, 20)
 
 
-def test_i10_a_checkpoint_that_is_named_is_stored_with_the_bytes_that_were_saved(
+def test_i10_the_files_of_every_recorded_checkpoint_are_stored_intact(
     client: TestClient,
 ) -> None:
     job_id = create_training_job(client, checkpoint={"interval_steps": 4, "keep_last": 2})
@@ -287,28 +289,28 @@ def test_i10_a_checkpoint_that_is_named_is_stored_with_the_bytes_that_were_saved
             get_storage().read(StoredObject.from_dict(file))
 
 
-def test_i11_a_hint_that_is_delivered_many_times_changes_nothing_after_the_first(
+def test_i11_a_repeated_notification_changes_nothing(
     add_job: AddJob,
 ) -> None:
     job = add_job()
-    taken = claimed(job)
+    claim = claim_job(job)
 
     def deliver(_: int) -> bool:
         with write() as session:
-            return jobs.claim(session, job.id, "again") is not None
+            return jobs.claim(session, job.id, "second") is not None
 
-    before = everything()
+    before = read_worker_rows()
     with ThreadPoolExecutor(8) as pool:
         assert not any(pool.map(deliver, range(32)))
-    assert everything() == before
-    save(taken, 1)
-    finish(taken, 1)
-    before = everything()
+    assert read_worker_rows() == before
+    save_checkpoint(claim, 1)
+    finish_job(claim, 1)
+    before = read_worker_rows()
     assert not any(deliver(i) for i in range(32))
-    assert everything() == before
+    assert read_worker_rows() == before
 
 
-def test_i12_jobs_end_although_no_hint_ever_comes(client: TestClient) -> None:
+def test_i12_jobs_end_without_any_notification(client: TestClient) -> None:
     waiting = [create_training_job(client, budget={"steps": 2}) for _ in range(2)]
     while run_next(QUEUES):
         pass
@@ -317,32 +319,32 @@ def test_i12_jobs_end_although_no_hint_ever_comes(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_i13_a_worker_whose_clock_is_off_has_no_effect_twice(add_job: AddJob, hours: int) -> None:
-    """PostgreSQL's clock is the only one there; on SQLite each process brings its own."""
+def test_i13_a_worker_with_a_wrong_clock_has_no_effect_twice(add_job: AddJob, hours: int) -> None:
+    """PostgreSQL uses the clock of its server; on SQLite each process uses its own."""
     job = add_job()
     url = get_engine().url.render_as_string(hide_password=False)
-    off = make_engine(url, now=lambda: time.time() + 3_600 * hours)
+    wrong_clock_engine = make_engine(url, now=lambda: time.time() + 3_600 * hours)
     try:
-        right = claimed(job, "right")
-        save(right, 1)
-        with write(off) as session:
-            other = jobs.claim(session, job.id, "off")
+        first = claim_job(job, "first")
+        save_checkpoint(first, 1)
+        with write(wrong_clock_engine) as session:
+            other = jobs.claim(session, job.id, "wrong clock")
         if get_engine().dialect.name == "postgresql":
             assert other is None
-        holder, engine = (other[0], off) if other else (right, get_engine())
-        finish(holder, 1, engine)
+        holder, engine = (other[0], wrong_clock_engine) if other else (first, get_engine())
+        finish_job(holder, 1, engine)
         with pytest.raises(LeaseLost):
-            finish(right, 1)
+            finish_job(first, 1)
     finally:
-        off.dispose()
-    assert (reload(job).state, count(Model, job)) == (JobState.SUCCEEDED, 1)
+        wrong_clock_engine.dispose()
+    assert (reload(job).state, count_rows(Model, job)) == (JobState.SUCCEEDED, 1)
 
 
-def test_i14_a_request_that_is_sent_twice_creates_one_job(client: TestClient) -> None:
+def test_i14_a_repeated_request_creates_one_job(client: TestClient) -> None:
     dataset = create_digits_dataset()
     body = {"kind": "training", "dataset": dataset, "budget": {"steps": 1}}
     key = {"Idempotency-Key": "once"}
-    answers = [client.post("/v1/jobs", json=body, headers=key) for _ in range(3)]
-    assert {answer.status_code for answer in answers} == {202}
-    assert len({answer.json()["id"] for answer in answers}) == 1
+    responses = [client.post("/v1/jobs", json=body, headers=key) for _ in range(3)]
+    assert {response.status_code for response in responses} == {202}
+    assert len({response.json()["id"] for response in responses}) == 1
     assert len(client.get("/v1/jobs").json()["data"]) == 1

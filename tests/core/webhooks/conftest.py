@@ -1,4 +1,4 @@
-"""Webhooks to this machine, which an operator has to allow."""
+"""Fixtures for webhooks to this machine, which an operator has to allow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,13 +15,13 @@ from core.webhooks.http_client import Timeouts
 from tests.conftest import TENANT
 from tests.core.webhooks.receiver import Receiver
 
-QUICK = Timeouts(connect_s=0.5, total_s=0.5)
+SHORT_TIMEOUTS = Timeouts(connect_s=0.5, total_s=0.5)
 AddWebhook = Callable[..., Webhook]
 
 
 @pytest.fixture
-def local(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings under which a webhook may go to 127.0.0.1, without TLS."""
+def local_webhooks_allowed(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Allow webhooks to 127.0.0.1 and without TLS."""
     monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", '["127.0.0.1/32"]')
     monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW_HTTP", "true")
     settings.get_settings.cache_clear()
@@ -29,7 +29,7 @@ def local(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def receivers(local: Settings) -> Iterator[Callable[[], Receiver]]:
+def receivers(local_webhooks_allowed: Settings) -> Iterator[Callable[[], Receiver]]:
     with ExitStack() as stack:
         yield lambda: stack.enter_context(Receiver().serving())
 
@@ -50,28 +50,28 @@ def add_webhook(configured: Settings) -> AddWebhook:
     return add
 
 
-def run(job: Job) -> None:
-    """Claim and finish: two changes of state."""
+def run_job(job: Job) -> None:
+    """Claim and finish a job, which are two changes of its state."""
     with write() as session:
-        taken = jobs.claim(session, job.id, "worker")
-    assert taken is not None
+        claim_and_job = jobs.claim(session, job.id, "worker")
+    assert claim_and_job is not None
     with write() as session:
-        jobs.finish(session, taken[0], result={"step": 5})
+        jobs.finish(session, claim_and_job[0], result={"step": 5})
 
 
-def outbox() -> list[Delivery]:
-    """Everything in it, in the order in which it came."""
+def read_outbox() -> list[Delivery]:
+    """Return all deliveries in the order of their creation."""
     with read() as session:
         return list(session.scalars(select(Delivery).order_by(Delivery.created_at, Delivery.id)))
 
 
-def reload(webhook: Webhook) -> Webhook:
+def reload_webhook(webhook: Webhook) -> Webhook:
     with read() as session:
         return session.get_one(Webhook, webhook.id)
 
 
 def make_due() -> None:
-    """As if the time until the next attempt were over."""
+    """Set the time of every next attempt to the past."""
     with write() as session:
         session.execute(
             text("UPDATE deliveries SET next_at = :then WHERE next_at IS NOT NULL"),

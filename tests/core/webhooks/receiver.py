@@ -1,4 +1,4 @@
-"""A customer's server: real HTTP on this machine, which keeps what it is sent."""
+"""An HTTP server on this machine that records the webhook messages it receives."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class Received:
         return json.loads(self.body)
 
     def is_signed_with(self, secret: str) -> bool:
-        """As Standard Webhooks 1.0.0 tells a receiver to check it, in its own words."""
+        """Verify the signature as Standard Webhooks 1.0.0 says, without the code of `core`."""
         timestamp = self.headers["webhook-timestamp"]
         if abs(time.time() - int(timestamp)) > 300:
             return False
         key = base64.b64decode(secret.split("_", 1)[1])
-        signed = b".".join([self.id.encode(), timestamp.encode(), self.body])
-        expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        signed_content = b".".join([self.id.encode(), timestamp.encode(), self.body])
+        expected = base64.b64encode(hmac.new(key, signed_content, hashlib.sha256).digest()).decode()
         versions = [text.split(",", 1) for text in self.headers["webhook-signature"].split(" ")]
         return any(version == "v1" and text == expected for version, text in versions)
 
 
-def status(code: int, **headers: str) -> Answer:
+def status(code: int, **headers: str) -> Respond:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(code)
         for name, value in headers.items():
@@ -57,8 +57,8 @@ def status(code: int, **headers: str) -> Answer:
 class Receiver:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
-        self.answer: Answer = status(204)
-        self.busy = self.busiest = 0
+        self.answer: Respond = status(204)
+        self.active = self.max_active = 0
         self.released = threading.Event()
         self._lock = threading.Lock()
         receiver = self
@@ -66,7 +66,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                with receiver._occupied():
+                with receiver._count_active():
                     receiver.received.append(Received(self.path, self.headers, body))
                     receiver.answer(self)
 
@@ -75,7 +75,7 @@ class Receiver:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # whoever hangs up early is the test's business
+                pass  # tests close connections early on purpose
 
         self._server = Server(("127.0.0.1", 0), Handler)
         if context is not None:
@@ -84,22 +84,22 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @contextmanager
-    def _occupied(self) -> Iterator[None]:
+    def _count_active(self) -> Iterator[None]:
         with self._lock:
-            self.busy += 1
-            self.busiest = max(self.busiest, self.busy)
+            self.active += 1
+            self.max_active = max(self.max_active, self.active)
         try:
             yield
         finally:
             with self._lock:
-                self.busy -= 1
+                self.active -= 1
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
     def hang(self, handler: BaseHTTPRequestHandler) -> None:
-        """An answer that does not come until the test lets it."""
+        """Send no response until the test sets `released`."""
         self.released.wait(30)
         handler.close_connection = True
 

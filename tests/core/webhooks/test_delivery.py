@@ -1,4 +1,4 @@
-"""Messages on their way: to a real server on this machine."""
+"""Delivery of webhook messages to a real server on this machine."""
 
 import datetime as dt
 import ipaddress
@@ -23,29 +23,28 @@ from core import settings, webhooks
 from core.database import read, write
 from core.settings import Settings
 from core.tables import Delivery, Tenant
-from core.webhooks import deliver_due
-from core.webhooks import delivery as delivering
-from core.webhooks import outbox as rows
+from core.webhooks import deliver_due, outbox
+from core.webhooks import delivery as delivery_module
 from core.webhooks.http_client import Timeouts
 from tests.conftest import TENANT, AddJob
 from tests.core.webhooks.conftest import (
-    QUICK,
+    SHORT_TIMEOUTS,
     AddWebhook,
     make_due,
-    outbox,
-    reload,
-    run,
+    read_outbox,
+    reload_webhook,
+    run_job,
 )
 from tests.core.webhooks.receiver import Receiver, status
 from tests.processes import free_port
 
 Receivers = Callable[[], Receiver]
 PUBLIC = "93.184.216.34"
-ENDS = ["job.succeeded"]
+SUCCEEDED_ONLY = ["job.succeeded"]
 
 
-def only() -> Delivery:
-    (row,) = outbox()
+def read_delivery() -> Delivery:
+    (row,) = read_outbox()
     return row
 
 
@@ -59,7 +58,7 @@ def test_a_message_arrives_signed_and_once(
 ) -> None:
     webhook = add_webhook(receiver.url + "?x=1")
     job = add_job()
-    run(job)
+    run_job(job)
     deliver_due()
     deliver_due()
     make_due()
@@ -76,22 +75,22 @@ def test_a_message_arrives_signed_and_once(
     assert message.is_signed_with(webhook.secret)
     assert not message.is_signed_with(add_webhook().secret)
     assert b": " not in message.body
-    for row, got in zip(outbox(), receiver.received, strict=True):
-        assert got.id == row.id
+    for row, message in zip(read_outbox(), receiver.received, strict=True):
+        assert message.id == row.id
         assert (row.attempt, row.response_status, row.next_at) == (1, 204, None)
         assert row.delivered_at is not None
         assert row.failed_at is None
 
 
-def test_a_message_that_is_not_taken_comes_again_the_same_and_later(
+def test_a_failed_message_is_repeated_unchanged_after_a_delay(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    webhook = add_webhook(receiver.url, ENDS)
-    run(add_job())
+    webhook = add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     receiver.answer = status(500)
     deliver_due()
     deliver_due()  # not due yet
-    row = only()
+    row = read_delivery()
     assert (row.attempt, row.response_status, row.last_error) == (
         1,
         500,
@@ -104,46 +103,46 @@ def test_a_message_that_is_not_taken_comes_again_the_same_and_later(
     first, second = receiver.received
     assert (first.id, first.body) == (second.id, second.body)
     assert second.is_signed_with(webhook.secret)
-    row = only()
+    row = read_delivery()
     assert (row.attempt, row.response_status, row.last_error) == (2, 200, None)
     assert row.delivered_at is not None
 
 
-def test_waits_grow_until_the_delivery_has_failed(
-    local: Settings, add_webhook: AddWebhook, add_job: AddJob
+def test_delays_grow_until_the_delivery_has_failed(
+    local_webhooks_allowed: Settings, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    add_webhook(f"http://127.0.0.1:{free_port()}/", ENDS)
-    run(add_job())
-    waits = []
+    add_webhook(f"http://127.0.0.1:{free_port()}/", SUCCEEDED_ONLY)
+    run_job(add_job())
+    delays = []
     for _ in range(7):
-        deliver_due(timeouts=QUICK)
-        assert only().last_error == "The connection was refused."
-        waits.append(seconds_to_next(only()))
+        deliver_due(timeouts=SHORT_TIMEOUTS)
+        assert read_delivery().last_error == "The connection was refused."
+        delays.append(seconds_to_next(read_delivery()))
         make_due()
-    for wait, expected in zip(waits, (5, 30, 120, 600, 3_600, 21_600, 86_400), strict=True):
-        assert 0.8 * expected - 2 <= wait <= 1.2 * expected
-    deliver_due(timeouts=QUICK)
-    row = only()
+    for delay, expected in zip(delays, (5, 30, 120, 600, 3_600, 21_600, 86_400), strict=True):
+        assert 0.8 * expected - 2 <= delay <= 1.2 * expected
+    deliver_due(timeouts=SHORT_TIMEOUTS)
+    row = read_delivery()
     assert (row.attempt, row.next_at, row.response_status) == (8, None, None)
     assert row.failed_at is not None
     assert row.delivered_at is None
     deliver_due()
-    assert only().attempt == 8
+    assert read_delivery().attempt == 8
 
 
-def test_a_server_that_does_not_answer_is_left_in_time(
+def test_a_server_that_does_not_respond_is_aborted_at_the_timeout(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     receiver.answer = receiver.hang
     started = time.monotonic()
-    deliver_due(timeouts=QUICK)
+    deliver_due(timeouts=SHORT_TIMEOUTS)
     assert time.monotonic() - started < 5
-    assert (only().last_error, only().attempt) == ("The request timed out.", 1)
+    assert (read_delivery().last_error, read_delivery().attempt) == ("The request timed out.", 1)
 
 
-def test_a_server_that_answers_byte_by_byte_is_left_in_time(
+def test_a_server_that_responds_byte_by_byte_is_aborted_at_the_timeout(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -151,16 +150,18 @@ def test_a_server_that_answers_byte_by_byte_is_left_in_time(
         while not receiver.released.wait(0.05):
             handler.wfile.write(b"x")
 
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     receiver.answer = drip
     started = time.monotonic()
-    deliver_due(timeouts=QUICK)
+    deliver_due(timeouts=SHORT_TIMEOUTS)
     assert time.monotonic() - started < 5
-    assert only().last_error == "The request timed out."
+    assert read_delivery().last_error == "The request timed out."
 
 
-def test_a_huge_answer_is_cut(receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob) -> None:
+def test_a_huge_response_is_not_read_completely(
+    receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
+) -> None:
     sent = 0
 
     def flood(handler: BaseHTTPRequestHandler) -> None:
@@ -172,15 +173,15 @@ def test_a_huge_answer_is_cut(receiver: Receiver, add_webhook: AddWebhook, add_j
             handler.wfile.write(b"x" * 10**6)
             sent += 10**6
 
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     receiver.answer = flood
     deliver_due()
     assert sent < 50 * 10**6
-    assert only().delivered_at is not None
+    assert read_delivery().delivered_at is not None
 
 
-def test_endless_headers_are_no_answer(
+def test_endless_headers_are_a_failed_attempt(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     def flood(handler: BaseHTTPRequestHandler) -> None:
@@ -188,49 +189,49 @@ def test_endless_headers_are_no_answer(
         while True:
             handler.wfile.write(b"X-Long: " + b"x" * 1_000 + b"\r\n")
 
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     receiver.answer = flood
     deliver_due()
-    assert only().last_error == "The response is not valid HTTP."
+    assert read_delivery().last_error == "The response is not valid HTTP."
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(
     receivers: Receivers, add_webhook: AddWebhook, add_job: AddJob, code: int
 ) -> None:
-    receiver, inside = receivers(), receivers()
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
-    receiver.answer = status(code, Location=inside.url)
+    receiver, internal = receivers(), receivers()
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
+    receiver.answer = status(code, Location=internal.url)
     deliver_due()
     assert len(receiver.received) == 1
-    assert inside.received == []
-    assert only().last_error == f"The URL answered with status {code}."
-    assert only().next_at is not None
+    assert internal.received == []
+    assert read_delivery().last_error == f"The URL answered with status {code}."
+    assert read_delivery().next_at is not None
 
 
-def test_a_webhook_that_is_gone_is_disabled_and_what_waits_for_it_fails(
+def test_status_410_disables_the_webhook_and_fails_its_pending_messages(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     webhook, other = add_webhook(receiver.url), add_webhook(receiver.url + "2")
     receiver.answer = lambda handler: status(410 if handler.path == "/hook" else 200)(handler)
-    run(add_job())
+    run_job(add_job())
     deliver_due()
-    assert reload(webhook).disabled_at is not None
-    assert reload(other).disabled_at is None
-    first, second = [row for row in outbox() if row.webhook_id == webhook.id]
+    assert reload_webhook(webhook).disabled_at is not None
+    assert reload_webhook(other).disabled_at is None
+    first, second = [row for row in read_outbox() if row.webhook_id == webhook.id]
     assert (first.response_status, first.last_error) == (410, "The URL answered with status 410.")
     assert (second.attempt, second.last_error) == (0, "The webhook was disabled.")
     assert None not in {first.failed_at, second.failed_at}
-    run(add_job())
+    run_job(add_job())
     make_due()
     deliver_due()
-    counted = Counter(message.path for message in receiver.received)
-    assert counted == {"/hook": 1, "/hook2": 4}
+    path_counts = Counter(message.path for message in receiver.received)
+    assert path_counts == {"/hook": 1, "/hook2": 4}
 
 
-def test_a_name_that_has_moved_inside_since_it_was_checked_is_not_called(
+def test_a_host_that_resolves_to_a_private_address_after_its_check_is_not_called(
     receiver: Receiver,
     add_webhook: AddWebhook,
     add_job: AddJob,
@@ -240,38 +241,38 @@ def test_a_name_that_has_moved_inside_since_it_was_checked_is_not_called(
     settings.get_settings.cache_clear()
     url = f"http://rebinding.example:{receiver.port}/"
     webhooks.check_url(url, pointer="/url", resolve=lambda *_: [PUBLIC])
-    add_webhook(url, ENDS)
-    run(add_job())
-    deliver_due(resolve=lambda *_: ["127.0.0.1"], timeouts=QUICK)
+    add_webhook(url, SUCCEEDED_ONLY)
+    run_job(add_job())
+    deliver_due(resolve=lambda *_: ["127.0.0.1"], timeouts=SHORT_TIMEOUTS)
     assert receiver.received == []
-    row = only()
+    row = read_delivery()
     assert row.last_error == "The host is not on the public internet."
     assert (row.response_status, row.attempt) == (None, 1)
-    deliver_due(resolve=lambda *_: [], timeouts=QUICK)
+    deliver_due(resolve=lambda *_: [], timeouts=SHORT_TIMEOUTS)
     make_due()
-    deliver_due(resolve=lambda *_: [], timeouts=QUICK)
-    assert only().last_error == "The host name cannot be resolved."
+    deliver_due(resolve=lambda *_: [], timeouts=SHORT_TIMEOUTS)
+    assert read_delivery().last_error == "The host name cannot be resolved."
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    """The name means nothing to this machine's resolver: whoever asked again would not arrive."""
-    asked = []
+    """The resolver of this machine does not know the name, so a second lookup would fail."""
+    resolved_hosts = []
 
     def resolve(host: str, port: int) -> Sequence[str]:
-        asked.append(host)
+        resolved_hosts.append(host)
         return ["127.0.0.1"]
 
-    add_webhook(f"http://hooks.example:{receiver.port}/a?b=c", ENDS)
-    run(add_job())
+    add_webhook(f"http://hooks.example:{receiver.port}/a?b=c", SUCCEEDED_ONLY)
+    run_job(add_job())
     deliver_due(resolve=resolve)
     (message,) = receiver.received
     assert message.headers["host"] == f"hooks.example:{receiver.port}"
-    assert asked == ["hooks.example"]
+    assert resolved_hosts == ["hooks.example"]
 
 
-def test_the_next_address_is_tried_when_one_does_not_answer(
+def test_the_next_address_is_tried_when_one_does_not_respond(
     receiver: Receiver,
     add_webhook: AddWebhook,
     add_job: AddJob,
@@ -279,18 +280,18 @@ def test_the_next_address_is_tried_when_one_does_not_answer(
 ) -> None:
     monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", '["127.0.0.0/8"]')
     settings.get_settings.cache_clear()
-    add_webhook(f"http://hooks.example:{receiver.port}/", ENDS)
-    run(add_job())
+    add_webhook(f"http://hooks.example:{receiver.port}/", SUCCEEDED_ONLY)
+    run_job(add_job())
     deliver_due(resolve=lambda *_: ["127.0.0.9", "127.0.0.1"])
-    assert only().delivered_at is not None
+    assert read_delivery().delivered_at is not None
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    """A certificate that proves `name`, to be trusted, and a server's context that has it."""
+def create_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """Return a certificate for `name`, to be trusted, and a server context that uses it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -308,7 +309,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
         .sign(key, hashes.SHA256())
     )
     trusted, private = folder / "trusted.pem", folder / "private.pem"
-    trusted.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -321,52 +322,52 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
     return trusted, context
 
 
-def test_over_tls_the_name_is_told_and_proved_though_the_address_is_called(
-    local: Settings,
+def test_tls_sends_and_verifies_the_host_name_for_a_resolved_address(
+    local_webhooks_allowed: Settings,
     add_webhook: AddWebhook,
     add_job: AddJob,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trusted, context = certificate(tmp_path, "hooks.example")
+    trusted, context = create_certificate(tmp_path, "hooks.example")
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    told = []
-    context.sni_callback = lambda _socket, name, _context: told.append(name)
+    sni_names = []
+    context.sni_callback = lambda _socket, name, _context: sni_names.append(name)
     with Receiver(context).serving() as receiver:
-        good = add_webhook(f"https://hooks.example:{receiver.port}/", ENDS)
-        bad = add_webhook(f"https://impostor.example:{receiver.port}/", ENDS)
-        run(add_job())
+        good = add_webhook(f"https://hooks.example:{receiver.port}/", SUCCEEDED_ONLY)
+        bad = add_webhook(f"https://impostor.example:{receiver.port}/", SUCCEEDED_ONLY)
+        run_job(add_job())
         deliver_due(resolve=lambda *_: ["127.0.0.1"])
         monkeypatch.delenv("SSL_CERT_FILE")
-        untrusted = add_webhook(f"https://hooks.example:{receiver.port}/2", ENDS)
-        run(add_job())
+        untrusted = add_webhook(f"https://hooks.example:{receiver.port}/2", SUCCEEDED_ONLY)
+        run_job(add_job())
         deliver_due(resolve=lambda *_: ["127.0.0.1"])
         (message,) = receiver.received
     assert message.is_signed_with(good.secret)
     assert message.headers["host"] == f"hooks.example:{receiver.port}"
-    assert told[:2] in (
+    assert sni_names[:2] in (
         ["hooks.example", "impostor.example"],
         ["impostor.example", "hooks.example"],
     )
-    errors = {row.webhook_id: row.last_error for row in outbox()[:2]}
+    errors = {row.webhook_id: row.last_error for row in read_outbox()[:2]}
     assert errors[good.id] is None
     assert errors[bad.id] == "The TLS certificate is not valid for the host."
-    last = next(row for row in outbox() if row.webhook_id == untrusted.id)
+    last = next(row for row in read_outbox() if row.webhook_id == untrusted.id)
     assert last.last_error == "The TLS certificate is not valid for the host."
 
 
-def test_two_that_deliver_at_once_send_each_message_once(
+def test_concurrent_senders_deliver_each_message_once(
     receivers: Receivers, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     targets = [receivers() for _ in range(3)]
     for target in targets:
         add_webhook(target.url)
     for _ in range(6):
-        run(add_job())
-    gate = threading.Barrier(3)
+        run_job(add_job())
+    barrier = threading.Barrier(3)
 
     def deliver() -> None:
-        gate.wait()
+        barrier.wait()
         deliver_due()
 
     threads = [threading.Thread(target=deliver) for _ in range(3)]
@@ -374,134 +375,139 @@ def test_two_that_deliver_at_once_send_each_message_once(
         thread.start()
     for thread in threads:
         thread.join()
-    arrived = Counter(message.id for target in targets for message in target.received)
-    assert len(arrived) == 3 * 6 * 2
-    assert set(arrived.values()) == {1}
-    assert all(row.attempt == 1 and row.delivered_at is not None for row in outbox())
+    id_counts = Counter(message.id for target in targets for message in target.received)
+    assert len(id_counts) == 3 * 6 * 2
+    assert set(id_counts.values()) == {1}
+    assert all(row.attempt == 1 and row.delivered_at is not None for row in read_outbox())
 
 
 @contextmanager
-def hanging_until(slow: Receiver, enough: Callable[[], bool]) -> Iterator[list[bool]]:
-    """`slow` answers nobody until there is enough; yields what becomes [True] if that came."""
-    seen: list[bool] = []
+def hang_until(slow: Receiver, condition: Callable[[], bool]) -> Iterator[list[bool]]:
+    """Make `slow` hang until the condition is met; yield a list that becomes [True] then."""
+    results: list[bool] = []
     slow.answer = slow.hang
 
     def watch() -> None:
         deadline = time.monotonic() + 10
-        while not enough() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
-        seen.append(enough())
+        results.append(condition())
         slow.released.set()
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    yield seen
-    watching.join()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield results
+    watcher.join()
 
 
-def test_a_target_that_hangs_keeps_no_other_waiting(
+def test_a_server_that_hangs_does_not_delay_other_servers(
     receivers: Receivers, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    slow, quick = receivers(), receivers()
+    slow, responsive = receivers(), receivers()
     add_webhook(slow.url)
-    add_webhook(quick.url)
+    add_webhook(responsive.url)
     for _ in range(3):
-        run(add_job())
-    with hanging_until(slow, lambda: len(quick.received) == 6) as all_arrived:
+        run_job(add_job())
+    with hang_until(slow, lambda: len(responsive.received) == 6) as condition_results:
         deliver_due(timeouts=Timeouts(connect_s=1, total_s=30))
-    assert all_arrived == [True]
-    assert slow.busiest == 1  # one request at a time to one URL
+    assert condition_results == [True]
+    assert slow.max_active == 1  # one request at a time to one URL
 
 
-def test_one_tenant_does_not_fill_all_slots(
+def test_one_tenant_cannot_use_all_slots(
     receivers: Receivers, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    slow, quick = receivers(), receivers()
-    for i in range(2 * delivering.MAX_CONCURRENT):
-        add_webhook(f"{slow.url}/{i}", ENDS)
-    run(add_job())
+    slow, responsive = receivers(), receivers()
+    for i in range(2 * delivery_module.MAX_CONCURRENT):
+        add_webhook(f"{slow.url}/{i}", SUCCEEDED_ONLY)
+    run_job(add_job())
     with write() as session:
         session.add(Tenant(id="other", name="other"))
         session.flush()
-        webhook = webhooks.create(session, "other", webhooks.NewWebhook(quick.url, ENDS))
+        webhook = webhooks.create(
+            session, "other", webhooks.NewWebhook(responsive.url, SUCCEEDED_ONLY)
+        )
         last = Delivery(
             id="dlv_z",
             tenant_id="other",
             webhook_id=webhook.id,
-            job_id=outbox()[0].job_id,
+            job_id=read_outbox()[0].job_id,
             type="job.succeeded",
             payload="{}",
         )
         session.add(last)
 
-    def all_are_there() -> bool:
-        return len(quick.received) == 1 and slow.busiest >= delivering.MAX_CONCURRENT_PER_TENANT
+    def slots_are_full() -> bool:
+        return (
+            len(responsive.received) == 1
+            and slow.max_active >= delivery_module.MAX_CONCURRENT_PER_TENANT
+        )
 
-    with hanging_until(slow, all_are_there) as arrived:
+    with hang_until(slow, slots_are_full) as condition_results:
         deliver_due(timeouts=Timeouts(connect_s=1, total_s=30))
-    assert arrived == [True]
-    assert slow.busiest == delivering.MAX_CONCURRENT_PER_TENANT
+    assert condition_results == [True]
+    assert slow.max_active == delivery_module.MAX_CONCURRENT_PER_TENANT
 
 
-def test_what_a_disabled_webhook_waits_for_stays_failed(
+def test_messages_of_a_disabled_webhook_stay_failed(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     webhook = add_webhook(receiver.url)
-    run(add_job())
+    run_job(add_job())
     with write() as session:
-        first, second = [rows.claim(session, row.id) for row in outbox()]
+        first, second = [outbox.claim(session, row.id) for row in read_outbox()]
     assert first is not None
     assert second is not None
     with write() as session:
-        rows.mark_gone(session, first, "The URL answered with status 410.", 410)
+        outbox.mark_gone(session, first, "The URL answered with status 410.", 410)
     with write() as session:
-        rows.mark_failed(session, second, "The URL answered with status 500.", 500)
-    assert reload(webhook).disabled_at is not None
-    assert [(row.next_at, row.failed_at is None) for row in outbox()] == 2 * [(None, False)]
+        outbox.mark_failed(session, second, "The URL answered with status 500.", 500)
+    assert reload_webhook(webhook).disabled_at is not None
+    assert [(row.next_at, row.failed_at is None) for row in read_outbox()] == 2 * [(None, False)]
 
 
-def test_a_message_whose_sender_died_is_sent_by_another(
+def test_a_message_of_a_lost_sender_is_sent_by_another(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     with write() as session:
-        lost = rows.claim(session, only().id)
+        lost = outbox.claim(session, read_delivery().id)
     assert lost is not None
     with write() as session:
-        assert rows.claim(session, only().id) is None  # it is held
+        assert outbox.claim(session, read_delivery().id) is None  # another sender has the claim
     deliver_due()
     assert receiver.received == []
     make_due()
     deliver_due()
     assert len(receiver.received) == 1
-    with write() as session:  # the first was only slow
-        rows.mark_failed(session, lost, "late", None)
-    assert only().delivered_at is not None
-    assert (only().last_error, only().next_at) == (None, None)
+    with write() as session:  # the first sender was only slow
+        outbox.mark_failed(session, lost, "late", None)
+    assert read_delivery().delivered_at is not None
+    assert (read_delivery().last_error, read_delivery().next_at) == (None, None)
 
 
-def test_a_sender_that_was_slow_does_not_undo_what_another_attempt_does(
+def test_a_slow_sender_does_not_overwrite_a_later_attempt(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     with write() as session:
-        slow = rows.claim(session, only().id)
+        slow = outbox.claim(session, read_delivery().id)
     make_due()
     with write() as session:
-        rows.claim(session, only().id)
+        outbox.claim(session, read_delivery().id)
     assert slow is not None
     with write() as session:
-        rows.mark_delivered(session, slow, 200)
-    assert (only().delivered_at, only().attempt) == (None, 2)
+        outbox.mark_delivered(session, slow, 200)
+    assert (read_delivery().delivered_at, read_delivery().attempt) == (None, 2)
 
 
-def test_a_webhook_that_is_deleted_while_its_message_is_on_the_way_is_forgotten(
+def test_deleting_a_webhook_during_an_attempt_deletes_its_messages(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    webhook = add_webhook(receiver.url, ENDS)
-    run(add_job())
+    webhook = add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
 
     def delete(handler: BaseHTTPRequestHandler) -> None:
         with write() as session:
@@ -510,53 +516,53 @@ def test_a_webhook_that_is_deleted_while_its_message_is_on_the_way_is_forgotten(
 
     receiver.answer = delete
     deliver_due()
-    assert outbox() == []
+    assert read_outbox() == []
 
 
-def test_nothing_more_is_sent_once_the_process_is_told_to_stop(
+def test_nothing_is_sent_after_a_stop_request(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     add_webhook(receiver.url)
-    run(add_job())
+    run_job(add_job())
     stop = threading.Event()
 
-    def stop_then_answer(handler: BaseHTTPRequestHandler) -> None:
+    def stop_then_respond(handler: BaseHTTPRequestHandler) -> None:
         stop.set()
         status(200)(handler)
 
-    receiver.answer = stop_then_answer
+    receiver.answer = stop_then_respond
     deliver_due(stop=stop)
     assert len(receiver.received) == 1
     deliver_due(stop=stop)
     assert len(receiver.received) == 1
-    assert [row.delivered_at is None for row in outbox()] == [False, True]
+    assert [row.delivered_at is None for row in read_outbox()] == [False, True]
 
 
-def test_an_answer_that_is_not_http_is_a_failed_attempt(
+def test_a_response_that_is_not_http_is_a_failed_attempt(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
 
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
     receiver.answer = answer
     deliver_due()
-    assert only().last_error == "The response is not valid HTTP."
+    assert read_delivery().last_error == "The response is not valid HTTP."
 
 
-def test_nothing_of_an_answer_is_kept(
+def test_nothing_of_a_response_is_stored(
     receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
 ) -> None:
-    def tell(handler: BaseHTTPRequestHandler) -> None:
+    def respond_with_secrets(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(500, "secret-reason")
         handler.send_header("X-Secret", "secret-header")
         handler.end_headers()
         handler.wfile.write(b"secret-body")
 
-    add_webhook(receiver.url, ENDS)
-    run(add_job())
-    receiver.answer = tell
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
+    receiver.answer = respond_with_secrets
     deliver_due()
     with read() as session:
         row = session.execute(text("SELECT * FROM deliveries")).one()

@@ -1,4 +1,4 @@
-"""Which URLs a webhook may have."""
+"""URLs that a webhook may have."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,29 +21,29 @@ def fresh_settings() -> Iterator[None]:
 @pytest.fixture
 def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
     def allow(*entries: str) -> None:
-        listed = ",".join(f'"{entry}"' for entry in entries)
-        monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", f"[{listed}]")
+        networks = ",".join(f'"{entry}"' for entry in entries)
+        monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", f"[{networks}]")
         settings.get_settings.cache_clear()
 
     return allow
 
 
-def nowhere(host: str, port: int) -> Sequence[str]:
-    raise AssertionError("nobody is to be asked for an address")
+def fail_to_resolve(host: str, port: int) -> Sequence[str]:
+    raise AssertionError("no address may be resolved")
 
 
-def refusal(url: str, *addresses: str) -> str:
+def get_error_code(url: str, *addresses: str) -> str:
     with pytest.raises(ValidationFailed) as raised:
         webhooks.check_url(url, pointer="/url", resolve=lambda _host, _port: addresses)
-    (fault,) = raised.value.field_errors
-    assert fault.pointer == "/url"
+    (field_error,) = raised.value.field_errors
+    assert field_error.pointer == "/url"
     for address in addresses:
         assert address not in str(raised.value.to_problem())
-    return fault.code
+    return field_error.code
 
 
 PRIVATE = [
-    *("0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1"),  # noqa: S104 - refused
+    *("0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1"),  # noqa: S104 - rejected
     *("100.100.100.200", "127.255.255.254", "169.254.169.254", "172.16.0.1", "172.31.255.255"),
     *("192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.1"),
     *("203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"),
@@ -56,16 +56,19 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_a_host_that_is_not_on_the_public_internet_is_refused(address: str) -> None:
-    assert refusal("https://hooks.example.com/", address) == "address_not_public"
-    assert refusal("https://hooks.example.com/", "93.184.216.34", address) == "address_not_public"
+def test_a_host_that_is_not_on_the_public_internet_is_rejected(address: str) -> None:
+    assert get_error_code("https://hooks.example.com/", address) == "address_not_public"
+    assert (
+        get_error_code("https://hooks.example.com/", "93.184.216.34", address)
+        == "address_not_public"
+    )
 
 
 @pytest.mark.parametrize("address", [address for address in PRIVATE if "%" not in address])
-def test_an_address_as_the_host_is_no_way_around(address: str) -> None:
+def test_a_private_address_as_the_host_is_rejected(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(f"https://{host}/", pointer="/url", resolve=nowhere)
+        webhooks.check_url(f"https://{host}/", pointer="/url", resolve=fail_to_resolve)
     assert raised.value.field_errors[0].code == "address_not_public"
 
 
@@ -88,9 +91,9 @@ def test_an_address_as_the_host_is_no_way_around(address: str) -> None:
         *("example.com:0", "example.com:65536", "example.com:99999", "example.com:x", "a:", "a:b"),
     ],
 )
-def test_a_host_in_another_spelling_is_refused_unasked(host: str) -> None:
+def test_an_unusual_spelling_of_a_host_is_rejected_without_a_lookup(host: str) -> None:
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(f"https://{host}/", pointer="/url", resolve=nowhere)
+        webhooks.check_url(f"https://{host}/", pointer="/url", resolve=fail_to_resolve)
     assert raised.value.field_errors[0].code == "url_invalid"
 
 
@@ -108,41 +111,41 @@ def test_a_host_in_another_spelling_is_refused_unasked(host: str) -> None:
         ),
     ],
 )
-def test_what_is_not_a_plain_url_is_refused_unasked(url: str) -> None:
+def test_an_invalid_url_is_rejected_without_a_lookup(url: str) -> None:
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(url, pointer="/url", resolve=nowhere)
+        webhooks.check_url(url, pointer="/url", resolve=fail_to_resolve)
     assert raised.value.field_errors[0].code == "url_invalid"
 
 
-def test_http_is_refused_unless_the_operator_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refusal("http://example.com/", "93.184.216.34") == "scheme_not_allowed"
+def test_http_is_rejected_unless_the_operator_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_error_code("http://example.com/", "93.184.216.34") == "scheme_not_allowed"
     monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOW_HTTP", "true")
     settings.get_settings.cache_clear()
     assert parse("http://example.com/") == Target("http", "example.com", 80, "/")
 
 
-def test_a_host_without_an_address_is_refused() -> None:
-    assert refusal("https://nothing.example.com/") == "host_unknown"
+def test_a_host_without_an_address_is_rejected() -> None:
+    assert get_error_code("https://nothing.example.com/") == "host_unknown"
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "93.184.216.34", "168.63.129.17", "2606:4700::1111", "2a00:1450::1"]
 )
-def test_a_public_host_is_taken(address: str) -> None:
+def test_a_public_host_is_accepted(address: str) -> None:
     webhooks.check_url("https://example.com", pointer="/url", resolve=lambda *_: [address])
     host = f"[{address}]" if ":" in address else address
-    webhooks.check_url(f"https://{host}:8443/", pointer="/url", resolve=nowhere)
+    webhooks.check_url(f"https://{host}:8443/", pointer="/url", resolve=fail_to_resolve)
 
 
-def test_the_resolver_is_asked_for_the_host_in_lower_case_and_its_port() -> None:
-    asked = []
+def test_the_resolver_gets_the_host_in_lower_case_and_the_port() -> None:
+    requests = []
 
-    def answer(host: str, port: int) -> Sequence[str]:
-        asked.append((host, port))
+    def resolve_public(host: str, port: int) -> Sequence[str]:
+        requests.append((host, port))
         return ["93.184.216.34"]
 
-    webhooks.check_url("HTTPS://Hooks.Example.COM:8443/A?b", pointer="/url", resolve=answer)
-    assert asked == [("hooks.example.com", 8443)]
+    webhooks.check_url("HTTPS://Hooks.Example.COM:8443/A?b", pointer="/url", resolve=resolve_public)
+    assert requests == [("hooks.example.com", 8443)]
 
 
 @pytest.mark.parametrize(
@@ -155,23 +158,23 @@ def test_the_resolver_is_asked_for_the_host_in_lower_case_and_its_port() -> None
         ("https://h.example/%0d%0a", Target("https", "h.example", 443, "/%0d%0a"), "h.example"),
     ],
 )
-def test_a_url_is_taken_apart_once(url: str, target: Target, authority: str) -> None:
+def test_a_url_is_parsed_into_its_target(url: str, target: Target, authority: str) -> None:
     assert parse(url) == target
     assert target.authority == authority
 
 
-def test_an_operator_allows_networks_and_hosts_by_name(allow: Allow) -> None:
+def test_an_operator_can_allow_networks_and_host_names(allow: Allow) -> None:
     allow("10.1.0.0/16", "Hooks.Internal", "fd00::/8")
     webhooks.check_url("https://a.example", pointer="/url", resolve=lambda *_: ["10.1.2.3"])
-    webhooks.check_url("https://10.1.0.0", pointer="/url", resolve=nowhere)
+    webhooks.check_url("https://10.1.0.0", pointer="/url", resolve=fail_to_resolve)
     webhooks.check_url("https://a.example", pointer="/url", resolve=lambda *_: ["fd00::1"])
     webhooks.check_url("https://hooks.internal", pointer="/url", resolve=lambda *_: ["10.9.9.9"])
-    assert refusal("https://a.example", "10.2.0.1") == "address_not_public"
-    assert refusal("https://a.hooks.internal", "10.9.9.9") == "address_not_public"
-    assert refusal("https://a.example", "::ffff:10.1.2.3") == "address_not_public"
-    assert refusal("https://a.example", "10.1.2.3", "127.0.0.1") == "address_not_public"
+    assert get_error_code("https://a.example", "10.2.0.1") == "address_not_public"
+    assert get_error_code("https://a.hooks.internal", "10.9.9.9") == "address_not_public"
+    assert get_error_code("https://a.example", "::ffff:10.1.2.3") == "address_not_public"
+    assert get_error_code("https://a.example", "10.1.2.3", "127.0.0.1") == "address_not_public"
 
 
-def test_the_systems_resolver_finds_this_machine_and_does_not_raise() -> None:
+def test_the_system_resolver_finds_localhost_and_returns_nothing_for_an_unknown_host() -> None:
     assert "127.0.0.1" in resolve("localhost", 80)
     assert list(resolve("nothing.invalid", 80)) == []

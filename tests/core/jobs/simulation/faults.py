@@ -1,6 +1,6 @@
-"""Faults to be planted in the store, each of a kind that a careless change could bring.
+"""Faults to inject into the store, each of a kind that a careless change could introduce.
 
-Most replace a fragment of the SQL that the store sends, which leaves all of its code as it is; the
+Most faults replace a fragment of the SQL that the store sends, which leaves its code unchanged; the
 others replace one function.
 """
 
@@ -22,70 +22,72 @@ from core.tables import JobState, Json, Model
 
 @dataclass
 class Fault:
-    """`planted` counts how often it took effect: a fault that nothing meets proves nothing."""
+    """A fault to inject; `hits` counts how often it takes effect. Without hits it tests nothing."""
 
     name: str
-    plant: Callable[["Fault", ExitStack, Engine], None]
-    planted: int = 0
+    install: Callable[["Fault", ExitStack, Engine], None]
+    hits: int = 0
 
     @contextmanager
-    def at_work(self, engine: Engine) -> Iterator[None]:
-        self.planted = 0
+    def inject(self, engine: Engine) -> Iterator[None]:
+        self.hits = 0
         with ExitStack() as stack:
-            self.plant(self, stack, engine)
+            self.install(self, stack, engine)
             yield
 
 
-def sql(name: str, statement: str, fragment: str, instead: str) -> Fault:
-    """In statements that contain `statement`, the fragment reads otherwise. It keeps its
-    parameters; `\\g<0>` is the fragment itself.
+def replace_sql(name: str, statement: str, fragment: str, replacement: str) -> Fault:
+    r"""Create a fault that replaces a fragment of the statements that contain `statement`.
+
+    The number of parameters must not change; `\g<0>` is the fragment itself.
     """
 
-    def plant(fault: Fault, stack: ExitStack, engine: Engine) -> None:
+    def install(fault: Fault, stack: ExitStack, engine: Engine) -> None:
         def change(
             _connection: Any, _cursor: Any, text: str, parameters: Any, _context: Any, _many: bool
         ) -> tuple[str, Any]:
             if statement not in text:
                 return text, parameters
-            text, changes = re.subn(re.escape(fragment), instead, text)
-            fault.planted += changes
+            text, changes = re.subn(re.escape(fragment), replacement, text)
+            fault.hits += changes
             return text, parameters
 
         event.listen(engine, "before_cursor_execute", change, retval=True)
         stack.callback(event.remove, engine, "before_cursor_execute", change)
 
-    return Fault(name, plant)
+    return Fault(name, install)
 
 
-def function(name: str, module: Any, attribute: str, instead: Callable[..., Any]) -> Fault:
-    """`instead` gets the function that it replaces as its first argument."""
+def replace_function(
+    name: str, module: Any, attribute: str, replacement: Callable[..., Any]
+) -> Fault:
+    """Create a fault that calls `replacement`, with the original as its first argument."""
 
-    def plant(fault: Fault, stack: ExitStack, _engine: Engine) -> None:
+    def install(fault: Fault, stack: ExitStack, _engine: Engine) -> None:
         original = getattr(module, attribute)
 
-        def replaced(*arguments: Any, **named: Any) -> Any:
-            fault.planted += 1
-            return instead(original, *arguments, **named)
+        def wrapper(*arguments: Any, **keywords: Any) -> Any:
+            fault.hits += 1
+            return replacement(original, *arguments, **keywords)
 
-        for place in {module, jobs}:
-            if getattr(place, attribute, None) is original:
-                stack.enter_context(patch.object(place, attribute, replaced))
+        for owner in {module, jobs}:
+            if getattr(owner, attribute, None) is original:
+                stack.enter_context(patch.object(owner, attribute, wrapper))
 
-    return Fault(name, plant)
+    return Fault(name, install)
 
 
-def verbs(name: str, **allowed: tuple[str, ...]) -> Fault:
-    def plant(fault: Fault, stack: ExitStack, _engine: Engine) -> None:
-        fault.planted += 1
+def allow_actions(name: str, **allowed: tuple[str, ...]) -> Fault:
+    def install(fault: Fault, stack: ExitStack, _engine: Engine) -> None:
+        fault.hits += 1
         stack.enter_context(patch.dict(ACTIONS, allowed))
 
-    return Fault(name, plant)
+    return Fault(name, install)
 
 
-def finish_all_the_same(
+def finish_with_two_models(
     original: Callable[..., None], session: Session, claim: Claim, *, result: Json, model: Model
 ) -> None:
-    """The model's row is kept although the job was lost."""
     session.add(model)
     session.flush()
     result = {**result, "model": model.id, "model_version": f"{model.name}:{model.version}"}
@@ -103,103 +105,110 @@ def finish_all_the_same(
     )
 
 
-def only_hints(
+def only_send_notifications(
     _original: Callable[..., list[Notification]], session: Session
 ) -> list[Notification]:
     with patch.object(sweeper, "requeue_lost"):
         return list(_original(session))
 
 
-def swallowed(original: Callable[..., Any], session: Session, claim: Claim) -> None:
+def ignore_lost_lease(original: Callable[..., Any], session: Session, claim: Claim) -> None:
     try:
         original(session, claim)
     except LeaseLost:
         return
 
 
-def untold(_original: Callable[..., Any], *_: Any, **__: Any) -> None:
-    """No event, and no webhook, of a change."""
+def skip_event(_original: Callable[..., Any], *_: Any, **__: Any) -> None:
+    """Record neither an event nor a webhook message."""
 
 
-def released_whatever_was_asked(
-    _original: Callable[..., Any], session: Session, claim: Claim
-) -> None:
+def release_despite_requests(_original: Callable[..., Any], session: Session, claim: Claim) -> None:
     leasing._leave(session, claim, JobState.QUEUED, reason="drained", notified_at=None)
 
 
-def set_aside_whatever_was_asked(
-    _original: Callable[..., Any], session: Session, claim: Claim
-) -> None:
+def pause_despite_requests(_original: Callable[..., Any], session: Session, claim: Claim) -> None:
     leasing._leave(session, claim, JobState.PAUSED, pause_requested=False)
 
 
 UPDATE = "UPDATE jobs"
 FAULTS = [
-    sql("no fence", UPDATE, "jobs.fencing_token = ?", "(jobs.fencing_token = ? OR 1)"),
-    sql(
-        "an expired lease still writes",
+    replace_sql(
+        "the fencing token is not checked",
+        UPDATE,
+        "jobs.fencing_token = ?",
+        "(jobs.fencing_token = ? OR 1)",
+    ),
+    replace_sql(
+        "a write under an expired lease is accepted",
         UPDATE,
         "jobs.lease_until >= semblance_clock(?)",
         "(\\g<0> OR 1)",
     ),
-    sql(
-        "claims over a live lease",
+    replace_sql(
+        "a job with a valid lease is claimed",
         "attempt=(jobs.attempt + ?)",
         "jobs.state = ? AND jobs.cancel_requested",
         "(jobs.state = ? OR jobs.state = 'running') AND jobs.cancel_requested",
     ),
-    sql(
-        "claims before its time",
+    replace_sql(
+        "a job is claimed before available_at",
         "attempt=(jobs.attempt + ?)",
         "jobs.available_at <= semblance_clock(?)",
         "(\\g<0> OR 1)",
     ),
-    sql(
-        "the fence does not rise",
+    replace_sql(
+        "the fencing token does not grow",
         UPDATE,
         "fencing_token=(jobs.fencing_token + ?)",
         "fencing_token=(jobs.fencing_token + 0 * ?)",
     ),
-    sql(
-        "gives up workers that live",
+    replace_sql(
+        "a worker with a valid lease is lost",
         "jobs",
         "jobs.lease_until < semblance_clock(?)",
         "(\\g<0> OR 1)",
     ),
-    sql(
-        "hung steps go unseen",
+    replace_sql(
+        "hung steps are not detected",
         "jobs",
         "jobs.step_deadline_at < semblance_clock(?)",
         "(\\g<0> AND 0)",
     ),
-    sql(
+    replace_sql(
         "a heartbeat does not renew the lease",
         "step_deadline_at=CASE",
         "SET lease_until=semblance_clock(?)",
         "SET lease_until=coalesce(jobs.lease_until, semblance_clock(?))",
     ),
-    sql("losses are not counted", UPDATE, "worker_losses=?, ", "worker_losses=0 * ?, "),
-    sql(
+    replace_sql(
+        "worker losses are not counted", UPDATE, "worker_losses=?, ", "worker_losses=0 * ?, "
+    ),
+    replace_sql(
         "the oldest checkpoint is kept instead of the newest",
         "FROM checkpoints",
         "ORDER BY checkpoints.step DESC, checkpoints.fencing_token DESC",
         "ORDER BY checkpoints.step, checkpoints.fencing_token",
     ),
-    function("the sweeper only sends hints", sweeper, "sweep", only_hints),
-    function("a job makes two models", leasing, "finish", finish_all_the_same),
-    function("a change is not told", leasing, "record_state", untold),
-    function("losing the lease is overlooked", leasing, "release", swallowed),
-    function(
-        "a drained job forgets that it was cancelled",
+    replace_function(
+        "the sweeper only sends notifications", sweeper, "sweep", only_send_notifications
+    ),
+    replace_function("a job creates two models", leasing, "finish", finish_with_two_models),
+    replace_function("a state change is not recorded", leasing, "record_state", skip_event),
+    replace_function("a lost lease is ignored", leasing, "release", ignore_lost_lease),
+    replace_function(
+        "a released job ignores its cancellation",
         leasing,
         "release",
-        released_whatever_was_asked,
+        release_despite_requests,
     ),
-    function(
-        "a paused job forgets that it was cancelled",
+    replace_function(
+        "a paused job ignores its cancellation",
         leasing,
         "confirm_paused",
-        set_aside_whatever_was_asked,
+        pause_despite_requests,
     ),
-    verbs("an ended job can be cancelled", succeeded=("cancel",), failed=("cancel", "retry")),
+    allow_actions(
+        "an ended job can be cancelled", succeeded=("cancel",), failed=("cancel", "retry")
+    ),
 ]

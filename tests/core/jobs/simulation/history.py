@@ -1,7 +1,7 @@
-"""One history from one seed: clients, workers, a broker and a clock, in an order drawn by chance.
+"""A history of random actions from one seed, by clients, workers, a broker and a clock.
 
-Everything that touches a job is the store's real code on a real database; what the driver adds is
-its own reckoning of who holds what, against which each answer of the store is checked at once.
+All changes of jobs run the production code on a real database. The driver tracks the owner of each
+job independently and checks each response of the store against that.
 """
 
 from collections import Counter
@@ -15,23 +15,23 @@ from core.errors import JobError
 from core.jobs import Heartbeat, NewCheckpoint
 from tests.conftest import TENANT
 from tests.core.jobs.simulation.workers import QUEUES, Worker, Workers
-from tests.core.jobs.simulation.world import LEASE_MS, Violation, World, look
-from tests.job_invariants import ENDS, violations
+from tests.core.jobs.simulation.world import LEASE_MS, Violation, World, check_rows
+from tests.job_invariants import END_STATES, violations
 
 ACTIONS = 23
-LONGEST_WAIT_MS = 150_000  # of a job whose workers were lost
+MAX_BACKOFF_MS = 150_000  # of a job that lost workers
 
 
 class History(Workers):
-    def __init__(self, seed: int, world: World, seen: Counter[str]) -> None:
-        super().__init__(seed, world, seen)
+    def __init__(self, seed: int, world: World, counter: Counter[str]) -> None:
+        super().__init__(seed, world, counter)
         actions = (
-            *(self.create, self.deliver, self.poll, self.work, self.beat, self.save),
-            *(self.pass_time, self.pass_a_lease, self.hang, self.sweep, self.die, self.freeze),
-            *(self.thaw, self.haunt, self.drain, self.fail, self.preview),
-            *(self.cancel, self.pause, self.resume, self.retry, self.break_broker),
+            *(self.create, self.deliver, self.poll, self.work, self.heartbeat, self.save),
+            *(self.pass_time, self.let_leases_expire, self.hang, self.sweep, self.die, self.freeze),
+            *(self.thaw, self.write_late, self.drain, self.fail, self.preview),
+            *(self.cancel, self.pause, self.resume, self.retry, self.toggle_broker),
         )
-        # Each history leans its own way: rare things become common in some.
+        # The weights differ, so that actions that are rare in one history are frequent in another.
         weights = [self.rng.choice((0, 1, 1, 4)) for _ in actions]
         self._actions: list[Callable[[], None]] = list(actions)
         self._weights = [
@@ -40,63 +40,67 @@ class History(Workers):
         ]
 
     def run(self) -> None:
-        """Raises Violation, or whatever else the store should not have raised."""
+        """Run the actions, then let every job end; raise Violation if an invariant is broken."""
         self.world.empty()
         self.create()
         for action in self.rng.choices(self._actions, self._weights, k=ACTIONS):
             action()
-            self.look()
-        self.heal()
-        self.audit()
+            self.check_rows()
+        self.recover()
+        self.check_tables()
 
-    def look(self) -> dict[str, str]:
-        return look(self.world.raw, self.known, self.world.now_ms, self.seen)
+    def check_rows(self) -> dict[str, str]:
+        return check_rows(self.world.raw, self.tracked, self.world.now_ms, self.count)
 
-    # What goes wrong
+    # Faults
 
     def pass_time(self) -> None:
         self.world.wait(self.rng.randrange(1, 12_000))
 
-    def pass_a_lease(self) -> None:
+    def let_leases_expire(self) -> None:
         self.world.wait(LEASE_MS + self.rng.randrange(1, 3_000))
 
     def hang(self) -> None:
-        """A step that never ends, under heartbeats that go on."""
-        if (worker := self._busy()) is None or worker.hold is None:
+        """Let a step hang while the heartbeats continue."""
+        if (worker := self._choose_busy_worker()) is None or worker.held is None:
             return
-        worker.hung, hold = True, worker.hold
+        worker.hung, held = True, worker.held
         for _ in range(6):
-            if worker.hold is not None:
+            if worker.held is not None:
                 self.world.wait(25_000)
-                self._beat(worker, hold)
+                self._heartbeat(worker, held)
         self.sweep()
 
     def sweep(self) -> None:
         with write(self.engine) as session:
-            hints = jobs.sweep(session)
-        self._judge_sweep()
-        for hint in hints:
-            self.publish(hint.job_id)
+            notifications = jobs.sweep(session)
+        self._check_sweep()
+        for notification in notifications:
+            self.publish(notification.job_id)
 
-    def _judge_sweep(self) -> None:
-        self.look()
-        for known in self.known.values():
-            hold = known.latest
-            if hold and hold.open and self.world.now_ms > min(hold.lease_ends, hold.stalls):
-                raise Violation("a sweep has overlooked a silent worker or a hung step")
+    def _check_sweep(self) -> None:
+        self.check_rows()
+        for tracked in self.tracked.values():
+            held = tracked.latest
+            if (
+                held
+                and held.is_active
+                and self.world.now_ms > min(held.lease_ends, held.step_deadline)
+            ):
+                raise Violation("a sweep has missed an expired lease or a hung step")
 
     def die(self) -> None:
-        if (worker := self._busy()) is not None:
-            self.seen("worker died")
-            worker.hold = None
+        if (worker := self._choose_busy_worker()) is not None:
+            self.count("worker died")
+            worker.held = None
 
     def freeze(self) -> None:
-        """A worker stands still, often until its job is in other hands."""
-        if (worker := self._busy()) is None:
+        """Freeze a worker, often until another worker has claimed its job."""
+        if (worker := self._choose_busy_worker()) is None:
             return
         worker.frozen = True
         if self.rng.random() < 0.6:
-            self.pass_a_lease()
+            self.let_leases_expire()
             self.sweep()
             self.poll()
             self.thaw()
@@ -106,18 +110,18 @@ class History(Workers):
         if frozen:
             worker = self.rng.choice(frozen)
             worker.frozen = False
-            hold = worker.hold
-            if hold is not None and hold is not self.known[hold.claim.job_id].latest:
-                self.seen("zombie woke, its job in other hands")
+            held = worker.held
+            if held is not None and held is not self.tracked[held.claim.job_id].latest:
+                self.count("frozen worker woke up after another claim")
 
-    def haunt(self) -> None:
-        """A lost claim is used once more, for anything."""
-        if not self.ghosts:
+    def write_late(self) -> None:
+        """Use a lost claim for one more write of any kind."""
+        if not self.lost_claims:
             return
-        hold = self.rng.choice(self.ghosts)
-        claim, error = hold.claim, JobError("internal", "late")
-        late: list[Callable[[Session], object]] = [
-            lambda session: jobs.heartbeat(session, claim, Heartbeat("training", hold.step + 1)),
+        held = self.rng.choice(self.lost_claims)
+        claim, error = held.claim, JobError("internal", "late")
+        writes: list[Callable[[Session], object]] = [
+            lambda session: jobs.heartbeat(session, claim, Heartbeat("training", held.step + 1)),
             lambda session: jobs.add_checkpoint(session, claim, NewCheckpoint(99, {})),
             lambda session: jobs.finish(session, claim, result={"step": 99}),
             lambda session: jobs.fail(session, claim, error),
@@ -125,52 +129,56 @@ class History(Workers):
             lambda session: jobs.confirm_paused(session, claim),
             lambda session: jobs.release(session, claim),
         ]
-        self._write(None, hold, self.rng.choice(late))
+        self._write(None, held, self.rng.choice(writes))
 
-    # The end
+    # End of a history
 
-    def heal(self) -> None:
-        """From here on one worker is well and nothing new goes wrong: every job has to end."""
-        self.broker = False  # and no hint ever comes again
+    def recover(self) -> None:
+        """Continue with one worker and no further faults until every job has ended."""
+        self.broker_is_up = False  # no further notification arrives
         for worker in self.workers:
-            worker.hold = None
-        doctor = self.workers[0]
-        doctor.frozen = False
+            worker.held = None
+        healthy_worker = self.workers[0]
+        healthy_worker.frozen = False
         for _ in range(60):
-            states = self.look()
-            if all(state in ENDS for state in states.values()):
+            states = self.check_rows()
+            if all(state in END_STATES for state in states.values()):
                 return
-            self._care(doctor, [job_id for job_id, state in states.items() if state == "paused"])
+            self._run_worker(
+                healthy_worker, [job_id for job_id, state in states.items() if state == "paused"]
+            )
         raise Violation("a job does not end")
 
-    def _care(self, doctor: Worker, paused: Sequence[str]) -> None:
+    def _run_worker(self, worker: Worker, paused: Sequence[str]) -> None:
         now = self.world.now_ms
         leases = [
-            job.latest.lease_ends for job in self.known.values() if job.latest and job.latest.open
+            job.latest.lease_ends
+            for job in self.tracked.values()
+            if job.latest and job.latest.is_active
         ]
-        # To the first sweep that can find a silent worker, else to the longest wait's end.
-        self.world.wait(max(1, min(leases) + 1 - now) if leases else LONGEST_WAIT_MS)
+        # Wait until a sweep can find an expired lease, or for the longest backoff.
+        self.world.wait(max(1, min(leases) + 1 - now) if leases else MAX_BACKOFF_MS)
         self.sweep()
-        self.haunt()
+        self.write_late()
         for job_id in paused:
             with write(self.engine) as session:
                 jobs.resume(session, TENANT, job_id)
         with write(self.engine) as session:
-            taken = jobs.claim_next(session, QUEUES, doctor.name)
-        self._take(doctor, taken)
-        while doctor.hold is not None:
+            claim_and_job = jobs.claim_next(session, QUEUES, worker.name)
+        self._record_claim(worker, claim_and_job)
+        while worker.held is not None:
             self.world.wait(100)
-            self._beat(doctor, doctor.hold)
+            self._heartbeat(worker, worker.held)
             for _ in range(4):
-                self._care_for(doctor)
+                self._work_alone(worker)
 
-    def _care_for(self, doctor: Worker) -> None:
-        workers, self.workers = self.workers, [doctor]
+    def _work_alone(self, worker: Worker) -> None:
+        workers, self.workers = self.workers, [worker]
         self.work()
         self.workers = workers
 
-    def audit(self) -> None:
+    def check_tables(self) -> None:
         with read(self.engine) as session:
-            found = violations(session, lambda stored: stored.key in self.objects)
-        if found:
-            raise Violation("; ".join(found))
+            broken = violations(session, lambda stored: stored.key in self.objects)
+        if broken:
+            raise Violation("; ".join(broken))

@@ -1,4 +1,4 @@
-"""Histories, each drawn from a seed, in which everything goes wrong in any order."""
+"""Random histories of faults in any order, each generated from a seed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,32 +12,32 @@ from tests.core.jobs.simulation.history import History
 from tests.core.jobs.simulation.world import World
 from tests.servers import SERVER
 
-# Its database is in memory, whatever the suite was given: once is enough.
-pytestmark = pytest.mark.skipif(SERVER is not None, reason="runs with the suite on SQLite")
+# The database is in memory whatever the settings of the test run, so one run is enough.
+pytestmark = pytest.mark.skipif(SERVER is not None, reason="runs with the tests on SQLite")
 
 HISTORIES = 300
-NIGHTLY = 20_000
-HUNTED = 400  # histories within which a planted fault has to be found
+SLOW_HISTORIES = 20_000
+FAULT_HISTORIES = 400  # an injected fault has to be detected within these
 
-# What a thousand histories have to bring about, at the least, and fewer or more in proportion: a
-# driver that never reaches a state says nothing about it.
-RARE = {
+# Minimum counts in a thousand histories, in proportion for other numbers: a driver that never
+# reaches a state does not test it.
+MIN_COUNTS = {
     "claimed": 1_500,
-    "late write refused": 500,
-    "silent worker given up": 600,
-    "claimed from a silent worker": 30,
-    "zombie woke, its job in other hands": 25,
-    "hung step given up": 30,
+    "late write rejected": 500,
+    "expired lease detected": 600,
+    "claimed after an expired lease": 30,
+    "frozen worker woke up after another claim": 25,
+    "hung step detected": 30,
     "worker killed by its job": 200,
     "worker died": 80,
     "worker died between file and row": 40,
-    "lease ran out before the commit": 100,
+    "lease expired before the commit": 100,
     "API died between commit and publish": 120,
-    "publisher died before it took note": 120,
-    "hint delivered again": 150,
-    "hints lost": 150,
-    "cancelled while it waited": 150,
-    "cancelled while it ran": 80,
+    "publisher died before it recorded the notification": 120,
+    "notification delivered again": 150,
+    "notifications lost": 150,
+    "cancelled while queued": 150,
+    "cancelled while running": 80,
     "paused": 200,
     "resumed": 60,
     "drained": 60,
@@ -61,40 +61,42 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def run(world: World, seeds: range) -> Counter[str]:
-    seen: Counter[str] = Counter()
+    counter: Counter[str] = Counter()
     for seed in seeds:
         try:
-            History(seed, world, seen).run()
+            History(seed, world, counter).run()
         except Exception as error:
             error.add_note(f"in the history of seed {seed}")
             raise
-    return seen
+    return counter
 
 
-def too_rare(seen: Counter[str], histories: int) -> dict[str, int]:
+def counts_below_minimum(counter: Counter[str], histories: int) -> dict[str, int]:
     return {
-        what: seen[what] for what, least in RARE.items() if seen[what] < least * histories / 1_000
+        event: counter[event]
+        for event, minimum in MIN_COUNTS.items()
+        if counter[event] < minimum * histories / 1_000
     }
 
 
-def test_no_history_breaks_the_promise(world: World) -> None:
-    assert too_rare(run(world, range(HISTORIES)), HISTORIES) == {}
+def test_the_invariants_hold_in_every_history(world: World) -> None:
+    assert counts_below_minimum(run(world, range(HISTORIES)), HISTORIES) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7_200)
-def test_no_history_of_many_more_breaks_the_promise(world: World) -> None:
-    seen = run(world, range(HISTORIES, HISTORIES + NIGHTLY))
-    assert too_rare(seen, NIGHTLY) == {}
+def test_the_invariants_hold_in_many_more_histories(world: World) -> None:
+    counter = run(world, range(HISTORIES, HISTORIES + SLOW_HISTORIES))
+    assert counts_below_minimum(counter, SLOW_HISTORIES) == {}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_found(world: World, fault: Fault) -> None:
-    with fault.at_work(world.engine):
-        for seed in range(HUNTED):
+def test_an_injected_fault_is_detected(world: World, fault: Fault) -> None:
+    with fault.inject(world.engine):
+        for seed in range(FAULT_HISTORIES):
             try:
                 History(seed, world, Counter()).run()
-            except Exception:  # a violation, or a constraint of the database: it shows
-                assert fault.planted
+            except Exception:  # a violation, or an error of the database
+                assert fault.hits
                 return
-    pytest.fail(f"not found in {HUNTED} histories; it took effect {fault.planted} times")
+    pytest.fail(f"not detected in {FAULT_HISTORIES} histories; it took effect {fault.hits} times")

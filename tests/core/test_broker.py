@@ -1,4 +1,4 @@
-"""Hints to a broker that is not there, does not answer, or comes back."""
+"""Notifications to a broker that is missing, does not respond, or comes back."""
 
 import socket
 import threading
@@ -13,8 +13,8 @@ from tests.conftest import forget_caches
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
+def silent_port() -> Iterator[int]:
+    """Return a port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -32,44 +32,44 @@ def new_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_caches()
 
 
-def use(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+def use_broker(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     monkeypatch.setenv("SEMBLANCE_BROKER_URL", f"redis://127.0.0.1:{port}/0")
     get_settings.cache_clear()
 
 
-def took(job_id: str) -> tuple[bool, float]:
+def publish_timed(job_id: str) -> tuple[bool, float]:
     started = time.monotonic()
     return broker.publish("training", job_id), time.monotonic() - started
 
 
-def test_a_broker_that_never_answers_costs_no_more_than_the_time_allowed(
-    monkeypatch: pytest.MonkeyPatch, silent: int
+def test_publishing_to_a_broker_that_never_responds_stops_at_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, silent_port: int
 ) -> None:
-    use(monkeypatch, silent)
+    use_broker(monkeypatch, silent_port)
     broker.get_celery()
-    sent, seconds = took("job_1")
+    sent, seconds = publish_timed("job_1")
     assert not sent
     assert seconds < 4  # the transport itself would wait for 5
 
 
-def test_a_broker_that_did_not_answer_is_left_alone_and_then_asked_again(
-    monkeypatch: pytest.MonkeyPatch, silent: int
+def test_a_broker_that_did_not_respond_is_tried_again_after_the_cooldown(
+    monkeypatch: pytest.MonkeyPatch, silent_port: int
 ) -> None:
-    use(monkeypatch, silent)
+    use_broker(monkeypatch, silent_port)
     broker.get_celery()
     monkeypatch.setattr(broker, "COOLDOWN_S", 60.0)
-    took("job_1")
-    sent, seconds = took("job_2")
+    publish_timed("job_1")
+    sent, seconds = publish_timed("job_2")
     assert not sent
-    assert seconds < get_settings().publish_timeout_seconds  # it was not even asked
+    assert seconds < get_settings().publish_timeout_seconds  # no connection was tried
     monkeypatch.setattr(broker, "_circuit_breaker", broker._CircuitBreaker())
     monkeypatch.setattr(broker, "COOLDOWN_S", 0.1)
-    took("job_3")
+    publish_timed("job_3")
     time.sleep(0.1)
-    assert took("job_4")[1] > 0.3
+    assert publish_timed("job_4")[1] > 0.3
 
 
-def test_without_a_broker_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_broker_nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEMBLANCE_BROKER_URL", "")
     get_settings.cache_clear()
-    assert took("job_1")[0] is False
+    assert publish_timed("job_1")[0] is False

@@ -1,4 +1,4 @@
-"""Files that nobody names, of jobs that have ended."""
+"""Garbage collection of unreferenced files of ended jobs."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,14 +28,14 @@ def put(storage: Storage) -> Put:
     return lambda job, name: storage.put(key_of(TENANT, "jobs", job.id, *name.split("/")), b"x")
 
 
-def claimed(job: Job) -> Claim:
+def claim_job(job: Job) -> Claim:
     with write() as session:
-        taken = jobs.claim(session, job.id, "w/h:1")
-    assert taken is not None
-    return taken[0]
+        claim_and_job = jobs.claim(session, job.id, "w/h:1")
+    assert claim_and_job is not None
+    return claim_and_job[0]
 
 
-def end(job: Job) -> None:
+def cancel_job(job: Job) -> None:
     with write() as session:
         jobs.cancel(session, TENANT, job.id)
         row = session.get_one(Job, job.id)
@@ -43,41 +43,42 @@ def end(job: Job) -> None:
             jobs.confirm_cancelled(session, Claim(TENANT, job.id, row.fencing_token, "w/h:1"))
 
 
-def end_a_year_ago(job: Job) -> None:
+def backdate_end(job: Job) -> None:
     with write() as session:
         row = session.get_one(Job, job.id)
         assert row.finished_at is not None
         row.finished_at -= timedelta(days=365)
 
 
-def test_what_no_row_names_goes_some_time_after_the_job_has_ended(
+def test_unreferenced_files_of_an_ended_job_are_deleted_after_the_retention(
     add_job: AddJob, storage: Storage, put: Put
 ) -> None:
     job = add_job()
-    claim = claimed(job)
+    claim = claim_job(job)
     state, model = put(job, "1/state-1"), put(job, "1/model-1")
-    picture, lost, half = put(job, "1/picture"), put(job, "2/state-1"), put(job, "shards/1-1.tar")
+    preview, unreferenced = put(job, "1/preview"), put(job, "2/state-1")
+    partial_shard = put(job, "shards/1-1.tar")
     with write() as session:
         new = NewCheckpoint(1, {"state": state, "model": model})
         jobs.add_checkpoint(session, claim, new)
-        about = {"name": "picture", "media_type": "image/png", "step": None}
-        jobs.add_artifact(session, claim, stored=picture, **about)
-    assert jobs.remove_orphans(storage) == 0  # it runs
-    end(job)
-    assert jobs.remove_orphans(storage) == 0  # a worker that stood still may write yet
-    end_a_year_ago(job)
-    neighbour = put(add_job(), "1/state-1")
+        metadata = {"name": "preview", "media_type": "image/png", "step": None}
+        jobs.add_artifact(session, claim, stored=preview, **metadata)
+    assert jobs.remove_orphans(storage) == 0  # the job is running
+    cancel_job(job)
+    assert jobs.remove_orphans(storage) == 0  # a frozen worker may still write
+    backdate_end(job)
+    file_of_other_job = put(add_job(), "1/state-1")
     assert jobs.remove_orphans(storage) == 2
-    left = set(storage.keys(f"t/{TENANT}/jobs"))
-    assert left == {state.key, model.key, picture.key, neighbour.key}
-    assert lost.key not in left
-    assert half.key not in left
+    remaining = set(storage.keys(f"t/{TENANT}/jobs"))
+    assert remaining == {state.key, model.key, preview.key, file_of_other_job.key}
+    assert unreferenced.key not in remaining
+    assert partial_shard.key not in remaining
 
 
-def test_a_job_is_looked_at_once(add_job: AddJob, storage: Storage, put: Put) -> None:
+def test_each_job_is_checked_once(add_job: AddJob, storage: Storage, put: Put) -> None:
     job = add_job()
-    end(job)
-    end_a_year_ago(job)
+    cancel_job(job)
+    backdate_end(job)
     put(job, "1/lost")
     assert jobs.remove_orphans(storage) == 1
     put(job, "1/later")
