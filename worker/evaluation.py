@@ -18,7 +18,7 @@ import core.evaluation
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
-from core.datasets.images.writing import encode_png
+from core.datasets.images.sample_formats import encode_png
 from core.errors import JobError
 from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings

@@ -22,9 +22,9 @@ from sqlalchemy.orm import Session
 
 from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, write
-from core.datasets.images import writing as images
+from core.datasets.images import sample_formats as images
 from core.datasets.media_types import IMAGE_MEDIA_TYPES, TABULAR_MEDIA_TYPES
-from core.datasets.tabular import writing as rows
+from core.datasets.tabular import sample_formats as rows
 from core.errors import JobError
 from core.generation import GenerationSpec
 from core.jobs import Heartbeat, LeaseLost, ShardClaim, StopRequests

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
-from core.datasets.images.writing import encode_png
+from core.datasets.images.sample_formats import encode_png
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings

@@ -10,8 +10,8 @@ from app.sampling import request_parser
 from app.sampling.service import ScoresUnavailable, get_sampling_service
 from app.schemas.jobs import GenerationEstimate, GenerationRequest
 from app.schemas.samples import SampleSelection
-from core.datasets.images import writing as images
-from core.datasets.tabular import writing as rows
+from core.datasets.images import sample_formats as images
+from core.datasets.tabular import sample_formats as rows
 from core.generation import GenerationSpec
 from core.tables import Model
 from models.errors import AcceptanceRateTooLow

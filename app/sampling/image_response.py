@@ -11,7 +11,7 @@ from app.sampling import labels, provenance, request_parser
 from app.sampling.service import FilteredImageStream, ScoresUnavailable, get_sampling_service
 from app.sampling.streaming_response import SampleStreamingResponse
 from app.schemas.samples import Interpolation, LatentPoint, SamplesRequest
-from core.datasets.images import writing
+from core.datasets.images import sample_formats
 from core.datasets.media_types import IMAGE_MEDIA_TYPES, STRIP_MEDIA_TYPES
 from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
@@ -99,9 +99,9 @@ def _interpolation_response(
         model, ends, interpolation.steps, request.image.truncation
     )
     if chosen == "gif":
-        body = encode_gif([writing.encode_png(image) for image in images])
+        body = encode_gif([sample_formats.encode_png(image) for image in images])
     else:
-        body = writing.encode_png(make_grid(images, interpolation.steps))
+        body = sample_formats.encode_png(make_grid(images, interpolation.steps))
     return Response(
         body,
         headers={"Semblance-Count": str(interpolation.steps)},
@@ -148,7 +148,7 @@ def _check_size(plan: ImageSamplingPlan, request: SamplesRequest, chosen: str) -
 
 def _encode(
     chosen: str,
-    batches: writing.Batches,
+    batches: sample_formats.Batches,
     model: Model,
     plan: ImageSamplingPlan,
     request: SamplesRequest,
@@ -158,11 +158,11 @@ def _encode(
     if chosen == "png":
         images = np.concatenate([images for _, images in batches])
         if request.layout != "grid":
-            return writing.encode_png(images[0])
-        return writing.encode_png(make_grid(images, _grid_columns(plan)))
+            return sample_formats.encode_png(images[0])
+        return sample_formats.encode_png(make_grid(images, _grid_columns(plan)))
     if chosen != "json":
         image = model.manifest["image"]
-        return writing.encode(chosen, batches, names, count=plan.count, image=image)
+        return sample_formats.encode(chosen, batches, names, count=plan.count, image=image)
     head: dict[str, object] = {
         "model": model.id,
         "seed": plan.seed,
@@ -178,7 +178,7 @@ def _encode(
         if not head["scores"]:
             raise request_parser.scores_unavailable_error("/include")
         batches = iter(all_batches)
-    return writing.encode_json(batches, names, head)
+    return sample_formats.encode_json(batches, names, head)
 
 
 def _grid_columns(plan: ImageSamplingPlan) -> int:

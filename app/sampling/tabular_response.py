@@ -13,7 +13,7 @@ from app.sampling.service import get_sampling_service
 from app.sampling.streaming_response import SampleStreamingResponse
 from app.schemas.samples import SamplesRequest
 from core.datasets.media_types import TABULAR_MEDIA_TYPES
-from core.datasets.tabular import writing
+from core.datasets.tabular import sample_formats
 from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
@@ -66,11 +66,11 @@ def build_response(
     except BaseException:
         stream.close()
         raise
-    columns = writing.parse_sample_columns(model.manifest)
+    columns = sample_formats.parse_sample_columns(model.manifest)
     head = {"model": model.id, "seed": seed, "offset": request.offset, "count": plan.count}
     record_batches = (batch.rows for batch in chain(batches, stream))
     return SampleStreamingResponse(
-        writing.encode(chosen, record_batches, columns, head | included),
+        sample_formats.encode(chosen, record_batches, columns, head | included),
         stream.close,
         headers={
             "Semblance-Count": str(plan.count),

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from core.datasets.images import writing as images
+from core.datasets.images import sample_formats as images
 from core.datasets.images.npy_store import BLOCK_BYTES
-from core.datasets.tabular import writing as rows
+from core.datasets.tabular import sample_formats as rows
 from core.datasets.tabular.schema import Schema
 from core.datasets.tabular.typed_parquet import typed_batches
 from core.tables import Dataset

@@ -1,6 +1,7 @@
 """Delivery of the messages in the outbox. Any number of processes may run it at the same time."""
 
 import logging
+import random
 import ssl
 import threading
 import time
@@ -19,6 +20,8 @@ from core.webhooks.ssrf_guard import Resolve, UrlNotAllowed
 MAX_CONCURRENT = 8  # requests
 MAX_CONCURRENT_PER_TENANT = 4  # requests
 POLL_S = 1.0
+# Seconds between attempts. If the attempt after the last one fails, the delivery has failed.
+BACKOFF_S = (5, 30, 120, 600, 3_600, 21_600, 86_400)
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "The TLS certificate is not valid for the host."),
@@ -98,6 +101,14 @@ def _send(delivery: ClaimedDelivery, resolve: Resolve, timeouts: Timeouts) -> in
     return post(target, addresses, headers, delivery.payload, timeouts)
 
 
+def _retry_delay(attempt: int) -> float | None:
+    """Return the seconds until the next attempt, or None after the last one."""
+    if attempt > len(BACKOFF_S):
+        return None
+    jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load; not used for security
+    return BACKOFF_S[attempt - 1] * jitter
+
+
 def _record(delivery: ClaimedDelivery, status: int | None, reason: str) -> None:
     with write() as session:
         if status is not None and 200 <= status < 300:
@@ -106,7 +117,8 @@ def _record(delivery: ClaimedDelivery, status: int | None, reason: str) -> None:
         if status == 410:
             outbox.mark_gone(session, delivery, reason, status)
         else:
-            outbox.mark_failed(session, delivery, reason, status)
+            delay = _retry_delay(delivery.attempt)
+            outbox.mark_failed(session, delivery, reason, status, retry_in_s=delay)
     log_fields = {"delivery": delivery.id, "attempt": delivery.attempt, "cause": reason}
     log.info("A webhook was not delivered.", extra=log_fields)
 

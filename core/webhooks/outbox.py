@@ -5,7 +5,6 @@ until the webhook accepts it or the last attempt fails.
 """
 
 import json
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +19,6 @@ from core.tables import Delivery, Job, Webhook
 
 EVENTS = ("job.running", "job.paused", "job.succeeded", "job.failed", "job.cancelled")
 
-# Seconds between attempts. If the attempt after the last one fails, the delivery has failed.
-BACKOFF_S = (5, 30, 120, 600, 3_600, 21_600, 86_400)
 # A claimed delivery is due again after this time, which is longer than any attempt.
 LEASE_S = 60.0
 
@@ -137,16 +134,19 @@ def mark_delivered(session: Session, delivery: ClaimedDelivery, status: int) -> 
 
 
 def mark_failed(
-    session: Session, delivery: ClaimedDelivery, reason: str, status: int | None
+    session: Session,
+    delivery: ClaimedDelivery,
+    reason: str,
+    status: int | None,
+    *,
+    retry_in_s: float | None = None,
 ) -> None:
-    """Schedule the next attempt, or mark the delivery as failed after the last one."""
+    """Schedule the next attempt in `retry_in_s` seconds. None: the delivery has failed."""
     outcome = {"response_status": status, "last_error": reason}
-    if delivery.attempt > len(BACKOFF_S):
+    if retry_in_s is None:
         _fenced_update(session, delivery, failed_at=clock(), **outcome)
-        return
-    jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load; not used for security
-    next_at = clock(BACKOFF_S[delivery.attempt - 1] * jitter)
-    _fenced_update(session, delivery, next_at=next_at, **outcome)
+    else:
+        _fenced_update(session, delivery, next_at=clock(retry_in_s), **outcome)
 
 
 def mark_gone(session: Session, delivery: ClaimedDelivery, reason: str, status: int) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import builtin
-from core.datasets.images.writing import encode_png as png_of
+from core.datasets.images.sample_formats import encode_png as png_of
 from core.errors import StorageFull
 from core.jobs import LeaseLost
 from core.settings import Settings

@@ -6,7 +6,7 @@ import io
 import pyarrow as pa
 import pytest
 
-from core.datasets.tabular import Column, writing
+from core.datasets.tabular import Column, sample_formats
 
 
 def encode_column(column: Column, values: pa.Array, *others: Column) -> str:
@@ -14,7 +14,7 @@ def encode_column(column: Column, values: pa.Array, *others: Column) -> str:
         [values, *(pa.nulls(len(values), pa.string()) for _ in others)],
         names=[column.name, *(other.name for other in others)],
     )
-    return b"".join(writing.encode_csv(iter([batch]), [column, *others])).decode()
+    return b"".join(sample_formats.encode_csv(iter([batch]), [column, *others])).decode()
 
 
 WORDS = ["plain", "a, b", 'say "no"', "two\nlines", " blank before", "", "Zürich", "a;b"]

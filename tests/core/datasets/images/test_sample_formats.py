@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.datasets.images import writing
+from core.datasets.images import sample_formats
 
 LABELS = ["T-shirt/top", "Ankle boot", "Übergröße", "..", ".hidden", 'a,b"c']
 
 
-def batches(n: int, shape: tuple[int, ...] = (4, 6)) -> writing.Batches:
+def batches(n: int, shape: tuple[int, ...] = (4, 6)) -> sample_formats.Batches:
     rng = np.random.default_rng(0)
     for start in range(0, n, 5):
         size = min(5, n - start)
@@ -36,7 +36,9 @@ def join_stream(pieces: Iterator[bytes]) -> io.BytesIO:
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
 def test_npz_contains_pixels_label_indices_and_label_names(shape: tuple[int, ...]) -> None:
-    with np.load(join_stream(writing.encode_npz(batches(13, shape), LABELS, 13, shape))) as read:
+    with np.load(
+        join_stream(sample_formats.encode_npz(batches(13, shape), LABELS, 13, shape))
+    ) as read:
         assert read["x"].dtype == np.uint8
         assert np.array_equal(read["x"], all_images(13, shape))
         assert read["y"].dtype == np.int64
@@ -45,7 +47,7 @@ def test_npz_contains_pixels_label_indices_and_label_names(shape: tuple[int, ...
 
 
 def test_zip_contains_the_images_and_labels_csv() -> None:
-    with zipfile.ZipFile(join_stream(writing.encode_zip(batches(13), LABELS))) as archive:
+    with zipfile.ZipFile(join_stream(sample_formats.encode_zip(batches(13), LABELS))) as archive:
         assert archive.testzip() is None
         rows = list(csv.reader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
         assert rows[0] == ["path", "label"]
@@ -56,7 +58,7 @@ def test_zip_contains_the_images_and_labels_csv() -> None:
 
 
 def test_tar_contains_each_image_with_its_label_files() -> None:
-    pieces = writing.encode_tar(batches(13), LABELS, first=5)
+    pieces = sample_formats.encode_tar(batches(13), LABELS, first=5)
     with tarfile.open(fileobj=join_stream(pieces)) as archive:
         parts = {name: archive.extractfile(name).read() for name in archive.getnames()}
     assert len(parts) == 3 * 13
@@ -68,21 +70,25 @@ def test_tar_contains_each_image_with_its_label_files() -> None:
 
 
 def test_unlabeled_archives_contain_only_images() -> None:
-    with tarfile.open(fileobj=join_stream(writing.encode_tar(batches(2), []))) as archive:
+    with tarfile.open(fileobj=join_stream(sample_formats.encode_tar(batches(2), []))) as archive:
         assert archive.getnames() == ["000000000.png", "000000001.png"]
-    with zipfile.ZipFile(join_stream(writing.encode_zip(batches(2), [], first=7))) as archive:
+    with zipfile.ZipFile(
+        join_stream(sample_formats.encode_zip(batches(2), [], first=7))
+    ) as archive:
         assert archive.namelist() == ["0000007.png", "0000008.png"]
 
 
 @pytest.mark.parametrize("label", [*LABELS, "/etc/passwd", "../../x", "a\\b", "con:1", "a\nb"])
 def test_label_folder_is_a_safe_path_component(label: str) -> None:
-    folder = writing.label_folder(label)
+    folder = sample_formats.label_folder(label)
     assert not set(folder) & set("/\\\n\x00:")
     assert not folder.startswith(".")
 
 
 def test_json_contains_each_image_with_its_label() -> None:
-    read = json.load(join_stream(writing.encode_json(batches(7), LABELS, {"seed": 5, "count": 7})))
+    read = json.load(
+        join_stream(sample_formats.encode_json(batches(7), LABELS, {"seed": 5, "count": 7}))
+    )
     assert (read["seed"], len(read["items"])) == (5, 7)
     first = np.array(Image.open(io.BytesIO(base64.b64decode(read["items"][0]["png"]))))
     assert np.array_equal(first, all_images(7)[0])
@@ -91,13 +97,15 @@ def test_json_contains_each_image_with_its_label() -> None:
 
 def test_truncated_archive_stream_is_not_a_valid_zip() -> None:
     for pieces in (
-        list(writing.encode_npz(batches(13), LABELS, 13, (4, 6))),
-        list(writing.encode_zip(batches(13), LABELS)),
+        list(sample_formats.encode_npz(batches(13), LABELS, 13, (4, 6))),
+        list(sample_formats.encode_zip(batches(13), LABELS)),
     ):
         with pytest.raises(zipfile.BadZipFile):
             zipfile.ZipFile(io.BytesIO(b"".join(pieces[:-1])))
 
 
 def test_npz_is_streamed_in_pieces_smaller_than_half_of_it() -> None:
-    largest = max(len(piece) for piece in writing.encode_npz(batches(500), LABELS, 500, (4, 6)))
+    largest = max(
+        len(piece) for piece in sample_formats.encode_npz(batches(500), LABELS, 500, (4, 6))
+    )
     assert largest < 500 * 24 / 2
