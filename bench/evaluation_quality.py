@@ -89,7 +89,7 @@ def evaluate_image_set(row: Images, arguments: argparse.Namespace) -> dict[str, 
         np.savez(real, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
         with serving() as client:
             dataset = client.upload(real, name=row.name)["id"]
-            spec: Spec = {"budget": {"cpu_seconds": row.cpu_seconds}, "early_stopping": "never"}
+            spec: Spec = {"budget": {"cpu_seconds": row.cpu_seconds}, "early_stopping": False}
             models = train_models(client, dataset, spec, row.short_steps)
             costs = measure_reports(client, models["good"], row.samples)
             files = {}

@@ -74,7 +74,7 @@ class Row:
 
 def _network(name: str, architecture: str, **hyperparameters: Any) -> Row:
     hyperparameters = {"architecture": architecture, **hyperparameters}
-    spec = {"hyperparameters": hyperparameters, "early_stopping": "never"}
+    spec = {"hyperparameters": hyperparameters, "early_stopping": False}
     return Row(name, FASHION, 60, 10_000, spec=spec)
 
 
