@@ -106,9 +106,9 @@ def served_databases() -> Iterator[None]:
     drop_served()
 
 
-def forget_caches() -> None:
-    for cached in (settings.get_settings, database.get_engine, storage.get_storage):
-        cached.cache_clear()
+def clear_caches() -> None:
+    for cached_function in (settings.get_settings, database.get_engine, storage.get_storage):
+        cached_function.cache_clear()
 
 
 @pytest.fixture
@@ -125,16 +125,16 @@ def configured(
         "POLL_SECONDS": "0.3",
         "REPORT_SECONDS": "0.1",
         "MIN_FREE_DISK_BYTES": "0",
-        "AUTO_EVALUATE": "false",  # a second job after each; the tests of it ask for it
+        "AUTO_EVALUATE": "false",  # it adds a second job to each; its own tests enable it
     }
     for name, value in environment.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
-    forget_caches()
+    clear_caches()
     with database.write() as session:
         session.add(Tenant(id=TENANT, name="default"))
     yield settings.get_settings()
     database.get_engine().dispose()
-    forget_caches()
+    clear_caches()
 
 
 @pytest.fixture(scope="session")
@@ -153,8 +153,8 @@ def anonymous(
     from tests.factories import clear_model_caches
 
     clear_model_caches()
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # it takes one of its own
-    application.middleware_stack = None  # made anew: a turnstile belongs to one event loop
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # the application replaces it
+    application.middleware_stack = None  # build it again: it belongs to one event loop
     with TestClient(application, base_url="http://localhost") as client:
         yield client
 

@@ -22,7 +22,7 @@ from core.tables import (
     Webhook,
 )
 
-# A copy of the state machine, so that a change of it has to be made here as well.
+# A copy of the state machine, so that a change of it fails until it is repeated here.
 ALLOWED_TRANSITIONS = {
     "queued": {"running", "paused", "cancelled", "failed"},
     "running": {

@@ -19,8 +19,8 @@ from semblance import Client
 from tests.servers import BROKER, SERVER, database_for
 
 T = TypeVar("T")
-PATIENCE_S = 90.0
-SHORT = {
+TIMEOUT_S = 90.0
+SHORT_INTERVALS = {
     "SEMBLANCE_LEASE_SECONDS": "5",
     "SEMBLANCE_HEARTBEAT_SECONDS": "0.5",
     "SEMBLANCE_SWEEP_SECONDS": "0.5",
@@ -38,18 +38,18 @@ def free_port() -> int:
         return port
 
 
-def eventually(look: Callable[[], T], *, within: float = PATIENCE_S) -> T:
-    """Return the first true result of `look`; fail with its last result after `within` seconds."""
+def eventually(poll: Callable[[], T], *, within: float = TIMEOUT_S) -> T:
+    """Return the first true result of `poll`; fail with its last result after `within` seconds."""
     deadline = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {within} s: {seen!r}"
+    while not (result := poll()):
+        assert time.monotonic() < deadline, f"still {result!r} after {within} s"
         time.sleep(0.05)
-    return seen
+    return result
 
 
 @dataclass
 class Server:
-    """`semblance-server up` on a folder of its own."""
+    """A running `semblance-server up` with its own folder."""
 
     folder: Path
     port: int
@@ -65,14 +65,16 @@ class Server:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()
 
-    def answers(self) -> bool:
+    def is_alive(self) -> bool:
         try:
             return httpx.get(f"{self.url}/livez", timeout=1).status_code == 200
         except httpx.TransportError:
             return False
 
     def is_ready(self) -> bool:
-        assert self.process.poll() is None, f"the server has ended: {self.process.returncode}"
+        assert self.process.poll() is None, (
+            f"the server ended with status {self.process.returncode}"
+        )
         try:
             return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:
@@ -85,9 +87,9 @@ class Server:
         """Return the descendants with all of these words on their command line."""
         return [p for p in self.descendants() if all(w in " ".join(_command(p)) for w in words)]
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=PATIENCE_S)
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signal_number)
+        return self.process.wait(timeout=TIMEOUT_S)
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -97,14 +99,14 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def larger_parts(folder: Path) -> dict[str, str]:
+def external_services(folder: Path) -> dict[str, str]:
     """Return the settings for PostgreSQL and Redis, if the tests have them."""
-    parts = {}
+    settings = {}
     if SERVER is not None:
-        parts["SEMBLANCE_DATABASE_URL"] = database_for(folder)
+        settings["SEMBLANCE_DATABASE_URL"] = database_for(folder)
     if BROKER is not None:
-        parts["SEMBLANCE_BROKER_URL"] = BROKER
-    return parts
+        settings["SEMBLANCE_BROKER_URL"] = BROKER
+    return settings
 
 
 @contextmanager
@@ -113,7 +115,7 @@ def serving(folder: Path, **environment: str) -> Iterator[Server]:
     command = Path(sys.executable).with_name("semblance-server")
     process = subprocess.Popen(
         [str(command), "up", "--data", str(folder), "--port", str(port)],
-        env=os.environ | SHORT | larger_parts(folder) | environment,
+        env=os.environ | SHORT_INTERVALS | external_services(folder) | environment,
         stdout=subprocess.PIPE,
         text=True,
     )

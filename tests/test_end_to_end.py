@@ -1,5 +1,7 @@
-"""The whole line: a dataset over HTTP, a job through a real broker and a real Celery worker, a
-checkpoint, samples; and what happens when parts of it die.
+"""End-to-end tests with a real broker and a real Celery worker.
+
+A dataset goes in over HTTP, a job trains a model, and samples come out. Some tests kill processes
+on the way.
 """
 
 import csv
@@ -28,7 +30,7 @@ from tests.uploads import make_people_csv
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-WEBHOOKS_HERE = {
+ALLOW_LOCAL_WEBHOOKS = {
     "SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS": '["127.0.0.1"]',
     "SEMBLANCE_WEBHOOK_ALLOW_HTTP": "true",
 }
@@ -36,7 +38,7 @@ WEBHOOKS_HERE = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server") / "data", **WEBHOOKS_HERE) as running:
+    with serving(tmp_path_factory.mktemp("server") / "data", **ALLOW_LOCAL_WEBHOOKS) as running:
         eventually(running.is_ready)
         yield running
 
@@ -47,7 +49,7 @@ def client(server: Server) -> Iterator[Client]:
         yield connected
 
 
-def test_digits_go_in_and_labelled_samples_come_out(
+def test_a_model_of_digits_is_trained_and_sampled_by_label(
     server: Server, client: Client, tmp_path: Path
 ) -> None:
     dataset = client.create_builtin_dataset("digits")
@@ -60,69 +62,74 @@ def test_digits_go_in_and_labelled_samples_come_out(
         seed=1,
     )
     assert job["state"] == "queued"
-    done = client.wait(job["id"])
-    assert (done["result"]["step"], done["result"]["model_version"]) == (30, "digits:1")
+    trained = client.wait(job["id"])
+    assert (trained["result"]["step"], trained["result"]["model_version"]) == (30, "digits:1")
     assert "celery" in server.log()
     assert server.find("celery")
     assert BROKER is not None or server.find("redis-server")
 
-    asked = {str(i): i + 1 for i in range(10)}
-    with np.load(io.BytesIO(client.samples("digits", labels=asked, seed=7, format="npz"))) as made:
-        assert made["x"].shape == (55, 8, 8)
-        assert np.bincount(made["y"]).tolist() == list(asked.values())
+    labels = {str(i): i + 1 for i in range(10)}
+    with np.load(
+        io.BytesIO(client.samples("digits", labels=labels, seed=7, format="npz"))
+    ) as samples:
+        assert samples["x"].shape == (55, 8, 8)
+        assert np.bincount(samples["y"]).tolist() == list(labels.values())
     archive = client.samples("digits:1", count=20, seed=7)
     assert len(zipfile.ZipFile(io.BytesIO(archive)).namelist()) == 21
 
-    (tmp_path / "again.zip").write_bytes(archive)
-    again = client.upload(tmp_path / "again.zip")
-    assert again["train_items"] == 20
+    (tmp_path / "samples.zip").write_bytes(archive)
+    uploaded = client.upload(tmp_path / "samples.zip")
+    assert uploaded["train_items"] == 20
 
-    many = client.generate("digits", labels={"3": 25}, seed=7, format="npz", shard_size=10)
-    client.wait(many["id"])
-    files = client.download_artifacts(many["id"], tmp_path / "made")
-    files[1].write_bytes(b"broken off")
-    kept = files[0].stat().st_mtime_ns
-    assert client.download_artifacts(many["id"], tmp_path / "made") == files
-    assert files[0].stat().st_mtime_ns == kept
-    at_once = client.samples("digits", labels={"3": 25}, seed=7, format="npz")
-    with np.load(io.BytesIO(at_once)) as whole:
+    generation = client.generate("digits", labels={"3": 25}, seed=7, format="npz", shard_size=10)
+    client.wait(generation["id"])
+    files = client.download_artifacts(generation["id"], tmp_path / "shards")
+    files[1].write_bytes(b"incomplete")
+    modified_ns = files[0].stat().st_mtime_ns
+    assert client.download_artifacts(generation["id"], tmp_path / "shards") == files
+    assert files[0].stat().st_mtime_ns == modified_ns
+    archive = client.samples("digits", labels={"3": 25}, seed=7, format="npz")
+    with np.load(io.BytesIO(archive)) as expected:
         parts = [np.load(file)["x"] for file in files]
-        assert np.array_equal(np.concatenate(parts), whole["x"])
+        assert np.array_equal(np.concatenate(parts), expected["x"])
 
     metrics = client.request("GET", f"/v1/jobs/{job['id']}/metrics").json()
     assert metrics["critic_accuracy_real"]["steps"] == [5, 10, 15, 20, 25, 30]
     previews = client.request("GET", f"/v1/jobs/{job['id']}/previews").json()
-    picture = client.request("GET", previews[-1]["url"])
-    assert picture.headers["content-type"] == "image/png"
+    preview = client.request("GET", previews[-1]["url"])
+    assert preview.headers["content-type"] == "image/png"
 
 
-def test_a_larger_set_is_planned_made_and_saved_from_a_shell(
+def test_a_dataset_is_augmented_and_downloaded_on_the_command_line(
     server: Server, client: Client, tmp_path: Path
 ) -> None:
     dataset = client.create_builtin_dataset("digits")["id"]
-    shell = CliRunner()
+    runner = CliRunner()
     key = (server.folder / "admin.key").read_text().strip()
     service = ["--key", key, "--url", server.url]
-    more = ["--strategy", "multiply", "--target", "1.2", "--seed", "1", *service]
-    planned = shell.invoke(command.app, ["augment", dataset, "--plan", *more])
-    assert planned.exit_code == 0, planned.output
-    assert "transforms" in planned.output
+    options = ["--strategy", "multiply", "--target", "1.2", "--seed", "1", *service]
+    plan = runner.invoke(command.app, ["augment", dataset, "--plan", *options])
+    assert plan.exit_code == 0, plan.output
+    assert "transforms" in plan.output
     before = client.request("GET", "/v1/datasets").json()["data"]
-    made = shell.invoke(command.app, ["augment", dataset, *more])
-    assert made.exit_code == 0, made.output
-    new = client.request("GET", "/v1/datasets").json()["data"][0]
-    assert new["id"] in made.output
-    assert new["id"] not in {one["id"] for one in before}
-    assert len(client.provenance(new["id"])) == new["train_items"]
-    file = tmp_path / "larger.npz"
-    saved = shell.invoke(command.app, ["download", new["id"], str(file), *service])
-    assert saved.exit_code == 0, saved.output
+    augmented = runner.invoke(command.app, ["augment", dataset, *options])
+    assert augmented.exit_code == 0, augmented.output
+    created = client.request("GET", "/v1/datasets").json()["data"][0]
+    assert created["id"] in augmented.output
+    assert created["id"] not in {row["id"] for row in before}
+    assert len(client.provenance(created["id"])) == created["train_items"]
+    file = tmp_path / "augmented.npz"
+    downloaded = runner.invoke(command.app, ["download", created["id"], str(file), *service])
+    assert downloaded.exit_code == 0, downloaded.output
     with np.load(file) as arrays:
-        assert len(arrays["x"]) == new["train_items"]
-    assert json.loads(client.artifact(new["derived_from"]["job"], "augmentation.json"))["seed"] == 1
+        assert len(arrays["x"]) == created["train_items"]
+    assert (
+        json.loads(client.artifact(created["derived_from"]["job"], "augmentation.json"))["seed"]
+        == 1
+    )
 
 
-def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
+def test_the_server_listens_on_localhost_only_and_its_files_are_private(
     server: Server,
 ) -> None:
     for process in [psutil.Process(server.process.pid), *server.descendants()]:
@@ -135,7 +142,7 @@ def test_the_server_binds_to_this_machine_alone_and_its_files_are_its_owners(
         assert (server.folder / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
+def test_a_second_server_on_the_same_folder_is_rejected(server: Server) -> None:
     command = Path(sys.executable).with_name("semblance-server")
     second = subprocess.run(
         [str(command), "up", "--data", str(server.folder), "--port", "1"],
@@ -153,8 +160,8 @@ def receiver() -> Iterator[Receiver]:
         yield serving
 
 
-def test_a_worker_tells_webhooks_of_a_job(client: Client, receiver: Receiver) -> None:
-    """Nobody calls `deliver_due` but the worker."""
+def test_a_worker_delivers_webhook_messages(client: Client, receiver: Receiver) -> None:
+    """The test does not call `deliver_due`; the worker does."""
     body = {"url": receiver.url, "events": ["job.cancelled"]}
     webhook = client.request("POST", "/v1/webhooks", json=body).json()
     dataset = client.create_builtin_dataset("digits")
@@ -165,16 +172,16 @@ def test_a_worker_tells_webhooks_of_a_job(client: Client, receiver: Receiver) ->
     assert message.is_signed_with(webhook["secret"])
     assert message.json["data"]["id"] == job["id"]
 
-    def delivered() -> bool:
+    def is_delivered() -> bool:
         (row,) = client.request("GET", webhook["links"]["deliveries"]).json()["data"]
         return bool(row["state"] == "delivered")
 
-    eventually(delivered)
+    eventually(is_delivered)
     client.request("DELETE", webhook["links"]["self"])
 
 
-@pytest.mark.slow  # as test_chaos.py has it for each point at which a worker can die
-def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
+@pytest.mark.slow  # test_chaos.py kills a worker at each failpoint
+def test_a_job_whose_worker_is_killed_resumes_from_its_last_checkpoint(
     server: Server, client: Client
 ) -> None:
     dataset = client.create_builtin_dataset("digits")
@@ -188,15 +195,15 @@ def test_a_job_whose_worker_is_killed_finishes_once_from_its_last_checkpoint(
         seed=1,
     )
     path = f"/v1/jobs/{job['id']}"
-    saved = eventually(lambda: client.request("GET", f"{path}/checkpoints").json())
+    checkpoints = eventually(lambda: client.request("GET", f"{path}/checkpoints").json())
     for process in server.find("multiprocessing") + server.find("spawn"):
         kill(process)
-    done = client.wait(job["id"])
+    ended = client.wait(job["id"])
     events = client.request("GET", f"{path}/events?type=state&limit=50").json()["data"]
     states = [event["data"]["state"] for event in events]
     assert states == ["queued", "running", "queued", "running", "succeeded"]
-    assert (done["attempt"], done["result"]["step"]) == (2, 600)
-    assert f'"step": {saved[0]["step"]}' in server.log() or "resuming from" in server.log()
+    assert (ended["attempt"], ended["result"]["step"]) == (2, 600)
+    assert f'"step": {checkpoints[0]["step"]}' in server.log() or "resuming from" in server.log()
     versions = client.request("GET", "/v1/models").json()["data"]
     assert [m["version"] for m in versions if m["name"] == "killed"] == [1]
 
@@ -220,57 +227,57 @@ def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client
     assert client.cancel(job["id"])["state"] == "cancelling"
     eventually(lambda: client.job(job["id"])["state"] == "cancelled")
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
-    with pytest.raises(APIError, match="Allowed actions: retry") as refused:
+    with pytest.raises(APIError, match="Allowed actions: retry") as rejected:
         client.cancel(job["id"])
-    assert refused.value.status == 409
+    assert rejected.value.status == 409
 
 
-@pytest.mark.slow  # as test_chaos.py has it for an API that dies between commit and hint
-def test_a_dead_api_comes_back(server: Server, client: Client) -> None:
+@pytest.mark.slow  # test_chaos.py kills the API between commit and notification
+def test_a_killed_api_is_restarted(server: Server, client: Client) -> None:
     (api,) = server.find("-m app")
     api.kill()
     eventually(lambda: not psutil.pid_exists(api.pid) or api.status() == psutil.STATUS_ZOMBIE)
-    eventually(server.answers)
+    eventually(server.is_alive)
     assert client.request("GET", "/v1").json()["name"] == "Semblance"
 
 
 @dataclass
-class Stopped:
-    """How a server ended that was ready, and which processes it had then."""
+class StoppedServer:
+    """The exit status and output of a server, and the processes that it had while it was ready."""
 
     folder: Path
     status: int
-    family: list[psutil.Process]
+    processes: list[psutil.Process]
     output: str
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> list[Stopped]:
-    """Two servers on one folder, one after the other: by SIGTERM, and by Ctrl-C."""
-    folder, ended = tmp_path_factory.mktemp("stopped") / "data", []
-    for number in (signal.SIGTERM, signal.SIGINT):
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> list[StoppedServer]:
+    """Run two servers on one folder in turn; stop the first by SIGTERM, the second by Ctrl-C."""
+    folder, results = tmp_path_factory.mktemp("stopped") / "data", []
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
         with serving(folder) as server:
             eventually(server.is_ready)
-            family = server.descendants()
-            status = server.stop(number)
+            processes = server.descendants()
+            status = server.stop(signal_number)
             assert server.process.stdout is not None
-            ended.append(Stopped(folder, status, family, server.process.stdout.read()))
-    return ended
+            results.append(StoppedServer(folder, status, processes, server.process.stdout.read()))
+    return results
 
 
-@pytest.mark.parametrize("turn", [0, 1], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("index", [0, 1], ids=["SIGTERM", "SIGINT"])
 def test_a_server_that_is_stopped_leaves_no_process_behind(
-    stopped: list[Stopped], turn: int
+    stopped: list[StoppedServer], index: int
 ) -> None:
-    family = stopped[turn].family
-    assert len(family) >= (4 if BROKER is None else 3)
-    assert stopped[turn].status == 0
-    gone, alive = psutil.wait_procs(family, timeout=5)
+    processes = stopped[index].processes
+    assert len(processes) >= (4 if BROKER is None else 3)
+    assert stopped[index].status == 0
+    gone, alive = psutil.wait_procs(processes, timeout=5)
     assert alive == []
-    assert len(gone) == len(family)
+    assert len(gone) == len(processes)
 
 
-def test_the_first_key_is_told_once(stopped: list[Stopped]) -> None:
+def test_the_first_key_is_printed_once(stopped: list[StoppedServer]) -> None:
     first, second = stopped
     key = (first.folder / "admin.key").read_text().strip()
     assert key in first.output
@@ -279,8 +286,8 @@ def test_the_first_key_is_told_once(stopped: list[Stopped]) -> None:
     assert key not in (first.folder / "server.log").read_text()
 
 
-@pytest.mark.slow  # as test_chaos.py has it for a worker whose clock is off, too
-def test_without_any_broker_jobs_are_done_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.slow  # test_chaos.py does the same with a wrong clock
+def test_jobs_run_without_a_broker(tmp_path: Path) -> None:
     with serving(tmp_path / "data", SEMBLANCE_BROKER_URL="none") as server:
         eventually(server.is_ready)
         with server.client() as client:
@@ -292,33 +299,33 @@ def test_without_any_broker_jobs_are_done_all_the_same(tmp_path: Path) -> None:
         assert server.find("redis-server") == []
 
 
-def test_the_api_answers_before_torch_is_there() -> None:
+def test_creating_the_api_does_not_import_torch() -> None:
     program = "import sys, app.main; app.main.create_app(); print('torch' in sys.modules)"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ,
     )
-    assert done.stdout.strip() == "False"
+    assert completed.stdout.strip() == "False"
 
 
 def run_example(server: Server, name: str, *arguments: str) -> str:
     """Return the output of a program in `examples/`, run as a user would run it."""
     key = (server.folder / "admin.key").read_text().strip()
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         env=os.environ | {"SEMBLANCE_URL": server.url, "SEMBLANCE_KEY": key},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
-def test_the_example_for_images_saves_the_labels_it_names(server: Server, tmp_path: Path) -> None:
+def test_the_image_example_saves_the_requested_labels(server: Server, tmp_path: Path) -> None:
     out = tmp_path / "digits.zip"
     assert "100 images" in run_example(server, "digits.py", str(out), "2")
     with zipfile.ZipFile(out) as archive:
@@ -327,7 +334,7 @@ def test_the_example_for_images_saves_the_labels_it_names(server: Server, tmp_pa
     assert (folders.count("3"), folders.count("7"), len(images)) == (50, 50, 100)
 
 
-def test_the_example_for_tables_balances_the_labels(server: Server, tmp_path: Path) -> None:
+def test_the_table_example_balances_the_labels(server: Server, tmp_path: Path) -> None:
     table, out = tmp_path / "people.csv", tmp_path / "balanced.csv"
     table.write_bytes(make_people_csv())
     run_example(server, "balance_table.py", str(table), "income", str(out), "40")

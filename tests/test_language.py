@@ -32,7 +32,7 @@ def parse(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text())
 
 
-def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def find_docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
@@ -40,8 +40,8 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.body[0].lineno, docstring
 
 
-def prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield every string that reads as text: it holds a space between words."""
+def find_prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield every string with a space between two words."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Constant)
@@ -51,12 +51,12 @@ def prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def public_names(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
+def find_public_names(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
     """Yield module-level and class-level names, and the parameters of public functions."""
     for node in body:
         if isinstance(node, ast.ClassDef):
             yield node.lineno, node.name
-            yield from public_names(node.body)
+            yield from find_public_names(node.body)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.lineno, node.name
             if not node.name.startswith("_"):
@@ -73,28 +73,28 @@ def public_names(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
 def test_docstrings_begin_with_a_noun_or_a_verb(file: str) -> None:
     faults = [
         f"{file}:{line} {text.splitlines()[0]}"
-        for line, text in docstrings(parse(file))
+        for line, text in find_docstrings(parse(file))
         if HEADLESS.match(text)
     ]
     assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("file", PRODUCT)
-def test_messages_and_docstrings_avoid_the_words_of_the_old_dialect(file: str) -> None:
+def test_messages_and_docstrings_avoid_the_banned_words(file: str) -> None:
     faults = [
         f"{file}:{line} {match[0]!r} in {text[:80]!r}"
-        for line, text in prose(parse(file))
+        for line, text in find_prose(parse(file))
         if (match := BANNED_WORDS.search(text))
     ]
     assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_public_names_are_words_of_the_field(file: str) -> None:
+def test_public_names_avoid_the_banned_names(file: str) -> None:
     module = file.rsplit("/", 1)[-1].removesuffix(".py")
     faults = [
         f"{file}:{line} {name}"
-        for line, name in public_names(parse(file).body)
+        for line, name in find_public_names(parse(file).body)
         if name.lower() in BANNED_NAMES
     ]
     assert not faults, "\n".join(faults)

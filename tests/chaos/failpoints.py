@@ -1,8 +1,8 @@
-"""Where a process can be made to die, hang, or find the disk full; the service knows nothing of it.
+"""Failpoints at which a process dies, hangs, or meets a full disk, without support in the service.
 
-A copy of this file, named `sitecustomize.py`, lies on the PYTHONPATH of the service's processes:
-Python runs it when they start. A point acts once, when a file with its name lies in `armed` beside
-the copy; that file then moves to `reached`.
+A copy of this file, named `sitecustomize.py`, is on the PYTHONPATH of all processes of the service,
+so Python runs it when they start. A failpoint acts once, if the folder `armed` next to the copy has
+a file with its name; the file then moves to `reached`.
 """
 
 import importlib.machinery
@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-TINY_DISK = 4_096
-HANGS_AT = 5  # the first step of all may take long
+MAX_FILE_BYTES = 4_096
+HANG_FROM_STEP = 5  # the first step may take long anyway
 
 
-def is_reached(point: str) -> bool:
+def trigger(point: str) -> bool:
+    """Return True if the point is armed, and disarm it."""
     try:
         (FOLDER / "armed" / point).rename(FOLDER / "reached" / point)
     except FileNotFoundError:
@@ -30,12 +31,12 @@ def is_reached(point: str) -> bool:
 
 
 def die_at(point: str) -> None:
-    if is_reached(point):
+    if trigger(point):
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)
 
 
-def around(
+def wrap(
     owner: Any,
     name: str,
     before: Callable[..., None] = lambda *_, **__: None,
@@ -43,133 +44,133 @@ def around(
 ) -> None:
     original = getattr(owner, name)
 
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        before(*arguments, **named)
-        result = original(*arguments, **named)
-        after(*arguments, **named)
+    def wrapper(*arguments: Any, **keywords: Any) -> Any:
+        before(*arguments, **keywords)
+        result = original(*arguments, **keywords)
+        after(*arguments, **keywords)
         return result
 
-    setattr(owner, name, wrapped)
+    setattr(owner, name, wrapper)
 
 
-def in_worker_job_runner(module: Any) -> None:
-    around(module, "_execute", before=lambda *_: die_at("after the claim"))
-    around(module, "_finish", after=lambda *_: die_at("after the finishing commit"))
+def patch_worker_job_runner(module: Any) -> None:
+    wrap(module, "_execute", before=lambda *_: die_at("after the claim"))
+    wrap(module, "_finish", after=lambda *_: die_at("after the finishing commit"))
 
 
-def in_worker_training(module: Any) -> None:
+def patch_worker_training(module: Any) -> None:
     def before(run: Any, step: int) -> None:
         if run._attempt_start is None:
-            return  # no step of this attempt is done
+            return  # this attempt has not completed a step
         die_at("after the first step")
-        if (FOLDER / "armed" / "steps take long").exists():
+        if (FOLDER / "armed" / "steps are slow").exists():
             time.sleep(0.1)
-        if step >= HANGS_AT and is_reached("a step hangs"):
+        if step >= HANG_FROM_STEP and trigger("a step hangs"):
             time.sleep(3_600)
 
-    around(module.JobTrainingCallbacks, "progress", before=before)
+    wrap(module.JobTrainingCallbacks, "progress", before=before)
 
 
-def in_worker_generation(module: Any) -> None:
+def patch_worker_generation(module: Any) -> None:
     def before(generator: Any) -> None:
         current = generator.current_shard
         if current.items_done and current.shard.number:
-            die_at("in the midst of a shard")
-        while (FOLDER / "armed" / "shards take long").exists():
+            die_at("in the middle of a shard")
+        while (FOLDER / "armed" / "shards are slow").exists():
             time.sleep(0.1)
             generator.lease.check()
 
-    around(module.ShardGenerator, "check_stop", before=before)
+    wrap(module.ShardGenerator, "check_stop", before=before)
 
 
-def in_core_storage(module: Any) -> None:
+def patch_core_storage(module: Any) -> None:
     def before(storage: Any, key: str, data: bytes) -> None:
         if "state-" not in key:
             return
-        if is_reached("while a checkpoint is written"):
-            module.obstore.put(storage._store, key, half_of(data))
+        if trigger("while a checkpoint is written"):
+            module.obstore.put(storage._store, key, write_half_and_die(data))
 
     def after(_storage: Any, key: str, _data: bytes) -> None:
         if "model-" in key:
             die_at("between the files and the row")
 
-    around(module.Storage, "put", before, after)
+    wrap(module.Storage, "put", before, after)
 
     def after_stream(_storage: Any, key: str, _chunks: Any) -> None:
         if "/shards/" in key:
             die_at("between a shard's file and its row")
 
-    around(module.Storage, "put_stream", after=after_stream)
+    wrap(module.Storage, "put_stream", after=after_stream)
     put = module.Storage.put
 
-    def on_a_full_disk(storage: Any, key: str, data: bytes) -> Any:
-        if "state-" not in key or not is_reached("the disk is full"):
+    def put_on_full_disk(storage: Any, key: str, data: bytes) -> Any:
+        if "state-" not in key or not trigger("the disk is full"):
             return put(storage, key, data)
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (TINY_DISK, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, before[1]))
         try:
             return put(storage, key, data)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    module.Storage.put = on_a_full_disk
+    module.Storage.put = put_on_full_disk
 
 
-def half_of(data: bytes) -> Iterator[bytes]:
+def write_half_and_die(data: bytes) -> Iterator[bytes]:
     yield data[: len(data) // 2]
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
 
-def in_core_jobs(module: Any) -> None:
-    """The transaction is open, its changes are made."""
-    around(module, "finish", after=lambda *_, **__: die_at("before the finishing commit"))
+def patch_core_jobs(module: Any) -> None:
+    """Patch `finish`, which returns before the commit of its changes."""
+    wrap(module, "finish", after=lambda *_, **__: die_at("before the finishing commit"))
 
 
-def in_core_broker(module: Any) -> None:
+def patch_core_broker(module: Any) -> None:
     if "app" in sys.orig_argv:
-        around(module, "publish", before=lambda *_: die_at("between commit and hint"))
+        wrap(module, "publish", before=lambda *_: die_at("between commit and notification"))
 
 
-POINTS = {
-    "worker.job_runner": in_worker_job_runner,
-    "worker.training": in_worker_training,
-    "worker.generation": in_worker_generation,
-    "core.storage": in_core_storage,
-    "core.jobs": in_core_jobs,
-    "core.broker": in_core_broker,
+PATCHES = {
+    "worker.job_runner": patch_worker_job_runner,
+    "worker.training": patch_worker_training,
+    "worker.generation": patch_worker_generation,
+    "core.storage": patch_core_storage,
+    "core.jobs": patch_core_jobs,
+    "core.broker": patch_core_broker,
 }
 
 
-class Finder:
-    """Has a module changed as soon as it is imported."""
+class PatchingFinder:
+    """An import hook that patches modules as soon as they are imported."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, _target: Any = None) -> Any:
-        if name not in POINTS:
+        if name not in PATCHES:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         assert spec is not None
         assert spec.loader is not None
         execute = spec.loader.exec_module
 
-        def changed(module: Any) -> None:
+        def execute_and_patch(module: Any) -> None:
             execute(module)
-            POINTS[name](module)
+            PATCHES[name](module)
 
-        spec.loader.exec_module = changed  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
         return spec
 
 
-def shift_the_clock() -> None:
-    """Of workers and what they start; `clock` holds the seconds."""
-    wrong = FOLDER / "clock"
-    words = " ".join(sys.orig_argv)
-    if wrong.exists() and "-m app" not in words and "semblance-server" not in words:
-        right, seconds = time.time, float(wrong.read_text())
-        time.time = lambda: right() + seconds
+def shift_clock() -> None:
+    """Shift the clock of workers and their child processes by the seconds in the file `clock`."""
+    offset_file = FOLDER / "clock"
+    command = " ".join(sys.orig_argv)
+    if offset_file.exists() and "-m app" not in command and "semblance-server" not in command:
+        real_time, seconds = time.time, float(offset_file.read_text())
+        time.time = lambda: real_time() + seconds
 
 
 if __name__ == "sitecustomize":
-    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
-    shift_the_clock()
+    sys.meta_path.insert(0, PatchingFinder)  # type: ignore[arg-type]
+    shift_clock()

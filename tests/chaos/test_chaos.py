@@ -1,6 +1,6 @@
-"""Real processes, and what kills, stops or starves them: each acknowledged job ends once.
+"""Faults of real processes and of the broker: each acknowledged job still ends once.
 
-After each test the tables are held against the same invariants as after the simulation.
+After each test, the tables are checked against the same invariants as after the simulation.
 """
 
 import contextlib
@@ -20,16 +20,18 @@ from sqlalchemy import text
 
 from core import broker
 from core.settings import get_settings
-from tests.chaos.harness import Disturbed, disturbed, environment
+from tests.chaos.harness import ChaosServer, failpoint_environment, serve_with_failpoints
 from tests.processes import eventually
 from tests.servers import BROKER, SERVER
 
 pytestmark = pytest.mark.timeout(120)
 
-own_broker = pytest.mark.skipif(BROKER is not None, reason="the broker is not ours to kill")
+needs_embedded_broker = pytest.mark.skipif(
+    BROKER is not None, reason="the tests must not kill an external broker"
+)
 Record = Callable[[str, object], None]
 
-DEATHS = {
+ATTEMPTS_BY_FAILPOINT = {
     "after the claim": 2,
     "after the first step": 2,
     "while a checkpoint is written": 2,
@@ -40,15 +42,15 @@ DEATHS = {
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
-    with disturbed(tmp_path_factory.mktemp("chaos")) as running:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosServer]:
+    with serve_with_failpoints(tmp_path_factory.mktemp("chaos")) as running:
         yield running
 
 
 @pytest.fixture
-def world(shared: Disturbed) -> Iterator[Disturbed]:
-    yield shared
-    shared.judge()
+def chaos(shared_server: ChaosServer) -> Iterator[ChaosServer]:
+    yield shared_server
+    shared_server.check_tables()
 
 
 @pytest.mark.parametrize(
@@ -56,99 +58,102 @@ def world(shared: Disturbed) -> Iterator[Disturbed]:
     [
         # Nothing is saved yet, as after the claim.
         pytest.param(point, marks=pytest.mark.slow if point == "after the first step" else ())
-        for point in DEATHS
+        for point in ATTEMPTS_BY_FAILPOINT
     ],
 )
 def test_a_worker_killed_at_any_point_loses_no_job(
-    world: Disturbed, point: str, record_property: Record
+    chaos: ChaosServer, point: str, record_property: Record
 ) -> None:
-    world.arm(point)
-    job_id = world.train()
-    job = world.ended(job_id)
-    died = world.reached_at(point)
-    assert died is not None
-    assert (job["state"], job["attempt"]) == ("succeeded", DEATHS[point])
+    chaos.arm(point)
+    job_id = chaos.start_training()
+    job = chaos.wait_for_end(job_id)
+    killed_at = chaos.reached_at(point)
+    assert killed_at is not None
+    assert (job["state"], job["attempt"]) == ("succeeded", ATTEMPTS_BY_FAILPOINT[point])
     assert job["result"]["step"] == 40
-    assert world.states(job_id) == [*["queued", "running"] * DEATHS[point], "succeeded"]
-    assert world.repeated(job_id) <= 10
+    assert chaos.states(job_id) == [
+        *["queued", "running"] * ATTEMPTS_BY_FAILPOINT[point],
+        "succeeded",
+    ]
+    assert chaos.repeated_steps(job_id) <= 10
     if job["attempt"] == 2:
-        record_property("recovery_s", round(world.starts(job_id)[1] - died, 2))
+        record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - killed_at, 2))
 
 
-def test_an_api_killed_between_commit_and_hint_has_acknowledged_nothing_twice(
-    world: Disturbed, record_property: Record
+def test_a_repeated_request_after_the_api_was_killed_creates_no_second_job(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    world.arm("between commit and hint")
-    body = {"kind": "training", "dataset": world.dataset, "budget": {"steps": 5}}
+    chaos.arm("between commit and notification")
+    body = {"kind": "training", "dataset": chaos.dataset, "budget": {"steps": 5}}
     key = {"Idempotency-Key": "killed"}
-    with contextlib.suppress(httpx.TransportError):  # killed before or after it has answered
-        world.client.request("POST", "/v1/jobs", json=body, headers=key)
-    died = eventually(lambda: world.reached_at("between commit and hint"))
-    eventually(world.server.answers)
-    record_property("recovery_s", round(time.time() - died, 2))
-    again = world.client.request("POST", "/v1/jobs", json=body, headers=key)
-    assert again.headers["idempotency-replayed"] == "true"
-    assert world.ended(again.json()["id"])["state"] == "succeeded"
+    with contextlib.suppress(httpx.TransportError):  # killed before or after the response
+        chaos.client.request("POST", "/v1/jobs", json=body, headers=key)
+    killed_at = eventually(lambda: chaos.reached_at("between commit and notification"))
+    eventually(chaos.server.is_alive)
+    record_property("recovery_s", round(time.time() - killed_at, 2))
+    repeated = chaos.client.request("POST", "/v1/jobs", json=body, headers=key)
+    assert repeated.headers["idempotency-replayed"] == "true"
+    assert chaos.wait_for_end(repeated.json()["id"])["state"] == "succeeded"
 
 
 @pytest.mark.parametrize(
     "point",
     [
-        "in the midst of a shard",
+        "in the middle of a shard",
         pytest.param("between a shard's file and its row", marks=pytest.mark.slow),
     ],
 )
-def test_a_worker_killed_in_a_generation_job_loses_no_item_and_doubles_none(
-    world: Disturbed, point: str, record_property: Record
+def test_a_worker_killed_in_a_generation_job_loses_and_repeats_no_item(
+    chaos: ChaosServer, point: str, record_property: Record
 ) -> None:
-    whole = world.generate(600, 100)
-    assert world.ended(whole)["attempt"] == 1
-    world.arm(point)
-    job_id = world.generate(600, 100)
-    job = world.ended(job_id)
-    died = world.reached_at(point)
-    assert died is not None
+    uninterrupted = chaos.start_generation(600, 100)
+    assert chaos.wait_for_end(uninterrupted)["attempt"] == 1
+    chaos.arm(point)
+    job_id = chaos.start_generation(600, 100)
+    job = chaos.wait_for_end(job_id)
+    killed_at = chaos.reached_at(point)
+    assert killed_at is not None
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
-    assert world.files(job_id) == world.files(whole)
-    assert len(world.files(job_id)) == 6
-    record_property("recovery_s", round(world.starts(job_id)[1] - died, 2))
+    assert chaos.artifact_hashes(job_id) == chaos.artifact_hashes(uninterrupted)
+    assert len(chaos.artifact_hashes(job_id)) == 6
+    record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - killed_at, 2))
 
 
 @pytest.mark.slow
-def test_a_helper_that_is_killed_costs_its_job_nothing(
-    world: Disturbed, record_property: Record
+def test_a_killed_helper_does_not_interrupt_the_job(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    whole = world.generate(600, 100)
-    world.ended(whole)
-    world.arm("shards take long")
-    job_id = world.generate(600, 100)
-    holder = world.holder(job_id)
-    with another_worker(world):
-        (helper,) = eventually(lambda: len(world.makers(job_id)) == 2 and world.makers(job_id)) - {
-            holder
-        }
+    uninterrupted = chaos.start_generation(600, 100)
+    chaos.wait_for_end(uninterrupted)
+    chaos.arm("shards are slow")
+    job_id = chaos.start_generation(600, 100)
+    owner = chaos.find_owner(job_id)
+    with run_another_worker(chaos):
+        (helper,) = eventually(
+            lambda: len(chaos.shard_workers(job_id)) == 2 and chaos.shard_workers(job_id)
+        ) - {owner}
         os.kill(helper, signal.SIGKILL)
-        killed = time.time()
-    world.disarm("shards take long")
-    job = world.ended(job_id)
+        killed_at = time.time()
+    chaos.disarm("shards are slow")
+    job = chaos.wait_for_end(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
-    assert world.files(job_id) == world.files(whole)
-    record_property("all_ended_s", round(time.time() - killed, 2))
+    assert chaos.artifact_hashes(job_id) == chaos.artifact_hashes(uninterrupted)
+    record_property("all_ended_s", round(time.time() - killed_at, 2))
 
 
 @contextlib.contextmanager
-def another_worker(world: Disturbed) -> Iterator[None]:
-    """On the same tables and files, without a broker."""
-    folder = world.server.folder
+def run_another_worker(chaos: ChaosServer) -> Iterator[None]:
+    """Run a second worker on the same tables and files, without a broker."""
+    folder = chaos.server.folder
     settings = {
         "SEMBLANCE_DATA_DIR": str(folder),
-        "SEMBLANCE_DATABASE_URL": world.engine.url.render_as_string(hide_password=False),
+        "SEMBLANCE_DATABASE_URL": chaos.engine.url.render_as_string(hide_password=False),
         "SEMBLANCE_MIN_FREE_DISK_BYTES": "0",
     }
     with (folder / "other.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker"],
-            env=os.environ | environment(world.points) | settings,
+            env=os.environ | failpoint_environment(chaos.points) | settings,
             stderr=log,
         )
         try:
@@ -159,79 +164,79 @@ def another_worker(world: Disturbed) -> Iterator[None]:
             process.wait(30)
 
 
-def test_a_worker_that_wakes_when_its_job_is_in_other_hands_writes_nothing(
-    world: Disturbed, record_property: Record
+def test_a_frozen_worker_that_wakes_up_after_another_claim_changes_nothing(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    world.arm("steps take long")
-    job_id = world.train(steps=100, every=50)
-    zombie = world.holder(job_id)
-    with another_worker(world):
-        world.until_step(job_id, 5)
-        os.kill(zombie, signal.SIGSTOP)
-        stopped = time.time()
-        eventually(lambda: len(world.starts(job_id)) == 2)
-        world.disarm("steps take long")
+    chaos.arm("steps are slow")
+    job_id = chaos.start_training(steps=100, checkpoint_interval=50)
+    frozen_process = chaos.find_owner(job_id)
+    with run_another_worker(chaos):
+        chaos.wait_for_step(job_id, 5)
+        os.kill(frozen_process, signal.SIGSTOP)
+        frozen_at = time.time()
+        eventually(lambda: len(chaos.attempt_starts(job_id)) == 2)
+        chaos.disarm("steps are slow")
         with contextlib.suppress(ProcessLookupError):
-            os.kill(zombie, signal.SIGCONT)
-        record_property("recovery_s", round(world.starts(job_id)[1] - stopped, 2))
-        job = world.ended(job_id)
+            os.kill(frozen_process, signal.SIGCONT)
+        record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - frozen_at, 2))
+        job = chaos.wait_for_end(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
 
 @pytest.mark.slow
-def test_a_process_that_stands_still_for_good_is_replaced(
-    world: Disturbed, record_property: Record
+def test_a_process_that_stays_frozen_is_replaced(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    """With the lease's thread in it: no other worker is there to go on."""
-    job_id = world.train(steps=100)
-    world.until_step(job_id, 10)
-    os.kill(world.holder(job_id), signal.SIGSTOP)
-    stopped = time.time()
-    assert world.ended(job_id)["attempt"] == 2
-    record_property("recovery_s", round(world.starts(job_id)[1] - stopped, 2))
+    """Its renewal thread is frozen as well, and there is no other worker."""
+    job_id = chaos.start_training(steps=100)
+    chaos.wait_for_step(job_id, 10)
+    os.kill(chaos.find_owner(job_id), signal.SIGSTOP)
+    frozen_at = time.time()
+    assert chaos.wait_for_end(job_id)["attempt"] == 2
+    record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - frozen_at, 2))
 
 
 @pytest.mark.slow
-def test_a_step_that_hangs_is_found_although_heartbeats_go_on(
-    world: Disturbed, record_property: Record
+def test_a_step_that_hangs_is_detected_despite_heartbeats(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    world.arm("a step hangs")
-    job_id = world.train()
-    assert world.ended(job_id)["attempt"] == 2
-    hung = world.reached_at("a step hangs")
-    assert hung is not None
-    record_property("recovery_s", round(world.starts(job_id)[1] - hung, 2))
+    chaos.arm("a step hangs")
+    job_id = chaos.start_training()
+    assert chaos.wait_for_end(job_id)["attempt"] == 2
+    hung_at = chaos.reached_at("a step hangs")
+    assert hung_at is not None
+    record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - hung_at, 2))
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_told_to_stop_gives_its_job_back_saved(
-    world: Disturbed, record_property: Record
+def test_a_worker_saves_and_releases_its_job_on_shutdown(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    job_id = world.train(steps=400, every=1_000)
-    world.until_step(job_id, 20)
-    (main,) = [p for p in world.server.find("-m worker") if "worker.run_once" not in p.cmdline()]
+    job_id = chaos.start_training(steps=400, checkpoint_interval=1_000)
+    chaos.wait_for_step(job_id, 20)
+    (main,) = [p for p in chaos.server.find("-m worker") if "worker.run_once" not in p.cmdline()]
     main.terminate()
-    told = time.time()
-    job = world.ended(job_id)
+    stopped_at = time.time()
+    job = chaos.wait_for_end(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
-    assert world.repeated(job_id) == 0
-    record_property("recovery_s", round(world.starts(job_id)[1] - told, 2))
+    assert chaos.repeated_steps(job_id) == 0
+    record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - stopped_at, 2))
 
 
-def test_a_full_disk_fails_the_job_with_its_reason_and_the_next_one_succeeds(
-    world: Disturbed,
+def test_a_full_disk_fails_the_job_with_disk_full_and_the_next_one_succeeds(
+    chaos: ChaosServer,
 ) -> None:
-    world.arm("the disk is full")
-    job = world.ended(world.train())
+    chaos.arm("the disk is full")
+    job = chaos.wait_for_end(chaos.start_training())
     assert (job["state"], job["error"]["code"]) == ("failed", "disk_full")
-    assert world.ended(world.train())["state"] == "succeeded"
+    assert chaos.wait_for_end(chaos.start_training())["state"] == "succeeded"
 
 
-def test_a_hint_that_is_delivered_32_times_starts_its_job_once(
-    world: Disturbed, monkeypatch: pytest.MonkeyPatch
+def test_a_notification_that_is_delivered_32_times_starts_its_job_once(
+    chaos: ChaosServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = world.train(steps=100)
-    monkeypatch.setenv("SEMBLANCE_BROKER_URL", _broker_url(world))
+    first = chaos.start_training(steps=100)
+    monkeypatch.setenv("SEMBLANCE_BROKER_URL", _broker_url(chaos))
     get_settings.cache_clear()
     broker.get_celery.cache_clear()
     try:
@@ -239,107 +244,109 @@ def test_a_hint_that_is_delivered_32_times_starts_its_job_once(
     finally:
         broker.get_celery.cache_clear()
         get_settings.cache_clear()
-    second = world.train(steps=5)
-    assert [world.ended(job)["attempt"] for job in (first, second)] == [1, 1]
+    second = chaos.start_training(steps=5)
+    assert [chaos.wait_for_end(job)["attempt"] for job in (first, second)] == [1, 1]
 
 
-def _broker_url(world: Disturbed) -> str:
-    socket = world.server.folder / "redis" / "redis.sock"
-    if BROKER is None and not socket.exists():  # a path that is too long for a socket
-        (broker,) = world.server.find("redis-server")
+def _broker_url(chaos: ChaosServer) -> str:
+    socket = chaos.server.folder / "redis" / "redis.sock"
+    if BROKER is None and not socket.exists():  # the path is too long for a socket
+        (broker,) = chaos.server.find("redis-server")
         socket = Path(broker.cmdline()[-1].split(":")[-1])
     return BROKER or f"redis+socket://{socket}?virtual_host=0"
 
 
-@own_broker
-@pytest.mark.parametrize("keeps", ["its file", "nothing"])
-def test_a_broker_that_is_killed_takes_no_job_along(
-    world: Disturbed, keeps: str, record_property: Record
+@needs_embedded_broker
+@pytest.mark.parametrize("keeps", ["its data", "nothing"])
+def test_a_killed_broker_loses_no_job(
+    chaos: ChaosServer, keeps: str, record_property: Record
 ) -> None:
-    waiting = [world.train(steps=60) for _ in range(2)]
-    (broker,) = world.server.find("redis-server")
+    waiting = [chaos.start_training(steps=60) for _ in range(2)]
+    (broker,) = chaos.server.find("redis-server")
     broker.kill()
-    killed = time.time()
+    killed_at = time.time()
     if keeps == "nothing":
-        folder = world.server.folder / "redis"
+        folder = chaos.server.folder / "redis"
         for path in [*folder.glob("*.aof"), *folder.glob("appendonlydir")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    waiting.append(world.train(steps=5))
-    assert {world.ended(job_id)["state"] for job_id in waiting} == {"succeeded"}
-    record_property("all_ended_s", round(time.time() - killed, 2))
-    eventually(lambda: world.server.find("redis-server"))
+    waiting.append(chaos.start_training(steps=5))
+    assert {chaos.wait_for_end(job_id)["state"] for job_id in waiting} == {"succeeded"}
+    record_property("all_ended_s", round(time.time() - killed_at, 2))
+    eventually(lambda: chaos.server.find("redis-server"))
 
 
-@pytest.mark.slow  # as a broker that is killed and keeps nothing
-@own_broker
-def test_a_broker_that_is_wiped_costs_time_alone(world: Disturbed, record_property: Record) -> None:
+@pytest.mark.slow  # similar to a killed broker that keeps nothing
+@needs_embedded_broker
+def test_a_broker_that_loses_its_data_loses_no_job(
+    chaos: ChaosServer, record_property: Record
+) -> None:
     import redis
 
-    first, second = world.train(steps=60), world.train(steps=5)
-    url = _broker_url(world).replace("redis+socket", "unix").replace("?virtual_host=0", "")
+    first, second = chaos.start_training(steps=60), chaos.start_training(steps=5)
+    url = _broker_url(chaos).replace("redis+socket", "unix").replace("?virtual_host=0", "")
     with redis.Redis.from_url(url) as broker:
         broker.flushall()
-    wiped = time.time()
-    assert {world.ended(job_id)["state"] for job_id in (first, second)} == {"succeeded"}
-    record_property("all_ended_s", round(time.time() - wiped, 2))
+    flushed_at = time.time()
+    assert {chaos.wait_for_end(job_id)["state"] for job_id in (first, second)} == {"succeeded"}
+    record_property("all_ended_s", round(time.time() - flushed_at, 2))
 
 
-@own_broker
-def test_a_broker_that_stands_still_holds_up_neither_requests_nor_jobs(
-    world: Disturbed, record_property: Record
+@needs_embedded_broker
+def test_a_frozen_broker_delays_neither_requests_nor_jobs(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    (broker,) = eventually(lambda: world.server.find("redis-server"))
+    (broker,) = eventually(lambda: chaos.server.find("redis-server"))
     broker.suspend()
     try:
         started = time.monotonic()
-        first = world.train(steps=5)
+        first = chaos.start_training(steps=5)
         answered_s = time.monotonic() - started
-        more = [world.train(steps=5) for _ in range(3)]
+        later_jobs = [chaos.start_training(steps=5) for _ in range(3)]
         all_s = time.monotonic() - started
-        assert world.ended(first)["state"] == "succeeded"
+        assert chaos.wait_for_end(first)["state"] == "succeeded"
         record_property("post_s", round(answered_s, 2))
         record_property("all_ended_s", round(time.monotonic() - started, 2))
     finally:
         broker.resume()
-    assert answered_s < 3  # hints go out after the answer; a slow machine
-    assert all_s < answered_s + 2  # and the next ones do not wait at all
-    assert {world.ended(job_id)["state"] for job_id in more} == {"succeeded"}
+    assert answered_s < 3  # notifications are sent after the response, and the machine may be slow
+    assert all_s < answered_s + 2  # the following requests do not wait at all
+    assert {chaos.wait_for_end(job_id)["state"] for job_id in later_jobs} == {"succeeded"}
 
 
 @pytest.mark.slow
-@own_broker
-def test_a_broker_that_is_frozen_for_30_s_costs_no_job(
-    world: Disturbed, record_property: Record
+@needs_embedded_broker
+def test_a_broker_that_is_frozen_for_30_s_loses_no_job(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    """Jobs come in all the while, and the first is done before it wakes."""
-    (broker,) = eventually(lambda: world.server.find("redis-server"))
-    world.generate(10, 10)
+    """Jobs are created in the meantime, and the first one ends before the broker wakes up."""
+    (broker,) = eventually(lambda: chaos.server.find("redis-server"))
+    chaos.start_generation(10, 10)
     broker.suspend()
-    posted, longest_s, frozen = [], 0.0, time.monotonic()
+    job_ids, longest_s, frozen_at = [], 0.0, time.monotonic()
     try:
-        while time.monotonic() - frozen < 30:
+        while time.monotonic() - frozen_at < 30:
             started = time.monotonic()
-            posted += [world.train(steps=5), world.generate(10, 10)]
+            job_ids += [chaos.start_training(steps=5), chaos.start_generation(10, 10)]
             longest_s = max(longest_s, time.monotonic() - started)
             time.sleep(3)
-        world.ended(posted[0])
+        chaos.wait_for_end(job_ids[0])
     finally:
         broker.resume()
-    for job_id in posted:
-        job = world.ended(job_id)
+    for job_id in job_ids:
+        job = chaos.wait_for_end(job_id)
         assert (job["state"], job["attempt"]) == ("succeeded", 1)
     record_property("longest_post_s", round(longest_s / 2, 2))
 
 
 @pytest.mark.slow
-@own_broker
-def test_a_broker_that_was_never_there_is_not_needed(tmp_path: Path) -> None:
-    with disturbed(tmp_path, SEMBLANCE_BROKER_URL="redis://127.0.0.1:1/0") as world:
+@needs_embedded_broker
+def test_jobs_run_while_the_broker_is_unreachable(tmp_path: Path) -> None:
+    with serve_with_failpoints(tmp_path, SEMBLANCE_BROKER_URL="redis://127.0.0.1:1/0") as chaos:
         started = time.monotonic()
-        job_id = world.train(steps=5)
+        job_id = chaos.start_training(steps=5)
         assert time.monotonic() - started < 3
-        assert world.ended(job_id)["state"] == "succeeded"
-        world.judge()
+        assert chaos.wait_for_end(job_id)["state"] == "succeeded"
+        chaos.check_tables()
 
 
 @pytest.mark.parametrize(
@@ -351,55 +358,58 @@ def test_a_broker_that_was_never_there_is_not_needed(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_worker_whose_clock_is_an_hour_off_does_its_jobs_once(tmp_path: Path, hours: int) -> None:
-    """And without any broker at all."""
-    with disturbed(tmp_path, clock=3_600 * hours, SEMBLANCE_BROKER_URL="none") as world:
-        job = world.ended(world.train())
+def test_a_worker_whose_clock_is_an_hour_off_runs_its_job_once(tmp_path: Path, hours: int) -> None:
+    """There is no broker in this test."""
+    with serve_with_failpoints(tmp_path, clock=3_600 * hours, SEMBLANCE_BROKER_URL="none") as chaos:
+        job = chaos.wait_for_end(chaos.start_training())
         assert (job["state"], job["attempt"]) == ("succeeded", 1)
-        assert world.server.find("redis-server") == []
-        world.judge()
+        assert chaos.server.find("redis-server") == []
+        chaos.check_tables()
 
 
 @pytest.mark.slow
-def test_a_machine_that_goes_down_goes_on_where_it_was(
+def test_jobs_resume_after_a_restart_of_the_machine(
     tmp_path: Path, record_property: Record
 ) -> None:
-    with disturbed(tmp_path) as world:
-        job_id, waiting = world.train(steps=400, every=20), world.train(steps=5)
-        world.until_step(job_id, 30)
-        for process in [world.server.process, *world.server.descendants()]:
+    with serve_with_failpoints(tmp_path) as chaos:
+        job_id, waiting = (
+            chaos.start_training(steps=400, checkpoint_interval=20),
+            chaos.start_training(steps=5),
+        )
+        chaos.wait_for_step(job_id, 30)
+        for process in [chaos.server.process, *chaos.server.descendants()]:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 process.kill()
-        world.server.process.wait(10)
-    down = time.time()
-    with disturbed(tmp_path) as world:
-        job = world.ended(job_id)
+        chaos.server.process.wait(10)
+    stopped_at = time.time()
+    with serve_with_failpoints(tmp_path) as chaos:
+        job = chaos.wait_for_end(job_id)
         assert (job["state"], job["attempt"]) == ("succeeded", 2)
-        assert world.repeated(job_id) <= 20
-        assert world.ended(waiting)["state"] == "succeeded"
-        record_property("recovery_s", round(world.starts(job_id)[1] - down, 2))
-        world.judge()
+        assert chaos.repeated_steps(job_id) <= 20
+        assert chaos.wait_for_end(waiting)["state"] == "succeeded"
+        record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - stopped_at, 2))
+        chaos.check_tables()
 
 
 @pytest.mark.skipif(SERVER is None, reason="SQLite has no connections")
-def test_connections_to_the_database_that_are_cut_cost_no_job(
-    world: Disturbed, record_property: Record
+def test_terminated_database_connections_lose_no_job(
+    chaos: ChaosServer, record_property: Record
 ) -> None:
-    job_id = world.train(steps=300)
-    cut = text(
+    job_id = chaos.start_training(steps=300)
+    terminate_connections = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     connections = 0
     for step in (10, 40, 70):
-        world.until_step(job_id, step)
-        with world.engine.connect() as connection:
-            connections += connection.execute(cut).scalar() or 0
-    assert world.ended(job_id)["state"] == "succeeded"
+        chaos.wait_for_step(job_id, step)
+        with chaos.engine.connect() as connection:
+            connections += connection.execute(terminate_connections).scalar() or 0
+    assert chaos.wait_for_end(job_id)["state"] == "succeeded"
     record_property("connections", connections)
 
 
-AS_SHIPPED = {
+DEFAULT_INTERVALS = {
     "LEASE_SECONDS": 30,
     "HEARTBEAT_SECONDS": 10,
     "SWEEP_SECONDS": 5,
@@ -409,18 +419,18 @@ AS_SHIPPED = {
 
 
 @pytest.mark.slow
-def test_with_the_settings_as_shipped_a_dead_worker_is_replaced_within_45_s(
+def test_with_default_intervals_a_killed_worker_is_replaced_within_45_s(
     tmp_path: Path, record_property: Record
 ) -> None:
-    settings = {f"SEMBLANCE_{name}": str(value) for name, value in AS_SHIPPED.items()}
-    with disturbed(tmp_path, **settings) as world:
-        world.arm("after the first step")
-        job_id = world.train()
-        job = world.ended(job_id, within=90)
-        died = world.reached_at("after the first step")
+    settings = {f"SEMBLANCE_{name}": str(value) for name, value in DEFAULT_INTERVALS.items()}
+    with serve_with_failpoints(tmp_path, **settings) as chaos:
+        chaos.arm("after the first step")
+        job_id = chaos.start_training()
+        job = chaos.wait_for_end(job_id, within=90)
+        killed_at = chaos.reached_at("after the first step")
         assert (job["state"], job["attempt"]) == ("succeeded", 2)
-        assert died is not None
-        recovery_s = world.starts(job_id)[1] - died
+        assert killed_at is not None
+        recovery_s = chaos.attempt_starts(job_id)[1] - killed_at
         record_property("recovery_s", round(recovery_s, 2))
         assert recovery_s < 45
-        world.judge()
+        chaos.check_tables()

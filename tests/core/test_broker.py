@@ -9,7 +9,7 @@ import pytest
 
 from core import broker
 from core.settings import get_settings
-from tests.conftest import forget_caches
+from tests.conftest import clear_caches
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def new_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if thread.name == "publish":
             thread.join(20)
     broker.get_celery.cache_clear()
-    forget_caches()
+    clear_caches()
 
 
 def use_broker(monkeypatch: pytest.MonkeyPatch, port: int) -> None:

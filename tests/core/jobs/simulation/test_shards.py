@@ -19,7 +19,7 @@ from core.jobs import Claim, Heartbeat, LeaseLost, NewJob, ShardClaim
 from core.settings import get_settings
 from core.storage import StoredObject
 from core.tables import Artifact, Job, JobKind, JobState, ShardState
-from tests.conftest import TENANT, forget_caches
+from tests.conftest import TENANT, clear_caches
 from tests.core.jobs.simulation.world import World
 from tests.job_invariants import END_STATES
 from tests.servers import SERVER
@@ -54,7 +54,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
     yield world
     world.engine.dispose()
-    forget_caches()
+    clear_caches()
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.settings import get_settings
-from tests.conftest import forget_caches
+from tests.conftest import clear_caches
 from tests.core.jobs.simulation.faults import FAULTS, Fault
 from tests.core.jobs.simulation.history import History
 from tests.core.jobs.simulation.world import World
@@ -57,7 +57,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
     yield world
     world.engine.dispose()
-    forget_caches()
+    clear_caches()
 
 
 def run(world: World, seeds: range) -> Counter[str]:

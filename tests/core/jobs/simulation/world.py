@@ -140,7 +140,7 @@ def _check_owner(job: TrackedJob, row: Row, now_ms: int, count: Callable[[str], 
     if held is None or not held.is_active or is_running:
         return
     if now_ms <= held.lease_ends and now_ms <= held.step_deadline:
-        raise Violation(f"taken from a worker with a valid lease: {row.state}")
+        raise Violation(f"a job lost its worker under a valid lease: {row.state}")
     count("expired lease detected" if now_ms > held.lease_ends else "hung step detected")
     held.is_active = False
 
