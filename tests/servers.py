@@ -34,7 +34,8 @@ SERVER = os.environ.get("SEMBLANCE_TEST_DATABASE_URL")  # PostgreSQL
 BROKER = broker_of_worker(os.environ.get("SEMBLANCE_TEST_BROKER_URL"))  # Redis
 
 DELETE_ALL = ";".join(
-    f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)  # noqa: S608 - names of our own tables
+    f"DELETE FROM {table.name}"  # noqa: S608 - names of our own tables
+    for table in reversed(Base.metadata.sorted_tables)
 )
 END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
