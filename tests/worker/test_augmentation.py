@@ -230,9 +230,9 @@ def test_model_samples_can_be_reproduced_from_seed_and_index(client: TestClient)
     assert {item["provenance"].get("real", train[0]) for item in provenance} <= set(train.tolist())
     x, _ = download_arrays(client, new["id"])
     sampled = [item for item in provenance if item["source"] == "model"][-1]
-    recipe = sampled["provenance"]
-    request = {"labels": {sampled["label"]: 1}, "seed": recipe["seed"], "offset": recipe["index"]}
-    answer = client.post(f"/v1/models/{recipe['model']}/samples?format=npz", json=request)
+    provenance = sampled["provenance"]
+    request = {"labels": {sampled["label"]: 1}, "seed": provenance["seed"], "offset": provenance["index"]}
+    answer = client.post(f"/v1/models/{provenance['model']}/samples?format=npz", json=request)
     with np.load(io.BytesIO(answer.content)) as arrays:
         assert np.array_equal(arrays["x"][0], x[sampled["item"]])
 
@@ -492,5 +492,5 @@ def test_model_trained_on_other_data_is_rejected_or_warned_about(client: TestCli
     assert [warning["code"] for warning in plan["warnings"]] == [
         *("model_not_evaluated", "dataset_mismatch"),
     ]
-    unlabelled = create_dataset(make_people_csv(40), "people.csv")
-    assert post(client, unlabelled).json()["errors"][0]["pointer"] == "/dataset"
+    unlabeled = create_dataset(make_people_csv(40), "people.csv")
+    assert post(client, unlabeled).json()["errors"][0]["pointer"] == "/dataset"

@@ -67,8 +67,8 @@ def test_lift_of_digits_with_two_rare_labels_agrees_with_fresh_classifiers(
     )
     train = classifiers.build_image_trainer(pool, 10, len(pixels), lambda: None)
     report = get_report(client, job)
-    recipes = client.get(new["links"]["provenance"]).text.splitlines()
-    real = np.flatnonzero([json.loads(line)["source"] == "real" for line in recipes])
+    provenance = client.get(new["links"]["provenance"]).text.splitlines()
+    real = np.flatnonzero([json.loads(line)["source"] == "real" for line in provenance])
     assert is_within_interval(report, "real", measure_accuracies(train, real, labels_true)), report
     assert is_within_interval(
         report, "transforms", measure_accuracies(train, pool.train, labels_true)
@@ -96,8 +96,8 @@ def test_lift_of_rows_with_a_rare_label_agrees_with_fresh_classifiers(client: Te
     job, new = augment(client, dataset, **options)
     csv = client.get(new["links"]["content"]).content
     augmented = pa.csv.read_csv(io.BytesIO(csv)).cast(table.schema)
-    recipes = client.get(new["links"]["provenance"]).text.splitlines()
-    real = np.flatnonzero([json.loads(line)["source"] == "real" for line in recipes])
+    provenance = client.get(new["links"]["provenance"]).text.splitlines()
+    real = np.flatnonzero([json.loads(line)["source"] == "real" for line in provenance])
 
     def label_codes(rows: pa.Table) -> NDArray[np.int64]:
         return np.array(rows["kind"].to_pylist()).astype("U1").view(np.uint32).astype(np.int64) - 97
