@@ -230,9 +230,9 @@ def test_model_samples_can_be_reproduced_from_seed_and_index(client: TestClient)
     assert {item["provenance"].get("real", train[0]) for item in provenance} <= set(train.tolist())
     x, _ = download_arrays(client, new["id"])
     sampled = [item for item in provenance if item["source"] == "model"][-1]
-    provenance = sampled["provenance"]
-    request = {"labels": {sampled["label"]: 1}, "seed": provenance["seed"], "offset": provenance["index"]}
-    answer = client.post(f"/v1/models/{provenance['model']}/samples?format=npz", json=request)
+    origin = sampled["provenance"]
+    request = {"labels": {sampled["label"]: 1}, "seed": origin["seed"], "offset": origin["index"]}
+    answer = client.post(f"/v1/models/{origin['model']}/samples?format=npz", json=request)
     with np.load(io.BytesIO(answer.content)) as arrays:
         assert np.array_equal(arrays["x"][0], x[sampled["item"]])
 
