@@ -1,6 +1,6 @@
 """Authentication and scope checks, as FastAPI dependencies.
 
-Routers declare them as dependencies; nothing is decided from the text of a path.
+Each route declares the scope that it needs; no scope is derived from the URL path.
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,20 +35,20 @@ async def authenticate(
 
 
 def _caller(request: Request) -> Caller:
-    scheme, text = get_authorization_scheme_param(request.headers.get("authorization"))
+    scheme, api_key_text = get_authorization_scheme_param(request.headers.get("authorization"))
     challenge = {"WWW-Authenticate": "Bearer"}
-    if not text and (link := signed_urls.match_signature(request)) is not None:
-        key = signed_urls.verify_signature(request, link)
+    if not api_key_text and (match := signed_urls.match_signature(request)) is not None:
+        key = signed_urls.verify_signature(request, match)
         key_scopes = api_keys.SCOPES if "admin" in key.scopes else key.scopes
         return Caller(key.tenant_id, key.id, signed_urls.ALLOWED_SCOPES & frozenset(key_scopes))
-    if not text or scheme.lower() != "bearer":
+    if not api_key_text or scheme.lower() != "bearer":
         raise Unauthorized(
             "The API key is missing. Send it as `Authorization: Bearer sem_…`.",
             code="key_missing",
             headers=challenge,
         )
     with read() as session:
-        api_key = api_keys.find(session, text)
+        api_key = api_keys.find(session, api_key_text)
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
     return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes))
@@ -75,6 +75,6 @@ ReadScope = Annotated[Caller, Depends(require_scope("read"))]
 DataScope = Annotated[Caller, Depends(require_scope("data"))]
 TrainScope = Annotated[Caller, Depends(require_scope("train"))]
 SampleScope = Annotated[Caller, Depends(require_scope("sample"))]
-# The job routes then check which of the two scopes the job type needs.
+# The job routes then check which of the two scopes the job kind needs.
 JobScope = Annotated[Caller, Depends(require_scope("train", "sample"))]
 AdminScope = Annotated[Caller, Depends(require_scope("admin"))]

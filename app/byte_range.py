@@ -13,7 +13,7 @@ def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     Returns None for the whole file. As RFC 9110 requires, a header of any other form is ignored.
 
     Raises:
-        RangeNotSatisfiable: The range begins behind the end of the file.
+        RangeNotSatisfiable: The range begins after the end of the file.
     """
     match = _RANGE.fullmatch(header.strip()) if header else None
     if match is None or match[1] == match[2] == "":
@@ -28,7 +28,7 @@ def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
             return None
     if first >= size:
         raise RangeNotSatisfiable(
-            f"The range begins behind the end of the file, which has {size} bytes.",
+            f"The range begins after the end of the file, which has {size} bytes.",
             headers={"Content-Range": f"bytes */{size}"},
         )
     return first, last

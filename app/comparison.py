@@ -138,8 +138,8 @@ def _warnings(models: Sequence[ModelSummary], same_items: bool) -> list[WarningV
         warnings.append(
             WarningView(
                 code="different_datasets",
-                message="The models were evaluated on different datasets, so no model is called "
-                "the best.",
+                message="The models were evaluated on different datasets, so none of "
+                "them is marked as the best.",
             )
         )
     elif not same_items:

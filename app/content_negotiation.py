@@ -64,6 +64,6 @@ def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
 
 def _unacceptable(offered: Mapping[str, str]) -> NotAcceptable:
     return NotAcceptable(
-        "The requested representation does not exist. `available` lists those that do.",
+        "The requested representation is not available. Request one that `available` lists.",
         available=[{"format": name, "media_type": media} for name, media in offered.items()],
     )

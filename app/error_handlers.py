@@ -18,7 +18,7 @@ from core.errors import FieldError, SemblanceError, Unavailable, ValidationFaile
 
 log = logging.getLogger(__name__)
 
-# Clients see these stable codes instead of the codes of pydantic.
+# Clients see these stable codes instead of pydantic's codes.
 PYDANTIC_CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing",
@@ -63,10 +63,9 @@ def problem_response(
 def validation_failed(
     errors: Iterable[ErrorDetails], field_names: Iterable[str] = (), body: Any = None
 ) -> ValidationFailed:
-    """Convert the errors of pydantic for a body or query; input values are not repeated.
+    """Convert pydantic's errors for a body or query, without the input values.
 
-    `field_names` are the valid names, from which the closest match to an unknown field is
-    suggested.
+    `field_names` are the valid names. The error for an unknown field suggests the closest one.
     """
     all_errors = [_field_error(error, field_names, body) for error in errors]
     # pydantic reports one error per branch of a union. The first one for each field is enough.
@@ -119,7 +118,7 @@ def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> 
     allowed: tuple[str, ...] | None = None
     if error_type.startswith("union_tag"):
         pointer = f"{pointer}/{context['discriminator'].strip(chr(39))}"
-        message = "The value does not name a valid type of body."
+        message = "This field selects the type of the body. Send one of the allowed values."
         if "expected_tags" in context:
             allowed = tuple(context["expected_tags"].replace("'", "").split(", "))
     elif error_type == "extra_forbidden":
@@ -143,12 +142,12 @@ async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
-    field_names = _fields_of(request, error.body)
+    field_names = _accepted_field_names(request, error.body)
     problem = validation_failed(error.errors(), field_names, error.body).to_problem()
     return problem_response(request, problem, {})
 
 
-def _fields_of(request: Request, body: Any) -> set[str]:
+def _accepted_field_names(request: Request, body: Any) -> set[str]:
     """Return the field names that the route accepts in its body and query."""
     route = request.scope.get("route")
     names: set[str] = set()
@@ -156,12 +155,12 @@ def _fields_of(request: Request, body: Any) -> set[str]:
     if dependant is not None:
         names |= {field.alias for field in dependant.query_params}
         for field in dependant.body_params:
-            names |= _names(field.field_info.annotation, body)
+            names |= _body_field_names(field.field_info.annotation, body)
     return names
 
 
-def _names(annotation: Any, body: Any) -> set[str]:
-    """Return the field names of a body; of a union, those of the branch that `kind` selects."""
+def _body_field_names(annotation: Any, body: Any) -> set[str]:
+    """Return the field names of a body. For a union, only the branch that `kind` selects counts."""
     branches = [getattr(branch, "model_fields", {}) for branch in get_args(annotation)]
     kind = body.get("kind") if isinstance(body, dict) else None
     for fields in branches:

@@ -1,4 +1,4 @@
-"""Support of the Idempotency-Key header: a POST that is sent twice creates one resource.
+"""Support for the Idempotency-Key header: a POST that is sent twice creates one resource.
 
 The header follows draft-ietf-httpapi-idempotency-key-header.
 """

@@ -1,7 +1,7 @@
 """Background thread that notifies workers of new jobs after the response is sent.
 
-Publication is recorded in batches, so POST /v1/jobs needs one transaction. The sweeper publishes
-notifications again that are lost when this process ends.
+Sent notifications are recorded in batches, so POST /v1/jobs needs only one transaction. If this
+process ends before it sends a notification, the sweeper sends it.
 """
 
 import logging

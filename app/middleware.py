@@ -64,7 +64,8 @@ class RequestValidationMiddleware:
             host is None or host["name"].lower() not in self.allowed_hosts
         ):
             return BadRequest(
-                "The Host header names a host that this server is not configured to accept.",
+                "The server does not accept this Host header. Its setting `allowed_hosts` lists "
+                "the accepted hosts.",
                 code="host_not_allowed",
             )
         if len(headers.getlist("authorization")) > 1:

@@ -41,12 +41,10 @@ from core.tables import Model
 Body = TypeVar("Body", bound=BaseModel)
 
 FORMAT_VERSION = 1
-WEIGHTS, MODEL_MANIFEST, CARD, MANIFEST = (
-    "model.safetensors",
-    "model.json",
-    "card.json",
-    "manifest.json",
-)
+WEIGHTS = "model.safetensors"
+MODEL_MANIFEST = "model.json"
+CARD = "card.json"
+MANIFEST = "manifest.json"
 FILE_NAMES = {WEIGHTS, MODEL_MANIFEST, CARD, MANIFEST}
 _WRONG_FILES = f"an exported model holds exactly {', '.join(sorted(FILE_NAMES))}."
 MAX_JSON_BYTES = 8 * MIB
@@ -265,8 +263,8 @@ def _parse(schema: type[Body], value: Any, name: str) -> Body:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])[:100]
-        raise _import_error(f"`{name}` is not valid at {where or 'the top level'}.") from error
+        field_path = ".".join(str(part) for part in error.errors()[0]["loc"])[:100]
+        raise _import_error(f"`{name}` is not valid at {field_path or 'the top level'}.") from error
 
 
 def _check_labels(model: ModelManifest) -> None:
@@ -277,19 +275,19 @@ def _check_labels(model: ModelManifest) -> None:
 
 def _check_images(model: ModelManifest, weights_info: dict[str, Any]) -> None:
     if model.image != weights_info["image"]:
-        _reject(f"the weights generate images of another size than `{MODEL_MANIFEST}` states.")
+        _reject(f"the weights generate images of a different size than `{MODEL_MANIFEST}` states.")
     if max(1, len(model.labels)) != weights_info["classes"]:
-        _reject(f"the weights have another number of labels than `{MODEL_MANIFEST}`.")
+        _reject(f"the weights have a different number of labels than `{MODEL_MANIFEST}`.")
 
 
 def _check_rows(model: ModelManifest, weights_info: dict[str, Any]) -> None:
     columns = model.columns or []
     if {c.name: str(ARROW_TYPES[c.type]) for c in columns} != weights_info["columns"]:
-        _reject(f"the weights generate other columns than `{MODEL_MANIFEST}` lists.")
+        _reject(f"the weights generate different columns than `{MODEL_MANIFEST}` lists.")
     if model.target_column != weights_info["target_column"]:
-        _reject(f"the weights have another target column than `{MODEL_MANIFEST}`.")
+        _reject(f"the weights have a different target column than `{MODEL_MANIFEST}`.")
     for column in columns:
-        try:  # the format string is untrusted, so it is tried on one value
+        try:  # the format string is untrusted, so it is tested with one value
             value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
             format_values(value, column.column).to_pylist()
             to_json_values(value, column.column)

@@ -173,20 +173,20 @@ _STYLE = (
 def render_page(card: ModelCard) -> str:
     """Return the card as an HTML page without external resources."""
     data, training = card.data, card.training
-    facts = {
+    model_fields = {
         "modality": card.modality,
         "created": card.created_at,
         "parameters": f"{card.parameters:,}",
         "bytes": f"{card.bytes:,}",
         "sha256": card.sha256,
     }
-    origin = {
+    data_fields = {
         "dataset": data.name,
         "sha256": data.sha256,
         "target column": data.target_column,
         **{f"image {name}": value for name, value in (data.image or {}).items()},
     }
-    run = {
+    training_fields = {
         "step": training.step,
         "seed": training.seed,
         "holdout fraction": training.holdout_fraction,
@@ -201,15 +201,15 @@ def render_page(card: ModelCard) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>{html.escape(card.description)}</p>" if card.description else "",
-        _table(facts),
-        # Users choose the names of tags, so tags have their own table and cannot pose as facts.
+        _table(model_fields),
+        # Users choose the names of tags. A separate table sets them off from the model's fields.
         "<h2>Tags</h2>" + _table(card.tags) if card.tags else "",
         "<h2>Training data</h2>",
-        _table(origin),
+        _table(data_fields),
         _rows(["Label", "Training items"], [tuple(label.values()) for label in data.labels]),
         _rows(["Column", "Type"], [(c["name"], c["type"]) for c in data.columns or []]),
         "<h2>Training</h2>",
-        _table(run | training.code),
+        _table(training_fields | training.code),
         _table(_flatten(settings)),
         "<h2>Evaluation</h2>",
         _evaluation(card.evaluation),
@@ -255,10 +255,10 @@ def _format_score(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _table(facts: Mapping[str, Any]) -> str:
+def _table(fields: Mapping[str, Any]) -> str:
     cells = [
         f"<tr><th>{html.escape(str(name))}<td><code>{html.escape(str(value))}</code>"
-        for name, value in facts.items()
+        for name, value in fields.items()
         if value is not None
     ]
     return f"<div><table>{''.join(cells)}</table></div>"

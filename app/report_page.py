@@ -154,8 +154,8 @@ def _verdict(report: Report) -> str:
     notes = []
     if state == "not_evaluated":
         reason = (report.not_evaluable_reason or "").removesuffix(".")
-        why = f": {html.escape(reason)}" if reason else ""
-        notes.append(f"<p>This model has not been evaluated{why}.</p>")
+        suffix = f": {html.escape(reason)}" if reason else ""
+        notes.append(f"<p>This model has not been evaluated{suffix}.</p>")
     elif state != "evaluated":
         detail = html.escape(str((report.error or {}).get("detail", "")))
         notes.append(f"<p>State of the newest evaluation: {state}. {detail}</p>")

@@ -1,4 +1,4 @@
-"""Reading of request bodies: a size limit, the strict JSON parser and the base of all schemas."""
+"""Request bodies: size limit, strict JSON parsing and the base class of all request schemas."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -68,7 +68,7 @@ def _parse(request: Request, body: bytes) -> Any:
 
 
 class StrictJsonRoute(APIRoute):
-    """Route that parses its JSON body with `app.strict_json` instead of the parser of FastAPI."""
+    """Route that parses its JSON body with `app.strict_json` instead of FastAPI's parser."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -1,6 +1,6 @@
 """JSON parser for untrusted input that follows RFC 8259 strictly.
 
-The parser of Python accepts NaN, duplicate names, lone surrogates and any nesting depth. They all
+Python's parser accepts NaN, duplicate names, lone surrogates and any nesting depth. All of these
 cause errors in later code, so this parser rejects them.
 """
 
@@ -43,7 +43,7 @@ def loads(body: bytes) -> Any:
 
 
 def _check_depth(text: str) -> None:
-    # Brackets outside strings are counted first, because the parser of Python is recursive.
+    # Brackets outside strings are counted first, because Python's parser is recursive.
     depth, in_string, escaped = 0, False, False
     for character in text:
         if in_string:

@@ -252,10 +252,12 @@ def _model(
             f"{dataset.modality}."
         )
     if not model.manifest["labels"]:
-        raise Conflict(f"{reference} was trained without labels.", code="no_labels")
+        raise Conflict(
+            f"{reference} was trained without labels. Choose a model with labels.", code="no_labels"
+        )
     if _sample_shape(model) != _dataset_shape(dataset):
         raise Conflict(
-            f"{reference} generates items with another image size or other columns than "
+            f"{reference} generates items whose image size or columns differ from those of "
             f"{dataset.id}.",
             code="shape_mismatch",
         )

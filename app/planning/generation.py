@@ -10,7 +10,7 @@ from core.generation import GenerationSpec, ImageRange, RowRange
 from core.settings import get_settings
 from core.tables import Model
 
-SHARD_BYTES = 64 * 1024 * 1024  # of pixels, by which the images of a shard are counted
+SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels in a shard of images
 SHARD_ROWS = 100_000
 SHARD_IMAGES_RANGE = (1_000, 50_000)
 
@@ -32,8 +32,8 @@ def plan(model: Model, request: GenerationRequest, seed: int) -> GenerationSpec:
     rows = request_parser.parse_row_request(model, request, seed) if images is None else None
     if rows is not None and _has_unique_constraint(model):
         raise ValidationFailed(
-            "Models with a `unique` constraint cannot be sharded. Use POST "
-            "/v1/models/{ref}/samples.",
+            "A generation job cannot satisfy the model's `unique` constraint, because its shards "
+            "are independent. Use POST /v1/models/{ref}/samples.",
             code="unique_constraint_not_shardable",
         )
     count = images.count if images is not None else rows.count if rows is not None else 0

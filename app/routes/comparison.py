@@ -36,9 +36,11 @@ def compare_models(
 ) -> Response:
     """Compare models: their evaluation reports, training cost and checkpoints.
 
-    The response names the best model by each score. To include a checkpoint, promote it first.
+    The response names the best model for each score. To include a checkpoint, promote it first.
     """
-    chosen = content_negotiation.negotiate(CARD_TYPES, format=format, accept=accept, default="json")
+    output_format = content_negotiation.negotiate(
+        CARD_TYPES, format=format, accept=accept, default="json"
+    )
     names = [name.strip() for name in models.split(",") if name.strip()]
     if not 2 <= len(names) <= MAX_MODELS:
         error = FieldError("/models", "count", f"Must have 2 to {MAX_MODELS} models.")
@@ -51,7 +53,7 @@ def compare_models(
         records = [comparison.load_record(session, model) for model in rows]
     result = comparison.compare(records, get_storage())
     headers = {"Vary": "Accept"}
-    if chosen == "html":
+    if output_format == "html":
         page = comparison_page.render_page(result)
         return Response(page, headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"])
     return Response(result.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])

@@ -31,8 +31,8 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJ
 PREVIEW_TYPES = {"json": "application/json", "csv": "text/csv"}
 
 CONTENT_TYPES = {
-    kind: {name: (IMAGE_MEDIA_TYPES | TABULAR_MEDIA_TYPES)[name] for name in names}
-    for kind, names in STREAMABLE_FORMATS.items()
+    modality: {name: (IMAGE_MEDIA_TYPES | TABULAR_MEDIA_TYPES)[name] for name in names}
+    for modality, names in STREAMABLE_FORMATS.items()
 }
 DEFAULT_FORMATS = {"image": "zip", "tabular": "csv"}
 
@@ -66,7 +66,7 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
 
 @router.get("/{dataset_id}/profile")
 def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
-    """Return counts and statistics: of the pixels by label, or of each column of a table."""
+    """Return item counts, and statistics of the pixels by label or of each table column."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
     summary: dict[str, Any] = {
@@ -117,10 +117,10 @@ def read_preview(
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
     if dataset.modality == "tabular":
-        chosen = content_negotiation.negotiate(
+        output_format = content_negotiation.negotiate(
             PREVIEW_TYPES, format=format, accept=accept, default="json"
         )
-        return _preview_rows(dataset, offset, page_size(limit), chosen)
+        return _preview_rows(dataset, offset, page_size(limit), output_format)
     preview = StoredObject.from_dict(dataset.objects["preview"])
     return Response(get_storage().read(preview), media_type="image/png")
 
@@ -141,7 +141,9 @@ def _preview_rows(dataset: Dataset, offset: int, limit: int, format: str) -> Res
     "/{dataset_id}/content",
     response_class=Response,
     responses={
-        200: {"content": {media: {} for kind in CONTENT_TYPES.values() for media in kind.values()}}
+        200: {
+            "content": {media: {} for types in CONTENT_TYPES.values() for media in types.values()}
+        }
     },
 )
 def read_content(
@@ -166,7 +168,7 @@ def read_content(
     if split == "test" and not dataset.summary["n_test"]:
         error = FieldError("/split", "not_available", "The dataset has no test split.", ("train",))
         raise ValidationFailed(error.message, field_errors=[error])
-    chosen = content_negotiation.negotiate(
+    output_format = content_negotiation.negotiate(
         CONTENT_TYPES[dataset.modality],
         format=format,
         accept=accept,
@@ -174,10 +176,10 @@ def read_content(
     )
     open_files = ExitStack()
     return StreamingResponse(
-        _stream_content(dataset, split, chosen, open_files),
-        media_type=CONTENT_TYPES[dataset.modality][chosen],
+        _stream_content(dataset, split, output_format, open_files),
+        media_type=CONTENT_TYPES[dataset.modality][output_format],
         headers={
-            "Content-Disposition": f'attachment; filename="{dataset.id}.{chosen}"',
+            "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
             "Vary": "Accept",
         },
         background=BackgroundTask(open_files.close),

@@ -86,9 +86,8 @@ async def create_dataset(
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if content_type == "multipart/form-data":
-        limit = (
-            get_settings().limits.upload_bytes + 1024 * 1024
-        )  # for the form fields and boundaries
+        form_overhead = 1024 * 1024  # other form fields and boundaries
+        limit = get_settings().limits.upload_bytes + form_overhead
         async with limit_body(request, limit).form(max_files=16, max_fields=4) as form:
             response = await run_in_threadpool(_from_form, caller, idempotency_key, form)
     elif content_type == "application/json":
@@ -173,7 +172,7 @@ def _store(
 def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     request = _parse(DatasetFrom, body)
     if (request.builtin is None) == (request.uploads is None):
-        raise ValidationFailed("Give either `builtin` or `uploads`.")
+        raise ValidationFailed("Send either `builtin` or `uploads`.")
     if request.builtin is not None:
         builtin.check_name(request.builtin)
     if request.builtin != "circle":

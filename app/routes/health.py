@@ -23,7 +23,7 @@ async def live() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"description": "Not ready; `checks` has the reasons."}})
 def ready(response: Response) -> dict[str, Any]:
-    """Check the database, the object storage, the free disk space, and for an active worker."""
+    """Check the database, the object storage and the disk space, and that a worker is active."""
     checks = {name: _reason(check) for name, check in CHECKS.items()}
     ok = not any(checks.values())
     response.status_code = 200 if ok else 503

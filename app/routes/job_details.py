@@ -50,14 +50,16 @@ def read_events(
     With `Accept: text/event-stream`, the stream stays open until the job ends; its last event is
     `end`. `Last-Event-ID` resumes a stream.
     """
-    chosen = content_negotiation.negotiate(EVENT_TYPES, format=None, accept=accept, default="json")
+    output_format = content_negotiation.negotiate(
+        EVENT_TYPES, format=None, accept=accept, default="json"
+    )
     limit = page_size(limit)
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.page_of_events(
             session, caller.tenant_id, job_id, after=after, limit=limit + 1, type=type
         )
-    if chosen == "stream":
+    if output_format == "stream":
         if last_event_id is not None and not last_event_id.isdecimal():
             raise ValidationFailed("Last-Event-ID must be the id of an event of this job.")
         start = after if last_event_id is None else int(last_event_id)

@@ -68,8 +68,8 @@ def create_job(
     `cancelled`.
 
     `training` trains a model on a dataset. `generation` generates any number of samples of a model,
-    selected as in `/v1/models/{ref}/samples`, into files that several workers share (`artifacts`).
-    `evaluation` compares samples of a model with real items that training did not use
+    selected as in `/v1/models/{ref}/samples`, into files (`artifacts`) that workers write in
+    parallel. `evaluation` compares samples of a model with real items that training did not use
     (`/v1/models/{ref}/report`). `augmentation` creates a larger dataset from an existing one, with
     a provenance record for each item (`/v1/datasets/{id}/provenance`), and can measure the benefit
     for a classifier.

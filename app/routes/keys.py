@@ -18,7 +18,7 @@ from core.tables import ApiKey
 router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictJsonRoute)
 
 Scope = Literal["read", "data", "train", "sample", "admin"]
-assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
+assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync
 
 
 class NewKey(RequestModel):
@@ -51,13 +51,13 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
     Idempotency-Key is not supported: storing the response would store the key.
     """
     with write() as session:
-        text, key = api_keys.create(
+        key_text, key = api_keys.create(
             session,
             caller.tenant_id,
             name=request.name,
             scopes=tuple(dict.fromkeys(request.scopes)),
         )
-        view = CreatedKey(**KeyView.of(key).model_dump(), key=text)
+        view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
     return JSONResponse(view.model_dump(mode="json"), 201)
 
 

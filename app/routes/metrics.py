@@ -22,7 +22,7 @@ Values = Iterable[tuple[Mapping[str, str], float]]
     responses={200: {"content": {"text/plain": {}}, "description": "Metrics by name and labels."}},
 )
 def read_metrics(_caller: AdminScope) -> Response:
-    """Return metrics of all tenants' jobs and of the workers, and of this process.
+    """Return metrics of all tenants' jobs, of the workers and of this process.
 
     Requires a key with the scope `admin`. In Prometheus, set `authorization.credentials`.
     """

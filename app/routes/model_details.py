@@ -36,7 +36,7 @@ Accept = Annotated[str | None, Header()]
 CARD_TYPES = {"json": "application/json", "html": "text/html"}
 REPORT_TYPES = {**CARD_TYPES, "csv": "text/csv"}
 ARCHITECTURE_TYPES = {"json": "application/json", "svg": "image/svg+xml"}
-# A page loads no resources, even if a customer's name contains markup.
+# A page loads no resources, even if a user-chosen name contains markup.
 CSP_NO_RESOURCES = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 CSP_INLINE_IMAGES = {
     "Content-Security-Policy": CSP_NO_RESOURCES["Content-Security-Policy"] + "; img-src data:"
@@ -98,13 +98,15 @@ def read_card(
     accept: Accept = None,
 ) -> Response:
     """Return the model card: training data, training, evaluation and limitations."""
-    chosen = content_negotiation.negotiate(CARD_TYPES, format=format, accept=accept, default="json")
+    output_format = content_negotiation.negotiate(
+        CARD_TYPES, format=format, accept=accept, default="json"
+    )
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         evaluations = model_report.load_evaluations(session, model)
     card = build_card(model, model_report.build_report(model, evaluations, get_storage()))
     headers = {"Vary": "Accept"}
-    if chosen == "html":
+    if output_format == "html":
         return Response(
             render_page(card), headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"]
         )
@@ -126,10 +128,10 @@ def read_report(
 ) -> Response:
     """Return the report of the newest successful evaluation; `state` is that of the newest one.
 
-    It has a verdict, and scores next to those of real items and of naive samples. HTML includes
+    It has a verdict, and scores next to those of real items and of a naive baseline. HTML includes
     plots; CSV only has the column statistics.
     """
-    chosen = content_negotiation.negotiate(
+    output_format = content_negotiation.negotiate(
         REPORT_TYPES, format=format, accept=accept, default="json"
     )
     with read() as session:
@@ -137,14 +139,14 @@ def read_report(
         evaluations = model_report.load_evaluations(session, model)
     report = model_report.build_report(model, evaluations, get_storage())
     headers = {"Vary": "Accept"}
-    if chosen == "html":
+    if output_format == "html":
         page = report_page.render_page(
             report,
             evaluations.training_metrics,
             model_report.load_images(evaluations, get_storage()),
         )
         return Response(page, headers=headers | CSP_INLINE_IMAGES, media_type=CARD_TYPES["html"])
-    if chosen == "csv":
+    if output_format == "csv":
         return Response(render_csv(report), headers=headers, media_type=REPORT_TYPES["csv"])
     return Response(report.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
 
@@ -161,7 +163,7 @@ def read_architecture(
     accept: Accept = None,
 ) -> Response:
     """Return the networks of the model: layers, shapes and parameters, as JSON or as a diagram."""
-    chosen = content_negotiation.negotiate(
+    output_format = content_negotiation.negotiate(
         ARCHITECTURE_TYPES, format=format, accept=accept, default="json"
     )
     with read() as session:
@@ -171,7 +173,7 @@ def read_architecture(
     with get_storage().open(StoredObject.from_dict(model.weights)) as path:
         architecture = Architecture.of(model, describe_model(path))
     headers = {"Vary": "Accept"}
-    if chosen == "svg":
+    if output_format == "svg":
         title = f"{model.name}:{model.version}" if model.version else model.id
         return Response(
             render_svg(architecture, title),
@@ -194,7 +196,7 @@ def export_model(
     """Download the model as a zip file that another service can import.
 
     The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
-    sampling options and the model card. Its bytes are the same until the next evaluation.
+    model manifest and the model card. Its bytes are the same until the next evaluation.
     """
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)

@@ -128,7 +128,7 @@ async def read_samples(
         body["labels"] = strict_json.loads(labels.encode())
     if label is not None:
         if labels is not None:
-            raise ValidationFailed("Give either `label` or `labels`, not both.")
+            raise ValidationFailed("Send either `label` or `labels`, not both.")
         body |= {"labels": {label: 1 if count is None else count}, "count": None}
     elif labels is None and count is None and interpolation is None:
         body["count"] = 1

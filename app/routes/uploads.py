@@ -139,7 +139,7 @@ def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> Uplo
 def complete_upload(upload_id: str, caller: DataScope) -> UploadView:
     """Complete an upload.
 
-    The service rejects this if a part is missing or if the size differs from the announced one.
+    The request is rejected if a part is missing or if the size differs from the announced one.
     """
     with write() as session:
         upload = uploads.get_pending(session, caller.tenant_id, upload_id)

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictJ
 def create_webhook(
     request: NewWebhook, caller: AdminScope, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
-    """Send the events of all jobs to a URL from now on, by POST, as in Standard Webhooks 1.0.0.
+    """Create a webhook that POSTs the events of all jobs to a URL (Standard Webhooks 1.0.0).
 
     The body is `{"type", "timestamp", "data": {id, kind, state, name, result, error, links}}`,
     where `data` has fields of `GET /v1/jobs/{id}`. Verify each message: `webhook-signature` is
@@ -55,7 +55,10 @@ def list_webhooks(
     limit: Limit = 50,
     after: After = None,
     job: Annotated[
-        str | None, Query(description="List only the webhook of this job. Default: none.")
+        str | None,
+        Query(
+            description="List only the webhook of this job. Default: list the tenant's webhooks."
+        ),
     ] = None,
 ) -> Page[WebhookView]:
     """List the tenant's webhooks, newest first; or, with `job`, the webhook of one job."""

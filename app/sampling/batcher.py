@@ -186,7 +186,7 @@ class Batcher:
 def split_evenly(requested: Sequence[int], capacity: int) -> list[int]:
     """Divide `capacity` evenly between the requests (max-min fairness).
 
-    No request gets more than it asks for; what it leaves over goes to the larger requests.
+    No request gets more than it asks for; the rest of its share goes to larger requests.
     `capacity` must be at least the number of requests.
     """
     counts = [0] * len(requested)

@@ -10,8 +10,8 @@ from app.sampling import request_parser
 from app.sampling.service import ScoresUnavailable, get_sampling_service
 from app.schemas.jobs import GenerationEstimate, GenerationRequest
 from app.schemas.samples import SampleSelection
-from core.datasets.images import sample_formats as images
-from core.datasets.tabular import sample_formats as rows
+from core.datasets.images import sample_formats as image_formats
+from core.datasets.tabular import sample_formats as row_formats
 from core.generation import GenerationSpec
 from core.tables import Model
 from models.errors import AcceptanceRateTooLow
@@ -28,7 +28,7 @@ DRY_RUN_ITEMS = 512
 def validate_request(model: Model, request: GenerationRequest, seed: int) -> None:
     """Check by sampling that conditions and `min_label_confidence` can be met.
 
-    Labels are checked before, when the request is planned.
+    The labels are already checked at this point, because the request has been planned.
 
     Raises:
         ValidationFailed: A condition is invalid, too few candidates are accepted, or the model
@@ -83,8 +83,12 @@ def _encode_first_items(
             request_parser.parse_row_request(model, request, seed).slice(0, items)
         )
         batches = (row_batches.generate_batch(sampler, seed, *chunk).rows for chunk in chunks)
-        return rows.encode(format, batches, rows.parse_sample_columns(model.manifest), {})
+        return row_formats.encode(
+            format, batches, row_formats.parse_sample_columns(model.manifest), {}
+        )
     names = [label["name"] for label in model.manifest["labels"]]
     plan = request_parser.parse_image_request(model, request, seed).slice(0, items)
     sample_batches = image_batches.iter_batches(sampler, plan, request.min_label_confidence)
-    return images.encode(format, sample_batches, names, count=items, image=model.manifest["image"])
+    return image_formats.encode(
+        format, sample_batches, names, count=items, image=model.manifest["image"]
+    )

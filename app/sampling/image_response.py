@@ -43,18 +43,18 @@ def build_response(
             raise ValidationFailed(f"`{name}` applies only to table rows.", field_errors=[error])
     plan = request_parser.parse_image_request(model, request, seed)
     single = plan.count == 1 or request.layout == "grid"
-    chosen = content_negotiation.negotiate(
+    output_format = content_negotiation.negotiate(
         IMAGE_MEDIA_TYPES, format=format, accept=accept, default="png" if single else "zip"
     )
-    if chosen == "png" and not single:
+    if output_format == "png" and not single:
         raise ValidationFailed(
             "A PNG holds one image. Use `layout: grid`, or the format zip, tar, npz or json.",
             field_errors=[
                 FieldError("/layout", "missing", "Must be `grid` for several images in one PNG.")
             ],
         )
-    _check_size(plan, request, chosen)
-    _check_include(request, chosen)
+    _check_size(plan, request, output_format)
+    _check_include(request, output_format)
     try:
         stream = get_sampling_service().stream_images(
             model, plan, request.image.truncation, min_confidence=request.min_label_confidence
@@ -68,17 +68,17 @@ def build_response(
         if isinstance(stream, FilteredImageStream):
             # The rate of the first images: later ones are generated after the headers are sent.
             headers["Semblance-Acceptance-Rate"] = f"{stream.acceptance_rate:.4f}"
-        body = _encode(chosen, chain([first], stream), model, plan, request, stream.sampler)
+        body = _encode(output_format, chain([first], stream), model, plan, request, stream.sampler)
     except AcceptanceRateTooLow as error:
         stream.close()
         raise request_parser.acceptance_error(error) from error
     except BaseException:
         stream.close()
         raise
-    media_type = IMAGE_MEDIA_TYPES[chosen]
+    media_type = IMAGE_MEDIA_TYPES[output_format]
     if isinstance(body, bytes):
         return Response(body, headers=headers, media_type=media_type)
-    headers["Content-Disposition"] = f'attachment; filename="samples.{chosen}"'
+    headers["Content-Disposition"] = f'attachment; filename="samples.{output_format}"'
     return SampleStreamingResponse(body, stream.close, headers=headers, media_type=media_type)
 
 
@@ -91,21 +91,21 @@ def _interpolation_response(
     accept: str | None,
 ) -> Response:
     """Return the images between two images, as a PNG strip or an animated GIF."""
-    chosen = content_negotiation.negotiate(
+    output_format = content_negotiation.negotiate(
         STRIP_MEDIA_TYPES, format=format, accept=accept, default="png"
     )
     ends = _endpoint(model, interpolation.start), _endpoint(model, interpolation.end)
     images = get_sampling_service().interpolate(
         model, ends, interpolation.steps, request.image.truncation
     )
-    if chosen == "gif":
+    if output_format == "gif":
         body = encode_gif([sample_formats.encode_png(image) for image in images])
     else:
         body = sample_formats.encode_png(make_grid(images, interpolation.steps))
     return Response(
         body,
         headers={"Semblance-Count": str(interpolation.steps)},
-        media_type=STRIP_MEDIA_TYPES[chosen],
+        media_type=STRIP_MEDIA_TYPES[output_format],
     )
 
 
@@ -124,22 +124,22 @@ def _endpoint(model: Model, point: LatentPoint) -> LatentEndpoint:
     return LatentEndpoint(point.seed, model_labels.index(name), point.index)
 
 
-def _check_include(request: SamplesRequest, chosen: str) -> None:
-    if request.include and chosen != "json":
+def _check_include(request: SamplesRequest, output_format: str) -> None:
+    if request.include and output_format != "json":
         error = FieldError("/include", "not_allowed", "Requires the format JSON.")
         raise ValidationFailed("`include` requires the format JSON.", field_errors=[error])
 
 
-def _check_size(plan: ImageSamplingPlan, request: SamplesRequest, chosen: str) -> None:
+def _check_size(plan: ImageSamplingPlan, request: SamplesRequest, output_format: str) -> None:
     limits = get_settings().limits
     limit = limits.samples
-    if chosen == "json":
+    if output_format == "json":
         limit = limits.json_samples
     elif request.layout == "grid":
         limit = limits.grid_samples
     if plan.count > limit:
         raise ValidationFailed(
-            f"{plan.count} images exceed the limit of {limit} for one {chosen} response. "
+            f"{plan.count} images exceed the limit of {limit} for one {output_format} response. "
             "Create a job of the kind `generation` for a larger set.",
             code="too_many_samples",
             limit=limit,
@@ -147,7 +147,7 @@ def _check_size(plan: ImageSamplingPlan, request: SamplesRequest, chosen: str) -
 
 
 def _encode(
-    chosen: str,
+    output_format: str,
     batches: sample_formats.Batches,
     model: Model,
     plan: ImageSamplingPlan,
@@ -155,14 +155,14 @@ def _encode(
     sampler: ImageSampler,
 ) -> bytes | Iterator[bytes]:
     names = [label["name"] for label in model.manifest["labels"]]
-    if chosen == "png":
+    if output_format == "png":
         images = np.concatenate([images for _, images in batches])
         if request.layout != "grid":
             return sample_formats.encode_png(images[0])
         return sample_formats.encode_png(make_grid(images, _grid_columns(plan)))
-    if chosen != "json":
+    if output_format != "json":
         image = model.manifest["image"]
-        return sample_formats.encode(chosen, batches, names, count=plan.count, image=image)
+        return sample_formats.encode(output_format, batches, names, count=plan.count, image=image)
     head: dict[str, object] = {
         "model": model.id,
         "seed": plan.seed,

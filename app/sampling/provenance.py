@@ -1,4 +1,4 @@
-"""Provenance of samples: what is needed to generate each of them again."""
+"""Provenance of samples: the inputs from which each of them can be generated again."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -65,16 +65,19 @@ def parse_row_request(model: Model, request: SampleSelection, seed: int) -> RowS
             _condition_counts(request.conditions, request.count), seed=seed, offset=offset
         )
     assert request.count is not None  # noqa: S101 - one of the three is given
-    wheres: Sequence[Where] = [{}]  # unconditional
+    where_clauses: Sequence[Where] = [{}]  # unconditional
     if request.balance_labels:
-        bins = [{model.manifest["target_column"]: bin} for bin in model.manifest.get("bins", ())]
-        wheres = list(_label_conditions(model).values()) or bins
-        if not wheres:
+        bins = [
+            {model.manifest["target_column"]: value_range}
+            for value_range in model.manifest.get("bins", ())
+        ]
+        where_clauses = list(_label_conditions(model).values()) or bins
+        if not where_clauses:
             error = FieldError("/balance_labels", "no_labels", "The model has no labels.")
             raise ValidationFailed(
                 "`balance_labels` requires a model with labels.", field_errors=[error]
             )
-    return plan_total(request.count, wheres, seed=seed, offset=offset)
+    return plan_total(request.count, where_clauses, seed=seed, offset=offset)
 
 
 def _label_conditions(model: Model) -> dict[str, Where]:
@@ -93,7 +96,7 @@ def _condition_counts(
     Raises:
         ValidationFailed: Counts and fractions are missing or mixed.
     """
-    wheres: list[Where] = [condition.where for condition in conditions]
+    where_clauses: list[Where] = [condition.where for condition in conditions]
     counts = [condition.count for condition in conditions]
     fractions = [condition.fraction for condition in conditions]
     if count is None:
@@ -101,19 +104,19 @@ def _condition_counts(
             raise _inconsistent(
                 "If the request has no `count`, each condition needs a `count` and no `fraction`."
             )
-        return [(where, n or 0) for where, n in zip(wheres, counts, strict=True)]
+        return [(where, n or 0) for where, n in zip(where_clauses, counts, strict=True)]
     if any(n is not None for n in counts):
         raise _inconsistent(
             "A condition cannot have a `count` if the request has one. Use `fraction`."
         )
     if all(fraction is None for fraction in fractions):
-        fractions = [1 / len(wheres)] * len(wheres)
+        fractions = [1 / len(where_clauses)] * len(where_clauses)
     if None in fractions or sum(fraction or 0 for fraction in fractions) > 1 + 1e-9:
         raise _inconsistent(
             "Either all or no conditions may have a `fraction`, and the sum must be at most 1."
         )
     row_counts = apportion(count, [fraction or 0 for fraction in fractions])
-    return list(zip([*wheres, {}], row_counts, strict=True))
+    return list(zip([*where_clauses, {}], row_counts, strict=True))
 
 
 def _inconsistent(message: str) -> ValidationFailed:
@@ -148,7 +151,7 @@ def acceptance_error(error: AcceptanceRateTooLow) -> ValidationFailed:
     return ValidationFailed(
         f"Only {error.accepted} of the first {error.requested} samples could be generated, because "
         f"only {error.acceptance_rate:.2%} of the model's candidates meet the request. Relax the "
-        "conditions or the confidence.",
+        "conditions or lower `min_label_confidence`.",
         code="acceptance_rate_too_low",
         generated=error.accepted,
         requested=error.requested,

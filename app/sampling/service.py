@@ -23,7 +23,7 @@ from models.images.interpolation import LatentEndpoint, interpolate
 from models.images.sampling import ImageSampler
 from models.images.sampling_plan import ImageSamplingPlan
 from models.load import warm_up
-from models.tabular import batched_sampling as rows
+from models.tabular import batched_sampling as row_batches
 from models.tabular.sampling import SampleBatch, TableSampler
 from models.tabular.sampling_plan import RowSamplingPlan
 
@@ -196,14 +196,14 @@ class RowStream(SampleStream):
         super().__init__(resources)
         self.sampler = sampler
         self._sampling_lock = sampling_lock
-        self._batches = rows.iter_batches(sampler, plan)
+        self._batches = row_batches.iter_batches(sampler, plan)
         self._exhausted = False
 
     def __iter__(self) -> Iterator[SampleBatch]:
         return self
 
     def __next__(self) -> SampleBatch:
-        if self._exhausted:  # closed because it ended, not because the client left
+        if self._exhausted:  # closed at its end, not by a disconnect
             raise StopIteration
         with self._sampling_lock:
             self._check_open()

@@ -41,11 +41,11 @@ def build_response(
     """
     _reject_image_options(request)
     plan = _plan(model, request, seed)
-    chosen = content_negotiation.negotiate(
+    output_format = content_negotiation.negotiate(
         TABULAR_MEDIA_TYPES, format=format, accept=accept, default="csv"
     )
-    _check_size(plan, chosen)
-    if request.include and chosen != "json":
+    _check_size(plan, output_format)
+    if request.include and output_format != "json":
         error = FieldError("/include", "not_allowed", "Requires the format JSON.")
         raise ValidationFailed("`include` requires the format JSON.", field_errors=[error])
     stream = get_sampling_service().stream_rows(model, plan)
@@ -70,15 +70,15 @@ def build_response(
     head = {"model": model.id, "seed": seed, "offset": request.offset, "count": plan.count}
     record_batches = (batch.rows for batch in chain(batches, stream))
     return SampleStreamingResponse(
-        sample_formats.encode(chosen, record_batches, columns, head | included),
+        sample_formats.encode(output_format, record_batches, columns, head | included),
         stream.close,
         headers={
             "Semblance-Count": str(plan.count),
             # The rate of the first rows: later ones are generated after the headers are sent.
             "Semblance-Acceptance-Rate": f"{batches[0].acceptance_rate:.4f}",
-            "Content-Disposition": f'attachment; filename="samples.{chosen}"',
+            "Content-Disposition": f'attachment; filename="samples.{output_format}"',
         },
-        media_type=TABULAR_MEDIA_TYPES[chosen],
+        media_type=TABULAR_MEDIA_TYPES[output_format],
     )
 
 
@@ -148,12 +148,12 @@ def _included(
     return included
 
 
-def _check_size(plan: RowSamplingPlan, chosen: str) -> None:
+def _check_size(plan: RowSamplingPlan, output_format: str) -> None:
     limits = get_settings().limits
-    limit = limits.json_samples if chosen == "json" else limits.samples
+    limit = limits.json_samples if output_format == "json" else limits.samples
     if plan.count > limit:
         raise ValidationFailed(
-            f"{plan.count} rows exceed the limit of {limit} for one {chosen} response. "
+            f"{plan.count} rows exceed the limit of {limit} for one {output_format} response. "
             "Create a job of the kind `generation` for a larger set.",
             code="too_many_samples",
             limit=limit,

@@ -24,7 +24,7 @@ from core.training import (
 from models.images.settings import PRESETS
 
 Preset = Literal["fast", "balanced", "quality"]
-assert set(PRESETS) == set(Preset.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
+assert set(PRESETS) == set(Preset.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync
 
 
 Priority = Annotated[

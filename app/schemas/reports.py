@@ -11,7 +11,7 @@ class ScoreView(BaseModel):
     value: float
     ci95: tuple[float, float] = Field(description="95 % confidence interval.")
     direction: Literal["higher", "lower", "target"] = Field(
-        description="Which values are better; target: those near `target`."
+        description="Whether `higher` or `lower` values are better, or values near `target`."
     )
     target: float | None = Field(None, description="The best value, where `direction` is target.")
     real_reference: float | None = Field(
@@ -32,7 +32,7 @@ class VerdictView(BaseModel):
 
 
 class Histogram(BaseModel):
-    edges: list[float] = Field(description="Edges of the bins; one more than bins.")
+    edges: list[float] = Field(description="Edges of the bins; one more than there are bins.")
     real: list[float] = Field(description="Fraction of the real items in each bin.")
     synthetic: list[float] = Field(description="Fraction of the samples in each bin.")
 
@@ -54,8 +54,8 @@ class ColumnStatistics(BaseModel):
 class ColumnAssociations(BaseModel):
     columns: list[str] = Field(description="Names of the rows and columns of the matrices.")
     real: list[list[float]] = Field(
-        description="Association of each two columns of real rows (Cramér's V): 0 is independent, "
-        "1 is fully dependent."
+        description="Association of each pair of columns of real rows (Cramér's V): 0 is "
+        "independent, 1 is fully dependent."
     )
     synthetic: list[list[float]] = Field(description="The same for samples.")
 

@@ -13,7 +13,7 @@ LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class ConditionRequest(RequestModel):
-    """A condition on table rows, and how many rows shall satisfy it."""
+    """A condition on table rows, and the number of rows that satisfy it."""
 
     where: Annotated[dict[LabelName, Any], Field(min_length=1, max_length=100)] = Field(
         description="By column, a value, a list of values, or a range: "
@@ -31,7 +31,7 @@ class ConditionRequest(RequestModel):
 
 
 class SampleSelection(RequestModel):
-    """Which samples: `labels`, or `count`, or `conditions`.
+    """Selection of samples by `labels`, by `count` or by `conditions`.
 
     Each condition has a `count`, or a `fraction` of the request's `count`.
     """
@@ -120,7 +120,7 @@ class SamplesRequest(SampleSelection):
     image: ImageOptions = Field(ImageOptions(), description="Images only: further options.")
     include: Annotated[list[Literal["provenance", "scores"]], Field(max_length=2)] = Field(
         [],
-        description="JSON only. `provenance` adds what is needed to generate each sample again. "
+        description="JSON only. `provenance` adds the inputs that generate each sample again. "
         "`scores` adds the probabilities that the model's own critic (discriminator) assigns to "
         "it being real (`real`) and its classifier to its label (`label`). Default: none.",
     )
@@ -196,7 +196,7 @@ def check_selection(request: SampleSelection) -> None:
     """
     has_count = request.count is not None or request.conditions is not None
     if (request.labels is None) != has_count:
-        raise ValidationFailed("Give either `labels`, or `count` or `conditions`.")
+        raise ValidationFailed("Send either `labels`, or `count`, `conditions` or both of these.")
     if request.balance_labels and (request.labels is not None or request.conditions is not None):
         error = FieldError(
             "/balance_labels", "conflict", "Cannot be combined with `labels` or `conditions`."

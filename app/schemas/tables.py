@@ -38,7 +38,7 @@ class ColumnChange(RequestModel):
 
 
 class SchemaChange(RequestModel):
-    """Overrides of any number of columns. If all columns are listed, their order is used, too."""
+    """Overrides of any number of columns. If all columns are listed, their order applies too."""
 
     columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = Field(
         [], description="Columns to change. Default: none."

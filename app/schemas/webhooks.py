@@ -11,7 +11,7 @@ from core import webhooks
 from core.tables import Delivery, Webhook
 
 JobEvent = Literal["job.running", "job.paused", "job.succeeded", "job.failed", "job.cancelled"]
-assert set(webhooks.EVENTS) == set(JobEvent.__args__)  # type: ignore[attr-defined]  # noqa: S101 - in step
+assert set(webhooks.EVENTS) == set(JobEvent.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2_048)]
 Events = Annotated[list[JobEvent], Field(min_length=1)]

@@ -26,8 +26,8 @@ WaitForJob = Callable[[str], Json]  # takes a job id and returns the ended job
 class NetworkResult:
     """Result of one architecture.
 
-    `report` is None if its training or its evaluation failed, for `reason`. `cpu_s` is the CPU time
-    of training alone, without the worker's startup.
+    If its training or its evaluation failed, `report` is None and `reason` says why. `cpu_s` is the
+    CPU time of training alone, without the worker's startup.
     """
 
     network: str
@@ -43,8 +43,10 @@ class NetworkResult:
     def status_text(self) -> str:
         """Return a one-line summary as rich markup."""
         model = f" ({self.model})" if self.model else ""
-        why = self.reason if self.report is None else "; ".join(self.report["verdict"]["reasons"])
-        return f"[bold]{self.network}[/bold]{model}: {self.verdict}; {escape(why)}"
+        reasons = (
+            self.reason if self.report is None else "; ".join(self.report["verdict"]["reasons"])
+        )
+        return f"[bold]{self.network}[/bold]{model}: {self.verdict}; {escape(reasons)}"
 
 
 def run(
@@ -58,8 +60,8 @@ def run(
 ) -> Iterator[NetworkResult]:
     """Train and evaluate architectures one after the other.
 
-    `networks` defaults to all architectures of the dataset's modality. A KeyboardInterrupt cancels
-    the running job.
+    `networks` defaults to all architectures of the dataset's modality. `watch` waits for a job and
+    defaults to `client.wait`. A KeyboardInterrupt cancels the running job.
 
     Raises:
         UnknownArchitectureError: `networks` contains a name that the service does not have.
@@ -82,7 +84,7 @@ class _Benchmark:
     dataset: str
     cpu_seconds: float
     seed: int
-    watch: WaitForJob
+    wait_for_job: WaitForJob
 
     def evaluate_network(self, network: str) -> NetworkResult:
         result = NetworkResult(network)
@@ -105,7 +107,7 @@ class _Benchmark:
 
     def _wait_or_cancel(self, job: Json) -> Json:
         try:
-            return self.watch(job["id"])
+            return self.wait_for_job(job["id"])
         except KeyboardInterrupt:
             with contextlib.suppress(APIError):  # the job may have just ended
                 self.client.cancel(job["id"])

@@ -158,7 +158,7 @@ class Client:
     def report(self, model: str, *, wait: bool = False) -> Json:
         """Return the model's evaluation report: verdict and scores.
 
-        `wait` waits for an evaluation that is still running, as one is after each training.
+        With `wait`, poll until a running evaluation has ended, such as the one after training.
         """
         while True:
             report: Json = self.request("GET", f"/v1/models/{model}/report").json()
@@ -215,8 +215,8 @@ class Client:
     ) -> Json:
         """Create a generation job for any number of samples.
 
-        `wait` for the job, then call `download_artifacts`. `options` takes those of `samples` and
-        the fields of `POST /v1/jobs`: format, shard_size, output_uri, …
+        Call `wait` with its id, then `download_artifacts`. `options` takes the options of `samples`
+        and the fields of `POST /v1/jobs`: format, shard_size, output_uri, …
         """
         body = {"kind": "generation", "model": model, **_samples_body(labels, count, options)}
         job: Json = self.request("POST", "/v1/jobs", json=body).json()

@@ -387,7 +387,10 @@ def main() -> None:
         raise SystemExit(1) from error
     except httpx.TransportError as error:
         if isinstance(error, httpx.ConnectError):
-            message = "Cannot connect to the service. Check that it is running, and SEMBLANCE_URL."
+            message = (
+                "Cannot connect to the service. Check that it is running and that SEMBLANCE_URL "
+                "is correct."
+            )
         else:
             message = f"The connection to the service was lost: {error}"
         console.print(f"[red]{escape(message)}[/red]")
