@@ -128,11 +128,19 @@ def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> 
         if close_matches:
             message = f"Unknown field. Did you mean `{close_matches[0]}`?"
             allowed = (close_matches[0],)
-    elif "ge" in context or "gt" in context or "le" in context or "lt" in context:
-        message = message.removeprefix("Input ")
-    return FieldError(
-        pointer, PYDANTIC_CODES.get(error_type, error_type.split(".")[0]), message[:200], allowed
-    )
+    code = PYDANTIC_CODES.get(error_type, error_type.split(".")[0])
+    return FieldError(pointer, code, _to_sentence(message), allowed)
+
+
+def _to_sentence(message: str) -> str:
+    """Turn a message of pydantic into a sentence: "Input should be less than 5" loses its subject.
+
+    The message is shown next to the field's name, which is the subject.
+    """
+    message = message.removeprefix("Value error, ").replace("Input should", "must", 1)[:200]
+    message = "this field is required" if message == "Field required" else message
+    sentence = message[:1].upper() + message[1:]
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
 async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
