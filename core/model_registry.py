@@ -155,7 +155,8 @@ def resolve_sampling_sources(
         return [get(session, tenant_id, reference)]
     if match is not None and checkpoint is not None:
         raise _checkpoint_error(
-            "`checkpoint` cannot be combined with a model reference that names a checkpoint."
+            "`checkpoint` cannot be combined with a model reference that names a checkpoint. "
+            "Remove one of the two."
         )
     if match is not None:
         job, selector = jobs.get(session, tenant_id, match["job"]), match["selector"]
@@ -168,7 +169,7 @@ def resolve_sampling_sources(
         job, selector = jobs.get(session, tenant_id, model.job_id), str(checkpoint)
     rows = jobs.checkpoints_of(session, tenant_id, job.id)
     if not rows:
-        raise NotReady(f"Job {job.id} has no checkpoint yet.", code="no_checkpoint")
+        raise NotReady(f"Job {job.id} has no checkpoint yet. Retry later.", code="no_checkpoint")
     return [_as_model(job, row) for row in _select_checkpoints(rows, selector, job.id)]
 
 
@@ -280,7 +281,9 @@ def delete(session: Session, model: Model) -> list[str]:
         )
     if job_ids := jobs.live_jobs_of_model(session, model):
         raise ResourceInUse(
-            f"{version} is used by active jobs: {', '.join(job_ids[:5])}.", jobs=list(job_ids[:20])
+            f"{version} is used by active jobs: {', '.join(job_ids[:5])}. "
+            "Cancel them or wait until they end.",
+            jobs=list(job_ids[:20]),
         )
     keys = [model.weights["key"]]
     if model.job_id is not None:

@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     )
     auto_evaluate: bool = Field(True, description="Default of `evaluate` in training requests.")
     webhook_allowed_networks: list[str] = Field(
-        [], description="Hosts and networks, not public, that webhooks may reach."
+        [], description="Private hosts and networks that webhooks may reach."
     )
     webhook_allow_http: bool = Field(False, description="Allow webhooks without TLS.")
     allowed_output_uris: list[str] = Field(

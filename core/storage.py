@@ -110,7 +110,7 @@ class Storage:
         return data
 
     def read_range(self, stored: StoredObject, start: int, end: int) -> bytes:
-        """Return bytes `start` to `end` (exclusive), unverified except for their number.
+        """Return bytes `start` to `end` (exclusive); of these, only the number is verified.
 
         Only these bytes are read. Raises ObjectCorrupted or Unavailable.
         """

@@ -111,7 +111,7 @@ class Supervisor:
             log = os.open(self._log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 self._start_all(log)
-                self._watch(log)
+                self._supervise(log)
             finally:
                 self._stop_all()
                 os.close(log)
@@ -126,7 +126,7 @@ class Supervisor:
         The API starts while the database is migrated. Until then it answers health checks, and all
         other requests with 503.
         """
-        broker = {"SEMBLANCE_BROKER_URL": self._broker(log)}
+        broker = {"SEMBLANCE_BROKER_URL": self._broker_url(log)}
         threads = {"OMP_NUM_THREADS": str(self.settings.sampler_threads)}
         self._start(log, Service("api", [sys.executable, "-m", "app"], broker | threads))
         key = prepare_database(self.settings, self.folder / "admin.key")
@@ -146,7 +146,7 @@ class Supervisor:
         service.start(log)
         self.services.append(service)
 
-    def _watch(self, log: int) -> None:
+    def _supervise(self, log: int) -> None:
         while not self._stopping:
             for service in self.services:
                 if service.should_restart():
@@ -169,7 +169,7 @@ class Supervisor:
             path.replace(path.with_suffix(".log.1"))
         return path
 
-    def _broker(self, log: int) -> str:
+    def _broker_url(self, log: int) -> str:
         """Return the broker's URL, after starting a broker if none is configured.
 
         Returns an empty string if there is no broker; workers then only poll the database.

@@ -23,10 +23,8 @@ class Budget(BaseModel):
 
     @model_validator(mode="after")
     def require_exactly_one(self) -> "Budget":
-        if (
-            sum(value is not None for value in (self.steps, self.cpu_seconds, self.wall_minutes))
-            != 1
-        ):
+        limits = (self.steps, self.cpu_seconds, self.wall_minutes)
+        if sum(limit is not None for limit in limits) != 1:
             raise ValueError("Set exactly one of `steps`, `cpu_seconds` and `wall_minutes`.")
         return self
 

@@ -145,7 +145,10 @@ class EvaluationJob:
             with self.storage.open(StoredObject.from_dict(self.model.weights)) as path:
                 return load_sampler(path)
         except (ObjectCorrupted, UnreadableCheckpoint) as error:
-            raise JobError("model_unreadable", "The model's weights cannot be read.") from error
+            raise JobError(
+                "model_unreadable",
+                "The model's weights are missing or damaged. Train or import the model again.",
+            ) from error
 
     def evaluate_images(self) -> dict[str, Any]:
         sampler, labels = self._load_sampler(), self.model.manifest["labels"]

@@ -1,4 +1,4 @@
-"""Generation job: the job's holder and helping workers generate shards; then comes a manifest.
+"""Generation job: workers generate its shards, then the job's holder writes the manifest.
 
 The holder is the worker that has claimed the job. Other workers with nothing to do claim single
 shards of it.
@@ -220,11 +220,8 @@ class ShardGenerator:
             LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `check_stop`.
         """
         self.current_shard.set(shard)
-        key = key_of(
-            self._tenant_id,
-            *("jobs", self.job_id, "shards"),
-            f"{shard.number:05}-{shard.fencing_token}.{self.spec.format}",
-        )
+        file = f"{shard.number:05}-{shard.fencing_token}.{self.spec.format}"
+        key = key_of(self._tenant_id, "jobs", self.job_id, "shards", file)
         labels: Counter[str] = Counter()
         try:
             stored = self.storage.put_stream(key, self._chunks(shard, labels))
@@ -296,7 +293,7 @@ class ShardGenerator:
         names = [label["name"] for label in model_labels]
         weights = tuple(float(label["count"]) for label in model_labels)
         ranges = tuple(
-            ImageIndexRange(each.label, each.start, each.stop) for each in spec.image_ranges
+            ImageIndexRange(part.label, part.start, part.stop) for part in spec.image_ranges
         )
         plan = ImageSamplingPlan(ranges, spec.seed, weights, spec.balance_labels).slice(
             shard.start, shard.stop
@@ -327,8 +324,8 @@ class ShardGenerator:
         """Yield the encoded rows of a shard, and count their labels in `labels`."""
         manifest = self.model.manifest
         ranges = tuple(
-            RowIndexRange(tuple(each.conditions), each.start, each.stop)
-            for each in self.spec.row_ranges
+            RowIndexRange(tuple(part.conditions), part.start, part.stop)
+            for part in self.spec.row_ranges
         )
         plan = RowSamplingPlan(ranges, self.spec.seed).slice(shard.start, shard.stop)
         names = {label["value"]: label["name"] for label in manifest["labels"]}
@@ -358,5 +355,8 @@ def _load_model(model: Model, storage: Storage) -> AnySampler:
             with storage.open(stored) as path:
                 _last_loaded = (stored.sha256, load_sampler(path))
         except (ObjectCorrupted, UnreadableCheckpoint) as error:
-            raise JobError("model_unreadable", "The model's weights cannot be read.") from error
+            raise JobError(
+                "model_unreadable",
+                "The model's weights are missing or damaged. Train or import the model again.",
+            ) from error
     return _last_loaded[1]

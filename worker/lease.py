@@ -63,7 +63,7 @@ class Lease:
             claim: The claimed job.
             settings: Intervals and timeouts.
             folder: The worker's folder, which holds its lock file and drain flag.
-            heartbeat: Writes a heartbeat; defaults to that of the job. May also be set later.
+            heartbeat: Writes a heartbeat; by default, that of the job. May also be set later.
             exit_process: Ends the process if a step hangs.
         """
         self.claim = claim

@@ -1,8 +1,8 @@
 """Supervisor process of a worker, started by `semblance-server worker`.
 
 This process does not import torch and does not run jobs. It starts Celery (if there is a broker),
-recovers abandoned work, polls the job table and starts `worker.run_once` for due jobs that no
-notification brought, validates datasets that an API process left unfinished, and delivers webhooks.
+recovers abandoned work, polls the job table and starts `worker.run_once` for due jobs that Celery
+did not start, validates datasets that an API process left unfinished, and delivers webhooks.
 When it is stopped, it waits until the running job has saved a checkpoint and is released.
 """
 
@@ -82,7 +82,7 @@ class WorkerMain:
             self._stop.wait(seconds)
 
     def _supervise(self) -> None:
-        """Restart Celery if it ended, and start a due job that no notification brought."""
+        """Restart Celery if it ended, and run due jobs that Celery did not start."""
         has_broker = bool(self.settings.broker_url.get_secret_value())
         if has_broker and self._celery_is_due():
             self._celery = self._start_celery()
@@ -123,10 +123,10 @@ class WorkerMain:
             host = socket.gethostname()
             workers.heartbeat(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
-        sent = list(takewhile(lambda job: broker.publish(job.queue, job.job_id), notifications))
+        sent = list(takewhile(lambda new: broker.publish(new.queue, new.job_id), notifications))
         if sent:
             with write() as session:
-                jobs.mark_notified(session, [job.job_id for job in sent])
+                jobs.mark_notified(session, [notification.job_id for notification in sent])
 
     def _measure(self) -> None:
         self.gflops = benchmark_cpu.measure_gflops()

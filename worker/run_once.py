@@ -1,6 +1,6 @@
 """Process that runs the due jobs, then exits: `python -m worker.run_once`.
 
-The worker's supervisor starts it for jobs that Celery did not bring.
+The worker's supervisor starts it for due jobs that Celery did not start.
 """
 
 from core.logging_config import configure

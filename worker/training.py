@@ -244,7 +244,7 @@ def build_manifest(
 
 
 class JobTrainingCallbacks:
-    """Training callbacks backed by a job: report progress, store checkpoints, record rows."""
+    """Training callbacks backed by a job: report progress, store checkpoints and previews."""
 
     def __init__(
         self,

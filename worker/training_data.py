@@ -88,7 +88,7 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
     """Return the part of a model's manifest that describes the rows it can generate.
 
     It omits values that fewer than `min_value_count` rows have, because rare values can identify
-    persons.
+    people.
     """
     columns = [Column.from_dict(column.to_dict()) for column in rows.schema if column.in_samples]
     labels: list[dict[str, Any]] = []

@@ -25,7 +25,7 @@ def export_images(x: Path, y: Path, dataset: Dataset, split: Split, format: str)
     labels = np.load(y, allow_pickle=False)[span].astype(np.int64)
     names = [label["name"] for label in summary["labels"]]
     if not names:
-        labels = np.zeros_like(labels)  # the label index in samples of unconditional models
+        labels = np.zeros_like(labels)  # as in samples of unconditional models
     size = max(1, BLOCK_BYTES // pixels[0].nbytes)
     batches = (
         (labels[start : start + size], np.asarray(pixels[start : start + size]))

@@ -85,7 +85,7 @@ def add_validating(
 def get(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     dataset = session.get(Dataset, dataset_id)
     if dataset is None or dataset.tenant_id != tenant_id:
-        raise NotFound(f"There is no dataset {dataset_id}.")
+        raise NotFound(f"Dataset {dataset_id} does not exist.")
     return dataset
 
 
@@ -98,10 +98,7 @@ def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
 
 
 def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
-    """Return a dataset that is ready.
-
-    Raises Conflict if it holds images.
-    """
+    """Return a table that is ready; raise Conflict if the dataset holds images."""
     dataset = get_ready(session, tenant_id, dataset_id)
     if dataset.modality != "tabular":
         raise Conflict(f"Dataset {dataset_id} holds images, not a table.", code="not_a_table")
@@ -139,7 +136,8 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
     """Delete the row and return the keys of the objects to delete after the commit.
 
     Ended jobs and models remain without a reference to the dataset. A validation in progress
-    notices the deletion when it renews its lease. Raises ResourceInUse if an active job uses it.
+    notices the deletion when it renews its lease. Raises ResourceInUse if an active job uses the
+    dataset.
     """
     dataset = get(session, tenant_id, dataset_id)
     check_not_in_use(session, dataset)
@@ -172,7 +170,7 @@ def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset
     if dataset_id is not None:
         query = query.where(Dataset.id == dataset_id)
     candidate_id = session.scalar(query)
-    # The condition is checked again: another process may have claimed the candidate meanwhile.
+    # The condition is checked again: another process may have claimed the candidate since.
     claimed_id = session.execute(
         update(Dataset)
         .where(Dataset.id == candidate_id, waiting)

@@ -23,12 +23,12 @@ def update_schema(
 ) -> Dataset:
     """Apply `overrides` to the inferred schema and return the updated dataset.
 
-    `keep_target` keeps the present target column and ignores `overrides.target`.
+    `keep_target` keeps the current target column and ignores `overrides.target`.
 
     Raises:
-        ValidationFailed: the schema does not fit the values.
-        ResourceInUse: an active job uses the dataset.
-        Conflict: another request changed the schema meanwhile.
+        ValidationFailed: The schema does not fit the values.
+        ResourceInUse: An active job uses the dataset.
+        Conflict: Another request changed the schema in the meantime.
     """
     settings = get_settings()
     with read() as session:

@@ -21,7 +21,7 @@ class Reader(Protocol):
 
 
 def read_up_to(reader: Reader, size: int) -> bytes:
-    """Read exactly `size` bytes, or fewer if the stream ends before."""
+    """Read exactly `size` bytes, or fewer if the stream ends earlier."""
     first = reader.read(size)
     if len(first) == size or not first:
         return first

@@ -31,7 +31,7 @@ def create(
 def get(session: Session, tenant_id: str, upload_id: str) -> Upload:
     upload = session.get(Upload, upload_id)
     if upload is None or upload.tenant_id != tenant_id:
-        raise NotFound(f"There is no upload {upload_id}.")
+        raise NotFound(f"Upload {upload_id} does not exist.")
     return upload
 
 
@@ -85,7 +85,8 @@ def complete(session: Session, upload: Upload) -> Upload:
     size = sum(part.bytes for part in list_parts(session, upload))
     if upload.bytes is not None and size != upload.bytes:
         raise ValidationFailed(
-            f"The parts hold {size:,} bytes, but the upload declared {upload.bytes:,}.",
+            f"The parts hold {size:,} bytes, but the upload declared {upload.bytes:,}. "
+            "Upload the missing or wrong parts again.",
             code="upload_incomplete",
         )
     upload.bytes, upload.state = size, UploadState.COMPLETED
@@ -98,7 +99,7 @@ def consume(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list
     for upload_id in upload_ids:
         upload = get(session, tenant_id, upload_id)
         if upload.state is not UploadState.COMPLETED:
-            message = f"Upload {upload_id} is not completed."
+            message = f"Upload {upload_id} is not completed. Complete it first."
             raise Conflict(message, code="upload_not_completed")
         parts = [
             StoredObject(part.key, part.bytes, part.sha256).to_dict()

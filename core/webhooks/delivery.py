@@ -20,7 +20,7 @@ from core.webhooks.ssrf_guard import Resolve, UrlNotAllowed
 MAX_CONCURRENT = 8  # requests
 MAX_CONCURRENT_PER_TENANT = 4  # requests
 POLL_S = 1.0
-# Seconds between attempts. If the attempt after the last one fails, the delivery has failed.
+# Seconds between attempts. If the attempt after the last delay fails, the delivery has failed.
 BACKOFF_S = (5, 30, 120, 600, 3_600, 21_600, 86_400)
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (

@@ -122,7 +122,7 @@ def page(
 
 def delete(session: Session, tenant_id: str, webhook_id: str) -> None:
     """Delete the webhook and its deliveries; pending messages are not sent."""
-    # Lock the row first: a concurrent state change has added its message before, or adds none.
+    # Lock the row first: a concurrent state change has already added its message, or adds none.
     session.scalar(select(Webhook.id).where(Webhook.id == webhook_id).with_for_update())
     webhook = get(session, tenant_id, webhook_id)
     session.execute(delete_rows(Delivery).where(Delivery.webhook_id == webhook.id))

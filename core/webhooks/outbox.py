@@ -91,12 +91,13 @@ def message(job: Job, event: str, now: datetime) -> dict[str, Any]:
 def next_due(
     session: Session, *, busy_urls: Iterable[str], busy_tenants: Iterable[str]
 ) -> str | None:
-    """Return the id of the delivery due longest, except those of these URLs and tenants."""
+    """Return the id of the longest due delivery, ignoring busy URLs and tenants."""
     return session.scalar(
         select(Delivery.id)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .where(
-            Delivery.next_at.is_not(None),  # PostgreSQL uses no index to compare with a clock
+            # Lets PostgreSQL use the index: it cannot for a comparison with a volatile clock.
+            Delivery.next_at.is_not(None),
             Delivery.next_at <= clock(),
             Delivery.tenant_id.not_in(busy_tenants),
             Webhook.url.not_in(busy_urls),

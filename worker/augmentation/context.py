@@ -91,7 +91,10 @@ class AugmentationContext:
             with self.storage.open(StoredObject.from_dict(self.model.weights)) as path:
                 return load_sampler(path)
         except (ObjectCorrupted, UnreadableCheckpoint) as error:
-            raise JobError("model_unreadable", "The model's weights cannot be read.") from error
+            raise JobError(
+                "model_unreadable",
+                "The model's weights are missing or damaged. Train or import the model again.",
+            ) from error
 
     def model_label_codes(self) -> dict[str, Any]:
         """Return the model's code of each label name: an index for images, a value for tables."""

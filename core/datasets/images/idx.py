@@ -85,7 +85,7 @@ def _to_split(members: Sequence[LazyArray], is_test: bool, *, labeled: bool) -> 
 
 
 def _test_mask(names: Sequence[str]) -> list[bool]:
-    """Match only what the names do not have in common: a common folder `latest/` has no meaning."""
+    """Return True for names of test files; folders shared by all names (`latest/`) are ignored."""
     paths = [PurePosixPath(name).parts for name in names]
     common = 0
     while all(len(path) > common + 1 and path[common] == paths[0][common] for path in paths):

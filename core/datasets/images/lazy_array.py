@@ -42,7 +42,7 @@ class LazyArray:
             raise self.make_error("is empty")
         if self.item_bytes > limits.archive_entry_bytes:
             raise self.make_error(
-                f"has too large items; the maximum is {limits.archive_entry_bytes:,} bytes per item"
+                f"has items that are too large; the maximum is {limits.archive_entry_bytes:,} bytes"
             )
         if len(self) > limits.images_max:
             raise self.make_error(

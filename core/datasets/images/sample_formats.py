@@ -1,7 +1,7 @@
 """Encoders of labeled images: PNG, zip with labels.csv, tar (WebDataset), npz and JSON.
 
 All formats except the single PNG are streamed: memory does not grow with the number of images.
-Each has an end mark (a zip's directory, JSON's last brace), so a truncated response is detectable.
+Each has an end marker, such as a zip's directory, so a truncated response is detectable.
 """
 
 import base64
@@ -90,7 +90,7 @@ def encode_zip(batches: Batches, labels: Sequence[str], *, first: int = 0) -> It
 def encode_tar(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:
     """Encode images as a tar in the WebDataset layout.
 
-    Each image is `<number>.png`; a labeled one has also `<number>.cls` with the label's index and
+    Each image is `<number>.png`; a labeled one also has `<number>.cls` with the label's index and
     `<number>.json` with its name. Numbers start at `first`. Two zero blocks end the archive.
     """
     buffer, number = ChunkBuffer(), first

@@ -65,7 +65,7 @@ def _rows(sample: str, delimiter: str, quote: str, cut: bool) -> list[list[str]]
 
 
 def _fitness(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
-    """Return (fraction of rows with the most common field count, that count), or (0, 1) for one."""
+    """Return (fraction of rows with the most common field count, that count); (0, 1) if it is 1."""
     if not rows:
         return 0.0, 0
     width, count = Counter(len(row) for row in rows).most_common(1)[0]

@@ -136,12 +136,12 @@ def parse_datetimes(texts: pa.StringArray, format: str) -> pa.TimestampArray:
     if not shape.separator:
         separator = pc.struct_field(parts, "separator")
         return pc.if_else(pc.equal(separator, ""), days, pa.scalar(None, TIMESTAMP_TYPE))
-    clock = _read_clock(parts)
+    time_of_day = _read_time_of_day(parts)
     fits = pc.and_(
         pc.equal(pc.struct_field(parts, "separator"), shape.separator),
         pc.equal(pc.not_equal(pc.struct_field(parts, "zone"), ""), bool(shape.zone)),
     )
-    total = pc.add(days.cast(pa.int64()), clock)
+    total = pc.add(days.cast(pa.int64()), time_of_day)
     return pc.if_else(fits, total, pa.scalar(None, pa.int64())).cast(TIMESTAMP_TYPE)
 
 
@@ -161,13 +161,13 @@ def _without_zeros(texts: pa.StringArray) -> pa.StringArray:
     return pc.replace_substring_regex(texts, _LEADING_ZERO, r"\1")
 
 
-def _read_clock(parts: pa.StructArray) -> pa.Int64Array:
+def _read_time_of_day(parts: pa.StructArray) -> pa.Int64Array:
     """Return microseconds since midnight, in UTC; null for times that do not exist."""
     time = pc.binary_join_element_wise(
         pc.struct_field(parts, "time"), pc.struct_field(parts, "seconds"), ""
     )
-    clock = pc.extract_regex(time, r"^(?P<h>[0-9]{1,2}):(?P<m>[0-9]{2}):?(?P<s>[0-9]{0,2})$")
-    hours, minutes, seconds = (_number(pc.struct_field(clock, unit)) for unit in "hms")
+    units = pc.extract_regex(time, r"^(?P<h>[0-9]{1,2}):(?P<m>[0-9]{2}):?(?P<s>[0-9]{0,2})$")
+    hours, minutes, seconds = (_number(pc.struct_field(units, unit)) for unit in "hms")
     digits = pc.utf8_slice_codeunits(pc.struct_field(parts, "fraction"), 1)
     fraction = _number(pc.utf8_slice_codeunits(pc.utf8_rpad(digits, 6, "0"), 0, 6))
     zone = pc.extract_regex(

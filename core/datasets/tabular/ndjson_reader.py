@@ -127,8 +127,8 @@ def _objects(file: TextFile, limits: Limits) -> Iterator[dict[str, Any]]:
         except _DuplicateKeyError as error:
             raise _line_error(number, "has the same key twice; rename one of them") from error
         except (ValueError, RecursionError) as error:
-            message = "is not valid JSON; write one JSON object per line"
-            raise _line_error(number, message) from error
+            problem = "is not valid JSON; write one JSON object per line"
+            raise _line_error(number, problem) from error
         if not isinstance(row, dict):
             raise _line_error(number, "is not a JSON object; write one JSON object per line")
         yield row
@@ -140,8 +140,8 @@ def _lines(chunks: Iterable[str], limits: Limits) -> Iterator[str]:
         *complete, rest = (rest + chunk).split("\n")
         number += len(complete)
         if len(rest) > limits.row_chars:
-            message = f"has more than {limits.row_chars:,} characters; shorten its values"
-            raise _line_error(number + 1, message)
+            problem = f"has more than {limits.row_chars:,} characters; shorten its values"
+            raise _line_error(number + 1, problem)
         yield from complete
     yield rest
 

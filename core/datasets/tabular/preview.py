@@ -25,9 +25,8 @@ def preview_csv(path: Path, schema: Schema, start: int, count: int) -> str:
     batch = TypedParquet(path).slice(columns, start, count)
     texts = [format_values(batch.column(i), column).to_pylist() for i, column in enumerate(columns)]
     out = io.StringIO()
-    writer = csv.writer(
-        out
-    )  # its default, CRLF (RFC 4180), makes it quote both CR and LF in values
+    # The default line terminator, CRLF (RFC 4180), makes the writer quote both CR and LF in values.
+    writer = csv.writer(out)
     writer.writerow([column.name for column in columns])
     writer.writerows(zip(*texts, strict=True))
     return out.getvalue()

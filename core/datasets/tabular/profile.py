@@ -64,7 +64,7 @@ class ColumnProfile:
             (true if value else false) if self.column.type == "boolean" else str(value): count
             for value, count in self.counts.values.items()
         }
-        ordered = sorted(counts, key=lambda name: _label_order(name))
+        ordered = sorted(counts, key=_label_order)
         return [{"name": name, "count": counts[name], "test_count": 0} for name in ordered]
 
 

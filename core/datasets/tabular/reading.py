@@ -99,7 +99,7 @@ def read_table(
 def update_table_schema(
     path: Path, summary: TableSummary, overrides: SchemaOverrides, limits: Limits, out: Path
 ) -> TableSummary:
-    """Change the schema of rows.parquet: write profile.json into `out`, return the new summary."""
+    """Apply overrides to the schema: write profile.json into `out` and return the new summary."""
     with _disk_full_as_storage_full():
         return _apply_schema(path, summary, overrides, limits, out)
 

@@ -1,6 +1,6 @@
 """Detection of target leakage: columns that determine the target.
 
-A simple predictor per column is fitted on every second row and tested on the rows between.
+A simple predictor per column is fitted on every second row and tested on the other rows.
 """
 
 import numpy as np

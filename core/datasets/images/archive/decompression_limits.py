@@ -1,4 +1,4 @@
-"""Decompression limits (zip bombs)."""
+"""Errors of archives that exceed the decompression limits (zip bombs)."""
 
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
@@ -36,5 +36,5 @@ def entry_size_error(name: str, limits: Limits) -> DatasetUnreadable:
 def ratio_error(name: str, limits: Limits) -> DatasetUnreadable:
     return bomb_error(
         name,
-        f"decompresses to more than {limits.archive_ratio} times its size, which images do not",
+        f"decompresses to more than {limits.archive_ratio} times its size, the limit",
     )

@@ -122,7 +122,7 @@ class _TarStream:
         return out
 
     def skip_to(self, position: int, name: str) -> None:
-        """Skip to `position`. Raises an error about the entry `name` if the stream ends before."""
+        """Skip to `position`. Raises an error about the entry `name` if the stream ends earlier."""
         while self.position < position:
             if not self.read(min(CHUNK_BYTES, position - self.position)):
                 raise damaged_error(name)

@@ -151,10 +151,9 @@ def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...
     header = file.read(_CENTRAL.size)
     if len(header) < _CENTRAL.size or header[:4] != b"PK\x01\x02":
         raise damaged_error(archive)
-    (_, _, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes) = (
-        _CENTRAL.unpack(header)[:14]
-    )
-    disk, _, attributes, start = _CENTRAL.unpack(header)[14:]
+    fields = _CENTRAL.unpack(header)
+    flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes = fields[4:14]
+    disk, _, attributes, start = fields[14:]
     raw_name = file.read(name_bytes)
     extra = file.read(extra_bytes)
     if len(file.read(comment_bytes)) < comment_bytes:
