@@ -71,7 +71,7 @@ def _tabular_networks(
 def describe_networks(
     networks: Mapping[str, nn.Module], run_once: Callable[[], object] | None = None
 ) -> list[NetworkSummary]:
-    """Summarize every layer that has its own parameters or no child modules, in code order.
+    """Summarize, in definition order, every layer with its own parameters or no child modules.
 
     `run_once` runs the networks once, so that the shapes of their outputs are recorded.
     """

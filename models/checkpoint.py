@@ -71,14 +71,19 @@ def flatten(tree: Any, prefix: str) -> tuple[dict[str, Tensor], Any]:
     if isinstance(tree, dict):
         parts = {key: flatten(value, f"{prefix}.{key}") for key, value in tree.items()}
         tensors = {
-            name: t for part_tensors, _ in parts.values() for name, t in part_tensors.items()
+            name: tensor
+            for part_tensors, _ in parts.values()
+            for name, tensor in part_tensors.items()
         }
         # A list of pairs: optimizers use integer keys, and JSON objects have only string keys.
-        rest = [[key, part_rest] for key, (_, part_rest) in parts.items()]
-        return tensors, {"__dict__": rest}
+        pairs = [[key, part_tree] for key, (_, part_tree) in parts.items()]
+        return tensors, {"__dict__": pairs}
     if isinstance(tree, list | tuple):
         items = [flatten(value, f"{prefix}.{i}") for i, value in enumerate(tree)]
-        return {name: t for part, _ in items for name, t in part.items()}, [r for _, r in items]
+        tensors = {
+            name: tensor for item_tensors, _ in items for name, tensor in item_tensors.items()
+        }
+        return tensors, [item_tree for _, item_tree in items]
     if isinstance(tree, float) and not math.isfinite(tree):
         raise NonFiniteState(prefix)
     return {}, tree

@@ -1,4 +1,4 @@
-"""Loader of trained samplers, whatever their modality."""
+"""Loader of trained samplers of any modality."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -80,7 +80,7 @@ LOSSES: Mapping[str, AdversarialLoss] = {
     "relativistic": AdversarialLoss(
         relativistic_critic, relativistic_generator, shares_backward=True
     ),
-    # Goodfellow et al. 2014, 1406.2661: the loss of their experiments, and that of their proofs.
+    # Goodfellow et al. 2014, 1406.2661: the loss of their experiments, then of their proofs.
     "non_saturating": AdversarialLoss(
         cross_entropy_critic, non_saturating_generator, shares_backward=True
     ),

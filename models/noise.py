@@ -32,7 +32,7 @@ def attempt_stream(attempt: Streams) -> Streams:
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
-_32 = np.uint64(32)
+_WORD_BITS = np.uint64(32)
 
 
 def philox(
@@ -46,8 +46,8 @@ def philox(
     k0, k1 = (np.asarray(word, np.uint64) for word in key)
     for _ in range(10):
         product_0, product_1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1 = (product_1 >> _32) ^ c1 ^ k0, product_1 & _LOW
-        c2, c3 = (product_0 >> _32) ^ c3 ^ k1, product_0 & _LOW
+        c0, c1 = (product_1 >> _WORD_BITS) ^ c1 ^ k0, product_1 & _LOW
+        c2, c3 = (product_0 >> _WORD_BITS) ^ c3 ^ k1, product_0 & _LOW
         k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
@@ -64,7 +64,7 @@ def _words(seed: Seeds, items: Indices, size: int, stream: Streams) -> NDArray[n
     counter[:, :, 1] = np.reshape(np.asarray(stream, np.uint32), (-1, 1))
     items = items.astype(np.uint64)
     counter[:, :, 2] = (items & _LOW).astype(np.uint32)[:, None]
-    counter[:, :, 3] = (items >> _32).astype(np.uint32)[:, None]
+    counter[:, :, 3] = (items >> _WORD_BITS).astype(np.uint32)[:, None]
     if not isinstance(seed, int):
         seed = np.repeat(seed, blocks)
     words = philox(counter.reshape(-1, 4), _key(seed))
@@ -73,7 +73,7 @@ def _words(seed: Seeds, items: Indices, size: int, stream: Streams) -> NDArray[n
 
 def _key(seed: Seeds) -> tuple[Words, Words]:
     seeds = np.asarray(seed, np.uint64)
-    return seeds & _LOW, seeds >> _32
+    return seeds & _LOW, seeds >> _WORD_BITS
 
 
 def uniforms(

@@ -1,7 +1,7 @@
 """Networks and losses that other installed packages register as entry points.
 
 The group `semblance.image_networks` holds models.images.adversarial.networks.NetworkFactory
-objects, the group `semblance.losses` holds models.losses.AdversarialLoss objects. Listing the names
+objects; the group `semblance.losses` holds models.losses.AdversarialLoss objects. Listing the names
 does not import torch; loading an entry point does.
 """
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 NETWORKS, LOSSES = "semblance.image_networks", "semblance.losses"
 
 
-@functools.cache  # reads a file of every installed package: milliseconds on each POST of a job
+@functools.cache  # reads a file of every installed package, which takes milliseconds
 def installed(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 

@@ -26,7 +26,7 @@ def equivalent_real_items(
 
     The additional items have the same label distribution as the real ones. The error follows a
     power law in the number of items (Cortes et al. 1993; Hestness et al. 2017, 1712.00409), whose
-    exponent is fitted to trainings on subsets of the real items and on all of them. The 95 %
+    exponent is fitted to training runs on subsets of the real items and on all of them. The 95 %
     interval is a bootstrap over rounds and held-out items. None means beyond MAX_EXTRA_RATIO, or
     that the error does not fall with more items.
     """
@@ -75,7 +75,7 @@ def _by_size(points: Sequence[TrainingResult]) -> dict[int, list[TrainingResult]
 
 def _to_counts(real: int, extra: float, resampled: Floats) -> dict[str, Any]:
     """Convert fractions of the real items to numbers of items."""
-    low, high = (None, None)
+    low, high = None, None
     if not np.isnan(resampled).any():
         low, high = np.quantile(resampled, [0.025, 0.975])
     return {
@@ -109,9 +109,9 @@ def _resample(
 
 
 def _errors(results: Sequence[TrainingResult], truth: NDArray[np.int64], weights: Floats) -> Floats:
-    """Return the (T,) balanced errors of T trainings.
+    """Return the (T,) balanced errors of T training runs.
 
-    Bounded below by half an error, because the logarithm of 0 is not finite.
+    They are at least half an error, because the logarithm of 0 is not finite.
     """
     hits = np.stack([result.correct for result in results]).astype(np.float64)
     per_label = []
@@ -129,8 +129,8 @@ def _exponent(
 ) -> float:
     """Return the exponent b of error = a * items**-b.
 
-    Least squares of log error on log items; each training is weighted by how often its round was
-    drawn.
+    Least squares of log error on log items; each training run is weighted by how often its
+    round was drawn.
     """
     round_counts = np.bincount(rounds, minlength=max(point.round for point in points) + 1)
     point_weights = np.array([round_counts[point.round] for point in points], np.float64)

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Variant = Literal["real", "oversampled", "transforms", "model", "combined"]
 SYNTHETIC_VARIANTS: tuple[Variant, ...] = ("transforms", "model", "combined")
 SUBSET_VARIANT = "real_subset"
-SUBSET_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the real items; all of them are a fifth size
+SUBSET_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the real items; the full set is the fifth size
 METRIC = "balanced_accuracy"  # the mean over labels of the recall
 MIN_ROUNDS, MAX_ROUNDS = 3, 5
 # 97.5 % quantiles of Student's t by degrees of freedom.
@@ -31,7 +31,7 @@ TrainClassifier = Callable[[Indices, int], CorrectMask]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of one training on `variant`: one of the sets, or a subset of the real items."""
+    """Result of one training run on `variant`: one of the sets, or a subset of the real items."""
 
     variant: str
     round: int
@@ -67,7 +67,7 @@ def run_trainings(
     """Run trainings in a fixed order, after those in `done`, while `has_time()`.
 
     `sets` are indices into `labels`; one of them is `real`. `save` is called with all results after
-    each training.
+    each training run.
     """
     results = list(done)
     for variant, round_index, indices in list(_trainings(sets, labels, seed))[len(results) :]:
@@ -91,10 +91,10 @@ def count_complete_rounds(done: Sequence[TrainingResult], num_sets: int) -> tupl
 def _trainings(
     sets: Mapping[Variant, Indices], labels: NDArray[np.int64], seed: int
 ) -> Iterator[tuple[str, int, Indices]]:
-    """Yield variant, round and indices of each training.
+    """Yield variant, round and indices of each training run.
 
-    The trainings that the lift needs come first, then the subsets for the learning curve, then
-    additional rounds of both one at a time. If time is short, there is at least a lift.
+    The runs that the lift needs come first, then the subsets for the learning curve, then
+    additional rounds of both, one at a time. So a lift is available even if time is short.
     """
     for rounds in (range(MIN_ROUNDS), *([extra] for extra in range(MIN_ROUNDS, MAX_ROUNDS))):
         for round_index in rounds:
@@ -138,7 +138,7 @@ class Interval:
     def from_rounds(cls, values: NDArray[Any], truth: NDArray[np.int64]) -> Self:
         """Return the interval of the balanced mean of (R, M) correctness values or differences.
 
-        Adds the variance over trainings and the variance over held-out items. The width uses
+        Adds the variance over training runs and the variance over held-out items. The width uses
         Student's t with R - 1 degrees of freedom, because there are few rounds.
         """
         rounds = balanced_accuracy(values, truth)

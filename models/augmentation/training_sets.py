@@ -72,12 +72,10 @@ class TrainingPool:
             parts = [
                 _first_of_each_label(
                     num_real, transform_counts, [counts.transforms for counts in label_counts]
-                )
-            ]
-            parts += [
+                ),
                 _first_of_each_label(
                     model_start, model_counts, [counts.model for counts in label_counts]
-                )
+                ),
             ]
             sets["combined"] = np.concatenate([real_indices, *parts])
         return cls(labels, transform_counts, model_counts, sets)

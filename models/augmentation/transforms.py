@@ -32,7 +32,7 @@ COLOR_TRANSFORMS: frozenset[TransformName] = frozenset({"hue", "saturation"})
 # First random stream of the labels: label i uses stream RANDOM_STREAM + i. Model samples use lower
 # numbers.
 RANDOM_STREAM = 2**31
-NOISE_STREAM = 2**30  # the same for pixel noise
+NOISE_STREAM = 2**30  # likewise, for pixel noise
 
 
 @dataclass(frozen=True)

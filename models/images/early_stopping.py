@@ -13,7 +13,7 @@ MIN_DELTA = 0.01  # smallest gain in coverage that counts as an improvement
 LR_DECAY_FRACTION = 0.25  # length of the decay after an early stop, relative to the run so far
 COLLAPSE_COVERAGE = 0.02
 COLLAPSE_PATIENCE = 3  # consecutive evaluations in the second half of the budget
-WARMUP_STEPS = 500  # before this step, no checkpoint is the best and no run is stopped
+WARMUP_STEPS = 500  # before this step, no checkpoint counts as the best and no run is stopped
 
 
 @dataclass

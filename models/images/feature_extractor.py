@@ -16,7 +16,7 @@ from models.images.settings import ImageSettings
 from models.images.weights import adamw, channels_last, to_channels_last
 
 HIDDEN_FEATURES = 128
-FLIPS = 4  # ways to flip an image; these are the classes of a data set without labels
+FLIPS = 4  # ways to flip an image; these are the classes of a dataset without labels
 
 
 class Classifier(nn.Module):
@@ -74,7 +74,7 @@ def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 
 def random_flip(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Flip each of (B, C, H, W) images in a random way; return them and (B,) which way.
+    """Flip each of (B, C, H, W) images at random; return them and the (B,) numbers of the flips.
 
     This is the self-supervised task for images without labels. It follows the rotations of Gidaris
     et al. 2018, 1803.07728, but also works for images that are not square.

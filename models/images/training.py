@@ -146,8 +146,9 @@ def create_trainer(
 def evaluate_critic(trainer: Trainer, data: LabeledImages) -> dict[str, float]:
     """Return the critic's accuracy, and calibrate its scores.
 
-    It is measured on held-out real images and as many new fakes of the same labels. The result is
-    empty if there is no critic, or not yet, or if there are fewer than 4 held-out images.
+    The accuracy is measured on held-out real images and as many new fakes of the same labels. The
+    result is empty if there is no critic, before the features are frozen, and with fewer than 4
+    held-out images.
     """
     if len(data.holdout) < 4 or trainer.features.frozen is None or trainer.is_generator_only:
         return {}

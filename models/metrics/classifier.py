@@ -42,15 +42,15 @@ class Classifier(nn.Module):
         layers = [*_convolution(channels, width, stride), _max_pool()]
         layers += [*_convolution(width, 2 * width), _max_pool()]
         layers += _convolution(2 * width, 2 * width)
-        height, across = (-(-side // (4 * stride)) for side in sides)
-        while max(height, across) > MAX_FINAL_SIZE:
+        map_height, map_width = (-(-side // (4 * stride)) for side in sides)
+        while max(map_height, map_width) > MAX_FINAL_SIZE:
             layers += [_max_pool(), *_convolution(2 * width, 2 * width)]
-            height, across = -(-height // 2), -(-across // 2)
+            map_height, map_width = -(-map_height // 2), -(-map_width // 2)
         self.body = nn.Sequential(
             *layers,
             nn.Flatten(),
             nn.Dropout(0.2),
-            nn.Linear(2 * width * height * across, FEATURE_DIM),
+            nn.Linear(2 * width * map_height * map_width, FEATURE_DIM),
             nn.ReLU(),
         )
         self.out = nn.Linear(FEATURE_DIM, classes)

@@ -64,7 +64,7 @@ def compute_prdc(real: Tensor, fake: Tensor) -> ManifoldMetrics:
 
 def _radius(features: Tensor) -> Tensor:
     """Return the distance of each item to its fifth nearest neighbor."""
-    # + 1, because the nearest item of the same set is the item.
+    # + 1, because the nearest item of the same set is the item itself.
     return torch.cdist(features, features).kthvalue(NEIGHBORS + 1, 1).values
 
 

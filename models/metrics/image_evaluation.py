@@ -145,7 +145,7 @@ def evaluate(
 def _statistics(real: ImageSet, fake: ImageSet, names: list[str]) -> list[dict[str, Any]]:
     """Describe the brightness and the contrast of images, for all of them and for each label.
 
-    They are the mean and the standard deviation of an image's pixels, on the scale from 0 to 255.
+    These are the mean and the standard deviation of an image's pixels, on the scale from 0 to 255.
     """
     sections = []
     for label, name in [(None, None), *enumerate(names)]:
@@ -224,24 +224,24 @@ def _coverage(
 ) -> list[Score]:
     chosen = torch.from_numpy(rng.permutation(len(real.features))[:MAX_PAIRWISE_IMAGES])
     features, labels = real.features[chosen], real.labels[chosen]
-    parts = [
+    chosen_by_set = [
         torch.from_numpy(rng.permutation(len(image_set.features))[:MAX_PAIRWISE_IMAGES])
         for image_set in compared
     ]
-    hits = [
-        find_manifold_hits(features, image_set.features[part])
-        for image_set, part in zip(compared, parts, strict=True)
+    hits_by_set = [
+        find_manifold_hits(features, image_set.features[indices])
+        for image_set, indices in zip(compared, chosen_by_set, strict=True)
     ]
-    fake_labels = compared[0].labels[parts[0]]
+    fake_labels = compared[0].labels[chosen_by_set[0]]
     metrics: list[tuple[str, Callable[[ManifoldHits], Tensor], Tensor]] = [
-        ("precision", lambda p: p.precise, fake_labels),
-        ("recall", lambda p: p.recalled, labels),
-        ("density", lambda p: p.density, fake_labels),
-        ("coverage", lambda p: p.covered, labels),
+        ("precision", lambda hits: hits.precise, fake_labels),
+        ("recall", lambda hits: hits.recalled, labels),
+        ("density", lambda hits: hits.density, fake_labels),
+        ("coverage", lambda hits: hits.covered, labels),
     ]
     scores = []
     for name, metric, item_labels in metrics:
-        value, reference, baseline = (_mean(metric(p)) for p in hits)
+        value, reference, baseline = (_mean(metric(hits)) for hits in hits_by_set)
         scores.append(
             create_score(
                 name,
@@ -249,7 +249,7 @@ def _coverage(
                 "higher",
                 real_reference=reference,
                 naive_baseline=baseline,
-                per_label=_by_label(metric(hits[0]), item_labels, names),
+                per_label=_by_label(metric(hits_by_set[0]), item_labels, names),
             )
         )
     return scores
@@ -409,7 +409,7 @@ def _membership(
 ) -> list[Score]:
     """Attack the samples by distances in pixels of downscaled images.
 
-    Features would not do: the classifier was trained on the training images, so that its features
+    Features are unsuitable: the classifier was trained on the training images, so its features
     distinguish them from holdout images. One half of the holdout is attacked together with as many
     training images; the other half is the attacker's reference.
     """

@@ -44,7 +44,7 @@ def attack_membership(
       with certainty (Carlini et al. 2022, 2112.03570).
 
     If naive samples reach the same score, the model is not the cause: members and non-members then
-    differ by chance, or because the holdout is of another kind.
+    differ by chance, or because the holdout follows another distribution.
     """
     attacked = [(items, nearest(items, reference)) for items in (members, non_members)]
 

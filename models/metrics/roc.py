@@ -13,9 +13,10 @@ def roc_auc(positives: Tensor, negatives: Tensor) -> Estimate:
     It equals the share of all pairs in which the positive is larger; equal pairs count one half.
     The error is that of DeLong et al. 1988. N and M must be at least 2.
     """
-    won, lost = _rank(positives, negatives), 1 - _rank(negatives, positives)
-    variance = won.var() / len(won) + lost.var() / len(lost)
-    return Estimate(float(won.mean()), Z95 * float(variance.sqrt()))
+    share_below = _rank(positives, negatives)  # for each positive
+    share_above = 1 - _rank(negatives, positives)  # for each negative
+    variance = share_below.var() / len(share_below) + share_above.var() / len(share_above)
+    return Estimate(float(share_below.mean()), Z95 * float(variance.sqrt()))
 
 
 def accuracy(positives: Tensor, negatives: Tensor) -> Estimate:
@@ -40,7 +41,7 @@ def detection_scores(predictions: Sequence[tuple[Tensor, Tensor]]) -> list[Score
 
 
 def _rank(values: Tensor, others: Tensor) -> Tensor:
-    """Return (N,): for each value, the share of the others that are less; equal ones by half."""
+    """Return (N,): for each value, the share of smaller others; equal ones count one half."""
     ordered, values = others.sort().values, values.contiguous()
     below = searchsorted(ordered, values, right=False).double()
     not_above = searchsorted(ordered, values, right=True).double()

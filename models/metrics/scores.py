@@ -47,9 +47,8 @@ RANGES: dict[str, tuple[float, float]] = {
 HIGHER_IS_BETTER = frozenset(
     ("precision", "recall", "density", "coverage", "unique_rate", "label_accuracy", "tstr_score")
 )
-REQUIRES_LABELS = frozenset(
-    ("label_accuracy", "tstr_score")
-)  # missing in the report of data without labels
+# Missing in the report of data without labels.
+REQUIRES_LABELS = frozenset(("label_accuracy", "tstr_score"))
 
 
 @dataclass(frozen=True)

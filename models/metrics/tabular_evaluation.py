@@ -312,8 +312,8 @@ def _tstr(
 
     The score is the area under the ROC curve for two classes, macro F1 for more classes, and the
     explained share of the variance (R²) for a numeric target. It is missing if there is no target,
-    or if the target has a single class or more than MAX_CLASSES. This is TSTR: train on
-    synthetic, test on real.
+    or if the target has a single class or more than MAX_CLASSES. This is TSTR: train on synthetic,
+    test on real.
     """
     if target_column is None or target_column not in real.columns or len(real.columns) < 2:
         return []
@@ -383,12 +383,12 @@ class MixedPoints:
 
     def nearest_distance(self, others: "MixedPoints", check_stop: CheckStop) -> torch.Tensor:
         """Return (N,) distances from each row to the nearest of the others."""
-        distances, categorical_columns = [], self.one_hot[:1].sum()
+        distances, num_categorical = [], self.one_hot[:1].sum()
         for start in range(0, len(self), DISTANCE_CHUNK_SIZE):
             check_stop()
             part = self[start : start + DISTANCE_CHUNK_SIZE]
             # The product counts the categorical columns in which two rows are equal.
-            mismatches = categorical_columns - part.one_hot @ others.one_hot.T
+            mismatches = num_categorical - part.one_hot @ others.one_hot.T
             numeric = torch.cdist(part.numeric, others.numeric, p=1)
             distances.append((numeric + mismatches).min(1).values)
         return torch.cat(distances)
@@ -445,8 +445,8 @@ def _privacy(
 
     - `dcr_share` is the share of samples that are closer to a training row than to any of as many
       holdout rows (distance to closest record). It is 0.5 without memorization.
-    - `exact_match_rate` is the share of samples that equal a training row. Its reference is what
-      happens by chance: the rate of samples that equal a holdout row, scaled to the number of
+    - `exact_match_rate` is the share of samples that equal a training row. Its reference is the
+      rate expected by chance: the rate of samples that equal a holdout row, scaled to the number of
       training rows, or the rate of holdout rows that equal a training row, if that is larger.
     """
     m = min(len(real), len(train), MAX_DCR_REFERENCE_ROWS)
@@ -528,17 +528,18 @@ def _statistics(
         return sections
     for code, label in enumerate(category_maps.categories[target_column].to_pylist()):
         real_rows, fake_rows = (
-            f.take(np.flatnonzero(f.columns[target_column] == code)) for f in (real, fake)
+            frame.take(np.flatnonzero(frame.columns[target_column] == code))
+            for frame in (real, fake)
         )
         sections += [
             {
-                "column": n,
-                "type": types[n],
+                "column": name,
+                "type": types[name],
                 "label": label,
-                **_side_by_side(real_rows, fake_rows, category_maps, n),
+                **_side_by_side(real_rows, fake_rows, category_maps, name),
             }
-            for n in real.columns
-            if n not in category_maps.categories
+            for name in real.columns
+            if name not in category_maps.categories
         ]
     return sections
 

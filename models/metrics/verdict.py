@@ -15,7 +15,7 @@ MIN_PRECISION_RATIO = 0.8  # relative to the reference
 MIN_COVERAGE_RATIO = 0.3  # of coverage or unique rows, relative to the reference
 MIN_UTILITY_RATIO = 0.9  # relative to the reference
 CLEAR_RATIO = 1.5  # a baseline of this multiple of the reference is clearly worse
-MAX_POSITION = 0.5  # on the way from the reference to the naive baseline
+MAX_POSITION = 0.5  # between the reference (0) and the naive baseline (1)
 SMALL_HOLDOUT = 100  # with fewer holdout items, intervals are too wide to detect small faults
 
 
@@ -44,7 +44,12 @@ def verdict_of(scores: Sequence[Score], holdout_items: int | None = None) -> Ver
     }
     for name, reasons in findings.items():
         if reasons:
-            less_serious = [r for key, others in findings.items() if key != name for r in others]
+            less_serious = [
+                reason
+                for other_name, other_reasons in findings.items()
+                if other_name != name
+                for reason in other_reasons
+            ]
             return Verdict(name, (*reasons, *less_serious))
     reasons = ["no score indicates a problem"]
     if holdout_items is not None and holdout_items < SMALL_HOLDOUT:

@@ -162,7 +162,7 @@ class TokenHeads(nn.Module):
 class Generator(nn.Module):
     """Autoregressive generator: p(row) is the product over steps of p(token | earlier tokens).
 
-    Larochelle & Murray 2011 (NADE); Germain et al. 2015, 1502.03509. The context of a step
+    Sources: Larochelle & Murray 2011 (NADE); Germain et al. 2015, 1502.03509. The context of a step
     is the sum of the embeddings of the tokens before it. Each step has its own residual block (He
     et al. 2016) and its own head:
 

@@ -124,11 +124,9 @@ class AutoregressiveSampler:
     def _cdf(self, step: int, context: Tensor, allowed: Tensor | None) -> Tensor:
         """Return (B, K): the cumulative distribution over a step's tokens."""
         x = self._norm(context)
-        (w1, b1), (w2, b2), (w, b) = (
-            self._hidden_layers[step],
-            self._residual_layers[step],
-            self._heads[step],
-        )
+        w1, b1 = self._hidden_layers[step]
+        w2, b2 = self._residual_layers[step]
+        w, b = self._heads[step]
         if len(b) == 1:  # a single token needs no network
             return torch.ones(len(context), 1)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)

@@ -31,10 +31,8 @@ def satisfies(constraint: Constraint, rows: pa.Table | pa.RecordBatch) -> NDArra
             mask &= np.asarray(ordered.fill_null(True))
     if constraint.kind == "sum":
         assert constraint.total is not None  # noqa: S101 - `parse_constraints` requires it
-        computed, actual = (
-            _floats(column_sum(constraint, rows)),
-            _floats(rows.column(constraint.total)),
-        )
+        computed = _floats(column_sum(constraint, rows))
+        actual = _floats(rows.column(constraint.total))
         magnitude = np.maximum(np.abs(computed), 1.0)
         mask &= ~(np.abs(computed - actual) > 1e-9 * magnitude)
     return mask

@@ -1,6 +1,6 @@
 """Declarations of constraints that every generated row must satisfy.
 
-Does not import torch or pyarrow: the API imports this module while it starts.
+Does not import torch or pyarrow: the API imports this module at startup.
 """
 
 from collections.abc import Mapping, Sequence

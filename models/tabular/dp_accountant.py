@@ -9,7 +9,7 @@ from typing import Any
 
 COUNTS_BUDGET_FRACTION = 0.3  # share of epsilon for the token counts, if nothing else were read
 MAX_NOISE = 1e4
-NOISE_TOLERANCE = 1e-3  # relative, of the bisection
+NOISE_TOLERANCE = 1e-3  # relative error at which the bisection ends
 
 
 class AccountantMissing(Exception):
@@ -63,8 +63,9 @@ class NoiseScales:
 def epsilon_spent(mechanisms: list[tuple[float, float, int]], delta: float) -> float:
     """Return epsilon of a composition of Gaussian mechanisms at `delta`.
 
-    Each mechanism is (noise scale, sampling rate, number of uses). The bound is the Rényi one for
-    sampled Gaussian mechanisms (Mironov et al. 2019, 1908.10530). Raises AccountantMissing.
+    Each mechanism is (noise scale, sampling rate, number of uses). The bound is that of Rényi
+    differential privacy for sampled Gaussian mechanisms (Mironov et al. 2019, 1908.10530). Raises
+    AccountantMissing.
     """
     try:
         from opacus.accountants import RDPAccountant

@@ -31,7 +31,7 @@ class RowFeaturizer(nn.Module):
     start: Tensor  # (P, 1) first feature of each choice
     sizes: Tensor  # (P, 1) options of each choice
     steps: Tensor  # (P,) the step of each choice
-    shared: Tensor  # (P, 2) first token of those that share one option, and how many they are
+    shared: Tensor  # (P, 2) first token of those that share one option, and their number
     numbers: Tensor  # (4, N) step, number of exact values, bins, sub-bins per bin (1: none)
     number_choices: Tensor  # (N,) the choice of each number's column
 
@@ -161,7 +161,7 @@ class Generator(nn.Module):
     A multilayer perceptron; the label enters as an embedding added to the first layer.
     """
 
-    frequencies: Tensor  # (labels,) counts in the training rows, to sample labels by
+    frequencies: Tensor  # (labels,) counts in the training rows: the weights of the labels
 
     def __init__(self, featurizer: RowFeaturizer, settings: TableSettings) -> None:
         super().__init__()

@@ -28,11 +28,8 @@ class GanTrainer:
 
     def __init__(self, tokenizer: Tokenizer, settings: TableSettings, seed: int) -> None:
         torch.manual_seed(seed)
-        self.tokenizer, self.settings, self.featurizer = (
-            tokenizer,
-            settings,
-            RowFeaturizer(tokenizer),
-        )
+        self.tokenizer, self.settings = tokenizer, settings
+        self.featurizer = RowFeaturizer(tokenizer)
         self.G = Generator(self.featurizer, settings)
         self.D = Critic(self.featurizer, settings)
         self.ema = copy.deepcopy(self.G).eval().requires_grad_(False)
@@ -52,20 +49,19 @@ class GanTrainer:
     def pack(self) -> PackedCheckpoint:
         metadata, arrays = self.tokenizer.to_tensors()
         tree = {name: dict(module.state_dict()) for name, module in self.modules().items()}
-        tensors, other = flatten(tree, "state")
+        tensors, structure = flatten(tree, "state")
         header = {
             "modality": "tabular.state",
             "step": self.step,
-            "tree": other,
+            "tree": structure,
             "tokenizer": metadata,
         }
         state = pack(tensors | arrays, header)
-        weights = {f"generator.{n}": t for n, t in self.ema.state_dict().items()}
-        config = self.settings.to_dict()
+        weights = {f"generator.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         header = {
             "modality": "tabular",
             "step": self.step,
-            "hyperparameters": config,
+            "hyperparameters": self.settings.to_dict(),
             "tokenizer": metadata,
         }
         parameters = sum(weight.numel() for weight in self.ema.parameters())

@@ -182,7 +182,7 @@ class NumericColumn:
         """Fit a column with one step; `with_sub_bins` adds a second one.
 
         With `min_value_count`, only values that this many rows share are stored exactly; all others
-        are stored as means of at least as many rows. Raises UnsupportedColumn if neither exist.
+        are stored as means of at least as many rows. Raises UnsupportedColumn if neither exists.
         """
         present, is_missing = numeric_values(name, values)
         scale = Scale.fit(arrow, present)

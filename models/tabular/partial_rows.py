@@ -88,8 +88,8 @@ _CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError,
 def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:
     """Raise InvalidPartialRow if the model cannot generate a given value.
 
-    Categories must occur in the training rows. Numbers must not have more decimals than there.
-    Missing values are allowed only in columns that have some there.
+    Categories must occur in the training rows. Numbers must not have more decimals than those of
+    the training rows. Missing values are allowed only in columns where training rows have some.
     """
     is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
     representable = np.ones(len(values), bool)

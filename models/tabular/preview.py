@@ -20,7 +20,7 @@ from models.tabular.tokenizer import Tokenizer
 MAX_POINTS = 500
 SIDE, MARGIN = 320, 12  # pixels
 MAX_CATEGORIES = 8  # per column, the most frequent ones, one-hot encoded
-REAL, SYNTHETIC = (0, 0, 0), (214, 39, 40)
+REAL, SYNTHETIC = (0, 0, 0), (214, 39, 40)  # RGB
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class TableSampler:
     def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
         """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
         if header.get("modality") != "tabular":
-            raise UnreadableCheckpoint("not a tabular model")
+            raise UnreadableCheckpoint("The checkpoint is not a tabular model.")
         tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
         settings = TableSettings.from_dict(header["hyperparameters"])
         critic = None
@@ -154,11 +154,11 @@ class TableSampler:
                 if attempt == 0
                 else int(np.clip(self.batch_size // len(pending), 1, MAX_CANDIDATES_PER_ROUND))
             )
-            for items in np.array_split(
+            for part in np.array_split(
                 pending, -(-len(pending) * num_candidates // (64 * self.batch_size))
             ):
                 self._try_candidates(
-                    seed, indices, items, range(attempt, attempt + num_candidates), plan, done
+                    seed, indices, part, range(attempt, attempt + num_candidates), plan, done
                 )
             attempt += num_candidates
             if unique:
@@ -173,7 +173,7 @@ class TableSampler:
     def _try_candidates(
         self,
         seed: int,
-        items: Indices,
+        indices: Indices,
         pending: NDArray[np.int64],
         attempts: range,
         plan: _Plan,
@@ -182,7 +182,10 @@ class TableSampler:
         """Generate candidates for the pending items; the first accepted one of each is stored."""
         size = self.token_sampler.num_uniforms + (self.critic is not None)
         u = np.concatenate(
-            [uniforms(seed, items[pending], size, attempt_stream(attempt)) for attempt in attempts]
+            [
+                uniforms(seed, indices[pending], size, attempt_stream(attempt))
+                for attempt in attempts
+            ]
         ).T
         tokens, decode_u = self._generate(u[: self.token_sampler.num_uniforms], plan)
         accepted = self._accept(tokens, decode_u, u[-1], plan).reshape(len(attempts), len(pending))
@@ -285,7 +288,7 @@ class TableSampler:
         ]
 
     def _complete_batch(
-        self, seed: int, items: Indices, given: Tokens, streams: range, order: list[int] | None
+        self, seed: int, indices: Indices, given: Tokens, streams: range, order: list[int] | None
     ) -> Tokens:
         """Return (S, N) completed tokens.
 
@@ -297,10 +300,10 @@ class TableSampler:
         tokens = np.empty_like(given)
         for part in np.array_split(np.arange(n), range(rows_per_batch, n, rows_per_batch)):
             padded = np.pad(part, (0, rows_per_batch - len(part)), mode="edge")
-            batch_items = items[padded]
-            particle_u = [uniforms(seed, batch_items, size, attempt_stream(i)).T for i in streams]
+            batch_indices = indices[padded]
+            particle_u = [uniforms(seed, batch_indices, size, attempt_stream(i)).T for i in streams]
             u = np.concatenate(particle_u, axis=1).astype(np.float32)
-            resampling_u = uniforms(seed, batch_items, size + 1, attempt_stream(streams.stop)).T
+            resampling_u = uniforms(seed, batch_indices, size + 1, attempt_stream(streams.stop)).T
             completed = self.token_sampler.complete(
                 torch.from_numpy(u),
                 torch.from_numpy(np.ascontiguousarray(resampling_u)),
@@ -416,7 +419,7 @@ class TableSampler:
     def _token_masks(self, condition: Condition) -> list[Tensor]:
         """Return masks of the tokens that can satisfy the condition.
 
-        One for each of the column's steps, or for its first steps only. Raises InvalidCondition.
+        One for each of the column's steps, or for its first step only. Raises InvalidCondition.
         """
         column = self.tokenizer.columns[self._column_index(condition.column)]
         if isinstance(column, CategoricalColumn) and column.layout.bins:
@@ -464,12 +467,12 @@ class TableSampler:
             masks[0][-1] = bool(condition.matches(pa.nulls(1, column.arrow))[0])
         return masks if self._selects_one_category(condition) else masks[:1]
 
-    def _id_values(self, seed: int, items: Indices, tokens: Tokens) -> dict[str, pa.Array]:
+    def _id_values(self, seed: int, indices: Indices, tokens: Tokens) -> dict[str, pa.Array]:
         """Return the identifiers of the items.
 
         With a label, item k of each label gets its own identifier.
         """
-        index = items
+        index = indices
         if self.tokenizer.columns[0].name == self.tokenizer.target_column:
             for step, size in enumerate(self.tokenizer.columns[0].layout.step_sizes):
                 index = index * size + tokens[step]

@@ -237,7 +237,9 @@ class Tokenizer:
             arrays["hashes"] = self.hashes
         metadata = {
             "columns": columns,
-            "id_columns": [{"name": i.name, **i.to_json()} for i in self.id_columns],
+            "id_columns": [
+                {"name": id_column.name, **id_column.to_json()} for id_column in self.id_columns
+            ],
             "target_column": self.target_column,
             "constraints": [constraint.to_dict() for constraint in self.constraints],
         }

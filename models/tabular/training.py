@@ -1,8 +1,9 @@
 """Training loop of the autoregressive model and of its critic.
 
 First the generator maximizes the likelihood of rows until the likelihood of held-out rows stops
-improving. Then the critic learns to distinguish its rows from real ones. The critic's accuracy on
-held-out rows is reported, and if it is high enough, samples are filtered by rejection sampling.
+improving. Then the critic learns to distinguish generated rows from real ones. The critic's
+accuracy on held-out rows is reported, and if it is high enough, samples are filtered by rejection
+sampling.
 """
 
 import copy
@@ -80,13 +81,14 @@ class AutoregressiveTrainer:
             "lr_decay_start",
             "generator_done_at",
             "always_accept_score",
+            "secret",
         )
-        return {name: getattr(self, name) for name in (*names, "secret")}
+        return {name: getattr(self, name) for name in names}
 
     def pack_state(self) -> bytes:
         tree = {name: dict(module.state_dict()) for name, module in self.modules().items()}
-        tensors, other = flatten(tree, "state")
-        header = {"modality": "tabular.state", "scalars": self.scalars(), "tree": other}
+        tensors, structure = flatten(tree, "state")
+        header = {"modality": "tabular.state", "scalars": self.scalars(), "tree": structure}
         return self._pack_with_tokenizer(tensors, header)
 
     def load_state(self, path: Path) -> None:
@@ -98,8 +100,11 @@ class AutoregressiveTrainer:
             setattr(self, name, value)
 
     def pack_model(self) -> bytes:
-        config = self.settings.to_dict()
-        header = {"modality": "tabular", "step": self.step, "hyperparameters": config}
+        header = {
+            "modality": "tabular",
+            "step": self.step,
+            "hyperparameters": self.settings.to_dict(),
+        }
         tensors = {f"generator.{name}": tensor for name, tensor in self.best.state_dict().items()}
         if self.always_accept_score is not None:
             header["always_accept_score"] = self.always_accept_score
@@ -353,10 +358,10 @@ def update_best(trainer: AutoregressiveTrainer, holdout: Tensor) -> dict[str, Te
         sum((trainer.ema.loss(part) * part.shape[1] for part in parts), start=torch.zeros(()))
         / holdout.shape[1]
     )
-    before = math.inf if trainer.best_holdout_loss is None else trainer.best_holdout_loss
-    gained = before - float(loss) > trainer.settings.min_delta * abs(float(loss))
-    trainer.evals_without_gain = 0 if gained else trainer.evals_without_gain + 1
-    if float(loss) < before:
+    previous_best = math.inf if trainer.best_holdout_loss is None else trainer.best_holdout_loss
+    has_improved = previous_best - float(loss) > trainer.settings.min_delta * abs(float(loss))
+    trainer.evals_without_gain = 0 if has_improved else trainer.evals_without_gain + 1
+    if float(loss) < previous_best:
         trainer.best_holdout_loss = float(loss)
         trainer.best.load_state_dict(trainer.ema.state_dict())
     return {"holdout_loss": loss}
@@ -376,7 +381,8 @@ def evaluate_critic(trainer: AutoregressiveTrainer, holdout: Tensor, seed: int) 
     trainer.D.eval()
     scores = trainer.D(fake)
     accuracy = critic_accuracy(trainer.D(holdout), scores)
-    chance_deviation = math.sqrt(1 / (6 * holdout.shape[1]))  # of the AUC by chance
+    # Standard deviation of the AUC of a critic that guesses.
+    chance_deviation = math.sqrt(1 / (6 * holdout.shape[1]))
     uses_rejection = accuracy.auc > max(
         trainer.settings.rejection_min_auc, 0.5 + 3 * chance_deviation
     )

@@ -138,7 +138,7 @@ class AdversarialTrainer:
         }
 
     def pack(self) -> PackedCheckpoint:
-        tensors, rest = flatten(
+        tensors, structure = flatten(
             {name: dict(part.state_dict()) for name, part in self.stateful().items()}, "state"
         )
         header = {
@@ -148,7 +148,7 @@ class AdversarialTrainer:
             },
             "early_stopping": asdict(self.early_stopping),
             "features": self.features.state(),
-            "tree": rest,
+            "tree": structure,
         }
         model = sample_scorer.pack_sampler(
             {"generator": self.ema},

@@ -106,7 +106,11 @@ def fit_prior(
 def within_label_covariance(groups: list[Tensor], z: Tensor) -> Tensor:
     """Return the (Z, Z) covariance of the latents around the mean of their label."""
     scatter = sum(
-        (_scatter(g - g.mean(0), torch.ones_like(g[:, 0])) for g in groups if len(g)),
+        (
+            _scatter(group - group.mean(0), torch.ones_like(group[:, 0]))
+            for group in groups
+            if len(group)
+        ),
         torch.zeros(z.shape[1], z.shape[1], dtype=z.dtype),
     )
     return scatter / len(z) + RIDGE * torch.eye(z.shape[1], dtype=z.dtype)

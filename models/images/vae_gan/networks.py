@@ -116,9 +116,8 @@ class Critic(nn.Module):
                 break
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.hidden = nn.Linear(channels * height * width, CRITIC_FEATURES)
-        self.score = nn.Linear(
-            CRITIC_FEATURES, 1, bias=False
-        )  # a bias cancels in the relativistic loss
+        # A bias would cancel in the relativistic loss.
+        self.score = nn.Linear(CRITIC_FEATURES, 1, bias=False)
         self.label = nn.Embedding(settings.classes, CRITIC_FEATURES)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

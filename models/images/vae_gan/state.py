@@ -54,7 +54,7 @@ class VaeGanState:
         # 1 / variance of the pixels and of each feature level; empty until the features are frozen.
         self.scales = torch.empty(0)
         self.final_prior: LatentPrior | None = None
-        # (Z, Z) covariance of latents within labels, from the model of a warm start; else empty.
+        # (Z, Z) covariance of latents within labels, from a pretrained model; otherwise empty.
         self.pretrained_covariance = torch.empty(0)
         self.early_stopping = EarlyStopping()
         self.calibration: Sequence[float] | None = None
@@ -150,19 +150,21 @@ class VaeGanState:
         Raises:
             NonFiniteState: A weight or a statistic is infinite or NaN.
         """
-        tree: dict[str, Any] = {n: dict(part.state_dict()) for n, part in self.stateful().items()}
+        tree: dict[str, Any] = {
+            name: dict(part.state_dict()) for name, part in self.stateful().items()
+        }
         tree |= {
             name: getattr(self, name)
             for name in ("seen_z", "seen_y", "scales", "pretrained_covariance")
         }
-        tensors, rest = flatten(tree, "state")
+        tensors, structure = flatten(tree, "state")
         numbers = ("step", "seen", "microbatch_size", "calibration")
         header = {
             "modality": "image.state",
             "numbers": {name: getattr(self, name) for name in numbers},
             "early_stopping": asdict(self.early_stopping),
             "features": self.features.state(),
-            "tree": rest,
+            "tree": structure,
         }
         model = sample_scorer.pack_sampler(
             {"generator": self.ema["G"], "prior": self.prior()},

@@ -102,7 +102,7 @@ def add_critic_gradients(
     progress: float,
     fraction: float = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Add `fraction` of the critic's gradients. Return d generator loss / d fake, and a log."""
+    """Add `fraction` of the critic's gradients. Return d generator loss / d fake and the losses."""
     settings = trainer.settings
     fake_leaf = fake.clone().requires_grad_(True)
     labels = torch.cat([y, y])
