@@ -35,6 +35,13 @@ PYDANTIC_CODES = {
     "string_pattern_mismatch": "not_allowed",
     "finite_number": "number_not_finite",
 }
+MESSAGES = {  # JSON's words instead of Python's
+    "Field required": "this field is required",
+    "must be a valid dictionary": "must be a JSON object",
+    "must be a valid dictionary or object to extract fields from": "must be a JSON object",
+    "must be a valid list": "must be a JSON array",
+    "must be 'auto' or False": 'must be "auto", false or {"patience": n}',
+}
 MAX_FIELD_ERRORS = 20
 
 
@@ -118,7 +125,9 @@ def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> 
     allowed: tuple[str, ...] | None = None
     if error_type.startswith("union_tag"):
         pointer = f"{pointer}/{context['discriminator'].strip(chr(39))}"
-        message = "This field selects the type of the body. Send one of the allowed values."
+        message = "This field is required: it selects the type of the body."
+        if error_type == "union_tag_invalid":
+            message = "This value does not exist. Send one of the allowed values."
         if "expected_tags" in context:
             allowed = tuple(context["expected_tags"].replace("'", "").split(", "))
     elif error_type == "extra_forbidden":
@@ -138,7 +147,7 @@ def _to_sentence(message: str) -> str:
     The message is shown next to the field's name, which is the subject.
     """
     message = message.removeprefix("Value error, ").replace("Input should", "must", 1)[:200]
-    message = "this field is required" if message == "Field required" else message
+    message = MESSAGES.get(message, message)
     sentence = message[:1].upper() + message[1:]
     return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 

@@ -256,7 +256,7 @@ def _hash_of(archive: zipfile.ZipFile, name: str) -> FileHash:
 
 
 def _read_json(archive: zipfile.ZipFile, name: str) -> Any:
-    return strict_json.loads(archive.read(name))
+    return strict_json.loads(archive.read(name), f"The file {name} in the archive")
 
 
 def _parse(schema: type[Body], value: Any, name: str) -> Body:

@@ -13,17 +13,20 @@ from core.errors import BadRequest
 MAX_DEPTH = 32
 
 
-def loads(body: bytes) -> Any:
-    """Parse a JSON text; raise BadRequest with a specific code if it is not valid."""
+def loads(body: bytes, source: str = "The body") -> Any:
+    """Parse a JSON text; raise BadRequest with a specific code if it is not valid.
+
+    `source` is the subject of the message, such as "The form field `meta`".
+    """
     if not body.strip():
-        raise BadRequest("The body is empty. Send a JSON document.", code="body_empty")
+        raise BadRequest(f"{source} is empty. Send a JSON document.", code="body_empty")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadRequest("The body is not valid UTF-8.", code="json_invalid") from error
+        raise BadRequest(f"{source} is not valid UTF-8.", code="json_invalid") from error
     if text.startswith("\ufeff"):
         raise BadRequest(
-            "The body begins with a byte order mark. Send UTF-8 without it.", code="json_invalid"
+            f"{source} begins with a byte order mark. Send UTF-8 without it.", code="json_invalid"
         )
     _check_depth(text)
     try:
@@ -36,7 +39,7 @@ def loads(body: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise BadRequest(
-            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).",
+            f"{source} is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).",
             code="json_invalid",
         ) from error
     return value

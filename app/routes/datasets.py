@@ -107,7 +107,9 @@ def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
     if unknown:
         errors = [FieldError(f"/{name}", "unknown_field", "Unknown field.") for name in unknown]
         raise ValidationFailed(
-            "The form may only have the fields `file` and `meta`.",
+            "The form may only have the fields `file` and `meta`. Send other settings as JSON in "
+            "`meta`, "
+            'for example `-F meta={"target":"income"}`.',
             code="unknown_field",
             field_errors=errors[:20],
         )
@@ -124,7 +126,7 @@ def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
             "`meta` must be a JSON string, not a file.",
             field_errors=[FieldError("/meta", "invalid", "Must be a JSON string, not a file.")],
         )
-    meta = _parse(DatasetMeta, strict_json.loads(text.encode()))
+    meta = _parse(DatasetMeta, strict_json.loads(text.encode(), "The form field `meta`"))
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
         spooled = [_spool(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
         contents = [(source.name, sha256) for source, sha256 in spooled]

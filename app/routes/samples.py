@@ -123,9 +123,11 @@ async def read_samples(
         "checkpoint": int(checkpoint) if checkpoint and checkpoint.isdecimal() else checkpoint,
     }
     if interpolation is not None:
-        body["interpolation"] = strict_json.loads(interpolation.encode())
+        body["interpolation"] = strict_json.loads(
+            interpolation.encode(), "The parameter `interpolation`"
+        )
     if labels is not None:
-        body["labels"] = strict_json.loads(labels.encode())
+        body["labels"] = strict_json.loads(labels.encode(), "The parameter `labels`")
     if label is not None:
         if labels is not None:
             raise ValidationFailed("Send either `label` or `labels`, not both.")

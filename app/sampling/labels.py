@@ -29,7 +29,8 @@ def _unknown_label(
 ) -> UnknownLabel:
     if not model_labels:
         return UnknownLabel(
-            f"{model.name}:{model.version} was trained without labels. Use `count`."
+            f"{model.name}:{model.version} was trained without labels. Use `count`, or train on a "
+            "dataset with labels (for tables: with a target column)."
         )
     errors = []
     for name in unknown[:20]:
@@ -38,8 +39,8 @@ def _unknown_label(
         errors.append(
             FieldError(pointer, "unknown_label", "Not a label of this model.", tuple(suggestions))
         )
+    shown = ", ".join(map(repr, model_labels[:20])) + (" …" if len(model_labels) > 20 else "")
     return UnknownLabel(
-        f"{model.name}:{model.version} has no label {unknown[0]!r}. The `sampling-options` of "
-        "the model list its labels.",
+        f"{model.name}:{model.version} has no label {unknown[0]!r}. Its labels: {shown}.",
         field_errors=errors,
     )

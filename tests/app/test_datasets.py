@@ -21,6 +21,7 @@ from tests.uploads import (
     list_stored_files,
     make_image_zip,
     make_npz,
+    make_people_csv,
     make_png,
     make_zip,
     upload,
@@ -268,3 +269,12 @@ def test_a_dataset_left_unvalidated_is_validated_by_a_worker(client: TestClient)
     assert ingestion.validate(get_storage())
     assert not ingestion.validate(get_storage())
     assert client.get(f"/v1/datasets/{dataset['id']}").json()["state"] == "failed"
+
+
+def test_errors_of_the_form_say_where_settings_belong(client: TestClient) -> None:
+    files = [("file", ("people.csv", make_people_csv(20)))]
+    response = client.post("/v1/datasets", files=files, data={"meta": "income"})
+    assert response.json()["detail"].startswith("The form field `meta` is not valid JSON")
+    response = client.post("/v1/datasets", files=files, data={"target": "income"})
+    assert response.json()["errors"][0]["pointer"] == "/target"
+    assert '-F meta={"target":"income"}' in response.json()["detail"]

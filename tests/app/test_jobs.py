@@ -386,3 +386,27 @@ def test_an_unknown_job_is_not_found_on_any_route(client: TestClient, add_job: A
     for path in ("", "/events", "/metrics", "/logs", "/checkpoints", "/previews"):
         assert client.get(f"/v1/jobs/{job.id}{path}").status_code == 200
         assert client.get(f"/v1/jobs/job_other{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "message"),
+    [
+        ({"dataset": "ds_x"}, "/kind", "This field is required: it selects the type of the body."),
+        (
+            {"kind": "painting"},
+            "/kind",
+            "This value does not exist. Send one of the allowed values.",
+        ),
+        (
+            {"kind": "training", "dataset": "ds_x", "hyperparameters": []},
+            "/hyperparameters",
+            "Must be a JSON object.",
+        ),
+        ({"kind": "training"}, "/dataset", "This field is required."),
+    ],
+)
+def test_validation_messages_are_sentences_about_the_field(
+    client: TestClient, body: dict[str, Any], pointer: str, message: str
+) -> None:
+    error = client.post("/v1/jobs", json=body).json()["errors"][0]
+    assert (error["pointer"], error["message"]) == (pointer, message)
