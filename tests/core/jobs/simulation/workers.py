@@ -208,7 +208,8 @@ class Workers(Clients):
     def _finish(session: Session, held: HeldClaim) -> None:
         job = session.get_one(Job, held.claim.job_id)
         checkpoint = jobs.checkpoints_of(session, TENANT, job.id)[0]
-        model = model_registry.create_version(session, job, checkpoint)
+        model = model_registry.find_by_checkpoint(session, job, checkpoint)
+        model = model or model_registry.create_version(session, job, checkpoint)
         jobs.finish(session, held.claim, result={"step": held.step}, model=model)
 
     def _end_claim(self, worker: Worker, change: Callable[[Session], None]) -> bool:
