@@ -233,8 +233,8 @@ def test_an_unconditional_model_is_sampled_by_count(client: TestClient) -> None:
     model = client.get("/v1/models/shoes").json()
     assert (model["conditional"], model["labels"]) == (False, None)
     response = request_samples(client, count=5, seed=1)
-    with np.load(io.BytesIO(response.content)) as made:
-        assert made["x"].shape == (5, 8, 8, 3)
+    with np.load(io.BytesIO(response.content)) as arrays:
+        assert arrays["x"].shape == (5, 8, 8, 3)
     rejected = request_samples(client, labels={"0": 5})
     assert "without labels" in rejected.json()["detail"]
 

@@ -486,8 +486,7 @@ def test_model_trained_on_other_data_is_rejected_or_warned_about(client: TestCli
     wide = np.random.default_rng(0).integers(0, 255, (20, 8, 12), np.uint8)
     images = create_dataset(make_npz(x=wide, y=np.arange(20) % 2), "wide.npz")
     assert post(client, images, model="pets").json()["code"] == "shape_mismatch"
-    found = random_arrays()
-    others = create_dataset(make_npz(**found), "others.npz")
+    others = create_dataset(make_npz(**random_arrays()), "others.npz")
     plan = post(client, others, model="pets", validate_only=True).json()
     assert [warning["code"] for warning in plan["warnings"]] == [
         *("model_not_evaluated", "dataset_mismatch"),

@@ -399,13 +399,13 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
         assert run_next(QUEUES)
     train(client, dataset, TINY_TABLE_CONFIG, 4)
     url = "/v1/models/compare?models=pets:1,pets:2,pets"
-    found = client.get(url).json()
-    assert [model["reference"] for model in found["models"]] == ["pets:1", "pets:2", "pets:3"]
-    assert [model["training"]["step"] for model in found["models"]] == [4, 40, 4]
-    assert found["models"][2]["state"] == "not_evaluated"
+    comparison = client.get(url).json()
+    assert [model["reference"] for model in comparison["models"]] == ["pets:1", "pets:2", "pets:3"]
+    assert [model["training"]["step"] for model in comparison["models"]] == [4, 40, 4]
+    assert comparison["models"][2]["state"] == "not_evaluated"
     message = "pets:3 has no scores: its state is not_evaluated."
-    assert found["warnings"] == [{"code": "no_scores", "message": message}]
-    for model in found["models"][:2]:
+    assert comparison["warnings"] == [{"code": "no_scores", "message": message}]
+    for model in comparison["models"][:2]:
         report = client.get(f"/v1/models/{model['reference']}/report").json()
         assert list(model["scores"].values()) == report["scores"]
         assert model["checkpoints"]
@@ -413,11 +413,11 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
     different_scores = [
         name
         for name in SCORES["tabular"]
-        if len({model["scores"][name]["value"] for model in found["models"][:2]}) == 2
+        if len({model["scores"][name]["value"] for model in comparison["models"][:2]}) == 2
     ]
-    assert list(found["best"]) == different_scores
+    assert list(comparison["best"]) == different_scores
     page = client.get(url, headers={"Accept": "text/html"}).text
-    assert page.count("★") == sum(best["significant"] for best in found["best"].values())
+    assert page.count("★") == sum(best["significant"] for best in comparison["best"].values())
     assert "http" not in page
 
     train(client, dataset, TINY_TABLE_CONFIG, 4, evaluate=True, seed=2)
