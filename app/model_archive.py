@@ -30,13 +30,13 @@ from app import strict_json
 from app.schemas.types import Label, ModelName, Tags
 from core.datasets.chunk_buffer import ChunkBuffer
 from core.datasets.sandbox import run_in_sandbox
-from core.datasets.tabular import Column
-from core.datasets.tabular.formatting import format_values, to_json_values
-from core.datasets.tabular.type_casting import ARROW_TYPES
 from core.errors import BadRequest, DatasetUnreadable, ValidationFailed
 from core.settings import MIB, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
+from modalities.tabular import Column
+from modalities.tabular.formatting import format_values, to_json_values
+from modalities.tabular.type_casting import ARROW_TYPES
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -15,19 +15,20 @@ from app.sampling.model_cache import get_model_cache
 from app.sampling.service import get_sampling_service
 from core import jobs, model_registry
 from core.database import read, write
-from core.datasets import builtin, ingestion, repository
-from core.datasets.images import ImageOptions
-from core.datasets.images.reading import read_images
-from core.datasets.modality import PEEK_BYTES, Modality, detect_modality
+from core.datasets import builtin, repository
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
-from core.datasets.tabular import ColumnOverride, SchemaOverrides
-from core.datasets.tabular.reading import read_table
 from core.ids import new_id
 from core.jobs import Claim, NewCheckpoint
 from core.settings import Limits
 from core.storage import StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from modalities import ingestion
+from modalities.detection import PEEK_BYTES, Modality, detect_modality
+from modalities.image import ImageOptions
+from modalities.image.upload.reading import read_images
+from modalities.tabular import ColumnOverride, SchemaOverrides
+from modalities.tabular.upload.reading import read_table
 from models.images.vae_gan.state import VaeGanState
 from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT

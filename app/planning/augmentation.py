@@ -18,12 +18,12 @@ from core.augmentation import (
     SkipReason,
 )
 from core.datasets import repository as datasets
-from core.datasets.item_labels import read_labels
-from core.datasets.tabular import Schema
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, get_storage
 from core.tables import Dataset, Model
+from modalities.item_labels import read_labels
+from modalities.tabular import Schema
 from models import split
 from models.augmentation.transforms import COLOR_TRANSFORMS, RANGES, Transform, default_transforms
 from models.tabular.sampling_plan import apportion

@@ -19,12 +19,12 @@ from app.schemas.datasets import Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import RowsPage, SchemaChange, SchemaView
 from core.database import read
-from core.datasets import repository, schema_update
+from core.datasets import repository
 from core.datasets.media_types import IMAGE_MEDIA_TYPES, STREAMABLE_FORMATS, TABULAR_MEDIA_TYPES
-from core.datasets.tabular import Schema
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.storage import ObjectCorrupted, StoredObject, get_storage
 from core.tables import Dataset
+from modalities.tabular import Schema, schema_update
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
@@ -126,7 +126,7 @@ def read_preview(
 
 
 def _preview_rows(dataset: Dataset, offset: int, limit: int, format: str) -> Response:
-    from core.datasets.tabular import preview  # pyarrow is slow to load
+    from modalities.tabular.upload import preview  # pyarrow is slow to load
 
     schema, total = Schema.from_dict(dataset.summary), dataset.summary["rows"]
     with get_storage().open(StoredObject.from_dict(dataset.objects["rows"])) as path:
@@ -190,7 +190,7 @@ def _stream_content(
     dataset: Dataset, split: Literal["train", "test"], format: str, open_files: ExitStack
 ) -> Iterator[bytes]:
     """Encode the content. The verified files stay open until `open_files` is closed."""
-    from core.datasets import export  # numpy and pyarrow are slow to load
+    from modalities import export  # numpy and pyarrow are slow to load
 
     names = ("x", "y") if dataset.modality == "image" else ("rows",)
     try:

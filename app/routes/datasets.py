@@ -23,8 +23,7 @@ from app.schemas.datasets import (
 )
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core.database import read, write
-from core.datasets import builtin, ingestion, repository, uploads
-from core.datasets.modality import PEEK_BYTES, Modality, detect_modality
+from core.datasets import builtin, repository, uploads
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
@@ -32,6 +31,8 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import DatasetState
+from modalities import ingestion
+from modalities.detection import PEEK_BYTES, Modality, detect_modality
 
 Body = TypeVar("Body", bound=DatasetMeta)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from app.request_body import RequestModel
-from core.datasets.tabular import ColumnOverride, Schema, SchemaOverrides
-from core.datasets.tabular.schema import ColumnType
+from modalities.tabular import ColumnOverride, Schema, SchemaOverrides
+from modalities.tabular.schema import ColumnType
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 

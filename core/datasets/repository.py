@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from core import jobs, model_registry
 from core.database import clock
-from core.datasets.modality import Modality
 from core.errors import Conflict, NotFound, NotReady, ResourceInUse, SemblanceError
 from core.storage import StoredObject
 from core.tables import Dataset, DatasetState, Json
@@ -23,7 +22,7 @@ class NewDataset:
     name: str
     tags: Json
     options: Json
-    modality: Modality = "image"
+    modality: str = "image"
 
 
 def add_ready(
@@ -62,7 +61,7 @@ def add_validating(
     *,
     sources: list[dict[str, Any]],
 ) -> Dataset:
-    """Add a dataset that waits for `core.datasets.ingestion.validate`.
+    """Add a dataset that waits for `modalities.ingestion.validate`.
 
     `sources` are the stored files: [{name, sha256, parts: [{key, bytes, sha256}]}].
     """

@@ -26,9 +26,9 @@ OPEN_FILES = 256
 
 # Modules with a function `run(spec) -> answer`. A child imports only the one that it needs.
 TASKS = {
-    "read_images": "core.datasets.images.sandbox_task",
-    "read_table": "core.datasets.tabular.sandbox_task",
-    "update_schema": "core.datasets.tabular.schema_update_task",
+    "read_images": "modalities.image.upload.sandbox_task",
+    "read_table": "modalities.tabular.upload.sandbox_task",
+    "update_schema": "modalities.tabular.upload.schema_update_task",
     "validate_checkpoint": "models.validate_checkpoint",
 }
 

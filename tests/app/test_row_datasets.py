@@ -8,11 +8,10 @@ from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import write
-from core.datasets import schema_update
-from core.datasets.tabular import TableSummary
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
+from modalities.tabular import TableSummary, schema_update
 from tests.conftest import TENANT
 from tests.factories import create_dataset
 from tests.uploads import list_stored_files, make_image_zip, upload, upload_part

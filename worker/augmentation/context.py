@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.augmentation import AugmentationSpec
-from core.datasets.item_labels import read_labels
 from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Dataset, Model
+from modalities.item_labels import read_labels
 from models import split
 from models.augmentation.lift import Indices, TrainClassifier
 from models.augmentation.training_sets import LabelCounts, TrainingPool

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.images.decoded_dataset import DecodedDataset
-from core.datasets.images.npy_store import ImageStore
-from core.datasets.images.reading import finalize
-from core.datasets.ingestion import image_summary
 from core.settings import get_settings
+from modalities.image.upload.decoded_dataset import DecodedDataset
+from modalities.image.upload.npy_store import ImageStore
+from modalities.image.upload.reading import finalize
+from modalities.ingestion import image_summary
 from models.augmentation import classifiers
 from models.augmentation.transforms import Transform, TransformedImage, transform_images
 from models.images import batched_sampling

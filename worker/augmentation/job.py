@@ -17,16 +17,16 @@ from sqlalchemy.orm import Session
 from core import jobs, model_registry
 from core.augmentation import REPORT, AugmentationSpec
 from core.database import read, write
-from core.datasets import ingestion
 from core.datasets import repository as datasets
 from core.datasets.repository import NewDataset
-from core.datasets.tabular import Schema
-from core.datasets.tabular.typed_parquet import typed_batches
 from core.errors import JobError, SemblanceError
 from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job
+from modalities import ingestion
+from modalities.tabular import Schema
+from modalities.tabular.typed_parquet import typed_batches
 from models.augmentation import learning_curve, lift
 from models.augmentation.lift import Lift, TrainingResult
 from worker.augmentation.context import AugmentationContext, DatasetAugmenter, LiftExperiment

@@ -10,12 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.augmentation import MIN_ROWS_PER_LABEL
-from core.datasets.tabular import Column, Schema, SchemaOverrides, TableSummary, spool
-from core.datasets.tabular.reading import ROWS_FILE, update_table_schema
-from core.datasets.tabular.type_casting import ARROW_TYPES
-from core.datasets.tabular.typed_parquet import arrow_schema
 from core.errors import JobError
 from core.settings import get_settings
+from modalities.tabular import Column, Schema, SchemaOverrides, TableSummary
+from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.typed_parquet import arrow_schema
+from modalities.tabular.upload import spool
+from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
 from models.augmentation import classifiers
 from models.augmentation.smote import Smote, SmoteRows, provenance_of
 from models.errors import AcceptanceRateTooLow
