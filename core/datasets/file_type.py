@@ -14,6 +14,8 @@ _SUPPORTED = (
     (b"\x1f\x8b", "gz"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zst"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),  # Excel 97 and other old Office files
     (b"\x93NUMPY", "npy"),
 )
 _UNSUPPORTED = (
@@ -33,7 +35,6 @@ _UNSUPPORTED = (
     (b"<svg", "SVG image"),
     (b"Rar!", "rar archive"),
     (b"7z\xbc\xaf\x27\x1c", "7z archive"),
-    (b"\x28\xb5\x2f\xfd", "zstd stream"),
     (b"%PDF", "PDF document"),
     (b"PAR1", "Parquet table"),
     (b"\x89HDF", "HDF5 file"),

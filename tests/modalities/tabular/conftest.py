@@ -10,6 +10,7 @@ from core.settings import Limits
 from modalities.tabular import Column, SchemaOverrides, TableSummary
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.preview import preview_rows
+from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.reading import read_table
 
 
@@ -52,13 +53,18 @@ def read(tmp_path: Path) -> Read:
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
+        options: ReadOptions | None = None,
         **overrides: Any,
     ) -> Table:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         source = write_source(tmp_path, data, name)
         summary = read_table(
-            [source], SchemaOverrides(**overrides, pointer_prefix="/meta"), limits or Limits(), out
+            [source],
+            SchemaOverrides(**overrides, pointer_prefix="/meta"),
+            options or ReadOptions(),
+            limits or Limits(),
+            out,
         )
         assert sorted(p.name for p in out.iterdir()) == ["profile.json", "rows.parquet"]
         assert TableSummary.from_dict(summary.to_dict()) == summary
@@ -79,6 +85,7 @@ def reject(tmp_path: Path) -> Reject:
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
+        options: ReadOptions | None = None,
         **overrides: Any,
     ) -> ValidationFailed:
         out = tmp_path / "refused"
@@ -88,6 +95,7 @@ def reject(tmp_path: Path) -> Reject:
             read_table(
                 [source],
                 SchemaOverrides(**overrides, pointer_prefix="/meta"),
+                options or ReadOptions(),
                 limits or Limits(),
                 out,
             )
