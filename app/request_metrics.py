@@ -22,7 +22,17 @@ class RequestMetrics:
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
+        # Finding a series by its labels takes longer than counting a request.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(method, route, status).inc()
-        self._durations.labels(method, route).observe(seconds)
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = (
+                self._requests.labels(method, route, status),
+                self._durations.labels(method, route),
+            )
+            self._series[method, route, status] = series
+        count, durations = series
+        count.inc()
+        durations.observe(seconds)

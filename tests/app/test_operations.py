@@ -1,6 +1,7 @@
 """Metrics of all tenants and usage of one tenant."""
 
 import re
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
@@ -10,6 +11,8 @@ from core.database import write
 from core.tables import Job, Shard
 from tests.conftest import TENANT, AddJob
 from tests.factories import clear_model_caches, create_trained_model
+
+ROOT = Path(__file__).parents[2]
 
 
 def get_metrics(client: TestClient) -> dict[str, float]:
@@ -86,6 +89,15 @@ def test_each_application_counts_its_own_requests(client: TestClient) -> None:
         sampler.get("/livez")
         values = get_metrics(sampler)
     assert values['semblance_requests_total{method="GET",route="/livez",status="200"}'] == 1
+
+
+def test_the_documentation_lists_exactly_the_metrics_that_exist(client: TestClient) -> None:
+    existing = set(
+        re.findall(r"^# TYPE (semblance_\S+)", client.get("/metrics").text, re.MULTILINE)
+    )
+    tables = (ROOT / "docs" / "metrics.md").read_text().split("| question")[0]
+    documented = set(re.findall(r"`(semblance_[a-z_]+)`", tables))
+    assert documented == existing
 
 
 def test_metrics_need_the_admin_scope(client: TestClient, anonymous: TestClient) -> None:
