@@ -79,7 +79,7 @@ def row_weights() -> tuple[Any, Measurements]:
     """Return a briefly trained model of a table with ten columns of all types, and its manifest."""
     import pyarrow as pa
 
-    from modalities.tabular import Column
+    from modalities.tabular.schema import Column
     from models.tabular.data import LabeledRows
     from models.tabular.schema import ColumnSchema, ColumnType
     from models.tabular.settings import TableData, resolve

@@ -7,16 +7,16 @@ one process does.
 """
 
 import hashlib
-import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+import modalities
 from core.database import write
 from core.datasets import repository
 from core.datasets.repository import NewDataset
@@ -26,15 +26,8 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
 from core.tables import Dataset
-from modalities.image import ImageOptions, ImageSummary, read_images_in_sandbox
-from modalities.tabular import ColumnOverride, SchemaOverrides, read_table_in_sandbox
 
 log = logging.getLogger(__name__)
-
-OBJECT_FILES = {
-    "image": {"x": "x.npy", "y": "y.npy", "preview": "preview.png"},
-    "tabular": {"rows": "rows.parquet", "profile": "profile.json"},
-}
 
 
 class DatasetDeleted(Exception):
@@ -59,7 +52,8 @@ def ingest(
     dataset_id = new_id("ds")
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
         summary = _read(new.modality, files, new.options, folder, lambda: None)
-        objects = _store(storage, tenant_id, dataset_id, OBJECT_FILES[new.modality], folder)
+        object_files = modalities.get(new.modality).object_files
+        objects = _store(storage, tenant_id, dataset_id, object_files, folder)
     with write() as session:
         dataset = repository.add_ready(
             session, tenant_id, dataset_id, new, objects=objects, summary=summary
@@ -158,7 +152,7 @@ def _validate(
         files.append(SourceFile(path, source["name"]))
     summary = _read(dataset.modality, files, dataset.options, folder, renew)
     renew()
-    object_files = OBJECT_FILES[dataset.modality]
+    object_files = modalities.get(dataset.modality).object_files
     return _store(storage, dataset.tenant_id, dataset.id, object_files, folder), summary
 
 
@@ -177,66 +171,11 @@ def _read(
         check_free_disk()  # the unpacked size of an archive is not known in advance
         renew()
 
-    read = _read_table if modality == "tabular" else _read_images
-    return read(files, options, out, on_wait)
-
-
-def _read_table(
-    files: Sequence[SourceFile],
-    options: dict[str, Any],
-    out: Path,
-    on_wait: Callable[[], None],
-) -> dict[str, Any]:
-    settings = get_settings()
-    overrides = SchemaOverrides(
-        columns=tuple(ColumnOverride(**column) for column in options.get("schema", [])),
-        target=options.get("target"),
-        exclude_columns=tuple(options.get("exclude_columns", [])),
-        pointer_prefix="/meta",
-    )
-    summary = read_table_in_sandbox(
-        files, overrides, settings.limits, out, settings.ingest_timeout_seconds, on_wait
-    )
-    return summary.to_dict()
-
-
-def _read_images(
-    files: Sequence[SourceFile],
-    options: dict[str, Any],
-    out: Path,
-    on_wait: Callable[[], None],
-) -> dict[str, Any]:
-    settings = get_settings()
-    size = options.get("size")
-    summary = read_images_in_sandbox(
-        files,
-        ImageOptions(
-            resize=options.get("resize"),
-            size=(size[0], size[1]) if size else None,
-            class_names=options.get("class_names"),
-        ),
-        settings.limits,
-        out,
-        settings.ingest_timeout_seconds,
-        on_wait,
-    )
-    return image_summary(summary, out)
-
-
-def image_summary(summary: ImageSummary, out: Path) -> dict[str, Any]:
-    """Return `Dataset.summary`, with the profile. `out` holds x.npy and y.npy."""
-    from modalities.image.upload.profile import profile_images  # numpy is slow to import
-
-    labels = [label.name for label in summary.labels]
-    digest = hashlib.sha256(json.dumps([summary.x_sha256, summary.y_sha256, labels]).encode())
-    return summary.to_dict() | {
-        "sha256": digest.hexdigest(),
-        "profile": profile_images(out / "x.npy", out / "y.npy", labels, summary.n_train),
-    }
+    return modalities.get(modality).ingest(files, options, out, on_wait)
 
 
 def _store(
-    storage: Storage, tenant_id: str, dataset_id: str, files: dict[str, str], folder: Path
+    storage: Storage, tenant_id: str, dataset_id: str, files: Mapping[str, str], folder: Path
 ) -> dict[str, StoredObject]:
     return {
         name: storage.put_file(

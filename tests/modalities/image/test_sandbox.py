@@ -20,7 +20,8 @@ from core.datasets.repository import INGEST_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
-from modalities.image import ImageOptions, read_images_in_sandbox
+from modalities.image.ingest import read_images_in_sandbox
+from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
 from tests.core.datasets.children import PeakMemory, list_children
 from tests.modalities.image.factories import (
@@ -194,7 +195,8 @@ def test_sandbox_inherits_no_secrets_and_has_resource_limits(
 def test_sandbox_ends_when_its_parent_is_killed(endless_source: SourceFile, out: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from modalities.image import ImageOptions, read_images_in_sandbox\n"
+        "from modalities.image.ingest import read_images_in_sandbox\n"
+        "from modalities.image.upload.options import ImageOptions\n"
         "from core.datasets.source import SourceFile\n"
         "from core.settings import Limits\n"
         "source, out = SourceFile(Path(sys.argv[1]), 'a.zip'), Path(sys.argv[2])\n"
