@@ -1,5 +1,8 @@
 """File types, detected by their first bytes. Names and extensions are ignored."""
 
+import io
+import zipfile
+
 HEAD_BYTES = 512  # the longest signature is a tar header
 
 COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
@@ -75,3 +78,12 @@ def is_tar(head: bytes) -> bool:
         return int(checksum, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
     except ValueError:
         return False
+
+
+def zip_entry_names(tail: bytes) -> list[str]:
+    """Return the names in a zip archive from its last bytes; [] if they hold only some of them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(tail)) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return []

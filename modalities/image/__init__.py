@@ -35,7 +35,7 @@ class ImageModality:
     has_schema = False
     preview_formats = {"png": "image/png"}
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
         # expects.
         return 0.3 if detect_file_type(head) else 0.1

@@ -37,8 +37,8 @@ class TableModality:
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
 
-    def detect(self, head: bytes, name: str) -> float:
-        return detect_table(head, name)
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+        return detect_table(head, name, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait

@@ -164,7 +164,7 @@ def detect_dialect(sample: Sample, options: ReadOptions) -> tuple[CsvDialect, in
 def _with_quotes(dialect: CsvDialect, sample: Sample, options: ReadOptions) -> CsvDialect:
     quote = options.quote
     if quote is None:
-        quote = _detect_quote(sample.text, dialect)
+        quote = _detect_quote(sample, dialect)
     escape = options.escape
     if escape is None:
         escape = _detect_escape(sample.text, dialect, quote) if quote else ""
@@ -187,12 +187,12 @@ def _boundary(dialect: CsvDialect) -> str:
     return r"[ \t]" if dialect.delimiter == BLANKS else re.escape(dialect.delimiter)
 
 
-def _detect_quote(text: str, dialect: CsvDialect) -> str:
+def _detect_quote(sample: Sample, dialect: CsvDialect) -> str:
     """Return an apostrophe if fields are quoted with it and none with a quotation mark.
 
     Return "" if quotation marks begin fields but do not end them: then they are part of the text.
     """
-    mark = _boundary(dialect)
+    mark, text = _boundary(dialect), sample.text
     single = len(re.findall(rf"(?:^|{mark})[ ]*'[^'\n]*'[ ]*(?=(?:{mark})|[\r\n]|$)", text, re.M))
     opened = len(re.findall(rf'(?:^|{mark})[ ]*"', text, re.M))
     if single > 1 and not opened and 2 * single > text.count("'") * 0.9:
@@ -201,7 +201,8 @@ def _detect_quote(text: str, dialect: CsvDialect) -> str:
         return '"'
     complete = rf'(?:^|{mark})[ ]*"(?:[^"\\]|\\.|"")*+"[ ]*(?=(?:{mark})|[\r\n]|\Z)'
     closed = len(re.findall(complete, text, re.M | re.S))
-    return '"' if 2 * closed >= opened else ""
+    # A cut sample may end inside a field.
+    return '"' if 2 * closed >= opened - sample.cut else ""
 
 
 def _detect_escape(text: str, dialect: CsvDialect, quote: str) -> str:

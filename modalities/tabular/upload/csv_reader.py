@@ -135,6 +135,8 @@ class _CsvBatches:
         except (pa.ArrowException, OSError, ValueError) as error:
             if self._normalizer.error is not None:
                 raise self._normalizer.error from error
+            if self._normalizer.is_empty:
+                return
             if not self._wrong_rows:
                 name = printable(self._file.name)
                 message = f"{name} cannot be read as a table; export it again as CSV."

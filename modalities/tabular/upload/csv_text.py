@@ -34,6 +34,7 @@ class CsvNormalizer(io.RawIOBase):
     ) -> None:
         self.limits = limits
         self.error: SemblanceError | None = None
+        self.is_empty = True
         self.stripped = 0
         self.comments = 0
         self._chunks = chunks
@@ -82,6 +83,7 @@ class CsvNormalizer(io.RawIOBase):
                 rows = next(self._rows, None)
                 if rows is None:
                     return b""
+                self.is_empty = False
                 self._data = memoryview(self._normalize(rows).encode("utf-8"))
         except SemblanceError as error:
             self.error = error

@@ -1,7 +1,8 @@
 """Reading options of an upload: everything that is otherwise inferred from the file."""
 
+import codecs
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 
@@ -44,4 +45,12 @@ class ReadOptions:
         return cls(**{**values, "missing": tuple(values.get("missing") or ())})
 
 
-READ_OPTION_NAMES = tuple(field.name for field in fields(ReadOptions))
+INFER_ALL = ReadOptions()
+
+
+def is_text_encoding(name: str) -> bool:
+    """Return True if `name` is an encoding that Python decodes to text."""
+    try:
+        return bool(codecs.lookup(name)._is_text_encoding)
+    except (LookupError, ValueError):
+        return False

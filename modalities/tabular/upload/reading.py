@@ -27,7 +27,7 @@ from modalities.tabular.upload.data_quality import (
 from modalities.tabular.upload.open_table import open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
-from modalities.tabular.upload.read_options import ReadOptions
+from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.spool import ParquetSpool
@@ -50,9 +50,9 @@ _RAW_COLUMNS = {
 def read_table(
     files: Sequence[SourceFile],
     overrides: SchemaOverrides,
-    options: ReadOptions,
     limits: Limits,
     out: Path,
+    options: ReadOptions = INFER_ALL,
 ) -> TableSummary:
     """Write rows.parquet and profile.json into the folder `out`.
 

@@ -1,7 +1,7 @@
 """Summary of a table, created when it is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from core.datasets.data_quality import Issue
@@ -24,7 +24,7 @@ class TableSummary:
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]
     sha256: str
-    read: Mapping[str, Any]
+    read: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {

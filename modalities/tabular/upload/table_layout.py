@@ -9,7 +9,7 @@ from modalities.tabular.upload.value_kinds import is_value, kind_of
 
 Row = Sequence[str]
 
-_RUN = 5  # consecutive rows of the usual width that begin a table
+_RUN = 2  # consecutive rows of the usual width that begin a table
 _SAME_KIND = 0.8  # fraction of a column's values that share a kind
 _INTEGER = re.compile(r"\d{1,9}")
 _PLAIN_NUMBER = re.compile(r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?")
@@ -158,10 +158,11 @@ def _are_numbered_names(row: Row, body: Sequence[Row]) -> bool:
         return False
     if not _is_progression(numbers):
         return False
-    if len(numbers) > 2 or not others:
-        return len(numbers) > 1 and not (
-            others and _is_progression([int(v) for v in body[0] if _INTEGER.fullmatch(v.strip())])
-        )
+    if not others:
+        return len(numbers) > 1
+    if len(numbers) > 2:
+        values = [int(value) for value in body[0] if _INTEGER.fullmatch(value.strip())]
+        return len(values) < len(numbers) or not _is_progression(values)
     return _differs_from_columns(fields, body)
 
 

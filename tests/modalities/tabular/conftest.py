@@ -64,9 +64,9 @@ def read(tmp_path: Path) -> Read:
         summary = read_table(
             [source],
             SchemaOverrides(**overrides, pointer_prefix="/meta"),
-            options or ReadOptions(),
             limits or Limits(),
             out,
+            options or ReadOptions(),
         )
         assert sorted(p.name for p in out.iterdir()) == ["profile.json", "rows.parquet"]
         assert TableSummary.from_dict(summary.to_dict()) == summary
@@ -97,9 +97,9 @@ def reject(tmp_path: Path) -> Reject:
             read_table(
                 [source],
                 SchemaOverrides(**overrides, pointer_prefix="/meta"),
-                options or ReadOptions(),
                 limits or Limits(),
                 out,
+                options or ReadOptions(),
             )
         problem = str(caught.value.to_problem())
         assert str(tmp_path) not in problem
