@@ -22,9 +22,10 @@ _COMMENTS = ("#", "//", "%")
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^\r\n"])"?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)
 # The share of a cell's kind in the score of a delimiter: a wrong delimiter leaves odd texts.
 _KIND_SCORES = {"empty": 1.0, "number": 1.0, "date": 1.0, "word": 1.0, "text": 0.5}
-_ODD_SCORE = 0.1  # of a text that contains another delimiter
-_ODD = re.compile(r"[;\t|]|::")
+_ODD_SCORE = 0.1  # of a text that contains another delimiter or ends with a backslash
+_ODD = re.compile(r"[;\t|]|::|\\$")
 _SCORED_ROWS = 50
+_BLANKS_FACTOR = 0.9  # blanks are usual inside texts
 _GROUPED_OR_DECIMAL = re.compile(r"-?\d+,\d+")
 
 
@@ -152,9 +153,10 @@ def detect_dialect(sample: Sample, options: ReadOptions) -> tuple[CsvDialect, in
     scored = []
     for candidate in candidates:
         dialect = _with_quotes(replace(base, delimiter=candidate), sample, options)
-        rows = [row.fields for row in sample.rows(dialect, skip=skip)]
-        fits = rows and _is_plausible(rows, candidate, sample.text)
-        scored.append((_score(rows) if fits else 0.0, dialect))
+        scored += [
+            (_score(sample, variant, skip), variant)
+            for variant in (dialect, *_escaped_delimiters(dialect, sample, options))
+        ]
     score, best = max(scored, key=lambda pair: pair[0])
     if score <= 0 and delimiter is None:
         best = _with_quotes(base, sample, options)
@@ -214,17 +216,28 @@ def _detect_escape(text: str, dialect: CsvDialect, quote: str) -> str:
     return "\\" if escaped + escaped_end > doubled else ""
 
 
-def _score(rows: Sequence[Sequence[str]]) -> float:
-    """Return how well a delimiter fits: 0 if it does not split the rows."""
-    width = usual_width(rows)
-    if width < 2:
+def _escaped_delimiters(
+    dialect: CsvDialect, sample: Sample, options: ReadOptions
+) -> list[CsvDialect]:
+    r"""Return the dialect with backslashes before delimiters, as in Bonn\, Germany, if it fits."""
+    if options.escape is not None or dialect.escape or f"\\{dialect.delimiter}" not in sample.text:
+        return []
+    return [replace(dialect, escape="\\")]
+
+
+def _score(sample: Sample, dialect: CsvDialect, skip: int) -> float:
+    """Return how well a dialect fits: 0 if it does not split the rows."""
+    rows = [row.fields for row in sample.rows(dialect, skip=skip)]
+    width = usual_width(rows) if rows else 0
+    if width < 2 or not _is_plausible(rows, dialect.delimiter, sample.text):
         return 0.0
     body = [row for row in rows if len(row) == width]
     consistency = len(body) / len(rows)
     cells = [field for row in body[:_SCORED_ROWS] for field in row]
     kinds = sum(_cell_score(cell) for cell in cells) / len(cells)
     starts_well = abs(len(rows[0]) - width) <= 1 and len(rows[0]) > 1
-    return consistency**2 * (0.3 + 0.7 * kinds) * (1.0 if starts_well else 0.9)
+    score = consistency**2 * (0.3 + 0.7 * kinds) * (1.0 if starts_well else 0.9)
+    return score * _BLANKS_FACTOR if dialect.delimiter == BLANKS else score
 
 
 def _cell_score(cell: str) -> float:
@@ -238,7 +251,7 @@ def _is_plausible(rows: Sequence[Sequence[str]], delimiter: str, text: str) -> b
     body = [row for row in rows if len(row) == width]
     single_name = len(rows[0]) == 1
     if delimiter == BLANKS:
-        if single_name or len(body) < len(rows) - 1:
+        if single_name or len(body) < len(rows) - 1 or abs(len(rows[0]) - width) > 1:
             return False
         columns = zip(*body[1:], strict=True)
         return any(all(is_value(value) for value in column) for column in columns)

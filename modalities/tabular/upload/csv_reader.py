@@ -72,7 +72,9 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         decimal=options.decimal,
         thousands=options.thousands,
         unnamed=frozenset(
-            name for name, raw in zip(names, layout.names, strict=True) if not raw.strip()
+            name
+            for name, raw in zip(names, layout.names, strict=True)
+            if layout.header_line is not None and not raw.strip()
         ),
         notes=notes,
         issues=issues,
@@ -219,7 +221,8 @@ class _CsvBatches:
         others = ""
         if count > 1:
             at_least = "at least " if not self._complete else ""
-            others = f" The same is true of {at_least}{count - 1:,} later rows."
+            others = f" {at_least.capitalize()}{count - 1:,} later "
+            others += "row differs too." if count == 2 else "rows differ too."
         message = (
             f"Line {line:,} has {fields} field{'' if fields == 1 else 's'}; the table has "
             f"{len(self._names)} columns.{others} {self._advice(fields, rows)}"

@@ -50,6 +50,8 @@ class CsvNormalizer(io.RawIOBase):
         delimiter = re.escape(dialect.column_separator)
         blank = "[ ]" if dialect.delimiter == "\t" else "[ \t]"
         begin, end = rf"(?<![^{delimiter}\r\n])", rf"(?=[{delimiter}\r\n]|\Z)"
+        if dialect.escape:
+            begin += rf"(?<!{re.escape(dialect.escape + dialect.column_separator)})"
         row_begin = rf"(?<![^{_raw_boundary(dialect)}\r\n])"  # before delimiters are converted
         self._quoted = self._stray = None
         quoted = "(?!)"  # matches nothing
@@ -66,7 +68,9 @@ class CsvNormalizer(io.RawIOBase):
             rf"|{blank}++{end}|{begin}{blank}++",
             re.DOTALL,
         )
-        self._any_blank = re.compile(rf"{blank}{end}|{begin}{blank}")
+        ends, blanks = (dialect.column_separator, "\n", "\r"), blank[1:-1].replace("\\t", "\t")
+        self._blank_pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
+        self._blank_ends = tuple(blanks)
         self._null = re.compile(rf"{begin}\\N{end}")
         comment = re.escape(dialect.comment)
         self._comment = re.compile(
@@ -118,8 +122,9 @@ class CsvNormalizer(io.RawIOBase):
 
     def _end_of_rows(self, text: str) -> int:
         """Return the offset after the last complete row; 0 if there is none."""
-        if self._quoted is None or self._dialect.quote not in text:
-            return text.rfind(self._newline) + 1
+        cut = text.rfind(self._newline) + 1
+        if self._quoted is None or self._has_only_whole_fields(text, cut):
+            return cut
         end = len(text)
         for match in reversed(list(self._quoted.finditer(text))):
             if not match[1]:  # no closing quotation mark: the row may continue
@@ -131,6 +136,23 @@ class CsvNormalizer(io.RawIOBase):
             end = match.start()
         return text.rfind(self._newline, 0, end) + 1
 
+    def _has_only_whole_fields(self, text: str, end: int) -> bool:
+        """Return True if each quotation mark before `end` begins or ends a field, in pairs.
+
+        This is the usual case; the patterns, which are slower, decide all others.
+        """
+        quote, delimiter = self._dialect.quote, self._dialect.column_separator
+        quotes = text.count(quote, 0, end)
+        if not quotes:
+            return True
+        begins = text.startswith(quote) + sum(
+            text.count(before + quote, 0, end) for before in (delimiter, "\n", "\r")
+        )
+        ends = text.endswith(quote, 0, end) + sum(
+            text.count(quote + after, 0, end) for after in (delimiter, "\n", "\r")
+        )
+        return begins == ends and begins + ends == quotes and self._separator is None
+
     def _open_quote(self, text: str) -> int | None:
         if self._quoted is not None:
             for match in self._quoted.finditer(text):
@@ -140,7 +162,9 @@ class CsvNormalizer(io.RawIOBase):
 
     def _check_quotes(self, rows: str, line: int) -> None:
         """Raise for text after a closing quotation mark, which pyarrow would join to the field."""
-        if self._stray is None or self._separator is not None or self._dialect.quote not in rows:
+        if self._stray is None or self._separator is not None:
+            return
+        if self._has_only_whole_fields(rows, len(rows)):
             return
         match = self._stray.search(rows)
         if match is not None:
@@ -154,9 +178,15 @@ class CsvNormalizer(io.RawIOBase):
             rows = convert_line(rows, self._dialect, self._separator)
         if self._dialect.escape and "\\N" in rows:
             rows = self._null.sub("", rows)
-        if not self._any_blank.search(rows):
-            return rows
-        return self._blanks.sub(self._strip_field, rows)
+        if self._has_outer_blanks(rows):
+            return self._blanks.sub(self._strip_field, rows)
+        return rows
+
+    def _has_outer_blanks(self, rows: str) -> bool:
+        # Searches for fixed texts are several times faster than a regular expression.
+        return any(pair in rows for pair in self._blank_pairs) or (
+            rows.startswith(self._blank_ends) or rows.endswith(self._blank_ends)
+        )
 
     def _drop_comment(self, match: re.Match[str]) -> str:
         if match["quoted"]:

@@ -1,4 +1,4 @@
-"""Words for missing values that the client states."""
+"""Words for missing values in any column: those that the client states, or signs of databases."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,19 @@ from core.datasets.errors import printable
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 
 
-class MissingWords:
-    """Replaces given words by null and counts them."""
+# Texts that mean a missing value in every column. Words such as NA may be categories; type
+# inference reads them as missing among numbers and times.
+_NULL_SIGNS = ("\\N", "<NA>", "<NULL>", "<null>", "(null)", "(NULL)", "#N/A", "#NULL!")
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = words
+
+class MissingWords:
+    """Replaces the stated words, or else signs such as `\\N`, by null and counts them."""
+
+    def __init__(self, stated: Sequence[str]) -> None:
+        self._stated = stated
+        words = stated or _NULL_SIGNS
+        types = (pa.string(), pa.int64(), pa.float64())
+        self._words = {arrow_type: _words_of_type(words, arrow_type) for arrow_type in types}
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def replace(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -25,7 +33,7 @@ class MissingWords:
             yield pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
     def _replace(self, name: str, values: pa.Array) -> pa.Array:
-        words = _words_of_type(self._words, values.type)
+        words = self._words.get(values.type)
         if words is None:
             return values
         matches = pc.is_in(values, value_set=words).fill_null(False)
@@ -34,6 +42,10 @@ class MissingWords:
         for item in pc.value_counts(values.filter(matches)).to_pylist():
             self._counts[name, str(item["values"])] += item["counts"]
         return pc.if_else(matches, pa.scalar(None, values.type), values)
+
+    def words(self) -> list[str]:
+        """Return the stated words, or the signs that occurred."""
+        return list(self._stated) or sorted({word for _, word in self._counts})
 
     def issues(self) -> list[Issue]:
         """Return what was replaced, and the words that never occurred."""
@@ -44,10 +56,13 @@ class MissingWords:
                 for (name, word), count in self._counts.most_common(MAX_EXAMPLES)
             )
             total = self._counts.total()
-            hint = "These words of `read.missing` were read as missing values."
+            hint = (
+                "These words were read as missing values. Set `read.missing` to other words if "
+                "they are values."
+            )
             issues.append(Issue("missing_words", "info", total, examples, hint))
         used = {word for _, word in self._counts}
-        unused = tuple(printable(word) for word in self._words if not _occurs(word, used))
+        unused = tuple(printable(word) for word in self._stated if not _occurs(word, used))
         if unused:
             hint = "No cell holds these words of `read.missing`; check their spelling."
             issue = Issue("missing_words_unused", "warning", len(unused), unused[:MAX_EXAMPLES], hint)

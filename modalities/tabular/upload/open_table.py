@@ -42,17 +42,14 @@ def open_table(
         DatasetUnreadable: The file cannot be read as a table.
     """
     table = _open(file, limits, exclude, options)
-    read = {**table.read, "missing": list(options.missing)}
-    if not options.missing:
-        return replace(table, read=read)
-    words, batches = MissingWords(options.missing), table.batches
-    issues = table.issues
+    words, read = MissingWords(options.missing), {**table.read, "missing": list(options.missing)}
 
-    def replaced() -> Iterator[pa.RecordBatch]:
-        yield from words.replace(batches)
-        issues.extend(words.issues())
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from words.replace(table.batches)
+        table.issues.extend(words.issues())
+        read["missing"] = words.words()
 
-    return replace(table, batches=replaced(), read=read)
+    return replace(table, batches=batches(), read=read)
 
 
 def _open(

@@ -13,6 +13,10 @@ _RUN = 2  # consecutive rows of the usual width that begin a table
 _SAME_KIND = 0.8  # fraction of a column's values that share a kind
 _INTEGER = re.compile(r"\d{1,9}")
 _PLAIN_NUMBER = re.compile(r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?")
+_MANY_NUMBERS = 4  # so many names in a progression are not values by coincidence
+_MAX_SIMILAR = 0.02  # fraction of rows that may be progressions below a header that is one
+_RULER = re.compile(r"[-+=:| ]*-[-+=:| ]*")
+_YEAR_STEPS = {1, 2, 5, 10}
 _MIN_YEAR, _MAX_YEAR = 1800, 2200
 
 
@@ -52,16 +56,25 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     """
     width = usual_width(rows)
     start = _first_table_row(rows, width)
-    body = rows[start + 1 :]
-    if start and not has_names(rows[start], body):
-        above = rows[start - 1]
-        if (names := _fitted_names(above, rows[start:])) is not None:
-            return TableLayout(names, start - 1, start)
-        if len(above) > 1 and len(above) != width and not _is_title(above, width):
-            raise HeaderMismatchError(start - 1, len(above), width)
-    if has_names(rows[start], body):
-        return TableLayout(tuple(rows[start]), start, start + 1)
+    if has_names(rows[start], rows[start + 1 :]):
+        first = start + 1
+        first += first < len(rows) and _is_ruler(rows[first])
+        return TableLayout(tuple(rows[start]), start, first)
+    above = start - 1
+    if above > 0 and _is_ruler(rows[above]):
+        above -= 1
+    if above < 0:
+        return TableLayout(("",) * width, None, start)
+    if (names := _fitted_names(rows[above], rows[start:])) is not None:
+        return TableLayout(names, above, start)
+    if len(rows[above]) > 1 and not _is_title(rows[above], width):
+        raise HeaderMismatchError(above, len(rows[above]), width)
     return TableLayout(("",) * width, None, start)
+
+
+def _is_ruler(row: Row) -> bool:
+    """Return True for a line of hyphens, which database programs write below the names."""
+    return all(not field.strip() or _RULER.fullmatch(field) for field in row) and any(row)
 
 
 def layout_with_header(rows: Sequence[Row], header: int | None) -> TableLayout:
@@ -107,6 +120,8 @@ def _fitted_names(row: Row, body: Sequence[Row]) -> tuple[str, ...] | None:
     width = usual_width(body)
     if any(is_value(field) for field in row) and not _are_numbered_names(row, body):
         return None
+    if len(row) == width and has_names(row, body):
+        return tuple(row)
     if len(row) == width + 1 and not row[-1].strip():
         return tuple(row[:-1])
     if len(row) == width - 1 > 0 and all(field.strip() for field in row):
@@ -158,21 +173,29 @@ def _are_numbered_names(row: Row, body: Sequence[Row]) -> bool:
         return False
     if not _is_progression(numbers):
         return False
-    if not others:
-        return len(numbers) > 1
-    if len(numbers) > 2:
-        values = [int(value) for value in body[0] if _INTEGER.fullmatch(value.strip())]
-        return len(values) < len(numbers) or not _is_progression(values)
-    return _differs_from_columns(fields, body)
+    if len(numbers) == 1:
+        return bool(others) and _differs_from_columns(fields, body)
+    if not others and len(numbers) < _MANY_NUMBERS and not _differs_from_columns(fields, body):
+        return False
+    indices = [i for i, field in enumerate(fields) if _INTEGER.fullmatch(field)]
+    similar = sum(_is_progression(_integers(each, indices)) for each in body)
+    return similar <= max(1, _MAX_SIMILAR * len(body))
+
+
+def _integers(row: Row, indices: Sequence[int]) -> list[int]:
+    """Return the integers in these columns; [] if one of them holds anything else."""
+    fields = [row[i].strip() for i in indices if i < len(row)]
+    return [int(f) for f in fields] if all(_INTEGER.fullmatch(f) for f in fields) else []
 
 
 def _is_progression(numbers: Sequence[int]) -> bool:
-    """Return True for consecutive integers, and for years at equal distances."""
+    """Return True for 0, 1, 2…, for 1, 2, 3…, and for years at equal distances."""
+    if not numbers:
+        return False
     steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
-    are_years = all(_MIN_YEAR <= number <= _MAX_YEAR for number in numbers)
-    if not steps:
-        return are_years
-    return steps == {1} or (are_years and len(steps) == 1 and steps != {0})
+    if all(_MIN_YEAR <= number <= _MAX_YEAR for number in numbers):
+        return len(steps) <= 1 and steps <= _YEAR_STEPS
+    return steps == {1} and numbers[0] in {0, 1}
 
 
 def _differs_from_columns(fields: Sequence[str], body: Sequence[Row]) -> bool:

@@ -72,7 +72,11 @@ def open_workbook(
         build_batches((row for _, row in rows.from_line(start)), schema),
         untyped=frozenset(f.name for f in schema if f.type == pa.string()),
         type_hints=_hints(names, types),
-        unnamed=frozenset(n for n, raw in zip(names, layout.names, strict=True) if not raw.strip()),
+        unnamed=frozenset(
+            name
+            for name, raw in zip(names, layout.names, strict=True)
+            if layout.header is not None and not raw.strip()
+        ),
         decimal_comma=options.decimal == ",",
         decimal=options.decimal,
         thousands=options.thousands,
