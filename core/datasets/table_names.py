@@ -9,9 +9,7 @@ TEXT_SUFFIXES = frozenset(
 )
 WORKBOOK_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 TABLE_SUFFIXES = (
-    TEXT_SUFFIXES
-    | WORKBOOK_SUFFIXES
-    | {".parquet", ".pq", ".arrow", ".feather", ".ipc", ".arrows"}
+    TEXT_SUFFIXES | WORKBOOK_SUFFIXES | {".parquet", ".pq", ".arrow", ".feather", ".ipc", ".arrows"}
 )
 # Parts of the zip archives that are the workbooks of spreadsheet programs.
 _WORKBOOK_ENTRIES = frozenset({"xl/workbook.xml", "xl/workbook.bin", "content.xml"})

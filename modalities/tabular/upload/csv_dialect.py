@@ -79,7 +79,7 @@ def iterate_rows(lines: Sequence[str] | Iterator[str], dialect: CsvDialect) -> I
     """Yield the rows that are neither blank nor comments; raise csv.Error for a broken one."""
     separator = separator_pattern(dialect)
     source = _CountedLines(iter(lines), dialect.comment)
-    converted: Iterator[str] = source
+    converted = iter(source)
     if separator is not None:
         converted = (convert_line(line, dialect, separator) for line in source)
     reader = csv.reader(
@@ -177,9 +177,7 @@ def _detect_comment(lines: Sequence[str]) -> str:
     """Return the mark that begins the first line; "" if that line may be a header."""
     filled = [line for line in lines if line.strip()]
     for mark in _COMMENTS:
-        count = next(
-            (i for i, line in enumerate(filled) if not line.startswith(mark)), len(filled)
-        )
+        count = next((i for i, line in enumerate(filled) if not line.startswith(mark)), len(filled))
         if count > 1 or (count == 1 and re.match(rf"{re.escape(mark)}+ *[^\W\d]", filled[0])):
             return mark
     return ""

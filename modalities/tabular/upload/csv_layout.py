@@ -65,7 +65,7 @@ def detect_csv(
         (header_line or first_line + 1) - 1,
         sum(map(len, sample.lines[:first_line])),
         first_line + 1,
-        _title_issues(rows[:above], sample, skip),
+        _title_issues(rows[:above], sample),
     )
 
 
@@ -127,7 +127,7 @@ def _commented_header(
     return dialect, CsvLayout(names, above[-1] + 1, above[-1], offset, first + 1)
 
 
-def _title_issues(titles: Sequence[SampleRow], sample: Sample, skip: int) -> tuple[Issue, ...]:
+def _title_issues(titles: Sequence[SampleRow], sample: Sample) -> tuple[Issue, ...]:
     if not titles:
         return ()
     examples = tuple(

@@ -23,7 +23,6 @@ from modalities.tabular.upload.csv_dialect import (
 from modalities.tabular.upload.csv_layout import CsvLayout, detect_csv
 from modalities.tabular.upload.csv_text import CsvNormalizer
 from modalities.tabular.upload.raw_table import (
-    MAX_EXAMPLES,
     RawTable,
     normalize_names,
     table_error,
@@ -124,7 +123,7 @@ class _CsvBatches:
         self._layout = layout
         self._names = names
         self._wrong_rows: list[tuple[int, str, int]] = []  # (number from 1, text, fields)
-        self._empty_rows: list[int] = []
+        self._held_back: list[pa.RecordBatch] = []
         self._complete = False
 
     def read(self) -> Iterator[pa.RecordBatch]:
@@ -132,7 +131,7 @@ class _CsvBatches:
         try:
             for batch in self._open(self._collect_wrong_row):
                 rows += len(batch)
-                yield self._without_empty_rows(batch, rows - len(batch))
+                yield from self._without_empty_end(batch)
             self._complete = True
         except (pa.ArrowException, OSError, ValueError) as error:
             if self._normalizer.error is not None:
@@ -147,22 +146,23 @@ class _CsvBatches:
             if not self._is_footer(rows):
                 raise self._field_count_error(rows)
             self.issues.append(self._footer_issue())
-        if self._empty_rows:
-            hint = "These rows have no value in any column and were left out."
-            examples = tuple(f"row {row:,}" for row in self._empty_rows[:MAX_EXAMPLES])
-            count = len(self._empty_rows)
-            self.issues.append(Issue("empty_rows", "info", count, examples, hint))
+        if empty_rows := sum(map(len, self._held_back)):
+            hint = "These rows at the end have no value in any column and were left out."
+            self.issues.append(Issue("empty_rows", "info", empty_rows, (), hint))
 
-    def _without_empty_rows(self, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
-        """Leave out rows such as `,,,`. A blank line of a single column is a missing value."""
-        if batch.num_columns == 1 or not all(column.null_count for column in batch.columns):
-            return batch
-        filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns])
-        if filled.true_count == len(batch):
-            return batch
-        empty = pc.indices_nonzero(pc.invert(filled)).to_pylist()
-        self._empty_rows += [start + index + 1 for index in empty]
-        return batch.filter(filled)
+    def _without_empty_end(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Hold back rows such as `,,,` at the end; spreadsheets write them below a table."""
+        end = len(batch)
+        if all(column.null_count and not column[-1].is_valid for column in batch.columns):
+            filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns])
+            indices = pc.indices_nonzero(filled)
+            end = indices[-1].as_py() + 1 if len(indices) else 0
+        if end:
+            yield from self._held_back
+            self._held_back = []
+            yield batch.slice(0, end)
+        if end < len(batch):
+            self._held_back.append(batch.slice(end))
 
     def _open(self, invalid_row_handler: Callable[[Any], str]) -> csv.CSVStreamingReader:
         dialect = self._dialect

@@ -28,7 +28,7 @@ _LATIN = ("cp1252", "cp1250", "cp850", "mac_roman")
 _WESTERN_LETTERS = frozenset("äöüßÄÖÜéèêëÉÈÊàâáçÇñÑóòôõúùûíìîïåÅæÆøØœŒãÁÓÚÍ")
 _CENTRAL_LETTERS = frozenset("ąćęłńśźżĄĆĘŁŃŚŹŻčďěňřšťůýžČĎĚŇŘŠŤŮÝŽőűŐŰ")
 _USUAL_SIGNS = frozenset("€£§°")
-_SIGNS = frozenset("²³µ«»–—‘’“”„…©®™×·½¼¿¡\xa0")
+_SIGNS = frozenset("²³µ«»…©®™·½¼¿¡\xa0\u2013\u2014\u2018\u2019\u201c\u201d\u201e\xd7")
 
 
 def detect_unicode(head: bytes) -> str | None:

@@ -46,11 +46,12 @@ def open_json(file: TextFile, limits: Limits, exclude: frozenset[str]) -> RawTab
             "in `exclude_columns`."
         )
         raise columns_error("column_type", "Unsupported column type", nested, message)
-    schema = pa.schema([(n, column_types[k].arrow_type()) for n, k in zip(names, keys, strict=True)])
+    types = [column_types[key].arrow_type() for key in keys]
+    schema = pa.schema(list(zip(names, types, strict=True)))
     rows = ([row.get(key) for key in keys] for row in _objects(file, limits))
     mixed = [n for n, key in zip(names, keys, strict=True) if column_types[key].is_mixed]
     return RawTable(
-        "ndjson",
+        "json" if _is_array(file) else "ndjson",
         schema,
         build_batches(rows, schema),
         untyped=frozenset(mixed),
@@ -59,6 +60,10 @@ def open_json(file: TextFile, limits: Limits, exclude: frozenset[str]) -> RawTab
         issues=issues,
         read={"encoding": file.encoding},
     )
+
+
+def _is_array(file: TextFile) -> bool:
+    return next((text for chunk in file.chunks() if (text := chunk.strip())), "").startswith("[")
 
 
 def _column_types(file: TextFile, limits: Limits) -> dict[str, ColumnTypes]:

@@ -1,4 +1,4 @@
-"""Words for missing values in any column: those that the client states, or signs of databases."""
+"""Words for missing values in any column: those that a client states, or signs of databases."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,13 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 
-
 # Texts that mean a missing value in every column. Words such as NA may be categories; type
 # inference reads them as missing among numbers and times.
 _NULL_SIGNS = ("\\N", "<NA>", "<NULL>", "<null>", "(null)", "(NULL)", "#N/A", "#NULL!")
 
 
 class MissingWords:
-    """Replaces the stated words, or else signs such as `\\N`, by null and counts them."""
+    """Replaces the stated words, or else the signs of databases, by null and counts them."""
 
     def __init__(self, stated: Sequence[str]) -> None:
         self._stated = stated
@@ -65,8 +64,9 @@ class MissingWords:
         unused = tuple(printable(word) for word in self._stated if not _occurs(word, used))
         if unused:
             hint = "No cell holds these words of `read.missing`; check their spelling."
-            issue = Issue("missing_words_unused", "warning", len(unused), unused[:MAX_EXAMPLES], hint)
-            issues.append(issue)
+            issues.append(
+                Issue("missing_words_unused", "warning", len(unused), unused[:MAX_EXAMPLES], hint)
+            )
         return issues
 
 

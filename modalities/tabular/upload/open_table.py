@@ -27,7 +27,7 @@ from modalities.tabular.upload.missing_words import MissingWords
 from modalities.tabular.upload.parquet_arrow_reader import open_arrow, open_parquet
 from modalities.tabular.upload.raw_table import RawTable, table_error
 from modalities.tabular.upload.read_options import ReadOptions
-from modalities.tabular.upload.text_file import Opener, TextFile, open_text_file
+from modalities.tabular.upload.text_file import Opener, open_text_file
 from modalities.tabular.upload.workbook_reader import open_workbook
 
 

@@ -18,7 +18,6 @@ class ColumnTypes:
 
     def __init__(self) -> None:
         self.types: set[type] = set()
-        self.whole_numbers = True
         self.has_times = False
 
     def add(self, value: Any) -> None:
@@ -27,17 +26,15 @@ class ColumnTypes:
         value_type = type(value)
         if value_type is int and not -_INT64_LIMIT <= value < _INT64_LIMIT:
             value_type = str
-        elif value_type is float:
-            self.whole_numbers = self.whole_numbers and value.is_integer() and abs(value) < 2**53
         elif value_type is datetime.datetime:
             self.has_times = self.has_times or value.time() != datetime.time.min
         self.types.add(value_type)
 
-    def arrow_type(self, *, whole_floats_as_integers: bool = False) -> pa.DataType:
+    def arrow_type(self) -> pa.DataType:
         types = self.types
         if types == {bool}:
             return pa.bool_()
-        if types == {int} or (types == {float} and self.whole_numbers and whole_floats_as_integers):
+        if types == {int}:
             return pa.int64()
         if types and types <= {int, float}:
             return pa.float64()
@@ -71,10 +68,16 @@ def _batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
             present = [None if value is None else to_text(value) for value in present]
         elif arrow_type == pa.float64():
             present = [None if value is None else float(value) for value in present]
-        elif arrow_type == pa.int64():
-            present = [None if value is None else int(value) for value in present]
+        elif arrow_type == _TIMESTAMP:
+            present = [None if value is None else _to_datetime(value) for value in present]
         arrays.append(pa.array(present, arrow_type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _to_datetime(value: datetime.date) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        return value
+    return datetime.datetime.combine(value, datetime.time.min)
 
 
 def to_text(value: Any) -> str:

@@ -71,9 +71,7 @@ def column_pointer(name: str) -> str:
     return f"/file/columns/{printable(name).replace('~', '~0').replace('/', '~1')}"
 
 
-def normalize_names(
-    raw_names: Sequence[str], limits: Limits, issues: list[Issue]
-) -> list[str]:
+def normalize_names(raw_names: Sequence[str], limits: Limits, issues: list[Issue]) -> list[str]:
     """Return the column names stripped and in Unicode NFC.
 
     An empty name becomes `column_N`, a repeated one gets a number: `a`, `a_2`. Both are reported.

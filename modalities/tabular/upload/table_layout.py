@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from modalities.tabular.upload.value_kinds import is_value, kind_of
 
@@ -192,7 +193,7 @@ def _is_progression(numbers: Sequence[int]) -> bool:
     """Return True for 0, 1, 2…, for 1, 2, 3…, and for years at equal distances."""
     if not numbers:
         return False
-    steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(numbers)}
     if all(_MIN_YEAR <= number <= _MAX_YEAR for number in numbers):
         return len(steps) <= 1 and steps <= _YEAR_STEPS
     return steps == {1} and numbers[0] in {0, 1}

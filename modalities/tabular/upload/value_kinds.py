@@ -10,7 +10,8 @@ Kind = Literal["empty", "number", "date", "word", "text"]
 
 _CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY)"
 _NUMBER = re.compile(
-    rf"[-+(]?\s?(?:{_CURRENCY})?\s?[-+]?(?:\d[\d.,'’\u00a0\u202f]*|[.,]\d+|\d{{1,3}}(?: \d{{3}})+)"
+    rf"[-+(]?\s?(?:{_CURRENCY})?\s?[-+]?"
+    r"(?:\d[\d.,'\u2019\u00a0\u202f]*|[.,]\d+|\d{1,3}(?: \d{3})+)"
     rf"(?:[eE][-+]?\d+)?\s?(?:%|{_CURRENCY})?\)?-?"
 )
 _DATE = re.compile(

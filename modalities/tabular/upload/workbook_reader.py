@@ -1,12 +1,18 @@
 """Reader of workbooks of spreadsheet programs: .xlsx, .xlsb, .xls and .ods."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError
-from python_calamine import SheetTypeEnum, SheetVisibleEnum
+from python_calamine import (
+    CalamineError,
+    CalamineSheet,
+    CalamineWorkbook,
+    PasswordError,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
@@ -32,6 +38,8 @@ from modalities.tabular.upload.table_layout import (
 
 Row = list[Any]
 
+_EXACT_INTEGERS = 2**53
+
 
 def open_workbook(
     file: SourceFile, limits: Limits, options: ReadOptions, error_cells: int
@@ -41,9 +49,8 @@ def open_workbook(
     with file.path.open("rb") as stream:
         workbook = _open(stream, file.name)
         sheet = _choose_sheet(workbook, file.name, options.sheet, issues)
-    first_row = sheet.start[0] if sheet.start else 0
     _check_size(sheet, limits)
-    rows = _Rows(sheet, first_row)
+    rows = _Rows(sheet)
     sample = rows.sample()
     if not sample:
         raise table_error("table_empty", f"The sheet {printable(sheet.name)} is empty.")
@@ -56,12 +63,7 @@ def open_workbook(
     for _, row in rows.from_line(start):
         for value, column in zip(row, types, strict=True):
             column.add(value)
-    schema = pa.schema(
-        [
-            (name, column.arrow_type(whole_floats_as_integers=True))
-            for name, column in zip(names, types, strict=True)
-        ]
-    )
+    schema = pa.schema([(n, column.arrow_type()) for n, column in zip(names, types, strict=True)])
     if error_cells:
         hint = "Cells with an error such as #N/A are missing values."
         issues.append(Issue("error_cells", "warning", error_cells, (), hint))
@@ -94,20 +96,25 @@ def open_workbook(
 class _Rows:
     """Rows of a sheet that are not blank, with their numbers in the sheet, from 1."""
 
-    def __init__(self, sheet: CalamineSheet, first_row: int) -> None:
+    def __init__(self, sheet: CalamineSheet) -> None:
         self._sheet = sheet
-        self._first_row = first_row
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
-        for number, row in enumerate(self._sheet.iter_rows(), start=self._first_row + 1):
+        for number, row in enumerate(self._sheet.iter_rows(), start=1):
             if any(value != "" for value in row):
-                yield number, row
+                yield number, [_to_integer(value) for value in row]
 
     def sample(self) -> list[tuple[int, Row]]:
         return [row for _, row in zip(range(SAMPLE_ROWS), self, strict=False)]
 
     def from_line(self, line: int) -> Iterator[tuple[int, Row]]:
         return ((number, row) for number, row in self if number >= line)
+
+
+def _to_integer(value: Any) -> Any:
+    """Return whole numbers as integers; workbooks store all numbers as floats."""
+    is_whole = type(value) is float and value.is_integer() and abs(value) < _EXACT_INTEGERS
+    return int(value) if is_whole else value
 
 
 def _open(stream: Any, name: str) -> CalamineWorkbook:
@@ -163,7 +170,9 @@ def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
         raise _unreadable(name, message) from error
 
 
-def _layout(sample: list[tuple[int, Row]], options: ReadOptions, sheet: CalamineSheet) -> TableLayout:
+def _layout(
+    sample: Sequence[tuple[int, Row]], options: ReadOptions, sheet: CalamineSheet
+) -> TableLayout:
     texts = [["" if value == "" else to_text(value) for value in row] for _, row in sample]
     skip = options.skip_lines
     if options.header is None and skip is None:
@@ -186,9 +195,7 @@ def _layout(sample: list[tuple[int, Row]], options: ReadOptions, sheet: Calamine
     return layout_with_header(texts, header)
 
 
-def _report_titles(
-    sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]
-) -> None:
+def _report_titles(sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]) -> None:
     above = layout.header if layout.header is not None else layout.first
     if not above:
         return
