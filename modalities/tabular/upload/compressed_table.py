@@ -1,6 +1,7 @@
 """Tables in compressed files and in zip archives, read in bounded memory."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -139,7 +140,7 @@ class _CheckedReader:
     def read(self, size: int, /) -> bytes:
         try:
             return self._stream.read(size)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
             raise damaged_error(self._name) from error
 
 

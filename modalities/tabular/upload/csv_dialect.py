@@ -199,8 +199,14 @@ def _detect_quote(sample: Sample, dialect: CsvDialect) -> str:
         return "'"
     if not opened:
         return '"'
-    complete = rf'(?:^|{mark})[ ]*"(?:[^"\\]|\\.|"")*+"[ ]*(?=(?:{mark})|[\r\n]|\Z)'
-    closed = len(re.findall(complete, text, re.M | re.S))
+    closed = max(
+        len(
+            re.findall(
+                rf'(?:^|{mark})[ ]*"{body}*+"[ ]*(?=(?:{mark})|[\r\n]|\Z)', text, re.M | re.S
+            )
+        )
+        for body in (r'(?:[^"]|"")', r'(?:[^"\\]|\\.|"")')
+    )
     # A cut sample may end inside a field.
     return '"' if 2 * closed >= opened - sample.cut else ""
 

@@ -62,7 +62,9 @@ class CsvNormalizer(io.RawIOBase):
                 body = rf"(?:[^{quote}{escape}]|{escape}.|{quote}{quote})*+"
             quoted = quote + body + quote
             self._quoted = re.compile(rf"{row_begin}{blank}*+{quote}{body}({quote}?)", re.DOTALL)
-            self._stray = re.compile(rf"{begin}{blank}*+{quoted}{blank}*+(?![{delimiter}\r\n]|\Z)")
+            self._stray = re.compile(
+                rf"{begin}{blank}*+{quoted}{blank}*+(?:{end}|(?P<stray>))", re.DOTALL
+            )
         self._blanks = re.compile(
             rf"{begin}(?P<before>{blank}*+)(?P<quoted>{quoted})(?P<after>{blank}*+){end}"
             rf"|{blank}++{end}|{begin}{blank}++",
@@ -166,10 +168,11 @@ class CsvNormalizer(io.RawIOBase):
             return
         if self._has_only_whole_fields(rows, len(rows)):
             return
-        match = self._stray.search(rows)
-        if match is not None:
-            line += rows.count(self._newline, 0, match.end())
-            raise _quote_error("stray_quote", line, "has a quotation mark inside a quoted field")
+        for match in self._stray.finditer(rows):
+            if match["stray"] is not None:
+                line += rows.count(self._newline, 0, match.end())
+                problem = "has a quotation mark inside a quoted field"
+                raise _quote_error("stray_quote", line, problem)
 
     def _normalize(self, rows: str) -> str:
         if self._dialect.comment and self._dialect.comment in rows:

@@ -157,7 +157,8 @@ def _fits_column(field: str, column: Sequence[str]) -> bool:
         return False
     if _PLAIN_NUMBER.fullmatch(field.strip()):
         return True
-    same = sum(kind_of(value) == kind for value in column)
+    values = [value for value in column if not _PLAIN_NUMBER.fullmatch(value)]
+    same = sum(kind_of(value) == kind for value in values)
     return not column or same > _SAME_KIND * len(column)
 
 
