@@ -21,11 +21,11 @@ SAMPLE_ROWS = 200
 _COMMENTS = ("#", "//", "%")
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^\r\n"])"?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)
 # The share of a cell's kind in the score of a delimiter: a wrong delimiter leaves odd texts.
-_KIND_SCORES = {"empty": 1.0, "number": 1.0, "date": 1.0, "word": 1.0, "text": 0.5}
-_ODD_SCORE = 0.1  # of a text that contains another delimiter or ends with a backslash
-_ODD = re.compile(r"[;\t|]|::|\\$")
+_KIND_SCORES = {"empty": 1.0, "number": 1.0, "date": 1.0, "word": 1.0, "text": 0.8}
+_ODD_SCORE = 0.1  # of a text that seems to contain several fields
+_ODD = re.compile(r"[;\t|]|::|\\$|\S {2,}\S")
 _SCORED_ROWS = 50
-_BLANKS_FACTOR = 0.9  # blanks are usual inside texts
+_BLANKS_FACTOR = 0.8  # blanks are usual inside texts
 _GROUPED_OR_DECIMAL = re.compile(r"-?\d+,\d+")
 
 
@@ -193,9 +193,11 @@ def _detect_quote(sample: Sample, dialect: CsvDialect) -> str:
     Return "" if quotation marks begin fields but do not end them: then they are part of the text.
     """
     mark, text = _boundary(dialect), sample.text
-    single = len(re.findall(rf"(?:^|{mark})[ ]*'[^'\n]*'[ ]*(?=(?:{mark})|[\r\n]|$)", text, re.M))
+    single = re.findall(
+        rf"(?:^|{mark})[ ]*('(?:[^'\n]|'')*+')[ ]*(?=(?:{mark})|[\r\n]|$)", text, re.MULTILINE
+    )
     opened = len(re.findall(rf'(?:^|{mark})[ ]*"', text, re.M))
-    if single > 1 and not opened and 2 * single > text.count("'") * 0.9:
+    if len(single) > 1 and not opened and "".join(single).count("'") > 0.9 * text.count("'"):
         return "'"
     if not opened:
         return '"'

@@ -58,14 +58,15 @@ def detect_csv(
         return commented
     first_line = rows[layout.first - 1].end if layout.first else rows[0].line
     header_line = None if layout.header is None else rows[layout.header].line + 1
-    above = layout.header if layout.header is not None else layout.first
     return dialect, CsvLayout(
         layout.names,
         header_line,
         (header_line or first_line + 1) - 1,
         sum(map(len, sample.lines[:first_line])),
         first_line + 1,
-        _title_issues(rows[:above], sample),
+        _title_issues(
+            [row for i, row in enumerate(rows[: layout.first]) if i != layout.header], sample
+        ),
     )
 
 
@@ -135,7 +136,7 @@ def _title_issues(titles: Sequence[SampleRow], sample: Sample) -> tuple[Issue, .
         for row in titles[:_MAX_EXAMPLES]
     )
     hint = (
-        "These lines above the table are not rows and were left out. Set `read.skip_lines` or "
+        "These lines above the values are not rows and were left out. Set `read.skip_lines` or "
         "`read.header` if the table begins elsewhere."
     )
     return (Issue("title_lines", "info", len(titles), examples, hint),)

@@ -1,5 +1,6 @@
 """Selection of the reader for an uploaded table, by its first bytes."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -29,6 +30,8 @@ from modalities.tabular.upload.raw_table import RawTable, table_error
 from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.text_file import Opener, open_text_file
 from modalities.tabular.upload.workbook_reader import open_workbook
+
+_ARFF = re.compile(rb"^@relation\s", re.IGNORECASE | re.MULTILINE)
 
 
 def open_table(
@@ -98,6 +101,8 @@ def _open_text(
     if file_type and name:
         raise _unsupported(name, f"compressed {file_type}")
     text = open_text_file(name, opener, options.encoding)
+    if _ARFF.search(head):
+        raise _unsupported(name, "Weka ARFF file")
     start = "".join(head.decode(text.encoding, "replace").lstrip("\ufeff").split())
     if start.startswith(("{", "[{", "[[")) or start in {"[", "[]"}:
         return open_json(text, limits, exclude)

@@ -16,6 +16,8 @@ _INTEGER = re.compile(r"\d{1,9}")
 _PLAIN_NUMBER = re.compile(r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?")
 _MANY_NUMBERS = 4  # so many names in a progression are not values by coincidence
 _MAX_SIMILAR = 0.02  # fraction of rows that may be progressions below a header that is one
+_LETTERS = re.compile(r"[^\W\d_]|%")
+_MAX_UNIT_ROWS, _MIN_BODY_ROWS = 10, 5
 _RULER = re.compile(r"[-+=:| ]*-[-+=:| ]*")
 _YEAR_STEPS = {1, 2, 5, 10}
 _MIN_YEAR, _MAX_YEAR = 1800, 2200
@@ -58,9 +60,7 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     width = usual_width(rows)
     start = _first_table_row(rows, width)
     if has_names(rows[start], rows[start + 1 :]):
-        first = start + 1
-        first += first < len(rows) and _is_ruler(rows[first])
-        return TableLayout(tuple(rows[start]), start, first)
+        return TableLayout(tuple(rows[start]), start, _first_value_row(rows, start + 1))
     above = start - 1
     if above > 0 and _is_ruler(rows[above]):
         above -= 1
@@ -71,6 +71,34 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     if len(rows[above]) > 1 and not _is_title(rows[above], width):
         raise HeaderMismatchError(above, len(rows[above]), width)
     return TableLayout(("",) * width, None, start)
+
+
+def _first_value_row(rows: Sequence[Row], start: int) -> int:
+    """Return the index after the rows between the names and the values: rulers and units."""
+    first = start + (start < len(rows) and _is_ruler(rows[start]))
+    for index in range(first, min(start + _MAX_UNIT_ROWS, len(rows) - _MIN_BODY_ROWS)):
+        if not _is_unit_row(rows[index], rows[index + 1 :]):
+            return index
+        first = index + 1
+    return first
+
+
+def _is_unit_row(row: Row, body: Sequence[Row]) -> bool:
+    """Return True for texts, such as units, above all columns of numbers and dates.
+
+    A word for a missing value is not a unit: it also occurs in other rows.
+    """
+    has_text = False
+    for i, field in enumerate(row):
+        column = _column(body, i)
+        kinds = Counter(map(kind_of, column))
+        kind = max(("number", "date"), key=lambda each: kinds[each])
+        if kinds[kind] <= _SAME_KIND * len(column):
+            continue
+        if kind_of(field) == kind or field.strip() in column:
+            return False
+        has_text = has_text or bool(_LETTERS.search(field))
+    return has_text
 
 
 def _is_ruler(row: Row) -> bool:
@@ -97,7 +125,9 @@ def layout_with_header(rows: Sequence[Row], header: int | None) -> TableLayout:
 def _first_table_row(rows: Sequence[Row], width: int) -> int:
     for start in range(len(rows)):
         run = rows[start : start + _RUN]
-        if all(len(row) == width for row in run) and not _is_title(rows[start], width):
+        if _is_title(rows[start], width) or len(rows[start]) != width:
+            continue
+        if all(len(row) == width for row in run) or has_names(rows[start], rows[start + 1 :]):
             return start
     return next((i for i, row in enumerate(rows) if len(row) == width), 0)
 

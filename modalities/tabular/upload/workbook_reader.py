@@ -196,18 +196,18 @@ def _layout(
 
 
 def _report_titles(sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]) -> None:
-    above = layout.header if layout.header is not None else layout.first
-    if not above:
+    titles = [row for i, row in enumerate(sample[: layout.first]) if i != layout.header]
+    if not titles:
         return
     examples = []
-    for number, row in sample[: min(above, MAX_EXAMPLES)]:
+    for number, row in titles[:MAX_EXAMPLES]:
         text = " ".join(to_text(value) for value in row if value != "")
         examples.append(f"row {number}: {printable(text)}")
     hint = (
-        "These rows above the table were left out. Set `read.skip_lines` or `read.header` if the "
+        "These rows above the values were left out. Set `read.skip_lines` or `read.header` if the "
         "table begins elsewhere."
     )
-    issues.append(Issue("title_lines", "info", above, tuple(examples), hint))
+    issues.append(Issue("title_lines", "info", len(titles), tuple(examples), hint))
 
 
 def _hints(names: list[str], types: list[ColumnTypes]) -> dict[str, Column]:

@@ -40,6 +40,19 @@ def test_lines_above_the_header_are_left_out_and_reported(
     assert code is None or table.issue(code) is not None
 
 
+@pytest.mark.parametrize("units", ["years,,EUR\n", "(y),(z),(%)\n", "x,y,z\nu,v,w\n"])
+def test_rows_of_units_below_the_names_are_left_out_and_reported(units: str, read: Read) -> None:
+    table = read("age,city,score\n" + units + ROWS)
+    issue = table.issue("title_lines")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"]) == (40, units.count("\n"))
+    assert table.types["age"] == "integer"
+
+
+def test_words_for_missing_values_in_the_first_row_are_not_units(read: Read) -> None:
+    assert read("age,city,score\nk.A.,a,k.A.\n" + ROWS + "k.A.,b,k.A.\n").summary.rows == 42
+
+
 def test_comments_between_rows_are_counted(read: Read) -> None:
     table = read("# a\nage,city,score\n" + ROWS + '# b, "c"\n' + ROWS)
     issue = table.issue("comment_lines")
