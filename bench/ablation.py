@@ -1,4 +1,6 @@
-"""Ablation of the measures that keep the API responsive: `python -m bench.ablation [flood] [rows]`.
+"""Ablation of the measures that keep the API responsive.
+
+Run `python -m bench.ablation [flood] [images]`.
 
 Each variant is the API without one measure. The variants run in turns on the same models, and a row
 of the results has the latencies of all rounds of one variant.
@@ -18,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from anyio import to_thread
 from fastapi import FastAPI
 
 from bench import sampling
@@ -26,8 +27,9 @@ from bench.images import commit
 from core.supervisor import ALLOCATOR
 
 RESULTS = Path(__file__).with_name("results") / "ablation.jsonl"
-ROUNDS = 5
-STREAMS, STREAM_ROWS, SMALL_REQUESTS = 2, 1_000_000, 50
+ROUNDS = 3
+STREAMS, SMALL_REQUESTS = 4, 50
+ROWS_PATH = "/v1/models/rows/samples"
 Latencies = dict[str, list[float]]
 
 
@@ -46,7 +48,7 @@ def without_fair_start() -> FastAPI:
     async def start_at_once(_middleware: object) -> None:
         pass
 
-    setattr(fair_start.FairStartMiddleware, "_wait_for_start", start_at_once)  # noqa: B010 - for mypy
+    setattr(fair_start.FairStartMiddleware, "_wait_for_start", start_at_once)  # noqa: B010
     return complete()
 
 
@@ -56,12 +58,11 @@ def without_gc_freeze() -> FastAPI:
 
 
 def with_shared_threads() -> FastAPI:
-    from app import thread_pools
+    from app import authentication
+    from app.sampling import concurrency_limit
 
-    async def run(_pool: object, function: Callable[[], Any]) -> Any:
-        return await to_thread.run_sync(function)
-
-    setattr(thread_pools.ThreadPool, "run", run)  # noqa: B010
+    for module in (authentication, concurrency_limit):
+        setattr(module, "_threads", None)  # noqa: B010 - anyio's default limiter
     return complete()
 
 
@@ -83,31 +84,31 @@ def flood(url: str) -> tuple[Latencies, Counter[str]]:
     return {**latencies, "samples": samples}, statuses
 
 
-def rows(url: str) -> tuple[Latencies, Counter[str]]:
-    """Request ten rows again and again while other clients stream a million rows each."""
-    return asyncio.run(_rows(url))
+def images(url: str) -> tuple[Latencies, Counter[str]]:
+    """Request ten rows again and again while other clients stream 100,000 images each."""
+    return asyncio.run(_request_rows(url))
 
 
-async def _rows(url: str) -> tuple[Latencies, Counter[str]]:
+async def _request_rows(url: str) -> tuple[Latencies, Counter[str]]:
     headers = {"Authorization": f"Bearer {sampling.KEY}"}
-    path, statuses, latencies = "/v1/models/rows/samples?format=csv", Counter[str](), []
+    path, body = "/v1/models/images/samples?format=npz", {"count": 100_000}
+    statuses, latencies = Counter[str](), []
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as client:
-        await client.post(path, json={"count": 10, "seed": 1})
         streams = [
-            asyncio.create_task(_drain(client.stream("POST", path, json={"count": STREAM_ROWS})))
+            asyncio.create_task(_drain(client.stream("POST", path, json=body)))
             for _ in range(STREAMS)
         ]
         await asyncio.sleep(1)
         for seed in range(SMALL_REQUESTS):
             started = time.perf_counter()
-            response = await client.post(path, json={"count": 10, "seed": seed})
+            response = await client.post(ROWS_PATH, json={"count": 10, "seed": seed})
             latencies.append((time.perf_counter() - started) * 1_000)
             statuses[str(response.status_code)] += 1
-        ended = sum(stream.done() for stream in streams)
+        statuses["streams that ended early"] = sum(stream.done() for stream in streams)
         for stream in streams:
             stream.cancel()
         await asyncio.gather(*streams, return_exceptions=True)
-    return {"ten rows": latencies}, statuses + Counter({"streams that ended early": ended})
+    return {"ten rows": latencies}, statuses
 
 
 async def _drain(opening: Any) -> None:
@@ -122,7 +123,7 @@ LOADS: dict[str, tuple[Callable[[str], tuple[Latencies, Counter[str]]], list[str
         flood,
         ["complete", "without_fair_start", "without_gc_freeze", "with_shared_threads"],
     ),
-    "rows": (rows, ["complete", "with_plain_lock"]),
+    "images": (images, ["complete", "with_plain_lock"]),
 }
 
 
@@ -146,7 +147,7 @@ def measure(name: str) -> Iterator[dict[str, Any]]:
 def _warm_up(url: str) -> None:
     """Load the models and let the imports in the background end."""
     headers = {"Authorization": f"Bearer {sampling.KEY}"}
-    for path in ("/v1/models/images/samples?seed=1", "/v1/models/rows/samples?format=csv"):
+    for path in ("/v1/models/images/samples?seed=1", ROWS_PATH):
         httpx.get(url + path, headers=headers, timeout=60)
     time.sleep(3)
 

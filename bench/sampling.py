@@ -500,29 +500,29 @@ async def send_flood(url: str, rate: float | None) -> tuple[list[Any], dict[str,
 
 
 def poll_routes(url: str) -> None:
-    """Poll POLLED_PATHS until a line is read from stdin, then print their latencies.
+    """Poll each of POLLED_PATHS until a line is read from stdin, then print the latencies.
 
     This runs in another process, because the event loop of the load would delay it.
     """
     ended = threading.Event()
-    latencies: dict[str, list[float]] = {path: [] for path in POLLED_PATHS}
 
-    def wait_for_line() -> None:
-        sys.stdin.readline()
-        ended.set()
-
-    sys.stdout.write("started\n")
-    sys.stdout.flush()
-    threading.Thread(target=wait_for_line, daemon=True).start()
-    with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
-        client.get(f"{url}/livez")
-        while not ended.is_set():
-            for path, values in latencies.items():
+    def poll(path: str) -> list[float]:
+        latencies = []
+        with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
+            while not ended.is_set():
                 started = time.perf_counter()
                 client.get(url + path).raise_for_status()
-                values.append((time.perf_counter() - started) * 1_000)
-            time.sleep(POLL_INTERVAL_S)
-    json.dump(latencies, sys.stdout)
+                latencies.append((time.perf_counter() - started) * 1_000)
+                time.sleep(POLL_INTERVAL_S)
+        return latencies
+
+    with ThreadPoolExecutor(len(POLLED_PATHS)) as pool:
+        polls = {path: pool.submit(poll, path) for path in POLLED_PATHS}
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        ended.set()
+    json.dump({path: future.result() for path, future in polls.items()}, sys.stdout)
 
 
 def memory() -> Iterator[Measurements]:
