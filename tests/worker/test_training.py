@@ -18,7 +18,7 @@ from core.database import read, write
 from core.datasets import builtin
 from core.datasets.images.sample_formats import encode_png as png_of
 from core.errors import StorageFull
-from core.jobs import LeaseLost
+from core.leases import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
 from core.tables import Dataset, Job, Model
