@@ -10,13 +10,20 @@ The conditions of a call must select one row; `acquire` also needs the condition
 available.
 """
 
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core.database import clock
 from core.tables import Leased
+
+log = logging.getLogger(__name__)
 
 Row = TypeVar("Row", bound=Leased)
 
@@ -109,3 +116,34 @@ def _update(
         .returning(table)
         .execution_options(synchronize_session=False, populate_existing=True)
     ).scalar_one_or_none()
+
+
+@contextmanager
+def renewed(renew: Callable[[], None], interval_s: float) -> Iterator[Callable[[], None]]:
+    """Call `renew` every `interval_s` seconds in a background thread until the block ends.
+
+    Yields a function that raises LeaseLost if `renew` has raised it.
+    """
+    ended, lost = threading.Event(), threading.Event()
+
+    def renew_until_ended() -> None:
+        while not ended.wait(interval_s):
+            try:
+                renew()
+            except LeaseLost:
+                lost.set()
+                return
+            except SQLAlchemyError as error:  # the lease is still valid: retry until it expires
+                log.warning("lease not renewed", extra={"cause": type(error).__name__})
+
+    def check() -> None:
+        if lost.is_set():
+            raise LeaseLost("The lease was lost while the work went on.")
+
+    thread = threading.Thread(target=renew_until_ended, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield check
+    finally:
+        ended.set()
+        thread.join()
