@@ -140,7 +140,7 @@ def renewed(renew: Callable[[], None], interval_s: float) -> Iterator[Callable[[
         if lost.is_set():
             raise LeaseLost("The lease was lost while the work went on.")
 
-    thread = threading.Thread(target=renew_until_ended, name="lease", daemon=True)
+    thread = threading.Thread(target=renew_until_ended, name="lease renewal", daemon=True)
     thread.start()
     try:
         yield check

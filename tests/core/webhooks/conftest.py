@@ -73,8 +73,9 @@ def reload_webhook(webhook: Webhook) -> Webhook:
 def make_due() -> None:
     """Set the time of every next attempt, and the end of every lease, to the past."""
     with write() as session:
-        for column in ("next_at", "lease_until"):
-            session.execute(
-                text(f"UPDATE deliveries SET {column} = :then WHERE {column} IS NOT NULL"),
-                {"then": "2000-01-01 00:00:00.000000"},
-            )
+        then = {"then": "2000-01-01 00:00:00.000000"}
+        for statement in (
+            "UPDATE deliveries SET next_at = :then WHERE next_at IS NOT NULL",
+            "UPDATE deliveries SET lease_until = :then WHERE lease_until IS NOT NULL",
+        ):
+            session.execute(text(statement), then)
