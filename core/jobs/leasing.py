@@ -270,4 +270,5 @@ def _leave(
 
 
 def fenced_update(session: Session, claim: Claim, **values: Any) -> Job:
+    """Set `values`, if any, and return the job with its stop requests. Raises LeaseLost."""
     return leases.fenced_update(session, Job, claim.fencing_token, Job.id == claim.job_id, **values)
