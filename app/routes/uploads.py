@@ -11,15 +11,20 @@ from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
 from app.authentication import Caller, DataScope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import NewUpload, UploadPartView, UploadView
 from core.database import read, write
 from core.datasets import uploads
-from core.datasets.ingestion import working_folder
 from core.errors import BadRequest, TooLarge, ValidationFailed
 from core.settings import get_settings
 from core.storage import get_storage
+from modalities.ingestion import working_folder
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=StrictJsonRoute)
 
