@@ -116,10 +116,10 @@ class StepTracer:
             self._current.deepest = self._current.deepest[self._loop_depth - 1 :]
             self._current = None
 
-    def should_checkpoint(self, step: int) -> bool:
+    def should_checkpoint(self, _step: int) -> bool:
         return False
 
-    def should_preview(self, step: int) -> bool:
+    def should_preview(self, _step: int) -> bool:
         return False
 
     def report(self, step: int, metrics: dict[str, float]) -> None: ...

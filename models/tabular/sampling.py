@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.checkpoint import UnreadableCheckpoint
+from models.checkpoint import UnreadableCheckpoint, weights_of
 from models.errors import AcceptanceRateTooLow
 from models.noise import NOISE, Indices, attempt_stream, uniforms
 from models.tabular import gan_networks
@@ -93,7 +93,7 @@ class TableSampler:
         tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
         settings = TableSettings.from_dict(header["hyperparameters"])
         critic = None
-        if weights := _with_prefix("critic.", tensors):
+        if weights := weights_of("critic", tensors):
             critic = build_critic(tokenizer, settings).eval().requires_grad_(False)
             critic.load_state_dict(weights)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
@@ -484,7 +484,7 @@ class TableSampler:
 def load_token_sampler(
     tokenizer: Tokenizer, settings: TableSettings, tensors: Mapping[str, Tensor]
 ) -> TokenSampler:
-    weights = _with_prefix("generator.", tensors)
+    weights = weights_of("generator", tensors)
     if settings.architecture == "gan":
         featurizer = gan_networks.RowFeaturizer(tokenizer)
         gan_generator = gan_networks.Generator(featurizer, settings).eval().requires_grad_(False)
@@ -493,11 +493,3 @@ def load_token_sampler(
     network = build_generator(tokenizer, settings).eval().requires_grad_(False)
     network.load_state_dict(weights)
     return AutoregressiveSampler(network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms)
-
-
-def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }

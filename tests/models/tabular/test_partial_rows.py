@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import Generator
+from models.tabular.autoregressive_networks import Generator, build_generator
+from models.tabular.autoregressive_phases import random_order
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler, SubBinStep
 from models.tabular.conditions import CompletionUnsupported, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.sampling import NUM_PARTICLES, TableSampler
-from models.tabular.training import random_order
-from tests.models.tabular.tiny_tables import make_people, make_trainer, train_sampler
+from models.tabular.tokenizer import Tokenizer
+from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler
 
 ORDERS = ["fixed order", "any order"]
 
@@ -142,27 +143,31 @@ def test_completions_follow_the_conditional_distribution() -> None:
 
 def test_a_random_order_keeps_the_steps_of_a_column_together() -> None:
     table, schema = make_people(100)
-    trainer = make_trainer(table, schema)
+    tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
     torch.manual_seed(0)
-    orders = [random_order(trainer).tolist() for _ in range(5)]
+    orders = [random_order(tokenizer).tolist() for _ in range(5)]
     assert len({tuple(order) for order in orders}) == 5
     for order in orders:
         assert sorted(order) == list(range(len(order)))
-        for steps in trainer.tokenizer.column_slices:
+        for steps in tokenizer.column_slices:
             positions = order[steps]
             assert positions == list(range(positions[0], positions[0] + len(positions)))
 
 
 def test_later_steps_do_not_affect_earlier_steps() -> None:
     table, schema = make_people(100)
-    trainer = make_trainer(table, schema)
+    tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
+    network = build_generator(tokenizer, make_settings(table))
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
-    tokens = torch.from_numpy(trainer.tokenizer.encode(rows.take(np.arange(4)), 1))
-    order = random_order(trainer)
+    tokens = torch.from_numpy(tokenizer.encode(rows.take(np.arange(4)), 1))
+    order = random_order(tokenizer)
     last_step = int(order.argmax())
     changed = tokens.clone()
-    changed[last_step] = (changed[last_step] + 1) % trainer.tokenizer.step_sizes[last_step]
-    logits = [_by_step(trainer.G(t, order)) for t in (tokens, changed)]
+    changed[last_step] = (changed[last_step] + 1) % tokenizer.step_sizes[last_step]
+    logits: list[dict[int, torch.Tensor]] = []
+    network.heads.register_forward_hook(lambda _, __, output: logits.append(_by_step(output)))
+    for t in (tokens, changed):
+        network(t, order)
     assert all(torch.equal(logits[0][step], logits[1][step]) for step in logits[0])
 
 
