@@ -1,7 +1,7 @@
 """Count the functions, files and nested calls of this project that a piece of work takes.
 
 The program traces one optimizer step of each architecture. The loop that takes the steps has depth
-1; calls of torch and of other libraries do not count, nor do comprehensions.
+1; calls of torch and of other libraries do not count, nor do comprehensions and generated methods.
 """
 
 import argparse
@@ -77,8 +77,9 @@ def trace(work: Callable[[], object]) -> Trace:
 
 
 def _is_own(frame: FrameType) -> bool:
-    package = frame.f_globals.get("__name__", "").split(".")[0]
-    return package in PACKAGES and frame.f_code.co_name not in COMPREHENSIONS
+    package, code = frame.f_globals.get("__name__", "").split(".")[0], frame.f_code
+    is_generated = code.co_filename == "<string>"  # methods of dataclasses
+    return package in PACKAGES and code.co_name not in COMPREHENSIONS and not is_generated
 
 
 def _own_stack(frame: FrameType | None) -> tuple[str, ...]:

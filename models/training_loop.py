@@ -125,7 +125,10 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
                     losses[name] = losses.get(name, torch.zeros(())) + part.share * loss
         except Exception as error:
             phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
-            warn_of_little_memory(trainer.step, phase.microbatch_size, callbacks)
+            callbacks.warn(
+                trainer.step,
+                f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
+            )
             continue  # The step starts again, with the same batch and the same random numbers.
         phase.apply_gradients(position)
         phase.update_average(trainer.step)
@@ -154,7 +157,3 @@ def smaller_microbatch(size: int | None, error: Exception) -> int:
     if size is None or size == 1 or not oom.is_out_of_memory(error):
         raise error
     return size // 2
-
-
-def warn_of_little_memory(step: int, size: int, callbacks: TrainingCallbacks) -> None:
-    callbacks.warn(step, f"Out of memory: training continues with {size} items at a time.")

@@ -156,7 +156,7 @@ class OrderedBatches:
     def __init__(
         self, batches: TokenBatches, tokenizer: Tokenizer, random_order_prob: float
     ) -> None:
-        self._batches, self._tokenizer = batches, tokenizer
+        self._batches, self._column_slices = batches, tokenizer.column_slices
         self._random_order_prob = random_order_prob
 
     def batch_at(self, step: int) -> Batch:
@@ -164,7 +164,7 @@ class OrderedBatches:
         tokens = self._batches.batch_at(step)
         if float(torch.rand(())) >= self._random_order_prob:
             return (tokens,)
-        return tokens, random_order(self._tokenizer).expand(len(tokens), -1)
+        return tokens, random_order(self._column_slices).expand(len(tokens), -1)
 
 
 class RealAndFakeBatches:
@@ -177,14 +177,14 @@ class RealAndFakeBatches:
         return real, self._sampler.sample_tokens(torch.rand(real.T.shape), {}).T
 
 
-def random_order(tokenizer: Tokenizer) -> Tensor:
+def random_order(column_slices: Sequence[slice]) -> Tensor:
     """Return the (S,) rank of each step in a random order of the columns.
 
     The steps of a column stay together.
     """
-    steps = torch.arange(len(tokenizer.step_sizes))
-    slices = tokenizer.column_slices
-    return torch.cat([steps[slices[i]] for i in torch.randperm(len(slices))]).argsort()
+    steps = torch.arange(column_slices[-1].stop)
+    columns = torch.randperm(len(column_slices))
+    return torch.cat([steps[column_slices[i]] for i in columns]).argsort()
 
 
 def generator_optimizer(network: Generator, settings: TableSettings) -> torch.optim.AdamW:
