@@ -12,7 +12,8 @@ from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveS
 from models.tabular.conditions import CompletionUnsupported, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
-from models.tabular.sampling import NUM_PARTICLES, TableSampler
+from models.tabular.row_completion import NUM_PARTICLES, complete_rows
+from models.tabular.sampling import TableSampler
 from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler
 
@@ -37,7 +38,7 @@ def test_given_values_are_kept_and_the_rest_is_generated(sampler: TableSampler) 
         {"city": None, "since": "2020-05-17"},
         {},
     ]
-    rows = sampler.complete(1, np.arange(4), PartialRows.parse(sampler.tokenizer, given)).rows
+    rows = complete_rows(sampler, 1, np.arange(4), PartialRows.parse(sampler.tokenizer, given)).rows
     assert rows.schema.equals(sampler.tokenizer.arrow)
     completed = rows.to_pylist()
     assert (completed[0]["city"], completed[0]["income"], completed[0]["id"]) == (
@@ -54,19 +55,25 @@ def test_given_values_are_kept_and_the_rest_is_generated(sampler: TableSampler) 
 def test_a_given_value_affects_earlier_columns(sampler: TableSampler) -> None:
     """The label is the first column; the city Köln occurs only with the label `no`."""
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "Köln"}] * 200)
-    labels = sampler.complete(1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    labels = (
+        complete_rows(sampler, 1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    )
     assert labels.count("no") > 165
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "Zürich"}] * 200)
-    labels = sampler.complete(1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    labels = (
+        complete_rows(sampler, 1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    )
     assert labels.count("yes") > 165
 
 
 def test_a_completed_row_does_not_depend_on_its_batch(sampler: TableSampler) -> None:
     given = [{"city": "Köln"}, {"age": 30 + 1, "income": 99.5}, {}] * 30
     partial_rows = PartialRows.parse(sampler.tokenizer, given)
-    together = sampler.complete(7, np.arange(90), partial_rows).rows
+    together = complete_rows(sampler, 7, np.arange(90), partial_rows).rows
     for index in (0, 1, 32, 89):
-        single = sampler.complete(7, np.array([index]), partial_rows.take(np.array([index]))).rows
+        single = complete_rows(
+            sampler, 7, np.array([index]), partial_rows.take(np.array([index]))
+        ).rows
         assert single.equals(together.slice(index, 1))
 
 
@@ -94,7 +101,7 @@ def test_a_gan_cannot_complete_rows(tmp_path: Path) -> None:
     table, schema = make_people(50)
     gan = train_sampler(table, schema, tmp_path, steps=2, architecture="gan")
     with pytest.raises(CompletionUnsupported):
-        gan.complete(1, np.arange(1), PartialRows.parse(gan.tokenizer, [{"age": 40}]))
+        complete_rows(gan, 1, np.arange(1), PartialRows.parse(gan.tokenizer, [{"age": 40}]))
 
 
 def test_only_any_order_models_meet_conditions_without_rejections(sampler: TableSampler) -> None:
