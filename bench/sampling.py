@@ -79,7 +79,7 @@ def row_weights() -> tuple[Any, Measurements]:
     """Return a briefly trained model of a table with ten columns of all types, and its manifest."""
     import pyarrow as pa
 
-    from core.datasets.tabular import Column
+    from modalities.tabular.schema import Column
     from models.tabular.data import LabeledRows
     from models.tabular.schema import ColumnSchema, ColumnType
     from models.tabular.settings import TableData, resolve
@@ -218,7 +218,7 @@ def constant_app() -> FastAPI:
     """Create the same application, with one constant picture in place of generated images."""
     from app.main import create_app
     from app.sampling import image_response
-    from core.datasets.images.sample_formats import encode_png
+    from modalities.image.encode import encode_png
 
     picture = encode_png(np.zeros((28, 28), np.uint8))
     response: Callable[..., Response] = lambda *_, **__: Response(picture, media_type="image/png")  # noqa: E731
@@ -247,7 +247,7 @@ def drain_stream(
 
 def streams() -> Iterator[Measurements]:
     """Measure streams of 1,000,000 rows and 100,000 images, and the resident memory meanwhile."""
-    from core.datasets.images.sample_formats import encode_png
+    from modalities.image.encode import encode_png
     from models.images import batched_sampling as image_batches
     from models.tabular import batched_sampling as row_batches
     from models.tabular.sampling_plan import plan_total

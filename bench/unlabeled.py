@@ -18,7 +18,7 @@ from bench import image_sets as sets
 from bench.images import FASHION, SCORES, commit, run_comparison, run_judge
 from bench.serving import serving
 from bench.warm_start import train
-from core.datasets.images.sample_formats import encode_png
+from modalities.image.encode import encode_png
 
 RESULTS = Path(__file__).with_name("results") / "unlabeled.jsonl"
 LABELED_PER_CLASS, IMAGES_PER_CLASS = 20, 600

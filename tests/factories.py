@@ -11,23 +11,24 @@ import torch
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
+import modalities
 from app.sampling.model_cache import get_model_cache
 from app.sampling.service import get_sampling_service
 from core import jobs, model_registry
 from core.database import read, write
-from core.datasets import builtin, ingestion, repository
-from core.datasets.images import ImageOptions
-from core.datasets.images.reading import read_images
-from core.datasets.modality import PEEK_BYTES, Modality, detect_modality
+from core.datasets import builtin, repository
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
-from core.datasets.tabular import ColumnOverride, SchemaOverrides
-from core.datasets.tabular.reading import read_table
 from core.ids import new_id
 from core.jobs import Claim, NewCheckpoint
 from core.settings import Limits
 from core.storage import StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from modalities.image.ingest import summarize
+from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.reading import read_images
+from modalities.tabular.upload.reading import read_table
+from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from models.images.training import ImageTrainer
 from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
@@ -42,7 +43,7 @@ from worker.job_runner import run_next
 class DatasetContent(NamedTuple):
     """Result of reading an upload: the summary of the dataset and the bytes of each object."""
 
-    kind: Modality
+    kind: str
     summary: dict[str, Any]
     files: dict[str, bytes]
 
@@ -61,7 +62,7 @@ def create_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
             _content_cache[cache_key] = _read_content(data, name, meta, Path(folder))
     content, dataset_id, storage = _content_cache[cache_key], new_id("ds"), get_storage()
-    objects = ingestion.OBJECT_FILES[content.kind]
+    objects = modalities.get(content.kind).object_files
     stored = {
         part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
         for part, data in content.files.items()
@@ -79,7 +80,7 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
-    kind = detect_modality(data[:PEEK_BYTES], name)
+    kind = modalities.detect(data[: modalities.PEEK_BYTES], name).name
     if kind == "tabular":
         columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
         drop = tuple(meta.get("exclude_columns", []))
@@ -89,8 +90,10 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
         summary = read_table([source], overrides, Limits(), out).to_dict()
     else:
         images = read_images([source], ImageOptions(**meta), Limits(), out)
-        summary = ingestion.image_summary(images, out)
-    files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECT_FILES[kind].items()}
+        summary = summarize(images, out)
+    files = {
+        part: (out / file).read_bytes() for part, file in modalities.get(kind).object_files.items()
+    }
     return DatasetContent(kind, summary, files)
 
 

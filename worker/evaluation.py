@@ -18,13 +18,13 @@ import core.evaluation
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
-from core.datasets.images.sample_formats import encode_png
 from core.errors import JobError
 from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
 from core.training import TrainingSpec
+from modalities.image.encode import encode_png
 from models.checkpoint import UnreadableCheckpoint
 from models.images import batched_sampling as image_batches
 from models.images.data import LabeledImages

@@ -22,15 +22,15 @@ from sqlalchemy.orm import Session
 
 from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, write
-from core.datasets.images import sample_formats as images
 from core.datasets.media_types import IMAGE_MEDIA_TYPES, TABULAR_MEDIA_TYPES
-from core.datasets.tabular import sample_formats as rows
 from core.errors import JobError
 from core.generation import GenerationSpec
 from core.jobs import Heartbeat, LeaseLost, ShardClaim, StopRequests
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
+from modalities.image import encode as images
+from modalities.tabular import encode as rows
 from models.checkpoint import UnreadableCheckpoint
 from models.errors import AcceptanceRateTooLow
 from models.images import batched_sampling as image_batches

@@ -24,12 +24,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, webhooks, workers
 from core.database import read, write
-from core.datasets import ingestion
 from core.errors import SemblanceError
 from core.ids import new_id
 from core.logging_config import configure
 from core.settings import Settings, get_settings
 from core.storage import get_storage
+from modalities import ingestion
 from worker import benchmark_cpu, worker_lock
 
 log = logging.getLogger(__name__)

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
-from core.datasets.images.sample_formats import encode_png
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job, Model
 from core.training import DifferentialPrivacy, TrainingSpec
+from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
 from models.images.architectures import settings_from_dict
 from models.images.training import InitFrom

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from app.planning.training_plan import ResolvedTraining
 from app.schemas.hyperparameters import TabularHyperparameters, explicit_values
 from app.schemas.jobs import TrainingRequest
-from core.datasets.tabular import Schema
 from core.errors import FieldError, Unavailable, ValidationFailed
 from core.tables import Dataset
 from core.training import Budget
+from modalities.tabular.schema import Schema
 from models.settings import InvalidSettings
 from models.tabular import constraints, dp_domains
 from models.tabular.settings import TableData, budget, cost, resolve

@@ -16,10 +16,10 @@ from app.request_body import StrictJsonRoute
 from app.schemas.datasets import NewUpload, UploadPartView, UploadView
 from core.database import read, write
 from core.datasets import uploads
-from core.datasets.ingestion import working_folder
 from core.errors import BadRequest, TooLarge, ValidationFailed
 from core.settings import get_settings
 from core.storage import get_storage
+from modalities.ingestion import working_folder
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=StrictJsonRoute)
 

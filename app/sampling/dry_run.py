@@ -10,10 +10,10 @@ from app.sampling import request_parser
 from app.sampling.service import ScoresUnavailable, get_sampling_service
 from app.schemas.jobs import GenerationEstimate, GenerationRequest
 from app.schemas.samples import SampleSelection
-from core.datasets.images import sample_formats as image_formats
-from core.datasets.tabular import sample_formats as row_formats
 from core.generation import GenerationSpec
 from core.tables import Model
+from modalities.image import encode as image_formats
+from modalities.tabular import encode as row_formats
 from models.errors import AcceptanceRateTooLow
 from models.images import batched_sampling as image_batches
 from models.load import AnySampler

@@ -11,11 +11,11 @@ from app.sampling import labels, provenance, request_parser
 from app.sampling.service import FilteredImageStream, ScoresUnavailable, get_sampling_service
 from app.sampling.streaming_response import SampleStreamingResponse
 from app.schemas.samples import Interpolation, LatentPoint, SamplesRequest
-from core.datasets.images import sample_formats
 from core.datasets.media_types import IMAGE_MEDIA_TYPES, STRIP_MEDIA_TYPES
 from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
+from modalities.image import encode
 from models.errors import AcceptanceRateTooLow
 from models.images.image_grid import encode_gif, make_grid
 from models.images.interpolation import LatentEndpoint
@@ -99,9 +99,9 @@ def _interpolation_response(
         model, ends, interpolation.steps, request.image.truncation
     )
     if output_format == "gif":
-        body = encode_gif([sample_formats.encode_png(image) for image in images])
+        body = encode_gif([encode.encode_png(image) for image in images])
     else:
-        body = sample_formats.encode_png(make_grid(images, interpolation.steps))
+        body = encode.encode_png(make_grid(images, interpolation.steps))
     return Response(
         body,
         headers={"Semblance-Count": str(interpolation.steps)},
@@ -148,7 +148,7 @@ def _check_size(plan: ImageSamplingPlan, request: SamplesRequest, output_format:
 
 def _encode(
     output_format: str,
-    batches: sample_formats.Batches,
+    batches: encode.Batches,
     model: Model,
     plan: ImageSamplingPlan,
     request: SamplesRequest,
@@ -158,11 +158,11 @@ def _encode(
     if output_format == "png":
         images = np.concatenate([images for _, images in batches])
         if request.layout != "grid":
-            return sample_formats.encode_png(images[0])
-        return sample_formats.encode_png(make_grid(images, _grid_columns(plan)))
+            return encode.encode_png(images[0])
+        return encode.encode_png(make_grid(images, _grid_columns(plan)))
     if output_format != "json":
         image = model.manifest["image"]
-        return sample_formats.encode(output_format, batches, names, count=plan.count, image=image)
+        return encode.encode(output_format, batches, names, count=plan.count, image=image)
     head: dict[str, object] = {
         "model": model.id,
         "seed": plan.seed,
@@ -178,7 +178,7 @@ def _encode(
         if not head["scores"]:
             raise request_parser.scores_unavailable_error("/include")
         batches = iter(all_batches)
-    return sample_formats.encode_json(batches, names, head)
+    return encode.encode_json(batches, names, head)
 
 
 def _grid_columns(plan: ImageSamplingPlan) -> int:

@@ -13,10 +13,10 @@ from app.sampling.service import get_sampling_service
 from app.sampling.streaming_response import SampleStreamingResponse
 from app.schemas.samples import SamplesRequest
 from core.datasets.media_types import TABULAR_MEDIA_TYPES
-from core.datasets.tabular import sample_formats
 from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
+from modalities.tabular import encode
 from models.errors import AcceptanceRateTooLow
 from models.tabular.conditions import (
     CompletionUnsupported,
@@ -66,11 +66,11 @@ def build_response(
     except BaseException:
         stream.close()
         raise
-    columns = sample_formats.parse_sample_columns(model.manifest)
+    columns = encode.parse_sample_columns(model.manifest)
     head = {"model": model.id, "seed": seed, "offset": request.offset, "count": plan.count}
     record_batches = (batch.rows for batch in chain(batches, stream))
     return SampleStreamingResponse(
-        sample_formats.encode(output_format, record_batches, columns, head | included),
+        encode.encode(output_format, record_batches, columns, head | included),
         stream.close,
         headers={
             "Semblance-Count": str(plan.count),

@@ -5,14 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.request_body import RequestModel
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.samples import SampleSelection
-from app.schemas.types import ModelName, Seed, Tags
 from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
 from core import jobs
 from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
+from core.request_fields import ModelName, RequestModel, Seed, Tags
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
 from core.training import (
     Budget,

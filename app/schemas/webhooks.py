@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
-from app.request_body import RequestModel
-from app.schemas.types import Name
 from core import webhooks
+from core.request_fields import Name, RequestModel
 from core.tables import Delivery, Webhook
 
 JobEvent = Literal["job.running", "job.paused", "job.succeeded", "job.failed", "job.cancelled"]

@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs, model_registry
 from core.database import clock
-from core.datasets.modality import Modality
-from core.errors import Conflict, NotFound, NotReady, ResourceInUse, SemblanceError
+from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
 from core.storage import StoredObject
 from core.tables import Dataset, DatasetState, Json
 
@@ -23,7 +22,7 @@ class NewDataset:
     name: str
     tags: Json
     options: Json
-    modality: Modality = "image"
+    modality: str = "image"
 
 
 def add_ready(
@@ -62,7 +61,7 @@ def add_validating(
     *,
     sources: list[dict[str, Any]],
 ) -> Dataset:
-    """Add a dataset that waits for `core.datasets.ingestion.validate`.
+    """Add a dataset that waits for `modalities.ingestion.validate`.
 
     `sources` are the stored files: [{name, sha256, parts: [{key, bytes, sha256}]}].
     """
@@ -94,14 +93,6 @@ def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     if dataset.state is not DatasetState.READY:
         message = f"Dataset {dataset_id} is in state `{dataset.state.value}`, not `ready`."
         raise NotReady(message, code="dataset_not_ready")
-    return dataset
-
-
-def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
-    """Return a table that is ready; raise Conflict if the dataset holds images."""
-    dataset = get_ready(session, tenant_id, dataset_id)
-    if dataset.modality != "tabular":
-        raise Conflict(f"Dataset {dataset_id} holds images, not a table.", code="not_a_table")
     return dataset
 
 

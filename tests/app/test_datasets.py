@@ -258,8 +258,8 @@ def test_an_unreadable_multipart_upload_fails_with_the_reason(
 
 
 def test_a_dataset_left_unvalidated_is_validated_by_a_worker(client: TestClient) -> None:
-    from core.datasets import ingestion
     from core.storage import get_storage
+    from modalities import ingestion
 
     dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     with write() as session:  # as if the API process had died between commit and validation

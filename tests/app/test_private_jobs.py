@@ -174,11 +174,11 @@ def test_only_the_training_loop_that_adds_noise_reads_rows(
     functions = find_functions_reading_rows(lambda: run_next(["training"]))
     assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
     readers = {
-        "core.datasets.tabular.typed_parquet.TypedParquet._cast",
-        "core.datasets.tabular.typed_parquet.TypedParquet.batches",
-        "core.datasets.tabular.typed_parquet.typed_batches",
-        "core.datasets.tabular.spool.ParquetSpool.batches",
-        "core.datasets.tabular.type_casting.cast",
+        "modalities.tabular.typed_parquet.TypedParquet._cast",
+        "modalities.tabular.typed_parquet.TypedParquet.batches",
+        "modalities.tabular.typed_parquet.typed_batches",
+        "modalities.tabular.upload.spool.ParquetSpool.batches",
+        "modalities.tabular.type_casting.cast",
         "worker.training_data.open_table",
         "models.tabular.data.LabeledRows.split",
     }

@@ -8,11 +8,11 @@ from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import write
-from core.datasets import schema_update
-from core.datasets.tabular import TableSummary
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
+from modalities.tabular import schema_update
+from modalities.tabular.upload.summary import TableSummary
 from tests.conftest import TENANT
 from tests.factories import create_dataset
 from tests.uploads import list_stored_files, make_image_zip, upload, upload_part

@@ -15,12 +15,12 @@ from starlette.testclient import TestClient
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import builtin
-from core.datasets.images.sample_formats import encode_png as png_of
 from core.errors import StorageFull
 from core.jobs import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
 from core.tables import Dataset, Job, Model
+from modalities.image.encode import encode_png as png_of
 from models import losses
 from models.images import early_stopping
 from models.images.vae_gan.training import VaeGan

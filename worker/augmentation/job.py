@@ -14,19 +14,20 @@ import pyarrow as pa
 import torch
 from sqlalchemy.orm import Session
 
+import modalities
 from core import jobs, model_registry
 from core.augmentation import REPORT, AugmentationSpec
 from core.database import read, write
-from core.datasets import ingestion
 from core.datasets import repository as datasets
 from core.datasets.repository import NewDataset
-from core.datasets.tabular import Schema
-from core.datasets.tabular.typed_parquet import typed_batches
 from core.errors import JobError, SemblanceError
 from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job
+from modalities import ingestion
+from modalities.tabular.schema import Schema
+from modalities.tabular.typed_parquet import typed_batches
 from models.augmentation import learning_curve, lift
 from models.augmentation.lift import Lift, TrainingResult
 from worker.augmentation.context import AugmentationContext, DatasetAugmenter, LiftExperiment
@@ -164,7 +165,7 @@ class AugmentationJob:
 
     def generate_dataset(self, augmenter: DatasetAugmenter) -> dict[str, Any]:
         """Store the files of the new dataset under this claim; return them and its summary."""
-        files = ingestion.OBJECT_FILES[self.spec.modality] | PROVENANCE
+        files = {**modalities.get(self.spec.modality).object_files, **PROVENANCE}
         with ingestion.working_folder() as folder:
             try:
                 summary = augmenter.write(folder)

@@ -10,12 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.augmentation import MIN_ROWS_PER_LABEL
-from core.datasets.tabular import Column, Schema, SchemaOverrides, TableSummary, spool
-from core.datasets.tabular.reading import ROWS_FILE, update_table_schema
-from core.datasets.tabular.type_casting import ARROW_TYPES
-from core.datasets.tabular.typed_parquet import arrow_schema
 from core.errors import JobError
 from core.settings import get_settings
+from modalities.tabular.schema import Column, Schema
+from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.typed_parquet import arrow_schema
+from modalities.tabular.upload import spool
+from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.summary import TableSummary
 from models.augmentation import classifiers
 from models.augmentation.smote import Smote, SmoteRows, provenance_of
 from models.errors import AcceptanceRateTooLow

@@ -1,0 +1,48 @@
+"""Base class of request bodies, and field types that several of them share."""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from core import model_registry
+
+
+class RequestModel(BaseModel):
+    """Base class of every request body: unknown fields and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _validate_name(text: str) -> str:
+    text = unicodedata.normalize("NFC", text).strip()
+    if not text:
+        raise ValueError("must not be blank")
+    # Cc control, Cf format (direction overrides, zero width), Cs surrogates, Zl/Zp line ends
+    if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _validate_model_name(text: str) -> str:
+    text = _validate_name(text)
+    if not model_registry.NAME.fullmatch(text):
+        raise ValueError(model_registry.NAME_RULE)
+    return text
+
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_validate_name)
+]
+ModelName = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_validate_model_name)
+]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Tags = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)],
+        Annotated[str, StringConstraints(max_length=256)],
+    ],
+    Field(max_length=16, description="Up to 16 keys and values of your choice. Default: none."),
+]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

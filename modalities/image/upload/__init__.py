@@ -1,0 +1,1 @@
+"""Reading of uploaded images into arrays, labels, a preview and a profile."""

@@ -1,0 +1,101 @@
+"""Index of an archive's files by purpose: images, arrays, labels files, ignored files."""
+
+import io
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from core.datasets.errors import printable
+from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
+from core.errors import DatasetUnreadable
+from modalities.image.upload import labels_file
+from modalities.image.upload.archive import Archive, DecompressedReader, read_up_to
+
+_IMAGE_SUFFIX = re.compile(
+    r"\.(a?png|jpe?g|jpe|jfif|webp|bmp|dib|gif|tiff?|ico|icns|psd|eps|svg|dds|hei[cf]|avif|jp2|j2k"
+    r"|jxl|tga|p[pgbn]m|pcx|raw|dng|cr2|nef|arw|exr|hdr)",
+    re.IGNORECASE,
+)
+_OTHER_SUFFIX = re.compile(
+    r"\.(txt|md|rst|html?|css|js|csv|tsv|jsonl?|ndjson|xml|ya?ml|toml|ini|cfg|log|pdf|docx?|odt|xlsx?"
+    r"|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
+    re.IGNORECASE,
+)
+_JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_PEEK_BYTES = 8 * HEAD_BYTES  # enough compressed bytes to decompress the head of a gzip file
+_MAX_EXAMPLES = 5
+
+
+@dataclass
+class ArchiveIndex:
+    """Indices into `Archive.names`, by purpose."""
+
+    images: list[int] = field(default_factory=list)
+    npy: list[int] = field(default_factory=list)
+    idx: list[int] = field(default_factory=list)
+    gzipped_idx: set[int] = field(default_factory=set)  # a subset of `idx`
+    labels_files: list[int] = field(default_factory=list)
+    ignored: list[int] = field(default_factory=list)
+
+    def notes(self, names: Sequence[str]) -> list[str]:
+        if not self.ignored:
+            return []
+        examples = ", ".join(printable(names[i]) for i in self.ignored[:_MAX_EXAMPLES])
+        more = ", …" if len(self.ignored) > _MAX_EXAMPLES else ""
+        return [f"Ignored {len(self.ignored):,} files that are not images: {examples}{more}."]
+
+
+def index_archive(archive: Archive) -> ArchiveIndex:
+    """Classify by file name suffix if that is conclusive, otherwise by the first bytes.
+
+    Thus an image may have any name. Images take precedence: arrays next to images are ignored.
+    """
+    index = ArchiveIndex()
+    unclear = []
+    for i, name in enumerate(archive.names):
+        suffix = posixpath.splitext(name)[1]
+        if _is_junk(name):
+            index.ignored.append(i)
+        elif posixpath.basename(name).lower() in labels_file.LABELS_FILE_NAMES:
+            index.labels_files.append(i)
+        elif _IMAGE_SUFFIX.fullmatch(suffix):
+            index.images.append(i)
+        elif _OTHER_SUFFIX.fullmatch(suffix):
+            index.ignored.append(i)
+        else:
+            unclear.append(i)
+    for i, reader in archive.open_members(unclear):
+        _classify_by_head(index, i, read_up_to(reader, _PEEK_BYTES))
+    index.images.sort()
+    index.ignored += index.npy + index.idx if index.images else index.labels_files
+    index.ignored.sort()
+    return index
+
+
+def _classify_by_head(index: ArchiveIndex, i: int, head: bytes) -> None:
+    file_type = detect_file_type(head[:HEAD_BYTES])
+    if file_type in IMAGE_TYPES:
+        index.images.append(i)
+    elif file_type == "npy":
+        index.npy.append(i)
+    elif file_type == "idx":
+        index.idx.append(i)
+    elif file_type == "gz" and _gzipped_type(head) == "idx":
+        index.idx.append(i)
+        index.gzipped_idx.add(i)
+    else:
+        index.ignored.append(i)
+
+
+def _gzipped_type(compressed_head: bytes) -> str:
+    try:
+        return detect_file_type(
+            DecompressedReader(io.BytesIO(compressed_head), "gz", name="").read(HEAD_BYTES)
+        )
+    except DatasetUnreadable:
+        return ""
+
+
+def _is_junk(name: str) -> bool:
+    return any(level.startswith(".") or level.lower() in _JUNK_NAMES for level in name.split("/"))

@@ -1,0 +1,210 @@
+"""Reading of uploaded image files: writes x.npy, y.npy and preview.png, returns a summary."""
+
+import errno
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.datasets.errors import file_pointer, printable, unreadable_error
+from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
+from core.datasets.source import SourceFile
+from core.errors import DatasetUnreadable, StorageFull
+from core.settings import Limits
+from modalities.image.upload import idx, npz
+from modalities.image.upload.archive import (
+    Archive,
+    DecompressedReader,
+    Reader,
+    detect_format,
+    open_archive,
+)
+from modalities.image.upload.archive_index import ArchiveIndex, index_archive
+from modalities.image.upload.array_reader import read_arrays
+from modalities.image.upload.data_quality import find_issues
+from modalities.image.upload.decode import strict_decoding
+from modalities.image.upload.decoded_dataset import DecodedDataset
+from modalities.image.upload.folder_reader import read_image_files
+from modalities.image.upload.labels import UNLABELED
+from modalities.image.upload.lazy_array import LazyArray
+from modalities.image.upload.npy_store import StoredImages
+from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.preview import draw_preview
+from modalities.image.upload.summary import ImageSummary, Label
+
+
+def read_images(
+    files: Sequence[SourceFile], options: ImageOptions, limits: Limits, out: Path
+) -> ImageSummary:
+    """Write x.npy, y.npy and preview.png into the folder `out`.
+
+    x.npy is (N, H, W) or (N, H, W, 3) uint8: the training split, then the test split, each in the
+    order of the upload. y.npy is (N,) int32: indices into `labels`, -1 for unlabeled images.
+
+    Raises DatasetUnreadable or StorageFull; the caller must then clear `out`.
+    """
+    options.check(limits)
+    try:
+        with strict_decoding():
+            return finalize(_read_files(files, options, limits, out), limits, out)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull("There is not enough disk space to read the images.") from error
+        raise
+
+
+def _read_files(
+    files: Sequence[SourceFile], options: ImageOptions, limits: Limits, out: Path
+) -> DecodedDataset:
+    formats = [detect_format(file.path, file.name) for file in files]
+    if len(files) == 1 and formats[0].is_archive:
+        with open_archive(files[0].path, files[0].name, limits=limits) as archive:
+            return _read_archive(archive, options, limits, out)
+    if files and all(detected.file_type == "idx" for detected in formats):
+        arrays = [
+            idx.read_idx(file.name, _file_opener(file, detected.compression))
+            for file, detected in zip(files, formats, strict=True)
+        ]
+        return read_arrays(idx.group_splits(arrays), options, limits, format="idx", out=out)
+    for file, detected in zip(files, formats, strict=True):
+        if not detected.is_archive and detected.file_type != "idx":
+            raise _unsupported_file_error(file, detected.file_type)
+    message = "Send one archive, or the idx files of one dataset: images and labels of each split."
+    raise unreadable_error("unsupported_file_combination", message)
+
+
+def _read_archive(
+    archive: Archive, options: ImageOptions, limits: Limits, out: Path
+) -> DecodedDataset:
+    index = index_archive(archive)
+    if index.images:
+        return read_image_files(archive, index, options, limits, out=out)
+    notes = index.notes(archive.names)
+    if index.npy:
+        splits, names, npz_notes = npz.group_splits(npz.read_npz(archive, index.npy), limits)
+        format = "npz" if archive.format == "zip" else f"{archive.format}-npy"
+        notes = notes + npz_notes
+        return read_arrays(
+            splits, options, limits, format=format, out=out, class_names=names, notes=notes
+        )
+    if index.idx:
+        splits = idx.group_splits(_read_idx_files(archive, index))
+        format = f"{archive.format}-idx"
+        return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
+    message = (
+        f"{printable(archive.name)} holds no images. Supported files are PNG, JPEG, WebP, npz and "
+        "idx."
+    )
+    raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
+
+
+def _read_idx_files(archive: Archive, index: ArchiveIndex) -> list[LazyArray]:
+    def opener(i: int) -> idx.Opener:
+        @contextmanager
+        def open_file() -> Iterator[Reader]:
+            for _, reader in archive.open_members([i]):
+                yield (
+                    DecompressedReader(reader, "gz", name=archive.names[i])
+                    if i in index.gzipped_idx
+                    else reader
+                )
+
+        return open_file
+
+    return [idx.read_idx(archive.names[i], opener(i)) for i in index.idx]
+
+
+def _file_opener(file: SourceFile, compression: str) -> idx.Opener:
+    @contextmanager
+    def open_file() -> Iterator[Reader]:
+        with file.path.open("rb") as stream:
+            yield DecompressedReader(stream, compression, name=file.name) if compression else stream
+
+    return open_file
+
+
+def _unsupported_file_error(file: SourceFile, file_type: str) -> DatasetUnreadable:
+    with file.path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    name, pointer = printable(file.name), file_pointer(file.name)
+    if not head:
+        return unreadable_error("archive_empty", f"{name} is empty.", pointer=pointer)
+    if file_type in IMAGE_TYPES:
+        problem = "is a single image. Put the images into one folder per label and zip the folders"
+    elif file_type == "npy":
+        problem = "is a single array. Save the images as x and the labels as y in one .npz file"
+    else:
+        unsupported = unsupported_file_type(head)
+        problem = (
+            f"is {'not a set of images' if unsupported is None else f'a {unsupported}'}. Send a "
+            "zip or tar with one folder of images per label, an npz with x and y, or idx files"
+        )
+    return unreadable_error("archive_invalid", f"{name} {problem}.", pointer=pointer)
+
+
+def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary:
+    """Write y.npy and preview.png next to x.npy in `out` and return the summary."""
+    n_train, total = decoded.n_train, len(decoded.y)
+    _check_image_count(n_train, total, limits)
+    y, names = _drop_unused_labels(decoded.y, decoded.class_names)
+    labels = _count_labels(y, n_train, names)
+    np.save(out / "y.npy", y)
+    images = StoredImages(out / "x.npy")
+    issues = find_issues(images, y, n_train=n_train, labels=labels, name_of=decoded.name_of)
+    draw_preview(images, y[:n_train], names, path=out / "preview.png")
+    return ImageSummary(
+        height=decoded.size[0],
+        width=decoded.size[1],
+        channels=decoded.channels,
+        labels=labels,
+        unlabeled=not labels,
+        n_train=n_train,
+        n_test=total - n_train,
+        format=decoded.format,
+        issues=(*decoded.issues, *issues),
+        notes=tuple(decoded.notes),
+        x_sha256=_sha256(out / "x.npy"),
+        y_sha256=_sha256(out / "y.npy"),
+    )
+
+
+def _check_image_count(n_train: int, total: int, limits: Limits) -> None:
+    if total > limits.images_max:
+        message = f"There are {total:,} images; the maximum is {limits.images_max:,} per dataset."
+        raise unreadable_error("too_many_images", message)
+    if n_train < limits.images_min:
+        test = f" and {total - n_train:,} test images" if total > n_train else ""
+        message = (
+            f"There are {n_train:,} training images{test}; "
+            f"at least {limits.images_min:,} training images are needed."
+        )
+        raise unreadable_error("too_few_images", message)
+
+
+def _drop_unused_labels(
+    y: NDArray[np.int32], names: Sequence[str]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Remove labels without images: all of theirs were damaged and skipped."""
+    used = np.unique(y[y != UNLABELED])
+    new_indices = np.full(len(names) + 1, UNLABELED, np.int32)  # the last item maps -1 to itself
+    new_indices[used] = np.arange(len(used))
+    return new_indices[y], [names[code] for code in used]
+
+
+def _count_labels(y: NDArray[np.int32], n_train: int, names: Sequence[str]) -> tuple[Label, ...]:
+    train_counts, test_counts = (
+        np.bincount(split[split != UNLABELED], minlength=len(names))
+        for split in (y[:n_train], y[n_train:])
+    )
+    return tuple(
+        Label(name, int(train_counts[code]), int(test_counts[code]))
+        for code, name in enumerate(names)
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,207 @@
+"""Ingestion of uploads: decode in a sandbox process, store the objects, add the dataset.
+
+A small upload is read while its request waits (`ingest`); nothing remains of an invalid one.
+A large upload is stored unread (`enqueue_ingestion`), and the request is answered. Then the API or,
+if its process dies, any worker reads the files (`validate`). A lease on the row ensures that only
+one process does.
+"""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+import modalities
+from core.database import write
+from core.datasets import repository
+from core.datasets.repository import NewDataset
+from core.datasets.source import SourceFile
+from core.errors import DatasetUnreadable, SemblanceError, Unavailable
+from core.ids import new_id
+from core.settings import get_settings
+from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
+from core.tables import Dataset
+
+log = logging.getLogger(__name__)
+
+
+class DatasetDeleted(Exception):
+    """The dataset was deleted, or its lease was lost, while its files were read."""
+
+
+# Called with the new row, in the transaction that adds it.
+OnCreated = Callable[[Session, Dataset], None]
+
+
+def ingest(
+    storage: Storage,
+    tenant_id: str,
+    new: NewDataset,
+    files: Sequence[SourceFile],
+    on_created: OnCreated,
+) -> Dataset:
+    """Read the files and add the dataset as `ready`.
+
+    Raises DatasetUnreadable if the files cannot be used; nothing is stored then.
+    """
+    dataset_id = new_id("ds")
+    with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
+        summary = _read(new.modality, files, new.options, folder, lambda: None)
+        object_files = modalities.get(new.modality).object_files
+        objects = _store(storage, tenant_id, dataset_id, object_files, folder)
+    with write() as session:
+        dataset = repository.add_ready(
+            session, tenant_id, dataset_id, new, objects=objects, summary=summary
+        )
+        on_created(session, dataset)
+    return dataset
+
+
+def enqueue_ingestion(
+    storage: Storage,
+    tenant_id: str,
+    new: NewDataset,
+    files: Sequence[SourceFile],
+    on_created: OnCreated,
+) -> Dataset:
+    """Store the unread files and add the dataset as `validating`."""
+    dataset_id = new_id("ds")
+    sources = [
+        {
+            "name": file.name,
+            "sha256": None,
+            "parts": [
+                storage.put_file(
+                    key_of(tenant_id, "datasets", dataset_id, "source", str(i)), file.path
+                ).to_dict()
+            ],
+        }
+        for i, file in enumerate(files)
+    ]
+    with write() as session:
+        dataset = repository.add_validating(session, tenant_id, dataset_id, new, sources=sources)
+        on_created(session, dataset)
+    return dataset
+
+
+def validate(storage: Storage, dataset_id: str | None = None) -> bool:
+    """Validate one waiting dataset: `dataset_id`, or by default the oldest.
+
+    Returns False if none is waiting.
+    """
+    with write() as session:
+        dataset = repository.claim_validation(session, dataset_id)
+    if dataset is None:
+        return False
+    try:
+        parts = [part for source in dataset.sources for part in source["parts"]]
+        with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
+            objects, summary = _validate(storage, dataset, folder)
+        with write() as session:
+            repository.finish_validation(session, dataset, objects=objects, summary=summary)
+    except DatasetDeleted:
+        return True
+    except SemblanceError as error:
+        if error.retryable and dataset.attempt < repository.MAX_ATTEMPTS:
+            return True  # retried by any process once the lease has expired
+        with write() as session:
+            repository.fail_validation(session, dataset, error)
+    storage.delete(part["key"] for source in dataset.sources for part in source["parts"])
+    return True
+
+
+def _validate(
+    storage: Storage, dataset: Dataset, folder: Path
+) -> tuple[dict[str, StoredObject], dict[str, Any]]:
+    def renew() -> None:
+        with write() as session:
+            if not repository.renew_validation(session, dataset):
+                raise DatasetDeleted
+
+    files = []
+    for i, source in enumerate(dataset.sources):
+        path = folder / f"source-{i}"
+        digest = hashlib.sha256()
+        with path.open("wb") as out:
+            for part in source["parts"]:
+                try:
+                    with (
+                        storage.open(StoredObject.from_dict(part)) as stored,
+                        stored.open("rb") as file,
+                    ):
+                        while chunk := file.read(1024 * 1024):
+                            digest.update(chunk)
+                            out.write(chunk)
+                except ObjectCorrupted as error:
+                    raise DatasetUnreadable(
+                        f"The stored copy of {source['name']} is missing or damaged. "
+                        "Upload the file again."
+                    ) from error
+            renew()
+        if source["sha256"] not in {None, digest.hexdigest()}:
+            raise DatasetUnreadable(
+                f"{source['name']} does not have the SHA-256 that the upload declared. "
+                "Upload the file again.",
+                code="upload_damaged",
+            )
+        files.append(SourceFile(path, source["name"]))
+    summary = _read(dataset.modality, files, dataset.options, folder, renew)
+    renew()
+    object_files = modalities.get(dataset.modality).object_files
+    return _store(storage, dataset.tenant_id, dataset.id, object_files, folder), summary
+
+
+def _read(
+    modality: str,
+    files: Sequence[SourceFile],
+    options: dict[str, Any],
+    folder: Path,
+    renew: Callable[[], None],
+) -> dict[str, Any]:
+    """Decode `files` into the folder "content" in `folder`; return `Dataset.summary`."""
+    out = folder / "content"
+    out.mkdir()
+
+    def on_wait() -> None:
+        check_free_disk()  # the unpacked size of an archive is not known in advance
+        renew()
+
+    return modalities.get(modality).ingest(files, options, out, on_wait)
+
+
+def _store(
+    storage: Storage, tenant_id: str, dataset_id: str, files: Mapping[str, str], folder: Path
+) -> dict[str, StoredObject]:
+    return {
+        name: storage.put_file(
+            key_of(tenant_id, "datasets", dataset_id, file), folder / "content" / file
+        )
+        for name, file in files.items()
+    }
+
+
+def check_free_disk(needed_bytes: int = 0) -> None:
+    """Raise Unavailable if `needed_bytes` would leave less than `min_free_disk_bytes` free."""
+    settings = get_settings()
+    if shutil.disk_usage(settings.scratch).free < settings.min_free_disk_bytes + needed_bytes:
+        raise Unavailable("The server's disk is nearly full. Retry later.", code="storage_full")
+
+
+@contextmanager
+def working_folder(needed_bytes: int = 0) -> Iterator[Path]:
+    """Create an owner-only folder and delete it on exit.
+
+    Raises Unavailable if the disk has no room for `needed_bytes`.
+    """
+    check_free_disk(needed_bytes)
+    folder = get_settings().scratch / new_id("ingest")
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,128 @@
+"""Streaming encoders of rows: JSON, NDJSON, CSV, Parquet and Arrow.
+
+A client detects a truncated JSON, Parquet or Arrow stream by its missing end marker. NDJSON and CSV
+have no end marker: there only the HTTP response shows that the stream is complete.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from core.datasets.chunk_buffer import ChunkBuffer
+from modalities.tabular.formatting import format_values, to_json_values
+from modalities.tabular.schema import Column, Schema
+from modalities.tabular.typed_parquet import typed_batches
+
+Batches = Iterator[pa.RecordBatch]
+
+
+def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:
+    """Return the columns of a model's samples from its manifest."""
+    return [
+        Column.from_dict({k: v for k, v in column.items() if k != "domain"})
+        for column in manifest["columns"]
+    ]
+
+
+def encode(
+    format: str, batches: Batches, columns: Sequence[Column], head: dict[str, Any]
+) -> Iterator[bytes]:
+    """Yield the encoded rows in chunks.
+
+    `columns` must be in the order of the batches. `head` holds the fields before `rows` in JSON.
+    """
+    if format == "csv":
+        return encode_csv(batches, columns)
+    if format == "json":
+        return encode_json(batches, columns, head)
+    if format == "ndjson":
+        return encode_ndjson(batches, columns)
+    return encode_parquet(batches) if format == "parquet" else encode_arrow(batches)
+
+
+def encode_csv(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
+    """Yield a header and one line per row, with values formatted as in the uploaded table.
+
+    Quoting follows RFC 4180; lines end with LF instead of CRLF.
+    """
+    names = [pa.array([column.name]) for column in columns]
+    yield _lines([_quoted(name) for name in names])
+    for batch in batches:
+        yield _lines([_text(batch.column(column.name), column) for column in columns])
+
+
+def _text(values: pa.Array, column: Column) -> pa.Array:
+    text = format_values(values, column)
+    return text if column.type in ("integer", "boolean") else _quoted(text)
+
+
+def _quoted(text: pa.Array) -> pa.Array:
+    special = pc.match_substring_regex(text, r'[",\r\n]|^\s|\s$|^$')
+    doubled = pc.replace_substring(text, '"', '""')
+    return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), text)
+
+
+def _lines(columns: Sequence[pa.Array]) -> bytes:
+    # A missing value is an empty field. In a table of one column it is quoted, because readers skip
+    # empty lines.
+    missing = "" if len(columns) > 1 else '""'
+    rows = pc.binary_join_element_wise(
+        *columns, ",", null_handling="replace", null_replacement=missing
+    )
+    return ("\n".join(rows.to_pylist()) + "\n").encode()
+
+
+def encode_json(
+    batches: Batches, columns: Sequence[Column], head: dict[str, Any]
+) -> Iterator[bytes]:
+    """Yield `{…head, "rows": [{…}, …]}`."""
+    yield (json.dumps(head, ensure_ascii=False)[:-1] + ', "rows": [').encode()
+    first = True
+    for batch in batches:
+        lines = ", ".join(_objects(batch, columns))
+        yield (("" if first else ", ") + lines).encode()
+        first = False
+    yield b"]}"
+
+
+def encode_ndjson(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
+    for batch in batches:
+        yield "".join(f"{line}\n" for line in _objects(batch, columns)).encode()
+
+
+def _objects(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[str]:
+    names = [column.name for column in columns]
+    values = [to_json_values(batch.column(column.name), column) for column in columns]
+    for row in zip(*values, strict=True):
+        yield json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False)
+
+
+def encode_parquet(batches: Batches) -> Iterator[bytes]:
+    return _encode_with(pa.parquet.ParquetWriter, batches)
+
+
+def encode_arrow(batches: Batches) -> Iterator[bytes]:
+    """Yield the Arrow IPC streaming format."""
+    return _encode_with(pa.ipc.new_stream, batches)
+
+
+def _encode_with(new_writer: Callable[..., Any], batches: Batches) -> Iterator[bytes]:
+    buffer, first = ChunkBuffer(), next(batches)
+    with new_writer(buffer, first.schema) as writer:
+        for batch in chain([first], batches):
+            writer.write_batch(batch)
+            yield buffer.drain()
+    yield buffer.drain()
+
+
+def encode_dataset(path: Path, summary: Mapping[str, Any], format: str) -> Iterator[bytes]:
+    """Encode all rows of rows.parquet with the types of the schema, without excluded columns."""
+    schema = Schema.from_dict(summary)
+    columns = [column for column in schema.columns if not column.exclude]
+    return encode(format, typed_batches(path, schema.columns), columns, {})

@@ -1,0 +1,83 @@
+"""Schema update of a stored table, validated against its values in the sandbox."""
+
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+import modalities
+from core.database import read, write
+from core.datasets import repository
+from core.errors import Conflict
+from core.ids import new_id
+from core.settings import get_settings
+from core.storage import Storage, StoredObject, key_of
+from core.tables import Dataset
+from modalities.ingestion import working_folder
+from modalities.tabular.ingest import update_table_schema_in_sandbox
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.summary import TableSummary
+
+
+def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+    """Return a dataset that is ready and has a schema; raise Conflict if it has none."""
+    dataset = repository.get_ready(session, tenant_id, dataset_id)
+    if not modalities.get(dataset.modality).has_schema:
+        raise Conflict(f"Dataset {dataset_id} is not a table.", code="not_a_table")
+    return dataset
+
+
+def update_schema(
+    storage: Storage,
+    tenant_id: str,
+    dataset_id: str,
+    overrides: SchemaOverrides,
+    *,
+    keep_target: bool,
+) -> Dataset:
+    """Apply `overrides` to the inferred schema and return the updated dataset.
+
+    `keep_target` keeps the current target column and ignores `overrides.target`.
+
+    Raises:
+        ValidationFailed: The schema does not fit the values.
+        ResourceInUse: An active job uses the dataset.
+        Conflict: Another request changed the schema in the meantime.
+    """
+    settings = get_settings()
+    with read() as session:
+        dataset = get_table(session, tenant_id, dataset_id)
+        repository.check_not_in_use(session, dataset)
+    current = TableSummary.from_dict(dataset.summary)
+    if keep_target:
+        overrides = replace(overrides, target=current.schema.target)
+    with (
+        working_folder() as folder,
+        storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path,
+    ):
+        summary = update_table_schema_in_sandbox(
+            path, current, overrides, settings.limits, folder, settings.ingest_timeout_seconds
+        )
+        key = key_of(tenant_id, "datasets", dataset_id, new_id("profile"))
+        profile = storage.put_file(key, folder / "profile.json")
+    try:
+        updated = _replace_schema(dataset, summary, profile)
+    except BaseException:
+        storage.delete([profile.key])
+        raise
+    storage.delete([dataset.objects["profile"]["key"]])
+    return updated
+
+
+def _replace_schema(dataset: Dataset, summary: TableSummary, profile: StoredObject) -> Dataset:
+    with write() as session:
+        row = get_table(session, dataset.tenant_id, dataset.id)
+        repository.check_not_in_use(session, row)
+        if row.summary != dataset.summary:
+            raise Conflict(
+                "Another request changed the schema. Get the schema again and repeat the update.",
+                code="schema_changed",
+            )
+        row.objects = {**row.objects, "profile": profile.to_dict()}
+        # A table created by an augmentation job has its source in the summary: keep those keys.
+        row.summary = {**row.summary, **summary.to_dict()}
+    return row

@@ -1,0 +1,153 @@
+"""Conversion of values from their stored type to the type in the schema."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from modalities.tabular import datetimes
+from modalities.tabular.formatting import boolean_texts, format_values
+from modalities.tabular.schema import Column
+
+ARROW_TYPES = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "category": pa.string(),
+    "boolean": pa.bool_(),
+    "datetime": datetimes.TIMESTAMP_TYPE,
+    "id": pa.string(),
+    "text": pa.string(),
+}
+# Words for "missing" in a column of numbers or times.
+MISSING_MARKERS = pa.array(
+    [
+        "NA",
+        "N/A",
+        "n/a",
+        "na",
+        "#N/A",
+        "NaN",
+        "nan",
+        "NAN",
+        "NULL",
+        "null",
+        "Null",
+        "None",
+        "none",
+        "-",
+        "--",
+        "?",
+        ".",
+    ]
+)
+NUMBER_PATTERN = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
+COMMA_NUMBER_PATTERN = r"^[-+]?[0-9]+(?:,[0-9]+)?$"
+NON_FINITE_PATTERN = r"(?i)^[-+]?inf(?:inity)?$"
+INTEGER_PATTERN = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.0+)?$"
+
+_LOOSE_INTEGER = r"^[-+]?[0-9]{1,18}(?:\.0*)?$"
+# Pairs of words for false and true that a boolean column may have, in any letter case.
+_BOOLEAN_WORDS = (
+    ("false", "true"),
+    ("no", "yes"),
+    ("n", "y"),
+    ("f", "t"),
+    ("0", "1"),
+    ("off", "on"),
+)
+_INT64_LIMIT = 2.0**63
+
+
+def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
+    """Return the values as `target` requires; null where that is not possible. Never raises."""
+    if values.type == ARROW_TYPES[target.type]:
+        if target.type == stored.type == "datetime" and target.format != stored.format:
+            return datetimes.parse_datetimes(format_values(values, stored), target.format or "")
+        if target.type != "number":
+            return values
+        return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    if ARROW_TYPES[target.type] == pa.string():
+        return format_values(values, stored)
+    if target.type == "integer":
+        return _integers(values)
+    if target.type == "number":
+        return _numbers(values, target)
+    if target.type == "boolean":
+        return _booleans(format_values(values, stored), target)
+    if values.type == pa.string():
+        return datetimes.parse_datetimes(values, target.format or "")
+    return pa.nulls(len(values), datetimes.TIMESTAMP_TYPE)
+
+
+def _integers(values: pa.Array) -> pa.Array:
+    if values.type == pa.string():
+        fits = pc.match_substring_regex(values, _LOOSE_INTEGER)
+        digits = pc.replace_substring_regex(values, r"^\+|\.0*$", "")
+        return pc.if_else(fits, digits, pa.scalar(None, pa.string())).cast(pa.int64())
+    if values.type == pa.float64():
+        fits = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _INT64_LIMIT))
+        integers = pc.if_else(fits, values, pa.scalar(None, pa.float64()))
+        return integers.cast(pa.int64(), safe=False)
+    if values.type == pa.bool_():
+        return values.cast(pa.int64())
+    return pa.nulls(len(values), pa.int64())
+
+
+def _numbers(values: pa.Array, target: Column) -> pa.Array:
+    if values.type == pa.string():
+        has_comma = target.format == ","
+        pattern = COMMA_NUMBER_PATTERN if has_comma else NUMBER_PATTERN
+        fits = pc.match_substring_regex(values, pattern)
+        texts = pc.replace_substring_regex(values, r"^\+", "")
+        texts = pc.replace_substring(texts, ",", ".") if has_comma else texts
+        numbers = pc.if_else(fits, texts, pa.scalar(None, pa.string())).cast(pa.float64())
+        return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
+    if values.type in {pa.int64(), pa.bool_()}:
+        return values.cast(pa.int64()).cast(pa.float64(), safe=False)
+    return pa.nulls(len(values), pa.float64())
+
+
+def _booleans(texts: pa.StringArray, target: Column) -> pa.Array:
+    false, true = boolean_texts(target)
+    value = pc.if_else(pc.equal(texts, true), True, pa.scalar(None, pa.bool_()))
+    return pc.if_else(pc.equal(texts, false), False, value)
+
+
+def boolean_format(words: set[str]) -> str | None:
+    """Return the format of a boolean column with these words; None if they are not a pair."""
+    if not words or len(words) > 2:
+        return None
+    for false, true in _BOOLEAN_WORDS:
+        folded = {word.casefold(): word for word in words}
+        if len(folded) == len(words) and set(folded) <= {false, true}:
+            example = next(iter(words))
+            return f"{_in_case_of(example, folded, false)}|{_in_case_of(example, folded, true)}"
+    return None
+
+
+def _in_case_of(example: str, folded: dict[str, str], word: str) -> str:
+    """Return the word as it occurs or, if it does not occur, in the letter case of `example`."""
+    if word in folded:
+        return folded[word]
+    if re.fullmatch(r"[A-Z]+", example):
+        return word.upper()
+    return word.capitalize() if example[:1].isupper() else word
+
+
+def cast_failures(before: pa.Array, after: pa.Array) -> NDArray[np.bool_]:
+    """Return a mask of the values that a cast lost.
+
+    Words for "missing" and infinite numbers do not count, except in a cast to boolean.
+    """
+    lost = pc.and_(pc.is_null(after), pc.is_valid(before))
+    if before.type == pa.string():
+        is_missing = pc.or_(
+            pc.is_in(before, value_set=MISSING_MARKERS),
+            pc.match_substring_regex(before, NON_FINITE_PATTERN),
+        ).fill_null(False)
+        if after.type != pa.bool_():
+            lost = pc.and_not(lost, is_missing)
+    failures: NDArray[np.bool_] = lost.to_numpy(zero_copy_only=False)
+    return failures

@@ -1,0 +1,1 @@
+"""Reading of uploaded tables into Parquet, a schema and a profile."""

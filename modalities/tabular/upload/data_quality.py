@@ -1,0 +1,176 @@
+"""Data quality issues of a table that can still be used for training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.datasets.data_quality import Issue, Severity
+from modalities.tabular.schema import Schema
+from modalities.tabular.typed_parquet import TypedParquet
+from modalities.tabular.upload.profile import ColumnProfile
+from modalities.tabular.upload.target_leakage import find_leaking_columns
+from modalities.tabular.upload.type_inference import InferredColumn
+
+MAX_EXAMPLES = 5
+MIN_ROWS = 100
+HIGH_CARDINALITY = 100
+HIGH_MISSING_FRACTION = 0.5
+DUPLICATE_WARNING_FRACTION = 0.01  # of the rows; with fewer duplicates, the issue is an info
+
+# Issues that only the uploaded file shows; all others are recomputed when the schema changes.
+READING_ISSUE_CODES = frozenset(
+    {"mixed_types", "non_finite", "missing_value_markers", "ambiguous_date_format"}
+)
+
+
+def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
+    mixed = [column for column in inferred if column.mixed]
+    non_finite = [column for column in inferred if column.non_finite]
+    issues = [
+        _row_issue(
+            "mixed_types",
+            [(c.column.name, c.mixed, c.mixed_rows) for c in mixed],
+            "These columns hold mostly numbers and some words, so all of their values are read as "
+            "text. Correct these rows, or leave them empty.",
+        ),
+        _row_issue(
+            "non_finite",
+            [(c.column.name, c.non_finite, c.non_finite_rows) for c in non_finite],
+            "NaN and infinite numbers cannot be learned; they are treated as missing.",
+        ),
+        _issue(
+            "missing_value_markers",
+            "info",
+            [
+                f"{c.column.name}: {c.missing_markers:,} rows"
+                for c in inferred
+                if c.missing_markers
+                and not c.mixed
+                and c.column.type in {"integer", "number", "datetime", "id"}
+            ],
+            "Words such as NA among numbers or times are treated as missing.",
+        ),
+        _issue(
+            "ambiguous_date_format",
+            "warning",
+            [f"{c.column.name}: {c.column.format}" for c in inferred if c.ambiguous_date_format],
+            "The dates fit more than one format; set the column's `format` in the schema.",
+        ),
+    ]
+    return [issue for issue in issues if issue is not None]
+
+
+def find_schema_issues(
+    rows: TypedParquet, schema: Schema, profiles: Sequence[ColumnProfile]
+) -> list[Issue]:
+    included = [profile for profile in profiles if not profile.column.exclude]
+    issues = [
+        _few_rows(rows.rows),
+        _duplicates(rows),
+        *_type_issues(profiles),
+        *_value_issues(included),
+        _issue(
+            "target_leakage",
+            "warning",
+            find_leaking_columns(rows, schema),
+            "These columns determine the target; exclude each one that is a copy of it.",
+        ),
+    ]
+    return [issue for issue in issues if issue is not None]
+
+
+def _type_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
+    return [
+        _issue(
+            "free_text",
+            "warning",
+            [p.column.name for p in profiles if p.column.type == "text"],
+            "Free text cannot be learned: these columns are excluded and absent from samples. If "
+            "a column is not free text, set another `type` in the schema.",
+        ),
+        _issue(
+            "id_like_column",
+            "info",
+            [p.column.name for p in profiles if p.column.type == "id" and not p.column.exclude],
+            "Row identifiers are not learned. Exclude these columns, or set another `type` in the "
+            "schema if a column is not an identifier.",
+        ),
+    ]
+
+
+def _value_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
+    constant = [p.column.name for p in profiles if p.distinct == 1 and not p.missing]
+    high_cardinality = [
+        f"{p.column.name}: {p.counts.distinct:,} values"
+        for p in profiles
+        if p.column.type == "category" and p.counts.distinct > HIGH_CARDINALITY
+    ]
+    missing = [p for p in profiles if p.missing]
+    mostly_missing = any(p.missing > HIGH_MISSING_FRACTION * p.count for p in missing)
+    return [
+        _issue(
+            "constant_column",
+            "info",
+            constant,
+            "All rows have the same value, so there is nothing to learn.",
+        ),
+        _issue(
+            "high_cardinality",
+            "warning",
+            high_cardinality,
+            "Rare values are learned badly or not at all; group them, or exclude the column.",
+        ),
+        _issue(
+            "missing",
+            "warning" if mostly_missing else "info",
+            [f"{p.column.name}: {p.missing:,} of {p.count:,} rows" for p in missing],
+            "Missing values are learned like other values, so samples contain them too.",
+        ),
+    ]
+
+
+def _few_rows(rows: int) -> Issue | None:
+    if rows >= MIN_ROWS:
+        return None
+    hint = f"There are fewer than {MIN_ROWS} rows; samples will be little more than copies of them."
+    return Issue("few_rows", "warning", rows, (), hint)
+
+
+def _duplicates(rows: TypedParquet) -> Issue | None:
+    """Report rows that repeat an earlier row, compared by a 64-bit hash."""
+    hashes = [_hashes(batch) for batch in rows.spool.batches()]
+    if not hashes:
+        return None
+    all_hashes = np.concatenate(hashes)
+    is_copy = np.ones(len(all_hashes), bool)
+    is_copy[np.unique(all_hashes, return_index=True)[1]] = False
+    copies = np.flatnonzero(is_copy)
+    severity: Severity = (
+        "warning" if len(copies) > DUPLICATE_WARNING_FRACTION * len(all_hashes) else "info"
+    )
+    hint = "These rows repeat earlier rows; remove them unless they are meant as weights."
+    examples = tuple(f"row {int(index) + 1:,}" for index in copies[:MAX_EXAMPLES])
+    return Issue("duplicate", severity, len(copies), examples, hint) if len(copies) else None
+
+
+def _hashes(batch: pa.RecordBatch) -> np.ndarray:
+    texts = [column.cast(pa.string()) for column in batch.columns]
+    joined = pc.binary_join_element_wise(
+        *texts, "\x1f", null_handling="replace", null_replacement="\x00"
+    )
+    return np.fromiter(map(hash, joined.to_pylist()), np.int64, len(joined))
+
+
+def _row_issue(code: str, columns: Sequence[tuple[str, int, list[int]]], hint: str) -> Issue | None:
+    """Create a warning from (column name, number of affected rows, example rows) triples."""
+    examples = [f"{name}: row {row:,}" for name, _, rows in columns for row in rows]
+    count = sum(count for _, count, _ in columns)
+    return Issue(code, "warning", count, tuple(examples[:MAX_EXAMPLES]), hint) if columns else None
+
+
+def _issue(code: str, severity: Severity, columns: Sequence[str], hint: str) -> Issue | None:
+    if not columns:
+        return None
+    return Issue(code, severity, len(columns), tuple(columns[:MAX_EXAMPLES]), hint)

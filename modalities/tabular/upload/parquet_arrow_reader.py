@@ -1,0 +1,245 @@
+"""Reader of Parquet and Arrow files, whose columns have types.
+
+Only flat columns can be learned: lists, structs and binary values are rejected.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.datasets.errors import printable
+from core.errors import DatasetUnreadable
+from core.settings import MIB, Limits
+from modalities.tabular.schema import Column
+from modalities.tabular.upload.raw_table import (
+    RawTable,
+    columns_error,
+    normalize_names,
+    skipped_note,
+    table_error,
+)
+
+BATCH_ROWS = 8_192
+
+_MAX_FOOTER_BYTES = 64 * MIB
+_MAX_ROW_GROUPS = 10_000
+_MICROSECONDS = pa.timestamp("us")
+# The range of Python's datetime, years 1 to 9999, in microseconds since 1970.
+_MIN_MICROS, _MAX_MICROS = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+def open_parquet(path: Path, name: str, limits: Limits, exclude: frozenset[str]) -> RawTable:
+    """Open a Parquet file. Columns of `exclude` are skipped if their type cannot be learned."""
+    with _errors_as_unreadable(name):
+        _check_footer(path, name)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        metadata = file.metadata
+        _check_size(metadata.num_rows, len(file.schema_arrow), limits)
+        if metadata.num_row_groups > _MAX_ROW_GROUPS:
+            message = (
+                f"{printable(name)} has more than {_MAX_ROW_GROUPS:,} row groups; write larger "
+                "ones."
+            )
+            raise table_error("table_too_large", message)
+        size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        if size > limits.table_bytes or size < 0:
+            message = f"{printable(name)} decompresses to more than {limits.table_bytes:,} bytes."
+            raise table_error("table_too_large", message)
+        schema = file.schema_arrow
+        columns = _learnable_columns(schema, exclude)
+    batches = file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
+    return _table("parquet", schema, columns, batches, name=name, limits=limits)
+
+
+def open_arrow(
+    path: Path, name: str, limits: Limits, exclude: frozenset[str], *, stream: bool
+) -> RawTable:
+    """Open an Arrow IPC file or stream. Columns of `exclude` are skipped as in open_parquet."""
+    with _errors_as_unreadable(name):
+        source = pa.memory_map(str(path))
+        reader = pa.ipc.open_stream(source) if stream else pa.ipc.open_file(source)
+        schema = reader.schema
+        _check_size(0, len(schema), limits)
+        columns = _learnable_columns(schema, exclude)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        file_batches = (
+            reader if stream else (reader.get_batch(i) for i in range(reader.num_record_batches))
+        )
+        for batch in file_batches:
+            batch.validate(full=True)  # reject offsets that point outside the buffers
+            selected = batch.select(columns)
+            for start in range(0, len(selected), BATCH_ROWS):
+                yield selected.slice(start, BATCH_ROWS)
+
+    return _table("arrow", schema, columns, batches(), name=name, limits=limits)
+
+
+def _table(
+    format: str,
+    schema: pa.Schema,
+    columns: list[str],
+    batches: Iterator[pa.RecordBatch],
+    *,
+    name: str,
+    limits: Limits,
+) -> RawTable:
+    skipped = [name for name in schema.names if name not in columns]
+    notes = [skipped_note(skipped)] if skipped else []
+    names = normalize_names(columns, limits, notes)
+    types = [_plain_type(schema.field(column).type) for column in columns]
+    plain_schema = pa.schema(list(zip(names, types, strict=True)))
+    hints = {n: _type_hint(n, schema.field(c).type) for n, c in zip(names, columns, strict=True)}
+
+    def plain_batches() -> Iterator[pa.RecordBatch]:
+        with _errors_as_unreadable(name):
+            for batch in batches:
+                arrays = [
+                    _to_plain(batch.column(i), type_, names[i]) for i, type_ in enumerate(types)
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=plain_schema)
+
+    return RawTable(
+        format,
+        plain_schema,
+        plain_batches(),
+        type_hints=hints,
+        skipped=frozenset(skipped),
+        notes=notes,
+    )
+
+
+def _storage_type(type_: pa.DataType) -> pa.DataType:
+    """Return the type of the values, without extension types and dictionary encoding."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return _storage_type(type_.storage_type)
+    return _storage_type(type_.value_type) if pa.types.is_dictionary(type_) else type_
+
+
+def _plain_type(type_: pa.DataType) -> pa.DataType | None:
+    """Return the type of RawTable to cast to, or None for a type that cannot be learned."""
+    type_, types = _storage_type(type_), pa.types
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return pa.string()
+    if types.is_null(type_):
+        return pa.string()
+    if types.is_boolean(type_):
+        return pa.bool_()
+    if types.is_integer(type_):
+        return pa.int64()
+    if types.is_floating(type_) or types.is_decimal(type_):
+        return pa.float64()
+    return _MICROSECONDS if types.is_date(type_) or types.is_timestamp(type_) else None
+
+
+def _type_hint(name: str, type_: pa.DataType) -> Column:
+    type_ = _storage_type(type_)
+    if pa.types.is_decimal(type_):
+        return Column(name, "number", decimals=max(0, type_.scale))
+    if pa.types.is_date(type_):
+        return Column(name, "datetime", format="%Y-%m-%d")
+    if pa.types.is_timestamp(type_):
+        return Column(name, "datetime", format="%Y-%m-%dT%H:%M:%S" + ("Z" if type_.tz else ""))
+    return Column(name, "category")
+
+
+def _to_plain(values: pa.Array, type_: pa.DataType, name: str) -> pa.Array:
+    if isinstance(values.type, pa.BaseExtensionType):
+        values = values.storage
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if type_ == _MICROSECONDS:
+        return _to_timestamps(values, name)
+    try:
+        plain = values.cast(type_, safe=not pa.types.is_floating(type_))
+    except pa.ArrowInvalid as error:
+        message = f"The column holds values that do not fit into {type_}; write them as text."
+        raise columns_error("column_type", "Unreadable column", [name], message) from error
+    if type_ == pa.string():
+        return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
+    return plain
+
+
+def _to_timestamps(values: pa.Array, name: str) -> pa.Array:
+    """Return microsecond timestamps, in UTC if the type has a zone."""
+    zone = values.type.tz if pa.types.is_timestamp(values.type) else None
+    micros = values.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
+    bounds = pc.min_max(micros)
+    if len(micros) > micros.null_count and not (
+        bounds["min"].as_py() >= _MIN_MICROS and bounds["max"].as_py() <= _MAX_MICROS
+    ):
+        message = (
+            "The column holds times outside the years 1 to 9999; correct them, or leave them empty."
+        )
+        raise columns_error("value_out_of_range", "Unreadable column", [name], message)
+    return micros.cast(_MICROSECONDS)
+
+
+def _learnable_columns(schema: pa.Schema, exclude: frozenset[str]) -> list[str]:
+    """Return the names of the columns to read.
+
+    Raises:
+        DatasetUnreadable: A column that is not in `exclude` has a type that cannot be learned, or
+            two columns have the same name.
+    """
+    _check_names_are_unique(schema.names)
+    unsupported = [field.name for field in schema if _plain_type(field.type) is None]
+    rejected = [name for name in unsupported if name not in exclude]
+    if rejected:
+        types = sorted({str(schema.field(name).type)[:40] for name in rejected})[:5]
+        message = (
+            f"Columns of type {', '.join(types)} cannot be learned; convert them to text or "
+            "numbers, or list them in `exclude_columns`."
+        )
+        raise columns_error("column_type", "Unsupported column type", rejected, message)
+    return [name for name in schema.names if name not in unsupported]
+
+
+def _check_names_are_unique(names: list[str]) -> None:
+    duplicates = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if duplicates:
+        message = "More than one column has this name; rename all but one of them."
+        raise columns_error("duplicate_column", "Duplicate column name", duplicates, message)
+
+
+def _check_size(rows: int, columns: int, limits: Limits) -> None:
+    if columns > limits.columns_max:
+        message = f"The table has {columns:,} columns; the limit is {limits.columns_max:,}."
+        raise table_error("too_many_columns", message)
+    if rows > limits.rows_max:
+        message = f"The table has {rows:,} rows; the limit is {limits.rows_max:,}."
+        raise table_error("too_many_rows", message)
+    if rows * columns > limits.cells_max:
+        message = f"The table has {rows * columns:,} cells; the limit is {limits.cells_max:,}."
+        raise table_error("table_too_large", message)
+
+
+def _check_footer(path: Path, name: str) -> None:
+    """Reject a footer length that would make pyarrow allocate too much memory."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or length > min(size, _MAX_FOOTER_BYTES):
+        raise _unreadable(name)
+
+
+def _unreadable(name: str) -> DatasetUnreadable:
+    message = f"{printable(name)} is damaged or truncated; write it again and upload it again."
+    return table_error("table_unreadable", message)
+
+
+@contextmanager
+def _errors_as_unreadable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, NotImplementedError, OverflowError) as error:
+        raise _unreadable(name) from error

@@ -1,0 +1,201 @@
+"""Conversion of an uploaded file to rows.parquet, profile.json and a summary."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from core.datasets.source import SourceFile
+from core.errors import FieldError, StorageFull, ValidationFailed
+from core.settings import Limits
+from modalities.tabular.schema import LABEL_TYPES, Column, Schema
+from modalities.tabular.type_casting import ARROW_TYPES, cast
+from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
+from modalities.tabular.upload import spool
+from modalities.tabular.upload.column_stats import TextColumnStats, TypedColumnStats
+from modalities.tabular.upload.data_quality import (
+    READING_ISSUE_CODES,
+    find_reading_issues,
+    find_schema_issues,
+)
+from modalities.tabular.upload.open_table import open_table
+from modalities.tabular.upload.profile import ColumnProfile, profile_column
+from modalities.tabular.upload.raw_table import RawTable, table_error
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.schema_validation import apply_overrides
+from modalities.tabular.upload.spool import ParquetSpool
+from modalities.tabular.upload.summary import TableSummary
+from modalities.tabular.upload.type_inference import InferredColumn, infer_text, infer_typed
+
+ROWS_FILE = "rows.parquet"
+PROFILE_FILE = "profile.json"
+
+# The column that each raw type is cast from.
+_RAW_COLUMNS = {
+    pa.string(): Column("", "category"),
+    pa.int64(): Column("", "integer", decimals=0),
+    pa.float64(): Column("", "number"),
+    pa.bool_(): Column("", "boolean", format="false|true"),
+    pa.timestamp("us"): Column("", "datetime", format="%Y-%m-%dT%H:%M:%S"),
+}
+
+
+def read_table(
+    files: Sequence[SourceFile], overrides: SchemaOverrides, limits: Limits, out: Path
+) -> TableSummary:
+    """Write rows.parquet and profile.json into the folder `out`.
+
+    The caller must clear `out` after an error.
+
+    Raises:
+        DatasetUnreadable: The file cannot be used.
+        ValidationFailed: The overrides do not fit the file.
+        StorageFull: The disk is full.
+    """
+    if len(files) != 1:
+        raise table_error(
+            "unsupported_file_combination",
+            "A table must be one file; join the parts and send them as one.",
+        )
+    with _disk_full_as_storage_full():
+        table = open_table(files[0], limits, overrides.excluded)
+        raw_path = out / "raw.parquet"
+        rows = spool.write_parquet(table.batches, table.schema, raw_path, limits)
+        if rows < limits.rows_min:
+            message = (
+                f"{printable(files[0].name)} has {f'{rows:,}' if rows else 'no'} rows; at least "
+                f"{limits.rows_min:,} are needed."
+            )
+            raise table_error("table_empty" if rows == 0 else "too_few_rows", message)
+        inferred = _infer_columns(ParquetSpool(raw_path), table, limits)
+        columns = tuple(each.column for each in inferred)
+        spool.write_parquet(
+            _typed_batches(ParquetSpool(raw_path), columns),
+            arrow_schema(columns),
+            out / ROWS_FILE,
+            limits,
+        )
+        raw_path.unlink()
+        summary = TableSummary(
+            rows=rows,
+            schema=Schema(columns),
+            labels=(),
+            format=table.format,
+            issues=tuple(find_reading_issues(inferred)),
+            notes=tuple(table.notes),
+            sha256=_sha256(out / ROWS_FILE),
+        )
+        return _apply_schema(
+            out / ROWS_FILE, summary, overrides.without(table.skipped), limits, out
+        )
+
+
+def update_table_schema(
+    path: Path, summary: TableSummary, overrides: SchemaOverrides, limits: Limits, out: Path
+) -> TableSummary:
+    """Apply overrides to the schema: write profile.json into `out` and return the new summary."""
+    with _disk_full_as_storage_full():
+        return _apply_schema(path, summary, overrides, limits, out)
+
+
+def _apply_schema(
+    path: Path, summary: TableSummary, overrides: SchemaOverrides, limits: Limits, out: Path
+) -> TableSummary:
+    rows = TypedParquet(path)
+    schema = apply_overrides(rows, summary.schema, overrides, limits)
+    profiles = [profile_column(column, rows.column(column)) for column in schema.columns]
+    labels = _labels(schema, profiles, overrides, limits)
+    issues = [issue for issue in summary.issues if issue.code in READING_ISSUE_CODES]
+    issues += find_schema_issues(rows, schema, profiles)
+    text = json.dumps({"columns": [profile.to_dict() for profile in profiles]}, allow_nan=False)
+    (out / PROFILE_FILE).write_text(text, encoding="utf-8")
+    return TableSummary(
+        rows=summary.rows,
+        schema=schema,
+        labels=labels,
+        format=summary.format,
+        issues=tuple(_by_severity(issues)),
+        notes=summary.notes,
+        sha256=summary.sha256,
+    )
+
+
+def _labels(
+    schema: Schema, profiles: Sequence[ColumnProfile], overrides: SchemaOverrides, limits: Limits
+) -> tuple[dict[str, object], ...]:
+    if schema.target is None or schema[schema.target].type not in LABEL_TYPES:
+        return ()
+    profile = next(p for p in profiles if p.column.name == schema.target)
+    if profile.counts.distinct > limits.classes_max:
+        message = (
+            f"The target {printable(schema.target)} has {profile.counts.distinct:,} different "
+            f"values; a target may have at most {limits.classes_max:,} labels."
+        )
+        error = FieldError(f"{overrides.pointer_prefix}/target", "too_many_labels", message)
+        raise ValidationFailed(message, code="too_many_labels", field_errors=[error])
+    return tuple(profile.labels())
+
+
+def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
+    order = ("error", "warning", "info")
+    return sorted(issues, key=lambda issue: order.index(issue.severity))
+
+
+def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
+    columns = []
+    for field in raw.schema:
+        if field.name in table.untyped:
+            text_stats = TextColumnStats()
+            for values in raw.column(field.name):
+                text_stats.add(values)
+            column = infer_text(
+                field.name,
+                text_stats,
+                decimal_comma=table.decimal_comma,
+                categories_max=limits.categories_max,
+            )
+        else:
+            typed_stats = TypedColumnStats()
+            for values in raw.column(field.name):
+                typed_stats.add(values)
+            hint = table.type_hints.get(field.name, Column(field.name, "category"))
+            column = infer_typed(
+                field.name, str(field.type), typed_stats, hint, categories_max=limits.categories_max
+            )
+        columns.append(column)
+    return columns
+
+
+def _typed_batches(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
+    schema = arrow_schema(columns)
+    for batch in raw.batches():
+        arrays = [
+            cast(
+                values,
+                column if values.type == ARROW_TYPES[column.type] else _RAW_COLUMNS[values.type],
+                column,
+            )
+            for values, column in zip(batch.columns, columns, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _disk_full_as_storage_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull("The disk is too full to read the table; try again later.") from error
+        raise

@@ -1,0 +1,127 @@
+"""Data quality issues and the profile of a table."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.modalities.tabular.conftest import Read, Table
+from tests.modalities.tabular.factories import build_column_csv, build_csv
+
+
+def load_profile(table: Table) -> dict[str, dict[str, Any]]:
+    profile = json.loads((table.path.parent / "profile.json").read_text())
+    return {entry["name"]: entry for entry in profile["columns"]}
+
+
+def test_clean_table_has_no_issues(read: Read) -> None:
+    rng = np.random.default_rng(0)
+    columns = {"x": rng.normal(size=300).round(6), "c": rng.choice(["u", "v"], 300)}
+    assert read(build_csv(columns)).summary.issues == ()
+
+
+def test_table_with_five_rows_has_the_issue_few_rows(read: Read) -> None:
+    issue = read(build_column_csv(3, 1, 4, 1, 5)).issue("few_rows")
+    assert issue is not None
+    assert (issue["severity"], issue["count"]) == ("warning", 5)
+
+
+def test_missing_values_are_counted_by_column(read: Read) -> None:
+    values = ["" if i % 5 == 0 else str(i % 7) for i in range(200)]
+    table = read(build_csv({"a": values, "b": [""] * 200, "c": [1, 2] * 100}))
+    issue = table.issue("missing")
+    assert issue is not None
+    assert (issue["severity"], issue["count"]) == ("warning", 2)
+    assert issue["examples"] == ["a: 40 of 200 rows", "b: 200 of 200 rows"]
+    assert table["b"].type == "category"
+
+
+def test_constant_column_is_reported(read: Read) -> None:
+    issue = read(build_csv({"a": ["x"] * 9, "b": list(range(9))})).issue("constant_column")
+    assert issue is not None
+    assert issue["examples"] == ["a"]
+
+
+def test_columns_above_ten_thousand_categories_become_excluded_text(read: Read) -> None:
+    words = [f"w{i % 10_000}" for i in range(25_000)]
+    table = read(build_csv({"a": words, "b": [f"w{i % 10_001}" for i in range(25_000)]}))
+    assert table.types == {"a": "category", "b": "text"}
+    issue = table.issue("high_cardinality")
+    assert issue is not None
+    assert issue["examples"] == ["a: 10,000 values"]
+    assert table["b"].exclude
+
+
+def test_duplicate_rows_are_reported_by_row_number(read: Read) -> None:
+    rows = {"a": [1, 2, 1, "", "", 3], "b": ["x", "y", "x", "", "", "x"]}
+    issue = read(build_csv(rows)).issue("duplicate")
+    assert issue is not None
+    assert (issue["count"], issue["examples"]) == (2, ["row 3", "row 5"])
+
+
+def test_rows_that_only_concatenate_to_the_same_text_are_not_duplicates(read: Read) -> None:
+    rows = {"a": ["x", "xy", "z", "z", "u"], "b": ["yz", "z", "", "0", "v"]}
+    assert read(build_csv(rows)).issue("duplicate") is None
+
+
+def leaky_columns() -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    label = rng.choice(["no", "yes"], 400, p=[0.7, 0.3])
+    amount = rng.normal(size=400).round(4)
+    return {
+        "churn": label,
+        "left": np.where(label == "yes", "gone", "here"),
+        "score": np.where(label == "yes", 1, -1) * rng.uniform(1, 2, 400).round(3),
+        "hint": np.where(rng.random(400) < 0.97, label, "no"),
+        "amount": amount,
+        "cents": (100 * amount).round(2),
+        "id": range(400),
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "leaks"), [("churn", ["left", "score"]), ("amount", ["cents"]), (None, None)]
+)
+def test_columns_that_leak_the_target_are_named(
+    target: str | None, leaks: list[str] | None, read: Read
+) -> None:
+    issue = read(build_csv(leaky_columns()), target=target).issue("target_leakage")
+    assert (issue and issue["examples"]) == leaks
+
+
+def test_profile_has_statistics_for_each_column(read: Read) -> None:
+    table = read(
+        build_csv(
+            {
+                "n": [1.5, 2.5, "", 3.5, 12.5],
+                "c": ["x", "y", "x", "x", ""],
+                "t": ["2021-02-01", "2021-02-03", "2021-02-03", "2021-02-05", "2021-03-01"],
+                "b": ["true", "false", "true", "true", "true"],
+            }
+        )
+    )
+    profile = load_profile(table)
+    numeric = profile["n"]
+    assert (numeric["count"], numeric["missing"], numeric["distinct"]) == (5, 1, 4)
+    assert (numeric["min"], numeric["max"], numeric["mean"]) == (1.5, 12.5, 5.0)
+    assert sum(numeric["histogram"]["counts"]) == 4
+    assert len(numeric["histogram"]["edges"]) == len(numeric["histogram"]["counts"]) + 1
+    assert profile["c"]["top"] == [{"value": "x", "count": 3}, {"value": "y", "count": 1}]
+    assert (profile["t"]["min"], profile["t"]["max"]) == ("2021-02-01", "2021-03-01")
+    assert profile["t"]["histogram"]["edges"][0] == "2021-02-01T00:00:00"
+    assert profile["b"]["top"][0] == {"value": True, "count": 4}
+
+
+@pytest.mark.parametrize("values", [[1e308, -1e308, 0, 1, 2], [5e-324, 0, 1, 2, 3], [2.5] * 5])
+def test_profile_statistics_are_finite_for_the_largest_and_smallest_numbers(
+    values: list[float], read: Read
+) -> None:
+    profile = load_profile(read(build_column_csv(*values)))["a"]
+    assert sum(profile["histogram"]["counts"]) == 5
+    assert np.isfinite([profile["mean"], profile["std"], *profile["quartiles"]]).all()
+
+
+def test_profile_of_ids_and_text_contains_no_values(read: Read) -> None:
+    rows = {"mail": [f"u{i}@example.org" for i in range(50)], "b": [1, 2] * 25}
+    assert "top" not in load_profile(read(build_csv(rows)))["mail"]

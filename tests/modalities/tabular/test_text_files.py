@@ -1,0 +1,228 @@
+"""Reading of CSV and NDJSON files."""
+
+import gzip
+import json
+
+import pytest
+
+from core.settings import Limits
+from tests.modalities.tabular.conftest import Read, Reject
+from tests.modalities.tabular.factories import build_column_csv, build_csv
+
+ROWS = "name,age\nÄnne,31\nBjörk,28\nZoë,45\nÄnne,31\nŁuk,9\n"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_csv_is_read_in_every_unicode_encoding(encoding: str, read: Read) -> None:
+    table = read(ROWS.encode(encoding))
+    assert list(table.types) == ["name", "age"]
+    assert table.values("name") == ["Änne", "Björk", "Zoë", "Änne", "Łuk"]
+    assert table.summary.notes == ()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_western_single_byte_encoding_is_guessed_and_reported(encoding: str, read: Read) -> None:
+    table = read(ROWS.replace("Łuk", "Íñigo").encode(encoding))
+    assert table.values("name")[4] == "Íñigo"
+    assert "Windows-1252" in table.summary.notes[0]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiter_is_detected(delimiter: str, read: Read) -> None:
+    text = ROWS.replace(",", delimiter)
+    table = read(text)
+    assert list(table.types) == ["name", "age"]
+    assert table.summary.format == ("tsv" if delimiter == "\t" else "csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_all_line_endings_are_read(end: str, read: Read) -> None:
+    for text in (ROWS, ROWS.rstrip("\n"), ROWS + "\n\n"):
+        table = read(text.replace("\n", end).encode())
+        assert table.values("age") == [31, 28, 45, 31, 9]
+
+
+def test_quoted_fields_may_contain_delimiters_newlines_and_quotes(read: Read) -> None:
+    text = 'a,b\n"x, y",1\n"line\none",2\n"say ""so""",3\n\'tis,4\n5" pipe,5\n'
+    table = read(text)
+    assert table.values("a") == ["x, y", "line\none", 'say "so"', "'tis", '5" pipe']
+
+
+def test_apostrophes_are_accepted_as_quote_characters(read: Read) -> None:
+    table = read("a,b\n'x, y',1\n'z',2\n'x, y',3\n'z',4\n'z',5\n")
+    assert table.values("a") == ["x, y", "z", "x, y", "z", "z"]
+
+
+def test_blanks_around_unquoted_fields_are_stripped_and_reported(read: Read) -> None:
+    table = read('a , b\n x, 1\n" x ", 2\n"x" , 3\n  ,4 \nx y,5\n')
+    assert list(table.types) == ["a", "b"]
+    assert table.values("a") == ["x", " x ", "x", None, "x y"]
+    assert table.values("b") == [1, 2, 3, 4, 5]
+    assert table.summary.notes == ("Blanks around 9 fields were stripped.",)
+
+
+def test_quoted_fields_may_span_chunk_boundaries(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'a,b\n"x\n"" ,y", 1\n z,2\n"p\r\nq" , 3\n"",4\nu,5\n'
+    whole = read(text).values("a")
+    assert whole == ['x\n" ,y', "z", "p\r\nq", None, "u"]
+    for size in (1, 2, 3, 5, 7):
+        monkeypatch.setattr("modalities.tabular.upload.text_file.CHUNK_BYTES", size)
+        assert read(text).values("a") == whole
+
+
+def test_first_row_of_numbers_is_not_a_header(read: Read) -> None:
+    table = read("5.1,3.5,setosa\n4.9,3.0,setosa\n4.7,3.2,virginica\n4.6,3,setosa\n5,3.6,setosa\n")
+    assert list(table.types) == ["column_1", "column_2", "column_3"]
+    assert table.summary.rows == 5
+    assert "column_1" in table.summary.notes[0]
+
+
+@pytest.mark.parametrize("header", ["0,1,2", "1,2,3", ",0,1"])
+def test_header_of_consecutive_integers_is_accepted_as_column_names(
+    header: str, read: Read
+) -> None:
+    table = read(f"{header}\n" + "5,6,x\n6,7,y\n" * 3)
+    assert [name for name in table.types if name.isdigit()] == [n for n in header.split(",") if n]
+    assert table.summary.rows == 6
+
+
+@pytest.mark.parametrize(
+    "name", ["__proto__", "=cmd()", "a/b~c", "Größe", "select", "<b>", "a b", "🙂", "x" * 256]
+)
+def test_columns_may_have_any_printable_name(name: str, read: Read) -> None:
+    assert list(read(build_column_csv("x", "y", "x", "y", "x", name=name)).types) == [name, "n"]
+
+
+def test_names_that_differ_only_in_case_are_two_columns(read: Read) -> None:
+    assert list(read(build_csv({"a": [1, 2, 3, 4, 9], "A": [1, 2, 3, 4, 9]})).types) == ["a", "A"]
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "pointer"),
+    [
+        (b"", "table_empty", "/file"),
+        (b"\n\n  \n", "table_empty", "/file"),
+        (b"a,b\n", "table_empty", "/file"),
+        (b"a,b\n1,2\n", "too_few_rows", "/file"),
+        (b"a,b,a\n" + b"1,2,3\n" * 9, "duplicate_column", "/file/columns/a"),
+        (b"a,b\n1,2\n1\n1,2,3\n" + b"1,2\n" * 9, "wrong_field_count", "/file/rows/2"),
+        (b"a,b\n" + b"1,2\n" * 9 + b'"x,2\n1,2\n', "unterminated_quote", "/file"),
+        (b"a,b\n1,\x002\n" * 9, "nul_character", "/file"),
+        (b"x" * 300 + b",b\n" + b"1,2\n" * 9, "column_name_invalid", f"/file/columns/{'x' * 99}…"),
+        (b'"a\x07",b\n' + b"1,2\n" * 9, "column_name_invalid", "/file/columns/a\\x07"),
+        (b"a,b\n" + b"x" * 70_000 + b",1\n" * 9, "value_too_long", "/file/columns/a"),
+        (b",".join(b"%d" % i for i in range(2_001)) + b"\n", "too_many_columns", "/file"),
+        (b"\xef\xbb\xbfa,b\n1,\xff\n", "encoding_invalid", "/file"),
+        (b"\x89HDF\r\n\x1a\n", "table_unreadable", "/file/a.csv"),
+        (b"a,b\n" + b"1,2\n" * 100_000, "too_many_rows", "/file"),
+    ],
+)
+def test_unreadable_csv_is_rejected_with_code_and_pointer(
+    data: bytes, code: str, pointer: str, reject: Reject
+) -> None:
+    if code == "value_too_long":
+        data = b"a,b\n" + (b"x" * 70_000 + b",1\n") * 9
+    error = reject(data, limits=Limits(rows_max=50_000))
+    assert error.code == code
+    assert error.field_errors[0].pointer == pointer
+
+
+def test_rows_with_a_wrong_field_count_are_listed_up_to_twenty(reject: Reject) -> None:
+    error = reject(b"a,b\n" + b"1,2\n1\n" * 30)
+    assert [fault.pointer for fault in error.field_errors[:3]] == [
+        "/file/rows/2",
+        "/file/rows/4",
+        "/file/rows/6",
+    ]
+    assert len(error.field_errors) == 20
+    assert "at least 20 rows" in error.detail
+
+
+def test_row_above_the_length_limit_is_rejected(reject: Reject) -> None:
+    data = b'a,b\n1,2\n"' + b"x,\n" * 200_000
+    error = reject(data, limits=Limits(row_chars=100_000))
+    assert error.code == "row_too_long"
+    assert "line 3" in error.detail
+
+
+def test_gzipped_csv_is_read(read: Read) -> None:
+    table = read(gzip.compress(ROWS.encode("utf-16")), "a.csv.gz")
+    assert table.values("age") == [31, 28, 45, 31, 9]
+
+
+def test_gzipped_csv_that_is_truncated_or_a_bomb_is_rejected(reject: Reject) -> None:
+    gzipped = gzip.compress(build_column_csv(*range(1_000)).encode())
+    assert reject(gzipped[:-9]).code == "archive_invalid"
+    bomb = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, 9)
+    assert len(bomb) < 200_000
+    assert reject(bomb).code == "archive_bomb"
+
+
+def build_ndjson(*rows: object) -> str:
+    return "\n".join(json.dumps(row) for row in rows) + "\n"
+
+
+def test_ndjson_objects_are_rows_and_keys_may_be_missing(read: Read) -> None:
+    rows = [
+        {"i": 1, "f": 1.5, "b": True, "s": "x", "d": "2021-02-03"},
+        {"i": 2, "f": 2, "b": False, "s": "", "d": "2021-02-04"},
+        {"i": None, "f": 3, "b": None, "s": "5", "d": None},
+        {"s": "x", "late": "only here"},
+        {"i": 9, "f": 2.25, "b": True, "s": "5"},
+    ]
+    table = read(build_ndjson(*rows) + "\n", "a.ndjson")
+    assert table.summary.format == "ndjson"
+    assert table.types == {
+        "i": "integer",
+        "f": "number",
+        "b": "boolean",
+        "s": "category",
+        "d": "datetime",
+        "late": "category",
+    }
+    assert table.values("i") == [1, 2, None, None, 9]
+    assert table.values("s") == ["x", None, "5", "x", "5"]
+    assert table.preview("b") == [True, False, None, None, True]
+    assert table.preview("d")[0] == "2021-02-03"
+
+
+def test_ndjson_key_with_mixed_types_is_read_as_text_and_reported(read: Read) -> None:
+    table = read(build_ndjson(*[{"a": value} for value in (1, 2, "x", 2, 1.5, True)]), "a.ndjson")
+    assert table.values("a") == ["1", "2", "x", "2", "1.5", "true"]
+    issue = table.issue("mixed_types")
+    assert issue is not None
+    assert issue["examples"] == ["a: row 3", "a: row 6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "pointer"),
+    [
+        ('{"a": 1}\n{"a": \n', "row_invalid", "/file/lines/2"),
+        ('{"a": 1}\n[1]\n', "row_invalid", "/file/lines/2"),
+        ('{"a": 1, "a": 2}\n', "row_invalid", "/file/lines/1"),
+        ('{"a": [1]}\n' * 9, "column_type", "/file/columns/a"),
+        ('{"a": {"b": 1}}\n' * 9, "column_type", "/file/columns/a"),
+        ('{"a": ' + "[" * 100_000 + "\n", "row_invalid", "/file/lines/1"),
+        ("{}\n" * 9, "table_empty", "/file"),
+        ('[{"a": 1}]', "table_unreadable", "/file"),
+    ],
+)
+def test_invalid_ndjson_is_rejected_by_line_or_column(
+    text: str, code: str, pointer: str, reject: Reject
+) -> None:
+    error = reject(text, "a.json")
+    assert (error.code, error.field_errors[0].pointer) == (code, pointer)
+
+
+def test_nested_ndjson_key_may_be_excluded(read: Read) -> None:
+    table = read(
+        build_ndjson(*[{"a": i, "b": [i]} for i in (3, 1, 4, 1, 5)]),
+        "a.ndjson",
+        exclude_columns=("b",),
+    )
+    assert list(table.types) == ["a"]
+    assert "left out" in table.summary.notes[0]

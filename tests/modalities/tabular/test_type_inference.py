@@ -1,0 +1,163 @@
+"""Inference of column types, and values returned in the format of the upload."""
+
+import pytest
+
+from tests.modalities.tabular.conftest import Read
+from tests.modalities.tabular.factories import build_column_csv, build_csv
+
+
+@pytest.mark.parametrize(
+    ("values", "type", "decimals", "shown"),
+    [
+        (["1", "-2", "30", "4", "5"], "integer", 0, 1),
+        (["10000000000000000", "9007199254740993", "1", "2", "3"], "integer", 0, 10**16),
+        (["1.0", "2.0", "", "3.0", "4.0"], "integer", 1, 1),
+        (["1.5", "2.25", "3", "-4.5", ".5"], "number", 2, 1.5),
+        (["1e-3", "2.5", "3", "4", "5"], "number", None, 0.001),
+        (["007", "012", "100", "007", "012"], "category", None, "007"),
+        (["12345678901234567890", "1", "2", "1", "2"], "category", None, "12345678901234567890"),
+        (["red", "blue", "red", "blue", "red"], "category", None, "red"),
+        (["Yes", "No", "Yes", "No", "Yes"], "category", None, "Yes"),
+        (["TRUE", "FALSE", "TRUE", "", "FALSE"], "boolean", None, True),
+        (["é", "日本", "🙂", "é", "日本"], "category", None, "é"),
+        (["", "", "", "", ""], "category", None, None),
+        (["7", "7", "7", "7", "7"], "integer", 0, 7),
+    ],
+)
+def test_column_type_is_inferred_from_the_values(
+    values: list[str], type: str, decimals: int | None, shown: object, read: Read
+) -> None:
+    table = read(build_column_csv(*values))
+    assert (table["a"].type, table["a"].decimals) == (type, decimals)
+    assert table["a"].nullable == ("" in values)
+    assert table.preview("a")[0] == shown
+    assert table.values("a").count(None) == values.count("")
+
+
+def test_large_integers_keep_every_digit(read: Read) -> None:
+    table = read(build_column_csv("10000000000000000", "9007199254740993", "1", "2", "3"))
+    assert table.values("a")[:2] == [10**16, 9007199254740993]
+
+
+@pytest.mark.parametrize(
+    ("text", "format", "moment"),
+    [
+        ("2021-02-28", "%Y-%m-%d", "2021-02-28T00:00:00"),
+        ("2021/2/28", "%Y/%m/%d", "2021-02-28T00:00:00"),
+        ("28.02.2021", "%d.%m.%Y", "2021-02-28T00:00:00"),
+        ("28/02/2021 7:05", "%d/%m/%Y %H:%M", "2021-02-28T07:05:00"),
+        ("02/28/2021", "%m/%d/%Y", "2021-02-28T00:00:00"),
+        ("2021-02-28T07:05:09", "%Y-%m-%dT%H:%M:%S", "2021-02-28T07:05:09"),
+        ("2021-02-28 07:05:09Z", "%Y-%m-%d %H:%M:%SZ", "2021-02-28T07:05:09"),
+        ("1969-12-31T23:59:59", "%Y-%m-%dT%H:%M:%S", "1969-12-31T23:59:59"),
+        ("2021-02-28T07:05:09+02:00", "%Y-%m-%dT%H:%M:%S%z", "2021-02-28T05:05:09"),
+        (
+            "2021-02-28 07:05:09.250",
+            "%Y-%m-%d %H:%M:%S.%f",
+            "2021-02-28T07:05:09.250000",
+        ),
+    ],
+)
+def test_datetimes_are_read_and_written_in_their_format(
+    text: str, format: str, moment: str, read: Read
+) -> None:
+    table = read(build_column_csv(text, "", text, text, text))
+    assert (table["a"].type, table["a"].format, table["a"].nullable) == ("datetime", format, True)
+    assert [value and value.isoformat() for value in table.values("a")[:2]] == [moment, None]
+    if "+" not in text and "/2/" not in text and " 7:" not in text:
+        assert table.preview("a")[0] == text
+
+
+@pytest.mark.parametrize(
+    "text", ["2021-02-31", "00/00/0000", "10000-01-01", "21-02-03", "2021-02-28 25:00", "12:30"]
+)
+def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
+    table = read(build_column_csv(text, text, text, text, "2021-02-28"))
+    assert table["a"].type == "category"
+    assert table.preview("a")[0] == text
+
+
+def test_ambiguous_date_format_is_reported(read: Read) -> None:
+    table = read(
+        build_column_csv("01/02/2021", "03/04/2021", "05/06/2021", "07/08/2021", "09/10/2021")
+    )
+    assert table["a"].format == "%d/%m/%Y"
+    issue = table.issue("ambiguous_date_format")
+    assert issue is not None
+    assert issue["examples"] == ["a: %d/%m/%Y"]
+
+
+def test_decimal_comma_is_recognized_when_it_is_not_the_delimiter(read: Read) -> None:
+    table = read("a;b\n1,5;x\n2,25;y\n-3,1;x\n4;y\n5;x\n")
+    assert (table["a"].type, table["a"].decimals, table["a"].format) == ("number", 2, ",")
+    assert table.values("a")[:2] == [1.5, 2.25]
+
+
+def test_thousands_separator_is_not_read_as_a_decimal_comma(read: Read) -> None:
+    table = read('a,b\n"1,234",x\n"2,345",y\n"3,456",x\n"1,234",y\n"2,345",x\n')
+    assert table["a"].type == "category"
+
+
+def test_missing_value_markers_among_numbers_become_missing_and_are_reported(read: Read) -> None:
+    table = read(build_column_csv("1", "NA", "3", "?", "5"))
+    assert (table["a"].type, table["a"].nullable) == ("integer", True)
+    assert table.values("a") == [1, None, 3, None, 5]
+    issue = table.issue("missing_value_markers")
+    assert issue is not None
+    assert issue["examples"] == ["a: 2 rows"]
+
+
+def test_missing_value_markers_among_text_stay_text(read: Read) -> None:
+    table = read(build_column_csv("None", "Mild", "None", "?", "Mild"))
+    assert table.values("a") == ["None", "Mild", "None", "?", "Mild"]
+
+
+def test_infinite_numbers_become_missing_and_are_reported_by_row(read: Read) -> None:
+    table = read(build_column_csv("1.5", "inf", "-Infinity", "1e999", "2.5", "nan"))
+    assert table["a"].type == "number"
+    assert table.values("a") == [1.5, None, None, None, 2.5, None]
+    issue = table.issue("non_finite")
+    assert issue is not None
+    assert (issue["count"], issue["examples"]) == (3, ["a: row 2", "a: row 3", "a: row 4"])
+
+
+def test_numbers_mixed_with_text_are_a_category_and_reported(read: Read) -> None:
+    table = read(build_column_csv("1", "2", "oops", "3", "2", "1"))
+    assert table["a"].type == "category"
+    issue = table.issue("mixed_types")
+    assert issue is not None
+    assert (issue["count"], issue["examples"]) == (1, ["a: row 3"])
+
+
+def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) -> None:
+    rows = range(60)
+    table = read(
+        build_csv(
+            {
+                "row": rows,
+                "customer_id": [7_919 * i % 10_007 for i in rows],
+                "mail": [f"user{i}@example.org" for i in rows],
+                "review": [f"the {i}th time that I have bought this and liked it" for i in rows],
+                "age": [18 + i % 50 for i in rows],
+            }
+        )
+    )
+    assert table.types == {
+        "row": "id",
+        "customer_id": "id",
+        "mail": "id",
+        "review": "text",
+        "age": "integer",
+    }
+    assert table["review"].exclude
+    assert not table["mail"].exclude
+    ids, text = table.issue("id_like_column"), table.issue("free_text")
+    assert ids is not None
+    assert text is not None
+    assert ids["examples"] == ["row", "customer_id", "mail"]
+    assert (text["severity"], text["examples"]) == ("warning", ["review"])
+
+
+def test_distinct_integers_alone_do_not_make_an_id_column(read: Read) -> None:
+    table = read(build_csv({"price": [7_919 * i % 100_003 for i in range(60)], "b": [1, 2] * 30}))
+    assert table["price"].type == "integer"
