@@ -123,7 +123,7 @@ def load_state(path: Path, objects: Mapping[str, Resumable]) -> None:
             current, saved = getattr(part, attribute), tree[name][attribute]
             if hasattr(current, "load_state_dict"):
                 current.load_state_dict(saved)
-            elif is_dataclass(current):
+            elif is_dataclass(current) and not isinstance(current, type):
                 setattr(part, attribute, replace(current, **saved))
             else:
                 setattr(part, attribute, saved.clone() if isinstance(saved, Tensor) else saved)
