@@ -41,10 +41,10 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         text += chunk
         if len(text) >= SAMPLE_CHARS:
             break
-    found = detect_csv(Sample(text, cut=len(text) >= SAMPLE_CHARS), options, file.name)
-    if found is None:
+    detected = detect_csv(Sample(text, cut=len(text) >= SAMPLE_CHARS), options, file.name)
+    if detected is None:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
-    dialect, layout = found
+    dialect, layout = detected
     notes, issues = [file.note] if file.note else [], list(layout.issues)
     names = normalize_names(layout.names, limits, issues)
     normalizer = CsvNormalizer(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from modalities.tabular.upload.value_kinds import is_value, kind_of
+from modalities.tabular.upload.value_kinds import Kind, is_value, kind_of
 
 Row = Sequence[str]
 
@@ -92,7 +92,7 @@ def _is_unit_row(row: Row, body: Sequence[Row]) -> bool:
     for i, field in enumerate(row):
         column = _column(body, i)
         kinds = Counter(map(kind_of, column))
-        kind = max(("number", "date"), key=lambda each: kinds[each])
+        kind: Kind = "number" if kinds["number"] >= kinds["date"] else "date"
         if kinds[kind] <= _SAME_KIND * len(column):
             continue
         if kind_of(field) == kind or field.strip() in column:

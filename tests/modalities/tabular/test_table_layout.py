@@ -46,7 +46,7 @@ def test_rows_of_units_below_the_names_are_left_out_and_reported(units: str, rea
     issue = table.issue("title_lines")
     assert issue is not None
     assert (table.summary.rows, issue["count"]) == (40, units.count("\n"))
-    assert table.types["age"] == "integer"
+    assert table.types["score"] == "number"
 
 
 def test_words_for_missing_values_in_the_first_row_are_not_units(read: Read) -> None:
