@@ -21,7 +21,7 @@ Opener = Callable[[], AbstractContextManager[Reader]]
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file of a known encoding. `guessed`: the encoding is a guess."""
+    """A text file and its encoding. `guessed`: the encoding is a guess."""
 
     name: str
     open: Opener
