@@ -61,15 +61,12 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
             issues.append(_comments_issue(normalizer.comments, dialect.comment))
         issues.extend(reader.issues)
 
-    by_comma = dialect.delimiter == ","
     return RawTable(
         "tsv" if dialect.delimiter == "\t" else "csv",
         schema,
         batches(),
         untyped=frozenset(names),
-        decimal_comma=not by_comma if options.decimal is None else options.decimal == ",",
-        decimal=options.decimal,
-        thousands=options.thousands,
+        decimal_comma=options.decimal_comma(default=dialect.delimiter != ","),
         unnamed=frozenset(
             name
             for name, raw in zip(names, layout.names, strict=True)

@@ -22,9 +22,9 @@ class RawTable:
 
     `schema` has only the types string, int64, float64, bool and timestamp[us]. `untyped` names the
     text columns whose type must be inferred from their values. `type_hints` hold what the file
-    states about its types. `decimal` and `thousands` are the marks that the client states. Columns
-    of `unnamed` have no name in the file. `read` shows the reading options that were used. `notes`
-    and `issues` are complete once all batches are consumed.
+    states about its types. With `decimal_comma`, the comma is the decimal mark of numbers whose
+    texts do not show it. Columns of `unnamed` have no name in the file. `read` shows the reading
+    options that were used. `notes` and `issues` are complete once all batches are consumed.
     """
 
     format: str
@@ -33,8 +33,6 @@ class RawTable:
     untyped: frozenset[str] = frozenset()
     type_hints: Mapping[str, Column] = field(default_factory=dict)
     decimal_comma: bool = False
-    decimal: str | None = None
-    thousands: str | None = None
     skipped: frozenset[str] = frozenset()  # excluded columns whose type cannot be learned
     unnamed: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)

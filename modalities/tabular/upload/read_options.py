@@ -37,6 +37,12 @@ class ReadOptions:
     missing: tuple[str, ...] = ()
     sheet: str | int | None = None
 
+    def decimal_comma(self, *, default: bool) -> bool:
+        """Return whether the comma is the decimal mark where the texts do not show it."""
+        if self.decimal is not None:
+            return self.decimal == ","
+        return self.thousands == "." if self.thousands in {".", ","} else default
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"missing": list(self.missing)}
 

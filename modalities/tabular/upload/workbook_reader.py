@@ -79,9 +79,7 @@ def open_workbook(
             for name, raw in zip(names, layout.names, strict=True)
             if layout.header is not None and not raw.strip()
         ),
-        decimal_comma=options.decimal == ",",
-        decimal=options.decimal,
-        thousands=options.thousands,
+        decimal_comma=options.decimal_comma(default=False),
         issues=issues,
         read={
             "sheet": sheet.name,
