@@ -3,7 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 import pyarrow as pa
@@ -21,6 +21,8 @@ COMPRESSIONS = frozenset({"gz", "bz2", "xz", "zst"})
 
 _RATIO_FREE_BYTES = 16 * MIB  # harmless at any compression ratio
 _MAX_LISTED = 10
+# zipfile raises a RuntimeError for encrypted entries and for other compressions than Deflate.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 _READ_BYTES = 256 * 1024
 _ERROR_CELL = b' t="e"'  # of a cell in the XML of a sheet
 
@@ -67,10 +69,15 @@ class ZipEntryOpener:
 
     @contextmanager
     def __call__(self) -> Iterator[Reader]:
-        with zipfile.ZipFile(self._file.path) as archive, archive.open(self._entry) as stream:
-            reader = _CheckedReader(stream, self._file.name)
-            name, size = self._file.name, self._entry.compress_size
-            yield _BoundedReader(reader, name, size, self._limits)
+        name = self._file.name
+        with ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(self._file.path))
+                stream = stack.enter_context(archive.open(self._entry))
+            except _ZIP_ERRORS as error:
+                raise damaged_error(name) from error
+            reader = _CheckedReader(stream, name)
+            yield _BoundedReader(reader, name, self._entry.compress_size, self._limits)
 
 
 def open_zip_entry(
@@ -109,7 +116,7 @@ def zip_entries(file: SourceFile) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(file.path) as archive:
             return {entry.filename: entry for entry in archive.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _ZIP_ERRORS as error:
         raise damaged_error(file.name) from error
 
 
@@ -140,7 +147,7 @@ class _CheckedReader:
     def read(self, size: int, /) -> bytes:
         try:
             return self._stream.read(size)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        except _ZIP_ERRORS as error:
             raise damaged_error(self._name) from error
 
 
