@@ -13,8 +13,10 @@ from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest
 from modalities.image.options import ImageDatasetOptions, ImageDatasetView
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +36,25 @@ class ImageModality:
     }
     has_schema = False
     preview_formats = {"png": "image/png"}
+    score_types = score_types.select(
+        (
+            "frechet_distance",
+            "kernel_distance",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "detection_auc",
+            "detection_accuracy",
+            "label_accuracy",
+            "tstr_score",
+            "near_duplicate_rate",
+            "memorization_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+        )
+    )
+    default_samples = 10_000
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -72,6 +93,11 @@ class ImageModality:
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.image.evaluate import evaluate
+
+        return evaluate(evaluation)
 
 
 MODALITY = ImageModality()

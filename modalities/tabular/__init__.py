@@ -13,9 +13,11 @@ from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.tabular import ingest
 from modalities.tabular.options import TableDatasetOptions, TableDatasetView
 from modalities.tabular.upload.detection import detect_table
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,21 @@ class TableModality:
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    score_types = score_types.select(
+        (
+            "marginal_tvd",
+            "pairwise_tvd",
+            "detection_auc",
+            "detection_accuracy",
+            "tstr_score",
+            "dcr_share",
+            "exact_match_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+            "unique_rate",
+        )
+    )
+    default_samples = 24_000
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -71,6 +88,11 @@ class TableModality:
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.tabular.evaluate import evaluate
+
+        return evaluate(evaluation)
 
 
 MODALITY = TableModality()
