@@ -12,18 +12,6 @@ from modalities.base import Evaluation
 from models.metrics.score_types import ScoreType
 
 
-def find_capability(modality_name: str) -> Evaluation:
-    """Return the modality as one that can evaluate.
-
-    Raises:
-        Conflict: It cannot.
-    """
-    modality = modalities.get(modality_name)
-    if not isinstance(modality, Evaluation):
-        raise Conflict(f"Models of {modality.items} cannot be evaluated.", code="not_evaluable")
-    return modality
-
-
 def score_types() -> dict[str, ScoreType]:
     """Return the scores of all modalities, by name."""
     return {
@@ -36,7 +24,7 @@ def score_types() -> dict[str, ScoreType]:
 
 def check_possible(holdout_fraction: float, dataset: Dataset) -> None:
     """Raise Conflict if a model that is trained on the dataset cannot be evaluated."""
-    find_capability(dataset.modality)
+    modalities.evaluation_of(dataset.modality)
     holdout_items = holdout_size(holdout_fraction, dataset)
     if holdout_items < MIN_HOLDOUT_ITEMS:
         raise Conflict(
@@ -71,7 +59,7 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
         )
     check_possible(training["holdout_fraction"], dataset)
     default_samples = min(
-        find_capability(model.modality).default_samples,
+        modalities.evaluation_of(model.modality).default_samples,
         max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]),
     )
     return EvaluationSpec(

@@ -8,6 +8,7 @@ import torch
 from sqlalchemy.orm import Session
 
 import core.evaluation
+import modalities
 from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
@@ -17,7 +18,6 @@ from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
 from core.training import TrainingSpec
-from modalities import evaluation_jobs
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
 from worker.lease import Lease
@@ -83,7 +83,7 @@ class EvaluationJob:
         self._lease.step += 1
 
     def run(self, model: Model, dataset: Dataset) -> EvaluationOutput:
-        modality = evaluation_jobs.find_capability(self.spec.modality)
+        modality = modalities.evaluation_of(self.spec.modality)
         return modality.evaluate(
             EvaluationInput(
                 job_id=self._job_id,

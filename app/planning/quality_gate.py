@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import modalities
 from app.schemas.jobs import TrainingRequest
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.tables import Dataset
@@ -39,7 +40,7 @@ def check(
 
 
 def _field_errors(gate: QualityGate, modality: str, *, conditional: bool) -> Iterator[FieldError]:
-    score_types = evaluation_jobs.find_capability(modality).score_types
+    score_types = modalities.evaluation_of(modality).score_types
     for name, bound in gate.scores.items():
         pointer = f"/quality_gate/scores/{name}"
         score_type = score_types.get(name)
