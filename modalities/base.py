@@ -156,7 +156,10 @@ class Augmentation(Protocol):
 
 
 class Modality(Datasets, Protocol):
-    """Everything that depends on a kind of data."""
+    """Everything that depends on a kind of data.
+
+    A modality may also have the members of Evaluation and Augmentation.
+    """
 
     @property
     def name(self) -> str:
