@@ -35,6 +35,7 @@ from core.settings import MIB, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
 from modalities.tabular import Column
+from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.type_casting import ARROW_TYPES
 
@@ -87,11 +88,12 @@ class ManifestColumn(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
-    type: Literal["integer", "number", "category", "boolean", "datetime", "id"]
+    type: Literal["integer", "number", "category", "boolean", "datetime", "time", "duration", "id"]
     nullable: bool
     decimals: Annotated[int, Field(ge=0, le=18)] | None
     format: Annotated[str, Field(max_length=64)] | None
     exclude: Literal[False]
+    arrow: Annotated[str, Field(max_length=128)] | None
     domain: dict[str, Any] | None
 
     @property
@@ -291,9 +293,10 @@ def _check_rows(model: ModelManifest, weights_info: dict[str, Any]) -> None:
             value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
             format_values(value, column.column).to_pylist()
             to_json_values(value, column.column)
+            to_output_type(value, column.column)
         except (pa.ArrowException, ValueError) as error:
             raise _import_error(
-                f"`{MODEL_MANIFEST}` has a column whose `format` cannot be applied."
+                f"`{MODEL_MANIFEST}` has a column whose `format` or `arrow` cannot be applied."
             ) from error
 
 

@@ -20,7 +20,7 @@ from models.images.data import LabeledImages
 from models.tabular.constraint_checks import detect_constraints
 from models.tabular.data import LabeledRows
 from models.tabular.dp_domains import ColumnDomain
-from models.tabular.schema import ColumnSchema
+from models.tabular.schema import ORDERED_TYPES, ColumnSchema
 
 TARGET_BINS = 10  # equally frequent ranges of a numeric target
 MAX_LISTED_VALUES = 100  # of a column, in the model's manifest
@@ -100,7 +100,7 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
                 rows.table.column(target.name), target, min_value_count
             )
         ]
-    is_ordered = target is not None and target.type in ("integer", "number", "datetime")
+    is_ordered = target is not None and target.type in ORDERED_TYPES
     return {
         "labels": labels,
         "target_column": rows.target_column,

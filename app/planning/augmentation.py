@@ -24,6 +24,7 @@ from core.storage import ObjectCorrupted, get_storage
 from core.tables import Dataset, Model
 from modalities.item_labels import read_labels
 from modalities.tabular import Schema
+from modalities.tabular.schema import ORDERED_TYPES
 from models import split
 from models.augmentation.transforms import COLOR_TRANSFORMS, RANGES, Transform, default_transforms
 from models.tabular.sampling_plan import apportion
@@ -308,8 +309,7 @@ def _holdout_split(
 
 def _has_no_numeric_columns(dataset: Dataset) -> bool:
     schema = Schema.from_dict(dataset.summary)
-    numeric_types = ("integer", "number", "datetime")
-    return not any(column.learned and column.type in numeric_types for column in schema.columns)
+    return not any(column.learned and column.type in ORDERED_TYPES for column in schema.columns)
 
 
 @dataclass(frozen=True)

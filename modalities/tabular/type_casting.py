@@ -58,7 +58,7 @@ def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
     """Return the values as `target` requires; null where that is not possible. Never raises."""
     if _has_other_form(stored, target):
         # Another format reads the uploaded text anew. If it fits no text, it is for output only.
-        texts = _parse(format_values(values, stored), target)
+        texts = parse_texts(format_values(values, stored), target)
         if texts.null_count < len(texts) or values.null_count == len(values):
             return texts
     if values.type == ARROW_TYPES[target.type]:
@@ -70,7 +70,7 @@ def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
     if target.type == "boolean":
         return _booleans(format_values(values, stored), target)
     if values.type == pa.string():
-        return _parse(values, target)
+        return parse_texts(values, target)
     if target.type == "integer":
         return _integers(values)
     if target.type == "number" and values.type in {pa.int64(), pa.bool_()}:
@@ -88,8 +88,11 @@ def _has_other_form(stored: Column, target: Column) -> bool:
     return (stored.type, stored.format) != (target.type, target.format)
 
 
-def _parse(texts: pa.StringArray, target: Column) -> pa.Array:
-    """Return texts as an integer, number, datetime, time or duration column."""
+def parse_texts(texts: pa.StringArray, target: Column) -> pa.Array:
+    """Return texts as an integer, number, datetime, time or duration column.
+
+    Null where a text does not have the form of the column.
+    """
     arrow = ARROW_TYPES[target.type]
     try:
         if target.type in ("datetime", "time"):

@@ -26,7 +26,13 @@ from models.tabular.autoregressive_sampler import (
     AutoregressiveSampler,
     TokenSampler,
 )
-from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
+from models.tabular.categorical_columns import (
+    CategoricalColumn,
+    Column,
+    Floats,
+    Tokens,
+    similar_values,
+)
 from models.tabular.conditions import CompletionUnsupported, Condition, InvalidCondition
 from models.tabular.constraints import Constraint
 from models.tabular.partial_rows import PartialRows
@@ -428,7 +434,9 @@ class TableSampler:
             masks = [self._first_step_mask(column, condition)]
         if not masks[0].any():
             raise InvalidCondition(
-                column.name, "has no value in the training data that satisfies the condition"
+                column.name,
+                "has no value in the training data that satisfies the condition"
+                + similar_values(column, [] if condition.values is None else condition.values),
             )
         return masks
 
