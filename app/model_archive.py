@@ -37,7 +37,7 @@ from core.tables import Model
 from modalities.tabular import Column
 from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
-from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.type_casting import arrow_type
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -284,13 +284,13 @@ def _check_images(model: ModelManifest, weights_info: dict[str, Any]) -> None:
 
 def _check_rows(model: ModelManifest, weights_info: dict[str, Any]) -> None:
     columns = model.columns or []
-    if {c.name: str(ARROW_TYPES[c.type]) for c in columns} != weights_info["columns"]:
+    if {c.name: str(arrow_type(c.column)) for c in columns} != weights_info["columns"]:
         _reject(f"the weights generate different columns than `{MODEL_MANIFEST}` lists.")
     if model.target_column != weights_info["target_column"]:
         _reject(f"the weights have a different target column than `{MODEL_MANIFEST}`.")
     for column in columns:
         try:  # the format string is untrusted, so it is tested with one value
-            value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
+            value = pa.array([0], pa.int64()).cast(arrow_type(column.column))
             format_values(value, column.column).to_pylist()
             to_json_values(value, column.column)
             to_output_type(value, column.column)

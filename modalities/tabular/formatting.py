@@ -7,13 +7,13 @@ import pyarrow.compute as pc
 
 from modalities.tabular.forms import durations, moments
 from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm, number_form
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import INTEGER_TYPES, Column
 
 
 def format_values(values: pa.Array, column: Column) -> pa.StringArray:
     """Return the values as text, null where missing.
 
-    `values` must have the Arrow type of `column` (see `type_casting.ARROW_TYPES`).
+    `values` must have the Arrow type of `column` (see `type_casting.arrow_type`).
 
     Raises:
         ValueError: The format of the column does not fit its type.
@@ -27,7 +27,7 @@ def format_values(values: pa.Array, column: Column) -> pa.StringArray:
         return form_of_moment(column).write(values.cast(pa.int64()), column.decimals)
     if column.type == "duration":
         return form_of_duration(column).write(values.cast(pa.int64()), column.decimals)
-    return values
+    return values.cast(pa.string())
 
 
 def form_of_number(column: Column) -> NumberForm:
@@ -68,14 +68,13 @@ def to_json_values(values: pa.Array, column: Column) -> list[Any]:
     if column.type in ("integer", "number"):
         return _numbers(values, column)
     texts = format_values(values, column) if column.type in _TEXT_TYPES else values
-    is_integer = column.arrow in _INTEGER_TYPES and column.type in {*_TEXT_TYPES, "id"}
+    is_integer = column.arrow in INTEGER_TYPES and column.type in _TEXT_TYPES
     if is_integer or (column.type == "category" and column.format == "integer"):
         return [None if text is None else int(text) for text in texts.to_pylist()]
     return list(texts.to_pylist())
 
 
 _TEXT_TYPES = ("datetime", "time", "duration")
-_INTEGER_TYPES = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def _numbers(values: pa.Array, column: Column) -> list[Any]:

@@ -11,6 +11,7 @@ COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 
 EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
 ORDERED_TYPES: tuple[ColumnType, ...] = ("integer", "number", "datetime", "time", "duration")
+INTEGER_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # of targets that have labels
 
 

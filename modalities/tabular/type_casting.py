@@ -15,9 +15,9 @@ from modalities.tabular.formatting import (
     form_of_number,
     format_values,
 )
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import INTEGER_TYPES, Column
 
-ARROW_TYPES = {
+_ARROW_TYPES = {
     "integer": pa.int64(),
     "number": pa.float64(),
     "category": pa.string(),
@@ -54,6 +54,13 @@ _TIMES = frozenset({"datetime", "time", "duration"})
 _FORMATTED_TYPES = _TIMES | {"integer", "number"}
 
 
+def arrow_type(column: Column) -> pa.DataType:
+    """Return the type of the column's values in rows.parquet and in models."""
+    if column.type == "id" and column.arrow in INTEGER_TYPES:
+        return pa.int64()
+    return _ARROW_TYPES[column.type]
+
+
 def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
     """Return the values as `target` requires; null where that is not possible. Never raises."""
     if _has_other_form(stored, target):
@@ -61,12 +68,14 @@ def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
         texts = parse_texts(format_values(values, stored), target)
         if texts.null_count < len(texts) or values.null_count == len(values):
             return texts
-    if values.type == ARROW_TYPES[target.type]:
+    if values.type == arrow_type(target):
         if target.type != "number":
             return values
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-    if ARROW_TYPES[target.type] == pa.string():
+    if arrow_type(target) == pa.string():
         return format_values(values, stored)
+    if target.type == "id":
+        return _integers(values)
     if target.type == "boolean":
         return _booleans(format_values(values, stored), target)
     if values.type == pa.string():
@@ -75,7 +84,7 @@ def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
         return _integers(values)
     if target.type == "number" and values.type in {pa.int64(), pa.bool_()}:
         return values.cast(pa.int64()).cast(pa.float64(), safe=False)
-    return pa.nulls(len(values), ARROW_TYPES[target.type])
+    return pa.nulls(len(values), arrow_type(target))
 
 
 def _has_other_form(stored: Column, target: Column) -> bool:
@@ -93,7 +102,7 @@ def parse_texts(texts: pa.StringArray, target: Column) -> pa.Array:
 
     Null where a text does not have the form of the column.
     """
-    arrow = ARROW_TYPES[target.type]
+    arrow = arrow_type(target)
     try:
         if target.type in ("datetime", "time"):
             return form_of_moment(target).parse(texts).cast(arrow)

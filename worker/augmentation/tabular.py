@@ -13,7 +13,7 @@ from core.augmentation import MIN_ROWS_PER_LABEL
 from core.errors import JobError
 from core.settings import get_settings
 from modalities.tabular import Column, Schema, SchemaOverrides, TableSummary
-from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.type_casting import arrow_type
 from modalities.tabular.typed_parquet import arrow_schema
 from modalities.tabular.upload import spool
 from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
@@ -40,7 +40,7 @@ class FreshIds:
     """New values for an id column, in the form of its values and different from all of them."""
 
     def __init__(self, column: Column, values: pa.Array, seed: int) -> None:
-        self._id_column = IdColumn.fit(column.name, ARROW_TYPES[column.type], values)
+        self._id_column = IdColumn.fit(column.name, arrow_type(column), values)
         self._used, self._seed, self._next_index = set(values.to_pylist()), seed, 0
 
     def take(self, count: int) -> pa.Array:
@@ -186,4 +186,4 @@ def _to_dataset_type(values: pa.Array, column: ColumnSchema) -> pa.Array:
     """Return the values without dictionary encoding, in the Arrow type that datasets store."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return values.cast(ARROW_TYPES[column.type], safe=False)
+    return values.cast(arrow_type(Column.from_dict(column.to_dict())), safe=False)

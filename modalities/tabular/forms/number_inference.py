@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -58,20 +59,20 @@ class _Text:
     exponent: str
     after: str
 
-    @property
+    @cached_property
     def is_negative(self) -> bool:
         before, after = self.before.strip(_BLANKS), self.after.strip(_BLANKS)
         in_brackets = before.startswith("(") and after.endswith(")")
         return "-" in before or "−" in before or after.startswith(("-", "−")) or in_brackets
 
-    @property
+    @cached_property
     def unit(self) -> Affixes:
         """The currency sign or unit before and after the digits, without signs and blanks."""
         return re.sub(r"[-−+(]", "", self.before).strip(_BLANKS), re.sub(
             r"[-−)]", "", self.after
         ).strip(_BLANKS)
 
-    @property
+    @cached_property
     def is_zero(self) -> bool:
         return not re.search("[1-9]", self.body)
 

@@ -14,7 +14,8 @@ from modalities.tabular.upload.spool import ParquetSpool
 
 MAX_DISTINCT = 50_000  # beyond it, exact counts would take too much memory
 
-SAMPLED_GROUPS, SAMPLED_TEXTS = 3, 500  # row groups, and texts of each, that suggest forms
+SAMPLED_GROUPS, SAMPLED_TEXTS = 3, 200  # row groups, and texts of each, that suggest forms
+MAX_SAMPLED_ROWS = 10_000  # of each row group
 
 
 class ValueCounts:
@@ -119,7 +120,9 @@ def sample_texts(spool: ParquetSpool, name: str) -> list[str]:
     """Return some different texts of a column, without words for "missing"."""
     sample: dict[str, None] = {}
     for values in spool.sample(name, SAMPLED_GROUPS):
-        texts = values.cast(pa.string()).drop_null().unique()
+        step = max(1, len(values) // MAX_SAMPLED_ROWS)
+        rows = values.take(pa.array(np.arange(0, len(values), step)))
+        texts = rows.cast(pa.string()).drop_null().unique()
         is_marker = pc.is_in(texts, value_set=type_casting.MISSING_MARKERS)
         texts = texts.filter(pc.invert(is_marker))
         step = max(1, len(texts) // SAMPLED_TEXTS)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modalities.tabular.formatting import boolean_texts, format_values, to_json_values
 from modalities.tabular.schema import ORDERED_TYPES, Column
-from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.type_casting import arrow_type
 from modalities.tabular.upload.column_stats import ValueCounts
 
 HISTOGRAM_BINS = 20
@@ -122,7 +122,7 @@ def _describe_numbers(numbers: NDArray[Any], column: Column) -> dict[str, Any]:
 
 def _describe_times(micros: NDArray[np.int64], column: Column) -> dict[str, Any]:
     counts, edges = _histogram(micros.astype(np.float64))
-    arrow = ARROW_TYPES[column.type]
+    arrow = arrow_type(column)
     low, high = to_json_values(pa.array([micros.min(), micros.max()]).cast(arrow), column)
     texts = pa.array(edges.astype(np.int64) // 1_000_000 * 1_000_000)
     iso = Column("", column.type, format=_ISO_FORMATS[column.type])

@@ -17,7 +17,7 @@ from core.datasets.source import SourceFile
 from core.errors import FieldError, StorageFull, ValidationFailed
 from core.settings import Limits
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
-from modalities.tabular.type_casting import ARROW_TYPES, cast
+from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
 from modalities.tabular.upload import spool
 from modalities.tabular.upload.column_stats import (
@@ -182,7 +182,8 @@ def _infer_column(
         for values in raw.column(field.name):
             typed_stats.add(values)
         inferred = infer_typed(field.name, str(field.type), typed_stats, hint)
-    inferred.column = replace(inferred.column, arrow=hint.arrow)
+    arrow = hint.arrow or inferred.column.arrow
+    inferred.column = replace(inferred.column, arrow=arrow)
     return inferred
 
 
@@ -197,7 +198,7 @@ def _typed_batches(
 
 def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
     column = inferred.column
-    if values.type == ARROW_TYPES[column.type]:
+    if values.type == arrow_type(column):
         return cast(values, column, column)
     if values.type == pa.int64() and column.type == "datetime":
         values = values.cast(pa.string())

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pyarrow as pa
+
 from core.datasets.errors import MAX_ERRORS, printable
 from core.errors import FieldError, ValidationFailed
 from core.settings import Limits
@@ -194,7 +196,7 @@ def _infer_format(rows: TypedParquet, column: Column) -> Column:
         )
     if column.type == "category" and stored.type in {"integer", "id"}:
         field = rows.spool.schema.field(column.name)
-        is_integer = field.type == type_casting.ARROW_TYPES["integer"] and not stored.decimals
+        is_integer = field.type == pa.int64() and not stored.decimals
         return replace(column, format="integer" if is_integer else None)
     text = replace(column, type="category", format=None)
     if column.type == "boolean":

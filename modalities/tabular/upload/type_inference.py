@@ -94,7 +94,8 @@ def _infer_form(
     formats = [each.reader.columns(name)[0].format or "0" for each in others]
     if column.type == "integer" and not lost and column.format is None:
         if _are_row_numbers(name, stats.counts, stats.valid):
-            column = Column(name, "id", column.nullable)
+            arrow = None if column.decimals else "int64"
+            column = Column(name, "id", column.nullable, arrow=arrow)
     return InferredColumn(
         column,
         readers=(column, *readers[1:]),
@@ -119,7 +120,7 @@ def infer_typed(
     nullable = stats.missing + stats.non_finite > 0
     if arrow_type == "int64":
         is_id = _are_row_numbers(name, stats.counts, stats.valid)
-        column = Column(name, "id") if is_id else Column(name, "integer", decimals=0)
+        column = Column(name, "id", arrow="int64") if is_id else Column(name, "integer", decimals=0)
     elif arrow_type == "double":
         column = _infer_double(name, stats, hint)
     elif arrow_type == "bool":
