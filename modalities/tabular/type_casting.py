@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm
 from modalities.tabular.formatting import (
     boolean_texts,
     form_of_duration,
@@ -15,6 +14,7 @@ from modalities.tabular.formatting import (
     form_of_number,
     format_values,
 )
+from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm
 from modalities.tabular.schema import INTEGER_TYPES, Column
 
 _ARROW_TYPES = {
@@ -28,14 +28,15 @@ _ARROW_TYPES = {
     "id": pa.string(),
     "text": pa.string(),
 }
-# Words for "missing" in a column of numbers or times.
-MISSING_MARKERS = pa.array(
+# Words for "missing" in a column of numbers or times, and the zero dates of databases.
+_MISSING_WORDS = (
     "NA N/A n/a na N.A. n.a. #N/A #NA <NA> NaN nan NAN NaT NULL null Null (null) <null> nil None "
-    "none missing Missing MISSING unknown Unknown UNKNOWN (blank) - -- --- – — ? . .. ... … * ** "
-    "#DIV/0! #VALUE! #REF! #NAME? #NUM! #NULL! k.A. n/d N/D s/d S/D "
-    "0000-00-00 0000/00/00 00/00/0000 00.00.0000 00-00-0000 0000-00-00T00:00:00".split()
-    + ["0000-00-00 00:00:00", "00/00/0000 00:00:00", "not available", "Not available", "k. A."]
+    "none missing Missing MISSING unknown Unknown UNKNOWN (blank) k.A. n/d N/D s/d S/D #DIV/0! "
+    "#VALUE! #REF! #NAME? #NUM! #NULL! - -- --- \u2013 \u2014 ? . .. ... \u2026 * ** 0000-00-00 "
+    "0000/00/00 00/00/0000 00.00.0000 00-00-0000 0000-00-00T00:00:00"
 )
+_MISSING_PHRASES = ("0000-00-00 00:00:00", "00/00/0000 00:00:00", "not available", "Not available")
+MISSING_MARKERS = pa.array([*_MISSING_WORDS.split(), *_MISSING_PHRASES])
 NUMBER_PATTERN = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
 NON_FINITE_PATTERN = r"(?i)^[-+]?inf(?:inity)?$"
 
@@ -74,10 +75,15 @@ def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
     if arrow_type(target) == pa.string():
         return format_values(values, stored)
-    if target.type == "id":
-        return _integers(values)
     if target.type == "boolean":
         return _booleans(format_values(values, stored), target)
+    if target.type == "id":
+        return _integers(values)
+    return _ordered(values, target)
+
+
+def _ordered(values: pa.Array, target: Column) -> pa.Array:
+    """Return text, integers, floats or booleans as numbers or times."""
     if values.type == pa.string():
         return parse_texts(values, target)
     if target.type == "integer":

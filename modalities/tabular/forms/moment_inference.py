@@ -38,7 +38,8 @@ _TEXT = re.compile(
     r"(?P<half> ?(?:[AaPp][Mm]))?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
 )
 _COMPACT = re.compile(
-    r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?P<zone>Z)?"
+    r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})"
+    r"(?P<second>\d{2})?(?P<zone>Z)?"
 )
 _SEASON = re.compile(r"\d{4}[-/]\d{2}")
 

@@ -148,7 +148,7 @@ class MomentForm:
             digits = pc.replace_substring_regex(texts, "[-+:]", "")
             hhmm = _ints(pc.if_else(pc.equal(digits, "Z"), "0", digits).cast(pa.int64()))
             sign = np.where(_ints(pc.starts_with(texts, "-")) > 0, -1, 1)
-            return sign * (3600 * (hhmm // 100) + 60 * (hhmm % 100))
+            return np.asarray(sign * (3600 * (hhmm // 100) + 60 * (hhmm % 100)))
         return _ints(texts.cast(pa.int64()))
 
     def _combine(self, fields: Mapping[str, Ints], count: int) -> tuple[Ints, NDArray[np.bool_]]:
@@ -191,7 +191,8 @@ class MomentForm:
         values = np.asarray(micros.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
         local = values + (self.offset or 0) * SECOND
         if "%24H" in self.directives:
-            local = np.where(local % DAY < SECOND, local - 1, local)
+            resolution = SECOND if "S" in self.fields else 60 * SECOND
+            local = np.where(local % DAY < resolution, local // DAY * DAY - 1, local)
         components = _Components(local, "%24H" in self.directives)
         pieces: list[pa.Array | str] = []
         for literal, directive in zip(self.literals, (*self.directives, ""), strict=True):
@@ -245,14 +246,15 @@ class _Components:
             thursdays = self._days - (self._days + 3) % 7 + 3
             years = thursdays.astype("M8[D]").astype("M8[Y]")
             first = years.astype("M8[D]").astype(np.int64)
-            return years.astype(np.int64) + 1970 if name == "G" else (thursdays - first) // 7 + 1
+            week = (thursdays - first) // 7 + 1
+            return np.asarray(years.astype(np.int64) + 1970 if name == "G" else week)
         if name in "HI":
             return self.hour if name == "H" else (self.hour + 11) % 12 + 1
         if name in "MS":
             return self._minute if name == "M" else self._second
         if name == "d":
             first = self._months.astype("M8[M]").astype("M8[D]").astype(np.int64)
-            return self._days - first + 1
+            return np.asarray(self._days - first + 1)
         month, year = self._months % 12, self._months // 12 + 1970
         return {"m": month + 1, "q": month // 3 + 1, "Y": year, "y": year % 100}[name]
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -23,16 +23,17 @@ _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 _TEXT = re.compile(
     r"(?P<before>\D*?)"
-    r"(?P<body>(?:\d[\d.,'’ \u00a0\u202f]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
+    r"(?P<body>(?:\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
     r"(?P<after>(?:(?<=[ \u00a0\u202f])|[^\d]).*)?"
 )
 # Texts that may stand at a number. Any other text makes a code, such as C710.
-_UNITS = frozenset(
-    "% ‰ ° °C °F EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB "
-    "TRY KRW SGD HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei лв руб руб. "
-    "р. kg g mg t lb lbs oz km m cm mm mi ft km² m² m³ ha l ml km/h mph W kW kWh MWh V A Hz "
-    "kB MB GB TB h min s sec ms bps pp".split()
+_UNIT_WORDS = (
+    "% \u2030 ° °C °F EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB "
+    "TRY KRW SGD HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei kg g mg t lb "
+    "lbs oz km m cm mm mi ft km² m² m³ ha l ml km/h mph W kW kWh MWh V A Hz kB MB GB TB h min s "
+    "sec ms bps pp \u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432"
 )
+_UNITS = frozenset(_UNIT_WORDS.split())
 _BLANKS = " \u00a0\u202f"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
@@ -46,7 +47,7 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("\u00a0", "."),
     ("\u202f", "."),
     ("'", "."),
-    ("’", "."),
+    ("\u2019", "."),
     ("'", ","),
 )
 _AMBIGUOUS = {frozenset({("", "."), (".", ",")}), frozenset({("", ","), (",", ".")})}
@@ -63,13 +64,13 @@ class _Text:
     def is_negative(self) -> bool:
         before, after = self.before.strip(_BLANKS), self.after.strip(_BLANKS)
         in_brackets = before.startswith("(") and after.endswith(")")
-        return "-" in before or "−" in before or after.startswith(("-", "−")) or in_brackets
+        return in_brackets or any(sign in before + after for sign in "-\u2212")
 
     @cached_property
     def unit(self) -> Affixes:
         """The currency sign or unit before and after the digits, without signs and blanks."""
-        return re.sub(r"[-−+(]", "", self.before).strip(_BLANKS), re.sub(
-            r"[-−)]", "", self.after
+        return re.sub(r"[-\u2212+(]", "", self.before).strip(_BLANKS), re.sub(
+            r"[-\u2212)]", "", self.after
         ).strip(_BLANKS)
 
     @cached_property
@@ -137,14 +138,14 @@ def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
     return NumberForm(positive, negative or default, zero or positive)
 
 
-def _most_common(texts: "Sequence[_Text] | object") -> Affixes | None:
-    counts = Counter((text.before, text.after) for text in texts)  # type: ignore[attr-defined]
+def _most_common(texts: Iterable[_Text]) -> Affixes | None:
+    counts = Counter((text.before, text.after) for text in texts)
     return counts.most_common(1)[0][0] if counts else None
 
 
 def _strip_sign(affixes: Affixes | None) -> Affixes:
     before, after = affixes or ("", "")
-    return re.sub(r"[-−(]", "", before), re.sub(r"[-−)]", "", after)
+    return re.sub(r"[-\u2212(]", "", before), re.sub(r"[-\u2212)]", "", after)
 
 
 def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, str, bool]]:

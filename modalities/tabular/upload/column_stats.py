@@ -38,6 +38,11 @@ class ValueCounts:
         if self.overflowed:
             return
         totals = self.values
+        if not totals:  # the fast path: columns of different values overflow in the first batch
+            totals.update(zip(distinct.to_pylist(), counts.tolist(), strict=True))
+            self._has_duplicates = bool((counts > 1).any())
+            self.overflowed = len(totals) > MAX_DISTINCT
+            return
         for value, count in zip(distinct.to_pylist(), counts.tolist(), strict=True):
             total = totals.get(value, 0) + count
             totals[value] = total

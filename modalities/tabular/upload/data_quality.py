@@ -43,9 +43,9 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
                 for c in inferred
                 if c.mixed
             ],
-            "These columns hold mostly numbers or dates of the form in brackets, but too many other "
-            "values, so all values are read as text. Correct these rows, or leave them empty; if "
-            "the values are words for missing values, list them in `missing`.",
+            "These columns hold mostly numbers or dates of the form in brackets, but too many "
+            "other values, so all values are read as text. Correct these rows, or leave them "
+            "empty; if the values are words for missing values, list them in `missing`.",
         ),
         _row_issue(
             "odd_values",
@@ -104,7 +104,7 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
                 code,
                 "warning",
                 [
-                    f"{c.column.name}: {c.column.format or 0}, not {' or '.join(c.other_formats)}"
+                    f"{c.column.name}: {c.column.format}, not {' or '.join(c.other_formats)}"
                     for c in ambiguous
                     if (c.column.type in ("integer", "number")) == are_numbers
                 ],

@@ -20,7 +20,7 @@ from modalities.tabular.forms.moment_inference import InferredMoment, infer_mome
 from modalities.tabular.forms.moments import MomentForm, parse_format
 from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
 from modalities.tabular.forms.numbers import NumberForm, number_form
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import Column, ColumnType
 
 MAX_EXAMPLES = 5
 MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
@@ -164,7 +164,7 @@ class MomentReader:
         return np.asarray(micros.is_valid().to_numpy(zero_copy_only=False), bool)
 
     def columns(self, name: str) -> list[Column]:
-        type_ = "datetime" if self.forms[0].has_date else "time"
+        type_: ColumnType = "datetime" if self.forms[0].has_date else "time"
         decimals = self.decimals if "f" in self.forms[0].fields else 0
         return [Column(name, type_, decimals=decimals, format=form.format) for form in self.forms]
 

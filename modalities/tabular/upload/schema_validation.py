@@ -10,8 +10,8 @@ from core.datasets.errors import MAX_ERRORS, printable
 from core.errors import FieldError, ValidationFailed
 from core.settings import Limits
 from modalities.tabular import type_casting
-from modalities.tabular.forms.durations import DURATION_FORMATS
 from modalities.tabular.formatting import form_of_duration, form_of_moment, form_of_number
+from modalities.tabular.forms.durations import DURATION_FORMATS
 from modalities.tabular.schema import COLUMN_TYPES, EXCLUDED_TYPES, Column, ColumnType, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS

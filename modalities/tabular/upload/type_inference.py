@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from modalities.tabular import type_casting
+from modalities.tabular.formatting import form_of_number
 from modalities.tabular.forms.durations import DEFAULT_FORMAT
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.column_stats import (
     ProseStats,
     TextColumnStats,
@@ -79,8 +80,14 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
         mixed=nearest.odd,
         mixed_rows=nearest.odd_rows,
         odd_classes=nearest.odd_classes,
-        mixed_form=form.format or "0",
+        mixed_form=_shown_format(form),
     )
+
+
+def _shown_format(column: Column) -> str:
+    if column.type in ("integer", "number"):
+        return form_of_number(column).pattern
+    return column.format or ""
 
 
 def _infer_form(
@@ -91,11 +98,11 @@ def _infer_form(
     lost = stats.missing_markers + best.odd + best.non_finite
     column = replace(readers[0], nullable=stats.missing + lost > 0)
     others = [each for each in equal if type(each.reader) is type(best.reader)]
-    formats = [each.reader.columns(name)[0].format or "0" for each in others]
-    if column.type == "integer" and not lost and column.format is None:
-        if _are_row_numbers(name, stats.counts, stats.valid):
-            arrow = None if column.decimals else "int64"
-            column = Column(name, "id", column.nullable, arrow=arrow)
+    formats = [_shown_format(each.reader.columns(name)[0]) for each in others]
+    is_plain_integer = column.type == "integer" and column.format is None and not lost
+    if is_plain_integer and _are_row_numbers(name, stats.counts, stats.valid):
+        arrow = None if column.decimals else "int64"
+        column = Column(name, "id", column.nullable, arrow=arrow)
     return InferredColumn(
         column,
         readers=(column, *readers[1:]),
@@ -131,7 +138,7 @@ def infer_typed(
     else:
         fraction = ".%f" if stats.decimals else ""
         format = (hint.format or "").replace("%S", f"%S{fraction}")
-        type_ = "time" if arrow_type.startswith("time64") else "datetime"
+        type_: ColumnType = "time" if arrow_type.startswith("time64") else "datetime"
         column = Column(name, type_, decimals=stats.decimals, format=format)
     inferred.column = replace(column, nullable=nullable)
     return inferred
