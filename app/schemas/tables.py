@@ -25,8 +25,11 @@ class ColumnChange(RequestModel):
     )
     format: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="Format of a datetime column (strftime), or `no|yes` (the words for false "
-        "and true) for a boolean column. Default: unchanged.",
+        description="Form of the values as text. Numbers: as in spreadsheets, with the marks of "
+        "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
+        "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
+        "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
+        "Default: unchanged.",
     )
     exclude: bool | None = Field(
         None,
@@ -67,7 +70,8 @@ class ColumnView(BaseModel):
     nullable: bool = Field(description="Whether values may be missing.")
     decimals: int | None = Field(description="Digits after the decimal point.")
     format: str | None = Field(
-        description="Format of a datetime column (strftime), or `no|yes` of a boolean column."
+        description="Form of the values as text, in which samples are written and conditions may "
+        "be given; null for plain text and plain numbers."
     )
     exclude: bool = Field(description="Whether the column is neither learned nor generated.")
 

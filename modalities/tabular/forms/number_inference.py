@@ -28,10 +28,10 @@ _TEXT = re.compile(
 )
 # Texts that may stand at a number. Any other text makes a code, such as C710.
 _UNIT_WORDS = (
-    "% \u2030 ° °C °F EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB "
-    "TRY KRW SGD HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei kg g mg t lb "
-    "lbs oz km m cm mm mi ft km² m² m³ ha l ml km/h mph W kW kWh MWh V A Hz kB MB GB TB h min s "
-    "sec ms bps pp \u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432"
+    "% \u2030 ° °C °F EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN "
+    "ZAR RUB TRY KRW SGD HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei kg "
+    "g mg t lb lbs oz km m cm mm mi ft km² m² m³ ha l ml km/h mph W kW kWh MWh V A Hz kB MB GB "
+    "TB h min s sec ms bps pp \u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432"
 )
 _UNITS = frozenset(_UNIT_WORDS.split())
 _BLANKS = " \u00a0\u202f"
