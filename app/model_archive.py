@@ -27,17 +27,18 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app import strict_json
-from app.schemas.types import Label, ModelName, Tags
 from core.datasets.chunk_buffer import ChunkBuffer
 from core.datasets.sandbox import run_in_sandbox
 from core.errors import BadRequest, DatasetUnreadable, ValidationFailed
+from core.request_fields import Label, ModelName, Tags
 from core.settings import MIB, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
-from modalities.tabular import Column
 from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
+from modalities.tabular.schema import Column
 from modalities.tabular.type_casting import arrow_type
+from modalities.validate_checkpoint import Weights
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -166,7 +167,9 @@ class ModelImport:
         """Raise ValidationFailed unless the weights and the manifests describe the same model."""
         try:
             weights_info = run_in_sandbox(
-                "validate_checkpoint", {"path": str(self.weights)}, CHECK_TIMEOUT_S
+                "modalities.validate_checkpoint:validate",
+                Weights(path=self.weights),
+                CHECK_TIMEOUT_S,
             )
         except DatasetUnreadable as error:
             raise _import_error(

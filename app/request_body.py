@@ -1,23 +1,16 @@
-"""Request bodies: size limit, strict JSON parsing and the base class of all request schemas."""
+"""Request bodies: size limit and strict JSON parsing."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
 from starlette.types import Message, Receive, Scope
 
 from app import strict_json
 from app.authentication import authenticate
 from core.errors import SemblanceError, TooLarge, UnsupportedMedia
 from core.settings import get_settings
-
-
-class RequestModel(BaseModel):
-    """Base class of every request body: unknown fields and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def limit_body(request: Request, limit: int) -> Request:

@@ -1,1 +1,82 @@
-"""Kinds of data: each is a package with everything that depends on the kind."""
+"""Kinds of data (modalities). Each is a package that the entry point `semblance.modalities` names.
+
+Everything outside this package treats all modalities alike, through the interface in `base`.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from pydantic import BaseModel, create_model
+
+from core.datasets.file_type import HEAD_BYTES
+from core.errors import FieldError, ValidationFailed
+from modalities.base import Modality
+
+ENTRY_POINTS = "semblance.modalities"
+PEEK_BYTES = 8 * HEAD_BYTES  # of an upload, from which its modality is detected
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@cache  # reads a file of every installed package, which takes milliseconds
+def installed() -> dict[str, Modality]:
+    """Return the modalities by name."""
+    modalities: list[Modality] = [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    return {modality.name: modality for modality in sorted(modalities, key=lambda each: each.name)}
+
+
+if TYPE_CHECKING:
+    ModalityName = str
+    ContentFormat = str
+else:
+    ModalityName = Literal[tuple(installed())]
+    ContentFormat = Literal[
+        tuple({format: 0 for each in installed().values() for format in each.content_formats})
+    ]
+
+
+def get(name: str) -> Modality:
+    """Return an installed modality.
+
+    Raises:
+        KeyError: No installed package provides it.
+    """
+    return installed()[name]
+
+
+def detect(head: bytes, name: str) -> Modality:
+    """Return the modality of a file. `head` is its first PEEK_BYTES, or all of a shorter file."""
+    return max(installed().values(), key=lambda modality: modality.detect(head, name))
+
+
+def extend(part: str) -> Callable[[type[Body]], type[Body]]:
+    """Decorate a model: add the fields of every modality's model of the name `part`."""
+
+    def add_fields(base: type[Body]) -> type[Body]:
+        parts = [getattr(modality, part) for modality in installed().values()]
+        return create_model(
+            base.__name__, __base__=(base, *parts), __module__=base.__module__, __doc__=base.__doc__
+        )
+
+    return add_fields
+
+
+def own_options(request: BaseModel, modality: Modality, part: str) -> BaseModel:
+    """Return the fields of an extended request that belong to `modality`.
+
+    Raises:
+        ValidationFailed: The request sets a field that belongs to other modalities only.
+    """
+    own: type[BaseModel] = getattr(modality, part)
+    known = {name for each in installed().values() for name in getattr(each, part).model_fields}
+    sent = request.model_dump(include=known, exclude_defaults=True, by_alias=True)
+    accepted = {field.alias or name for name, field in own.model_fields.items()}
+    if foreign := [name for name in sent if name not in accepted]:
+        errors = [
+            FieldError(f"/{name}", "not_allowed", f"`{name}` does not apply to {modality.items}.")
+            for name in foreign
+        ]
+        raise ValidationFailed(errors[0].message, field_errors=errors)
+    return own.model_validate({name: sent[name] for name in sent})

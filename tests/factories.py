@@ -11,6 +11,7 @@ import torch
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
+import modalities
 from app.sampling.model_cache import get_model_cache
 from app.sampling.service import get_sampling_service
 from core import jobs, model_registry
@@ -23,13 +24,12 @@ from core.jobs import Claim, NewCheckpoint
 from core.settings import Limits
 from core.storage import StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
-from modalities import ingestion
-from modalities.detection import PEEK_BYTES, Modality, detect_modality
-from modalities.image import ImageOptions
+from modalities.image.ingest import summarize
+from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
-from modalities.tabular import ColumnOverride, SchemaOverrides
 from modalities.tabular.upload.reading import read_table
-from models.images.vae_gan.state import VaeGanState
+from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
+from models.images.training import ImageTrainer
 from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
 from tests.models.images.tiny import make_images, make_settings
@@ -43,7 +43,7 @@ from worker.job_runner import run_next
 class DatasetContent(NamedTuple):
     """Result of reading an upload: the summary of the dataset and the bytes of each object."""
 
-    kind: Modality
+    kind: str
     summary: dict[str, Any]
     files: dict[str, bytes]
 
@@ -62,7 +62,7 @@ def create_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
             _content_cache[cache_key] = _read_content(data, name, meta, Path(folder))
     content, dataset_id, storage = _content_cache[cache_key], new_id("ds"), get_storage()
-    objects = ingestion.OBJECT_FILES[content.kind]
+    objects = modalities.get(content.kind).object_files
     stored = {
         part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
         for part, data in content.files.items()
@@ -80,7 +80,7 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
-    kind = detect_modality(data[:PEEK_BYTES], name)
+    kind = modalities.detect(data[: modalities.PEEK_BYTES], name).name
     if kind == "tabular":
         columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
         drop = tuple(meta.get("exclude_columns", []))
@@ -90,8 +90,10 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
         summary = read_table([source], overrides, Limits(), out).to_dict()
     else:
         images = read_images([source], ImageOptions(**meta), Limits(), out)
-        summary = ingestion.image_summary(images, out)
-    files = {part: (out / file).read_bytes() for part, file in ingestion.OBJECT_FILES[kind].items()}
+        summary = summarize(images, out)
+    files = {
+        part: (out / file).read_bytes() for part, file in modalities.get(kind).object_files.items()
+    }
     return DatasetContent(kind, summary, files)
 
 
@@ -113,14 +115,14 @@ def build_checkpoint(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     With `scoring`, the model includes a classifier and a critic that score its samples.
     """
     settings = make_settings(classes=len(LABELS))
-    state = VaeGanState(settings, make_images(settings), seed)
+    trainer = ImageTrainer(settings, make_images(settings), seed)
     if scoring:
         # Untrained networks give nearly equal images and scores: larger weights spread them.
-        state.ema["G"].end.weight.data *= 100
-        state.features.classifier.out.weight.data *= 100
-        state.freeze_features()
-        state.calibration = (1.0, 0.0)
-    return state.pack()
+        trainer.networks.average.network["G"].end.weight.data *= 100
+        trainer.features.classifier.out.weight.data *= 100
+        trainer.features.freeze()
+        trainer.calibration = (1.0, 0.0)
+    return trainer.pack()
 
 
 def build_manifest(checkpoint: PackedCheckpoint) -> dict[str, object]:

@@ -13,8 +13,8 @@ from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Dataset
 from core.training import TrainingSpec
-from modalities.tabular import Column, Schema
 from modalities.tabular.formatting import format_values, to_json_values
+from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import typed_batches
 from models.images.data import LabeledImages
 from models.tabular.constraint_checks import detect_constraints

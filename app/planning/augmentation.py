@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.orm import Session
 
+import modalities
 from app.schemas.augmentation import AugmentationPlan, AugmentationRequest, TransformRequest
 from app.schemas.warnings import WarningView
 from core import evaluation, model_registry
@@ -22,9 +23,7 @@ from core.errors import Conflict, FieldError, ValidationFailed
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, get_storage
 from core.tables import Dataset, Model
-from modalities.item_labels import read_labels
-from modalities.tabular import Schema
-from modalities.tabular.schema import ORDERED_TYPES
+from modalities.tabular.schema import ORDERED_TYPES, Schema
 from models import split
 from models.augmentation.transforms import COLOR_TRANSFORMS, RANGES, Transform, default_transforms
 from models.tabular.sampling_plan import apportion
@@ -324,7 +323,7 @@ class ItemCounts:
 
 def _count_items(dataset: Dataset, n_labels: int, holdout_fraction: float, seed: int) -> ItemCounts:
     try:
-        labels = read_labels(dataset, get_storage())
+        labels = modalities.get(dataset.modality).read_labels(dataset, get_storage())
     except ObjectCorrupted as error:
         raise Conflict(
             f"The dataset cannot be read: {error}. Upload it again.", code="dataset_unreadable"

@@ -14,7 +14,7 @@ from app.schemas.jobs import TrainingRequest
 from core.errors import FieldError, Unavailable, ValidationFailed
 from core.tables import Dataset
 from core.training import Budget
-from modalities.tabular import Schema
+from modalities.tabular.schema import Schema
 from models.settings import InvalidSettings
 from models.tabular import constraints, dp_domains
 from models.tabular.settings import TableData, budget, cost, resolve

@@ -3,38 +3,35 @@
 These are its `profile`, `issues`, `preview`, `content` and `provenance`, and a table's `schema`.
 """
 
-import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
+import modalities
 from app import content_negotiation
 from app.authentication import DataScope, ReadScope
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import Issues
 from app.schemas.pagination import page_size
-from app.schemas.tables import RowsPage, SchemaChange, SchemaView
+from app.schemas.tables import SchemaChange, SchemaView
 from core.database import read
 from core.datasets import repository
-from core.datasets.media_types import IMAGE_MEDIA_TYPES, STREAMABLE_FORMATS, TABULAR_MEDIA_TYPES
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.storage import ObjectCorrupted, StoredObject, get_storage
-from core.tables import Dataset
-from modalities.tabular import Schema, schema_update
+from modalities.tabular import schema_update
+from modalities.tabular.options import RowsPage
+from modalities.tabular.schema import Schema
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
-PREVIEW_TYPES = {"json": "application/json", "csv": "text/csv"}
-
 CONTENT_TYPES = {
-    modality: {name: (IMAGE_MEDIA_TYPES | TABULAR_MEDIA_TYPES)[name] for name in names}
-    for modality, names in STREAMABLE_FORMATS.items()
+    format: media_type
+    for modality in modalities.installed().values()
+    for format, media_type in modality.content_formats.items()
 }
-DEFAULT_FORMATS = {"image": "zip", "tabular": "csv"}
 
 PREVIEW_ROWS = 20
 
@@ -43,7 +40,7 @@ PREVIEW_ROWS = 20
 def read_schema(dataset_id: str, caller: ReadScope) -> SchemaView:
     """Return the schema of a table: inferred columns with later changes applied."""
     with read() as session:
-        dataset = repository.get_table(session, caller.tenant_id, dataset_id)
+        dataset = schema_update.get_table(session, caller.tenant_id, dataset_id)
     return SchemaView.of(Schema.from_dict(dataset.summary))
 
 
@@ -69,15 +66,12 @@ def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
     """Return item counts, and statistics of the pixels by label or of each table column."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
-    summary: dict[str, Any] = {
+    return {
         "train_items": dataset.summary["n_train"],
         "test_items": dataset.summary["n_test"],
         "labels": dataset.summary["labels"],
+        **modalities.get(dataset.modality).profile(dataset, get_storage()),
     }
-    if dataset.modality == "tabular":
-        profile = get_storage().read(StoredObject.from_dict(dataset.objects["profile"]))
-        return {**summary, **json.loads(profile)}
-    return {**summary, **dataset.summary["profile"]}
 
 
 @router.get("/{dataset_id}/issues", response_model=Issues)
@@ -116,35 +110,23 @@ def read_preview(
     """Return a preview: for images a PNG grid with one row per label, for tables some rows."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
-    if dataset.modality == "tabular":
-        output_format = content_negotiation.negotiate(
-            PREVIEW_TYPES, format=format, accept=accept, default="json"
-        )
-        return _preview_rows(dataset, offset, page_size(limit), output_format)
-    preview = StoredObject.from_dict(dataset.objects["preview"])
-    return Response(get_storage().read(preview), media_type="image/png")
-
-
-def _preview_rows(dataset: Dataset, offset: int, limit: int, format: str) -> Response:
-    from modalities.tabular.upload import preview  # pyarrow is slow to load
-
-    schema, total = Schema.from_dict(dataset.summary), dataset.summary["rows"]
-    with get_storage().open(StoredObject.from_dict(dataset.objects["rows"])) as path:
-        if format == "csv":
-            return Response(preview.preview_csv(path, schema, offset, limit), media_type="text/csv")
-        rows = preview.preview_rows(path, schema, offset, limit)
-    page = RowsPage(data=rows, offset=offset, total=total, has_more=offset + len(rows) < total)
-    return JSONResponse(page.model_dump(mode="json"))
+    modality = modalities.get(dataset.modality)
+    output_format = content_negotiation.negotiate(
+        modality.preview_formats,
+        format=format,
+        accept=accept,
+        default=next(iter(modality.preview_formats)),
+    )
+    preview = modality.preview(
+        dataset, get_storage(), output_format, offset=offset, limit=page_size(limit)
+    )
+    return Response(preview, media_type=modality.preview_formats[output_format])
 
 
 @router.get(
     "/{dataset_id}/content",
     response_class=Response,
-    responses={
-        200: {
-            "content": {media: {} for types in CONTENT_TYPES.values() for media in types.values()}
-        }
-    },
+    responses={200: {"content": {media_type: {} for media_type in CONTENT_TYPES.values()}}},
 )
 def read_content(
     dataset_id: str,
@@ -153,7 +135,7 @@ def read_content(
         Literal["train", "test"], Query(description="`test` is the published test split.")
     ] = "train",
     format: Annotated[
-        Literal["zip", "npz", "tar", "csv", "ndjson", "parquet", "arrow"] | None,
+        modalities.ContentFormat | None,
         Query(description="File format; overrides `Accept`."),
     ] = None,
     accept: Annotated[str | None, Header()] = None,
@@ -168,47 +150,31 @@ def read_content(
     if split == "test" and not dataset.summary["n_test"]:
         error = FieldError("/split", "not_available", "The dataset has no test split.", ("train",))
         raise ValidationFailed(error.message, field_errors=[error])
+    modality = modalities.get(dataset.modality)
     output_format = content_negotiation.negotiate(
-        CONTENT_TYPES[dataset.modality],
+        modality.content_formats,
         format=format,
         accept=accept,
-        default=DEFAULT_FORMATS[dataset.modality],
+        default=next(iter(modality.content_formats)),
     )
-    open_files = ExitStack()
-    return StreamingResponse(
-        _stream_content(dataset, split, output_format, open_files),
-        media_type=CONTENT_TYPES[dataset.modality][output_format],
-        headers={
-            "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
-            "Vary": "Accept",
-        },
-        background=BackgroundTask(open_files.close),
-    )
-
-
-def _stream_content(
-    dataset: Dataset, split: Literal["train", "test"], format: str, open_files: ExitStack
-) -> Iterator[bytes]:
-    """Encode the content. The verified files stay open until `open_files` is closed."""
-    from modalities import export  # numpy and pyarrow are slow to load
-
-    names = ("x", "y") if dataset.modality == "image" else ("rows",)
+    open_files = ExitStack()  # until the response is sent
     try:
-        files = [
-            open_files.enter_context(
-                get_storage().open(StoredObject.from_dict(dataset.objects[name]))
-            )
-            for name in names
-        ]
+        content = modality.export(dataset, get_storage(), split, output_format, open_files)
     except ObjectCorrupted as error:
         open_files.close()
         raise Conflict(
             "A stored file of the dataset is missing or damaged. Upload the dataset again.",
             code="dataset_unreadable",
         ) from error
-    if dataset.modality == "image":
-        return export.export_images(files[0], files[1], dataset, split, format)
-    return export.export_rows(files[0], dataset, format)
+    return StreamingResponse(
+        content,
+        media_type=modality.content_formats[output_format],
+        headers={
+            "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
+            "Vary": "Accept",
+        },
+        background=BackgroundTask(open_files.close),
+    )
 
 
 @router.get(

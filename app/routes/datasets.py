@@ -11,9 +11,15 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+import modalities
 from app import error_handlers, strict_json
 from app.authentication import Caller, DataScope, ReadScope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute, limit_body, read_body
 from app.schemas.datasets import (
     DatasetFrom,
@@ -32,15 +38,9 @@ from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import DatasetState
 from modalities import ingestion
-from modalities.detection import PEEK_BYTES, Modality, detect_modality
+from modalities.base import Modality
 
 Body = TypeVar("Body", bound=DatasetMeta)
-
-# Fields of `meta` that apply to one modality only.
-MODALITY_FIELDS = {
-    "image": {"class_names", "resize", "size"},
-    "tabular": {"columns", "target", "exclude_columns"},
-}
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
@@ -157,7 +157,7 @@ def _store(
     tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
 ) -> Response:
     with sources[0].path.open("rb") as file:
-        detected = detect_modality(file.read(PEEK_BYTES), sources[0].name)
+        detected = modalities.detect(file.read(modalities.PEEK_BYTES), sources[0].name)
     new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
@@ -209,21 +209,20 @@ def _store_builtin(tenant_id: str, request: DatasetFrom, save: SaveResponse) -> 
 def _detect_upload_modality(source: dict[str, Any]) -> Modality:
     """Detect the modality of a completed upload from the first bytes of its first part."""
     first = StoredObject.from_dict(source["parts"][0]) if source["parts"] else None
-    head = get_storage().stream(first, end=min(PEEK_BYTES, first.bytes)) if first else ()
-    return detect_modality(b"".join(head), source["name"])
+    head = get_storage().stream(first, end=min(modalities.PEEK_BYTES, first.bytes)) if first else ()
+    return modalities.detect(b"".join(head), source["name"])
 
 
 def _new_dataset(meta: DatasetMeta, default_name: str, detected: Modality) -> NewDataset:
-    modality = meta.modality or detected
-    own_fields = MODALITY_FIELDS[modality]
-    options = meta.model_dump(include=own_fields, exclude_defaults=True, by_alias=True)
-    other_fields = set().union(*MODALITY_FIELDS.values()) - own_fields
-    unsupported = meta.model_dump(include=other_fields, exclude_defaults=True, by_alias=True)
-    _reject_fields(list(unsupported), f"does not apply to a dataset of modality `{modality}`.")
-    if "schema" in options:
-        options["schema"] = [column.model_dump() for column in meta.columns]
+    modality = detected if meta.modality is None else modalities.get(meta.modality)
+    options = modalities.own_options(meta, modality, "dataset_options")
     name = meta.name or Path(default_name.removesuffix(".gz")).stem or "dataset"
-    return NewDataset(name=name, tags=meta.tags, options=options, modality=modality)
+    return NewDataset(
+        name=name,
+        tags=meta.tags,
+        options=options.model_dump(exclude_defaults=True, by_alias=True),
+        modality=modality.name,
+    )
 
 
 def _reject_fields(fields: Sequence[str], reason: str) -> None:

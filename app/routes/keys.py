@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app.authentication import AdminScope
-from app.request_body import RequestModel, StrictJsonRoute
+from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from app.schemas.types import Name
 from core import api_keys
 from core.database import read, write
+from core.request_fields import Name, RequestModel
 from core.tables import ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictJsonRoute)

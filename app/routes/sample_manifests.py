@@ -14,10 +14,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope, SampleScope
-from app.request_body import RequestModel, StrictJsonRoute
+from app.request_body import StrictJsonRoute
 from app.schemas.samples import SampleSelection, check_selection
 from core import api_keys, model_registry
 from core.database import read
+from core.request_fields import RequestModel
 from core.tables import ApiKey
 
 router = APIRouter(prefix="/v1", tags=["samples"], route_class=StrictJsonRoute)

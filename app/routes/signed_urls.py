@@ -10,10 +10,11 @@ from pydantic import BaseModel, Field
 
 from app import signed_urls
 from app.authentication import ReadScope
-from app.request_body import RequestModel, StrictJsonRoute
+from app.request_body import StrictJsonRoute
 from core import api_keys
 from core.database import read
 from core.errors import FieldError, ValidationFailed
+from core.request_fields import RequestModel
 from core.settings import get_settings
 
 router = APIRouter(prefix="/v1/links", tags=["service"], route_class=StrictJsonRoute)

@@ -4,12 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.request_body import RequestModel
 from app.schemas.jobs import Priority
-from app.schemas.types import Name, Seed, Tags
 from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
 from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
+from core.request_fields import Name, RequestModel, Seed, Tags
 
 
 class TransformRequest(RequestModel):

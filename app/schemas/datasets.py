@@ -5,14 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.request_body import RequestModel
-from app.schemas.tables import ColumnChange, ColumnName
-from app.schemas.types import Label, Name, Tags
+import modalities
+from core.request_fields import Name, RequestModel, Tags
 from core.tables import Dataset, DatasetState, Upload, UploadPart
 
-Side = Annotated[int, Field(ge=1, le=8192)]
 
-
+@modalities.extend("dataset_options")
 class DatasetMeta(RequestModel):
     """`meta` of a new dataset."""
 
@@ -20,38 +18,8 @@ class DatasetMeta(RequestModel):
         None, description="Name of the dataset. Default: the file's name without its extension."
     )
     tags: Tags = {}
-    modality: Literal["image", "tabular"] | None = Field(
+    modality: modalities.ModalityName | None = Field(
         None, description="Kind of data. Default: detected from the file's content."
-    )
-    target: ColumnName | None = Field(
-        None,
-        description="Tables only: the column whose values are the labels of the samples. "
-        "Default: none.",
-    )
-    exclude_columns: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(
-        [],
-        description="Tables only: columns that are neither learned nor generated. Default: none.",
-    )
-    columns: Annotated[list[ColumnChange], Field(max_length=10_000)] = Field(
-        [],
-        alias="schema",
-        description="Tables only: overrides of the inferred columns, as in "
-        "`PUT /v1/datasets/{dataset_id}/schema`. Default: none.",
-    )
-    class_names: list[Label] | dict[str, Label] | None = Field(
-        None,
-        description="Images only: names of numeric classes, as a list by class number or as an "
-        'object such as `{"0": "T-shirt/top"}`. Default: the numbers.',
-    )
-    resize: Literal["crop", "pad", "stretch"] | None = Field(
-        None,
-        description="Images only: how to resize images of different or unsupported sizes. "
-        "Default: such images are rejected.",
-    )
-    size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
-        None,
-        description="Images only: `[height, width]` in pixels to resize to. Default: the most "
-        "common size.",
     )
 
 
@@ -85,18 +53,6 @@ class LabelCount(BaseModel):
     test_count: int = Field(description="Number of items in the test split, never trained on.")
 
 
-class ImageShape(BaseModel):
-    height: int = Field(description="Height in pixels.")
-    width: int = Field(description="Width in pixels.")
-    channels: int = Field(description="1 (gray) or 3 (RGB).")
-
-
-class TableShape(BaseModel):
-    rows: int = Field(description="Number of rows.")
-    columns: int = Field(description="Number of columns.")
-    target: str | None = Field(description="Column of the labels; null if there is none.")
-
-
 class DerivedFrom(BaseModel):
     """Source of a dataset that an augmentation job created."""
 
@@ -109,6 +65,7 @@ class DerivedFrom(BaseModel):
     )
 
 
+@modalities.extend("dataset_view")
 class DatasetView(BaseModel):
     id: str = Field(description="Dataset id (`ds_…`).")
     name: str
@@ -117,8 +74,6 @@ class DatasetView(BaseModel):
     tags: dict[str, str]
     train_items: int | None = Field(description="Number of images or rows to train on.")
     test_items: int | None = Field(description="Number of images or rows in the test split.")
-    image: ImageShape | None = Field(description="Images only: their shape.")
-    table: TableShape | None = Field(description="Tables only: their shape.")
     labels: list[LabelCount] | None = Field(
         description="Labels and their counts. For a table, the values of the target column."
     )
@@ -148,8 +103,12 @@ class DatasetView(BaseModel):
             }
         if "provenance" in dataset.objects:
             links["provenance"] = f"{path}/provenance"
-        if ready and dataset.modality == "tabular":
-            links["schema"] = f"{path}/schema"
+        fields: dict[str, Any] = {}
+        if ready:
+            modality = modalities.get(dataset.modality)
+            fields = dict(modality.describe_dataset(summary))
+            if modality.has_schema:
+                links["schema"] = f"{path}/schema"
         return cls(
             id=dataset.id,
             name=dataset.name,
@@ -158,12 +117,6 @@ class DatasetView(BaseModel):
             tags=dataset.tags,
             train_items=summary.get("n_train"),
             test_items=summary.get("n_test"),
-            image=ImageShape.model_validate(summary)
-            if ready and dataset.modality == "image"
-            else None,
-            table=TableShape.model_validate(summary)
-            if ready and dataset.modality == "tabular"
-            else None,
             labels=summary.get("labels"),
             format=summary.get("format"),
             bytes=sum(part["bytes"] for part in dataset.objects.values()) if ready else None,
@@ -178,6 +131,7 @@ class DatasetView(BaseModel):
             created_at=dataset.created_at,
             ready_at=dataset.ready_at,
             links=links,
+            **fields,
         )
 
 

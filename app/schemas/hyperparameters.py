@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import Field, ValidationError, WithJsonSchema, create_model
 
 from app import error_handlers
-from app.request_body import RequestModel
+from core.request_fields import RequestModel
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.settings import DATA_FIELDS
 from models.images.vae_gan.settings import VaeGanSettings

@@ -5,14 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.request_body import RequestModel
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.samples import SampleSelection
-from app.schemas.types import ModelName, Seed, Tags
 from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
 from core import jobs
 from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
+from core.request_fields import ModelName, RequestModel, Seed, Tags
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
 from core.training import (
     Budget,
@@ -354,7 +353,7 @@ class JobView(BaseModel):
             queue=QueueStatus.of(job, position),
             priority=job.priority,
             retry_of=job.retry_of,
-            attempt=job.attempt,
+            attempt=job.fencing_token,
             max_worker_losses=job.max_worker_losses,
             resolved=job.resolved,
             result=job.result,

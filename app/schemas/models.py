@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.request_body import RequestModel
-from app.schemas.types import Tags
+from core.request_fields import RequestModel, Tags
 from core.tables import Model
 
 

@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.request_body import RequestModel
-from app.schemas.types import Seed
 from core.errors import FieldError, ValidationFailed
+from core.request_fields import RequestModel, Seed
 
 Count = Annotated[int, Field(ge=1)]
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]

@@ -1,43 +1,13 @@
-"""Request and response bodies of table schemas and rows."""
+"""Request and response bodies of table schemas."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.request_body import RequestModel
-from modalities.tabular import ColumnOverride, Schema, SchemaOverrides
-from modalities.tabular.schema import ColumnType
-
-ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-class ColumnChange(RequestModel):
-    """Override of one column, selected by name. Omitted fields stay unchanged."""
-
-    name: ColumnName
-    type: ColumnType | None = Field(None, description="Data type. Default: unchanged.")
-    nullable: bool | None = Field(
-        None, description="Whether values may be missing. Default: unchanged."
-    )
-    decimals: Annotated[int, Field(ge=0, le=15)] | None = Field(
-        None,
-        description="Number columns only: digits after the decimal point. Default: unchanged.",
-    )
-    format: Annotated[str, Field(max_length=64)] | None = Field(
-        None,
-        description="Form of the values as text. Numbers: as in spreadsheets, with the marks of "
-        "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
-        "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
-        "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
-        "Default: unchanged.",
-    )
-    exclude: bool | None = Field(
-        None,
-        description="True: the column is neither learned nor generated. Default: unchanged.",
-    )
-
-    def to_override(self) -> ColumnOverride:
-        return ColumnOverride(**self.model_dump())
+from core.request_fields import RequestModel
+from modalities.tabular.options import ColumnChange, ColumnName
+from modalities.tabular.schema import ColumnType, Schema
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
 
 
 class SchemaChange(RequestModel):
@@ -84,12 +54,3 @@ class SchemaView(BaseModel):
     def of(cls, schema: Schema) -> "SchemaView":
         columns = [ColumnView.model_validate(column.to_dict()) for column in schema.columns]
         return cls(columns=columns, target=schema.target)
-
-
-class RowsPage(BaseModel):
-    """Part of a table's rows, formatted as in the content download."""
-
-    data: list[dict[str, Any]] = Field(description="Rows: values by column name.")
-    offset: int = Field(description="Index of the first row.")
-    total: int = Field(description="Number of rows in the table.")
-    has_more: bool = Field(description="Whether there are further rows.")

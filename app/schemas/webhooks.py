@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
-from app.request_body import RequestModel
-from app.schemas.types import Name
 from core import webhooks
+from core.request_fields import Name, RequestModel
 from core.tables import Delivery, Webhook
 
 JobEvent = Literal["job.running", "job.paused", "job.succeeded", "job.failed", "job.cancelled"]
@@ -110,7 +109,7 @@ class DeliveryView(BaseModel):
             type=delivery.type,
             job=delivery.job_id,
             state=final_state or "pending",
-            attempt=delivery.attempt,
+            attempt=delivery.fencing_token,
             next_at=delivery.next_at,
             response_status=delivery.response_status,
             last_error=delivery.last_error,

@@ -1,4 +1,4 @@
-"""Sandbox: run a task on untrusted files in a resource-limited child process.
+"""Sandbox: run a function on untrusted files in a resource-limited child process.
 
 A bug in a decoder can crash or hang only the child.
 """
@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 import core
 from core.errors import DatasetUnreadable, FieldError, SemblanceError, StorageFull, ValidationFailed
 
@@ -26,17 +28,26 @@ _MAX_LOGGED_CHARS = 4_000
 
 
 def run_in_sandbox(
-    task: str,
-    spec: dict[str, Any],
+    function: str,
+    argument: BaseModel,
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a task of `core.datasets.sandbox_main` and return its answer, a JSON object like `spec`.
+    """Call `function`, given as "package.module:name", with `argument` and return its result.
 
-    Calls `on_wait` about once a second; an exception that it raises kills the child. Raises the
-    SemblanceError that the task raised, and DatasetUnreadable if the child crashed or timed out.
+    The function takes one pydantic model and returns a JSON object.
+
+    Calls `on_wait` about once a second; an exception that it raises kills the child.
+
+    Raises:
+        SemblanceError: The function raised it.
+        DatasetUnreadable: The child crashed or timed out.
     """
-    request = {"task": task, "spec": spec, "cpu_s": int(timeout_s) + 1}
+    request = {
+        "function": function,
+        "argument": argument.model_dump(mode="json"),
+        "cpu_s": int(timeout_s) + 1,
+    }
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "core.datasets.sandbox_main"],
         stdin=subprocess.PIPE,

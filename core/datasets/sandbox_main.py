@@ -1,7 +1,7 @@
 """Main program of the sandbox process: one JSON object on stdin, one on stdout.
 
-Input: {"task": one of TASKS, "spec": {…}, "cpu_s"}. The callers of
-`core.datasets.sandbox.run_in_sandbox` define the spec of each task.
+Input: {"function": "package.module:name", "argument": {…}, "cpu_s"}. The function takes one
+pydantic model, whose type its signature declares, and returns a JSON object.
 Output: {"answer": {…}} or {"problem": {…}}, with exit status 0 for both. The parent handles
 everything else, such as a crash in a decoder.
 """
@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from core.errors import DatasetUnreadable, SemblanceError
 from core.settings import MIB
@@ -24,30 +25,25 @@ from core.settings import MIB
 MEMORY_BYTES = 4096 * MIB  # of address space, in addition to what the interpreter uses
 OPEN_FILES = 256
 
-# Modules with a function `run(spec) -> answer`. A child imports only the one that it needs.
-TASKS = {
-    "read_images": "modalities.image.upload.sandbox_task",
-    "read_table": "modalities.tabular.upload.sandbox_task",
-    "update_schema": "modalities.tabular.upload.schema_update_task",
-    "validate_checkpoint": "models.validate_checkpoint",
-}
-
 
 def main() -> None:
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     request = json.load(sys.stdin)
-    run = import_module(TASKS[request["task"]]).run
+    module, _, name = request["function"].partition(":")
+    function = getattr(import_module(module), name)
+    argument_type = next(iter(get_type_hints(function).values()))
+    argument = argument_type.model_validate(request["argument"])
     _limit_resources(request["cpu_s"])
-    json.dump(_respond(run, request["spec"]), sys.stdout)
+    json.dump(_respond(function, argument), sys.stdout)
     sys.stdout.flush()
     # Threads of native libraries occasionally abort the process during a normal shutdown. The
     # parent would then discard a complete answer because of the exit status.
     os._exit(0)
 
 
-def _respond(run: Any, spec: dict[str, Any]) -> dict[str, Any]:
+def _respond(function: Callable[[Any], dict[str, Any]], argument: Any) -> dict[str, Any]:
     try:
-        return {"answer": run(spec)}
+        return {"answer": function(argument)}
     except SemblanceError as error:
         return {"problem": error.to_problem()}
     except MemoryError:

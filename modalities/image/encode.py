@@ -11,6 +11,8 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.datasets.chunk_buffer import ChunkBuffer
+from modalities.base import Split
+from modalities.image.upload.npy_store import BLOCK_BYTES
 
 # Label indices (n,), -1 for none, and images (n, H, W) or (n, H, W, 3).
 Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
@@ -151,3 +155,22 @@ def encode_json(
         yield (("" if first else ", ") + ", ".join(items)).encode()
         first = False
     yield b"]}"
+
+
+def encode_dataset(
+    x: Path, y: Path, summary: Mapping[str, Any], split: Split, format: str
+) -> Iterator[bytes]:
+    """Encode one split of a dataset. `x` and `y` are local files of its objects."""
+    n = summary["n_train"]
+    span = slice(0, n) if split == "train" else slice(n, None)
+    pixels = np.load(x, mmap_mode="r", allow_pickle=False)[span]
+    labels = np.load(y, allow_pickle=False)[span].astype(np.int64)
+    names = [label["name"] for label in summary["labels"]]
+    if not names:
+        labels = np.zeros_like(labels)  # as in samples of unconditional models
+    size = max(1, BLOCK_BYTES // pixels[0].nbytes)
+    batches = (
+        (labels[start : start + size], np.asarray(pixels[start : start + size]))
+        for start in range(0, len(labels), size)
+    )
+    return encode(format, batches, names, count=len(labels), image=summary)

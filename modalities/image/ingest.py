@@ -1,14 +1,45 @@
-"""Client of the sandbox task that reads images."""
+"""Reading of uploaded images in a sandbox process."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from core.datasets.sandbox import run_in_sandbox
 from core.datasets.source import SourceFile
-from core.settings import Limits
+from core.settings import Limits, get_settings
+from modalities.base import Json, OnWait
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.summary import ImageSummary
+
+
+class ImageUpload(BaseModel):
+    files: list[SourceFile]
+    options: ImageOptions
+    limits: Limits
+    out: Path
+
+
+def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait) -> Json:
+    """Read the files with the options of a request; see modalities.base.Datasets.ingest."""
+    settings = get_settings()
+    size = options.get("size")
+    summary = read_images_in_sandbox(
+        files,
+        ImageOptions(
+            resize=options.get("resize"),
+            size=(size[0], size[1]) if size else None,
+            class_names=options.get("class_names"),
+        ),
+        settings.limits,
+        out,
+        settings.ingest_timeout_seconds,
+        on_wait,
+    )
+    return summarize(summary, out)
 
 
 def read_images_in_sandbox(
@@ -19,21 +50,30 @@ def read_images_in_sandbox(
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
 ) -> ImageSummary:
-    """Run `modalities.image.upload.reading.read_images` in a sandbox process.
+    """Run `read` in a sandbox process.
 
     Calls `on_wait` about once a second; an exception that it raises kills the process.
     """
-    spec = {
-        "files": [{"path": str(file.path.resolve()), "name": file.name} for file in files],
-        "options": _options_to_json(options),
-        "limits": limits.model_dump(),
-        "out": str(out.resolve()),
+    files = [SourceFile(file.path.resolve(), file.name) for file in files]
+    upload = ImageUpload(files=files, options=options, limits=limits, out=out.resolve())
+    answer = run_in_sandbox("modalities.image.ingest:read", upload, timeout_s, on_wait)
+    return ImageSummary.from_dict(answer)
+
+
+def read(upload: ImageUpload) -> dict[str, Any]:
+    """Read the files; in the sandbox process."""
+    from modalities.image.upload.reading import read_images  # numpy is slow to import
+
+    return read_images(upload.files, upload.options, upload.limits, upload.out).to_dict()
+
+
+def summarize(summary: ImageSummary, out: Path) -> Json:
+    """Return `Dataset.summary`, with the profile. `out` holds x.npy and y.npy."""
+    from modalities.image.upload.profile import profile_images  # numpy is slow to import
+
+    labels = [label.name for label in summary.labels]
+    digest = hashlib.sha256(json.dumps([summary.x_sha256, summary.y_sha256, labels]).encode())
+    return summary.to_dict() | {
+        "sha256": digest.hexdigest(),
+        "profile": profile_images(out / "x.npy", out / "y.npy", labels, summary.n_train),
     }
-    return ImageSummary.from_dict(run_in_sandbox("read_images", spec, timeout_s, on_wait))
-
-
-def _options_to_json(options: ImageOptions) -> dict[str, Any]:
-    names = options.class_names
-    if names is not None:
-        names = dict(names) if isinstance(names, Mapping) else list(names)
-    return {"resize": options.resize, "size": options.size, "class_names": names}

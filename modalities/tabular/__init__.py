@@ -1,21 +1,76 @@
-"""Reading of uploaded tables: one file becomes rows.parquet, a schema and a profile.
+"""Tables: rows of typed columns, with an optional target column that holds the labels.
 
-Servers must call `read_table_in_sandbox`: it decodes untrusted files in a resource-limited
-subprocess. The names exported here do not import pyarrow, which is slow to load; the other modules
-of this package do.
+Importing this package does not import pyarrow or torch, which are slow to load.
 """
 
-from modalities.tabular.ingest import read_table_in_sandbox, update_table_schema_in_sandbox
-from modalities.tabular.schema import Column, Schema
-from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
-from modalities.tabular.upload.summary import TableSummary
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Column",
-    "ColumnOverride",
-    "Schema",
-    "SchemaOverrides",
-    "TableSummary",
-    "read_table_in_sandbox",
-    "update_table_schema_in_sandbox",
-]
+from core.datasets.source import SourceFile
+from core.storage import Storage, StoredObject
+from core.tables import Dataset
+from modalities.base import Json, OnWait, Split
+from modalities.tabular import ingest
+from modalities.tabular.options import TableDatasetOptions, TableDatasetView
+from modalities.tabular.upload.detection import detect_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class TableModality:
+    """Implementation of modalities.base.Modality."""
+
+    name, items = "tabular", "table rows"
+    dataset_options, dataset_view = TableDatasetOptions, TableDatasetView
+    object_files = {"rows": "rows.parquet", "profile": "profile.json"}
+    content_formats = {
+        "csv": "text/csv",
+        "parquet": "application/vnd.apache.parquet",
+        "ndjson": "application/x-ndjson",
+        "arrow": "application/vnd.apache.arrow.stream",
+    }
+    has_schema = True
+    preview_formats = {"json": "application/json", "csv": "text/csv"}
+
+    def detect(self, head: bytes, name: str) -> float:
+        return detect_table(head, name)
+
+    def ingest(
+        self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
+    ) -> Json:
+        return ingest.ingest(files, options, out, on_wait)
+
+    def describe_dataset(self, summary: Json) -> TableDatasetView:
+        return TableDatasetView.model_validate({"table": summary})
+
+    def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
+        from modalities.tabular.labels import read_labels
+
+        return read_labels(dataset, storage)
+
+    def profile(self, dataset: Dataset, storage: Storage) -> Json:
+        profile: Json = json.loads(storage.read(StoredObject.from_dict(dataset.objects["profile"])))
+        return profile
+
+    def preview(
+        self, dataset: Dataset, storage: Storage, format: str, *, offset: int, limit: int
+    ) -> bytes:
+        from modalities.tabular.upload import preview
+
+        return preview.preview(dataset, storage, format, offset, limit)
+
+    def export(
+        self, dataset: Dataset, storage: Storage, split: Split, format: str, open_files: ExitStack
+    ) -> Iterator[bytes]:
+        from modalities.tabular import encode
+
+        path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
+        return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+
+MODALITY = TableModality()

@@ -7,6 +7,7 @@ have no end marker: there only the HTTP response shows that the stream is comple
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ import pyarrow.parquet
 from core.datasets.chunk_buffer import ChunkBuffer
 from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import Column, Schema
+from modalities.tabular.typed_parquet import typed_batches
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -127,3 +129,10 @@ def _encode_with(new_writer: Callable[..., Any], batches: Batches) -> Iterator[b
             writer.write_batch(batch)
             yield buffer.drain()
     yield buffer.drain()
+
+
+def encode_dataset(path: Path, summary: Mapping[str, Any], format: str) -> Iterator[bytes]:
+    """Encode all rows of rows.parquet with the types of the schema, without excluded columns."""
+    schema = Schema.from_dict(summary)
+    columns = [column for column in schema.columns if not column.exclude]
+    return encode(format, typed_batches(path, schema.columns), columns, {})

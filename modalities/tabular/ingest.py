@@ -1,13 +1,46 @@
-"""Table reading in a sandboxed subprocess, which isolates the decoders of untrusted files."""
+"""Reading of uploaded tables, and changes of their schema, in a sandbox process."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from core.datasets.sandbox import run_in_sandbox
 from core.datasets.source import SourceFile
-from core.settings import Limits
-from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from core.settings import Limits, get_settings
+from modalities.base import Json, OnWait
+from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
+
+
+class TableUpload(BaseModel):
+    files: list[SourceFile]
+    overrides: SchemaOverrides
+    limits: Limits
+    out: Path
+
+
+class SchemaUpdate(BaseModel):
+    path: Path  # of rows.parquet
+    summary: Json
+    overrides: SchemaOverrides
+    limits: Limits
+    out: Path
+
+
+def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait) -> Json:
+    """Read the file with the options of a request; see modalities.base.Datasets.ingest."""
+    settings = get_settings()
+    overrides = SchemaOverrides(
+        columns=tuple(ColumnOverride(**column) for column in options.get("schema", [])),
+        target=options.get("target"),
+        exclude_columns=tuple(options.get("exclude_columns", [])),
+        pointer_prefix="/meta",
+    )
+    return read_table_in_sandbox(
+        files, overrides, settings.limits, out, settings.ingest_timeout_seconds, on_wait
+    ).to_dict()
 
 
 def read_table_in_sandbox(
@@ -18,17 +51,21 @@ def read_table_in_sandbox(
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
 ) -> TableSummary:
-    """Run read_table in the sandbox.
+    """Run `read` in a sandbox process.
 
-    Calls `on_wait` about once a second; an exception that it raises ends the subprocess.
+    Calls `on_wait` about once a second; an exception that it raises kills the process.
     """
-    spec = {
-        "files": [{"path": str(file.path.resolve()), "name": file.name} for file in files],
-        "overrides": overrides.to_dict(),
-        "limits": limits.model_dump(),
-        "out": str(out.resolve()),
-    }
-    return TableSummary.from_dict(run_in_sandbox("read_table", spec, timeout_s, on_wait))
+    files = [SourceFile(file.path.resolve(), file.name) for file in files]
+    upload = TableUpload(files=files, overrides=overrides, limits=limits, out=out.resolve())
+    answer = run_in_sandbox("modalities.tabular.ingest:read", upload, timeout_s, on_wait)
+    return TableSummary.from_dict(answer)
+
+
+def read(upload: TableUpload) -> dict[str, Any]:
+    """Read the file; in the sandbox process."""
+    from modalities.tabular.upload.reading import read_table  # pyarrow is slow to import
+
+    return read_table(upload.files, upload.overrides, upload.limits, upload.out).to_dict()
 
 
 def update_table_schema_in_sandbox(
@@ -39,12 +76,23 @@ def update_table_schema_in_sandbox(
     out: Path,
     timeout_s: float,
 ) -> TableSummary:
-    """Run update_table_schema in the sandbox."""
-    spec = {
-        "path": str(path.resolve()),
-        "summary": summary.to_dict(),
-        "overrides": overrides.to_dict(),
-        "limits": limits.model_dump(),
-        "out": str(out.resolve()),
-    }
-    return TableSummary.from_dict(run_in_sandbox("update_schema", spec, timeout_s))
+    """Run `update_schema` in a sandbox process."""
+    update = SchemaUpdate(
+        path=path.resolve(),
+        summary=summary.to_dict(),
+        overrides=overrides,
+        limits=limits,
+        out=out.resolve(),
+    )
+    answer = run_in_sandbox("modalities.tabular.ingest:update_schema", update, timeout_s)
+    return TableSummary.from_dict(answer)
+
+
+def update_schema(update: SchemaUpdate) -> dict[str, Any]:
+    """Check the stored values against the new schema; in the sandbox process."""
+    from modalities.tabular.upload.reading import update_table_schema  # pyarrow is slow to import
+
+    summary = TableSummary.from_dict(update.summary)
+    return update_table_schema(
+        update.path, summary, update.overrides, update.limits, update.out
+    ).to_dict()

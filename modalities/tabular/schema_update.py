@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from sqlalchemy.orm import Session
+
+import modalities
 from core.database import read, write
 from core.datasets import repository
 from core.errors import Conflict
@@ -10,7 +13,17 @@ from core.settings import get_settings
 from core.storage import Storage, StoredObject, key_of
 from core.tables import Dataset
 from modalities.ingestion import working_folder
-from modalities.tabular import SchemaOverrides, TableSummary, update_table_schema_in_sandbox
+from modalities.tabular.ingest import update_table_schema_in_sandbox
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.summary import TableSummary
+
+
+def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+    """Return a dataset that is ready and has a schema; raise Conflict if it has none."""
+    dataset = repository.get_ready(session, tenant_id, dataset_id)
+    if not modalities.get(dataset.modality).has_schema:
+        raise Conflict(f"Dataset {dataset_id} is not a table.", code="not_a_table")
+    return dataset
 
 
 def update_schema(
@@ -32,7 +45,7 @@ def update_schema(
     """
     settings = get_settings()
     with read() as session:
-        dataset = repository.get_table(session, tenant_id, dataset_id)
+        dataset = get_table(session, tenant_id, dataset_id)
         repository.check_not_in_use(session, dataset)
     current = TableSummary.from_dict(dataset.summary)
     if keep_target:
@@ -57,7 +70,7 @@ def update_schema(
 
 def _replace_schema(dataset: Dataset, summary: TableSummary, profile: StoredObject) -> Dataset:
     with write() as session:
-        row = repository.get_table(session, dataset.tenant_id, dataset.id)
+        row = get_table(session, dataset.tenant_id, dataset.id)
         repository.check_not_in_use(session, row)
         if row.summary != dataset.summary:
             raise Conflict(

@@ -11,7 +11,8 @@ from core.database import write
 from core.jobs import NewJob
 from core.settings import Settings
 from core.tables import JobKind
-from modalities.tabular import TableSummary, schema_update
+from modalities.tabular import schema_update
+from modalities.tabular.upload.summary import TableSummary
 from tests.conftest import TENANT
 from tests.factories import create_dataset
 from tests.uploads import list_stored_files, make_image_zip, upload, upload_part

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from modalities.detection import detect_modality
+import modalities
 
 
 def build_tar() -> bytes:
@@ -48,4 +48,4 @@ def compress(content: bytes) -> bytes:
 def test_modality_is_detected_from_content_and_else_from_the_file_name(
     head: bytes, name: str, modality: str
 ) -> None:
-    assert detect_modality(head, name) == modality
+    assert modalities.detect(head, name).name == modality

@@ -9,11 +9,11 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+import modalities
 from core.augmentation import AugmentationSpec
 from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Dataset, Model
-from modalities.item_labels import read_labels
 from models import split
 from models.augmentation.lift import Indices, TrainClassifier
 from models.augmentation.training_sets import LabelCounts, TrainingPool
@@ -66,7 +66,7 @@ class AugmentationContext:
         Raises:
             JobError: The dataset does not have the label counts of the plan.
         """
-        labels = read_labels(dataset, storage)
+        labels = modalities.get(dataset.modality).read_labels(dataset, storage)
         train, holdout = split.holdout_split(
             spec.modality, labels, spec.holdout_fraction, spec.holdout_seed
         )

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.settings import get_settings
+from modalities.image.ingest import summarize
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.npy_store import ImageStore
 from modalities.image.upload.reading import finalize
-from modalities.ingestion import image_summary
 from models.augmentation import classifiers
 from models.augmentation.transforms import Transform, TransformedImage, transform_images
 from models.images import batched_sampling
@@ -63,7 +63,7 @@ class ImageAugmenter:
             issues=[],
         )
         self._context.check_stop()
-        return image_summary(finalize(decoded, get_settings().limits, out), out)
+        return summarize(finalize(decoded, get_settings().limits, out), out)
 
     def _items(self, provenance: ProvenanceWriter) -> Iterator[tuple[Pixels, int]]:
         """Yield the new dataset's items in chunks of one label, and write their provenance."""

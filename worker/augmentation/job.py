@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from sqlalchemy.orm import Session
 
+import modalities
 from core import jobs, model_registry
 from core.augmentation import REPORT, AugmentationSpec
 from core.database import read, write
@@ -25,7 +26,7 @@ from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job
 from modalities import ingestion
-from modalities.tabular import Schema
+from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import typed_batches
 from models.augmentation import learning_curve, lift
 from models.augmentation.lift import Lift, TrainingResult
@@ -164,7 +165,7 @@ class AugmentationJob:
 
     def generate_dataset(self, augmenter: DatasetAugmenter) -> dict[str, Any]:
         """Store the files of the new dataset under this claim; return them and its summary."""
-        files = ingestion.OBJECT_FILES[self.spec.modality] | PROVENANCE
+        files = {**modalities.get(self.spec.modality).object_files, **PROVENANCE}
         with ingestion.working_folder() as folder:
             try:
                 summary = augmenter.write(folder)

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from core.augmentation import MIN_ROWS_PER_LABEL
 from core.errors import JobError
 from core.settings import get_settings
-from modalities.tabular import Column, Schema, SchemaOverrides, TableSummary
+from modalities.tabular.schema import Column, Schema
 from modalities.tabular.type_casting import arrow_type
 from modalities.tabular.typed_parquet import arrow_schema
 from modalities.tabular.upload import spool
 from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.summary import TableSummary
 from models.augmentation import classifiers
 from models.augmentation.smote import Smote, SmoteRows, provenance_of
 from models.errors import AcceptanceRateTooLow

@@ -6,9 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.storage import Storage, StoredObject
+from core.tables import Dataset
 from modalities.tabular.formatting import format_values, to_json_values
+from modalities.tabular.options import RowsPage
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
+
+
+def preview(dataset: Dataset, storage: Storage, format: str, offset: int, limit: int) -> bytes:
+    """Return a part of the table, as CSV or as a JSON page with the total number of rows."""
+    schema, total = Schema.from_dict(dataset.summary), dataset.summary["rows"]
+    with storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path:
+        if format == "csv":
+            return preview_csv(path, schema, offset, limit).encode()
+        rows = preview_rows(path, schema, offset, limit)
+    page = RowsPage(data=rows, offset=offset, total=total, has_more=offset + len(rows) < total)
+    return page.model_dump_json().encode()
 
 
 def preview_rows(path: Path, schema: Schema, start: int, count: int) -> list[dict[str, Any]]:

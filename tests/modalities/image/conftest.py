@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
-from modalities.image import ImageOptions, ImageSummary
+from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
+from modalities.image.upload.summary import ImageSummary
 
 
 class Result(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modalities.image import Label
+from modalities.image.upload.summary import Label
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (
     png_folders,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.datasets.source import SourceFile
 from core.settings import Limits
-from modalities.image import Label
+from modalities.image.upload.summary import Label
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (
     idx_bytes,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.errors import DatasetUnreadable
 from core.settings import Limits
-from modalities.image import ImageOptions
+from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
 from tests.modalities.image.factories import (
     encode_image,

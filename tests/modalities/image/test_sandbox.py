@@ -16,11 +16,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from core.datasets.repository import INGEST_LEASE_S
+from core.datasets.repository import VALIDATION_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
-from modalities.image import ImageOptions, read_images_in_sandbox
+from modalities.image.ingest import read_images_in_sandbox
+from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
 from tests.core.datasets.children import PeakMemory, list_children
 from tests.modalities.image.factories import (
@@ -115,7 +116,7 @@ def test_heartbeat_is_called_while_the_sandbox_runs(slow_source: SourceFile, out
     )
     assert calls
     gaps = [later - sooner for sooner, later in pairwise(calls)]
-    assert all(0.8 < gap < INGEST_LEASE_S for gap in gaps)  # the caller renews its lease
+    assert all(0.8 < gap < VALIDATION_LEASE_S for gap in gaps)  # the caller checks its lease
 
 
 def test_exception_in_the_heartbeat_terminates_the_sandbox(
@@ -194,7 +195,8 @@ def test_sandbox_inherits_no_secrets_and_has_resource_limits(
 def test_sandbox_ends_when_its_parent_is_killed(endless_source: SourceFile, out: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from modalities.image import ImageOptions, read_images_in_sandbox\n"
+        "from modalities.image.ingest import read_images_in_sandbox\n"
+        "from modalities.image.upload.options import ImageOptions\n"
         "from core.datasets.source import SourceFile\n"
         "from core.settings import Limits\n"
         "source, out = SourceFile(Path(sys.argv[1]), 'a.zip'), Path(sys.argv[2])\n"

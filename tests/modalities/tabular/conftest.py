@@ -7,10 +7,12 @@ import pytest
 from core.datasets.source import SourceFile
 from core.errors import ValidationFailed
 from core.settings import Limits
-from modalities.tabular import Column, SchemaOverrides, TableSummary
+from modalities.tabular.schema import Column
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.preview import preview_rows
 from modalities.tabular.upload.reading import read_table
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.summary import TableSummary
 
 
 class Table(NamedTuple):

@@ -6,7 +6,8 @@ import io
 import pyarrow as pa
 import pytest
 
-from modalities.tabular import Column, encode
+from modalities.tabular import encode
+from modalities.tabular.schema import Column
 
 
 def encode_column(column: Column, values: pa.Array, *others: Column) -> str:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from modalities.tabular import ColumnOverride, encode
+from modalities.tabular import encode
 from modalities.tabular.typed_parquet import typed_batches
+from modalities.tabular.upload.schema_overrides import ColumnOverride
 from tests.modalities.tabular.conftest import Read, Reject, Table
 from tests.modalities.tabular.factories import (
     build_arrow,

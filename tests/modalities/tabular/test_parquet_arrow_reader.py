@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import DatasetUnreadable
 from core.settings import Limits
-from modalities.tabular import SchemaOverrides
 from modalities.tabular.upload.reading import read_table
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from tests.modalities.tabular.conftest import Read, Reject, write_source
 from tests.modalities.tabular.factories import build_arrow, build_parquet
 
@@ -161,7 +161,7 @@ def test_dictionary_column_that_decodes_to_gigabytes_is_rejected(tmp_path: Path)
     )
     source = write_source(tmp_path, build_parquet({"a": long, "b": long}), "a.parquet")
     assert source.path.stat().st_size < 2_000_000
-    from modalities.tabular import read_table_in_sandbox
+    from modalities.tabular.ingest import read_table_in_sandbox
 
     with pytest.raises(DatasetUnreadable):
         read_table_in_sandbox([source], SchemaOverrides(), Limits(), tmp_path, 60)

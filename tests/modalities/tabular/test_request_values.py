@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from modalities.tabular import Column
 from modalities.tabular.request_values import plain_conditions, plain_row, plain_value
+from modalities.tabular.schema import Column
 
 DOLLARS = Column("a", "number", decimals=2, format="$#,##0.00")
 CLOCK = Column("a", "time", format="%-I:%M %p")

@@ -12,16 +12,12 @@ import pytest
 
 from core.errors import DatasetUnreadable, ValidationFailed
 from core.settings import Limits
-from modalities.tabular import (
-    ColumnOverride,
-    SchemaOverrides,
-    read_table_in_sandbox,
-    update_table_schema_in_sandbox,
-)
+from modalities.tabular.ingest import read_table_in_sandbox, update_table_schema_in_sandbox
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload import spool
 from modalities.tabular.upload.preview import preview_rows
 from modalities.tabular.upload.reading import read_table
+from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from tests.core.datasets.children import PeakMemory
 from tests.modalities.tabular.conftest import write_source
 from tests.modalities.tabular.factories import build_column_csv, build_csv, build_parquet

@@ -6,8 +6,8 @@ import pytest
 
 from core.errors import ValidationFailed
 from core.settings import Limits
-from modalities.tabular import ColumnOverride, SchemaOverrides
 from modalities.tabular.upload.reading import update_table_schema
+from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_csv
 

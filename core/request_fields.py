@@ -1,11 +1,17 @@
-"""String and number types that several request bodies share."""
+"""Base class of request bodies, and field types that several of them share."""
 
 import unicodedata
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core import model_registry
+
+
+class RequestModel(BaseModel):
+    """Base class of every request body: unknown fields and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _validate_name(text: str) -> str:

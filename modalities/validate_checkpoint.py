@@ -1,27 +1,32 @@
-"""Sandbox task that validates an imported model (see core.datasets.sandbox_main).
+"""Validation of an imported model in a sandbox process.
 
-The task loads the weights and samples from them once, as the service does later, in a process where
-a hostile file can do no harm.
+The weights are loaded and sampled from once, as the service does later, in a process where a
+hostile file can do no harm.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from models.images.sampling import ImageSampler
-from models.load import load_sampler
+from pydantic import BaseModel
 
 
-def run(spec: dict[str, Any]) -> dict[str, Any]:
+class Weights(BaseModel):
+    path: Path
+
+
+def validate(weights: Weights) -> dict[str, Any]:
     """Return the modality of the model in the file, and the shape or columns of its samples."""
-    sampler = load_sampler(Path(spec["path"]))
+    from models.images.sampling import ImageSampler  # torch is slow to import
+    from models.load import load_sampler
+
+    sampler = load_sampler(weights.path)
     if isinstance(sampler, ImageSampler):
         return _validate_images(sampler)
     return _validate_table(sampler)
 
 
-def _validate_images(sampler: ImageSampler) -> dict[str, Any]:
+def _validate_images(sampler: Any) -> dict[str, Any]:
     z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
     pixels = sampler.sample(z, np.full(sampler.batch_size, sampler.settings.classes - 1))
     height, width = pixels.shape[1:3]

@@ -1,16 +1,11 @@
-"""Modality of an upload (images or a table), detected from its first bytes and its name."""
+"""Detection of tables by their first bytes and their name."""
 
 import io
 from pathlib import PurePath
-from typing import Literal
 
 from core.datasets.file_type import HEAD_BYTES, detect_file_type, unsupported_file_type
 from core.datasets.stream import DecompressedReader
 from core.errors import DatasetUnreadable
-
-Modality = Literal["image", "tabular"]
-
-PEEK_BYTES = 8 * HEAD_BYTES
 
 # Parquet, an Arrow file and an Arrow stream.
 _TABLE_SIGNATURES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
@@ -20,19 +15,17 @@ _TABLE_SUFFIXES = frozenset(
 )
 
 
-def detect_modality(head: bytes, name: str) -> Modality:
-    """Return the modality of a file. `head` is its first PEEK_BYTES, or all of a shorter file."""
+def detect_table(head: bytes, name: str) -> float:
+    """Return the confidence that a file is a table; see modalities.base.Datasets.detect."""
     if head.startswith(_TABLE_SIGNATURES):
-        return "tabular"
+        return 1.0
     file_type = detect_file_type(head)
     if file_type == "gz":
         content = _decompress_head(head)
-        if detect_file_type(content) or not _may_be_table(content, name):
-            return "image"
-        return "tabular"
+        return 0.5 if not detect_file_type(content) and _may_be_table(content, name) else 0.0
     if file_type or unsupported_file_type(head):
-        return "image"
-    return "tabular" if _may_be_table(head, name) else "image"
+        return 0.0
+    return 0.5 if _may_be_table(head, name) else 0.0
 
 
 def _may_be_table(head: bytes, name: str) -> bool:

@@ -1,0 +1,113 @@
+"""Interface between the service and a kind of data (a modality).
+
+A modality is one object with everything that depends on the kind of data. The service calls only
+the methods here; it never asks which modality it has. `docs/architecture.md` shows who calls what.
+
+Importing a modality must be fast: its methods import numpy, pyarrow and torch when they need them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel
+
+from core.datasets.source import SourceFile
+from core.request_fields import RequestModel
+from core.storage import Storage
+from core.tables import Dataset
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Json = dict[str, Any]
+Split = Literal["train", "test"]
+OnWait = Callable[[], None]  # called about once a second; an exception that it raises ends the work
+
+
+class Datasets(Protocol):
+    """Uploads, and the datasets that are made of them."""
+
+    @property
+    def dataset_options(self) -> type[RequestModel]:
+        """Fields of `meta` of a new dataset, in addition to those of all datasets."""
+
+    @property
+    def dataset_view(self) -> type[BaseModel]:
+        """Fields of a dataset's representation, in addition to those of all datasets."""
+
+    @property
+    def object_files(self) -> Mapping[str, str]:
+        """File names of the objects that `ingest` writes, by object name."""
+
+    @property
+    def content_formats(self) -> Mapping[str, str]:
+        """Media types by format, of any number of items. The first one is the default."""
+
+    @property
+    def preview_formats(self) -> Mapping[str, str]:
+        """Media types by format. The first one is the default."""
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether clients can read and change the columns of a dataset."""
+
+    def detect(self, head: bytes, name: str) -> float:
+        """Return the confidence, from 0 to 1, that a file is an upload of this modality.
+
+        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. The modality
+        with the highest confidence reads the file.
+        """
+
+    def ingest(
+        self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
+    ) -> Json:
+        """Read the files in a sandbox process, write `object_files` into the folder `out`.
+
+        Returns:
+            The dataset's summary. It has at least `labels` ({name, count, test_count}),
+            `unlabeled`, `n_train`, `n_test`, `format`, `issues`, `notes` and `sha256`.
+
+        Raises:
+            DatasetUnreadable: The files cannot be used.
+            ValidationFailed: The options do not fit the files.
+        """
+
+    def describe_dataset(self, summary: Json) -> BaseModel:
+        """Return the `dataset_view` of a dataset that is ready."""
+
+    def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
+        """Return indices (N,) into the summary's labels, -1 for unlabeled items.
+
+        Only the training split counts. Raises ObjectCorrupted if the stored labels are damaged.
+        """
+
+    def profile(self, dataset: Dataset, storage: Storage) -> Json:
+        """Return statistics of the dataset's items."""
+
+    def preview(
+        self, dataset: Dataset, storage: Storage, format: str, *, offset: int, limit: int
+    ) -> bytes:
+        """Return a preview in one of `preview_formats`: some items, or a picture of them."""
+
+    def export(
+        self, dataset: Dataset, storage: Storage, split: Split, format: str, open_files: ExitStack
+    ) -> Iterator[bytes]:
+        """Encode one split in one of `content_formats`; the upload of the result is the same again.
+
+        Opens the stored files in `open_files`. Raises ObjectCorrupted if one is damaged.
+        """
+
+
+class Modality(Datasets, Protocol):
+    """Everything that depends on a kind of data."""
+
+    @property
+    def name(self) -> str:
+        """Name in requests, in the database and in the manifests of models."""
+
+    @property
+    def items(self) -> str:
+        """Plural noun for the items, used in messages: "images"."""
