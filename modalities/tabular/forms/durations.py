@@ -1,8 +1,8 @@
 """Durations as text, such as `26:03:04`, `1 days 02:03:04` or `PT26H3M4S`.
 
-A format is written like that of a spreadsheet: `[h]:mm:ss`, `[hh]:mm`, `d days hh:mm:ss` (also
-with ` day` and without seconds) or `P`, the ISO 8601 notation; `PT` has no days. `.f` at the end
-stands for a fraction of a second.
+A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
+`[m]:ss` is the time of a race. `P` is the ISO 8601 notation, `PT` the same without days, and
+`PT0H0M0S` with zeros. `.f` at the end stands for a fraction of a second.
 """
 
 import re
@@ -17,16 +17,18 @@ from modalities.tabular.forms.moments import DAY, SECOND
 
 Ints = NDArray[np.int64]
 
+MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
     "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
-    "d days, h:mm:ss", "d.hh:mm:ss", "PT", "P",
+    "d days, h:mm:ss", "d.hh:mm:ss", "[m]:ss", "PT", "P", "PT0H0M0S",
 )  # fmt: skip
 _CLOCK = r"(?P<h>[0-9]{1,6}):(?P<m>[0-5][0-9])"
 _SECONDS = r":(?P<s>[0-5][0-9])(?:\.(?P<f>[0-9]{1,9}))?"
 _DAY_CLOCK = r"(?P<h>[01]?[0-9]|2[0-3]):(?P<m>[0-5][0-9])" + _SECONDS
 _PATTERNS = {
-    "[": rf"^(?P<sign>-?){_CLOCK}",
+    "[m": rf"^(?P<sign>-?)(?P<m>[0-9]{{1,8}}){_SECONDS}$",
+    "[h": rf"^(?P<sign>-?){_CLOCK}",
     "d days hh": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days? \+?)?{_DAY_CLOCK}$",
     "d days, h": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days?, )?{_DAY_CLOCK}$",
     "d.": rf"^(?:(?P<d>-?[0-9]{{1,6}})\.)?{_DAY_CLOCK}$",
@@ -49,9 +51,9 @@ class DurationForm:
     @property
     def _regex(self) -> str:
         prefix = next(prefix for prefix in _PATTERNS if self.style.startswith(prefix))
-        if prefix != "[":
+        if prefix != "[h":
             return _PATTERNS[prefix]
-        return _PATTERNS["["] + (_SECONDS if self.style.endswith("ss") else "") + "$"
+        return _PATTERNS[prefix] + (_SECONDS if self.style.endswith("ss") else "") + "$"
 
     def parse(self, texts: pa.StringArray) -> pa.Int64Array:
         """Return microseconds; null for a text of another form."""
@@ -97,6 +99,9 @@ class DurationForm:
         sign = "-" if micros < 0 else ""
         if self.style[0] == "P":
             return sign + self._iso(abs(micros), digits)
+        if self.style == "[m]:ss":
+            minutes, rest = divmod(abs(micros), 60 * SECOND)
+            return f"{sign}{minutes}{_clock(rest, digits, hour_digits=1)[4:]}"
         hour_digits = self.style.index("]") - 1
         return sign + _clock(
             abs(micros), digits, hour_digits=hour_digits, seconds=self.style.endswith("ss")
@@ -106,9 +111,10 @@ class DurationForm:
         days, rest = divmod(micros, DAY) if self.style == "P" else (0, micros)
         seconds, fraction = divmod(rest, SECOND)
         values = ((seconds // 3600, "H"), (seconds // 60 % 60, "M"))
-        clock = "".join(f"{value}{unit}" for value, unit in values if value)
+        is_full = self.style == "PT0H0M0S"
+        clock = "".join(f"{value}{unit}" for value, unit in values if value or is_full)
         decimals = f".{fraction:06}"[: digits + 1].rstrip("0").rstrip(".") if digits else ""
-        if seconds % 60 or decimals or not (clock or days):
+        if seconds % 60 or decimals or is_full or not (clock or days):
             clock += f"{seconds % 60}{decimals}S"
         return f"P{f'{days}D' if days else ''}{f'T{clock}' if clock else ''}"
 
@@ -126,22 +132,20 @@ def _clock(micros: int, digits: int, *, hour_digits: int, seconds: bool = True) 
     return text + f":{whole % 60:02}" + (f".{fraction:06}"[: digits + 1] if digits else "")
 
 
-def infer_duration_forms(sample: list[str]) -> list[DurationForm]:
-    """Return the forms that most texts have. Times of day must be inferred first."""
-    forms = []
-    texts = pa.array(sample, pa.string())
+def infer_duration_form(sample: list[str]) -> DurationForm | None:
+    """Return the form that writes most texts unchanged; None if it is fewer than 90 %.
+
+    Times of day must be inferred first.
+    """
+    texts, decimals = pa.array(sample, pa.string()), count_fraction_digits(sample)
     fraction = any(re.search(r"\.[0-9]+S?$", text) for text in sample)
+    best, most = None, MIN_FIT_FRACTION * len(sample)
     for style in DURATION_FORMATS:
         form = DurationForm(style, fraction)
-        fits = form.parse(texts)
-        kept = fits.is_valid().to_numpy(zero_copy_only=False)
-        if not kept.any() or kept.mean() < 0.9:
-            continue
-        decimals = count_fraction_digits(sample)
-        same = pc.equal(form.write(fits, decimals), texts)
-        if pc.mean(same.cast(pa.float64())).as_py() >= 0.9:
-            forms.append(form)
-    return forms
+        same = pc.sum(pc.equal(form.write(form.parse(texts), decimals), texts)).as_py() or 0
+        if same >= most and (best is None or same > most):
+            best, most = form, same
+    return best
 
 
 def count_fraction_digits(sample: list[str]) -> int:

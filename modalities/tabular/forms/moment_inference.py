@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from modalities.tabular.forms.calendar_names import LANGUAGES
 from modalities.tabular.forms.moments import MomentForm, parse_format
@@ -32,6 +33,13 @@ _PERIODS = (
     "Y-q Q", "qQY", "qQy", "qQ Y", "q. Quartal Y", "Y:Qq", "YqQ",
     "G-WV", "GWV", "G WV", "WV G", "WV-G", "WV/G",
 )  # fmt: skip
+# Formats of logs and other programs, which the templates do not cover.
+_OTHER_FORMATS = [
+    "%a %b %d %H:%M:%S %Y", "%a %b %-d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y",
+    "%a %b %d %H:%M:%S UTC %Y", "[%d/%b/%Y:%H:%M:%S +0000]", "%d.%m.%Y %H:%M Uhr",
+    "%H:%M %d.%m.%Y", "%H:%M:%S %d.%m.%Y", "%H:%M %d/%m/%Y", "%Y-%m-%d-%H-%M", "%Y-%m-%d-%H-%M-%S",
+    "%Y-%m-%d_%H-%M-%S", "%Y_%m_%d", "%Hh%M", "%-Hh%M", "%d.%m.%Y %H.%M", "%Y-%m-%d %H.%M.%S",
+]  # fmt: skip
 _TEXT = re.compile(
     r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
@@ -67,8 +75,20 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
         return _infer_compact_time(texts, compact[0])
     if all(_SEASON.fullmatch(text) and _is_season(text) for text in texts):
         return []
-    dates = _infer_dates(texts, (*_DATES, *_PERIODS))
-    return [InferredMoment(form) for form in map(parse_format, dates) if form is not None]
+    formats = _infer_dates(texts, (*_DATES, *_PERIODS)) or _infer_other(texts)
+    return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _infer_other(texts: Sequence[str]) -> list[str]:
+    """Return the other format that writes most texts unchanged, if there is one."""
+    array, best, most = pa.array(texts), "", MIN_FIT_FRACTION * len(texts)
+    for format in _OTHER_FORMATS:
+        form = parse_format(format)
+        assert form is not None  # noqa: S101 - a constant
+        same = pc.sum(pc.equal(form.write(form.parse(array)), array)).as_py() or 0
+        if same >= most and (not best or same > most):
+            best, most = format, same
+    return [best] if best else []
 
 
 def _is_season(text: str) -> bool:
@@ -135,13 +155,18 @@ def _infer_compact(texts: Sequence[str]) -> list[InferredMoment]:
     distinct = set(texts)
     for format, length, minimum in (
         ("%Y%m%d", 8, MIN_COMPACT_VALUES),
+        ("%Y%m%d%H%M%S", 14, MIN_COMPACT_VALUES),
+        ("%Y%m%d%H%M", 12, MIN_COMPACT_VALUES),
         ("%Y%m", 6, MIN_COMPACT_MONTHS),
+        ("%d%m%Y", 8, MIN_COMPACT_MONTHS),
+        ("%m%d%Y", 8, MIN_COMPACT_MONTHS),
     ):
         if len(distinct) < minimum or {len(text) for text in distinct} != {length}:
             continue
         form = parse_format(format)
         assert form is not None  # noqa: S101 - a constant
-        is_plausible = all("1900" <= text[:4] < "2100" for text in distinct)
+        years = {text[-4:] if format.endswith("Y") else text[:4] for text in distinct}
+        is_plausible = all("1900" <= year < "2100" for year in years)
         if is_plausible and form.parse(pa.array(distinct)).null_count == 0:
             return [InferredMoment(form)]
     return []
@@ -225,6 +250,7 @@ def _name_directives(texts: Sequence[str], pair: str) -> dict[str, str]:
     result = {}
     lower = Counter(text.lower() for text in texts)
     is_upper = all(text == text.upper() for text in texts)
+    is_lower = all(text == text.lower() for text in texts)
     for language, names in LANGUAGES.items():
         lists = (names.months, names.short_months) if pair == "Bb" else (
             names.weekdays, names.short_weekdays
@@ -234,6 +260,7 @@ def _name_directives(texts: Sequence[str], pair: str) -> dict[str, str]:
             if sum(n for text, n in lower.items() if text in known) >= MIN_FIT_FRACTION * len(
                 texts
             ):
-                result[language] = f"%^{letter}" if is_upper and texts else f"%{letter}"
+                flag = "^" if is_upper else "#" if is_lower and each[0] != each[0].lower() else ""
+                result[language] = f"%{flag}{letter}"
                 break
     return result

@@ -2,9 +2,10 @@
 
 A format is a strftime pattern, such as `%-m/%-d/%Y %-I:%M %p`, with these directives beyond those
 of Python: `%-d` is not padded, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
-pm, `%^b` a name in capitals, `%s` and `%Q` are seconds and milliseconds since 1970, and `%24H` is
-an hour that writes midnight as 24:00 of the day before. `[de]` in front sets the language of names.
-A constant offset in the format, such as `%H:%M+01:00`, is that of all times.
+pm, `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds and milliseconds
+since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before. `[de]` in front
+sets the language of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all
+times.
 """
 
 import re
@@ -25,7 +26,7 @@ SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
 TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
-_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIy]|\^[bBaA]|:z|[YymdBbAaHIMSfpPzqGVsQ])")
+_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIy]|[\^#][bBaA]|:z|[YymdBbAaHIMSfpPzqGVsQ])")
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
 _DIGITS = {"Y": "4", "G": "4", "y": "2", "V": "2", "q": "1"}
@@ -210,6 +211,7 @@ class MomentForm:
         if name in "BbAa":
             names = _names(self.language, name)
             names = tuple(each.upper() for each in names) if "^" in directive else names
+            names = tuple(each.lower() for each in names) if "#" in directive else names
             return pa.array(names).take(pa.array(components.name_index(name)))
         if name == "z":
             return "+00:00" if ":" in directive else "+0000"

@@ -33,7 +33,7 @@ _UNIT_WORDS = (
     "g mg t lb lbs oz km m cm mm mi ft km² m² m³ ha l ml km/h mph W kW kWh MWh V A Hz kB MB GB "
     "TB h min s sec ms bps pp \u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432"
 )
-_UNITS = frozenset(_UNIT_WORDS.split())
+_UNITS = frozenset([*_UNIT_WORDS.split(), "k", "K", "M", "mn", "bn"])
 _BLANKS = " \u00a0\u202f"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
@@ -50,7 +50,6 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("\u2019", "."),
     ("'", ","),
 )
-_AMBIGUOUS = {frozenset({("", "."), (".", ",")}), frozenset({("", ","), (",", ".")})}
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class _Text:
     @cached_property
     def is_negative(self) -> bool:
         before, after = self.before.strip(_BLANKS), self.after.strip(_BLANKS)
-        in_brackets = before.startswith("(") and after.endswith(")")
+        in_brackets = "(" in before and ")" in after
         return in_brackets or any(sign in before + after for sign in "-\u2212")
 
     @cached_property
@@ -167,11 +166,6 @@ def _preference(marks: tuple[str, str], decimal_comma: bool) -> tuple[bool, int]
     # the decimal mark, and elsewhere the comma is.
     preferred = marks[1] == ("," if decimal_comma else ".")
     return not preferred, _MARKS.index(marks)
-
-
-def are_ambiguous(forms: Sequence[NumberForm]) -> bool:
-    """Return True if a mark may separate thousands or decimals."""
-    return frozenset((form.thousands, form.decimal) for form in forms[:2]) in _AMBIGUOUS
 
 
 def _fits(bodies: Sequence[str], pattern: re.Pattern[str]) -> bool:

@@ -14,7 +14,7 @@ from modalities.tabular import type_casting
 from modalities.tabular.forms.durations import (
     DurationForm,
     count_fraction_digits,
-    infer_duration_forms,
+    infer_duration_form,
 )
 from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
 from modalities.tabular.forms.moments import MomentForm, parse_format
@@ -59,6 +59,7 @@ class FormCandidate:
     """
 
     reader: Reader
+    is_likely: bool = True  # False: not worth a warning if another form fits, too
     offsets: tuple[str, ...] = ()  # different time zone offsets, which the form cannot keep
     fitting: int = 0
     odd: int = 0
@@ -189,13 +190,19 @@ def find_candidates(
     With `typed_text`, the file says that plain numbers are text.
     """
     candidates = _epoch_candidates(name, sample) or _moment_candidates(sample)
-    if not candidates or candidates[0].offsets:
-        durations = infer_duration_forms(list(sample)) if _may_be_durations(sample) else []
-        digits = count_fraction_digits(list(sample))
-        candidates += [FormCandidate(DurationReader(form, digits)) for form in durations]
-    for form in infer_number_forms(sample, decimal_comma=decimal_comma):
+    readers = [each.reader for each in candidates]
+    is_date = any(isinstance(each, MomentReader) and each.forms[0].has_date for each in readers)
+    if not is_date or candidates[0].offsets:
+        duration = infer_duration_form(list(sample)) if _may_be_durations(sample) else None
+        if duration is not None:
+            reader = DurationReader(duration, count_fraction_digits(list(sample)))
+            candidates.append(FormCandidate(reader))
+    for i, form in enumerate(infer_number_forms(sample, decimal_comma=decimal_comma)):
+        # Where the comma separates fields, it hardly is the decimal mark, too.
+        is_likely = i == 0 or decimal_comma
         if not (typed_text and form.is_plain):
-            candidates.append(FormCandidate(NumberReader(form, NumberTexts(form))))
+            numbers = NumberReader(form, NumberTexts(form))
+            candidates.append(FormCandidate(numbers, is_likely=is_likely))
     return candidates
 
 
@@ -215,7 +222,9 @@ def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
     moments = infer_moments(sample)
     if not moments:
         return []
-    candidates = [FormCandidate(MomentReader((m.form,), digits), m.offsets) for m in moments]
+    candidates = [
+        FormCandidate(MomentReader((m.form,), digits), offsets=m.offsets) for m in moments
+    ]
     forms = _mixed_forms(sample, moments[0])
     if len(forms) > 1:
         candidates = [FormCandidate(MomentReader(forms, digits))]
@@ -229,11 +238,12 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
         unread = forms[-1].parse(pa.array(rest)).is_null().to_pylist()
         rest = [text for text, is_unread in zip(rest, unread, strict=True) if is_unread]
         more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
-        if not more or more[0].form.has_time != first.form.has_time:
+        if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
             break
         if "y" in first.form.fields | more[0].form.fields:  # too little to tell forms apart
             break
         forms.append(more[0].form)
+    forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only
     return tuple(forms[:_MAX_MIXED_FORMS])
 
 

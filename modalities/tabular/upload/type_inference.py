@@ -97,8 +97,12 @@ def _infer_form(
     readers = best.reader.columns(name)
     lost = stats.missing_markers + best.odd + best.non_finite
     column = replace(readers[0], nullable=stats.missing + lost > 0)
-    others = [each for each in equal if type(each.reader) is type(best.reader)]
-    formats = [_shown_format(each.reader.columns(name)[0]) for each in others]
+    formats = [
+        _shown_format(each.reader.columns(name)[0])
+        for each in equal
+        if type(each.reader) is type(best.reader) and each.is_likely
+    ]
+    own_format = _shown_format(readers[0])
     is_plain_integer = column.type == "integer" and column.format is None and not lost
     if is_plain_integer and _are_row_numbers(name, stats.counts, stats.valid):
         arrow = None if column.decimals else "int64"
@@ -113,7 +117,7 @@ def _infer_form(
         odd_classes=best.odd_classes,
         non_finite=best.non_finite,
         non_finite_rows=best.non_finite_rows,
-        other_formats=tuple(formats[1:]),
+        other_formats=tuple(format for format in formats if format != own_format),
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,6 +66,25 @@ def test_table_is_returned_in_the_form_in_which_it_came(
     uploaded = path.read_text()
     delimiter = ";" if ";" in uploaded.partition("\n")[0] else ","
     assert csv_rows(encode_table(table, "csv").decode()) == csv_rows(uploaded, delimiter)
+
+
+def test_forms_are_learned_as_the_same_values_as_plain_texts(read: Read) -> None:
+    days = [date(2020, 1, 1) + timedelta(days=37 * i % 1_000) for i in range(60)]
+    amounts = [1234.5 * i - 20_000 for i in range(60)]
+    plain = read(build_csv({"day": days, "amount": amounts}))
+    values = plain.values("day"), plain.values("amount")
+    for day_format, amount_format in (
+        ("%d.%m.%y", '"${:,.2f}"'),
+        ("%B %d. %Y", "{:+.1f}"),
+        ("%m/%d/%Y", "{:.6e}"),
+    ):
+        columns = {
+            "day": [day.strftime(day_format).replace(". ", " ") for day in days],
+            "amount": [amount_format.format(amount) for amount in amounts],
+        }
+        table = read(build_csv(columns))
+        assert table.issue("mixed_types") is None
+        assert (table.values("day"), table.values("amount")) == values
 
 
 def test_zero_dates_are_missing_and_named(read: Read) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalities.tabular.forms.durations import count_fraction_digits, infer_duration_forms
+from modalities.tabular.forms.durations import count_fraction_digits, infer_duration_form
 from modalities.tabular.forms.moment_inference import infer_moments
 from modalities.tabular.forms.moments import DAY, SECOND, parse_format
 from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
@@ -154,6 +154,9 @@ MOMENT_TEXTS = {
     "Q%q %Y": ["Q3 2024", "Q1 2023"],
     "%Y-Q%q": ["2024-Q1", "2023-Q4"],
     "%G-W%V": ["2024-W05", "2020-W53"],
+    "%a %b %d %H:%M:%S +0000 %Y": ["Tue Apr 13 22:04:35 +0000 2021"],
+    "%d %#b %Y": ["16 dec 2020", "01 may 2021"],
+    "%Y%m%d%H%M%S": ["20200329080942", "20210329080942", "20200329080943"],
     "%H:%M": ["23:42", "00:05"],
     "%-I:%M %P": ["1:05 pm", "12:00 am"],
 }
@@ -216,10 +219,13 @@ def test_texts_that_are_not_dates_have_no_form(texts: list[str]) -> None:
         ("d.hh:mm:ss", ["1.02:03:04", "02:03:04"]),
         ("PT", ["PT26H2M", "PT3M1.5S", "PT0S"]),
         ("P", ["P1DT2H", "PT5M"]),
+        ("PT0H0M0S", ["PT1H0M5S", "PT0H3M0S"]),
+        ("[m]:ss.f", ["1:26.84", "0:59.10"]),
     ],
 )
 def test_duration_form_is_inferred_and_writes_the_same_texts(format: str, texts: list[str]) -> None:
-    form = infer_duration_forms(texts)[0]
+    form = infer_duration_form(texts)
+    assert form is not None
     assert form.format.removesuffix(".f") == format.removesuffix(".f")
     assert (
         form.write(form.parse(pa.array(texts)), count_fraction_digits(texts)).to_pylist() == texts
