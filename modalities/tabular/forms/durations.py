@@ -6,6 +6,7 @@ A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` o
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,7 +149,7 @@ def infer_duration_form(sample: list[str]) -> DurationForm | None:
     return best
 
 
-def count_fraction_digits(sample: list[str]) -> int:
+def count_fraction_digits(sample: Sequence[str]) -> int:
     """Return the largest number of digits after the point that ends a time, up to 6."""
     matches = [re.search(r":[0-9]{2}[.,]([0-9]+)|[0-9]\.([0-9]+)S$", text) for text in sample]
     return max((min(6, len(m[1] or m[2])) for m in matches if m), default=0)

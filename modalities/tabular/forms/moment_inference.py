@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modalities.tabular.forms.calendar_names import LANGUAGES
+from modalities.tabular.forms.durations import count_fraction_digits
 from modalities.tabular.forms.moments import MomentForm, parse_format
 
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
@@ -32,6 +33,12 @@ _PERIODS = (
     "YQq", "Y-Qq", "Y Qq", "Y_Qq", "Y/Qq", "Qq Y", "Qq-Y", "Qq/Y", "QqY", "Qq y", "Qq-y", "Qq'y",
     "Y-q Q", "qQY", "qQy", "qQ Y", "q. Quartal Y", "Y:Qq", "YqQ",
     "G-WV", "GWV", "G WV", "WV G", "WV-G", "WV/G",
+)  # fmt: skip
+# Time zones with daylight saving time that are tried where times have different offsets.
+_ZONES = (
+    "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
+    "America/Denver", "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney",
+    "Pacific/Auckland", "Asia/Jerusalem", "America/Halifax", "Europe/Lisbon", "Europe/Kiev",
 )  # fmt: skip
 # Formats of logs and other programs, which the templates do not cover.
 _OTHER_FORMATS = [
@@ -114,8 +121,22 @@ def _infer_with_time(matches: Sequence[re.Match[str]]) -> list[InferredMoment]:
     for date in dates:
         form = parse_format(f"{date}{separator or ''}{times}{zone}")
         if form is not None and (date or not zone):
-            moments.append(InferredMoment(form, offsets))
+            local = _in_zone(form, [match[0] for match in matches]) if offsets else None
+            moments.append(
+                InferredMoment(form, offsets) if local is None else InferredMoment(local)
+            )
     return moments
+
+
+def _in_zone(form: MomentForm, texts: Sequence[str]) -> MomentForm | None:
+    """Return the form with the time zone that has the offsets of all texts, if there is one."""
+    array = pa.array(texts)
+    micros, decimals = form.parse(array), count_fraction_digits(texts)
+    for zone in _ZONES:
+        local = parse_format(f"{form.format}[{zone}]")
+        if local is not None and local.write(micros, decimals) == array:
+            return local
+    return None
 
 
 def _shape(match: re.Match[str]) -> tuple[str | None, bool, str, str]:

@@ -5,13 +5,14 @@ of Python: `%-d` is not padded, `%q` is the quarter, `%:z` an offset such as +01
 pm, `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds and milliseconds
 since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before. `[de]` in front
 sets the language of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all
-times.
+times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from zoneinfo import available_timezones
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
 _DIRECTIVE = re.compile(r"%(?:24H|-[mdHIy]|[\^#][bBaA]|:z|[YymdBbAaHIMSfpPzqGVsQ])")
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
+_ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
 _DIGITS = {"Y": "4", "G": "4", "y": "2", "V": "2", "q": "1"}
 _MIN_MICROS, _MAX_MICROS = -62_135_596_800 * SECOND, 253_402_300_799 * SECOND  # years 1 to 9999
@@ -42,6 +44,7 @@ class MomentForm:
     literals: tuple[str, ...]
     directives: tuple[str, ...]
     offset: int | None  # seconds, of a constant offset; None for local times and for %z
+    zone: str = ""  # in which times with %z are written
 
     @property
     def fields(self) -> frozenset[str]:
@@ -190,7 +193,8 @@ class MomentForm:
     def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
         """Return the moments as text, with `decimals` digits (default 6) of a fraction."""
         values = np.asarray(micros.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
-        local = values + (self.offset or 0) * SECOND
+        offsets = self._offsets(values)
+        local = values + offsets * SECOND
         if "%24H" in self.directives:
             resolution = SECOND if "S" in self.fields else 60 * SECOND
             local = np.where(local % DAY < resolution, local // DAY * DAY - 1, local)
@@ -199,13 +203,26 @@ class MomentForm:
         for literal, directive in zip(self.literals, (*self.directives, ""), strict=True):
             pieces.append(literal)
             if directive:
-                pieces.append(self._write_field(directive, components, values, decimals))
+                pieces.append(self._write_field(directive, components, local, offsets, decimals))
         valid = pa.array([True]).take(pa.array(np.zeros(len(values), np.int64)))
         texts = pc.binary_join_element_wise(pc.if_else(valid, "", ""), *pieces, "")
         return pc.if_else(micros.is_valid(), texts, pa.scalar(None, pa.string()))
 
+    def _offsets(self, micros: Ints) -> Ints:
+        """Return the offset of each moment in seconds."""
+        if not self.zone:
+            return np.full(len(micros), self.offset or 0)
+        times = pa.array(micros).cast(pa.timestamp("us", self.zone))
+        local = pc.local_timestamp(times).cast(pa.int64())
+        return np.asarray((local.to_numpy() - micros) // SECOND)
+
     def _write_field(
-        self, directive: str, components: "_Components", values: Ints, decimals: int | None
+        self,
+        directive: str,
+        components: "_Components",
+        local: Ints,
+        offsets: Ints,
+        decimals: int | None,
     ) -> pa.Array | str:
         name = directive[-1]
         if name in "BbAa":
@@ -214,15 +231,19 @@ class MomentForm:
             names = tuple(each.lower() for each in names) if "#" in directive else names
             return pa.array(names).take(pa.array(components.name_index(name)))
         if name == "z":
-            return "+00:00" if ":" in directive else "+0000"
+            minutes = np.abs(offsets) // 60
+            mark = ":" if ":" in directive else ""
+            signs = pa.array(["+", "-"]).take(pa.array((offsets < 0).astype(np.int64)))
+            hours, rest = _padded(minutes // 60, 2), _padded(minutes % 60, 2)
+            return pc.binary_join_element_wise(signs, hours, mark, rest, "")
         if name in "pP":
             texts = ("AM", "PM") if name == "p" else ("am", "pm")
             return pa.array(texts).take(pa.array(components.hour // 12 % 2))
         if name == "f":
             digits = 6 if decimals is None else decimals
-            return pc.utf8_slice_codeunits(_padded(values % SECOND, 6), 0, max(digits, 1))
+            return pc.utf8_slice_codeunits(_padded(local % SECOND, 6), 0, max(digits, 1))
         if name in "sQ":
-            return pa.array(values // (SECOND if name == "s" else 1_000)).cast(pa.string())
+            return pa.array(local // (SECOND if name == "s" else 1_000)).cast(pa.string())
         number = components.number(name)
         width = 0 if "-" in directive else int(_DIGITS.get(name, "2"))
         return _padded(number, width)
@@ -266,6 +287,11 @@ def parse_format(format: str) -> MomentForm | None:
     """Return the form that a format describes; None if it is not supported."""
     match = _LANGUAGE.match(format)
     language, rest = (match[1], format[match.end() :]) if match else ("", format)
+    zone = _ZONE.search(rest)
+    if zone is not None:
+        rest = rest[: zone.start()]
+        if zone[1] not in available_timezones():
+            return None
     directives = tuple(_DIRECTIVE.findall(rest))
     literals = tuple(_DIRECTIVE.split(rest))
     if language not in LANGUAGES or "%" in "".join(literals) or len(format) > 64:
@@ -274,7 +300,8 @@ def parse_format(format: str) -> MomentForm | None:
     if len(set(names)) != len(names) or not _is_complete(frozenset(names)):
         return None
     has_time = bool({"H", "I"} & set(names))
-    return MomentForm(format, language, literals, directives, _offset(literals[-1], has_time))
+    offset = _offset(literals[-1], has_time)
+    return MomentForm(format, language, literals, directives, offset, zone[1] if zone else "")
 
 
 def _offset(literal: str, has_time: bool) -> int | None:

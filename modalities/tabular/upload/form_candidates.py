@@ -162,6 +162,9 @@ class MomentReader:
         micros = self.forms[0].parse(texts)
         for form in self.forms[1:]:
             micros = pc.coalesce(micros, form.parse(texts))
+        if self.forms[0].zone:  # an offset that the zone does not have would be changed
+            same = pc.equal(self.forms[0].write(micros, self.decimals), texts)
+            return np.asarray(same.fill_null(False).to_numpy(zero_copy_only=False), bool)
         return np.asarray(micros.is_valid().to_numpy(zero_copy_only=False), bool)
 
     def columns(self, name: str) -> list[Column]:
