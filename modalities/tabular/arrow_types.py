@@ -45,7 +45,7 @@ def output_type(column: Column) -> pa.DataType | None:
     if column.type == "category" and column.format == "integer":
         return pa.int64()
     if column.type == "datetime" and form_of_moment(column).has_zone:
-        return pa.timestamp("us", "UTC")
+        return pa.timestamp("us", form_of_moment(column).zone or "UTC")
     return None
 
 

@@ -26,14 +26,18 @@ _TEXT = re.compile(
     r"(?P<body>(?:\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
     r"(?P<after>(?:(?<=[ \u00a0\u202f])|[^\d]).*)?"
 )
-# Texts that may stand at a number. Any other text makes a code, such as C710.
-_UNIT_WORDS = (
-    "% \u2030 ° °C °F EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN "
-    "ZAR RUB TRY KRW SGD HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei kg "
-    "g mg t lb lbs oz km m cm mm mi ft km² m² m³ ha l ml km/h mph W kW kWh MWh V A Hz kB MB GB "
-    "TB h min s sec ms bps pp \u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432"
+# Texts that may stand at a number. Any other text makes a code, such as C710 or 12A.
+_CURRENCIES = (
+    "EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB TRY KRW SGD "
+    "HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei \u0440. "
+    "\u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432 $ € £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ₪ ₱ ฿ ₦ ₡ ₲ ₵ ₸ ₼ ₾ ¢ ¤"
 )
-_UNITS = frozenset([*_UNIT_WORDS.split(), "k", "K", "M", "mn", "bn"])
+_UNITS = (
+    "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
+    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp k K M mn bn"
+)
+_PREFIXES = frozenset(["", *_CURRENCIES.split()])
+_SUFFIXES = _PREFIXES | frozenset(_UNITS.split())
 _BLANKS = " \u00a0\u202f"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
@@ -114,12 +118,8 @@ def _parse(text: str) -> _Text | None:
     stripped = body.rstrip(_BLANKS)
     after = body[len(stripped) :] + after
     parsed = _Text(match["before"], stripped, match["exponent"] or "", after)
-    return parsed if all(_is_unit(unit) for unit in parsed.unit) else None
-
-
-def _is_unit(text: str) -> bool:
-    is_currency = len(text) == 1 and text in "$€£¥₹₽₩₺₴₫₪₱฿₦₡₲₵₸₼₾¢¤"
-    return not text or text in _UNITS or is_currency
+    before_unit, after_unit = parsed.unit
+    return parsed if before_unit in _PREFIXES and after_unit in _SUFFIXES else None
 
 
 def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:

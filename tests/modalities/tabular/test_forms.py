@@ -54,6 +54,9 @@ def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None
     "texts",
     [
         ["C1", "C2"],
+        ["s1", "s2"],
+        ["km5", "km7"],
+        ["12A", "14A"],
         ["$5", "€5"],
         ["10.0.0.1", "10.0.0.2"],
         ["1.2.3", "1.2.4"],
