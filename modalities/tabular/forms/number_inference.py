@@ -29,8 +29,9 @@ _TEXT = re.compile(
 # Texts that may stand at a number. Any other text makes a code, such as C710 or 12A.
 _CURRENCIES = (
     "EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB TRY KRW SGD "
-    "HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei $ € £ "
-    "\u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432 ¥ ₹ ₽ ₩ ₺ ₴ ₫ ₪ ₱ ฿ ₦ ₡ ₲ ₵ ₸ ₼ ₾ ¢ ¤"
+    "HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei "
+    "\u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432 "
+    "$ € £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ₪ ₱ ฿ ₦ ₡ ₲ ₵ ₸ ₼ ₾ ¢ ¤"
 )
 _UNITS = (
     "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
