@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.request_fields import RequestModel
-from modalities.tabular.schema import ColumnType
+from modalities.tabular.schema import ColumnType, IdentifierChoice
 from modalities.tabular.upload.read_options import is_text_encoding
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 
@@ -31,12 +31,27 @@ class ColumnChange(RequestModel):
         "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
         "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
         "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
+        "Identifiers: `email`, `phone`, `person`, `street`, `ip`, `iban`, `uuid` or `url`. "
         "Default: unchanged.",
     )
     exclude: bool | None = Field(
         None,
         description="True: the column is neither learned nor generated. Default: unchanged.",
     )
+
+    identifier: IdentifierChoice | None = Field(
+        None,
+        description="What samples have in a column of identifiers or names. `regenerate`: new "
+        "values of the same form, as with the type `id`. `drop`: no such column, as with "
+        "`exclude`. `keep`: the values of the data, as with the types `category` and `integer`. "
+        "Default: unchanged.",
+    )
+
+    @model_validator(mode="after")
+    def _check_identifier(self) -> Self:
+        if self.identifier is not None and (self.type is not None or self.exclude is not None):
+            raise ValueError("`identifier` cannot be combined with `type` or `exclude`")
+        return self
 
     def to_override(self) -> ColumnOverride:
         return ColumnOverride(**self.model_dump())

@@ -15,8 +15,14 @@ from modalities.tabular.upload.column_stats import (
     ValueCounts,
 )
 from modalities.tabular.upload.form_candidates import FormCandidate
+from modalities.tabular.upload.identifier_kinds import (
+    MIN_ID_ROWS,
+    can_imitate,
+    is_nearly_unique,
+    is_personal,
+    kind_of_texts,
+)
 
-MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MAX_DECIMALS = 15
 
 _ID_NAME = re.compile(
@@ -26,6 +32,12 @@ _ID_NAME = re.compile(
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
+# Unique numbers with such a name, and of several digits, identify rows, too.
+_NUMBER_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:no|nr|num|number|nummer|key|ref|sku|ean|gtin|isbn|ssn|account|acct|"
+    r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
+)
+_MIN_NUMBER = 1_000
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -168,16 +180,35 @@ def _infer_text_type(
     if pair is not None and pair.casefold() == "false|true":
         return Column(name, "boolean", format=pair)
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
-    distinct = 1.0 if counts.overflowed and counts.all_unique else counts.distinct / valid
-    if valid >= MIN_ID_ROWS and counts.all_unique and not is_prose:
-        return Column(name, "id")
-    if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT:
+    distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
+    identifier = _infer_identifier(name, counts, distinct, valid, is_prose=is_prose)
+    if identifier is not None:
+        return identifier
+    if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:
         return Column(name, "text", exclude=True)
     if counts.overflowed or counts.distinct > categories_max:
-        return Column(name, "text", exclude=True)
+        return Column(name, "text" if is_prose else "id", exclude=is_prose)
     if _ID_NAME.search(name) and counts.all_unique:
         return Column(name, "id")
     return Column(name, "category")
+
+
+def _infer_identifier(
+    name: str, counts: ValueCounts, distinct: int, valid: int, *, is_prose: bool
+) -> Column | None:
+    """Return the column of texts that identify rows or people."""
+    nearly_unique = is_nearly_unique(distinct, valid)
+    if not nearly_unique and not is_personal("person", distinct, valid):
+        return None
+    texts = [str(value) for value in counts.values]
+    kind = kind_of_texts(name, texts)
+    if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
+        return Column(name, "id", format=kind)
+    if not nearly_unique or is_prose:
+        return None
+    if not can_imitate(texts):
+        return Column(name, "text", exclude=True)
+    return Column(name, "id")
 
 
 def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
@@ -189,4 +220,6 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
     if min(numbers) in _YEARS and max(numbers) in _YEARS:
         return False
+    if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
+        return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)

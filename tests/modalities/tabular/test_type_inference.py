@@ -154,7 +154,7 @@ def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) 
     ids, text = table.issue("id_like_column"), table.issue("free_text")
     assert ids is not None
     assert text is not None
-    assert ids["examples"] == ["row", "customer_id", "mail"]
+    assert ids["examples"] == ["row", "customer_id", "mail (email)"]
     assert (text["severity"], text["examples"]) == ("warning", ["review"])
 
 

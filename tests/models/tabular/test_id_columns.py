@@ -31,7 +31,7 @@ def test_an_exhausted_pattern_is_extended() -> None:
     id_column = IdColumn.fit("id", pa.string(), pa.array(["a1", "a2", "a7"]))
     ids = id_column.values(3, np.arange(25)).to_pylist()
     assert len(set(ids)) == 25
-    assert all(re.fullmatch(r"a\d(-\d)?", text) for text in ids)
+    assert all(re.fullmatch(r"a\d{1,2}", text) for text in ids)
 
 
 def test_integer_ids_continue_above_the_largest() -> None:
