@@ -23,8 +23,9 @@ LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # of targets that
 class Column:
     """Name, type and form of a column.
 
-    `format` of an identifier is one of IDENTIFIER_KINDS or None. Otherwise `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`). `arrow` is
-    the Arrow type of a column of a Parquet or Arrow file.
+    `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`); the `format`
+    of an identifier is one of IDENTIFIER_KINDS or None. `arrow` is the Arrow type of a column of a
+    Parquet or Arrow file.
     """
 
     name: str

@@ -166,7 +166,7 @@ def is_wordy(texts: Sequence[str]) -> bool:
 
 def _fit_words(tokens: Sequence[Tokens], min_value_count: int) -> TemplateSet:
     pools = id_words.word_pools()
-    extra: Pool = tuple(f" {word}" for word in pools["title-1"](tokens[0][0]))
+    extra: Pool = tuple(f" {word}" for word in pools["title-1"])
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
 
@@ -213,7 +213,7 @@ def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.word_pools()
     tokens = [id_words.word_tokens(text) for text in texts]
-    extra: Pool = tuple(f"-{word}" for word in pools["lower-1"](tokens[0][0]))
+    extra: Pool = tuple(f"-{word}" for word in pools["lower-1"])
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
 

@@ -9,7 +9,7 @@ a few texts have in common is never kept, because it could identify somebody.
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
@@ -95,7 +95,7 @@ def _shape(tokens: Tokens) -> str:
 
 def fit_templates(
     texts: Sequence[Tokens],
-    word_pools: Mapping[str, Callable[[Token], Pool]],
+    word_pools: Mapping[str, Pool],
     min_value_count: int = 0,
     *,
     extra: Pool | None = None,
@@ -103,7 +103,7 @@ def fit_templates(
 ) -> TemplateSet:
     """Fit one template to each common shape.
 
-    `word_pools` returns the pool of a token of each class of words. `extra` is the pool that is
+    `word_pools` has a pool for each class of words. `extra` is the pool that is
     inserted before slot `growth` when all combinations are used; by default, characters of the
     last class are inserted after its last run.
     """
@@ -145,7 +145,7 @@ def _shared_ends(texts: Sequence[Tokens], minimum: int) -> tuple[int, int]:
 def _slots(
     column: tuple[Token, ...],
     total: int,
-    word_pools: Mapping[str, Callable[[Token], Pool]],
+    word_pools: Mapping[str, Pool],
     min_value_count: int,
     *,
     fixed: bool,
@@ -160,7 +160,7 @@ def _slots(
     if sum(counts[text] for text in frequent) >= MIN_COVERAGE * len(column):
         return [frequent]
     if len(token.kind) > 1:
-        return [_unseen(word_pools[token.kind](token), counts)]
+        return [_unseen(word_pools[token.kind], counts)]
     return _characters(column, ALPHABETS[token.kind], min_value_count)
 
 

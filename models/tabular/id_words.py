@@ -5,7 +5,7 @@ The pools are stored in the model, so samples do not depend on the version of th
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -96,10 +96,10 @@ def name_tokens(text: str) -> Tokens:
     return tuple(tokens)
 
 
-def name_pools(locale: str) -> dict[str, Callable[[Token], Pool]]:
+def name_pools(locale: str) -> dict[str, Pool]:
     first, last = names(locale)
     return {
-        f"{kind}-{case}": lambda _, pool=pool, case=case: _in_case(pool, case)
+        f"{kind}-{case}": _in_case(pool, case)
         for kind, pool in (("first", first), ("last", last))
         for case in ("upper", "lower", "title")
     }
@@ -115,13 +115,13 @@ def word_tokens(text: str) -> Tokens:
     )
 
 
-def word_pools() -> dict[str, Callable[[Token], Pool]]:
+def word_pools() -> dict[str, Pool]:
     words = _drawn("en_US", "word")
-    pools: dict[str, Callable[[Token], Pool]] = {}
+    pools: dict[str, Pool] = {}
     for group in range(3):
         members = tuple(word for word in words if _length_group(word) == group and len(word) > 1)
         for case in ("upper", "lower", "title"):
-            pools[f"{case}-{group}"] = lambda _, m=members, case=case: _in_case(m, case)
+            pools[f"{case}-{group}"] = _in_case(members, case)
     return pools
 
 
@@ -143,16 +143,16 @@ def street_tokens(text: str) -> Tokens:
     )
 
 
-def street_pools(locale: str) -> dict[str, Callable[[Token], Pool]]:
+def street_pools(locale: str) -> dict[str, Pool]:
     """Return pools of family names, which many streets have, and of streets in one word."""
     joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))
     family_names = names(locale)[1]
-    pools: dict[str, Callable[[Token], Pool]] = {
-        f"{case}-{group}": lambda _, case=case: _in_case(family_names, case)
+    pools: dict[str, Pool] = {
+        f"{case}-{group}": _in_case(family_names, case)
         for group in range(3)
         for case in ("upper", "lower", "title")
     }
-    return {**pools, "street": lambda _: joined}
+    return {**pools, "street": joined}
 
 
 def email_tokens(text: str) -> Tokens:
@@ -168,14 +168,14 @@ def email_tokens(text: str) -> Tokens:
     return (*tokens, Token("@", ""), Token(domain, "domain"))
 
 
-def email_pools() -> dict[str, Callable[[Token], Pool]]:
+def email_pools() -> dict[str, Pool]:
     first, last = (_ascii(pool) for pool in names("en_US"))
-    pools: dict[str, Callable[[Token], Pool]] = {
-        f"{kind}-{case}": lambda _, pool=pool, case=case: _in_case(pool, case)
+    pools: dict[str, Pool] = {
+        f"{kind}-{case}": _in_case(pool, case)
         for kind, pool in (("first", first), ("last", last))
         for case in ("upper", "lower", "title")
     }
-    return {**pools, "domain": lambda _: EXAMPLE_DOMAINS}
+    return {**pools, "domain": EXAMPLE_DOMAINS}
 
 
 def case_of(word: str) -> str:
@@ -185,10 +185,9 @@ def case_of(word: str) -> str:
 
 
 def _in_case(pool: Iterable[str], case: str) -> Pool:
-    change = {"upper": str.upper, "lower": str.lower, "title": str}[case]
     if case == "title":
         return tuple(dict.fromkeys(word[:1].upper() + word[1:] for word in pool))
-    return tuple(dict.fromkeys(change(word) for word in pool))
+    return tuple(dict.fromkeys(word.upper() if case == "upper" else word.lower() for word in pool))
 
 
 def _ascii(pool: Pool) -> Pool:
