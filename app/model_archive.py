@@ -102,6 +102,14 @@ class ManifestColumn(BaseModel):
         return Column.from_dict(self.model_dump(exclude={"domain"}))
 
 
+class ManifestCsv(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)]
+    quote: Annotated[str, Field(min_length=1, max_length=1)]
+    escape: Annotated[str, Field(max_length=1)]
+
+
 class ModelManifest(BaseModel):
     """Schema of `core.tables.Model.manifest`."""
 
@@ -112,6 +120,7 @@ class ModelManifest(BaseModel):
     image: dict[Literal["height", "width", "channels"], int] | None = None
     target_column: str | None = None
     columns: list[ManifestColumn] | None = None
+    csv: ManifestCsv | None = None
     parameters: int = Field(ge=0)
     training: dict[str, Any]
     dataset: dict[str, str | None] = {}

@@ -342,7 +342,13 @@ class ShardGenerator:
                 self.current_shard.items_done += len(indices)
                 yield batch
 
-        return rows.encode(self.spec.format, batches(), rows.parse_sample_columns(manifest), {})
+        return rows.encode(
+            self.spec.format,
+            batches(),
+            rows.parse_sample_columns(manifest),
+            {},
+            rows.sample_dialect(manifest),
+        )
 
 
 _last_loaded: tuple[str, AnySampler] | None = None  # many small jobs use the same model

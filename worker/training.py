@@ -40,6 +40,7 @@ from worker import collapse_check
 from worker.lease import Lease
 from worker.resource_usage import cpu_seconds
 from worker.training_data import (
+    csv_manifest,
     declared_manifest,
     image_manifest,
     table_manifest,
@@ -138,7 +139,9 @@ def run_tabular_training(
             run_private_training(dataset, rows, spec.differential_privacy, callbacks, state)
             return
         callbacks.manifest = build_manifest(
-            dataset, spec, table_manifest(rows, spec.hyperparameters["min_value_count"])
+            dataset,
+            spec,
+            table_manifest(rows, spec.hyperparameters["min_value_count"]) | csv_manifest(dataset),
         )
         callbacks.start()
         settings = TableSettings.from_dict(spec.hyperparameters)
@@ -162,7 +165,7 @@ def run_private_training(
     types = {column.name: column.type for column in rows.schema if column.in_samples}
     domains = dp_domains.parse_domains(privacy.column_domains, types)
     callbacks.manifest = build_manifest(
-        dataset, spec, declared_manifest(domains, rows.target_column)
+        dataset, spec, declared_manifest(domains, rows.target_column) | csv_manifest(dataset)
     )
     del callbacks.manifest["dataset"]["sha256"]  # a hash identifies the exact table
     if state is None and callbacks.has_checkpoints():

@@ -68,10 +68,13 @@ def build_response(
         stream.close()
         raise
     columns = encode.parse_sample_columns(model.manifest)
+    dialect = encode.sample_dialect(model.manifest)
+    if request.csv is not None:
+        dialect = dialect.overridden(request.csv.model_dump())
     head = {"model": model.id, "seed": seed, "offset": request.offset, "count": plan.count}
     record_batches = (batch.rows for batch in chain(batches, stream))
     return SampleStreamingResponse(
-        encode.encode(output_format, record_batches, columns, head | included),
+        encode.encode(output_format, record_batches, columns, head | included, dialect),
         stream.close,
         headers={
             "Semblance-Count": str(plan.count),

@@ -1,13 +1,14 @@
 """Request bodies of samples."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from core.errors import FieldError, ValidationFailed
 from core.request_fields import RequestModel, Seed
 
 Count = Annotated[int, Field(ge=1)]
+CsvMark = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
@@ -102,6 +103,27 @@ class Interpolation(RequestModel):
     )
 
 
+class CsvFields(RequestModel):
+    """Form of CSV samples. Omitted fields are as in the file that was uploaded."""
+
+    delimiter: CsvMark | None = Field(None, description="Text between two fields.")
+    quote: CsvMark | None = Field(None, description="Quotation mark of fields.")
+    escape: Annotated[str, Field(max_length=1)] | None = Field(
+        None,
+        description="Character before a quotation mark inside a field; an empty text if such a "
+        "mark is doubled instead.",
+    )
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> Self:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError("`delimiter`, `quote` and `escape` must be different")
+        if set(marks) & set("\r\n\0"):
+            raise ValueError("line ends cannot be marks")
+        return self
+
+
 class SamplesRequest(SampleSelection):
     partial_rows: (
         Annotated[list[dict[LabelName, Any]], Field(min_length=1, max_length=10_000)] | None
@@ -115,6 +137,11 @@ class SamplesRequest(SampleSelection):
         False,
         description="Tables only: return no row that equals a training row, identifier columns "
         "ignored. Requires a model trained with `store_row_hashes`. Default: false.",
+    )
+    csv: CsvFields | None = Field(
+        None,
+        description="Tables as CSV only: delimiter and quotation. Default: as in the file that "
+        "was uploaded, or a comma and double quotation marks.",
     )
     image: ImageOptions = Field(ImageOptions(), description="Images only: further options.")
     include: Annotated[list[Literal["provenance", "scores"]], Field(max_length=2)] = Field(

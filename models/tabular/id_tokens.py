@@ -17,7 +17,8 @@ from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 MAX_SHAPES = 40
 MIN_COVERAGE = 0.9  # share of the texts that the most common shapes must have
 MIN_SHARED_COUNT = 10  # texts that must share a token that is kept
-MIN_SHARED_FRACTION = 0.05
+MIN_SHARED_FRACTION = 0.01
+MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
 
 _HEX = "0123456789abcdef"
@@ -113,14 +114,18 @@ def fit_templates(
     ranked = sorted(by_shape.values(), key=len, reverse=True)
     minimum = max(min_value_count, 0.01 * len(texts))
     kept = [group for group in ranked[:MAX_SHAPES] if len(group) >= minimum] or ranked[:1]
+    totals = Counter(text for tokens in texts for text in {token.text for token in tokens})
     shared = _shared_ends(texts, max(min_value_count, min(MIN_SHARED_COUNT, len(texts))))
+    minimum_shared = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
     builder = TemplateBuilder()
     for group in kept:
         slots: list[Pool] = []
         last = 0, ALPHABETS["9"]
         for i, column in enumerate(zip(*group, strict=True)):
             fixed = shared[0] > i or shared[1] >= len(group[0]) - i
-            slots += _slots(column, len(texts), word_pools, min_value_count, fixed=fixed)
+            slots += _slots(
+                column, totals, minimum_shared, word_pools, min_value_count, fixed=fixed
+            )
             if len(column[0].kind) == 1 and not fixed:
                 last = len(slots), ALPHABETS[column[0].kind]
         at, pool = (last[0], tuple(last[1])) if extra is None else (growth or len(slots), extra)
@@ -144,22 +149,27 @@ def _shared_ends(texts: Sequence[Tokens], minimum: int) -> tuple[int, int]:
 
 def _slots(
     column: tuple[Token, ...],
-    total: int,
+    totals: Mapping[str, int],
+    minimum: float,
     word_pools: Mapping[str, Pool],
     min_value_count: int,
     *,
     fixed: bool,
 ) -> list[Pool]:
-    """Return the pools of one token of a shape."""
+    """Return the pools of one token of a shape.
+
+    `totals` counts the texts that have a token anywhere; with `minimum` of them, it is kept.
+    """
     token = column[0]
     if not token.kind or fixed:
         return [(token.text,)]
     counts = Counter(each.text for each in column)
-    minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * total)
-    frequent = tuple(sorted(text for text, n in counts.items() if n >= minimum))
-    if sum(counts[text] for text in frequent) >= MIN_COVERAGE * len(column):
+    frequent = tuple(sorted(text for text in counts if totals[text] >= minimum))
+    is_word = len(token.kind) > 1
+    needed = MIN_WORD_COVERAGE if is_word else MIN_COVERAGE
+    if frequent and sum(counts[text] for text in frequent) >= needed * len(column):
         return [frequent]
-    if len(token.kind) > 1:
+    if is_word:
         return [_unseen(word_pools[token.kind], counts)]
     return _characters(column, ALPHABETS[token.kind], min_value_count)
 
