@@ -17,6 +17,8 @@ from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 MAX_SHAPES = 40
 MIN_COVERAGE = 0.9  # share of the texts that the most common shapes must have
 MIN_SHARED_COUNT = 10  # texts that must share a token that is kept
+NAME_KINDS = ("first", "last")  # prefixes of the classes of names of people
+MIN_SHAPE_FRACTION = 0.01  # of the texts; rarer shapes are left out
 MIN_SHARED_FRACTION = 0.01
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
@@ -112,20 +114,19 @@ def fit_templates(
     for tokens in texts:
         by_shape[_shape(tokens)].append(tokens)
     ranked = sorted(by_shape.values(), key=len, reverse=True)
-    minimum = max(min_value_count, 0.01 * len(texts))
-    kept = [group for group in ranked[:MAX_SHAPES] if len(group) >= minimum] or ranked[:1]
+    smallest = max(min_value_count, MIN_SHAPE_FRACTION * len(texts))
+    kept = [group for group in ranked[:MAX_SHAPES] if len(group) >= smallest] or ranked[:1]
     totals = Counter(text for tokens in texts for text in {token.text for token in tokens})
     shared = _shared_ends(texts, max(min_value_count, min(MIN_SHARED_COUNT, len(texts))))
-    minimum_shared = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
+    minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
+    shared_texts = frozenset(text for text, n in totals.items() if n >= minimum)
     builder = TemplateBuilder()
     for group in kept:
         slots: list[Pool] = []
         last = 0, ALPHABETS["9"]
         for i, column in enumerate(zip(*group, strict=True)):
             fixed = shared[0] > i or shared[1] >= len(group[0]) - i
-            slots += _slots(
-                column, totals, minimum_shared, word_pools, min_value_count, fixed=fixed
-            )
+            slots += _slots(column, shared_texts, word_pools, min_value_count, fixed=fixed)
             if len(column[0].kind) == 1 and not fixed:
                 last = len(slots), ALPHABETS[column[0].kind]
         at, pool = (last[0], tuple(last[1])) if extra is None else (growth or len(slots), extra)
@@ -149,8 +150,7 @@ def _shared_ends(texts: Sequence[Tokens], minimum: int) -> tuple[int, int]:
 
 def _slots(
     column: tuple[Token, ...],
-    totals: Mapping[str, int],
-    minimum: float,
+    shared_texts: frozenset[str],
     word_pools: Mapping[str, Pool],
     min_value_count: int,
     *,
@@ -158,13 +158,14 @@ def _slots(
 ) -> list[Pool]:
     """Return the pools of one token of a shape.
 
-    `totals` counts the texts that have a token anywhere; with `minimum` of them, it is kept.
+    `shared_texts` are tokens that many texts have, which are kept unless they are names of people.
     """
     token = column[0]
     if not token.kind or fixed:
         return [(token.text,)]
     counts = Counter(each.text for each in column)
-    frequent = tuple(sorted(text for text in counts if totals[text] >= minimum))
+    is_name = token.kind.startswith(NAME_KINDS)
+    frequent = () if is_name else tuple(sorted(shared_texts & set(counts)))
     is_word = len(token.kind) > 1
     needed = MIN_WORD_COVERAGE if is_word else MIN_COVERAGE
     if frequent and sum(counts[text] for text in frequent) >= needed * len(column):

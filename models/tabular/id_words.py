@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from models.tabular.id_templates import Pool
-from models.tabular.id_tokens import Token, Tokens
+from models.tabular.id_tokens import NAME_KINDS, Token, Tokens
 
 POOL_SIZE = 500
 SURE_SHARE = 0.8  # of the texts with names of one locale
@@ -18,6 +18,61 @@ LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
     "cs_CZ", "ru_RU", "el_GR",
 )  # fmt: skip
+# Titles, particles and suffixes of names of people.
+TITLES = frozenset(
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "miss",
+        "dr",
+        "prof",
+        "rev",
+        "master",
+        "sir",
+        "lady",
+        "lord",
+        "mme",
+        "mlle",
+        "herr",
+        "frau",
+        "sig",
+        "sr",
+        "sra",
+        "jr",
+        "col",
+        "capt",
+        "major",
+        "ing",
+        "mag",
+        "dipl",
+        "phd",
+        "md",
+        "don",
+        "dona",
+        "von",
+        "van",
+        "de",
+        "den",
+        "der",
+        "da",
+        "do",
+        "dos",
+        "del",
+        "della",
+        "di",
+        "la",
+        "le",
+        "du",
+        "al",
+        "bin",
+        "ibn",
+        "ter",
+        "zu",
+        "af",
+        "och",
+    ]
+)
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -90,6 +145,8 @@ def name_tokens(text: str) -> Tokens:
             tokens.append(Token(part, "9" if part.isdigit() else ""))
         elif len(part) == 1:
             tokens.append(Token(part, "A" if part.isupper() else "a"))
+        elif part.casefold() in TITLES:
+            tokens.append(Token(part, "title"))
         else:
             is_last = i < comma if comma >= 0 else i == words[-1]
             tokens.append(Token(part, f"{'last' if is_last else 'first'}-{case_of(part)}"))
@@ -97,12 +154,12 @@ def name_tokens(text: str) -> Tokens:
 
 
 def name_pools(locale: str) -> dict[str, Pool]:
-    first, last = names(locale)
-    return {
+    pools = {
         f"{kind}-{case}": _in_case(pool, case)
-        for kind, pool in (("first", first), ("last", last))
+        for kind, pool in zip(NAME_KINDS, names(locale), strict=True)
         for case in ("upper", "lower", "title")
     }
+    return {**pools, "title": ("Dr", "Mr", "Mrs", "Ms")}
 
 
 def word_tokens(text: str) -> Tokens:
@@ -169,10 +226,9 @@ def email_tokens(text: str) -> Tokens:
 
 
 def email_pools() -> dict[str, Pool]:
-    first, last = (_ascii(pool) for pool in names("en_US"))
-    pools: dict[str, Pool] = {
-        f"{kind}-{case}": _in_case(pool, case)
-        for kind, pool in (("first", first), ("last", last))
+    pools = {
+        f"{kind}-{case}": _in_case(_ascii(pool), case)
+        for kind, pool in zip(NAME_KINDS, names("en_US"), strict=True)
         for case in ("upper", "lower", "title")
     }
     return {**pools, "domain": EXAMPLE_DOMAINS}
