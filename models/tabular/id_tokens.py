@@ -21,6 +21,7 @@ NAME_KINDS = ("first", "last")  # prefixes of the classes of names of people
 MIN_SHAPE_FRACTION = 0.01  # of the texts; rarer shapes are left out
 MIN_SHARED_FRACTION = 0.01
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
+MIN_WORDS = 40  # of usual lengths in a pool
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
 
 _HEX = "0123456789abcdef"
@@ -176,9 +177,16 @@ def _slots(
 
 
 def _unseen(pool: Pool, seen: Mapping[str, int]) -> Pool:
-    """Return the words that no text has, so that new texts differ from all, if enough are left."""
-    unseen = tuple(word for word in pool if word not in seen)
-    return unseen if 2 * len(unseen) >= len(pool) else pool
+    """Return the words of usual lengths that no text has, so that new texts differ from all.
+
+    Where too few are left, other words are used, too.
+    """
+    lengths = sorted(len(text) for text, n in seen.items() for _ in range(n))
+    shortest, longest = lengths[len(lengths) // 20], lengths[-1 - len(lengths) // 20]
+    similar = tuple(word for word in pool if shortest <= len(word) <= longest)
+    similar = similar if len(similar) >= MIN_WORDS else pool
+    unseen = tuple(word for word in similar if word not in seen)
+    return unseen if 2 * len(unseen) >= len(similar) else similar
 
 
 def _characters(column: tuple[Token, ...], alphabet: str, min_value_count: int) -> list[Pool]:
