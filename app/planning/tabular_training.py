@@ -3,21 +3,23 @@
 The defaults and limits of the settings are in `models.tabular.settings`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from sqlalchemy.orm import Session
 
+import modalities
 from app.planning.training_plan import ResolvedTraining
 from app.schemas.hyperparameters import TabularHyperparameters, explicit_values
 from app.schemas.jobs import TrainingRequest
 from core.errors import FieldError, Unavailable, ValidationFailed
+from core.storage import get_storage
 from core.tables import Dataset
 from core.training import Budget
 from modalities.tabular.schema import Schema
 from models.settings import InvalidSettings
 from models.tabular import constraints, dp_domains
-from models.tabular.settings import TableData, budget, cost, resolve
+from models.tabular.settings import TableData, TableSettings, budget, cost, resolve
 
 
 def resolve_training(
@@ -51,7 +53,9 @@ def resolve_training(
     try:
         hyperparameters = explicit_values(TabularHyperparameters, request.hyperparameters)
         settings = resolve(data, request.preset, hyperparameters, differential_privacy=private)
-        constraints.parse_constraints(settings.constraints, types, target_column)
+        declared = constraints.parse_constraints(settings.constraints, types, target_column)
+        if not private:  # epsilon does not cover what these checks would show
+            _check_values(dataset, schema, settings, declared)
     except InvalidSettings as error:
         field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
         raise ValidationFailed(str(error), field_errors=[field_error]) from error
@@ -75,6 +79,22 @@ def resolve_training(
         gflop_per_step=training_cost.gflop_per_step,
         memory_bytes=training_cost.memory_bytes,
     )
+
+
+def _check_values(
+    dataset: Dataset,
+    schema: Schema,
+    settings: TableSettings,
+    declared: Sequence[constraints.Constraint],
+) -> None:
+    """Raise InvalidSettings for settings that leave out all values or most rows."""
+    from modalities.tabular import training_checks  # pyarrow is slow to import
+
+    storage = get_storage()
+    training_checks.check_constraints(dataset, storage, declared)
+    if settings.min_value_count:
+        profile = modalities.get(dataset.modality).profile(dataset, storage)
+        training_checks.check_min_value_count(profile, schema, settings.min_value_count)
 
 
 def _reject_image_fields(request: TrainingRequest) -> None:

@@ -31,7 +31,8 @@ class ColumnChange(RequestModel):
         "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
         "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
         "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
-        "Identifiers: `email`, `phone`, `person`, `street`, `ip`, `iban`, `uuid` or `url`. "
+        "Identifiers: `email`, `phone`, `person`, `street`, `ip`, `iban`, `uuid`, `url`, "
+        "`city` or `company`. "
         "Default: unchanged.",
     )
     exclude: bool | None = Field(

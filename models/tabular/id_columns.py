@@ -178,8 +178,10 @@ def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    pools = id_words.name_pools(id_words.name_locale(texts[:1_000]))
-    tokens = [id_words.name_tokens(text) for text in texts]
+    locale = id_words.name_locale(texts[:1_000])
+    pools = id_words.name_pools(locale)
+    given = id_words.are_given_names(texts[:1_000], locale)
+    tokens = [id_words.name_tokens(text, given=given) for text in texts]
     initials = tuple(f" {letter}." for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     return fit_templates(tokens, pools, min_value_count, extra=initials)
 
@@ -217,7 +219,24 @@ def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
 
+def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    return _fit_whole(texts, "city", tuple(f" {word}" for word in ("East", "North", "South")))
+
+
+def _fit_companies(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    return _fit_whole(texts, "company", tuple(f" {word}" for word in ("Group", "Holding", "Int.")))
+
+
+def _fit_whole(texts: Sequence[str], kind: str, extra: Pool) -> TemplateSet:
+    """Fit texts of which only the letter case is kept."""
+    tokens = [(Token(text, id_words.case_of(text) + "-whole"),) for text in texts]
+    pools = id_words.whole_pools(kind)
+    return fit_templates(tokens, pools, len(texts) + 1, extra=extra)
+
+
 _FITTERS = {
+    "city": _fit_cities,
+    "company": _fit_companies,
     "email": _fit_emails,
     "person": _fit_persons,
     "street": _fit_streets,

@@ -85,11 +85,23 @@ def name_locale(texts: Sequence[str]) -> str:
     return best
 
 
-def name_tokens(text: str) -> Tokens:
-    """Split a person's name: words before a comma and last words are family names."""
+def are_given_names(texts: Sequence[str], locale: str) -> bool:
+    """Return True if most texts are given names only."""
+    given, family = ({name.casefold() for name in pool} for pool in names(locale))
+    words = [word.casefold() for text in texts for word in _LETTERS.findall(text)[:1]]
+    single = sum(len(re.findall(r"[^\W\d_]{2,}", text)) == 1 for text in texts)
+    return 2 * single > len(texts) and sum((w in given) - (w in family) for w in words) > 0
+
+
+def name_tokens(text: str, *, given: bool = False) -> Tokens:
+    """Split a person's name: words before a comma and last words are family names.
+
+    With `given`, all words are given names.
+    """
     parts = _WORDS.findall(text)
     words = [i for i, part in enumerate(parts) if _LETTERS.match(part)]
     comma = parts.index(",") if "," in parts else -1
+    family = set() if given else {*words[-1:]} if comma < 0 else {i for i in words if i < comma}
     tokens = []
     for i, part in enumerate(parts):
         if i not in words:
@@ -99,8 +111,7 @@ def name_tokens(text: str) -> Tokens:
         elif _TITLE.fullmatch(part):
             tokens.append(Token(part, "title"))
         else:
-            is_last = i < comma if comma >= 0 else i == words[-1]
-            tokens.append(Token(part, f"{'last' if is_last else 'first'}-{case_of(part)}"))
+            tokens.append(Token(part, f"{'last' if i in family else 'first'}-{case_of(part)}"))
     return tuple(tokens)
 
 
@@ -131,6 +142,12 @@ def word_pools() -> dict[str, Pool]:
         for case in ("upper", "lower", "title"):
             pools[f"{case}-{group}"] = _in_case(members, case)
     return pools
+
+
+def whole_pools(kind: str) -> dict[str, Pool]:
+    """Return names of cities or companies, by letter case."""
+    pool = _drawn("en_US", kind)
+    return {f"{case}-whole": _in_case(pool, case) for case in ("upper", "lower", "title")}
 
 
 def street_locale(texts: Sequence[str]) -> str:

@@ -27,6 +27,14 @@ _PERSON_NAME = re.compile(
     r"surname|^(?:vor|nach)name$|^nom$|^pr[eé]nom$|^nombre$|^apellido|customer|contact|owner|"
     r"player|student|teacher|passenger"
 )
+_NAMES = {
+    "city": re.compile(
+        r"(?i)(?:^|[\W_])(?:city|town|municipality|ville|commune|ciudad|stadt|ort)$"
+    ),
+    "company": re.compile(
+        r"(?i)(?:^|[\W_])(?:company|employer|firm|firma|vendor|supplier|fornitore)$"
+    ),
+}
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
@@ -51,7 +59,11 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
         return "phone"
     if _share(_STREET.pattern, texts) >= MIN_FITTING:
         return "street"
-    return "person" if _are_names(name, texts) else None
+    if _are_names(name, texts):
+        return "person"
+    is_text = _share(r"[^\d]*[^\W\d_]{2}[^\d]*", texts) >= MIN_FITTING
+    named = (kind for kind, pattern in _NAMES.items() if is_text and pattern.search(name))
+    return next(named, None)
 
 
 def _are_names(name: str, texts: Sequence[str]) -> bool:

@@ -31,6 +31,7 @@ _ID_NAME = re.compile(
 # Free text has on average more characters, or at least this many spaces.
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
+_MAX_TITLE_SPACES = 5  # of short texts, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 # Unique numbers with such a name, and of several digits, identify rows, too.
 _NUMBER_NAME = re.compile(
@@ -181,7 +182,7 @@ def _infer_text_type(
         return Column(name, "boolean", format=pair)
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
     distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
-    identifier = _infer_identifier(name, counts, distinct, valid, is_prose=is_prose)
+    identifier = _infer_identifier(name, counts, distinct, valid, prose)
     if identifier is not None:
         return identifier
     if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:
@@ -194,9 +195,10 @@ def _infer_text_type(
 
 
 def _infer_identifier(
-    name: str, counts: ValueCounts, distinct: int, valid: int, *, is_prose: bool
+    name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
 ) -> Column | None:
     """Return the column of texts that identify rows or people."""
+    is_short = prose.mean_chars <= _MIN_PROSE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
     nearly_unique = is_nearly_unique(distinct, valid)
     if not nearly_unique and not is_personal("person", distinct, valid):
         return None
@@ -204,7 +206,7 @@ def _infer_identifier(
     kind = kind_of_texts(name, texts)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
-    if not nearly_unique or is_prose:
+    if not nearly_unique or not is_short:
         return None
     if not can_imitate(texts):
         return Column(name, "text", exclude=True)
