@@ -4,6 +4,7 @@ import re
 from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from zlib import crc32
 
@@ -219,24 +220,17 @@ def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
 
-def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    return _fit_whole(texts, "city", tuple(f" {word}" for word in ("East", "North", "South")))
-
-
-def _fit_companies(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    return _fit_whole(texts, "company", tuple(f" {word}" for word in ("Group", "Holding", "Int.")))
-
-
-def _fit_whole(texts: Sequence[str], kind: str, extra: Pool) -> TemplateSet:
-    """Fit texts of which only the letter case is kept."""
+def _fit_whole(
+    texts: Sequence[str], min_value_count: int, *, kind: str, extra: Pool
+) -> TemplateSet:
+    """Fit names of cities or companies, of which only the letter case is kept."""
     tokens = [(Token(text, id_words.case_of(text) + "-whole"),) for text in texts]
-    pools = id_words.whole_pools(kind)
-    return fit_templates(tokens, pools, len(texts) + 1, extra=extra)
+    return fit_templates(tokens, id_words.whole_pools(kind), min_value_count, extra=extra)
 
 
 _FITTERS = {
-    "city": _fit_cities,
-    "company": _fit_companies,
+    "city": partial(_fit_whole, kind="city", extra=(" East", " North", " South")),
+    "company": partial(_fit_whole, kind="company", extra=(" Group", " Holding", " Partners")),
     "email": _fit_emails,
     "person": _fit_persons,
     "street": _fit_streets,

@@ -31,6 +31,7 @@ _ID_NAME = re.compile(
 # Free text has on average more characters, or at least this many spaces.
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
+_MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
 _MAX_TITLE_SPACES = 5  # of short texts, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 # Unique numbers with such a name, and of several digits, identify rows, too.
@@ -187,11 +188,22 @@ def _infer_text_type(
         return identifier
     if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:
         return Column(name, "text", exclude=True)
+    if _has_rare_prose(counts):
+        return Column(name, "text", exclude=True)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text" if is_prose else "id", exclude=is_prose)
     if _ID_NAME.search(name) and counts.all_unique:
         return Column(name, "id")
     return Column(name, "category")
+
+
+def _has_rare_prose(counts: ValueCounts) -> bool:
+    """Return True if most of the different texts are long and occur once."""
+    if counts.distinct < MIN_ID_ROWS:
+        return False
+    rare = [str(value) for value, count in counts.values.items() if count == 1]
+    chars = sum(map(len, rare)) / max(1, len(rare))
+    return len(rare) > _MIN_RARE * counts.distinct and chars > _MIN_PROSE_CHARS
 
 
 def _infer_identifier(
@@ -214,7 +226,9 @@ def _infer_identifier(
 
 
 def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
-    """Return True for unique integers that are named like an id or are consecutive."""
+    """Return True for integers that are named like an id, or are unique and consecutive."""
+    if _ID_NAME.search(name) and is_nearly_unique(counts.distinct, valid):
+        return True
     if not counts.all_unique or valid < 2:
         return False
     if _ID_NAME.search(name):
