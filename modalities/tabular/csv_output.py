@@ -42,8 +42,11 @@ class CsvDialect:
         return asdict(self)
 
 
+RFC_4180 = CsvDialect()
+
+
 def encode_csv(
-    batches: Iterator[pa.RecordBatch], columns: Sequence[Column], dialect: CsvDialect
+    batches: Iterator[pa.RecordBatch], columns: Sequence[Column], dialect: CsvDialect = RFC_4180
 ) -> Iterator[bytes]:
     """Yield a header and one line per row, with values formatted as in the uploaded table."""
     names = [pa.array([column.name]) for column in columns]

@@ -15,13 +15,12 @@ import pyarrow.parquet
 
 from core.datasets.chunk_buffer import ChunkBuffer
 from modalities.tabular.arrow_types import to_output_type
-from modalities.tabular.csv_output import CsvDialect, encode_csv
+from modalities.tabular.csv_output import RFC_4180, CsvDialect, encode_csv
 from modalities.tabular.formatting import to_json_values
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import typed_batches
 
 Batches = Iterator[pa.RecordBatch]
-RFC_4180 = CsvDialect()
 
 
 def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:

@@ -22,6 +22,7 @@ MIN_SHAPE_FRACTION = 0.01  # of the texts; rarer shapes are left out
 MIN_SHARED_FRACTION = 0.01
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_WORDS = 40  # of usual lengths in a pool
+MIN_DOMINANT = 0.8  # share of a character that is used alone at its position
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
 
 _HEX = "0123456789abcdef"
@@ -168,7 +169,7 @@ def _slots(
     is_name = token.kind.startswith(NAME_KINDS)
     frequent = () if is_name else tuple(sorted(shared_texts & set(counts)))
     is_word = len(token.kind) > 1
-    needed = MIN_WORD_COVERAGE if is_word else MIN_COVERAGE
+    needed = MIN_COVERAGE if token.text[0].isdigit() else MIN_WORD_COVERAGE
     if frequent and sum(counts[text] for text in frequent) >= needed * len(column):
         return [frequent]
     if is_word:
@@ -198,6 +199,9 @@ def _characters(column: tuple[Token, ...], alphabet: str, min_value_count: int) 
     for position in zip(*(token.text for token in column), strict=True):
         counts = Counter(position)
         seen = {c for c, n in counts.items() if n >= max(min_value_count, 1)}
+        character, most = counts.most_common(1)[0]
+        if most >= max(min_value_count, MIN_SHARED_COUNT, MIN_DOMINANT * len(position)):
+            seen = {character}
         is_known = len(position) >= max(MIN_CHARACTER_COUNT, 10 * len(seen)) and seen
         pools.append(tuple(sorted(seen)) if is_known else tuple(alphabet))
     if alphabet == string.digits and len(pools) > 1 and "0" not in {t.text[0] for t in column}:

@@ -12,7 +12,7 @@ from typing import Any
 from models.tabular.id_templates import Pool
 from models.tabular.id_tokens import NAME_KINDS, Token, Tokens
 
-POOL_SIZE = 500
+DRAWS, POOL_SIZE = 4_000, 500
 SURE_SHARE = 0.8  # of the texts with names of one locale
 LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
@@ -53,22 +53,27 @@ def _drawn(locale: str, kind: str) -> Pool:
     faker.seed_instance(_SEED)
     if kind == "word":
         return tuple(sorted({w.lower() for w in faker.get_words_list() if w.isascii()}))
-    values = dict.fromkeys(str(getattr(faker, kind)()) for _ in range(6 * POOL_SIZE))
-    return tuple(list(values)[:POOL_SIZE])
+    return tuple(dict.fromkeys(str(getattr(faker, kind)()) for _ in range(DRAWS)))
 
 
 @lru_cache(maxsize=32)
-def names(locale: str) -> tuple[Pool, Pool]:
-    """Return given names and family names of one word."""
+def known_names(locale: str) -> tuple[Pool, Pool]:
+    """Return given names and family names of one word, as many as the library has."""
     return tuple(  # type: ignore[return-value]
         tuple(name for name in _drawn(locale, kind) if _LETTERS.fullmatch(name))
         for kind in ("first_name", "last_name")
     )
 
 
+def names(locale: str) -> tuple[Pool, Pool]:
+    """Return given names and family names for new values."""
+    given, family = known_names(locale)
+    return given[:POOL_SIZE], family[:POOL_SIZE]
+
+
 def name_share(texts: Sequence[str], locale: str) -> float:
     """Return the share of texts with a word that is a name of the locale."""
-    known = {name.casefold() for pool in names(locale) for name in pool if len(name) > 2}
+    known = {name.casefold() for pool in known_names(locale) for name in pool if len(name) > 2}
     hits = sum(any(w.casefold() in known for w in _LETTERS.findall(text)) for text in texts)
     return hits / max(1, len(texts))
 
@@ -87,7 +92,7 @@ def name_locale(texts: Sequence[str]) -> str:
 
 def are_given_names(texts: Sequence[str], locale: str) -> bool:
     """Return True if most texts are given names only."""
-    given, family = ({name.casefold() for name in pool} for pool in names(locale))
+    given, family = ({name.casefold() for name in pool} for pool in known_names(locale))
     words = [word.casefold() for text in texts for word in _LETTERS.findall(text)[:1]]
     single = sum(len(re.findall(r"[^\W\d_]{2,}", text)) == 1 for text in texts)
     return 2 * single > len(texts) and sum((w in given) - (w in family) for w in words) > 0
@@ -146,7 +151,7 @@ def word_pools() -> dict[str, Pool]:
 
 def whole_pools(kind: str) -> dict[str, Pool]:
     """Return names of cities or companies, by letter case."""
-    pool = _drawn("en_US", kind)
+    pool = _drawn("en_US", kind)[:POOL_SIZE]
     return {f"{case}-whole": _in_case(pool, case) for case in ("upper", "lower", "title")}
 
 
@@ -170,7 +175,7 @@ def street_tokens(text: str) -> Tokens:
 
 def street_pools(locale: str) -> dict[str, Pool]:
     """Return pools of family names, which many streets have, and of streets in one word."""
-    joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))
+    joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))[:POOL_SIZE]
     family_names = names(locale)[1]
     pools: dict[str, Pool] = {
         f"{case}-{group}": _in_case(family_names, case)

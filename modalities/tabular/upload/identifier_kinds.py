@@ -25,7 +25,7 @@ _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 _PERSON_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|first|last|sur|fore|user|nick)name$|author|person|patient|employee|"
     r"surname|^(?:vor|nach)name$|^nom$|^pr[eé]nom$|^nombre$|^apellido|customer|contact|owner|"
-    r"player|student|teacher|passenger"
+    r"player|student|teacher|passenger|actor|actress|artist|singer|director|driver|senator|candidate"
 )
 _NAMES = {
     "city": re.compile(
@@ -52,7 +52,7 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
     for kind, pattern in _PATTERNS.items():
         if _share(pattern, texts) >= MIN_FITTING:
             return kind
-    is_international = _share(r"\+\d|\(\d{3}\) ?\d", [text[:6] for text in texts], whole=False)
+    is_international = _share(r"\+\d|\(\d{3}\) ?\d", [text[:8] for text in texts], whole=False)
     if _share(_PHONE, texts) >= MIN_FITTING and (
         _PHONE_NAME.search(name) or is_international >= MIN_FITTING
     ):
