@@ -17,6 +17,7 @@ from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage
 from core.tables import Dataset
+from modalities.sampling import Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,7 @@ class Datasets(Protocol):
         """
 
 
-class Modality(Datasets, Protocol):
+class Modality(Datasets, Sampling, Protocol):
     """Everything that depends on a kind of data."""
 
     @property

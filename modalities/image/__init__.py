@@ -12,18 +12,29 @@ from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
-from modalities.base import Json, OnWait, Split
+from modalities.base import Json, Modality, OnWait, Split
 from modalities.image import ingest
-from modalities.image.options import ImageDatasetOptions, ImageDatasetView
+from modalities.image.options import (
+    FILE_FORMATS,
+    SAMPLE_FORMATS,
+    STRIP_FORMATS,
+    ImageDatasetOptions,
+    ImageDatasetView,
+    ImageModelView,
+    ImageSampleOptions,
+    ImageSelectionOptions,
+)
+from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
+from modalities.selection import Selection
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 
-class ImageModality:
-    """Implementation of modalities.base.Modality."""
 
+class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
@@ -34,6 +45,10 @@ class ImageModality:
     }
     has_schema = False
     preview_formats = {"png": "image/png"}
+    selection_options, sample_options = ImageSelectionOptions, ImageSampleOptions
+    model_view = ImageModelView
+    sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
+    file_formats = FILE_FORMATS
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -72,6 +87,51 @@ class ImageModality:
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    def preload(self) -> None:
+        from modalities.image import sampler  # noqa: F401
+
+    def plan_samples(
+        self, manifest: Json, selection: Selection, options: ImageSampleOptions, seed: int
+    ) -> SamplingPlan:
+        from modalities.image import request
+
+        return request.plan_samples(manifest, selection, options, seed)
+
+    def plan_selection(
+        self, manifest: Json, selection: Selection, options: ImageSelectionOptions, seed: int
+    ) -> SelectionPlan:
+        from modalities.image import request
+
+        return request.plan_selection(manifest, selection, options, seed)
+
+    def read_plan(self, manifest: Json, plan: Json, seed: int) -> SelectionPlan:
+        from modalities.image import request
+
+        return request.read_plan(manifest, plan, seed)
+
+    def shard_size(self, manifest: Json) -> int:
+        image = manifest["image"]
+        size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
+        return min(max(size, 1_000), 50_000)
+
+    def load_sampler(self, path: Path) -> Sampler:
+        from modalities.image.sampler import SharedImageSampler
+
+        return SharedImageSampler.load(path)
+
+    def describe_networks(self, path: Path) -> Sequence[object]:
+        from modalities.image import model_file
+
+        return model_file.describe_networks(path)
+
+    def check_import(self, manifest: Json, weights: Path) -> None:
+        from modalities.image import model_file
+
+        model_file.check_import(manifest, weights)
+
+    def describe_model(self, manifest: Json) -> ImageModelView:
+        return ImageModelView(image=manifest["image"])
 
 
 MODALITY = ImageModality()

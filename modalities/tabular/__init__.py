@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
-from modalities.base import Json, OnWait, Split
+from modalities.base import Json, Modality, OnWait, Split
+from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
+from modalities.selection import Selection
 from modalities.tabular import ingest
-from modalities.tabular.options import TableDatasetOptions, TableDatasetView
+from modalities.tabular.options import (
+    FILE_FORMATS,
+    SAMPLE_FORMATS,
+    ColumnOption,
+    TableConditionsView,
+    TableDatasetOptions,
+    TableDatasetView,
+    TableModelView,
+    TableSampleOptions,
+    TableSelectionOptions,
+)
 from modalities.tabular.upload.detection import detect_table
 
 if TYPE_CHECKING:
@@ -22,9 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class TableModality:
-    """Implementation of modalities.base.Modality."""
-
+class TableModality(Modality):
     name, items = "tabular", "table rows"
     dataset_options, dataset_view = TableDatasetOptions, TableDatasetView
     object_files = {"rows": "rows.parquet", "profile": "profile.json"}
@@ -36,6 +46,9 @@ class TableModality:
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    selection_options, sample_options = TableSelectionOptions, TableSampleOptions
+    model_view, conditions_view = TableModelView, TableConditionsView
+    sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -71,6 +84,69 @@ class TableModality:
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+    def preload(self) -> None:
+        from modalities.tabular import sampler  # noqa: F401
+
+    def plan_samples(
+        self, manifest: Json, selection: Selection, options: TableSampleOptions, seed: int
+    ) -> SamplingPlan:
+        from modalities.tabular import request
+
+        return request.plan_samples(manifest, selection, options, seed)
+
+    def plan_selection(
+        self, manifest: Json, selection: Selection, options: TableSelectionOptions, seed: int
+    ) -> SelectionPlan:
+        from modalities.tabular import request
+
+        return request.plan_selection(manifest, selection, options, seed)
+
+    def read_plan(self, manifest: Json, plan: Json, seed: int) -> SelectionPlan:
+        from modalities.tabular import request
+
+        return request.read_plan(manifest, plan, seed)
+
+    def shard_size(self, manifest: Json) -> int:
+        return 100_000
+
+    def load_sampler(self, path: Path) -> Sampler:
+        from modalities.tabular.sampler import PlanSampler
+
+        return PlanSampler.load(path)
+
+    def describe_networks(self, path: Path) -> Sequence[object]:
+        from modalities.tabular import model_file
+
+        return model_file.describe_networks(path)
+
+    def check_import(self, manifest: Json, weights: Path) -> None:
+        from modalities.tabular import model_file
+
+        model_file.check_import(manifest, weights)
+
+    def describe_model(self, manifest: Json) -> TableModelView:
+        return TableModelView(
+            target_column=manifest.get("target_column"),
+            columns=[column["name"] for column in manifest["columns"]],
+        )
+
+    def describe_conditions(self, manifest: Json) -> TableConditionsView:
+        columns = [
+            ColumnOption(
+                name=column["name"],
+                type=column["type"],
+                nullable=column["nullable"],
+                **{k: v for k, v in column["domain"].items() if k != "more"},
+            )
+            for column in manifest["columns"]
+            if column["domain"] is not None
+        ]
+        return TableConditionsView(
+            columns=columns,
+            constraints=manifest["training"]["hyperparameters"].get("constraints"),
+            detected_constraints=manifest.get("detected_constraints"),
+        )
 
 
 MODALITY = TableModality()

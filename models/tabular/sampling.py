@@ -49,6 +49,9 @@ class SampleBatch:
     rows: pa.RecordBatch
     acceptance_rate: float  # accepted share of the candidates
 
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -263,8 +266,9 @@ class TableSampler:
             pending = np.flatnonzero(~self.tokenizer.satisfies_constraints(tokens, rows))
             if not len(pending):
                 return SampleBatch(rows, len(indices) / (num_tried * particles))
+        num_accepted = len(indices) - len(pending)
         raise AcceptanceRateTooLow(
-            len(indices) - len(pending), len(indices), len(indices) / (num_tried * particles)
+            num_accepted, len(indices), num_accepted / (num_tried * particles)
         )
 
     def _given_columns_first(
