@@ -31,6 +31,7 @@ class BatchRequest:
 
     source: BatchSource
     columns: Sequence[NDArray[Any]]  # inputs of the items, (N,) each
+    count: int  # N
     submitted_at: float
     scheduled: int = 0  # items that are in a batch or generated
     items: NDArray[Any] | None = None  # (N, …)
@@ -40,10 +41,6 @@ class BatchRequest:
     @property
     def pending(self) -> int:
         return self.count - self.scheduled
-
-    @property
-    def count(self) -> int:
-        return len(self.columns[0])
 
     def result(self) -> NDArray[Any]:
         """Wait for the items and return them.
@@ -77,7 +74,7 @@ class Batcher:
         self.batches = 0  # total number of generated batches
 
     def submit(self, source: BatchSource, columns: Sequence[NDArray[Any]]) -> BatchRequest:
-        request = BatchRequest(source, columns, time.monotonic())
+        request = BatchRequest(source, columns, len(columns[0]), time.monotonic())
         with self._changed:
             self._waiting.setdefault(id(source), []).append(request)
             if self._thread is None:

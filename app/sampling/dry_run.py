@@ -5,7 +5,7 @@ It generates the first samples to validate the request and to estimate time and 
 
 import time
 
-from app.sampling.service import get_sampling_service
+from app.sampling.service import SampleStream, get_sampling_service
 from app.schemas.jobs import GenerationEstimate
 from core.generation import GenerationSpec
 from core.tables import Model
@@ -22,7 +22,7 @@ def check_plan(model: Model, plan: SelectionPlan) -> None:
         ValidationFailed: It cannot.
     """
     for probe in plan.probes():
-        with get_sampling_service().stream(model, probe) as stream:
+        with SampleStream(get_sampling_service(), model, probe) as stream:
             next(stream)
 
 

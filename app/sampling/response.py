@@ -35,7 +35,7 @@ def build_response(
         plan.formats, format=format, accept=accept, default=next(iter(plan.formats))
     )
     _check_format(plan, request, output_format)
-    stream = get_sampling_service().stream(model, plan)
+    stream = SampleStream(get_sampling_service(), model, plan)
     try:
         # Before the headers are sent, an error can still be reported with its HTTP status.
         batches = [next(stream)]

@@ -28,6 +28,9 @@ class SampleStream:
 
     `close` may be called from any thread. It releases the model and cancels pending batch requests;
     a thread that waits for the next batch then gets ClientDisconnected.
+
+    Creation raises Unavailable if the model cannot be loaded, and iteration ValidationFailed if the
+    model cannot meet the request.
     """
 
     def __init__(self, service: "SamplingService", model: Model, plan: SamplingPlan) -> None:
@@ -57,12 +60,14 @@ class SampleStream:
     @contextmanager
     def take(self) -> Iterator[None]:
         with self._service.sampling_lock:
-            self._check_open()
+            if self._closed:
+                raise ClientDisconnected
             yield
 
     def submit(self, source: BatchSource, columns: Sequence[NDArray[Any]]) -> BatchRequest:
         with self._lock:
-            self._check_open()
+            if self._closed:
+                raise ClientDisconnected
             request = self._service.batcher.submit(source, columns)
             pending = [earlier for earlier in self._requests if not earlier.done.is_set()]
             self._requests[:] = [*pending, request]
@@ -79,10 +84,6 @@ class SampleStream:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClientDisconnected
-
 
 class SamplingService:
     def __init__(self, cache: ModelCache, window_s: float) -> None:
@@ -91,22 +92,12 @@ class SamplingService:
         self.sampling_lock = FairLock()
         self.batcher = Batcher(self.sampling_lock, window_s, expected=in_flight)
 
-    def stream(self, model: Model, plan: SamplingPlan) -> SampleStream:
-        """Return the stream of a plan.
-
-        Its iteration raises ValidationFailed if the model cannot meet the request.
-
-        Raises:
-            Unavailable: The model cannot be loaded.
-        """
-        return SampleStream(self, model, plan)
-
     def warm_up(self, model: Model) -> None:
         """Load the model and generate one batch, because the first batch takes longest."""
         modality = modalities.get(model.modality)
         options = modality.selection_options()
         plan = modality.plan_selection(model.manifest, Selection(count=1), options, seed=0)
-        with self.stream(model, plan) as stream:
+        with SampleStream(self, model, plan) as stream:
             next(stream)
 
 

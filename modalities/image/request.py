@@ -169,7 +169,7 @@ def plan_selection(
     manifest: Json, selection: Selection, options: ImageSelectionOptions, seed: int
 ) -> ImagePlan:
     check_selection(selection)
-    weights = _label_weights(manifest)
+    weights = tuple(float(label["count"]) for label in manifest["labels"])
     if selection.count is not None:
         indices = plan_by_count(
             selection.count,
@@ -192,12 +192,9 @@ def plan_selection(
 
 def read_plan(manifest: Json, plan: Json, seed: int) -> ImagePlan:
     ranges = tuple(ImageIndexRange(**index_range) for index_range in plan["ranges"])
-    indices = ImageSamplingPlan(ranges, seed, _label_weights(manifest), plan["balance_labels"])
+    weights = tuple(float(label["count"]) for label in manifest["labels"])
+    indices = ImageSamplingPlan(ranges, seed, weights, plan["balance_labels"])
     return ImagePlan(manifest, indices, min_label_confidence=plan["min_label_confidence"])
-
-
-def _label_weights(manifest: Json) -> tuple[float, ...]:
-    return tuple(float(label["count"]) for label in manifest["labels"])
 
 
 def _plan_interpolation(

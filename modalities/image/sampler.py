@@ -69,16 +69,15 @@ class SharedImageSampler(Sampler):
     def _draw_all(self, plan: ImagePlan, turns: Turns) -> Iterator[ImageBatch]:
         batches = plan.indices.batches(self.batch_size)
         submitted: deque[tuple[Indices, PendingItems]] = deque()
-
-        def submit(batch_count: int) -> None:
+        batch_count = 1  # a single batch at first, so that a response starts as soon as possible
+        while True:
             if parts := list(islice(batches, batch_count)):
                 labels, indices = (np.concatenate(part) for part in zip(*parts, strict=True))
                 submitted.append((labels, self._submit(turns, plan, labels, indices)))
-
-        batch_count = 1  # a single batch at first, so that a response starts as soon as possible
-        submit(batch_count)
-        while submitted:
-            submit(batch_count)  # generated while the caller encodes the images before
+                if len(submitted) == 1:  # the next ones are generated while these are encoded
+                    continue
+            elif not submitted:
+                return
             labels, pending = submitted.popleft()
             pixels = pending.result()
             batch_bytes = self.batch_size * pixels[0].nbytes
