@@ -22,7 +22,8 @@ from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, write
 from core.errors import JobError, ValidationFailed
 from core.generation import GenerationSpec
-from core.jobs import Heartbeat, LeaseLost, ShardClaim, StopRequests
+from core.jobs import Heartbeat, ShardClaim, StopRequests
+from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
@@ -248,7 +249,7 @@ class ShardGenerator:
     def _release_shard(self, shard: ShardClaim) -> None:
         """Release the shard for other workers; if that cannot be written, its lease expires."""
         self.current_shard.set(None)
-        with suppress(*TRANSIENT_ERRORS), write() as session:
+        with suppress(LeaseLost, *TRANSIENT_ERRORS), write() as session:
             jobs.release_shard(session, shard)
 
     def check_stop(self) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from core import evaluation, jobs, model_registry
 from core.database import read, write
-from core.jobs import Claim, Heartbeat, LeaseLost, ShardClaim, StopRequests
+from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
+from core.leases import LeaseLost
 from core.settings import get_settings
 from core.tables import Job, JobKind
 from worker.current_shard import CurrentShard
@@ -55,7 +56,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     if claimed is None:
         return shard is not None
     claim, job = claimed
-    log_fields = {"job_id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
+    log_fields = {"job_id": job.id, "attempt": job.fencing_token, "traceparent": job.traceparent}
     log.info("job claimed", extra=log_fields)
     try:
         with Lease(claim, get_settings(), folder=worker_folder()) as lease:

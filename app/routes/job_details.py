@@ -5,11 +5,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.sse import EventSourceResponse
 
 from app import content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
 from app.byte_range import parse_byte_range
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute
 from app.schemas.jobs import ArtifactView, CheckpointView, EventPage, EventView, PreviewView, Series
 from app.schemas.models import ModelView
@@ -65,7 +71,7 @@ def read_events(
         start = after if last_event_id is None else int(last_event_id)
         stream = sse.stream_events(caller.tenant_id, job_id, start)
         headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return EventSourceResponse(stream, headers=headers)
     shown = rows[:limit]
     page = EventPage(
         data=[EventView.of(event) for event in shown],

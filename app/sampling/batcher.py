@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app import sampling_metrics
 from app.sampling.fair_lock import FairLock
 from modalities.turns import BatchSource
 
@@ -32,6 +33,7 @@ class BatchRequest:
     source: BatchSource
     columns: Sequence[NDArray[Any]]  # inputs of the items, (N,) each
     count: int  # N
+    modality: str  # for the metrics
     submitted_at: float
     scheduled: int = 0  # items that are in a batch or generated
     items: NDArray[Any] | None = None  # (N, …)
@@ -73,8 +75,10 @@ class Batcher:
         self._thread: threading.Thread | None = None
         self.batches = 0  # total number of generated batches
 
-    def submit(self, source: BatchSource, columns: Sequence[NDArray[Any]]) -> BatchRequest:
-        request = BatchRequest(source, columns, len(columns[0]), time.monotonic())
+    def submit(
+        self, source: BatchSource, columns: Sequence[NDArray[Any]], modality: str
+    ) -> BatchRequest:
+        request = BatchRequest(source, columns, len(columns[0]), modality, time.monotonic())
         with self._changed:
             self._waiting.setdefault(id(source), []).append(request)
             if self._thread is None:
@@ -148,6 +152,7 @@ class Batcher:
         return slices
 
     def _generate(self, slices: Sequence[BatchSlice]) -> None:
+        started = time.monotonic()
         try:
             items = _generate_items(slices)
         except Exception as error:
@@ -157,6 +162,7 @@ class Batcher:
                     request.error = error
                     request.done.set()
             return
+        sampling_metrics.record_batch(slices[0][0].modality, len(items), time.monotonic() - started)
         self.batches += 1
         offset = 0
         for request, start, stop in slices:

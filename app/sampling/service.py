@@ -1,6 +1,7 @@
 """Sampling service: generates samples of cached models, in turns and in shared batches."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import modalities
+from app import sampling_metrics
 from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.fair_lock import FairLock
@@ -34,10 +36,11 @@ class SampleStream:
     """
 
     def __init__(self, service: "SamplingService", model: Model, plan: SamplingPlan) -> None:
-        self._service = service
+        self._service, self._modality = service, model.modality
         self._lock = threading.Lock()
         self._closed = False
         self._requests: list[BatchRequest] = []
+        self._turn_s = 0.0  # time of the turns since the last batch
         with ExitStack() as resources:
             self.sampler = resources.enter_context(service.cache.lease(model))
             resources.callback(lambda: service.batcher.cancel(self._requests))
@@ -49,26 +52,32 @@ class SampleStream:
 
     def __next__(self) -> Batch:
         try:
-            return next(self._batches)
+            batch = next(self._batches)
         except StopIteration:
             with self._lock:
                 self._resources.close()
             raise
         except AcceptanceRateTooLow as error:
             raise _acceptance_error(error) from error
+        if not self._requests:  # else the batcher records the batches
+            sampling_metrics.record_batch(self._modality, len(batch), self._turn_s)
+            self._turn_s = 0.0
+        return batch
 
     @contextmanager
     def take(self) -> Iterator[None]:
         with self._service.sampling_lock:
             if self._closed:
                 raise ClientDisconnected
+            started = time.monotonic()
             yield
+            self._turn_s += time.monotonic() - started
 
     def submit(self, source: BatchSource, columns: Sequence[NDArray[Any]]) -> BatchRequest:
         with self._lock:
             if self._closed:
                 raise ClientDisconnected
-            request = self._service.batcher.submit(source, columns)
+            request = self._service.batcher.submit(source, columns, self._modality)
             pending = [earlier for earlier in self._requests if not earlier.done.is_set()]
             self._requests[:] = [*pending, request]
             return request

@@ -8,9 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from http.client import HTTPException
+from contextlib import suppress
+
+import httpcore2
 
 from core.database import read, write
+from core.leases import LeaseLost
 from core.webhooks import outbox, ssrf_guard
 from core.webhooks.http_client import DEFAULT_TIMEOUTS, Timeouts, post
 from core.webhooks.outbox import ClaimedDelivery
@@ -29,7 +32,7 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "The request timed out."),
     (ConnectionRefusedError, "The connection was refused."),
     (OSError, "The connection failed."),
-    (HTTPException, "The response is not valid HTTP."),
+    (httpcore2.ProtocolError, "The response is not valid HTTP."),
 )
 
 log = logging.getLogger(__name__)
@@ -110,7 +113,8 @@ def _retry_delay(attempt: int) -> float | None:
 
 
 def _record(delivery: ClaimedDelivery, status: int | None, reason: str) -> None:
-    with write() as session:
+    # A lost lease needs no record: the message was deleted, or another attempt has started.
+    with suppress(LeaseLost), write() as session:
         if status is not None and 200 <= status < 300:
             outbox.mark_delivered(session, delivery, status)
             return

@@ -39,7 +39,7 @@ class PausedBatcher:
         self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0)
 
     def submit(self, generator: SharedImageSampler, seed: int, count: int) -> BatchRequest:
-        return self.batcher.submit(generator, make_columns(seed, np.arange(count)))
+        return self.batcher.submit(generator, make_columns(seed, np.arange(count)), "image")
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_an_error_reaches_only_the_requests_of_its_batch(
 ) -> None:
     columns = make_columns(1, np.array([0]))
     columns[1] = np.array([10**6])  # a label that the model does not have
-    broken = paused.batcher.submit(generator, columns)
+    broken = paused.batcher.submit(generator, columns, "image")
     with pytest.raises(IndexError):
         broken.result()
     assert np.array_equal(paused.submit(generator, 1, 2).result(), generate_alone(generator, 1, 2))
@@ -117,7 +117,7 @@ def test_a_batch_waits_a_limited_time_for_expected_requests(
 ) -> None:
     batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
     columns = [make_columns(seed, np.zeros(1, np.int64)) for seed in (1, 2)]
-    for request in [batcher.submit(generator, each) for each in columns]:
+    for request in [batcher.submit(generator, each, "image") for each in columns]:
         request.result()
     assert batcher.batches == 1
 
