@@ -116,9 +116,9 @@ class ImageModality(Modality):
         return min(max(size, 1_000), 50_000)
 
     def load_sampler(self, path: Path) -> Sampler:
-        from modalities.image.sampler import SharedImageSampler
+        from modalities.image.sampler import ImagePlanSampler
 
-        return SharedImageSampler.load(path)
+        return ImagePlanSampler.load(path)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.image import model_file

@@ -111,9 +111,9 @@ class TableModality(Modality):
         return 100_000
 
     def load_sampler(self, path: Path) -> Sampler:
-        from modalities.tabular.sampler import PlanSampler
+        from modalities.tabular.sampler import TablePlanSampler
 
-        return PlanSampler.load(path)
+        return TablePlanSampler.load(path)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.tabular import model_file
