@@ -126,33 +126,25 @@ def too_many_samples(count: int, limit: int, format: str) -> ValidationFailed:
     )
 
 
-class NoOptions(RequestModel):
-    """Options of a modality that has none."""
-
-
 class WeightsFile(BaseModel):
     """Argument of a check in a sandbox process."""
 
     path: Path
 
 
-class NoFields(BaseModel):
-    """Fields of a modality that adds none to a representation."""
-
-
 class Sampling(Protocol):
     """Samples of a trained model."""
 
-    selection_options: type[RequestModel] = NoOptions
+    selection_options: type[RequestModel] = RequestModel
     """Fields that select samples, in addition to those of `Selection`."""
 
-    sample_options: type[RequestModel] = NoOptions
+    sample_options: type[RequestModel] = RequestModel
     """Fields of a samples request, those of `selection_options` among them."""
 
-    model_view: type[BaseModel] = NoFields
+    model_view: type[BaseModel] = BaseModel
     """Fields of a model's representation, in addition to those of all models."""
 
-    conditions_view: type[BaseModel] = NoFields
+    conditions_view: type[BaseModel] = BaseModel
     """Fields of a model's sampling options, in addition to its labels."""
 
     @property
@@ -222,8 +214,8 @@ class Sampling(Protocol):
 
     def describe_model(self, manifest: Json) -> BaseModel:
         """Return the `model_view` of a model."""
-        return NoFields()
+        return BaseModel()
 
     def describe_conditions(self, manifest: Json) -> BaseModel:
         """Return the `conditions_view` of a model."""
-        return NoFields()
+        return BaseModel()

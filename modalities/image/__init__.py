@@ -4,7 +4,7 @@ Importing this package does not import numpy, Pillow or torch, which are slow to
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,15 @@ from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, Modality, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest
 from modalities.image.options import (
     FILE_FORMATS,
     SAMPLE_FORMATS,
     STRIP_FORMATS,
+    ImageAugmentationOptions,
     ImageDatasetOptions,
     ImageDatasetView,
     ImageModelView,
@@ -26,6 +29,7 @@ from modalities.image.options import (
 )
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +53,27 @@ class ImageModality(Modality):
     model_view = ImageModelView
     sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
     file_formats = FILE_FORMATS
+    score_types = score_types.select(
+        (
+            "frechet_distance",
+            "kernel_distance",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "detection_auc",
+            "detection_accuracy",
+            "label_accuracy",
+            "tstr_score",
+            "near_duplicate_rate",
+            "memorization_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+        )
+    )
+    default_samples = 10_000
+    augmentation_options = ImageAugmentationOptions
+    min_real_items = 1
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -132,6 +157,35 @@ class ImageModality(Modality):
 
     def describe_model(self, manifest: Json) -> ImageModelView:
         return ImageModelView(image=manifest["image"])
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.image.evaluate import evaluate
+
+        return evaluate(evaluation)
+
+    def augmentation_rules(
+        self, summary: Json, options: ImageAugmentationOptions
+    ) -> AugmentationRules:
+        from modalities.image.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary, options)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        return all(
+            manifest["image"][side] == summary[side] for side in ("height", "width", "channels")
+        )
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import stratified_split
+
+        return stratified_split(labels, holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.image.augment import open_augmenter
+
+        return open_augmenter(job)
 
 
 MODALITY = ImageModality()

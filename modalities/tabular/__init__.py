@@ -5,14 +5,17 @@ Importing this package does not import pyarrow or torch, which are slow to load.
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.datasets.source import SourceFile
+from core.request_fields import RequestModel
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, Modality, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
 from modalities.tabular import ingest
@@ -28,6 +31,7 @@ from modalities.tabular.options import (
     TableSelectionOptions,
 )
 from modalities.tabular.upload.detection import detect_table
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +53,23 @@ class TableModality(Modality):
     selection_options, sample_options = TableSelectionOptions, TableSampleOptions
     model_view, conditions_view = TableModelView, TableConditionsView
     sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
+    score_types = score_types.select(
+        (
+            "marginal_tvd",
+            "pairwise_tvd",
+            "detection_auc",
+            "detection_accuracy",
+            "tstr_score",
+            "dcr_share",
+            "exact_match_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+            "unique_rate",
+        )
+    )
+    default_samples = 24_000
+    augmentation_options = RequestModel
+    min_real_items = 2  # SMOTE interpolates between two rows of a label
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -147,6 +168,33 @@ class TableModality(Modality):
             constraints=manifest["training"]["hyperparameters"].get("constraints"),
             detected_constraints=manifest.get("detected_constraints"),
         )
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.tabular.evaluate import evaluate
+
+        return evaluate(evaluation)
+
+    def augmentation_rules(self, summary: Json, options: RequestModel) -> AugmentationRules:
+        from modalities.tabular.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        from modalities.tabular.augmentation_rules import samples_fit
+
+        return samples_fit(manifest, summary)
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import random_split
+
+        return random_split(len(labels), holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.tabular.augment import open_augmenter
+
+        return open_augmenter(job)
 
 
 MODALITY = TableModality()
