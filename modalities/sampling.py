@@ -212,10 +212,10 @@ class Sampling(Protocol):
             pydantic.ValidationError: The manifest lacks a field, or a value is invalid.
         """
 
-    def describe_model(self, manifest: Json) -> BaseModel:
-        """Return the `model_view` of a model."""
-        return BaseModel()
+    def describe_model(self, manifest: Json) -> Json:
+        """Return the fields of `model_view`."""
+        return {}
 
-    def describe_conditions(self, manifest: Json) -> BaseModel:
-        """Return the `conditions_view` of a model."""
-        return BaseModel()
+    def describe_conditions(self, manifest: Json) -> Json:
+        """Return the fields of `conditions_view`."""
+        return {}

@@ -155,8 +155,8 @@ class ImageModality(Modality):
 
         model_file.check_import(manifest, weights)
 
-    def describe_model(self, manifest: Json) -> ImageModelView:
-        return ImageModelView(image=manifest["image"])
+    def describe_model(self, manifest: Json) -> Json:
+        return {"image": manifest["image"]}
 
     def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
         from modalities.image.evaluate import evaluate

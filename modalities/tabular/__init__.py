@@ -146,13 +146,13 @@ class TableModality(Modality):
 
         model_file.check_import(manifest, weights)
 
-    def describe_model(self, manifest: Json) -> TableModelView:
-        return TableModelView(
-            target_column=manifest.get("target_column"),
-            columns=[column["name"] for column in manifest["columns"]],
-        )
+    def describe_model(self, manifest: Json) -> Json:
+        return {
+            "target_column": manifest.get("target_column"),
+            "columns": [column["name"] for column in manifest["columns"]],
+        }
 
-    def describe_conditions(self, manifest: Json) -> TableConditionsView:
+    def describe_conditions(self, manifest: Json) -> Json:
         columns = [
             ColumnOption(
                 name=column["name"],
@@ -163,11 +163,11 @@ class TableModality(Modality):
             for column in manifest["columns"]
             if column["domain"] is not None
         ]
-        return TableConditionsView(
-            columns=columns,
-            constraints=manifest["training"]["hyperparameters"].get("constraints"),
-            detected_constraints=manifest.get("detected_constraints"),
-        )
+        return {
+            "columns": columns,
+            "constraints": manifest["training"]["hyperparameters"].get("constraints"),
+            "detected_constraints": manifest.get("detected_constraints"),
+        }
 
     def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
         from modalities.tabular.evaluate import evaluate
