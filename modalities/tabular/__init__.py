@@ -71,8 +71,8 @@ class TableModality(Modality):
     augmentation_options = RequestModel
     min_real_items = 2  # SMOTE interpolates between two rows of a label
 
-    def detect(self, head: bytes, name: str) -> float:
-        return detect_table(head, name)
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+        return detect_table(head, name, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait

@@ -15,7 +15,7 @@ from tests.uploads import make_image_zip
 class Sequences(Modality):
     name, items = "sequence", "sequences"
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: object) -> float:
         return 0.0
 
 
