@@ -10,7 +10,7 @@ import pyarrow.compute
 from core.tables import Dataset
 from core.training import TrainingSpec
 from modalities.tabular.formatting import format_values, to_json_values
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import ORDERED_TYPES, Column
 from models.tabular.constraint_checks import detect_constraints
 from models.tabular.data import LabeledRows
 from models.tabular.dp_domains import ColumnDomain
@@ -46,7 +46,7 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
                 rows.table.column(target.name), target, min_value_count
             )
         ]
-    is_ordered = target is not None and target.type in ("integer", "number", "datetime")
+    is_ordered = target is not None and target.type in ORDERED_TYPES
     return {
         "labels": labels,
         "target_column": rows.target_column,

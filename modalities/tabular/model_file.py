@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.datasets.sandbox import run_in_sandbox
 from core.errors import ValidationFailed
 from modalities.sampling import IMPORT_TIMEOUT_S, WeightsFile
+from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import Column
-from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.type_casting import arrow_type
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,11 +31,12 @@ class ManifestColumn(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, Field(min_length=1, max_length=1_024)]
-    type: Literal["integer", "number", "category", "boolean", "datetime", "id"]
+    type: Literal["integer", "number", "category", "boolean", "datetime", "time", "duration", "id"]
     nullable: bool
     decimals: Annotated[int, Field(ge=0, le=18)] | None
     format: Annotated[str, Field(max_length=64)] | None
     exclude: Literal[False]
+    arrow: Annotated[str, Field(max_length=128)] | None
     domain: dict[str, Any] | None
 
     @property
@@ -58,7 +60,7 @@ def check_import(manifest: Mapping[str, Any], weights: Path) -> None:
         WeightsFile(path=weights),
         IMPORT_TIMEOUT_S,
     )
-    if {c.name: str(ARROW_TYPES[c.type]) for c in expected.columns} != actual["columns"]:
+    if {c.name: str(arrow_type(c.column)) for c in expected.columns} != actual["columns"]:
         raise ValidationFailed(
             "the weights generate different columns than the model manifest lists."
         )
@@ -68,12 +70,13 @@ def check_import(manifest: Mapping[str, Any], weights: Path) -> None:
         )
     for column in expected.columns:
         try:  # the format string is untrusted, so it is tested with one value
-            value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
+            value = pa.array([0], pa.int64()).cast(arrow_type(column.column))
             format_values(value, column.column).to_pylist()
             to_json_values(value, column.column)
+            to_output_type(value, column.column)
         except (pa.ArrowException, ValueError) as error:
             raise ValidationFailed(
-                "the model manifest has a column whose `format` cannot be applied."
+                "the model manifest has a column whose `format` or `arrow` cannot be applied."
             ) from error
 
 

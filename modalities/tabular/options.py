@@ -43,8 +43,11 @@ class ColumnChange(RequestModel):
     )
     format: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="Format of a datetime column (strftime), or `no|yes` (the words for false "
-        "and true) for a boolean column. Default: unchanged.",
+        description="Form of the values as text. Numbers: as in spreadsheets, with the marks of "
+        "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
+        "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
+        "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
+        "Default: unchanged.",
     )
     exclude: bool | None = Field(
         None,

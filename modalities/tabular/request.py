@@ -16,13 +16,14 @@ from modalities.selection import (
     check_selection,
     count_labels,
 )
-from modalities.tabular import encode
+from modalities.tabular.encode import encode, parse_sample_columns
 from modalities.tabular.options import (
     SAMPLE_FORMATS,
     ConditionRequest,
     TableSampleOptions,
     TableSelectionOptions,
 )
+from modalities.tabular.request_values import plain_conditions, plain_row
 from models.tabular.sampling_plan import (
     RowIndexRange,
     RowSamplingPlan,
@@ -52,8 +53,8 @@ class TablePlan(SelectionPlan):
         return self.indices.count
 
     def encode(self, format: str, batches: Iterator["SampleBatch"], head: Json) -> Iterator[bytes]:
-        columns = encode.parse_sample_columns(self.manifest)
-        return encode.encode(format, (batch.rows for batch in batches), columns, head)
+        columns = parse_sample_columns(self.manifest)
+        return encode(format, (batch.rows for batch in batches), columns, head)
 
     def provenance(self) -> Iterator[Json]:
         """Yield the condition of each row, and its index among the rows of that condition."""
@@ -123,14 +124,27 @@ def plan_samples(
             "exclude_training_rows": options.exclude_training_rows,
         },
     )
-    return TablePlan(
-        manifest, plan_partial_rows(options.partial_rows, seed=seed, offset=selection.offset)
-    )
+    columns = parse_sample_columns(manifest)
+    rows = [plain_row(columns, row) for row in options.partial_rows]
+    return TablePlan(manifest, plan_partial_rows(rows, seed=seed, offset=selection.offset))
 
 
 def plan_selection(
     manifest: Json, selection: Selection, options: TableSelectionOptions, seed: int
 ) -> TablePlan:
+    """Return the plan of a request. Values in conditions may be written as samples show them."""
+    plan, columns = _plan_rows(manifest, selection, options, seed), parse_sample_columns(manifest)
+    ranges = tuple(
+        replace(part, conditions=tuple(plain_conditions(columns, w) for w in part.conditions))
+        for part in plan.ranges
+    )
+    conditions = tuple(condition.where for condition in options.conditions or ())
+    return TablePlan(manifest, replace(plan, ranges=ranges), conditions)
+
+
+def _plan_rows(
+    manifest: Json, selection: Selection, options: TableSelectionOptions, seed: int
+) -> RowSamplingPlan:
     offset = selection.offset
     if options.conditions is not None:
         if selection.labels is not None:
@@ -138,10 +152,7 @@ def plan_selection(
         if selection.balance_labels:
             raise balance_conflict("`labels` or `conditions`")
         counts = _condition_counts(options.conditions, selection.count)
-        where_clauses = tuple(condition.where for condition in options.conditions)
-        return TablePlan(
-            manifest, plan_per_condition(counts, seed=seed, offset=offset), where_clauses
-        )
+        return plan_per_condition(counts, seed=seed, offset=offset)
     check_selection(selection)
     if selection.count is None:
         conditions = _label_conditions(manifest)
@@ -149,9 +160,9 @@ def plan_selection(
             (conditions[name], n)
             for name, n in count_labels(manifest, selection.labels or {}).items()
         ]
-        return TablePlan(manifest, plan_per_condition(counts, seed=seed, offset=offset))
+        return plan_per_condition(counts, seed=seed, offset=offset)
     balanced = _balanced_conditions(manifest) if selection.balance_labels else [{}]
-    return TablePlan(manifest, plan_total(selection.count, balanced, seed=seed, offset=offset))
+    return plan_total(selection.count, balanced, seed=seed, offset=offset)
 
 
 def read_plan(manifest: Json, plan: Json, seed: int) -> TablePlan:
