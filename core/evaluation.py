@@ -133,6 +133,7 @@ def new_job(model: Model, spec: EvaluationSpec) -> NewJob:
         model.dataset_id,
         {"kind": "evaluation", "model": model.id},
         spec.model_dump(mode="json"),
+        queue="evaluation",
         model_id=model.id,
     )
 

@@ -6,7 +6,7 @@ Everything outside this package treats all modalities alike, through the interfa
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
 
@@ -63,20 +63,27 @@ def extend(part: str) -> Callable[[type[Body]], type[Body]]:
     return add_fields
 
 
-def own_options(request: BaseModel, modality: Modality, part: str) -> BaseModel:
-    """Return the fields of an extended request that belong to `modality`.
+def own_options(request: BaseModel, modality: Modality, part: str) -> Any:
+    """Return the fields of an extended request that belong to `modality`, as its model `part`.
 
     Raises:
         ValidationFailed: The request sets a field that belongs to other modalities only.
     """
     own: type[BaseModel] = getattr(modality, part)
-    known = {name for each in installed().values() for name in getattr(each, part).model_fields}
-    sent = request.model_dump(include=known, exclude_defaults=True, by_alias=True)
-    accepted = {field.alias or name for name, field in own.model_fields.items()}
-    if foreign := [name for name in sent if name not in accepted]:
+    fields = {
+        k: v for each in installed().values() for k, v in getattr(each, part).model_fields.items()
+    }
+    foreign = [
+        field.alias or name
+        for name, field in fields.items()
+        if name not in own.model_fields and getattr(request, name) != field.get_default()
+    ]
+    if foreign:
         errors = [
             FieldError(f"/{name}", "not_allowed", f"`{name}` does not apply to {modality.items}.")
             for name in foreign
         ]
         raise ValidationFailed(errors[0].message, field_errors=errors)
-    return own.model_validate({name: sent[name] for name in sent})
+    # The request was validated already.
+    values = {name: getattr(request, name) for name in own.model_fields}
+    return own.model_construct(request.model_fields_set & values.keys(), **values)

@@ -184,7 +184,9 @@ AddJob = Callable[..., Job]
 def add_job(dataset: Dataset) -> AddJob:
     def add(priority: str = "normal") -> Job:
         with database.write() as session:
-            new = NewJob(JobKind.TRAINING, "shoes", dataset.id, {}, {}, priority=priority)
+            new = NewJob(
+                JobKind.TRAINING, "shoes", dataset.id, {}, {}, queue="training", priority=priority
+            )
             return jobs.create(session, TENANT, new)
 
     return add

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.jobs import LeaseLost, ShardClaim, StopRequests
-from worker.resource_usage import Usage
+from job_kinds.resource_usage import Usage
 
 NO_STOP_REQUESTS = StopRequests(cancel=False, pause=False)
 

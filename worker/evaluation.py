@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 import core.evaluation
+import modalities
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
@@ -23,8 +24,10 @@ from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
-from core.training import TrainingSpec
+from job_kinds.lease import Lease
 from modalities.image.encode import encode_png
+from modalities.image.train import open_images
+from modalities.tabular.train import open_table
 from models.checkpoint import UnreadableCheckpoint
 from models.images import batched_sampling as image_batches
 from models.images.data import LabeledImages
@@ -39,8 +42,6 @@ from models.split import UNLABELED
 from models.tabular import batched_sampling as row_batches
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import plan_total
-from worker.lease import Lease
-from worker.training_data import open_images, open_table
 
 GALLERY_IMAGES_PER_LABEL = 8
 MAX_GALLERY_LABELS = 20
@@ -124,7 +125,8 @@ class EvaluationJob:
         self._lease = lease
         self._job_id = job.id
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
-        self.training_spec = TrainingSpec.model_validate(model.manifest["training"])
+        training_spec = modalities.get(model.modality).training_spec
+        self.training_spec: Any = training_spec.model_validate(model.manifest["training"])
         self.files: list[tuple[str, StoredObject, str]] = []
 
     def check_stop(self) -> None:

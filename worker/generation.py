@@ -29,6 +29,7 @@ from core.jobs import Heartbeat, LeaseLost, ShardClaim, StopRequests
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
+from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from modalities.image import encode as images
 from modalities.tabular import encode as rows
 from models.checkpoint import UnreadableCheckpoint
@@ -43,7 +44,6 @@ from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan
 from worker.current_shard import CurrentShard
 from worker.job_errors import TRANSIENT_ERRORS
-from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 
 log = logging.getLogger(__name__)
 

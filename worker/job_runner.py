@@ -9,18 +9,20 @@ from pathlib import Path
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import evaluation, jobs, model_registry
+import job_kinds
+from core import jobs
 from core.database import read, write
 from core.jobs import Claim, Heartbeat, LeaseLost, ShardClaim, StopRequests
 from core.settings import get_settings
 from core.tables import Job, JobKind
+from job_kinds.base import Finish
+from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from worker import worker_lock
 from worker.current_shard import CurrentShard
 from worker.job_errors import TRANSIENT_ERRORS, as_job_error
-from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 
 log = logging.getLogger(__name__)
 
-Finish = Callable[[Session], object]  # ends a job that succeeded, in one transaction
 Handler = Callable[[Job, Lease], Finish]
 NO_FENCING_TOKEN = -1  # no job has this token, so all writes of such a claim are rejected
 
@@ -58,7 +60,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     log_fields = {"job_id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
     log.info("job claimed", extra=log_fields)
     try:
-        with Lease(claim, get_settings(), folder=worker_folder()) as lease:
+        with Lease(claim, get_settings(), is_draining=_is_draining) as lease:
             lease.usage.previous_attempts = dict(job.usage)
             lease.step = job.step
             outcome = _execute(job, lease)
@@ -72,7 +74,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
 
 def _execute(job: Job, lease: Lease) -> str:
     try:
-        finish = HANDLERS[job.kind]()(job, lease)
+        finish = _run(job, lease)
         lease.phase = "finalizing"
         lease.send_heartbeat()
         _finish(finish)
@@ -105,6 +107,19 @@ def _execute(job: Job, lease: Lease) -> str:
     return "succeeded"
 
 
+def _run(job: Job, lease: Lease) -> Finish:
+    if job.kind in job_kinds.KINDS:
+        return job_kinds.get(job.kind).run(job, lease)
+    return HANDLERS[job.kind]()(job, lease)
+
+
+def _is_draining() -> bool:
+    """Touch the lock file, and return True if the supervisor has asked this worker to stop."""
+    folder = worker_folder()
+    worker_lock.touch(folder)
+    return (folder / "drain").exists()
+
+
 def _finish(finish: Finish) -> None:
     for attempt in range(5):
         try:
@@ -130,7 +145,7 @@ def _help_with_shards(shard: ShardClaim) -> None:
         return current_shard.renew(session)
 
     try:
-        with Lease(claim, get_settings(), folder=worker_folder(), heartbeat=renew_shard) as lease:
+        with Lease(claim, get_settings(), is_draining=_is_draining, heartbeat=renew_shard) as lease:
             _generate_shards(job, lease, current_shard)
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping):
         log.info("stopped helping", extra=log_fields)
@@ -157,26 +172,6 @@ def _generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> Non
                 jobs.fail_shard(session, current_shard.shard, failure)
 
 
-def _training() -> Handler:
-    from worker.training import train  # imports torch, so only when a job needs it
-
-    def handle(job: Job, lease: Lease) -> Finish:
-        checkpoint = train(job, lease)
-
-        def finish(session: Session) -> None:
-            # A client may have promoted the checkpoint to a model already.
-            model = model_registry.find_by_checkpoint(session, job, checkpoint)
-            model = model or model_registry.create_version(session, job, checkpoint)
-            result = {"step": checkpoint.step}
-            jobs.finish(session, lease.claim, result=result, model=model)
-            if job.resolved.get("evaluate"):
-                evaluation.enqueue(session, job, model)
-
-        return finish
-
-    return handle
-
-
 def _generation() -> Handler:
     from worker.generation import generate
 
@@ -196,7 +191,6 @@ def _augmentation() -> Handler:
 
 
 HANDLERS: dict[JobKind, Callable[[], Handler]] = {
-    JobKind.TRAINING: _training,
     JobKind.GENERATION: _generation,
     JobKind.EVALUATION: _evaluation,
     JobKind.AUGMENTATION: _augmentation,

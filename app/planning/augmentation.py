@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 import modalities
 from app.schemas.augmentation import AugmentationPlan, AugmentationRequest, TransformRequest
-from app.schemas.warnings import WarningView
 from core import evaluation, model_registry
 from core.augmentation import (
     MIN_HOLDOUT_ITEMS,
@@ -23,6 +22,7 @@ from core.errors import Conflict, FieldError, ValidationFailed
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, get_storage
 from core.tables import Dataset, Model
+from job_kinds.warnings import WarningView
 from modalities.tabular.schema import Schema
 from models import split
 from models.augmentation.transforms import COLOR_TRANSFORMS, RANGES, Transform, default_transforms

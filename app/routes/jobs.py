@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
-from app import planning
+import job_kinds
 from app.authentication import Caller, JobScope, ReadScope, check_scope
 from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
 from app.job_notifier import get_job_notifier
@@ -24,11 +25,8 @@ from app.schemas.jobs import (
     GenerationRequest,
     JobShownState,
     JobView,
-    TrainingPlan,
-    TrainingRequest,
 )
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from app.schemas.warnings import WarningView
 from core import evaluation, jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
@@ -36,10 +34,12 @@ from core.errors import Conflict
 from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
-from core.tables import Job, JobKind
+from core.tables import Job, JobKind, Model
+from job_kinds import training
+from job_kinds.training.request import TrainingPlan, TrainingRequest
+from job_kinds.warnings import WarningView
 
 SCOPES = {
-    JobKind.TRAINING: "train",
     JobKind.GENERATION: "sample",
     JobKind.EVALUATION: "train",
     JobKind.AUGMENTATION: "train",
@@ -77,7 +77,7 @@ def create_job(
     With `validate_only`, no job is created: the response is 200, with the resolved configuration,
     an estimate and warnings.
     """
-    check_scope(caller, SCOPES[JobKind(request.kind)])
+    check_scope(caller, _scope(request.kind))
     if request.webhook is not None:
         webhooks.check_url(request.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if request.seed is None else request.seed
@@ -103,27 +103,24 @@ def create_job(
 
 def _plan(caller: Caller, request: JobRequest, seed: int) -> JobPlan | NewJob:
     """Return the job to create, or the response to `validate_only`."""
-    fields: dict[str, Any] = {"tags": request.tags, "priority": request.priority}
-    body = request.model_dump(mode="json", exclude_unset=True)
+    if isinstance(request, TrainingRequest):
+        return training.KIND.plan(caller.tenant_id, request, seed, _open_sampler)
+    fields: dict[str, Any] = {
+        "tags": request.tags,
+        "priority": request.priority,
+        "request": request.model_dump(mode="json", exclude_unset=True),
+    }
     if isinstance(request, GenerationRequest):
-        return _plan_generation(caller, request, seed, {**fields, "request": body})
+        return _plan_generation(caller, request, seed, fields)
     if isinstance(request, EvaluationRequest):
-        return _plan_evaluation(caller, request, seed, {**fields, "request": body})
-    if isinstance(request, AugmentationRequest):
-        return _plan_augmentation(caller, request, seed, {**fields, "request": body})
-    with read() as session:
-        dataset = datasets.get_ready(session, caller.tenant_id, request.dataset)
-        plan = planning.plan(session, dataset, request, seed)
-    if request.validate_only:
-        return plan
-    return NewJob(
-        JobKind.TRAINING,
-        request.name or model_registry.sanitize_name(dataset.name),
-        dataset.id,
-        body,
-        plan.resolved,
-        **fields,
-    )
+        return _plan_evaluation(caller, request, seed, fields)
+    return _plan_augmentation(caller, request, seed, fields)
+
+
+def _open_sampler(model: Model) -> AbstractContextManager[Any]:
+    from app.sampling.service import get_sampling_service  # torch is slow to load
+
+    return get_sampling_service().cache.lease(model)
 
 
 def _plan_generation(
@@ -153,6 +150,7 @@ def _plan_generation(
         model.name,
         None,
         resolved=resolved,
+        queue="generation",
         model_id=model.id,
         **fields,
     )
@@ -192,6 +190,7 @@ def _plan_augmentation(
         spec.name,
         spec.dataset,
         resolved=spec.model_dump(mode="json"),
+        queue="evaluation",
         model_id=spec.model,
         **fields,
     )
@@ -217,7 +216,11 @@ def _accepted(job: Job, view: JobView) -> Response:
 
 
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
-    check_scope(caller, SCOPES[jobs.get(session, caller.tenant_id, job_id).kind])
+    check_scope(caller, _scope(jobs.get(session, caller.tenant_id, job_id).kind))
+
+
+def _scope(kind: str) -> str:
+    return SCOPES.get(JobKind(kind)) or job_kinds.get(kind).scope
 
 
 def _queued_view(session: Session, job: Job) -> JobView:

@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.jobs import Priority
-from app.schemas.warnings import WarningView
-from app.schemas.webhooks import JobWebhookOrUrl
 from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
 from core.request_fields import Name, RequestModel, Seed, Tags
+from job_kinds.request import Priority
+from job_kinds.warnings import WarningView
+from job_kinds.webhook import JobWebhookOrUrl
 
 
 class TransformRequest(RequestModel):

@@ -8,13 +8,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.orm import Session
+
 from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
-from modalities.image import ingest
+from modalities.image import ingest, training_plan
 from modalities.image.options import ImageDatasetOptions, ImageDatasetView
+from modalities.image.training_options import (
+    ImageHyperparameters,
+    ImageTrainingOptions,
+    ImageTrainingSpec,
+)
+from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +42,8 @@ class ImageModality:
     }
     has_schema = False
     preview_formats = {"png": "image/png"}
+    training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
+    hyperparameters = ImageHyperparameters
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -72,6 +82,20 @@ class ImageModality:
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    def plan_training(
+        self,
+        session: Session,
+        dataset: Dataset,
+        choices: TrainingChoices,
+        options: ImageTrainingOptions,
+    ) -> ResolvedTraining:
+        return training_plan.plan_training(session, dataset, choices, options)
+
+    def train(self, run: TrainingRun) -> None:
+        from modalities.image import train
+
+        train.train(run)
 
 
 MODALITY = ImageModality()

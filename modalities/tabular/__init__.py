@@ -9,13 +9,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.orm import Session
+
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
-from modalities.tabular import ingest
+from modalities.tabular import ingest, training_plan
 from modalities.tabular.options import TableDatasetOptions, TableDatasetView
+from modalities.tabular.training_options import (
+    TableTrainingOptions,
+    TableTrainingSpec,
+    TabularHyperparameters,
+)
 from modalities.tabular.upload.detection import detect_table
+from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +44,8 @@ class TableModality:
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    training_options, training_spec = TableTrainingOptions, TableTrainingSpec
+    hyperparameters = TabularHyperparameters
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -71,6 +81,20 @@ class TableModality:
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+    def plan_training(
+        self,
+        session: Session,
+        dataset: Dataset,
+        choices: TrainingChoices,
+        options: TableTrainingOptions,
+    ) -> ResolvedTraining:
+        return training_plan.plan_training(dataset, choices, options)
+
+    def train(self, run: TrainingRun) -> None:
+        from modalities.tabular import train
+
+        train.train(run)
 
 
 MODALITY = TableModality()

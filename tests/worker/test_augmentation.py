@@ -309,7 +309,7 @@ def test_lift_of_images_is_measured_within_its_cpu_limit(
     assert report["lift"]["model"] is None
     assert report["lift"]["holdout_items"] == 60
     with monkeypatch.context() as patch:
-        patch.setattr("worker.resource_usage.cpu_seconds", iter(range(0, 10**6, 10)).__next__)
+        patch.setattr("job_kinds.resource_usage.cpu_seconds", iter(range(0, 10**6, 10)).__next__)
         limited, _ = augment(client, dataset, evaluate_lift=True, lift_cpu_seconds=30)
     assert get_report(client, limited)["cpu_s"] < 30 + 5 * 10
     assert limited["result"]["lift"] is None
@@ -332,7 +332,7 @@ def test_lift_is_reported_without_a_learning_curve_when_time_runs_out(
         # Time runs out after the dataset and 17 trainings: three rounds of five variants, and two
         # points of the learning curve.
         patch.setattr(
-            "worker.resource_usage.cpu_seconds", lambda: 1e6 if len(saved_names) >= 18 else 0.0
+            "job_kinds.resource_usage.cpu_seconds", lambda: 1e6 if len(saved_names) >= 18 else 0.0
         )
         job, _ = augment(client, dataset, model="people", evaluate_lift=True)
     report = get_report(client, job)

@@ -16,11 +16,12 @@ from core.jobs import Claim
 from core.settings import Settings
 from core.storage import Storage
 from core.tables import Job, JobState
+from job_kinds.lease import HUNG_EXIT_CODE, Lease
+from job_kinds.training.run import RunningTraining
 from tests.conftest import AddJob, expire_lease, reload
 from tests.job_runs import create_training_job, run_training_job
 from tests.processes import eventually
-from worker import training, worker_lock
-from worker.lease import HUNG_EXIT_CODE, Lease
+from worker import worker_lock
 
 
 def claim(job: Job) -> Claim:
@@ -122,12 +123,12 @@ def test_job_is_requeued_and_resumed_when_database_or_storage_is_unavailable(
     monkeypatch.setattr(Storage, "put", put)
     assert run_training_job(client, job_id)["state"] == "queued"
     steps: list[int] = []
-    progress = training.JobTrainingCallbacks.progress
+    progress = RunningTraining.progress
 
-    def record_step(self: training.JobTrainingCallbacks, step: int) -> float:
+    def record_step(self: RunningTraining, step: int) -> float:
         steps.append(step)
         return progress(self, step)
 
-    monkeypatch.setattr(training.JobTrainingCallbacks, "progress", record_step)
+    monkeypatch.setattr(RunningTraining, "progress", record_step)
     job = run_training_job(client, job_id)
     assert (job["state"], job["attempt"], steps[0]) == ("succeeded", 2, 5)

@@ -25,6 +25,7 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job
+from job_kinds.lease import Lease
 from modalities import ingestion
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import typed_batches
@@ -34,7 +35,6 @@ from worker.augmentation.context import AugmentationContext, DatasetAugmenter, L
 from worker.augmentation.images import ImageAugmenter
 from worker.augmentation.tabular import TableAugmenter
 from worker.job_errors import TRANSIENT_ERRORS
-from worker.lease import Lease
 
 # Artifacts that a later attempt resumes from.
 GENERATED, TRAININGS = "generated.json", "trainings.json"

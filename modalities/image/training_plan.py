@@ -4,41 +4,34 @@ The defaults of the settings are in `models.images.settings`, their limits in
 `models.images.architectures`.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy.orm import Session
 
-from app.planning.training_plan import ResolvedTraining
-from app.schemas.hyperparameters import ImageHyperparameters, explicit_values
-from app.schemas.jobs import TrainingRequest
 from core import model_registry
 from core.errors import FieldError, ValidationFailed
 from core.tables import Dataset, Model
-from core.training import Budget, InitFrom
+from core.training import Budget
+from modalities.image.training_options import ImageTrainingOptions, InitFrom
+from modalities.training import Preset, ResolvedTraining, TrainingChoices
 from models.images.architectures import NETWORK_FIELDS, estimate_cost, resolve
 from models.images.settings import PRESETS, ImageData
-from models.settings import InvalidSettings
+
+assert set(PRESETS) == set(get_args(Preset))  # noqa: S101 - kept in sync
 
 
-def resolve_training(
-    session: Session, dataset: Dataset, request: TrainingRequest
+def plan_training(
+    session: Session, dataset: Dataset, choices: TrainingChoices, options: ImageTrainingOptions
 ) -> ResolvedTraining:
     """Resolve the settings of an image training job.
 
     Raises:
         ValidationFailed: The request does not fit the images.
+        InvalidSettings: A hyperparameter has a value that is not allowed.
     """
-    if request.differential_privacy is not None:
-        message = "`differential_privacy` is only for tables. Leave it out for images."
-        field_error = FieldError("/differential_privacy", "not_allowed", message)
-        raise ValidationFailed(message, field_errors=[field_error])
-    if request.target_column is not None:
-        message = "`target_column` is only for tables. Leave it out for images."
-        field_error = FieldError("/target_column", "not_allowed", message)
-        raise ValidationFailed(message, field_errors=[field_error])
     summary = dataset.summary
-    conditional = _is_conditional(summary, request.conditional)
-    budget = request.budget or Budget.model_validate(PRESETS[request.preset].budget)
+    conditional = _is_conditional(summary, choices.conditional)
+    budget = choices.budget or Budget.model_validate(PRESETS[choices.preset].budget)
     data = ImageData(
         height=summary["height"],
         width=summary["width"],
@@ -47,30 +40,24 @@ def resolve_training(
         n_images=summary["n_train"],
         cpu_seconds=budget.cpu_seconds,
     )
-    hyperparameters = explicit_values(ImageHyperparameters, request.hyperparameters)
+    hyperparameters = choices.hyperparameters
     init_from = None
-    if request.init_from is not None:
-        base_model = _init_model(session, dataset, request.init_from)
+    if options.init_from is not None:
+        base_model = _init_model(session, dataset, options.init_from)
         hyperparameters = _with_network_settings(base_model, data, hyperparameters)
         label_map = _label_map(base_model, summary, conditional=conditional)
         init_from = InitFrom(model=base_model.id, label_map=label_map)
-    try:
-        settings = resolve(data, request.preset, hyperparameters)
-    except InvalidSettings as error:
-        field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
-        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+    settings = resolve(data, choices.preset, hyperparameters)
     cost = estimate_cost(settings)
     return ResolvedTraining(
         conditional=conditional,
-        target_column=None,
-        hyperparameters=settings.to_dict(),
         budget=budget,
-        train_items=data.n_images,
+        hyperparameters=settings.to_dict(),
         batch_size=settings.batch_size,
         holdout_fraction=min(0.1, 1_000 / data.n_images),
         gflop_per_step=cost.gflop_per_step,
         memory_bytes=cost.memory_bytes,
-        init_from=init_from,
+        spec_fields={"early_stopping": options.early_stopping, "init_from": init_from},
     )
 
 

@@ -1,25 +1,20 @@
 """`hyperparameters` of a training job: every field of the settings classes, explicit or "auto".
 
-The models are generated from the settings classes, so that each hyperparameter is described in one
-place. Which model applies depends on the dataset's modality, so the request body accepts any
-mapping until the dataset is loaded.
+The request models are generated from the settings classes, so that each hyperparameter is described
+in one place.
 """
 
 from collections.abc import Collection
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import Field, ValidationError, WithJsonSchema, create_model
+from pydantic import Field, ValidationError, create_model
 
-from app import error_handlers
+from core import validation_errors
 from core.request_fields import RequestModel
-from models.images.adversarial.settings import AdversarialSettings
-from models.images.settings import DATA_FIELDS
-from models.images.vae_gan.settings import VaeGanSettings
-from models.tabular.settings import TableSettings
 
 
-def _create_request_model(
+def create_request_model(
     name: str, *settings: type, without: Collection[str] = ()
 ) -> type[RequestModel]:
     """Return a model with every field of any of the settings classes, except `without`.
@@ -42,24 +37,6 @@ def _create_request_model(
     return model
 
 
-ImageHyperparameters = _create_request_model(
-    "ImageHyperparameters", VaeGanSettings, AdversarialSettings, without=DATA_FIELDS
-)
-TabularHyperparameters = _create_request_model("TabularHyperparameters", TableSettings)
-
-Hyperparameters = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "anyOf": [
-                ImageHyperparameters.model_json_schema(),
-                TabularHyperparameters.model_json_schema(),
-            ]
-        }
-    ),
-]
-
-
 def explicit_values(model: type[RequestModel], hyperparameters: dict[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters that are not "auto".
 
@@ -73,7 +50,8 @@ def explicit_values(model: type[RequestModel], hyperparameters: dict[str, Any]) 
         for details in errors:
             details["loc"] = ("hyperparameters", *details["loc"])
         body = {"hyperparameters": hyperparameters}
-        raise error_handlers.validation_failed(
+        raise validation_errors.validation_failed(
             errors, field_names=model.model_fields, body=body
         ) from error
-    return {name: value for name, value in values.model_dump().items() if value != "auto"}
+    explicit = values.model_dump(exclude_unset=True)
+    return {name: value for name, value in explicit.items() if value != "auto"}

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from app.schemas.jobs import TrainingRequest
 from core import evaluation
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.tables import Dataset
 from core.training import QualityGate, ScoreBound
+from job_kinds.training.request import TrainingRequest
 from models.metrics.scores import HIGHER_IS_BETTER, RANGES, REQUIRES_LABELS
 
 

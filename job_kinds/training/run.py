@@ -12,38 +12,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
-from core import jobs, model_registry
+import modalities
+from core import evaluation, jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
-from core.tables import Checkpoint, Dataset, Job, Model
-from core.training import DifferentialPrivacy, TrainingSpec
+from core.tables import Checkpoint, Dataset, Job
+from core.training import TrainingSpec
+from job_kinds.base import Finish
+from job_kinds.lease import Lease
+from job_kinds.resource_usage import cpu_seconds
 from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
-from models.images.architectures import settings_from_dict
-from models.images.training import InitFrom
-from models.images.training import train as train_images
-from models.tabular import dp_domains, dp_training
-from models.tabular.data import LabeledRows
-from models.tabular.dp_accountant import AccountantMissing, PrivacyBudget, PrivacyBudgetUnreachable
-from models.tabular.schema import UnsupportedColumn
-from models.tabular.settings import TableSettings
-from models.tabular.training import train as train_rows
 from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
-from worker import collapse_check
-from worker.lease import Lease
-from worker.resource_usage import cpu_seconds
-from worker.training_data import (
-    declared_manifest,
-    image_manifest,
-    open_images,
-    open_table,
-    table_manifest,
-)
 
 log = logging.getLogger(__name__)
 
@@ -51,25 +37,43 @@ MIN_IMPROVEMENT = 0.05  # exceeds the sampling noise of a score of 500 held-out 
 PREVIEWS_PER_RUN = 20  # sample grids, at equal fractions of the budget
 
 
-def train(job: Job, lease: Lease) -> Checkpoint:
-    """Run the training and return the checkpoint to create a model from.
+def run(job: Job, lease: Lease) -> Finish:
+    """Run the training.
+
+    Returns:
+        A function that creates the model and finishes the job, in one transaction.
 
     Raises:
         JobError: The training failed.
         LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `Lease`.
     """
-    spec = TrainingSpec.model_validate(job.resolved)
+    checkpoint = train(job, lease)
+
+    def finish(session: Session) -> None:
+        # A client may have promoted the checkpoint to a model already.
+        model = model_registry.find_by_checkpoint(session, job, checkpoint)
+        model = model or model_registry.create_version(session, job, checkpoint)
+        jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
+        if job.resolved.get("evaluate"):
+            evaluation.enqueue(session, job, model)
+
+    return finish
+
+
+def train(job: Job, lease: Lease) -> Checkpoint:
+    """Run the training and return the checkpoint to create a model from."""
+    modality = modalities.get(job.resolved["modality"])
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:
             raise JobError("dataset_unreadable", "The dataset was deleted.")
         dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
+    spec = modality.training_spec.model_validate(job.resolved)
     storage = get_storage()
     with open_latest_checkpoint(job, storage) as resume_point:
-        callbacks = JobTrainingCallbacks(job, lease, spec, storage, resume_point)
-        state = resume_point.path if resume_point else None
+        training = RunningTraining(job, lease, spec, dataset, storage, resume_point)
         try:
-            TRAINING_LOOPS[spec.modality](dataset, callbacks, state)
+            modality.train(training)
         except (NonFiniteLoss, NonFiniteState) as error:
             raise JobError(
                 "non_finite_loss",
@@ -79,125 +83,7 @@ def train(job: Job, lease: Lease) -> Checkpoint:
             raise JobError("collapsed", str(error)) from error
         except NotLearning as error:
             raise JobError("not_learning", str(error)) from error
-        except UnsupportedColumn as error:
-            message = (
-                f"{error}. Change the type of the column in the schema, or exclude the column."
-            )
-            raise JobError("dataset_unreadable", message) from error
-    return callbacks.select_checkpoint()
-
-
-def run_image_training(
-    dataset: Dataset, callbacks: "JobTrainingCallbacks", state: Path | None
-) -> None:
-    spec = callbacks.spec
-    callbacks.manifest = build_manifest(dataset, spec, image_manifest(dataset, spec))
-    with open_images(dataset, spec, callbacks.storage) as images:
-        callbacks.start()
-        with open_init_checkpoint(spec, callbacks, state) as init_from:
-            train_images(
-                images,
-                settings_from_dict(spec.hyperparameters),
-                callbacks,
-                seed=spec.seed,
-                state=state,
-                init_from=init_from,
-                patience=spec.patience,
-            )
-
-
-@contextmanager
-def open_init_checkpoint(
-    spec: TrainingSpec, callbacks: "JobTrainingCallbacks", state: Path | None
-) -> Iterator[InitFrom | None]:
-    """Open the checkpoint of the model to initialize from; yield None if the run resumes."""
-    init_from = spec.init_from
-    if init_from is None or state is not None:
-        yield None
-        return
-    with read() as session:
-        model = session.get(Model, init_from.model)
-        checkpoint = model_registry.checkpoint_of(session, model) if model is not None else None
-    if checkpoint is None:
-        raise JobError("dataset_unreadable", "The base model of `init_from` was deleted.")
-    try:
-        with callbacks.storage.open(StoredObject.from_dict(checkpoint.files["state"])) as path:
-            yield InitFrom(path, init_from.label_map)
-    except ObjectCorrupted as error:
-        raise JobError(
-            "dataset_unreadable", f"The base model of `init_from` cannot be read. {error}"
-        ) from error
-
-
-def run_tabular_training(
-    dataset: Dataset, callbacks: "JobTrainingCallbacks", state: Path | None
-) -> None:
-    spec = callbacks.spec
-    with open_table(dataset, spec, callbacks.storage) as rows:
-        if spec.differential_privacy is not None:
-            run_private_training(dataset, rows, spec.differential_privacy, callbacks, state)
-            return
-        callbacks.manifest = build_manifest(
-            dataset, spec, table_manifest(rows, spec.hyperparameters["min_value_count"])
-        )
-        callbacks.start()
-        settings = TableSettings.from_dict(spec.hyperparameters)
-        train_rows(rows, settings, callbacks, seed=spec.seed, state=state)
-        collapse_check.check_table_collapse(callbacks.select_checkpoint(), rows, callbacks.storage)
-
-
-def run_private_training(
-    dataset: Dataset,
-    rows: LabeledRows,
-    privacy: DifferentialPrivacy,
-    callbacks: "JobTrainingCallbacks",
-    state: Path | None,
-) -> None:
-    """Train with differential privacy.
-
-    `rows` are passed to the training loop only: the model's manifest holds declared values, never
-    values from the data, so that it does not leak information outside the privacy budget.
-    """
-    spec = callbacks.spec
-    types = {column.name: column.type for column in rows.schema if column.in_samples}
-    domains = dp_domains.parse_domains(privacy.column_domains, types)
-    callbacks.manifest = build_manifest(
-        dataset, spec, declared_manifest(domains, rows.target_column)
-    )
-    del callbacks.manifest["dataset"]["sha256"]  # a hash identifies the exact table
-    if state is None and callbacks.has_checkpoints():
-        raise JobError(
-            "dp_guarantee_lost",
-            "All checkpoints are damaged. Training again from the start would exceed the privacy "
-            "budget; create a new job.",
-        )
-    assert spec.budget.steps is not None  # noqa: S101 - the API checks it
-    callbacks.start()
-    try:
-        dp_training.train(
-            rows,
-            domains,
-            TableSettings.from_dict(spec.hyperparameters),
-            PrivacyBudget(privacy.epsilon, privacy.delta, spec.budget.steps),
-            callbacks,
-            seed=spec.seed,
-            state=state,
-        )
-    except AccountantMissing as error:
-        raise JobError(
-            "dp_guarantee_lost",
-            "Differential privacy requires the `dp` extra on the worker: "
-            'pip install "semblance-server[dp]".',
-        ) from error
-    except PrivacyBudgetUnreachable as error:
-        raise JobError(
-            "dp_guarantee_lost",
-            "No amount of noise achieves such a small `epsilon`; increase `epsilon` or reduce the "
-            "number of steps.",
-        ) from error
-
-
-TRAINING_LOOPS = {"image": run_image_training, "tabular": run_tabular_training}
+    return training.select_checkpoint()
 
 
 @dataclass(frozen=True)
@@ -230,32 +116,21 @@ def open_latest_checkpoint(job: Job, storage: Storage) -> Iterator[ResumePoint |
         yield None
 
 
-def build_manifest(
-    dataset: Dataset, spec: TrainingSpec, contents: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the metadata that clients and samplers need without reading the weights."""
-    return {
-        "modality": spec.modality,
-        **contents,
-        "training": spec.model_dump(mode="json", exclude_none=True),
-        "dataset": {"id": dataset.id, "name": dataset.name, "sha256": dataset.summary["sha256"]},
-        "code": {"semblance": version("semblance-server"), "torch": torch.__version__},
-    }
-
-
-class JobTrainingCallbacks:
-    """Training callbacks backed by a job: report progress, store checkpoints and previews."""
+class RunningTraining:
+    """Implementation of modalities.training.TrainingRun: report progress, store checkpoints."""
 
     def __init__(
         self,
         job: Job,
         lease: Lease,
         spec: TrainingSpec,
+        dataset: Dataset,
         storage: Storage,
         resume_point: ResumePoint | None,
     ) -> None:
-        self.spec, self.storage = spec, storage
-        self.manifest: dict[str, Any] = {}
+        self.spec, self.dataset, self.storage = spec, dataset, storage
+        self.state = resume_point.path if resume_point else None
+        self._manifest: dict[str, Any] = {}
         self._lease = lease
         self._started = time.monotonic() - (resume_point.wall_s if resume_point else 0.0)
         self._cpu_started = cpu_seconds() - (resume_point.cpu_s if resume_point else 0.0)
@@ -266,7 +141,18 @@ class JobTrainingCallbacks:
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
         self.last_checkpoint: Checkpoint | None = None
 
-    def start(self) -> None:
+    def start(self, manifest: dict[str, Any], *, identify_dataset: bool = True) -> None:
+        """Start the training proper; the model's manifest is complete from here on."""
+        dataset = {"id": self.dataset.id, "name": self.dataset.name}
+        if identify_dataset:
+            dataset["sha256"] = self.dataset.summary["sha256"]
+        self._manifest = {
+            "modality": self.spec.modality,
+            **manifest,
+            "training": self.spec.model_dump(mode="json", exclude_none=True),
+            "dataset": dataset,
+            "code": {"semblance": version("semblance-server"), "torch": torch.__version__},
+        }
         self._lease.phase = "training"
 
     def progress(self, step: int) -> float:
@@ -337,7 +223,7 @@ class JobTrainingCallbacks:
         usage = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
         self._lease.send_heartbeat()
         with write() as session:
-            manifest = self.manifest | {"parameters": checkpoint.parameters}
+            manifest = self._manifest | {"parameters": checkpoint.parameters}
             new = NewCheckpoint(step, files, manifest, usage, score=checkpoint.score)
             self.last_checkpoint = jobs.add_checkpoint(session, self._lease.claim, new)
             dropped = jobs.drop_checkpoints(

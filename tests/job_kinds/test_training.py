@@ -21,6 +21,7 @@ from core.jobs import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
 from core.tables import Dataset, Job, Model
+from job_kinds.training.run import RunningTraining
 from modalities.image.encode import encode_png as png_of
 from models import losses
 from models.images import early_stopping
@@ -38,7 +39,6 @@ from tests.job_runs import (
 )
 from tests.tiny_configs import TINY_IMAGE_CONFIG
 from tests.uploads import make_zip
-from worker import training
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +124,9 @@ def test_worker_that_lost_its_lease_writes_no_checkpoint_and_no_model(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = create_training_job(client)
-    save = training.JobTrainingCallbacks.save
+    save = RunningTraining.save
 
-    def save_after_lost_lease(self: training.JobTrainingCallbacks, step: int, saved: Any) -> None:
+    def save_after_lost_lease(self: RunningTraining, step: int, saved: Any) -> None:
         with write() as session:
             expire_lease(session, session.get_one(Job, job_id))
         with write() as session:
@@ -135,7 +135,7 @@ def test_worker_that_lost_its_lease_writes_no_checkpoint_and_no_model(
             save(self, step, saved)
         raise LeaseLost(job_id)
 
-    monkeypatch.setattr(training.JobTrainingCallbacks, "save", save_after_lost_lease)
+    monkeypatch.setattr(RunningTraining, "save", save_after_lost_lease)
     assert run_training_job(client, job_id)["state"] == "queued"
     assert list_checkpoints(job_id) == []
     assert client.get("/v1/models").json()["data"] == []

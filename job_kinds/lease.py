@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,8 +23,7 @@ from core import jobs
 from core.database import write
 from core.jobs import Claim, Heartbeat, LeaseLost, NewEvent, StopRequests
 from core.settings import Settings
-from worker import worker_lock
-from worker.resource_usage import Usage
+from job_kinds.resource_usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class Lease:
         claim: Claim,
         settings: Settings,
         *,
-        folder: Path | None = None,
+        is_draining: Callable[[], bool] = lambda: False,
         heartbeat: Callable[[Session, Heartbeat], StopRequests] | None = None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
@@ -62,7 +60,7 @@ class Lease:
         Args:
             claim: The claimed job.
             settings: Intervals and timeouts.
-            folder: The worker's folder, which holds its lock file and drain flag.
+            is_draining: Tells whether this worker is shutting down; called several times a second.
             heartbeat: Writes a heartbeat; by default, that of the job. May also be set later.
             exit_process: Ends the process if a step hangs.
         """
@@ -76,7 +74,7 @@ class Lease:
         self.progress: dict[str, Any] = {}
         self.usage = Usage()
         self._settings = settings
-        self._folder, self._exit_process = folder, exit_process
+        self._is_draining, self._exit_process = is_draining, exit_process
         self._events: deque[NewEvent] = deque()
         self._lost = self._cancel = self._pause = self._drain = False
         self._stop = threading.Event()
@@ -169,10 +167,8 @@ class Lease:
                 log.warning("heartbeat failed", extra={"cause": type(error).__name__})
 
     def _poll(self) -> None:
-        """Read the drain flag, touch the lock file, and update the timeout of the current step."""
-        if self._folder is not None:
-            self._drain = self._drain or (self._folder / "drain").exists()
-            worker_lock.touch(self._folder)
+        """Notice that the worker is shutting down, and update the timeout of the current step."""
+        self._drain = self._is_draining() or self._drain
         now, (phase, step) = time.monotonic(), (self.phase, self.step)
         if (phase, step) == self._seen:
             return

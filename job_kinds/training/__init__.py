@@ -1,0 +1,29 @@
+"""Training jobs: train a model on a dataset."""
+
+from core.jobs import NewJob
+from core.tables import Job, JobKind
+from job_kinds.base import Finish, OpenSampler
+from job_kinds.lease import Lease
+from job_kinds.training.plan import plan
+from job_kinds.training.request import TrainingPlan, TrainingRequest
+
+
+class Training:
+    """Implementation of job_kinds.base.Kind."""
+
+    name, scope, queue = JobKind.TRAINING, "train", "training"
+    links = ("metrics", "checkpoints", "previews")
+    request, plan_view = TrainingRequest, TrainingPlan
+
+    def plan(
+        self, tenant_id: str, request: TrainingRequest, seed: int, open_sampler: OpenSampler
+    ) -> NewJob | TrainingPlan:
+        return plan(tenant_id, request, seed)
+
+    def run(self, job: Job, lease: Lease) -> Finish:
+        from job_kinds.training import run  # torch is slow to load
+
+        return run.run(job, lease)
+
+
+KIND = Training()

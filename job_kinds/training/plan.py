@@ -1,0 +1,162 @@
+"""Planning of training jobs: from a request and a dataset to a resolved configuration."""
+
+from sqlalchemy.orm import Session
+
+import modalities
+from core import evaluation, model_registry, workers
+from core.database import read
+from core.datasets import repository as datasets
+from core.errors import FieldError, ValidationFailed
+from core.jobs import NewJob
+from core.settings import get_settings
+from core.tables import Dataset, JobKind
+from core.training import TrainingSpec
+from job_kinds.training import quality_gate
+from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
+from job_kinds.warnings import WarningView
+from modalities.base import Modality
+from modalities.hyperparameters import explicit_values
+from modalities.training import ResolvedTraining, TrainingChoices
+from models.settings import InvalidSettings
+
+# Assumed speed of one core in matrix products until a worker has reported its own.
+DEFAULT_GFLOPS = 100.0
+
+
+def plan(tenant_id: str, request: TrainingRequest, seed: int) -> NewJob | TrainingPlan:
+    """Resolve every setting of a training job.
+
+    Raises:
+        NotFound, NotReady: The dataset does not exist or cannot be used yet.
+        ValidationFailed: The request does not fit the dataset.
+        Conflict: The `quality_gate` cannot be checked because there are too few holdout items.
+        Unavailable: The server lacks a package that the request needs.
+    """
+    with read() as session:
+        dataset = datasets.get_ready(session, tenant_id, request.dataset)
+        modality = modalities.get(dataset.modality)
+        training = _plan_training(session, dataset, modality, request)
+        estimate = _estimate(session, training) if request.validate_only else None
+    spec = _build_spec(dataset, modality, request, training, seed)
+    resolved = spec.model_dump(mode="json", exclude_none=True)
+    warnings = _warnings(dataset, training, spec)
+    if estimate is not None:
+        return TrainingPlan(resolved=resolved, estimate=estimate, warnings=warnings)
+    return NewJob(
+        JobKind.TRAINING,
+        request.name or model_registry.sanitize_name(dataset.name),
+        dataset.id,
+        request.model_dump(mode="json", exclude_unset=True),
+        resolved,
+        queue="training",
+        tags=request.tags,
+        priority=request.priority,
+        warnings=[warning.model_dump() for warning in warnings],
+    )
+
+
+def _plan_training(
+    session: Session, dataset: Dataset, modality: Modality, request: TrainingRequest
+) -> ResolvedTraining:
+    options = modalities.own_options(request, modality, "training_options")
+    choices = TrainingChoices(
+        conditional=request.conditional,
+        preset=request.preset,
+        budget=request.budget,
+        hyperparameters=explicit_values(modality.hyperparameters, request.hyperparameters),
+    )
+    try:
+        return modality.plan_training(session, dataset, choices, options)
+    except InvalidSettings as error:
+        field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
+        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+
+
+def _build_spec(
+    dataset: Dataset,
+    modality: Modality,
+    request: TrainingRequest,
+    training: ResolvedTraining,
+    seed: int,
+) -> TrainingSpec:
+    holdout_fraction = request.holdout_fraction
+    if holdout_fraction == "auto":
+        holdout_fraction = training.holdout_fraction
+    evaluate = _is_evaluated(request, training)
+    if request.quality_gate is not None:
+        quality_gate.check(
+            dataset,
+            request,
+            conditional=training.conditional,
+            holdout_fraction=holdout_fraction,
+        )
+    return modality.training_spec(
+        modality=modality.name,
+        conditional=training.conditional,
+        preset=request.preset,
+        budget=training.budget,
+        checkpoint=request.checkpoint,
+        holdout_fraction=holdout_fraction,
+        seed=seed,
+        hyperparameters=training.hyperparameters,
+        evaluate=evaluate,
+        quality_gate=request.quality_gate,
+        **training.spec_fields,
+    )
+
+
+def _is_evaluated(request: TrainingRequest, training: ResolvedTraining) -> bool:
+    if training.not_evaluable is not None:
+        for name in ("evaluate", "quality_gate"):
+            if getattr(request, name):
+                message = f"`{name}` is not possible: {training.not_evaluable}"
+                field_error = FieldError(f"/{name}", "not_allowed", message)
+                raise ValidationFailed(message, field_errors=[field_error])
+        return False
+    if request.quality_gate is not None:
+        return True
+    return get_settings().auto_evaluate if request.evaluate is None else request.evaluate
+
+
+def _warnings(
+    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec
+) -> list[WarningView]:
+    warnings = [
+        WarningView(code=issue["code"], message=issue["hint"])
+        for issue in dataset.summary["issues"]
+        if issue["severity"] != "info"
+    ]
+    steps = spec.budget.steps
+    if steps is not None and steps * training.batch_size < dataset.summary["n_train"]:
+        warnings.append(
+            WarningView(
+                code="budget_below_one_epoch",
+                message="The budget is too small to use every training item once. Expect poor "
+                "samples.",
+            )
+        )
+    holdout_items = evaluation.holdout_size(spec.holdout_fraction, dataset)
+    if spec.evaluate and holdout_items < evaluation.MIN_HOLDOUT_ITEMS:
+        message = evaluation.not_enough_holdout_message(spec.holdout_fraction, dataset)
+        warnings.append(WarningView(code="evaluation_skipped", message=message))
+    return warnings
+
+
+def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
+    """Estimate the duration on the slowest active worker that accepts training jobs."""
+    speeds = [w.gflops for w in workers.active(session) if "training" in w.queues and w.gflops]
+    step_s = training.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS)
+    budget = training.budget
+    if budget.steps is not None:
+        steps, seconds = budget.steps, budget.steps * step_s
+    else:
+        seconds = budget.cpu_seconds or 60 * (budget.wall_minutes or 0)
+        steps = max(1, round(seconds / step_s)) if step_s else 1
+    return TrainingEstimate(
+        steps=steps,
+        minutes=round(seconds / 60, 2),
+        memory_bytes=training.memory_bytes,
+        basis="Speed measured on the slowest worker."
+        if speeds
+        else "Typical speed of one core, because no worker is active.",
+    )

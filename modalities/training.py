@@ -1,0 +1,73 @@
+"""What the service and a modality exchange about a training job."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from core.storage import Storage
+from core.tables import Checkpoint, Dataset
+from core.training import Budget
+from models.training_callbacks import TrainingCallbacks
+
+Json = dict[str, Any]
+Preset = Literal["fast", "balanced", "quality"]
+
+
+@dataclass(frozen=True)
+class TrainingChoices:
+    """Settings of a training request that a modality resolves; None stands for the default."""
+
+    conditional: bool | None
+    preset: Preset
+    budget: Budget | None
+    hyperparameters: Json = field(default_factory=dict)  # the explicit ones, by name
+
+
+@dataclass(frozen=True)
+class ResolvedTraining:
+    """Resolved settings of a training job.
+
+    `spec_fields` are the values of the fields that the modality's `training_spec` adds.
+    `not_evaluable` is the reason why an evaluation of the model is not allowed, if it is not.
+    """
+
+    conditional: bool  # whether samples can be requested by label
+    budget: Budget
+    hyperparameters: Json
+    batch_size: int
+    holdout_fraction: float = 0.1
+    gflop_per_step: float = 0.0
+    memory_bytes: int = 0
+    spec_fields: Json = field(default_factory=dict)
+    not_evaluable: str | None = None
+
+
+class TrainingRun(TrainingCallbacks, Protocol):
+    """A running training job, which also has the callbacks of the training loop."""
+
+    @property
+    def spec(self) -> Any:
+        """The job's `training_spec`."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+
+    @property
+    def storage(self) -> Storage: ...
+
+    @property
+    def state(self) -> Path | None:
+        """State of the checkpoint to resume from; None if the run starts from the beginning."""
+
+    def start(self, manifest: Json, *, identify_dataset: bool = True) -> None:
+        """Start the training proper. Call this once, after the dataset is loaded.
+
+        `manifest` describes the samples of the model, at least their `labels`. With
+        `identify_dataset`, the hash of the dataset is added to it.
+        """
+
+    def has_checkpoints(self) -> bool:
+        """Return True if this attempt or an earlier one saved a checkpoint, damaged or not."""
+
+    def select_checkpoint(self) -> Checkpoint:
+        """Return the checkpoint that the model is made of. Call this after the training."""
