@@ -1,87 +1,48 @@
-"""HTML page that compares models, without external resources."""
+"""HTML page that compares models."""
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from app.report_page import SCORE_DESCRIPTIONS, format_score, html_document, html_table
-from app.schemas.comparison import Comparison, ModelSummary
-from app.svg_charts import format_number
+from app import page_templates
+from app.schemas.comparison import CheckpointMetrics, Comparison, ModelSummary
+from app.score_descriptions import SCORE_DESCRIPTIONS
+from app.value_format import format_number
 
 MAX_CHECKPOINTS = 6  # per model
 
 
+@dataclass(frozen=True)
+class CheckpointTable:
+    reference: str
+    metric_names: list[str]
+    checkpoints: Sequence[CheckpointMetrics]
+
+
 def render_page(comparison: Comparison) -> str:
-    names = [html.escape(model.reference) for model in comparison.models]
-    parts = [f"<p>{html.escape(warning.message)}</p>" for warning in comparison.warnings]
-    parts += [html_table(("", *names), _overview_rows(comparison.models))]
-    if any(model.scores for model in comparison.models):
-        legend = "Each score is shown with its 95 % interval."
-        if comparison.best:
-            legend += (
-                " The best model of each row is bold. A star marks a best model whose interval "
-                "does not overlap the interval of any other model."
-            )
-        parts += [
-            f"<h2>Scores</h2><p>{legend}</p>",
-            html_table(("Score", *names), _score_rows(comparison)),
-        ]
-    parts += [_checkpoints(model) for model in comparison.models]
-    return html_document(" and ".join(model.reference for model in comparison.models), parts)
+    models = comparison.models
+    references = [model.reference for model in models]
+    return page_templates.render(
+        "comparison.html",
+        title=" and ".join(references),
+        comparison=comparison,
+        references=references,
+        training_rows=_training_rows(models),
+        score_names=list(dict.fromkeys(name for model in models for name in model.scores)),
+        score_descriptions=SCORE_DESCRIPTIONS,
+        checkpoint_tables=[table for table in map(_checkpoint_table, models) if table],
+    )
 
 
-def _overview_rows(models: Sequence[ModelSummary]) -> list[list[str]]:
-    verdicts = [
-        f'<b class="{m.verdict.verdict}">{m.verdict.verdict}</b>' if m.verdict else m.state
-        for m in models
-    ]
-    training_fields = list(dict.fromkeys(name for model in models for name in model.training))
-    rows = [
-        ["Verdict", *verdicts],
-        ["Samples evaluated", *(format_number(model.samples) for model in models)],
-    ]
-    if len({model.dataset for model in models}) > 1:
-        rows.append(["Dataset", *(f"<small>{m.dataset or ''}</small>" for m in models)])
-    return rows + [
-        [name, *(_format_value(model.training[name]) for model in models)]
-        for name in training_fields
-    ]
+def _training_rows(models: Sequence[ModelSummary]) -> list[list[str]]:
+    names = dict.fromkeys(name for model in models for name in model.training)
+    return [[name, *(_format_value(model.training[name]) for model in models)] for name in names]
 
 
 def _format_value(value: str | float | None) -> str:
-    return html.escape(value) if isinstance(value, str) else format_number(value)
+    return value if isinstance(value, str) else format_number(value)
 
 
-def _score_rows(comparison: Comparison) -> list[list[str]]:
-    rows = []
-    for name in dict.fromkeys(name for model in comparison.models for name in model.scores):
-        best = comparison.best.get(name)
-        cells = []
-        for model in comparison.models:
-            score = model.scores.get(name)
-            cell = ""
-            if score is not None:
-                interval = " … ".join(map(format_score, score.ci95))
-                cell = f"{format_score(score.value)}<small>{interval}</small>"
-            if best is not None and best.reference == model.reference:
-                cell = f"<b>{'★ ' if best.significant else ''}{cell}</b>"
-            cells.append(cell)
-        rows.append(
-            [f"{html.escape(name)}<small>{SCORE_DESCRIPTIONS.get(name, '')}</small>", *cells]
-        )
-    return rows
-
-
-def _checkpoints(model: ModelSummary) -> str:
+def _checkpoint_table(model: ModelSummary) -> CheckpointTable | None:
     shown = [checkpoint for checkpoint in model.checkpoints if checkpoint.metrics][:MAX_CHECKPOINTS]
     names = sorted({name for checkpoint in shown for name in checkpoint.metrics})
-    if not names:
-        return ""
-    rows = [
-        (
-            format_number(checkpoint.step),
-            *(format_score(checkpoint.metrics.get(name)) for name in names),
-        )
-        for checkpoint in shown
-    ]
-    title = f"<h2>Checkpoints of {html.escape(model.reference)}</h2>"
-    return title + html_table(("Step", *map(html.escape, names)), rows)
+    return CheckpointTable(model.reference, names, shown) if names else None

@@ -15,6 +15,7 @@ from fastapi_swagger import patch_fastapi
 from app import error_handlers, preload
 from app.fair_start import FairStartMiddleware
 from app.middleware import RequestValidationMiddleware
+from app.request_metrics import RequestMetrics
 from app.routes import (
     comparison,
     dataset_details,
@@ -79,8 +80,8 @@ def create_app() -> FastAPI:
 
 
 def create_sampler_app() -> FastAPI:
-    """Create an application with the sampling routes only, for a separate process."""
-    return _app((health, service, samples))
+    """Create an application with the sampling routes and metrics, for a separate process."""
+    return _app((health, service, samples, metrics))
 
 
 def _app(modules: Sequence[ModuleType]) -> FastAPI:
@@ -100,6 +101,11 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
     for module in modules:
         app.include_router(module.router)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
-    app.add_middleware(RequestValidationMiddleware, allowed_hosts=settings.allowed_hosts)
+    app.state.metrics_registry = registry = metrics.create_registry()
+    app.add_middleware(
+        RequestValidationMiddleware,
+        allowed_hosts=settings.allowed_hosts,
+        metrics=RequestMetrics(registry),
+    )
     app.add_middleware(FairStartMiddleware)  # the outermost
     return app

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import error_handlers
-from app.request_metrics import request_metrics
+from app.request_metrics import RequestMetrics
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
 
@@ -28,8 +28,11 @@ SECURITY_HEADERS = {
 class RequestValidationMiddleware:
     """Reject malformed requests, and add the request id and security headers to responses."""
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: Collection[str], metrics: RequestMetrics
+    ) -> None:
         self.app = app
+        self.metrics = metrics
         self.allowed_hosts = {host.lower() for host in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +47,7 @@ class RequestValidationMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _record(scope, message["status"], time.monotonic() - started)
+                self._record(scope, message["status"], time.monotonic() - started)
                 response_headers = MutableHeaders(scope=message)
                 response_headers["x-request-id"] = scope["request_id"]
                 for name, value in SECURITY_HEADERS.items():
@@ -83,8 +86,8 @@ class RequestValidationMiddleware:
             )
         return None
 
-
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    # Recorded by route pattern, because clients can send arbitrarily many different paths.
-    method = scope["method"] if scope["method"] in HTTP_METHODS else "other"
-    request_metrics.record(method, getattr(scope.get("route"), "path", "none"), status, seconds)
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        # Recorded by route pattern, because clients can send arbitrarily many different paths.
+        method = scope["method"] if scope["method"] in HTTP_METHODS else "other"
+        route = getattr(scope.get("route"), "path", "none")
+        self.metrics.record(method, route, status, seconds)

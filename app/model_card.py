@@ -1,10 +1,9 @@
-"""Model card: a model's training data, training, evaluation and limitations, as JSON and HTML.
+"""Model card: a model's training data, training, evaluation and limitations, as JSON.
 
 The service generates the card from the database; nobody edits it by hand.
 """
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -160,119 +159,3 @@ def _privacy_limitation(budget: Mapping[str, Any] | None) -> str:
         "public. If several models are trained on the same dataset, their epsilons and deltas "
         "add up."
     )
-
-
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .6rem;"
-    "text-align:left;vertical-align:top;overflow-wrap:anywhere}td{min-width:3rem}"
-    "code{word-break:break-all}div{overflow-x:auto;margin-bottom:1rem}"
-)
-
-
-def render_page(card: ModelCard) -> str:
-    """Return the card as an HTML page without external resources."""
-    data, training = card.data, card.training
-    model_fields = {
-        "modality": card.modality,
-        "created": card.created_at,
-        "parameters": f"{card.parameters:,}",
-        "bytes": f"{card.bytes:,}",
-        "sha256": card.sha256,
-    }
-    data_fields = {
-        "dataset": data.name,
-        "sha256": data.sha256,
-        "target column": data.target_column,
-        **{f"image {name}": value for name, value in (data.image or {}).items()},
-    }
-    training_fields = {
-        "step": training.step,
-        "seed": training.seed,
-        "holdout fraction": training.holdout_fraction,
-    }
-    config = training.resolved
-    settings = {k: v for k, v in config.items() if k != "hyperparameters"} | config.get(
-        "hyperparameters", {}
-    )
-    title = html.escape(f"{card.name}:{card.version}")
-    parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style><h1>{title}</h1>",
-        f"<p>{html.escape(card.description)}</p>" if card.description else "",
-        _table(model_fields),
-        # Users choose the names of tags. A separate table sets them off from the model's fields.
-        "<h2>Tags</h2>" + _table(card.tags) if card.tags else "",
-        "<h2>Training data</h2>",
-        _table(data_fields),
-        _rows(["Label", "Training items"], [tuple(label.values()) for label in data.labels]),
-        _rows(["Column", "Type"], [(c["name"], c["type"]) for c in data.columns or []]),
-        "<h2>Training</h2>",
-        _table(training_fields | training.code),
-        _table(_flatten(settings)),
-        "<h2>Evaluation</h2>",
-        _evaluation(card.evaluation),
-        "<h2>Limitations</h2><ul>",
-        *(f"<li>{html.escape(limitation)}</li>" for limitation in card.limitations),
-        "</ul></html>",
-    ]
-    return "".join(parts)
-
-
-def _evaluation(evaluation: CardEvaluation | None) -> str:
-    if evaluation is None:
-        return "<p>The model has not been evaluated on this server.</p>"
-    failed = [f"quality gate failed: {criterion}" for criterion in evaluation.failed_criteria]
-    reasons = html.escape("; ".join([*evaluation.reasons, *failed]).removesuffix("."))
-    verdict = f"<p><b>{evaluation.verdict.capitalize()}</b>: {reasons}.</p>"
-    scores = [
-        (
-            s.name,
-            f"{s.value:.3f}",
-            f"{s.ci95[0]:.3f} … {s.ci95[1]:.3f}",
-            _format_score(s.real_reference),
-            _format_score(s.naive_baseline),
-        )
-        for s in evaluation.scores
-    ]
-    headers = ("Score", "Samples", "95 % interval", "Real items", "Naive baseline")
-    return verdict + _rows(headers, scores)
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings, such as the budget, under names like `budget steps`."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name} ")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def _format_score(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _table(fields: Mapping[str, Any]) -> str:
-    cells = [
-        f"<tr><th>{html.escape(str(name))}<td><code>{html.escape(str(value))}</code>"
-        for name, value in fields.items()
-        if value is not None
-    ]
-    return f"<div><table>{''.join(cells)}</table></div>"
-
-
-def _rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f"<th>{html.escape(name)}" for name in headers)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{html.escape('withheld' if value is None else str(value))}" for value in row
-        )
-        for row in rows
-    )
-    return f"<div><table><tr>{head}{body}</table></div>"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.schemas.reports import Report
-from app.svg_charts import format_date
+from app.value_format import format_date
 
 STATISTIC_NAMES = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
 CSV_COLUMNS = ("column", "type", "label", "side", "value", "share", *STATISTIC_NAMES)

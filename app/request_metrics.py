@@ -1,28 +1,38 @@
-"""Counters of the requests that this process has answered, by method, route and status."""
+"""Prometheus metrics of the requests that an application has answered."""
 
-import threading
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
 
 class RequestMetrics:
-    """Number of requests and seconds until the response started, summed; thread-safe."""
+    """Number of responses, and histogram of the time until they began."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._totals: dict[tuple[str, str, int], tuple[int, float]] = {}
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "semblance_requests_total",
+            "Responses of this process, by method, route and status.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "semblance_request_duration_seconds",
+            "Time until the response began, in seconds, by method and route.",
+            ("method", "route"),
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        # Finding a series by its labels takes longer than counting a request.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
-        with self._lock:
-            count, total_seconds = self._totals.get((method, route, status), (0, 0.0))
-            self._totals[method, route, status] = (count + 1, total_seconds + seconds)
-
-    def snapshot(self) -> list[tuple[dict[str, str], int, float]]:
-        """Return the labels, the number of requests and their seconds, sorted by labels."""
-        with self._lock:
-            totals = sorted(self._totals.items())
-        return [
-            ({"method": method, "route": route, "status": str(status)}, count, seconds)
-            for (method, route, status), (count, seconds) in totals
-        ]
-
-
-request_metrics = RequestMetrics()
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = (
+                self._requests.labels(method, route, status),
+                self._durations.labels(method, route),
+            )
+            self._series[method, route, status] = series
+        count, durations = series
+        count.inc()
+        durations.observe(seconds)

@@ -1,43 +1,68 @@
-"""Gauges for operators, over all tenants: jobs, shards, workers, datasets and deliveries."""
+"""Prometheus gauges over all tenants: jobs, shards, workers, datasets, deliveries and storage."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from core import workers
-from core.database import clock
+from core.database import clock, read
+from core.storage import get_storage
 from core.tables import Dataset, Delivery, Job, JobState, Shard, ShardState
 
 
-@dataclass(frozen=True)
-class Gauge:
-    name: str
-    description: str
-    values: list[tuple[dict[str, str], float]]  # (labels, value)
+class DatabaseCollector(Collector):
+    """Gauges that each scrape reads from the database."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        with read() as session:
+            yield _jobs(session)
+            yield _oldest_queued_jobs(session)
+            yield _shards(session)
+            yield _workers(session)
+            yield _datasets(session)
+            yield _pending_deliveries(session)
 
 
-def gauges(session: Session) -> Iterator[Gauge]:
-    states = session.execute(
+class StorageCollector(Collector):
+    """Free space of the object storage, if it is a folder."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        if (free := get_storage().free_bytes()) is not None:
+            name = "semblance_storage_free_bytes"
+            yield GaugeMetricFamily(name, "Free space of the object storage in bytes.", free)
+
+
+def _jobs(session: Session) -> GaugeMetricFamily:
+    counts = session.execute(
         select(Job.queue, Job.state, func.count()).group_by(Job.queue, Job.state)
     )
-    yield Gauge(
-        "semblance_jobs",
-        "Jobs in the table, by queue and state.",
-        [({"queue": queue, "state": state.value}, n) for queue, state, n in states],
+    gauge = GaugeMetricFamily(
+        "semblance_jobs", "Jobs in the table, by queue and state.", labels=("queue", "state")
     )
+    for queue, state, count in counts:
+        gauge.add_metric((queue, state.value), count)
+    return gauge
+
+
+def _oldest_queued_jobs(session: Session) -> GaugeMetricFamily:
     waiting = select(Job.queue, func.min(Job.queued_at), clock()).where(
         Job.state == JobState.QUEUED
     )
-    yield Gauge(
+    return _gauge(
         "semblance_queue_oldest_seconds",
         "Waiting time of the oldest queued job of a queue, in seconds.",
-        [
-            ({"queue": queue}, (now - oldest).total_seconds())
+        "queue",
+        {
+            queue: (now - oldest).total_seconds()
             for queue, oldest, now in session.execute(waiting.group_by(Job.queue))
-        ],
+        },
     )
+
+
+def _shards(session: Session) -> GaugeMetricFamily:
     live = select(
         func.sum(case((Shard.state == ShardState.QUEUED, 1), else_=0)),
         func.sum(case((Shard.state == ShardState.RUNNING, 1), else_=0)),
@@ -45,27 +70,48 @@ def gauges(session: Session) -> Iterator[Gauge]:
     queued, running = session.execute(
         live.where(Job.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.PAUSED]))
     ).one()
-    yield Gauge(
+    return _gauge(
         "semblance_shards",
         "Queued and running shards of generation jobs that have not ended.",
-        [({"state": "queued"}, queued or 0), ({"state": "running"}, running or 0)],
+        "state",
+        {"queued": queued or 0, "running": running or 0},
     )
+
+
+def _workers(session: Session) -> GaugeMetricFamily:
     active = workers.active(session)
-    names = sorted({queue for worker in active for queue in worker.queues})
-    yield Gauge(
+    queues = sorted({queue for worker in active for queue in worker.queues})
+    return _gauge(
         "semblance_workers",
         "Workers with a heartbeat within the last minute, by queue.",
-        [({"queue": name}, sum(name in worker.queues for worker in active)) for name in names],
+        "queue",
+        {queue: sum(queue in worker.queues for worker in active) for queue in queues},
     )
-    datasets = session.execute(select(Dataset.state, func.count()).group_by(Dataset.state))
-    yield Gauge(
+
+
+def _datasets(session: Session) -> GaugeMetricFamily:
+    counts = session.execute(select(Dataset.state, func.count()).group_by(Dataset.state))
+    return _gauge(
         "semblance_datasets",
         "Datasets by state.",
-        [({"state": state.value}, n) for state, n in datasets],
+        "state",
+        {state.value: count for state, count in counts},
     )
+
+
+def _pending_deliveries(session: Session) -> GaugeMetricFamily:
     pending = select(func.count()).where(Delivery.next_at.is_not(None))
-    yield Gauge(
+    return GaugeMetricFamily(
         "semblance_webhook_deliveries_pending",
         "Webhook deliveries that are still to be sent.",
-        [({}, session.scalar(pending) or 0)],
+        session.scalar(pending) or 0,
     )
+
+
+def _gauge(
+    name: str, description: str, label: str, values: Mapping[str, float]
+) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(name, description, labels=(label,))
+    for label_value, value in values.items():
+        gauge.add_metric((label_value,), value)
+    return gauge

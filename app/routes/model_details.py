@@ -8,11 +8,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from app import content_negotiation, model_report, report_page
+from app import content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
 from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
-from app.model_card import build_card, render_page
+from app.model_card import build_card
 from app.report_csv import render_csv
 from app.request_body import StrictJsonRoute
 from app.schemas.models import (
@@ -107,9 +107,8 @@ def read_card(
     card = build_card(model, model_report.build_report(model, evaluations, get_storage()))
     headers = {"Vary": "Accept"}
     if output_format == "html":
-        return Response(
-            render_page(card), headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"]
-        )
+        page = model_card_page.render_page(card)
+        return Response(page, headers=headers | CSP_NO_RESOURCES, media_type=CARD_TYPES["html"])
     return Response(card.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
 
 

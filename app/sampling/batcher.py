@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from app import sampling_metrics
 from app.sampling.fair_lock import FairLock
 from models.images.batched_sampling import generate_batch
 from models.images.sampling import ImageSampler
@@ -163,6 +164,7 @@ class Batcher:
         return slices
 
     def _generate(self, slices: Sequence[BatchSlice]) -> None:
+        started = time.monotonic()
         try:
             pixels = _generate_pixels(slices)
         except Exception as error:
@@ -172,6 +174,7 @@ class Batcher:
                     request.error = error
                     request.done.set()
             return
+        sampling_metrics.record_batch("image", len(pixels), time.monotonic() - started)
         self.batches += 1
         offset = 0
         for request, start, stop in slices:

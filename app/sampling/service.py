@@ -1,6 +1,7 @@
 """Sampling service: generates samples of cached models, in batches of a fixed size."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app import sampling_metrics
 from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.fair_lock import FairLock
@@ -207,11 +209,14 @@ class RowStream(SampleStream):
             raise StopIteration
         with self._sampling_lock:
             self._check_open()
+            started = time.monotonic()
             batch = next(self._batches, None)
         if batch is None:
             self._exhausted = True
             self.close()
             raise StopIteration
+        seconds = time.monotonic() - started
+        sampling_metrics.record_batch("tabular", len(batch.rows), seconds)
         return batch
 
 

@@ -32,7 +32,10 @@ class VerdictView(BaseModel):
 
 
 class Histogram(BaseModel):
-    edges: list[float] = Field(description="Edges of the bins; one more than there are bins.")
+    edges: list[float] = Field(
+        description="Edges of the bins; one more than there are bins. The first and the last bin "
+        "also count the values beyond the edges."
+    )
     real: list[float] = Field(description="Fraction of the real items in each bin.")
     synthetic: list[float] = Field(description="Fraction of the samples in each bin.")
 

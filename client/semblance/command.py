@@ -98,6 +98,22 @@ def train(
 
 
 @app.command()
+def evaluate(
+    model: ModelRef,
+    key: Key,
+    samples: Annotated[
+        int | None, typer.Option(help="Number of samples. Default: chosen by the service.")
+    ] = None,
+    url: Url = LOCAL,
+) -> None:
+    """Compare samples of a model with real items that training did not use; print the verdict."""
+    options = {} if samples is None else {"samples": samples}
+    with Client(url, key) as client:
+        watch(client, client.evaluate(model, **options)["id"])
+        print_verdict(client.report(model))
+
+
+@app.command()
 def report(
     model: ModelRef,
     key: Key,
@@ -166,12 +182,16 @@ def print_line(text: str) -> None:
 def print_verdict(report: dict[str, Any]) -> None:
     verdict = report["verdict"]
     if verdict is None:
-        why = (report["error"] or {}).get("detail") or report.get("not_evaluable_reason")
-        print_line(f"{report['state']}{f': {why}' if why else ''}")
+        print_line(f"{report['state']}: {_missing_verdict_reason(report)}")
         return
     print_line(f"verdict: {verdict['verdict']}; {'; '.join(verdict['reasons'])}")
     for criterion in report["failed_criteria"]:
         console.print(f"[red]quality gate failed: {escape(criterion)}[/red]")
+
+
+def _missing_verdict_reason(report: dict[str, Any]) -> str:
+    reason: str | None = (report["error"] or {}).get("detail") or report.get("not_evaluable_reason")
+    return reason or f"run `semblance evaluate {report['reference']}` to evaluate the model"
 
 
 def parse_gate(criteria: list[str]) -> dict[str, Any] | None:

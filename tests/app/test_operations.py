@@ -1,13 +1,18 @@
 """Metrics of all tenants and usage of one tenant."""
 
 import re
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from app.main import create_sampler_app
 from core import api_keys, jobs
 from core.database import write
 from core.tables import Job, Shard
 from tests.conftest import TENANT, AddJob
+from tests.factories import clear_model_caches, create_trained_model
+
+ROOT = Path(__file__).parents[2]
 
 
 def get_metrics(client: TestClient) -> dict[str, float]:
@@ -46,7 +51,53 @@ def test_metrics_count_jobs_and_requests(client: TestClient, add_job: AddJob) ->
 
     assert increase("/v1/jobs/{job_id}", 404) == 2
     assert increase("none", 404) == 1
+    durations = "semblance_request_duration_seconds"
+    labels = 'method="GET",route="/v1/jobs/{job_id}"'
+    count = after[f"{durations}_count{{{labels}}}"]
+    assert count >= 2
+    assert after[f'{durations}_bucket{{le="+Inf",{labels}}}'] == count
+    assert after[f"{durations}_sum{{{labels}}}"] > 0
     assert not any("job_1" in name or "nowhere" in name for name in after)
+
+
+def test_metrics_count_generated_samples_and_time_their_batches(client: TestClient) -> None:
+    create_trained_model(client, "pets")
+    create_trained_model(client, "people")
+    before = get_metrics(client)
+    assert client.get("/v1/models/pets/samples?count=3&seed=1").status_code == 200
+    assert client.get("/v1/models/people/samples?count=7&seed=1").status_code == 200
+    after = get_metrics(client)
+    clear_model_caches()
+
+    def increase(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    for modality, samples in (("image", 3), ("tabular", 7)):
+        labels = f'{{modality="{modality}"}}'
+        assert increase(f"semblance_samples_generated_total{labels}") == samples
+        assert increase(f"semblance_sampling_batch_duration_seconds_count{labels}") >= 1
+        assert increase(f"semblance_sampling_batch_duration_seconds_sum{labels}") > 0
+
+
+def test_each_application_counts_its_own_requests(client: TestClient) -> None:
+    client.get("/livez")
+    with TestClient(create_sampler_app(), base_url=client.base_url) as sampler:
+        sampler.headers = client.headers
+        assert 'semblance_requests_total{method="GET",route="/livez",status="200"}' not in (
+            get_metrics(sampler)
+        )
+        sampler.get("/livez")
+        values = get_metrics(sampler)
+    assert values['semblance_requests_total{method="GET",route="/livez",status="200"}'] == 1
+
+
+def test_the_documentation_lists_exactly_the_metrics_that_exist(client: TestClient) -> None:
+    existing = set(
+        re.findall(r"^# TYPE (semblance_\S+)", client.get("/metrics").text, re.MULTILINE)
+    )
+    tables = (ROOT / "docs" / "metrics.md").read_text().split("| question")[0]
+    documented = set(re.findall(r"`(semblance_[a-z_]+)`", tables))
+    assert documented == existing
 
 
 def test_metrics_need_the_admin_scope(client: TestClient, anonymous: TestClient) -> None:

@@ -217,6 +217,18 @@ def test_names_that_look_like_markup_are_printed_unchanged(
     assert capsys.readouterr().out == "failed: [/x]\n"
 
 
+def test_verdict_of_a_model_without_an_evaluation_names_the_command_that_evaluates_it(
+    inline_client: InlineWorkerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = create_people_dataset(inline_client)
+    inline_client.train(dataset["id"], name="people", budget={"steps": 4}, evaluate=False)
+    assert run_next(["training"])
+    command.print_verdict(inline_client.report("people", wait=True))
+    assert capsys.readouterr().out == (
+        "not_evaluated: run `semblance evaluate people:1` to evaluate the model\n"
+    )
+
+
 def test_lift_that_was_not_measured_is_printed_as_not_measured() -> None:
     advice = {"use": None, "reason": "0 complete rounds fit"}
     output = command._lift({"lift": None, "recommendation": advice})

@@ -227,8 +227,8 @@ def test_model_that_fails_its_quality_gate_is_sampled_only_with_ignore_quality_g
         text = client.get(f"/v1/models/pets/{page}?format=html").text
         assert "quality gate failed: pairwise_tvd" in text
     for setting in (
-        "budget steps<td><code>4",
-        "quality_gate scores pairwise_tvd max<td><code>0.001",
+        "budget steps</th><td><code>4",
+        "quality_gate scores pairwise_tvd max</th><td><code>0.001",
     ):
         assert setting in text
     sampled = client.get(samples + ignore_gate)

@@ -1,0 +1,26 @@
+"""Numbers, scores and dates as text for pages, charts and CSV files."""
+
+from datetime import UTC, datetime
+
+
+def format_number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:,.0f}"
+    if abs(value) >= 1e6:
+        return f"{value:.4g}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def format_score(value: float | None) -> str:
+    # A fixed number of decimals aligns the values of a column.
+    return "" if value is None else f"{value:,.3f}"
+
+
+def format_date(microseconds: float) -> str:
+    """Return the ISO date of a time in microseconds since 1970 (UTC)."""
+    try:
+        return datetime.fromtimestamp(microseconds / 1e6, UTC).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return format_number(microseconds)
