@@ -1,5 +1,6 @@
 """What the service and a modality exchange about a training job."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -7,6 +8,7 @@ from typing import Any, Literal, Protocol
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset
 from core.training import Budget
+from models.settings import StepCost
 from models.training_callbacks import TrainingCallbacks
 
 Json = dict[str, Any]
@@ -28,7 +30,8 @@ class ResolvedTraining:
     """Resolved settings of a training job.
 
     `spec_fields` are the values of the fields that the modality's `training_spec` adds.
-    `not_evaluable` is the reason why an evaluation of the model is not allowed, if it is not.
+    `cost` is called only for an estimate. `not_evaluable` is the reason why an evaluation of the
+    model is not allowed, if it is not.
     """
 
     conditional: bool  # whether samples can be requested by label
@@ -36,8 +39,7 @@ class ResolvedTraining:
     hyperparameters: Json
     batch_size: int
     holdout_fraction: float = 0.1
-    gflop_per_step: float = 0.0
-    memory_bytes: int = 0
+    cost: Callable[[], StepCost] = lambda: StepCost(gflop_per_step=0.0, memory_bytes=0)
     spec_fields: Json = field(default_factory=dict)
     not_evaluable: str | None = None
 

@@ -72,7 +72,8 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     session.add(job)
     session.flush()
     session.refresh(job)  # the database sets the times
-    webhooks.add_job_webhook(session, job)
+    if "webhook" in new.request:
+        webhooks.add_job_webhook(session, job)
     record_state(session, job, "queued")
     return job
 

@@ -1,8 +1,7 @@
 """Training jobs: train a model on a dataset."""
 
-from core.jobs import NewJob
 from core.tables import Job, JobKind
-from job_kinds.base import Finish, OpenSampler
+from job_kinds.base import Finish
 from job_kinds.lease import Lease
 from job_kinds.training.plan import plan
 from job_kinds.training.request import TrainingPlan, TrainingRequest
@@ -14,11 +13,7 @@ class Training:
     name, scope, queue = JobKind.TRAINING, "train", "training"
     links = ("metrics", "checkpoints", "previews")
     request, plan_view = TrainingRequest, TrainingPlan
-
-    def plan(
-        self, tenant_id: str, request: TrainingRequest, seed: int, open_sampler: OpenSampler
-    ) -> NewJob | TrainingPlan:
-        return plan(tenant_id, request, seed)
+    plan = staticmethod(plan)
 
     def run(self, job: Job, lease: Lease) -> Finish:
         from job_kinds.training import run  # torch is slow to load

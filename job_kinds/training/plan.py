@@ -11,6 +11,7 @@ from core.jobs import NewJob
 from core.settings import get_settings
 from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
+from job_kinds.base import OpenSampler
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
 from job_kinds.warnings import WarningView
@@ -23,7 +24,12 @@ from models.settings import InvalidSettings
 DEFAULT_GFLOPS = 100.0
 
 
-def plan(tenant_id: str, request: TrainingRequest, seed: int) -> NewJob | TrainingPlan:
+def plan(
+    tenant_id: str,
+    request: TrainingRequest,
+    seed: int,
+    open_sampler: OpenSampler,  # noqa: ARG001 - a part of the interface
+) -> NewJob | TrainingPlan:
     """Resolve every setting of a training job.
 
     Raises:
@@ -135,8 +141,10 @@ def _warnings(
                 "samples.",
             )
         )
-    holdout_items = evaluation.holdout_size(spec.holdout_fraction, dataset)
-    if spec.evaluate and holdout_items < evaluation.MIN_HOLDOUT_ITEMS:
+    if (
+        spec.evaluate
+        and evaluation.holdout_size(spec.holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS
+    ):
         message = evaluation.not_enough_holdout_message(spec.holdout_fraction, dataset)
         warnings.append(WarningView(code="evaluation_skipped", message=message))
     return warnings
@@ -145,7 +153,8 @@ def _warnings(
 def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
     """Estimate the duration on the slowest active worker that accepts training jobs."""
     speeds = [w.gflops for w in workers.active(session) if "training" in w.queues and w.gflops]
-    step_s = training.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS)
+    cost = training.cost()
+    step_s = cost.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS)
     budget = training.budget
     if budget.steps is not None:
         steps, seconds = budget.steps, budget.steps * step_s
@@ -155,7 +164,7 @@ def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
     return TrainingEstimate(
         steps=steps,
         minutes=round(seconds / 60, 2),
-        memory_bytes=training.memory_bytes,
+        memory_bytes=cost.memory_bytes,
         basis="Speed measured on the slowest worker."
         if speeds
         else "Typical speed of one core, because no worker is active.",

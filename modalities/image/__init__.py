@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import Session
-
 from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
@@ -22,7 +20,7 @@ from modalities.image.training_options import (
     ImageTrainingOptions,
     ImageTrainingSpec,
 )
-from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
+from modalities.training import TrainingRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +42,7 @@ class ImageModality:
     preview_formats = {"png": "image/png"}
     training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
     hyperparameters = ImageHyperparameters
+    plan_training = staticmethod(training_plan.plan_training)
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -82,15 +81,6 @@ class ImageModality:
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
-
-    def plan_training(
-        self,
-        session: Session,
-        dataset: Dataset,
-        choices: TrainingChoices,
-        options: ImageTrainingOptions,
-    ) -> ResolvedTraining:
-        return training_plan.plan_training(session, dataset, choices, options)
 
     def train(self, run: TrainingRun) -> None:
         from modalities.image import train

@@ -4,6 +4,7 @@ The defaults of the settings are in `models.images.settings`, their limits in
 `models.images.architectures`.
 """
 
+from functools import partial
 from typing import Any, get_args
 
 from sqlalchemy.orm import Session
@@ -48,15 +49,13 @@ def plan_training(
         label_map = _label_map(base_model, summary, conditional=conditional)
         init_from = InitFrom(model=base_model.id, label_map=label_map)
     settings = resolve(data, choices.preset, hyperparameters)
-    cost = estimate_cost(settings)
     return ResolvedTraining(
         conditional=conditional,
         budget=budget,
         hyperparameters=settings.to_dict(),
         batch_size=settings.batch_size,
         holdout_fraction=min(0.1, 1_000 / data.n_images),
-        gflop_per_step=cost.gflop_per_step,
-        memory_bytes=cost.memory_bytes,
+        cost=partial(estimate_cost, settings),
         spec_fields={"early_stopping": options.early_stopping, "init_from": init_from},
     )
 

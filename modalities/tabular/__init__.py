@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.orm import Session
-
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
@@ -23,7 +21,7 @@ from modalities.tabular.training_options import (
     TabularHyperparameters,
 )
 from modalities.tabular.upload.detection import detect_table
-from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
+from modalities.training import TrainingRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +44,7 @@ class TableModality:
     preview_formats = {"json": "application/json", "csv": "text/csv"}
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
     hyperparameters = TabularHyperparameters
+    plan_training = staticmethod(training_plan.plan_training)
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -81,15 +80,6 @@ class TableModality:
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
-
-    def plan_training(
-        self,
-        session: Session,
-        dataset: Dataset,
-        choices: TrainingChoices,
-        options: TableTrainingOptions,
-    ) -> ResolvedTraining:
-        return training_plan.plan_training(dataset, choices, options)
 
     def train(self, run: TrainingRun) -> None:
         from modalities.tabular import train

@@ -4,7 +4,10 @@ The defaults and limits of the settings are in `models.tabular.settings`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
+
+from sqlalchemy.orm import Session
 
 from core.errors import FieldError, Unavailable, ValidationFailed
 from core.tables import Dataset
@@ -18,7 +21,10 @@ from models.tabular.settings import TableData, budget, cost, resolve
 
 
 def plan_training(
-    dataset: Dataset, choices: TrainingChoices, options: TableTrainingOptions
+    session: Session,  # noqa: ARG001 - a part of the interface
+    dataset: Dataset,
+    choices: TrainingChoices,
+    options: TableTrainingOptions,
 ) -> ResolvedTraining:
     """Resolve the settings of a tabular training job.
 
@@ -53,7 +59,6 @@ def plan_training(
             "Differential privacy requires the `dp` extra on the server: "
             'pip install "semblance-server[dp]".'
         )
-    training_cost = cost(settings, data, differential_privacy=private)
     return ResolvedTraining(
         conditional=target_column is not None,
         budget=choices.budget
@@ -63,8 +68,7 @@ def plan_training(
         hyperparameters=settings.to_dict(),
         batch_size=settings.batch_size,
         holdout_fraction=0.0 if private else min(0.1, 10_000 / data.rows),
-        gflop_per_step=training_cost.gflop_per_step,
-        memory_bytes=training_cost.memory_bytes,
+        cost=partial(cost, settings, data, differential_privacy=private),
         spec_fields={
             "target_column": target_column,
             "differential_privacy": options.differential_privacy,
