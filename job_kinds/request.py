@@ -15,6 +15,15 @@ Priority = Annotated[
     ),
 ]
 
+ModelReference = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`.",
+    ),
+]
+
 
 class JobRequest(RequestModel):
     seed: Seed | None = Field(
@@ -27,6 +36,6 @@ class JobRequest(RequestModel):
     )
     validate_only: bool = Field(
         False,
-        description="Return the resolved configuration and an estimate without creating a job. "
-        "Default: false.",
+        description="Return the resolved configuration, for some kinds with an estimate, without "
+        "creating a job. Default: false.",
     )

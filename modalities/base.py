@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
 
 from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage
 from core.tables import Dataset
-from core.training import TrainingSpec
-from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
+from modalities.training import Training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,39 +99,6 @@ class Datasets(Protocol):
         """Encode one split in one of `content_formats`; the upload of the result is the same again.
 
         Opens the stored files in `open_files`. Raises ObjectCorrupted if one is damaged.
-        """
-
-
-class Training(Protocol):
-    """Training jobs, which make models of datasets."""
-
-    @property
-    def training_options(self) -> type[RequestModel]:
-        """Fields of a training request, in addition to those of all training requests."""
-
-    @property
-    def hyperparameters(self) -> type[RequestModel]:
-        """Model of `hyperparameters`, each of which may be "auto" (modalities.hyperparameters)."""
-
-    @property
-    def training_spec(self) -> type[TrainingSpec]:
-        """Model of a resolved request."""
-
-    def plan_training(
-        self, session: Session, dataset: Dataset, choices: TrainingChoices, options: Any
-    ) -> ResolvedTraining:
-        """Resolve the settings of a training job. `options` are `training_options`.
-
-        Raises:
-            ValidationFailed: The request does not fit the dataset.
-            InvalidSettings: A hyperparameter has a value that is not allowed.
-            Unavailable: The server lacks a package that the request needs.
-        """
-
-    def train(self, run: TrainingRun) -> None:
-        """Train a model: load `run.dataset`, call `run.start`, and save checkpoints with `run`.
-
-        The last step is saved in any case. Raises JobError if the training failed.
         """
 
 

@@ -1,13 +1,16 @@
-"""What the service and a modality exchange about a training job."""
+"""Interface of training: what a modality does, and what it exchanges with the service."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from sqlalchemy.orm import Session
+
+from core.request_fields import RequestModel
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset
-from core.training import Budget
+from core.training import Budget, TrainingSpec
 from models.settings import StepCost
 from models.training_callbacks import TrainingCallbacks
 
@@ -73,3 +76,36 @@ class TrainingRun(TrainingCallbacks, Protocol):
 
     def select_checkpoint(self) -> Checkpoint:
         """Return the checkpoint that the model is made of. Call this after the training."""
+
+
+class Training(Protocol):
+    """Training jobs, which make models of datasets."""
+
+    @property
+    def training_options(self) -> type[RequestModel]:
+        """Fields of a training request, in addition to those of all training requests."""
+
+    @property
+    def hyperparameters(self) -> type[RequestModel]:
+        """Model of `hyperparameters`, each of which may be "auto" (modalities.hyperparameters)."""
+
+    @property
+    def training_spec(self) -> type[TrainingSpec]:
+        """Model of a resolved request."""
+
+    def plan_training(
+        self, session: Session, dataset: Dataset, choices: TrainingChoices, options: Any
+    ) -> ResolvedTraining:
+        """Resolve the settings of a training job. `options` are `training_options`.
+
+        Raises:
+            ValidationFailed: The request does not fit the dataset.
+            InvalidSettings: A hyperparameter has a value that is not allowed.
+            Unavailable: The server lacks a package that the request needs.
+        """
+
+    def train(self, run: TrainingRun) -> None:
+        """Train a model: load `run.dataset`, call `run.start`, and save checkpoints with `run`.
+
+        The last step is saved in any case. Raises JobError if the training failed.
+        """

@@ -178,12 +178,6 @@ def _generation() -> Handler:
     return generate
 
 
-def _evaluation() -> Handler:
-    from worker.evaluation import evaluate
-
-    return evaluate
-
-
 def _augmentation() -> Handler:
     from worker.augmentation.job import augment
 
@@ -192,6 +186,5 @@ def _augmentation() -> Handler:
 
 HANDLERS: dict[JobKind, Callable[[], Handler]] = {
     JobKind.GENERATION: _generation,
-    JobKind.EVALUATION: _evaluation,
     JobKind.AUGMENTATION: _augmentation,
 }

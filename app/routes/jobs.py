@@ -19,8 +19,6 @@ from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
 from app.schemas.augmentation import AugmentationPlan, AugmentationRequest
 from app.schemas.jobs import (
-    EvaluationPlan,
-    EvaluationRequest,
     GenerationPlan,
     GenerationRequest,
     JobShownState,
@@ -30,18 +28,16 @@ from app.schemas.pagination import After, Limit, Page, build_page, check_cursor,
 from core import evaluation, jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
-from core.errors import Conflict
 from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Job, JobKind, Model
-from job_kinds import training
+from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
 from job_kinds.training.request import TrainingPlan, TrainingRequest
 from job_kinds.warnings import WarningView
 
 SCOPES = {
     JobKind.GENERATION: "sample",
-    JobKind.EVALUATION: "train",
     JobKind.AUGMENTATION: "train",
 }
 JobRequest = TrainingRequest | GenerationRequest | EvaluationRequest | AugmentationRequest
@@ -103,8 +99,9 @@ def create_job(
 
 def _plan(caller: Caller, request: JobRequest, seed: int) -> JobPlan | NewJob:
     """Return the job to create, or the response to `validate_only`."""
-    if isinstance(request, TrainingRequest):
-        return training.KIND.plan(caller.tenant_id, request, seed, _open_sampler)
+    if isinstance(request, TrainingRequest | EvaluationRequest):
+        kind = job_kinds.get(request.kind)
+        return kind.plan(caller.tenant_id, request, seed, _open_sampler)  # type: ignore[return-value]
     fields: dict[str, Any] = {
         "tags": request.tags,
         "priority": request.priority,
@@ -112,8 +109,6 @@ def _plan(caller: Caller, request: JobRequest, seed: int) -> JobPlan | NewJob:
     }
     if isinstance(request, GenerationRequest):
         return _plan_generation(caller, request, seed, fields)
-    if isinstance(request, EvaluationRequest):
-        return _plan_evaluation(caller, request, seed, fields)
     return _plan_augmentation(caller, request, seed, fields)
 
 
@@ -154,25 +149,6 @@ def _plan_generation(
         model_id=model.id,
         **fields,
     )
-
-
-def _plan_evaluation(
-    caller: Caller, request: EvaluationRequest, seed: int, fields: dict[str, Any]
-) -> EvaluationPlan | NewJob:
-    with read() as session:
-        model = model_registry.get(session, caller.tenant_id, request.model)
-        if model.dataset_id is None:
-            raise Conflict(
-                f"{model.name}:{model.version} cannot be evaluated: its dataset is not in this "
-                "service.",
-                code="no_dataset",
-            )
-        dataset = datasets.get_ready(session, caller.tenant_id, model.dataset_id)
-    samples = None if request.samples == "auto" else request.samples
-    spec = evaluation.build_spec(model, dataset, seed, samples)
-    if request.validate_only:
-        return EvaluationPlan(resolved=spec.model_dump(mode="json"), warnings=[])
-    return replace(evaluation.new_job(model, spec), **fields)
 
 
 def _plan_augmentation(

@@ -8,8 +8,7 @@ from pydantic import BaseModel, Field
 import job_kinds
 from app.schemas.samples import SampleSelection
 from core import jobs
-from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
-from core.request_fields import RequestModel, Seed, Tags
+from core.request_fields import Tags
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
 from job_kinds.request import Priority
 from job_kinds.warnings import WarningView
@@ -56,42 +55,6 @@ class GenerationRequest(SampleSelection):
         False,
         description="Return the resolved configuration and an estimate without creating a job. "
         "Default: false.",
-    )
-
-
-class EvaluationRequest(RequestModel):
-    """Compare samples of a model with real items that training did not use."""
-
-    kind: Literal["evaluation"]
-    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
-    )
-    samples: Annotated[int, Field(ge=MIN_HOLDOUT_ITEMS, le=MAX_SAMPLES)] | Literal["auto"] = Field(
-        "auto",
-        description="Number of samples to evaluate. Default `auto`: the number of training items, "
-        "at most 10,000 images or 24,000 rows.",
-    )
-    seed: Seed | None = Field(
-        None, description="Random seed. Default: a random one, returned in `resolved`."
-    )
-    priority: Priority = "normal"
-    tags: Tags = {}
-    webhook: JobWebhookOrUrl | None = Field(
-        None, description="Webhook for this job, in addition to the tenant's webhooks."
-    )
-    validate_only: bool = Field(
-        False,
-        description="Return the resolved configuration without creating a job. Default: false.",
-    )
-
-
-class EvaluationPlan(BaseModel):
-    """The response to `validate_only`."""
-
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    warnings: list[WarningView] = Field(
-        description="Warnings about the job, such as too little storage."
     )
 
 
@@ -180,7 +143,6 @@ Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing
 
 DETAIL_LINKS = {
     JobKind.GENERATION: ("artifacts",),
-    JobKind.EVALUATION: ("artifacts",),
     JobKind.AUGMENTATION: ("artifacts",),
 }
 
