@@ -252,7 +252,8 @@ def _count_completed(database: Path) -> Row:
     """Count jobs in the database; `made` are those with all items, one shard and a manifest."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         jobs = connection.execute(
-            "SELECT state, attempt, (SELECT sum(fencing_token) FROM shards WHERE job_id = jobs.id),"
+            "SELECT state, fencing_token,"
+            " (SELECT sum(fencing_token) FROM shards WHERE job_id = jobs.id),"
             " (SELECT count(*) FROM artifacts WHERE job_id = jobs.id),"
             " (SELECT sum(items_done) FROM shards WHERE job_id = jobs.id)"
             " FROM jobs WHERE kind = 'generation'"

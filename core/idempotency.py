@@ -1,22 +1,25 @@
 """Idempotency keys: one effect per `Idempotency-Key`, even if a request repeats or a process dies.
 
-A key is reserved in a separate transaction. The response is saved in the same transaction as the
-effect, so both are committed or neither is.
+A key is reserved in a separate transaction: the request holds its row by a lease (see core.leases).
+The response is saved in the same transaction as the effect, so both are committed or neither is.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core import leases
 from core.database import clock, write
 from core.errors import Conflict, ValidationFailed
-from core.ids import new_id
+from core.leases import LeaseLost
 from core.tables import IdempotencyKey, Json
 
 RETENTION_S = 24 * 3_600.0
-LEASE_S = 120.0  # after this, a request without a response counts as dead
+LEASE_S = 300.0  # after this, a request without a response counts as dead
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Reservation:
 
     tenant_id: str
     key: str
-    reservation_id: str
+    fencing_token: int
 
 
 @dataclass(frozen=True)
@@ -43,51 +46,49 @@ def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | SavedRe
         ValidationFailed: The key was used with a different request.
         Conflict: The first request is still running.
     """
-    reservation = Reservation(tenant_id, key, new_id("idm"))
     try:
         with write() as session:
             _delete_expired(session, tenant_id)
-            session.add(
-                IdempotencyKey(
-                    tenant_id=tenant_id,
-                    key=key,
-                    fingerprint=fingerprint,
-                    reservation_id=reservation.reservation_id,
-                    lease_until=clock(LEASE_S),
-                )
-            )
+            session.add(IdempotencyKey(tenant_id=tenant_id, key=key, fingerprint=fingerprint))
+            session.flush()
+            return _acquire(session, tenant_id, key, fingerprint)
     except IntegrityError:
-        return _replay_or_take_over(reservation, fingerprint)
-    return reservation
+        with write() as session:
+            return _replay_or_take_over(session, tenant_id, key, fingerprint)
 
 
-def _replay_or_take_over(reservation: Reservation, fingerprint: str) -> Reservation | SavedResponse:
-    """Return the saved response, or take the key over if the first request's lease expired."""
-    with write() as session:
-        row = session.get(IdempotencyKey, (reservation.tenant_id, reservation.key))
-        if row is None:  # released in the meantime
-            raise _in_progress_error()
-        if row.fingerprint != fingerprint:
-            raise ValidationFailed(
-                "This `Idempotency-Key` was used with a different request. Use a new key.",
-                code="idempotency_conflict",
-            )
-        if row.response_body is not None and row.response_status is not None:
-            return SavedResponse(row.response_status, row.response_body)
-        taken_over = session.execute(
-            update(IdempotencyKey)
-            .where(
-                IdempotencyKey.tenant_id == reservation.tenant_id,
-                IdempotencyKey.key == reservation.key,
-                IdempotencyKey.response_body.is_(None),
-                IdempotencyKey.lease_until < clock(),
-            )
-            .values(reservation_id=reservation.reservation_id, lease_until=clock(LEASE_S))
-            .returning(IdempotencyKey.key)
-        ).one_or_none()
-    if taken_over is None:
+def _replay_or_take_over(
+    session: Session, tenant_id: str, key: str, fingerprint: str
+) -> Reservation | SavedResponse:
+    """Return the saved response, or reserve the key if the first request failed or is dead."""
+    row = session.get(IdempotencyKey, (tenant_id, key))
+    if row is None:  # its retention ended in the meantime
         raise _in_progress_error()
-    return reservation
+    was_released = row.lease_until is None and row.response_body is None
+    if row.fingerprint != fingerprint and not was_released:
+        raise ValidationFailed(
+            "This `Idempotency-Key` was used with a different request. Use a new key.",
+            code="idempotency_conflict",
+        )
+    if row.response_body is not None and row.response_status is not None:
+        return SavedResponse(row.response_status, row.response_body)
+    return _acquire(session, tenant_id, key, fingerprint)
+
+
+def _acquire(session: Session, tenant_id: str, key: str, fingerprint: str) -> Reservation:
+    row = leases.acquire(
+        session,
+        IdempotencyKey,
+        *_is_key(tenant_id, key),
+        IdempotencyKey.response_body.is_(None),
+        leases.is_free(IdempotencyKey),
+        seconds=LEASE_S,
+        fingerprint=fingerprint,
+        created_at=clock(),
+    )
+    if row is None:
+        raise _in_progress_error()
+    return Reservation(tenant_id, key, row.fencing_token)
 
 
 def _in_progress_error() -> Conflict:
@@ -101,34 +102,27 @@ def _in_progress_error() -> Conflict:
 def complete(session: Session, reservation: Reservation, status: int, body: Json) -> None:
     """Save the response, in the same transaction as the effect.
 
-    Raises Conflict if another request took the reservation over; the caller must then roll back.
+    Raises Conflict if the reservation has expired; the caller must then roll back.
     """
-    saved = session.execute(
-        update(IdempotencyKey)
-        .where(
-            IdempotencyKey.tenant_id == reservation.tenant_id,
-            IdempotencyKey.key == reservation.key,
-            IdempotencyKey.reservation_id == reservation.reservation_id,
-            IdempotencyKey.response_body.is_(None),
-        )
-        .values(response_status=status, response_body=body)
-        .returning(IdempotencyKey.key)
-    ).one_or_none()
-    if saved is None:
-        raise _in_progress_error()
+    try:
+        _release(session, reservation, response_status=status, response_body=body)
+    except LeaseLost as error:
+        raise _in_progress_error() from error
 
 
 def release(reservation: Reservation) -> None:
-    """Delete the reservation after a failure without effect, so that the key may be used again."""
-    with write() as session:
-        session.execute(
-            delete(IdempotencyKey).where(
-                IdempotencyKey.tenant_id == reservation.tenant_id,
-                IdempotencyKey.key == reservation.key,
-                IdempotencyKey.reservation_id == reservation.reservation_id,
-                IdempotencyKey.response_body.is_(None),
-            )
-        )
+    """End the reservation after a failure without effect, so that the key may be used again."""
+    with suppress(LeaseLost), write() as session:
+        _release(session, reservation)
+
+
+def _release(session: Session, reservation: Reservation, **values: Any) -> None:
+    is_key = _is_key(reservation.tenant_id, reservation.key)
+    leases.release(session, IdempotencyKey, reservation.fencing_token, *is_key, **values)
+
+
+def _is_key(tenant_id: str, key: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.key == key
 
 
 def _delete_expired(session: Session, tenant_id: str) -> None:

@@ -87,6 +87,13 @@ class Base(DeclarativeBase):
     }
 
 
+class Leased:
+    """Columns of a table whose rows are held by one process at a time (see core.leases)."""
+
+    fencing_token: Mapped[int] = mapped_column(default=0)  # number of times it was acquired
+    lease_until: Mapped[datetime | None]  # null if no process holds the row
+
+
 class Tenant(Base):
     __tablename__ = "tenants"
 
@@ -135,7 +142,7 @@ class UploadPart(Base):
     key: Mapped[str]
 
 
-class Dataset(Base):
+class Dataset(Leased, Base):
     """A dataset.
 
     `sources` lists the uploaded files until they are validated. `objects` maps the names of the
@@ -156,13 +163,11 @@ class Dataset(Base):
     objects: Mapped[Json] = mapped_column(default=dict)
     summary: Mapped[Json] = mapped_column(default=dict)
     error: Mapped[Json | None]
-    attempt: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
     ready_at: Mapped[datetime | None]
 
 
-class Job(Base):
+class Job(Leased, Base):
     """A job. See core.jobs for its life cycle."""
 
     __tablename__ = "jobs"
@@ -186,12 +191,9 @@ class Job(Base):
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
 
-    attempt: Mapped[int] = mapped_column(default=0)  # number of claims
     worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]
-    fencing_token: Mapped[int] = mapped_column(default=0)  # incremented by every claim
     owner: Mapped[str | None]
-    lease_until: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     available_at: Mapped[datetime] = mapped_column(default=clock())
     notified_at: Mapped[datetime | None]
@@ -218,11 +220,8 @@ class Job(Base):
     orphans_removed_at: Mapped[datetime | None]  # when garbage collection handled the job
 
 
-class Shard(Base):
-    """Items `start` to `stop` (exclusive) of a generation job, written to one file.
-
-    Like a job, a shard is held by one worker, with a lease and a fencing token.
-    """
+class Shard(Leased, Base):
+    """Items `start` to `stop` (exclusive) of a generation job, written to one file."""
 
     __tablename__ = "shards"
     __table_args__ = (
@@ -237,10 +236,8 @@ class Shard(Base):
     start: Mapped[int] = mapped_column(BigInteger)
     stop: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[ShardState] = mapped_column(default=ShardState.QUEUED)
-    fencing_token: Mapped[int] = mapped_column(default=0)  # incremented by every claim
     worker_losses: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
-    lease_until: Mapped[datetime | None]
     step_deadline_at: Mapped[datetime | None]
     items_done: Mapped[int] = mapped_column(BigInteger, default=0)  # by the current claim
     cpu_s: Mapped[float] = mapped_column(default=0.0)  # over all claims
@@ -341,7 +338,7 @@ class Alias(Base):
     set_at: Mapped[datetime] = mapped_column(default=clock(), onupdate=clock())
 
 
-class IdempotencyKey(Base):
+class IdempotencyKey(Leased, Base):
     """An `Idempotency-Key`, first reserved and later completed with the saved response."""
 
     __tablename__ = "idempotency_keys"
@@ -349,8 +346,6 @@ class IdempotencyKey(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
-    reservation_id: Mapped[str]
-    lease_until: Mapped[datetime]
     response_status: Mapped[int | None]
     response_body: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
@@ -387,7 +382,7 @@ class Webhook(Base):
     disabled_at: Mapped[datetime | None]
 
 
-class Delivery(Base):
+class Delivery(Leased, Base):
     """A message to a webhook: an outbox entry until it is sent, then the record of its delivery."""
 
     __tablename__ = "deliveries"
@@ -402,7 +397,6 @@ class Delivery(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     type: Mapped[str]
     payload: Mapped[str]  # JSON as text, because the signature covers its exact bytes
-    attempt: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime | None] = mapped_column(default=clock())  # null if delivered or failed
     delivered_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]

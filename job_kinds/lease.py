@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.database import write
-from core.jobs import Claim, Heartbeat, LeaseLost, NewEvent, StopRequests
+from core.jobs import Claim, Heartbeat, NewEvent, StopRequests
+from core.leases import LeaseLost
 from core.settings import Settings
 from job_kinds.resource_usage import Usage
 

@@ -17,21 +17,21 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import modalities
+from core import leases
 from core.database import write
 from core.datasets import repository
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, SemblanceError, Unavailable
 from core.ids import new_id
+from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
 from core.tables import Dataset
 
 log = logging.getLogger(__name__)
 
-
-class DatasetDeleted(Exception):
-    """The dataset was deleted, or its lease was lost, while its files were read."""
+MAX_ATTEMPTS = 3  # to validate a dataset
 
 
 # Called with the new row, in the transaction that adds it.
@@ -92,37 +92,58 @@ def enqueue_ingestion(
 def validate(storage: Storage, dataset_id: str | None = None) -> bool:
     """Validate one waiting dataset: `dataset_id`, or by default the oldest.
 
-    Returns False if none is waiting.
+    Returns False if none is waiting. After an error of the server, any process validates the
+    dataset again when the lease has expired, but at most MAX_ATTEMPTS times.
     """
     with write() as session:
         dataset = repository.claim_validation(session, dataset_id)
     if dataset is None:
         return False
+    parts = [part for source in dataset.sources for part in source["parts"]]
     try:
-        parts = [part for source in dataset.sources for part in source["parts"]]
+        if dataset.fencing_token > MAX_ATTEMPTS:
+            raise Unavailable(
+                f"The server failed {MAX_ATTEMPTS} times to validate the files. Upload them again; "
+                "if that fails too, check the server's log."
+            )
         with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
             objects, summary = _validate(storage, dataset, folder)
         with write() as session:
             repository.finish_validation(session, dataset, objects=objects, summary=summary)
-    except DatasetDeleted:
-        return True
+    except LeaseLost:
+        return True  # deleted, or claimed by another process, which needs the sources
     except SemblanceError as error:
-        if error.retryable and dataset.attempt < repository.MAX_ATTEMPTS:
-            return True  # retried by any process once the lease has expired
-        with write() as session:
-            repository.fail_validation(session, dataset, error)
-    storage.delete(part["key"] for source in dataset.sources for part in source["parts"])
+        if error.retryable and dataset.fencing_token < MAX_ATTEMPTS:
+            return True
+        try:
+            with write() as session:
+                repository.fail_validation(session, dataset, error)
+        except LeaseLost:
+            return True
+    storage.delete(part["key"] for part in parts)
     return True
 
 
 def _validate(
     storage: Storage, dataset: Dataset, folder: Path
 ) -> tuple[dict[str, StoredObject], dict[str, Any]]:
+    """Read the sources and store the objects; return them and the summary. Raises LeaseLost."""
+
     def renew() -> None:
         with write() as session:
-            if not repository.renew_validation(session, dataset):
-                raise DatasetDeleted
+            repository.renew_validation(session, dataset)
 
+    with leases.renewed(renew, repository.VALIDATION_LEASE_S / 3) as check_lease:
+        files = _copy_sources(storage, dataset, folder, check_lease)
+        summary = _read(dataset.modality, files, dataset.options, folder, check_lease)
+        check_lease()
+        object_files = modalities.get(dataset.modality).object_files
+        return _store(storage, dataset.tenant_id, dataset.id, object_files, folder), summary
+
+
+def _copy_sources(
+    storage: Storage, dataset: Dataset, folder: Path, check_lease: Callable[[], None]
+) -> list[SourceFile]:
     files = []
     for i, source in enumerate(dataset.sources):
         path = folder / f"source-{i}"
@@ -142,7 +163,7 @@ def _validate(
                         f"The stored copy of {source['name']} is missing or damaged. "
                         "Upload the file again."
                     ) from error
-            renew()
+            check_lease()
         if source["sha256"] not in {None, digest.hexdigest()}:
             raise DatasetUnreadable(
                 f"{source['name']} does not have the SHA-256 that the upload declared. "
@@ -150,10 +171,7 @@ def _validate(
                 code="upload_damaged",
             )
         files.append(SourceFile(path, source["name"]))
-    summary = _read(dataset.modality, files, dataset.options, folder, renew)
-    renew()
-    object_files = modalities.get(dataset.modality).object_files
-    return _store(storage, dataset.tenant_id, dataset.id, object_files, folder), summary
+    return files
 
 
 def _read(
@@ -161,7 +179,7 @@ def _read(
     files: Sequence[SourceFile],
     options: dict[str, Any],
     folder: Path,
-    renew: Callable[[], None],
+    check_lease: Callable[[], None],
 ) -> dict[str, Any]:
     """Decode `files` into the folder "content" in `folder`; return `Dataset.summary`."""
     out = folder / "content"
@@ -169,7 +187,7 @@ def _read(
 
     def on_wait() -> None:
         check_free_disk()  # the unpacked size of an archive is not known in advance
-        renew()
+        check_lease()
 
     return modalities.get(modality).ingest(files, options, out, on_wait)
 

@@ -66,8 +66,6 @@ def _check_end(job: Job) -> Iterator[str]:
         yield "is still held by a worker"
     if job.finished_at is None:
         yield "has no finished_at"
-    if job.attempt != job.fencing_token:
-        yield f"was claimed {job.attempt} times, but its fencing token is {job.fencing_token}"
     if job.worker_losses > job.max_worker_losses:
         yield f"lost {job.worker_losses} workers, more than {job.max_worker_losses}"
     if (job.state is JobState.FAILED) != (job.error is not None):
@@ -88,8 +86,8 @@ def _check_history(session: Session, job: Job) -> Iterator[str]:
             yield f"went from {before} to {after}"
     if states[-1:] != [job.state.value]:
         yield f"is {job.state}, but its last event says {states[-1:]}"
-    if states.count("running") != job.attempt:
-        yield f"was claimed {job.attempt} times but has {states.count('running')} events of a start"
+    if states.count("running") != job.fencing_token:
+        yield f"has token {job.fencing_token} but {states.count('running')} events of a start"
 
 
 def _check_effects(session: Session, job: Job) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from sqlalchemy.orm import Session
 
 from core import jobs
-from core.jobs import LeaseLost, ShardClaim, StopRequests
+from core.jobs import ShardClaim, StopRequests
+from core.leases import LeaseLost
 from job_kinds.resource_usage import Usage
 
 NO_STOP_REQUESTS = StopRequests(cancel=False, pause=False)
@@ -33,9 +34,11 @@ class CurrentShard:
         shard = self.shard
         if shard is None:
             return NO_STOP_REQUESTS
-        requests = jobs.renew_shard(
-            session, shard, items_done=self.items_done, **self.usage.snapshot()
-        )
-        if requests is None and self.shard is shard:
-            raise LeaseLost(shard.job_id)
-        return requests or NO_STOP_REQUESTS
+        try:
+            return jobs.renew_shard(
+                session, shard, items_done=self.items_done, **self.usage.snapshot()
+            )
+        except LeaseLost:
+            if self.shard is shard:
+                raise
+            return NO_STOP_REQUESTS  # completed or released in the meantime

@@ -25,7 +25,8 @@ from core.database import read, write
 from core.datasets.media_types import IMAGE_MEDIA_TYPES, TABULAR_MEDIA_TYPES
 from core.errors import JobError
 from core.generation import GenerationSpec
-from core.jobs import Heartbeat, LeaseLost, ShardClaim, StopRequests
+from core.jobs import Heartbeat, ShardClaim, StopRequests
+from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
@@ -260,7 +261,7 @@ class ShardGenerator:
     def _release_shard(self, shard: ShardClaim) -> None:
         """Release the shard for other workers; if that cannot be written, its lease expires."""
         self.current_shard.set(None)
-        with suppress(*TRANSIENT_ERRORS), write() as session:
+        with suppress(LeaseLost, *TRANSIENT_ERRORS), write() as session:
             jobs.release_shard(session, shard)
 
     def check_stop(self) -> None:

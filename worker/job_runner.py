@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 import job_kinds
 from core import jobs
 from core.database import read, write
-from core.jobs import Claim, Heartbeat, LeaseLost, ShardClaim, StopRequests
+from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
+from core.leases import LeaseLost
 from core.settings import get_settings
 from core.tables import Job, JobKind
 from job_kinds.base import Finish
@@ -57,7 +58,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     if claimed is None:
         return shard is not None
     claim, job = claimed
-    log_fields = {"job_id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
+    log_fields = {"job_id": job.id, "attempt": job.fencing_token, "traceparent": job.traceparent}
     log.info("job claimed", extra=log_fields)
     try:
         with Lease(claim, get_settings(), is_draining=_is_draining) as lease:

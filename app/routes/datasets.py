@@ -14,7 +14,12 @@ from starlette.datastructures import FormData, UploadFile
 import modalities
 from app import strict_json
 from app.authentication import Caller, DataScope, ReadScope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute, limit_body, read_body
 from app.schemas.datasets import (
     DatasetFrom,

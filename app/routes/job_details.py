@@ -9,7 +9,12 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from app import content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
 from app.byte_range import parse_byte_range
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute
 from app.schemas.jobs import ArtifactView, CheckpointView, EventPage, EventView, PreviewView, Series
 from app.schemas.models import ModelView

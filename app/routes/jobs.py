@@ -14,7 +14,12 @@ from starlette.background import BackgroundTask
 
 import job_kinds
 from app.authentication import Caller, JobScope, ReadScope, check_scope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
 from app.schemas.augmentation import AugmentationPlan, AugmentationRequest

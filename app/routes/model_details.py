@@ -11,7 +11,12 @@ from fastapi.responses import StreamingResponse
 from app import content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.model_card import build_card
 from app.report_csv import render_csv
 from app.request_body import StrictJsonRoute

@@ -11,7 +11,12 @@ from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
 from app.authentication import Caller, DataScope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import NewUpload, UploadPartView, UploadView
 from core.database import read, write

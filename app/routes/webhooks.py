@@ -5,7 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from app.authentication import AdminScope
-from app.idempotency import IdempotencyKeyHeader, SaveResponse, created_response, run_idempotently
+from app.idempotent_requests import (
+    IdempotencyKeyHeader,
+    SaveResponse,
+    created_response,
+    run_idempotently,
+)
 from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from app.schemas.webhooks import (

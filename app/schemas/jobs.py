@@ -202,7 +202,7 @@ class JobView(BaseModel):
             queue=QueueStatus.of(job, position),
             priority=job.priority,
             retry_of=job.retry_of,
-            attempt=job.attempt,
+            attempt=job.fencing_token,
             max_worker_losses=job.max_worker_losses,
             resolved=job.resolved,
             warnings=job.warnings,

@@ -86,7 +86,7 @@ class DeliveryView(BaseModel):
             type=delivery.type,
             job=delivery.job_id,
             state=final_state or "pending",
-            attempt=delivery.attempt,
+            attempt=delivery.fencing_token,
             next_at=delivery.next_at,
             response_status=delivery.response_status,
             last_error=delivery.last_error,

@@ -4,17 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core import jobs, model_registry
+from core import jobs, leases, model_registry
 from core.database import clock
 from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
 from core.storage import StoredObject
 from core.tables import Dataset, DatasetState, Json
 
-INGEST_LEASE_S = 15.0
-MAX_ATTEMPTS = 3
+VALIDATION_LEASE_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -153,70 +152,47 @@ def attach_object(session: Session, dataset: Dataset, name: str, stored: StoredO
 
 
 def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset | None:
-    """Lease a dataset that waits for validation and is not leased, or return None."""
-    waiting = (Dataset.state == DatasetState.VALIDATING) & (
-        Dataset.lease_until.is_(None) | (Dataset.lease_until < clock())
-    )
+    """Acquire the lease of a dataset that waits for validation, or return None."""
+    waiting = (Dataset.state == DatasetState.VALIDATING) & leases.is_free(Dataset)
     query = select(Dataset.id).where(waiting).order_by(Dataset.id).limit(1)
     if dataset_id is not None:
         query = query.where(Dataset.id == dataset_id)
-    candidate_id = session.scalar(query)
-    # The condition is checked again: another process may have claimed the candidate since.
-    claimed_id = session.execute(
-        update(Dataset)
-        .where(Dataset.id == candidate_id, waiting)
-        .values(lease_until=clock(INGEST_LEASE_S), attempt=Dataset.attempt + 1)
-        .returning(Dataset.id)
-    ).scalar_one_or_none()
-    if claimed_id is None:
-        return None
-    dataset = session.get_one(Dataset, claimed_id)
-    session.refresh(dataset)
-    return dataset
+    # The condition is checked again: another process may have claimed the dataset since.
+    return leases.acquire(
+        session, Dataset, Dataset.id == session.scalar(query), waiting, seconds=VALIDATION_LEASE_S
+    )
 
 
-def renew_validation(session: Session, dataset: Dataset) -> bool:
-    """Extend the lease. Returns False if the dataset was deleted or claimed by another process."""
-    return _fenced_update(session, dataset, lease_until=clock(INGEST_LEASE_S))
+def renew_validation(session: Session, dataset: Dataset) -> None:
+    """Renew the lease. Raises LeaseLost, for example if the dataset was deleted."""
+    leases.renew(
+        session,
+        Dataset,
+        dataset.fencing_token,
+        Dataset.id == dataset.id,
+        seconds=VALIDATION_LEASE_S,
+    )
 
 
 def finish_validation(
     session: Session, dataset: Dataset, *, objects: dict[str, StoredObject], summary: Json
-) -> bool:
-    return _fenced_update(
+) -> None:
+    _end_validation(
         session,
         dataset,
         state=DatasetState.READY,
         objects={name: stored.to_dict() for name, stored in objects.items()},
         summary=summary,
-        sources=[],
         ready_at=clock(),
-        lease_until=None,
     )
 
 
-def fail_validation(session: Session, dataset: Dataset, error: SemblanceError) -> bool:
-    return _fenced_update(
-        session,
-        dataset,
-        state=DatasetState.FAILED,
-        error=error.to_problem(),
-        sources=[],
-        lease_until=None,
+def fail_validation(session: Session, dataset: Dataset, error: SemblanceError) -> None:
+    _end_validation(session, dataset, state=DatasetState.FAILED, error=error.to_problem())
+
+
+def _end_validation(session: Session, dataset: Dataset, **values: Any) -> None:
+    """End the validation; the caller deletes the sources after the commit. Raises LeaseLost."""
+    leases.release(
+        session, Dataset, dataset.fencing_token, Dataset.id == dataset.id, sources=[], **values
     )
-
-
-def _fenced_update(session: Session, dataset: Dataset, **values: Any) -> bool:
-    """Update the row if this attempt still holds the lease; `attempt` is the fencing token."""
-    updated_id = session.execute(
-        update(Dataset)
-        .where(
-            Dataset.id == dataset.id,
-            Dataset.state == DatasetState.VALIDATING,
-            Dataset.attempt == dataset.attempt,
-        )
-        .values(**values)
-        .returning(Dataset.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    return updated_id is not None

@@ -1,9 +1,7 @@
 """Life cycle of jobs.
 
 Only this package writes to `jobs`, `shards`, `events`, `checkpoints` and `artifacts`. The tables
-are the source of truth. A worker holds a job by a lease, which it renews, and a fencing token,
-which each of its writes includes. If the lease has expired or another worker has claimed the job,
-the write changes nothing and raises LeaseLost.
+are the source of truth. A worker holds a job or a shard by a lease (see core.leases).
 """
 
 from core.jobs.commands import (
@@ -29,7 +27,6 @@ from core.jobs.garbage_collection import remove_orphans
 from core.jobs.leasing import (
     Claim,
     Heartbeat,
-    LeaseLost,
     NewCheckpoint,
     StopRequests,
     add_artifact,
@@ -82,7 +79,6 @@ __all__ = [
     "TRANSITIONS",
     "Claim",
     "Heartbeat",
-    "LeaseLost",
     "NewCheckpoint",
     "NewEvent",
     "NewJob",

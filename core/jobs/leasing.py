@@ -1,16 +1,17 @@
-"""Operations of workers: claim a job, renew its lease, save checkpoints and end the job.
+"""Operations of workers: claim a job, report progress, save checkpoints and end the job.
 
-Every write after the claim is fenced: it requires the claim's fencing token and an unexpired lease.
-A worker that has lost its job or was suspended for longer than its lease therefore changes nothing.
+Every operation after the claim requires its lease (see core.leases) and raises LeaseLost without
+it. A lease ends when the job leaves the state `running`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
+from core import leases
 from core.database import clock
 from core.errors import JobError
 from core.ids import new_id
@@ -19,10 +20,6 @@ from core.jobs.sweeper import requeue_lost
 from core.settings import get_settings
 from core.storage import StoredObject
 from core.tables import Artifact, Checkpoint, Job, JobState, Json, Model
-
-
-class LeaseLost(Exception):
-    """The worker no longer holds the job: it must stop immediately and write nothing more."""
 
 
 @dataclass(frozen=True)
@@ -59,41 +56,32 @@ class Heartbeat:
 def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None:
     """Claim the job; return None if it is held, has ended or is not due yet."""
     requeue_lost(session, job_id)  # count an expired lease as a worker loss before taking it over
-    row = session.execute(
-        update(Job)
-        .where(
-            Job.id == job_id,
-            Job.state == JobState.QUEUED,
-            ~Job.cancel_requested,
-            Job.available_at <= clock(),
-        )
-        .values(
-            state=JobState.RUNNING,
-            attempt=Job.attempt + 1,
-            fencing_token=Job.fencing_token + 1,
-            owner=owner,
-            lease_until=clock(get_settings().lease_seconds),
-            heartbeat_at=clock(),
-            started_at=clock(),
-            step_deadline_at=clock(Heartbeat.step_timeout_s),
-            phase="preparing",
-            version=Job.version + 1,
-        )
-        .returning(Job.tenant_id, Job.fencing_token, Job.attempt)
-    ).one_or_none()
-    if row is None:
+    job = leases.acquire(
+        session,
+        Job,
+        Job.id == job_id,
+        Job.state == JobState.QUEUED,
+        ~Job.cancel_requested,
+        Job.available_at <= clock(),
+        seconds=get_settings().lease_seconds,
+        state=JobState.RUNNING,
+        owner=owner,
+        heartbeat_at=clock(),
+        started_at=clock(),
+        step_deadline_at=clock(Heartbeat.step_timeout_s),
+        phase="preparing",
+        version=Job.version + 1,
+    )
+    if job is None:
         return None
-    new_claim = Claim(row.tenant_id, job_id, row.fencing_token, owner)
-    job = session.get_one(Job, job_id)
-    session.refresh(job)
-    record_state(session, job, "running", attempt=row.attempt)
-    return new_claim, job
+    record_state(session, job, "running", attempt=job.fencing_token)
+    return Claim(job.tenant_id, job.id, job.fencing_token, owner), job
 
 
 def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Claim, Job] | None:
     """Claim the first due job in any of the queues; return None if there is none."""
     queued = (Job.state == JobState.QUEUED) & (Job.available_at <= clock())
-    expired = (Job.state == JobState.RUNNING) & (Job.lease_until < clock())
+    expired = (Job.state == JobState.RUNNING) & leases.has_expired(Job)
     due = (
         select(Job.id)
         .where(Job.queue.in_(queues), queued | expired)
@@ -110,17 +98,19 @@ def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Cla
 
 
 def heartbeat(session: Session, claim: Claim, beat: Heartbeat) -> StopRequests:
-    """Renew the lease, store progress and events, and return stop requests. Raises LeaseLost."""
+    """Renew the lease, store progress and events, and return stop requests."""
     changes: dict[str, Any] = {"phase": beat.phase, "step": beat.step}
     if beat.progress:
         changes["progress"] = beat.progress
     if beat.usage:
         changes["usage"] = beat.usage
     has_advanced = (Job.step != beat.step) | (Job.phase != beat.phase)
-    stop_requests = fenced_update(
+    job = leases.renew(
         session,
-        claim,
-        lease_until=clock(get_settings().lease_seconds),
+        Job,
+        claim.fencing_token,
+        Job.id == claim.job_id,
+        seconds=get_settings().lease_seconds,
         heartbeat_at=clock(),
         step_deadline_at=case(
             (has_advanced, clock(beat.step_timeout_s)), else_=Job.step_deadline_at
@@ -128,7 +118,7 @@ def heartbeat(session: Session, claim: Claim, beat: Heartbeat) -> StopRequests:
         **changes,
     )
     record_events(session, claim.tenant_id, claim.job_id, beat.events)
-    return stop_requests
+    return StopRequests(cancel=job.cancel_requested, pause=job.pause_requested)
 
 
 @dataclass(frozen=True)
@@ -169,7 +159,7 @@ def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkp
 def drop_checkpoints(session: Session, claim: Claim, *, keep_last: int) -> list[str]:
     """Delete all checkpoints but the newest `keep_last`, the best, and those that are models.
 
-    Returns the keys of their files, to delete after the commit. Raises LeaseLost.
+    Returns the keys of their files, to delete after the commit.
     """
     fenced_update(session, claim)
     query = select(Checkpoint).where(Checkpoint.job_id == claim.job_id)
@@ -233,7 +223,7 @@ def confirm_cancelled(session: Session, claim: Claim) -> None:
 
 def confirm_paused(session: Session, claim: Claim) -> None:
     """Set the job to paused, or to cancelled if a client has requested that in the meantime."""
-    if fenced_update(session, claim).cancel:
+    if fenced_update(session, claim).cancel_requested:
         confirm_cancelled(session, claim)
         return
     _leave(session, claim, JobState.PAUSED, pause_requested=False)
@@ -244,8 +234,8 @@ def release(session: Session, claim: Claim) -> None:
 
     Pending stop requests are carried out instead, because no worker claims a cancelled job.
     """
-    stop_requests = fenced_update(session, claim)
-    if stop_requests.cancel or stop_requests.pause:
+    job = fenced_update(session, claim)
+    if job.cancel_requested or job.pause_requested:
         confirm_paused(session, claim)
         return
     queued_now = {"notified_at": None, "queued_at": clock(), "available_at": clock()}
@@ -265,37 +255,20 @@ def _end(session: Session, claim: Claim, state: JobState, **values: Any) -> None
 def _leave(
     session: Session, claim: Claim, state: JobState, *, reason: str | None = None, **values: Any
 ) -> None:
-    fenced_update(
+    job = leases.release(
         session,
-        claim,
+        Job,
+        claim.fencing_token,
+        Job.id == claim.job_id,
         state=state,
         owner=None,
-        lease_until=None,
         step_deadline_at=None,
         version=Job.version + 1,
         **values,
     )
-    job = session.get_one(Job, claim.job_id, populate_existing=True)
     record_state(session, job, state.value, **({"reason": reason} if reason else {}))
 
 
-def fenced_update(session: Session, claim: Claim, **values: Any) -> StopRequests:
-    """Update the job's row if the claim is still valid, and return pending stop requests.
-
-    Raises LeaseLost if it is not. Without values, only the time of the heartbeat is updated.
-    """
-    row = session.execute(
-        update(Job)
-        .where(
-            Job.id == claim.job_id,
-            Job.state == JobState.RUNNING,
-            Job.fencing_token == claim.fencing_token,
-            Job.lease_until >= clock(),
-        )
-        .values(**(values or {"heartbeat_at": clock()}))
-        .returning(Job.cancel_requested, Job.pause_requested)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if row is None:
-        raise LeaseLost(claim.job_id)
-    return StopRequests(cancel=row.cancel_requested, pause=row.pause_requested)
+def fenced_update(session: Session, claim: Claim, **values: Any) -> Job:
+    """Set `values`, if any, and return the job with its stop requests. Raises LeaseLost."""
+    return leases.fenced_update(session, Job, claim.fencing_token, Job.id == claim.job_id, **values)

@@ -1,8 +1,8 @@
 """Shards of a generation job, which any number of workers generate.
 
 The worker that holds the job creates the shards and ends the job; it and other workers generate
-them. Like a job, a shard is held by a lease that its holder renews and by a fencing token that
-grows with every claim. A write after the lease has expired or the job has ended changes nothing.
+them. Like a job, a shard is held by a lease (see core.leases), which is also lost if the job ends
+or is paused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session
 
+from core import leases
 from core.database import clock
 from core.errors import JobError
 from core.ids import new_id
 from core.jobs.events import NewEvent, record_events
-from core.jobs.leasing import Claim, Heartbeat, LeaseLost, StopRequests, fenced_update
+from core.jobs.leasing import Claim, Heartbeat, StopRequests, fenced_update
 from core.jobs.sweeper import WORKER_LOST
 from core.settings import get_settings
 from core.storage import StoredObject
@@ -112,15 +113,17 @@ def has_idle_shards(session: Session, queues: Sequence[str], grace_s: float) -> 
 
 def renew_shard(
     session: Session, claim: ShardClaim, *, items_done: int, cpu_s: float, wall_s: float
-) -> StopRequests | None:
+) -> StopRequests:
     """Renew the shard's lease and store its progress.
 
-    Returns pending stop requests of the job, or None if the lease was lost.
+    Returns pending stop requests of the job. Raises LeaseLost.
     """
-    is_held = _fenced_shard_update(
+    leases.renew(
         session,
-        claim,
-        lease_until=clock(get_settings().lease_seconds),
+        Shard,
+        claim.fencing_token,
+        *_conditions(claim),
+        seconds=get_settings().lease_seconds,
         step_deadline_at=case(
             (Shard.items_done != items_done, clock(SHARD_TIMEOUT_S)), else_=Shard.step_deadline_at
         ),
@@ -128,8 +131,6 @@ def renew_shard(
         cpu_s=claim.cpu_s + cpu_s,
         wall_s=claim.wall_s + wall_s,
     )
-    if not is_held:
-        return None
     requests = select(Job.cancel_requested, Job.pause_requested).where(Job.id == claim.job_id)
     return StopRequests(*session.execute(requests).one())
 
@@ -149,7 +150,7 @@ def complete_shard(
 
     Resets the job's count of lost workers. Raises LeaseLost.
     """
-    is_held = _fenced_shard_update(
+    _release(
         session,
         claim,
         state=ShardState.DONE,
@@ -157,10 +158,7 @@ def complete_shard(
         labels=dict(labels),
         cpu_s=claim.cpu_s + cpu_s,
         wall_s=claim.wall_s + wall_s,
-        **NO_OWNER,
     )
-    if not is_held:
-        raise LeaseLost(claim.job_id)
     session.add(
         Artifact(
             id=new_id("art"),
@@ -177,15 +175,13 @@ def complete_shard(
 
 
 def release_shard(session: Session, claim: ShardClaim) -> None:
-    """Return the shard to the queue, without counting a loss. Do nothing if the lease was lost."""
-    _fenced_shard_update(session, claim, state=ShardState.QUEUED, items_done=0, **NO_OWNER)
+    """Return the shard to the queue, without counting a loss. Raises LeaseLost."""
+    _release(session, claim, state=ShardState.QUEUED, items_done=0)
 
 
 def fail_shard(session: Session, claim: ShardClaim, error: JobError) -> None:
     """Mark the shard as failed; the worker that holds the job then ends it. Raises LeaseLost."""
-    values = {"state": ShardState.FAILED, "error": error.to_problem(), **NO_OWNER}
-    if not _fenced_shard_update(session, claim, **values):
-        raise LeaseLost(claim.job_id)
+    _release(session, claim, state=ShardState.FAILED, error=error.to_problem())
 
 
 def shard_progress(session: Session, job_id: str) -> ShardProgress:
@@ -209,12 +205,9 @@ def shards_of(session: Session, job_id: str) -> list[Shard]:
     return list(session.scalars(select(Shard).where(Shard.job_id == job_id).order_by(Shard.number)))
 
 
-NO_OWNER: dict[str, Any] = {"owner": None, "lease_until": None, "step_deadline_at": None}
-
-
 def _is_available() -> ColumnElement[bool]:
     """Select shards that are queued, or whose lease or step deadline has expired."""
-    is_lost = (Shard.lease_until < clock()) | (Shard.step_deadline_at < clock())
+    is_lost = leases.has_expired(Shard) | (Shard.step_deadline_at < clock())
     return (Shard.state == ShardState.QUEUED) | (Shard.state == ShardState.RUNNING) & is_lost
 
 
@@ -236,62 +229,58 @@ def _try_claim(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
     """
     session.refresh(shard)
     losses = shard.worker_losses + (shard.state is ShardState.RUNNING)
-    is_poisoned = losses >= get_settings().max_worker_losses
-    values: dict[str, Any] = {
-        "worker_losses": losses,
-        "fencing_token": shard.fencing_token + 1,
-        "items_done": 0,
-    }
-    if is_poisoned:
-        values |= {"state": ShardState.FAILED, "error": WORKER_LOST.to_problem(), **NO_OWNER}
-    else:
-        values |= {
-            "state": ShardState.RUNNING,
-            "owner": owner,
-            "lease_until": clock(get_settings().lease_seconds),
-            "step_deadline_at": clock(SHARD_TIMEOUT_S),
-        }
-    changed = session.execute(
-        update(Shard)
-        .where(Shard.id == shard.id, Shard.fencing_token == shard.fencing_token, _is_available())
-        .values(**values)
-        .returning(Shard.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if changed is None or is_poisoned:
+    is_unchanged = (Shard.fencing_token == shard.fencing_token) & _is_available()
+    if losses >= get_settings().max_worker_losses:
+        session.execute(
+            update(Shard)
+            .where(Shard.id == shard.id, is_unchanged)
+            .values(
+                state=ShardState.FAILED,
+                error=WORKER_LOST.to_problem(),
+                worker_losses=losses,
+                items_done=0,
+                owner=None,
+                lease_until=None,
+                step_deadline_at=None,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        return None
+    claimed = leases.acquire(
+        session,
+        Shard,
+        Shard.id == shard.id,
+        is_unchanged,
+        seconds=get_settings().lease_seconds,
+        state=ShardState.RUNNING,
+        owner=owner,
+        step_deadline_at=clock(SHARD_TIMEOUT_S),
+        worker_losses=losses,
+        items_done=0,
+    )
+    if claimed is None:
         return None
     return ShardClaim(
-        shard.tenant_id,
-        shard.job_id,
-        shard.id,
-        shard.number,
-        shard.start,
-        shard.stop,
-        shard.fencing_token + 1,
-        shard.cpu_s,
-        shard.wall_s,
+        claimed.tenant_id,
+        claimed.job_id,
+        claimed.id,
+        claimed.number,
+        claimed.start,
+        claimed.stop,
+        claimed.fencing_token,
+        claimed.cpu_s,
+        claimed.wall_s,
     )
 
 
-def _fenced_shard_update(session: Session, claim: ShardClaim, **values: Any) -> bool:
-    """Update the shard's row if the claim is valid and the job has not ended or been paused.
+def _release(session: Session, claim: ShardClaim, **values: Any) -> None:
+    values |= {"owner": None, "step_deadline_at": None}
+    leases.release(session, Shard, claim.fencing_token, *_conditions(claim), **values)
 
-    Returns False if nothing was updated.
-    """
-    live_job = select(Job.id).where(
+
+def _conditions(claim: ShardClaim) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a write: the shard exists, and its job has not ended or paused."""
+    job = select(Job.id).where(
         Job.id == claim.job_id, Job.state.in_([JobState.RUNNING, JobState.QUEUED])
     )
-    changed = session.execute(
-        update(Shard)
-        .where(
-            Shard.id == claim.shard_id,
-            Shard.state == ShardState.RUNNING,
-            Shard.fencing_token == claim.fencing_token,
-            Shard.lease_until >= clock(),
-            live_job.exists(),
-        )
-        .values(**values)
-        .returning(Shard.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    return changed is not None
+    return Shard.id == claim.shard_id, job.exists()

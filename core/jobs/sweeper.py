@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
+from core import leases
 from core.database import clock
 from core.errors import JobError
 from core.jobs.events import record_state
@@ -46,8 +47,8 @@ def sweep(session: Session) -> list[Notification]:
 
 def _is_lost() -> ColumnElement[bool]:
     """Select running jobs whose lease has expired or whose current step has stalled."""
-    has_expired = (Job.lease_until < clock()) | (Job.step_deadline_at < clock())
-    return (Job.state == JobState.RUNNING) & has_expired
+    has_stalled = Job.step_deadline_at < clock()
+    return (Job.state == JobState.RUNNING) & (leases.has_expired(Job) | has_stalled)
 
 
 def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") -> None:

@@ -8,9 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from http.client import HTTPException
 
 from core.database import read, write
+from core.leases import LeaseLost
 from core.webhooks import outbox, ssrf_guard
 from core.webhooks.http_client import DEFAULT_TIMEOUTS, Timeouts, post
 from core.webhooks.outbox import ClaimedDelivery
@@ -110,7 +112,8 @@ def _retry_delay(attempt: int) -> float | None:
 
 
 def _record(delivery: ClaimedDelivery, status: int | None, reason: str) -> None:
-    with write() as session:
+    # A lost lease needs no record: the message was deleted, or another attempt has started.
+    with suppress(LeaseLost), write() as session:
         if status is not None and 200 <= status < 300:
             outbox.mark_delivered(session, delivery, status)
             return

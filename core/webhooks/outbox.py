@@ -13,19 +13,19 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from core import leases
 from core.database import clock
 from core.ids import new_id
 from core.tables import Delivery, Job, Webhook
 
 EVENTS = ("job.running", "job.paused", "job.succeeded", "job.failed", "job.cancelled")
 
-# A claimed delivery is due again after this time, which is longer than any attempt.
-LEASE_S = 60.0
+LEASE_S = 60.0  # longer than any attempt
 
 
 @dataclass(frozen=True)
 class ClaimedDelivery:
-    """A claimed delivery. `attempt` is its fencing token."""
+    """A claimed delivery. `attempt`, the number of its attempt, is also its fencing token."""
 
     id: str
     tenant_id: str
@@ -99,6 +99,7 @@ def next_due(
             # Lets PostgreSQL use the index: it cannot for a comparison with a volatile clock.
             Delivery.next_at.is_not(None),
             Delivery.next_at <= clock(),
+            leases.is_free(Delivery),
             Delivery.tenant_id.not_in(busy_tenants),
             Webhook.url.not_in(busy_urls),
             Webhook.disabled_at.is_(None),
@@ -110,28 +111,31 @@ def next_due(
 
 def claim(session: Session, delivery_id: str) -> ClaimedDelivery | None:
     """Claim the delivery for an attempt; return None if another process was faster."""
-    row = session.execute(
-        update(Delivery)
-        .where(Delivery.id == delivery_id, Delivery.next_at <= clock())
-        .values(attempt=Delivery.attempt + 1, next_at=clock(LEASE_S))
-        .returning(Delivery.tenant_id, Delivery.webhook_id, Delivery.attempt, Delivery.payload)
-    ).one_or_none()
-    if row is None:
+    delivery = leases.acquire(
+        session,
+        Delivery,
+        Delivery.id == delivery_id,
+        Delivery.next_at <= clock(),
+        leases.is_free(Delivery),
+        seconds=LEASE_S,
+    )
+    if delivery is None:
         return None
-    webhook = session.get_one(Webhook, row.webhook_id)
+    webhook = session.get_one(Webhook, delivery.webhook_id)
     return ClaimedDelivery(
         id=delivery_id,
-        tenant_id=row.tenant_id,
+        tenant_id=delivery.tenant_id,
         webhook_id=webhook.id,
-        attempt=row.attempt,
+        attempt=delivery.fencing_token,
         url=webhook.url,
         secret=webhook.secret,
-        payload=row.payload,
+        payload=delivery.payload,
     )
 
 
 def mark_delivered(session: Session, delivery: ClaimedDelivery, status: int) -> None:
-    _fenced_update(session, delivery, response_status=status, last_error=None, delivered_at=clock())
+    """Record the success. Raises LeaseLost, like the other functions that record an outcome."""
+    _release(session, delivery, response_status=status, last_error=None, delivered_at=clock())
 
 
 def mark_failed(
@@ -145,9 +149,9 @@ def mark_failed(
     """Schedule the next attempt in `retry_in_s` seconds. None: the delivery has failed."""
     outcome = {"response_status": status, "last_error": reason}
     if retry_in_s is None:
-        _fenced_update(session, delivery, failed_at=clock(), **outcome)
+        _release(session, delivery, failed_at=clock(), **outcome)
     else:
-        _fenced_update(session, delivery, next_at=clock(retry_in_s), **outcome)
+        _release(session, delivery, next_at=clock(retry_in_s), **outcome)
 
 
 def mark_gone(session: Session, delivery: ClaimedDelivery, reason: str, status: int) -> None:
@@ -157,28 +161,23 @@ def mark_gone(session: Session, delivery: ClaimedDelivery, reason: str, status: 
         .where(Webhook.id == delivery.webhook_id, Webhook.disabled_at.is_(None))
         .values(disabled_at=clock())
     )
-    _fenced_update(session, delivery, failed_at=clock(), response_status=status, last_error=reason)
+    _release(session, delivery, failed_at=clock(), response_status=status, last_error=reason)
     session.execute(
         update(Delivery)
         .where(Delivery.webhook_id == delivery.webhook_id, Delivery.next_at.is_not(None))
-        .values(next_at=None, failed_at=clock(), last_error="The webhook was disabled.")
-    )
-
-
-def _fenced_update(session: Session, delivery: ClaimedDelivery, **values: Any) -> None:
-    """Update the row, unless it was deleted or another attempt has started.
-
-    Without `next_at` in `values`, no further attempt is scheduled.
-    """
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.id == delivery.id,
-            Delivery.attempt == delivery.attempt,
-            Delivery.next_at.is_not(None),
+        .values(
+            next_at=None,
+            lease_until=None,
+            failed_at=clock(),
+            last_error="The webhook was disabled.",
         )
-        .values({"next_at": None, **values})
     )
+
+
+def _release(session: Session, delivery: ClaimedDelivery, **values: Any) -> None:
+    """End the attempt. Without `next_at` in `values`, no further attempt is scheduled."""
+    values = {"next_at": None} | values
+    leases.release(session, Delivery, delivery.attempt, Delivery.id == delivery.id, **values)
 
 
 def purge(session: Session, retention_s: float) -> None:

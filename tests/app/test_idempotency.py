@@ -91,6 +91,23 @@ def test_an_expired_reservation_is_taken_over_and_cannot_commit(
     assert idempotency.reserve(TENANT, "k", "f") == idempotency.SavedResponse(201, {"id": "x"})
 
 
+def test_a_reservation_that_expired_before_another_failed_cannot_commit(client: TestClient) -> None:
+    expired = idempotency.reserve(TENANT, "k", "f")
+    assert isinstance(expired, Reservation)
+    with write() as session:
+        session.execute(text("UPDATE idempotency_keys SET lease_until = '2000-01-01 00:00:00.0'"))
+    failed = idempotency.reserve(TENANT, "k", "f")
+    assert isinstance(failed, Reservation)
+    idempotency.release(failed)
+    active = idempotency.reserve(TENANT, "k", "another request")
+    assert isinstance(active, Reservation)
+    with pytest.raises(Conflict), write() as session:
+        idempotency.complete(session, expired, 201, {})
+    idempotency.release(expired)  # does not end the active reservation
+    with write() as session:
+        idempotency.complete(session, active, 201, {"id": "x"})
+
+
 def test_concurrent_requests_with_one_key_create_one_upload(client: TestClient) -> None:
     statuses: list[int] = []
 

@@ -17,7 +17,7 @@ from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import builtin
 from core.errors import StorageFull
-from core.jobs import LeaseLost
+from core.leases import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
 from core.tables import Dataset, Job, Model

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from core import jobs
 from core.database import read, write
-from core.jobs import LeaseLost
+from core.leases import LeaseLost
 from core.storage import get_storage
 from core.tables import Job
 from models.augmentation import lift

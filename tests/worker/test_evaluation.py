@@ -18,6 +18,7 @@ from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import QualityGate
+from job_kinds.evaluation import run as evaluation
 from models.metrics.scores import HIGHER_IS_BETTER, RANGES
 from tests.factories import (
     clear_model_caches,
@@ -27,7 +28,6 @@ from tests.factories import (
 )
 from tests.tiny_configs import SHORT_EVALUATION, TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
 from tests.uploads import make_image_zip, make_people_csv
-from worker import evaluation
 from worker.job_runner import run_next
 
 QUEUES = ["evaluation"]

@@ -23,7 +23,8 @@ from starlette.testclient import TestClient
 from core import jobs
 from core.database import read, write
 from core.errors import StorageFull, Unavailable
-from core.jobs import LeaseLost, ShardClaim
+from core.jobs import ShardClaim
+from core.leases import LeaseLost
 from core.settings import Settings, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Shard, ShardState
@@ -301,8 +302,9 @@ def test_helper_with_an_expired_shard_lease_writes_nothing(
     artifact = {"name": "x", "stored": stored, "media_type": "x/y", "labels": {}}
     with pytest.raises(LeaseLost), write() as session:
         jobs.complete_shard(session, expired, **artifact, cpu_s=0.0, wall_s=0.0)
-    with write() as session:
-        assert jobs.renew_shard(session, expired, items_done=1, cpu_s=0.0, wall_s=0.0) is None
+    with pytest.raises(LeaseLost), write() as session:
+        jobs.renew_shard(session, expired, items_done=1, cpu_s=0.0, wall_s=0.0)
+    with pytest.raises(LeaseLost), write() as session:
         jobs.release_shard(session, expired)
     assert list_artifacts(job_id) == []
     assert list_shards(job_id)[0].state is ShardState.RUNNING

@@ -13,6 +13,7 @@ from core import jobs, settings
 from core.database import write
 from core.errors import Unavailable
 from core.jobs import Claim
+from core.leases import LeaseLost
 from core.settings import Settings
 from core.storage import Storage
 from core.tables import Job, JobState
@@ -73,7 +74,7 @@ def test_process_does_not_exit_when_the_work_notices_the_lost_lease(
         with write() as session:
             expire_lease(session, job)
         eventually(lambda: lease._lost)
-        with pytest.raises(jobs.LeaseLost):
+        with pytest.raises(LeaseLost):
             lease.check()
     assert not exited.wait(2 * short_intervals.lease_seconds)
 

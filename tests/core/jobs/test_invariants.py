@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 from core import jobs, model_registry
 from core.database import get_engine, make_engine, read, write
 from core.errors import ActionNotAllowed, JobError
-from core.jobs import Claim, Heartbeat, LeaseLost, NewCheckpoint, StopRequests
+from core.jobs import Claim, Heartbeat, NewCheckpoint, StopRequests
+from core.leases import LeaseLost
 from core.settings import Settings
 from core.storage import StoredObject, get_storage
 from core.tables import Checkpoint, Delivery, Event, Job, JobState, Model, Webhook
@@ -215,7 +216,7 @@ def test_i6_a_job_that_kills_every_worker_fails_after_max_worker_losses(
         claim_job(job)
         lose_worker(job)
     after = reload(job)
-    assert (after.state, after.attempt) == (JobState.FAILED, configured.max_worker_losses)
+    assert (after.state, after.fencing_token) == (JobState.FAILED, configured.max_worker_losses)
     assert after.error is not None
     assert (after.error["code"], after.error["retryable"]) == ("worker_lost", True)
 

@@ -71,9 +71,11 @@ def reload_webhook(webhook: Webhook) -> Webhook:
 
 
 def make_due() -> None:
-    """Set the time of every next attempt to the past."""
+    """Set the time of every next attempt, and the end of every lease, to the past."""
     with write() as session:
-        session.execute(
-            text("UPDATE deliveries SET next_at = :then WHERE next_at IS NOT NULL"),
-            {"then": "2000-01-01 00:00:00.000000"},
-        )
+        then = {"then": "2000-01-01 00:00:00.000000"}
+        for statement in (
+            "UPDATE deliveries SET next_at = :then WHERE next_at IS NOT NULL",
+            "UPDATE deliveries SET lease_until = :then WHERE lease_until IS NOT NULL",
+        ):
+            session.execute(text(statement), then)

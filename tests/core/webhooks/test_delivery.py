@@ -21,6 +21,7 @@ from sqlalchemy import text
 
 from core import settings, webhooks
 from core.database import read, write
+from core.leases import LeaseLost
 from core.settings import Settings
 from core.tables import Delivery, Tenant
 from core.webhooks import deliver_due, outbox
@@ -77,7 +78,7 @@ def test_a_message_arrives_signed_and_once(
     assert b": " not in message.body
     for row, message in zip(read_outbox(), receiver.received, strict=True):
         assert message.id == row.id
-        assert (row.attempt, row.response_status, row.next_at) == (1, 204, None)
+        assert (row.fencing_token, row.response_status, row.next_at) == (1, 204, None)
         assert row.delivered_at is not None
         assert row.failed_at is None
 
@@ -91,7 +92,7 @@ def test_a_failed_message_is_repeated_unchanged_after_a_delay(
     deliver_due()
     deliver_due()  # not due yet
     row = read_delivery()
-    assert (row.attempt, row.response_status, row.last_error) == (
+    assert (row.fencing_token, row.response_status, row.last_error) == (
         1,
         500,
         "The URL answered with status 500.",
@@ -104,7 +105,7 @@ def test_a_failed_message_is_repeated_unchanged_after_a_delay(
     assert (first.id, first.body) == (second.id, second.body)
     assert second.is_signed_with(webhook.secret)
     row = read_delivery()
-    assert (row.attempt, row.response_status, row.last_error) == (2, 200, None)
+    assert (row.fencing_token, row.response_status, row.last_error) == (2, 200, None)
     assert row.delivered_at is not None
 
 
@@ -123,11 +124,11 @@ def test_delays_grow_until_the_delivery_has_failed(
         assert 0.8 * expected - 2 <= delay <= 1.2 * expected
     deliver_due(timeouts=SHORT_TIMEOUTS)
     row = read_delivery()
-    assert (row.attempt, row.next_at, row.response_status) == (8, None, None)
+    assert (row.fencing_token, row.next_at, row.response_status) == (8, None, None)
     assert row.failed_at is not None
     assert row.delivered_at is None
     deliver_due()
-    assert read_delivery().attempt == 8
+    assert read_delivery().fencing_token == 8
 
 
 def test_a_server_that_does_not_respond_is_aborted_at_the_timeout(
@@ -139,7 +140,10 @@ def test_a_server_that_does_not_respond_is_aborted_at_the_timeout(
     started = time.monotonic()
     deliver_due(timeouts=SHORT_TIMEOUTS)
     assert time.monotonic() - started < 5
-    assert (read_delivery().last_error, read_delivery().attempt) == ("The request timed out.", 1)
+    assert (read_delivery().last_error, read_delivery().fencing_token) == (
+        "The request timed out.",
+        1,
+    )
 
 
 def test_a_server_that_responds_byte_by_byte_is_aborted_at_the_timeout(
@@ -222,7 +226,7 @@ def test_status_410_disables_the_webhook_and_fails_its_pending_messages(
     assert reload_webhook(other).disabled_at is None
     first, second = [row for row in read_outbox() if row.webhook_id == webhook.id]
     assert (first.response_status, first.last_error) == (410, "The URL answered with status 410.")
-    assert (second.attempt, second.last_error) == (0, "The webhook was disabled.")
+    assert (second.fencing_token, second.last_error) == (0, "The webhook was disabled.")
     assert None not in {first.failed_at, second.failed_at}
     run_job(add_job())
     make_due()
@@ -247,7 +251,7 @@ def test_a_host_that_resolves_to_a_private_address_after_its_check_is_not_called
     assert receiver.received == []
     row = read_delivery()
     assert row.last_error == "The host is not on the public internet."
-    assert (row.response_status, row.attempt) == (None, 1)
+    assert (row.response_status, row.fencing_token) == (None, 1)
     deliver_due(resolve=lambda *_: [], timeouts=SHORT_TIMEOUTS)
     make_due()
     deliver_due(resolve=lambda *_: [], timeouts=SHORT_TIMEOUTS)
@@ -378,7 +382,7 @@ def test_concurrent_senders_deliver_each_message_once(
     id_counts = Counter(message.id for target in targets for message in target.received)
     assert len(id_counts) == 3 * 6 * 2
     assert set(id_counts.values()) == {1}
-    assert all(row.attempt == 1 and row.delivered_at is not None for row in read_outbox())
+    assert all(row.fencing_token == 1 and row.delivered_at is not None for row in read_outbox())
 
 
 @contextmanager
@@ -460,7 +464,7 @@ def test_messages_of_a_disabled_webhook_stay_failed(
     assert second is not None
     with write() as session:
         outbox.mark_gone(session, first, "The URL answered with status 410.", 410)
-    with write() as session:
+    with pytest.raises(LeaseLost), write() as session:
         outbox.mark_failed(session, second, "The URL answered with status 500.", 500)
     assert reload_webhook(webhook).disabled_at is not None
     assert [(row.next_at, row.failed_at is None) for row in read_outbox()] == 2 * [(None, False)]
@@ -481,7 +485,7 @@ def test_a_message_of_a_lost_sender_is_sent_by_another(
     make_due()
     deliver_due()
     assert len(receiver.received) == 1
-    with write() as session:  # the first sender was only slow
+    with pytest.raises(LeaseLost), write() as session:  # the first sender was only slow
         outbox.mark_failed(session, lost, "late", None)
     assert read_delivery().delivered_at is not None
     assert (read_delivery().last_error, read_delivery().next_at) == (None, None)
@@ -498,9 +502,9 @@ def test_a_slow_sender_does_not_overwrite_a_later_attempt(
     with write() as session:
         outbox.claim(session, read_delivery().id)
     assert slow is not None
-    with write() as session:
+    with pytest.raises(LeaseLost), write() as session:
         outbox.mark_delivered(session, slow, 200)
-    assert (read_delivery().delivered_at, read_delivery().attempt) == (None, 2)
+    assert (read_delivery().delivered_at, read_delivery().fencing_token) == (None, 2)
 
 
 def test_deleting_a_webhook_during_an_attempt_deletes_its_messages(

@@ -12,7 +12,8 @@ from sqlalchemy import select, text
 from core import jobs, webhooks
 from core.database import read, write
 from core.errors import JobError, NotFound
-from core.jobs import Claim, LeaseLost, NewJob
+from core.jobs import Claim, NewJob
+from core.leases import LeaseLost
 from core.settings import Settings
 from core.tables import Dataset, Delivery, Job, JobKind, Tenant, Webhook
 from tests.conftest import TENANT, AddJob, expire_lease

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from core.datasets.repository import INGEST_LEASE_S
+from core.datasets.repository import VALIDATION_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.settings import Limits
@@ -116,7 +116,7 @@ def test_heartbeat_is_called_while_the_sandbox_runs(slow_source: SourceFile, out
     )
     assert calls
     gaps = [later - sooner for sooner, later in pairwise(calls)]
-    assert all(0.8 < gap < INGEST_LEASE_S for gap in gaps)  # the caller renews its lease
+    assert all(0.8 < gap < VALIDATION_LEASE_S for gap in gaps)  # the caller checks its lease
 
 
 def test_exception_in_the_heartbeat_terminates_the_sandbox(

@@ -15,8 +15,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 from core import jobs
-from core.jobs import Claim, LeaseLost, Notification, leasing, sweeper
+from core.jobs import Claim, Notification, leasing, sweeper
 from core.jobs.state_machine import ACTIONS
+from core.leases import LeaseLost
 from core.tables import JobState, Json, Model
 
 
@@ -147,13 +148,13 @@ FAULTS = [
     ),
     replace_sql(
         "a job with a valid lease is claimed",
-        "attempt=(jobs.attempt + ?)",
+        "fencing_token=(jobs.fencing_token + ?)",
         "jobs.state = ? AND jobs.cancel_requested",
         "(jobs.state = ? OR jobs.state = 'running') AND jobs.cancel_requested",
     ),
     replace_sql(
         "a job is claimed before available_at",
-        "attempt=(jobs.attempt + ?)",
+        "fencing_token=(jobs.fencing_token + ?)",
         "jobs.available_at <= semblance_clock(?)",
         "(\\g<0> OR 1)",
     ),
@@ -178,8 +179,8 @@ FAULTS = [
     replace_sql(
         "a heartbeat does not renew the lease",
         "step_deadline_at=CASE",
-        "SET lease_until=semblance_clock(?)",
-        "SET lease_until=coalesce(jobs.lease_until, semblance_clock(?))",
+        "lease_until=semblance_clock(?)",
+        "lease_until=coalesce(jobs.lease_until, semblance_clock(?))",
     ),
     replace_sql(
         "worker losses are not counted", UPDATE, "worker_losses=?, ", "worker_losses=0 * ?, "

@@ -7,6 +7,7 @@ one file. Each history is generated from a seed.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -15,7 +16,8 @@ from sqlalchemy import select
 from core import jobs
 from core.database import write
 from core.errors import ActionNotAllowed
-from core.jobs import Claim, Heartbeat, LeaseLost, NewJob, ShardClaim
+from core.jobs import Claim, Heartbeat, NewJob, ShardClaim
+from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import StoredObject
 from core.tables import Artifact, Job, JobKind, JobState, ShardState
@@ -171,18 +173,17 @@ class History:
         with write(self.world.engine) as session:
             if worker.job is not None:
                 jobs.heartbeat(session, worker.job, Heartbeat("generating"))
-            stop_requests = jobs.renew_shard(session, shard, items_done=1, cpu_s=0.0, wall_s=0.0)
-        if stop_requests is None:
-            self.counter["late heartbeat rejected"] += 1
-            worker.shard = None
-            return
+            try:
+                requests = jobs.renew_shard(session, shard, items_done=1, cpu_s=0.0, wall_s=0.0)
+            except LeaseLost:
+                self.counter["late heartbeat rejected"] += 1
+                worker.shard = None
+                return
         assert self.is_held(worker, shard)
         worker.shard_until = self.world.now_ms + 30_000
-        if stop_requests.cancel or stop_requests.pause:
+        if requests.cancel or requests.pause:
             self.stop(
-                worker,
-                shard,
-                jobs.confirm_cancelled if stop_requests.cancel else jobs.confirm_paused,
+                worker, shard, jobs.confirm_cancelled if requests.cancel else jobs.confirm_paused
             )
 
     def stop(self, worker: ShardWorker, shard: ShardClaim, end: Callable[..., None]) -> None:
@@ -214,7 +215,7 @@ class History:
         self.counter["completed while its job was queued"] += is_queued
 
     def release_shard(self, worker: ShardWorker, shard: ShardClaim) -> None:
-        with write(self.world.engine) as session:
+        with suppress(LeaseLost), write(self.world.engine) as session:
             jobs.release_shard(session, shard)
         self.counter["released"] += 1
         worker.shard = None

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from core import jobs, model_registry
 from core.database import read, write
 from core.errors import JobError
-from core.jobs import Claim, Heartbeat, LeaseLost, NewCheckpoint
+from core.jobs import Claim, Heartbeat, NewCheckpoint
+from core.leases import LeaseLost
 from core.storage import StoredObject
 from core.tables import Job
 from tests.conftest import TENANT
