@@ -49,7 +49,7 @@ class AugmentationSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
-    modality: Literal["image", "tabular"]
+    modality: str
     name: str = Field(description="Name of the dataset to create.")
     model: str | None = Field(
         description="Id of the model: a version added later does not change the job."

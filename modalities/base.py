@@ -9,7 +9,7 @@ Importing a modality must be fast: its methods import numpy, pyarrow and torch w
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -17,7 +17,9 @@ from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage
 from core.tables import Dataset
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.training import Training
+from models.metrics.score_types import ScoreType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +101,26 @@ class Datasets(Protocol):
         """Encode one split in one of `content_formats`; the upload of the result is the same again.
 
         Opens the stored files in `open_files`. Raises ObjectCorrupted if one is damaged.
+        """
+
+
+@runtime_checkable
+class Evaluation(Protocol):
+    """Comparison of samples with real items. Optional: without it, evaluation jobs are refused."""
+
+    @property
+    def score_types(self) -> Mapping[str, ScoreType]:
+        """Scores that a report may have, by name."""
+
+    @property
+    def default_samples(self) -> int:
+        """Largest number of samples to evaluate if the request has none."""
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        """Generate samples and compare them with real items that training did not use.
+
+        Raises:
+            JobError: The dataset or the model cannot be read.
         """
 
 

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from core import evaluation, model_registry
+from core import model_registry
 from core.database import read
 from core.datasets import repository as datasets
 from core.errors import Conflict
 from core.jobs import NewJob
 from job_kinds.base import OpenSampler
 from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
+from modalities import evaluation_jobs
 
 
 def plan(
@@ -33,11 +34,11 @@ def plan(
             )
         dataset = datasets.get_ready(session, tenant_id, model.dataset_id)
     samples = None if request.samples == "auto" else request.samples
-    spec = evaluation.build_spec(model, dataset, seed, samples)
+    spec = evaluation_jobs.build_spec(model, dataset, seed, samples)
     if request.validate_only:
         return EvaluationPlan(resolved=spec.model_dump(mode="json"), warnings=[])
     return replace(
-        evaluation.new_job(model, spec),
+        evaluation_jobs.new_job(model, spec),
         request=request.model_dump(mode="json", exclude_unset=True),
         tags=request.tags,
         priority=request.priority,

@@ -3,10 +3,10 @@
 from sqlalchemy.orm import Session
 
 import modalities
-from core import evaluation, model_registry, workers
+from core import model_registry, workers
 from core.database import read
 from core.datasets import repository as datasets
-from core.errors import FieldError, ValidationFailed
+from core.errors import Conflict, FieldError, ValidationFailed
 from core.jobs import NewJob
 from core.settings import get_settings
 from core.tables import Dataset, JobKind
@@ -15,6 +15,7 @@ from job_kinds.base import OpenSampler
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
 from job_kinds.warnings import WarningView
+from modalities import evaluation_jobs
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
@@ -141,12 +142,11 @@ def _warnings(
                 "samples.",
             )
         )
-    if (
-        spec.evaluate
-        and evaluation.holdout_size(spec.holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS
-    ):
-        message = evaluation.not_enough_holdout_message(spec.holdout_fraction, dataset)
-        warnings.append(WarningView(code="evaluation_skipped", message=message))
+    if spec.evaluate:
+        try:
+            evaluation_jobs.check_possible(spec.holdout_fraction, dataset)
+        except Conflict as error:
+            warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
     return warnings
 
 

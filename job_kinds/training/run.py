@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 import modalities
-from core import evaluation, jobs, model_registry
+from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.errors import JobError
@@ -27,6 +27,7 @@ from core.training import TrainingSpec
 from job_kinds.base import Finish
 from job_kinds.lease import Lease
 from job_kinds.resource_usage import cpu_seconds
+from modalities import evaluation_jobs
 from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
 from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
@@ -55,7 +56,7 @@ def run(job: Job, lease: Lease) -> Finish:
         model = model or model_registry.create_version(session, job, checkpoint)
         jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
         if job.resolved.get("evaluate"):
-            evaluation.enqueue(session, job, model)
+            evaluation_jobs.enqueue(session, job, model)
 
     return finish
 

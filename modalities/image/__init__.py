@@ -13,6 +13,7 @@ from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest, training_plan
 from modalities.image.options import ImageDatasetOptions, ImageDatasetView
 from modalities.image.training_options import (
@@ -21,6 +22,7 @@ from modalities.image.training_options import (
     ImageTrainingSpec,
 )
 from modalities.training import TrainingRun
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +45,25 @@ class ImageModality:
     training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
     hyperparameters = ImageHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
+    score_types = score_types.select(
+        (
+            "frechet_distance",
+            "kernel_distance",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "detection_auc",
+            "detection_accuracy",
+            "label_accuracy",
+            "tstr_score",
+            "near_duplicate_rate",
+            "memorization_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+        )
+    )
+    default_samples = 10_000
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -86,6 +107,11 @@ class ImageModality:
         from modalities.image import train
 
         train.train(run)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.image.evaluate import evaluate
+
+        return evaluate(evaluation)
 
 
 MODALITY = ImageModality()

@@ -13,6 +13,7 @@ from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.tabular import ingest, training_plan
 from modalities.tabular.options import TableDatasetOptions, TableDatasetView
 from modalities.tabular.training_options import (
@@ -22,6 +23,7 @@ from modalities.tabular.training_options import (
 )
 from modalities.tabular.upload.detection import detect_table
 from modalities.training import TrainingRun
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +47,21 @@ class TableModality:
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
     hyperparameters = TabularHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
+    score_types = score_types.select(
+        (
+            "marginal_tvd",
+            "pairwise_tvd",
+            "detection_auc",
+            "detection_accuracy",
+            "tstr_score",
+            "dcr_share",
+            "exact_match_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+            "unique_rate",
+        )
+    )
+    default_samples = 24_000
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -85,6 +102,11 @@ class TableModality:
         from modalities.tabular import train
 
         train.train(run)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.tabular.evaluate import evaluate
+
+        return evaluate(evaluation)
 
 
 MODALITY = TableModality()
