@@ -109,3 +109,6 @@ class TrainingSpec(BaseModel):
     hyperparameters: dict[str, Any]
     evaluate: bool = False
     quality_gate: QualityGate | None = None
+
+    def check_evaluable(self) -> None:
+        """Raise Conflict if the training does not permit that its model is evaluated."""

@@ -33,8 +33,7 @@ class ResolvedTraining:
     """Resolved settings of a training job.
 
     `spec_fields` are the values of the fields that the modality's `training_spec` adds.
-    `cost` is called only for an estimate. `not_evaluable` is the reason why an evaluation of the
-    model is not allowed, if it is not.
+    `cost` is called only for an estimate.
     """
 
     conditional: bool  # whether samples can be requested by label
@@ -44,7 +43,6 @@ class ResolvedTraining:
     holdout_fraction: float = 0.1
     cost: Callable[[], StepCost] = lambda: StepCost(gflop_per_step=0.0, memory_bytes=0)
     spec_fields: Json = field(default_factory=dict)
-    not_evaluable: str | None = None
 
 
 class TrainingRun(TrainingCallbacks, Protocol):

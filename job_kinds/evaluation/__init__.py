@@ -2,7 +2,7 @@
 
 from core.tables import Job, JobKind
 from job_kinds.base import Finish
-from job_kinds.evaluation.plan import plan
+from job_kinds.evaluation import plan as planning
 from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
 from job_kinds.lease import Lease
 
@@ -13,7 +13,7 @@ class Evaluation:
     name, scope, queue = JobKind.EVALUATION, "train", "evaluation"
     links = ("artifacts",)
     request, plan_view = EvaluationRequest, EvaluationPlan
-    plan = staticmethod(plan)
+    plan = staticmethod(planning.plan)
 
     def run(self, job: Job, lease: Lease) -> Finish:
         from job_kinds.evaluation import run  # torch is slow to load

@@ -17,8 +17,8 @@ from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from job_kinds.evaluation.plan import find_capability
 from job_kinds.lease import Lease
-from modalities import evaluation_jobs
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
 
@@ -83,7 +83,7 @@ class EvaluationJob:
         self._lease.step += 1
 
     def run(self, model: Model, dataset: Dataset) -> EvaluationOutput:
-        modality = evaluation_jobs.find_capability(self.spec.modality)
+        modality = find_capability(self.spec.modality)
         return modality.evaluate(
             EvaluationInput(
                 job_id=self._job_id,

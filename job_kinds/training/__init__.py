@@ -3,7 +3,7 @@
 from core.tables import Job, JobKind
 from job_kinds.base import Finish
 from job_kinds.lease import Lease
-from job_kinds.training.plan import plan
+from job_kinds.training import plan as planning
 from job_kinds.training.request import TrainingPlan, TrainingRequest
 
 
@@ -13,7 +13,7 @@ class Training:
     name, scope, queue = JobKind.TRAINING, "train", "training"
     links = ("metrics", "checkpoints", "previews")
     request, plan_view = TrainingRequest, TrainingPlan
-    plan = staticmethod(plan)
+    plan = staticmethod(planning.plan)
 
     def run(self, job: Job, lease: Lease) -> Finish:
         from job_kinds.training import run  # torch is slow to load

@@ -12,10 +12,10 @@ from core.settings import get_settings
 from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
 from job_kinds.base import OpenSampler
+from job_kinds.evaluation.plan import check_possible
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
 from job_kinds.warnings import WarningView
-from modalities import evaluation_jobs
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
@@ -89,15 +89,7 @@ def _build_spec(
     holdout_fraction = request.holdout_fraction
     if holdout_fraction == "auto":
         holdout_fraction = training.holdout_fraction
-    evaluate = _is_evaluated(request, training)
-    if request.quality_gate is not None:
-        quality_gate.check(
-            dataset,
-            request,
-            conditional=training.conditional,
-            holdout_fraction=holdout_fraction,
-        )
-    return modality.training_spec(
+    spec = modality.training_spec(
         modality=modality.name,
         conditional=training.conditional,
         preset=request.preset,
@@ -106,21 +98,27 @@ def _build_spec(
         holdout_fraction=holdout_fraction,
         seed=seed,
         hyperparameters=training.hyperparameters,
-        evaluate=evaluate,
         quality_gate=request.quality_gate,
         **training.spec_fields,
     )
+    return spec.model_copy(update={"evaluate": _is_evaluated(dataset, request, spec)})
 
 
-def _is_evaluated(request: TrainingRequest, training: ResolvedTraining) -> bool:
-    if training.not_evaluable is not None:
-        for name in ("evaluate", "quality_gate"):
-            if getattr(request, name):
-                message = f"`{name}` is not possible: {training.not_evaluable}"
-                field_error = FieldError(f"/{name}", "not_allowed", message)
-                raise ValidationFailed(message, field_errors=[field_error])
-        return False
+def _is_evaluated(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec) -> bool:
+    """Return whether the model is evaluated after the training.
+
+    Raises ValidationFailed or Conflict if the request asks for an evaluation that is not possible.
+    """
+    try:
+        spec.check_evaluable()
+    except Conflict as error:
+        if not request.evaluate and request.quality_gate is None:
+            return False
+        pointer = "/evaluate" if request.evaluate else "/quality_gate"
+        field_errors = [FieldError(pointer, "not_allowed", error.detail)]
+        raise ValidationFailed(error.detail, field_errors=field_errors) from error
     if request.quality_gate is not None:
+        quality_gate.check(dataset, request, spec)
         return True
     return get_settings().auto_evaluate if request.evaluate is None else request.evaluate
 
@@ -144,7 +142,7 @@ def _warnings(
         )
     if spec.evaluate:
         try:
-            evaluation_jobs.check_possible(spec.holdout_fraction, dataset)
+            check_possible(spec, dataset)
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
     return warnings

@@ -4,42 +4,36 @@ from collections.abc import Iterator
 
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.tables import Dataset
-from core.training import QualityGate, ScoreBound
+from core.training import QualityGate, ScoreBound, TrainingSpec
+from job_kinds.evaluation.plan import check_possible, find_capability
 from job_kinds.training.request import TrainingRequest
-from modalities import evaluation_jobs
 from models.metrics.score_types import ScoreType
 
 
-def check(
-    dataset: Dataset,
-    request: TrainingRequest,
-    *,
-    conditional: bool,
-    holdout_fraction: float,
-) -> None:
+def check(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec) -> None:
     """Check the quality gate of a training request.
 
     Raises:
         ValidationFailed: The gate has unknown scores or unreachable bounds, or `evaluate` is false.
         Conflict: The model cannot be evaluated, for example because of too few holdout items.
     """
-    if request.quality_gate is None:
-        return
+    gate = spec.quality_gate
+    assert gate is not None  # noqa: S101 - the caller checks it
     if request.evaluate is False:
         message = "`evaluate` must not be false with a `quality_gate`, which needs an evaluation."
         raise ValidationFailed(message, field_errors=[FieldError("/evaluate", "conflict", message)])
-    errors = list(_field_errors(request.quality_gate, dataset.modality, conditional=conditional))
+    errors = list(_field_errors(gate, dataset.modality, conditional=spec.conditional))
     if errors:
         raise ValidationFailed(f"{errors[0].pointer}: {errors[0].message}", field_errors=errors)
     try:
-        evaluation_jobs.check_possible(holdout_fraction, dataset)
+        check_possible(spec, dataset)
     except Conflict as error:
         message = f"`quality_gate` cannot be checked: {error.detail}"
         raise Conflict(message, code=error.code) from error
 
 
 def _field_errors(gate: QualityGate, modality: str, *, conditional: bool) -> Iterator[FieldError]:
-    score_types = evaluation_jobs.find_capability(modality).score_types
+    score_types = find_capability(modality).score_types
     for name, bound in gate.scores.items():
         pointer = f"/quality_gate/scores/{name}"
         score_type = score_types.get(name)

@@ -25,9 +25,9 @@ from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, ke
 from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
 from job_kinds.base import Finish
+from job_kinds.evaluation.plan import enqueue as enqueue_evaluation
 from job_kinds.lease import Lease
 from job_kinds.resource_usage import cpu_seconds
-from modalities import evaluation_jobs
 from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
 from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
@@ -56,7 +56,7 @@ def run(job: Job, lease: Lease) -> Finish:
         model = model or model_registry.create_version(session, job, checkpoint)
         jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
         if job.resolved.get("evaluate"):
-            evaluation_jobs.enqueue(session, job, model)
+            enqueue_evaluation(session, job, model)
 
     return finish
 

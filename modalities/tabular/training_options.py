@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.errors import Conflict
 from core.request_fields import RequestModel
 from core.training import TrainingSpec
 from modalities.hyperparameters import create_request_model
@@ -50,3 +51,11 @@ class TableTrainingOptions(RequestModel):
 class TableTrainingSpec(TrainingSpec):
     target_column: str | None = None  # the column with the labels of a conditional model
     differential_privacy: DifferentialPrivacy | None = None
+
+    def check_evaluable(self) -> None:
+        if self.differential_privacy is not None:
+            raise Conflict(
+                "A model that was trained with `differential_privacy` cannot be evaluated: an "
+                "evaluation reads rows that epsilon does not cover.",
+                code="not_covered_by_dp",
+            )

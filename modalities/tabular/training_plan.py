@@ -73,10 +73,6 @@ def plan_training(
             "target_column": target_column,
             "differential_privacy": options.differential_privacy,
         },
-        not_evaluable="With `differential_privacy`, epsilon does not cover the rows that an "
-        "evaluation reads."
-        if private
-        else None,
     )
 
 
