@@ -1,4 +1,8 @@
-"""Import of torch, pyarrow and Celery in a background thread after startup."""
+"""Import of torch, pyarrow and Celery in a background thread after startup.
+
+The imported objects are excluded from garbage collection. Otherwise the 99th percentile of /livez
+during a burst is about 1.5 times as high (bench/sampling.md).
+"""
 
 import gc
 import importlib
@@ -17,7 +21,7 @@ def _load() -> None:
         importlib.import_module(f"app.sampling.{name}")
     if not _loaded.is_set():
         # Without `freeze`, each full garbage collection visits all imported objects, which blocks
-        # requests for 0.1 s.
+        # requests.
         gc.collect()
         gc.freeze()
     _loaded.set()

@@ -41,7 +41,8 @@ from core.supervisor import ALLOCATOR
 RESULTS = Path(__file__).with_name("results") / "sampling.jsonl"
 ROWS, IMAGES, ROUNDS = 1_000_000, 100_000, 3
 CLIENTS, REQUESTS = 64, 2_048
-FLOOD_REQUESTS, FLOOD_PER_S, LIVEZ_INTERVAL_S = 1_000, 2_000.0, 0.02
+FLOOD_REQUESTS, FLOOD_PER_S, POLL_INTERVAL_S = 1_000, 2_000.0, 0.02
+POLLED_PATHS = ("/livez", "/v1/models/images")
 COLD_MODELS, COLD_REQUESTS = 20, 200
 KEY = "sem_bench"
 Measurements = dict[str, Any]
@@ -58,8 +59,8 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     from models.images.architectures import resolve
     from models.images.data import LabeledImages
     from models.images.settings import ImageData
+    from models.images.training import ImageTrainer
     from models.images.vae_gan.settings import VaeGanSettings
-    from models.images.vae_gan.state import VaeGanState
 
     settings = resolve(ImageData(28, 28, 1, 10, n_images=20), "fast", {})
     assert isinstance(settings, VaeGanSettings)  # noqa: S101 - the architecture that `auto` resolves to
@@ -67,7 +68,7 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     data = LabeledImages.split(
         pixels, np.arange(20, dtype=np.int32) % 10, holdout_fraction=0.5, seed=0
     )
-    checkpoint = VaeGanState(settings, data, seed).pack()
+    checkpoint = ImageTrainer(settings, data, seed).pack()
     return checkpoint, {
         "modality": "image",
         "labels": [{"name": str(n), "count": 1} for n in range(10)],
@@ -435,12 +436,13 @@ def http() -> Iterator[Measurements]:
 
 
 def flood() -> Iterator[Measurements]:
-    """Measure 1,000 requests at once and 1,000 within half a second, and /livez meanwhile."""
+    """Measure 1,000 requests at once and 1,000 within half a second, and other routes meanwhile."""
     import_model("images", *image_weights())
     with api() as (url, _):
         expected = asyncio.run(expected_digests(url))
         for case, rate in (("1,000 at once", None), (f"{FLOOD_PER_S:.0f}/s", FLOOD_PER_S)):
-            responses, livez_ms = asyncio.run(send_flood(url, rate))
+            responses, polled = asyncio.run(send_flood(url, rate))
+            livez_ms = polled["/livez"]
             exact = [status != 200 or digest == expected[i] for i, (status, digest, _) in responses]
             latencies = sorted(ms for _, (status, _, ms) in responses if status == 200)
             yield {
@@ -466,15 +468,15 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def send_flood(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
+async def send_flood(url: str, rate: float | None) -> tuple[list[Any], dict[str, list[float]]]:
     """Send FLOOD_REQUESTS requests, `rate` per second or all at once.
 
-    Return (index, (status, digest, milliseconds)) of each response, and the latencies of /livez in
-    milliseconds.
+    Return (index, (status, digest, milliseconds)) of each response, and the latencies of each
+    polled path in milliseconds.
     """
     connections = [await Connection.open(url) for _ in range(FLOOD_REQUESTS)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.sampling", "--livez", url, stdin=-1, stdout=-1
+        sys.executable, "-m", "bench.sampling", "--poll", url, stdin=-1, stdout=-1
     )
     assert process.stdout is not None  # noqa: S101
     await process.stdout.readline()
@@ -497,28 +499,30 @@ async def send_flood(url: str, rate: float | None) -> tuple[list[Any], list[floa
     return responses, json.loads(out)
 
 
-def poll_livez(url: str) -> None:
-    """Poll /livez until a line is read from stdin, then print the latencies in milliseconds.
+def poll_routes(url: str) -> None:
+    """Poll each of POLLED_PATHS until a line is read from stdin, then print the latencies.
 
     This runs in another process, because the event loop of the load would delay it.
     """
-    ended, latencies = threading.Event(), []
+    ended = threading.Event()
 
-    def wait_for_line() -> None:
+    def poll(path: str) -> list[float]:
+        latencies = []
+        with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
+            while not ended.is_set():
+                started = time.perf_counter()
+                client.get(url + path).raise_for_status()
+                latencies.append((time.perf_counter() - started) * 1_000)
+                time.sleep(POLL_INTERVAL_S)
+        return latencies
+
+    with ThreadPoolExecutor(len(POLLED_PATHS)) as pool:
+        polls = {path: pool.submit(poll, path) for path in POLLED_PATHS}
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
         sys.stdin.readline()
         ended.set()
-
-    sys.stdout.write("started\n")
-    sys.stdout.flush()
-    threading.Thread(target=wait_for_line, daemon=True).start()
-    with httpx.Client() as client:
-        client.get(f"{url}/livez")
-        while not ended.is_set():
-            started = time.perf_counter()
-            client.get(f"{url}/livez")
-            latencies.append((time.perf_counter() - started) * 1_000)
-            time.sleep(LIVEZ_INTERVAL_S)
-    json.dump(latencies, sys.stdout)
+    json.dump({path: future.result() for path, future in polls.items()}, sys.stdout)
 
 
 def memory() -> Iterator[Measurements]:
@@ -561,12 +565,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.sampling", description=__doc__)
     names = ", ".join(BENCHMARKS)
     parser.add_argument("benchmarks", nargs="*", help=f"Names out of {names}. Default: all.")
-    parser.add_argument("--livez", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--poll", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := set(arguments.benchmarks) - set(BENCHMARKS):
         parser.error(f"Unknown benchmark {min(unknown)!r}. Choose from: {names}.")
-    if arguments.livez:
-        poll_livez(arguments.livez)
+    if arguments.poll:
+        poll_routes(arguments.poll)
     else:
         run(arguments.benchmarks or list(BENCHMARKS))
 
