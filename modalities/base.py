@@ -7,7 +7,7 @@ Importing a modality must be fast: its methods import numpy, pyarrow and torch w
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.training import Training
 from models.metrics.score_types import ScoreType
@@ -124,8 +125,42 @@ class Evaluation(Protocol):
         """
 
 
+@runtime_checkable
+class Augmentation(Protocol):
+    """Larger datasets made of smaller ones. Optional: without it, augmentation jobs are refused."""
+
+    @property
+    def augmentation_options(self) -> type[RequestModel]:
+        """Fields of an augmentation request, in addition to those of all augmentation requests."""
+
+    @property
+    def min_real_items(self) -> int:
+        """Real items that transforms of a label need."""
+
+    def augmentation_rules(self, summary: Json, options: Any) -> AugmentationRules:
+        """Return the possible augmentations of a dataset. `options` are `augmentation_options`.
+
+        Raises:
+            ValidationFailed: The options do not fit the dataset.
+        """
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        """Return True if the model with this manifest generates items of the dataset's form."""
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        """Return the indices of the training and holdout items, as in a training job."""
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        """Open the dataset and the model. Raises ObjectCorrupted if the dataset is damaged."""
+
+
 class Modality(Datasets, Training, Protocol):
-    """Everything that depends on a kind of data."""
+    """Everything that depends on a kind of data.
+
+    A modality may also have the members of Evaluation and Augmentation.
+    """
 
     @property
     def name(self) -> str:

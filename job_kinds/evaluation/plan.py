@@ -52,18 +52,6 @@ def plan(
     )
 
 
-def find_capability(modality_name: str) -> Evaluation:
-    """Return the modality as one that can evaluate.
-
-    Raises:
-        Conflict: It cannot.
-    """
-    modality = modalities.get(modality_name)
-    if not isinstance(modality, Evaluation):
-        raise Conflict(f"Models of {modality.items} cannot be evaluated.", code="not_evaluable")
-    return modality
-
-
 def all_score_types() -> dict[str, ScoreType]:
     """Return the scores of all modalities, by name."""
     return {
@@ -81,7 +69,7 @@ def check_possible(training: TrainingSpec, dataset: Dataset) -> None:
         Conflict: Models of the modality cannot, the training does not permit it, or there are too
             few holdout items.
     """
-    find_capability(dataset.modality)
+    modalities.evaluation_of(dataset.modality)
     training.check_evaluable()
     holdout_items = holdout_size(training.holdout_fraction, dataset)
     if holdout_items < MIN_HOLDOUT_ITEMS:
@@ -107,12 +95,12 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
     Raises:
         Conflict: See `check_possible`.
     """
-    training_spec = modalities.get(model.modality).training_spec
-    check_possible(training_spec.model_validate(model.manifest["training"]), dataset)
     default_samples = min(
-        find_capability(model.modality).default_samples,
+        modalities.evaluation_of(model.modality).default_samples,
         max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]),
     )
+    training_spec = modalities.get(model.modality).training_spec
+    check_possible(training_spec.model_validate(model.manifest["training"]), dataset)
     return EvaluationSpec(
         model=model.id,
         reference=f"{model.name}:{model.version}",

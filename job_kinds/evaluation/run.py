@@ -17,7 +17,6 @@ from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
-from job_kinds.evaluation.plan import find_capability
 from job_kinds.lease import Lease
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
@@ -83,7 +82,7 @@ class EvaluationJob:
         self._lease.step += 1
 
     def run(self, model: Model, dataset: Dataset) -> EvaluationOutput:
-        modality = find_capability(self.spec.modality)
+        modality = modalities.evaluation_of(self.spec.modality)
         return modality.evaluate(
             EvaluationInput(
                 job_id=self._job_id,

@@ -4,7 +4,7 @@ Importing this package does not import numpy, Pillow or torch, which are slow to
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,15 @@ from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest, training_plan
-from modalities.image.options import ImageDatasetOptions, ImageDatasetView
+from modalities.image.options import (
+    ImageAugmentationOptions,
+    ImageDatasetOptions,
+    ImageDatasetView,
+)
 from modalities.image.training_options import (
     ImageHyperparameters,
     ImageTrainingOptions,
@@ -64,6 +69,8 @@ class ImageModality:
         )
     )
     default_samples = 10_000
+    augmentation_options = ImageAugmentationOptions
+    min_real_items = 1
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -112,6 +119,30 @@ class ImageModality:
         from modalities.image.evaluate import evaluate
 
         return evaluate(evaluation)
+
+    def augmentation_rules(
+        self, summary: Json, options: ImageAugmentationOptions
+    ) -> AugmentationRules:
+        from modalities.image.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary, options)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        return all(
+            manifest["image"][side] == summary[side] for side in ("height", "width", "channels")
+        )
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import stratified_split
+
+        return stratified_split(labels, holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.image.augment import open_augmenter
+
+        return open_augmenter(job)
 
 
 MODALITY = ImageModality()

@@ -5,13 +5,15 @@ Importing this package does not import pyarrow or torch, which are slow to load.
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.datasets.source import SourceFile
+from core.request_fields import RequestModel
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.tabular import ingest, training_plan
@@ -62,6 +64,8 @@ class TableModality:
         )
     )
     default_samples = 24_000
+    augmentation_options = RequestModel
+    min_real_items = 2  # SMOTE interpolates between two rows of a label
 
     def detect(self, head: bytes, name: str) -> float:
         return detect_table(head, name)
@@ -107,6 +111,28 @@ class TableModality:
         from modalities.tabular.evaluate import evaluate
 
         return evaluate(evaluation)
+
+    def augmentation_rules(self, summary: Json, options: RequestModel) -> AugmentationRules:
+        from modalities.tabular.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        from modalities.tabular.augmentation_rules import samples_fit
+
+        return samples_fit(manifest, summary)
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import random_split
+
+        return random_split(len(labels), holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.tabular.augment import open_augmenter
+
+        return open_augmenter(job)
 
 
 MODALITY = TableModality()
