@@ -4,10 +4,12 @@ Everything outside this package treats all kinds alike, through the interface in
 """
 
 from core.tables import JobKind
-from job_kinds import evaluation, training
+from job_kinds import augmentation, evaluation, training
 from job_kinds.base import Kind
 
-KINDS: dict[JobKind, Kind] = {kind.name: kind for kind in (training.KIND, evaluation.KIND)}
+KINDS: dict[JobKind, Kind] = {
+    kind.name: kind for kind in (training.KIND, evaluation.KIND, augmentation.KIND)
+}
 
 
 def get(name: str) -> Kind:

@@ -30,6 +30,7 @@ from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
+from job_kinds.job_errors import TRANSIENT_ERRORS
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from modalities.image import encode as images
 from modalities.tabular import encode as rows
@@ -44,7 +45,6 @@ from models.tabular.conditions import InvalidCondition
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan
 from worker.current_shard import CurrentShard
-from worker.job_errors import TRANSIENT_ERRORS
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from core.leases import LeaseLost
 from core.settings import get_settings
 from core.tables import Job, JobKind
 from job_kinds.base import Finish
+from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from worker import worker_lock
 from worker.current_shard import CurrentShard
-from worker.job_errors import TRANSIENT_ERRORS, as_job_error
 
 log = logging.getLogger(__name__)
 
@@ -179,13 +179,6 @@ def _generation() -> Handler:
     return generate
 
 
-def _augmentation() -> Handler:
-    from worker.augmentation.job import augment
-
-    return augment
-
-
 HANDLERS: dict[JobKind, Callable[[], Handler]] = {
     JobKind.GENERATION: _generation,
-    JobKind.AUGMENTATION: _augmentation,
 }

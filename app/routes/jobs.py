@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
@@ -22,7 +23,6 @@ from app.idempotent_requests import (
 )
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
-from app.schemas.augmentation import AugmentationPlan, AugmentationRequest
 from app.schemas.jobs import (
     GenerationPlan,
     GenerationRequest,
@@ -37,13 +37,13 @@ from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Job, JobKind, Model
+from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
 from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
 from job_kinds.training.request import TrainingPlan, TrainingRequest
 from job_kinds.warnings import WarningView
 
 SCOPES = {
     JobKind.GENERATION: "sample",
-    JobKind.AUGMENTATION: "train",
 }
 JobRequest = TrainingRequest | GenerationRequest | EvaluationRequest | AugmentationRequest
 JobPlan = TrainingPlan | GenerationPlan | EvaluationPlan | AugmentationPlan
@@ -83,7 +83,7 @@ def create_job(
         webhooks.check_url(request.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if request.seed is None else request.seed
     plan = _plan(caller, request, seed)
-    if isinstance(plan, JobPlan):
+    if not isinstance(plan, NewJob):
         return JSONResponse(plan.model_dump(mode="json"))
 
     def create(save: SaveResponse) -> Response:
@@ -102,19 +102,17 @@ def create_job(
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
 
 
-def _plan(caller: Caller, request: JobRequest, seed: int) -> JobPlan | NewJob:
+def _plan(caller: Caller, request: Any, seed: int) -> BaseModel | NewJob:
     """Return the job to create, or the response to `validate_only`."""
-    if isinstance(request, TrainingRequest | EvaluationRequest):
-        kind = job_kinds.get(request.kind)
-        return kind.plan(caller.tenant_id, request, seed, _open_sampler)  # type: ignore[return-value]
-    fields: dict[str, Any] = {
-        "tags": request.tags,
-        "priority": request.priority,
-        "request": request.model_dump(mode="json", exclude_unset=True),
-    }
     if isinstance(request, GenerationRequest):
+        fields: dict[str, Any] = {
+            "tags": request.tags,
+            "priority": request.priority,
+            "request": request.model_dump(mode="json", exclude_unset=True),
+        }
         return _plan_generation(caller, request, seed, fields)
-    return _plan_augmentation(caller, request, seed, fields)
+    kind = job_kinds.get(request.kind)
+    return kind.plan(caller.tenant_id, request, seed, _open_sampler)
 
 
 def _open_sampler(model: Model) -> AbstractContextManager[Any]:
@@ -152,27 +150,6 @@ def _plan_generation(
         resolved=resolved,
         queue="generation",
         model_id=model.id,
-        **fields,
-    )
-
-
-def _plan_augmentation(
-    caller: Caller, request: AugmentationRequest, seed: int, fields: dict[str, Any]
-) -> AugmentationPlan | NewJob:
-    from app.planning import augmentation  # numpy and pyarrow are slow to load
-
-    with read() as session:
-        plan = augmentation.plan(session, caller.tenant_id, request, seed)
-    if request.validate_only:
-        return plan
-    spec = augmentation.to_spec(plan)
-    return NewJob(
-        JobKind.AUGMENTATION,
-        spec.name,
-        spec.dataset,
-        resolved=spec.model_dump(mode="json"),
-        queue="evaluation",
-        model_id=spec.model,
         **fields,
     )
 

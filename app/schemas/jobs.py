@@ -143,7 +143,6 @@ Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing
 
 DETAIL_LINKS = {
     JobKind.GENERATION: ("artifacts",),
-    JobKind.AUGMENTATION: ("artifacts",),
 }
 
 

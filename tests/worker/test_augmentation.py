@@ -18,6 +18,7 @@ from core.database import read, write
 from core.leases import LeaseLost
 from core.storage import get_storage
 from core.tables import Job
+from job_kinds.augmentation import run as augmentation
 from models.augmentation import lift
 from models.augmentation.transforms import apply
 from models.split import random_split, stratified_split
@@ -32,7 +33,6 @@ from tests.worker.augmentation_runs import (
     get_report,
     post,
 )
-from worker.augmentation import job as augmentation
 from worker.job_runner import run_next
 
 COUNTS = {"ant": 40, "bee": 40, "cat": 8}

@@ -24,12 +24,12 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job
+from job_kinds.augmentation.items import PROVENANCE_FILE, write_dataset
+from job_kinds.augmentation.lift_experiment import LiftExperiment
+from job_kinds.job_errors import TRANSIENT_ERRORS
 from job_kinds.lease import Lease
 from modalities import ingestion
 from modalities.augmentation import AugmentationInput, Augmenter
-from worker.augmentation.items import PROVENANCE_FILE, write_dataset
-from worker.augmentation.lift_experiment import LiftExperiment
-from worker.job_errors import TRANSIENT_ERRORS
 
 # Artifacts that a later attempt resumes from.
 GENERATED, TRAININGS = "generated.json", "trainings.json"

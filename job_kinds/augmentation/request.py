@@ -1,4 +1,4 @@
-"""Request and response bodies of augmentation jobs."""
+"""Request for an augmentation job, and the response to `validate_only`."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,14 +6,13 @@ from pydantic import BaseModel, Field
 
 import modalities
 from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
-from core.request_fields import Name, RequestModel, Seed, Tags
-from job_kinds.request import Priority
+from core.request_fields import Name
+from job_kinds.request import JobRequest
 from job_kinds.warnings import WarningView
-from job_kinds.webhook import JobWebhookOrUrl
 
 
 @modalities.extend("augmentation_options")
-class AugmentationRequest(RequestModel):
+class AugmentationRequest(JobRequest):
     """Create a larger dataset from real items, transformed real items and samples of a model.
 
     Every item has a provenance record. Holdout items and the test split are never used.
@@ -76,22 +75,10 @@ class AugmentationRequest(RequestModel):
         description="CPU time in seconds for `evaluate_lift`. No further classifier is trained "
         f"after that. Default: {LIFT_CPU_SECONDS:g}.",
     )
-    seed: Seed | None = Field(
-        None, description="Random seed. Default: a random one, returned in `resolved`."
-    )
     ignore_quality_gate: bool = Field(
         False,
         description="Use the model even if it fails the `quality_gate` of its training job. "
         "Default: false.",
-    )
-    priority: Priority = "normal"
-    tags: Tags = {}
-    webhook: JobWebhookOrUrl | None = Field(
-        None, description="Webhook for this job, in addition to the tenant's webhooks."
-    )
-    validate_only: bool = Field(
-        False,
-        description="Return the plan for each label without creating a job. Default: false.",
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.schemas.augmentation import AugmentationRequest
 from core.augmentation import LabelPlan, SkipReason
 from core.errors import FieldError, ValidationFailed
+from job_kinds.augmentation.request import AugmentationRequest
 from models.tabular.sampling_plan import apportion
 
 

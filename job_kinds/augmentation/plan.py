@@ -7,29 +7,56 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 import modalities
-from app.planning.label_allocation import SourceShares, allocate
-from app.schemas.augmentation import AugmentationPlan, AugmentationRequest
 from core import evaluation, model_registry
 from core.augmentation import MIN_HOLDOUT_ITEMS, AugmentationSpec, SkipReason
+from core.database import read
 from core.datasets import repository as datasets
 from core.errors import Conflict, FieldError, ValidationFailed
+from core.jobs import NewJob
 from core.storage import ObjectCorrupted, get_storage
-from core.tables import Dataset, Model
+from core.tables import Dataset, JobKind, Model
+from job_kinds.augmentation.label_allocation import SourceShares, allocate
+from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
 from job_kinds.warnings import WarningView
 
 MIN_HOLDOUT_ITEMS_PER_LABEL = 10  # with fewer, the lift of a label is mostly noise
 DEFAULT_HOLDOUT_FRACTION = 0.1  # of a dataset without a test split, for a job without a model
 
 
-def plan(
-    session: Session, tenant_id: str, request: AugmentationRequest, seed: int
-) -> AugmentationPlan:
+def plan(tenant_id: str, request: AugmentationRequest, seed: int) -> NewJob | AugmentationPlan:
     """Resolve every setting of an augmentation job.
 
     Raises:
         ValidationFailed: The request does not fit the dataset or the model.
         Conflict: The dataset or the model is in the wrong state, or too small.
     """
+    with read() as session:
+        spec, warnings = _resolve(session, tenant_id, request, seed)
+    if request.validate_only:
+        return AugmentationPlan(
+            resolved=spec.model_dump(mode="json", exclude={"labels"}),
+            labels=spec.labels,
+            items=spec.items,
+            synthetic=spec.synthetic,
+            warnings=warnings,
+        )
+    return NewJob(
+        JobKind.AUGMENTATION,
+        spec.name,
+        spec.dataset,
+        request.model_dump(mode="json", exclude_unset=True),
+        spec.model_dump(mode="json"),
+        queue="evaluation",  # a similar load: sampling and small classifiers
+        model_id=spec.model,
+        tags=request.tags,
+        priority=request.priority,
+        warnings=[warning.model_dump() for warning in warnings],
+    )
+
+
+def _resolve(
+    session: Session, tenant_id: str, request: AugmentationRequest, seed: int
+) -> tuple[AugmentationSpec, list[WarningView]]:
     dataset = datasets.get_ready(session, tenant_id, request.dataset)
     modality = modalities.augmentation_of(dataset.modality)
     names = [label["name"] for label in dataset.summary["labels"]]
@@ -91,19 +118,7 @@ def plan(
         )
     if model is not None:
         warnings += _model_warnings(session, model, trained_on_dataset=trained_on_dataset)
-    return AugmentationPlan(
-        resolved=spec.model_dump(mode="json", exclude={"labels"}),
-        labels=labels,
-        items=spec.items,
-        synthetic=spec.synthetic,
-        warnings=warnings,
-    )
-
-
-def to_spec(augmentation_plan: AugmentationPlan) -> AugmentationSpec:
-    """Convert the response of `validate_only` to the specification that the worker executes."""
-    labels = [label.model_dump() for label in augmentation_plan.labels]
-    return AugmentationSpec.model_validate(augmentation_plan.resolved | {"labels": labels})
+    return spec, warnings
 
 
 def _model(
