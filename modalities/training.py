@@ -76,20 +76,21 @@ class TrainingRun(TrainingCallbacks, Protocol):
         """Return the checkpoint that the model is made of. Call this after the training."""
 
 
+class NoOptions(RequestModel):
+    """Options of a modality that has none."""
+
+
 class Training(Protocol):
     """Training jobs, which make models of datasets."""
 
-    @property
-    def training_options(self) -> type[RequestModel]:
-        """Fields of a training request, in addition to those of all training requests."""
+    training_options: type[RequestModel] = NoOptions
+    """Fields of a training request, in addition to those of all training requests."""
 
-    @property
-    def hyperparameters(self) -> type[RequestModel]:
-        """Model of `hyperparameters`, each of which may be "auto" (modalities.hyperparameters)."""
+    hyperparameters: type[RequestModel] = NoOptions
+    """Model of `hyperparameters`, each of which may be "auto" (modalities.hyperparameters)."""
 
-    @property
-    def training_spec(self) -> type[TrainingSpec]:
-        """Model of a resolved request."""
+    training_spec: type[TrainingSpec] = TrainingSpec
+    """Model of a resolved request."""
 
     def plan_training(
         self, session: Session, dataset: Dataset, choices: TrainingChoices, options: Any

@@ -18,8 +18,8 @@ from models.augmentation.lift import TrainClassifier, balanced_accuracy
 from models.images.data import LabeledImages
 from models.tabular.schema import ColumnSchema
 from tests.factories import create_dataset
+from tests.job_kinds.augmentation_runs import augment, download_arrays, get_report
 from tests.uploads import make_npz
-from tests.worker.augmentation_runs import augment, download_arrays, get_report
 
 pytestmark = pytest.mark.slow
 SEEDS = range(50, 55)

@@ -24,8 +24,7 @@ from models.augmentation.transforms import apply
 from models.split import random_split, stratified_split
 from tests.conftest import expire_lease
 from tests.factories import clear_model_caches, create_dataset, create_trained_model
-from tests.uploads import make_npz, make_people_csv, make_png, make_zip
-from tests.worker.augmentation_runs import (
+from tests.job_kinds.augmentation_runs import (
     QUEUES,
     augment,
     download_arrays,
@@ -33,6 +32,7 @@ from tests.worker.augmentation_runs import (
     get_report,
     post,
 )
+from tests.uploads import make_npz, make_people_csv, make_png, make_zip
 from worker.job_runner import run_next
 
 COUNTS = {"ant": 40, "bee": 40, "cat": 8}
