@@ -28,14 +28,20 @@ def installed() -> dict[str, Modality]:
     return {modality.name: modality for modality in sorted(modalities, key=lambda each: each.name)}
 
 
+def _formats(part: str) -> tuple[str, ...]:
+    return tuple({format: 0 for each in installed().values() for format in getattr(each, part)})
+
+
 if TYPE_CHECKING:
     ModalityName = str
     ContentFormat = str
+    SampleFormat = str
+    FileFormat = str
 else:
     ModalityName = Literal[tuple(installed())]
-    ContentFormat = Literal[
-        tuple({format: 0 for each in installed().values() for format in each.content_formats})
-    ]
+    ContentFormat = Literal[_formats("content_formats")]
+    SampleFormat = Literal[_formats("sample_formats")]
+    FileFormat = Literal[_formats("file_formats")]
 
 
 def get(name: str) -> Modality:

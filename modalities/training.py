@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from sqlalchemy.orm import Session
 
-from core.request_fields import RequestModel
+from core.request_fields import NoOptions, RequestModel
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset
 from core.training import Budget, TrainingSpec
@@ -74,10 +74,6 @@ class TrainingRun(TrainingCallbacks, Protocol):
 
     def select_checkpoint(self) -> Checkpoint:
         """Return the checkpoint that the model is made of. Call this after the training."""
-
-
-class NoOptions(RequestModel):
-    """Options of a modality that has none."""
 
 
 class Training(Protocol):

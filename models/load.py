@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from models.checkpoint import UnreadableCheckpoint, unpack
 from models.images.sampling import ImageSampler
 from models.tabular.sampling import TableSampler
@@ -27,12 +25,3 @@ def load_sampler(path: Path) -> AnySampler:
     if header.get("modality") not in LOADERS:
         raise UnreadableCheckpoint("The checkpoint does not hold an image or tabular model.")
     return LOADERS[header["modality"]](tensors, header)
-
-
-def warm_up(sampler: AnySampler) -> None:
-    """Generate and discard one batch, because the first batch takes longest."""
-    if isinstance(sampler, ImageSampler):
-        z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
-        sampler.sample(z, np.zeros(sampler.batch_size, np.int64))
-    else:
-        sampler.sample(0, np.zeros(1, np.int64))

@@ -14,16 +14,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+import modalities
 from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, write
-from core.datasets.media_types import IMAGE_MEDIA_TYPES, TABULAR_MEDIA_TYPES
-from core.errors import JobError
+from core.errors import JobError, ValidationFailed
 from core.generation import GenerationSpec
 from core.jobs import Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
@@ -32,18 +29,9 @@ from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, ke
 from core.tables import Job, Model
 from job_kinds.job_errors import TRANSIENT_ERRORS
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
-from modalities.image import encode as images
-from modalities.tabular import encode as rows
-from models.checkpoint import UnreadableCheckpoint
+from modalities.sampling import Batch, Sampler
+from modalities.turns import Unshared
 from models.errors import AcceptanceRateTooLow
-from models.images import batched_sampling as image_batches
-from models.images.sampling import ImageSampler
-from models.images.sampling_plan import ImageIndexRange, ImageSamplingPlan
-from models.load import AnySampler, load_sampler
-from models.tabular import batched_sampling as row_batches
-from models.tabular.conditions import InvalidCondition
-from models.tabular.sampling import TableSampler
-from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan
 from worker.current_shard import CurrentShard
 
 log = logging.getLogger(__name__)
@@ -209,6 +197,8 @@ class ShardGenerator:
         self.job_id, self.lease, self.owner = job.id, lease, lease.claim.owner
         self.storage = get_storage()
         self._sampler = _load_model(self.model, self.storage)
+        modality = modalities.get(self.model.modality)
+        self._plan = modality.read_plan(self.model.manifest, self.spec.plan, self.spec.seed)
         self._tenant_id = job.tenant_id
         self.current_shard = current_shard
         self._start: tuple[float, int] | None = None  # time and number of items at first progress
@@ -236,10 +226,8 @@ class ShardGenerator:
                 f"{error.acceptance_rate:.2%} of the model's samples match the request. Relax the "
                 "conditions or `min_label_confidence`.",
             ) from error
-        except InvalidCondition as error:
-            raise JobError(
-                "acceptance_rate_too_low", f"Condition on column {error.column!r}: {error}."
-            ) from error
+        except ValidationFailed as error:
+            raise JobError("acceptance_rate_too_low", error.detail) from error
         usage = self.current_shard.usage.snapshot()
         self.current_shard.set(None)
         try:
@@ -249,7 +237,7 @@ class ShardGenerator:
                     shard,
                     name=self.spec.shard_name(shard.number),
                     stored=stored,
-                    media_type=(IMAGE_MEDIA_TYPES | TABULAR_MEDIA_TYPES)[self.spec.format],
+                    media_type=self._plan.formats[self.spec.format],
                     labels=labels,
                     **usage,
                 )
@@ -282,80 +270,30 @@ class ShardGenerator:
         }
 
     def _chunks(self, shard: ShardClaim, labels: Counter[str]) -> Iterator[bytes]:
-        if isinstance(self._sampler, ImageSampler):
-            return self._image_chunks(self._sampler, shard, labels)
-        return self._table_chunks(self._sampler, shard, labels)
+        """Yield the encoded items of a shard, and count their labels in `labels`."""
+        plan = self._plan.slice(shard.start, shard.stop)
 
-    def _image_chunks(
-        self, sampler: ImageSampler, shard: ShardClaim, labels: Counter[str]
-    ) -> Iterator[bytes]:
-        """Yield the encoded images of a shard, and count their labels in `labels`."""
-        spec, model_labels = self.spec, self.model.manifest["labels"]
-        names = [label["name"] for label in model_labels]
-        weights = tuple(float(label["count"]) for label in model_labels)
-        ranges = tuple(
-            ImageIndexRange(part.label, part.start, part.stop) for part in spec.image_ranges
-        )
-        plan = ImageSamplingPlan(ranges, spec.seed, weights, spec.balance_labels).slice(
-            shard.start, shard.stop
-        )
-
-        def batches() -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-            for batch_labels, pixels in image_batches.iter_batches(
-                sampler, plan, spec.min_label_confidence
-            ):
+        def batches() -> Iterator[Batch]:
+            for batch in self._sampler.draw(plan, Unshared()):
                 self.check_stop()
-                if names:
-                    labels.update(names[label] for label in batch_labels)
-                self.current_shard.items_done += len(batch_labels)
-                yield batch_labels, pixels
-
-        return images.encode(
-            spec.format,
-            batches(),
-            names,
-            count=plan.count,
-            image=self.model.manifest["image"],
-            first=shard.start,
-        )
-
-    def _table_chunks(
-        self, sampler: TableSampler, shard: ShardClaim, labels: Counter[str]
-    ) -> Iterator[bytes]:
-        """Yield the encoded rows of a shard, and count their labels in `labels`."""
-        manifest = self.model.manifest
-        ranges = tuple(
-            RowIndexRange(tuple(part.conditions), part.start, part.stop)
-            for part in self.spec.row_ranges
-        )
-        plan = RowSamplingPlan(ranges, self.spec.seed).slice(shard.start, shard.stop)
-        names = {label["value"]: label["name"] for label in manifest["labels"]}
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            for indices, conditions in row_batches.iter_chunks(plan):
-                self.check_stop()
-                batch = row_batches.generate_batch(sampler, plan.seed, indices, conditions).rows
-                if names:
-                    target = batch.column(manifest["target_column"])
-                    counts = target.drop_null().value_counts().to_pylist()
-                    labels.update({names[pair["values"]]: pair["counts"] for pair in counts})
-                self.current_shard.items_done += len(indices)
+                labels.update(plan.count_labels(batch))
+                self.current_shard.items_done += len(batch)
                 yield batch
 
-        return rows.encode(self.spec.format, batches(), rows.parse_sample_columns(manifest), {})
+        return plan.encode(self.spec.format, batches(), {})
 
 
-_last_loaded: tuple[str, AnySampler] | None = None  # many small jobs use the same model
+_last_loaded: tuple[str, Sampler] | None = None  # many small jobs use the same model
 
 
-def _load_model(model: Model, storage: Storage) -> AnySampler:
+def _load_model(model: Model, storage: Storage) -> Sampler:
     global _last_loaded
     stored = StoredObject.from_dict(model.weights)
     if _last_loaded is None or _last_loaded[0] != stored.sha256:
         try:
             with storage.open(stored) as path:
-                _last_loaded = (stored.sha256, load_sampler(path))
-        except (ObjectCorrupted, UnreadableCheckpoint) as error:
+                _last_loaded = (stored.sha256, modalities.get(model.modality).load_sampler(path))
+        except (ObjectCorrupted, ValueError) as error:
             raise JobError(
                 "model_unreadable",
                 "The model's weights are missing or damaged. Train or import the model again.",

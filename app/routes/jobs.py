@@ -131,15 +131,14 @@ def _plan_generation(
         )
     from app.planning import generation  # numpy and torch are slow to load
 
-    spec = generation.plan(model, request, seed)
+    spec, plan = generation.plan(model, request, seed)
     resolved = spec.model_dump(mode="json")
-    is_filtered = request.conditions is not None or request.min_label_confidence is not None
-    if is_filtered or request.validate_only:
+    if plan.probes() or request.validate_only:
         from app.sampling import dry_run
 
-        dry_run.validate_request(model, request, seed)
+        dry_run.check_plan(model, plan)
         if request.validate_only:
-            estimate = dry_run.estimate(model, request, spec, seed)
+            estimate = dry_run.estimate(model, plan, spec)
             return GenerationPlan(
                 resolved=resolved, estimate=estimate, warnings=_storage_warnings(estimate.bytes)
             )

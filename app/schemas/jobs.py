@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 import job_kinds
+import modalities
 from app.schemas.samples import SampleSelection
 from core import jobs
 from core.request_fields import Tags
@@ -32,7 +33,7 @@ class GenerationRequest(SampleSelection):
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
         description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
     )
-    format: Literal["tar", "zip", "npz", "parquet", "csv", "ndjson", "arrow"] | None = Field(
+    format: modalities.FileFormat | None = Field(
         None,
         description="File format. Images: tar (WebDataset, the default), zip or npz. Tables: "
         "parquet (the default), csv, ndjson or arrow.",

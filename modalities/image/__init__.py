@@ -13,19 +13,27 @@ from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
-from modalities.base import Json, OnWait, Split
+from modalities.base import Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest, training_plan
 from modalities.image.options import (
+    FILE_FORMATS,
+    SAMPLE_FORMATS,
+    STRIP_FORMATS,
     ImageAugmentationOptions,
     ImageDatasetOptions,
     ImageDatasetView,
+    ImageModelView,
+    ImageSampleOptions,
+    ImageSelectionOptions,
 )
 from modalities.image.training_options import (
     ImageHyperparameters,
     ImageTrainingOptions,
     ImageTrainingSpec,
 )
+from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
+from modalities.selection import Selection
 from modalities.training import TrainingRun
 from models.metrics import score_types
 
@@ -33,10 +41,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 
-class ImageModality:
-    """Implementation of modalities.base.Modality."""
 
+class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
@@ -71,6 +79,10 @@ class ImageModality:
     default_samples = 10_000
     augmentation_options = ImageAugmentationOptions
     min_real_items = 1
+    selection_options, sample_options = ImageSelectionOptions, ImageSampleOptions
+    model_view = ImageModelView
+    sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
+    file_formats = FILE_FORMATS
 
     def detect(self, head: bytes, name: str) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -143,6 +155,51 @@ class ImageModality:
         from modalities.image.augment import open_augmenter
 
         return open_augmenter(job)
+
+    def preload(self) -> None:
+        from modalities.image import sampler  # noqa: F401
+
+    def plan_samples(
+        self, manifest: Json, selection: Selection, options: ImageSampleOptions, seed: int
+    ) -> SamplingPlan:
+        from modalities.image import request
+
+        return request.plan_samples(manifest, selection, options, seed)
+
+    def plan_selection(
+        self, manifest: Json, selection: Selection, options: ImageSelectionOptions, seed: int
+    ) -> SelectionPlan:
+        from modalities.image import request
+
+        return request.plan_selection(manifest, selection, options, seed)
+
+    def read_plan(self, manifest: Json, plan: Json, seed: int) -> SelectionPlan:
+        from modalities.image import request
+
+        return request.read_plan(manifest, plan, seed)
+
+    def shard_size(self, manifest: Json) -> int:
+        image = manifest["image"]
+        size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
+        return min(max(size, 1_000), 50_000)
+
+    def load_sampler(self, path: Path) -> Sampler:
+        from modalities.image.sampler import SharedImageSampler
+
+        return SharedImageSampler.load(path)
+
+    def describe_networks(self, path: Path) -> Sequence[object]:
+        from modalities.image import model_file
+
+        return model_file.describe_networks(path)
+
+    def check_import(self, manifest: Json, weights: Path) -> None:
+        from modalities.image import model_file
+
+        model_file.check_import(manifest, weights)
+
+    def describe_model(self, manifest: Json) -> ImageModelView:
+        return ImageModelView(image=manifest["image"])
 
 
 MODALITY = ImageModality()

@@ -353,7 +353,8 @@ def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_j
     job = add_job()
     claim = claim_job(job.id)
     weights: StoredObject = get_storage().put("t/default/jobs/x/model", b"weights")
-    manifest = {"modality": "image", "labels": [], "parameters": 1, "training": {}}
+    image = {"height": 8, "width": 8, "channels": 1}
+    manifest = {"modality": "image", "image": image, "labels": [], "parameters": 1, "training": {}}
     with write() as session:
         new = NewCheckpoint(5, {"model": weights}, manifest)
         jobs.add_checkpoint(session, claim, new)
