@@ -4,12 +4,14 @@ Everything outside this package treats all kinds alike, through the interface in
 """
 
 from core.tables import JobKind
-from job_kinds import augmentation, evaluation, training
+from job_kinds import augmentation, evaluation, generation, training
 from job_kinds.base import Kind
+from job_kinds.request import JobRequest
 
-KINDS: dict[JobKind, Kind] = {
-    kind.name: kind for kind in (training.KIND, evaluation.KIND, augmentation.KIND)
-}
+__all__ = ["KINDS", "JobRequest", "Kind", "get"]
+
+_kinds: tuple[Kind, ...] = (training.KIND, generation.KIND, evaluation.KIND, augmentation.KIND)
+KINDS = {kind.name: kind for kind in _kinds}
 
 
 def get(name: str) -> Kind:

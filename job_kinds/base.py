@@ -1,8 +1,7 @@
 """Interface between the service and a kind of job."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -11,9 +10,24 @@ from core.jobs import NewJob
 from core.tables import Job, JobKind, Model
 from job_kinds.lease import Lease
 from job_kinds.request import JobRequest
+from modalities.sampling import Batch, Sampler, SamplingPlan
 
-# Opens the sampler of a model, for plans that generate some items to check and measure the job.
-OpenSampler = Callable[[Model], AbstractContextManager[Any]]
+
+class SampleStream(Protocol):
+    """Batches of a sampling plan, generated in turns with the other requests of the API."""
+
+    @property
+    def sampler(self) -> Sampler: ...
+
+    def __next__(self) -> Batch: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_error: object) -> None: ...
+
+
+# Samples a model, for plans that generate some items to check and measure the job.
+OpenStream = Callable[[Model, SamplingPlan], SampleStream]
 Finish = Callable[[Session], object]  # ends a job that succeeded, in one transaction
 
 
@@ -44,7 +58,7 @@ class Kind(Protocol):
         """Body of the response to `validate_only`."""
 
     def plan(
-        self, tenant_id: str, request: Any, seed: int, open_sampler: OpenSampler
+        self, tenant_id: str, request: Any, seed: int, open_stream: OpenStream
     ) -> NewJob | BaseModel:
         """Return the job to create or, with `validate_only`, a `plan_view`.
 

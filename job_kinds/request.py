@@ -26,6 +26,7 @@ ModelReference = Annotated[
 
 
 class JobRequest(RequestModel):
+    kind: str  # the name of the kind in each subclass
     seed: Seed | None = Field(
         None, description="Random seed. Default: a random one, returned in `resolved`."
     )

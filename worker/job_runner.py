@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
@@ -15,16 +15,15 @@ from core.database import read, write
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
-from core.tables import Job, JobKind
+from core.tables import Job
 from job_kinds.base import Finish
+from job_kinds.generation.current_shard import CurrentShard
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from worker import worker_lock
-from worker.current_shard import CurrentShard
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Job, Lease], Finish]
 NO_FENCING_TOKEN = -1  # no job has this token, so all writes of such a claim are rejected
 
 
@@ -75,7 +74,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
 
 def _execute(job: Job, lease: Lease) -> str:
     try:
-        finish = _run(job, lease)
+        finish = job_kinds.get(job.kind).run(job, lease)
         lease.phase = "finalizing"
         lease.send_heartbeat()
         _finish(finish)
@@ -108,12 +107,6 @@ def _execute(job: Job, lease: Lease) -> str:
     return "succeeded"
 
 
-def _run(job: Job, lease: Lease) -> Finish:
-    if job.kind in job_kinds.KINDS:
-        return job_kinds.get(job.kind).run(job, lease)
-    return HANDLERS[job.kind]()(job, lease)
-
-
 def _is_draining() -> bool:
     """Touch the lock file, and return True if the supervisor has asked this worker to stop."""
     folder = worker_folder()
@@ -135,6 +128,8 @@ def _finish(finish: Finish) -> None:
 
 def _help_with_shards(shard: ShardClaim) -> None:
     """Generate shards of a job that another worker holds, while there are any."""
+    from job_kinds.generation.run import generate_shards  # torch is slow to load
+
     with read() as session:
         job = jobs.get(session, shard.tenant_id, shard.job_id)
     log_fields = {"job_id": job.id, "traceparent": job.traceparent}
@@ -147,38 +142,8 @@ def _help_with_shards(shard: ShardClaim) -> None:
 
     try:
         with Lease(claim, get_settings(), is_draining=_is_draining, heartbeat=renew_shard) as lease:
-            _generate_shards(job, lease, current_shard)
+            generate_shards(job, lease, current_shard)
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping):
         log.info("stopped helping", extra=log_fields)
     except TRANSIENT_ERRORS as error:  # the release cannot be written either: the lease expires
         log.warning("shard abandoned", extra=log_fields | {"cause": type(error).__name__})
-
-
-def _generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
-    """Generate shards; store a failure in the shard's row, where the job's holder reads it."""
-    from worker.generation import ShardGenerator
-
-    try:
-        generator, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
-        while shard is not None:
-            shard = generator.generate_shard(shard)
-    except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
-        raise
-    except Exception as error:
-        failure = as_job_error(error)
-        if failure.code == "internal":
-            log.exception("shard failed", extra={"job_id": job.id})
-        if current_shard.shard is not None:
-            with write() as session:
-                jobs.fail_shard(session, current_shard.shard, failure)
-
-
-def _generation() -> Handler:
-    from worker.generation import generate
-
-    return generate
-
-
-HANDLERS: dict[JobKind, Callable[[], Handler]] = {
-    JobKind.GENERATION: _generation,
-}

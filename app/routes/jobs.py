@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Annotated, Any
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
@@ -23,30 +24,22 @@ from app.idempotent_requests import (
 )
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
-from app.schemas.jobs import (
-    GenerationPlan,
-    GenerationRequest,
-    JobShownState,
-    JobView,
-)
+from app.schemas.jobs import JobShownState, JobView
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from core import evaluation, jobs, model_registry, webhooks
+from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
-from core.settings import get_settings
-from core.storage import get_storage
 from core.tables import Job, JobKind, Model
-from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
-from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
-from job_kinds.training.request import TrainingPlan, TrainingRequest
-from job_kinds.warnings import WarningView
+from job_kinds.base import SampleStream
+from modalities.sampling import SamplingPlan
 
-SCOPES = {
-    JobKind.GENERATION: "sample",
-}
-JobRequest = TrainingRequest | GenerationRequest | EvaluationRequest | AugmentationRequest
-JobPlan = TrainingPlan | GenerationPlan | EvaluationPlan | AugmentationPlan
+if TYPE_CHECKING:
+    JobRequest = job_kinds.JobRequest
+    JobPlan = BaseModel
+else:
+    JobRequest = reduce(or_, (kind.request for kind in job_kinds.KINDS.values()))
+    JobPlan = reduce(or_, (kind.plan_view for kind in job_kinds.KINDS.values()))
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
@@ -78,11 +71,12 @@ def create_job(
     With `validate_only`, no job is created: the response is 200, with the resolved configuration,
     an estimate and warnings.
     """
-    check_scope(caller, _scope(request.kind))
+    kind = job_kinds.get(request.kind)
+    check_scope(caller, kind.scope)
     if request.webhook is not None:
         webhooks.check_url(request.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if request.seed is None else request.seed
-    plan = _plan(caller, request, seed)
+    plan = kind.plan(caller.tenant_id, request, seed, _open_stream)
     if not isinstance(plan, NewJob):
         return JSONResponse(plan.model_dump(mode="json"))
 
@@ -102,63 +96,10 @@ def create_job(
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
 
 
-def _plan(caller: Caller, request: Any, seed: int) -> BaseModel | NewJob:
-    """Return the job to create, or the response to `validate_only`."""
-    if isinstance(request, GenerationRequest):
-        fields: dict[str, Any] = {
-            "tags": request.tags,
-            "priority": request.priority,
-            "request": request.model_dump(mode="json", exclude_unset=True),
-        }
-        return _plan_generation(caller, request, seed, fields)
-    kind = job_kinds.get(request.kind)
-    return kind.plan(caller.tenant_id, request, seed, _open_sampler)
+def _open_stream(model: Model, plan: SamplingPlan) -> SampleStream:
+    from app.sampling import service  # torch is slow to load
 
-
-def _open_sampler(model: Model) -> AbstractContextManager[Any]:
-    from app.sampling.service import get_sampling_service  # torch is slow to load
-
-    return get_sampling_service().cache.lease(model)
-
-
-def _plan_generation(
-    caller: Caller, request: GenerationRequest, seed: int, fields: dict[str, Any]
-) -> GenerationPlan | NewJob:
-    with read() as session:
-        model = model_registry.get(session, caller.tenant_id, request.model)
-        evaluation.require_quality_gate(
-            session, model, ignore_quality_gate=request.ignore_quality_gate
-        )
-    from app.planning import generation  # numpy and torch are slow to load
-
-    spec, plan = generation.plan(model, request, seed)
-    resolved = spec.model_dump(mode="json")
-    if plan.probes() or request.validate_only:
-        from app.sampling import dry_run
-
-        dry_run.check_plan(model, plan)
-        if request.validate_only:
-            estimate = dry_run.estimate(model, plan, spec)
-            return GenerationPlan(
-                resolved=resolved, estimate=estimate, warnings=_storage_warnings(estimate.bytes)
-            )
-    return NewJob(
-        JobKind.GENERATION,
-        model.name,
-        None,
-        resolved=resolved,
-        queue="generation",
-        model_id=model.id,
-        **fields,
-    )
-
-
-def _storage_warnings(required_bytes: int) -> list[WarningView]:
-    free = get_storage().free_bytes()
-    if free is None or required_bytes + get_settings().min_free_disk_bytes <= free:
-        return []
-    message = f"The job will store about {required_bytes} bytes, but only {free} are free."
-    return [WarningView(code="insufficient_storage", message=message)]
+    return service.SampleStream(service.get_sampling_service(), model, plan)
 
 
 def _accepted(job: Job, view: JobView) -> Response:
@@ -173,11 +114,7 @@ def _accepted(job: Job, view: JobView) -> Response:
 
 
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
-    check_scope(caller, _scope(jobs.get(session, caller.tenant_id, job_id).kind))
-
-
-def _scope(kind: str) -> str:
-    return SCOPES.get(JobKind(kind)) or job_kinds.get(kind).scope
+    check_scope(caller, job_kinds.get(jobs.get(session, caller.tenant_id, job_id).kind).scope)
 
 
 def _queued_view(session: Session, job: Job) -> JobView:

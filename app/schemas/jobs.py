@@ -1,19 +1,14 @@
 """Request and response bodies of jobs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 import job_kinds
-import modalities
-from app.schemas.samples import SampleSelection
 from core import jobs
-from core.request_fields import Tags
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from job_kinds.request import Priority
 from job_kinds.warnings import WarningView
-from job_kinds.webhook import JobWebhookOrUrl
 
 
 class JobProblem(BaseModel):
@@ -24,60 +19,6 @@ class JobProblem(BaseModel):
     detail: str = Field(description="Explanation for people.")
     code: str = Field(description="Stable code of the problem, for use in programs.")
     retryable: bool = Field(description="Whether the same job may succeed later.")
-
-
-class GenerationRequest(SampleSelection):
-    """Generate any number of samples, as `/v1/models/{ref}/samples` does, into files."""
-
-    kind: Literal["generation"]
-    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
-    )
-    format: modalities.FileFormat | None = Field(
-        None,
-        description="File format. Images: tar (WebDataset, the default), zip or npz. Tables: "
-        "parquet (the default), csv, ndjson or arrow.",
-    )
-    shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="Number of samples in each file. Default: chosen by the service."
-    )
-    output_uri: Annotated[str, Field(max_length=1_024)] | None = Field(
-        None,
-        description="Destination, such as `s3://bucket/folder`, that the operator allows. The "
-        "files are copied to a subfolder named after the job's id; manifest.json is written last. "
-        "Default: the files are only stored as artifacts of the job.",
-    )
-    priority: Priority = "normal"
-    tags: Tags = {}
-    webhook: JobWebhookOrUrl | None = Field(
-        None, description="Webhook for this job, in addition to the tenant's webhooks."
-    )
-    validate_only: bool = Field(
-        False,
-        description="Return the resolved configuration and an estimate without creating a job. "
-        "Default: false.",
-    )
-
-
-class GenerationEstimate(BaseModel):
-    items: int = Field(description="Number of samples.")
-    shards: int = Field(description="Number of files.")
-    bytes: int = Field(description="Total size of the files in bytes.")
-    seconds: float = Field(
-        description="Time in seconds for one worker. Several workers share the files."
-    )
-    basis: str = Field(description="Measurement from which bytes and seconds are extrapolated.")
-
-
-class GenerationPlan(BaseModel):
-    """The response to `validate_only`."""
-
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    estimate: GenerationEstimate
-    warnings: list[WarningView] = Field(
-        description="Warnings about the job, such as too little storage."
-    )
 
 
 class Progress(BaseModel):
@@ -142,11 +83,6 @@ JobShownState = Literal[
 Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing"]
 
 
-DETAIL_LINKS = {
-    JobKind.GENERATION: ("artifacts",),
-}
-
-
 class JobView(BaseModel):
     id: str = Field(description="Job id (`job_…`).")
     kind: JobKind
@@ -180,10 +116,7 @@ class JobView(BaseModel):
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
-        links |= {
-            part: f"{path}/{part}"
-            for part in ("events", *(DETAIL_LINKS.get(job.kind) or job_kinds.get(job.kind).links))
-        }
+        links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.get(job.kind).links)}
         links |= {action: f"{path}/{action}" for action in jobs.ACTIONS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"

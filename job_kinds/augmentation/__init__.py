@@ -3,7 +3,7 @@
 from core.jobs import NewJob
 from core.tables import Job, JobKind
 from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
-from job_kinds.base import Finish, OpenSampler
+from job_kinds.base import Finish, OpenStream
 from job_kinds.lease import Lease
 
 
@@ -15,7 +15,7 @@ class Augmentation:
     request, plan_view = AugmentationRequest, AugmentationPlan
 
     def plan(
-        self, tenant_id: str, request: AugmentationRequest, seed: int, open_sampler: OpenSampler
+        self, tenant_id: str, request: AugmentationRequest, seed: int, open_stream: OpenStream
     ) -> NewJob | AugmentationPlan:
         from job_kinds.augmentation import plan  # numpy is slow to load
 

@@ -13,7 +13,7 @@ from core.evaluation import MIN_HOLDOUT_ITEMS, MIN_SAMPLES, EvaluationSpec
 from core.jobs import NewEvent, NewJob
 from core.tables import Dataset, Job, JobKind, Model
 from core.training import TrainingSpec
-from job_kinds.base import OpenSampler
+from job_kinds.base import OpenStream
 from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
 from modalities.base import Evaluation
 from models.metrics.score_types import ScoreType
@@ -23,7 +23,7 @@ def plan(
     tenant_id: str,
     request: EvaluationRequest,
     seed: int,
-    open_sampler: OpenSampler,  # noqa: ARG001 - a part of the interface
+    open_stream: OpenStream,  # noqa: ARG001 - a part of the interface
 ) -> NewJob | EvaluationPlan:
     """Resolve every setting of an evaluation job.
 

@@ -11,7 +11,7 @@ from core.jobs import NewJob
 from core.settings import get_settings
 from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
-from job_kinds.base import OpenSampler
+from job_kinds.base import OpenStream
 from job_kinds.evaluation.plan import check_possible
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
@@ -29,7 +29,7 @@ def plan(
     tenant_id: str,
     request: TrainingRequest,
     seed: int,
-    open_sampler: OpenSampler,  # noqa: ARG001 - a part of the interface
+    open_stream: OpenStream,  # noqa: ARG001 - a part of the interface
 ) -> NewJob | TrainingPlan:
     """Resolve every setting of a training job.
 

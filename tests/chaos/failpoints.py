@@ -135,7 +135,7 @@ def patch_core_broker(module: Any) -> None:
 PATCHES = {
     "worker.job_runner": patch_worker_job_runner,
     "job_kinds.training.run": patch_training_run,
-    "worker.generation": patch_worker_generation,
+    "job_kinds.generation.run": patch_worker_generation,
     "core.storage": patch_core_storage,
     "core.jobs": patch_core_jobs,
     "core.broker": patch_core_broker,

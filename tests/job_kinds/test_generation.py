@@ -28,9 +28,9 @@ from core.leases import LeaseLost
 from core.settings import Settings, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Shard, ShardState
+from job_kinds.generation import run as generation
 from tests.conftest import expire_lease, reload
 from tests.factories import create_model, create_trained_model
-from worker import generation
 from worker.job_runner import run_next
 
 QUEUES = ["generation"]

@@ -27,12 +27,12 @@ from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
-from job_kinds.job_errors import TRANSIENT_ERRORS
+from job_kinds.generation.current_shard import CurrentShard
+from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from modalities.sampling import Batch, Sampler
 from modalities.turns import Unshared
 from models.errors import AcceptanceRateTooLow
-from worker.current_shard import CurrentShard
 
 log = logging.getLogger(__name__)
 
@@ -281,6 +281,26 @@ class ShardGenerator:
                 yield batch
 
         return plan.encode(self.spec.format, batches(), {})
+
+
+def generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
+    """Help with a job that another worker holds: generate shards while there are any.
+
+    A failure is stored in the shard's row, where the job's holder reads it.
+    """
+    try:
+        generator, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
+        while shard is not None:
+            shard = generator.generate_shard(shard)
+    except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
+        raise
+    except Exception as error:
+        failure = as_job_error(error)
+        if failure.code == "internal":
+            log.exception("shard failed", extra={"job_id": job.id})
+        if current_shard.shard is not None:
+            with write() as session:
+                jobs.fail_shard(session, current_shard.shard, failure)
 
 
 _last_loaded: tuple[str, Sampler] | None = None  # many small jobs use the same model

@@ -1,24 +1,60 @@
 """Planning of generation jobs: from a request and a model to shards."""
 
 import modalities
-from app.schemas.jobs import GenerationRequest
-from core import output_destinations
+from core import evaluation, model_registry, output_destinations
+from core.database import read
 from core.errors import FieldError, ValidationFailed
 from core.generation import GenerationSpec
+from core.jobs import NewJob
 from core.settings import get_settings
-from core.tables import Model
+from core.storage import get_storage
+from core.tables import JobKind, Model
+from job_kinds.base import OpenStream
+from job_kinds.generation import dry_run
+from job_kinds.generation.request import GenerationPlan, GenerationRequest
+from job_kinds.warnings import WarningView
 from modalities.base import Modality
 from modalities.sampling import SelectionPlan
 
 
 def plan(
-    model: Model, request: GenerationRequest, seed: int
-) -> tuple[GenerationSpec, SelectionPlan]:
-    """Resolve every setting of a generation job, and plan its items.
+    tenant_id: str, request: GenerationRequest, seed: int, open_stream: OpenStream
+) -> NewJob | GenerationPlan:
+    """Resolve every setting of a generation job.
 
     Raises:
+        NotFound: The model does not exist.
+        Conflict: The model fails its quality gate.
         ValidationFailed: The model cannot generate the requested items, or there are too many.
     """
+    with read() as session:
+        model = model_registry.get(session, tenant_id, request.model)
+        evaluation.require_quality_gate(
+            session, model, ignore_quality_gate=request.ignore_quality_gate
+        )
+    spec, items = _resolve(model, request, seed)
+    dry_run.check_plan(model, items, open_stream)
+    resolved = spec.model_dump(mode="json")
+    if request.validate_only:
+        estimate = dry_run.estimate(model, items, spec, open_stream)
+        warnings = _storage_warnings(estimate.bytes)
+        return GenerationPlan(resolved=resolved, estimate=estimate, warnings=warnings)
+    return NewJob(
+        JobKind.GENERATION,
+        model.name,
+        None,
+        request.model_dump(mode="json", exclude_unset=True),
+        resolved,
+        queue="generation",
+        model_id=model.id,
+        tags=request.tags,
+        priority=request.priority,
+    )
+
+
+def _resolve(
+    model: Model, request: GenerationRequest, seed: int
+) -> tuple[GenerationSpec, SelectionPlan]:
     if request.output_uri is not None:
         output_destinations.check_output_uri(request.output_uri, pointer="/output_uri")
     modality = modalities.get(model.modality)
@@ -73,3 +109,11 @@ def _shard_size(request: GenerationRequest, count: int, default: int) -> int:
         field_error = FieldError("/shard_size", "out_of_range", message)
         raise ValidationFailed(message, field_errors=[field_error])
     return request.shard_size
+
+
+def _storage_warnings(required_bytes: int) -> list[WarningView]:
+    free = get_storage().free_bytes()
+    if free is None or required_bytes + get_settings().min_free_disk_bytes <= free:
+        return []
+    message = f"The job will store about {required_bytes} bytes, but only {free} are free."
+    return [WarningView(code="insufficient_storage", message=message)]
