@@ -57,11 +57,11 @@ class Datasets(Protocol):
     def has_schema(self) -> bool:
         """Whether clients can read and change the columns of a dataset."""
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         """Return the confidence, from 0 to 1, that a file is an upload of this modality.
 
-        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. The modality
-        with the highest confidence reads the file.
+        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. `entries`
+        are the names in a zip archive. The modality with the highest confidence reads the file.
         """
         return 0.0
 

@@ -84,7 +84,7 @@ class ImageModality(Modality):
     sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
     file_formats = FILE_FORMATS
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
         # expects.
         return 0.3 if detect_file_type(head) else 0.1

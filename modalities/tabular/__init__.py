@@ -80,8 +80,8 @@ class TableModality(Modality):
     model_view, conditions_view = TableModelView, TableConditionsView
     sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
 
-    def detect(self, head: bytes, name: str) -> float:
-        return detect_table(head, name)
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+        return detect_table(head, name, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait

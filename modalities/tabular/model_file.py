@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class ManifestColumn(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
+    name: Annotated[str, Field(min_length=1, max_length=1_024)]
     type: Literal["integer", "number", "category", "boolean", "datetime", "id"]
     nullable: bool
     decimals: Annotated[int, Field(ge=0, le=18)] | None

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from core.settings import MIB, Limits
@@ -90,8 +91,8 @@ def _table(
     limits: Limits,
 ) -> RawTable:
     skipped = [name for name in schema.names if name not in columns]
-    notes = [skipped_note(skipped)] if skipped else []
-    names = normalize_names(columns, limits, notes)
+    notes, issues = [skipped_note(skipped)] if skipped else [], list[Issue]()
+    names = normalize_names(columns, limits, issues)
     types = [_plain_type(schema.field(column).type) for column in columns]
     plain_schema = pa.schema(list(zip(names, types, strict=True)))
     hints = {n: _type_hint(n, schema.field(c).type) for n, c in zip(names, columns, strict=True)}
@@ -111,6 +112,7 @@ def _table(
         type_hints=hints,
         skipped=frozenset(skipped),
         notes=notes,
+        issues=issues,
     )
 
 

@@ -26,7 +26,8 @@ from modalities.tabular.upload.data_quality import (
 )
 from modalities.tabular.upload.open_table import open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
-from modalities.tabular.upload.raw_table import RawTable, table_error
+from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
+from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.spool import ParquetSpool
@@ -47,7 +48,11 @@ _RAW_COLUMNS = {
 
 
 def read_table(
-    files: Sequence[SourceFile], overrides: SchemaOverrides, limits: Limits, out: Path
+    files: Sequence[SourceFile],
+    overrides: SchemaOverrides,
+    limits: Limits,
+    out: Path,
+    options: ReadOptions = INFER_ALL,
 ) -> TableSummary:
     """Write rows.parquet and profile.json into the folder `out`.
 
@@ -64,7 +69,7 @@ def read_table(
             "A table must be one file; join the parts and send them as one.",
         )
     with _disk_full_as_storage_full():
-        table = open_table(files[0], limits, overrides.excluded)
+        table = open_table(files[0], limits, overrides.excluded, options)
         raw_path = out / "raw.parquet"
         rows = spool.write_parquet(table.batches, table.schema, raw_path, limits)
         if rows < limits.rows_min:
@@ -74,6 +79,7 @@ def read_table(
             )
             raise table_error("table_empty" if rows == 0 else "too_few_rows", message)
         inferred = _infer_columns(ParquetSpool(raw_path), table, limits)
+        inferred = _without_empty_columns(inferred, ParquetSpool(raw_path), table)
         columns = tuple(each.column for each in inferred)
         spool.write_parquet(
             _typed_batches(ParquetSpool(raw_path), columns),
@@ -87,8 +93,9 @@ def read_table(
             schema=Schema(columns),
             labels=(),
             format=table.format,
-            issues=tuple(find_reading_issues(inferred)),
+            issues=(*table.issues, *find_reading_issues(inferred)),
             notes=tuple(table.notes),
+            read=table.read,
             sha256=_sha256(out / ROWS_FILE),
         )
         return _apply_schema(
@@ -122,6 +129,7 @@ def _apply_schema(
         format=summary.format,
         issues=tuple(_by_severity(issues)),
         notes=summary.notes,
+        read=summary.read,
         sha256=summary.sha256,
     )
 
@@ -172,9 +180,28 @@ def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[I
     return columns
 
 
+def _without_empty_columns(
+    inferred: list[InferredColumn], raw: ParquetSpool, table: RawTable
+) -> list[InferredColumn]:
+    """Leave out columns without a name and without a value, such as after a last delimiter."""
+    empty = {
+        name
+        for name in table.unnamed
+        if all(values.null_count == len(values) for values in raw.column(name))
+    }
+    if not empty or len(empty) == len(inferred):
+        return inferred
+    numbers = [f"column {i}" for i, c in enumerate(inferred, start=1) if c.column.name in empty]
+    hint = "These columns have neither a name nor a value, and were left out."
+    table.issues.append(
+        Issue("empty_columns", "info", len(empty), tuple(numbers[:MAX_EXAMPLES]), hint)
+    )
+    return [column for column in inferred if column.column.name not in empty]
+
+
 def _typed_batches(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
     schema = arrow_schema(columns)
-    for batch in raw.batches():
+    for batch in raw.batches([column.name for column in columns]):
         arrays = [
             cast(
                 values,
