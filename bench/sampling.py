@@ -327,12 +327,12 @@ def batcher() -> Iterator[Measurements]:
     """Measure 64 clients of one image, with shared and separate batches, and a single client."""
     from app.sampling.batcher import Batcher
     from app.sampling.fair_lock import FairLock
-    from modalities.image.sampler import SharedImageSampler
+    from modalities.image.sampler import ImagePlanSampler
     from models.images import batched_sampling
 
     sampler = load_sampler(import_model("images", *image_weights()))
     zero, lock = np.zeros(1, np.int64), FairLock()
-    shared, source = Batcher(lock, 0.002, lambda: 0), SharedImageSampler(sampler)
+    shared, source = Batcher(lock, 0.002, lambda: 0), ImagePlanSampler(sampler)
     truncation = np.ones(1, np.float32)
 
     def batched(seed: int) -> None:

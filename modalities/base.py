@@ -19,7 +19,7 @@ from core.storage import Storage
 from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.evaluation import EvaluationInput, EvaluationOutput
-from modalities.sampling import NoFields, Sampling
+from modalities.sampling import Sampling
 from modalities.training import Training
 from models.metrics.score_types import ScoreType
 
@@ -38,7 +38,7 @@ class Datasets(Protocol):
     dataset_options: type[RequestModel] = NoOptions
     """Fields of `meta` of a new dataset, in addition to those of all datasets."""
 
-    dataset_view: type[BaseModel] = NoFields
+    dataset_view: type[BaseModel] = BaseModel
     """Fields of a dataset's representation, in addition to those of all datasets."""
 
     @property

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from pydantic import BaseModel
 
 from core.errors import FieldError, ValidationFailed
-from core.request_fields import NoOptions, RequestModel
+from core.request_fields import RequestModel
 from modalities.selection import Selection
 from modalities.turns import Turns
 
@@ -132,23 +132,19 @@ class WeightsFile(BaseModel):
     path: Path
 
 
-class NoFields(BaseModel):
-    """Fields of a modality that adds none to a representation."""
-
-
 class Sampling(Protocol):
     """Samples of a trained model."""
 
-    selection_options: type[RequestModel] = NoOptions
+    selection_options: type[RequestModel] = RequestModel
     """Fields that select samples, in addition to those of `Selection`."""
 
-    sample_options: type[RequestModel] = NoOptions
+    sample_options: type[RequestModel] = RequestModel
     """Fields of a samples request, those of `selection_options` among them."""
 
-    model_view: type[BaseModel] = NoFields
+    model_view: type[BaseModel] = BaseModel
     """Fields of a model's representation, in addition to those of all models."""
 
-    conditions_view: type[BaseModel] = NoFields
+    conditions_view: type[BaseModel] = BaseModel
     """Fields of a model's sampling options, in addition to its labels."""
 
     @property
@@ -216,10 +212,10 @@ class Sampling(Protocol):
             pydantic.ValidationError: The manifest lacks a field, or a value is invalid.
         """
 
-    def describe_model(self, manifest: Json) -> BaseModel:
-        """Return the `model_view` of a model."""
-        return NoFields()
+    def describe_model(self, manifest: Json) -> Json:
+        """Return the fields of `model_view`."""
+        return {}
 
-    def describe_conditions(self, manifest: Json) -> BaseModel:
-        """Return the `conditions_view` of a model."""
-        return NoFields()
+    def describe_conditions(self, manifest: Json) -> Json:
+        """Return the fields of `conditions_view`."""
+        return {}

@@ -66,7 +66,7 @@ def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
             )
             for label in labels
         ],
-        **dict(modalities.get(model.modality).describe_conditions(model.manifest)),
+        **modalities.get(model.modality).describe_conditions(model.manifest),
         seed={"min": 0, "max": 2**63 - 1},
         count={"min": 1, "max": get_settings().limits.samples},
     )

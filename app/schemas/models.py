@@ -69,7 +69,7 @@ class ModelView(BaseModel):
             loaded=loaded,
             created_at=model.created_at,
             links=links,
-            **dict(modalities.get(model.modality).describe_model(manifest)),
+            **modalities.get(model.modality).describe_model(manifest),
         )
 
 

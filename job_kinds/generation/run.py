@@ -25,11 +25,12 @@ from core.generation import GenerationSpec
 from core.jobs import Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
-from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
+from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
 from job_kinds.generation.current_shard import CurrentShard
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from modalities import stored_samplers
 from modalities.sampling import Batch, Sampler
 from modalities.turns import Unshared
 from models.errors import AcceptanceRateTooLow
@@ -308,14 +309,8 @@ _last_loaded: tuple[str, Sampler] | None = None  # many small jobs use the same 
 
 def _load_model(model: Model, storage: Storage) -> Sampler:
     global _last_loaded
-    stored = StoredObject.from_dict(model.weights)
-    if _last_loaded is None or _last_loaded[0] != stored.sha256:
-        try:
-            with storage.open(stored) as path:
-                _last_loaded = (stored.sha256, modalities.get(model.modality).load_sampler(path))
-        except (ObjectCorrupted, ValueError) as error:
-            raise JobError(
-                "model_unreadable",
-                "The model's weights are missing or damaged. Train or import the model again.",
-            ) from error
+    sha256 = model.weights["sha256"]
+    if _last_loaded is None or _last_loaded[0] != sha256:
+        read_sampler = modalities.get(model.modality).load_sampler
+        _last_loaded = (sha256, stored_samplers.load(model, storage, read_sampler))
     return _last_loaded[1]

@@ -58,6 +58,10 @@ class ImageModality(Modality):
     training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
     hyperparameters = ImageHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
+    selection_options, sample_options = ImageSelectionOptions, ImageSampleOptions
+    model_view = ImageModelView
+    sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
+    file_formats = FILE_FORMATS
     score_types = score_types.select(
         (
             "frechet_distance",
@@ -79,10 +83,6 @@ class ImageModality(Modality):
     default_samples = 10_000
     augmentation_options = ImageAugmentationOptions
     min_real_items = 1
-    selection_options, sample_options = ImageSelectionOptions, ImageSampleOptions
-    model_view = ImageModelView
-    sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
-    file_formats = FILE_FORMATS
 
     def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
@@ -184,9 +184,9 @@ class ImageModality(Modality):
         return min(max(size, 1_000), 50_000)
 
     def load_sampler(self, path: Path) -> Sampler:
-        from modalities.image.sampler import SharedImageSampler
+        from modalities.image.sampler import ImagePlanSampler
 
-        return SharedImageSampler.load(path)
+        return ImagePlanSampler.load(path)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.image import model_file
@@ -198,8 +198,8 @@ class ImageModality(Modality):
 
         model_file.check_import(manifest, weights)
 
-    def describe_model(self, manifest: Json) -> ImageModelView:
-        return ImageModelView(image=manifest["image"])
+    def describe_model(self, manifest: Json) -> Json:
+        return {"image": manifest["image"]}
 
 
 MODALITY = ImageModality()

@@ -25,8 +25,6 @@ Pixels = NDArray[np.uint8]
 PREFETCH_BYTES = 4 * 2**20
 PREFETCH_BATCHES = 16
 
-NO_SCORES = "The model has neither a critic (discriminator) nor a label classifier."
-
 
 @dataclass(frozen=True)
 class ImageBatch:
@@ -38,15 +36,15 @@ class ImageBatch:
         return len(self.labels)
 
 
-class SharedImageSampler(Sampler):
-    """Sampler of plans; it is also the source of the batches that requests share."""
+class ImagePlanSampler(Sampler):
+    """Sampler of ImagePlan; it is also the source of the batches that requests share."""
 
     def __init__(self, sampler: ImageSampler) -> None:
         self._sampler = sampler
         self.batch_size = sampler.batch_size
 
     @classmethod
-    def load(cls, path: Path) -> "SharedImageSampler":
+    def load(cls, path: Path) -> "ImagePlanSampler":
         """Load a model file. Raises UnreadableCheckpoint if it is not an image model."""
         return cls(ImageSampler.load(*unpack(path)))
 
@@ -142,7 +140,7 @@ class SharedImageSampler(Sampler):
         if scorer.has_critic:
             probabilities["real"] = scorer.realness(batch.pixels, batch.labels)
         if not probabilities:
-            raise scores_unavailable(NO_SCORES, "/include")
+            return super().scores(batch)  # raises the error
         return [
             {name: round(float(values[i]), 4) for name, values in probabilities.items()}
             for i in range(len(batch))

@@ -59,6 +59,9 @@ class TableModality(Modality):
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
     hyperparameters = TabularHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
+    selection_options, sample_options = TableSelectionOptions, TableSampleOptions
+    model_view, conditions_view = TableModelView, TableConditionsView
+    sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
     score_types = score_types.select(
         (
             "marginal_tvd",
@@ -76,9 +79,6 @@ class TableModality(Modality):
     default_samples = 24_000
     augmentation_options = RequestModel
     min_real_items = 2  # SMOTE interpolates between two rows of a label
-    selection_options, sample_options = TableSelectionOptions, TableSampleOptions
-    model_view, conditions_view = TableModelView, TableConditionsView
-    sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
 
     def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         return detect_table(head, name, entries)
@@ -173,9 +173,9 @@ class TableModality(Modality):
         return 100_000
 
     def load_sampler(self, path: Path) -> Sampler:
-        from modalities.tabular.sampler import PlanSampler
+        from modalities.tabular.sampler import TablePlanSampler
 
-        return PlanSampler.load(path)
+        return TablePlanSampler.load(path)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.tabular import model_file
@@ -187,13 +187,13 @@ class TableModality(Modality):
 
         model_file.check_import(manifest, weights)
 
-    def describe_model(self, manifest: Json) -> TableModelView:
-        return TableModelView(
-            target_column=manifest.get("target_column"),
-            columns=[column["name"] for column in manifest["columns"]],
-        )
+    def describe_model(self, manifest: Json) -> Json:
+        return {
+            "target_column": manifest.get("target_column"),
+            "columns": [column["name"] for column in manifest["columns"]],
+        }
 
-    def describe_conditions(self, manifest: Json) -> TableConditionsView:
+    def describe_conditions(self, manifest: Json) -> Json:
         columns = [
             ColumnOption(
                 name=column["name"],
@@ -204,11 +204,11 @@ class TableModality(Modality):
             for column in manifest["columns"]
             if column["domain"] is not None
         ]
-        return TableConditionsView(
-            columns=columns,
-            constraints=manifest["training"]["hyperparameters"].get("constraints"),
-            detected_constraints=manifest.get("detected_constraints"),
-        )
+        return {
+            "columns": columns,
+            "constraints": manifest["training"]["hyperparameters"].get("constraints"),
+            "detected_constraints": manifest.get("detected_constraints"),
+        }
 
 
 MODALITY = TableModality()

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.request_fields import RequestModel
-from modalities.selection import Count, LabelName
+from modalities.selection import Count
 from modalities.tabular.schema import ColumnType
 from modalities.tabular.upload.read_options import is_text_encoding
 from modalities.tabular.upload.schema_overrides import ColumnOverride
@@ -183,7 +183,7 @@ class RowsPage(BaseModel):
 class ConditionRequest(RequestModel):
     """A condition on table rows, and the number of rows that satisfy it."""
 
-    where: Annotated[dict[LabelName, Any], Field(min_length=1, max_length=100)] = Field(
+    where: Annotated[dict[ColumnName, Any], Field(min_length=1, max_length=100)] = Field(
         description="By column, a value, a list of values, or a range: "
         '`{"income": ">50K", "age": {"gte": 65}}`. A row must satisfy all of them; null matches '
         "a missing value."
@@ -210,7 +210,7 @@ class TableSelectionOptions(RequestModel):
 
 class TableSampleOptions(TableSelectionOptions):
     partial_rows: (
-        Annotated[list[dict[LabelName, Any]], Field(min_length=1, max_length=10_000)] | None
+        Annotated[list[dict[ColumnName, Any]], Field(min_length=1, max_length=10_000)] | None
     ) = Field(
         None,
         description="Tables only, instead of labels and counts: rows with some values given. "

@@ -14,14 +14,14 @@ from models.tabular.sample_scorer import realness
 from models.tabular.sampling import RowHashesMissing, SampleBatch, TableSampler
 
 
-class PlanSampler(Sampler):
-    """Sampler of plans; each batch takes one turn."""
+class TablePlanSampler(Sampler):
+    """Sampler of TablePlan; each batch takes one turn."""
 
     def __init__(self, sampler: TableSampler) -> None:
         self._sampler = sampler
 
     @classmethod
-    def load(cls, path: Path) -> "PlanSampler":
+    def load(cls, path: Path) -> "TablePlanSampler":
         """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
         return cls(TableSampler.load(*unpack(path)))
 

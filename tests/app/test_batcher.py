@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected, split_evenly
 from app.sampling.fair_lock import FairLock
-from modalities.image.sampler import SharedImageSampler
+from modalities.image.sampler import ImagePlanSampler
 from tests.factories import build_checkpoint
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> SharedImageSampler:
+def generator(tmp_path_factory: pytest.TempPathFactory) -> ImagePlanSampler:
     return load_sampler(tmp_path_factory.mktemp("model") / "model")
 
 
-def load_sampler(path: Path) -> SharedImageSampler:
+def load_sampler(path: Path) -> ImagePlanSampler:
     path.write_bytes(build_checkpoint().model)
-    return SharedImageSampler.load(path)
+    return ImagePlanSampler.load(path)
 
 
 def make_columns(seed: int, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
@@ -38,7 +38,7 @@ class PausedBatcher:
         self.lock = FairLock()
         self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0)
 
-    def submit(self, generator: SharedImageSampler, seed: int, count: int) -> BatchRequest:
+    def submit(self, generator: ImagePlanSampler, seed: int, count: int) -> BatchRequest:
         return self.batcher.submit(generator, make_columns(seed, np.arange(count)), "image")
 
 
@@ -47,13 +47,13 @@ def paused() -> PausedBatcher:
     return PausedBatcher()
 
 
-def generate_alone(generator: SharedImageSampler, seed: int, count: int) -> NDArray[np.uint8]:
+def generate_alone(generator: ImagePlanSampler, seed: int, count: int) -> NDArray[np.uint8]:
     batches = np.split(np.arange(count), range(generator.batch_size, count, generator.batch_size))
     return np.concatenate([generator.generate(*make_columns(seed, indices)) for indices in batches])
 
 
 def test_items_do_not_depend_on_other_requests_in_their_batches(
-    paused: PausedBatcher, generator: SharedImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     with paused.lock:
         requests = [paused.submit(generator, seed, 1 + 7 * seed) for seed in range(12)]
@@ -65,7 +65,7 @@ def test_items_do_not_depend_on_other_requests_in_their_batches(
 
 
 def test_a_small_request_does_not_wait_for_a_large_one(
-    paused: PausedBatcher, generator: SharedImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     with paused.lock:
         large = paused.submit(generator, 1, 50 * generator.batch_size)
@@ -77,7 +77,7 @@ def test_a_small_request_does_not_wait_for_a_large_one(
 
 
 def test_models_take_turns(
-    paused: PausedBatcher, generator: SharedImageSampler, tmp_path: Path
+    paused: PausedBatcher, generator: ImagePlanSampler, tmp_path: Path
 ) -> None:
     other_generator = load_sampler(tmp_path / "model")
     with paused.lock:
@@ -89,7 +89,7 @@ def test_models_take_turns(
 
 
 def test_a_cancelled_request_is_not_generated(
-    paused: PausedBatcher, generator: SharedImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     with paused.lock:
         cancelled = paused.submit(generator, 1, 50 * generator.batch_size)
@@ -102,7 +102,7 @@ def test_a_cancelled_request_is_not_generated(
 
 
 def test_an_error_reaches_only_the_requests_of_its_batch(
-    paused: PausedBatcher, generator: SharedImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     columns = make_columns(1, np.array([0]))
     columns[1] = np.array([10**6])  # a label that the model does not have
@@ -113,7 +113,7 @@ def test_an_error_reaches_only_the_requests_of_its_batch(
 
 
 def test_a_batch_waits_a_limited_time_for_expected_requests(
-    generator: SharedImageSampler,
+    generator: ImagePlanSampler,
 ) -> None:
     batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
     columns = [make_columns(seed, np.zeros(1, np.int64)) for seed in (1, 2)]
