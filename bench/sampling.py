@@ -80,12 +80,12 @@ def row_weights() -> tuple[Any, Measurements]:
     """Return a briefly trained model of a table with ten columns of all types, and its manifest."""
     import pyarrow as pa
 
+    from modalities.tabular.manifest import table_manifest
     from modalities.tabular.schema import Column
     from models.tabular.data import LabeledRows
     from models.tabular.schema import ColumnSchema, ColumnType
     from models.tabular.settings import TableData, resolve
     from models.tabular.training import train
-    from worker.training_data import table_manifest
 
     rng, n = np.random.default_rng(0), 4_000
     day = np.timedelta64(1, "D")

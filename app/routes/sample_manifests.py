@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 import modalities
 from app.authentication import ReadScope, SampleScope
 from app.request_body import StrictJsonRoute
-from app.schemas.samples import SampleSelection
 from core import api_keys, model_registry
 from core.database import read
 from core.request_fields import RequestModel
 from core.tables import ApiKey
+from job_kinds.generation.request import SampleSelection
 
 router = APIRouter(prefix="/v1", tags=["samples"], route_class=StrictJsonRoute)
 

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
 
 import modalities
-from app import error_handlers, strict_json
+from app import strict_json
 from app.authentication import Caller, SampleScope
 from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest
-from core import evaluation, model_registry
+from core import evaluation, model_registry, validation_errors
 from core.database import read
 from core.errors import ValidationFailed
 
@@ -133,7 +133,7 @@ async def read_samples(
     try:
         request = SamplesRequest.model_validate(body)
     except ValidationError as error:
-        raise error_handlers.body_validation_failed(error, body) from error
+        raise validation_errors.body_validation_failed(error, body) from error
     return await run_in_sampling_thread(
         lambda: _respond(reference, request, caller, format, accept)
     )

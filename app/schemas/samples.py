@@ -5,18 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 import modalities
-from modalities.selection import Selection
-
-
-@modalities.extend("selection_options")
-class SampleSelection(Selection):
-    """Selection of samples by `labels` or by `count`; of table rows also by `conditions`."""
-
-    ignore_quality_gate: bool = Field(
-        False,
-        description="Use the model even if it fails the `quality_gate` of its training job. "
-        "Default: false.",
-    )
+from job_kinds.generation.request import SampleSelection
 
 
 @modalities.extend("sample_options")

@@ -15,7 +15,7 @@ from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
-from modalities.image import ingest
+from modalities.image import ingest, training_plan
 from modalities.image.options import (
     FILE_FORMATS,
     SAMPLE_FORMATS,
@@ -27,8 +27,14 @@ from modalities.image.options import (
     ImageSampleOptions,
     ImageSelectionOptions,
 )
+from modalities.image.training_options import (
+    ImageHyperparameters,
+    ImageTrainingOptions,
+    ImageTrainingSpec,
+)
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
+from modalities.training import TrainingRun
 from models.metrics import score_types
 
 if TYPE_CHECKING:
@@ -49,6 +55,9 @@ class ImageModality(Modality):
     }
     has_schema = False
     preview_formats = {"png": "image/png"}
+    training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
+    hyperparameters = ImageHyperparameters
+    plan_training = staticmethod(training_plan.plan_training)
     selection_options, sample_options = ImageSelectionOptions, ImageSampleOptions
     model_view = ImageModelView
     sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
@@ -113,6 +122,40 @@ class ImageModality(Modality):
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
 
+    def train(self, run: TrainingRun) -> None:
+        from modalities.image import train
+
+        train.train(run)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.image.evaluate import evaluate
+
+        return evaluate(evaluation)
+
+    def augmentation_rules(
+        self, summary: Json, options: ImageAugmentationOptions
+    ) -> AugmentationRules:
+        from modalities.image.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary, options)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        return all(
+            manifest["image"][side] == summary[side] for side in ("height", "width", "channels")
+        )
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import stratified_split
+
+        return stratified_split(labels, holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.image.augment import open_augmenter
+
+        return open_augmenter(job)
+
     def preload(self) -> None:
         from modalities.image import sampler  # noqa: F401
 
@@ -157,35 +200,6 @@ class ImageModality(Modality):
 
     def describe_model(self, manifest: Json) -> Json:
         return {"image": manifest["image"]}
-
-    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
-        from modalities.image.evaluate import evaluate
-
-        return evaluate(evaluation)
-
-    def augmentation_rules(
-        self, summary: Json, options: ImageAugmentationOptions
-    ) -> AugmentationRules:
-        from modalities.image.augmentation_rules import augmentation_rules
-
-        return augmentation_rules(summary, options)
-
-    def samples_fit(self, manifest: Json, summary: Json) -> bool:
-        return all(
-            manifest["image"][side] == summary[side] for side in ("height", "width", "channels")
-        )
-
-    def holdout_split(
-        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
-    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-        from models.split import stratified_split
-
-        return stratified_split(labels, holdout_fraction, seed)
-
-    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
-        from modalities.image.augment import open_augmenter
-
-        return open_augmenter(job)
 
 
 MODALITY = ImageModality()

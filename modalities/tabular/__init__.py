@@ -18,7 +18,7 @@ from modalities.base import Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
-from modalities.tabular import ingest
+from modalities.tabular import ingest, training_plan
 from modalities.tabular.options import (
     FILE_FORMATS,
     SAMPLE_FORMATS,
@@ -30,7 +30,13 @@ from modalities.tabular.options import (
     TableSampleOptions,
     TableSelectionOptions,
 )
+from modalities.tabular.training_options import (
+    TableTrainingOptions,
+    TableTrainingSpec,
+    TabularHyperparameters,
+)
 from modalities.tabular.upload.detection import detect_table
+from modalities.training import TrainingRun
 from models.metrics import score_types
 
 if TYPE_CHECKING:
@@ -50,6 +56,9 @@ class TableModality(Modality):
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    training_options, training_spec = TableTrainingOptions, TableTrainingSpec
+    hyperparameters = TabularHyperparameters
+    plan_training = staticmethod(training_plan.plan_training)
     selection_options, sample_options = TableSelectionOptions, TableSampleOptions
     model_view, conditions_view = TableModelView, TableConditionsView
     sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
@@ -105,6 +114,38 @@ class TableModality(Modality):
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+    def train(self, run: TrainingRun) -> None:
+        from modalities.tabular import train
+
+        train.train(run)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.tabular.evaluate import evaluate
+
+        return evaluate(evaluation)
+
+    def augmentation_rules(self, summary: Json, options: RequestModel) -> AugmentationRules:
+        from modalities.tabular.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        from modalities.tabular.augmentation_rules import samples_fit
+
+        return samples_fit(manifest, summary)
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import random_split
+
+        return random_split(len(labels), holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.tabular.augment import open_augmenter
+
+        return open_augmenter(job)
 
     def preload(self) -> None:
         from modalities.tabular import sampler  # noqa: F401
@@ -168,33 +209,6 @@ class TableModality(Modality):
             "constraints": manifest["training"]["hyperparameters"].get("constraints"),
             "detected_constraints": manifest.get("detected_constraints"),
         }
-
-    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
-        from modalities.tabular.evaluate import evaluate
-
-        return evaluate(evaluation)
-
-    def augmentation_rules(self, summary: Json, options: RequestModel) -> AugmentationRules:
-        from modalities.tabular.augmentation_rules import augmentation_rules
-
-        return augmentation_rules(summary)
-
-    def samples_fit(self, manifest: Json, summary: Json) -> bool:
-        from modalities.tabular.augmentation_rules import samples_fit
-
-        return samples_fit(manifest, summary)
-
-    def holdout_split(
-        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
-    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-        from models.split import random_split
-
-        return random_split(len(labels), holdout_fraction, seed)
-
-    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
-        from modalities.tabular.augment import open_augmenter
-
-        return open_augmenter(job)
 
 
 MODALITY = TableModality()

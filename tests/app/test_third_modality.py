@@ -1,6 +1,6 @@
 """A third kind of data is one object: sequences of numbers that rise or fall.
 
-The service samples its models, in responses and in jobs, without knowing it.
+The service trains and samples its models, in responses and in jobs, without knowing it.
 """
 
 import json
@@ -16,11 +16,17 @@ from starlette.testclient import TestClient
 import modalities
 from core import model_registry
 from core.database import write
+from core.datasets import repository
+from core.datasets.repository import NewDataset
 from core.ids import new_id
 from core.storage import get_storage, key_of
+from core.tables import Dataset
+from core.training import Budget
 from modalities.base import Modality
 from modalities.sampling import Sampler, SelectionPlan
 from modalities.selection import Selection, check_selection, count_labels
+from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
+from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
 from tests.factories import clear_model_caches
 from worker.job_runner import run_next
@@ -89,6 +95,20 @@ class Sequences(Modality):
     def load_sampler(self, path: Path) -> SequenceSampler:
         return SequenceSampler(path)
 
+    def plan_training(
+        self, session: Any, dataset: Dataset, choices: TrainingChoices, options: Any
+    ) -> ResolvedTraining:
+        budget = choices.budget or Budget(steps=1)
+        return ResolvedTraining(conditional=True, budget=budget, hyperparameters={}, batch_size=1)
+
+    def train(self, run: TrainingRun) -> None:
+        run.start({"labels": run.dataset.summary["labels"]})
+        step = 0
+        while run.progress(step) < 1:
+            step += 1
+        length = str(run.dataset.summary["length"]).encode()
+        run.save(step, PackedCheckpoint(state=b"none", model=length, parameters=1))
+
 
 @pytest.fixture
 def service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
@@ -105,6 +125,17 @@ def service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
             session, TENANT, "lines", model_id=model_id, step=0, weights=stored, manifest=manifest
         )
     return client
+
+
+def create_dataset(length: int) -> str:
+    dataset_id = new_id("ds")
+    labels = [{"name": name, "count": 30} for name in ("up", "down")]
+    summary = {"labels": labels, "n_train": 60, "n_test": 0, "issues": [], "sha256": "0" * 64}
+    with write() as session:
+        new = NewDataset("waves", {}, {}, "sequence")
+        summary["length"] = length
+        repository.add_ready(session, TENANT, dataset_id, new, objects={}, summary=summary)
+    return dataset_id
 
 
 def sample(client: TestClient, **body: Any) -> list[Any]:
@@ -138,6 +169,22 @@ def test_a_generation_job_has_the_items_of_the_samples_route(service: TestClient
     ]
     items = [json.loads(line) for line in "".join(shards).splitlines()]
     assert items == sample(service, **body)
+
+
+def test_a_model_is_trained_with_the_modality_s_own_loop_and_then_sampled(
+    service: TestClient,
+) -> None:
+    body = {"kind": "training", "dataset": create_dataset(3), "budget": {"steps": 2}}
+    plan = service.post("/v1/jobs", json=body | {"validate_only": True}).json()
+    assert (plan["resolved"]["modality"], plan["estimate"]["steps"]) == ("sequence", 2)
+    job_id = service.post("/v1/jobs", json=body).json()["id"]
+    assert run_next(["training"])
+    job = service.get(f"/v1/jobs/{job_id}").json()
+    assert (job["state"], job["result"]["step"]) == ("succeeded", 2)
+    samples = service.post("/v1/models/waves/samples", json={"labels": {"down": 1}, "seed": 1})
+    assert len(samples.json()["values"]) == 3
+    foreign = service.post("/v1/jobs", json=body | {"target_column": "age"})
+    assert foreign.json()["errors"][0]["pointer"] == "/target_column"
 
 
 def test_a_field_of_another_kind_of_data_is_rejected(service: TestClient) -> None:

@@ -15,9 +15,6 @@ from tests.uploads import make_image_zip
 class Sequences(Modality):
     name, items = "sequence", "sequences"
 
-    def detect(self, head: bytes, name: str, entries: object) -> float:
-        return 0.0
-
 
 @pytest.fixture(autouse=True)
 def third_modality(monkeypatch: pytest.MonkeyPatch) -> None:
