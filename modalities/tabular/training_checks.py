@@ -1,12 +1,12 @@
 """Checks of training settings against the values of a table, before a job is created."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 
-from core.storage import Storage, StoredObject
+from core.storage import StoredObject, get_storage
 from core.tables import Dataset
-from modalities.base import Json
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from models.settings import InvalidSettings
@@ -17,15 +17,13 @@ MAX_CHECKED_ROWS = 200_000
 MAX_VIOLATING_FRACTION = 0.5  # of the rows, which training leaves out
 
 
-def check_constraints(
-    dataset: Dataset, storage: Storage, constraints: Sequence[Constraint]
-) -> None:
+def check_constraints(dataset: Dataset, constraints: Sequence[Constraint]) -> None:
     """Raise InvalidSettings for a constraint that most rows break."""
     schema = Schema.from_dict(dataset.summary)
     checked = [(i, c) for i, c in enumerate(constraints) if c.kind in ("inequality", "sum")]
     if not checked:
         return
-    with storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path:
+    with get_storage().open(StoredObject.from_dict(dataset.objects["rows"])) as path:
         rows = TypedParquet(path)
         for index, constraint in checked:
             _check_constraint(rows, schema, constraint, index)
@@ -53,11 +51,12 @@ def _check_constraint(
         )
 
 
-def check_min_value_count(profile: Json, schema: Schema, min_value_count: int) -> None:
-    """Raise InvalidSettings if `min_value_count` leaves no value of a column.
-
-    `profile` is that of the dataset.
-    """
+def check_min_value_count(dataset: Dataset, min_value_count: int) -> None:
+    """Raise InvalidSettings if `min_value_count` leaves no value of a category."""
+    if not min_value_count:
+        return
+    schema = Schema.from_dict(dataset.summary)
+    profile = json.loads(get_storage().read(StoredObject.from_dict(dataset.objects["profile"])))
     learned = {column.name for column in schema.columns if column.learned}
     for column in profile["columns"]:
         if column["type"] != "category" or column["name"] not in learned or not column["top"]:

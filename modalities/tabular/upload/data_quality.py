@@ -24,16 +24,8 @@ DUPLICATE_WARNING_FRACTION = 0.01  # of the rows; with fewer duplicates, the iss
 
 # Issues that only the uploaded file shows; all others are recomputed when the schema changes.
 READING_ISSUE_CODES = frozenset(
-    {
-        "mixed_types",
-        "odd_values",
-        "non_finite",
-        "missing_value_markers",
-        "mixed_date_formats",
-        "mixed_offsets",
-        "ambiguous_date_format",
-        "ambiguous_number_format",
-    }
+    {"mixed_types", "odd_values", "non_finite", "missing_value_markers", "mixed_date_formats"}
+    | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
     | {"missing_words", "missing_words_unused"}

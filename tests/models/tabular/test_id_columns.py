@@ -1,6 +1,5 @@
 """Generated identifiers that follow the form of the table."""
 
-import random
 import re
 
 import numpy as np
@@ -15,14 +14,14 @@ PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
 
 def random_texts(pattern: str, count: int = 200) -> list[str]:
     """Return texts with random characters: 9 for digits, A and a for letters, h for 0 to f."""
-    rng = random.Random(3)
+    rng = np.random.default_rng(3)
     choices = {
         "9": "0123456789",
         "A": "ABCDEFGHJKLM",
         "a": "abcdefghijklm",
         "h": "0123456789abcdef",
     }
-    return ["".join(rng.choice(choices.get(c, c)) for c in pattern) for _ in range(count)]
+    return ["".join(rng.choice([*choices.get(c, c)]) for c in pattern) for _ in range(count)]
 
 
 def fresh(values: list[str], count: int, kind: str | None = None, seed: int = 3) -> list[str]:
@@ -83,8 +82,8 @@ def test_integer_ids_continue_above_the_largest() -> None:
 
 
 def test_scattered_integers_get_new_numbers_of_the_same_length() -> None:
-    rng = random.Random(0)
-    numbers = [rng.randrange(100_000, 1_000_000) for _ in range(80)]
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(100_000, 1_000_000, 80)
     column = IdColumn.fit("no", pa.int64(), pa.array(numbers))
     ids = column.values(3, np.arange(5_000))
     assert ids.type == pa.int64()
@@ -134,8 +133,8 @@ def test_emails_are_addresses_at_shared_or_example_domains() -> None:
 
 
 def test_ip_addresses_are_valid_and_stay_in_the_common_networks() -> None:
-    rng = random.Random(1)
-    table = [f"192.168.{rng.randrange(256)}.{rng.randrange(256)}" for _ in range(200)]
+    octets = np.random.default_rng(1).integers(0, 256, (200, 2))
+    table = [f"192.168.{a}.{b}" for a, b in octets]
     addresses = fresh(table, 1_000, "ip")
     assert all(address.startswith("192.168.") for address in addresses)
     assert all(0 < int(octet) < 255 for address in addresses for octet in address.split("."))
