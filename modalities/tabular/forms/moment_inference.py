@@ -227,9 +227,9 @@ def _has_plausible_years(pattern: re.Pattern[str], texts: Sequence[str]) -> bool
     """Return False for numbers such as 4.0900, which are no months of the year 900."""
     if "Y" not in pattern.groupindex:
         return True
-    years = [match["Y"] for match in map(pattern.fullmatch, texts) if match is not None]
-    plausible = sum("1000" <= year < "2200" for year in years)
-    return plausible >= MIN_FIT_FRACTION * len(years)
+    years: list[str] = [match["Y"] for match in map(pattern.fullmatch, texts) if match is not None]
+    implausible = sum(not "1000" <= year < "2200" for year in years)
+    return implausible <= (1 - MIN_FIT_FRACTION) * len(years)
 
 
 def _tokens(template: str) -> list[str]:
