@@ -10,7 +10,7 @@ import csv
 import io
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def describe(client: Client, file: Path, cpu_seconds: float) -> Iterator[str]:
         yield ""
         return
     samples = _sample(client, model, "csv")
-    yield from _columns(schema, real, samples.decode())
+    delimiter = options.get("delimiter", ",")
+    yield from _columns(schema, _read(real, delimiter), _read(samples.decode(), delimiter))
     yield ""
     format = OTHER_FORMATS.get(file.suffix)
     if format is not None:
@@ -78,10 +79,11 @@ def _sample(client: Client, model: str, format: str) -> bytes:
     return client.request("POST", f"/v1/models/{model}/samples", json=body, params=params).content
 
 
-def _columns(schema: Sequence[Json], real: str, samples: str) -> Iterator[str]:
+def _columns(
+    schema: Sequence[Json], before: Mapping[str, list[str]], after: Mapping[str, list[str]]
+) -> Iterator[str]:
     yield "| column | type | form | missing | values | samples | real values among samples |"
     yield "|---|---|---|---|---|---|---|"
-    before, after = _read(real), _read(samples)
     for column in schema:
         name = column["name"]
         cells = [name, column["type"], column["format"] or column["decimals"]]
@@ -101,8 +103,7 @@ def _columns(schema: Sequence[Json], real: str, samples: str) -> Iterator[str]:
         yield "| " + " | ".join(_escape(str(cell)) for cell in cells) + " |"
 
 
-def _read(text: str) -> dict[str, list[str]]:
-    delimiter = max(",;\t|", key=text.partition("\n")[0].count)
+def _read(text: str, delimiter: str) -> dict[str, list[str]]:
     rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     return dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
 

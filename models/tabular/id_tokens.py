@@ -18,7 +18,7 @@ MAX_SHAPES = 40
 MIN_COVERAGE = 0.9  # share of the texts that the most common shapes must have
 MIN_SHARED_COUNT = 10  # texts that must share a token that is kept
 NAME_KINDS = ("first", "last")  # prefixes of the classes of names of people
-MIN_SHAPE_FRACTION = 0.01  # of the texts; rarer shapes are left out
+MIN_SHAPE_FRACTION = 0.02  # of the texts; rarer shapes are left out
 MIN_SHARED_FRACTION = 0.01
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_WORDS = 40  # of usual lengths in a pool
@@ -116,7 +116,7 @@ def fit_templates(
     for tokens in texts:
         by_shape[_shape(tokens)].append(tokens)
     ranked = sorted(by_shape.values(), key=len, reverse=True)
-    smallest = max(min_value_count, MIN_SHAPE_FRACTION * len(texts))
+    smallest = max(min_value_count, 2, MIN_SHAPE_FRACTION * len(texts))
     kept = [group for group in ranked[:MAX_SHAPES] if len(group) >= smallest] or ranked[:1]
     totals = Counter(text for tokens in texts for text in {token.text for token in tokens})
     shared = _shared_ends(texts, max(min_value_count, min(MIN_SHARED_COUNT, len(texts))))

@@ -113,11 +113,16 @@ def name_tokens(text: str, *, given: bool = False) -> Tokens:
             tokens.append(Token(part, "9" if part.isdigit() else ""))
         elif len(part) == 1:
             tokens.append(Token(part, "A" if part.isupper() else "a"))
-        elif _TITLE.fullmatch(part):
+        elif is_title(part):
             tokens.append(Token(part, "title"))
         else:
             tokens.append(Token(part, f"{'last' if i in family else 'first'}-{case_of(part)}"))
     return tuple(tokens)
+
+
+def is_title(word: str) -> bool:
+    """Return True for titles, particles and suffixes of names of people."""
+    return _TITLE.fullmatch(word) is not None
 
 
 def name_pools(locale: str) -> dict[str, Pool]:

@@ -1,9 +1,11 @@
 """Recognition of identifiers and of values that identify people in text columns."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
+from models.tabular.id_words import is_title, name_locale, name_share
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MIN_FITTING = 0.9  # share of the texts that must have the form of a kind
@@ -11,6 +13,7 @@ MIN_PERSONAL_DISTINCT = 0.1  # share of different values; above it, rows have th
 MIN_DISTINCT, MANY_ROWS = 0.6, 100  # share of different values of nearly unique text
 MIN_DISTINCT_OF_FEW = 0.9  # the same in tables of fewer than MANY_ROWS rows
 MAX_EXAMINED = 500
+MAX_WORD_SHARE, MAX_TITLES = 0.2, 10  # of names with the same word; titles are more common
 MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.3, 0.6  # texts with a known name
 
 _PATTERNS = {
@@ -67,15 +70,20 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
 
 
 def _are_names(name: str, texts: Sequence[str]) -> bool:
-    if _share(_PERSON.pattern, texts) < MIN_FITTING:
+    if _share(_PERSON.pattern, texts) < MIN_FITTING or _share_a_word(texts):
         return False
-    from models.tabular.id_words import name_locale, name_share  # Faker is slow to import
-
     is_named = bool(_PERSON_NAME.search(name))
     if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:
         return False  # single words are names of persons only if the column says so
     minimum = MIN_NAME_SHARE if is_named else MIN_NAME_SHARE_UNNAMED
     return name_share(texts, name_locale(texts)) >= minimum
+
+
+def _share_a_word(texts: Sequence[str]) -> bool:
+    """Return True if many texts have a word in common, as in Kent County and Surry County."""
+    words = Counter(word for text in texts for word in set(re.findall(r"[^\W\d_]{3,}", text)))
+    common = (n for word, n in words.most_common(MAX_TITLES) if not is_title(word))
+    return len(texts) >= MIN_ID_ROWS and next(common, 0) > MAX_WORD_SHARE * len(texts)
 
 
 def can_imitate(texts: Sequence[str]) -> bool:

@@ -105,3 +105,9 @@ def test_a_category_becomes_an_identifier_of_its_kind(read: Read) -> None:
 def test_unknown_kinds_of_identifiers_are_rejected(reject: Reject) -> None:
     error = reject(build_column_csv(*PEOPLE), columns=(ColumnOverride("a", format="passport"),))
     assert error.field_errors[0].code == "format_unknown"
+
+
+def test_places_that_share_a_word_are_not_people(read: Read) -> None:
+    counties = [f"{name} {kind}, Virginia" for name in LAST for kind in ("County", "city")]
+    table = read(build_column_csv(*counties, name="name"))
+    assert (table["name"].type, table["name"].format) == ("id", None)
