@@ -108,6 +108,6 @@ def test_unknown_kinds_of_identifiers_are_rejected(reject: Reject) -> None:
 
 
 def test_places_that_share_a_word_are_not_people(read: Read) -> None:
-    counties = [f"{name} {kind}, Virginia" for name in LAST for kind in ("County", "city")]
+    counties = [f"{name} {kind}" for name in LAST for kind in ("County", "City")]
     table = read(build_column_csv(*counties, name="name"))
     assert (table["name"].type, table["name"].format) == ("id", None)
