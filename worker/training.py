@@ -100,6 +100,7 @@ def run_image_training(
                 settings_from_dict(spec.hyperparameters),
                 callbacks,
                 seed=spec.seed,
+                label_names=[label["name"] for label in callbacks.manifest["labels"]],
                 state=state,
                 init_from=init_from,
                 patience=spec.patience,

@@ -212,7 +212,7 @@ def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
     if not rows:
         raise NotFound(f"Job {job_id} has no preview yet.")
-    from models.images.image_grid import encode_gif  # Pillow is slow to load
+    from models.images.animation import encode_gif  # Pillow is slow to load
 
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)

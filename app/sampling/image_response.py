@@ -17,10 +17,14 @@ from core.settings import get_settings
 from core.tables import Model
 from modalities.image import encode
 from models.errors import AcceptanceRateTooLow
-from models.images.image_grid import encode_gif, make_grid
+from models.images.animation import encode_gif
+from models.images.contact_sheet import Section, draw_grid, draw_sheet, enlarge
 from models.images.interpolation import LatentEndpoint
 from models.images.sampling import ImageSampler
 from models.images.sampling_plan import ImageSamplingPlan
+
+FRAME_SIDE = 256  # pixels; smaller images are enlarged for the frames of a GIF
+MAX_STRIP_COLUMNS = 16  # a longer interpolation has several rows
 
 
 def build_response(
@@ -99,9 +103,12 @@ def _interpolation_response(
         model, ends, interpolation.steps, request.image.truncation
     )
     if output_format == "gif":
-        body = encode_gif([encode.encode_png(image) for image in images])
+        frames = [enlarge(image, FRAME_SIDE) for image in images]
+        body = encode_gif([encode.encode_png(frame) for frame in frames])
     else:
-        body = encode.encode_png(make_grid(images, interpolation.steps))
+        labels = interpolation.start.label, interpolation.end.label
+        strip = Section(" → ".join(name for name in dict.fromkeys(labels) if name), images)
+        body = encode.encode_png(draw_sheet([strip], min(len(images), MAX_STRIP_COLUMNS)))
     return Response(
         body,
         headers={"Semblance-Count": str(interpolation.steps)},
@@ -156,10 +163,9 @@ def _encode(
 ) -> bytes | Iterator[bytes]:
     names = [label["name"] for label in model.manifest["labels"]]
     if output_format == "png":
-        images = np.concatenate([images for _, images in batches])
-        if request.layout != "grid":
-            return encode.encode_png(images[0])
-        return encode.encode_png(make_grid(images, _grid_columns(plan)))
+        labels, images = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        picture = draw_grid(images, labels, names) if request.layout == "grid" else images[0]
+        return encode.encode_png(picture)
     if output_format != "json":
         image = model.manifest["image"]
         return encode.encode(output_format, batches, names, count=plan.count, image=image)
@@ -179,11 +185,3 @@ def _encode(
             raise request_parser.scores_unavailable_error("/include")
         batches = iter(all_batches)
     return encode.encode_json(batches, names, head)
-
-
-def _grid_columns(plan: ImageSamplingPlan) -> int:
-    """Return the number of columns: one row per label if all counts are equal, else a square."""
-    lengths = {index_range.stop - index_range.start for index_range in plan.ranges}
-    if len(plan.ranges) > 1 and len(lengths) == 1 and (length := lengths.pop()) <= 64:
-        return length
-    return int(np.ceil(np.sqrt(plan.count)))
