@@ -17,6 +17,7 @@ from modalities import stored_samplers
 from modalities.evaluation import EvaluationInput, EvaluationOutput, Picture
 from modalities.image.encode import encode_png
 from modalities.image.train import open_images
+from models.checkpoint import unpack
 from models.images import batched_sampling
 from models.images.contact_sheet import Section, draw_sheet
 from models.images.data import LabeledImages
@@ -71,7 +72,9 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
 def _generate(
     evaluation: EvaluationInput, label_weights: tuple[float, ...]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    sampler: ImageSampler = stored_samplers.load(evaluation.model, evaluation.storage)
+    sampler = stored_samplers.load(
+        evaluation.model, evaluation.storage, lambda path: ImageSampler.load(*unpack(path))
+    )
     plan = plan_by_count(
         evaluation.samples,
         seed=evaluation.seed,
@@ -137,9 +140,7 @@ def _evaluation_classifier(
     return classifier
 
 
-def _draw_gallery(
-    pixels: NDArray[np.uint8], labels: NDArray[Any], names: Sequence[str]
-) -> bytes:
+def _draw_gallery(pixels: NDArray[np.uint8], labels: NDArray[Any], names: Sequence[str]) -> bytes:
     """Draw the first images of each label. A label with too few images repeats them."""
     sections = [
         Section(

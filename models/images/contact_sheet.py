@@ -60,9 +60,7 @@ def draw_grid(images: Pixels, labels: NDArray[np.int64], names: Sequence[str]) -
     return draw_sheet([Section("", images)], math.ceil(math.sqrt(len(images))))
 
 
-def draw_sheet(
-    sections: Sequence[Section], columns: int, *, max_side: int | None = None
-) -> Pixels:
+def draw_sheet(sections: Sequence[Section], columns: int, *, max_side: int | None = None) -> Pixels:
     """Draw the images of each section in rows of `columns`, with the caption on the left.
 
     Each section starts a new row. Many sections are arranged in several stacks side by side. Images

@@ -5,9 +5,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
@@ -15,15 +17,20 @@ from core.datasets.source import SourceFile
 from core.errors import FieldError, StorageFull, ValidationFailed
 from core.settings import Limits
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
-from modalities.tabular.type_casting import ARROW_TYPES, cast
+from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
 from modalities.tabular.upload import spool
-from modalities.tabular.upload.column_stats import TextColumnStats, TypedColumnStats
+from modalities.tabular.upload.column_stats import (
+    TextColumnStats,
+    TypedColumnStats,
+    sample_texts,
+)
 from modalities.tabular.upload.data_quality import (
     READING_ISSUE_CODES,
     find_reading_issues,
     find_schema_issues,
 )
+from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
 from modalities.tabular.upload.open_table import open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
@@ -44,6 +51,8 @@ _RAW_COLUMNS = {
     pa.float64(): Column("", "number"),
     pa.bool_(): Column("", "boolean", format="false|true"),
     pa.timestamp("us"): Column("", "datetime", format="%Y-%m-%dT%H:%M:%S"),
+    pa.time64("us"): Column("", "time", format="%H:%M:%S"),
+    pa.duration("us"): Column("", "duration"),
 }
 
 
@@ -82,7 +91,7 @@ def read_table(
         inferred = _without_empty_columns(inferred, ParquetSpool(raw_path), table)
         columns = tuple(each.column for each in inferred)
         spool.write_parquet(
-            _typed_batches(ParquetSpool(raw_path), columns),
+            _typed_batches(ParquetSpool(raw_path), inferred),
             arrow_schema(columns),
             out / ROWS_FILE,
             limits,
@@ -156,28 +165,7 @@ def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
 
 
 def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
-    columns = []
-    for field in raw.schema:
-        if field.name in table.untyped:
-            text_stats = TextColumnStats()
-            for values in raw.column(field.name):
-                text_stats.add(values)
-            column = infer_text(
-                field.name,
-                text_stats,
-                decimal_comma=table.decimal_comma,
-                categories_max=limits.categories_max,
-            )
-        else:
-            typed_stats = TypedColumnStats()
-            for values in raw.column(field.name):
-                typed_stats.add(values)
-            hint = table.type_hints.get(field.name, Column(field.name, "category"))
-            column = infer_typed(
-                field.name, str(field.type), typed_stats, hint, categories_max=limits.categories_max
-            )
-        columns.append(column)
-    return columns
+    return [_infer_column(raw, field, table, limits) for field in raw.schema]
 
 
 def _without_empty_columns(
@@ -199,18 +187,53 @@ def _without_empty_columns(
     return [column for column in inferred if column.column.name not in empty]
 
 
-def _typed_batches(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
-    schema = arrow_schema(columns)
-    for batch in raw.batches([column.name for column in columns]):
-        arrays = [
-            cast(
-                values,
-                column if values.type == ARROW_TYPES[column.type] else _RAW_COLUMNS[values.type],
-                column,
-            )
-            for values, column in zip(batch.columns, columns, strict=True)
-        ]
+def _infer_column(
+    raw: ParquetSpool, field: pa.Field, table: RawTable, limits: Limits
+) -> InferredColumn:
+    hint = table.type_hints.get(field.name, Column(field.name, "category"))
+    candidates: list[FormCandidate] = []
+    if field.type in {pa.string(), pa.int64()}:
+        candidates = find_candidates(
+            field.name,
+            sample_texts(raw, field.name),
+            decimal_comma=table.decimal_comma,
+            typed_text=field.name not in table.untyped,
+        )
+    if field.type == pa.string() or candidates:
+        text_stats = TextColumnStats(candidates)
+        for values in raw.column(field.name):
+            text_stats.add(values.cast(pa.string()))
+        inferred = infer_text(field.name, text_stats, categories_max=limits.categories_max)
+    if field.type != pa.string() and (not candidates or inferred.column.type != "datetime"):
+        typed_stats = TypedColumnStats()
+        for values in raw.column(field.name):
+            typed_stats.add(values)
+        inferred = infer_typed(field.name, str(field.type), typed_stats, hint)
+    arrow = hint.arrow or inferred.column.arrow
+    inferred.column = replace(inferred.column, arrow=arrow)
+    return inferred
+
+
+def _typed_batches(
+    raw: ParquetSpool, inferred: Sequence[InferredColumn]
+) -> Iterator[pa.RecordBatch]:
+    schema = arrow_schema(tuple(each.column for each in inferred))
+    for batch in raw.batches([each.column.name for each in inferred]):
+        arrays = [_cast(*pair) for pair in zip(batch.columns, inferred, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
+    column = inferred.column
+    if values.type == arrow_type(column):
+        return cast(values, column, column)
+    if values.type == pa.int64() and column.type == "datetime":
+        values = values.cast(pa.string())
+    stored = _RAW_COLUMNS[values.type]
+    typed = cast(values, stored, column)
+    for reader in inferred.readers[1:]:
+        typed = pc.coalesce(typed, cast(values, stored, reader))
+    return typed
 
 
 def _sha256(path: Path) -> str:

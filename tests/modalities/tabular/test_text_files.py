@@ -195,7 +195,7 @@ def test_ndjson_key_with_mixed_types_is_read_as_text_and_reported(read: Read) ->
     assert table.values("a") == ["1", "2", "x", "2", "1.5", "true"]
     issue = table.issue("mixed_types")
     assert issue is not None
-    assert issue["examples"] == ["a: row 3", "a: row 6"]
+    assert issue["examples"] == ["a (0.#): row 3", "a (0.#): row 6"]
 
 
 @pytest.mark.parametrize(
