@@ -15,8 +15,8 @@ _FRAME_MS, _LAST_FRAME_MS = 200, 2_000
 def encode_gif(pngs: Sequence[bytes], max_bytes: int = MAX_GIF_BYTES) -> bytes:
     """Encode pictures of one size as a GIF: five per second, the last for two seconds.
 
-    If the GIF would be larger than `max_bytes`, it has fewer frames, evenly spaced and with the last
-    one, but at least MIN_FRAMES. If that is not enough, the frames are reduced.
+    If the GIF would be larger than `max_bytes`, it has fewer frames: evenly spaced, with the last
+    one, and at least MIN_FRAMES. If that is not enough, the frames are reduced.
     """
     pictures = _with_one_palette([_open(png) for png in pngs])
     frame_bytes = len(_encode(pictures[-1:]))  # the last frame is usually the most detailed one

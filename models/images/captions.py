@@ -3,6 +3,7 @@
 This module does not import torch.
 """
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -33,20 +34,20 @@ class Run(NamedTuple):
     right_to_left: bool | None
 
     @property
-    def width(self) -> float:
-        return self.font.getlength(self.text)
+    def width(self) -> int:
+        return math.ceil(self.font.getlength(self.text))  # a fraction would blur the next run
 
 
 @lru_cache(maxsize=512)
 def render_caption(text: str, max_width: int) -> Image.Image:
-    """Return `text` as a mask of CAPTION_HEIGHT: 255 is text, 0 is background.
+    r"""Return `text` as a mask of CAPTION_HEIGHT: 255 is text, 0 is background.
 
     A long text loses its middle. Control characters, and characters without a glyph in any font,
-    are escaped as `\\u2028`.
+    are escaped as `\u2028`.
     """
     runs = _fit(_split_clusters(text), max_width)
-    mask = Image.new("L", (int(_width(runs)) + 1, CAPTION_HEIGHT))
-    draw, left = ImageDraw.Draw(mask), 0.0
+    mask = Image.new("L", (_width(runs) + 1, CAPTION_HEIGHT))
+    draw, left = ImageDraw.Draw(mask), 0
     for run in runs:
         text, direction = run.text, None
         if run.right_to_left and _shapes_text():
@@ -90,11 +91,12 @@ def _extends(char: str) -> bool:
 def _split_runs(clusters: Sequence[str]) -> list[Run]:
     """Choose the first font that has each cluster, and join neighbors of one font."""
     runs: list[Run] = []
+    left_to_right = not any(map(_direction, clusters))
     for cluster in clusters:
         text, font = cluster, _find_font(cluster)
         if font is None:
             text, font = cluster.encode("unicode_escape").decode(), _load_fonts()[0]
-        direction = _direction(text)
+        direction = False if left_to_right else _direction(text)
         if runs and runs[-1].font is font and runs[-1].right_to_left == direction:
             runs[-1] = runs[-1]._replace(text=runs[-1].text + text)
         else:
@@ -130,7 +132,8 @@ def _order_runs(runs: list[Run]) -> list[Run]:
         resolved.append(run._replace(right_to_left=left if left == after else base))
     ordered: list[Run] = []
     for right_to_left, group in groupby(reversed(resolved), key=lambda run: run.right_to_left):
-        part = list(group)[::-1] if right_to_left else list(group)
+        part = list(group)
+        part = part[::-1] if right_to_left else part
         ordered = part + ordered if base else ordered + part
     return ordered
 
@@ -141,7 +144,7 @@ def _shapes_text() -> bool:
     return bool(features.check("raqm")) and bool(features.check("fribidi"))
 
 
-def _width(runs: Sequence[Run]) -> float:
+def _width(runs: Sequence[Run]) -> int:
     return sum(run.width for run in runs)
 
 
