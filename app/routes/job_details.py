@@ -206,7 +206,10 @@ def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
     responses={200: {"content": {"image/gif": {}}}},
 )
 def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
-    """Return all previews so far as an animation."""
+    """Return the previews so far as an animation of at most 3 MB.
+
+    A larger one has fewer frames, and smaller ones if that is not enough.
+    """
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")

@@ -78,6 +78,12 @@ def test_a_name_in_any_script_has_no_replacement_box(name: str) -> None:
     assert not any(has_missing_glyph(picture, font) for font in captions._load_fonts())
 
 
+@pytest.mark.parametrize("name", NAMES[:-3])
+def test_a_name_in_any_script_is_drawn_in_its_script(name: str) -> None:
+    escaped = name.encode("unicode_escape").decode()
+    assert pixels(name).shape[1] < pixels(escaped).shape[1]
+
+
 def test_a_replacement_box_is_recognized() -> None:
     fonts = captions._load_fonts()
     recognized = [has_missing_glyph(draw(font, "W\U0010fffdi\U0010fffdW"), font) for font in fonts]
