@@ -46,7 +46,7 @@ class ImageModality:
         return ingest.ingest(files, options, out, on_wait)
 
     def describe_dataset(self, summary: Json) -> ImageDatasetView:
-        return ImageDatasetView.model_validate({"image": summary})
+        return ImageDatasetView.model_validate({"image": summary, "layout": summary.get("layout")})
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         import numpy as np

@@ -15,8 +15,8 @@ import numpy as np
 from core.datasets.errors import printable, unreadable_error
 from core.settings import Limits
 from modalities.image.upload.archive import Archive, Reader, read_up_to
-from modalities.image.upload.folder_labels import TEST_NAMES, TRAIN_NAMES
 from modalities.image.upload.lazy_array import ArraySplit, LazyArray
+from modalities.image.upload.split_names import TEST_NAMES, TRAIN_NAMES
 
 _IMAGES = frozenset({"x", "images", "image", "data"})
 _LABELS = frozenset({"y", "labels", "label", "targets", "target"})

@@ -22,15 +22,15 @@ from modalities.image.upload.archive import (
     detect_format,
     open_archive,
 )
-from modalities.image.upload.archive_index import ArchiveIndex, index_archive
+from modalities.image.upload.archive_index import ArchiveIndex, describe_ignored, index_archive
 from modalities.image.upload.array_reader import read_arrays
 from modalities.image.upload.data_quality import find_issues
-from modalities.image.upload.decode import strict_decoding
+from modalities.image.upload.decode import FORMATS, strict_decoding
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.folder_reader import read_image_files
 from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.lazy_array import LazyArray
-from modalities.image.upload.npy_store import StoredImages
+from modalities.image.upload.npy_store import StoredImages, stretch_binary
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.preview import draw_preview
 from modalities.image.upload.summary import ImageSummary, Label
@@ -61,7 +61,9 @@ def _read_files(
 ) -> DecodedDataset:
     formats = [detect_format(file.path, file.name) for file in files]
     if len(files) == 1 and formats[0].is_archive:
-        with open_archive(files[0].path, files[0].name, limits=limits) as archive:
+        with open_archive(
+            files[0].path, files[0].name, limits=limits, name_encoding=options.name_encoding
+        ) as archive:
             return _read_archive(archive, options, limits, out)
     if files and all(detected.file_type == "idx" for detected in formats):
         arrays = [
@@ -82,7 +84,8 @@ def _read_archive(
     index = index_archive(archive)
     if index.images:
         return read_image_files(archive, index, options, limits, out=out)
-    notes = index.notes(archive.names)
+    kinds = index.ignored_kinds(archive.names, ())
+    notes = describe_ignored(kinds)
     if index.npy:
         splits, names, npz_notes = npz.group_splits(npz.read_npz(archive, index.npy), limits)
         format = "npz" if archive.format == "zip" else f"{archive.format}-npy"
@@ -95,8 +98,8 @@ def _read_archive(
         format = f"{archive.format}-idx"
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
     message = (
-        f"{printable(archive.name)} holds no images. Supported files are PNG, JPEG, WebP, npz and "
-        "idx."
+        f"{printable(archive.name)} holds no images. Supported files are {FORMATS}, npz, idx, and "
+        "tables of pixels as CSV or of images as Parquet."
     )
     raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
 
@@ -152,6 +155,9 @@ def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary
     y, names = _drop_unused_labels(decoded.y, decoded.class_names)
     labels = _count_labels(y, n_train, names)
     np.save(out / "y.npy", y)
+    notes = list(decoded.notes)
+    if stretch_binary(out / "x.npy"):
+        notes.append("All pixels are 0 or 1: they were scaled to 0 and 255.")
     images = StoredImages(out / "x.npy")
     issues = find_issues(images, y, n_train=n_train, labels=labels, name_of=decoded.name_of)
     draw_preview(images, y[:n_train], names, path=out / "preview.png")
@@ -165,7 +171,8 @@ def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary
         n_test=total - n_train,
         format=decoded.format,
         issues=(*decoded.issues, *issues),
-        notes=tuple(decoded.notes),
+        notes=tuple(notes),
+        layout=decoded.layout,
         x_sha256=_sha256(out / "x.npy"),
         y_sha256=_sha256(out / "y.npy"),
     )

@@ -146,6 +146,22 @@ def test_boolean_and_negative_labels_are_accepted(tmp_path: Path, read: Read) ->
     assert [label.name for label in summary.labels] == ["-1", "0", "1"]
 
 
+@pytest.mark.parametrize(
+    "y", [Y.astype(float), np.eye(3)[Y], np.eye(3, dtype=bool)[Y], np.eye(3, dtype="u1")[Y]]
+)
+def test_float_and_one_hot_labels_are_numbers_of_classes(
+    y: NDArray[Any], tmp_path: Path, read: Read
+) -> None:
+    result = read(write_npz(tmp_path / "a.npz", x=X, y=y))
+    assert result.names == [str(label) for label in Y]
+
+
+def test_byte_strings_are_labels(tmp_path: Path, read: Read) -> None:
+    names = np.array([b"cat", "Größe".encode(), b"fish"])[Y]
+    result = read(write_npz(tmp_path / "a.npz", x=X, y=names))
+    assert result.names[:3] == ["cat", "Größe", "fish"]
+
+
 @pytest.mark.parametrize("shape", [(30,), (30, 1)])
 def test_text_labels_are_read(shape: tuple[int, ...], tmp_path: Path, read: Read) -> None:
     names = np.array(["dog", "a cat ", "äöü😀"])[Y].reshape(shape)
@@ -157,15 +173,17 @@ def test_text_labels_are_read(shape: tuple[int, ...], tmp_path: Path, read: Read
 @pytest.mark.parametrize(
     "invalid",
     [
-        Y.astype(float),
+        Y.astype(float) + 0.5,
         Y.astype(object),
-        Y.astype("S1"),
-        np.eye(3, dtype=int)[Y],
+        np.array([b"\xff"] * 30),
+        np.ones((30, 3), int),
+        np.zeros((30, 3)),
+        np.ones((30, 1, 1), int),
         Y[:-1],
         Y.astype("U1").astype(object),
         np.frombuffer(np.full(30, 0x110000, "<u4").tobytes(), "<U1"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_invalid_label_arrays_are_rejected_by_name(
     invalid: NDArray[Any], tmp_path: Path, reject: Reject
