@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import Json, OnWait, Split
 from modalities.image import ingest
+from modalities.image.detection import detect_images
 from modalities.image.options import ImageDatasetOptions, ImageDatasetView
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class ImageModality:
     preview_formats = {"png": "image/png"}
 
     def detect(self, head: bytes, name: str) -> float:
-        # Files that no modality recognizes are read as images too: that reader explains what it
-        # expects.
-        return 0.3 if detect_file_type(head) else 0.1
+        return detect_images(head)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait

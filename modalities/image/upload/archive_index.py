@@ -20,7 +20,7 @@ _IMAGE_SUFFIX = re.compile(
 )
 _OTHER_SUFFIX = re.compile(
     r"\.(txt|md|rst|html?|css|js|csv|tsv|jsonl?|ndjson|xml|ya?ml|toml|ini|cfg|log|pdf|docx?|odt|xlsx?"
-    r"|lst|cls|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|tfrecord|mp[34]|mov|avi|wav)",
+    r"|lst|cls|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
     re.IGNORECASE,
 )
 _JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
@@ -75,7 +75,7 @@ def describe_ignored(kinds: Sequence[IgnoredKind]) -> list[str]:
 
 
 def _kind_of(name: str) -> str:
-    if _is_junk(name):
+    if is_hidden(name):
         return HIDDEN_KIND
     return posixpath.splitext(name)[1].lower() or "without a suffix"
 
@@ -93,7 +93,7 @@ def index_archive(archive: Archive) -> ArchiveIndex:
     unclear = []
     for i, name in enumerate(archive.names):
         suffix = posixpath.splitext(name)[1]
-        if _is_junk(name):
+        if is_hidden(name):
             index.ignored.append(i)
         elif _IMAGE_SUFFIX.fullmatch(suffix):
             index.images.append(i)
@@ -133,5 +133,6 @@ def _gzipped_type(compressed_head: bytes) -> str:
         return ""
 
 
-def _is_junk(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return True for files of operating systems, and names that start with a dot."""
     return any(level.startswith(".") or level.lower() in _JUNK_NAMES for level in name.split("/"))

@@ -16,10 +16,11 @@ from core.settings import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.label_sources import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
-from modalities.image.upload.lazy_array import ArraySplit, Block, LazyArray, pixel_scale
+from modalities.image.upload.lazy_array import ArraySplit, Block, LazyArray, pixel_range
 from modalities.image.upload.npy_store import Images, ImageStore
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.resize import Size, check_min_size, choose_size, resize_image
+from modalities.image.upload.value_range import ValueRange
 
 
 def read_arrays(
@@ -48,11 +49,11 @@ def read_arrays(
     for split in splits:
         sizes[_image_size(split.images)] += len(split.images)
     size = choose_size(sizes, options, limits)
-    scale = pixel_scale([split.images for split in splits])
+    value_range = pixel_range([split.images for split in splits])
     with ImageStore(out) as store:
         for split in splits:
             for block in split.images.blocks():
-                images = _resize(_to_images(block, scale), size, options)
+                images = _resize(_to_images(block, value_range), size, options)
                 store.append(images, is_test=split.is_test)
     return DecodedDataset(
         format=format,
@@ -62,7 +63,11 @@ def read_arrays(
         size=store.size,
         channels=store.channels,
         name_of=_item_namer(splits),
-        notes=[*notes, *labels.notes()],
+        notes=[
+            *notes,
+            *labels.notes(),
+            *_range_notes(value_range),
+        ],
         issues=[],
         layout={
             "labels_from": "arrays" if class_names or names else "none",
@@ -117,13 +122,19 @@ def _image_size(images: LazyArray) -> Size:
     )
 
 
-def _to_images(block: Block, scale: int) -> Images:
+def _to_images(block: Block, value_range: ValueRange | None) -> Images:
     """Convert a block to uint8, (n, height, width) or (n, height, width, 3)."""
-    if block.dtype != np.uint8:
-        block = np.rint(block * scale).astype(np.uint8)
+    if value_range is not None:
+        block = value_range.scale(block)
     if block.ndim == 4 and block.shape[3] not in {1, 3}:
         block = np.moveaxis(block, 1, 3)
     return block[..., 0] if block.ndim == 4 and block.shape[3] == 1 else block
+
+
+def _range_notes(value_range: ValueRange | None) -> list[str]:
+    if value_range is None or value_range.limits() == (0.0, 255.0):
+        return []
+    return [f"The pixels were {value_range.describe()}."]
 
 
 def _resize(images: Images, size: Size, options: ImageOptions) -> Images:

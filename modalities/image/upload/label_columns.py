@@ -70,7 +70,7 @@ def find_columns(
         raise NoLabels("lists boxes in images; boxes are not labels of images")
     if one_hot := _one_hot_columns(rows, others):
         return Columns(path, None, one_hot, split, named)
-    label = _label_column(table.header, rows, others, limits)
+    label = choose_label_column(table.header, rows, others, limits)
     return Columns(path, label, (), split, named)
 
 
@@ -141,9 +141,13 @@ def _binary(value: str | None) -> int | None:
     return {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}.get((value or "").lower())
 
 
-def _label_column(
+def choose_label_column(
     header: Sequence[str], rows: Sequence[Row], others: Sequence[int], limits: Limits
 ) -> int:
+    """Return the column of labels among `others`.
+
+    Raises NoLabels if it is not clear.
+    """
     usable = [i for i in others if _is_categorical([row[i] for row in rows], limits)]
     if len(others) == 1 and usable:
         return usable[0]

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_ty
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, StorageFull
 from core.settings import Limits
-from modalities.image.upload import idx, npz
+from modalities.image.upload import idx, npz, parquet_images
 from modalities.image.upload.archive import (
     Archive,
     DecompressedReader,
@@ -22,7 +23,12 @@ from modalities.image.upload.archive import (
     detect_format,
     open_archive,
 )
-from modalities.image.upload.archive_index import ArchiveIndex, describe_ignored, index_archive
+from modalities.image.upload.archive_index import (
+    ArchiveIndex,
+    describe_ignored,
+    index_archive,
+    is_hidden,
+)
 from modalities.image.upload.array_reader import read_arrays
 from modalities.image.upload.data_quality import find_issues
 from modalities.image.upload.decode import FORMATS, strict_decoding
@@ -30,8 +36,10 @@ from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.folder_reader import read_image_files
 from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.lazy_array import LazyArray
-from modalities.image.upload.npy_store import StoredImages, stretch_binary
+from modalities.image.upload.npy_store import BLOCK_BYTES, StoredImages, stretch_binary
 from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.pixel_columns import find_pixel_columns, read_head
+from modalities.image.upload.pixel_table import read_pixel_table
 from modalities.image.upload.preview import draw_preview
 from modalities.image.upload.summary import ImageSummary, Label
 
@@ -71,6 +79,14 @@ def _read_files(
             for file, detected in zip(files, formats, strict=True)
         ]
         return read_arrays(idx.group_splits(arrays), options, limits, format="idx", out=out)
+    if files and all(_starts_with(file, parquet_images.SIGNATURE) for file in files):
+        return parquet_images.read_parquet_images(files, options, limits, format="parquet", out=out)
+    tables = [
+        (file.name, _file_opener(file, detected.compression))
+        for file, detected in zip(files, formats, strict=True)
+    ]
+    if files and all(_is_pixel_table(opener) for _, opener in tables):
+        return _read_pixel_tables(tables, options, limits, format="csv", out=out, notes=[])
     for file, detected in zip(files, formats, strict=True):
         if not detected.is_archive and detected.file_type != "idx":
             raise _unsupported_file_error(file, detected.file_type)
@@ -84,8 +100,7 @@ def _read_archive(
     index = index_archive(archive)
     if index.images:
         return read_image_files(archive, index, options, limits, out=out)
-    kinds = index.ignored_kinds(archive.names, ())
-    notes = describe_ignored(kinds)
+    notes = describe_ignored(index.ignored_kinds(archive.names, ()))
     if index.npy:
         splits, names, npz_notes = npz.group_splits(npz.read_npz(archive, index.npy), limits)
         format = "npz" if archive.format == "zip" else f"{archive.format}-npy"
@@ -97,11 +112,89 @@ def _read_archive(
         splits = idx.group_splits(_read_idx_files(archive, index))
         format = f"{archive.format}-idx"
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
+    if parquet := _with_suffix(archive, index, (".parquet", ".pq")):
+        return _read_archived_parquet(archive, parquet, options, limits, out)
+    openers = {
+        i: _member_opener(archive, i)
+        for i in _with_suffix(archive, index, (".csv", ".tsv", ".txt"))
+    }
+    if pixel_tables := {i: o for i, o in openers.items() if _is_pixel_table(o)}:
+        notes = describe_ignored(index.ignored_kinds(archive.names, pixel_tables))
+        tables = [(archive.names[i], opener) for i, opener in pixel_tables.items()]
+        return _read_pixel_tables(
+            tables, options, limits, format=f"{archive.format}-csv", out=out, notes=notes
+        )
     message = (
         f"{printable(archive.name)} holds no images. Supported files are {FORMATS}, npz, idx, and "
         "tables of pixels as CSV or of images as Parquet."
     )
     raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
+
+
+def _with_suffix(archive: Archive, index: ArchiveIndex, suffixes: tuple[str, ...]) -> list[int]:
+    return [
+        i
+        for i in index.ignored
+        if archive.names[i].lower().endswith(suffixes) and not is_hidden(archive.names[i])
+    ]
+
+
+def _read_archived_parquet(
+    archive: Archive, indices: Sequence[int], options: ImageOptions, limits: Limits, out: Path
+) -> DecodedDataset:
+    """Unpack the Parquet files, which are read in any order, and read them."""
+    with TemporaryDirectory(dir=out) as folder:
+        files = []
+        for i, reader in archive.open_members(indices):
+            files.append(SourceFile(Path(folder) / str(i), archive.names[i]))
+            with files[-1].path.open("wb") as unpacked:
+                while chunk := reader.read(BLOCK_BYTES):
+                    unpacked.write(chunk)
+        return parquet_images.read_parquet_images(
+            files, options, limits, format=f"{archive.format}-parquet", out=out
+        )
+
+
+def _read_pixel_tables(
+    tables: Sequence[tuple[str, idx.Opener]],
+    options: ImageOptions,
+    limits: Limits,
+    *,
+    format: str,
+    out: Path,
+    notes: Sequence[str],
+) -> DecodedDataset:
+    with TemporaryDirectory(dir=out) as folder:
+        splits = [
+            split
+            for name, opener in tables
+            for split in read_pixel_table(name, opener, limits, Path(folder))
+        ]
+        if all(split.is_test for split in splits):
+            splits = [split._replace(is_test=False) for split in splits]
+        labeled = [split for split in splits if split.labels is not None]
+        left_out = [split for split in splits if labeled and split.labels is None]
+        notes = [*notes, *(f"{split.images.name} has no labels: left out." for split in left_out)]
+        return read_arrays(labeled or splits, options, limits, format=format, out=out, notes=notes)
+
+
+def _is_pixel_table(opener: idx.Opener) -> bool:
+    with opener() as reader:
+        return find_pixel_columns(read_head(reader)) is not None
+
+
+def _starts_with(file: SourceFile, signature: bytes) -> bool:
+    with file.path.open("rb") as stream:
+        return stream.read(len(signature)) == signature
+
+
+def _member_opener(archive: Archive, i: int) -> idx.Opener:
+    @contextmanager
+    def open_file() -> Iterator[Reader]:
+        for _, reader in archive.open_members([i]):
+            yield reader
+
+    return open_file
 
 
 def _read_idx_files(archive: Archive, index: ArchiveIndex) -> list[LazyArray]:

@@ -14,6 +14,7 @@ from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from core.settings import Limits
 from modalities.image.upload.archive import Archive, read_up_to
+from modalities.image.upload.archive_index import is_hidden
 from modalities.image.upload.box_annotations import describe_boxes, parse_json
 from modalities.image.upload.folder_labels import FolderLayout
 from modalities.image.upload.image_names import ImageNames
@@ -52,7 +53,7 @@ def select_documents(
         for i in tables
         if i not in sidecars
         and not _NEVER_LABELS.search(posixpath.basename(names[i]))
-        and not any(level.startswith((".", "__")) for level in names[i].split("/"))
+        and not is_hidden(names[i])
     ]
     documents.sort(key=lambda i: (not is_documented_name(names[i]), names[i].count("/"), i))
     return sorted(documents[:_MAX_DOCUMENTS])

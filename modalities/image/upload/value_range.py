@@ -45,7 +45,8 @@ class ValueRange:
         """Scale values to 0 to 255, rounded."""
         low, high = self.limits()
         factor = 255 / (high - low) if high > low else 0.0
-        scaled = (values.astype(np.float64) - low) * factor
+        precise = values.dtype.itemsize > 2 and values.dtype != np.float32
+        scaled = (values.astype(np.float64 if precise else np.float32) - low) * factor
         return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
     def describe(self) -> str:
