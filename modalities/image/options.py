@@ -68,7 +68,7 @@ class ImagePart(BaseModel):
 
 class IgnoredFiles(BaseModel):
     kind: str = Field(description="Suffix of the files, or `hidden files`.")
-    count: int = Field(description="Number of files.")
+    files: int = Field(description="Number of files.")
     example: str = Field(description="Name of one file.")
 
 

@@ -34,7 +34,7 @@ HIDDEN_KIND = "hidden files"
 
 class IgnoredKind(NamedTuple):
     kind: str  # a suffix in lower case, or HIDDEN_KIND
-    count: int
+    files: int
     example: str
 
 
@@ -61,16 +61,16 @@ class ArchiveIndex:
                 counts[kind] += 1
                 examples.setdefault(kind, names[i])
         kinds = [IgnoredKind(kind, count, examples[kind]) for kind, count in counts.items()]
-        return sorted(kinds, key=lambda each: (_weight(each.kind), -each.count))
+        return sorted(kinds, key=lambda each: (_weight(each.kind), -each.files))
 
 
 def describe_ignored(kinds: Sequence[IgnoredKind]) -> list[str]:
     """Return a note about ignored files, with an example of each kind."""
     if not kinds:
         return []
-    parts = [f"{each.count:,} {each.kind} ({printable(each.example)})" for each in kinds]
+    parts = [f"{each.files:,} {each.kind} ({printable(each.example)})" for each in kinds]
     more = f" and {len(parts) - _MAX_KINDS} more kinds" if len(parts) > _MAX_KINDS else ""
-    total = sum(each.count for each in kinds)
+    total = sum(each.files for each in kinds)
     return [f"Ignored {total:,} files: {', '.join(parts[:_MAX_KINDS])}{more}."]
 
 

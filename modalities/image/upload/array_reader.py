@@ -175,7 +175,7 @@ def _to_labels(array: LazyArray, block: Block) -> Block:
     if block.ndim == 1 or block.shape[1] == 1:
         return block.reshape(-1)
     if block.dtype.kind in "biuf" and (block.sum(1) == 1).all() and (block.max(1) == 1).all():
-        return block.argmax(1)
+        return np.asarray(block.argmax(1))
     raise array.make_error(
         f"has the shape {array.shape} but is not one-hot; each image needs one label"
     )

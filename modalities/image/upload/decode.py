@@ -7,9 +7,11 @@ pixel is decoded. Only the first frame or page of a file is read.
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from warnings import catch_warnings, filterwarnings, simplefilter
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -117,10 +119,8 @@ def include_range(image: Image.Image, value_range: ValueRange) -> None:
         values = np.asarray(image)
     except Exception as error:  # Pillow raises almost any type on damaged files
         raise _damaged(str(image.format).lower()) from error
-    try:
-        value_range.include(values)
-    except ValueError as error:
-        raise ImageProblem("image_unreadable", "has pixels that are not finite numbers") from error
+    _check_finite(values)
+    value_range.include(values)
 
 
 def decode(image: Image.Image, background: str, value_range: ValueRange | None) -> Image.Image:
@@ -133,6 +133,8 @@ def decode(image: Image.Image, background: str, value_range: ValueRange | None) 
         method = _TRANSPOSITIONS.get(_orientation(image))
         flat = _flatten(image, background, value_range)
         return flat if method is None else flat.transpose(method)
+    except ImageProblem:
+        raise
     except Exception as error:  # Pillow raises almost any type on damaged files
         raise _damaged(str(image.format).lower()) from error
 
@@ -166,6 +168,7 @@ def count_frames(image: Image.Image) -> int:
 def _flatten(image: Image.Image, background: str, value_range: ValueRange | None) -> Image.Image:
     if is_deep(image):
         values = np.asarray(image)
+        _check_finite(values)
         return Image.fromarray((value_range or ValueRange()).scale(values))
     if not image.has_transparency_data:
         mode = "L" if image.mode in {"1", "L"} else "RGB"
@@ -174,6 +177,11 @@ def _flatten(image: Image.Image, background: str, value_range: ValueRange | None
     mode = "LA" if is_gray else "RGBA"
     opaque = _place_on(background, image.convert(mode), mode)
     return opaque.getchannel("L") if is_gray else opaque.convert("RGB")
+
+
+def _check_finite(values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise ImageProblem("image_unreadable", "has pixels that are not finite numbers")
 
 
 def _is_gray_color(background: str) -> bool:

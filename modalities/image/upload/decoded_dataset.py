@@ -21,4 +21,4 @@ class DecodedDataset:
     name_of: Callable[[int], str]  # index in x.npy to the client's name of the image
     notes: list[str]
     issues: list[Issue]
-    layout: dict[str, Any]  # see ImageSummary.layout
+    layout: dict[str, Any] | None = None  # see ImageSummary.layout

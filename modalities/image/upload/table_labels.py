@@ -26,7 +26,7 @@ from modalities.image.upload.split_names import role_of_name
 
 _DOCUMENTED = frozenset({"labels.csv", "labels.json"})
 _NEVER_LABELS = re.compile(
-    r"readme|licen[cs]e|changelog|requirements|submission|classes|class_names|label_map|copying",
+    r"(readme|licen[cs]e|changelog|requirements|copying|classes|class_names|label_map)\b|.*submission",
     re.IGNORECASE,
 )
 _MAX_DOCUMENTS = 50
@@ -52,7 +52,7 @@ def select_documents(
         i
         for i in tables
         if i not in sidecars
-        and not _NEVER_LABELS.search(posixpath.basename(names[i]))
+        and not _NEVER_LABELS.match(posixpath.basename(names[i]))
         and not is_hidden(names[i])
     ]
     documents.sort(key=lambda i: (not is_documented_name(names[i]), names[i].count("/"), i))

@@ -39,15 +39,17 @@ class ValueRange:
             return (-1.0, 1.0) if low >= -1 and high <= 1 else (low, high)
         full = next((scale for scale in _FULL_SCALES if scale >= high), high)
         white = full if high >= full / 2 else high
-        return (low, white) if low > white / 2 and high > low else (0.0, white)
+        return (low, high) if low > white / 2 and high > low else (0.0, white)
 
     def scale(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Scale values to 0 to 255, rounded."""
         low, high = self.limits()
         factor = 255 / (high - low) if high > low else 0.0
         precise = values.dtype.itemsize > 2 and values.dtype != np.float32
-        scaled = (values.astype(np.float64 if precise else np.float32) - low) * factor
-        return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        scaled: NDArray[np.floating] = values.astype(np.float64 if precise else np.float32)
+        scaled = (scaled - low) * factor
+        pixels: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        return pixels
 
     def describe(self) -> str:
         """Return a participle for "N images were …"."""
