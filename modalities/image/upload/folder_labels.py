@@ -12,7 +12,7 @@ from modalities.image.upload.split_names import (
     Role,
     are_batches,
     is_neutral,
-    role_of_word,
+    role_of_name,
     roles_of_level,
     words_of,
 )
@@ -82,6 +82,7 @@ def read_folders(names: Sequence[str]) -> FolderLayout:
     paths, folder_of = _distinct_folders(names)
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
     layout = FolderLayout(folders, folder_of)
+    _collapse_copies(folders)
     _assign_parts(folders)
     _mark_masks(folders)
     for part in dict.fromkeys(folder.part for folder in folders):
@@ -102,6 +103,17 @@ def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32
         len(names),
     )
     return list(folders), indices
+
+
+def _collapse_copies(folders: Sequence[Folder]) -> None:
+    """Treat `set/set/cats` as `set/cats` if both exist: archives may hold a copy of themselves."""
+    paths = {folder.levels for folder in folders}
+    for folder in folders:
+        for i in range(1, len(folder.levels)):
+            shorter = folder.levels[:i] + folder.levels[i + 1 :]
+            if folder.levels[i] == folder.levels[i - 1] and shorter in paths:
+                folder.levels = shorter
+                break
 
 
 def _assign_parts(folders: Sequence[Folder]) -> None:
@@ -137,27 +149,31 @@ def _misses_a_folder(folders: Sequence[Folder], depth: int) -> bool:
 
 
 def _assign_parts_next_to_others(folders: Sequence[Folder]) -> None:
-    """Recognize `train` and `test`, both with folders of labels, next to folders such as `meta`.
+    """Recognize a training part next to a flat folder of test images, such as `DATA` and `TEST`.
 
-    The other folders have no part; they are treated as unlabeled.
+    The training part is named so, or is the only top folder with folders of labels. All other top
+    folders, such as `meta`, are treated as unlabeled.
     """
     prefix = _common_prefix([folder.levels for folder in folders if folder.levels])
-    tops: dict[str, set[int]] = {}
+    tops: dict[str, list[Folder]] = {}
     for folder in folders:
         if len(folder.levels) > prefix:
-            tops.setdefault(folder.levels[prefix], set()).add(len(folder.levels) - prefix)
-    roles = {
-        name: role
-        for name in tops
-        if len(words := words_of(name)) == 1 and (role := role_of_word(words[0]))
-    }
-    deep = [name for name, role in roles.items() if role == "train" and min(tops[name]) > 1]
-    if not deep or "test" not in roles.values():
+            tops.setdefault(folder.levels[prefix], []).append(folder)
+    roles = {name: role for name in tops if (role := role_of_name(name))}
+    deep = [name for name, members in tops.items() if len(members) > 1]
+    named = [
+        name
+        for name, members in tops.items()
+        if roles.get(name) == "train" and all(len(f.levels) > prefix + 1 for f in members)
+    ]
+    train = named or [name for name in deep if len(deep) == 1 and name not in roles]
+    if len(train) != 1 or "test" not in roles.values():
         return
     for folder in folders:
         top = folder.levels[prefix] if len(folder.levels) > prefix else ""
-        folder.part, folder.role = top, roles.get(top, "unlabeled")
-        folder.levels = folder.levels[prefix + 1 :] if top in roles else ()
+        folder.part, folder.role = top, "train" if top in train else roles.get(top, "unlabeled")
+        folder.levels = folder.levels[prefix + 1 :] if top in train or top in roles else ()
+    _assign_parts([folder for folder in tops[train[0]] if folder.levels])
 
 
 def _common_prefix(paths: Sequence[Levels]) -> int:
@@ -178,7 +194,8 @@ def _mark_masks(folders: Sequence[Folder]) -> None:
             continue
         for folder in level:
             folder.is_mask = folder.levels[depth] in masks
-            folder.levels = folder.levels[:depth] + folder.levels[depth + 1 :]
+            rest = folder.levels[:depth] + folder.levels[depth + 1 :]
+            folder.levels = () if folder.is_mask else rest
         return
 
 

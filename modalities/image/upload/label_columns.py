@@ -18,13 +18,38 @@ _LABEL_WORDS = (
     ("label", "labels", "target", "targets", "y", "truth", "groundtruth"),
     ("class", "classes", "classname", "category", "categories", "classid", "categoryid"),
     ("breed", "species", "diagnosis", "dx", "disease", "emotion", "genre", "variety", "finding"),
-    ("findings", "tag", "tags", "type", "kind", "style", "brand", "digit", "letter", "character"),
-    ("sign", "grade", "level", "outcome", "gender", "sex", "season", "color", "colour", "artist"),
+    (
+        "findings",
+        "choice",
+        "tag",
+        "tags",
+        "type",
+        "kind",
+        "style",
+        "brand",
+        "digit",
+        "letter",
+        "character",
+    ),
+    (
+        "symbol",
+        "sign",
+        "grade",
+        "level",
+        "outcome",
+        "gender",
+        "sex",
+        "season",
+        "color",
+        "colour",
+        "artist",
+    ),
 )
 _SPLIT_WORDS = frozenset(
     {"split", "set", "subset", "partition", "usage", "dataset", "fold", "part"}
 )
 _BOX_WORDS = frozenset({"xmin", "ymin", "xmax", "ymax", "bbox", "boundingbox", "bboxes", "boxes"})
+SEVERAL_LABELS = "gives several labels to one image; each image can have one label"
 NAMES_NO_IMAGE = "names no image of the archive"
 _MIN_SHARE = 0.5  # of the rows must name an image of the archive, for a column without a name
 _ONE_HOT_SHARE = 0.9  # of the rows must have exactly one 1
@@ -59,10 +84,10 @@ def find_columns(
     rows = table.sample()
     path = _path_column(table.header, rows, is_image)
     others = [i for i in range(len(table.header)) if i != path]
-    split = next((i for i in others if _is_split(table.header[i], rows, i)), None)
-    others = [i for i in others if i != split]
-    words = set(_column_words(table.header[path]))
-    named = bool(_PATH_WORDS & words - {"id", "name", "key"}) and _rank(table.header[path]) is None
+    named_splits = [i for i in others if _SPLIT_WORDS & set(_column_words(table.header[i]))]
+    split = next((i for i in named_splits if _is_split(rows, i)), None)
+    others = [i for i in others if i not in named_splits]
+    named = _names_files(table.header[path]) == 2
     if label_column is not None:
         label = _chosen_column(table.header, label_column)
         return Columns(path, label, (), split, named)
@@ -71,6 +96,7 @@ def find_columns(
     if one_hot := _one_hot_columns(rows, others):
         return Columns(path, None, one_hot, split, named)
     label = choose_label_column(table.header, rows, others, limits)
+    _reject_lists_of_labels([row[label] for row in rows])
     return Columns(path, label, (), split, named)
 
 
@@ -80,13 +106,21 @@ def _column_words(name: str) -> list[str]:
     return [*words, "".join(re.findall(r"[^\W\d_]+", name.lower()))]
 
 
+def _names_files(name: str) -> int:
+    """Return 2 for a column name such as `file_name`, 1 for `id` or `name`, 0 for others."""
+    words = set(_column_words(name))
+    if _rank(name) is not None or not words & _PATH_WORDS:
+        return 0
+    return 2 if words & _PATH_WORDS - {"id", "name", "key"} else 1
+
+
 def _path_column(
     header: Sequence[str], rows: Sequence[Row], is_image: Callable[[str], bool]
 ) -> int:
     counts = [
         sum(bool(row[i]) and is_image(str(row[i])) for row in rows) for i in range(len(header))
     ]
-    named = [bool(_PATH_WORDS & set(_column_words(name))) for name in header]
+    named = [_names_files(name) for name in header]
     best = max(range(len(header)), key=lambda i: (counts[i], named[i]), default=None)
     if best is None or not counts[best]:
         raise NoLabels(NAMES_NO_IMAGE)
@@ -95,9 +129,7 @@ def _path_column(
     return best
 
 
-def _is_split(name: str, rows: Sequence[Row], column: int) -> bool:
-    if not _SPLIT_WORDS & set(_column_words(name)):
-        return False
+def _is_split(rows: Sequence[Row], column: int) -> bool:
     values = {str(row[column]) for row in rows if row[column]}
     return bool(values) and all(role_of_name(value) for value in values)
 
@@ -133,7 +165,7 @@ def _one_hot_columns(rows: Sequence[Row], others: Sequence[int]) -> tuple[int, .
     if ones.count(1) >= _ONE_HOT_SHARE * len(ones):
         return tuple(binary)
     if len(binary) == len(others) and len(binary) > 2:
-        raise NoLabels("gives several labels to one image; each image can have one label")
+        raise NoLabels(SEVERAL_LABELS)
     return ()
 
 
@@ -151,20 +183,38 @@ def choose_label_column(
     usable = [i for i in others if _is_categorical([row[i] for row in rows], limits)]
     if len(others) == 1 and usable:
         return usable[0]
-    ranks = {i: rank for i in usable if (rank := _rank(header[i])) is not None}
+    varying = [i for i in usable if len({row[i] for row in rows}) > 1]
+    ranks = {i: rank for i in varying or usable if (rank := _rank(header[i])) is not None}
     if ranks:
         texts = {i for i in ranks if not all(is_number(row[i] or "0") for row in rows)}
         return min(ranks, key=lambda i: (i not in texts, ranks[i], i))
-    if len(usable) == 1:
-        return usable[0]
-    if not usable:
+    if len(varying) == 1:
+        return varying[0]
+    if marks := [i for i in others if {row[i] for row in rows} == {"-1", "1"}]:
+        names = ", ".join(printable(header[i]) for i in marks[:8])
+        raise NoLabels(f"has a column of 1 and -1 per class; set `label_column` to one of {names}")
+    if not varying:
         raise NoLabels("has no column with labels: every column differs from row to row")
-    names = ", ".join(printable(header[i]) for i in usable[:8])
+    names = ", ".join(printable(header[i]) for i in varying[:8])
     raise NoLabels(f"has several columns that may hold the label; set `label_column` to {names}")
+
+
+def _reject_lists_of_labels(values: Sequence[str | None]) -> None:
+    """Raise NoLabels if many values are lists of other values, such as "cough|fever"."""
+    present = [value for value in values if value]
+    distinct = set(present)
+    lists = sum(
+        any(sep in value and distinct.issuperset(value.split(sep)) for sep in "|;,")
+        for value in distinct
+    )
+    if lists > 0.1 * len(distinct):
+        raise NoLabels(SEVERAL_LABELS)
 
 
 def _rank(name: str) -> int | None:
     words = set(_column_words(name))
+    if len(words) > 1:
+        words.discard("y")  # a coordinate, as in `Roi.Y1`
     return next((rank for rank, group in enumerate(_LABEL_WORDS) if words & set(group)), None)
 
 
@@ -172,8 +222,10 @@ def _is_categorical(values: Sequence[str | None], limits: Limits) -> bool:
     """Return True if values repeat, so that they can be labels. Fractions are measurements."""
     present = [value for value in values if value and value.strip()]
     distinct = set(present)
-    if not present or len(distinct) > limits.classes_max:
+    # Lists for one class at a time mark their images with 1 and all others with -1.
+    if not present or len(distinct) > limits.classes_max or "-1" in distinct <= {"-1", "0", "1"}:
         return False
     if any(is_number(value) and not float(value).is_integer() for value in distinct):
         return False
-    return len(distinct) <= max(2, len(present) // 2) or len(present) <= 20
+    # Captions and measurements differ from row to row. In a small set, half may differ.
+    return len(distinct) <= max(2, len(present) // 2) or len(distinct) < len(present) <= 20

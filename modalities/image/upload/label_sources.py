@@ -13,7 +13,7 @@ from core.datasets.errors import ErrorCollector, file_pointer, printable, unread
 from core.errors import DatasetUnreadable
 from core.settings import Limits
 from modalities.image.upload.archive import Archive
-from modalities.image.upload.archive_index import ArchiveIndex
+from modalities.image.upload.archive_index import ArchiveIndex, is_hidden
 from modalities.image.upload.box_annotations import boxes_issue, find_box_files
 from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
 from modalities.image.upload.folder_labels import FolderLayout, read_folders
@@ -22,6 +22,7 @@ from modalities.image.upload.labels import UNLABELED, LabelEncoder
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.sidecar_labels import find_sidecars, read_sidecars
 from modalities.image.upload.table_labels import (
+    TableLabels,
     TableSearch,
     is_documented_name,
     search_tables,
@@ -29,6 +30,11 @@ from modalities.image.upload.table_labels import (
 )
 
 _MAX_EXAMPLES = 5
+# Files that often hold labels, in formats that are not read next to images.
+_UNREAD_SUFFIXES = (
+    *(".mat", ".xlsx", ".xls", ".parquet", ".h5", ".hdf5", ".pkl", ".npy", ".npz", ".tfrecord"),
+    *(".tfrecords", ".db", ".sqlite", ".arrow", ".feather"),
+)
 
 
 class Part(NamedTuple):
@@ -96,7 +102,8 @@ def label_images(
         labeling = _unlabeled(layout, images, limits)
     labeling = _finish(labeling, layout)
     search.boxes |= find_box_files(archive, images, index.ignored)
-    _add_findings(labeling, search, images, limits)
+    others = [archive.names[i] for i in index.ignored if not is_hidden(archive.names[i])]
+    _add_findings(labeling, search, images, others, limits)
     return labeling
 
 
@@ -107,7 +114,7 @@ def _from_tables(
     archive_names: Sequence[str],
 ) -> Labeling | None:
     labels = search.best(layout)
-    if labels is None:
+    if labels is None or _numbers_the_folders(labels, layout):
         return None
     is_test = layout.is_test if labels.is_test is None else labels.is_test
     labeling = Labeling(
@@ -115,7 +122,8 @@ def _from_tables(
         encoder=labels.encoder,
         codes=labels.codes,
         is_test=is_test,
-        kept=labels.listed.copy(),
+        kept=labels.listed
+        & ~layout.select([folder.role == "unlabeled" for folder in layout.folders]),
         used_files={i for i, name in enumerate(archive_names) if name in labels.names},
         issues=labels.issues(),
     )
@@ -127,6 +135,17 @@ def _from_tables(
         )
     _leave_out_unlisted(labeling, layout, images, names)
     return labeling
+
+
+def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
+    """Return True if a table only repeats the folders of the images by number, as in lists."""
+    if not all(name.isdecimal() for name in labels.encoder.sorted_names()):
+        return False
+    folders = [layout.folders[i].label for i in layout.folder_of[labels.listed]]
+    if None in folders or all(str(label).isdecimal() for label in folders):
+        return False
+    pairs = set(zip(labels.codes[labels.listed].tolist(), folders, strict=True))
+    return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
 
 
 def _leave_out_unlisted(
@@ -266,13 +285,27 @@ def _note_unlabeled_parts(
 
 
 def _add_findings(
-    labeling: Labeling, search: TableSearch, images: Sequence[str], limits: Limits
+    labeling: Labeling,
+    search: TableSearch,
+    images: Sequence[str],
+    others: Sequence[str],
+    limits: Limits,
 ) -> None:
     """Report files that look like labels but were not read, and labels in file names."""
     has_labels = labeling.source != "none"
     if issue := boxes_issue(search.boxes, has_labels=has_labels):
         labeling.issues.append(issue)
     unread = [name for name in search.failures if not name.lower().endswith((".txt", ".lst"))]
+    if not has_labels:
+        search.failures |= {
+            name: "is a kind of file that is not read"
+            for name in others
+            if name.lower().endswith(_UNREAD_SUFFIXES)
+        }
+        unread = [
+            *unread,
+            *(name for name in search.failures if name.lower().endswith(_UNREAD_SUFFIXES)),
+        ]
     if has_labels:
         labeling.notes += [
             f"{printable(name)} {search.failures[name]}."
@@ -286,6 +319,7 @@ def _add_findings(
         )
         names = tuple(printable(name) for name in unread[:_MAX_EXAMPLES])
         labeling.issues.append(Issue("labels_not_read", "error", len(unread), names, f"{hint}."))
+    images = [images[i] for i in np.flatnonzero(labeling.kept)]
     in_names = labels_in_file_names(images, limits)
     if any(in_names):
         hint = (

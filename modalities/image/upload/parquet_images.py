@@ -19,6 +19,7 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
 from core.datasets.source import SourceFile
+from core.datasets.stream import damaged_error
 from core.settings import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
@@ -31,6 +32,28 @@ from modalities.image.upload.split_names import role_of_name
 
 SIGNATURE = b"PAR1"
 _BATCH_ROWS = 64
+
+
+class ImageTable(NamedTuple):
+    """An open Parquet file."""
+
+    name: str  # the client's name for the file
+    parquet: pq.ParquetFile
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.parquet.metadata.num_rows)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.parquet.schema_arrow
+
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the columns in batches. Raises DatasetUnreadable if the file is damaged."""
+        try:
+            yield from self.parquet.iter_batches(rows, columns=list(columns))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise damaged_error(self.name) from error
 
 
 class ImageColumns(NamedTuple):
@@ -50,20 +73,17 @@ def read_parquet_images(
     Raises DatasetUnreadable if a file holds no images.
     """
     tables = [_open(file, limits) for file in files]
-    columns = [
-        _find_columns(file, table, options, limits)
-        for file, table in zip(files, tables, strict=True)
-    ]
-    total = sum(table.metadata.num_rows for table in tables)
+    columns = [_find_columns(table, options, limits) for table in tables]
+    rows = [table.n_rows for table in tables]
+    total = sum(rows)
     if total > limits.images_max:
         message = f"There are {total:,} images; the maximum is {limits.images_max:,} per dataset."
         raise unreadable_error("too_many_images", message)
     encoder = LabelEncoder(limits)
     codes = np.concatenate(
-        [_read_codes(*each, encoder) for each in zip(files, tables, columns, strict=True)]
+        [_read_codes(*each, encoder) for each in zip(tables, columns, strict=True)]
     )
     roles = _roles(files)
-    rows = [table.metadata.num_rows for table in tables]
     is_test = np.repeat(np.array(roles) == "test", rows)
     # Public test files often have no labels.
     kept = ~is_test | (codes != UNLABELED) if (codes != UNLABELED).any() else np.ones(total, bool)
@@ -97,20 +117,13 @@ def read_parquet_images(
     )
 
 
-def holds_images(schema: pa.Schema) -> bool:
-    """Return True if the schema has a structure with the bytes of an image."""
-    return any(_is_image_struct(field.type) for field in schema)
-
-
-def _open(file: SourceFile, limits: Limits) -> pq.ParquetFile:
+def _open(file: SourceFile, limits: Limits) -> ImageTable:
     try:
-        table = pq.ParquetFile(file.path)
+        parquet = pq.ParquetFile(file.path)
+        _ = parquet.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
-        message = f"{printable(file.name)} is damaged or truncated. Create the file again."
-        raise unreadable_error(
-            "archive_invalid", message, pointer=file_pointer(file.name)
-        ) from error
-    metadata = table.metadata
+        raise damaged_error(file.name) from error
+    metadata = parquet.metadata
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if size > limits.archive_bytes:
         message = (
@@ -118,7 +131,7 @@ def _open(file: SourceFile, limits: Limits) -> pq.ParquetFile:
             "the limit."
         )
         raise unreadable_error("archive_bomb", message, pointer=file_pointer(file.name))
-    return table
+    return ImageTable(file.name, parquet)
 
 
 def _is_image_struct(kind: pa.DataType) -> bool:
@@ -132,21 +145,19 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _find_columns(
-    file: SourceFile, table: pq.ParquetFile, options: ImageOptions, limits: Limits
-) -> ImageColumns:
-    schema = table.schema_arrow
+def _find_columns(table: ImageTable, options: ImageOptions, limits: Limits) -> ImageColumns:
+    schema = table.schema
     candidates = [f.name for f in schema if _is_image_struct(f.type) or _is_binary(f.type)]
     image = next((name for name in candidates if _starts_with_image(table, name)), None)
     if image is None:
         message = (
-            f"{printable(file.name)} has no column of image files. The column must hold the bytes "
+            f"{printable(table.name)} has no column of image files. The column must hold the bytes "
             "of PNG, JPEG or other image files; paths are not enough."
         )
-        raise unreadable_error("archive_empty", message, pointer=file_pointer(file.name))
+        raise unreadable_error("archive_empty", message, pointer=file_pointer(table.name))
     features = _features(schema)
     scalars = [f.name for f in schema if _is_scalar(f.type)]
-    label, problem = _label_column(file, table, scalars, features, options, limits)
+    label, problem = _label_column(table, scalars, features, options, limits)
     names = features.get(label or "", {}).get("names")
     return ImageColumns(image, label, names if isinstance(names, list) else None, problem)
 
@@ -161,7 +172,7 @@ def _is_scalar(kind: pa.DataType) -> bool:
     )
 
 
-def _starts_with_image(table: pq.ParquetFile, column: str) -> bool:
+def _starts_with_image(table: ImageTable, column: str) -> bool:
     first = list(islice((content for content in _contents(table, column) if content), 1))
     return bool(first) and detect_file_type(first[0][:HEAD_BYTES]) in IMAGE_TYPES
 
@@ -181,8 +192,7 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _label_column(
-    file: SourceFile,
-    table: pq.ParquetFile,
+    table: ImageTable,
     scalars: Sequence[str],
     features: dict[str, Any],
     options: ImageOptions,
@@ -192,7 +202,7 @@ def _label_column(
     if options.label_column is not None:
         if options.label_column in scalars:
             return options.label_column, None
-        message = f"{printable(file.name)} has no column {printable(options.label_column)}."
+        message = f"{printable(table.name)} has no column {printable(options.label_column)}."
         raise unreadable_error("labels_file_invalid", message, pointer="/meta/label_column")
     if options.labels_from == "none" or not scalars:
         return None, None
@@ -201,7 +211,7 @@ def _label_column(
     if len(declared) == 1:
         return declared[0], None
     sample: list[list[str | None]] = []
-    for batch in table.iter_batches(_BATCH_ROWS, columns=candidates):
+    for batch in table.batches(candidates, _BATCH_ROWS):
         columns = [batch.column(name).to_pylist() for name in candidates]
         sample += [[_to_text(v) for v in row] for row in zip(*columns, strict=True)]
         if len(sample) >= SAMPLE_ROWS:
@@ -217,9 +227,9 @@ def _to_text(value: Any) -> str | None:
     return None if value is None else str(int(value) if isinstance(value, bool) else value)
 
 
-def _contents(table: pq.ParquetFile, column: str) -> Iterator[bytes]:
+def _contents(table: ImageTable, column: str) -> Iterator[bytes]:
     """Yield the image files, empty for missing ones."""
-    for batch in table.iter_batches(_BATCH_ROWS, columns=[column]):
+    for batch in table.batches([column], _BATCH_ROWS):
         values = batch.column(0)
         if pa.types.is_struct(values.type):
             values = values.field("bytes")
@@ -228,17 +238,17 @@ def _contents(table: pq.ParquetFile, column: str) -> Iterator[bytes]:
 
 
 def _read_codes(
-    file: SourceFile, table: pq.ParquetFile, columns: ImageColumns, encoder: LabelEncoder
+    table: ImageTable, columns: ImageColumns, encoder: LabelEncoder
 ) -> NDArray[np.int32]:
-    codes = np.full(table.metadata.num_rows, UNLABELED, np.int32)
+    codes = np.full(table.n_rows, UNLABELED, np.int32)
     if columns.label is None:
         return codes
     row = 0
-    for batch in table.iter_batches(1024, columns=[columns.label]):
+    for batch in table.batches([columns.label], 1024):
         for value in batch.column(0).to_pylist():
             label = _label_name(value, columns.class_names)
             if label is not None:
-                codes[row] = encoder.encode(label, where=file.name)
+                codes[row] = encoder.encode(label, where=table.name)
             row += 1
     return codes
 

@@ -16,6 +16,7 @@ MIN_PIXELS = 64
 _MIN_UNNAMED = 256  # numbers in a row are pixels if their columns do not have names such as pixel0
 _PIXEL_NAME = re.compile(r"(pixel|px|pix)[ _.-]*\d+([x_.]\d+)*|\d+x\d+", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,3}(\.\d+)?")
+_ID_NAMES = frozenset({"id", "index", "imageid", "image_id", "filename", "", "unnamed: 0"})
 _HEAD_BYTES = MIB  # a header of 50,000 columns
 
 
@@ -61,7 +62,8 @@ def find_pixel_columns(head: bytes) -> PixelColumns | None:
     others = [i for i in range(len(fields)) if i not in set(pixels)]
     if len(others) - is_cut_off > 2 or len(pixels) < MIN_PIXELS:
         return None
-    return PixelColumns(delimiter, fields, others[0] if others else None, pixels)
+    labels = [i for i in others if fields[i].lower() not in _ID_NAMES]
+    return PixelColumns(delimiter, fields, labels[0] if labels else None, pixels)
 
 
 def _find_pixel_field(fields: list[str], lines: list[str], delimiter: str) -> PixelColumns | None:

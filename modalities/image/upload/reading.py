@@ -98,7 +98,9 @@ def _read_archive(
     archive: Archive, options: ImageOptions, limits: Limits, out: Path
 ) -> DecodedDataset:
     index = index_archive(archive)
-    if index.images:
+    if len(index.images) >= limits.images_min or (
+        index.images and not _pixel_tables(archive, index)
+    ):
         return read_image_files(archive, index, options, limits, out=out)
     notes = describe_ignored(index.ignored_kinds(archive.names, ()))
     if index.npy:
@@ -114,11 +116,7 @@ def _read_archive(
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
     if parquet := _with_suffix(archive, index, (".parquet", ".pq")):
         return _read_archived_parquet(archive, parquet, options, limits, out)
-    openers = {
-        i: _member_opener(archive, i)
-        for i in _with_suffix(archive, index, (".csv", ".tsv", ".txt"))
-    }
-    if pixel_tables := {i: o for i, o in openers.items() if _is_pixel_table(o)}:
+    if pixel_tables := _pixel_tables(archive, index):
         notes = describe_ignored(index.ignored_kinds(archive.names, pixel_tables))
         tables = [(archive.names[i], opener) for i, opener in pixel_tables.items()]
         return _read_pixel_tables(
@@ -176,6 +174,15 @@ def _read_pixel_tables(
         left_out = [split for split in splits if labeled and split.labels is None]
         notes = [*notes, *(f"{split.images.name} has no labels: left out." for split in left_out)]
         return read_arrays(labeled or splits, options, limits, format=format, out=out, notes=notes)
+
+
+def _pixel_tables(archive: Archive, index: ArchiveIndex) -> dict[int, idx.Opener]:
+    """Return the tables of pixels in an archive, by their index."""
+    openers = {
+        i: _member_opener(archive, i)
+        for i in _with_suffix(archive, index, (".csv", ".tsv", ".txt"))
+    }
+    return {i: opener for i, opener in openers.items() if _is_pixel_table(opener)}
 
 
 def _is_pixel_table(opener: idx.Opener) -> bool:

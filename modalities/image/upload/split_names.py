@@ -20,8 +20,8 @@ NEUTRAL_NAMES = frozenset(
     | {"sample", "samples", "jpg", "jpeg", "png", "raw", "all", "input", "inputs", "part", "full"}
 )
 _BATCH = re.compile(
-    r"(part|fold|batch|shard|chunk|images?|imgs?|data|subset|split|archive|folder|samples?|set)"
-    r"[ _.-]*\d+",
+    r"(?<![^\W_])(part|fold|batch|shard|chunk|images?|imgs?|data|subset|split|archive|folder|samples?|set)"
+    r"[ _.-]*\d+$",
     re.IGNORECASE,
 )
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -36,7 +36,8 @@ def words_of(name: str) -> list[str]:
 
 def _split_compound(word: str) -> list[str]:
     stem = _COMPOUND.sub("", word)
-    return [stem, word[len(stem) :]] if role_of_word(stem) and stem != word else [word]
+    is_compound = stem != word and (role_of_word(stem) or stem in NEUTRAL_NAMES)
+    return [stem, word[len(stem) :]] if is_compound else [word]
 
 
 def role_of_word(word: str) -> Role | None:
@@ -92,4 +93,5 @@ def is_neutral(name: str) -> bool:
 
 def are_batches(names: Collection[str]) -> bool:
     """Return True for names such as `part1` and `part2`, which only divide a large folder."""
-    return len(names) > 1 and all(_BATCH.fullmatch(name) for name in names)
+    stems = {re.sub(r"\d+$", "", name) for name in names}
+    return len(names) > 1 and len(stems) == 1 and all(_BATCH.search(name) for name in names)

@@ -171,8 +171,8 @@ def _read_document(
         return finder.find(path, name) is not None
 
     table = read_table(content, name, is_image)
+    _reject_class_names(table, folder_labels)
     columns = find_columns(table, is_image, options.label_column, limits)
-    _reject_class_names(table, columns, folder_labels)
     label = "" if columns.label is None else table.header[columns.label]
     key = (label, *(table.header[i] for i in columns.one_hot))
     n = len(finder)
@@ -189,15 +189,15 @@ def _read_document(
     groups[key] = group
 
 
-def _reject_class_names(
-    table: LabelTable, columns: Columns, folder_labels: set[str | None]
-) -> None:
+def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> None:
     """Raise NoLabels for a list of the names of classes, whose numbers are also file names."""
-    keys = {row[columns.path] for row in table.sample()}
-    if len(keys & folder_labels) >= 0.5 * len(keys):
-        raise NoLabels(
-            "names the labels of the folders, not images; to use its names, set `class_names`"
-        )
+    rows = table.sample()
+    for i in range(len(table.header)):
+        keys = {row[i] for row in rows}
+        if len(keys) == len(rows) > 1 and len(keys & folder_labels) >= 0.5 * len(keys):
+            raise NoLabels(
+                "names the labels of the folders, not images; to use its names, set `class_names`"
+            )
 
 
 def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: ImageNames) -> None:
