@@ -7,17 +7,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 
 from app import signed_urls
-from app.thread_pools import ThreadPool
 from core import api_keys
 from core.database import read
 from core.errors import Forbidden, Unauthorized
 
-_threads = ThreadPool("authentication", 4)
+# A few threads of their own: more would compete with the event loop for the interpreter lock. With
+# the shared threads, /livez is twice as slow during a burst (bench/sampling.md).
+_threads = CapacityLimiter(4)
 bearer_scheme = HTTPBearer(auto_error=False, description="`Authorization: Bearer sem_…`")
 
 
@@ -31,7 +33,7 @@ class Caller:
 async def authenticate(
     request: Request, _scheme: Annotated[object, Depends(bearer_scheme)]
 ) -> Caller:
-    return await _threads.run(lambda: _caller(request))
+    return await to_thread.run_sync(_caller, request, limiter=_threads)
 
 
 def _caller(request: Request) -> Caller:

@@ -2,7 +2,8 @@
 
 The event loop runs every ready task before it polls for new connections. Without the limit, a burst
 of a thousand requests, including rejected ones, delays new requests and health checks until all of
-them have started.
+them have started: without this module, the 99th percentile of /livez is five times as high
+(bench/sampling.md).
 """
 
 import asyncio

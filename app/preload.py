@@ -1,8 +1,14 @@
-"""Import of torch, pyarrow and Celery in a background thread after startup."""
+"""Import of torch, pyarrow and Celery in a background thread after startup.
+
+The imported objects are excluded from garbage collection. Otherwise the 99th percentile of /livez
+during a burst is about 1.5 times as high (bench/sampling.md).
+"""
 
 import gc
 import importlib
 import threading
+
+import modalities
 
 _loaded = threading.Event()
 
@@ -13,11 +19,12 @@ def start() -> None:
 
 def _load() -> None:
     importlib.import_module("celery")  # the first job notification needs it
-    for name in ("image_response", "tabular_response"):
-        importlib.import_module(f"app.sampling.{name}")
+    importlib.import_module("app.sampling.response")
+    for modality in modalities.installed().values():
+        modality.preload()
     if not _loaded.is_set():
         # Without `freeze`, each full garbage collection visits all imported objects, which blocks
-        # requests for 0.1 s.
+        # requests.
         gc.collect()
         gc.freeze()
     _loaded.set()

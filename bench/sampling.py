@@ -41,7 +41,8 @@ from core.supervisor import ALLOCATOR
 RESULTS = Path(__file__).with_name("results") / "sampling.jsonl"
 ROWS, IMAGES, ROUNDS = 1_000_000, 100_000, 3
 CLIENTS, REQUESTS = 64, 2_048
-FLOOD_REQUESTS, FLOOD_PER_S, LIVEZ_INTERVAL_S = 1_000, 2_000.0, 0.02
+FLOOD_REQUESTS, FLOOD_PER_S, POLL_INTERVAL_S = 1_000, 2_000.0, 0.02
+POLLED_PATHS = ("/livez", "/v1/models/images")
 COLD_MODELS, COLD_REQUESTS = 20, 200
 KEY = "sem_bench"
 Measurements = dict[str, Any]
@@ -58,8 +59,8 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     from models.images.architectures import resolve
     from models.images.data import LabeledImages
     from models.images.settings import ImageData
+    from models.images.training import ImageTrainer
     from models.images.vae_gan.settings import VaeGanSettings
-    from models.images.vae_gan.state import VaeGanState
 
     settings = resolve(ImageData(28, 28, 1, 10, n_images=20), "fast", {})
     assert isinstance(settings, VaeGanSettings)  # noqa: S101 - the architecture that `auto` resolves to
@@ -67,7 +68,7 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     data = LabeledImages.split(
         pixels, np.arange(20, dtype=np.int32) % 10, holdout_fraction=0.5, seed=0
     )
-    checkpoint = VaeGanState(settings, data, seed).pack()
+    checkpoint = ImageTrainer(settings, data, seed).pack()
     return checkpoint, {
         "modality": "image",
         "labels": [{"name": str(n), "count": 1} for n in range(10)],
@@ -79,12 +80,12 @@ def row_weights() -> tuple[Any, Measurements]:
     """Return a briefly trained model of a table with ten columns of all types, and its manifest."""
     import pyarrow as pa
 
+    from modalities.tabular.manifest import table_manifest
     from modalities.tabular.schema import Column
     from models.tabular.data import LabeledRows
     from models.tabular.schema import ColumnSchema, ColumnType
     from models.tabular.settings import TableData, resolve
     from models.tabular.training import train
-    from worker.training_data import table_manifest
 
     rng, n = np.random.default_rng(0), 4_000
     day = np.timedelta64(1, "D")
@@ -161,10 +162,13 @@ def import_model(name: str, checkpoint: Any, metadata: Measurements) -> Any:
 
 def load_sampler(model: Any) -> Any:
     from core.storage import StoredObject, get_storage
-    from models.load import load_sampler
+    from models.checkpoint import unpack
+    from models.images.sampling import ImageSampler
+    from models.tabular.sampling import TableSampler
 
+    sampler_type: Any = {"image": ImageSampler, "tabular": TableSampler}[model.modality]
     with get_storage().open(StoredObject.from_dict(model.weights)) as path:
-        return load_sampler(path)
+        return sampler_type.load(*unpack(path))
 
 
 # The service.
@@ -217,12 +221,12 @@ def api(factory: str = "app.main:create_app") -> Iterator[tuple[str, psutil.Proc
 def constant_app() -> FastAPI:
     """Create the same application, with one constant picture in place of generated images."""
     from app.main import create_app
-    from app.sampling import image_response
+    from app.sampling import response as sampling_response
     from modalities.image.encode import encode_png
 
     picture = encode_png(np.zeros((28, 28), np.uint8))
     response: Callable[..., Response] = lambda *_, **__: Response(picture, media_type="image/png")  # noqa: E731
-    image_response.build_response = response
+    sampling_response.build_response = response
     return create_app()
 
 
@@ -323,14 +327,17 @@ def batcher() -> Iterator[Measurements]:
     """Measure 64 clients of one image, with shared and separate batches, and a single client."""
     from app.sampling.batcher import Batcher
     from app.sampling.fair_lock import FairLock
+    from modalities.image.sampler import ImagePlanSampler
     from models.images import batched_sampling
 
     sampler = load_sampler(import_model("images", *image_weights()))
     zero, lock = np.zeros(1, np.int64), FairLock()
-    shared = Batcher(lock, 0.002, lambda: 0)
+    shared, source = Batcher(lock, 0.002, lambda: 0), ImagePlanSampler(sampler)
+    truncation = np.ones(1, np.float32)
 
     def batched(seed: int) -> None:
-        shared.submit(sampler, seed, zero, zero).result()
+        columns = (np.full(1, seed, np.uint64), zero, zero, truncation, zero)
+        shared.submit(source, columns, "image").result()
 
     def separate(seed: int) -> None:
         with lock:
@@ -435,12 +442,13 @@ def http() -> Iterator[Measurements]:
 
 
 def flood() -> Iterator[Measurements]:
-    """Measure 1,000 requests at once and 1,000 within half a second, and /livez meanwhile."""
+    """Measure 1,000 requests at once and 1,000 within half a second, and other routes meanwhile."""
     import_model("images", *image_weights())
     with api() as (url, _):
         expected = asyncio.run(expected_digests(url))
         for case, rate in (("1,000 at once", None), (f"{FLOOD_PER_S:.0f}/s", FLOOD_PER_S)):
-            responses, livez_ms = asyncio.run(send_flood(url, rate))
+            responses, polled = asyncio.run(send_flood(url, rate))
+            livez_ms = polled["/livez"]
             exact = [status != 200 or digest == expected[i] for i, (status, digest, _) in responses]
             latencies = sorted(ms for _, (status, _, ms) in responses if status == 200)
             yield {
@@ -466,15 +474,15 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def send_flood(url: str, rate: float | None) -> tuple[list[Any], list[float]]:
+async def send_flood(url: str, rate: float | None) -> tuple[list[Any], dict[str, list[float]]]:
     """Send FLOOD_REQUESTS requests, `rate` per second or all at once.
 
-    Return (index, (status, digest, milliseconds)) of each response, and the latencies of /livez in
-    milliseconds.
+    Return (index, (status, digest, milliseconds)) of each response, and the latencies of each
+    polled path in milliseconds.
     """
     connections = [await Connection.open(url) for _ in range(FLOOD_REQUESTS)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.sampling", "--livez", url, stdin=-1, stdout=-1
+        sys.executable, "-m", "bench.sampling", "--poll", url, stdin=-1, stdout=-1
     )
     assert process.stdout is not None  # noqa: S101
     await process.stdout.readline()
@@ -497,47 +505,56 @@ async def send_flood(url: str, rate: float | None) -> tuple[list[Any], list[floa
     return responses, json.loads(out)
 
 
-def poll_livez(url: str) -> None:
-    """Poll /livez until a line is read from stdin, then print the latencies in milliseconds.
+def poll_routes(url: str) -> None:
+    """Poll each of POLLED_PATHS until a line is read from stdin, then print the latencies.
 
     This runs in another process, because the event loop of the load would delay it.
     """
-    ended, latencies = threading.Event(), []
+    ended = threading.Event()
 
-    def wait_for_line() -> None:
+    def poll(path: str) -> list[float]:
+        latencies = []
+        with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
+            while not ended.is_set():
+                started = time.perf_counter()
+                client.get(url + path).raise_for_status()
+                latencies.append((time.perf_counter() - started) * 1_000)
+                time.sleep(POLL_INTERVAL_S)
+        return latencies
+
+    with ThreadPoolExecutor(len(POLLED_PATHS)) as pool:
+        polls = {path: pool.submit(poll, path) for path in POLLED_PATHS}
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
         sys.stdin.readline()
         ended.set()
-
-    sys.stdout.write("started\n")
-    sys.stdout.flush()
-    threading.Thread(target=wait_for_line, daemon=True).start()
-    with httpx.Client() as client:
-        client.get(f"{url}/livez")
-        while not ended.is_set():
-            started = time.perf_counter()
-            client.get(f"{url}/livez")
-            latencies.append((time.perf_counter() - started) * 1_000)
-            time.sleep(LIVEZ_INTERVAL_S)
-    json.dump(latencies, sys.stdout)
+    json.dump({path: future.result() for path, future in polls.items()}, sys.stdout)
 
 
 def memory() -> Iterator[Measurements]:
     """Check the model cache with 200 requests for 20 models, with and without evictions."""
+    import modalities
     from app.sampling.model_cache import ModelCache
     from core.errors import Unavailable
     from core.storage import get_storage
-    from models.load import load_sampler, warm_up
+    from modalities.selection import Selection
+    from modalities.turns import Unshared
 
+    modality = modalities.get("image")
     models = [import_model(f"m{seed}", *image_weights(seed)) for seed in range(COLD_MODELS)]
     model_bytes = models[0].weights["bytes"]
+    options = modality.selection_options()
+    plan = modality.plan_selection(models[0].manifest, Selection(count=1), options, seed=0)
     for capacity in (2 * COLD_MODELS, COLD_MODELS // 4):
-        cache = ModelCache(get_storage(), capacity * model_bytes, load_sampler)
+        cache = ModelCache(
+            get_storage(), capacity * model_bytes, lambda _name, path: modality.load_sampler(path)
+        )
         max_bytes, rejected = 0, 0
 
         def use(index: int, cache: ModelCache = cache) -> tuple[int, bool]:
             try:
                 with cache.lease(models[index % COLD_MODELS]) as sampler:
-                    warm_up(sampler)
+                    next(sampler.draw(plan, Unshared()))
             except Unavailable:
                 return cache.bytes, True
             return cache.bytes, False
@@ -561,12 +578,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.sampling", description=__doc__)
     names = ", ".join(BENCHMARKS)
     parser.add_argument("benchmarks", nargs="*", help=f"Names out of {names}. Default: all.")
-    parser.add_argument("--livez", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--poll", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := set(arguments.benchmarks) - set(BENCHMARKS):
         parser.error(f"Unknown benchmark {min(unknown)!r}. Choose from: {names}.")
-    if arguments.livez:
-        poll_livez(arguments.livez)
+    if arguments.poll:
+        poll_routes(arguments.poll)
     else:
         run(arguments.benchmarks or list(BENCHMARKS))
 

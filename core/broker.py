@@ -6,7 +6,6 @@ duplicate one costs a query of the table.
 
 import logging
 import threading
-import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 RUN_TASK = "worker.tasks.run"
-COOLDOWN_S = 5.0  # pause after a notification that the broker did not accept
 log = logging.getLogger(__name__)
 
 
@@ -75,7 +73,7 @@ def publish(queue: str, job_id: str) -> bool:
     caller, because workers also poll the table.
     """
     settings = get_settings()
-    if not settings.broker_url.get_secret_value() or _circuit_breaker.is_open():
+    if not settings.broker_url.get_secret_value():
         return False
     sent = threading.Event()
 
@@ -94,21 +92,4 @@ def publish(queue: str, job_id: str) -> bool:
     thread = threading.Thread(target=send, name="publish", daemon=True)
     thread.start()
     thread.join(settings.publish_timeout_seconds)
-    _circuit_breaker.record(sent.is_set())
     return sent.is_set()
-
-
-class _CircuitBreaker:
-    """Skips the broker for COOLDOWN_S after a failure, so that not every request waits for it."""
-
-    def __init__(self) -> None:
-        self._open_until = 0.0
-
-    def is_open(self) -> bool:
-        return time.monotonic() < self._open_until
-
-    def record(self, succeeded: bool) -> None:
-        self._open_until = 0.0 if succeeded else time.monotonic() + COOLDOWN_S
-
-
-_circuit_breaker = _CircuitBreaker()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.sse import EventSourceResponse
 
 from app import content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
@@ -70,7 +71,7 @@ def read_events(
         start = after if last_event_id is None else int(last_event_id)
         stream = sse.stream_events(caller.tenant_id, job_id, start)
         headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return EventSourceResponse(stream, headers=headers)
     shown = rows[:limit]
     page = EventPage(
         data=[EventView.of(event) for event in shown],

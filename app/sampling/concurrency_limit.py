@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.types import Receive, Scope, Send
 
 from app.request_body import StrictJsonRoute
-from app.thread_pools import ThreadPool
 from core.errors import Unavailable
 from core.settings import get_settings
 
 T = TypeVar("T")
 
-_threads = ThreadPool("sampling", 64)  # threads mostly wait for batches
+_threads = CapacityLimiter(64)  # threads mostly wait for batches
 _in_flight = 0
 
 
@@ -58,4 +58,4 @@ def _count_request() -> Iterator[None]:
 
 async def run_in_sampling_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread of the sampling pool, so that other routes keep their threads."""
-    return await _threads.run(work)
+    return await to_thread.run_sync(work, limiter=_threads)

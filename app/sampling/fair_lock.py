@@ -1,4 +1,8 @@
-"""First-come, first-served lock."""
+"""First-come, first-served lock.
+
+With `threading.Lock`, requests for a few rows that compete with image streams take up to 0.6 s
+instead of 0.2 s (bench/sampling.md).
+"""
 
 import threading
 from collections import deque

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from http.client import HTTPException
+
+import httpcore2
 
 from core.database import read, write
 from core.leases import LeaseLost
@@ -31,7 +32,7 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "The request timed out."),
     (ConnectionRefusedError, "The connection was refused."),
     (OSError, "The connection failed."),
-    (HTTPException, "The response is not valid HTTP."),
+    (httpcore2.ProtocolError, "The response is not valid HTTP."),
 )
 
 log = logging.getLogger(__name__)

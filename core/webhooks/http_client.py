@@ -1,22 +1,21 @@
-"""A minimal HTTP/1.1 client: one POST to a checked address, with a strict total timeout.
+"""HTTP client for webhooks: one POST to a checked address, with a strict total timeout.
 
-It follows no redirects and uses neither proxies nor cookies.
+httpcore2 implements HTTP. Its connections come from `_CheckedAddresses`, which never resolves a
+name. It follows no redirects, keeps no cookies and reads no proxies from the environment: httpx2,
+which is not used here, does that.
 """
 
-import io
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
-from typing import TYPE_CHECKING
+from typing import Any
+
+import httpcore2
 
 from core.webhooks.ssrf_guard import Target
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MAX_BODY_BYTES = 1024
 MAX_ADDRESSES = 4
@@ -45,73 +44,91 @@ def post(
 
     Raises:
         OSError: The connection, TLS or the timeout failed.
-        HTTPException: The response is not valid HTTP.
+        httpcore2.ProtocolError: The response is not valid HTTP.
     """
-    deadline = time.monotonic() + timeouts.total_s
-    with _connect(addresses, target.port, timeouts.connect_s) as tcp_socket:
-        tcp_socket.settimeout(_remaining(deadline))
-        with _wrap_tls(tcp_socket, target) as connection:
-            connection.settimeout(_remaining(deadline))
-            connection.sendall(_encode_request(target, headers, body))
-            return _read_status(connection, deadline)
-
-
-def _connect(addresses: Sequence[str], port: int, timeout_s: float) -> socket.socket:
-    """Connect to the first address that accepts; divide the remaining time between the rest."""
-    deadline, candidates = time.monotonic() + timeout_s, addresses[:MAX_ADDRESSES]
-    for i, address in enumerate(candidates, start=1):
-        try:
-            address_timeout_s = _remaining(deadline) / (len(candidates) - i + 1)
-            return socket.create_connection((address, port), timeout=address_timeout_s)
-        except OSError:
-            if i == len(candidates):
-                raise
-    raise OSError("There is no address to connect to.")
-
-
-def _wrap_tls(tcp_socket: socket.socket, target: Target) -> socket.socket:
-    if target.scheme == "http":
-        return tcp_socket
-    return ssl.create_default_context().wrap_socket(tcp_socket, server_hostname=target.host)
-
-
-def _encode_request(target: Target, headers: Mapping[str, str], body: str) -> bytes:
-    data = body.encode()
-    own_headers = {"Host": target.authority, "Connection": "close", "Content-Length": len(data)}
-    lines = [f"POST {target.path} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in {**own_headers, **headers}.items()]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + data
-
-
-def _read_status(connection: socket.socket, deadline: float) -> int:
-    response = HTTPResponse(connection, method="POST")
-    response.fp.close()
-    response.fp = io.BufferedReader(_DeadlineReader(connection, deadline))
-    try:
-        response.begin()
+    url = httpcore2.URL(
+        scheme=target.scheme, host=target.host, port=target.port, target=target.path
+    )
+    all_headers = [("Host", target.authority), ("Connection", "close"), *headers.items()]
+    with (
+        httpcore2.ConnectionPool(
+            ssl_context=ssl.create_default_context() if target.scheme == "https" else None,
+            network_backend=_CheckedAddresses(addresses, timeouts),
+        ) as pool,
+        pool.stream("POST", url, headers=all_headers, content=body.encode()) as response,
+    ):
         # Read and discard a short body, so that the receiver can send its response completely.
-        with suppress(OSError, HTTPException, ValueError):
-            response.read(MAX_BODY_BYTES)
+        with suppress(OSError, httpcore2.ProtocolError):
+            received = 0
+            for chunk in response.iter_stream():
+                received += len(chunk)
+                if received >= MAX_BODY_BYTES:
+                    break
         return response.status
-    finally:
-        response.close()
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until a deadline; a socket's own timeout restarts with every byte."""
+class _CheckedAddresses(httpcore2.NetworkBackend):
+    """Connects to the given addresses, whatever the host is, and until one deadline."""
+
+    def __init__(self, addresses: Sequence[str], timeouts: Timeouts) -> None:
+        self._addresses = addresses[:MAX_ADDRESSES]
+        self._connect_s = timeouts.connect_s
+        self._deadline = time.monotonic() + timeouts.total_s
+
+    def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 - may resolve to an address that was not checked
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - the deadline replaces it
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
+    ) -> httpcore2.NetworkStream:
+        """Connect to the first address that accepts; divide the time between the others."""
+        connect_deadline = time.monotonic() + self._connect_s
+        for remaining in range(len(self._addresses), 0, -1):
+            address = self._addresses[-remaining]
+            try:
+                timeout_s = _seconds_until(connect_deadline) / remaining
+                connection = socket.create_connection((address, port), timeout_s)
+            except OSError:
+                if remaining == 1:
+                    raise
+            else:
+                return _DeadlineStream(connection, self._deadline)
+        raise OSError("There is no address to connect to.")
+
+
+class _DeadlineStream(httpcore2.NetworkStream):
+    """Socket that is used until a deadline; httpcore2's timeouts restart with every byte."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline
 
-    def readable(self) -> bool:
-        return True
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        self._connection.settimeout(_seconds_until(self._deadline))
+        return self._connection.recv(min(max_bytes, MAX_BODY_BYTES))
 
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        self._connection.settimeout(_remaining(self._deadline))
-        return self._connection.recv_into(buffer)
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        self._connection.settimeout(_seconds_until(self._deadline))
+        self._connection.sendall(buffer)
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore2.NetworkStream:
+        self._connection.settimeout(_seconds_until(self._deadline))
+        self._connection = ssl_context.wrap_socket(
+            self._connection, server_hostname=server_hostname
+        )
+        return self
+
+    def close(self) -> None:
+        self._connection.close()
 
 
-def _remaining(deadline: float) -> float:
+def _seconds_until(deadline: float) -> float:
     """Return the seconds until the deadline; raise TimeoutError after it."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:

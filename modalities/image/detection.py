@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from core.datasets.file_type import COMPRESSED_TYPES, detect_file_type
 from core.datasets.stream import DecompressedReader
@@ -11,10 +13,14 @@ from modalities.image.upload.pixel_columns import find_pixel_columns
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _IMAGE_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".npz"}
+)
 _MAX_TEXT = 64 * 1024
 
 
-def detect_images(head: bytes) -> float:
+def detect_images(head: bytes, entries: Sequence[str]) -> float:
     """Return the confidence that a file is a set of images; see modalities.base.Datasets.detect."""
     if head.startswith(b"PAR1"):
         return 1.0 if _is_parquet_of_images(head) else 0.0
@@ -24,6 +30,8 @@ def detect_images(head: bytes) -> float:
     if file_type in COMPRESSED_TYPES and find_pixel_columns(_decompress(head, file_type)):
         return 0.9
     if file_type == "zip":
+        if any(PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES for name in entries):
+            return 0.6
         first = _first_entry(head)
         return 0.9 if find_pixel_columns(first) or _is_parquet_of_images(first) else 0.3
     # Files that no modality recognizes are read as images too: that reader explains what it

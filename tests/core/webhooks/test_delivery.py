@@ -3,6 +3,7 @@
 import datetime as dt
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 import time
@@ -161,6 +162,45 @@ def test_a_server_that_responds_byte_by_byte_is_aborted_at_the_timeout(
     deliver_due(timeouts=SHORT_TIMEOUTS)
     assert time.monotonic() - started < 5
     assert read_delivery().last_error == "The request timed out."
+
+
+def test_a_body_that_arrives_byte_by_byte_does_not_extend_the_timeout(
+    receiver: Receiver, add_webhook: AddWebhook, add_job: AddJob
+) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not receiver.released.wait(0.05):
+            handler.wfile.write(b"x")
+
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
+    receiver.answer = drip
+    started = time.monotonic()
+    deliver_due(timeouts=SHORT_TIMEOUTS)
+    assert time.monotonic() - started < 5
+    assert read_delivery().delivered_at is not None
+
+
+def test_a_tls_handshake_that_never_ends_is_aborted_at_the_timeout(
+    local_webhooks_allowed: Settings, add_webhook: AddWebhook, add_job: AddJob
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        add_webhook(f"https://hooks.example:{silent.getsockname()[1]}/", SUCCEEDED_ONLY)
+        run_job(add_job())
+        deliver_due(resolve=lambda *_: ["127.0.0.1"], timeouts=SHORT_TIMEOUTS)
+    assert read_delivery().last_error == "The request timed out."
+
+
+def test_a_proxy_of_the_environment_is_not_used(
+    receivers: Receivers, add_webhook: AddWebhook, add_job: AddJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, proxy = receivers(), receivers()
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+    add_webhook(receiver.url, SUCCEEDED_ONLY)
+    run_job(add_job())
+    deliver_due()
+    assert (len(receiver.received), len(proxy.received)) == (1, 0)
 
 
 def test_a_huge_response_is_not_read_completely(
