@@ -124,7 +124,7 @@ class ImageLoader:
 
     def finish(self) -> None:
         """Raise DatasetUnreadable unless all images, except a few unusable ones, are stored."""
-        if self._has_too_many_bad:
+        if self._has_too_many_bad or (self._bad and self._store.n_train < self._limits.images_min):
             raise self._bad.to_error("images cannot be used")
         if self._target is None and self._sizes:
             choose_size(self._sizes, self._options, self._limits)

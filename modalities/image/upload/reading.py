@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
 from core.datasets.source import SourceFile
@@ -251,7 +252,7 @@ def _unsupported_file_error(file: SourceFile, file_type: str) -> DatasetUnreadab
 def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary:
     """Write y.npy and preview.png next to x.npy in `out` and return the summary."""
     n_train, total = decoded.n_train, len(decoded.y)
-    _check_image_count(n_train, total, limits)
+    _check_image_count(n_train, total, limits, decoded.issues)
     y, names = _drop_unused_labels(decoded.y, decoded.class_names)
     labels = _count_labels(y, n_train, names)
     np.save(out / "y.npy", y)
@@ -278,7 +279,11 @@ def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary
     )
 
 
-def _check_image_count(n_train: int, total: int, limits: Limits) -> None:
+def _check_image_count(n_train: int, total: int, limits: Limits, issues: Sequence[Issue]) -> None:
+    """Raise DatasetUnreadable if there are too many or too few images.
+
+    `issues` name the images that were left out.
+    """
     if total > limits.images_max:
         message = f"There are {total:,} images; the maximum is {limits.images_max:,} per dataset."
         raise unreadable_error("too_many_images", message)
@@ -288,6 +293,8 @@ def _check_image_count(n_train: int, total: int, limits: Limits) -> None:
             f"There are {n_train:,} training images{test}; "
             f"at least {limits.images_min:,} training images are needed."
         )
+        for issue in issues:
+            message += f" {issue.hint} Examples: {', '.join(issue.examples)}."
         raise unreadable_error("too_few_images", message)
 
 
