@@ -330,6 +330,12 @@ def _add_findings(
         labeling.issues.append(
             Issue("labels_in_file_names", "warning", count, tuple(images[:_MAX_EXAMPLES]), hint)
         )
+    elif not unread and not search.boxes and labeling.source == "none":
+        hint = (
+            "The images have no labels. To add some, put them into one folder per label, or "
+            "add a labels.csv with the columns path and label."
+        )
+        labeling.issues.append(Issue("no_labels", "info", len(images), (), hint))
 
 
 def _images_issue(

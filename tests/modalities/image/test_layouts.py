@@ -503,8 +503,10 @@ def test_background_that_is_not_a_color_is_rejected_by_name(tmp_path: Path, reje
     assert "fourth channel" in error.detail
 
 
-def test_unlabeled_images_beside_an_upload_of_many_files_are_not_refused(
-    tmp_path: Path, read: Read
-) -> None:
+def test_set_without_labels_has_an_issue_that_states_it(tmp_path: Path, read: Read) -> None:
     source: SourceFile = write_zip(tmp_path / "a.zip", images(12) | {"list.pdf": b"%PDF"})
-    assert read(source).summary.unlabeled
+    result = read(source)
+    assert result.summary.unlabeled
+    issue = result.issue("no_labels")
+    assert issue is not None
+    assert issue["severity"] == "info"
