@@ -294,7 +294,8 @@ def _check_image_count(n_train: int, total: int, limits: Limits, issues: Sequenc
             f"at least {limits.images_min:,} training images are needed."
         )
         for issue in issues:
-            message += f" {issue.hint} Examples: {', '.join(issue.examples)}."
+            if issue.code in {"label_missing", "contradictory_label", "unreadable_image"}:
+                message += f" {issue.hint} Examples: {', '.join(issue.examples)}."
         raise unreadable_error("too_few_images", message)
 
 
