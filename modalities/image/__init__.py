@@ -53,7 +53,6 @@ class ImageModality(Modality):
         "npz": "application/x-npz",
         "tar": "application/x-tar",
     }
-    has_schema = False
     preview_formats = {"png": "image/png"}
     training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
     hyperparameters = ImageHyperparameters
@@ -94,8 +93,8 @@ class ImageModality(Modality):
     ) -> Json:
         return ingest.ingest(files, options, out, on_wait)
 
-    def describe_dataset(self, summary: Json) -> ImageDatasetView:
-        return ImageDatasetView.model_validate({"image": summary})
+    def describe_dataset(self, summary: Json) -> Json:
+        return {"image": summary}
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         import numpy as np
