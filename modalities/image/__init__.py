@@ -35,6 +35,7 @@ from modalities.image.training_options import (
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
 from modalities.training import TrainingRun
+from models.images.architectures import available_architectures, available_losses
 from models.metrics import score_types
 
 if TYPE_CHECKING:
@@ -120,6 +121,14 @@ class ImageModality(Modality):
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        return available_architectures()
+
+    @property
+    def losses(self) -> Sequence[str]:
+        return available_losses()
 
     def train(self, run: TrainingRun) -> None:
         from modalities.image import train

@@ -38,6 +38,7 @@ from modalities.tabular.training_options import (
 from modalities.tabular.upload.detection import detect_table
 from modalities.training import TrainingRun
 from models.metrics import score_types
+from models.tabular.settings import ARCHITECTURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,7 @@ class TableModality(Modality):
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    architectures = ARCHITECTURES
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
     hyperparameters = TabularHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
