@@ -14,8 +14,8 @@ import modalities
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "worker", "job_kinds", "core", "models", "client/semblance")
-# The demonstration program shows pictures for images and a table for rows. As a part of the client it
-# cannot import `modalities`.
+# The demonstration program shows pictures for images and a table for rows. As a part of the client
+# it cannot import `modalities`.
 EXEMPT = {"client/semblance/demo.py"}
 FILES = sorted(
     {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
