@@ -117,7 +117,12 @@ def work(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.request_calls", description=__doc__)
-    parser.add_argument("--list", metavar="FLOW", help="also list the functions of this flow")
+    parser.add_argument(
+        "--list",
+        metavar="WORD",
+        default="",
+        help="also list the functions of flows whose name has WORD",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     recorder = Recorder()
@@ -140,14 +145,10 @@ def main() -> None:
     print("| flow | functions | files | depth |\n|---|---|---|---|")
     for name, trace in recorder.traces.items():
         print(f"| {name} | {len(trace.functions)} | {len(trace.files)} | {trace.depth} |")
-    if arguments.list:
-        print("\n".join(sorted(recorder.traces[arguments.list].functions)))
-        print(
-            "\n".join(
-                f"{'  ' * k}{call}"
-                for k, call in enumerate(recorder.traces[arguments.list].deepest)
-            )
-        )
+    for name, trace in recorder.traces.items():
+        if arguments.list and arguments.list in name:
+            print(f"\n{name}:", *sorted(trace.functions), sep="\n")
+            print("\nDeepest call:", *trace.deepest, sep="\n")
 
 
 if __name__ == "__main__":

@@ -86,3 +86,33 @@ def test_each_way_to_distinguish_kinds_of_data_is_recognized(code: str) -> None:
 
 def test_a_field_of_a_request_may_have_the_name_of_a_modality() -> None:
     assert not list(find_dependencies(ast.parse("{'count': 1, 'image': {'truncation': 1.0}}")))
+
+
+DOCUMENT = (ROOT / "docs" / "architecture.md").read_text()
+PATHS = sorted(set(re.findall(r"`([\w<>{},./*-]*(?:/|\.py|\.md|\.toml))`", DOCUMENT)))
+FUNCTIONS = sorted(set(re.findall(r"`([\w<>/]+\.py)`\s\(`(\w+)`", DOCUMENT)))
+
+
+def expand(path: str) -> Iterator[str]:
+    """Yield the patterns of file names that a path of the document stands for."""
+    path = re.sub(r"<\w+>", "*", path)
+    if match := re.search(r"{([^}]*)}", path):
+        for part in match[1].split(","):
+            yield from expand(path.replace(match[0], part))
+    else:
+        # A name without a folder, such as `tokenizer.py`, is that of a file mentioned before.
+        yield path if "/" in path else f"**/{path}"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_in_the_description_of_the_architecture_exist(path: str) -> None:
+    folders = (ROOT, ROOT / "docs")
+    for pattern in expand(path):
+        assert any(any(folder.glob(pattern)) for folder in folders), pattern
+
+
+@pytest.mark.parametrize(("path", "name"), FUNCTIONS)
+def test_functions_in_the_description_of_the_architecture_exist(path: str, name: str) -> None:
+    files = [file for pattern in expand(path) for file in ROOT.glob(pattern)]
+    definition = re.compile(rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b.* =", re.MULTILINE)
+    assert any(definition.search(file.read_text()) for file in files)
