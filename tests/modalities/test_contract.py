@@ -23,7 +23,12 @@ from starlette.testclient import TestClient
 
 import modalities
 from tests.factories import clear_model_caches
-from tests.job_runs import get_model_sha256, interrupt_training, list_checkpoints
+from tests.job_runs import (
+    get_model_sha256,
+    interrupt_training,
+    list_checkpoints,
+    record_start_steps,
+)
 from tests.modalities import sequences
 from tests.tiny_configs import SHORT_EVALUATION, TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
 from tests.uploads import make_image_zip, make_people_csv, upload
@@ -202,7 +207,9 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
     interrupted = create_job(client, **body)
     interrupt_training(client, interrupted, monkeypatch, at_step=5)
     assert [row.step for row in list_checkpoints(interrupted)] == [4, 2]
+    start_steps = record_start_steps(monkeypatch)
     assert run_next(["training"], interrupted)
+    assert start_steps == [4]
     assert get_model_sha256(interrupted, case.steps) == get_model_sha256(job["id"], case.steps)
 
 
