@@ -23,7 +23,7 @@ from core.training import Budget, TrainingSpec
 from modalities import stored_samplers
 from modalities.base import Json, Modality, OnWait
 from modalities.evaluation import EvaluationInput, EvaluationOutput
-from modalities.sampling import Sampler, SelectionPlan
+from modalities.sampling import IMPORT_TIMEOUT_S, Sampler, SelectionPlan, WeightsFile
 from modalities.selection import Selection, check_selection, count_labels
 from modalities.training import ResolvedTraining, TrainingChoices, TrainingRun
 from modalities.turns import Turns, Unshared
@@ -50,6 +50,15 @@ def read(upload: Upload) -> Json:
     labels = [{"name": name, "count": n, "test_count": 0} for name, n in counts.items()]
     summary = {"labels": labels, "n_train": len(rows), "n_test": 0, "unlabeled": 0, "format": "csv"}
     return {**summary, "sha256": hashlib.sha256(content).hexdigest(), "issues": [], "notes": []}
+
+
+def check(weights: WeightsFile) -> Json:
+    """Load imported weights, in the sandbox process."""
+    try:
+        SequenceSampler(weights.path)
+    except ValueError as error:
+        raise DatasetUnreadable("The file is not a model of sequences.") from error
+    return {}
 
 
 def parse(content: bytes) -> list[Row]:
@@ -178,6 +187,10 @@ class Sequences(Modality):
 
     def load_sampler(self, path: Path) -> SequenceSampler:
         return SequenceSampler(path)
+
+    def check_import(self, manifest: Json, weights: Path) -> None:
+        argument = WeightsFile(path=weights)
+        run_in_sandbox("tests.modalities.sequences:check", argument, IMPORT_TIMEOUT_S)
 
     def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
         dataset, storage = evaluation.dataset, evaluation.storage

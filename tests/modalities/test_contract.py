@@ -4,6 +4,7 @@ The third kind (tests.modalities.sequences) is registered as an installed packag
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -260,7 +261,7 @@ def test_the_file_of_a_generation_job_is_the_response_to_the_samples_request(
     client: TestClient, case: Case
 ) -> None:
     run_job(client, **training_request(client, case))
-    body = {"labels": dict.fromkeys(case.labels, 3), "seed": 4}
+    body: dict[str, Any] = {"labels": dict.fromkeys(case.labels, 3), "seed": 4}
     for format in case.read_labels:
         job = run_job(client, kind="generation", model="model", format=format, **body)
         assert job["result"]["labels"] == body["labels"]
@@ -285,18 +286,36 @@ def test_an_evaluation_writes_the_report_of_the_model(
     assert all(score["name"] in page for score in report["scores"])
 
 
+def import_model(client: TestClient, archive: bytes) -> Any:
+    headers = {"content-type": "application/zip"}
+    return client.post("/v1/models/import?name=copy", content=archive, headers=headers)
+
+
+def replace_weights(archive: bytes) -> bytes:
+    """Return the archive with a file that is not a model, and its hash."""
+    weights, out = b"not a model", io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(out, "w") as target:
+        manifest = json.loads(source.read("manifest.json"))
+        sha256 = hashlib.sha256(weights).hexdigest()
+        manifest["files"]["model.safetensors"] = {"bytes": len(weights), "sha256": sha256}
+        changed = {"manifest.json": json.dumps(manifest), "model.safetensors": weights}
+        for name in source.namelist():
+            target.writestr(name, changed.get(name, source.read(name)))
+    return out.getvalue()
+
+
 def test_an_imported_model_generates_the_samples_of_the_exported_one(
     client: TestClient, case: Case
 ) -> None:
     run_job(client, **training_request(client, case))
     archive = client.get("/v1/models/model/export").content
-    headers = {"content-type": "application/zip"}
-    url = "/v1/models/import?name=copy"
-    response = client.post(url, content=archive, headers=headers)
+    response = import_model(client, archive)
     assert response.status_code == 201, response.text
     assert response.json()["modality"] == case.modality
     format = next(iter(case.read_labels))
     assert sample(client, format, model="copy", count=5) == sample(client, format, count=5)
+    rejected = import_model(client, replace_weights(archive))
+    assert (rejected.status_code, rejected.json()["code"]) == (422, "import_rejected")
 
 
 def test_a_server_documents_the_modalities_that_are_installed_when_it_starts(
