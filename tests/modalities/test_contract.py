@@ -298,7 +298,10 @@ def replace_weights(archive: bytes) -> bytes:
         manifest = json.loads(source.read("manifest.json"))
         sha256 = hashlib.sha256(weights).hexdigest()
         manifest["files"]["model.safetensors"] = {"bytes": len(weights), "sha256": sha256}
-        changed = {"manifest.json": json.dumps(manifest), "model.safetensors": weights}
+        changed: dict[str, str | bytes] = {
+            "manifest.json": json.dumps(manifest),
+            "model.safetensors": weights,
+        }
         for name in source.namelist():
             target.writestr(name, changed.get(name, source.read(name)))
     return out.getvalue()
