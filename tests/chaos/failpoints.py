@@ -71,7 +71,7 @@ def patch_training_run(module: Any) -> None:
     wrap(module.RunningTraining, "progress", before=before)
 
 
-def patch_worker_generation(module: Any) -> None:
+def patch_generation_run(module: Any) -> None:
     def before(generator: Any) -> None:
         current = generator.current_shard
         if current.items_done and current.shard.number:
@@ -135,7 +135,7 @@ def patch_core_broker(module: Any) -> None:
 PATCHES = {
     "worker.job_runner": patch_worker_job_runner,
     "job_kinds.training.run": patch_training_run,
-    "job_kinds.generation.run": patch_worker_generation,
+    "job_kinds.generation.run": patch_generation_run,
     "core.storage": patch_core_storage,
     "core.jobs": patch_core_jobs,
     "core.broker": patch_core_broker,
