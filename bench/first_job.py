@@ -15,12 +15,13 @@ import numpy as np
 from semblance import Client
 
 from bench import image_sets as sets
-from bench.images import DIGITS, FASHION, SCORES, commit, run_comparison, run_judge
+from bench.images import DIGITS, FASHION, commit, run_comparison, run_judge
 from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "first_job.jsonl"
 TRAINING_CPU_S = 15
 SAMPLES = {DIGITS: 1_297, FASHION: 10_000}
+SCORES = ("feature_frechet", "label_fidelity", "precision", "recall")
 
 
 def measure(arguments: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
