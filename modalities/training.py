@@ -43,6 +43,7 @@ class ResolvedTraining:
     holdout_fraction: float = 0.1
     cost: Callable[[], StepCost] = lambda: StepCost(gflop_per_step=0.0, memory_bytes=0)
     spec_fields: Json = field(default_factory=dict)
+    min_useful_steps: int = 0  # with fewer steps, a model is of no use
 
 
 class TrainingRun(TrainingCallbacks, Protocol):
