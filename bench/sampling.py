@@ -59,8 +59,8 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     from models.images.architectures import resolve
     from models.images.data import LabeledImages
     from models.images.settings import ImageData
+    from models.images.training import ImageTrainer
     from models.images.vae_gan.settings import VaeGanSettings
-    from models.images.vae_gan.state import VaeGanState
 
     settings = resolve(ImageData(28, 28, 1, 10, n_images=20), "fast", {})
     assert isinstance(settings, VaeGanSettings)  # noqa: S101 - the architecture that `auto` resolves to
@@ -68,7 +68,7 @@ def image_weights(seed: int = 0) -> tuple[Any, Measurements]:
     data = LabeledImages.split(
         pixels, np.arange(20, dtype=np.int32) % 10, holdout_fraction=0.5, seed=0
     )
-    checkpoint = VaeGanState(settings, data, seed).pack()
+    checkpoint = ImageTrainer(settings, data, seed).pack()
     return checkpoint, {
         "modality": "image",
         "labels": [{"name": str(n), "count": 1} for n in range(10)],

@@ -17,15 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.many_images import Steps
 from models import losses
 from models.images.architectures import resolve
 from models.images.data import LabeledImages
 from models.images.settings import ImageData
+from models.images.training import ImageTrainer
 from models.images.vae_gan.networks import ConditionalNorm
 from models.images.vae_gan.settings import VaeGanSettings
-from models.images.vae_gan.training import VaeGanTrainer
-from models.images.weights import adamw, channels_last, ema_copy, update_ema
+from models.images.weights import adamw, channels_last
+from models.training_loop import Part, Position
+from models.weight_average import WeightAverage
 
 BATCH_SIZE, LATENT_DIM, CLASSES = 32, 64, 10
 STEPS, SAMPLES, SAMPLING_BATCH_SIZE, ROUNDS = 60, 6_400, 64, 3
@@ -84,7 +85,7 @@ class PlainGan:
 
     def __init__(self) -> None:
         self.G, self.D = channels_last(PlainGenerator()), channels_last(PlainCritic())
-        self.ema = ema_copy(self.G)
+        self.average = WeightAverage(self.G, 0.999)
         self.opt_G, self.opt_D = adamw(self.G, 1e-3, 0.0), adamw(self.D, 1e-3, 0.0)
         self.step = 0
 
@@ -103,7 +104,7 @@ class PlainGan:
         losses.relativistic_generator(self.D(real, y).detach(), self.D(fake, y)).backward()
         self.opt_G.step()
         self.step += 1
-        update_ema(self.ema, self.G, 0.999, self.step)
+        self.average.update(self.step)
 
 
 def images_per_second(work: Callable[[], int]) -> float:
@@ -135,8 +136,9 @@ def main() -> None:
     data = LabeledImages.split(pixels, labels, holdout_fraction=0.1, seed=1)
     settings = resolve(ImageData(28, 28, 1, CLASSES, 4_000), "fast", {})
     assert isinstance(settings, VaeGanSettings)  # noqa: S101 - the architecture that `auto` resolves to
-    plain, ours, run = PlainGan(), VaeGanTrainer(settings, data, seed=1), Steps(1)
-    ours.freeze_features()  # as train() does when the main phase starts
+    plain, trainer = PlainGan(), ImageTrainer(settings, data, seed=1)
+    trainer.start_main_phase()
+    ours = trainer.networks
     batch = data.batch(data.train[:BATCH_SIZE])
 
     def train_plain() -> int:
@@ -145,16 +147,21 @@ def main() -> None:
         return STEPS * BATCH_SIZE
 
     def train_ours() -> int:
-        for _ in range(STEPS):
-            ours.train_step(*batch, 0.5, run)
-            ours.step += 1
+        for _ in range(STEPS):  # as in models.training_loop.train
+            position = Position(trainer.step, 0.5)
+            for optimizer in ours.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            ours.add_gradients(Part(batch, position))
+            ours.apply_gradients(position)
+            ours.update_average(trainer.step)
+            trainer.step += 1
         return STEPS * BATCH_SIZE
 
     train_plain(), train_ours()  # warm up
     ours.finalize()
     plain_rate, our_rate = images_per_second(train_plain), images_per_second(train_ours)
     print_rates("training", our_rate, plain_rate)
-    plain_rate = images_per_second(lambda: sample(plain.ema, LATENT_DIM))
+    plain_rate = images_per_second(lambda: sample(plain.average.network, LATENT_DIM))
     our_rate = images_per_second(lambda: sample(ours.ema_generator(), ours.noise_size))
     print_rates("sampling", our_rate, plain_rate)
 

@@ -1,23 +1,37 @@
-"""Checkpoint format: tensors and a JSON header in one safetensors file.
+"""Checkpoint files: the training state to resume from, and the model to sample from.
 
-The format does not use pickle, so reading a file cannot run code. Optimizers keep their state in
-nested dictionaries indexed by parameter: `flatten` turns any such tree into named tensors and JSON,
-and `unflatten` reverses it.
+Both are tensors and a JSON header in one safetensors file. The format does not use pickle, so
+reading a file cannot run code. The objects of a training name the attributes that a state holds;
+this module saves and restores them. Optimizers keep their state in nested dictionaries indexed by
+parameter: `flatten` turns any such tree into named tensors and JSON, and `unflatten` reverses it.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 FORMAT = 1
 _TENSOR = "__tensor__"
+
+
+class Resumable(Protocol):
+    """An object whose state is part of a training state."""
+
+    @property
+    def saved(self) -> Sequence[str]:
+        """Return the names of the attributes that a training state holds.
+
+        They are networks, optimizers and other objects with a `state_dict`, dataclasses, tensors,
+        and values that JSON can represent.
+        """
 
 
 class UnreadableCheckpoint(ValueError):
@@ -58,6 +72,109 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"The checkpoint has format {header.get('format')}; this version reads {FORMAT}."
         )
     return tensors, header
+
+
+def pack_state(
+    modality: str,
+    objects: Mapping[str, Resumable],
+    tensors: Mapping[str, Tensor] | None = None,
+    **header: Any,
+) -> bytes:
+    """Serialize a training state: the saved attributes of `objects`, by their names.
+
+    Raises:
+        NonFiniteState: A weight or a statistic is infinite or NaN.
+    """
+    tree = {
+        name: {attribute: _to_tree(getattr(part, attribute)) for attribute in part.saved}
+        for name, part in objects.items()
+    }
+    state, structure = flatten(tree, "state")
+    return pack(
+        {**state, **(tensors or {})},
+        {"modality": f"{modality}.state", "tree": structure, **header},
+    )
+
+
+def read_state(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the saved attributes of each object of a training state.
+
+    Objects with a `state_dict` are represented by it, and dataclasses by a dictionary.
+
+    Raises:
+        UnreadableCheckpoint: The file is not a training state of the current format.
+    """
+    tensors, header = unpack(path)
+    if "tree" not in header:
+        raise UnreadableCheckpoint("The checkpoint does not hold a training state.")
+    tree: dict[str, dict[str, Any]] = unflatten(header["tree"], tensors)
+    return tree
+
+
+def load_state(path: Path, objects: Mapping[str, Resumable]) -> None:
+    """Restore the saved attributes of the objects that were passed to `pack_state`.
+
+    Raises:
+        UnreadableCheckpoint: The file is not a training state of the current format.
+    """
+    tree = read_state(path)
+    for name, part in objects.items():
+        for attribute in part.saved:
+            current, saved = getattr(part, attribute), tree[name][attribute]
+            if hasattr(current, "load_state_dict"):
+                current.load_state_dict(saved)
+            elif is_dataclass(current) and not isinstance(current, type):
+                setattr(part, attribute, replace(current, **saved))
+            else:
+                setattr(part, attribute, saved.clone() if isinstance(saved, Tensor) else saved)
+            if isinstance(current, torch.optim.Optimizer):
+                _restore_layouts(current)
+
+
+def pack_model(
+    modality: str,
+    networks: Mapping[str, nn.Module],
+    tensors: Mapping[str, Tensor] | None = None,
+    **header: Any,
+) -> bytes:
+    """Serialize a model: its networks, whose weights are named NETWORK.WEIGHT, and its settings.
+
+    Raises:
+        NonFiniteState: A weight is infinite or NaN.
+    """
+    weights = nn.ModuleDict(dict(networks)).state_dict()
+    return pack({**weights, **(tensors or {})}, {"modality": modality, **header})
+
+
+def weights_of(network: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of one network of a model. Empty if the model does not have it."""
+    prefix = f"{network}."
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def _to_tree(value: Any) -> Any:
+    if hasattr(value, "state_dict"):
+        return dict(value.state_dict())
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _restore_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Give each moment the memory layout of its parameter, which a checkpoint does not store.
+
+    The fused optimizer step reads parameters and moments in memory order.
+    """
+    for parameter, moments in optimizer.state.items():
+        for key, value in moments.items():
+            if value.shape == parameter.shape:
+                moments[key] = torch.empty_like(parameter).copy_(value)
 
 
 def flatten(tree: Any, prefix: str) -> tuple[dict[str, Tensor], Any]:

@@ -29,7 +29,7 @@ from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
 from modalities.tabular.upload.reading import read_table
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
-from models.images.vae_gan.state import VaeGanState
+from models.images.training import ImageTrainer
 from models.training_callbacks import PackedCheckpoint
 from tests.conftest import TENANT
 from tests.models.images.tiny import make_images, make_settings
@@ -115,14 +115,14 @@ def build_checkpoint(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
     With `scoring`, the model includes a classifier and a critic that score its samples.
     """
     settings = make_settings(classes=len(LABELS))
-    state = VaeGanState(settings, make_images(settings), seed)
+    trainer = ImageTrainer(settings, make_images(settings), seed)
     if scoring:
         # Untrained networks give nearly equal images and scores: larger weights spread them.
-        state.ema["G"].end.weight.data *= 100
-        state.features.classifier.out.weight.data *= 100
-        state.freeze_features()
-        state.calibration = (1.0, 0.0)
-    return state.pack()
+        trainer.networks.average.network["G"].end.weight.data *= 100
+        trainer.features.classifier.out.weight.data *= 100
+        trainer.features.freeze()
+        trainer.calibration = (1.0, 0.0)
+    return trainer.pack()
 
 
 def build_manifest(checkpoint: PackedCheckpoint) -> dict[str, object]:

@@ -67,7 +67,7 @@ class ImageBatches:
     """
 
     def __init__(self, data: LabeledImages, size: int, seed: int) -> None:
-        self._data, self._size, self._seed = data, size, seed
+        self.size, self._data, self._seed = size, data, seed
         self._epoch = -1
         self._order = np.empty(0, np.int64)
         labels = data.labels[data.train]
@@ -81,13 +81,13 @@ class ImageBatches:
     def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the batch of a step. Steps count from 0."""
         n = len(self._data.train)
-        if n <= self._size:  # there is only one batch: sample with replacement instead
+        if n <= self.size:  # there is only one batch: sample with replacement instead
             rng = np.random.default_rng((self._seed, step))
-            return self._data.batch(self._data.train[rng.integers(n, size=self._size)])
-        epoch, batch_index = divmod(step, n // self._size)
+            return self._data.batch(self._data.train[rng.integers(n, size=self.size)])
+        epoch, batch_index = divmod(step, n // self.size)
         if epoch != self._epoch:
             self._order, self._epoch = self._shuffle(epoch), epoch
-        index = self._order[batch_index * self._size : (batch_index + 1) * self._size]
+        index = self._order[batch_index * self.size : (batch_index + 1) * self.size]
         return self._data.batch(np.sort(index))  # sorted: one read for images adjacent on disk
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:

@@ -5,15 +5,17 @@ Source: Johnson et al. 2016, 1603.08155.
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.images.data import ImageBatches
 from models.images.settings import ImageSettings
-from models.images.weights import adamw, channels_last, to_channels_last
+from models.images.weights import adamw, channels_last
+from models.training_loop import Part, Position
 
 HIDDEN_FEATURES = 128
 FLIPS = 4  # ways to flip an image; these are the classes of a dataset without labels
@@ -40,7 +42,8 @@ class Classifier(nn.Module):
 
     def levels(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return three feature maps (B, C, H, W) and the hidden layer (B, HIDDEN_FEATURES)."""
-        first = self.first(to_channels_last(F.pad(x, self.padding, value=-1.0)))
+        padded = F.pad(x, self.padding, value=-1.0)
+        first = self.first(padded.contiguous(memory_format=torch.channels_last))
         second = self.second(first)
         third = self.third(second)
         return first, second, third, F.relu(self.hidden(third.flatten(1)))
@@ -50,9 +53,9 @@ class Classifier(nn.Module):
 
     def encoder_features(self, x: Tensor) -> Tensor:
         """Return the second level as (B, N), the input of the VAE-GAN's encoder."""
-        return self.second(
-            self.first(to_channels_last(F.pad(x, self.padding, value=-1.0)))
-        ).flatten(1)
+        padded = F.pad(x, self.padding, value=-1.0)
+        first = self.first(padded.contiguous(memory_format=torch.channels_last))
+        return self.second(first).flatten(1)
 
     def frozen_copy(self) -> Self:
         """Return a copy for inference, with batch norms fused into the convolutions."""
@@ -90,35 +93,45 @@ class FeatureNetwork:
     `frozen` is None until then.
     """
 
-    def __init__(self, settings: ImageSettings) -> None:
-        self.settings = settings
+    saved = ("classifier", "optimizer", "microbatch_size", "is_frozen", "predicts_labels")
+
+    def __init__(self, settings: ImageSettings, batches: ImageBatches) -> None:
+        self.settings, self.batches = settings, batches
+        self.microbatch_size: int | None = batches.size
         self.classifier = channels_last(
             Classifier(settings, settings.classes if settings.classes > 1 else FLIPS)
         )
         self.optimizer = adamw(self.classifier, settings.feature_lr, 0.9, weight_decay=1e-2)
+        self.optimizers = (self.optimizer,)
         self.frozen: Classifier | None = None
+        self.is_frozen = False
         self.predicts_labels = settings.classes > 1  # the labels of this run
 
-    def train_step(self, images: Tensor, y: Tensor, progress: float) -> Tensor:
-        """Train one step on the labels or, without labels, on the flips. Return the loss.
+    def add_gradients(self, part: Part) -> dict[str, Tensor]:
+        """Learn to predict the labels or, without labels, the flips (see Phase)."""
+        images, y = part.batch if self.settings.classes > 1 else random_flip(part.batch[0])
+        loss = F.cross_entropy(self.classifier(images), y, label_smoothing=0.05)
+        (part.share * loss).backward()
+        return {"feature_loss": loss.detach()}
+
+    def apply_gradients(self, position: Position) -> None:
+        """Take an optimizer step.
 
         The learning rate rises for a fifth of the phase and then falls to 0 (one cycle, Smith 2018,
-        1803.09820). `progress` is that of the whole run.
+        1803.09820).
         """
-        settings = self.settings
-        phase = progress / settings.feature_budget_fraction
+        phase = position.progress / self.settings.feature_budget_fraction
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.feature_lr * max(0.0, min(phase / 0.2, (1 - phase) / 0.8, 1.0))
-        if settings.classes == 1:
-            images, y = random_flip(images)
-        loss = F.cross_entropy(self.classifier(images), y, label_smoothing=0.05)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            group["lr"] = self.settings.feature_lr * max(
+                0.0, min(phase / 0.2, (1 - phase) / 0.8, 1.0)
+            )
         self.optimizer.step()
-        return loss.detach()
+
+    def update_average(self, step: int) -> None:
+        """Do nothing: the classifier has no averaged weights."""
 
     def freeze(self) -> None:
-        self.frozen = self.classifier.frozen_copy()
+        self.frozen, self.is_frozen = self.classifier.frozen_copy(), True
 
     def load_pretrained(self, weights: Mapping[str, Tensor]) -> None:
         """Load and freeze the weights of another run, without its output layer.
@@ -129,15 +142,3 @@ class FeatureNetwork:
         self.classifier.load_state_dict(body, strict=False)
         self.predicts_labels = False
         self.freeze()
-
-    def state(self) -> dict[str, bool]:
-        return {"frozen": self.frozen is not None, "predicts_labels": self.predicts_labels}
-
-    def restore(self, state: Mapping[str, bool]) -> None:
-        """Restore the result of `state`. The weights must have been loaded before."""
-        self.predicts_labels = state["predicts_labels"]
-        if state["frozen"]:
-            self.freeze()
-
-    def stateful(self) -> dict[str, Any]:
-        return {"classifier": self.classifier, "opt_classifier": self.optimizer}

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.checkpoint import pack
+from models.checkpoint import weights_of
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.data import to_floats
-from models.images.feature_extractor import Classifier, FeatureNetwork
+from models.images.feature_extractor import Classifier
 from models.images.settings import ImageSettings
 from models.images.vae_gan.networks import Critic
 from models.images.weights import channels_last
@@ -37,19 +37,18 @@ class SampleScorer:
     def load(
         cls,
         settings: ImageSettings,
-        classifier: Mapping[str, Tensor],
-        critic: Mapping[str, Tensor],
+        tensors: Mapping[str, Tensor],
         header: Mapping[str, Any],
         batch_size: int,
     ) -> Self:
-        """Load from the parts written by `pack_sampler`."""
+        """Load from the weights and the header of a model."""
         classifier_network = critic_network = None
-        if classifier:
+        if weights := weights_of("classifier", tensors):
             classifier_network = Classifier(settings, settings.classes)
-            classifier_network.load_state_dict(classifier)
-        if critic:
+            classifier_network.load_state_dict(weights)
+        if weights := weights_of("critic", tensors):
             critic_network = channels_last(_create_critic(settings))
-            critic_network.load_state_dict(critic)
+            critic_network.load_state_dict(weights)
             critic_network.eval().requires_grad_(False)
         return cls(classifier_network, critic_network, header.get("calibration"), batch_size)
 
@@ -104,26 +103,6 @@ class SampleScorer:
             x[: len(part)], y[: len(part)] = part, labels[start : start + size]
             scores.append(score_batch(to_floats(x), torch.from_numpy(y))[: len(part)])
         return torch.cat(scores).numpy() if scores else np.empty(0)
-
-
-def pack_sampler(
-    networks: Mapping[str, nn.Module],
-    features: FeatureNetwork,
-    critic: nn.Module,
-    calibration: Sequence[float] | None,
-    **header: Any,
-) -> bytes:
-    """Serialize the networks of an ImageSampler, and those of its SampleScorer if present.
-
-    Raises:
-        NonFiniteState: A weight is infinite or NaN.
-    """
-    parts = nn.ModuleDict(dict(networks))
-    if features.frozen is not None and features.predicts_labels:
-        parts["classifier"] = features.classifier
-    if calibration is not None:
-        parts["critic"] = critic
-    return pack(parts.state_dict(), {"modality": "image", "calibration": calibration, **header})
 
 
 def _create_critic(settings: ImageSettings) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.checkpoint import UnreadableCheckpoint
+from models.checkpoint import UnreadableCheckpoint, weights_of
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.architectures import settings_from_dict
@@ -20,7 +20,6 @@ from models.images.vae_gan.networks import Generator
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import channels_last
 
-PARTS = ("generator", "prior", "classifier", "critic")
 BATCH_SIZE = 64  # fixed, because results may differ in the last digits between batch shapes
 
 
@@ -49,22 +48,16 @@ class ImageSampler:
         """
         if header.get("modality") != "image":
             raise UnreadableCheckpoint("The checkpoint is not an image model.")
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in PARTS}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
         settings = settings_from_dict(header["hyperparameters"])
         generator = _create_generator(settings)
-        generator.load_state_dict(parts["generator"])
+        generator.load_state_dict(weights_of("generator", tensors))
         generator.eval().requires_grad_(False)
         prior = None
-        if parts["prior"]:
-            prior = LatentPrior.empty_like(parts["prior"])
-            prior.load_state_dict(parts["prior"])
+        if prior_weights := weights_of("prior", tensors):
+            prior = LatentPrior.empty_like(prior_weights)
+            prior.load_state_dict(prior_weights)
             prior.eval().requires_grad_(False)
-        scorer = SampleScorer.load(
-            settings, parts["classifier"], parts["critic"], header, BATCH_SIZE
-        )
+        scorer = SampleScorer.load(settings, tensors, header, BATCH_SIZE)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         return cls(settings, channels_last(generator), prior, scorer, size)
 

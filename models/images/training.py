@@ -1,28 +1,38 @@
-"""Training loop of all image architectures, for new and for resumed runs."""
+"""Training of all image architectures, for new and for resumed runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from models import seeding
+from models import training_loop
+from models.checkpoint import (
+    Resumable,
+    count_parameters,
+    load_state,
+    pack_model,
+    pack_state,
+    read_state,
+)
 from models.images.adversarial.settings import AdversarialSettings
-from models.images.adversarial.training import AdversarialTrainer
+from models.images.adversarial.training import Gan
 from models.images.coverage_monitor import CoverageMonitor
 from models.images.data import ImageBatches, LabeledImages
-from models.images.early_stopping import Patience
+from models.images.early_stopping import EarlyStopping, Patience
+from models.images.feature_extractor import FeatureNetwork
 from models.images.image_grid import make_grid
+from models.images.main_phase import MainPhase
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.sampling import to_pixels
 from models.images.settings import ImageSettings
-from models.images.trainer import Trainer
 from models.images.vae_gan.settings import VaeGanSettings
-from models.images.vae_gan.training import VaeGanTrainer
+from models.images.vae_gan.training import VaeGan
 from models.metrics.critic import calibration, critic_accuracy
-from models.training_callbacks import TrainingCallbacks, check_finite
+from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
 
 FEATURE_BATCH_SIZE = 128
 CRITIC_EVAL_IMAGES = 256  # held-out images
@@ -53,130 +63,178 @@ def train(
 ) -> None:
     """Train until `callbacks.progress` is 1. Resume from `state` if it is given.
 
-    A run has two phases: first the feature network, then generator and critic. The randomness of a
-    step depends on (seed, step) only, so a resumed run equals an uninterrupted one.
-
     Raises:
         Collapsed: The samples hardly cover the held-out images, even late in the run.
         NonFiniteLoss: A loss is infinite or NaN.
         NonFiniteState: A weight or a statistic is infinite or NaN.
         UnreadableCheckpoint: `state` or `init_from` is not a checkpoint of the current format.
     """
-    trainer = create_trainer(settings, data, seed, state, init_from)
-    feature_batches = ImageBatches(data, FEATURE_BATCH_SIZE, seed)
-    monitor, stopping = CoverageMonitor(trainer, data), trainer.early_stopping
-    batches = (
-        start_main_phase(trainer, data, callbacks) if trainer.features.frozen is not None else None
-    )
-
-    while (
-        progress := stopping.schedule_progress(callbacks.progress(trainer.step))
-    ) < trainer.training_fraction:
-        if callbacks.should_preview(trainer.step):
-            callbacks.preview(trainer.step, render_preview(trainer))
-        if callbacks.should_checkpoint(trainer.step):
-            callbacks.save(trainer.step, trainer.pack())
-
-        seeding.seed_step(seed, trainer.step)
-        if trainer.features.frozen is None and progress < settings.feature_budget_fraction:
-            logged = {
-                "feature_loss": trainer.features.train_step(
-                    *feature_batches.batch_at(trainer.step), progress
-                )
-            }
-        else:
-            batches = batches or start_main_phase(trainer, data, callbacks)
-            logged = trainer.train_step(*batches.batch_at(trainer.step), progress, callbacks)
-        trainer.step += 1
-
-        if trainer.step % settings.log_interval == 0:
-            callbacks.report(
-                trainer.step, check_finite(trainer.step, logged) | evaluate_critic(trainer, data)
-            )
-        if stopping.should_evaluate(progress) and (metrics := monitor.evaluate(logged)):
-            callbacks.report(trainer.step, metrics)
-            if stopping.update(trainer.step, progress, metrics["coverage"], patience):
-                callbacks.save(
-                    trainer.step, replace(trainer.pack(), score=stopping.best_saved_coverage)
-                )
-
-    trainer.finalize()
-    callbacks.preview(trainer.step, render_preview(trainer))
-    if metrics := monitor.evaluate({}) | evaluate_critic(trainer, data):
-        callbacks.report(trainer.step, metrics)
-    callbacks.save(trainer.step, replace(trainer.pack(), score=metrics.get("coverage")))
-
-
-def start_main_phase(
-    trainer: Trainer, data: LabeledImages, callbacks: TrainingCallbacks
-) -> ImageBatches:
-    """Freeze the features, assign pseudo-labels, and return the batches of the main phase."""
-    if trainer.features.frozen is None:
-        trainer.freeze_features()
-    if len(data.unlabeled):
-        callbacks.report(
-            trainer.step,
-            {"pseudo_labels": assign_pseudo_labels(trainer.features, data, trainer.seed)},
-        )
-    return ImageBatches(data, trainer.settings.batch_size, trainer.seed)
-
-
-def create_trainer(
-    settings: ImageSettings,
-    data: LabeledImages,
-    seed: int,
-    state: Path | None,
-    init_from: InitFrom | None,
-) -> Trainer:
-    """Create a trainer: new, restored from `state`, or with the networks of `init_from`."""
-    trainer: Trainer
-    if isinstance(settings, VaeGanSettings):
-        trainer = VaeGanTrainer(settings, data, seed)
-    else:
-        assert isinstance(settings, AdversarialSettings)  # noqa: S101 - the only other class
-        trainer = AdversarialTrainer(settings, seed)
+    trainer = ImageTrainer(settings, data, seed, patience)
     if state is not None:
         trainer.load(state)
     elif init_from is not None:
-        trainer.load_pretrained(init_from.state, init_from.label_map)
-    return trainer
+        trainer.load_pretrained(init_from)
+    if trainer.features.frozen is not None:
+        trainer.start_main_phase()
+    training_loop.train(trainer, callbacks)
 
 
-@torch.no_grad()
-def evaluate_critic(trainer: Trainer, data: LabeledImages) -> dict[str, float]:
-    """Return the critic's accuracy, and calibrate its scores.
+class ImageTrainer:
+    """A run of two phases: first the feature network, then the networks of the architecture."""
 
-    The accuracy is measured on held-out real images and as many new fakes of the same labels. The
-    result is empty if there is no critic, before the features are frozen, and with fewer than 4
-    held-out images.
-    """
-    if len(data.holdout) < 4 or trainer.features.frozen is None or trainer.is_generator_only:
-        return {}
-    # A separate generator: evaluation must not change the random numbers of training.
-    rng = np.random.default_rng((trainer.seed, trainer.step, 1))
-    index = rng.choice(data.holdout, min(CRITIC_EVAL_IMAGES, len(data.holdout)), replace=False)
-    real, y = data.batch(index)
-    generator = torch.Generator().manual_seed(trainer.seed + trainer.step)
-    fake = trainer.ema_generator()(torch.randn(len(y), trainer.noise_size, generator=generator), y)
-    real_scores, fake_scores = trainer.D(real, y), trainer.D(fake, y)
-    trainer.calibration = calibration(real_scores, fake_scores)
-    accuracy = critic_accuracy(real_scores, fake_scores)
-    return {
-        "critic_accuracy_real": accuracy.real,
-        "critic_accuracy_fake": accuracy.fake,
-        "critic_auc": accuracy.auc,
-    }
+    saved = ("step", "calibration", "early_stopping")
+
+    def __init__(
+        self,
+        settings: ImageSettings,
+        data: LabeledImages,
+        seed: int,
+        patience: Patience = "auto",
+    ) -> None:
+        torch.manual_seed(seed)
+        self.settings, self.data, self.seed, self.patience = settings, data, seed, patience
+        self.step = 0
+        self.features = FeatureNetwork(settings, ImageBatches(data, FEATURE_BATCH_SIZE, seed))
+        self.networks = create_networks(settings, data, self.features, seed)
+        self.early_stopping = EarlyStopping()
+        # Slope and intercept that convert critic scores to probabilities (models.metrics.critic).
+        self.calibration: Sequence[float] | None = None
+        self._monitor = CoverageMonitor(self.networks, self.features, data, seed)
+        self._progress = 0.0
+        self._in_main_phase = False
+        self._pseudo_labels: int | None = None  # their number, until it is reported
+
+    def update_progress(self, used: float) -> float:
+        progress = self.early_stopping.schedule_progress(used)
+        self._progress = progress if progress < self.networks.training_fraction else 1.0
+        return self._progress
+
+    def current_phase(self) -> training_loop.Phase:
+        if self.features.frozen is None and self._progress < self.settings.feature_budget_fraction:
+            return self.features
+        if not self._in_main_phase:
+            self.start_main_phase()
+        return self.networks
+
+    def start_main_phase(self) -> None:
+        """Freeze the features, unless they are frozen, and assign pseudo-labels."""
+        self._in_main_phase = True
+        if self.features.frozen is None:
+            self.features.freeze()
+            self.networks.prepare()
+        if len(self.data.unlabeled):
+            self._pseudo_labels = assign_pseudo_labels(self.features, self.data, self.seed)
+            self.networks.batches = ImageBatches(self.data, self.settings.batch_size, self.seed)
+
+    def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
+        if self._pseudo_labels is not None:
+            callbacks.report(self.step, {"pseudo_labels": self._pseudo_labels})
+            self._pseudo_labels = None
+        is_due = self.early_stopping.should_evaluate(self._progress)
+        if self.step % self.settings.log_interval == 0:
+            callbacks.report(self.step, check_finite(self.step, losses) | self.evaluate_critic())
+        elif is_due:
+            check_finite(self.step, losses)  # the coverage of unusable weights means nothing
+        if is_due and (metrics := self._monitor.evaluate()):
+            callbacks.report(self.step, metrics)
+            coverage = metrics["coverage"]
+            if self.early_stopping.update(self.step, self._progress, coverage, self.patience):
+                callbacks.save(self.step, self.pack(self.early_stopping.best_saved_coverage))
+
+    def finish(self, callbacks: TrainingCallbacks) -> None:
+        self.networks.finalize()
+        callbacks.preview(self.step, self.render_preview())
+        metrics = self._monitor.evaluate() | self.evaluate_critic()
+        if metrics:
+            callbacks.report(self.step, metrics)
+        callbacks.save(self.step, self.pack(metrics.get("coverage")))
+
+    @torch.no_grad()
+    def evaluate_critic(self) -> dict[str, float]:
+        """Return the critic's accuracy, and calibrate its scores.
+
+        The accuracy is measured on held-out real images and as many new fakes of the same labels.
+        The result is empty if there is no critic, before the features are frozen, and with fewer
+        than 4 held-out images.
+        """
+        networks, holdout = self.networks, self.data.holdout
+        if len(holdout) < 4 or self.features.frozen is None or networks.is_generator_only:
+            return {}
+        # A separate generator: evaluation must not change the random numbers of training.
+        rng = np.random.default_rng((self.seed, self.step, 1))
+        index = rng.choice(holdout, min(CRITIC_EVAL_IMAGES, len(holdout)), replace=False)
+        real, y = self.data.batch(index)
+        generator = torch.Generator().manual_seed(self.seed + self.step)
+        noise = torch.randn(len(y), networks.noise_size, generator=generator)
+        fake = networks.ema_generator()(noise, y)
+        real_scores, fake_scores = networks.D(real, y), networks.D(fake, y)
+        self.calibration = calibration(real_scores, fake_scores)
+        accuracy = critic_accuracy(real_scores, fake_scores)
+        return {
+            "critic_accuracy_real": accuracy.real,
+            "critic_accuracy_fake": accuracy.fake,
+            "critic_auc": accuracy.auc,
+        }
+
+    @torch.no_grad()
+    def render_preview(self) -> NDArray[np.uint8]:
+        """Render a grid with one row per label. All rows and steps use the same noise."""
+        labels, noise_size = min(PREVIEW_ROWS, self.settings.classes), self.networks.noise_size
+        generator = torch.Generator().manual_seed(self.seed)
+        if labels == 1:
+            noise = torch.randn(PREVIEW_COLUMNS**2, noise_size, generator=generator)
+            y = torch.zeros(len(noise), dtype=torch.long)
+        else:
+            row = torch.randn(PREVIEW_COLUMNS, noise_size, generator=generator)
+            noise = row.repeat(labels, 1)
+            y = torch.arange(labels).repeat_interleave(PREVIEW_COLUMNS)
+        return make_grid(to_pixels(self.networks.ema_generator()(noise, y)), PREVIEW_COLUMNS)
+
+    def pack(self, score: float | None = None) -> PackedCheckpoint:
+        networks: dict[str, nn.Module] = self.networks.sampling_networks()
+        parameters = count_parameters(networks["generator"])
+        if self.features.frozen is not None and self.features.predicts_labels:
+            networks["classifier"] = self.features.classifier
+        if self.calibration is not None:
+            networks["critic"] = self.networks.D
+        model = pack_model(
+            "image",
+            networks,
+            step=self.step,
+            hyperparameters=self.settings.to_dict(),
+            calibration=self.calibration,
+        )
+        return PackedCheckpoint(pack_state("image", self.resumable()), model, parameters, score)
+
+    def resumable(self) -> dict[str, Resumable]:
+        return {"run": self, "features": self.features, **self.networks.resumable()}
+
+    def load(self, path: Path) -> None:
+        """Restore a saved training state.
+
+        Raises:
+            UnreadableCheckpoint: The file is not a checkpoint of the current format.
+        """
+        load_state(path, self.resumable())
+        if self.features.is_frozen:
+            self.features.freeze()
+
+    def load_pretrained(self, init_from: InitFrom) -> None:
+        """Load the networks of another run and start at step 0.
+
+        Raises:
+            UnreadableCheckpoint: The file is not a checkpoint of the current format.
+        """
+        state = read_state(init_from.state)
+        self.networks.load_pretrained(state, init_from.label_map)
+        if state["features"]["is_frozen"]:
+            self.features.load_pretrained(state["features"]["classifier"])
 
 
-@torch.no_grad()
-def render_preview(trainer: Trainer) -> NDArray[np.uint8]:
-    """Render a grid with one row per label. All rows and steps use the same noise."""
-    labels = min(PREVIEW_ROWS, trainer.settings.classes)
-    generator = torch.Generator().manual_seed(trainer.seed)
-    if labels == 1:
-        noise = torch.randn(PREVIEW_COLUMNS**2, trainer.noise_size, generator=generator)
-        y = torch.zeros(len(noise), dtype=torch.long)
-    else:
-        row = torch.randn(PREVIEW_COLUMNS, trainer.noise_size, generator=generator)
-        noise, y = row.repeat(labels, 1), torch.arange(labels).repeat_interleave(PREVIEW_COLUMNS)
-    return make_grid(to_pixels(trainer.ema_generator()(noise, y)), PREVIEW_COLUMNS)
+def create_networks(
+    settings: ImageSettings, data: LabeledImages, features: FeatureNetwork, seed: int
+) -> MainPhase:
+    if isinstance(settings, VaeGanSettings):
+        return VaeGan(settings, data, features, seed)
+    assert isinstance(settings, AdversarialSettings)  # noqa: S101 - the only other class
+    return Gan(settings, data, seed)

@@ -1,8 +1,7 @@
-"""Weights of image networks: memory layout, optimizer, restoring and averaging."""
+"""Weights of image networks: memory layout, optimizer and labels."""
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,21 +26,6 @@ def adamw(
     )
 
 
-def restore(parts: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
-    """Load networks and optimizers from their state dicts.
-
-    A checkpoint does not store memory layouts. The fused optimizer step reads parameters and
-    moments in memory order, so each moment must get the layout of its parameter.
-    """
-    for name, part in parts.items():
-        part.load_state_dict(tree[name])
-        if isinstance(part, torch.optim.Optimizer):
-            for parameter, moments in part.state.items():
-                for key, value in moments.items():
-                    if value.shape == parameter.shape:
-                        moments[key] = torch.empty_like(parameter).copy_(value)
-
-
 def load_with_label_map(
     network: nn.Module, weights: Mapping[str, Tensor], label_map: Sequence[int]
 ) -> None:
@@ -62,21 +46,3 @@ def load_with_label_map(
         else:
             mapped[name] = value
     network.load_state_dict(mapped)
-
-
-def ema_copy(network: Network) -> Network:
-    return copy.deepcopy(network).eval().requires_grad_(False)
-
-
-def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Update the exponential moving average of the weights and the norms' running moments.
-
-    The decay rises from 0.1 at step 0 to `decay`, so that the first weights are soon forgotten.
-    """
-    pairs = [
-        (a, b)
-        for a, b in zip(ema.state_dict().values(), network.state_dict().values(), strict=True)
-        if a.is_floating_point()
-    ]
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], weight)

@@ -37,7 +37,7 @@ def fourier_features(positions: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 class TokenEmbeddings(nn.Module):
-    """Embeddings of the tokens of all steps.
+    """Table of the embeddings of the tokens of all steps; `offsets` maps a token to its row.
 
     The embedding of a token is a free vector plus a linear map of the Fourier features of its
     position, so that neighboring numbers have similar embeddings. A token without a position has
@@ -69,16 +69,12 @@ class TokenEmbeddings(nn.Module):
         self.register_buffer("padded", _index(padded), persistent=False)
         self.maps = nn.Parameter(torch.randn(len(positioned), features.shape[2], d) * 0.15)
 
-    def table(self) -> Tensor:
-        """Return the (sum of K, D) embeddings of all tokens of all steps."""
+    def forward(self) -> Tensor:
+        """Return the (sum of K, D) table of the embeddings of all tokens of all steps."""
         if not len(self.maps):
             return self.free
         positioned = torch.bmm(self.features, self.maps).flatten(0, 1)[self.padded]
         return self.free.index_add(0, self.rows, positioned.float())
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (S, B) tokens to (S, B, D) embeddings."""
-        return F.embedding(tokens + self.offsets, self.table())
 
 
 def _index(parts: list[NDArray[np.int64]]) -> Tensor:
@@ -89,8 +85,8 @@ class TokenHeads(nn.Module):
     """Output layers: (S, B, D) hidden states to logits over the next token of each step.
 
     The weight of a token is a free vector plus a linear map of the Fourier features of its
-    position, so that neighboring numbers have similar logits. Steps of similar size form a group,
-    are padded to one size and share one batched matrix product.
+    position, `free + maps @ features`, so that neighboring numbers have similar logits. Steps of
+    similar size form a group, are padded to one size and share one batched matrix product.
     """
 
     def __init__(
@@ -120,10 +116,6 @@ class TokenHeads(nn.Module):
         self.free, self.maps = nn.ParameterList(weights), nn.ParameterList(maps)
         self.biases = nn.ParameterList(biases)
 
-    def weight(self, n: int) -> Tensor:
-        """Return the (steps, D, K) weights of group `n`."""
-        return torch.baddbmm(self.free[n], self.maps[n], self.get_buffer(f"features_{n}"))
-
     @torch.no_grad()
     def init_from_counts(self, token_counts: Sequence[Tensor]) -> None:
         """Set the biases to the log frequencies of each step's tokens.
@@ -140,8 +132,11 @@ class TokenHeads(nn.Module):
         for n, group in enumerate(self.groups):
             if step in group:
                 k, size = group.index(step), self.sizes[step]
-                weight, bias = self.weight(n)[k, :, :size], self.biases[n][k, 0, :size]
-                return weight.detach().contiguous(), bias.detach()
+                weights = torch.baddbmm(
+                    self.free[n], self.maps[n], self.get_buffer(f"features_{n}")
+                )
+                bias = self.biases[n][k, 0, :size]
+                return weights[k, :, :size].detach().contiguous(), bias.detach()
         raise IndexError(step)
 
     def forward(self, hidden: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -152,7 +147,7 @@ class TokenHeads(nn.Module):
                 torch.baddbmm(
                     self.biases[n] + self.get_buffer(f"mask_{n}"),
                     hidden.index_select(0, steps),
-                    self.weight(n),
+                    torch.baddbmm(self.free[n], self.maps[n], self.get_buffer(f"features_{n}")),
                 ),
             )
             for n in range(len(self.groups))
@@ -204,40 +199,30 @@ class Generator(nn.Module):
         is_sub_bin = torch.tensor([[step is not None] for step in sub_bin_steps])
         self.register_buffer("is_sub_bin", is_sub_bin, persistent=False)
 
-    def forward(self, tokens: Tensor, order: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Map (S, B) tokens to their logits, grouped by steps as `TokenHeads.forward` returns them.
+    def forward(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
+        """Return the mean over B of the negative log-likelihood of (S, B) rows.
 
         `order` (S,) is the rank of each step in the sampling order; by default steps are in order.
+        A sub-bin step of a row without a bin has nothing to predict and is ignored.
         """
-        context = self.tokens(tokens)
+        context = F.embedding(tokens + self.tokens.offsets, self.tokens())
         before = self.before if order is None else (order[:, None] > order).to(self.before)
         context = (before @ context.flatten(1)).float().view_as(context) + self.start
         x = F.dropout(self.norm(context), self.dropout, self.training)
         h = F.silu(torch.baddbmm(self.b1, x, self.w1))
         h = F.dropout(h, self.dropout, self.training)
-        return self.heads(x + torch.baddbmm(self.b2, h, self.w2))
-
-    def loss(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
-        """Return the mean over B of the negative log-likelihood of (S, B) rows.
-
-        A sub-bin step of a row without a bin has nothing to predict and is ignored.
-        """
+        logits = self.heads(x + torch.baddbmm(self.b2, h, self.w2))
         targets = tokens.masked_fill((tokens == NO_SUB_BIN) & self.is_sub_bin, -100)
-        return (
-            sum(
-                (
-                    F.cross_entropy(
-                        logits.flatten(0, 1).float(),
-                        targets[steps].flatten(),
-                        ignore_index=-100,
-                        reduction="sum",
-                    )
-                    for steps, logits in self(tokens, order)
-                ),
-                start=torch.zeros(()),
+        losses = [
+            F.cross_entropy(
+                group_logits.flatten(0, 1).float(),
+                targets[steps].flatten(),
+                ignore_index=-100,
+                reduction="sum",
             )
-            / tokens.shape[1]
-        )
+            for steps, group_logits in logits
+        ]
+        return sum(losses, start=torch.zeros(())) / tokens.shape[1]
 
 
 class Critic(nn.Module):
@@ -264,7 +249,8 @@ class Critic(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.net(self.tokens(tokens).permute(1, 0, 2).flatten(1))[:, 0]
+        embedded = F.embedding(tokens + self.tokens.offsets, self.tokens())
+        return self.net(embedded.permute(1, 0, 2).flatten(1))[:, 0]
 
 
 def build_generator(tokenizer: Tokenizer, settings: TableSettings) -> Generator:

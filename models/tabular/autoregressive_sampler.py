@@ -44,7 +44,7 @@ class AutoregressiveSampler:
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self._sub_bin_steps = sub_bin_steps
         self._start, self._norm = network.start.detach(), network.norm
-        table = network.tokens.table().detach()
+        table = network.tokens().detach()
         sizes = network.heads.sizes
         self._embeddings = table.split(sizes)
         hidden = [weight.detach() for weight in (network.w1, network.b1[:, 0])]

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.partial_rows import PartialRows
+from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import SampleBatch, TableSampler
 from models.tabular.sampling_plan import RowSamplingPlan, Where
 
@@ -34,7 +35,7 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
         partial_rows = PartialRows.parse(sampler.tokenizer, plan.partial_rows)
         for indices in plan.ranges[0].iter_chunks(PARTIAL_ROWS_PER_BATCH):
             offsets = indices - plan.ranges[0].start
-            yield sampler.complete(plan.seed, indices, partial_rows.take(offsets))
+            yield complete_rows(sampler, plan.seed, indices, partial_rows.take(offsets))
         return
     seen: set[Any] = set()
     for indices, conditions in iter_chunks(plan):

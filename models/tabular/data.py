@@ -70,10 +70,10 @@ class TokenBatches:
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
 
     def batch_at(self, step: int) -> Tensor:
-        """Return the (S, B) batch of a zero-based training step."""
+        """Return the (B, S) batch of a zero-based training step, stored as contiguous (S, B)."""
         epoch, batch_index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             rng = np.random.default_rng((self._seed, epoch))
             self._order, self._epoch = torch.from_numpy(rng.permutation(len(self._tokens))), epoch
         rows = self._order[batch_index * self.batch_size : (batch_index + 1) * self.batch_size]
-        return self._tokens[rows].T.long().contiguous()
+        return self._tokens[rows].T.long().contiguous().T

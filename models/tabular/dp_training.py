@@ -8,14 +8,20 @@ al. 2016, 1607.00133). Everything else is declared by the client or computed fro
 
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from models import training_loop
+from models.checkpoint import Resumable, load_state
+from models.tabular import checkpoint
+from models.tabular.autoregressive_networks import build_generator
+from models.tabular.autoregressive_phases import generator_optimizer, set_lr
 from models.tabular.categorical_columns import CategoricalColumn, Column, TokenLayout
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import NoiseScales, PrivacyBudget
@@ -23,8 +29,9 @@ from models.tabular.dp_domains import ColumnDomain
 from models.tabular.numeric_columns import BINS, MAX_EXACT_VALUES, NumericColumn, Quantiles, Scale
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
-from models.tabular.training import AutoregressiveTrainer, set_lr
-from models.training_callbacks import TrainingCallbacks
+from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
+from models.training_loop import Batch, Part, Phase, Position
+from models.weight_average import WeightAverage
 
 MAX_GRADIENT_NORM = 1.0  # L2, of the gradient of one row
 MICROBATCH_ROWS = 64  # per-row gradients that are in memory at a time
@@ -71,26 +78,129 @@ def train_with_noise(
     state: Path | None = None,
 ) -> None:
     tokenizer = tokenizer_for_domains(domains, rows.target_column)
-    trainer = AutoregressiveTrainer(tokenizer, settings, seed)
     tokens = torch.from_numpy(tokenize_rows(rows, domains, tokenizer))
+    trainer = PrivateTrainer(tokenizer, settings, noise.gradients, steps, seed)
     if state is None:
         trainer.secret = secrets.randbits(128)
-        trainer.G.heads.init_from_counts(
-            noisy_counts(tokens, tokenizer.step_sizes, noise.counts, trainer.secret)
-        )
-        trainer.ema.load_state_dict(trainer.G.state_dict())
+        counts = noisy_counts(tokens, tokenizer.step_sizes, noise.counts, trainer.secret)
+        trainer.G.heads.init_from_counts(counts)
+        trainer.average.load_state_dict(trainer.G.state_dict())
     else:
-        trainer.load_state(state)
-    while trainer.step < steps and callbacks.progress(trainer.step) < 1:
-        if callbacks.should_checkpoint(trainer.step):
-            save_checkpoint(trainer, callbacks)
-        train_step(trainer, tokens, noise.gradients, steps)
-    save_checkpoint(trainer, callbacks)
+        load_state(state, trainer.resumable())
+    trainer.batches = PoissonBatches(tokens, settings.batch_size, trainer.secret)
+    training_loop.train(trainer, callbacks)
 
 
-def save_checkpoint(trainer: AutoregressiveTrainer, callbacks: TrainingCallbacks) -> None:
-    trainer.best.load_state_dict(trainer.ema.state_dict())
-    callbacks.save(trainer.step, trainer.pack())
+class PoissonBatches:
+    """Poisson samples of the training rows.
+
+    Each row is sampled independently, with probability batch_size / N.
+    """
+
+    def __init__(self, tokens: Tensor, batch_size: int, secret: int) -> None:
+        """Store (S, N) tokens."""
+        self._tokens, self._secret = tokens, secret
+        self._probability = batch_size / tokens.shape[1]
+        self.rng: np.random.Generator  # of the last batch; its gradients get noise from it, too
+
+    def batch_at(self, step: int) -> Batch:
+        """Return the (B, S) tokens of the sampled rows."""
+        self.rng = np.random.Generator(
+            np.random.Philox(np.random.SeedSequence((self._secret, step)))
+        )
+        sampled = torch.from_numpy(self.rng.random(self._tokens.shape[1]) < self._probability)
+        return (self._tokens[:, sampled].T,)
+
+
+class PrivateTrainer:
+    """A run of a single phase: DP-SGD of the generator (see Trainer and Phase).
+
+    It reports neither losses nor previews: epsilon covers the weights only.
+    """
+
+    saved = ("G", "average", "optimizer", "step", "secret")
+    batches: PoissonBatches
+
+    def __init__(
+        self, tokenizer: Tokenizer, settings: TableSettings, noise: float, steps: int, seed: int
+    ) -> None:
+        torch.manual_seed(seed)
+        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.noise, self.steps = noise, steps
+        self.step = 0
+        self.secret = 0  # seed of the samples and of the noise
+        self.microbatch_size: int | None = MICROBATCH_ROWS
+        # In evaluation mode: dropout would need other random numbers for each row.
+        self.G = build_generator(tokenizer, settings).eval()
+        self.average = WeightAverage(self.G, settings.ema_decay)
+        self.optimizer = generator_optimizer(self.G, settings)
+        self.optimizers = (self.optimizer,)
+
+    def update_progress(self, used: float) -> float:
+        return used if self.step < self.steps else 1.0
+
+    def current_phase(self) -> Phase:
+        return self
+
+    def add_gradients(self, part: Part) -> dict[str, Tensor]:
+        """Add the gradient of each row, clipped to an L2 norm of MAX_GRADIENT_NORM.
+
+        The norm is that of the gradient of one row over all parameters. A row with a non-finite
+        gradient contributes nothing. There is nothing to log.
+        """
+        (rows,) = part.batch
+        if not len(rows):
+            return {}
+        weights = {name: weight.detach() for name, weight in self.G.named_parameters()}
+        row_gradient = torch.func.grad(partial(torch.func.functional_call, self.G))
+        gradients = torch.func.vmap(row_gradient, in_dims=(None, 2))(weights, rows.T[:, None])
+        squared_norms = sum(
+            (g.flatten(1).square().sum(1) for g in gradients.values()), torch.zeros(())
+        )
+        clip_factor = (MAX_GRADIENT_NORM / squared_norms.sqrt()).clamp(max=1.0)
+        finite = squared_norms.isfinite()
+        for name, weight in self.G.named_parameters():
+            clipped = torch.einsum("b,b...->...", clip_factor[finite], gradients[name][finite])
+            weight.grad = clipped if weight.grad is None else weight.grad + clipped
+        return {}
+
+    def apply_gradients(self, position: Position) -> None:
+        """Add noise to the sum of the gradients, and take an optimizer step."""
+        settings = self.settings
+        for weight in self.G.parameters():
+            gradient_sum = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            gaussian = torch.from_numpy(self.batches.rng.standard_normal(weight.shape, np.float32))
+            weight.grad = (
+                gradient_sum + MAX_GRADIENT_NORM * self.noise * gaussian
+            ) / settings.batch_size
+        decay = (self.steps - position.step) / (self.steps * settings.lr_decay_fraction)
+        warmup = min(1.0, (position.step + 1) / settings.warmup_steps)
+        set_lr(self.optimizer, settings.generator_lr * min(warmup, decay))
+        self.optimizer.step()
+
+    def update_average(self, step: int) -> None:
+        self.average.update(step + 1)
+
+    def render_preview(self) -> None:
+        """Return no picture."""
+
+    def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
+        """Do nothing."""
+
+    def finish(self, callbacks: TrainingCallbacks) -> None:
+        callbacks.save(self.step, self.pack())
+
+    def resumable(self) -> dict[str, Resumable]:
+        return {"run": self}
+
+    def pack(self) -> PackedCheckpoint:
+        return checkpoint.pack(
+            self.tokenizer,
+            self.settings,
+            self.step,
+            self.resumable(),
+            {"generator": self.average.network},
+        )
 
 
 def tokenizer_for_domains(
@@ -177,63 +287,3 @@ def noisy_counts(tokens: Tensor, sizes: list[int], noise: float, secret: int) ->
         )
         for row, size in zip(tokens, sizes, strict=True)
     ]
-
-
-def train_step(trainer: AutoregressiveTrainer, tokens: Tensor, noise: float, steps: int) -> None:
-    """Take one DP-SGD step on a Poisson sample of the (S, N) rows.
-
-    Each row is sampled independently, with probability batch_size / N.
-    """
-    settings = trainer.settings
-    rng = np.random.Generator(
-        np.random.Philox(np.random.SeedSequence((trainer.secret, trainer.step)))
-    )
-    sampled = torch.from_numpy(rng.random(tokens.shape[1]) < settings.batch_size / tokens.shape[1])
-    gradient_sum = clipped_gradient_sum(trainer.G, tokens[:, sampled])
-    for name, weight in trainer.G.named_parameters():
-        gaussian = torch.from_numpy(rng.standard_normal(weight.shape, np.float32))
-        weight.grad = (
-            gradient_sum[name] + MAX_GRADIENT_NORM * noise * gaussian
-        ) / settings.batch_size
-    decay = (steps - trainer.step) / (steps * settings.lr_decay_fraction)
-    warmup = min(1.0, (trainer.step + 1) / settings.warmup_steps)
-    set_lr(trainer.opt_G, settings.generator_lr * min(warmup, decay))
-    trainer.opt_G.step()
-    trainer.step += 1
-    trainer.update_ema()
-
-
-class _Loss(nn.Module):
-    """The loss of one row, as a module, which `torch.func.functional_call` requires."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, row: Tensor) -> Tensor:
-        return self.network.loss(row[:, None])  # type: ignore[operator]
-
-
-def clipped_gradient_sum(network: nn.Module, tokens: Tensor) -> dict[str, Tensor]:
-    """Return the sum of per-row gradients of (S, B) rows, by parameter name.
-
-    The gradient of each row over all parameters is clipped to an L2 norm of MAX_GRADIENT_NORM. A
-    row with a non-finite gradient contributes nothing.
-    """
-    loss = _Loss(network.eval())
-    weights = {name: weight.detach() for name, weight in loss.named_parameters()}
-    per_row_gradients = torch.func.vmap(
-        torch.func.grad(lambda weights, row: torch.func.functional_call(loss, weights, (row,))),
-        in_dims=(None, 1),
-    )
-    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for microbatch in tokens.split(MICROBATCH_ROWS, dim=1) if tokens.shape[1] else ():
-        gradients = per_row_gradients(weights, microbatch)
-        squared_norms = sum(
-            (g.flatten(1).square().sum(1) for g in gradients.values()), torch.zeros(())
-        )
-        clip_factor = (MAX_GRADIENT_NORM / squared_norms.sqrt()).clamp(max=1.0)
-        finite = squared_norms.isfinite()
-        for name, gradient in gradients.items():
-            total[name] += torch.einsum("b,b...->...", clip_factor[finite], gradient[finite])
-    return {name.removeprefix("network."): gradient for name, gradient in total.items()}

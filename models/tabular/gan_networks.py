@@ -70,12 +70,8 @@ class RowFeaturizer(nn.Module):
             "number_choices", torch.searchsorted(choice_steps, number_table[0]), persistent=False
         )
         self.num_choice_features = int(choice_table[:, 1].sum())
+        self.num_features = self.num_choice_features + self.numbers.shape[1]  # X
         self.num_steps = len(tokenizer.step_sizes)
-
-    @property
-    def num_features(self) -> int:
-        """Return X, the number of features of a row."""
-        return self.num_choice_features + self.numbers.shape[1]
 
     def from_tokens(self, tokens: Tensor, u: Tensor) -> Tensor:
         """Map (S, B) tokens to (B, X) features.

@@ -1,38 +1,78 @@
-"""Training loop of the conditional GAN over mixed columns.
+"""Training of the conditional GAN over mixed columns.
 
 R3GAN: relativistic pairing loss with gradient penalties on real and on fake rows (Huang et al.
 2024, 2501.05441).
 """
 
-import copy
-from pathlib import Path
-from typing import Any
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models import losses, seeding
-from models.checkpoint import flatten, pack, unflatten, unpack
+from models import losses
+from models.checkpoint import Resumable
 from models.metrics.critic import critic_accuracy
-from models.tabular.data import MAX_HOLDOUT_ROWS, MIN_HOLDOUT_ROWS, LabeledRows, TokenBatches
+from models.tabular import checkpoint
+from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.gan_networks import Critic, GanSampler, Generator, RowFeaturizer
-from models.tabular.prepare import fit_or_load_tokenizer
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
+from models.training_loop import Batch, Part, Phase, Position
+from models.weight_average import WeightAverage
+
+
+class GanBatches:
+    """Batches of rows as features, with their labels and the noise of as many fake rows."""
+
+    def __init__(self, batches: TokenBatches, featurizer: RowFeaturizer, latent_dim: int) -> None:
+        self._batches, self._featurizer, self._latent_dim = batches, featurizer, latent_dim
+
+    def batch_at(self, step: int) -> Batch:
+        return self.from_tokens(self._batches.batch_at(step).T)
+
+    def from_tokens(self, tokens: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Return labels (B,), features (B, X), noise (B, Z) and uniforms (B, P) for (S, B) tokens.
+
+        Without a label, all labels are 0.
+        """
+        featurizer, size = self._featurizer, tokens.shape[1]
+        label = tokens[0] if featurizer.num_labels else torch.zeros_like(tokens[0])
+        positions = torch.rand(featurizer.numbers.shape[1], size, generator=generator)
+        real = featurizer.from_tokens(tokens, positions)
+        z = torch.randn(size, self._latent_dim, generator=generator)
+        return label, real, z, torch.rand(size, len(featurizer.steps), generator=generator)
 
 
 class GanTrainer:
-    """The networks, optimizers and step counter: all state that a checkpoint restores."""
+    """A run of a single phase: generator and critic (see Trainer and Phase)."""
 
-    def __init__(self, tokenizer: Tokenizer, settings: TableSettings, seed: int) -> None:
+    saved = ("G", "D", "average", "opt_G", "opt_D", "step")
+    # The generator's gradients need the critic's optimizer step before.
+    microbatch_size: int | None = None
+    scatter: ScatterPreview
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        settings: TableSettings,
+        tokens: Tensor,
+        holdout: Tensor,
+        seed: int,
+    ) -> None:
+        """Create the networks for (S, N) tokens of the training and of the held-out rows."""
         torch.manual_seed(seed)
-        self.tokenizer, self.settings = tokenizer, settings
+        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.step = 0
+        self.holdout = holdout
         self.featurizer = RowFeaturizer(tokenizer)
+        self.batches = GanBatches(
+            TokenBatches(tokens, settings.batch_size, seed), self.featurizer, settings.latent_dim
+        )
         self.G = Generator(self.featurizer, settings)
         self.D = Critic(self.featurizer, settings)
-        self.ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+        self.average = WeightAverage(self.G, settings.ema_decay)
         betas = (0.0, settings.beta2)
         self.opt_G = torch.optim.Adam(
             self.G.parameters(), settings.generator_lr, betas=betas, fused=True
@@ -40,178 +80,105 @@ class GanTrainer:
         self.opt_D = torch.optim.Adam(
             self.D.parameters(), settings.critic_lr, betas=betas, fused=True
         )
-        self.step = 0
+        self.optimizers = (self.opt_G, self.opt_D)
 
-    def modules(self) -> dict[str, Any]:
-        names = ("G", "D", "ema", "opt_G", "opt_D")
-        return {name: getattr(self, name) for name in names}
+    def start_from_frequencies(self, tokens: Tensor) -> None:
+        """Set the frequencies of the labels to those in (S, N) tokens."""
+        if self.featurizer.num_labels:
+            counts = torch.bincount(tokens[0], minlength=self.featurizer.num_labels)
+            self.G.frequencies.copy_(counts)
+            self.average.load_state_dict(self.G.state_dict())
+
+    def update_progress(self, used: float) -> float:
+        return used
+
+    def current_phase(self) -> Phase:
+        return self
+
+    def add_gradients(self, part: Part) -> dict[str, Tensor]:
+        """Update the critic, and compute the gradients of the generator.
+
+            L_D = E[softplus(D(fake) - D(real))] + gamma / 2 * (R1 + R2)
+            L_G = E[softplus(D(real) - D(fake))]
+
+        R1 and R2 are the expected squared norms of the critic's gradient at real and at fake rows.
+        They are computed every `r1_interval` steps only (lazy regularization, Karras et al. 2020,
+        1912.04958).
+        """
+        settings, (label, real, z, u) = self.settings, part.batch
+        fake, _ = self.featurizer.sample_choices(self.G(z, label), u)
+        real_and_fake, labels = torch.cat([real, fake.detach()]), torch.cat([label, label])
+        loss = losses.relativistic_critic(*self.D(real_and_fake, labels).chunk(2))
+        logged = {"critic_loss": loss.detach()}
+        if part.position.step % settings.r1_interval == 0:
+            real_and_fake.requires_grad_(True)
+            penalty = losses.gradient_penalty(real_and_fake, self.D(real_and_fake, labels))
+            logged["gradient_penalty"] = penalty.detach()
+            # The penalty is the mean over real and fake rows, (R1 + R2) / 2: with gamma, the
+            # paper's gamma / 2 for each. The interval makes up for the steps without a penalty.
+            loss = loss + settings.r1_gamma * settings.r1_interval * penalty
+        loss.backward()
+        set_lr(self.opt_D, settings.critic_lr, part.position.progress)
+        self.opt_D.step()
+
+        self.D.requires_grad_(False)
+        with torch.no_grad():
+            real_scores = self.D(real, label)
+        loss = losses.relativistic_generator(real_scores, self.D(fake, label))
+        loss.backward()
+        self.D.requires_grad_(True)
+        return logged | {"generator_loss": loss.detach()}
+
+    def apply_gradients(self, position: Position) -> None:
+        set_lr(self.opt_G, self.settings.generator_lr, position.progress)
+        self.opt_G.step()
+
+    def update_average(self, step: int) -> None:
+        self.average.update(step + 1)
+
+    def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
+        metrics = check_finite(self.step, losses)
+        if self.step % self.settings.eval_interval == 0:
+            callbacks.report(self.step, metrics | self.evaluate_critic())
+
+    def finish(self, callbacks: TrainingCallbacks) -> None:
+        callbacks.report(self.step, self.evaluate_critic())
+        callbacks.preview(self.step, self.render_preview())
+        callbacks.save(self.step, self.pack())
+
+    def render_preview(self) -> NDArray[np.uint8]:
+        sampler = GanSampler(self.average.network, self.featurizer, self.settings)
+        return self.scatter.render(sampler, self.seed)
+
+    @torch.no_grad()
+    def evaluate_critic(self) -> dict[str, float]:
+        """Return how well the critic separates held-out rows from as many generated ones."""
+        if self.holdout.shape[1] < MIN_HOLDOUT_ROWS:
+            return {}
+        generator = torch.Generator().manual_seed(self.seed + self.step)
+        label, real, z, u = self.batches.from_tokens(self.holdout, generator)
+        fake, _ = self.featurizer.sample_choices(self.average.network(z, label), u)
+        accuracy = critic_accuracy(self.D(real, label), self.D(fake, label))
+        return {
+            "critic_accuracy_real": accuracy.real,
+            "critic_accuracy_fake": accuracy.fake,
+            "critic_auc": accuracy.auc,
+        }
+
+    def resumable(self) -> dict[str, Resumable]:
+        return {"run": self}
 
     def pack(self) -> PackedCheckpoint:
-        metadata, arrays = self.tokenizer.to_tensors()
-        tree = {name: dict(module.state_dict()) for name, module in self.modules().items()}
-        tensors, structure = flatten(tree, "state")
-        header = {
-            "modality": "tabular.state",
-            "step": self.step,
-            "tree": structure,
-            "tokenizer": metadata,
-        }
-        state = pack(tensors | arrays, header)
-        weights = {f"generator.{name}": tensor for name, tensor in self.ema.state_dict().items()}
-        header = {
-            "modality": "tabular",
-            "step": self.step,
-            "hyperparameters": self.settings.to_dict(),
-            "tokenizer": metadata,
-        }
-        parameters = sum(weight.numel() for weight in self.ema.parameters())
-        return PackedCheckpoint(state, pack(weights | arrays, header), parameters)
-
-    def load_state(self, path: Path) -> None:
-        tensors, header = unpack(path)
-        tree = unflatten(header["tree"], tensors)
-        for name, module in self.modules().items():
-            module.load_state_dict(tree[name])
-        self.step = header["step"]
-
-    def update_ema(self) -> None:
-        """Update the averaged weights.
-
-        The decay starts small, so that early weights are forgotten, and rises to `ema_decay`.
-        """
-        decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - decay)
-
-    def label_tokens(self, tokens: Tensor) -> Tensor:
-        """Return the (B,) labels of (S, B) tokens; zeros without a label."""
-        return tokens[0] if self.featurizer.num_labels else torch.zeros_like(tokens[0])
-
-    def features(self, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        u = torch.rand(self.featurizer.numbers.shape[1], tokens.shape[1], generator=generator)
-        return self.featurizer.from_tokens(tokens, u)
-
-    def generate(
-        self, network: Generator, label: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return (B, X) features of fake rows with these labels."""
-        z = torch.randn(len(label), self.settings.latent_dim, generator=generator)
-        u = torch.rand(len(label), len(self.featurizer.steps), generator=generator)
-        return self.featurizer.sample_choices(network(z, label), u)[0]
+        return checkpoint.pack(
+            self.tokenizer,
+            self.settings,
+            self.step,
+            self.resumable(),
+            {"generator": self.average.network},
+        )
 
 
-def train(
-    rows: LabeledRows,
-    settings: TableSettings,
-    callbacks: TrainingCallbacks,
-    *,
-    seed: int,
-    state: Path | None,
-) -> None:
-    """Train from scratch or from `state`; see `models.tabular.training.train`."""
-    tokenizer = fit_or_load_tokenizer(rows, settings, seed, state)
-    trainer = GanTrainer(tokenizer, settings, seed)
-    tokens = torch.from_numpy(tokenizer.encode(rows.take(rows.train), seed))
-    holdout = torch.from_numpy(tokenizer.encode(rows.take(rows.holdout[:MAX_HOLDOUT_ROWS]), seed))
-    batches = TokenBatches(tokens, settings.batch_size, seed)
-    if state is not None:
-        trainer.load_state(state)
-    elif trainer.featurizer.num_labels:
-        counts = torch.bincount(tokens[0], minlength=trainer.featurizer.num_labels).float()
-        trainer.G.frequencies.copy_(counts)
-        trainer.ema.frequencies.copy_(counts)
-    preview = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
-    sampler = GanSampler(trainer.ema, trainer.featurizer, settings)
-
-    while (progress := callbacks.progress(trainer.step)) < 1:
-        if callbacks.should_preview(trainer.step):
-            callbacks.preview(trainer.step, preview.render(sampler, seed))
-        if callbacks.should_checkpoint(trainer.step):
-            callbacks.save(trainer.step, trainer.pack())
-        seeding.seed_step(seed, trainer.step)
-        set_lrs(trainer, progress)
-        batch = batches.batch_at(trainer.step)
-        label, real = trainer.label_tokens(batch), trainer.features(batch)
-        fake = trainer.generate(trainer.G, label)
-
-        step_losses = critic_step(trainer, label, real, fake.detach())
-        step_losses |= generator_step(trainer, label, real, fake)
-        trainer.step += 1
-        trainer.update_ema()
-
-        metrics = check_finite(trainer.step, step_losses)
-        if trainer.step % settings.eval_interval == 0:
-            callbacks.report(trainer.step, metrics | evaluate_critic(trainer, holdout, seed))
-
-    callbacks.report(trainer.step, evaluate_critic(trainer, holdout, seed))
-    callbacks.preview(trainer.step, preview.render(sampler, seed))
-    callbacks.save(trainer.step, trainer.pack())
-
-
-def critic_step(
-    trainer: GanTrainer, label: Tensor, real: Tensor, fake: Tensor
-) -> dict[str, Tensor]:
-    """Update the critic.
-
-        L_D = E[softplus(D(fake) - D(real))] + gamma / 2 * (R1 + R2)
-
-    R1 and R2 are the expected squared norms of the critic's gradient at real and at fake rows. They
-    are computed every `r1_interval` steps only (lazy regularization, Karras et al. 2020,
-    1912.04958).
-    """
-    settings, labels = trainer.settings, torch.cat([label, label])
-    loss = losses.relativistic_critic(*trainer.D(torch.cat([real, fake]), labels).chunk(2))
-    metrics = {"critic_loss": loss.detach()}
-    if trainer.step % settings.r1_interval == 0:
-        real_and_fake = torch.cat([real, fake]).requires_grad_(True)
-        penalty = losses.gradient_penalty(real_and_fake, trainer.D(real_and_fake, labels))
-        metrics["gradient_penalty"] = penalty.detach()
-        # The penalty is the mean over real and fake rows, (R1 + R2) / 2: with gamma, the paper's
-        # gamma / 2 for each. The interval makes up for the steps without a penalty.
-        loss = loss + settings.r1_gamma * settings.r1_interval * penalty
-    trainer.opt_D.zero_grad(set_to_none=True)
-    loss.backward()
-    trainer.opt_D.step()
-    return metrics
-
-
-def generator_step(
-    trainer: GanTrainer, label: Tensor, real: Tensor, fake: Tensor
-) -> dict[str, Tensor]:
-    """Update the generator: L_G = E[softplus(D(real) - D(fake))]."""
-    trainer.D.requires_grad_(False)
-    with torch.no_grad():
-        real_scores = trainer.D(real, label)
-    loss = losses.relativistic_generator(real_scores, trainer.D(fake, label))
-    trainer.opt_G.zero_grad(set_to_none=True)
-    loss.backward()
-    trainer.opt_G.step()
-    trainer.D.requires_grad_(True)
-    return {"generator_loss": loss.detach()}
-
-
-def set_lrs(trainer: GanTrainer, progress: float) -> None:
-    """Set the learning rates: constant for half of the budget, then linear down to 2 %."""
-    scale = min(1.0, max(0.02, 2 * (1 - progress)))
-    for optimizer, lr in (
-        (trainer.opt_G, trainer.settings.generator_lr),
-        (trainer.opt_D, trainer.settings.critic_lr),
-    ):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * scale
-
-
-@torch.no_grad()
-def evaluate_critic(trainer: GanTrainer, holdout: Tensor, seed: int) -> dict[str, float]:
-    """Return how well the critic separates held-out rows from as many generated ones."""
-    if holdout.shape[1] < MIN_HOLDOUT_ROWS:
-        return {}
-    generator = torch.Generator().manual_seed(seed + trainer.step)
-    label = trainer.label_tokens(holdout)
-    real = trainer.features(holdout, generator)
-    fake = trainer.generate(trainer.ema, label, generator)
-    accuracy = critic_accuracy(trainer.D(real, label), trainer.D(fake, label))
-    return {
-        "critic_accuracy_real": accuracy.real,
-        "critic_accuracy_fake": accuracy.fake,
-        "critic_auc": accuracy.auc,
-    }
+def set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:
+    """Set the learning rate: constant for half of the budget, then linear down to 2 %."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * min(1.0, max(0.02, 2 * (1 - progress)))

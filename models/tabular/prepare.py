@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.checkpoint import unpack
+from models.tabular.checkpoint import load_tokenizer
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
@@ -74,5 +74,4 @@ def fit_or_load_tokenizer(
             if settings.store_row_hashes
             else tokenizer
         )
-    tensors, header = unpack(state)
-    return Tokenizer.from_tensors(header["tokenizer"], tensors)
+    return load_tokenizer(state)

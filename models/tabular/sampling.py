@@ -6,7 +6,7 @@ critic, row k is the first of its candidates that is accepted.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -15,29 +15,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.checkpoint import UnreadableCheckpoint
+from models.checkpoint import UnreadableCheckpoint, weights_of
 from models.errors import AcceptanceRateTooLow
-from models.noise import NOISE, Indices, attempt_stream, uniforms
+from models.noise import Indices, attempt_stream, uniforms
 from models.tabular import gan_networks
 from models.tabular.autoregressive_networks import Critic, build_critic, build_generator
 from models.tabular.autoregressive_sampler import (
-    UNKNOWN_TOKEN,
-    AllowedTokens,
     AutoregressiveSampler,
     TokenSampler,
 )
-from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
-from models.tabular.conditions import CompletionUnsupported, Condition, InvalidCondition
+from models.tabular.categorical_columns import Floats, Tokens
+from models.tabular.condition_plan import ConditionPlan, plan_conditions
 from models.tabular.constraints import Constraint
-from models.tabular.partial_rows import PartialRows
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 
 BATCH_SIZE = 1024  # fixed, so that a row does not depend on the number of rows sampled with it
 MAX_ATTEMPTS = 2_000  # candidates per row
 MAX_CANDIDATES_PER_ROUND = 64  # per row
-NUM_PARTICLES = 32  # per row to complete
-MAX_COMPLETION_ATTEMPTS = 50  # per row, until it satisfies the constraints
 
 
 class RowHashesMissing(Exception):
@@ -48,20 +43,6 @@ class RowHashesMissing(Exception):
 class SampleBatch:
     rows: pa.RecordBatch
     acceptance_rate: float  # accepted share of the candidates
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The method by which conditions are satisfied.
-
-    `allowed` restricts the tokens of some steps. `order` samples these steps first (None: default
-    order). `rejection_conditions` reject candidates.
-    """
-
-    allowed: AllowedTokens
-    order: list[int] | None
-    rejection_conditions: list[Condition]
-    exclude_training_rows: bool
 
 
 @dataclass
@@ -93,7 +74,7 @@ class TableSampler:
         tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
         settings = TableSettings.from_dict(header["hyperparameters"])
         critic = None
-        if weights := _with_prefix("critic.", tensors):
+        if weights := weights_of("critic", tensors):
             critic = build_critic(tokenizer, settings).eval().requires_grad_(False)
             critic.load_state_dict(weights)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
@@ -121,19 +102,19 @@ class TableSampler:
     ) -> SampleBatch:
         """Generate one row for each index.
 
-        `conditions` maps columns to what `Condition.parse` accepts. A condition on the first column
-        is satisfied directly, by restricting its tokens. A model trained with random orders does so
-        for any columns, as long as at most one has more than one allowed token per step. Other
-        conditions are satisfied by rejection sampling. Where a constraint requires unique rows,
-        they differ from each other and from those in `seen`, to which they are added.
+        `conditions` maps columns to what `Condition.parse` accepts (see `plan_conditions`). Where a
+        constraint requires unique rows, they differ from each other and from those in `seen`, to
+        which they are added.
 
         Raises InvalidCondition, RowHashesMissing, and AcceptanceRateTooLow if some row has no
         accepted candidate.
         """
         if exclude_training_rows and self.tokenizer.hashes is None:
             raise RowHashesMissing
-        plan = replace(
-            self._plan(self._parse_conditions(conditions or {})),
+        plan = plan_conditions(
+            self.tokenizer,
+            conditions or {},
+            supports_any_order=self.supports_any_order,
             exclude_training_rows=exclude_training_rows,
         )
         unique = self._unique_constraints()
@@ -167,7 +148,7 @@ class TableSampler:
         acceptance = done.num_accepted / done.num_tried if done.num_tried else 1.0
         if not done.accepted.all():
             raise AcceptanceRateTooLow(int(done.accepted.sum()), num_rows, acceptance)
-        id_values = self._id_values(seed, indices, done.tokens)
+        id_values = self.id_values(seed, indices, done.tokens)
         return SampleBatch(self.tokenizer.decode(done.tokens, done.u, id_values), acceptance)
 
     def _try_candidates(
@@ -176,7 +157,7 @@ class TableSampler:
         indices: Indices,
         pending: NDArray[np.int64],
         attempts: range,
-        plan: _Plan,
+        plan: ConditionPlan,
         done: _Candidates,
     ) -> None:
         """Generate candidates for the pending items; the first accepted one of each is stored."""
@@ -229,91 +210,7 @@ class TableSampler:
                 accepted_values.add((constraint_index, value))
         return accepted_values
 
-    def complete(self, seed: int, indices: Indices, partial_rows: PartialRows) -> SampleBatch:
-        """Complete partial rows: given values are unchanged, the others are sampled given them.
-
-        Constraints are satisfied, except `unique`. The critic does not reject rows.
-
-        Raises CompletionUnsupported, and AcceptanceRateTooLow if no completion of some row
-        satisfies the constraints.
-        """
-        if not isinstance(self.token_sampler, AutoregressiveSampler):
-            raise CompletionUnsupported
-        given = partial_rows.tokens
-        tokens = np.zeros_like(given)
-        particles = 1 if self.supports_any_order else NUM_PARTICLES
-        decode_u = np.ascontiguousarray(
-            uniforms(seed, indices, self.token_sampler.num_uniforms, NOISE).T[len(given) :]
-        )
-        pending, num_tried = np.arange(len(indices)), 0
-        for attempt in range(MAX_COMPLETION_ATTEMPTS):
-            first_stream = attempt * (particles + 1)
-            for members, order in self._given_columns_first(given[:, pending]):
-                index = pending[members]
-                tokens[:, index] = self._complete_batch(
-                    seed,
-                    indices[index],
-                    given[:, index],
-                    range(first_stream, first_stream + particles),
-                    order,
-                )
-            num_tried += len(pending)
-            id_values = self._id_values(seed, indices, tokens)
-            rows = partial_rows.overwrite(self.tokenizer.decode(tokens, decode_u, id_values))
-            pending = np.flatnonzero(~self.tokenizer.satisfies_constraints(tokens, rows))
-            if not len(pending):
-                return SampleBatch(rows, len(indices) / (num_tried * particles))
-        raise AcceptanceRateTooLow(
-            len(indices) - len(pending), len(indices), len(indices) / (num_tried * particles)
-        )
-
-    def _given_columns_first(
-        self, given: Tokens
-    ) -> list[tuple[NDArray[np.int64], list[int] | None]]:
-        """Group (S, N) tokens by sampling order: (indices of the rows, order) of each group.
-
-        The given columns come first, if the model supports any order.
-        """
-        if not self.supports_any_order:
-            return [(np.arange(given.shape[1]), None)]
-        is_given = given[[steps.start for steps in self.tokenizer.column_slices]] != UNKNOWN_TOKEN
-        patterns, pattern_index = np.unique(is_given, axis=1, return_inverse=True)
-        column_names = np.array([column.name for column in self.tokenizer.columns], object)
-        return [
-            (
-                np.flatnonzero(pattern_index.reshape(-1) == i),
-                self.tokenizer.steps_in_order(list(column_names[pattern])),
-            )
-            for i, pattern in enumerate(patterns.T)
-        ]
-
-    def _complete_batch(
-        self, seed: int, indices: Indices, given: Tokens, streams: range, order: list[int] | None
-    ) -> Tokens:
-        """Return (S, N) completed tokens.
-
-        Batches have one fixed shape, so a row does not depend on those completed with it.
-        """
-        assert isinstance(self.token_sampler, AutoregressiveSampler)  # noqa: S101 - see `complete`
-        size, n = given.shape
-        rows_per_batch = self.batch_size // len(streams)
-        tokens = np.empty_like(given)
-        for part in np.array_split(np.arange(n), range(rows_per_batch, n, rows_per_batch)):
-            padded = np.pad(part, (0, rows_per_batch - len(part)), mode="edge")
-            batch_indices = indices[padded]
-            particle_u = [uniforms(seed, batch_indices, size, attempt_stream(i)).T for i in streams]
-            u = np.concatenate(particle_u, axis=1).astype(np.float32)
-            resampling_u = uniforms(seed, batch_indices, size + 1, attempt_stream(streams.stop)).T
-            completed = self.token_sampler.complete(
-                torch.from_numpy(u),
-                torch.from_numpy(np.ascontiguousarray(resampling_u)),
-                torch.from_numpy(given[:, padded]),
-                order,
-            )
-            tokens[:, part] = completed.numpy()[:, : len(part)]
-        return tokens
-
-    def _generate(self, u: Floats, plan: _Plan) -> tuple[Tokens, Floats]:
+    def _generate(self, u: Floats, plan: ConditionPlan) -> tuple[Tokens, Floats]:
         """Return (S, M) tokens and (num_decode_uniforms, M) positions in bins.
 
         Batches have the fixed shape; the last one is padded.
@@ -333,7 +230,7 @@ class TableSampler:
         return tokens, decode_u.astype(np.float64)
 
     def _accept(
-        self, tokens: Tokens, decode_u: Floats, u: Floats, plan: _Plan
+        self, tokens: Tokens, decode_u: Floats, u: Floats, plan: ConditionPlan
     ) -> NDArray[np.bool_]:
         """Return the (M,) mask of accepted rows; `u` (M,) are uniforms for the critic."""
         accepted = np.ones(tokens.shape[1], bool)
@@ -368,106 +265,7 @@ class TableSampler:
             np.minimum(scores[:num_rows].double().numpy() - self.always_accept_score, 0.0)
         )
 
-    def _parse_conditions(self, conditions: Mapping[str, Any]) -> list[Condition]:
-        learned = {column.name for column in self.tokenizer.columns}
-        for name in conditions:
-            if name not in learned:
-                raise InvalidCondition(name, "is not a learned column")
-        schema = self.tokenizer.arrow
-        return [Condition.parse(schema.field(name), spec) for name, spec in conditions.items()]
-
-    def _plan(self, conditions: list[Condition]) -> _Plan:
-        """Plan how to satisfy conditions. Raises InvalidCondition if no token can satisfy one."""
-        masks = {condition.column: self._token_masks(condition) for condition in conditions}
-        direct = [c for c in conditions if c.column == self.tokenizer.columns[0].name]
-        if self.supports_any_order:
-            # With two open columns, sampling one after the other ignores how likely the second is.
-            direct = [c for c in conditions if all(mask.sum() == 1 for mask in masks[c.column])]
-            direct += [c for c in conditions if c not in direct][:1]
-        allowed: dict[int, Tensor] = {}
-        for condition in direct:
-            start = self.tokenizer.column_slices[self._column_index(condition.column)].start
-            allowed |= enumerate(masks[condition.column], start)
-        column_names = [condition.column for condition in direct]
-        return _Plan(
-            allowed,
-            self.tokenizer.steps_in_order(column_names)
-            if self.supports_any_order and column_names
-            else None,
-            [c for c in conditions if c not in direct or not self._is_satisfied_by_tokens(c)],
-            exclude_training_rows=False,
-        )
-
-    def _column_index(self, name: str) -> int:
-        return next(i for i, column in enumerate(self.tokenizer.columns) if column.name == name)
-
-    def _is_satisfied_by_tokens(self, condition: Condition) -> bool:
-        """Return True if every allowed token satisfies the condition, so no rejection is needed."""
-        column = self.tokenizer.columns[self._column_index(condition.column)]
-        return column.layout.bins == 0 or self._selects_one_category(condition)
-
-    def _selects_one_category(self, condition: Condition) -> bool:
-        values = condition.values
-        column = self.tokenizer.columns[self._column_index(condition.column)]
-        return (
-            isinstance(column, CategoricalColumn)
-            and values is not None
-            and len(values) == 1
-            and values[0].is_valid
-        )
-
-    def _token_masks(self, condition: Condition) -> list[Tensor]:
-        """Return masks of the tokens that can satisfy the condition.
-
-        One for each of the column's steps, or for its first step only. Raises InvalidCondition.
-        """
-        column = self.tokenizer.columns[self._column_index(condition.column)]
-        if isinstance(column, CategoricalColumn) and column.layout.bins:
-            masks = self._category_masks(column, condition)
-        else:
-            masks = [self._first_step_mask(column, condition)]
-        if not masks[0].any():
-            raise InvalidCondition(
-                column.name, "has no value in the training data that satisfies the condition"
-            )
-        return masks
-
-    def _first_step_mask(self, column: Column, condition: Condition) -> Tensor:
-        """Return the mask of first-step tokens that can satisfy the condition.
-
-        A bin can if any value between its ends does.
-        """
-        layout = column.layout
-        first_tokens = np.arange(layout.step_sizes[0])
-        low = np.stack([first_tokens, *(np.full(len(first_tokens), 1) for _ in layout.sub_bins)])
-        high = np.stack(
-            [first_tokens, *(np.full(len(first_tokens), size) for size in layout.sub_bins)]
-        )
-        mask = condition.matches(column.decode(low, np.zeros(len(first_tokens))))
-        if bins := np.flatnonzero(layout.is_bin(first_tokens)).tolist():
-            bounds = (
-                column.decode(tokens[:, bins], np.full(len(bins), u))
-                for tokens, u in ((low, 0.0), (high, 1.0))
-            )
-            mask[bins] = condition.can_match(*bounds)
-        return torch.from_numpy(mask)
-
-    def _category_masks(self, column: CategoricalColumn, condition: Condition) -> list[Tensor]:
-        """Return the mask of the bins of matching categories.
-
-        For a single category, the masks of its sub-bins follow.
-        """
-        categories = column.decode_categories()
-        matching = categories.filter(pa.array(condition.matches(categories)))
-        tokens = column.encode(matching, np.random.default_rng(0))
-        masks = [torch.zeros(size, dtype=torch.bool) for size in column.layout.step_sizes]
-        for mask, step_tokens in zip(masks, tokens, strict=True):
-            mask[torch.from_numpy(step_tokens)] = True
-        if column.layout.missing:
-            masks[0][-1] = bool(condition.matches(pa.nulls(1, column.arrow))[0])
-        return masks if self._selects_one_category(condition) else masks[:1]
-
-    def _id_values(self, seed: int, indices: Indices, tokens: Tokens) -> dict[str, pa.Array]:
+    def id_values(self, seed: int, indices: Indices, tokens: Tokens) -> dict[str, pa.Array]:
         """Return the identifiers of the items.
 
         With a label, item k of each label gets its own identifier.
@@ -484,7 +282,7 @@ class TableSampler:
 def load_token_sampler(
     tokenizer: Tokenizer, settings: TableSettings, tensors: Mapping[str, Tensor]
 ) -> TokenSampler:
-    weights = _with_prefix("generator.", tensors)
+    weights = weights_of("generator", tensors)
     if settings.architecture == "gan":
         featurizer = gan_networks.RowFeaturizer(tokenizer)
         gan_generator = gan_networks.Generator(featurizer, settings).eval().requires_grad_(False)
@@ -493,11 +291,3 @@ def load_token_sampler(
     network = build_generator(tokenizer, settings).eval().requires_grad_(False)
     network.load_state_dict(weights)
     return AutoregressiveSampler(network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms)
-
-
-def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }

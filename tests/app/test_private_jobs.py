@@ -183,7 +183,7 @@ def test_only_the_training_loop_that_adds_noise_reads_rows(
         "models.tabular.data.LabeledRows.split",
     }
     callers = {"worker.training.run_tabular_training", "worker.training.run_private_training"}
-    assert "models.tabular.dp_training.train_step" in functions
+    assert "models.tabular.dp_training.PoissonBatches.batch_at" in functions
     unexpected = {
         name
         for name in functions - readers - callers

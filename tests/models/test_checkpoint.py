@@ -1,17 +1,22 @@
-"""Checkpoint files: tensors and a header are written and read back."""
+"""Checkpoint files: tensors, a header and the state of a training are written and read back."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from models.checkpoint import (
     NonFiniteState,
     UnreadableCheckpoint,
-    flatten,
+    load_state,
     pack,
-    unflatten,
+    pack_model,
+    pack_state,
+    read_state,
     unpack,
+    weights_of,
 )
 
 
@@ -52,23 +57,70 @@ def test_a_pickle_is_rejected_without_running_it(tmp_path: Path) -> None:
         unpack(tmp_path / "x")
 
 
-def test_an_optimizer_resumes_exactly(tmp_path: Path) -> None:
-    def run_steps(weight: torch.Tensor, optimizer: torch.optim.Optimizer, n: int) -> None:
-        for _ in range(n):
-            optimizer.zero_grad()
-            (weight - 3).square().sum().backward()
-            optimizer.step()
+@dataclass
+class Counters:
+    steps: int = 0
+    best: float | None = None
 
-    uninterrupted = torch.zeros(3, requires_grad=True)
-    optimizer = torch.optim.AdamW([uninterrupted], 0.1)
-    run_steps(uninterrupted, optimizer, 5)
-    tensors, tree = flatten(optimizer.state_dict(), "opt")
-    (tmp_path / "x").write_bytes(pack({**tensors, "weight": uninterrupted}, {"tree": tree}))
 
-    restored, header = unpack(tmp_path / "x")
-    resumed = restored["weight"].clone().requires_grad_(True)
-    resumed_optimizer = torch.optim.AdamW([resumed], 0.5)
-    resumed_optimizer.load_state_dict(unflatten(header["tree"], restored))
-    run_steps(uninterrupted, optimizer, 5)
-    run_steps(resumed, resumed_optimizer, 5)
-    assert torch.equal(resumed, uninterrupted)
+class Run:
+    """A network in channels-last layout, as in the training of images, with all kinds of state."""
+
+    saved = ("network", "optimizer", "counters", "recent", "step", "calibration")
+
+    def __init__(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.network = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), 0.1 * (1 + seed), fused=True)
+        self.counters, self.recent = Counters(), torch.zeros(2)
+        self.step = 0
+        self.calibration: list[float] | None = None
+
+    def take_steps(self, count: int) -> None:
+        for _ in range(count):
+            self.optimizer.zero_grad()
+            self.network(torch.ones(1, 3, 4, 4)).square().sum().backward()
+            self.optimizer.step()
+            self.step += 1
+            self.counters.steps += 1
+            self.recent = self.recent + 1
+
+
+def test_a_saved_state_resumes_exactly(tmp_path: Path) -> None:
+    uninterrupted = Run(seed=0)
+    uninterrupted.take_steps(5)
+    uninterrupted.calibration = [1.0, 0.5]
+    (tmp_path / "x").write_bytes(pack_state("image", {"run": uninterrupted}))
+    resumed = Run(seed=1)
+    load_state(tmp_path / "x", {"run": resumed})
+    for run in (uninterrupted, resumed):
+        run.take_steps(5)
+    assert torch.equal(resumed.network.weight, uninterrupted.network.weight)
+    assert torch.equal(resumed.recent, uninterrupted.recent)
+    assert (resumed.step, resumed.calibration) == (10, [1.0, 0.5])
+    assert resumed.counters == Counters(steps=10)
+    assert read_state(tmp_path / "x")["run"]["counters"] == {"steps": 5, "best": None}
+
+
+def test_restored_moments_have_the_layout_of_their_weights(tmp_path: Path) -> None:
+    before, after = Run(seed=0), Run(seed=1)
+    before.take_steps(1)
+    (tmp_path / "x").write_bytes(pack_state("image", {"run": before}))
+    load_state(tmp_path / "x", {"run": after})
+    moments = after.optimizer.state[after.network.weight]["exp_avg"]
+    assert moments.stride() == after.network.weight.stride()
+
+
+def test_weights_of_a_model_are_named_by_their_network(tmp_path: Path) -> None:
+    networks = {"generator": nn.Linear(2, 3), "critic": nn.Linear(3, 1)}
+    (tmp_path / "x").write_bytes(pack_model("image", networks, {"scale": torch.ones(1)}, step=4))
+    tensors, header = unpack(tmp_path / "x")
+    assert (header["modality"], header["step"]) == ("image", 4)
+    assert torch.equal(weights_of("critic", tensors)["bias"], networks["critic"].bias)
+    assert weights_of("classifier", tensors) == {}
+
+
+def test_a_model_is_no_training_state(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(pack_model("image", {"generator": nn.Linear(1, 1)}))
+    with pytest.raises(UnreadableCheckpoint, match="training state"):
+        read_state(tmp_path / "x")

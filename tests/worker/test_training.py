@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from sqlalchemy import delete
 from starlette.testclient import TestClient
-from torch import Tensor
 
 from core import jobs, model_registry
 from core.database import read, write
@@ -24,7 +23,7 @@ from core.tables import Dataset, Job, Model
 from modalities.image.encode import encode_png as png_of
 from models import losses
 from models.images import early_stopping
-from models.images.vae_gan.training import VaeGanTrainer
+from models.images.vae_gan.training import VaeGan
 from tests.conftest import TENANT, expire_lease
 from tests.factories import create_dataset, create_digits_dataset
 from tests.job_runs import (
@@ -181,18 +180,15 @@ def test_previews_of_a_run_are_artifacts_and_one_animation(client: TestClient) -
 def test_run_that_collapses_at_its_end_keeps_the_model_of_its_best_step(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_step = VaeGanTrainer.train_step
+    update_average = VaeGan.update_average
 
-    def collapse_at_end(
-        self: VaeGanTrainer, images: Tensor, y: Tensor, progress: float, run: Any
-    ) -> Any:
-        logged = train_step(self, images, y, progress, run)
-        if progress > 0.8:
-            for weight in self.ema.parameters():
+    def collapse_at_end(self: VaeGan, step: int) -> None:
+        update_average(self, step)
+        if step > 0.8 * 280:
+            for weight in self.average.network.parameters():
                 weight.zero_()
-        return logged
 
-    monkeypatch.setattr(VaeGanTrainer, "train_step", collapse_at_end)
+    monkeypatch.setattr(VaeGan, "update_average", collapse_at_end)
     monkeypatch.setattr(early_stopping, "WARMUP_STEPS", 200)
     job_id = create_training_job(
         client, budget={"steps": 280}, hyperparameters=TINY_IMAGE_CONFIG | {"log_interval": 40}

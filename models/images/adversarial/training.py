@@ -1,82 +1,82 @@
-"""Trainer of a conditional GAN: generator and critic both get the label.
+"""Training of a conditional GAN: generator and critic both get the label.
 
 Sources: Goodfellow et al. 2014, 1406.2661; Mirza & Osindero 2014, 1411.1784.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from models import losses, seeding
-from models.checkpoint import flatten, pack, unflatten, unpack
-from models.images import sample_scorer
+from models import losses
+from models.checkpoint import Resumable
 from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
-from models.images.early_stopping import EarlyStopping
-from models.images.feature_extractor import FeatureNetwork
+from models.images.data import ImageBatches, LabeledImages
+from models.images.main_phase import GeneratorFn
 from models.images.r1_schedule import r1_gamma
-from models.images.trainer import GeneratorFn
-from models.images.weights import (
-    adamw,
-    channels_last,
-    ema_copy,
-    load_with_label_map,
-    restore,
-    update_ema,
-)
-from models.microbatch import accumulate_gradients
-from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
+from models.images.weights import adamw, channels_last, load_with_label_map
+from models.training_loop import Part, Position
+from models.weight_average import WeightAverage
 
 
-class AdversarialTrainer:
-    """Implementation of models.images.trainer.Trainer.
+class Gan:
+    """Generator and critic (see MainPhase).
 
     The feature network is used for evaluation only, not for training.
     """
 
-    def __init__(self, settings: AdversarialSettings, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.settings, self.seed, self.step = settings, seed, 0
-        self.microbatch_size = settings.batch_size
-        self.features = FeatureNetwork(settings)
+    saved = ("G", "D", "average", "opt_G", "opt_D", "microbatch_size")
+    is_generator_only = False
+    training_fraction = 1.0
+
+    def __init__(self, settings: AdversarialSettings, data: LabeledImages, seed: int) -> None:
+        self.settings = settings
+        self.batches = ImageBatches(data, settings.batch_size, seed)
+        self.microbatch_size: int | None = settings.batch_size
         factory = networks.get_network_factory(settings.architecture)
         self.G = channels_last(factory.generator(settings))
         self.D = channels_last(factory.critic(settings))
-        self.ema = ema_copy(self.G)
+        self.average = WeightAverage(self.G, settings.ema_decay)
         self.opt_G = adamw(self.G, settings.generator_lr, settings.beta1)
         self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
+        self.optimizers = (self.opt_G, self.opt_D)
         self.loss = losses.get_loss(settings.loss)
-        self.early_stopping = EarlyStopping()
-        self.calibration: Sequence[float] | None = None
 
     @property
     def noise_size(self) -> int:
         return self.settings.latent_dim
 
-    def freeze_features(self) -> None:
-        self.features.freeze()
+    def prepare(self) -> None:
+        """Do nothing: the features are not used for training."""
 
-    @property
-    def is_generator_only(self) -> bool:
-        return False
+    def add_gradients(self, part: Part) -> dict[str, Tensor]:
+        """Add the gradients of both networks. Return values to log."""
+        (real, y), position, share = part.batch, part.position, part.share
+        fake = self.G(torch.randn(len(y), self.settings.latent_dim), y)
+        # A leaf tensor: the critic's backward pass stops at the images.
+        fake_leaf = fake.detach().requires_grad_(True)
+        critic = losses.critic_step(
+            self.loss, self.D(real, y), self.D(fake_leaf, y), fake_leaf, share
+        )
+        # The gradient of this sum with respect to `fake` is exactly d generator loss / d fake.
+        (share * (fake * critic.generator_grad).sum()).backward()
+        logged = {"critic_loss": critic.critic_loss, "generator_loss": critic.generator_loss}
+        weight = r1_gamma(self.settings, position.progress)
+        if weight > 0 and position.step % self.settings.r1_interval == 0:
+            images = torch.cat([real, fake.detach()]).requires_grad_(True)
+            penalty = losses.gradient_penalty(images, self.D(images, torch.cat([y, y])))
+            # Half of gamma for R1 and half for R2: the mean covers real and fake images. Times the
+            # interval, because the steps in between have no penalty (lazy regularization).
+            (share * weight * self.settings.r1_interval * penalty).backward()
+            logged["gradient_penalty"] = penalty.detach()
+        return logged
 
-    @property
-    def training_fraction(self) -> float:
-        return 1.0
-
-    def finalize(self) -> None:
-        """Do nothing: the model is complete after the last step."""
-
-    def train_step(
-        self, images: Tensor, y: Tensor, progress: float, callbacks: TrainingCallbacks
-    ) -> dict[str, Tensor]:
+    def apply_gradients(self, position: Position) -> None:
+        """Take a step; the rates are constant in the first half of the run, then decay linearly."""
         settings = self.settings
-        # Constant in the first half of the run, then linear decay.
-        decay = min(1.0, max(0.02, 2 * (1 - progress)))
+        decay = min(1.0, max(0.02, 2 * (1 - position.progress)))
         for optimizer, rate in (
             (self.opt_G, settings.generator_lr),
             (self.opt_D, settings.critic_lr),
@@ -84,96 +84,26 @@ class AdversarialTrainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * decay
                 group["betas"] = (settings.beta1, settings.beta2)
+            optimizer.step()
 
-        def reset() -> None:
-            seeding.seed_step(self.seed, self.step)
-            for optimizer in (self.opt_G, self.opt_D):
-                optimizer.zero_grad(set_to_none=True)
+    def update_average(self, step: int) -> None:
+        self.average.update(step)
 
-        def backward(images: Tensor, y: Tensor, share: float) -> dict[str, Tensor]:
-            return self.add_gradients(images, y, progress, share)
-
-        self.microbatch_size, logged = accumulate_gradients(
-            (images, y), self.microbatch_size, reset, backward, self.step, callbacks
-        )
-        self.opt_G.step()
-        self.opt_D.step()
-        update_ema(self.ema, self.G, settings.ema_decay, self.step)
-        return logged
-
-    def add_gradients(
-        self, real: Tensor, y: Tensor, progress: float, fraction: float = 1.0
-    ) -> dict[str, Tensor]:
-        """Add the gradients of both networks for `fraction` of a batch. Return values to log."""
-        fake = self.G(torch.randn(len(y), self.settings.latent_dim), y)
-        # A leaf tensor: the critic's backward pass stops at the images.
-        fake_leaf = fake.detach().requires_grad_(True)
-        step = losses.critic_step(
-            self.loss, self.D(real, y), self.D(fake_leaf, y), fake_leaf, fraction
-        )
-        # The gradient of this sum with respect to `fake` is exactly d generator loss / d fake.
-        (fraction * (fake * step.generator_grad).sum()).backward()
-        logged = {"critic_loss": step.critic_loss, "generator_loss": step.generator_loss}
-        weight = r1_gamma(self.settings, progress)
-        if weight > 0 and self.step % self.settings.r1_interval == 0:
-            images = torch.cat([real, fake.detach()]).requires_grad_(True)
-            penalty = losses.gradient_penalty(images, self.D(images, torch.cat([y, y])))
-            # Half of gamma for R1 and half for R2: the mean covers real and fake images. Times the
-            # interval, because the steps in between have no penalty (lazy regularization).
-            (fraction * weight * self.settings.r1_interval * penalty).backward()
-            logged["gradient_penalty"] = penalty.detach()
-        return logged
+    def finalize(self) -> None:
+        """Do nothing: the model is complete after the last step."""
 
     def ema_generator(self) -> GeneratorFn:
-        return self.ema
+        return self.average.network
 
-    def stateful(self) -> dict[str, Any]:
-        return {
-            **self.features.stateful(),
-            "G": self.G,
-            "D": self.D,
-            "ema": self.ema,
-            "opt_G": self.opt_G,
-            "opt_D": self.opt_D,
-        }
+    def sampling_networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.average.network}
 
-    def pack(self) -> PackedCheckpoint:
-        tensors, structure = flatten(
-            {name: dict(part.state_dict()) for name, part in self.stateful().items()}, "state"
-        )
-        header = {
-            "modality": "image.state",
-            "numbers": {
-                name: getattr(self, name) for name in ("step", "microbatch_size", "calibration")
-            },
-            "early_stopping": asdict(self.early_stopping),
-            "features": self.features.state(),
-            "tree": structure,
-        }
-        model = sample_scorer.pack_sampler(
-            {"generator": self.ema},
-            self.features,
-            self.D,
-            self.calibration,
-            step=self.step,
-            hyperparameters=self.settings.to_dict(),
-        )
-        parameters = sum(weight.numel() for weight in self.ema.parameters())
-        return PackedCheckpoint(pack(tensors, header), model, parameters)
+    def resumable(self) -> dict[str, Resumable]:
+        return {"networks": self}
 
-    def load(self, path: Path) -> None:
-        tensors, header = unpack(path)
-        tree = unflatten(header["tree"], tensors)
-        restore(self.stateful(), tree)
-        self.early_stopping = EarlyStopping(**header["early_stopping"])
-        self.features.restore(header["features"])
-        for name, number in header["numbers"].items():
-            setattr(self, name, number)
-
-    def load_pretrained(self, path: Path, label_map: Sequence[int]) -> None:
-        tensors, header = unpack(path)
-        tree = unflatten(header["tree"], tensors)
-        for name in ("G", "D", "ema"):
-            load_with_label_map(getattr(self, name), tree[name], label_map)
-        if header["features"]["frozen"]:
-            self.features.load_pretrained(tree["classifier"])
+    def load_pretrained(
+        self, state: Mapping[str, Mapping[str, Any]], label_map: Sequence[int]
+    ) -> None:
+        for name in ("G", "D"):
+            load_with_label_map(getattr(self, name), state["networks"][name], label_map)
+        load_with_label_map(self.average.network, state["networks"]["average"], label_map)

@@ -50,14 +50,14 @@ class Generator(nn.Module):
 
     def __init__(self, settings: VaeGanSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.base, self.size = settings.base, (settings.height, settings.width)
         classes = settings.classes
         widths = [
             min(settings.coarse_channels, settings.fine_channels * 2**level)
             for level in range(settings.halvings - 2, -1, -1)
         ]
         coarse = settings.coarse_channels
-        h, w = settings.base
+        h, w = self.base
         self.label = nn.Embedding(classes, LABEL_FEATURES)
         self.start = nn.Linear(settings.latent_dim + LABEL_FEATURES, coarse * h * w)
         self.start_norm = ConditionalNorm(coarse, classes)
@@ -77,7 +77,7 @@ class Generator(nn.Module):
             self.end.weight.mul_(0.3)  # otherwise much of the first images is clipped
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        h, w = self.settings.base
+        (h, w), (height, width) = self.base, self.size
         label = self.label(y)
         label = label * (label.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         x = self.start(torch.cat([z, label], 1)).view(len(z), h, w, -1).permute(0, 3, 1, 2)
@@ -86,7 +86,7 @@ class Generator(nn.Module):
             x = x + F.relu(norm(block(x), y))
         for up, norm in zip(self.ups, self.up_norms, strict=True):
             x = F.relu(norm(to_channels_last(F.pixel_shuffle(up(x), 2)), y))
-        x = F.pixel_shuffle(self.end(x), 2)[:, :, : self.settings.height, : self.settings.width]
+        x = F.pixel_shuffle(self.end(x), 2)[:, :, :height, :width]
         return F.hardtanh(x.float())
 
 

@@ -1,4 +1,4 @@
-"""Trainer of a conditional VAE whose decoder is also the generator of a GAN.
+"""Training of a conditional VAE whose decoder is also the generator of a GAN.
 
 Sources: VAE/GAN, Larsen et al. 2016, 1512.09300; CVAE-GAN, Bao et al. 2017, 1703.10155. Training
 has three phases:
@@ -10,125 +10,191 @@ has three phases:
 New images are sampled from a prior that is fitted to the encoder's latents (vae_gan.latent_prior).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import losses, seeding
+from models import losses
 from models.autocast import bf16_autocast
+from models.checkpoint import Resumable
+from models.images.data import ImageBatches, LabeledImages
+from models.images.feature_extractor import FeatureNetwork
+from models.images.main_phase import GeneratorFn
 from models.images.r1_schedule import r1_gamma
+from models.images.vae_gan.latent_buffer import LatentBuffer
+from models.images.vae_gan.networks import Critic, Encoder, Generator
 from models.images.vae_gan.settings import VaeGanSettings
-from models.images.vae_gan.state import VaeGanState
-from models.microbatch import accumulate_gradients
-from models.training_callbacks import TrainingCallbacks
+from models.images.weights import adamw, channels_last, load_with_label_map
+from models.training_loop import Part, Position
+from models.weight_average import WeightAverage
+
+MAX_ENCODED_IMAGES = 30_000  # for the prior of the finished model
+ENCODING_BATCH_SIZE = 500
 
 
-class VaeGanTrainer(VaeGanState):
-    """Implementation of models.images.trainer.Trainer."""
+class VaeGan:
+    """Encoder, generator and critic: the second and the third phase (see MainPhase)."""
 
-    def train_step(
-        self, images: Tensor, y: Tensor, progress: float, callbacks: TrainingCallbacks
-    ) -> dict[str, Tensor]:
-        set_learning_rates(self, progress)
+    saved = ("G", "E", "D", "average", "opt_G", "opt_D", "scales", "microbatch_size")
 
-        def reset() -> None:
-            seeding.seed_step(self.seed, self.step)
-            for optimizer in (self.opt_G, self.opt_D):
-                optimizer.zero_grad(set_to_none=True)
+    def __init__(
+        self, settings: VaeGanSettings, data: LabeledImages, features: FeatureNetwork, seed: int
+    ) -> None:
+        self.settings, self.data, self.features, self.seed = settings, data, features, seed
+        self.batches = ImageBatches(data, settings.batch_size, seed)
+        self.microbatch_size: int | None = settings.batch_size
+        self.G = channels_last(Generator(settings))
+        self.E = Encoder(settings, features.classifier.second_size)
+        self.D = channels_last(Critic(settings))
+        self.autoencoder = nn.ModuleDict({"G": self.G, "E": self.E})
+        self.average = WeightAverage(self.autoencoder, settings.ema_decay)
+        self.opt_G = adamw(self.autoencoder, settings.generator_lr, 0.9)
+        self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
+        self.optimizers = (self.opt_G, self.opt_D)
+        self.latents = LatentBuffer(settings, seed)
+        # 1 / variance of the pixels and of each feature level; empty until the features are frozen.
+        self.scales = torch.empty(0)
 
-        def backward(images: Tensor, y: Tensor, share: float) -> dict[str, Tensor]:
-            with bf16_autocast():
-                return add_gradients(self, images, y, progress, share)
+    @property
+    def noise_size(self) -> int:
+        return 1 + self.settings.latent_dim
 
-        self.microbatch_size, logged = accumulate_gradients(
-            (images, y), self.microbatch_size, reset, backward, self.step, callbacks
-        )
-        nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 5.0)
-        self.opt_G.step()
-        if progress >= self.settings.critic_start_fraction:
-            self.opt_D.step()
-        self.update_ema()
+    @property
+    def is_generator_only(self) -> bool:
+        return self.settings.critic_start_fraction == 1
+
+    @property
+    def training_fraction(self) -> float:
+        return 1 - self.settings.prior_budget_fraction
+
+    def prepare(self) -> None:
+        """Measure the variance of the frozen features' levels on 512 images."""
+        torch.manual_seed(self.seed)
+        train = self.data.train
+        images, _ = self.data.batch(train[torch.randperm(len(train))[:512].sort().values])
+        assert self.features.frozen is not None  # noqa: S101 - frozen before this phase
+        with torch.no_grad():
+            levels = [images, *self.features.frozen.levels(images)]
+        self.scales = torch.stack([1 / (level.var() + 1e-4) for level in levels])
+
+    def add_gradients(self, part: Part) -> dict[str, Tensor]:
+        """Add the gradients of all networks. Return values to log.
+
+        The loss of encoder and generator is
+
+            pixel_weight * mse(x, x') + feature_weight * sum_l mse(f_l(x), f_l(x'))
+            + kl_weight * KL(q(z | x, y) || N(0, 1)) + adversarial_weight * L_G(x'),
+
+        where x' = G(z, y) is the reconstruction, f_l is level l of the frozen features, and each
+        mse is divided by the variance of its level. The gradient of L_G comes from the critic's own
+        backward pass (losses.critic_step).
+        """
+        settings, features = self.settings, self.features.frozen
+        assert features is not None  # noqa: S101 - frozen before this phase
+        (real, y), position, share = part.batch, part.position, part.share
+        with bf16_autocast():
+            with torch.no_grad():
+                real_levels = [real, *features.levels(real)]
+            # Level 2 is features.encoder_features(real), which is the encoder's input.
+            mean, log_variance = self.E(real_levels[2].flatten(1), y)
+            z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            self.latents.record(z.detach(), y)
+            fake = self.G(z, y)
+            fake_levels = [fake, *features.levels(fake)]
+            errors = [
+                scale * F.mse_loss(a, b)
+                for scale, a, b in zip(self.scales.tolist(), fake_levels, real_levels, strict=True)
+            ]
+            kl = losses.kl_to_standard_normal(mean, log_variance)
+            loss = settings.pixel_weight * errors[0] + settings.feature_weight * sum(errors[1:])
+            loss = loss + settings.kl_weight * kl
+            logged = {"pixel_error": errors[0].detach(), "kl": kl.detach()}
+            if position.progress >= settings.critic_start_fraction:
+                fake_leaf = fake.detach().clone().requires_grad_(True)
+                labels = torch.cat([y, y])
+                real_scores, fake_scores = self.D(torch.cat([real, fake_leaf]), labels).chunk(2)
+                adversarial = losses.get_loss(settings.loss)
+                critic = losses.critic_step(adversarial, real_scores, fake_scores, fake_leaf, share)
+                # The gradient of this sum with respect to `fake` is exactly d L_G / d fake.
+                loss = loss + settings.adversarial_weight * (fake * critic.generator_grad).sum()
+                logged["critic_loss"] = critic.critic_loss
+                logged["generator_loss"] = critic.generator_loss
+                if position.step % settings.r1_interval == 0:
+                    images = torch.cat([real, fake.detach()]).requires_grad_(True)
+                    penalty = losses.gradient_penalty(images, self.D(images, labels))
+                    # Half of gamma for R1 and half for R2: the mean covers real and fake images.
+                    # Times the interval, because the steps in between have no penalty (lazy
+                    # regularization).
+                    weight = share * r1_gamma(settings, position.progress) * settings.r1_interval
+                    (weight * penalty).backward()
+                    logged["gradient_penalty"] = penalty.detach()
+            (share * loss).backward()
         return logged
 
+    def apply_gradients(self, position: Position) -> None:
+        set_learning_rates(self, position.progress)
+        nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 5.0)
+        for optimizer in self.optimizers:
+            optimizer.step()  # Without gradients, as those of the critic at first, it does nothing.
 
-def add_gradients(
-    trainer: VaeGanState, real: Tensor, y: Tensor, progress: float, fraction: float = 1.0
-) -> dict[str, Tensor]:
-    """Add the gradients of all networks for `fraction` of a batch. Return values to log.
+    def update_average(self, step: int) -> None:
+        self.average.update(step)
 
-    The loss of encoder and generator is
+    @torch.no_grad()
+    def finalize(self) -> None:
+        """Fit the final prior, with a mixture per label, to latents of the averaged encoder."""
+        if self.features.frozen is None:
+            return
+        torch.manual_seed(self.seed)
+        train = self.data.train
+        order = torch.randperm(len(train))[:MAX_ENCODED_IMAGES].sort().values.numpy()
+        latents, labels = [], []
+        for start in range(0, len(order), ENCODING_BATCH_SIZE):
+            images, y = self.data.batch(train[order[start : start + ENCODING_BATCH_SIZE]])
+            mean, log_variance = self.ema_encoder(self.features.frozen.encoder_features(images), y)
+            latents.append(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
+            labels.append(y)
+        self.latents.fit_final_prior(torch.cat(latents), torch.cat(labels))
 
-        pixel_weight * mse(x, x') + feature_weight * sum_l mse(f_l(x), f_l(x'))
-        + kl_weight * KL(q(z | x, y) || N(0, 1)) + adversarial_weight * L_G(x'),
+    @property
+    def ema_encoder(self) -> nn.Module:
+        return self.average.network.get_submodule("E")
 
-    where x' = G(z, y) is the reconstruction, f_l is level l of the frozen features, and each mse is
-    divided by the variance of its level. The gradient of L_G comes from the critic's own backward
-    pass (losses.critic_step).
-    """
-    settings, features = trainer.settings, trainer.features.frozen
-    assert features is not None  # noqa: S101 - frozen before the first call
-    with torch.no_grad():
-        real_levels = [real, *features.levels(real)]
-    # Level 2 is features.encoder_features(real), which is the encoder's input.
-    mean, log_variance = trainer.E(real_levels[2].flatten(1), y)
-    z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-    trainer.record_latents(z.detach(), y)
-    fake = trainer.G(z, y)
-    fake_levels = [fake, *features.levels(fake)]
-    errors = [
-        scale * F.mse_loss(a, b)
-        for scale, a, b in zip(trainer.scales.tolist(), fake_levels, real_levels, strict=True)
-    ]
-    kl = losses.kl_to_standard_normal(mean, log_variance)
-    loss = settings.pixel_weight * errors[0] + settings.feature_weight * sum(errors[1:])
-    loss = loss + settings.kl_weight * kl
-    logged = {"pixel_error": errors[0].detach(), "kl": kl.detach()}
-    if progress >= settings.critic_start_fraction:
-        generator_grad, critic_logged = add_critic_gradients(
-            trainer, real, fake.detach(), y, progress, fraction
-        )
-        # The gradient of this sum with respect to `fake` is exactly d L_G / d fake.
-        loss = loss + settings.adversarial_weight * (fake * generator_grad).sum()
-        logged |= critic_logged
-    (fraction * loss).backward()
-    return logged
+    def ema_generator(self) -> GeneratorFn:
+        generator, prior = self.average.network.get_submodule("G"), self.latents.prior()
+        return lambda noise, y: generator(prior(noise, y), y)
 
+    def sampling_networks(self) -> dict[str, nn.Module]:
+        return {
+            "generator": self.average.network.get_submodule("G"),
+            "prior": self.latents.prior(),
+        }
 
-def add_critic_gradients(
-    trainer: VaeGanState,
-    real: Tensor,
-    fake: Tensor,
-    y: Tensor,
-    progress: float,
-    fraction: float = 1.0,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Add `fraction` of the critic's gradients. Return d generator loss / d fake and the losses."""
-    settings = trainer.settings
-    fake_leaf = fake.clone().requires_grad_(True)
-    labels = torch.cat([y, y])
-    real_scores, fake_scores = trainer.D(torch.cat([real, fake_leaf]), labels).chunk(2)
-    step = losses.critic_step(
-        losses.get_loss(settings.loss), real_scores, fake_scores, fake_leaf, fraction
-    )
-    logged = {"critic_loss": step.critic_loss, "generator_loss": step.generator_loss}
-    if trainer.step % settings.r1_interval == 0:
-        images = torch.cat([real, fake]).requires_grad_(True)
-        penalty = losses.gradient_penalty(images, trainer.D(images, labels))
-        # Half of gamma for R1 and half for R2: the mean covers real and fake images. Times the
-        # interval, because the steps in between have no penalty (lazy regularization).
-        (fraction * r1_gamma(settings, progress) * settings.r1_interval * penalty).backward()
-        logged["gradient_penalty"] = penalty.detach()
-    return step.generator_grad, logged
+    def resumable(self) -> dict[str, Resumable]:
+        return {"networks": self, "latents": self.latents}
+
+    def load_pretrained(
+        self, state: Mapping[str, Mapping[str, Any]], label_map: Sequence[int]
+    ) -> None:
+        networks = state["networks"]
+        for name in ("G", "E", "D"):
+            load_with_label_map(getattr(self, name), networks[name], label_map)
+        load_with_label_map(self.average.network, networks["average"], label_map)
+        self.scales = networks["scales"].clone()
+        self.latents.load_pretrained(state["latents"])
 
 
-def set_learning_rates(trainer: VaeGanState, progress: float) -> None:
+def set_learning_rates(networks: VaeGan, progress: float) -> None:
     """Set the learning rates and betas of a step.
 
     Each phase warms up over 2 % of the budget. The rates are constant until the middle of the
     adversarial phase (of the second half of the run, if the critic joins late), and then decay
     linearly to 2 %.
     """
-    settings: VaeGanSettings = trainer.settings
+    settings = networks.settings
     critic_active = progress >= settings.critic_start_fraction
     middle = (1 + min(settings.critic_start_fraction, 0.5)) / 2
     decay = 1.0 if progress < middle else max(0.02, (1 - progress) / (1 - middle))
@@ -136,12 +202,12 @@ def set_learning_rates(trainer: VaeGanState, progress: float) -> None:
     critic_warmup = (progress - settings.critic_start_fraction) / 0.02
     for optimizer, rate, warmup, beta1 in (
         (
-            trainer.opt_G,
+            networks.opt_G,
             settings.generator_lr,
             generator_warmup,
             settings.beta1 if critic_active else 0.9,
         ),
-        (trainer.opt_D, settings.critic_lr, critic_warmup, settings.beta1),
+        (networks.opt_D, settings.critic_lr, critic_warmup, settings.beta1),
     ):
         for group in optimizer.param_groups:
             group["lr"] = rate * decay * min(1.0, max(0.05, warmup))

@@ -20,7 +20,7 @@ from models.images.data import LabeledImages
 from models.images.early_stopping import WARMUP_STEPS
 from models.images.sampling import ImageSampler
 from models.images.settings import ImageData, ImageSettings
-from models.images.training import InitFrom, create_trainer, train
+from models.images.training import ImageTrainer, InitFrom, train
 from models.settings import InvalidSettings
 from tests.models.images.conftest import TrainTo
 from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
@@ -199,11 +199,12 @@ def _load_generators(folder: Path, *models: bytes) -> list[Any]:
 @pytest.mark.parametrize("name", ["vae_gan", "mlp"])
 def test_a_saved_state_includes_early_stopping(tmp_path: Path, name: str) -> None:
     settings = make_settings(architecture=name)
-    before = create_trainer(settings, make_images(settings), 1, None, None)
+    before = ImageTrainer(settings, make_images(settings), 1)
     before.early_stopping.update(WARMUP_STEPS, 0.4, 0.7, "auto")
     before.early_stopping.decay_start = 0.5
     (tmp_path / "state").write_bytes(before.pack().state)
-    after = create_trainer(settings, make_images(settings), 1, tmp_path / "state", None)
+    after = ImageTrainer(settings, make_images(settings), 1)
+    after.load(tmp_path / "state")
     assert after.early_stopping == before.early_stopping
 
 

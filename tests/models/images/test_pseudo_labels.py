@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from models.images.data import UNLABELED, ImageBatches, LabeledImages
+from models.images.feature_extractor import FeatureNetwork
 from models.images.pseudo_labels import assign_pseudo_labels
-from models.images.training import create_trainer, train
+from models.images.training import train
+from models.training_loop import Part, Position
 from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
 SETTINGS = make_settings(feature_lr=0.02, feature_budget_fraction=0.5)
@@ -30,18 +32,20 @@ def test_only_labeled_images_are_held_out() -> None:
 
 def test_confident_images_get_pseudo_labels() -> None:
     data, true_labels = make_partly_labeled_images(), make_images(SETTINGS, 90).labels
-    trainer = create_trainer(SETTINGS, data, 5, None, None)
-    batches = ImageBatches(data, 16, 5)
-    assert assign_pseudo_labels(trainer.features, data, 5) == 0  # the features are untrained
+    features = FeatureNetwork(SETTINGS, ImageBatches(data, 16, 5))
+    assert assign_pseudo_labels(features, data, 5) == 0  # the features are untrained
     for step in range(60):
-        trainer.features.train_step(*batches.batch_at(step), 0.3)
-    trainer.freeze_features()
+        position = Position(step, 0.3)
+        features.optimizer.zero_grad()
+        features.add_gradients(Part(features.batches.batch_at(step), position))
+        features.apply_gradients(position)
+    features.freeze()
     labeled_before = set(data.train.tolist())
-    count = assign_pseudo_labels(trainer.features, data, 5)
+    count = assign_pseudo_labels(features, data, 5)
     added = sorted(set(data.train.tolist()) - labeled_before)
     assert len(added) == count > 40
     assert (data.labels[added] == true_labels[added]).mean() > 0.9
-    assert assign_pseudo_labels(trainer.features, data, 5) == 0  # it assigns only once
+    assert assign_pseudo_labels(features, data, 5) == 0  # it assigns only once
 
 
 @pytest.mark.parametrize("architecture", ["vae_gan", "mlp"])

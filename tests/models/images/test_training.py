@@ -11,9 +11,9 @@ from torch import Tensor
 from models import losses
 from models.checkpoint import unpack
 from models.images.sampling import ImageSampler
-from models.images.vae_gan import training
-from models.images.vae_gan.state import VaeGanState
+from models.images.vae_gan.training import VaeGan
 from models.training_callbacks import NonFiniteLoss
+from models.training_loop import Part
 from tests.models.images.conftest import TrainTo
 from tests.models.images.tiny import make_settings
 
@@ -119,16 +119,14 @@ def test_out_of_memory_halves_the_micro_batch(
     train_to: TrainTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With memory for three images, batches of eight are computed two images at a time."""
-    original = training.add_gradients
+    original = VaeGan.add_gradients
 
-    def add_gradients_in_little_memory(
-        state: VaeGanState, real: Tensor, *rest: Any
-    ) -> dict[str, Tensor]:
-        if len(real) > 3:
+    def add_gradients_in_little_memory(networks: VaeGan, part: Part) -> dict[str, Tensor]:
+        if len(part.batch[0]) > 3:
             raise MemoryError
-        return original(state, real, *rest)
+        return original(networks, part)
 
-    monkeypatch.setattr(training, "add_gradients", add_gradients_in_little_memory)
+    monkeypatch.setattr(VaeGan, "add_gradients", add_gradients_in_little_memory)
     run = train_to(make_settings(), 20)
     assert [message for _, message in run.warnings] == [
         "Out of memory: training continues with 4 items at a time.",
@@ -143,6 +141,6 @@ def test_running_out_of_memory_for_one_image_ends_the_run(
     def raise_memory_error(*_: Any) -> dict[str, Tensor]:
         raise MemoryError
 
-    monkeypatch.setattr(training, "add_gradients", raise_memory_error)
+    monkeypatch.setattr(VaeGan, "add_gradients", raise_memory_error)
     with pytest.raises(MemoryError):
         train_to(make_settings(), 20)

@@ -18,7 +18,8 @@ PACKAGES = ("app", "core", "models", "worker")
 def find_functions_reading_rows(work: Callable[[], object]) -> set[str]:
     """Return the functions of our packages that `work` calls with rows.
 
-    A function counts if it holds the rows themselves, or any array with one entry per row.
+    A function counts if it holds the rows themselves or any array with one entry per row, itself or
+    in an attribute of one of our objects.
     """
     functions: set[str] = set()
 
@@ -26,7 +27,11 @@ def find_functions_reading_rows(work: Callable[[], object]) -> set[str]:
         module = frame.f_globals.get("__name__", "")
         if event != "call" or module.split(".")[0] not in PACKAGES:
             return
-        if any(map(_has_an_entry_per_row, list(frame.f_locals.values()))):
+        values = list(frame.f_locals.values())
+        for value in values[:]:
+            if type(value).__module__.split(".")[0] in PACKAGES:
+                values += getattr(value, "__dict__", {}).values()
+        if any(map(_has_an_entry_per_row, values)):
             functions.add(f"{module}.{frame.f_code.co_qualname}")
 
     sys.setprofile(record)

@@ -14,6 +14,7 @@ from models.tabular.constraint_checks import detect_constraints
 from models.tabular.constraints import parse_constraints
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
+from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.training import train
@@ -114,11 +115,11 @@ def test_rows_are_unique_across_all_batches_of_a_response(sampler: TableSampler)
 
 def test_completed_rows_satisfy_the_constraints(sampler: TableSampler) -> None:
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "a", "ended": 1980}] * 40)
-    rows = sampler.complete(1, np.arange(40), partial_rows).rows
+    rows = complete_rows(sampler, 1, np.arange(40), partial_rows).rows
     assert set(find_violations(rows)) <= {"unique"}
     invalid_row = PartialRows.parse(sampler.tokenizer, [{"begun": 1990, "ended": 1980}])
     with pytest.raises(AcceptanceRateTooLow):
-        sampler.complete(1, np.arange(1), invalid_row)
+        complete_rows(sampler, 1, np.arange(1), invalid_row)
     with pytest.raises(InvalidPartialRow):
         PartialRows.parse(sampler.tokenizer, [{"gross": 3.0}])
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.checkpoint import unpack
+from models.checkpoint import read_state, unpack
 from models.settings import InvalidSettings
 from models.tabular import dp_training
 from models.tabular.data import LabeledRows
@@ -22,7 +22,7 @@ from models.tabular.dp_domains import ColumnDomain, parse_domains
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve
-from models.tabular.training import AutoregressiveTrainer
+from models.training_loop import Position, split
 from tests.models.tabular.row_access import ROW_COUNT, find_functions_reading_rows
 from tests.models.tabular.tiny_tables import RecordingCallbacks
 
@@ -49,6 +49,25 @@ def make_residents(seed: int) -> pa.Table:
 def make_settings() -> TableSettings:
     small_networks = {"embedding_dim": 8, "hidden_dim": 8, "batch_size": 16}
     return resolve(TableData(ROW_COUNT, 3, 1), "fast", small_networks, differential_privacy=True)
+
+
+def make_trainer() -> dp_training.PrivateTrainer:
+    tokenizer = dp_training.tokenizer_for_domains(DOMAINS, "city")
+    return dp_training.PrivateTrainer(tokenizer, make_settings(), noise=1.0, steps=10, seed=1)
+
+
+def sum_clipped_gradients(
+    trainer: dp_training.PrivateTrainer, tokens: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return the sum of the clipped gradients of (S, B) rows, by the name of the weight."""
+    trainer.optimizer.zero_grad()
+    for part in split((tokens.T,), trainer.microbatch_size, Position(0, 0.0)):
+        trainer.add_gradients(part)
+    return {
+        name: weight.grad.clone()
+        for name, weight in trainer.G.named_parameters()
+        if weight.grad is not None
+    }
 
 
 def split_rows(table: pa.Table) -> LabeledRows:
@@ -78,52 +97,44 @@ def read_checkpoint(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], d
 
 
 def test_one_row_changes_the_gradient_sum_by_at_most_the_clipping_norm() -> None:
-    trainer = AutoregressiveTrainer(
-        dp_training.tokenizer_for_domains(DOMAINS, "city"), make_settings(), 1
-    )
+    trainer = make_trainer()
     with torch.no_grad():
         trainer.G.w1 *= 30  # so that gradients exceed the clipping norm
     tokens = torch.stack([torch.arange(70) % size for size in trainer.tokenizer.step_sizes])
-    full_sum = dp_training.clipped_gradient_sum(trainer.G, tokens)
+    full_sum = sum_clipped_gradients(trainer, tokens)
     for removed in (0, 33, 69):
-        rest_sum = dp_training.clipped_gradient_sum(
-            trainer.G, tokens[:, torch.arange(70) != removed]
-        )
+        rest_sum = sum_clipped_gradients(trainer, tokens[:, torch.arange(70) != removed])
         distance = (
             sum(float((full_sum[name] - rest_sum[name]).square().sum()) for name in full_sum) ** 0.5
         )
         assert 0.99 < distance / dp_training.MAX_GRADIENT_NORM < 1.001
-    empty_sum = dp_training.clipped_gradient_sum(trainer.G, tokens[:, :0])
-    assert not any(gradient.any() for gradient in empty_sum.values())
+    assert sum_clipped_gradients(trainer, tokens[:, :0]) == {}
 
 
 def test_gradients_below_the_clipping_norm_are_not_changed() -> None:
-    trainer = AutoregressiveTrainer(
-        dp_training.tokenizer_for_domains(DOMAINS, "city"), make_settings(), 1
-    )
+    trainer = make_trainer()
     tokens = torch.stack([torch.arange(70) % size for size in trainer.tokenizer.step_sizes])
     for head in trainer.G.heads.free:
         head.detach().mul_(0)
     original, dp_training.MAX_GRADIENT_NORM = dp_training.MAX_GRADIENT_NORM, 1e9
     try:
-        gradients = dp_training.clipped_gradient_sum(trainer.G, tokens)
+        gradients = sum_clipped_gradients(trainer, tokens)
     finally:
         dp_training.MAX_GRADIENT_NORM = original
-    (70 * trainer.G.loss(tokens)).backward()
+    trainer.optimizer.zero_grad()
+    (70 * trainer.G(tokens)).backward()
     for name, weight in trainer.G.named_parameters():
         assert weight.grad is not None
         torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-3, atol=1e-3)
 
 
 def test_a_nan_gradient_is_ignored() -> None:
-    trainer = AutoregressiveTrainer(
-        dp_training.tokenizer_for_domains(DOMAINS, "city"), make_settings(), 1
-    )
+    trainer = make_trainer()
     tokens = torch.stack([torch.arange(4) % size for size in trainer.tokenizer.step_sizes])
     tokens[0] = torch.tensor([0, 0, 0, 1])
     with torch.no_grad():
         trainer.G.tokens.free[1] = torch.nan  # the embedding of the second city
-    gradients = dp_training.clipped_gradient_sum(trainer.G, tokens)
+    gradients = sum_clipped_gradients(trainer, tokens)
     assert all(gradient.isfinite().all() for gradient in gradients.values())
     assert any(gradient.any() for gradient in gradients.values())
 
@@ -168,8 +179,12 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
         "tabular.numeric_columns.Scale.to_scaled",
         "tabular.numeric_columns.numeric_values",
     }
-    with_noise = {"tabular.dp_training.noisy_counts", "tabular.dp_training.train_step"}
+    with_noise = {
+        "tabular.dp_training.noisy_counts",
+        "tabular.dp_training.PoissonBatches.batch_at",
+    }
     callers_of_the_others = {
+        "tabular.dp_training.PoissonBatches.__init__",
         "tabular.dp_training.train_with_noise",
         "tabular.dp_training.tokenize_rows",
     }
@@ -208,7 +223,7 @@ def test_a_resumed_run_adds_the_same_noise(tmp_path: Path) -> None:
         split_rows(make_residents(1)), RecordingCallbacks(4), state=tmp_path / "state"
     )
     assert resumed.last_checkpoint.model == uninterrupted.last_checkpoint.model
-    secret = unpack(tmp_path / "state")[1]["scalars"]["secret"]
+    secret = read_state(tmp_path / "state")["run"]["secret"]
     assert secret > 2**64
     assert str(secret).encode() not in uninterrupted.last_checkpoint.model
 

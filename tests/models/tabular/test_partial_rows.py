@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import Generator
+from models.tabular.autoregressive_networks import Generator, build_generator
+from models.tabular.autoregressive_phases import random_order
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler, SubBinStep
 from models.tabular.conditions import CompletionUnsupported, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
-from models.tabular.sampling import NUM_PARTICLES, TableSampler
-from models.tabular.training import random_order
-from tests.models.tabular.tiny_tables import make_people, make_trainer, train_sampler
+from models.tabular.row_completion import NUM_PARTICLES, complete_rows
+from models.tabular.sampling import TableSampler
+from models.tabular.tokenizer import Tokenizer
+from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler
 
 ORDERS = ["fixed order", "any order"]
 
@@ -36,7 +38,7 @@ def test_given_values_are_kept_and_the_rest_is_generated(sampler: TableSampler) 
         {"city": None, "since": "2020-05-17"},
         {},
     ]
-    rows = sampler.complete(1, np.arange(4), PartialRows.parse(sampler.tokenizer, given)).rows
+    rows = complete_rows(sampler, 1, np.arange(4), PartialRows.parse(sampler.tokenizer, given)).rows
     assert rows.schema.equals(sampler.tokenizer.arrow)
     completed = rows.to_pylist()
     assert (completed[0]["city"], completed[0]["income"], completed[0]["id"]) == (
@@ -53,19 +55,25 @@ def test_given_values_are_kept_and_the_rest_is_generated(sampler: TableSampler) 
 def test_a_given_value_affects_earlier_columns(sampler: TableSampler) -> None:
     """The label is the first column; the city Köln occurs only with the label `no`."""
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "Köln"}] * 200)
-    labels = sampler.complete(1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    labels = (
+        complete_rows(sampler, 1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    )
     assert labels.count("no") > 165
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "Zürich"}] * 200)
-    labels = sampler.complete(1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    labels = (
+        complete_rows(sampler, 1, np.arange(200), partial_rows).rows.column("label").to_pylist()
+    )
     assert labels.count("yes") > 165
 
 
 def test_a_completed_row_does_not_depend_on_its_batch(sampler: TableSampler) -> None:
     given = [{"city": "Köln"}, {"age": 30 + 1, "income": 99.5}, {}] * 30
     partial_rows = PartialRows.parse(sampler.tokenizer, given)
-    together = sampler.complete(7, np.arange(90), partial_rows).rows
+    together = complete_rows(sampler, 7, np.arange(90), partial_rows).rows
     for index in (0, 1, 32, 89):
-        single = sampler.complete(7, np.array([index]), partial_rows.take(np.array([index]))).rows
+        single = complete_rows(
+            sampler, 7, np.array([index]), partial_rows.take(np.array([index]))
+        ).rows
         assert single.equals(together.slice(index, 1))
 
 
@@ -93,7 +101,7 @@ def test_a_gan_cannot_complete_rows(tmp_path: Path) -> None:
     table, schema = make_people(50)
     gan = train_sampler(table, schema, tmp_path, steps=2, architecture="gan")
     with pytest.raises(CompletionUnsupported):
-        gan.complete(1, np.arange(1), PartialRows.parse(gan.tokenizer, [{"age": 40}]))
+        complete_rows(gan, 1, np.arange(1), PartialRows.parse(gan.tokenizer, [{"age": 40}]))
 
 
 def test_only_any_order_models_meet_conditions_without_rejections(sampler: TableSampler) -> None:
@@ -142,27 +150,31 @@ def test_completions_follow_the_conditional_distribution() -> None:
 
 def test_a_random_order_keeps_the_steps_of_a_column_together() -> None:
     table, schema = make_people(100)
-    trainer = make_trainer(table, schema)
+    tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
     torch.manual_seed(0)
-    orders = [random_order(trainer).tolist() for _ in range(5)]
+    orders = [random_order(tokenizer.column_slices).tolist() for _ in range(5)]
     assert len({tuple(order) for order in orders}) == 5
     for order in orders:
         assert sorted(order) == list(range(len(order)))
-        for steps in trainer.tokenizer.column_slices:
+        for steps in tokenizer.column_slices:
             positions = order[steps]
             assert positions == list(range(positions[0], positions[0] + len(positions)))
 
 
 def test_later_steps_do_not_affect_earlier_steps() -> None:
     table, schema = make_people(100)
-    trainer = make_trainer(table, schema)
+    tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
+    network = build_generator(tokenizer, make_settings(table))
     rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
-    tokens = torch.from_numpy(trainer.tokenizer.encode(rows.take(np.arange(4)), 1))
-    order = random_order(trainer)
+    tokens = torch.from_numpy(tokenizer.encode(rows.take(np.arange(4)), 1))
+    order = random_order(tokenizer.column_slices)
     last_step = int(order.argmax())
     changed = tokens.clone()
-    changed[last_step] = (changed[last_step] + 1) % trainer.tokenizer.step_sizes[last_step]
-    logits = [_by_step(trainer.G(t, order)) for t in (tokens, changed)]
+    changed[last_step] = (changed[last_step] + 1) % tokenizer.step_sizes[last_step]
+    logits: list[dict[int, torch.Tensor]] = []
+    network.heads.register_forward_hook(lambda _, __, output: logits.append(_by_step(output)))
+    for t in (tokens, changed):
+        network(t, order)
     assert all(torch.equal(logits[0][step], logits[1][step]) for step in logits[0])
 
 

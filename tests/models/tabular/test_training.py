@@ -172,16 +172,16 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(
     settings = make_settings(table, eval_interval=5)
     normal_run, little_memory_run = RecordingCallbacks(15), RecordingCallbacks(15)
     train(rows, settings, normal_run, seed=1)
-    original = Generator.loss
+    original = Generator.forward
 
-    def loss_in_little_memory(
+    def forward_in_little_memory(
         network: Generator, tokens: torch.Tensor, order: torch.Tensor | None = None
     ) -> torch.Tensor:
         if network.training and tokens.shape[1] > 10:
             raise MemoryError
         return original(network, tokens, order)
 
-    monkeypatch.setattr(Generator, "loss", loss_in_little_memory)
+    monkeypatch.setattr(Generator, "forward", forward_in_little_memory)
     train(rows, settings, little_memory_run, seed=1)
     assert little_memory_run.warnings == [
         "Out of memory: training continues with 16 items at a time.",

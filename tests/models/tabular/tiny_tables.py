@@ -12,8 +12,7 @@ from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve
-from models.tabular.tokenizer import Tokenizer
-from models.tabular.training import AutoregressiveTrainer, train
+from models.tabular.training import train
 from models.training_callbacks import PackedCheckpoint
 
 Schema = tuple[ColumnSchema, ...]
@@ -88,12 +87,6 @@ def train_sampler(
     rows = LabeledRows.split(table, schema, target_column=label, holdout_fraction=0.1, seed=1)
     train(rows, make_settings(table, **overrides), callbacks, seed=1)
     return load_sampler(callbacks.last_checkpoint, folder)
-
-
-def make_trainer(table: pa.Table, schema: Schema) -> AutoregressiveTrainer:
-    """Return a trainer before its first step."""
-    tokenizer = Tokenizer.fit(table, schema, target_column="label", seed=1)
-    return AutoregressiveTrainer(tokenizer, make_settings(table), seed=1)
 
 
 def load_sampler(checkpoint: PackedCheckpoint, folder: Path) -> TableSampler:

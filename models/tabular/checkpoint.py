@@ -1,0 +1,49 @@
+"""Checkpoints of tabular training runs. Both files hold the tokenizer of the run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from models.checkpoint import Resumable, count_parameters, pack_model, pack_state, unpack
+from models.tabular.settings import TableSettings
+from models.tabular.tokenizer import Tokenizer
+from models.training_callbacks import PackedCheckpoint
+
+
+def pack(
+    tokenizer: Tokenizer,
+    settings: TableSettings,
+    step: int,
+    objects: Mapping[str, Resumable],
+    networks: Mapping[str, nn.Module],
+    **header: Any,
+) -> PackedCheckpoint:
+    """Serialize the training state in `objects`, and a model of `networks`.
+
+    Raises:
+        NonFiniteState: A weight or a statistic is infinite or NaN.
+    """
+    metadata, arrays = tokenizer.to_tensors()
+    model = pack_model(
+        "tabular",
+        networks,
+        arrays,
+        step=step,
+        hyperparameters=settings.to_dict(),
+        tokenizer=metadata,
+        **header,
+    )
+    state = pack_state("tabular", objects, arrays, tokenizer=metadata)
+    return PackedCheckpoint(state, model, count_parameters(networks["generator"]))
+
+
+def load_tokenizer(state: Path) -> Tokenizer:
+    """Load the tokenizer in a training state.
+
+    Raises:
+        UnreadableCheckpoint: The file is not a checkpoint of the current format.
+    """
+    tensors, header = unpack(state)
+    return Tokenizer.from_tensors(header["tokenizer"], tensors)

@@ -1,0 +1,159 @@
+"""The training loop of all models.
+
+A step computes the losses of a batch and their gradients, takes an optimizer step and updates the
+average of the weights. Its randomness depends on (seed, step) only, so a resumed run equals an
+uninterrupted one. A trainer knows the architecture; its phases are the networks that are trained
+together, such as the feature network and then the generator with its critic.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import oom, seeding
+from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
+
+Batch = tuple[Tensor, ...]  # the first dimension of each tensor is the items
+
+
+@dataclass(frozen=True)
+class Position:
+    """Position of a step in a run: its number, from 0, and its progress through the schedule."""
+
+    step: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a batch whose gradients fit into memory, and its share of the batch."""
+
+    batch: Batch
+    position: Position
+    share: float = 1.0
+
+
+class Batches(Protocol):
+    def batch_at(self, step: int) -> Batch:
+        """Return the batch of a step. Steps count from 0."""
+
+
+class Phase(Protocol):
+    """Networks that are trained together."""
+
+    # Items whose gradients fit into memory. None: the gradients of a batch cannot be added up from
+    # those of its parts.
+    microbatch_size: int | None
+
+    @property
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]: ...
+
+    @property
+    def batches(self) -> Batches: ...
+
+    def add_gradients(self, part: Part) -> dict[str, Tensor]:
+        """Add the gradients of a part of a batch, times its share. Return the losses to log."""
+
+    def apply_gradients(self, position: Position) -> None:
+        """Take an optimizer step with the learning rates of this position."""
+
+    def update_average(self, step: int) -> None:
+        """Update the averaged weights, if the phase has any."""
+
+
+class Trainer(Protocol):
+    """A training run of one architecture. A checkpoint holds all of its state."""
+
+    seed: int
+    step: int
+
+    def update_progress(self, used: float) -> float:
+        """Return the progress through the schedule, given the used share of the budget.
+
+        A progress of 1 ends the run.
+        """
+
+    def current_phase(self) -> Phase:
+        """Return the phase of the next step, prepared for it."""
+
+    def render_preview(self) -> NDArray[np.uint8] | None:
+        """Return a picture of current samples. None: this run has no previews."""
+
+    def pack(self) -> PackedCheckpoint:
+        """Serialize the training state and the model.
+
+        Raises:
+            NonFiniteState: A weight or a statistic is infinite or NaN.
+        """
+
+    def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
+        """Evaluate the networks and report metrics, if they are due after this step.
+
+        Raises:
+            NonFiniteLoss: A loss is infinite or NaN.
+            Collapsed: The samples hardly cover the held-out items, even late in the run.
+        """
+
+    def finish(self, callbacks: TrainingCallbacks) -> None:
+        """Complete the model after the last step, report its metrics and save it."""
+
+
+def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
+    """Train to the end of the schedule, from the trainer's step on."""
+    while (progress := trainer.update_progress(callbacks.progress(trainer.step))) < 1:
+        if callbacks.should_preview(trainer.step):
+            picture = trainer.render_preview()
+            if picture is not None:
+                callbacks.preview(trainer.step, picture)
+        if callbacks.should_checkpoint(trainer.step):
+            callbacks.save(trainer.step, trainer.pack())
+
+        phase, position = trainer.current_phase(), Position(trainer.step, progress)
+        seeding.seed_step(trainer.seed, trainer.step)
+        batch = phase.batches.batch_at(trainer.step)
+        for optimizer in phase.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}
+        try:
+            for part in split(batch, phase.microbatch_size, position):
+                for name, loss in phase.add_gradients(part).items():
+                    losses[name] = losses.get(name, torch.zeros(())) + part.share * loss
+        except Exception as error:
+            phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
+            callbacks.warn(
+                trainer.step,
+                f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
+            )
+            continue  # The step starts again, with the same batch and the same random numbers.
+        phase.apply_gradients(position)
+        phase.update_average(trainer.step)
+        trainer.step += 1
+
+        trainer.report(losses, callbacks)
+    trainer.finish(callbacks)
+
+
+def split(batch: Batch, size: int | None, position: Position) -> Iterator[Part]:
+    """Yield the parts of a batch, of at most `size` items. A batch may be empty."""
+    items = len(batch[0])
+    if size is None or items <= size:
+        yield Part(batch, position)
+        return
+    for part in zip(*(tensor.split(size) for tensor in batch), strict=True):
+        yield Part(part, position, len(part[0]) / items)
+
+
+def smaller_microbatch(size: int | None, error: Exception) -> int:
+    """Return half of the size.
+
+    Raises:
+        Exception: The error is not about memory, or the micro-batch cannot be smaller.
+    """
+    if size is None or size == 1 or not oom.is_out_of_memory(error):
+        raise error
+    return size // 2
