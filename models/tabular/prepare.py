@@ -1,6 +1,7 @@
 """Preparation of a tabular training run: rows that satisfy the constraints, and their tokenizer."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from models.tabular.checkpoint import load_tokenizer
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
+from models.tabular.relation_coding import NO_CODING, RelationCoding
+from models.tabular.relation_detection import detect_relations
+from models.tabular.relation_planning import plan_coding
+from models.tabular.relations import Relation, enabled
 from models.tabular.schema import UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
@@ -54,19 +59,53 @@ def _satisfying(
     return index[mask]
 
 
+def plan_relations(
+    table: pa.Table, rows: LabeledRows, settings: TableSettings
+) -> tuple[list[Relation], RelationCoding]:
+    """Return the relations of the training rows in `table`, and the coding that keeps them.
+
+    The orders in declared constraints are relations, too, even if chance could explain them.
+    """
+    if settings.relations is False:
+        return [], NO_CODING
+    constraints = constraints_from_settings(settings)
+    totals = {constraint.total for constraint in constraints}
+    types = {
+        column.name: column.type
+        for column in rows.schema
+        if column.in_samples and column.type != "id" and column.name not in totals
+    }
+    relations = detect_relations(table, types, min_value_count=settings.min_value_count)
+    declared = [
+        Relation("order", pair)
+        for constraint in constraints
+        if constraint.kind == "inequality"
+        for pair in pairwise(constraint.columns)
+    ]
+    relations += [r for r in declared if r not in relations]
+    # Their combinations are checked by tokens, so these columns are not coded.
+    fixed = {name for c in constraints if c.kind == "fixed_combinations" for name in c.columns}
+    if rows.target_column is not None:
+        fixed.add(rows.target_column)
+    relations = enabled(relations, settings.relations)
+    return relations, plan_coding(relations, table, fixed)
+
+
 def fit_or_load_tokenizer(
     rows: LabeledRows, settings: TableSettings, seed: int, state: Path | None
 ) -> Tokenizer:
     """Load the tokenizer of `state`, or fit one to the training rows."""
     if state is None:
+        table = rows.take(rows.train)
         tokenizer = Tokenizer.fit(
-            rows.take(rows.train),
+            table,
             rows.schema,
             target_column=rows.target_column,
             seed=seed,
             always_sub_bins=settings.architecture == "gan",
             constraints=constraints_from_settings(settings),
             min_value_count=settings.min_value_count,
+            coding=plan_relations(table, rows, settings)[1],
         )
         all_rows = np.union1d(rows.train, rows.holdout)
         return (
