@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any
 
@@ -33,6 +33,7 @@ MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 MAX_EQUATION_COLUMNS = 16  # numeric columns in sums, products and ratios
 SCREENING_ROWS = 5_000  # the first rows yield candidates, which are then checked on all rows
+MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
 FIRST_ROWS = 64  # rule out most equations
 SIGNIFICANT_DIGITS = 12
 
@@ -72,13 +73,14 @@ def detect_relations(
         for name, type in types.items()
         if type in (*NUMERIC_TYPES, "datetime") and is_numeric(sample.schema.field(name).type)
     ]
-    varied = [number for number in numbers if number.distinct >= MIN_DISTINCT_VALUES]
-    equations = [*_equations(varied), *_date_parts(sample, numbers)]
+    equations = [*_best_equations(numbers), *_date_parts(sample, numbers)]
     candidates = [
         *equations,
         *([] if min_value_count else _steps(numbers, {r.columns for r in equations})),
         *_orders(numbers),
     ]
+    decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
+    candidates = [replace(r, decimals=decimals[r.columns[-1]]) for r in candidates]
     relations = [relation for relation in candidates if relation.holds(table).all()]
     discrete = [name for name, type in types.items() if type in DISCRETE_TYPES]
     return relations + list(_lookups(table, discrete, min_value_count))
@@ -91,8 +93,27 @@ def _number(rows: pa.Table, name: str) -> _Number:
     return _Number(name, values.type, floats, NumberGrid.fit(values).decimals, distinct)
 
 
+def _best_equations(numbers: list[_Number]) -> list[Relation]:
+    """Return the equations, the one that says most first; only one between the same columns.
+
+    Where each of two columns follows from the other, the one with more values is determined. For
+    the same number, the formula with fewer digits is likely the one by which the data was made.
+    """
+    evidence = {number.name: round(_evidence_bits(number.values)) for number in numbers}
+    best: dict[frozenset[str], Relation] = {}
+    for relation in sorted(
+        _equations([number for number in numbers if number.distinct > 1]),
+        key=lambda relation: (
+            MOST_EXACT.index(relation.kind) if relation.kind in MOST_EXACT else len(MOST_EXACT),
+            -evidence[relation.columns[-1]],
+            len(repr((relation.factor, relation.offset))),
+        ),
+    ):
+        best.setdefault(frozenset(relation.columns), relation)
+    return list(best.values())
+
+
 def _equations(numbers: list[_Number]) -> Iterator[Relation]:
-    """Yield equations, the most exact kinds first."""
     datetimes = [number for number in numbers if number.is_datetime][:MAX_EQUATION_COLUMNS]
     plain = [number for number in numbers if not number.is_datetime and number.decimals >= 0][
         :MAX_EQUATION_COLUMNS
@@ -113,14 +134,19 @@ def _equations(numbers: list[_Number]) -> Iterator[Relation]:
 
 
 def _sums(numbers: list[_Number]) -> Iterator[Relation]:
+    terms = [number for number in numbers if _nonzero(number.values) >= MIN_NONZERO_ROWS]
+    first_rows = np.stack([n.values[:FIRST_ROWS] for n in numbers]) if numbers else np.empty((0, 1))
+    tolerances = np.array([[ROUNDING * number.unit] for number in numbers])
     for size in (2, 3):
-        for terms in combinations(numbers, size):
-            computed = np.sum([term.values for term in terms], axis=0)
-            if min(_nonzero(term.values) for term in terms) < MIN_NONZERO_ROWS:
-                continue
-            for total in numbers:
-                if total not in terms and _agrees(computed, total):
-                    yield Relation("sum", (*(term.name for term in terms), total.name))
+        for chosen in combinations(terms, size):
+            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
+            differs = (np.abs(first_rows - computed) > tolerances).any(1)
+            for i in np.flatnonzero(~differs):
+                total = numbers[i]
+                if total not in chosen and _agrees(
+                    np.sum([t.values for t in chosen], axis=0), total
+                ):
+                    yield Relation("sum", (*(term.name for term in chosen), total.name))
 
 
 def _scaled(
@@ -130,13 +156,18 @@ def _scaled(
     for total in numbers:
         if total in sources:
             continue
-        first = np.flatnonzero(np.isfinite(computed[:SCREENING_ROWS]) & (np.abs(total.values) > 0))
+        first = np.flatnonzero(np.isfinite(computed) & (np.abs(total.values) > 0))
         if len(first) < MIN_NONZERO_ROWS:
             continue
         largest = first[np.argmax(np.abs(total.values[first]))]
         if computed[largest] == 0:
             continue
-        for factor in _round_numbers(total.values[largest] / computed[largest]):
+        slope = total.values[largest] / computed[largest]
+        spread = 1 + np.abs(computed[:FIRST_ROWS] / computed[largest])
+        differences = np.abs(slope * computed[:FIRST_ROWS] - total.values[:FIRST_ROWS])
+        if (differences > ROUNDING * total.unit * spread).any():
+            continue
+        for factor in _round_numbers(slope):
             if _agrees(factor * computed, total):
                 yield Relation(kind, (*names, total.name), factor)
                 break
@@ -152,6 +183,9 @@ def _linear(
     if source[low] == source[high]:
         return
     slope = (total.values[high] - total.values[low]) / (source[high] - source[low])
+    first = both[:FIRST_ROWS]
+    if np.ptp(total.values[first] - slope * source[first]) > 4 * ROUNDING * total.unit:
+        return
     # A rounded number of few digits is the likely factor; others are tried with more digits.
     for factor in _round_numbers(slope):
         residuals = total.values[both] - factor * source[both]
@@ -193,7 +227,7 @@ def _agrees(computed: Floats, total: _Number) -> bool:
 
 def _evidence_bits(values: NDArray[Any]) -> float:
     """Return -log2 of the probability that independent values agree in all rows."""
-    _, counts = np.unique(values, return_counts=True)
+    _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     agreement = float(((counts / counts.sum()) ** 2).sum())
     return -len(values) * math.log2(agreement)
 

@@ -6,7 +6,7 @@ columns: it is a function of the columns before it, up to the rounding of its de
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
-from models.tabular.number_grid import NumberGrid, is_numeric
+from models.tabular.number_grid import is_numeric
 
 Kind = Literal[
     "order", "sum", "linear", "product", "ratio", "elapsed", "date_part", "step", "lookup"
@@ -22,7 +22,7 @@ Kind = Literal[
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 SOLVABLE = ("sum", "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "hour")
-Rows = pa.Table | pa.RecordBatch
+Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Relation:
     - `step`: a monotone step function of a number or datetime.
     - `lookup`: each value of the first column has a single value of the last one.
 
+    `decimals` are those of the last column, -1 if it is not rounded.
     `keys` and `values` are the steps of a step function, or the texts of a lookup.
     """
 
@@ -47,6 +48,7 @@ class Relation:
     factor: float = 1.0
     offset: float = 0.0
     part: str = ""
+    decimals: int = 0
     keys: tuple[Any, ...] = ()
     values: tuple[Any, ...] = ()
 
@@ -85,6 +87,7 @@ class Relation:
             "factor": self.factor,
             "offset": self.offset,
             "part": self.part,
+            "decimals": self.decimals,
             "keys": list(self.keys),
             "values": list(self.values),
         }
@@ -159,18 +162,15 @@ class Relation:
         if self.kind == "order":
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
-        return is_rounding_of(last, self.compute_numbers(rows))
+        return _is_rounding_of(last, self.compute_numbers(rows), self.decimals)
 
 
-def is_rounding_of(values: pa.Array, computed: Floats) -> NDArray[np.bool_]:
-    """Return the (N,) mask of values that are `computed`, rounded to the decimals of `values`."""
-    grid = NumberGrid.fit(values)
-    numbers, is_missing = grid.to_grid(values)
-    unit = 10.0**grid.decimals if grid.decimals >= 0 else 1.0
-    tolerance = ROUNDING if grid.decimals >= 0 else 1e-9 * np.abs(computed)
+def _is_rounding_of(values: pa.Array, computed: Floats, decimals: int) -> NDArray[np.bool_]:
+    """Return the (N,) mask of values that are missing, or `computed`, rounded to `decimals`."""
+    unit = 10.0**decimals if decimals >= 0 else 1.0
+    tolerance = ROUNDING if decimals >= 0 else 1e-9 * np.abs(computed)
     # The comparison is negated, so that a missing value satisfies it.
-    differs = np.abs(computed * unit - numbers) > tolerance
-    return is_missing | ~differs
+    return np.asarray(~(np.abs(computed - as_floats(values)) * unit > tolerance))
 
 
 def as_floats(values: pa.Array) -> Floats:
