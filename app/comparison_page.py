@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from app import page_templates
 from app.schemas.comparison import CheckpointMetrics, Comparison, ModelSummary
-from app.score_descriptions import SCORE_DESCRIPTIONS
 from app.value_format import format_number
+from modalities import evaluation_jobs
 
 MAX_CHECKPOINTS = 6  # per model
 
@@ -21,6 +21,7 @@ class CheckpointTable:
 def render_page(comparison: Comparison) -> str:
     models = comparison.models
     references = [model.reference for model in models]
+    score_types = evaluation_jobs.score_types()
     return page_templates.render(
         "comparison.html",
         title=" and ".join(references),
@@ -28,7 +29,7 @@ def render_page(comparison: Comparison) -> str:
         references=references,
         training_rows=_training_rows(models),
         score_names=list(dict.fromkeys(name for model in models for name in model.scores)),
-        score_descriptions=SCORE_DESCRIPTIONS,
+        score_descriptions={name: type.description for name, type in score_types.items()},
         checkpoint_tables=[table for table in map(_checkpoint_table, models) if table],
     )
 

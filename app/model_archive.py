@@ -34,9 +34,10 @@ from core.request_fields import Label, ModelName, Tags
 from core.settings import MIB, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
+from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import Column
-from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.type_casting import arrow_type
 from modalities.validate_checkpoint import Weights
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -87,12 +88,13 @@ class ManifestLabel(BaseModel):
 class ManifestColumn(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
-    type: Literal["integer", "number", "category", "boolean", "datetime", "id"]
+    name: Annotated[str, Field(min_length=1, max_length=1_024)]
+    type: Literal["integer", "number", "category", "boolean", "datetime", "time", "duration", "id"]
     nullable: bool
     decimals: Annotated[int, Field(ge=0, le=18)] | None
     format: Annotated[str, Field(max_length=64)] | None
     exclude: Literal[False]
+    arrow: Annotated[str, Field(max_length=128)] | None
     domain: dict[str, Any] | None
 
     @property
@@ -285,18 +287,19 @@ def _check_images(model: ModelManifest, weights_info: dict[str, Any]) -> None:
 
 def _check_rows(model: ModelManifest, weights_info: dict[str, Any]) -> None:
     columns = model.columns or []
-    if {c.name: str(ARROW_TYPES[c.type]) for c in columns} != weights_info["columns"]:
+    if {c.name: str(arrow_type(c.column)) for c in columns} != weights_info["columns"]:
         _reject(f"the weights generate different columns than `{MODEL_MANIFEST}` lists.")
     if model.target_column != weights_info["target_column"]:
         _reject(f"the weights have a different target column than `{MODEL_MANIFEST}`.")
     for column in columns:
         try:  # the format string is untrusted, so it is tested with one value
-            value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
+            value = pa.array([0], pa.int64()).cast(arrow_type(column.column))
             format_values(value, column.column).to_pylist()
             to_json_values(value, column.column)
+            to_output_type(value, column.column)
         except (pa.ArrowException, ValueError) as error:
             raise _import_error(
-                f"`{MODEL_MANIFEST}` has a column whose `format` cannot be applied."
+                f"`{MODEL_MANIFEST}` has a column whose `format` or `arrow` cannot be applied."
             ) from error
 
 

@@ -9,8 +9,8 @@ from app.schemas.reports import Report
 from core import evaluation, jobs
 from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Model
+from modalities import evaluation_jobs
 
-IMAGE_FILES = ("samples.png", "real.png", "nearest.png")
 MAX_CHART_POINTS = 200
 REPORT_STATES = {JobState.SUCCEEDED: "evaluated", JobState.FAILED: "failed"}
 
@@ -41,7 +41,7 @@ def load_evaluations(session: Session, model: Model) -> EvaluationRecord:
         files = {row.name: StoredObject(row.key, row.bytes, row.sha256) for row in artifacts}
     if model.job_id is not None:
         metrics = jobs.metrics(session, model.tenant_id, model.job_id, points=MAX_CHART_POINTS)
-    reason = evaluation.why_not_evaluable(session, model) if latest_job is None else None
+    reason = evaluation_jobs.why_not_evaluable(session, model) if latest_job is None else None
     return EvaluationRecord(latest_job, evaluated, files, metrics, reason)
 
 
@@ -67,5 +67,6 @@ def build_report(model: Model, record: EvaluationRecord, storage: Storage) -> Re
     )
 
 
-def load_images(record: EvaluationRecord, storage: Storage) -> dict[str, bytes]:
-    return {name: storage.read(record.files[name]) for name in IMAGE_FILES if name in record.files}
+def load_pictures(report: Report, record: EvaluationRecord, storage: Storage) -> dict[str, bytes]:
+    """Return the PNG files of the report's pictures."""
+    return {name: storage.read(record.files[name]) for name in report.pictures}

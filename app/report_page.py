@@ -9,15 +9,10 @@ from app import page_templates, svg_charts
 from app.model_report import MetricSeries
 from app.report_csv import STATISTIC_NAMES, format_datetime_statistics
 from app.schemas.reports import ColumnAssociations, ColumnStatistics, Report
-from app.score_descriptions import SCORE_DESCRIPTIONS
 from app.svg_charts import Chart
 from app.value_format import format_number
+from modalities import evaluation_jobs
 
-IMAGE_TITLES = {
-    "samples.png": "Samples, one row per label",
-    "real.png": "Unseen real images, one row per label",
-    "nearest.png": "Samples, each with the nearest training image to its right",
-}
 LOSS_CHART = "Losses"
 TRAINING_CHARTS = {
     LOSS_CHART: ("critic_loss", "generator_loss", "holdout_loss"),
@@ -27,14 +22,6 @@ TRAINING_CHARTS = {
     ),
     "Coverage of holdout items": ("coverage",),
 }
-PRIVACY_SCORES = (
-    "near_duplicate_rate",
-    "memorization_rate",
-    "dcr_share",
-    "exact_match_rate",
-    "membership_inference_auc",
-    "membership_inference_tpr_at_1pct_fpr",
-)
 MAX_BARS = 12  # further values of a category are not drawn
 MAX_COLUMN_PAIRS = 5  # in the table of associations
 BEST_VALUES = {
@@ -64,26 +51,31 @@ class StatisticsTable:
     rows: list[list[str]]
 
 
-def render_page(report: Report, training_metrics: MetricSeries, images: Mapping[str, bytes]) -> str:
+def render_page(
+    report: Report, training_metrics: MetricSeries, pictures: Mapping[str, bytes]
+) -> str:
+    """Render the page. `pictures` are the PNG files of `report.pictures`."""
     associations = report.column_associations
+    score_types = evaluation_jobs.score_types()
+    privacy_scores = {name for name, type in score_types.items() if type.concerns_privacy}
     return page_templates.render(
         "report.html",
         title=f"Report on {report.reference}",
         report=report,
         not_evaluable_reason=(report.not_evaluable_reason or "").removesuffix("."),
-        score_descriptions=SCORE_DESCRIPTIONS,
+        score_descriptions={name: type.description for name, type in score_types.items()},
         best_values=BEST_VALUES,
-        quality_scores=[s for s in report.scores if s.name not in PRIVACY_SCORES],
-        privacy_scores=[s for s in report.scores if s.name in PRIVACY_SCORES],
+        quality_scores=[s for s in report.scores if s.name not in privacy_scores],
+        privacy_scores=[s for s in report.scores if s.name in privacy_scores],
         distance_chart=_distance_chart(report),
         **_label_scores(report),
         images=[
             GalleryImage(
-                IMAGE_TITLES[name],
+                report.pictures[name],
                 base64.b64encode(png).decode(),
                 report.gallery_labels.get(name, []),
             )
-            for name, png in images.items()
+            for name, png in pictures.items()
         ],
         heatmaps=_heatmaps(associations) if associations else [],
         column_pairs=_most_different_pairs(associations) if associations else [],

@@ -45,9 +45,11 @@ from bench.tables import INTERPRETER_HELP, read, split
 from bench.tables import Row as Table
 from bench.tables import run_judge as judge_rows
 from models.images.data import LabeledImages
-from models.metrics import baselines, image_evaluation, tabular_evaluation
+from models.metrics import baselines
 from models.metrics.evaluation_classifier import EvaluationClassifier
+from models.metrics.images import evaluation as image_evaluation
 from models.metrics.scores import Score
+from models.metrics.tabular import evaluation as tabular_evaluation
 from models.metrics.verdict import verdict_of
 from models.tabular.data import LabeledRows
 

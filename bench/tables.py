@@ -31,7 +31,7 @@ import torch
 from bench.images import DATA_HELP, JUDGE_HELP, commit
 from core.supervisor import ALLOCATOR
 from models.checkpoint import unpack
-from models.metrics import tabular_evaluation
+from models.metrics.tabular import evaluation as tabular_evaluation
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType

@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 REPORT = "augmentation.json"
 MIN_HOLDOUT_ITEMS = 20  # fewer cannot measure the lift
-MIN_ROWS_PER_LABEL = 2  # interpolation needs two rows of a label
 LIFT_CPU_SECONDS = 90.0
 
 Strategy = Literal["balance", "fill_to", "multiply"]
@@ -49,7 +48,7 @@ class AugmentationSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
-    modality: Literal["image", "tabular"]
+    modality: str
     name: str = Field(description="Name of the dataset to create.")
     model: str | None = Field(
         description="Id of the model: a version added later does not change the job."
@@ -58,7 +57,7 @@ class AugmentationSpec(BaseModel):
     strategy: Strategy
     labels: list[LabelPlan]
     transforms: list[dict[str, Any]] = Field(
-        description="Images only. Transforms to apply, each with its maximum strength."
+        description="Transforms to apply, each with its maximum strength."
     )
     include_real: bool
     holdout_fraction: float = Field(

@@ -6,15 +6,17 @@ Everything outside this package treats all modalities alike, through the interfa
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
 
-from core.datasets.file_type import HEAD_BYTES
-from core.errors import FieldError, ValidationFailed
-from modalities.base import Modality
+from core.datasets.file_type import HEAD_BYTES, detect_file_type, zip_entry_names
+from core.errors import Conflict, FieldError, ValidationFailed
+from core.request_fields import RequestModel
+from modalities.base import Augmentation, Evaluation, Modality
 
 ENTRY_POINTS = "semblance.modalities"
+TAIL_BYTES = 64 * 1024  # of a zip archive, whose names are at its end
 PEEK_BYTES = 8 * HEAD_BYTES  # of an upload, from which its modality is detected
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -46,21 +48,48 @@ def get(name: str) -> Modality:
     return installed()[name]
 
 
-def detect(head: bytes, name: str) -> Modality:
-    """Return the modality of a file. `head` is its first PEEK_BYTES, or all of a shorter file."""
-    return max(installed().values(), key=lambda modality: modality.detect(head, name))
+def evaluation_of(name: str) -> Evaluation:
+    """Return a modality whose models can be evaluated; raise Conflict if they cannot."""
+    modality = get(name)
+    if not isinstance(modality, Evaluation):
+        message = f"Models that generate {modality.items} cannot be evaluated."
+        raise Conflict(message, code="not_evaluable")
+    return modality
+
+
+def augmentation_of(name: str) -> Augmentation:
+    """Return a modality whose datasets can be augmented; raise Conflict if they cannot."""
+    modality = get(name)
+    if not isinstance(modality, Augmentation):
+        message = f"Datasets of {modality.items} cannot be augmented."
+        raise Conflict(message, code="not_augmentable")
+    return modality
+
+
+def detect(head: bytes, name: str, tail: bytes = b"") -> Modality:
+    """Return the modality of a file.
+
+    `head` and `tail` are its first PEEK_BYTES and its last TAIL_BYTES, or all of a shorter file.
+    """
+    entries = zip_entry_names(tail) if detect_file_type(head) == "zip" else []
+    return max(installed().values(), key=lambda modality: modality.detect(head, name, entries))
 
 
 def extend(part: str) -> Callable[[type[Body]], type[Body]]:
     """Decorate a model: add the fields of every modality's model of the name `part`."""
 
     def add_fields(base: type[Body]) -> type[Body]:
-        parts = [getattr(modality, part) for modality in installed().values()]
+        parts: list[type[Any]] = [each for each in _parts(part) if each.model_fields]
         return create_model(
             base.__name__, __base__=(base, *parts), __module__=base.__module__, __doc__=base.__doc__
         )
 
     return add_fields
+
+
+def _parts(part: str) -> list[type[BaseModel]]:
+    """Return the models of the name `part`; a modality without that capability has none."""
+    return [getattr(modality, part, RequestModel) for modality in installed().values()]
 
 
 def own_options(request: BaseModel, modality: Modality, part: str) -> BaseModel:
@@ -70,7 +99,7 @@ def own_options(request: BaseModel, modality: Modality, part: str) -> BaseModel:
         ValidationFailed: The request sets a field that belongs to other modalities only.
     """
     own: type[BaseModel] = getattr(modality, part)
-    known = {name for each in installed().values() for name in getattr(each, part).model_fields}
+    known = {name for each in _parts(part) for name in each.model_fields}
     sent = request.model_dump(include=known, exclude_defaults=True, by_alias=True)
     accepted = {field.alias or name for name, field in own.model_fields.items()}
     if foreign := [name for name in sent if name not in accepted]:

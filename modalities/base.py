@@ -7,9 +7,9 @@ Importing a modality must be fast: its methods import numpy, pyarrow and torch w
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -17,6 +17,9 @@ from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
+from modalities.evaluation import EvaluationInput, EvaluationOutput
+from models.metrics.score_types import ScoreType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,11 +57,11 @@ class Datasets(Protocol):
     def has_schema(self) -> bool:
         """Whether clients can read and change the columns of a dataset."""
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         """Return the confidence, from 0 to 1, that a file is an upload of this modality.
 
-        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. The modality
-        with the highest confidence reads the file.
+        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. `entries`
+        are the names in a zip archive. The modality with the highest confidence reads the file.
         """
 
     def ingest(
@@ -101,8 +104,62 @@ class Datasets(Protocol):
         """
 
 
+@runtime_checkable
+class Evaluation(Protocol):
+    """Comparison of samples with real items. Optional: without it, evaluation jobs are refused."""
+
+    @property
+    def score_types(self) -> Mapping[str, ScoreType]:
+        """Scores that a report may have, by name."""
+
+    @property
+    def default_samples(self) -> int:
+        """Largest number of samples to evaluate if the request has none."""
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        """Generate samples and compare them with real items that training did not use.
+
+        Raises:
+            JobError: The dataset or the model cannot be read.
+        """
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """Larger datasets made of smaller ones. Optional: without it, augmentation jobs are refused."""
+
+    @property
+    def augmentation_options(self) -> type[RequestModel]:
+        """Fields of an augmentation request, in addition to those of all augmentation requests."""
+
+    @property
+    def min_real_items(self) -> int:
+        """Real items that transforms of a label need."""
+
+    def augmentation_rules(self, summary: Json, options: Any) -> AugmentationRules:
+        """Return the possible augmentations of a dataset. `options` are `augmentation_options`.
+
+        Raises:
+            ValidationFailed: The options do not fit the dataset.
+        """
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        """Return True if the model with this manifest generates items of the dataset's form."""
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        """Return the indices of the training and holdout items, as in a training job."""
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        """Open the dataset and the model. Raises ObjectCorrupted if the dataset is damaged."""
+
+
 class Modality(Datasets, Protocol):
-    """Everything that depends on a kind of data."""
+    """Everything that depends on a kind of data.
+
+    A modality may also have the members of Evaluation and Augmentation.
+    """
 
     @property
     def name(self) -> str:

@@ -35,12 +35,3 @@ def random_split(count: int, holdout_fraction: float, seed: int) -> tuple[Indice
     order = np.random.default_rng(seed).permutation(count)
     n = min(round(holdout_fraction * count), count - 1)
     return np.sort(order[n:]), np.sort(order[:n])
-
-
-def holdout_split(
-    modality: str, labels: NDArray[np.int32], holdout_fraction: float, seed: int
-) -> tuple[Indices, Indices]:
-    """Return the training and holdout indices that training uses for this modality."""
-    if modality == "image":
-        return stratified_split(labels, holdout_fraction, seed)
-    return random_split(len(labels), holdout_fraction, seed)

@@ -23,6 +23,6 @@ TINY_TABLE_CONFIG = {
 
 SHORT_EVALUATION: dict[str, Any] = {
     "models.metrics.evaluation_classifier.STEPS": (200, 200),
-    "models.metrics.image_evaluation.TSTR_STEPS": (60, 60),
-    "models.metrics.image_evaluation.DETECTION_STEPS": (40, 40),
+    "models.metrics.images.trained_classifiers.TSTR_STEPS": (60, 60),
+    "models.metrics.images.trained_classifiers.DETECTION_STEPS": (40, 40),
 }

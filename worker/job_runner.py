@@ -9,12 +9,13 @@ from pathlib import Path
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import evaluation, jobs, model_registry
+from core import jobs, model_registry
 from core.database import read, write
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
 from core.tables import Job, JobKind
+from modalities import evaluation_jobs
 from worker.current_shard import CurrentShard
 from worker.job_errors import TRANSIENT_ERRORS, as_job_error
 from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
@@ -171,7 +172,7 @@ def _training() -> Handler:
             result = {"step": checkpoint.step}
             jobs.finish(session, lease.claim, result=result, model=model)
             if job.resolved.get("evaluate"):
-                evaluation.enqueue(session, job, model)
+                evaluation_jobs.enqueue(session, job, model)
 
         return finish
 

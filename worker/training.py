@@ -23,6 +23,8 @@ from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, ke
 from core.tables import Checkpoint, Dataset, Job, Model
 from core.training import DifferentialPrivacy, TrainingSpec
 from modalities.image.encode import encode_png
+from modalities.image.train import open_images
+from modalities.tabular.train import open_table
 from models.checkpoint import NonFiniteState
 from models.images.architectures import settings_from_dict
 from models.images.training import InitFrom
@@ -40,8 +42,6 @@ from worker.resource_usage import cpu_seconds
 from worker.training_data import (
     declared_manifest,
     image_manifest,
-    open_images,
-    open_table,
     table_manifest,
 )
 

@@ -1,76 +1,22 @@
-"""Datasets opened for training, and the manifests that describe what a model can generate."""
+"""Manifests that describe what a model can generate."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from core.errors import JobError
-from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Dataset
 from core.training import TrainingSpec
 from modalities.tabular.formatting import format_values, to_json_values
-from modalities.tabular.schema import Column, Schema
-from modalities.tabular.typed_parquet import typed_batches
-from models.images.data import LabeledImages
+from modalities.tabular.schema import ORDERED_TYPES, Column
 from models.tabular.constraint_checks import detect_constraints
 from models.tabular.data import LabeledRows
 from models.tabular.dp_domains import ColumnDomain
-from models.tabular.schema import ColumnSchema
 
 TARGET_BINS = 10  # equally frequent ranges of a numeric target
 MAX_LISTED_VALUES = 100  # of a column, in the model's manifest
-
-
-@contextmanager
-def open_images(
-    dataset: Dataset, spec: TrainingSpec, storage: Storage, *, include_test_split: bool = False
-) -> Iterator[LabeledImages]:
-    """Open the training split, memory-mapped; `include_test_split` appends the test split.
-
-    Raises:
-        JobError: The dataset is damaged.
-    """
-    objects = {name: StoredObject.from_dict(dataset.objects[name]) for name in ("x", "y")}
-    n = None if include_test_split else dataset.summary["n_train"]
-    try:
-        with storage.open(objects["x"]) as x, storage.open(objects["y"]) as y:
-            pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
-            labels = np.load(y, allow_pickle=False)[:n]
-            if not spec.conditional:
-                labels = np.zeros_like(labels)
-            yield LabeledImages.split(
-                pixels, labels, holdout_fraction=spec.holdout_fraction, seed=spec.seed
-            )
-    except ObjectCorrupted as error:
-        raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
-
-
-@contextmanager
-def open_table(dataset: Dataset, spec: TrainingSpec, storage: Storage) -> Iterator[LabeledRows]:
-    """Open the table without its excluded columns.
-
-    Raises:
-        JobError: The dataset is damaged.
-    """
-    columns = Schema.from_dict(dataset.summary).columns
-    try:
-        with storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path:
-            table = pa.Table.from_batches(list(typed_batches(path, columns)))
-            schema = [ColumnSchema.from_dict(c.to_dict()) for c in columns if not c.exclude]
-            yield LabeledRows.split(
-                table,
-                schema,
-                target_column=spec.target_column,
-                holdout_fraction=spec.holdout_fraction,
-                seed=spec.seed,
-            )
-    except ObjectCorrupted as error:
-        raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
 
 
 def image_manifest(dataset: Dataset, spec: TrainingSpec) -> dict[str, Any]:
@@ -100,7 +46,7 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
                 rows.table.column(target.name), target, min_value_count
             )
         ]
-    is_ordered = target is not None and target.type in ("integer", "number", "datetime")
+    is_ordered = target is not None and target.type in ORDERED_TYPES
     return {
         "labels": labels,
         "target_column": rows.target_column,

@@ -9,10 +9,12 @@ from app.planning import image_training, quality_gate, tabular_training
 from app.planning.training_plan import ResolvedTraining
 from app.schemas.jobs import TrainingEstimate, TrainingPlan, TrainingRequest
 from app.schemas.warnings import WarningView
-from core import evaluation, workers
+from core import workers
+from core.errors import Conflict
 from core.settings import get_settings
 from core.tables import Dataset
 from core.training import TrainingSpec
+from modalities import evaluation_jobs
 
 PLANNERS = {"image": image_training.resolve_training, "tabular": tabular_training.resolve_training}
 
@@ -67,12 +69,11 @@ def plan(session: Session, dataset: Dataset, request: TrainingRequest, seed: int
                 "samples.",
             )
         )
-    if (
-        spec.evaluate
-        and evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS
-    ):
-        message = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
-        warnings.append(WarningView(code="evaluation_skipped", message=message))
+    if spec.evaluate:
+        try:
+            evaluation_jobs.check_possible(holdout_fraction, dataset)
+        except Conflict as error:
+            warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
     return TrainingPlan(
         resolved=spec.model_dump(mode="json", exclude_none=True),
         estimate=estimate(session, choice),

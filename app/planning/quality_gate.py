@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+import modalities
 from app.schemas.jobs import TrainingRequest
-from core import evaluation
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.tables import Dataset
 from core.training import QualityGate, ScoreBound
-from models.metrics.scores import HIGHER_IS_BETTER, RANGES, REQUIRES_LABELS
+from modalities import evaluation_jobs
+from models.metrics.score_types import ScoreType
 
 
 def check(
@@ -21,7 +22,7 @@ def check(
 
     Raises:
         ValidationFailed: The gate has unknown scores or unreachable bounds, or `evaluate` is false.
-        Conflict: There are too few holdout items for an evaluation.
+        Conflict: The model cannot be evaluated, for example because of too few holdout items.
     """
     if request.quality_gate is None:
         return
@@ -31,29 +32,34 @@ def check(
     errors = list(_field_errors(request.quality_gate, dataset.modality, conditional=conditional))
     if errors:
         raise ValidationFailed(f"{errors[0].pointer}: {errors[0].message}", field_errors=errors)
-    if evaluation.holdout_size(holdout_fraction, dataset) < evaluation.MIN_HOLDOUT_ITEMS:
-        reason = evaluation.not_enough_holdout_message(holdout_fraction, dataset)
-        raise Conflict(f"`quality_gate` cannot be checked: {reason}", code="too_few_holdout_items")
+    try:
+        evaluation_jobs.check_possible(holdout_fraction, dataset)
+    except Conflict as error:
+        message = f"`quality_gate` cannot be checked: {error.detail}"
+        raise Conflict(message, code=error.code) from error
 
 
 def _field_errors(gate: QualityGate, modality: str, *, conditional: bool) -> Iterator[FieldError]:
-    score_names = evaluation.SCORES[modality]
+    score_types = modalities.evaluation_of(modality).score_types
     for name, bound in gate.scores.items():
         pointer = f"/quality_gate/scores/{name}"
-        if name not in score_names:
+        score_type = score_types.get(name)
+        if score_type is None:
             message = (
-                f"Unknown score. The scores of {modality} models are {', '.join(score_names)}."
+                f"Unknown score. The scores of {modality} models are {', '.join(score_types)}."
             )
-            yield FieldError(pointer, "unknown_score", message, score_names)
-        elif name in REQUIRES_LABELS and not conditional:
+            yield FieldError(pointer, "unknown_score", message, tuple(score_types))
+        elif score_type.requires_labels and not conditional:
             message = "This score is not available for a model without labels."
             yield FieldError(pointer, "not_allowed", message)
         else:
-            yield from _unreachable_bounds(name, bound, pointer)
+            yield from _unreachable_bounds(name, score_type, bound, pointer)
 
 
-def _unreachable_bounds(name: str, bound: ScoreBound, pointer: str) -> Iterator[FieldError]:
-    minimum, maximum = RANGES[name]
+def _unreachable_bounds(
+    name: str, score_type: ScoreType, bound: ScoreBound, pointer: str
+) -> Iterator[FieldError]:
+    minimum, maximum = score_type.minimum, score_type.maximum
     for side in ("min", "max"):
         value = getattr(bound, side)
         if value is not None and not minimum <= value <= maximum:
@@ -63,7 +69,7 @@ def _unreachable_bounds(name: str, bound: ScoreBound, pointer: str) -> Iterator[
     low, high = bound.min, bound.max
     if low is not None and high is not None and low > high:
         yield FieldError(pointer, "conflict", "`min` is greater than `max`.")
-    if bound.min_fraction_of_reference is not None and name not in HIGHER_IS_BETTER:
+    if bound.min_fraction_of_reference is not None and score_type.direction != "higher":
         message = (
             "`min_fraction_of_reference` is only for scores for which higher is better. Use `max`."
         )

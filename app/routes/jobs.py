@@ -42,6 +42,7 @@ from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Job, JobKind
+from modalities import evaluation_jobs
 
 SCOPES = {
     JobKind.TRAINING: "train",
@@ -176,10 +177,10 @@ def _plan_evaluation(
             )
         dataset = datasets.get_ready(session, caller.tenant_id, model.dataset_id)
     samples = None if request.samples == "auto" else request.samples
-    spec = evaluation.build_spec(model, dataset, seed, samples)
+    spec = evaluation_jobs.build_spec(model, dataset, seed, samples)
     if request.validate_only:
         return EvaluationPlan(resolved=spec.model_dump(mode="json"), warnings=[])
-    return replace(evaluation.new_job(model, spec), **fields)
+    return replace(evaluation_jobs.new_job(model, spec), **fields)
 
 
 def _plan_augmentation(

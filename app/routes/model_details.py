@@ -147,7 +147,7 @@ def read_report(
         page = report_page.render_page(
             report,
             evaluations.training_metrics,
-            model_report.load_images(evaluations, get_storage()),
+            model_report.load_pictures(report, evaluations, get_storage()),
         )
         return Response(page, headers=headers | CSP_INLINE_IMAGES, media_type=CARD_TYPES["html"])
     if output_format == "csv":

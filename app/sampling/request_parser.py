@@ -4,11 +4,14 @@ This module does not import torch.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.sampling import labels
 from app.schemas.samples import ConditionRequest, SampleSelection
 from core.errors import FieldError, ValidationFailed
 from core.tables import Model
+from modalities.tabular.encode import parse_sample_columns
+from modalities.tabular.request_values import plain_conditions
 from models.errors import AcceptanceRateTooLow
 from models.images.sampling_plan import ImageSamplingPlan, plan_by_count, plan_by_label
 from models.tabular.conditions import InvalidCondition, InvalidPartialRow
@@ -44,6 +47,16 @@ def parse_image_request(model: Model, request: SampleSelection, seed: int) -> Im
 
 
 def parse_row_request(model: Model, request: SampleSelection, seed: int) -> RowSamplingPlan:
+    """Return the plan of a request. Values in conditions may be written as samples show them."""
+    plan, columns = _plan_rows(model, request, seed), parse_sample_columns(model.manifest)
+    ranges = tuple(
+        replace(part, conditions=tuple(plain_conditions(columns, w) for w in part.conditions))
+        for part in plan.ranges
+    )
+    return replace(plan, ranges=ranges)
+
+
+def _plan_rows(model: Model, request: SampleSelection, seed: int) -> RowSamplingPlan:
     if request.min_label_confidence is not None:
         error = FieldError(
             "/min_label_confidence",

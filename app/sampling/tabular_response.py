@@ -17,6 +17,7 @@ from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
 from modalities.tabular import encode
+from modalities.tabular.request_values import plain_row
 from models.errors import AcceptanceRateTooLow
 from models.tabular.conditions import (
     CompletionUnsupported,
@@ -84,7 +85,9 @@ def build_response(
 
 def _plan(model: Model, request: SamplesRequest, seed: int) -> RowSamplingPlan:
     if request.partial_rows is not None:
-        return plan_partial_rows(request.partial_rows, seed=seed, offset=request.offset)
+        columns = encode.parse_sample_columns(model.manifest)
+        rows = [plain_row(columns, row) for row in request.partial_rows]
+        return plan_partial_rows(rows, seed=seed, offset=request.offset)
     return replace(
         request_parser.parse_row_request(model, request, seed),
         exclude_training_rows=request.exclude_training_rows,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+import modalities
 from app.schemas.jobs import Priority
 from app.schemas.warnings import WarningView
 from app.schemas.webhooks import JobWebhookOrUrl
@@ -11,28 +12,7 @@ from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
 from core.request_fields import Name, RequestModel, Seed, Tags
 
 
-class TransformRequest(RequestModel):
-    """One image transform and its strength."""
-
-    name: Literal[
-        "flip",
-        "rotate",
-        "shift",
-        "scale",
-        "hue",
-        "saturation",
-        "brightness",
-        "contrast",
-        "noise",
-    ] = Field(description="Transform. `hue` and `saturation` require color images.")
-    max_magnitude: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="Largest change: degrees for `rotate` and `hue`, a probability for `flip`, a "
-        "standard deviation (1 = from black to white) for `noise`, a fraction for the others. "
-        "Default: a mild value for each transform.",
-    )
-
-
+@modalities.extend("augmentation_options")
 class AugmentationRequest(RequestModel):
     """Create a larger dataset from real items, transformed real items and samples of a model.
 
@@ -69,14 +49,6 @@ class AugmentationRequest(RequestModel):
         None,
         description="Relative weight of each source of synthetic items. Default: equal weights if "
         "`model` is given, otherwise only `transforms`.",
-    )
-    transforms: (
-        Annotated[list[TransformRequest], Field(min_length=1, max_length=20)] | Literal["auto"]
-    ) = Field(
-        "auto",
-        description="Images only: transforms of a real image, in this order. Default `auto`: a "
-        "mild set without `flip`. Tables always use SMOTE or SMOTE-NC, which interpolate between "
-        "a row and one of its nearest neighbors.",
     )
     include_real: bool = Field(
         True,

@@ -58,7 +58,7 @@ class TrainingRequest(RequestModel):
         description="Whether samples can be requested by label. Default: true if the dataset has "
         "labels or, for a table, a target column. `false` trains without labels.",
     )
-    target_column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+    target_column: Annotated[str, Field(min_length=1, max_length=1_024)] | None = Field(
         None,
         description="Tables only: the column whose values are the labels. Default: the dataset's "
         "target, or none with `conditional: false`.",

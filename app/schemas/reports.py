@@ -100,8 +100,11 @@ class Report(BaseModel):
         [], description="Criteria of the training job's `quality_gate` that the model fails."
     )
     scores: list[ScoreView] = []
+    pictures: dict[str, str] = Field(
+        {}, description="Titles of the report's pictures by name; they are artifacts of the job."
+    )
     gallery_labels: dict[str, list[str]] = Field(
-        {}, description="Images only: labels of the rows of `samples.png` and `real.png`."
+        {}, description="Labels of the rows of some pictures, by name of the picture."
     )
     statistics: list[ColumnStatistics] = []
     column_associations: ColumnAssociations | None = Field(

@@ -1,5 +1,8 @@
 """File types, detected by their first bytes. Names and extensions are ignored."""
 
+import io
+import zipfile
+
 HEAD_BYTES = 512  # the longest signature is a tar header
 
 COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
@@ -14,6 +17,8 @@ _SUPPORTED = (
     (b"\x1f\x8b", "gz"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zst"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),  # Excel 97 and other old Office files
     (b"\x93NUMPY", "npy"),
 )
 _UNSUPPORTED = (
@@ -33,7 +38,6 @@ _UNSUPPORTED = (
     (b"<svg", "SVG image"),
     (b"Rar!", "rar archive"),
     (b"7z\xbc\xaf\x27\x1c", "7z archive"),
-    (b"\x28\xb5\x2f\xfd", "zstd stream"),
     (b"%PDF", "PDF document"),
     (b"PAR1", "Parquet table"),
     (b"\x89HDF", "HDF5 file"),
@@ -74,3 +78,12 @@ def is_tar(head: bytes) -> bool:
         return int(checksum, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
     except ValueError:
         return False
+
+
+def zip_entry_names(tail: bytes) -> list[str]:
+    """Return the names in a zip archive from its last bytes; [] if they hold only some of them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(tail)) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return []

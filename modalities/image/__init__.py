@@ -4,7 +4,7 @@ Importing this package does not import numpy, Pillow or torch, which are slow to
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,16 @@ from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest
-from modalities.image.options import ImageDatasetOptions, ImageDatasetView
+from modalities.image.options import (
+    ImageAugmentationOptions,
+    ImageDatasetOptions,
+    ImageDatasetView,
+)
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +41,29 @@ class ImageModality:
     }
     has_schema = False
     preview_formats = {"png": "image/png"}
+    score_types = score_types.select(
+        (
+            "frechet_distance",
+            "kernel_distance",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "detection_auc",
+            "detection_accuracy",
+            "label_accuracy",
+            "tstr_score",
+            "near_duplicate_rate",
+            "memorization_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+        )
+    )
+    default_samples = 10_000
+    augmentation_options = ImageAugmentationOptions
+    min_real_items = 1
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         # Files that no modality recognizes are read as images too: that reader explains what it
         # expects.
         return 0.3 if detect_file_type(head) else 0.1
@@ -72,6 +100,35 @@ class ImageModality:
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.image.evaluate import evaluate
+
+        return evaluate(evaluation)
+
+    def augmentation_rules(
+        self, summary: Json, options: ImageAugmentationOptions
+    ) -> AugmentationRules:
+        from modalities.image.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary, options)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        return all(
+            manifest["image"][side] == summary[side] for side in ("height", "width", "channels")
+        )
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import stratified_split
+
+        return stratified_split(labels, holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.image.augment import open_augmenter
+
+        return open_augmenter(job)
 
 
 MODALITY = ImageModality()

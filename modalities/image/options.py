@@ -35,3 +35,36 @@ class ImageShape(BaseModel):
 
 class ImageDatasetView(BaseModel):
     image: ImageShape | None = Field(None, description="Images only: their shape.")
+
+
+class TransformRequest(RequestModel):
+    """One image transform and its strength."""
+
+    name: Literal[
+        "flip",
+        "rotate",
+        "shift",
+        "scale",
+        "hue",
+        "saturation",
+        "brightness",
+        "contrast",
+        "noise",
+    ] = Field(description="Transform. `hue` and `saturation` require color images.")
+    max_magnitude: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Largest change: degrees for `rotate` and `hue`, a probability for `flip`, a "
+        "standard deviation (1 = from black to white) for `noise`, a fraction for the others. "
+        "Default: a mild value for each transform.",
+    )
+
+
+class ImageAugmentationOptions(RequestModel):
+    transforms: (
+        Annotated[list[TransformRequest], Field(min_length=1, max_length=20)] | Literal["auto"]
+    ) = Field(
+        "auto",
+        description="Images only: transforms of a real image, in this order. Default `auto`: a "
+        "mild set without `flip`. Tables always use SMOTE or SMOTE-NC, which interpolate between "
+        "a row and one of its nearest neighbors.",
+    )

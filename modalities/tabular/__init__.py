@@ -5,17 +5,21 @@ Importing this package does not import pyarrow or torch, which are slow to load.
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.datasets.source import SourceFile
+from core.request_fields import RequestModel
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
+from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.base import Json, OnWait, Split
+from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.tabular import ingest
 from modalities.tabular.options import TableDatasetOptions, TableDatasetView
 from modalities.tabular.upload.detection import detect_table
+from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +40,26 @@ class TableModality:
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    score_types = score_types.select(
+        (
+            "marginal_tvd",
+            "pairwise_tvd",
+            "detection_auc",
+            "detection_accuracy",
+            "tstr_score",
+            "dcr_share",
+            "exact_match_rate",
+            "membership_inference_auc",
+            "membership_inference_tpr_at_1pct_fpr",
+            "unique_rate",
+        )
+    )
+    default_samples = 24_000
+    augmentation_options = RequestModel
+    min_real_items = 2  # SMOTE interpolates between two rows of a label
 
-    def detect(self, head: bytes, name: str) -> float:
-        return detect_table(head, name)
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+        return detect_table(head, name, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
@@ -71,6 +92,33 @@ class TableModality:
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+    def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
+        from modalities.tabular.evaluate import evaluate
+
+        return evaluate(evaluation)
+
+    def augmentation_rules(self, summary: Json, options: RequestModel) -> AugmentationRules:
+        from modalities.tabular.augmentation_rules import augmentation_rules
+
+        return augmentation_rules(summary)
+
+    def samples_fit(self, manifest: Json, summary: Json) -> bool:
+        from modalities.tabular.augmentation_rules import samples_fit
+
+        return samples_fit(manifest, summary)
+
+    def holdout_split(
+        self, labels: "NDArray[np.int32]", holdout_fraction: float, seed: int
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        from models.split import random_split
+
+        return random_split(len(labels), holdout_fraction, seed)
+
+    def open_augmenter(self, job: AugmentationInput) -> AbstractContextManager[Augmenter]:
+        from modalities.tabular.augment import open_augmenter
+
+        return open_augmenter(job)
 
 
 MODALITY = TableModality()

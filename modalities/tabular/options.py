@@ -1,14 +1,16 @@
 """Fields of requests and responses that only tables have."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from core.request_fields import RequestModel
 from modalities.tabular.schema import ColumnType
+from modalities.tabular.upload.read_options import is_text_encoding
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=1_024)]
 
 
 class ColumnChange(RequestModel):
@@ -25,8 +27,11 @@ class ColumnChange(RequestModel):
     )
     format: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="Format of a datetime column (strftime), or `no|yes` (the words for false "
-        "and true) for a boolean column. Default: unchanged.",
+        description="Form of the values as text. Numbers: as in spreadsheets, with the marks of "
+        "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
+        "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
+        "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
+        "Default: unchanged.",
     )
     exclude: bool | None = Field(
         None,
@@ -37,7 +42,91 @@ class ColumnChange(RequestModel):
         return ColumnOverride(**self.model_dump())
 
 
+class ReadFields(RequestModel):
+    """Reading options of a text file or a workbook. Omitted ones are inferred from the file."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=8)] | None = Field(
+        None,
+        description="Text between two fields. A blank means any run of blanks and tabs.",
+    )
+    quote: Annotated[str, Field(max_length=1)] | None = Field(
+        None, description="Quotation mark of fields; an empty text if no field is quoted."
+    )
+    escape: Annotated[str, Field(max_length=1)] | None = Field(
+        None,
+        description="Character before a quotation mark inside a quoted field; an empty text if "
+        "such a mark is doubled instead.",
+    )
+    header: bool | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="`true` if the first line of the table holds the names of the columns, "
+        "`false` if no line does, or the number of the line that does, from 1.",
+    )
+    skip_lines: Annotated[int, Field(ge=0, le=1_000)] | None = Field(
+        None, description="Number of lines above the table, which are not read."
+    )
+    comment: Annotated[str, Field(max_length=8)] | None = Field(
+        None,
+        description="Beginning of lines that are not read; an empty text if there are none.",
+    )
+    encoding: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
+        None, description="Encoding of the text, for example `utf-8`, `cp1252` or `shift_jis`."
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="Decimal mark of numbers. Default: inferred for each column."
+    )
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="Thousands mark of numbers. Default: inferred for each column."
+    )
+    missing: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=100)
+    ] = Field(
+        [],
+        description="Words for a missing value, in addition to empty cells and, in columns of "
+        "numbers and times, to common words such as `NA`.",
+    )
+    sheet: (
+        Annotated[str, Field(min_length=1, max_length=256)] | Annotated[int, Field(ge=1)] | None
+    ) = Field(
+        None,
+        description="Name or number, from 1, of the sheet of a workbook. Default: the first "
+        "visible sheet with values.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, fields: Any) -> Any:
+        unknown = set(fields) - set(cls.model_fields) if isinstance(fields, dict) else None
+        if unknown:
+            names = ", ".join(f"`{name}`" for name in cls.model_fields)
+            raise PydanticCustomError(
+                "unknown_field",
+                "`{name}` does not exist. Use {names}.",
+                {"name": min(unknown)[:64], "names": names},
+            )
+        return fields
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, name: str | None) -> str | None:
+        if name is not None and not is_text_encoding(name):
+            raise ValueError("must be an encoding such as utf-8, cp1252 or shift_jis")
+        return name
+
+    @model_validator(mode="after")
+    def _check_characters(self) -> Self:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError("`delimiter`, `quote` and `escape` must be different")
+        if any(not mark.isascii() or set(mark) & set("\r\n\0") for mark in marks):
+            raise ValueError("`delimiter`, `quote` and `escape` must be ASCII without line ends")
+        return self
+
+
 class TableDatasetOptions(RequestModel):
+    read: ReadFields | None = Field(
+        None, description="Tables only: how to read the file. Default: inferred from the file."
+    )
     target: ColumnName | None = Field(
         None,
         description="Tables only: the column whose values are the labels of the samples. "
@@ -59,6 +148,10 @@ class TableShape(BaseModel):
     rows: int = Field(description="Number of rows.")
     columns: int = Field(description="Number of columns.")
     target: str | None = Field(description="Column of the labels; null if there is none.")
+    read: ReadFields = Field(
+        description="Reading options that were used, inferred or sent; null where the format of "
+        "the file has no such option."
+    )
 
 
 class TableDatasetView(BaseModel):

@@ -10,8 +10,7 @@ from models.augmentation.lift import CorrectMask, Indices, TrainClassifier
 from models.images.data import LabeledImages
 from models.metrics.classifier import ClassifierSettings, steps_for, train_classifier
 from models.metrics.gradient_boosting import classify
-from models.metrics.tabular_evaluation import FINE_BINS, Binning, CategoryMaps
-from models.tabular.categorical_columns import as_text
+from models.metrics.tabular.frames import FINE_BINS, Binning, CategoryMaps
 from models.tabular.schema import ColumnSchema
 from models.training_callbacks import CheckStop
 
@@ -67,20 +66,7 @@ def build_tabular_trainer(
         for column in schema
         if column.in_samples and column.type != "id" and column.name != target_column
     ]
-    categories = CategoryMaps(
-        {
-            column.name: pa.chunked_array(
-                [
-                    as_text(table.column(column.name).combine_chunks())
-                    for table in (rows[0], holdout[0])
-                ]
-            )
-            .unique()
-            .drop_null()
-            for column in feature_columns
-            if column.type in ("category", "boolean")
-        }
-    )
+    categories = CategoryMaps.fit((rows[0], holdout[0]), feature_columns)
     names = [column.name for column in feature_columns]
     frames = [categories.to_frame(table, names) for table in (rows[0], holdout[0])]
     binning = Binning.fit(frames[0].take(real_indices), categories, FINE_BINS)

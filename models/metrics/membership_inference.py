@@ -63,14 +63,12 @@ def attack_membership(
         create_score(
             "membership_inference_auc",
             roc_auc(*model_suspicion),
-            "target",
             real_reference=0.5,
             naive_baseline=roc_auc(*naive_suspicion),
         ),
         create_score(
             "membership_inference_tpr_at_1pct_fpr",
             _tpr_at_max_fpr(*model_suspicion, false_positives, seed),
-            "lower",
             real_reference=false_positives / (len(model_suspicion[1]) + 1),
             naive_baseline=_tpr_at_max_fpr(*naive_suspicion, false_positives, seed),
         ),

@@ -34,9 +34,7 @@ def detection_scores(predictions: Sequence[tuple[Tensor, Tensor]]) -> list[Score
     scores = []
     for name, metric in (("detection_auc", roc_auc), ("detection_accuracy", accuracy)):
         value, reference, baseline = (metric(synthetic, real) for real, synthetic in predictions)
-        scores.append(
-            create_score(name, value, "target", real_reference=reference, naive_baseline=baseline)
-        )
+        scores.append(create_score(name, value, real_reference=reference, naive_baseline=baseline))
     return scores
 
 

@@ -1,54 +1,18 @@
 """Scores of an evaluation, with intervals and references. This module does not import torch."""
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Direction = Literal["higher", "lower", "target"]  # better values: higher, lower, or near `target`
+from models.metrics.score_types import SCORE_TYPES, TARGET, Direction
+
 BOOTSTRAP_ROUNDS = 30
 Z95 = 1.96  # standard errors on each side of a 95 % confidence interval
 
 Floats = NDArray[np.float64]
-
-UNIT_RANGE, NONNEGATIVE_RANGE = (0.0, 1.0), (0.0, math.inf)
-# Possible values of each score. Intervals are clipped to them.
-RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("frechet_distance", "density"), NONNEGATIVE_RANGE),
-    **dict.fromkeys(
-        ("precision", "recall", "coverage", "unique_rate", "label_accuracy"), UNIT_RANGE
-    ),
-    **dict.fromkeys(
-        (
-            "detection_auc",
-            "detection_accuracy",
-            "marginal_tvd",
-            "pairwise_tvd",
-            "dcr_share",
-            "membership_inference_auc",
-        ),
-        UNIT_RANGE,
-    ),
-    **dict.fromkeys(
-        (
-            "near_duplicate_rate",
-            "memorization_rate",
-            "exact_match_rate",
-            "membership_inference_tpr_at_1pct_fpr",
-        ),
-        UNIT_RANGE,
-    ),
-    "kernel_distance": (-math.inf, math.inf),  # unbiased, so it may be negative
-    "tstr_score": (-math.inf, 1.0),  # R² may be negative
-}
-HIGHER_IS_BETTER = frozenset(
-    ("precision", "recall", "density", "coverage", "unique_rate", "label_accuracy", "tstr_score")
-)
-# Missing in the report of data without labels.
-REQUIRES_LABELS = frozenset(("label_accuracy", "tstr_score"))
 
 
 @dataclass(frozen=True)
@@ -115,21 +79,21 @@ class Score:
 def create_score(
     name: str,
     estimate: Estimate,
-    direction: Direction,
     *,
     real_reference: Estimate | float | None = None,
     naive_baseline: Estimate | float | None = None,
     per_label: dict[str, float] | None = None,
 ) -> Score:
-    minimum, maximum = RANGES.get(name, (-math.inf, math.inf))
+    """Create a score of a type in SCORE_TYPES."""
+    score_type = SCORE_TYPES[name]
     low, high = estimate.ci95
     return Score(
         name,
         estimate.value,
-        (max(minimum, low), min(maximum, high)),
-        direction,
+        (max(score_type.minimum, low), min(score_type.maximum, high)),
+        score_type.direction,
         real_reference.value if isinstance(real_reference, Estimate) else real_reference,
         naive_baseline.value if isinstance(naive_baseline, Estimate) else naive_baseline,
         per_label or {},
-        0.5 if direction == "target" else None,
+        TARGET if score_type.direction == "target" else None,
     )

@@ -179,7 +179,7 @@ def test_only_the_training_loop_that_adds_noise_reads_rows(
         "modalities.tabular.typed_parquet.typed_batches",
         "modalities.tabular.upload.spool.ParquetSpool.batches",
         "modalities.tabular.type_casting.cast",
-        "worker.training_data.open_table",
+        "modalities.tabular.train.open_table",
         "models.tabular.data.LabeledRows.split",
     }
     callers = {"worker.training.run_tabular_training", "worker.training.run_private_training"}

@@ -380,11 +380,11 @@ def test_worker_that_lost_its_lease_creates_no_dataset(
     job_id = post(client, dataset).json()["id"]
     generate_dataset = augmentation.AugmentationJob.generate_dataset
 
-    def lose_lease(job: augmentation.AugmentationJob, material: Any) -> Any:
+    def lose_lease(job: augmentation.AugmentationJob, *inputs: Any) -> Any:
         with write() as session:
             expire_lease(session, session.get_one(Job, job_id))
             assert jobs.claim(session, job_id, "another") is not None
-        return generate_dataset(job, material)
+        return generate_dataset(job, *inputs)
 
     monkeypatch.setattr(augmentation.AugmentationJob, "generate_dataset", lose_lease)
     assert run_next(QUEUES)
@@ -471,7 +471,7 @@ def test_invalid_augmentation_request_is_rejected_and_creates_no_job(
 def test_dataset_too_large_for_the_lift_evaluation_is_rejected_on_creation(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.planning.augmentation.MAX_EVALUATION_BYTES", 100 * 64)
+    monkeypatch.setattr("modalities.image.augmentation_rules.MAX_LIFT_BYTES", 100 * 64)
     test = random_arrays(seed=1)
     dataset = create_uneven_dataset(x_test=test["x"], y_test=test["y"])
     answer = post(client, dataset, evaluate_lift=True)  # 88 real items, and 32 synthetic ones twice

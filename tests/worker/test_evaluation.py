@@ -8,17 +8,18 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+import modalities
 from app.comparison import best_models
 from app.schemas.comparison import ModelSummary
 from app.schemas.reports import ScoreView
 from core import jobs
 from core.database import read
-from core.evaluation import MIN_SAMPLES, SCORES, failed_criteria
+from core.evaluation import MIN_SAMPLES, failed_criteria
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import QualityGate
-from models.metrics.scores import HIGHER_IS_BETTER, RANGES
+from models.metrics.evaluation_classifier import EvaluationClassifier
 from tests.factories import (
     clear_model_caches,
     create_dataset,
@@ -95,7 +96,7 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
     assert report["verdict"]["quality"] == job["result"]["quality"] == "poor"
     assert report["verdict"]["reasons"]
     scores = {score["name"]: score for score in report["scores"]}
-    assert set(scores) == set(SCORES["image"])
+    assert set(scores) == modalities.get("image").score_types.keys()
     for name in (
         "frechet_distance",
         "kernel_distance",
@@ -118,6 +119,9 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
     page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert page.text.count("data:image/png;base64,") == 3
+    assert list(report["pictures"]) == ["samples.png", "real.png", "nearest.png"]
+    for title in report["pictures"].values():
+        assert f"<h2>{title}</h2>" in page.text
     assert report["gallery_labels"] == {"samples.png": list(LABELS), "real.png": list(LABELS)}
     assert page.text.count('<span title="bee">bee</span>') == 2
     assert "<polyline" in page.text
@@ -132,7 +136,7 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
         ]
     assert len(classifiers) == 1
     # The stored classifier is used, none is trained.
-    monkeypatch.setattr(evaluation.EvaluationClassifier, "fit", None)
+    monkeypatch.setattr(EvaluationClassifier, "fit", None)
     second_job = post_evaluation(client).json()["id"]
     assert run_next(QUEUES)
     assert get_job(client, second_job)["state"] == "succeeded"
@@ -151,7 +155,7 @@ def test_evaluate_true_creates_an_evaluation_of_the_trained_model(
     assert get_job(client, job["id"])["state"] == "succeeded", get_job(client, job["id"])["error"]
     report = client.get("/v1/models/pets/report").json()
     scores = {score["name"] for score in report["scores"]}
-    assert scores == set(SCORES["tabular"])
+    assert scores == modalities.get("tabular").score_types.keys()
     assert [row["column"] for row in report["statistics"] if row["label"] is None] == [
         *("age", "height", "city", "member", "since", "income")
     ]
@@ -336,19 +340,16 @@ def test_quality_gate_that_cannot_be_evaluated_is_rejected_on_creation(
 
 
 def test_score_ranges_of_the_quality_gate_match_the_report(client: TestClient) -> None:
-    for names in SCORES.values():
-        assert set(names) <= set(RANGES)
     dataset = create_dataset(make_people_csv(), "people.csv", target="income")
     train(client, dataset, TINY_TABLE_CONFIG, 4)
     post_evaluation(client)
     assert run_next(QUEUES)
     scores = client.get("/v1/models/pets/report").json()["scores"]
-    assert {s["name"] for s in scores if s["direction"] == "higher"} == HIGHER_IS_BETTER & {
-        s["name"] for s in scores
-    }
     for score in scores:
-        minimum, maximum = RANGES[score["name"]]
-        assert minimum <= score["ci95"][0] <= score["value"] <= score["ci95"][1] <= maximum
+        score_type = modalities.get("tabular").score_types[score["name"]]
+        assert score["direction"] == score_type.direction
+        low, high = score["ci95"]
+        assert score_type.minimum <= low <= score["value"] <= high <= score_type.maximum
 
 
 def test_failed_evaluation_marks_the_report_but_not_the_model(client: TestClient) -> None:
@@ -412,7 +413,7 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
         assert model["training"]["cpu_s"] > 0
     different_scores = [
         name
-        for name in SCORES["tabular"]
+        for name in modalities.get("tabular").score_types
         if len({model["scores"][name]["value"] for model in comparison["models"][:2]}) == 2
     ]
     assert list(comparison["best"]) == different_scores

@@ -4,13 +4,12 @@ Completed steps are stored as artifacts of the job, so that another worker can r
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from sqlalchemy.orm import Session
 
@@ -24,21 +23,16 @@ from core.errors import JobError, SemblanceError
 from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
-from core.tables import Dataset, Job
+from core.tables import Job
 from modalities import ingestion
-from modalities.tabular.schema import Schema
-from modalities.tabular.typed_parquet import typed_batches
-from models.augmentation import learning_curve, lift
-from models.augmentation.lift import Lift, TrainingResult
-from worker.augmentation.context import AugmentationContext, DatasetAugmenter, LiftExperiment
-from worker.augmentation.images import ImageAugmenter
-from worker.augmentation.tabular import TableAugmenter
+from modalities.augmentation import AugmentationInput, Augmenter
+from worker.augmentation.items import PROVENANCE_FILE, write_dataset
+from worker.augmentation.lift_experiment import LiftExperiment
 from worker.job_errors import TRANSIENT_ERRORS
 from worker.lease import Lease
 
 # Artifacts that a later attempt resumes from.
 GENERATED, TRAININGS = "generated.json", "trainings.json"
-PROVENANCE = {"provenance": "provenance.ndjson"}
 
 
 def augment(job: Job, lease: Lease) -> "partial[None]":
@@ -53,9 +47,9 @@ def augment(job: Job, lease: Lease) -> "partial[None]":
     """
     torch.set_num_threads(get_settings().training_threads)
     work = AugmentationJob(job, lease, get_storage())
-    with work.open_augmenter() as augmenter:
+    with work.open_inputs() as (inputs, augmenter):
         lease.phase = "generating"
-        generated = work.load_json(GENERATED) or work.generate_dataset(augmenter)
+        generated = work.load_json(GENERATED) or work.generate_dataset(inputs, augmenter)
         report: dict[str, Any] = {
             "dataset": work.spec.dataset,
             "model": work.spec.reference,
@@ -64,7 +58,7 @@ def augment(job: Job, lease: Lease) -> "partial[None]":
         }
         if work.spec.evaluate_lift:
             lease.phase = "evaluating"
-            report |= work.evaluate_lift(augmenter)
+            report |= work.evaluate_lift(inputs, augmenter)
     stored = work.store_json(REPORT, report)
     return partial(_finish, job, lease, work.spec, generated, report, stored)
 
@@ -124,6 +118,7 @@ class AugmentationJob:
             JobError: The dataset was deleted.
         """
         self.spec = AugmentationSpec.model_validate(job.resolved)
+        self._modality = modalities.augmentation_of(self.spec.modality)
         self._job, self._lease, self._storage = job, lease, storage
         with read() as session:
             if job.dataset_id is None:
@@ -143,101 +138,80 @@ class AugmentationJob:
         self._lease.step += 1
 
     @contextmanager
-    def open_augmenter(self) -> Iterator[DatasetAugmenter]:
-        """Open the dataset and yield the augmenter of its modality."""
-        storage, objects = self._storage, self._dataset.objects
+    def open_inputs(self) -> Iterator[tuple[AugmentationInput, Augmenter]]:
+        """Split the dataset as the plan did, and open it and the model.
+
+        Raises:
+            JobError: The dataset is damaged, or does not have the label counts of the plan.
+        """
         try:
-            context = AugmentationContext.create(
-                self._dataset, self._model, self.spec, storage, self.check_stop
+            labels = modalities.get(self.spec.modality).read_labels(self._dataset, self._storage)
+            train, holdout = self._modality.holdout_split(
+                labels, self.spec.holdout_fraction, self.spec.holdout_seed
             )
-            if self.spec.modality == "tabular":
-                yield TableAugmenter(context, _read_table(self._dataset, storage))
-                return
-            x, y = (StoredObject.from_dict(objects[name]) for name in ("x", "y"))
-            with storage.open(x) as pixels, storage.open(y) as labels:
-                yield ImageAugmenter(
-                    context,
-                    np.load(pixels, mmap_mode="r", allow_pickle=False),
-                    np.load(labels, allow_pickle=False),
+            train, holdout = train[labels[train] >= 0], holdout[labels[holdout] >= 0]
+            real_counts = np.bincount(labels[train], minlength=len(self.spec.labels)).tolist()
+            if real_counts != [label.real for label in self.spec.labels]:
+                raise JobError(
+                    "dataset_unreadable",
+                    "The dataset was changed after the job was created; create the job again.",
                 )
+            inputs = AugmentationInput(
+                dataset=self._dataset,
+                model=self._model,
+                spec=self.spec,
+                storage=self._storage,
+                check_stop=self.check_stop,
+                labels=labels,
+                train=train,
+                holdout=holdout,
+            )
+            with self._modality.open_augmenter(inputs) as augmenter:
+                yield inputs, augmenter
         except ObjectCorrupted as error:
             raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
 
-    def generate_dataset(self, augmenter: DatasetAugmenter) -> dict[str, Any]:
+    def generate_dataset(self, inputs: AugmentationInput, augmenter: Augmenter) -> dict[str, Any]:
         """Store the files of the new dataset under this claim; return them and its summary."""
-        files = {**modalities.get(self.spec.modality).object_files, **PROVENANCE}
+        object_files = modalities.get(self.spec.modality).object_files
         with ingestion.working_folder() as folder:
             try:
-                summary = augmenter.write(folder)
+                summary = write_dataset(inputs, augmenter, folder)
             except SemblanceError as error:
                 if isinstance(error, TRANSIENT_ERRORS):
                     raise
                 raise JobError("internal", f"The new dataset is invalid: {error.detail}") from error
             objects = {
                 name: self._storage.put_file(self._key(file), folder / file).to_dict()
-                for name, file in files.items()
+                for name, file in {**object_files, "provenance": PROVENANCE_FILE}.items()
             }
         generated = {"content": objects, "summary": summary}
         self.save_json(GENERATED, generated)
         return generated
 
-    def evaluate_lift(self, augmenter: DatasetAugmenter) -> dict[str, Any]:
+    def evaluate_lift(self, inputs: AugmentationInput, augmenter: Augmenter) -> dict[str, Any]:
         """Train classifiers until all rounds are done or the CPU budget is used; return the report.
 
         The results of earlier attempts count.
         """
-        experiment = augmenter.lift_experiment()
+        experiment = LiftExperiment.prepare(inputs, augmenter, self._modality.min_real_items)
         saved = self.load_json(TRAININGS) or {"trainings": [], "cpu_s": 0.0}
         cpu_start: float = self._lease.usage.snapshot()["cpu_s"] - saved["cpu_s"]
 
         def used_cpu_s() -> float:
             return self._lease.usage.snapshot()["cpu_s"] - cpu_start
 
-        def save(done: Sequence[TrainingResult]) -> None:
+        def save(trainings: list[dict[str, Any]]) -> None:
             fraction = min(1.0, used_cpu_s() / self.spec.lift_cpu_seconds)
             self._lease.progress = {"percent": round(100 * fraction, 1)}
-            trainings = [result.to_dict() for result in done]
             self.save_json(TRAININGS, {"trainings": trainings, "cpu_s": round(used_cpu_s(), 2)})
 
-        done = lift.run_trainings(
-            experiment.pool.sets,
-            experiment.pool.labels,
-            experiment.train_classifier,
-            seed=self.spec.seed,
-            done=[
-                TrainingResult.from_dict(fields, len(experiment.true_labels))
-                for fields in saved["trainings"]
-            ],
+        report = experiment.run(
+            saved["trainings"],
             has_time=lambda: used_cpu_s() < self.spec.lift_cpu_seconds,
             save=save,
         )
-        return self._lift_report(experiment, done) | {"cpu_s": round(used_cpu_s(), 2)}
-
-    def _lift_report(
-        self, experiment: LiftExperiment, done: Sequence[TrainingResult]
-    ) -> dict[str, Any]:
-        rounds, subset_rounds = lift.count_complete_rounds(done, len(experiment.pool.sets))
-        if rounds < lift.MIN_ROUNDS:
-            reason = (
-                f"Only {rounds} complete rounds fit into `lift_cpu_seconds`, and "
-                f"{lift.MIN_ROUNDS} are needed; increase it."
-            )
-            return {
-                "lift": None,
-                "learning_curve": None,
-                "recommendation": {"use": None, "reason": reason},
-            }
-        result = Lift.from_results(done, rounds, experiment.true_labels)
-        recommendation = lift.recommend(result)
-        return {
-            "lift": result.to_dict([label.name for label in self.spec.labels]),
-            "learning_curve": learning_curve.equivalent_real_items(
-                done, subset_rounds, experiment.true_labels, self.spec.seed
-            )
-            if subset_rounds >= lift.MIN_ROUNDS
-            else None,
-            "recommendation": {"use": recommendation.use, "reason": recommendation.reason},
-        }
+        return report | {"cpu_s": round(used_cpu_s(), 2)}
 
     def load_json(self, name: str) -> dict[str, Any] | None:
         """Return an artifact of an earlier attempt; None if it is missing or damaged."""
@@ -269,9 +243,3 @@ class AugmentationJob:
         return key_of(
             self._job.tenant_id, "jobs", self._job.id, str(self._lease.claim.fencing_token), file
         )
-
-
-def _read_table(dataset: Dataset, storage: Storage) -> pa.Table:
-    columns = Schema.from_dict(dataset.summary).columns
-    with storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path:
-        return pa.Table.from_batches(list(typed_batches(path, columns)))

@@ -13,7 +13,7 @@ import core.datasets.builtin
 from models.images.data import LabeledImages
 from models.metrics import baselines
 from models.metrics.evaluation_classifier import EvaluationClassifier
-from models.metrics.image_evaluation import EvaluationResult, evaluate
+from models.metrics.images.evaluation import EvaluationResult, evaluate
 from models.metrics.verdict import verdict_of
 from tests.tiny_configs import SHORT_EVALUATION
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from models.metrics.scores import RANGES, Estimate, bootstrap, create_score
+from models.metrics.score_types import SCORE_TYPES
+from models.metrics.scores import Estimate, bootstrap, create_score
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,6 @@ def test_the_interval_of_a_share_is_within_0_and_1_and_never_empty(
     score = create_score(
         "coverage",
         Estimate.from_items(np.repeat([1.0, 0.0], [positives, total - positives])),
-        "higher",
     )
     low, high = score.ci95
     assert 0 <= low <= score.value <= high <= 1
@@ -34,11 +34,12 @@ def test_95_percent_of_the_intervals_of_a_share_near_one_cover_the_true_value() 
 
 
 def test_an_interval_stays_in_the_range_of_its_score() -> None:
-    for name, (minimum, maximum) in RANGES.items():
+    for name, score_type in SCORE_TYPES.items():
+        minimum, maximum = score_type.minimum, score_type.maximum
         value = np.clip(0.01, minimum, maximum)
-        low, high = create_score(name, Estimate(float(value), 5.0), "lower").ci95
+        low, high = create_score(name, Estimate(float(value), 5.0)).ci95
         assert minimum <= low <= value <= high <= maximum
-    assert create_score("kernel_distance", Estimate(0.0, 1.0), "lower").ci95 == (-1, 1)
+    assert create_score("kernel_distance", Estimate(0.0, 1.0)).ci95 == (-1, 1)
 
 
 def test_the_interval_of_an_unbounded_score_is_symmetric() -> None:

@@ -10,7 +10,7 @@ import pytest
 from models.metrics.gradient_boosting import classify, regress
 from models.metrics.scores import Score
 from models.metrics.statistics import MAX_SCATTER_POINTS
-from models.metrics.tabular_evaluation import EvaluationResult, evaluate
+from models.metrics.tabular.evaluation import EvaluationResult, evaluate
 from models.metrics.verdict import verdict_of
 from models.tabular.data import LabeledRows
 from models.tabular.schema import ColumnSchema

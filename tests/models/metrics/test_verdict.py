@@ -3,8 +3,8 @@
 from models.metrics.scores import Estimate, create_score
 from models.metrics.verdict import verdict_of
 
-GOOD = [create_score("tstr_score", Estimate(0.95, 0.1), "higher", real_reference=0.96)]
-POOR = [create_score("tstr_score", Estimate(0.5, 0.1), "higher", real_reference=0.96)]
+GOOD = [create_score("tstr_score", Estimate(0.95, 0.1), real_reference=0.96)]
+POOR = [create_score("tstr_score", Estimate(0.5, 0.1), real_reference=0.96)]
 
 
 def test_a_good_verdict_mentions_a_small_holdout() -> None:
@@ -20,9 +20,7 @@ def test_a_good_verdict_mentions_a_small_holdout() -> None:
 
 
 def test_low_coverage_is_collapsed_with_high_precision_and_poor_otherwise() -> None:
-    coverage_score = create_score("coverage", Estimate(0.02, 0.01), "higher", real_reference=0.96)
+    coverage_score = create_score("coverage", Estimate(0.02, 0.01), real_reference=0.96)
     for precision, verdict in ((0.9, "collapsed"), (0.5, "poor")):
-        precision_score = create_score(
-            "precision", Estimate(precision, 0.02), "higher", real_reference=0.94
-        )
+        precision_score = create_score("precision", Estimate(precision, 0.02), real_reference=0.94)
         assert verdict_of([coverage_score, precision_score]).verdict == verdict

@@ -1,0 +1,44 @@
+"""What an evaluation job and a modality exchange."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.storage import Storage
+from core.tables import Dataset, Model
+from core.training import TrainingSpec
+
+if TYPE_CHECKING:
+    from models.metrics.scores import Score
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """A model, the dataset that it was trained on, and the samples to evaluate."""
+
+    job_id: str
+    model: Model
+    dataset: Dataset
+    samples: int
+    seed: int
+    storage: Storage
+    check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
+
+    @property
+    def training_spec(self) -> TrainingSpec:
+        return TrainingSpec.model_validate(self.model.manifest["training"])
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str  # of the artifact
+    title: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class EvaluationOutput:
+    scores: "Sequence[Score]"
+    holdout_items: int  # real items that the samples were compared with
+    sections: dict[str, Any]  # further content of the report, by name
+    pictures: Sequence[Picture] = ()

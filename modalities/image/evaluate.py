@@ -1,0 +1,152 @@
+"""Evaluation of an image model: the samples, the real images, and the pictures of the report."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.database import write
+from core.datasets import repository as datasets
+from core.storage import StoredObject, key_of
+from modalities import stored_samplers
+from modalities.evaluation import EvaluationInput, EvaluationOutput, Picture
+from modalities.image.encode import encode_png
+from modalities.image.train import open_images
+from models.images import batched_sampling
+from models.images.data import LabeledImages
+from models.images.image_grid import make_grid
+from models.images.sampling import ImageSampler
+from models.images.sampling_plan import plan_by_count
+from models.metrics.evaluation_classifier import EvaluationClassifier
+from models.metrics.images import evaluation as metrics
+from models.split import UNLABELED
+
+GALLERY_IMAGES_PER_LABEL = 8
+MAX_GALLERY_LABELS = 20
+NEAREST_PAIRS = 24  # pairs of a sample and its nearest training image in nearest.png
+GALLERY_TITLES = {
+    "samples.png": "Samples, one row per label",
+    "real.png": "Unseen real images, one row per label",
+}
+NEAREST_TITLE = "Samples, each with the nearest training image to its right"
+
+
+def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
+    """Compare samples with the test split of the dataset, or with the holdout of the training."""
+    labels = evaluation.model.manifest["labels"]
+    names = [label["name"] for label in labels]
+    synthetic = _generate(evaluation, tuple(float(label["count"]) for label in labels))
+    with _open_holdout(evaluation) as data:
+        classifier = _evaluation_classifier(evaluation, data, max(1, len(labels)))
+        result = metrics.evaluate(
+            classifier,
+            data,
+            synthetic,
+            names,
+            seed=evaluation.seed,
+            check_stop=evaluation.check_stop,
+        )
+        holdout = data.holdout
+        galleries: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
+            "samples.png": synthetic,
+            "real.png": (np.asarray(data.pixels[holdout]), data.labels[holdout]),
+        }
+        pictures, gallery_labels = [], {}
+        for file, (pixels, label_indices) in galleries.items():
+            shown = np.unique(label_indices)[:MAX_GALLERY_LABELS]
+            gallery = _make_gallery(pixels, label_indices, shown)
+            pictures.append(Picture(file, GALLERY_TITLES[file], encode_png(gallery)))
+            gallery_labels[file] = [names[label] for label in shown] if names else []
+        nearest = result.nearest_train_indices[:NEAREST_PAIRS]
+        pairs = np.stack([synthetic[0][: len(nearest)], data.pixels[nearest]], 1)
+        grid = make_grid(pairs.reshape(-1, *pairs.shape[2:]), 8)
+        pictures.append(Picture("nearest.png", NEAREST_TITLE, encode_png(grid)))
+    sections = {"gallery_labels": gallery_labels, **result.report_sections}
+    return EvaluationOutput(result.scores, len(holdout), sections, pictures)
+
+
+def _generate(
+    evaluation: EvaluationInput, label_weights: tuple[float, ...]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    sampler: ImageSampler = stored_samplers.load(evaluation.model, evaluation.storage)
+    plan = plan_by_count(
+        evaluation.samples,
+        seed=evaluation.seed,
+        offset=0,
+        label_weights=label_weights,
+        balance_labels=False,
+    )
+    pixels, labels = [], []
+    for batch_labels, indices in plan.batches(sampler.batch_size):
+        evaluation.check_stop()
+        pixels.append(batched_sampling.generate_batch(sampler, plan.seed, batch_labels, indices))
+        labels.append(batch_labels)
+    return np.concatenate(pixels), np.concatenate(labels)
+
+
+@contextmanager
+def _open_holdout(evaluation: EvaluationInput) -> Iterator[LabeledImages]:
+    """Open the dataset with its published test split as the holdout.
+
+    Without a test split, the holdout is that of the training: same seed, same fraction.
+    """
+    dataset, training_spec = evaluation.dataset, evaluation.training_spec
+    if not dataset.summary["n_test"]:
+        with open_images(dataset, training_spec, evaluation.storage) as data:
+            yield data
+        return
+    n = dataset.summary["n_train"]
+    with open_images(dataset, training_spec, evaluation.storage, include_test_split=True) as data:
+        labeled = np.flatnonzero(data.labels != UNLABELED)
+        yield replace(
+            data,
+            train=labeled[labeled < n],
+            holdout=labeled[labeled >= n],
+            unlabeled=data.unlabeled[data.unlabeled < n],
+        )
+
+
+def _evaluation_classifier(
+    evaluation: EvaluationInput, data: LabeledImages, classes: int
+) -> EvaluationClassifier:
+    """Load the classifier stored with the dataset, or train and store a new one.
+
+    All evaluations with the same holdout share one classifier, so their scores are comparable.
+    """
+    dataset, storage = evaluation.dataset, evaluation.storage
+    training_spec = evaluation.training_spec
+    has_test_split = bool(dataset.summary["n_test"])
+    split = None if has_test_split else [training_spec.holdout_fraction, training_spec.seed]
+    version = json.dumps([EvaluationClassifier.version, classes, split]).encode()
+    name = f"evaluation-classifier-{hashlib.sha256(version).hexdigest()[:12]}"
+    image = evaluation.model.manifest["image"]
+    shape = (image["channels"], image["height"], image["width"])
+    if name in dataset.objects:
+        packed = storage.read(StoredObject.from_dict(dataset.objects[name]))
+        return EvaluationClassifier.unpack(packed, shape, classes)
+    classifier = EvaluationClassifier.fit(data, classes, evaluation.check_stop)
+    key = key_of(dataset.tenant_id, "datasets", dataset.id, f"{name}-{evaluation.job_id}")
+    stored = storage.put(key, classifier.pack())
+    with write() as session:
+        attached = datasets.attach_object(session, dataset, name, stored)
+    if not attached:
+        storage.delete([stored.key])
+    return classifier
+
+
+def _make_gallery(
+    pixels: NDArray[np.uint8], labels: NDArray[Any], shown: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Return a grid with one row per label in `shown`, each of which must have images.
+
+    A label with too few images repeats them.
+    """
+    indices = [
+        np.resize(np.flatnonzero(labels == label), GALLERY_IMAGES_PER_LABEL) for label in shown
+    ]
+    return make_grid(pixels[np.concatenate(indices)], GALLERY_IMAGES_PER_LABEL)

@@ -1,0 +1,178 @@
+"""Augmentation of a table by interpolated rows (SMOTE) and samples of a model."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from core.errors import JobError
+from core.settings import get_settings
+from core.storage import StoredObject
+from modalities import stored_samplers
+from modalities.augmentation import AugmentationInput, Json
+from modalities.tabular.schema import Column, Schema
+from modalities.tabular.type_casting import arrow_type
+from modalities.tabular.typed_parquet import arrow_schema, typed_batches
+from modalities.tabular.upload import spool
+from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.summary import TableSummary
+from models.augmentation import classifiers
+from models.augmentation.lift import TrainClassifier
+from models.augmentation.smote import Smote, provenance_of
+from models.augmentation.training_sets import TrainingPool
+from models.errors import AcceptanceRateTooLow
+from models.tabular import batched_sampling
+from models.tabular.id_columns import IdColumn
+from models.tabular.sampling import TableSampler
+from models.tabular.sampling_plan import RowIndexRange
+from models.tabular.schema import ColumnSchema
+
+CHUNK_SIZE = 500
+MAX_HOLDOUT_ROWS = 4_000  # that the lift experiment classifies
+
+
+@contextmanager
+def open_augmenter(job: AugmentationInput) -> Iterator["TableAugmenter"]:
+    columns = Schema.from_dict(job.dataset.summary).columns
+    with job.storage.open(StoredObject.from_dict(job.dataset.objects["rows"])) as path:
+        table = pa.Table.from_batches(list(typed_batches(path, columns)))
+    yield TableAugmenter(job, table)
+
+
+class FreshIds:
+    """New values for an id column, in the form of its values and different from all of them."""
+
+    def __init__(self, column: Column, values: pa.Array, seed: int) -> None:
+        self._id_column = IdColumn.fit(column.name, arrow_type(column), values)
+        self._used, self._seed, self._next_index = set(values.to_pylist()), seed, 0
+
+    def take(self, count: int) -> pa.Array:
+        ids: list[Any] = []
+        while len(ids) < count:
+            indices = np.arange(self._next_index, self._next_index + count, dtype=np.int64)
+            candidates = self._id_column.values(self._seed, indices).to_pylist()
+            ids += [value for value in candidates if value not in self._used]
+            self._next_index += count
+        ids = ids[:count]
+        self._used.update(ids)
+        return pa.array(ids, self._id_column.arrow)
+
+
+class TableAugmenter:
+    """Implementation of modalities.augmentation.Augmenter; its chunks are tables.
+
+    Synthetic rows have no ids; `write` adds new ones.
+    """
+
+    def __init__(self, job: AugmentationInput, table: pa.Table) -> None:
+        """Take all rows of the dataset as a table without the excluded columns."""
+        self._job, self._table = job, table
+        schema = Schema.from_dict(job.dataset.summary)
+        self._columns = tuple(column for column in schema.columns if not column.exclude)
+        self._target = str(schema.target)
+        self._learned = [
+            ColumnSchema.from_dict(c.to_dict()) for c in self._columns if c.type != "id"
+        ]
+        self._sampler: TableSampler | None = None
+        self._model_labels: dict[str, Any] = {}
+        if job.model is not None:
+            self._sampler = stored_samplers.load(job.model, job.storage)
+            labels = job.model.manifest["labels"]
+            self._model_labels = {label["name"]: label["value"] for label in labels}
+
+    def real(self, indices: NDArray[np.int64]) -> Iterator[pa.Table]:
+        if len(indices):
+            yield self._table.take(pa.array(indices))
+
+    def transform(self, label: int, count: int) -> Iterator[tuple[pa.Table, list[Json]]]:
+        sources = self._job.indices_of(label)
+        smote = Smote(self._table.take(pa.array(sources)), self._learned)
+        for first in range(0, count, CHUNK_SIZE):
+            self._job.check_stop()
+            indices = np.arange(first, min(first + CHUNK_SIZE, count), dtype=np.int64)
+            batch = smote.generate(self._job.spec.seed, label, indices)
+            yield batch.rows, [provenance_of(batch, sources, i) for i in range(len(indices))]
+
+    def sample(self, label: int, count: int) -> Iterator[pa.Table]:
+        assert self._sampler is not None  # noqa: S101 - planning checks it
+        conditions = {self._target: self._model_labels[self._job.spec.labels[label].name]}
+        index_range = RowIndexRange((conditions,), 0, count)
+        for indices in index_range.iter_chunks(batched_sampling.ROWS_PER_BATCH):
+            self._job.check_stop()
+            try:
+                batch = batched_sampling.generate_batch(
+                    self._sampler, self._job.spec.seed, indices, (conditions,)
+                )
+            except AcceptanceRateTooLow as error:
+                raise JobError(
+                    "acceptance_rate_too_low",
+                    "The model generates too few rows of a label; use transforms instead.",
+                ) from error
+            yield pa.table(
+                {c.name: _to_dataset_type(batch.rows.column(c.name), c) for c in self._learned}
+            )
+
+    def write(self, chunks: Iterator[tuple[int, pa.Table]], out: Path) -> Json:
+        path, schema = out / ROWS_FILE, arrow_schema(self._columns)
+        limits = get_settings().limits
+        batches = (
+            batch
+            for table in self._with_ids(table for _, table in chunks)
+            for batch in table.cast(schema).combine_chunks().to_batches()
+        )
+        count = spool.write_parquet(batches, schema, path, limits)
+        with path.open("rb") as rows:
+            sha256 = hashlib.file_digest(rows, "sha256").hexdigest()
+        self._job.check_stop()
+        summary = TableSummary(count, Schema(self._columns), (), "augmentation", (), (), sha256)
+        return update_table_schema(
+            path, summary, SchemaOverrides(target=self._target), limits, out
+        ).to_dict()
+
+    def _with_ids(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the tables with ids that no other row has, columns in dataset order."""
+        fresh_ids = {
+            c.name: FreshIds(c, self._table.column(c.name).combine_chunks(), self._job.spec.seed)
+            for c in self._columns
+            if c.type == "id"
+        }
+        for table in tables:
+            columns = {
+                c.name: table.column(c.name)
+                if c.name in table.column_names
+                else fresh_ids[c.name].take(len(table))
+                for c in self._columns
+            }
+            yield pa.table(columns)
+
+    def prepare_lift(
+        self, pool: TrainingPool, chunks: Sequence[pa.Table]
+    ) -> tuple[TrainClassifier, NDArray[np.int64]]:
+        names = [column.name for column in self._learned]
+        rows = [table.select(names) for table in chunks]
+        rng = np.random.default_rng(self._job.spec.seed)
+        holdout = np.sort(rng.permutation(self._job.holdout)[:MAX_HOLDOUT_ROWS])
+        true_labels = self._job.labels[holdout].astype(np.int64)
+        train_classifier = classifiers.build_tabular_trainer(
+            (pa.concat_tables(table.cast(rows[0].schema) for table in rows), pool.labels),
+            (self._table.select(names).take(pa.array(holdout)), true_labels),
+            self._learned,
+            self._target,
+            pool.sets["real"],
+            len(self._job.spec.labels),
+            self._job.check_stop,
+        )
+        return train_classifier, true_labels
+
+
+def _to_dataset_type(values: pa.Array, column: ColumnSchema) -> pa.Array:
+    """Return the values without dictionary encoding, in the Arrow type that datasets store."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(arrow_type(Column.from_dict(column.to_dict())), safe=False)

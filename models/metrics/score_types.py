@@ -1,0 +1,135 @@
+"""Properties of every score, by name. Free of numpy, because every process imports it."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "target"]  # better values: higher, lower, or near `TARGET`
+TARGET = 0.5
+
+
+@dataclass(frozen=True)
+class ScoreType:
+    """Meaning and possible values of a score."""
+
+    description: str  # one sentence for the report
+    direction: Direction
+    minimum: float = 0.0  # confidence intervals are clipped to the possible values
+    maximum: float = 1.0
+    requires_labels: bool = False  # missing in the report of data without labels
+    concerns_privacy: bool = False  # estimates how much the samples reveal about training items
+
+
+SCORE_TYPES: dict[str, ScoreType] = {
+    "frechet_distance": ScoreType(
+        "Fréchet distance between features of the samples and of unseen real images (Heusel et al. "
+        "2017).",
+        "lower",
+        maximum=math.inf,
+    ),
+    "kernel_distance": ScoreType(
+        "Kernel distance (squared maximum mean discrepancy) between the same features, which is "
+        "unbiased for few images (Bińkowski et al. 2018).",
+        "lower",
+        minimum=-math.inf,  # unbiased, so it may be negative
+        maximum=math.inf,
+    ),
+    "precision": ScoreType(
+        "Share of the samples that look like real images: each is inside the neighborhood of a "
+        "real image (Kynkäänniemi et al. 2019).",
+        "higher",
+    ),
+    "recall": ScoreType(
+        "Share of the real images that the samples reach: each is inside the neighborhood of a "
+        "sample (Kynkäänniemi et al. 2019).",
+        "higher",
+    ),
+    "density": ScoreType(
+        "Average number of real neighborhoods that contain a sample, relative to the expected "
+        "number; about 1 for real images (Naeem et al. 2020).",
+        "higher",
+        maximum=math.inf,
+    ),
+    "coverage": ScoreType(
+        "Share of the real images that have a sample in their neighborhood, which reaches to the "
+        "fifth nearest real image (Naeem et al. 2020).",
+        "higher",
+    ),
+    "detection_auc": ScoreType(
+        "Area under the ROC curve of a new classifier (discriminator) that separates samples from "
+        "unseen real items: .5 means it cannot, 1 means it always can.",
+        "target",
+    ),
+    "detection_accuracy": ScoreType(
+        "Share of samples and unseen real items that the same classifier assigns correctly.",
+        "target",
+    ),
+    "label_accuracy": ScoreType(
+        "Share of the samples that a classifier trained on real images assigns to the requested "
+        "label.",
+        "higher",
+        requires_labels=True,
+    ),
+    "tstr_score": ScoreType(
+        "Score on unseen real items of a predictor trained only on samples (train on synthetic, "
+        "test on real): accuracy for images; for tables area under the ROC curve with two labels, "
+        "macro F1 with more, R² for a number.",
+        "higher",
+        minimum=-math.inf,  # R² may be negative
+        requires_labels=True,
+    ),
+    "near_duplicate_rate": ScoreType(
+        "Share of the samples that are closer to a training image than 99 % of unseen real images "
+        "are.",
+        "lower",
+        concerns_privacy=True,
+    ),
+    "memorization_rate": ScoreType(
+        "Share of the samples that are near duplicates of one training image and much closer to it "
+        "than to any other.",
+        "lower",
+        concerns_privacy=True,
+    ),
+    "marginal_tvd": ScoreType(
+        "Average total variation distance of the distributions of single columns between samples "
+        "and unseen real rows.",
+        "lower",
+    ),
+    "pairwise_tvd": ScoreType(
+        "Average total variation distance of the joint distributions of column pairs between "
+        "samples and unseen real rows.",
+        "lower",
+    ),
+    "dcr_share": ScoreType(
+        "Share of the samples that are closer to a training row than to any of as many unseen real "
+        "rows (distance to the closest record).",
+        "target",
+        concerns_privacy=True,
+    ),
+    "exact_match_rate": ScoreType(
+        "Share of the samples that are identical to a training row.",
+        "lower",
+        concerns_privacy=True,
+    ),
+    "membership_inference_auc": ScoreType(
+        "Area under the ROC curve of an attack that uses the distance to the nearest sample to "
+        "separate training items from unseen ones: .5 means it cannot.",
+        "target",
+        concerns_privacy=True,
+    ),
+    "membership_inference_tpr_at_1pct_fpr": ScoreType(
+        "Share of the training items that the same attack identifies (true-positive rate) while it "
+        "wrongly suspects 1 % of the unseen items.",
+        "lower",
+        concerns_privacy=True,
+    ),
+    "unique_rate": ScoreType(
+        "Number of distinct rows among the samples, divided by the number of samples.",
+        "higher",
+    ),
+}
+
+
+def select(names: Iterable[str]) -> Mapping[str, ScoreType]:
+    return {name: SCORE_TYPES[name] for name in names}
