@@ -32,6 +32,7 @@ from models.images.training import train as train_images
 from models.tabular import dp_domains, dp_training
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import AccountantMissing, PrivacyBudget, PrivacyBudgetUnreachable
+from models.tabular.prepare import filter_rows, plan_relations
 from models.tabular.schema import UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.training import train as train_rows
@@ -137,11 +138,13 @@ def run_tabular_training(
         if spec.differential_privacy is not None:
             run_private_training(dataset, rows, spec.differential_privacy, callbacks, state)
             return
+        settings = TableSettings.from_dict(spec.hyperparameters)
+        rows = filter_rows(rows, settings, callbacks)
+        relations = plan_relations(rows, settings).describe()
         callbacks.manifest = build_manifest(
-            dataset, spec, table_manifest(rows, spec.hyperparameters["min_value_count"])
+            dataset, spec, table_manifest(rows, settings.min_value_count, relations)
         )
         callbacks.start()
-        settings = TableSettings.from_dict(spec.hyperparameters)
         train_rows(rows, settings, callbacks, seed=spec.seed, state=state)
         collapse_check.check_table_collapse(callbacks.select_checkpoint(), rows, callbacks.storage)
 

@@ -68,7 +68,7 @@ def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
         ],
         columns=_columns(model.manifest.get("columns")),
         constraints=model.manifest["training"]["hyperparameters"].get("constraints"),
-        detected_constraints=model.manifest.get("detected_constraints"),
+        relations=model.manifest.get("relations"),
         seed={"min": 0, "max": 2**63 - 1},
         count={"min": 1, "max": get_settings().limits.samples},
     )

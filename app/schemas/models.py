@@ -143,6 +143,13 @@ class ColumnOption(BaseModel):
     max: float | str | None = Field(None, description="Largest value.")
 
 
+class RelationView(BaseModel):
+    name: str = Field(description="A formula; `hyperparameters.relations` ignores it by this name.")
+    kind: str
+    columns: list[str]
+    enforced: bool = Field(description="Whether samples satisfy the relation by construction.")
+
+
 class SamplingOptions(BaseModel):
     """Labels, columns and ranges that a samples request may use."""
 
@@ -153,10 +160,8 @@ class SamplingOptions(BaseModel):
     constraints: list[dict[str, Any]] | None = Field(
         None, description="Tables only: constraints that all samples satisfy."
     )
-    detected_constraints: list[dict[str, Any]] | None = Field(
-        None,
-        description="Tables only: constraints that all training rows satisfy. Samples satisfy them "
-        "if the training job declares them in `hyperparameters.constraints`.",
+    relations: list[RelationView] | None = Field(
+        None, description="Tables only: relations between columns that hold in all training rows."
     )
     seed: dict[str, int] = Field(description="Range of `seed`: `min` and `max`.")
     count: dict[str, int] = Field(description="Range of `count` in one request: `min` and `max`.")

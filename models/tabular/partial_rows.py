@@ -96,7 +96,7 @@ def _coded(
     values: Mapping[str, pa.Array],
     given: Mapping[str, NDArray[np.bool_]],
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Return the coded values of a column, and the mask of rows in which they are known."""
+    """Return the coded values of a column, and the mask of rows that determine them."""
     coded_column = next((c for c in tokenizer.coding.columns if c.name == name), None)
     if coded_column is None:
         return values[name], given[name]
@@ -104,9 +104,9 @@ def _coded(
         return pa.nulls(len(values[name]), tokenizer.coded_arrow.field(name).type), np.zeros(
             len(values[name]), bool
         )
-    is_known = np.logical_and.reduce([given[n] for n in (name, *coded_column.sources)])
+    is_determined = np.logical_and.reduce([given[n] for n in (name, *coded_column.sources)])
     rows = pa.RecordBatch.from_pydict({n: values[n] for n in (name, *coded_column.sources)})
-    return coded_column.encode(rows, values[name].type), is_known
+    return coded_column.encode(rows, values[name].type), is_determined
 
 
 def _column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:

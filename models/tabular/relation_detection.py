@@ -94,10 +94,10 @@ def _number(rows: pa.Table, name: str) -> _Number:
 
 
 def _best_equations(numbers: list[_Number]) -> list[Relation]:
-    """Return the equations, the one that says most first; only one between the same columns.
+    """Return the equations in the order of their evidence, and only one between the same columns.
 
-    Where each of two columns follows from the other, the one with more values is determined. For
-    the same number, the formula with fewer digits is likely the one by which the data was made.
+    Where each of two columns follows from the other, the one with more values is determined. Among
+    several formulas for it, the one with the fewest digits is likely the true one.
     """
     evidence = {number.name: round(_evidence_bits(number.values)) for number in numbers}
     best: dict[frozenset[str], Relation] = {}
@@ -307,7 +307,9 @@ def _lookups(table: pa.Table, names: list[str], min_value_count: int) -> Iterato
         encoded = as_text(array(table, name)).dictionary_encode()
         indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
         codes[name] = indices.astype(np.int64), len(encoded.dictionary) + 1
-    for source, total in permutations(codes, 2):
+    # Of two columns that determine each other, numbers stay, because their order helps to learn.
+    sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
+    for source, total in ((a, b) for a in sources for b in codes if a != b):
         (a, size), (b, total_size) = codes[source], codes[total]
         if not 2 < size <= MAX_LOOKUP_SHARE * len(a) or total_size > size or total_size <= 2:
             continue

@@ -35,6 +35,11 @@ def plan_coding(
     )
 
 
+def independent_relations(relations: Sequence[Relation], table: pa.Table) -> list[Relation]:
+    """Return the relations without those that follow from others."""
+    return list(plan_coding(relations, table, ()).relations)
+
+
 class _Planner:
     def __init__(self, table: pa.Table, fixed: frozenset[str]) -> None:
         self.table, self.fixed = table, fixed

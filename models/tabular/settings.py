@@ -120,7 +120,8 @@ class TableSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        return cls(**values)
+        # A model without this setting was trained on uncoded rows.
+        return cls(**{"relations": False, **values})
 
 
 # With differential privacy, every feature that reads rows outside the mechanisms that epsilon

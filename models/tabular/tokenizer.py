@@ -265,14 +265,15 @@ class Tokenizer:
             ],
             "target_column": self.target_column,
             "constraints": [constraint.to_dict() for constraint in self.constraints],
-            "coding": self.coding.pack(),
         }
+        if self.coding.columns:
+            metadata["coding"] = self.coding.pack()
         return metadata, arrays
 
     @classmethod
     def unpack(cls, metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         arrow = pa.ipc.read_schema(pa.BufferReader(arrays["schema"].tobytes()))
-        coding = RelationCoding.unpack(metadata["coding"])
+        coding = RelationCoding.unpack(metadata["coding"]) if "coding" in metadata else NO_CODING
         coded_arrow = coding.coded_schema(arrow)
         columns = [
             _unpack_column(
