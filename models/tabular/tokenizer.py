@@ -258,7 +258,7 @@ class Tokenizer:
         }
         if self.hashes is not None:
             arrays["hashes"] = self.hashes
-        metadata = {
+        metadata: dict[str, Any] = {
             "columns": columns,
             "id_columns": [
                 {"name": id_column.name, **id_column.to_json()} for id_column in self.id_columns
