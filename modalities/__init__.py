@@ -29,14 +29,20 @@ def installed() -> dict[str, Modality]:
     return {modality.name: modality for modality in sorted(modalities, key=lambda each: each.name)}
 
 
+def _formats(part: str) -> tuple[str, ...]:
+    return tuple({format: 0 for each in installed().values() for format in getattr(each, part)})
+
+
 if TYPE_CHECKING:
     ModalityName = str
     ContentFormat = str
+    SampleFormat = str
+    FileFormat = str
 else:
     ModalityName = Literal[tuple(installed())]
-    ContentFormat = Literal[
-        tuple({format: 0 for each in installed().values() for format in each.content_formats})
-    ]
+    ContentFormat = Literal[_formats("content_formats")]
+    SampleFormat = Literal[_formats("sample_formats")]
+    FileFormat = Literal[_formats("file_formats")]
 
 
 def get(name: str) -> Modality:
@@ -92,20 +98,25 @@ def _parts(part: str) -> list[type[BaseModel]]:
     return [getattr(modality, part, RequestModel) for modality in installed().values()]
 
 
-def own_options(request: BaseModel, modality: Modality, part: str) -> BaseModel:
-    """Return the fields of an extended request that belong to `modality`.
+def own_options(request: BaseModel, modality: Modality, part: str) -> Any:
+    """Return the fields of an extended request that belong to `modality`, as its model `part`.
 
     Raises:
         ValidationFailed: The request sets a field that belongs to other modalities only.
     """
     own: type[BaseModel] = getattr(modality, part)
-    known = {name for each in _parts(part) for name in each.model_fields}
-    sent = request.model_dump(include=known, exclude_defaults=True, by_alias=True)
-    accepted = {field.alias or name for name, field in own.model_fields.items()}
-    if foreign := [name for name in sent if name not in accepted]:
+    foreign = [
+        field.alias or name
+        for each in _parts(part)
+        for name, field in each.model_fields.items()
+        if name not in own.model_fields and getattr(request, name) != field.get_default()
+    ]
+    if foreign:
         errors = [
             FieldError(f"/{name}", "not_allowed", f"`{name}` does not apply to {modality.items}.")
             for name in foreign
         ]
         raise ValidationFailed(errors[0].message, field_errors=errors)
-    return own.model_validate({name: sent[name] for name in sent})
+    # The request was validated already.
+    values = {name: getattr(request, name) for name in own.model_fields}
+    return own.model_construct(request.model_fields_set & values.keys(), **values)

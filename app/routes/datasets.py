@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 import modalities
-from app import error_handlers, strict_json
+from app import strict_json
 from app.authentication import Caller, DataScope, ReadScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -28,6 +28,7 @@ from app.schemas.datasets import (
     DatasetView,
 )
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from core import validation_errors
 from core.database import read, write
 from core.datasets import builtin, repository, uploads
 from core.datasets.repository import NewDataset
@@ -246,7 +247,7 @@ def _parse(schema: type[Body], value: Any) -> Body:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise error_handlers.body_validation_failed(error, value, schema.model_fields) from error
+        raise validation_errors.body_validation_failed(error, value, schema.model_fields) from error
 
 
 @router.get("", response_model=Page[DatasetView])

@@ -26,6 +26,7 @@ from models.augmentation import classifiers
 from models.augmentation.lift import TrainClassifier
 from models.augmentation.smote import Smote, provenance_of
 from models.augmentation.training_sets import TrainingPool
+from models.checkpoint import unpack
 from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
 from models.tabular.id_columns import IdColumn
@@ -82,7 +83,9 @@ class TableAugmenter:
         self._sampler: TableSampler | None = None
         self._model_labels: dict[str, Any] = {}
         if job.model is not None:
-            self._sampler = stored_samplers.load(job.model, job.storage)
+            self._sampler = stored_samplers.load(
+                job.model, job.storage, lambda path: TableSampler.load(*unpack(path))
+            )
             labels = job.model.manifest["labels"]
             self._model_labels = {label["name"]: label["value"] for label in labels}
 

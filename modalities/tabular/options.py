@@ -1,4 +1,4 @@
-"""Fields of requests and responses that only tables have."""
+"""Fields of requests and responses, and file formats, that only tables have."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -6,9 +6,25 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.request_fields import RequestModel
+from modalities.selection import Count
 from modalities.tabular.schema import ColumnType
 from modalities.tabular.upload.read_options import is_text_encoding
 from modalities.tabular.upload.schema_overrides import ColumnOverride
+
+# Formats without a size limit, because they are written and sent in pieces. Jobs use the first one.
+FILE_FORMATS = {
+    "parquet": "application/vnd.apache.parquet",
+    "csv": "text/csv",
+    "ndjson": "application/x-ndjson",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+SAMPLE_FORMATS = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=1_024)]
 
@@ -165,3 +181,86 @@ class RowsPage(BaseModel):
     offset: int = Field(description="Index of the first row.")
     total: int = Field(description="Number of rows in the table.")
     has_more: bool = Field(description="Whether there are further rows.")
+
+
+class ConditionRequest(RequestModel):
+    """A condition on table rows, and the number of rows that satisfy it."""
+
+    where: Annotated[dict[ColumnName, Any], Field(min_length=1, max_length=100)] = Field(
+        description="By column, a value, a list of values, or a range: "
+        '`{"income": ">50K", "age": {"gte": 65}}`. A row must satisfy all of them; null matches '
+        "a missing value."
+    )
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Fraction of the request's `count`. If the fractions of all conditions add up "
+        "to less than 1, the remaining rows are unconditional. Default: equal fractions.",
+    )
+    count: Count | None = Field(
+        None, description="Number of rows. Required if the request has no `count`."
+    )
+
+
+class TableSelectionOptions(RequestModel):
+    conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
+        Field(
+            None,
+            description="Tables only: conditions that the rows must satisfy. Each has a `count`, "
+            "or a `fraction` of the request's `count`.",
+        )
+    )
+
+
+class TableSampleOptions(TableSelectionOptions):
+    partial_rows: (
+        Annotated[list[dict[ColumnName, Any]], Field(min_length=1, max_length=10_000)] | None
+    ) = Field(
+        None,
+        description="Tables only, instead of labels and counts: rows with some values given. "
+        "Each row is returned in this order, with the given values unchanged and the other values "
+        'generated: `[{"age": 65}, {"city": null}]`.',
+    )
+    exclude_training_rows: bool = Field(
+        False,
+        description="Tables only: return no row that equals a training row, identifier columns "
+        "ignored. Requires a model trained with `store_row_hashes`. Default: false.",
+    )
+
+
+class TableModelView(BaseModel):
+    target_column: str | None = Field(
+        None, description="Tables only: the column whose values are the labels."
+    )
+    columns: list[str] | None = Field(None, description="Tables only: names of the columns.")
+
+
+class ColumnOption(BaseModel):
+    """A column of a table, and the values that a condition on it may use."""
+
+    name: str
+    type: str
+    nullable: bool = Field(description="Whether values may be missing.")
+    values: list[str] | None = Field(
+        None, description="Up to 100 values, the most frequent ones first."
+    )
+    min: float | str | None = Field(None, description="Smallest value.")
+    max: float | str | None = Field(None, description="Largest value.")
+
+
+class RelationView(BaseModel):
+    name: str = Field(description="A formula; `hyperparameters.relations` ignores it by this name.")
+    kind: str
+    columns: list[str]
+    enforced: bool = Field(description="Whether samples satisfy the relation by construction.")
+
+
+class TableConditionsView(BaseModel):
+    columns: list[ColumnOption] | None = Field(
+        None, description="Tables only: columns that a condition may use."
+    )
+    constraints: list[dict[str, Any]] | None = Field(
+        None, description="Tables only: constraints that all samples satisfy."
+    )
+    relations: list[RelationView] | None = Field(
+        None, description="Tables only: relations between columns that hold in all training rows."
+    )

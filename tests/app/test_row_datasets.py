@@ -162,7 +162,11 @@ def test_the_later_of_two_concurrent_schema_changes_is_rejected(
 def test_the_schema_cannot_change_while_a_job_is_active(client: TestClient) -> None:
     dataset = upload_people(client)
     with write() as session:
-        jobs.create(session, TENANT, NewJob(JobKind.TRAINING, "people", dataset["id"], {}, {}))
+        jobs.create(
+            session,
+            TENANT,
+            NewJob(JobKind.TRAINING, "people", dataset["id"], {}, {}, queue="training"),
+        )
     response = client.put(dataset["links"]["schema"], json={"target": "smokes"})
     assert (response.status_code, response.json()["code"]) == (409, "in_use")
 
