@@ -17,7 +17,7 @@ MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as 
 def is_numeric(arrow: pa.DataType) -> bool:
     """Return True for the types that relations of numbers support."""
     return bool(
-        pa.types.is_integer(arrow)
+        (pa.types.is_integer(arrow) and not pa.types.is_uint64(arrow))
         or pa.types.is_floating(arrow)
         or pa.types.is_timestamp(arrow)
         or pa.types.is_date(arrow)

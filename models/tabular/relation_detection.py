@@ -73,6 +73,7 @@ def detect_relations(
         for name, type in types.items()
         if type in (*NUMERIC_TYPES, "datetime") and is_numeric(sample.schema.field(name).type)
     ]
+    numbers = [number for number in numbers if not np.isinf(number.values).any()]
     equations = [*_best_equations(numbers), *_date_parts(sample, numbers)]
     candidates = [
         *equations,

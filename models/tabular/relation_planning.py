@@ -1,6 +1,6 @@
 """Choice of the columns that are coded, given the relations of a table."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 
 import numpy as np
@@ -28,7 +28,9 @@ def plan_coding(
     orders = [relation for relation in relations if relation.kind == "order"]
     planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
     columns = {column.name: column for column in planner.columns}
-    decoding_order = TopologicalSorter(planner.sources).static_order()
+    # Sorted, because the order of a set differs between processes.
+    sources = {name: sorted(names) for name, names in planner.sources.items()}
+    decoding_order = TopologicalSorter(sources).static_order()
     return RelationCoding(
         tuple(columns[name] for name in decoding_order if name in columns),
         tuple(planner.kept),
@@ -96,44 +98,77 @@ class _Planner:
             and not (low in immovable and high in immovable)
         }
         edges = _without_implied(edges)
-        order = list(TopologicalSorter(_lower_neighbors(edges)).static_order())
-        below_fixed = {x for x in order if x not in immovable and _reaches(edges, x, immovable)}
-        above = [x for x in order if x not in immovable and x not in below_fixed]
-        placed = set(immovable)
-        for name in above:
-            self._bound_column(name, edges, placed)
-        # From the top down, so that each is measured from the column above it.
-        for name in reversed([x for x in order if x in below_fixed]):
-            self._bound_column(name, edges, placed)
-        self.kept += [orders[edge] for edge in sorted(edges & self._enforced())]
+        upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
+        # Ties go upward: durations and remainders usually follow what they begin with.
+        chosen = min((upward, downward), key=self._added_bits)
+        self.columns += chosen
+        self.sources |= {column.name: set(column.sources) for column in chosen}
+        enforced = {(low, c.name) for c in chosen for low in c.lower}
+        enforced |= {(c.name, high) for c in chosen for high in c.upper}
+        self.kept += [orders[edge] for edge in sorted(edges & enforced)]
 
-    def _bound_column(self, name: str, edges: set[Edge], placed: set[str]) -> None:
-        usable = {x for x in placed if not self._depends(x, name)}
-        lower = tuple(sorted(low for low, high in edges if high == name and low in usable))
-        upper = tuple(sorted(high for low, high in edges if low == name and high in usable))
-        placed.add(name)
-        if lower or upper:
-            values = array(self.table, name)
-            grid = NumberGrid.fit(values)
-            numbers, is_missing = grid.to_grid(values)
-            mean = float(np.rint(numbers[~is_missing].mean()))
-            self.columns.append(BoundedColumn(name, lower, upper, grid.decimals, mean))
-            self.sources[name] = {*lower, *upper}
+    def _place(
+        self, edges: set[Edge], immovable: Collection[str], *, upward: bool
+    ) -> list[BoundedColumn]:
+        """Return the bounded columns, each measured from columns that are placed before it.
 
-    def _enforced(self) -> set[Edge]:
-        bounded = [column for column in self.columns if isinstance(column, BoundedColumn)]
-        return {(low, c.name) for c in bounded for low in c.lower} | {
-            (c.name, high) for c in bounded for high in c.upper
-        }
+        The lowest columns stay, or the highest ones if `upward` is False. Columns that an immovable
+        one bounds from the other side are placed last, starting next to it.
+        """
+        directed = edges if upward else {(high, low) for low, high in edges}
+        order = list(TopologicalSorter(_neighbors_before(directed)).static_order())
+        movable = [name for name in order if name not in immovable]
+        before_fixed = {name for name in movable if _reaches(directed, name, immovable)}
+        sequence = [name for name in movable if name not in before_fixed]
+        sequence += [name for name in reversed(movable) if name in before_fixed]
+        sources = dict(self.sources)
+        placed, columns = set(immovable), []
+        for name in sequence:
+            usable = {other for other in placed if not _depends(sources, other, name)}
+            lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
+            upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
+            placed.add(name)
+            if lower or upper:
+                columns.append(self._bounded(name, lower, upper))
+                sources[name] = {*lower, *upper}
+        return columns
+
+    def _bounded(self, name: str, lower: tuple[str, ...], upper: tuple[str, ...]) -> BoundedColumn:
+        grid = NumberGrid.fit(array(self.table, name))
+        numbers, is_missing = grid.to_grid(array(self.table, name))
+        mean = float(np.rint(numbers[~is_missing].mean()))
+        return BoundedColumn(name, lower, upper, grid.decimals, mean)
+
+    def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
+        """Return by how much the entropy of the columns grows when they are coded.
+
+        A column of round values, such as full hours, is best left as it is.
+        """
+        bits = 0.0
+        for column in columns:
+            values = array(self.table, column.name)
+            bits += _entropy(column.encode(self.table, values.type)) - _entropy(values)
+        return round(bits, 2)
 
     def _depends(self, name: str, source: str) -> bool:
         """Return True if the decoding of column `name` needs column `source`."""
-        return name == source or any(
-            self._depends(other, source) for other in self.sources.get(name, ())
-        )
+        return _depends(self.sources, name, source)
 
 
-def _lower_neighbors(edges: Iterable[Edge]) -> dict[str, list[str]]:
+def _depends(sources: Mapping[str, Collection[str]], name: str, source: str) -> bool:
+    return name == source or any(
+        _depends(sources, other, source) for other in sources.get(name, ())
+    )
+
+
+def _entropy(values: pa.Array) -> float:
+    """Return the empirical entropy in bits."""
+    counts = values.value_counts().field("counts").to_numpy(zero_copy_only=False)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _neighbors_before(edges: Iterable[Edge]) -> dict[str, list[str]]:
     neighbors: dict[str, list[str]] = {}
     for low, high in sorted(edges):
         neighbors.setdefault(high, []).append(low)

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
+from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
+from models.tabular.prepare import plan_relations
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import plan_coding
@@ -16,7 +18,13 @@ from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer
-from tests.models.tabular.tiny_tables import train_sampler
+from models.tabular.training import train
+from tests.models.tabular.tiny_tables import (
+    RecordingCallbacks,
+    load_sampler,
+    make_settings,
+    train_sampler,
+)
 
 N = 400
 RNG = np.random.default_rng(3)
@@ -168,6 +176,13 @@ def test_values_between_several_bounds_stay_there() -> None:
             assert pa.compute.all(pa.compute.less_equal(rows[a], rows[b])).as_py(), (fixed, a, b)
 
 
+def test_of_two_ordered_columns_the_one_with_round_values_is_not_coded() -> None:
+    leaving = TIMES.astype("M8[D]").astype("M8[s]") + np.timedelta64(11, "h")
+    arriving = leaving - RNG.integers(60, 10**6, N).astype("m8[s]")
+    for columns in ({"a": arriving, "b": leaving}, {"b": leaving, "a": arriving}):
+        assert coding_of(pa.table(columns)).names == {"a"}
+
+
 def test_the_target_column_is_never_coded() -> None:
     table = pa.table({"a": A, "b": B, "c": A + B})
     assert coding_of(table, "c").names == {"a", "b"}
@@ -265,6 +280,43 @@ def test_relations_can_be_switched_off(tmp_path: Path) -> None:
     none = train_sampler(ORDERS, ORDERS_SCHEMA, tmp_path, steps=5, relations=False)
     assert not none.tokenizer.coding.columns
     assert set(find_broken(none.sample(1, np.arange(300)).rows)) >= {"order", "sum", "lookup"}
+
+
+def test_the_manifest_says_which_relations_samples_satisfy() -> None:
+    rows = LabeledRows.split(
+        ORDERS, ORDERS_SCHEMA, target_column="country", holdout_fraction=0.1, seed=1
+    )
+    plan = plan_relations(rows, make_settings(ORDERS, relations=["start <= end"]))
+    assert {entry["name"]: entry["enforced"] for entry in plan.describe()} == {
+        "net + tax = total": True,
+        "0.19 * net = tax": True,
+        "net * quantity = amount": True,
+        "city -> country": False,
+        "start <= end": False,
+    }
+
+
+def test_a_name_that_ignores_no_relation_is_reported() -> None:
+    callbacks = RecordingCallbacks(5)
+    rows = LabeledRows.split(
+        ORDERS, ORDERS_SCHEMA, target_column=None, holdout_fraction=0.1, seed=1
+    )
+    train(rows, make_settings(ORDERS, relations=["start < end"]), callbacks, seed=1)
+    assert any("'start < end'" in warning for warning in callbacks.warnings)
+
+
+def test_a_resumed_run_keeps_the_relations(tmp_path: Path) -> None:
+    rows = LabeledRows.split(
+        ORDERS, ORDERS_SCHEMA, target_column=None, holdout_fraction=0.1, seed=1
+    )
+    first, second = RecordingCallbacks(10, checkpoints=(5,), interrupt_at=6), RecordingCallbacks(10)
+    settings = make_settings(ORDERS)
+    with pytest.raises(KeyboardInterrupt):
+        train(rows, settings, first, seed=1)
+    (tmp_path / "state").write_bytes(first.saved[5].state)
+    train(rows, settings, second, seed=1, state=tmp_path / "state")
+    model = load_sampler(second.last_checkpoint, tmp_path)
+    assert find_broken(model.sample(1, np.arange(200)).rows) == []
 
 
 def test_conditions_on_coded_columns_are_met(sampler: TableSampler) -> None:
