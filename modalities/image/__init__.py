@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
@@ -16,6 +15,7 @@ from modalities.augmentation import AugmentationInput, AugmentationRules, Augmen
 from modalities.base import Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest, training_plan
+from modalities.image.detection import detect_images
 from modalities.image.options import (
     FILE_FORMATS,
     SAMPLE_FORMATS,
@@ -85,9 +85,7 @@ class ImageModality(Modality):
     min_real_items = 1
 
     def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
-        # Files that no modality recognizes are read as images too: that reader explains what it
-        # expects.
-        return 0.3 if detect_file_type(head) else 0.1
+        return detect_images(head, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
@@ -95,7 +93,7 @@ class ImageModality(Modality):
         return ingest.ingest(files, options, out, on_wait)
 
     def describe_dataset(self, summary: Json) -> ImageDatasetView:
-        return ImageDatasetView.model_validate({"image": summary})
+        return ImageDatasetView.model_validate({"image": summary, "layout": summary.get("layout")})
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         import numpy as np

@@ -42,6 +42,32 @@ class ImageDatasetOptions(RequestModel):
         description="Images only: `[height, width]` in pixels to resize to. Default: the most "
         "common size.",
     )
+    labels_from: Annotated[str, Field(max_length=1024)] | None = Field(
+        None,
+        description="Images only: source of the labels. `folders`, `file_names` (such as "
+        "`cat.0.jpg`), `none`, or the name of a file in the archive that lists labels. Default: "
+        "the first that applies of a file with labels, files next to the images, and folders.",
+    )
+    label_column: Annotated[str, Field(max_length=256)] | None = Field(
+        None,
+        description="Images only: column of the labels, if a file lists them. Default: detected.",
+    )
+    background: Annotated[str, Field(max_length=64)] = Field(
+        "white",
+        description="Images only: color behind transparent pixels, as a name or `#rrggbb`.",
+    )
+    max_bad_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Images only: share of images that may be left out because they are damaged or "
+        "unsupported; at least one image, unless it is 0. An issue names them.",
+    )
+    name_encoding: Annotated[str, Field(max_length=32)] | None = Field(
+        None,
+        description="Images only: encoding of the names in a zip that are not UTF-8, such as "
+        "`cp1252` or `shift_jis`. Default: guessed.",
+    )
 
 
 class ImageShape(BaseModel):
@@ -50,8 +76,38 @@ class ImageShape(BaseModel):
     channels: int = Field(description="1 (gray) or 3 (RGB).")
 
 
+class ImagePart(BaseModel):
+    name: str = Field(description="Folder or array, such as `seg_train`.")
+    train: int = Field(description="Number of its images to train on.")
+    test: int = Field(description="Number of its images in the test split.")
+    left_out: int = Field(description="Number of its images without a label, which are not used.")
+
+
+class IgnoredFiles(BaseModel):
+    kind: str = Field(description="Suffix of the files, or `hidden files`.")
+    files: int = Field(description="Number of files.")
+    example: str = Field(description="Name of one file.")
+
+
+class ImageLayout(BaseModel):
+    """What was recognized in an upload. `meta` of a new dataset can correct it."""
+
+    labels_from: str = Field(
+        description="Source of the labels: `folders`, `file_names`, `webdataset`, `arrays`, "
+        "`none`, or the suffix of the file that lists them."
+    )
+    parts: list[ImagePart] = Field(description="Parts of the upload, if it has some.")
+    ignored: list[IgnoredFiles] = Field(
+        description="Files that were not used, by kind. Kinds that may describe the images come "
+        "first."
+    )
+
+
 class ImageDatasetView(BaseModel):
     image: ImageShape | None = Field(None, description="Images only: their shape.")
+    layout: ImageLayout | None = Field(
+        None, description="Images only: the recognized layout of the upload."
+    )
 
 
 class TransformRequest(RequestModel):
@@ -131,12 +187,13 @@ class ImageSampleOptions(ImageSelectionOptions):
     interpolation: Interpolation | None = Field(
         None,
         description="Images only, instead of labels and counts: a path between two images, as a "
-        "PNG strip or a GIF.",
+        "PNG strip or a GIF. Small images are enlarged by a whole factor.",
     )
     layout: Literal["grid"] | None = Field(
         None,
-        description="Images only, as PNG: `grid` puts all images into one. Default: a PNG has one "
-        "image.",
+        description="Images only, as PNG: `grid` puts all images into one picture to look at. Each "
+        "label starts a row with its name, and small images are enlarged by a whole factor. Other "
+        "formats, such as `zip`, have the exact pixels. Default: a PNG has one image.",
     )
 
 
