@@ -142,7 +142,7 @@ class _Planner:
     def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
         """Return by how much the entropy of the columns grows when they are coded.
 
-        A column of round values, such as full hours, is best left as it is.
+        Coding a column of round values, such as full hours, would lose them.
         """
         bits = 0.0
         for column in columns:
