@@ -9,7 +9,7 @@ from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Dataset
 from modalities.tabular.collapse_check import check_table_collapse
-from modalities.tabular.manifest import declared_manifest, table_manifest
+from modalities.tabular.manifest import csv_manifest, declared_manifest, table_manifest
 from modalities.tabular.schema import Schema
 from modalities.tabular.training_options import DifferentialPrivacy, TableTrainingSpec
 from modalities.tabular.typed_parquet import typed_batches
@@ -38,7 +38,8 @@ def train(run: TrainingRun) -> None:
             settings = TableSettings.from_dict(spec.hyperparameters)
             rows = filter_rows(rows, settings, run)
             relations = plan_relations(rows, settings).describe()
-            run.start(table_manifest(rows, settings.min_value_count, relations))
+            manifest = table_manifest(rows, settings.min_value_count, relations)
+            run.start(manifest | csv_manifest(run.dataset.summary))
             train_rows(rows, settings, run, seed=spec.seed, state=run.state)
         except UnsupportedColumn as error:
             message = (
@@ -90,7 +91,8 @@ def _train_privately(rows: LabeledRows, privacy: DifferentialPrivacy, run: Train
         )
     assert spec.budget.steps is not None  # noqa: S101 - the API checks it
     # A hash of the dataset would identify the exact table.
-    run.start(declared_manifest(domains, rows.target_column), identify_dataset=False)
+    manifest = declared_manifest(domains, rows.target_column) | csv_manifest(run.dataset.summary)
+    run.start(manifest, identify_dataset=False)
     try:
         dp_training.train(
             rows,
