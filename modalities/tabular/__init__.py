@@ -209,7 +209,7 @@ class TableModality(Modality):
         return {
             "columns": columns,
             "constraints": manifest["training"]["hyperparameters"].get("constraints"),
-            "detected_constraints": manifest.get("detected_constraints"),
+            "relations": manifest.get("relations"),
         }
 
 

@@ -290,6 +290,13 @@ class ColumnOption(BaseModel):
     max: float | str | None = Field(None, description="Largest value.")
 
 
+class RelationView(BaseModel):
+    name: str = Field(description="A formula; `hyperparameters.relations` ignores it by this name.")
+    kind: str
+    columns: list[str]
+    enforced: bool = Field(description="Whether samples satisfy the relation by construction.")
+
+
 class TableConditionsView(BaseModel):
     columns: list[ColumnOption] | None = Field(
         None, description="Tables only: columns that a condition may use."
@@ -297,8 +304,6 @@ class TableConditionsView(BaseModel):
     constraints: list[dict[str, Any]] | None = Field(
         None, description="Tables only: constraints that all samples satisfy."
     )
-    detected_constraints: list[dict[str, Any]] | None = Field(
-        None,
-        description="Tables only: constraints that all training rows satisfy. Samples satisfy them "
-        "if the training job declares them in `hyperparameters.constraints`.",
+    relations: list[RelationView] | None = Field(
+        None, description="Tables only: relations between columns that hold in all training rows."
     )

@@ -17,6 +17,7 @@ from modalities.training import TrainingRun
 from models.tabular import dp_domains, dp_training
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import AccountantMissing, PrivacyBudget, PrivacyBudgetUnreachable
+from models.tabular.prepare import filter_rows, plan_relations
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.training import train as train_rows
@@ -34,9 +35,11 @@ def train(run: TrainingRun) -> None:
             if spec.differential_privacy is not None:
                 _train_privately(rows, spec.differential_privacy, run)
                 return
-            manifest = table_manifest(rows, spec.hyperparameters["min_value_count"])
-            run.start(manifest | csv_manifest(run.dataset.summary))
             settings = TableSettings.from_dict(spec.hyperparameters)
+            rows = filter_rows(rows, settings, run)
+            relations = plan_relations(rows, settings).describe()
+            manifest = table_manifest(rows, settings.min_value_count, relations)
+            run.start(manifest | csv_manifest(run.dataset.summary))
             train_rows(rows, settings, run, seed=spec.seed, state=run.state)
         except UnsupportedColumn as error:
             message = (

@@ -210,7 +210,7 @@ def test_sampling_options_list_labels_columns_and_constraints(service: TestClien
     assert columns["city"]["values"][-1] == "Zürich"
     assert columns["age"]["min"] >= 18
     assert columns["since"]["max"] < "2025"
-    assert options["constraints"] == options["detected_constraints"] == []
+    assert options["constraints"] == options["relations"] == []
     model = service.get("/v1/models/people").json()
     assert (model["modality"], model["target_column"], model["image"]) == (
         "tabular",
