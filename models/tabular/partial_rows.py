@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN
 from models.tabular.categorical_columns import CategoricalColumn, Column, Tokens, as_text
 from models.tabular.conditions import InvalidPartialRow
-from models.tabular.numeric_columns import NumericColumn, numeric_values
+from models.tabular.number_scale import numeric_values
+from models.tabular.numeric_columns import NumericColumn
 from models.tabular.tokenizer import Tokenizer
 
 

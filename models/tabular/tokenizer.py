@@ -77,8 +77,10 @@ class Tokenizer:
         names = [name for name, type in types.items() if type != "id"]
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
+        labels = _row_labels(table, types, target_column, min_value_count, seed)
         columns = [
-            _fit_column(name, types[name], _array(table, name), min_value_count) for name in names
+            _fit_column(name, types[name], _array(table, name), min_value_count, labels)
+            for name in names
         ]
         columns.sort(key=lambda column: _sort_rank(column, target_column, len(table)))
         id_columns = tuple(
@@ -86,7 +88,9 @@ class Tokenizer:
             for name, type in types.items()
             if type == "id"
         )
-        columns_with_sub_bins = _add_sub_bins(columns, table, seed, every_column=always_sub_bins)
+        columns_with_sub_bins = _add_sub_bins(
+            columns, table, labels, seed, every_column=always_sub_bins
+        )
         tokenizer = cls(
             table.schema,
             tuple(columns_with_sub_bins),
@@ -355,7 +359,30 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _fit_column(name: str, type: str, values: pa.Array, min_value_count: int) -> Column:
+def _row_labels(
+    table: pa.Table,
+    types: Mapping[str, str],
+    target_column: str | None,
+    min_value_count: int,
+    seed: int,
+) -> Tokens | None:
+    """Return the labels of the rows, or None if there are none or too many."""
+    if target_column is None or target_column not in types:
+        return None
+    values = _array(table, target_column)
+    column = _fit_column(target_column, types[target_column], values, min_value_count)
+    if column.layout.bins:
+        return None
+    return column.encode(values, np.random.default_rng(seed))[0]
+
+
+def _fit_column(
+    name: str,
+    type: str,
+    values: pa.Array,
+    min_value_count: int,
+    labels: Tokens | None = None,
+) -> Column:
     arrow = values.type
     if type in ("category", "boolean") or pa.types.is_null(arrow):
         try:
@@ -364,7 +391,7 @@ def _fit_column(name: str, type: str, values: pa.Array, min_value_count: int) ->
             raise UnsupportedColumn(
                 name, f"values of type {arrow} cannot be converted to categories"
             ) from error
-    return NumericColumn.fit(name, arrow, values, min_value_count)
+    return NumericColumn.fit(name, arrow, values, min_value_count, labels)
 
 
 def _unpack_column(
@@ -378,17 +405,22 @@ def _unpack_column(
         )
     column_arrays = {
         name: arrays[f"{prefix}.{name}"]
-        for name in ("exact_values", "quantiles", "ends", "rank_midpoints")
+        for name in ("exact_values", "lows", "highs", "ends", "bin_edges", "rank_midpoints")
     }
     return NumericColumn.unpack(metadata, layout, arrow, column_arrays)
 
 
 def _add_sub_bins(
-    columns: list[Column], table: pa.Table, seed: int, *, every_column: bool
+    columns: list[Column],
+    table: pa.Table,
+    labels: Tokens | None,
+    seed: int,
+    *,
+    every_column: bool,
 ) -> list[Column]:
     """Add a second step to columns whose position within a bin depends on another column."""
     rng = np.random.default_rng(seed)
-    table = table.slice(0, MAX_TESTED_ROWS)
+    tested = table.slice(0, MAX_TESTED_ROWS)
     binned_indices = [
         i
         for i, column in enumerate(columns)
@@ -397,19 +429,19 @@ def _add_sub_bins(
     if not binned_indices:
         return columns
     first_tokens = {
-        i: column.encode(_array(table, column.name), rng)[0] for i, column in enumerate(columns)
+        i: column.encode(_array(tested, column.name), rng)[0] for i, column in enumerate(columns)
     }
     result: list[Column] = list(columns)
     for i in binned_indices:
         column = columns[i]
         assert isinstance(column, NumericColumn)  # noqa: S101 - by construction of `binned_indices`
-        refined = column.with_sub_bins(int(column.layout.is_bin(first_tokens[i]).sum()))
+        refined = column.with_sub_bins(_array(table, column.name), labels)
         if every_column:
             result[i] = refined
             continue
         partners = [j for j in range(len(columns)) if j != i]
         for j in rng.permutation(partners)[:MAX_TESTED_PARTNERS]:
-            if refined is not column and _depends_on(refined, column, table, first_tokens[j], rng):
+            if refined is not column and _depends_on(refined, column, tested, first_tokens[j], rng):
                 result[i] = refined
                 break
     return result
