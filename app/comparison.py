@@ -9,10 +9,10 @@ from app import model_report
 from app.model_report import EvaluationRecord
 from app.schemas.comparison import BestModel, CheckpointMetrics, Comparison, ModelSummary
 from app.schemas.reports import ScoreView
-from app.schemas.warnings import WarningView
 from core import jobs
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset, Model
+from job_kinds.warnings import WarningView
 
 
 @dataclass(frozen=True)

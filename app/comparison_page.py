@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app import page_templates
 from app.schemas.comparison import CheckpointMetrics, Comparison, ModelSummary
 from app.value_format import format_number
-from modalities import evaluation_jobs
+from job_kinds.evaluation.plan import all_score_types
 
 MAX_CHECKPOINTS = 6  # per model
 
@@ -21,7 +21,7 @@ class CheckpointTable:
 def render_page(comparison: Comparison) -> str:
     models = comparison.models
     references = [model.reference for model in models]
-    score_types = evaluation_jobs.score_types()
+    score_types = all_score_types()
     return page_templates.render(
         "comparison.html",
         title=" and ".join(references),

@@ -21,23 +21,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import modalities
 from app import strict_json
 from core.datasets.chunk_buffer import ChunkBuffer
-from core.datasets.sandbox import run_in_sandbox
 from core.errors import BadRequest, DatasetUnreadable, ValidationFailed
 from core.request_fields import Label, ModelName, Tags
 from core.settings import MIB, get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
-from modalities.tabular.formatting import format_values, to_json_values
-from modalities.tabular.schema import Column
-from modalities.tabular.type_casting import ARROW_TYPES
-from modalities.validate_checkpoint import Weights
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -50,7 +45,6 @@ FILE_NAMES = {WEIGHTS, MODEL_MANIFEST, CARD, MANIFEST}
 _WRONG_FILES = f"an exported model holds exactly {', '.join(sorted(FILE_NAMES))}."
 MAX_JSON_BYTES = 8 * MIB
 MAX_DIRECTORY_BYTES = 64 * 1024
-CHECK_TIMEOUT_S = 120.0
 
 _END_RECORD = struct.Struct("<4s4H2LH")  # end of central directory: APPNOTE 6.3.10, 4.3.16
 
@@ -68,7 +62,7 @@ class ArchiveManifest(BaseModel):
     format: int
     name: ModelName
     version: int = Field(ge=0)
-    modality: Literal["image", "tabular"]
+    modality: modalities.ModalityName
     step: int = Field(ge=0, lt=2**31)
     description: Annotated[str, Field(max_length=4_096)] | None = None
     tags: Tags = {}
@@ -84,32 +78,13 @@ class ManifestLabel(BaseModel):
     value: str | bool | None = None
 
 
-class ManifestColumn(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=256)]
-    type: Literal["integer", "number", "category", "boolean", "datetime", "id"]
-    nullable: bool
-    decimals: Annotated[int, Field(ge=0, le=18)] | None
-    format: Annotated[str, Field(max_length=64)] | None
-    exclude: Literal[False]
-    domain: dict[str, Any] | None
-
-    @property
-    def column(self) -> Column:
-        return Column.from_dict(self.model_dump(exclude={"domain"}))
-
-
 class ModelManifest(BaseModel):
     """Schema of `core.tables.Model.manifest`."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    modality: Literal["image", "tabular"]
+    modality: modalities.ModalityName
     labels: list[ManifestLabel]
-    image: dict[Literal["height", "width", "channels"], int] | None = None
-    target_column: str | None = None
-    columns: list[ManifestColumn] | None = None
     parameters: int = Field(ge=0)
     training: dict[str, Any]
     dataset: dict[str, str | None] = {}
@@ -128,7 +103,7 @@ class ModelExport:
             format=FORMAT_VERSION,
             name=model.name,
             version=model.version,
-            modality=model.modality,  # type: ignore[arg-type] # one of the two
+            modality=model.modality,
             step=model.step,
             description=model.description,
             tags=model.tags,
@@ -163,24 +138,21 @@ class ModelImport:
 
     def check(self) -> None:
         """Raise ValidationFailed unless the weights and the manifests describe the same model."""
-        try:
-            weights_info = run_in_sandbox(
-                "modalities.validate_checkpoint:validate",
-                Weights(path=self.weights),
-                CHECK_TIMEOUT_S,
-            )
-        except DatasetUnreadable as error:
-            raise _import_error(
-                f"`{WEIGHTS}` does not hold the weights of a Semblance model."
-            ) from error
         model = _parse(ModelManifest, self.model_manifest, MODEL_MANIFEST)
-        if not (weights_info["modality"] == model.modality == self.manifest.modality):
+        if model.modality != self.manifest.modality:
             _reject("its files describe models of different modalities.")
         _check_labels(model)
-        if model.modality == "image":
-            _check_images(model, weights_info)
-        else:
-            _check_rows(model, weights_info)
+        modality = modalities.get(model.modality)
+        try:
+            modality.check_import(self.model_manifest, self.weights)
+        except DatasetUnreadable as error:
+            raise _import_error(
+                f"`{WEIGHTS}` does not hold the weights of a model of {modality.items}."
+            ) from error
+        except ValidationFailed as error:
+            raise _import_error(error.detail) from error
+        except ValidationError as error:
+            raise _schema_error(error, MODEL_MANIFEST) from error
 
 
 @contextmanager
@@ -266,38 +238,18 @@ def _parse(schema: type[Body], value: Any, name: str) -> Body:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        field_path = ".".join(str(part) for part in error.errors()[0]["loc"])[:100]
-        raise _import_error(f"`{name}` is not valid at {field_path or 'the top level'}.") from error
+        raise _schema_error(error, name) from error
+
+
+def _schema_error(error: ValidationError, name: str) -> ValidationFailed:
+    field_path = ".".join(str(part) for part in error.errors()[0]["loc"])[:100]
+    return _import_error(f"`{name}` is not valid at {field_path or 'the top level'}.")
 
 
 def _check_labels(model: ModelManifest) -> None:
     names = [label.name for label in model.labels]
     if len(set(names)) != len(names):
         _reject(f"`{MODEL_MANIFEST}` lists a label twice.")
-
-
-def _check_images(model: ModelManifest, weights_info: dict[str, Any]) -> None:
-    if model.image != weights_info["image"]:
-        _reject(f"the weights generate images of a different size than `{MODEL_MANIFEST}` states.")
-    if max(1, len(model.labels)) != weights_info["classes"]:
-        _reject(f"the weights have a different number of labels than `{MODEL_MANIFEST}`.")
-
-
-def _check_rows(model: ModelManifest, weights_info: dict[str, Any]) -> None:
-    columns = model.columns or []
-    if {c.name: str(ARROW_TYPES[c.type]) for c in columns} != weights_info["columns"]:
-        _reject(f"the weights generate different columns than `{MODEL_MANIFEST}` lists.")
-    if model.target_column != weights_info["target_column"]:
-        _reject(f"the weights have a different target column than `{MODEL_MANIFEST}`.")
-    for column in columns:
-        try:  # the format string is untrusted, so it is tested with one value
-            value = pa.array([0], pa.int64()).cast(ARROW_TYPES[column.type])
-            format_values(value, column.column).to_pylist()
-            to_json_values(value, column.column)
-        except (pa.ArrowException, ValueError) as error:
-            raise _import_error(
-                f"`{MODEL_MANIFEST}` has a column whose `format` cannot be applied."
-            ) from error
 
 
 def _reject(message: str) -> NoReturn:

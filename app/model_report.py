@@ -9,7 +9,7 @@ from app.schemas.reports import Report
 from core import evaluation, jobs
 from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Model
-from modalities import evaluation_jobs
+from job_kinds.evaluation.plan import why_not_evaluable
 
 MAX_CHART_POINTS = 200
 REPORT_STATES = {JobState.SUCCEEDED: "evaluated", JobState.FAILED: "failed"}
@@ -41,7 +41,7 @@ def load_evaluations(session: Session, model: Model) -> EvaluationRecord:
         files = {row.name: StoredObject(row.key, row.bytes, row.sha256) for row in artifacts}
     if model.job_id is not None:
         metrics = jobs.metrics(session, model.tenant_id, model.job_id, points=MAX_CHART_POINTS)
-    reason = evaluation_jobs.why_not_evaluable(session, model) if latest_job is None else None
+    reason = why_not_evaluable(session, model) if latest_job is None else None
     return EvaluationRecord(latest_job, evaluated, files, metrics, reason)
 
 

@@ -8,6 +8,8 @@ import gc
 import importlib
 import threading
 
+import modalities
+
 _loaded = threading.Event()
 
 
@@ -17,8 +19,9 @@ def start() -> None:
 
 def _load() -> None:
     importlib.import_module("celery")  # the first job notification needs it
-    for name in ("image_response", "tabular_response"):
-        importlib.import_module(f"app.sampling.{name}")
+    importlib.import_module("app.sampling.response")
+    for modality in modalities.installed().values():
+        modality.preload()
     if not _loaded.is_set():
         # Without `freeze`, each full garbage collection visits all imported objects, which blocks
         # requests.

@@ -11,7 +11,7 @@ from app.report_csv import STATISTIC_NAMES, format_datetime_statistics
 from app.schemas.reports import ColumnAssociations, ColumnStatistics, Report
 from app.svg_charts import Chart
 from app.value_format import format_number
-from modalities import evaluation_jobs
+from job_kinds.evaluation.plan import all_score_types
 
 LOSS_CHART = "Losses"
 TRAINING_CHARTS = {
@@ -56,7 +56,7 @@ def render_page(
 ) -> str:
     """Render the page. `pictures` are the PNG files of `report.pictures`."""
     associations = report.column_associations
-    score_types = evaluation_jobs.score_types()
+    score_types = all_score_types()
     privacy_scores = {name for name, type in score_types.items() if type.concerns_privacy}
     return page_templates.render(
         "report.html",

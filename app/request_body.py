@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message
 
 from app import strict_json
 from app.authentication import authenticate
@@ -19,9 +19,6 @@ def limit_body(request: Request, limit: int) -> Request:
     Raises:
         TooLarge: The Content-Length header exceeds the limit.
     """
-    error = TooLarge(
-        f"The request body exceeds the limit of {limit} bytes.", code="body_too_large", limit=limit
-    )
     received = 0
 
     async def receive() -> Message:
@@ -29,28 +26,23 @@ def limit_body(request: Request, limit: int) -> Request:
         message = await request.receive()
         received += len(message.get("body", b""))
         if received > limit:
-            raise error
+            raise _too_large(limit)
         return message
 
     if int(request.headers.get("content-length", "0")) > limit:
-        raise error
+        raise _too_large(limit)
     return Request(request.scope, receive)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The request body exceeds the limit of {limit} bytes.", code="body_too_large", limit=limit
+    )
 
 
 async def read_body(request: Request) -> bytes:
     """Return the body; raise TooLarge if it exceeds the limit for JSON."""
     return await limit_body(request, get_settings().limits.json_bytes).body()
-
-
-class ParsedRequest(Request):
-    """Request whose JSON body is already parsed."""
-
-    def __init__(self, scope: Scope, receive: Receive, parsed: Any) -> None:
-        super().__init__(scope, receive)
-        self._parsed = parsed
-
-    async def json(self) -> Any:
-        return self._parsed
 
 
 def _parse(request: Request, body: bytes) -> Any:
@@ -70,15 +62,14 @@ class StrictJsonRoute(APIRoute):
 
         async def parse_and_handle(request: Request) -> Response:
             try:
-                body = await read_body(request)
-                parsed = _parse(request, body)
+                # FastAPI reads both again, but the stream is consumed then.
+                request._body = await read_body(request)
+                request._json = _parse(request, request._body)
             except SemblanceError:
                 # Dependencies have not run yet, and a missing API key takes precedence over an
                 # invalid body.
                 await authenticate(request, None)
                 raise
-            parsed_request = ParsedRequest(request.scope, request.receive, parsed)
-            parsed_request._body = body  # FastAPI reads the body again, but the stream is consumed
-            return await handle(parsed_request)
+            return await handle(request)
 
         return parse_and_handle

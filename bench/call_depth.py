@@ -29,7 +29,7 @@ from models.tabular.schema import ColumnSchema
 from models.tabular.training import train as train_rows
 from models.training_callbacks import PackedCheckpoint
 
-PACKAGES = ("app", "core", "modalities", "models", "semblance", "worker")
+PACKAGES = ("app", "core", "job_kinds", "modalities", "models", "semblance", "worker")
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 

@@ -80,12 +80,12 @@ def row_weights() -> tuple[Any, Measurements]:
     """Return a briefly trained model of a table with ten columns of all types, and its manifest."""
     import pyarrow as pa
 
+    from modalities.tabular.manifest import table_manifest
     from modalities.tabular.schema import Column
     from models.tabular.data import LabeledRows
     from models.tabular.schema import ColumnSchema, ColumnType
     from models.tabular.settings import TableData, resolve
     from models.tabular.training import train
-    from worker.training_data import table_manifest
 
     rng, n = np.random.default_rng(0), 4_000
     day = np.timedelta64(1, "D")
@@ -162,10 +162,13 @@ def import_model(name: str, checkpoint: Any, metadata: Measurements) -> Any:
 
 def load_sampler(model: Any) -> Any:
     from core.storage import StoredObject, get_storage
-    from models.load import load_sampler
+    from models.checkpoint import unpack
+    from models.images.sampling import ImageSampler
+    from models.tabular.sampling import TableSampler
 
+    sampler_type: Any = {"image": ImageSampler, "tabular": TableSampler}[model.modality]
     with get_storage().open(StoredObject.from_dict(model.weights)) as path:
-        return load_sampler(path)
+        return sampler_type.load(*unpack(path))
 
 
 # The service.
@@ -218,12 +221,12 @@ def api(factory: str = "app.main:create_app") -> Iterator[tuple[str, psutil.Proc
 def constant_app() -> FastAPI:
     """Create the same application, with one constant picture in place of generated images."""
     from app.main import create_app
-    from app.sampling import image_response
+    from app.sampling import response as sampling_response
     from modalities.image.encode import encode_png
 
     picture = encode_png(np.zeros((28, 28), np.uint8))
     response: Callable[..., Response] = lambda *_, **__: Response(picture, media_type="image/png")  # noqa: E731
-    image_response.build_response = response
+    sampling_response.build_response = response
     return create_app()
 
 
@@ -324,14 +327,17 @@ def batcher() -> Iterator[Measurements]:
     """Measure 64 clients of one image, with shared and separate batches, and a single client."""
     from app.sampling.batcher import Batcher
     from app.sampling.fair_lock import FairLock
+    from modalities.image.sampler import ImagePlanSampler
     from models.images import batched_sampling
 
     sampler = load_sampler(import_model("images", *image_weights()))
     zero, lock = np.zeros(1, np.int64), FairLock()
-    shared = Batcher(lock, 0.002, lambda: 0)
+    shared, source = Batcher(lock, 0.002, lambda: 0), ImagePlanSampler(sampler)
+    truncation = np.ones(1, np.float32)
 
     def batched(seed: int) -> None:
-        shared.submit(sampler, seed, zero, zero).result()
+        columns = (np.full(1, seed, np.uint64), zero, zero, truncation, zero)
+        shared.submit(source, columns, "image").result()
 
     def separate(seed: int) -> None:
         with lock:
@@ -527,21 +533,28 @@ def poll_routes(url: str) -> None:
 
 def memory() -> Iterator[Measurements]:
     """Check the model cache with 200 requests for 20 models, with and without evictions."""
+    import modalities
     from app.sampling.model_cache import ModelCache
     from core.errors import Unavailable
     from core.storage import get_storage
-    from models.load import load_sampler, warm_up
+    from modalities.selection import Selection
+    from modalities.turns import Unshared
 
+    modality = modalities.get("image")
     models = [import_model(f"m{seed}", *image_weights(seed)) for seed in range(COLD_MODELS)]
     model_bytes = models[0].weights["bytes"]
+    options = modality.selection_options()
+    plan = modality.plan_selection(models[0].manifest, Selection(count=1), options, seed=0)
     for capacity in (2 * COLD_MODELS, COLD_MODELS // 4):
-        cache = ModelCache(get_storage(), capacity * model_bytes, load_sampler)
+        cache = ModelCache(
+            get_storage(), capacity * model_bytes, lambda _name, path: modality.load_sampler(path)
+        )
         max_bytes, rejected = 0, 0
 
         def use(index: int, cache: ModelCache = cache) -> tuple[int, bool]:
             try:
                 with cache.lease(models[index % COLD_MODELS]) as sampler:
-                    warm_up(sampler)
+                    next(sampler.draw(plan, Unshared()))
             except Unavailable:
                 return cache.bytes, True
             return cache.bytes, False

@@ -14,6 +14,10 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class NoOptions(RequestModel):
+    """Options where there are none."""
+
+
 def _validate_name(text: str) -> str:
     text = unicodedata.normalize("NFC", text).strip()
     if not text:

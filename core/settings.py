@@ -55,7 +55,7 @@ class Limits(BaseModel):
         10_000, description="Maximum distinct values of a categorical column."
     )
     label_chars: int = Field(256, description="Maximum characters of a label.")
-    name_chars: int = Field(256, description="Maximum characters of a name.")
+    column_name_chars: int = Field(1_024, description="Maximum characters of a column name.")
     model_bytes: int = Field(1024 * MIB, description="Maximum bytes of an imported model archive.")
     samples: int = Field(1_000_000, description="Maximum items of one samples request.")
     json_samples: int = Field(

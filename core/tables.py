@@ -187,6 +187,7 @@ class Job(Leased, Base):
     model_id: Mapped[str | None]
     request: Mapped[Json]
     resolved: Mapped[Json]
+    warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
 

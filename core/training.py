@@ -1,8 +1,8 @@
 """Resolved specification of a training job: built by the API, executed by a worker."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Budget(BaseModel):
@@ -57,63 +57,6 @@ class CheckpointPolicy(BaseModel):
     )
 
 
-class EarlyStopping(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    patience: int = Field(
-        ge=1,
-        le=10,
-        description="Number of evaluations (10 per run) without an improvement in held-out "
-        "coverage after which training stops.",
-    )
-
-
-def _reject_numbers(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError('must be "auto", false or {"patience": n}')
-    return value
-
-
-# Without the validator, pydantic accepts 0 for false because they are equal.
-EarlyStoppingSetting = Annotated[
-    Literal["auto", False] | EarlyStopping, BeforeValidator(_reject_numbers)
-]
-
-
-class InitFrom(BaseModel):
-    """A model whose weights initialize the training.
-
-    `label_map` holds, for each label of the dataset, its index among the model's labels, or -1 if
-    the model does not have the label.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str
-    label_map: list[int]
-
-
-class DifferentialPrivacy(BaseModel):
-    """Privacy budget (epsilon, delta) of one row, over everything that reads the training rows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epsilon: float = Field(gt=0, le=100, description="Bound on the privacy loss.")
-    delta: float = Field(
-        gt=0,
-        lt=0.1,
-        description="Probability that the bound does not hold. Must be less than 1 / number of "
-        "training rows.",
-    )
-    column_domains: dict[str, dict[str, Any]] = Field(
-        {},
-        description="Public domain of each column, independent of the rows. Either `values` "
-        "(strings, or true and false), or `min` and `max`, with `decimals` (default: 0) and "
-        "optionally the common `values` between them. `missing` (default: false) allows missing "
-        "values.",
-    )
-
-
 class ScoreBound(BaseModel):
     """Bounds on one evaluation score; every bound that is set must hold."""
 
@@ -152,26 +95,20 @@ class QualityGate(BaseModel):
 
 
 class TrainingSpec(BaseModel):
+    """Resolved request of a training job; each modality adds the settings that only it has."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    modality: Literal["image", "tabular"]
+    modality: str
     conditional: bool  # whether samples can be requested by label
-    target_column: str | None = None  # the column with the labels of a conditional tabular model
     preset: str
     budget: Budget
     checkpoint: CheckpointPolicy
     holdout_fraction: float
     seed: int
     hyperparameters: dict[str, Any]
-    early_stopping: EarlyStoppingSetting = "auto"
-    init_from: InitFrom | None = None
-    differential_privacy: DifferentialPrivacy | None = None
     evaluate: bool = False
     quality_gate: QualityGate | None = None
 
-    @property
-    def patience(self) -> int | Literal["auto"] | None:
-        """Patience of early stopping, in evaluations; None if it is disabled."""
-        if isinstance(self.early_stopping, EarlyStopping):
-            return self.early_stopping.patience
-        return "auto" if self.early_stopping == "auto" else None
+    def check_evaluable(self) -> None:
+        """Raise Conflict if the training does not permit that its model is evaluated."""

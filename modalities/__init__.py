@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
 
-from core.datasets.file_type import HEAD_BYTES
+from core.datasets.file_type import HEAD_BYTES, detect_file_type, zip_entry_names
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.request_fields import RequestModel
 from modalities.base import Augmentation, Evaluation, Modality
 
 ENTRY_POINTS = "semblance.modalities"
+TAIL_BYTES = 64 * 1024  # of a zip archive, whose names are at its end
 PEEK_BYTES = 8 * HEAD_BYTES  # of an upload, from which its modality is detected
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -28,14 +29,20 @@ def installed() -> dict[str, Modality]:
     return {modality.name: modality for modality in sorted(modalities, key=lambda each: each.name)}
 
 
+def _formats(part: str) -> tuple[str, ...]:
+    return tuple({format: 0 for each in installed().values() for format in getattr(each, part)})
+
+
 if TYPE_CHECKING:
     ModalityName = str
     ContentFormat = str
+    SampleFormat = str
+    FileFormat = str
 else:
     ModalityName = Literal[tuple(installed())]
-    ContentFormat = Literal[
-        tuple({format: 0 for each in installed().values() for format in each.content_formats})
-    ]
+    ContentFormat = Literal[_formats("content_formats")]
+    SampleFormat = Literal[_formats("sample_formats")]
+    FileFormat = Literal[_formats("file_formats")]
 
 
 def get(name: str) -> Modality:
@@ -65,9 +72,13 @@ def augmentation_of(name: str) -> Augmentation:
     return modality
 
 
-def detect(head: bytes, name: str) -> Modality:
-    """Return the modality of a file. `head` is its first PEEK_BYTES, or all of a shorter file."""
-    return max(installed().values(), key=lambda modality: modality.detect(head, name))
+def detect(head: bytes, name: str, tail: bytes = b"") -> Modality:
+    """Return the modality of a file.
+
+    `head` and `tail` are its first PEEK_BYTES and its last TAIL_BYTES, or all of a shorter file.
+    """
+    entries = zip_entry_names(tail) if detect_file_type(head) == "zip" else []
+    return max(installed().values(), key=lambda modality: modality.detect(head, name, entries))
 
 
 def extend(part: str) -> Callable[[type[Body]], type[Body]]:
@@ -87,20 +98,25 @@ def _parts(part: str) -> list[type[BaseModel]]:
     return [getattr(modality, part, RequestModel) for modality in installed().values()]
 
 
-def own_options(request: BaseModel, modality: Modality, part: str) -> BaseModel:
-    """Return the fields of an extended request that belong to `modality`.
+def own_options(request: BaseModel, modality: Modality, part: str) -> Any:
+    """Return the fields of an extended request that belong to `modality`, as its model `part`.
 
     Raises:
         ValidationFailed: The request sets a field that belongs to other modalities only.
     """
     own: type[BaseModel] = getattr(modality, part)
-    known = {name for each in _parts(part) for name in each.model_fields}
-    sent = request.model_dump(include=known, exclude_defaults=True, by_alias=True)
-    accepted = {field.alias or name for name, field in own.model_fields.items()}
-    if foreign := [name for name in sent if name not in accepted]:
+    foreign = [
+        field.alias or name
+        for each in _parts(part)
+        for name, field in each.model_fields.items()
+        if name not in own.model_fields and getattr(request, name) != field.get_default()
+    ]
+    if foreign:
         errors = [
             FieldError(f"/{name}", "not_allowed", f"`{name}` does not apply to {modality.items}.")
             for name in foreign
         ]
         raise ValidationFailed(errors[0].message, field_errors=errors)
-    return own.model_validate({name: sent[name] for name in sent})
+    # The request was validated already.
+    values = {name: getattr(request, name) for name in own.model_fields}
+    return own.model_construct(request.model_fields_set & values.keys(), **values)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from core.datasets.source import SourceFile
-from core.request_fields import RequestModel
+from core.request_fields import NoOptions, RequestModel
 from core.storage import Storage
 from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
 from modalities.evaluation import EvaluationInput, EvaluationOutput
+from modalities.sampling import Sampling
+from modalities.training import Training
 from models.metrics.score_types import ScoreType
 
 if TYPE_CHECKING:
@@ -33,13 +35,11 @@ OnWait = Callable[[], None]  # called about once a second; an exception that it 
 class Datasets(Protocol):
     """Uploads, and the datasets that are made of them."""
 
-    @property
-    def dataset_options(self) -> type[RequestModel]:
-        """Fields of `meta` of a new dataset, in addition to those of all datasets."""
+    dataset_options: type[RequestModel] = NoOptions
+    """Fields of `meta` of a new dataset, in addition to those of all datasets."""
 
-    @property
-    def dataset_view(self) -> type[BaseModel]:
-        """Fields of a dataset's representation, in addition to those of all datasets."""
+    dataset_view: type[BaseModel] = BaseModel
+    """Fields of a dataset's representation, in addition to those of all datasets."""
 
     @property
     def object_files(self) -> Mapping[str, str]:
@@ -57,12 +57,13 @@ class Datasets(Protocol):
     def has_schema(self) -> bool:
         """Whether clients can read and change the columns of a dataset."""
 
-    def detect(self, head: bytes, name: str) -> float:
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
         """Return the confidence, from 0 to 1, that a file is an upload of this modality.
 
-        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. The modality
-        with the highest confidence reads the file.
+        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. `entries`
+        are the names in a zip archive. The modality with the highest confidence reads the file.
         """
+        return 0.0
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
@@ -155,7 +156,7 @@ class Augmentation(Protocol):
         """Open the dataset and the model. Raises ObjectCorrupted if the dataset is damaged."""
 
 
-class Modality(Datasets, Protocol):
+class Modality(Datasets, Training, Sampling, Protocol):
     """Everything that depends on a kind of data.
 
     A modality may also have the members of Evaluation and Augmentation.

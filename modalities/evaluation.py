@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import modalities
 from core.storage import Storage
 from core.tables import Dataset, Model
-from core.training import TrainingSpec
 
 if TYPE_CHECKING:
     from models.metrics.scores import Score
@@ -25,8 +25,10 @@ class EvaluationInput:
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
 
     @property
-    def training_spec(self) -> TrainingSpec:
-        return TrainingSpec.model_validate(self.model.manifest["training"])
+    def training_spec(self) -> Any:
+        """The `training_spec` of the model's training job."""
+        training_spec = modalities.get(self.model.modality).training_spec
+        return training_spec.model_validate(self.model.manifest["training"])
 
 
 @dataclass(frozen=True)

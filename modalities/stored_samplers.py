@@ -1,24 +1,26 @@
 """Samplers of stored models, for jobs."""
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Model
-from models.checkpoint import UnreadableCheckpoint
-from models.load import load_sampler
+
+T = TypeVar("T")
 
 
-def load(model: Model, storage: Storage) -> Any:
-    """Load the sampler of a model, which is of the class that its modality uses.
+def load(model: Model, storage: Storage, read: Callable[[Path], T]) -> T:
+    """Load the sampler of a model with `read`, which raises ValueError if the file is not a model.
 
     Raises:
         JobError: The model's weights are missing or damaged.
     """
     try:
         with storage.open(StoredObject.from_dict(model.weights)) as path:
-            return load_sampler(path)
-    except (ObjectCorrupted, UnreadableCheckpoint) as error:
+            return read(path)
+    except (ObjectCorrupted, ValueError) as error:
         raise JobError(
             "model_unreadable",
             "The model's weights are missing or damaged. Train or import the model again.",

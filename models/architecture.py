@@ -2,19 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-
-from models.checkpoint import unpack
-from models.images.sampling import ImageSampler
-from models.load import load_sampler, warm_up
-from models.tabular import gan_networks
-from models.tabular.autoregressive_networks import build_critic, build_generator
-from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import Tokenizer
 
 
 @dataclass
@@ -34,38 +25,6 @@ class NetworkSummary:
     @property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layers)
-
-
-def describe_model(path: Path) -> list[NetworkSummary]:
-    """Summarize the networks that a model samples with.
-
-    Raises:
-        UnreadableCheckpoint: The file is not a readable checkpoint.
-    """
-    tensors, header = unpack(path)
-    sampler = load_sampler(path)
-    if isinstance(sampler, ImageSampler):
-        parts = {field.name: getattr(sampler, field.name) for field in fields(sampler)}
-        networks = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
-        return describe_networks(networks, lambda: warm_up(sampler))
-    tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
-    return describe_networks(
-        _tabular_networks(tokenizer, TableSettings.from_dict(header["hyperparameters"]), tensors)
-    )
-
-
-def _tabular_networks(
-    tokenizer: Tokenizer, settings: TableSettings, tensors: Mapping[str, Tensor]
-) -> dict[str, nn.Module]:
-    """Build the networks in their training layout; a TableSampler rearranges the weights."""
-    networks: dict[str, nn.Module] = {"generator": build_generator(tokenizer, settings)}
-    if settings.architecture == "gan":
-        networks["generator"] = gan_networks.Generator(
-            gan_networks.RowFeaturizer(tokenizer), settings
-        )
-    if any(name.startswith("critic.") for name in tensors):
-        networks["critic"] = build_critic(tokenizer, settings)
-    return networks
 
 
 def describe_networks(

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the API imports this module, and numpy is slow to load
+    import numpy as np
+    from numpy.typing import NDArray
 
 CheckStop = Callable[[], None]  # raises an exception when the work must stop
 
@@ -40,7 +41,7 @@ class TrainingCallbacks(Protocol):
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None: ...
 
-    def preview(self, step: int, grid: NDArray[np.uint8]) -> None:
+    def preview(self, step: int, grid: "NDArray[np.uint8]") -> None:
         """Store a picture, (H, W) or (H, W, 3): one row per label, the same noise at every step."""
 
 

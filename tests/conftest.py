@@ -34,7 +34,7 @@ KEY = "sem_test"
 # they compute, and two of them at a time would slow each other down.
 PROCESSES = ("tests/chaos/", "tests/test_end_to_end.py")
 # Then the longest files, so that no core waits for one of them at the end.
-LONG = ("tests/core/jobs/simulation/", "tests/worker/", "tests/models/")
+LONG = ("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/")
 # A test that requests one of these fixtures uses the database, the storage or the broker.
 SERVER_FIXTURES = {"database_url", "storage", "new_broker"}
 
@@ -184,7 +184,9 @@ AddJob = Callable[..., Job]
 def add_job(dataset: Dataset) -> AddJob:
     def add(priority: str = "normal") -> Job:
         with database.write() as session:
-            new = NewJob(JobKind.TRAINING, "shoes", dataset.id, {}, {}, priority=priority)
+            new = NewJob(
+                JobKind.TRAINING, "shoes", dataset.id, {}, {}, queue="training", priority=priority
+            )
             return jobs.create(session, TENANT, new)
 
     return add

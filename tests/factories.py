@@ -80,7 +80,8 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
-    kind = modalities.detect(data[: modalities.PEEK_BYTES], name).name
+    head, tail = data[: modalities.PEEK_BYTES], data[-modalities.TAIL_BYTES :]
+    kind = modalities.detect(head, name, tail).name
     if kind == "tabular":
         columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
         drop = tuple(meta.get("exclude_columns", []))

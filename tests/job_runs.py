@@ -10,10 +10,10 @@ from core import jobs
 from core.database import read, write
 from core.settings import Settings
 from core.tables import Checkpoint, Job
+from job_kinds.training.run import RunningTraining
 from tests.conftest import expire_lease
 from tests.factories import create_digits_dataset
 from tests.tiny_configs import TINY_IMAGE_CONFIG
-from worker import training
 from worker.job_runner import run_next
 
 
@@ -45,15 +45,15 @@ def interrupt_training(
     client: TestClient, job_id: str, monkeypatch: pytest.MonkeyPatch, *, at_step: int
 ) -> None:
     """Run the job until `at_step`, lose its worker, and let the sweeper requeue the job."""
-    original = training.JobTrainingCallbacks.progress
+    original = RunningTraining.progress
 
-    def progress(self: training.JobTrainingCallbacks, step: int) -> float:
+    def progress(self: RunningTraining, step: int) -> float:
         if step == at_step:
             raise WorkerKilled
         return original(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.JobTrainingCallbacks, "progress", progress)
+        patch.setattr(RunningTraining, "progress", progress)
         with pytest.raises(WorkerKilled):
             run_next(["training"], job_id)
     with write() as session:
@@ -84,12 +84,12 @@ def corrupt_object(settings: Settings, key: str) -> None:
 def record_start_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that collects the first step of each later run."""
     start_steps: list[int] = []
-    original = training.JobTrainingCallbacks.progress
+    original = RunningTraining.progress
 
-    def progress(self: training.JobTrainingCallbacks, step: int) -> float:
+    def progress(self: RunningTraining, step: int) -> float:
         if self._attempt_start is None:
             start_steps.append(step)
         return original(self, step)
 
-    monkeypatch.setattr(training.JobTrainingCallbacks, "progress", progress)
+    monkeypatch.setattr(RunningTraining, "progress", progress)
     return start_steps

@@ -3,27 +3,27 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import jobs, model_registry
+import job_kinds
+from core import jobs
 from core.database import read, write
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
-from core.tables import Job, JobKind
-from modalities import evaluation_jobs
-from worker.current_shard import CurrentShard
-from worker.job_errors import TRANSIENT_ERRORS, as_job_error
-from worker.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from core.tables import Job
+from job_kinds.base import Finish
+from job_kinds.generation.current_shard import CurrentShard
+from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
+from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from worker import worker_lock
 
 log = logging.getLogger(__name__)
 
-Finish = Callable[[Session], object]  # ends a job that succeeded, in one transaction
-Handler = Callable[[Job, Lease], Finish]
 NO_FENCING_TOKEN = -1  # no job has this token, so all writes of such a claim are rejected
 
 
@@ -60,7 +60,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     log_fields = {"job_id": job.id, "attempt": job.fencing_token, "traceparent": job.traceparent}
     log.info("job claimed", extra=log_fields)
     try:
-        with Lease(claim, get_settings(), folder=worker_folder()) as lease:
+        with Lease(claim, get_settings(), is_draining=_is_draining) as lease:
             lease.usage.previous_attempts = dict(job.usage)
             lease.step = job.step
             outcome = _execute(job, lease)
@@ -74,7 +74,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
 
 def _execute(job: Job, lease: Lease) -> str:
     try:
-        finish = HANDLERS[job.kind]()(job, lease)
+        finish = job_kinds.get(job.kind).run(job, lease)
         lease.phase = "finalizing"
         lease.send_heartbeat()
         _finish(finish)
@@ -107,6 +107,13 @@ def _execute(job: Job, lease: Lease) -> str:
     return "succeeded"
 
 
+def _is_draining() -> bool:
+    """Touch the lock file, and return True if the supervisor has asked this worker to stop."""
+    folder = worker_folder()
+    worker_lock.touch(folder)
+    return (folder / "drain").exists()
+
+
 def _finish(finish: Finish) -> None:
     for attempt in range(5):
         try:
@@ -121,6 +128,8 @@ def _finish(finish: Finish) -> None:
 
 def _help_with_shards(shard: ShardClaim) -> None:
     """Generate shards of a job that another worker holds, while there are any."""
+    from job_kinds.generation.run import generate_shards  # torch is slow to load
+
     with read() as session:
         job = jobs.get(session, shard.tenant_id, shard.job_id)
     log_fields = {"job_id": job.id, "traceparent": job.traceparent}
@@ -132,74 +141,9 @@ def _help_with_shards(shard: ShardClaim) -> None:
         return current_shard.renew(session)
 
     try:
-        with Lease(claim, get_settings(), folder=worker_folder(), heartbeat=renew_shard) as lease:
-            _generate_shards(job, lease, current_shard)
+        with Lease(claim, get_settings(), is_draining=_is_draining, heartbeat=renew_shard) as lease:
+            generate_shards(job, lease, current_shard)
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping):
         log.info("stopped helping", extra=log_fields)
     except TRANSIENT_ERRORS as error:  # the release cannot be written either: the lease expires
         log.warning("shard abandoned", extra=log_fields | {"cause": type(error).__name__})
-
-
-def _generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
-    """Generate shards; store a failure in the shard's row, where the job's holder reads it."""
-    from worker.generation import ShardGenerator
-
-    try:
-        generator, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
-        while shard is not None:
-            shard = generator.generate_shard(shard)
-    except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
-        raise
-    except Exception as error:
-        failure = as_job_error(error)
-        if failure.code == "internal":
-            log.exception("shard failed", extra={"job_id": job.id})
-        if current_shard.shard is not None:
-            with write() as session:
-                jobs.fail_shard(session, current_shard.shard, failure)
-
-
-def _training() -> Handler:
-    from worker.training import train  # imports torch, so only when a job needs it
-
-    def handle(job: Job, lease: Lease) -> Finish:
-        checkpoint = train(job, lease)
-
-        def finish(session: Session) -> None:
-            # A client may have promoted the checkpoint to a model already.
-            model = model_registry.find_by_checkpoint(session, job, checkpoint)
-            model = model or model_registry.create_version(session, job, checkpoint)
-            result = {"step": checkpoint.step}
-            jobs.finish(session, lease.claim, result=result, model=model)
-            if job.resolved.get("evaluate"):
-                evaluation_jobs.enqueue(session, job, model)
-
-        return finish
-
-    return handle
-
-
-def _generation() -> Handler:
-    from worker.generation import generate
-
-    return generate
-
-
-def _evaluation() -> Handler:
-    from worker.evaluation import evaluate
-
-    return evaluate
-
-
-def _augmentation() -> Handler:
-    from worker.augmentation.job import augment
-
-    return augment
-
-
-HANDLERS: dict[JobKind, Callable[[], Handler]] = {
-    JobKind.TRAINING: _training,
-    JobKind.GENERATION: _generation,
-    JobKind.EVALUATION: _evaluation,
-    JobKind.AUGMENTATION: _augmentation,
-}

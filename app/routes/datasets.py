@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 import modalities
-from app import error_handlers, strict_json
+from app import strict_json
 from app.authentication import Caller, DataScope, ReadScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -28,10 +28,12 @@ from app.schemas.datasets import (
     DatasetView,
 )
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from core import validation_errors
 from core.database import read, write
 from core.datasets import builtin, repository, uploads
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
+from core.datasets.table_names import COMPRESSION_SUFFIXES
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
 from core.settings import get_settings
@@ -157,7 +159,9 @@ def _store(
     tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
 ) -> Response:
     with sources[0].path.open("rb") as file:
-        detected = modalities.detect(file.read(modalities.PEEK_BYTES), sources[0].name)
+        head = file.read(modalities.PEEK_BYTES)
+        file.seek(max(0, sources[0].path.stat().st_size - modalities.TAIL_BYTES))
+        detected = modalities.detect(head, sources[0].name, file.read())
     new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
@@ -207,22 +211,30 @@ def _store_builtin(tenant_id: str, request: DatasetFrom, save: SaveResponse) -> 
 
 
 def _detect_upload_modality(source: dict[str, Any]) -> Modality:
-    """Detect the modality of a completed upload from the first bytes of its first part."""
-    first = StoredObject.from_dict(source["parts"][0]) if source["parts"] else None
-    head = get_storage().stream(first, end=min(modalities.PEEK_BYTES, first.bytes)) if first else ()
-    return modalities.detect(b"".join(head), source["name"])
+    """Detect the modality of a completed upload from the ends of its first and last part."""
+    if not source["parts"]:
+        return modalities.detect(b"", source["name"])
+    first, last = (StoredObject.from_dict(source["parts"][i]) for i in (0, -1))
+    head = get_storage().stream(first, end=min(modalities.PEEK_BYTES, first.bytes))
+    tail = get_storage().stream(last, start=max(0, last.bytes - modalities.TAIL_BYTES))
+    return modalities.detect(b"".join(head), source["name"], b"".join(tail))
 
 
 def _new_dataset(meta: DatasetMeta, default_name: str, detected: Modality) -> NewDataset:
     modality = detected if meta.modality is None else modalities.get(meta.modality)
     options = modalities.own_options(meta, modality, "dataset_options")
-    name = meta.name or Path(default_name.removesuffix(".gz")).stem or "dataset"
+    name = meta.name or Path(_without_compression(default_name)).stem or "dataset"
     return NewDataset(
         name=name,
         tags=meta.tags,
         options=options.model_dump(exclude_defaults=True, by_alias=True),
         modality=modality.name,
     )
+
+
+def _without_compression(name: str) -> str:
+    path = Path(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in COMPRESSION_SUFFIXES else name
 
 
 def _reject_fields(fields: Sequence[str], reason: str) -> None:
@@ -235,7 +247,7 @@ def _parse(schema: type[Body], value: Any) -> Body:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise error_handlers.body_validation_failed(error, value, schema.model_fields) from error
+        raise validation_errors.body_validation_failed(error, value, schema.model_fields) from error
 
 
 @router.get("", response_model=Page[DatasetView])

@@ -3,15 +3,18 @@
 import asyncio
 import secrets
 from dataclasses import replace
-from typing import Annotated, Any
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
-from app import planning
+import job_kinds
 from app.authentication import Caller, JobScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -21,37 +24,22 @@ from app.idempotent_requests import (
 )
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
-from app.schemas.augmentation import AugmentationPlan, AugmentationRequest
-from app.schemas.jobs import (
-    EvaluationPlan,
-    EvaluationRequest,
-    GenerationPlan,
-    GenerationRequest,
-    JobShownState,
-    JobView,
-    TrainingPlan,
-    TrainingRequest,
-)
+from app.schemas.jobs import JobShownState, JobView
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from app.schemas.warnings import WarningView
-from core import evaluation, jobs, model_registry, webhooks
+from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
-from core.errors import Conflict
 from core.jobs import NewJob
-from core.settings import get_settings
-from core.storage import get_storage
-from core.tables import Job, JobKind
-from modalities import evaluation_jobs
+from core.tables import Job, JobKind, Model
+from job_kinds.base import SampleStream
+from modalities.sampling import SamplingPlan
 
-SCOPES = {
-    JobKind.TRAINING: "train",
-    JobKind.GENERATION: "sample",
-    JobKind.EVALUATION: "train",
-    JobKind.AUGMENTATION: "train",
-}
-JobRequest = TrainingRequest | GenerationRequest | EvaluationRequest | AugmentationRequest
-JobPlan = TrainingPlan | GenerationPlan | EvaluationPlan | AugmentationPlan
+if TYPE_CHECKING:
+    JobRequest = job_kinds.JobRequest
+    JobPlan = BaseModel
+else:
+    JobRequest = reduce(or_, (kind.request for kind in job_kinds.KINDS.values()))
+    JobPlan = reduce(or_, (kind.plan_view for kind in job_kinds.KINDS.values()))
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
@@ -83,12 +71,13 @@ def create_job(
     With `validate_only`, no job is created: the response is 200, with the resolved configuration,
     an estimate and warnings.
     """
-    check_scope(caller, SCOPES[JobKind(request.kind)])
+    kind = job_kinds.get(request.kind)
+    check_scope(caller, kind.scope)
     if request.webhook is not None:
         webhooks.check_url(request.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if request.seed is None else request.seed
-    plan = _plan(caller, request, seed)
-    if isinstance(plan, JobPlan):
+    plan = kind.plan(caller.tenant_id, request, seed, _open_stream)
+    if not isinstance(plan, NewJob):
         return JSONResponse(plan.model_dump(mode="json"))
 
     def create(save: SaveResponse) -> Response:
@@ -107,108 +96,10 @@ def create_job(
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
 
 
-def _plan(caller: Caller, request: JobRequest, seed: int) -> JobPlan | NewJob:
-    """Return the job to create, or the response to `validate_only`."""
-    fields: dict[str, Any] = {"tags": request.tags, "priority": request.priority}
-    body = request.model_dump(mode="json", exclude_unset=True)
-    if isinstance(request, GenerationRequest):
-        return _plan_generation(caller, request, seed, {**fields, "request": body})
-    if isinstance(request, EvaluationRequest):
-        return _plan_evaluation(caller, request, seed, {**fields, "request": body})
-    if isinstance(request, AugmentationRequest):
-        return _plan_augmentation(caller, request, seed, {**fields, "request": body})
-    with read() as session:
-        dataset = datasets.get_ready(session, caller.tenant_id, request.dataset)
-        plan = planning.plan(session, dataset, request, seed)
-    if request.validate_only:
-        return plan
-    return NewJob(
-        JobKind.TRAINING,
-        request.name or model_registry.sanitize_name(dataset.name),
-        dataset.id,
-        body,
-        plan.resolved,
-        **fields,
-    )
+def _open_stream(model: Model, plan: SamplingPlan) -> SampleStream:
+    from app.sampling import service  # torch is slow to load
 
-
-def _plan_generation(
-    caller: Caller, request: GenerationRequest, seed: int, fields: dict[str, Any]
-) -> GenerationPlan | NewJob:
-    with read() as session:
-        model = model_registry.get(session, caller.tenant_id, request.model)
-        evaluation.require_quality_gate(
-            session, model, ignore_quality_gate=request.ignore_quality_gate
-        )
-    from app.planning import generation  # numpy and torch are slow to load
-
-    spec = generation.plan(model, request, seed)
-    resolved = spec.model_dump(mode="json")
-    is_filtered = request.conditions is not None or request.min_label_confidence is not None
-    if is_filtered or request.validate_only:
-        from app.sampling import dry_run
-
-        dry_run.validate_request(model, request, seed)
-        if request.validate_only:
-            estimate = dry_run.estimate(model, request, spec, seed)
-            return GenerationPlan(
-                resolved=resolved, estimate=estimate, warnings=_storage_warnings(estimate.bytes)
-            )
-    return NewJob(
-        JobKind.GENERATION,
-        model.name,
-        None,
-        resolved=resolved,
-        model_id=model.id,
-        **fields,
-    )
-
-
-def _plan_evaluation(
-    caller: Caller, request: EvaluationRequest, seed: int, fields: dict[str, Any]
-) -> EvaluationPlan | NewJob:
-    with read() as session:
-        model = model_registry.get(session, caller.tenant_id, request.model)
-        if model.dataset_id is None:
-            raise Conflict(
-                f"{model.name}:{model.version} cannot be evaluated: its dataset is not in this "
-                "service.",
-                code="no_dataset",
-            )
-        dataset = datasets.get_ready(session, caller.tenant_id, model.dataset_id)
-    samples = None if request.samples == "auto" else request.samples
-    spec = evaluation_jobs.build_spec(model, dataset, seed, samples)
-    if request.validate_only:
-        return EvaluationPlan(resolved=spec.model_dump(mode="json"), warnings=[])
-    return replace(evaluation_jobs.new_job(model, spec), **fields)
-
-
-def _plan_augmentation(
-    caller: Caller, request: AugmentationRequest, seed: int, fields: dict[str, Any]
-) -> AugmentationPlan | NewJob:
-    from app.planning import augmentation  # numpy and pyarrow are slow to load
-
-    with read() as session:
-        plan = augmentation.plan(session, caller.tenant_id, request, seed)
-    if request.validate_only:
-        return plan
-    spec = augmentation.to_spec(plan)
-    return NewJob(
-        JobKind.AUGMENTATION,
-        spec.name,
-        spec.dataset,
-        resolved=spec.model_dump(mode="json"),
-        model_id=spec.model,
-        **fields,
-    )
-
-
-def _storage_warnings(required_bytes: int) -> list[WarningView]:
-    free = get_storage().free_bytes()
-    if free is None or required_bytes + get_settings().min_free_disk_bytes <= free:
-        return []
-    message = f"The job will store about {required_bytes} bytes, but only {free} are free."
-    return [WarningView(code="insufficient_storage", message=message)]
+    return service.SampleStream(service.get_sampling_service(), model, plan)
 
 
 def _accepted(job: Job, view: JobView) -> Response:
@@ -223,7 +114,7 @@ def _accepted(job: Job, view: JobView) -> Response:
 
 
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
-    check_scope(caller, SCOPES[jobs.get(session, caller.tenant_id, job_id).kind])
+    check_scope(caller, job_kinds.get(jobs.get(session, caller.tenant_id, job_id).kind).scope)
 
 
 def _queued_view(session: Session, job: Job) -> JobView:

@@ -2,12 +2,13 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+import modalities
 from app import content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
@@ -22,7 +23,6 @@ from app.report_csv import render_csv
 from app.request_body import StrictJsonRoute
 from app.schemas.models import (
     Architecture,
-    ColumnOption,
     LabelOption,
     ModelView,
     SamplingOptions,
@@ -66,27 +66,10 @@ def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
             )
             for label in labels
         ],
-        columns=_columns(model.manifest.get("columns")),
-        constraints=model.manifest["training"]["hyperparameters"].get("constraints"),
-        detected_constraints=model.manifest.get("detected_constraints"),
+        **modalities.get(model.modality).describe_conditions(model.manifest),
         seed={"min": 0, "max": 2**63 - 1},
         count={"min": 1, "max": get_settings().limits.samples},
     )
-
-
-def _columns(columns: list[dict[str, Any]] | None) -> list[ColumnOption] | None:
-    if columns is None:
-        return None
-    return [
-        ColumnOption(
-            name=column["name"],
-            type=column["type"],
-            nullable=column["nullable"],
-            **{k: v for k, v in column["domain"].items() if k != "more"},
-        )
-        for column in columns
-        if column["domain"] is not None
-    ]
 
 
 @router.get(
@@ -172,10 +155,9 @@ def read_architecture(
     )
     with read() as session:
         model = model_registry.resolve_sampling_sources(session, caller.tenant_id, reference)[0]
-    from models.architecture import describe_model  # torch is slow to load
-
+    modality = modalities.get(model.modality)
     with get_storage().open(StoredObject.from_dict(model.weights)) as path:
-        architecture = Architecture.of(model, describe_model(path))
+        architecture = Architecture.of(model, modality.describe_networks(path))
     headers = {"Vary": "Accept"}
     if output_format == "svg":
         title = f"{model.name}:{model.version}" if model.version else model.id

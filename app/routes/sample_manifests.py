@@ -13,13 +13,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
+import modalities
 from app.authentication import ReadScope, SampleScope
 from app.request_body import StrictJsonRoute
-from app.schemas.samples import SampleSelection, check_selection
 from core import api_keys, model_registry
 from core.database import read
 from core.request_fields import RequestModel
 from core.tables import ApiKey
+from job_kinds.generation.request import SampleSelection
 
 router = APIRouter(prefix="/v1", tags=["samples"], route_class=StrictJsonRoute)
 
@@ -35,7 +36,7 @@ class SampleManifest(RequestModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
         description="SHA-256 of the model's weights in hexadecimal."
     )
-    modality: Literal["image", "tabular"]
+    modality: modalities.ModalityName
     step: int = Field(description="Training step of the weights.")
     request: dict[str, Any] = Field(description="Body for the `samples` route, with the seed.")
     count: int = Field(description="Number of samples.")
@@ -69,25 +70,20 @@ def create_sample_manifest(
 
     The set may have any size. Nothing is stored.
     """
-    check_selection(request)
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         key = _get_key(session, caller.key_id)
-    from app.sampling import request_parser  # numpy and pyarrow are slow to load
-
     seed = secrets.randbits(63) if request.seed is None else request.seed
-    parse = (
-        request_parser.parse_image_request
-        if model.modality == "image"
-        else request_parser.parse_row_request
-    )
+    modality = modalities.get(model.modality)
+    options = modalities.own_options(request, modality, "selection_options")
+    plan = modality.plan_selection(model.manifest, request, options, seed)
     manifest = SampleManifest.model_validate(
         {
             "sha256": model.weights["sha256"],
             "modality": model.modality,
             "step": model.step,
             "request": request.model_dump(exclude_defaults=True) | {"seed": seed},
-            "count": parse(model, request, seed).count,
+            "count": plan.count,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )

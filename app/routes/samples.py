@@ -6,33 +6,29 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
 
-from app import error_handlers, strict_json
+import modalities
+from app import strict_json
 from app.authentication import Caller, SampleScope
 from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest
-from core import evaluation, model_registry
+from core import evaluation, model_registry, validation_errors
 from core.database import read
-from core.datasets.media_types import IMAGE_MEDIA_TYPES, STRIP_MEDIA_TYPES, TABULAR_MEDIA_TYPES
 from core.errors import ValidationFailed
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=ConcurrencyLimitedRoute)
 
 Accept = Annotated[str | None, Header()]
 Format = Annotated[
-    Literal["png", "gif", "zip", "npz", "tar", "json", "csv", "ndjson", "parquet", "arrow"] | None,
-    Query(description="File format; overrides `Accept`."),
+    modalities.SampleFormat | None, Query(description="File format; overrides `Accept`.")
 ]
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The samples.",
         "content": {
             media: {}
-            for media in (
-                *IMAGE_MEDIA_TYPES.values(),
-                *STRIP_MEDIA_TYPES.values(),
-                *TABULAR_MEDIA_TYPES.values(),
-            )
+            for modality in modalities.installed().values()
+            for media in modality.sample_formats.values()
         },
     }
 }
@@ -137,7 +133,7 @@ async def read_samples(
     try:
         request = SamplesRequest.model_validate(body)
     except ValidationError as error:
-        raise error_handlers.body_validation_failed(error, body) from error
+        raise validation_errors.body_validation_failed(error, body) from error
     return await run_in_sampling_thread(
         lambda: _respond(reference, request, caller, format, accept)
     )
@@ -146,7 +142,6 @@ async def read_samples(
 def _respond(
     reference: str, request: SamplesRequest, caller: Caller, format: str | None, accept: str | None
 ) -> Response:
-    request.check()
     with read() as session:
         models = model_registry.resolve_sampling_sources(
             session, caller.tenant_id, reference, request.checkpoint
@@ -155,12 +150,10 @@ def _respond(
             session, models[0], ignore_quality_gate=request.ignore_quality_gate
         )
     seed = secrets.randbits(63) if request.seed is None else request.seed
-    # Imported late: torch, numpy and pyarrow are slow to load.
-    from app.sampling import image_response, tabular_response
+    from app.sampling.response import build_response  # torch and numpy are slow to load
 
     model = first_readable(models)
-    builders = {"image": image_response.build_response, "tabular": tabular_response.build_response}
-    response = builders[model.modality](model, request, seed, format=format, accept=accept)
+    response = build_response(model, request, seed, format=format, accept=accept)
     response.headers["Semblance-Model"] = model.id
     response.headers["Semblance-Quality"] = quality.quality
     if quality.gate_passed is not None:

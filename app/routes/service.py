@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
+import modalities
 from app.authentication import ReadScope
 from core.datasets import builtin
-from core.datasets.media_types import IMAGE_MEDIA_TYPES, TABULAR_MEDIA_TYPES
 from core.settings import get_settings
 from models.images.architectures import available_architectures, available_losses
 from models.images.settings import PRESETS
@@ -23,7 +23,9 @@ def describe(_caller: ReadScope) -> dict[str, Any]:
         "name": "Semblance",
         "version": version("semblance-server"),
         "limits": get_settings().limits.model_dump(),
-        "formats": {"image": list(IMAGE_MEDIA_TYPES), "tabular": list(TABULAR_MEDIA_TYPES)},
+        "formats": {
+            name: list(modality.sample_formats) for name, modality in modalities.installed().items()
+        },
         "presets": list(PRESETS),
         "architectures": {"image": list(available_architectures()), "tabular": list(ARCHITECTURES)},
         "losses": {"image": list(available_losses())},

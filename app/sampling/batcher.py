@@ -1,8 +1,8 @@
-"""Dynamic batching of image requests, in batches of the model's fixed size.
+"""Dynamic batching of requests, in batches of a sampler's fixed size.
 
-Batch slots are divided evenly between waiting requests, so that a single image never waits behind a
-million-image stream. An image depends only on its seed, index and label, so it is the same whatever
-else is in its batch.
+Batch slots are divided evenly between waiting requests, so that a single item never waits behind a
+stream of a million. An item depends only on its own inputs, so it is the same whatever else is in
+its batch.
 """
 
 import threading
@@ -10,16 +10,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app import sampling_metrics
 from app.sampling.fair_lock import FairLock
-from models.images.batched_sampling import generate_batch
-from models.images.sampling import ImageSampler
-
-Indices = NDArray[np.int64]
+from modalities.turns import BatchSource
 
 IDLE_S = 10.0  # an idle thread ends after this time; the next request starts another one
 
@@ -30,26 +28,24 @@ class ClientDisconnected(Exception):
 
 @dataclass(eq=False)
 class BatchRequest:
-    """Images that a request waits for."""
+    """Items that a request waits for."""
 
-    sampler: ImageSampler
-    seed: int
-    labels: Indices  # (N,)
-    indices: Indices  # (N,)
+    source: BatchSource
+    columns: Sequence[NDArray[Any]]  # inputs of the items, (N,) each
+    count: int  # N
+    modality: str  # for the metrics
     submitted_at: float
-    truncation: float = 1.0
-    attempts: Indices | None = None  # (N,); None: the first candidate of each image
-    scheduled: int = 0  # images that are in a batch or generated
-    pixels: NDArray[np.uint8] | None = None  # (N, H, W[, 3])
+    scheduled: int = 0  # items that are in a batch or generated
+    items: NDArray[Any] | None = None  # (N, …)
     done: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
 
     @property
     def pending(self) -> int:
-        return len(self.indices) - self.scheduled
+        return self.count - self.scheduled
 
-    def result(self) -> NDArray[np.uint8]:
-        """Wait for the images and return them.
+    def result(self) -> NDArray[Any]:
+        """Wait for the items and return them.
 
         Raises:
             ClientDisconnected: The request was cancelled.
@@ -58,41 +54,33 @@ class BatchRequest:
         self.done.wait()
         if self.error is not None:
             raise self.error
-        assert self.pixels is not None  # noqa: S101 - done, and no error
-        return self.pixels
+        assert self.items is not None  # noqa: S101 - done, and no error
+        return self.items
 
 
-BatchSlice = tuple[BatchRequest, int, int]  # images `start` to `stop` (exclusive) of the request
+BatchSlice = tuple[BatchRequest, int, int]  # items `start` to `stop` (exclusive) of the request
 
 
 class Batcher:
     """Background thread that generates batches while requests are waiting.
 
-    `expected` returns the number of requests in flight. If some of them have not submitted images
+    `expected` returns the number of requests in flight. If some of them have not submitted items
     yet, a batch that is not full waits for them, up to `window_s` seconds.
     """
 
     def __init__(self, lock: FairLock, window_s: float, expected: Callable[[], int]) -> None:
         self._sampling_lock, self._window_s, self._expected = lock, window_s, expected
-        self._waiting: OrderedDict[int, list[BatchRequest]] = OrderedDict()  # by id of the sampler
+        self._waiting: OrderedDict[int, list[BatchRequest]] = OrderedDict()  # by id of the source
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.batches = 0  # total number of generated batches
 
     def submit(
-        self,
-        sampler: ImageSampler,
-        seed: int,
-        labels: Indices,
-        indices: Indices,
-        truncation: float = 1.0,
-        attempts: Indices | None = None,
+        self, source: BatchSource, columns: Sequence[NDArray[Any]], modality: str
     ) -> BatchRequest:
-        request = BatchRequest(
-            sampler, seed, labels, indices, time.monotonic(), truncation, attempts
-        )
+        request = BatchRequest(source, columns, len(columns[0]), modality, time.monotonic())
         with self._changed:
-            self._waiting.setdefault(id(sampler), []).append(request)
+            self._waiting.setdefault(id(source), []).append(request)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
                 self._thread.start()
@@ -102,7 +90,7 @@ class Batcher:
     def cancel(self, requests: Sequence[BatchRequest]) -> None:
         """Cancel requests: threads that wait for them get ClientDisconnected.
 
-        Images of a batch that is being generated are discarded.
+        Items of a batch that is being generated are discarded.
         """
         with self._changed:
             for request in requests:
@@ -113,11 +101,11 @@ class Batcher:
             self._changed.notify()
 
     def _remove(self, request: BatchRequest) -> None:
-        waiting = self._waiting.get(id(request.sampler), [])
+        waiting = self._waiting.get(id(request.source), [])
         if request in waiting:
             waiting.remove(request)
         if not waiting:
-            self._waiting.pop(id(request.sampler), None)
+            self._waiting.pop(id(request.source), None)
 
     def _run(self) -> None:
         while True:
@@ -143,30 +131,30 @@ class Batcher:
 
     def _linger_seconds(self, requests: Sequence[BatchRequest]) -> float:
         """Return how long the batch should wait for further requests."""
-        full = sum(request.pending for request in requests) >= requests[0].sampler.batch_size
+        full = sum(request.pending for request in requests) >= requests[0].source.batch_size
         if full or self._expected() <= sum(map(len, self._waiting.values())):
             return 0.0
         return requests[0].submitted_at + self._window_s - time.monotonic()
 
     def _next_slices(self, requests: list[BatchRequest]) -> list[BatchSlice]:
-        """Return the next batch of this sampler, and move the sampler to the end of the queue."""
-        sampler = requests[0].sampler
-        oldest = requests[: sampler.batch_size]  # each gets at least one image
+        """Return the next batch of this source, and move the source to the end of the queue."""
+        source = requests[0].source
+        oldest = requests[: source.batch_size]  # each gets at least one item
         slices = []
-        counts = split_evenly([request.pending for request in oldest], sampler.batch_size)
+        counts = split_evenly([request.pending for request in oldest], source.batch_size)
         for request, count in zip(oldest, counts, strict=True):
             slices.append((request, request.scheduled, request.scheduled + count))
             request.scheduled += count
             if not request.pending:
                 self._remove(request)
-        if id(sampler) in self._waiting:
-            self._waiting.move_to_end(id(sampler))
+        if id(source) in self._waiting:
+            self._waiting.move_to_end(id(source))
         return slices
 
     def _generate(self, slices: Sequence[BatchSlice]) -> None:
         started = time.monotonic()
         try:
-            pixels = _generate_pixels(slices)
+            items = _generate_items(slices)
         except Exception as error:
             with self._changed:
                 for request, _, _ in slices:
@@ -174,15 +162,15 @@ class Batcher:
                     request.error = error
                     request.done.set()
             return
-        sampling_metrics.record_batch("image", len(pixels), time.monotonic() - started)
+        sampling_metrics.record_batch(slices[0][0].modality, len(items), time.monotonic() - started)
         self.batches += 1
         offset = 0
         for request, start, stop in slices:
-            if request.pixels is None:
-                request.pixels = np.empty((len(request.indices), *pixels.shape[1:]), np.uint8)
-            request.pixels[start:stop] = pixels[offset : offset + stop - start]
+            if request.items is None:
+                request.items = np.empty((request.count, *items.shape[1:]), items.dtype)
+            request.items[start:stop] = items[offset : offset + stop - start]
             offset += stop - start
-            if stop == len(request.indices):
+            if stop == request.count:
                 request.done.set()
 
 
@@ -199,17 +187,7 @@ def split_evenly(requested: Sequence[int], capacity: int) -> list[int]:
     return counts
 
 
-def _generate_pixels(slices: Sequence[BatchSlice]) -> NDArray[np.uint8]:
-    parts = [
-        (
-            np.full(stop - start, request.seed, np.uint64),
-            request.labels[start:stop],
-            request.indices[start:stop],
-            np.full(stop - start, request.truncation, np.float32),
-            np.zeros(stop - start, np.int64)
-            if request.attempts is None
-            else request.attempts[start:stop],
-        )
-        for request, start, stop in slices
-    ]
-    return generate_batch(slices[0][0].sampler, *map(np.concatenate, zip(*parts, strict=True)))
+def _generate_items(slices: Sequence[BatchSlice]) -> NDArray[Any]:
+    parts = [[column[start:stop] for column in request.columns] for request, start, stop in slices]
+    columns = map(np.concatenate, zip(*parts, strict=True))
+    return slices[0][0].source.generate(*columns)

@@ -1,6 +1,6 @@
 """LRU cache of loaded models, bounded in bytes. Concurrent requests for a model share one load.
 
-This module imports torch only to load a model, so that routes can use it early.
+This module does not import torch, so that routes can use it early.
 """
 
 import logging
@@ -11,33 +11,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import modalities
 from core.errors import ResourceInUse, Unavailable
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage
 from core.tables import Model
-
-if TYPE_CHECKING:
-    from models.load import AnySampler
+from modalities.sampling import Sampler
 
 log = logging.getLogger(__name__)
 
 EVICTION_TIMEOUT_S = 1.0  # longest wait for idle models to evict
 
-ReadSampler = Callable[[Path], "AnySampler"]  # raises ValueError if the file is not a model
+# From the name of the modality and the file; raises ValueError if the file is not a model.
+LoadSampler = Callable[[str, Path], Sampler]
 
 
 @dataclass
 class CachedModel:
-    sampler: "AnySampler"
+    sampler: Sampler
     bytes: int
     streams: int = 0  # number of responses that are using the model
 
 
 class ModelCache:
-    def __init__(self, storage: Storage, capacity: int, read: ReadSampler) -> None:
-        self._storage, self._capacity, self._read = storage, capacity, read
+    def __init__(self, storage: Storage, capacity: int, load_sampler: LoadSampler) -> None:
+        self._storage, self._capacity, self._load_sampler = storage, capacity, load_sampler
         # By SHA-256 of the weights, least recently used first.
         self._models: OrderedDict[str, CachedModel] = OrderedDict()
         self._reserved: dict[str, int] = {}  # bytes of models that are being loaded
@@ -45,7 +44,7 @@ class ModelCache:
         self._lock = threading.Condition()
         self.loads = 0  # total number of loads from storage
 
-    def load(self, model: Model) -> "AnySampler":
+    def load(self, model: Model) -> Sampler:
         """Load the model if necessary and return its sampler.
 
         Raises:
@@ -55,13 +54,13 @@ class ModelCache:
             return sampler
 
     @contextmanager
-    def lease(self, model: Model) -> Iterator["AnySampler"]:
+    def lease(self, model: Model) -> Iterator[Sampler]:
         """Return the model's sampler; the model is not evicted until the block ends.
 
         Raises:
             Unavailable: As for `load`.
         """
-        cached = self._acquire(StoredObject.from_dict(model.weights))
+        cached = self._acquire(model)
         try:
             yield cached.sampler
         finally:
@@ -95,7 +94,8 @@ class ModelCache:
         with self._lock:
             return self._used_bytes()
 
-    def _acquire(self, stored: StoredObject) -> CachedModel:
+    def _acquire(self, model: Model) -> CachedModel:
+        stored = StoredObject.from_dict(model.weights)
         with self._lock:
             if (cached := self._lookup(stored.sha256)) is not None:
                 return cached
@@ -108,7 +108,7 @@ class ModelCache:
                 self._reserved[stored.sha256] = stored.bytes
             loaded = None
             try:
-                sampler = self._open(stored)
+                sampler = self._open(model.modality, stored)
                 loaded = CachedModel(sampler, sampler.bytes, streams=1)
             finally:
                 # One critical section, so that no other model takes the reserved space.
@@ -128,10 +128,10 @@ class ModelCache:
             cached.streams += 1
         return cached
 
-    def _open(self, stored: StoredObject) -> "AnySampler":
+    def _open(self, modality: str, stored: StoredObject) -> Sampler:
         try:
             with self._storage.open(stored) as path:
-                return self._read(path)
+                return self._load_sampler(modality, path)
         except (ObjectCorrupted, ValueError) as error:
             raise Unavailable(
                 "The weights of the model cannot be read.", code="model_unavailable"
@@ -167,13 +167,11 @@ class ModelCache:
 
 @lru_cache
 def get_model_cache() -> ModelCache:
-    return ModelCache(get_storage(), get_settings().model_cache_bytes, _read)
+    return ModelCache(get_storage(), get_settings().model_cache_bytes, _load_sampler)
 
 
-def _read(path: Path) -> "AnySampler":
-    from models.load import load_sampler  # torch is slow to load
-
-    return load_sampler(path)
+def _load_sampler(modality: str, path: Path) -> Sampler:
+    return modalities.get(modality).load_sampler(path)
 
 
 def first_readable(models: Sequence[Model]) -> Model:

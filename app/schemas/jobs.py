@@ -1,38 +1,14 @@
 """Request and response bodies of jobs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.hyperparameters import Hyperparameters
-from app.schemas.samples import SampleSelection
-from app.schemas.warnings import WarningView
-from app.schemas.webhooks import JobWebhookOrUrl
+import job_kinds
 from core import jobs
-from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
-from core.request_fields import ModelName, RequestModel, Seed, Tags
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from core.training import (
-    Budget,
-    CheckpointPolicy,
-    DifferentialPrivacy,
-    EarlyStoppingSetting,
-    QualityGate,
-)
-from models.images.settings import PRESETS
-
-Preset = Literal["fast", "balanced", "quality"]
-assert set(PRESETS) == set(Preset.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync
-
-
-Priority = Annotated[
-    Literal["low", "normal", "high"],
-    Field(
-        description="Priority in the queue. `high` moves a job ahead by one hour of waiting time, "
-        "`low` moves it back by one hour. Default: normal."
-    ),
-]
+from job_kinds.warnings import WarningView
 
 
 class JobProblem(BaseModel):
@@ -43,193 +19,6 @@ class JobProblem(BaseModel):
     detail: str = Field(description="Explanation for people.")
     code: str = Field(description="Stable code of the problem, for use in programs.")
     retryable: bool = Field(description="Whether the same job may succeed later.")
-
-
-class TrainingRequest(RequestModel):
-    """Train a model. `preset` sets everything; any other value is explicit or `"auto"`."""
-
-    kind: Literal["training"]
-    dataset: str = Field(description="Id of the training dataset (`ds_…`).")
-    name: ModelName | None = Field(
-        None, description="Name of the model. Default: the dataset's name."
-    )
-    conditional: bool | None = Field(
-        None,
-        description="Whether samples can be requested by label. Default: true if the dataset has "
-        "labels or, for a table, a target column. `false` trains without labels.",
-    )
-    target_column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        None,
-        description="Tables only: the column whose values are the labels. Default: the dataset's "
-        "target, or none with `conditional: false`.",
-    )
-    preset: Preset = Field(
-        "balanced", description="Trade-off between speed and quality. Default: balanced."
-    )
-    hyperparameters: Hyperparameters = Field(
-        {},
-        description="Hyperparameters of the dataset's modality. Default: each is `auto`, chosen "
-        "from the preset and the dataset.",
-    )
-    budget: Budget | None = Field(
-        None, description="When training stops. Default: given by the preset."
-    )
-    checkpoint: CheckpointPolicy = Field(
-        CheckpointPolicy(), description="When checkpoints are saved, and how many are kept."
-    )
-    holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] | Literal["auto"] = Field(
-        "auto",
-        description="Fraction of the items that is held out for evaluation and never trained on. "
-        "Default `auto`: 0.1, but at most 1,000 images or 10,000 rows; 0 with "
-        "`differential_privacy`.",
-    )
-    early_stopping: EarlyStoppingSetting = Field(
-        "auto",
-        description="Images only: when to stop before the budget is used. Default `auto`: "
-        "a `patience` of 7. `false` disables early stopping, even for a collapsed run.",
-    )
-    init_from: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        None,
-        description="Images only: model whose networks are the starting point (`name`, "
-        "`name:version`, `name@alias` or `mdl_…`). Labels that it does not have are added. "
-        "Default: random initialization.",
-    )
-    differential_privacy: DifferentialPrivacy | None = Field(
-        None,
-        description="Tables only: train with differential privacy. Options that `epsilon` does not "
-        "cover are rejected. Default: none.",
-    )
-    seed: Seed | None = Field(
-        None, description="Random seed. Default: a random one, returned in `resolved`."
-    )
-    evaluate: bool | None = Field(
-        None,
-        description="Create an evaluation job after training. Default: true, unless the operator "
-        "has set `auto_evaluate` to false. Not allowed with `differential_privacy`.",
-    )
-    quality_gate: QualityGate | None = Field(
-        None,
-        description="Criteria that the evaluation must meet. Until it does, samples of the model "
-        "require `ignore_quality_gate`. Implies `evaluate`. Default: none.",
-    )
-    priority: Priority = "normal"
-    tags: Tags = {}
-    webhook: JobWebhookOrUrl | None = Field(
-        None, description="Webhook for this job, in addition to the tenant's webhooks."
-    )
-    validate_only: bool = Field(
-        False,
-        description="Return the resolved configuration and an estimate without creating a job. "
-        "Default: false.",
-    )
-
-
-class GenerationRequest(SampleSelection):
-    """Generate any number of samples, as `/v1/models/{ref}/samples` does, into files."""
-
-    kind: Literal["generation"]
-    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
-    )
-    format: Literal["tar", "zip", "npz", "parquet", "csv", "ndjson", "arrow"] | None = Field(
-        None,
-        description="File format. Images: tar (WebDataset, the default), zip or npz. Tables: "
-        "parquet (the default), csv, ndjson or arrow.",
-    )
-    shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="Number of samples in each file. Default: chosen by the service."
-    )
-    output_uri: Annotated[str, Field(max_length=1_024)] | None = Field(
-        None,
-        description="Destination, such as `s3://bucket/folder`, that the operator allows. The "
-        "files are copied to a subfolder named after the job's id; manifest.json is written last. "
-        "Default: the files are only stored as artifacts of the job.",
-    )
-    priority: Priority = "normal"
-    tags: Tags = {}
-    webhook: JobWebhookOrUrl | None = Field(
-        None, description="Webhook for this job, in addition to the tenant's webhooks."
-    )
-    validate_only: bool = Field(
-        False,
-        description="Return the resolved configuration and an estimate without creating a job. "
-        "Default: false.",
-    )
-
-
-class EvaluationRequest(RequestModel):
-    """Compare samples of a model with real items that training did not use."""
-
-    kind: Literal["evaluation"]
-    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Model: `name` (its newest version), `name:version`, `name@alias` or `mdl_…`."
-    )
-    samples: Annotated[int, Field(ge=MIN_HOLDOUT_ITEMS, le=MAX_SAMPLES)] | Literal["auto"] = Field(
-        "auto",
-        description="Number of samples to evaluate. Default `auto`: the number of training items, "
-        "at most 10,000 images or 24,000 rows.",
-    )
-    seed: Seed | None = Field(
-        None, description="Random seed. Default: a random one, returned in `resolved`."
-    )
-    priority: Priority = "normal"
-    tags: Tags = {}
-    webhook: JobWebhookOrUrl | None = Field(
-        None, description="Webhook for this job, in addition to the tenant's webhooks."
-    )
-    validate_only: bool = Field(
-        False,
-        description="Return the resolved configuration without creating a job. Default: false.",
-    )
-
-
-class EvaluationPlan(BaseModel):
-    """The response to `validate_only`."""
-
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    warnings: list[WarningView] = Field(
-        description="Warnings about the job, such as too little storage."
-    )
-
-
-class GenerationEstimate(BaseModel):
-    items: int = Field(description="Number of samples.")
-    shards: int = Field(description="Number of files.")
-    bytes: int = Field(description="Total size of the files in bytes.")
-    seconds: float = Field(
-        description="Time in seconds for one worker. Several workers share the files."
-    )
-    basis: str = Field(description="Measurement from which bytes and seconds are extrapolated.")
-
-
-class GenerationPlan(BaseModel):
-    """The response to `validate_only`."""
-
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    estimate: GenerationEstimate
-    warnings: list[WarningView] = Field(
-        description="Warnings about the job, such as too little storage."
-    )
-
-
-class TrainingEstimate(BaseModel):
-    steps: int = Field(description="Number of training steps.")
-    minutes: float = Field(description="Training time in minutes.")
-    memory_bytes: int = Field(description="Peak memory in bytes.")
-    basis: str = Field(description="Measurement from which the time is extrapolated.")
-
-
-class TrainingPlan(BaseModel):
-    """The response to `validate_only`."""
-
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    estimate: TrainingEstimate
-    warnings: list[WarningView] = Field(
-        description="Warnings about the dataset and the configuration."
-    )
 
 
 class Progress(BaseModel):
@@ -294,14 +83,6 @@ JobShownState = Literal[
 Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing"]
 
 
-DETAIL_LINKS = {
-    JobKind.TRAINING: ("metrics", "checkpoints", "previews"),
-    JobKind.GENERATION: ("artifacts",),
-    JobKind.EVALUATION: ("artifacts",),
-    JobKind.AUGMENTATION: ("artifacts",),
-}
-
-
 class JobView(BaseModel):
     id: str = Field(description="Job id (`job_…`).")
     kind: JobKind
@@ -321,6 +102,7 @@ class JobView(BaseModel):
         "before the job fails."
     )
     resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    warnings: list[WarningView] = Field(description="Warnings that `validate_only` also returns.")
     result: dict[str, Any] | None = Field(description="Result of a succeeded job.")
     error: JobProblem | None = Field(description="Reason why the job failed.")
     timestamps: Timestamps
@@ -334,7 +116,7 @@ class JobView(BaseModel):
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
-        links |= {part: f"{path}/{part}" for part in ("events", *DETAIL_LINKS[job.kind])}
+        links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.get(job.kind).links)}
         links |= {action: f"{path}/{action}" for action in jobs.ACTIONS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"
@@ -356,6 +138,7 @@ class JobView(BaseModel):
             attempt=job.fencing_token,
             max_worker_losses=job.max_worker_losses,
             resolved=job.resolved,
+            warnings=job.warnings,
             result=job.result,
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),

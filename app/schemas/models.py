@@ -6,11 +6,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+import modalities
 from core.request_fields import RequestModel, Tags
 from core.tables import Model
 
 
+@modalities.extend("model_view")
 class ModelView(BaseModel):
+    # A response has every field, so that those with a default are required in its schema.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     id: str = Field(description="Model id (`mdl_…`).")
     name: str
     version: int = Field(description="Version, from 1 for each name.")
@@ -25,13 +30,6 @@ class ModelView(BaseModel):
     step: int = Field(description="Training step of the weights.")
     conditional: bool = Field(description="Whether the model was trained with labels.")
     labels: list[str] | None = Field(description="Labels; null for a model without labels.")
-    image: dict[str, int] | None = Field(
-        description="Images only: height and width in pixels, and number of channels."
-    )
-    target_column: str | None = Field(
-        description="Tables only: the column whose values are the labels."
-    )
-    columns: list[str] | None = Field(description="Tables only: names of the columns.")
     parameters: int = Field(description="Number of parameters of the model.")
     bytes: int = Field(description="Size of the weights in bytes.")
     sha256: str = Field(description="SHA-256 of the weights in hexadecimal.")
@@ -61,13 +59,8 @@ class ModelView(BaseModel):
             job=model.job_id,
             dataset=model.dataset_id,
             step=model.step,
-            conditional=bool(manifest["labels"]) or manifest.get("target_column") is not None,
+            conditional=manifest["training"].get("conditional", bool(manifest["labels"])),
             labels=[label["name"] for label in manifest["labels"]] or None,
-            image=manifest.get("image"),
-            target_column=manifest.get("target_column"),
-            columns=[column["name"] for column in manifest["columns"]]
-            if "columns" in manifest
-            else None,
             parameters=manifest["parameters"],
             bytes=model.weights["bytes"],
             sha256=model.weights["sha256"],
@@ -76,6 +69,7 @@ class ModelView(BaseModel):
             loaded=loaded,
             created_at=model.created_at,
             links=links,
+            **modalities.get(model.modality).describe_model(manifest),
         )
 
 
@@ -117,7 +111,7 @@ class Architecture(BaseModel):
 
     @classmethod
     def of(cls, model: Model, networks: Sequence[object]) -> "Architecture":
-        """Build the view; `networks` is the result of models.architecture.describe_model."""
+        """Build the view; `networks` has a models.architecture.NetworkSummary of each."""
         views = [NetworkView.model_validate(network, from_attributes=True) for network in networks]
         return cls(model=model.id, parameters=sum(v.parameters for v in views), networks=views)
 
@@ -130,33 +124,10 @@ class LabelOption(BaseModel):
     )
 
 
-class ColumnOption(BaseModel):
-    """A column of a table, and the values that a condition on it may use."""
-
-    name: str
-    type: str
-    nullable: bool = Field(description="Whether values may be missing.")
-    values: list[str] | None = Field(
-        None, description="Up to 100 values, the most frequent ones first."
-    )
-    min: float | str | None = Field(None, description="Smallest value.")
-    max: float | str | None = Field(None, description="Largest value.")
-
-
+@modalities.extend("conditions_view")
 class SamplingOptions(BaseModel):
     """Labels, columns and ranges that a samples request may use."""
 
     labels: list[LabelOption]
-    columns: list[ColumnOption] | None = Field(
-        None, description="Tables only: columns that a condition may use."
-    )
-    constraints: list[dict[str, Any]] | None = Field(
-        None, description="Tables only: constraints that all samples satisfy."
-    )
-    detected_constraints: list[dict[str, Any]] | None = Field(
-        None,
-        description="Tables only: constraints that all training rows satisfy. Samples satisfy them "
-        "if the training job declares them in `hyperparameters.constraints`.",
-    )
     seed: dict[str, int] = Field(description="Range of `seed`: `min` and `max`.")
     count: dict[str, int] = Field(description="Range of `count` in one request: `min` and `max`.")

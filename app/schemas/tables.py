@@ -40,7 +40,8 @@ class ColumnView(BaseModel):
     nullable: bool = Field(description="Whether values may be missing.")
     decimals: int | None = Field(description="Digits after the decimal point.")
     format: str | None = Field(
-        description="Format of a datetime column (strftime), or `no|yes` of a boolean column."
+        description="Form of the values as text, in which samples are written and conditions may "
+        "be given; null for plain text and plain numbers."
     )
     exclude: bool = Field(description="Whether the column is neither learned nor generated.")
 

@@ -1,27 +1,34 @@
 """File types, detected by their first bytes. Names and extensions are ignored."""
 
+import io
+import re
+import zipfile
+
 HEAD_BYTES = 512  # the longest signature is a tar header
 
 COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
-IMAGE_TYPES = frozenset({"png", "jpeg", "webp"})
+IMAGE_TYPES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff", "pnm"})
 
 _SUPPORTED = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),  # an archive without entries
     (b"PK\x07\x08", "zip"),  # the first part of a split archive
     (b"\x1f\x8b", "gz"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zst"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),  # Excel 97 and other old Office files
     (b"\x93NUMPY", "npy"),
 )
 _UNSUPPORTED = (
-    (b"GIF8", "GIF image"),
-    (b"BM", "BMP image"),
-    (b"II*\x00", "TIFF image"),
-    (b"MM\x00*", "TIFF image"),
     (b"8BPS", "PSD image"),
+    (b"II+\x00", "BigTIFF image"),
+    (b"MM\x00+", "BigTIFF image"),
     (b"%!PS", "EPS image"),
     (b"\xc5\xd0\xd3\xc6", "EPS image"),
     (b"DDS ", "DDS image"),
@@ -33,12 +40,14 @@ _UNSUPPORTED = (
     (b"<svg", "SVG image"),
     (b"Rar!", "rar archive"),
     (b"7z\xbc\xaf\x27\x1c", "7z archive"),
-    (b"\x28\xb5\x2f\xfd", "zstd stream"),
     (b"%PDF", "PDF document"),
     (b"PAR1", "Parquet table"),
     (b"\x89HDF", "HDF5 file"),
 )
 _IDX_TYPES = frozenset({0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E})
+# Short signatures, which text can start with too: more of the header must fit.
+_BMP = re.compile(rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", re.DOTALL)
+_PNM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*[0-9]+\s+(#[^\n]*\n\s*)*[0-9]+\s")
 
 
 def detect_file_type(head: bytes) -> str:
@@ -50,11 +59,15 @@ def detect_file_type(head: bytes) -> str:
         return "webp"
     if head[:2] == b"\0\0" and len(head) > 3 and head[2] in _IDX_TYPES and 1 <= head[3] <= 8:
         return "idx"
+    if _BMP.match(head):
+        return "bmp"
+    if _PNM.match(head):
+        return "pnm"
     return "tar" if is_tar(head) else ""
 
 
 def unsupported_file_type(head: bytes) -> str | None:
-    """Return the name of a common but unsupported format, such as "GIF image"."""
+    """Return the name of a common but unsupported format, such as "PSD image"."""
     if head[4:8] == b"ftyp":
         return "AVIF image" if head[8:11] == b"avi" else "HEIF image or video"
     return next(
@@ -74,3 +87,12 @@ def is_tar(head: bytes) -> bool:
         return int(checksum, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
     except ValueError:
         return False
+
+
+def zip_entry_names(tail: bytes) -> list[str]:
+    """Return the names in a zip archive from its last bytes; [] if they hold only some of them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(tail)) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return []

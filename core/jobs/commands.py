@@ -15,13 +15,6 @@ from core.jobs.state_machine import TERMINAL, check_action, shown_state
 from core.settings import get_settings
 from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
-QUEUES = {
-    JobKind.TRAINING: "training",
-    JobKind.GENERATION: "generation",
-    JobKind.EVALUATION: "evaluation",
-    JobKind.AUGMENTATION: "evaluation",  # a similar load: sampling and small classifiers
-}
-
 # Jobs are ordered by creation time, shifted by priority. A job that has waited long enough
 # therefore goes first whatever its priority, and its row need not be updated while it waits.
 PRIORITY_OFFSET_S = {"low": 3_600.0, "normal": 0.0, "high": -3_600.0}
@@ -34,11 +27,13 @@ class NewJob:
     dataset_id: str | None
     request: Json
     resolved: Json
+    queue: str = field(kw_only=True)
     model_id: str | None = None
     tags: Json = field(default_factory=dict)
     priority: str = "normal"
     traceparent: str | None = None
     retry_of: str | None = None
+    warnings: list[Json] = field(default_factory=list)
 
 
 def create(session: Session, tenant_id: str, new: NewJob) -> Job:
@@ -60,12 +55,13 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         id=new_id("job"),
         tenant_id=tenant_id,
         kind=new.kind,
-        queue=QUEUES[new.kind],
+        queue=new.queue,
         name=new.name,
         dataset_id=new.dataset_id,
         model_id=new.model_id,
         request=new.request,
         resolved=new.resolved,
+        warnings=new.warnings,
         tags=new.tags,
         priority=new.priority,
         priority_at=clock(PRIORITY_OFFSET_S[new.priority]),
@@ -76,7 +72,8 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     session.add(job)
     session.flush()
     session.refresh(job)  # the database sets the times
-    webhooks.add_job_webhook(session, job)
+    if "webhook" in new.request:
+        webhooks.add_job_webhook(session, job)
     record_state(session, job, "queued")
     return job
 
@@ -130,6 +127,8 @@ def retry(session: Session, tenant_id: str, job_id: str) -> Job:
             dataset_id=old.dataset_id,
             request=old.request,
             resolved=old.resolved,
+            queue=old.queue,
+            warnings=old.warnings,
             model_id=old.model_id,
             tags=old.tags,
             priority=old.priority,

@@ -43,8 +43,15 @@ def record_state(
 
     Every change of a job's state must call this, after it has changed the row.
     """
-    event = NewEvent("state", {"state": state, **data}, level=level)
-    record_events(session, job.tenant_id, job.id, [event])
+    session.add(
+        Event(
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            type="state",
+            level=level,
+            data={"state": state, **data},
+        )
+    )
     webhooks.enqueue(session, job, f"job.{state}")
 
 

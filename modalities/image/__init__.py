@@ -8,29 +8,43 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.datasets.file_type import detect_file_type
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
-from modalities.base import Json, OnWait, Split
+from modalities.base import Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
-from modalities.image import ingest
+from modalities.image import ingest, training_plan
+from modalities.image.detection import detect_images
 from modalities.image.options import (
+    FILE_FORMATS,
+    SAMPLE_FORMATS,
+    STRIP_FORMATS,
     ImageAugmentationOptions,
     ImageDatasetOptions,
     ImageDatasetView,
+    ImageModelView,
+    ImageSampleOptions,
+    ImageSelectionOptions,
 )
+from modalities.image.training_options import (
+    ImageHyperparameters,
+    ImageTrainingOptions,
+    ImageTrainingSpec,
+)
+from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
+from modalities.selection import Selection
+from modalities.training import TrainingRun
 from models.metrics import score_types
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 
-class ImageModality:
-    """Implementation of modalities.base.Modality."""
 
+class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
@@ -41,6 +55,13 @@ class ImageModality:
     }
     has_schema = False
     preview_formats = {"png": "image/png"}
+    training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
+    hyperparameters = ImageHyperparameters
+    plan_training = staticmethod(training_plan.plan_training)
+    selection_options, sample_options = ImageSelectionOptions, ImageSampleOptions
+    model_view = ImageModelView
+    sample_formats = SAMPLE_FORMATS | STRIP_FORMATS
+    file_formats = FILE_FORMATS
     score_types = score_types.select(
         (
             "frechet_distance",
@@ -63,10 +84,8 @@ class ImageModality:
     augmentation_options = ImageAugmentationOptions
     min_real_items = 1
 
-    def detect(self, head: bytes, name: str) -> float:
-        # Files that no modality recognizes are read as images too: that reader explains what it
-        # expects.
-        return 0.3 if detect_file_type(head) else 0.1
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+        return detect_images(head, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
@@ -74,7 +93,7 @@ class ImageModality:
         return ingest.ingest(files, options, out, on_wait)
 
     def describe_dataset(self, summary: Json) -> ImageDatasetView:
-        return ImageDatasetView.model_validate({"image": summary})
+        return ImageDatasetView.model_validate({"image": summary, "layout": summary.get("layout")})
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         import numpy as np
@@ -100,6 +119,11 @@ class ImageModality:
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    def train(self, run: TrainingRun) -> None:
+        from modalities.image import train
+
+        train.train(run)
 
     def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
         from modalities.image.evaluate import evaluate
@@ -129,6 +153,51 @@ class ImageModality:
         from modalities.image.augment import open_augmenter
 
         return open_augmenter(job)
+
+    def preload(self) -> None:
+        from modalities.image import sampler  # noqa: F401
+
+    def plan_samples(
+        self, manifest: Json, selection: Selection, options: ImageSampleOptions, seed: int
+    ) -> SamplingPlan:
+        from modalities.image import request
+
+        return request.plan_samples(manifest, selection, options, seed)
+
+    def plan_selection(
+        self, manifest: Json, selection: Selection, options: ImageSelectionOptions, seed: int
+    ) -> SelectionPlan:
+        from modalities.image import request
+
+        return request.plan_selection(manifest, selection, options, seed)
+
+    def read_plan(self, manifest: Json, plan: Json, seed: int) -> SelectionPlan:
+        from modalities.image import request
+
+        return request.read_plan(manifest, plan, seed)
+
+    def shard_size(self, manifest: Json) -> int:
+        image = manifest["image"]
+        size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
+        return min(max(size, 1_000), 50_000)
+
+    def load_sampler(self, path: Path) -> Sampler:
+        from modalities.image.sampler import ImagePlanSampler
+
+        return ImagePlanSampler.load(path)
+
+    def describe_networks(self, path: Path) -> Sequence[object]:
+        from modalities.image import model_file
+
+        return model_file.describe_networks(path)
+
+    def check_import(self, manifest: Json, weights: Path) -> None:
+        from modalities.image import model_file
+
+        model_file.check_import(manifest, weights)
+
+    def describe_model(self, manifest: Json) -> Json:
+        return {"image": manifest["image"]}
 
 
 MODALITY = ImageModality()

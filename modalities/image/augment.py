@@ -19,6 +19,7 @@ from models.augmentation import classifiers
 from models.augmentation.lift import TrainClassifier
 from models.augmentation.training_sets import TrainingPool
 from models.augmentation.transforms import Transform, transform_images
+from models.checkpoint import unpack
 from models.images import batched_sampling
 from models.images.data import LabeledImages
 from models.images.sampling import ImageSampler
@@ -50,7 +51,9 @@ class ImageAugmenter:
         self._sampler: ImageSampler | None = None
         self._model_labels: dict[str, int] = {}
         if job.model is not None:
-            self._sampler = stored_samplers.load(job.model, job.storage)
+            self._sampler = stored_samplers.load(
+                job.model, job.storage, lambda path: ImageSampler.load(*unpack(path))
+            )
             names = [label["name"] for label in job.model.manifest["labels"]]
             self._model_labels = {name: index for index, name in enumerate(names)}
 

@@ -8,6 +8,7 @@ import base64
 import csv
 import io
 import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,10 @@ from PIL import Image
 from core.datasets.chunk_buffer import ChunkBuffer
 from modalities.base import Split
 from modalities.image.upload.npy_store import BLOCK_BYTES
+
+# A percent sign too, so that the encoding can be undone.
+_FORBIDDEN_CHARS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029<>:\"/\\|?*%]")
+_RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 # Label indices (n,), -1 for none, and images (n, H, W) or (n, H, W, 3).
 Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
@@ -56,13 +61,15 @@ def encode(
 
 
 def label_folder(label: str) -> str:
-    """Return a folder name for a label.
+    """Return a folder name for a label, which the reader of uploads turns back into the label.
 
-    Slashes and other unsafe characters and a leading dot are percent-encoded, so that the folder is
-    neither nested nor hidden.
+    Only what a file system forbids is percent-encoded: slashes, control characters, the characters
+    and names that Windows reserves, and a dot or space at the start or the end.
     """
-    name = quote(label, safe=" !#$&'()+,;=@[]^_`{}~" + "".join(c for c in label if ord(c) > 127))
-    return "%2E" + name[1:] if name.startswith(".") else name
+    name = _FORBIDDEN_CHARS.sub(lambda match: quote(match[0], safe=""), label)
+    if name[:1] in {".", " "} or _RESERVED_NAMES.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    return f"{name[:-1]}%{ord(name[-1]):02X}" if name[-1:] in {".", " "} else name
 
 
 def encode_zip(batches: Batches, labels: Sequence[str], *, first: int = 0) -> Iterator[bytes]:

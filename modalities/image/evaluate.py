@@ -17,6 +17,7 @@ from modalities import stored_samplers
 from modalities.evaluation import EvaluationInput, EvaluationOutput, Picture
 from modalities.image.encode import encode_png
 from modalities.image.train import open_images
+from models.checkpoint import unpack
 from models.images import batched_sampling
 from models.images.data import LabeledImages
 from models.images.image_grid import make_grid
@@ -73,7 +74,9 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
 def _generate(
     evaluation: EvaluationInput, label_weights: tuple[float, ...]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    sampler: ImageSampler = stored_samplers.load(evaluation.model, evaluation.storage)
+    sampler = stored_samplers.load(
+        evaluation.model, evaluation.storage, lambda path: ImageSampler.load(*unpack(path))
+    )
     plan = plan_by_count(
         evaluation.samples,
         seed=evaluation.seed,

@@ -29,11 +29,7 @@ def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWai
     size = options.get("size")
     summary = read_images_in_sandbox(
         files,
-        ImageOptions(
-            resize=options.get("resize"),
-            size=(size[0], size[1]) if size else None,
-            class_names=options.get("class_names"),
-        ),
+        ImageOptions(**options | {"size": (size[0], size[1]) if size else None}),
         settings.limits,
         out,
         settings.ingest_timeout_seconds,

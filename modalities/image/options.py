@@ -1,10 +1,27 @@
-"""Fields of requests and responses that only images have."""
+"""Fields of requests and responses, and file formats, that only images have."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from core.request_fields import Label, RequestModel
+from core.request_fields import Label, RequestModel, Seed
+from modalities.selection import LabelName
+
+# Formats without a size limit, because they are written and sent in pieces. Jobs use the first one.
+FILE_FORMATS = {
+    "tar": "application/x-tar",
+    "zip": "application/zip",
+    "npz": "application/x-npz",
+}
+SAMPLE_FORMATS = {
+    "png": "image/png",
+    "zip": "application/zip",
+    "npz": "application/x-npz",
+    "tar": "application/x-tar",
+    "json": "application/json",
+}
+# A strip is several images in one file: side by side in a PNG, or as the frames of a GIF.
+STRIP_FORMATS = {"png": "image/png", "gif": "image/gif"}
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 
@@ -25,6 +42,32 @@ class ImageDatasetOptions(RequestModel):
         description="Images only: `[height, width]` in pixels to resize to. Default: the most "
         "common size.",
     )
+    labels_from: Annotated[str, Field(max_length=1024)] | None = Field(
+        None,
+        description="Images only: source of the labels. `folders`, `file_names` (such as "
+        "`cat.0.jpg`), `none`, or the name of a file in the archive that lists labels. Default: "
+        "the first that applies of a file with labels, files next to the images, and folders.",
+    )
+    label_column: Annotated[str, Field(max_length=256)] | None = Field(
+        None,
+        description="Images only: column of the labels, if a file lists them. Default: detected.",
+    )
+    background: Annotated[str, Field(max_length=64)] = Field(
+        "white",
+        description="Images only: color behind transparent pixels, as a name or `#rrggbb`.",
+    )
+    max_bad_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Images only: share of images that may be left out because they are damaged or "
+        "unsupported; at least one image, unless it is 0. An issue names them.",
+    )
+    name_encoding: Annotated[str, Field(max_length=32)] | None = Field(
+        None,
+        description="Images only: encoding of the names in a zip that are not UTF-8, such as "
+        "`cp1252` or `shift_jis`. Default: guessed.",
+    )
 
 
 class ImageShape(BaseModel):
@@ -33,8 +76,38 @@ class ImageShape(BaseModel):
     channels: int = Field(description="1 (gray) or 3 (RGB).")
 
 
+class ImagePart(BaseModel):
+    name: str = Field(description="Folder or array, such as `seg_train`.")
+    train: int = Field(description="Number of its images to train on.")
+    test: int = Field(description="Number of its images in the test split.")
+    left_out: int = Field(description="Number of its images without a label, which are not used.")
+
+
+class IgnoredFiles(BaseModel):
+    kind: str = Field(description="Suffix of the files, or `hidden files`.")
+    files: int = Field(description="Number of files.")
+    example: str = Field(description="Name of one file.")
+
+
+class ImageLayout(BaseModel):
+    """What was recognized in an upload. `meta` of a new dataset can correct it."""
+
+    labels_from: str = Field(
+        description="Source of the labels: `folders`, `file_names`, `webdataset`, `arrays`, "
+        "`none`, or the suffix of the file that lists them."
+    )
+    parts: list[ImagePart] = Field(description="Parts of the upload, if it has some.")
+    ignored: list[IgnoredFiles] = Field(
+        description="Files that were not used, by kind. Kinds that may describe the images come "
+        "first."
+    )
+
+
 class ImageDatasetView(BaseModel):
     image: ImageShape | None = Field(None, description="Images only: their shape.")
+    layout: ImageLayout | None = Field(
+        None, description="Images only: the recognized layout of the upload."
+    )
 
 
 class TransformRequest(RequestModel):
@@ -67,4 +140,63 @@ class ImageAugmentationOptions(RequestModel):
         description="Images only: transforms of a real image, in this order. Default `auto`: a "
         "mild set without `flip`. Tables always use SMOTE or SMOTE-NC, which interpolate between "
         "a row and one of its nearest neighbors.",
+    )
+
+
+class ImageSelectionOptions(RequestModel):
+    min_label_confidence: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Labeled images only: return only images whose label has at least this "
+        "probability according to the model's own classifier. The counts stay exact: for each "
+        "image, candidates are generated until one is accepted. Default: no filter.",
+    )
+
+
+class ImageOptions(RequestModel):
+    truncation: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0,
+        description="Factor for the latent noise. Smaller values give more typical and less varied "
+        "images. Default: 1 (no truncation).",
+    )
+
+
+class LatentPoint(RequestModel):
+    """One image: the sample with this index and seed."""
+
+    label: LabelName | None = Field(
+        None, description="Label of the image; null for a model without labels."
+    )
+    seed: Seed = Field(description="Random seed.")
+    index: Annotated[int, Field(ge=0, le=2**62)] = Field(
+        0, description="Index of the sample in the sequence of the seed. Default: 0."
+    )
+
+
+class Interpolation(RequestModel):
+    """A path from one image to another, through latent noise and labels."""
+
+    start: LatentPoint = Field(alias="from", description="First image.")
+    end: LatentPoint = Field(alias="to", description="Last image.")
+    steps: Annotated[int, Field(ge=2, le=64)] = Field(
+        16, description="Number of images, including both ends. Default: 16."
+    )
+
+
+class ImageSampleOptions(ImageSelectionOptions):
+    image: ImageOptions = Field(ImageOptions(), description="Images only: further options.")
+    interpolation: Interpolation | None = Field(
+        None,
+        description="Images only, instead of labels and counts: a path between two images, as a "
+        "PNG strip or a GIF.",
+    )
+    layout: Literal["grid"] | None = Field(
+        None,
+        description="Images only, as PNG: `grid` puts all images into one. Default: a PNG has one "
+        "image.",
+    )
+
+
+class ImageModelView(BaseModel):
+    image: dict[str, int] | None = Field(
+        None, description="Images only: height and width in pixels, and number of channels."
     )

@@ -1,20 +1,58 @@
-"""Images as training data."""
+"""Training of image models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
+from core import model_registry
+from core.database import read
 from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
-from core.tables import Dataset
-from core.training import TrainingSpec
+from core.tables import Dataset, Model
+from modalities.image.training_options import ImageTrainingSpec
+from modalities.training import TrainingRun
+from models.images.architectures import settings_from_dict
 from models.images.data import LabeledImages
+from models.images.training import InitFrom
+from models.images.training import train as train_images
+
+
+def train(run: TrainingRun) -> None:
+    """Train a model and save its last checkpoint.
+
+    Raises:
+        JobError: The dataset or the base model of `init_from` cannot be read.
+    """
+    spec: ImageTrainingSpec = run.spec
+    with open_images(run.dataset, spec, run.storage) as images:
+        labels = [
+            {"name": label["name"], "count": label["count"]}
+            for label in run.dataset.summary["labels"]
+        ]
+        run.start(
+            {
+                "labels": labels if spec.conditional else [],
+                "image": {
+                    name: spec.hyperparameters[name] for name in ("height", "width", "channels")
+                },
+            }
+        )
+        with _open_init_checkpoint(run) as init_from:
+            train_images(
+                images,
+                settings_from_dict(spec.hyperparameters),
+                run,
+                seed=spec.seed,
+                state=run.state,
+                init_from=init_from,
+                patience=spec.patience,
+            )
 
 
 @contextmanager
 def open_images(
-    dataset: Dataset, spec: TrainingSpec, storage: Storage, *, include_test_split: bool = False
+    dataset: Dataset, spec: ImageTrainingSpec, storage: Storage, *, include_test_split: bool = False
 ) -> Iterator[LabeledImages]:
     """Open the training split, memory-mapped; `include_test_split` appends the test split.
 
@@ -34,3 +72,25 @@ def open_images(
             )
     except ObjectCorrupted as error:
         raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error
+
+
+@contextmanager
+def _open_init_checkpoint(run: TrainingRun) -> Iterator[InitFrom | None]:
+    """Open the checkpoint of the model to initialize from; yield None if the run resumes."""
+    spec: ImageTrainingSpec = run.spec
+    init_from = spec.init_from
+    if init_from is None or run.state is not None:
+        yield None
+        return
+    with read() as session:
+        model = session.get(Model, init_from.model)
+        checkpoint = model_registry.checkpoint_of(session, model) if model is not None else None
+    if checkpoint is None:
+        raise JobError("dataset_unreadable", "The base model of `init_from` was deleted.")
+    try:
+        with run.storage.open(StoredObject.from_dict(checkpoint.files["state"])) as path:
+            yield InitFrom(path, init_from.label_map)
+    except ObjectCorrupted as error:
+        raise JobError(
+            "dataset_unreadable", f"The base model of `init_from` cannot be read. {error}"
+        ) from error

@@ -14,11 +14,29 @@ from core.request_fields import RequestModel
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
-from modalities.base import Json, OnWait, Split
+from modalities.base import Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
-from modalities.tabular import ingest
-from modalities.tabular.options import TableDatasetOptions, TableDatasetView
+from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
+from modalities.selection import Selection
+from modalities.tabular import ingest, training_plan
+from modalities.tabular.options import (
+    FILE_FORMATS,
+    SAMPLE_FORMATS,
+    ColumnOption,
+    TableConditionsView,
+    TableDatasetOptions,
+    TableDatasetView,
+    TableModelView,
+    TableSampleOptions,
+    TableSelectionOptions,
+)
+from modalities.tabular.training_options import (
+    TableTrainingOptions,
+    TableTrainingSpec,
+    TabularHyperparameters,
+)
 from modalities.tabular.upload.detection import detect_table
+from modalities.training import TrainingRun
 from models.metrics import score_types
 
 if TYPE_CHECKING:
@@ -26,9 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class TableModality:
-    """Implementation of modalities.base.Modality."""
-
+class TableModality(Modality):
     name, items = "tabular", "table rows"
     dataset_options, dataset_view = TableDatasetOptions, TableDatasetView
     object_files = {"rows": "rows.parquet", "profile": "profile.json"}
@@ -40,6 +56,12 @@ class TableModality:
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    training_options, training_spec = TableTrainingOptions, TableTrainingSpec
+    hyperparameters = TabularHyperparameters
+    plan_training = staticmethod(training_plan.plan_training)
+    selection_options, sample_options = TableSelectionOptions, TableSampleOptions
+    model_view, conditions_view = TableModelView, TableConditionsView
+    sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
     score_types = score_types.select(
         (
             "marginal_tvd",
@@ -58,8 +80,8 @@ class TableModality:
     augmentation_options = RequestModel
     min_real_items = 2  # SMOTE interpolates between two rows of a label
 
-    def detect(self, head: bytes, name: str) -> float:
-        return detect_table(head, name)
+    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+        return detect_table(head, name, entries)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
@@ -93,6 +115,11 @@ class TableModality:
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
 
+    def train(self, run: TrainingRun) -> None:
+        from modalities.tabular import train
+
+        train.train(run)
+
     def evaluate(self, evaluation: EvaluationInput) -> EvaluationOutput:
         from modalities.tabular.evaluate import evaluate
 
@@ -119,6 +146,69 @@ class TableModality:
         from modalities.tabular.augment import open_augmenter
 
         return open_augmenter(job)
+
+    def preload(self) -> None:
+        from modalities.tabular import sampler  # noqa: F401
+
+    def plan_samples(
+        self, manifest: Json, selection: Selection, options: TableSampleOptions, seed: int
+    ) -> SamplingPlan:
+        from modalities.tabular import request
+
+        return request.plan_samples(manifest, selection, options, seed)
+
+    def plan_selection(
+        self, manifest: Json, selection: Selection, options: TableSelectionOptions, seed: int
+    ) -> SelectionPlan:
+        from modalities.tabular import request
+
+        return request.plan_selection(manifest, selection, options, seed)
+
+    def read_plan(self, manifest: Json, plan: Json, seed: int) -> SelectionPlan:
+        from modalities.tabular import request
+
+        return request.read_plan(manifest, plan, seed)
+
+    def shard_size(self, manifest: Json) -> int:
+        return 100_000
+
+    def load_sampler(self, path: Path) -> Sampler:
+        from modalities.tabular.sampler import TablePlanSampler
+
+        return TablePlanSampler.load(path)
+
+    def describe_networks(self, path: Path) -> Sequence[object]:
+        from modalities.tabular import model_file
+
+        return model_file.describe_networks(path)
+
+    def check_import(self, manifest: Json, weights: Path) -> None:
+        from modalities.tabular import model_file
+
+        model_file.check_import(manifest, weights)
+
+    def describe_model(self, manifest: Json) -> Json:
+        return {
+            "target_column": manifest.get("target_column"),
+            "columns": [column["name"] for column in manifest["columns"]],
+        }
+
+    def describe_conditions(self, manifest: Json) -> Json:
+        columns = [
+            ColumnOption(
+                name=column["name"],
+                type=column["type"],
+                nullable=column["nullable"],
+                **{k: v for k, v in column["domain"].items() if k != "more"},
+            )
+            for column in manifest["columns"]
+            if column["domain"] is not None
+        ]
+        return {
+            "columns": columns,
+            "constraints": manifest["training"]["hyperparameters"].get("constraints"),
+            "detected_constraints": manifest.get("detected_constraints"),
+        }
 
 
 MODALITY = TableModality()

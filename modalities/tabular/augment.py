@@ -16,7 +16,7 @@ from core.storage import StoredObject
 from modalities import stored_samplers
 from modalities.augmentation import AugmentationInput, Json
 from modalities.tabular.schema import Column, Schema
-from modalities.tabular.type_casting import ARROW_TYPES
+from modalities.tabular.type_casting import arrow_type
 from modalities.tabular.typed_parquet import arrow_schema, typed_batches
 from modalities.tabular.upload import spool
 from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
@@ -26,6 +26,7 @@ from models.augmentation import classifiers
 from models.augmentation.lift import TrainClassifier
 from models.augmentation.smote import Smote, provenance_of
 from models.augmentation.training_sets import TrainingPool
+from models.checkpoint import unpack
 from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
 from models.tabular.id_columns import IdColumn
@@ -49,7 +50,7 @@ class FreshIds:
     """New values for an id column, in the form of its values and different from all of them."""
 
     def __init__(self, column: Column, values: pa.Array, seed: int) -> None:
-        self._id_column = IdColumn.fit(column.name, ARROW_TYPES[column.type], values)
+        self._id_column = IdColumn.fit(column.name, arrow_type(column), values)
         self._used, self._seed, self._next_index = set(values.to_pylist()), seed, 0
 
     def take(self, count: int) -> pa.Array:
@@ -82,7 +83,9 @@ class TableAugmenter:
         self._sampler: TableSampler | None = None
         self._model_labels: dict[str, Any] = {}
         if job.model is not None:
-            self._sampler = stored_samplers.load(job.model, job.storage)
+            self._sampler = stored_samplers.load(
+                job.model, job.storage, lambda path: TableSampler.load(*unpack(path))
+            )
             labels = job.model.manifest["labels"]
             self._model_labels = {label["name"]: label["value"] for label in labels}
 
@@ -175,4 +178,4 @@ def _to_dataset_type(values: pa.Array, column: ColumnSchema) -> pa.Array:
     """Return the values without dictionary encoding, in the Arrow type that datasets store."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return values.cast(ARROW_TYPES[column.type], safe=False)
+    return values.cast(arrow_type(Column.from_dict(column.to_dict())), safe=False)

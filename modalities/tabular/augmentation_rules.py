@@ -2,9 +2,7 @@
 
 from core.settings import get_settings
 from modalities.augmentation import AugmentationRules, Json
-from modalities.tabular.schema import Schema
-
-NUMERIC_TYPES = ("integer", "number", "datetime")
+from modalities.tabular.schema import ORDERED_TYPES, Schema
 
 
 def augmentation_rules(summary: Json) -> AugmentationRules:
@@ -12,7 +10,7 @@ def augmentation_rules(summary: Json) -> AugmentationRules:
     limits = get_settings().limits
     columns = Schema.from_dict(summary).columns
     warnings = {}
-    if not any(column.learned and column.type in NUMERIC_TYPES for column in columns):
+    if not any(column.learned and column.type in ORDERED_TYPES for column in columns):
         warnings["no_numeric_columns"] = (
             "SMOTE cannot interpolate tables with categorical columns only. Most rows from "
             "transforms will duplicate real rows."

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from core.datasets.chunk_buffer import ChunkBuffer
+from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import typed_batches
@@ -43,7 +44,15 @@ def encode(
         return encode_json(batches, columns, head)
     if format == "ndjson":
         return encode_ndjson(batches, columns)
+    batches = _in_output_types(batches, columns)
     return encode_parquet(batches) if format == "parquet" else encode_arrow(batches)
+
+
+def _in_output_types(batches: Batches, columns: Sequence[Column]) -> Batches:
+    """Yield the batches in the Arrow types that the columns had when they were uploaded."""
+    for batch in batches:
+        arrays = [to_output_type(batch.column(column.name), column) for column in columns]
+        yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
 
 
 def encode_csv(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
@@ -59,7 +68,8 @@ def encode_csv(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
 
 def _text(values: pa.Array, column: Column) -> pa.Array:
     text = format_values(values, column)
-    return text if column.type in ("integer", "boolean") else _quoted(text)
+    is_plain = column.type == "boolean" or (column.type == "integer" and column.format is None)
+    return text if is_plain else _quoted(text)
 
 
 def _quoted(text: pa.Array) -> pa.Array:

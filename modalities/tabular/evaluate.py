@@ -5,6 +5,7 @@ import pyarrow as pa
 from modalities import stored_samplers
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.tabular.train import open_table
+from models.checkpoint import unpack
 from models.metrics.tabular import evaluation as metrics
 from models.tabular import batched_sampling
 from models.tabular.sampling import TableSampler
@@ -22,7 +23,9 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
 
 
 def _generate(evaluation: EvaluationInput) -> pa.Table:
-    sampler: TableSampler = stored_samplers.load(evaluation.model, evaluation.storage)
+    sampler = stored_samplers.load(
+        evaluation.model, evaluation.storage, lambda path: TableSampler.load(*unpack(path))
+    )
     plan = plan_total(evaluation.samples, [{}], seed=evaluation.seed, offset=0)
     batches = []
     for batch in batched_sampling.iter_batches(sampler, plan):

@@ -5,27 +5,52 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modalities.tabular import datetimes
-from modalities.tabular.schema import Column
+from modalities.tabular.forms import durations, moments
+from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm, number_form
+from modalities.tabular.schema import INTEGER_TYPES, Column
 
 
 def format_values(values: pa.Array, column: Column) -> pa.StringArray:
     """Return the values as text, null where missing.
 
-    `values` must have the Arrow type of `column` (see `type_casting.ARROW_TYPES`).
+    `values` must have the Arrow type of `column` (see `type_casting.arrow_type`).
+
+    Raises:
+        ValueError: The format of the column does not fit its type.
     """
-    if column.type == "integer":
-        text = values.cast(pa.string())
-        zeros = "." + "0" * column.decimals if column.decimals else ""
-        return pc.binary_join_element_wise(text, zeros, "") if zeros else text
-    if column.type == "number":
-        return _numbers(values, column)
+    if column.type in ("integer", "number"):
+        return form_of_number(column).write(values)
     if column.type == "boolean":
         false, true = boolean_texts(column)
         return pc.if_else(values, true, false)
-    if column.type == "datetime":
-        return datetimes.format_datetimes(values, column.format or "%Y-%m-%d", column.decimals)
-    return values
+    if column.type in ("datetime", "time"):
+        return form_of_moment(column).write(values.cast(pa.int64()), column.decimals)
+    if column.type == "duration":
+        return form_of_duration(column).write(values.cast(pa.int64()), column.decimals)
+    return values.cast(pa.string())
+
+
+def form_of_number(column: Column) -> NumberForm:
+    """Return the form of an integer or number column; raise ValueError if it has none."""
+    decimals = column.decimals or 0 if column.type == "integer" else column.decimals
+    return number_form(column.format, decimals)
+
+
+def form_of_moment(column: Column) -> moments.MomentForm:
+    """Return the form of a datetime or time column; raise ValueError if it has none."""
+    default = "%Y-%m-%d" if column.type == "datetime" else "%H:%M:%S"
+    form = moments.parse_format(column.format or default)
+    if form is None or form.has_date != (column.type == "datetime"):
+        raise ValueError(f"{column.format!r} is not a format of the type {column.type}")
+    return form
+
+
+def form_of_duration(column: Column) -> durations.DurationForm:
+    """Return the form of a duration column; raise ValueError if it has none."""
+    form = durations.parse_duration_format(column.format or durations.DEFAULT_FORMAT)
+    if form is None:
+        raise ValueError(f"{column.format!r} is not a format of the type duration")
+    return form
 
 
 def boolean_texts(column: Column) -> tuple[str, str]:
@@ -35,38 +60,31 @@ def boolean_texts(column: Column) -> tuple[str, str]:
 
 
 def to_json_values(values: pa.Array, column: Column) -> list[Any]:
-    """Return the values for JSON: numbers and booleans as such, other types as text."""
-    if column.type == "number" and column.decimals is not None:
-        return [None if v is None else round(v, column.decimals) for v in values.to_pylist()]
-    if column.type == "datetime":
-        return list(format_values(values, column).to_pylist())
-    if column.type == "category" and column.format == "integer":
-        return [None if v is None else int(v) for v in values.to_pylist()]
-    return list(values.to_pylist())
+    """Return the values for JSON.
 
-
-def _numbers(values: pa.Array, column: Column) -> pa.StringArray:
-    text = _fixed_point(values, column.decimals) if column.decimals is not None else None
-    if text is None:
-        text = pa.array([_number(value, column.decimals) for value in values.to_pylist()])
-        text = text.cast(pa.string())
-    return pc.replace_substring(text, ".", ",") if column.format == "," else text
-
-
-def _fixed_point(values: pa.Array, decimals: int) -> pa.StringArray | None:
-    """Format all values with `decimals` digits after the point, as Arrow decimals (fast).
-
-    Return None if a number is too large or too small for that.
+    Numbers are numbers if their form is one in JSON; otherwise they are texts in their form, as
+    dates and times are.
     """
-    largest = pc.max(pc.abs(values)).as_py()
-    if largest is not None and largest >= 1e15:
-        return None
-    text = values.cast(pa.decimal128(15 + decimals, decimals), safe=False).cast(pa.string())
-    # Arrow writes tiny decimals as 1E-9.
-    return None if pc.any(pc.match_substring(text, "E")).as_py() else text
+    if column.type in ("integer", "number"):
+        return _numbers(values, column)
+    texts = format_values(values, column) if column.type in _TEXT_TYPES else values
+    is_integer = column.arrow in INTEGER_TYPES and column.type in _TEXT_TYPES
+    if is_integer or (column.type == "category" and column.format == "integer"):
+        return [None if text is None else int(text) for text in texts.to_pylist()]
+    return list(texts.to_pylist())
 
 
-def _number(value: float | None, decimals: int | None) -> str | None:
-    if value is None:
-        return None
-    return repr(value) if decimals is None else f"{value:.{decimals}f}"
+_TEXT_TYPES = ("datetime", "time", "duration")
+
+
+def _numbers(values: pa.Array, column: Column) -> list[Any]:
+    form = form_of_number(column)
+    if not form.is_plain:
+        return list(form.write(values).to_pylist())
+    if pa.types.is_integer(values.type):
+        return list(values.to_pylist())
+    if form.exponent or form.significant not in (0, ALL_DIGITS):
+        return [None if text is None else float(text) for text in form.write(values).to_pylist()]
+    if form.significant:
+        return list(values.to_pylist())
+    return [None if v is None else round(v, form.max_decimals) for v in values.to_pylist()]

@@ -10,6 +10,7 @@ from core.datasets.sandbox import run_in_sandbox
 from core.datasets.source import SourceFile
 from core.settings import Limits, get_settings
 from modalities.base import Json, OnWait
+from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
 
@@ -17,6 +18,7 @@ from modalities.tabular.upload.summary import TableSummary
 class TableUpload(BaseModel):
     files: list[SourceFile]
     overrides: SchemaOverrides
+    options: ReadOptions
     limits: Limits
     out: Path
 
@@ -39,7 +41,13 @@ def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWai
         pointer_prefix="/meta",
     )
     return read_table_in_sandbox(
-        files, overrides, settings.limits, out, settings.ingest_timeout_seconds, on_wait
+        files,
+        overrides,
+        settings.limits,
+        out,
+        settings.ingest_timeout_seconds,
+        on_wait,
+        ReadOptions.from_dict(options.get("read", {})),
     ).to_dict()
 
 
@@ -50,13 +58,16 @@ def read_table_in_sandbox(
     out: Path,
     timeout_s: float,
     on_wait: Callable[[], None] | None = None,
+    options: ReadOptions = INFER_ALL,
 ) -> TableSummary:
     """Run `read` in a sandbox process.
 
     Calls `on_wait` about once a second; an exception that it raises kills the process.
     """
     files = [SourceFile(file.path.resolve(), file.name) for file in files]
-    upload = TableUpload(files=files, overrides=overrides, limits=limits, out=out.resolve())
+    upload = TableUpload(
+        files=files, overrides=overrides, options=options, limits=limits, out=out.resolve()
+    )
     answer = run_in_sandbox("modalities.tabular.ingest:read", upload, timeout_s, on_wait)
     return TableSummary.from_dict(answer)
 
@@ -65,7 +76,9 @@ def read(upload: TableUpload) -> dict[str, Any]:
     """Read the file; in the sandbox process."""
     from modalities.tabular.upload.reading import read_table  # pyarrow is slow to import
 
-    return read_table(upload.files, upload.overrides, upload.limits, upload.out).to_dict()
+    return read_table(
+        upload.files, upload.overrides, upload.limits, upload.out, upload.options
+    ).to_dict()
 
 
 def update_table_schema_in_sandbox(

@@ -1,14 +1,32 @@
-"""Fields of requests and responses that only tables have."""
+"""Fields of requests and responses, and file formats, that only tables have."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from core.request_fields import RequestModel
+from modalities.selection import Count
 from modalities.tabular.schema import ColumnType
+from modalities.tabular.upload.read_options import is_text_encoding
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+# Formats without a size limit, because they are written and sent in pieces. Jobs use the first one.
+FILE_FORMATS = {
+    "parquet": "application/vnd.apache.parquet",
+    "csv": "text/csv",
+    "ndjson": "application/x-ndjson",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+SAMPLE_FORMATS = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=1_024)]
 
 
 class ColumnChange(RequestModel):
@@ -25,8 +43,11 @@ class ColumnChange(RequestModel):
     )
     format: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="Format of a datetime column (strftime), or `no|yes` (the words for false "
-        "and true) for a boolean column. Default: unchanged.",
+        description="Form of the values as text. Numbers: as in spreadsheets, with the marks of "
+        "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
+        "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
+        "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
+        "Default: unchanged.",
     )
     exclude: bool | None = Field(
         None,
@@ -37,7 +58,91 @@ class ColumnChange(RequestModel):
         return ColumnOverride(**self.model_dump())
 
 
+class ReadFields(RequestModel):
+    """Reading options of a text file or a workbook. Omitted ones are inferred from the file."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=8)] | None = Field(
+        None,
+        description="Text between two fields. A blank means any run of blanks and tabs.",
+    )
+    quote: Annotated[str, Field(max_length=1)] | None = Field(
+        None, description="Quotation mark of fields; an empty text if no field is quoted."
+    )
+    escape: Annotated[str, Field(max_length=1)] | None = Field(
+        None,
+        description="Character before a quotation mark inside a quoted field; an empty text if "
+        "such a mark is doubled instead.",
+    )
+    header: bool | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="`true` if the first line of the table holds the names of the columns, "
+        "`false` if no line does, or the number of the line that does, from 1.",
+    )
+    skip_lines: Annotated[int, Field(ge=0, le=1_000)] | None = Field(
+        None, description="Number of lines above the table, which are not read."
+    )
+    comment: Annotated[str, Field(max_length=8)] | None = Field(
+        None,
+        description="Beginning of lines that are not read; an empty text if there are none.",
+    )
+    encoding: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
+        None, description="Encoding of the text, for example `utf-8`, `cp1252` or `shift_jis`."
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="Decimal mark of numbers. Default: inferred for each column."
+    )
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="Thousands mark of numbers. Default: inferred for each column."
+    )
+    missing: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=100)
+    ] = Field(
+        [],
+        description="Words for a missing value, in addition to empty cells and, in columns of "
+        "numbers and times, to common words such as `NA`.",
+    )
+    sheet: (
+        Annotated[str, Field(min_length=1, max_length=256)] | Annotated[int, Field(ge=1)] | None
+    ) = Field(
+        None,
+        description="Name or number, from 1, of the sheet of a workbook. Default: the first "
+        "visible sheet with values.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, fields: Any) -> Any:
+        unknown = set(fields) - set(cls.model_fields) if isinstance(fields, dict) else None
+        if unknown:
+            names = ", ".join(f"`{name}`" for name in cls.model_fields)
+            raise PydanticCustomError(
+                "unknown_field",
+                "`{name}` does not exist. Use {names}.",
+                {"name": min(unknown)[:64], "names": names},
+            )
+        return fields
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, name: str | None) -> str | None:
+        if name is not None and not is_text_encoding(name):
+            raise ValueError("must be an encoding such as utf-8, cp1252 or shift_jis")
+        return name
+
+    @model_validator(mode="after")
+    def _check_characters(self) -> Self:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError("`delimiter`, `quote` and `escape` must be different")
+        if any(not mark.isascii() or set(mark) & set("\r\n\0") for mark in marks):
+            raise ValueError("`delimiter`, `quote` and `escape` must be ASCII without line ends")
+        return self
+
+
 class TableDatasetOptions(RequestModel):
+    read: ReadFields | None = Field(
+        None, description="Tables only: how to read the file. Default: inferred from the file."
+    )
     target: ColumnName | None = Field(
         None,
         description="Tables only: the column whose values are the labels of the samples. "
@@ -59,6 +164,10 @@ class TableShape(BaseModel):
     rows: int = Field(description="Number of rows.")
     columns: int = Field(description="Number of columns.")
     target: str | None = Field(description="Column of the labels; null if there is none.")
+    read: ReadFields = Field(
+        description="Reading options that were used, inferred or sent; null where the format of "
+        "the file has no such option."
+    )
 
 
 class TableDatasetView(BaseModel):
@@ -72,3 +181,81 @@ class RowsPage(BaseModel):
     offset: int = Field(description="Index of the first row.")
     total: int = Field(description="Number of rows in the table.")
     has_more: bool = Field(description="Whether there are further rows.")
+
+
+class ConditionRequest(RequestModel):
+    """A condition on table rows, and the number of rows that satisfy it."""
+
+    where: Annotated[dict[ColumnName, Any], Field(min_length=1, max_length=100)] = Field(
+        description="By column, a value, a list of values, or a range: "
+        '`{"income": ">50K", "age": {"gte": 65}}`. A row must satisfy all of them; null matches '
+        "a missing value."
+    )
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Fraction of the request's `count`. If the fractions of all conditions add up "
+        "to less than 1, the remaining rows are unconditional. Default: equal fractions.",
+    )
+    count: Count | None = Field(
+        None, description="Number of rows. Required if the request has no `count`."
+    )
+
+
+class TableSelectionOptions(RequestModel):
+    conditions: Annotated[list[ConditionRequest], Field(min_length=1, max_length=100)] | None = (
+        Field(
+            None,
+            description="Tables only: conditions that the rows must satisfy. Each has a `count`, "
+            "or a `fraction` of the request's `count`.",
+        )
+    )
+
+
+class TableSampleOptions(TableSelectionOptions):
+    partial_rows: (
+        Annotated[list[dict[ColumnName, Any]], Field(min_length=1, max_length=10_000)] | None
+    ) = Field(
+        None,
+        description="Tables only, instead of labels and counts: rows with some values given. "
+        "Each row is returned in this order, with the given values unchanged and the other values "
+        'generated: `[{"age": 65}, {"city": null}]`.',
+    )
+    exclude_training_rows: bool = Field(
+        False,
+        description="Tables only: return no row that equals a training row, identifier columns "
+        "ignored. Requires a model trained with `store_row_hashes`. Default: false.",
+    )
+
+
+class TableModelView(BaseModel):
+    target_column: str | None = Field(
+        None, description="Tables only: the column whose values are the labels."
+    )
+    columns: list[str] | None = Field(None, description="Tables only: names of the columns.")
+
+
+class ColumnOption(BaseModel):
+    """A column of a table, and the values that a condition on it may use."""
+
+    name: str
+    type: str
+    nullable: bool = Field(description="Whether values may be missing.")
+    values: list[str] | None = Field(
+        None, description="Up to 100 values, the most frequent ones first."
+    )
+    min: float | str | None = Field(None, description="Smallest value.")
+    max: float | str | None = Field(None, description="Largest value.")
+
+
+class TableConditionsView(BaseModel):
+    columns: list[ColumnOption] | None = Field(
+        None, description="Tables only: columns that a condition may use."
+    )
+    constraints: list[dict[str, Any]] | None = Field(
+        None, description="Tables only: constraints that all samples satisfy."
+    )
+    detected_constraints: list[dict[str, Any]] | None = Field(
+        None,
+        description="Tables only: constraints that all training rows satisfy. Samples satisfy them "
+        "if the training job declares them in `hyperparameters.constraints`.",
+    )

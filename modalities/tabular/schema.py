@@ -4,21 +4,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
-ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "id", "text"]
+ColumnType = Literal[
+    "integer", "number", "category", "boolean", "datetime", "time", "duration", "id", "text"
+]
 COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 
 EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
+ORDERED_TYPES: tuple[ColumnType, ...] = ("integer", "number", "datetime", "time", "duration")
+INTEGER_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # of targets that have labels
 
 
 @dataclass(frozen=True)
 class Column:
+    """Name, type and form of a column.
+
+    `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`). `arrow` is
+    the Arrow type of a column of a Parquet or Arrow file.
+    """
+
     name: str
     type: ColumnType
     nullable: bool = False
     decimals: int | None = None
     format: str | None = None
     exclude: bool = False
+    arrow: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,45 +7,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from modalities.tabular import datetimes
-from modalities.tabular.formatting import boolean_texts, format_values
-from modalities.tabular.schema import Column
+from modalities.tabular.formatting import (
+    boolean_texts,
+    form_of_duration,
+    form_of_moment,
+    form_of_number,
+    format_values,
+)
+from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm
+from modalities.tabular.schema import INTEGER_TYPES, Column
 
-ARROW_TYPES = {
+_ARROW_TYPES = {
     "integer": pa.int64(),
     "number": pa.float64(),
     "category": pa.string(),
     "boolean": pa.bool_(),
-    "datetime": datetimes.TIMESTAMP_TYPE,
+    "datetime": pa.timestamp("us"),
+    "time": pa.time64("us"),
+    "duration": pa.duration("us"),
     "id": pa.string(),
     "text": pa.string(),
 }
-# Words for "missing" in a column of numbers or times.
-MISSING_MARKERS = pa.array(
-    [
-        "NA",
-        "N/A",
-        "n/a",
-        "na",
-        "#N/A",
-        "NaN",
-        "nan",
-        "NAN",
-        "NULL",
-        "null",
-        "Null",
-        "None",
-        "none",
-        "-",
-        "--",
-        "?",
-        ".",
-    ]
+# Words for "missing" in a column of numbers or times, and the zero dates of databases.
+_MISSING_WORDS = (
+    "NA N/A n/a na N.A. n.a. #N/A #NA <NA> NaN nan NAN NaT NULL null Null (null) <null> nil None "
+    "none missing Missing MISSING unknown Unknown UNKNOWN (blank) k.A. n/d N/D s/d S/D #DIV/0! "
+    "#VALUE! #REF! #NAME? #NUM! #NULL! - -- --- \u2013 \u2014 ? . .. ... \u2026 * ** 0000-00-00 "
+    "0000/00/00 00/00/0000 00.00.0000 00-00-0000 0000-00-00T00:00:00"
 )
+_MISSING_PHRASES = ("0000-00-00 00:00:00", "00/00/0000 00:00:00", "not available", "Not available")
+MISSING_MARKERS = pa.array([*_MISSING_WORDS.split(), *_MISSING_PHRASES])
 NUMBER_PATTERN = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
-COMMA_NUMBER_PATTERN = r"^[-+]?[0-9]+(?:,[0-9]+)?$"
 NON_FINITE_PATTERN = r"(?i)^[-+]?inf(?:inity)?$"
-INTEGER_PATTERN = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.0+)?$"
 
 _LOOSE_INTEGER = r"^[-+]?[0-9]{1,18}(?:\.0*)?$"
 # Pairs of words for false and true that a boolean column may have, in any letter case.
@@ -58,27 +51,83 @@ _BOOLEAN_WORDS = (
     ("off", "on"),
 )
 _INT64_LIMIT = 2.0**63
+_TIMES = frozenset({"datetime", "time", "duration"})
+_FORMATTED_TYPES = _TIMES | {"integer", "number"}
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """Return the type of the column's values in rows.parquet and in models."""
+    if column.type == "id" and column.arrow in INTEGER_TYPES:
+        return pa.int64()
+    return _ARROW_TYPES[column.type]
 
 
 def cast(values: pa.Array, stored: Column, target: Column) -> pa.Array:
     """Return the values as `target` requires; null where that is not possible. Never raises."""
-    if values.type == ARROW_TYPES[target.type]:
-        if target.type == stored.type == "datetime" and target.format != stored.format:
-            return datetimes.parse_datetimes(format_values(values, stored), target.format or "")
+    if _has_other_form(stored, target):
+        # Another format reads the uploaded text anew. If it fits no text, it is for output only.
+        texts = parse_texts(format_values(values, stored), target)
+        if texts.null_count < len(texts) or values.null_count == len(values):
+            return texts
+    if values.type == arrow_type(target):
         if target.type != "number":
             return values
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-    if ARROW_TYPES[target.type] == pa.string():
+    if arrow_type(target) == pa.string():
         return format_values(values, stored)
-    if target.type == "integer":
-        return _integers(values)
-    if target.type == "number":
-        return _numbers(values, target)
     if target.type == "boolean":
         return _booleans(format_values(values, stored), target)
+    if target.type == "id":
+        return _integers(values)
+    return _ordered(values, target)
+
+
+def _ordered(values: pa.Array, target: Column) -> pa.Array:
+    """Return text, integers, floats or booleans as numbers or times."""
     if values.type == pa.string():
-        return datetimes.parse_datetimes(values, target.format or "")
-    return pa.nulls(len(values), datetimes.TIMESTAMP_TYPE)
+        return parse_texts(values, target)
+    if target.type == "integer":
+        return _integers(values)
+    if target.type == "number" and values.type in {pa.int64(), pa.bool_()}:
+        return values.cast(pa.int64()).cast(pa.float64(), safe=False)
+    return pa.nulls(len(values), arrow_type(target))
+
+
+def _has_other_form(stored: Column, target: Column) -> bool:
+    """Return True if the values of `target` are read from the text of those of `stored`."""
+    types = {stored.type, target.type}
+    if not types <= _FORMATTED_TYPES:
+        return False
+    if target.format is None:
+        return stored.type in _TIMES and target.type not in _TIMES
+    return (stored.type, stored.format) != (target.type, target.format)
+
+
+def parse_texts(texts: pa.StringArray, target: Column) -> pa.Array:
+    """Return texts as an integer, number, datetime, time or duration column.
+
+    Null where a text does not have the form of the column.
+    """
+    arrow = arrow_type(target)
+    try:
+        if target.type in ("datetime", "time"):
+            return form_of_moment(target).parse(texts).cast(arrow)
+        if target.type == "duration":
+            return form_of_duration(target).parse(texts).cast(arrow)
+        if target.format is not None:
+            form = form_of_number(target)
+            integers = target.type == "integer"
+            return form.parse_integers(texts) if integers else form.parse(texts)
+    except (ValueError, pa.ArrowInvalid):
+        return pa.nulls(len(texts), arrow)
+    unsigned = pc.replace_substring_regex(texts, r"^\+", "")
+    if target.type == "integer":
+        return _integers(unsigned)
+    # Numbers without a format may have leading zeros, too.
+    return _LOOSE_NUMBER.parse(pc.replace_substring_regex(unsigned, r"^(-?)0+([0-9])", r"\1\2"))
+
+
+_LOOSE_NUMBER = NumberForm(significant=ALL_DIGITS)
 
 
 def _integers(values: pa.Array) -> pa.Array:
@@ -93,20 +142,6 @@ def _integers(values: pa.Array) -> pa.Array:
     if values.type == pa.bool_():
         return values.cast(pa.int64())
     return pa.nulls(len(values), pa.int64())
-
-
-def _numbers(values: pa.Array, target: Column) -> pa.Array:
-    if values.type == pa.string():
-        has_comma = target.format == ","
-        pattern = COMMA_NUMBER_PATTERN if has_comma else NUMBER_PATTERN
-        fits = pc.match_substring_regex(values, pattern)
-        texts = pc.replace_substring_regex(values, r"^\+", "")
-        texts = pc.replace_substring(texts, ",", ".") if has_comma else texts
-        numbers = pc.if_else(fits, texts, pa.scalar(None, pa.string())).cast(pa.float64())
-        return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
-    if values.type in {pa.int64(), pa.bool_()}:
-        return values.cast(pa.int64()).cast(pa.float64(), safe=False)
-    return pa.nulls(len(values), pa.float64())
 
 
 def _booleans(texts: pa.StringArray, target: Column) -> pa.Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from modalities.tabular.schema import Column, parse_columns
-from modalities.tabular.type_casting import ARROW_TYPES, cast
+from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.upload.spool import ParquetSpool
 
 _METADATA_KEY = b"semblance.schema"
@@ -16,7 +16,7 @@ _METADATA_KEY = b"semblance.schema"
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """Return the Arrow schema of rows.parquet, with the columns in its metadata."""
     text = json.dumps([column.to_dict() for column in columns])
-    fields = [(column.name, ARROW_TYPES[column.type]) for column in columns]
+    fields = [(column.name, arrow_type(column)) for column in columns]
     return pa.schema(fields, metadata={_METADATA_KEY: text.encode()})
 
 
@@ -51,5 +51,5 @@ class TypedParquet:
 
 
 def typed_batches(path: Path, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
-    """Yield the columns that are not excluded, in order, as `type_casting.ARROW_TYPES`."""
+    """Yield the columns that are not excluded, in order, as `type_casting.arrow_type`."""
     yield from TypedParquet(path).batches(tuple(column for column in columns if not column.exclude))

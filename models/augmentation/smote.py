@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models import noise
 from models.augmentation.transforms import RANDOM_STREAM
 from models.tabular.categorical_columns import as_text
-from models.tabular.schema import ColumnSchema
+from models.tabular.schema import ORDERED_TYPES, ColumnSchema
 
 NEIGHBORS = 5  # as in the paper
 MIN_ROWS = 2  # of a label: a row needs a neighbor
@@ -53,9 +53,7 @@ class Smote:
         `schema` lists the columns to generate, without identifiers.
         """
         self._rows, self._schema = rows, list(schema)
-        numeric_columns = [
-            column for column in schema if column.type in ("integer", "number", "datetime")
-        ]
+        numeric_columns = [column for column in schema if column.type in ORDERED_TYPES]
         categorical_columns = [
             column for column in schema if column.type in ("category", "boolean")
         ]
@@ -116,20 +114,20 @@ class Smote:
             if column.decimals is not None:
                 interpolated = np.round(interpolated, column.decimals)
             return pa.array(interpolated, from_pandas=True).cast(arrow)
-        unit = _unit(values) if column.type == "datetime" else 1
+        unit = 1 if column.type == "integer" else _unit(values)
         is_missing = np.isnan(interpolated)
         integers = unit * np.rint(np.where(is_missing, 0.0, interpolated) / unit).astype(np.int64)
         return pa.array(integers, mask=is_missing).cast(arrow)
 
 
-def _unit(datetimes: Floats) -> int:
+def _unit(times: Floats) -> int:
     """Return the resolution in microseconds: a day if all values are days, otherwise a second."""
-    present = datetimes[~np.isnan(datetimes)]
+    present = times[~np.isnan(times)]
     return DAY if not (present % DAY).any() else SECOND
 
 
 def _to_floats(values: pa.ChunkedArray) -> Floats:
-    if pa.types.is_timestamp(values.type):
+    if pa.types.is_temporal(values.type):
         values = values.cast(pa.int64())
     floats = values.cast(pa.float64(), safe=False).to_numpy()
     return np.asarray(floats, np.float64)

@@ -1,8 +1,7 @@
 """Image generation in batches of the sampler's fixed shape, with optional rejection sampling."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from models import noise
 from models.errors import AcceptanceRateTooLow
 from models.images.sampling import ImageSampler
-from models.images.sampling_plan import ImageSamplingPlan
 
 Indices = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
@@ -95,39 +93,4 @@ def rejection_sample(
     return FilteredBatch(
         np.stack([image for image in accepted if image is not None]),
         accepted_count / candidate_count,
-    )
-
-
-def iter_batches(
-    sampler: ImageSampler, plan: ImageSamplingPlan, min_confidence: float | None = None
-) -> Iterator[tuple[Indices, Pixels]]:
-    """Yield the labels and images of a plan, in order, one batch at a time.
-
-    `min_confidence` requires rejection sampling with the model's own classifier.
-
-    Raises:
-        AcceptanceRateTooLow: Raised during iteration, if rejection sampling fails for a batch.
-    """
-    for labels, indices in plan.batches(sampler.batch_size):
-        if min_confidence is None:
-            yield labels, generate_batch(sampler, plan.seed, labels, indices)
-        else:
-            batch = rejection_sample(
-                partial(_generate_any_number, sampler, plan.seed),
-                sampler.scorer.label_confidence,
-                labels,
-                indices,
-                min_confidence=min_confidence,
-                batch_size=sampler.batch_size,
-            )
-            yield labels, batch.pixels
-
-
-def _generate_any_number(
-    sampler: ImageSampler, seed: int, labels: Indices, indices: Indices, attempts: Indices
-) -> Pixels:
-    size = sampler.batch_size
-    parts = [slice(start, start + size) for start in range(0, len(labels), size)]
-    return np.concatenate(
-        [generate_batch(sampler, seed, labels[p], indices[p], attempts=attempts[p]) for p in parts]
     )

@@ -7,7 +7,9 @@ of the position inside the bin. Otherwise the further steps hold NO_SUB_BIN. Sha
 steps.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ Floats = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
 
 NO_SUB_BIN = 0  # token of a sub-bin step where the first step is not a bin; sub-bin k is k + 1
+MAX_SIMILAR_VALUES = 3  # in an error message
 MAX_SINGLE_STEP_VALUES = 256  # columns with more categories use bins and sub-bins
 
 
@@ -188,6 +191,18 @@ class CategoricalColumn:
     def pack(self) -> tuple[dict[str, Any], Arrays]:
         categories = self.categories.to_pylist()
         return {"kind": "category", "categories": categories, "counts": list(self.counts)}, {}
+
+
+def similar_values(column: Column, values: Iterable[pa.Scalar]) -> str:
+    """Return a phrase for an error message with the column's values that resemble `values`."""
+    if not isinstance(column, CategoricalColumn):
+        return ""
+    categories = column.categories.to_pylist()
+    texts = [str(value) for value in values]
+    contained = [each for each in categories for text in texts if text and text in each]
+    close = [each for text in texts for each in get_close_matches(text, categories)]
+    similar = list(dict.fromkeys([*contained, *close, *categories]))[:MAX_SIMILAR_VALUES]
+    return f"; its values are text, such as {', '.join(map(repr, similar))}"
 
 
 def as_text(values: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.tabular.autoregressive_sampler import AllowedTokens
-from models.tabular.categorical_columns import CategoricalColumn, Column
+from models.tabular.categorical_columns import CategoricalColumn, Column, similar_values
 from models.tabular.conditions import Condition, InvalidCondition
 from models.tabular.tokenizer import Tokenizer
 
@@ -117,7 +117,9 @@ def _token_masks(column: Column, condition: Condition) -> list[Tensor]:
         masks = [_first_step_mask(column, condition)]
     if not masks[0].any():
         raise InvalidCondition(
-            column.name, "has no value in the training data that satisfies the condition"
+            column.name,
+            "has no value in the training data that satisfies the condition"
+            + similar_values(column, [] if condition.values is None else condition.values),
         )
     return masks
 

@@ -93,9 +93,12 @@ def _holds(constraint: Constraint, table: pa.Table) -> bool:
 
 def _inequalities(table: pa.Table, types: Mapping[str, str]) -> list[Constraint]:
     numbers = [name for name, type in types.items() if type in NUMERIC_TYPES][:MAX_COMPARED_COLUMNS]
-    datetimes = [name for name, type in types.items() if type == "datetime"][:MAX_COMPARED_COLUMNS]
-    values = {name: _floats(table.column(name)) for name in (*numbers, *datetimes)}
-    pairs = [*permutations(numbers, 2), *permutations(datetimes, 2)]
+    groups = [numbers] + [
+        [name for name, type in types.items() if type == time_type][:MAX_COMPARED_COLUMNS]
+        for time_type in ("datetime", "time", "duration")
+    ]
+    values = {name: _floats(table.column(name)) for group in groups for name in group}
+    pairs = [pair for group in groups for pair in permutations(group, 2)]
     return [
         Constraint("inequality", pair)
         for pair in pairs

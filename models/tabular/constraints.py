@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from models.settings import InvalidSettings
+from models.tabular.schema import ORDERED_TYPES
 
 CONSTRAINT_KINDS = ("inequality", "fixed_combinations", "sum", "unique")
 NUMERIC_TYPES = ("integer", "number")
@@ -96,10 +97,12 @@ def _parse(value: Any, types: Mapping[str, str], target_column: str | None) -> C
 def _check_types(kind: str, types: Mapping[str, str]) -> None:
     distinct_types = set(types.values())
     if kind == "inequality" and not (
-        distinct_types <= set(NUMERIC_TYPES) or distinct_types == {"datetime"}
+        distinct_types <= set(NUMERIC_TYPES)
+        or (len(distinct_types) == 1 and distinct_types <= set(ORDERED_TYPES))
     ):
         raise ValueError(
-            "`inequality` needs an order: all columns must be numbers, or all must be datetimes."
+            "`inequality` needs an order: all columns must be numbers, or all must be datetimes, "
+            "times or durations."
         )
     if kind == "sum" and not distinct_types <= set(NUMERIC_TYPES):
         raise ValueError("`sum` requires columns of type integer or number.")

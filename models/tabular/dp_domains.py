@@ -76,7 +76,7 @@ def parse_domains(columns: Mapping[str, Any], types: Mapping[str, str]) -> dict[
                 f"column_domains/{name}", f"{name!r} is not a column of the samples."
             )
     for name, type in types.items():
-        if type in ("id", "datetime"):
+        if type in ("id", "datetime", "time", "duration"):
             message = (
                 f"A column of type {type} cannot be declared: "
                 f"exclude {name!r} in the dataset's schema."

@@ -18,35 +18,46 @@ MAX_INTEGER_RANGE = 2**62  # larger ranges are treated as floats
 class Scale:
     """Conversion between column values and scaled numbers.
 
-    Integers and datetimes are multiples of `unit` above `low`. Floats are rounded to `decimals` on
-    their way back (-1: not rounded).
+    Integers and times are multiples of `unit` above `low`; with `months`, timestamps are counted in
+    months, so that a month or quarter stays one. Floats are rounded to `decimals` on their way back
+    (-1: not rounded).
     """
 
     arrow: pa.DataType
     low: int = 0
     unit: int = 0  # 0: floats
     decimals: int = -1
+    months: bool = False
 
     @classmethod
     def fit(cls, arrow: pa.DataType, values: NDArray[Any]) -> "Scale":
         if values.dtype == np.int64:
+            months = len(values) > 0 and pa.types.is_timestamp(arrow) and _are_months(values, arrow)
+            values = _to_months(values, arrow) if months else values
             low = int(values.min()) if len(values) else 0
             unit = int(np.gcd.reduce(values - low)) if len(values) else 1
-            return cls(arrow, low, max(unit, 1))
+            return cls(arrow, low, max(unit, 1), months=months)
         return cls(arrow, decimals=_decimals(values[np.isfinite(values)], arrow))
 
     def is_representable(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return the (N,) mask of values that a round trip does not change."""
+        if self.months:
+            months = _to_months(values, self.arrow)
+            is_month = _from_months(months, self.arrow) == values
+            return np.asarray(is_month & ((months - self.low) % self.unit == 0))
         if self.unit:
             return np.asarray((values - self.low) % self.unit == 0)
         return np.asarray((self.decimals < 0) | (np.round(values, self.decimals) == values))
 
     def to_scaled(self, values: NDArray[Any]) -> NDArray[Any]:
+        values = _to_months(values, self.arrow) if self.months else values
         return (values - self.low) // self.unit if self.unit else values + 0.0  # -0.0 becomes 0.0
 
     def from_scaled(self, scaled: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
         if self.unit:
-            storage = pa.array(scaled * self.unit + self.low, mask=is_missing)
+            integers = scaled * self.unit + self.low
+            integers = _from_months(integers, self.arrow) if self.months else integers
+            storage = pa.array(integers, mask=is_missing)
             if pa.types.is_integer(self.arrow):
                 return storage.cast(self.arrow)
             if self.arrow.bit_width == 32:  # dates and times of 32 bits
@@ -57,6 +68,22 @@ class Scale:
         if pa.types.is_decimal(self.arrow):
             return values.cast(pa.decimal128(38, self.arrow.scale), safe=False).cast(self.arrow)
         return values.cast(self.arrow, safe=False)
+
+
+def _to_months(values: NDArray[np.int64], arrow: pa.DataType) -> NDArray[np.int64]:
+    """Return timestamps as months since 1970."""
+    times = values.astype(f"M8[{arrow.unit}]")
+    return np.asarray(times.astype("M8[M]").astype(np.int64))
+
+
+def _from_months(months: NDArray[np.int64], arrow: pa.DataType) -> NDArray[np.int64]:
+    times = months.astype("M8[M]").astype(f"M8[{arrow.unit}]")
+    return np.asarray(times.astype(np.int64))
+
+
+def _are_months(values: NDArray[np.int64], arrow: pa.DataType) -> bool:
+    """Return True if each timestamp is the beginning of a month."""
+    return bool((_from_months(_to_months(values, arrow), arrow) == values).all())
 
 
 def _decimals(values: Floats, arrow: pa.DataType) -> int:

@@ -173,6 +173,7 @@ class NumericColumn:
             "low": self.scale.low,
             "unit": self.scale.unit,
             "decimals": self.scale.decimals,
+            "months": self.scale.months,
         }
         arrays = {
             # As bits: a checkpoint rejects infinities.

@@ -10,7 +10,13 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN
-from models.tabular.categorical_columns import CategoricalColumn, Column, Tokens, as_text
+from models.tabular.categorical_columns import (
+    CategoricalColumn,
+    Column,
+    Tokens,
+    as_text,
+    similar_values,
+)
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
@@ -104,6 +110,7 @@ def _check_representable(column: Column, values: pa.Array, given: NDArray[np.boo
         message = "has no value with as many digits in the training data"
     unsupported = np.flatnonzero(given & ~is_missing & ~representable)
     if len(unsupported):
+        message += similar_values(column, values.slice(int(unsupported[0]), 1))
         raise InvalidPartialRow(int(unsupported[0]), column.name, message)
     missing = np.flatnonzero(given & is_missing)
     if len(missing) and not column.layout.missing:

@@ -111,7 +111,7 @@ def _standardize(features: Floats, mean: Floats, scale: Floats) -> Floats:
 
 def _is_number(arrow: pa.DataType) -> bool:
     return bool(
-        pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_timestamp(arrow)
+        pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_temporal(arrow)
     )
 
 
@@ -134,7 +134,7 @@ def _features(
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
         if _is_number(values.type):
-            if pa.types.is_timestamp(values.type):
+            if pa.types.is_temporal(values.type):
                 values = values.cast(pa.int64())
             parts.append(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
         else:

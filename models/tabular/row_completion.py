@@ -54,9 +54,8 @@ def complete_rows(
         pending = np.flatnonzero(~sampler.tokenizer.satisfies_constraints(tokens, rows))
         if not len(pending):
             return SampleBatch(rows, len(indices) / (num_tried * particles))
-    raise AcceptanceRateTooLow(
-        len(indices) - len(pending), len(indices), len(indices) / (num_tried * particles)
-    )
+    num_accepted = len(indices) - len(pending)
+    raise AcceptanceRateTooLow(num_accepted, len(indices), num_accepted / (num_tried * particles))
 
 
 def _given_columns_first(

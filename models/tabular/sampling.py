@@ -44,6 +44,9 @@ class SampleBatch:
     rows: pa.RecordBatch
     acceptance_rate: float  # accepted share of the candidates
 
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
 
 @dataclass
 class _Candidates:

@@ -5,7 +5,7 @@ for each of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class RowSamplingPlan:
     def slice(self, start: int, stop: int) -> "RowSamplingPlan":
         """Return the plan of rows `start` to `stop` (exclusive) of all rows of this plan."""
         ranges = []
+        partial_rows = self.partial_rows[start:stop]
         for index_range in self.ranges:
             length = index_range.stop - index_range.start
             first, last = max(0, start), min(length, stop)
@@ -52,7 +53,7 @@ class RowSamplingPlan:
                     )
                 )
             start, stop = start - length, stop - length
-        return RowSamplingPlan(tuple(ranges), self.seed)
+        return replace(self, ranges=tuple(ranges), partial_rows=partial_rows)
 
 
 def plan_per_condition(

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
-ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "id", "text"]
+ColumnType = Literal[
+    "integer", "number", "category", "boolean", "datetime", "time", "duration", "id", "text"
+]
 COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
+ORDERED_TYPES: tuple[ColumnType, ...] = ("integer", "number", "datetime", "time", "duration")
 
 
 class UnsupportedColumn(ValueError):
@@ -21,8 +24,8 @@ class ColumnSchema:
     """Name, type and format of a column.
 
     `text` columns are not learned and not part of samples. `id` columns are not learned, but
-    samples get new values of the same format. `decimals` and `format` describe how values are
-    written.
+    samples get new values of the same format. `decimals`, `format` and `arrow` describe how values
+    are written.
     """
 
     name: str
@@ -31,6 +34,7 @@ class ColumnSchema:
     decimals: int | None = None
     format: str | None = None
     exclude: bool = False
+    arrow: str | None = None
 
     def __post_init__(self) -> None:
         if self.type not in COLUMN_TYPES:

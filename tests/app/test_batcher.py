@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,20 +10,25 @@ from numpy.typing import NDArray
 
 from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected, split_evenly
 from app.sampling.fair_lock import FairLock
-from models.checkpoint import unpack
-from models.images import batched_sampling
-from models.images.sampling import ImageSampler
+from modalities.image.sampler import ImagePlanSampler
 from tests.factories import build_checkpoint
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> ImageSampler:
+def generator(tmp_path_factory: pytest.TempPathFactory) -> ImagePlanSampler:
     return load_sampler(tmp_path_factory.mktemp("model") / "model")
 
 
-def load_sampler(path: Path) -> ImageSampler:
+def load_sampler(path: Path) -> ImagePlanSampler:
     path.write_bytes(build_checkpoint().model)
-    return ImageSampler.load(*unpack(path))
+    return ImagePlanSampler.load(path)
+
+
+def make_columns(seed: int, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Return the seeds, labels, indices, truncations and attempts of images of three labels."""
+    n = len(indices)
+    seeds, truncation = np.full(n, seed, np.uint64), np.ones(n, np.float32)
+    return [seeds, indices % 3, indices, truncation, np.zeros(n, np.int64)]
 
 
 class PausedBatcher:
@@ -32,9 +38,8 @@ class PausedBatcher:
         self.lock = FairLock()
         self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0)
 
-    def submit(self, generator: ImageSampler, seed: int, count: int) -> BatchRequest:
-        indices = np.arange(count)
-        return self.batcher.submit(generator, seed, indices % 3, indices)
+    def submit(self, generator: ImagePlanSampler, seed: int, count: int) -> BatchRequest:
+        return self.batcher.submit(generator, make_columns(seed, np.arange(count)), "image")
 
 
 @pytest.fixture
@@ -42,15 +47,13 @@ def paused() -> PausedBatcher:
     return PausedBatcher()
 
 
-def generate_alone(generator: ImageSampler, seed: int, count: int) -> NDArray[np.uint8]:
+def generate_alone(generator: ImagePlanSampler, seed: int, count: int) -> NDArray[np.uint8]:
     batches = np.split(np.arange(count), range(generator.batch_size, count, generator.batch_size))
-    return np.concatenate(
-        [batched_sampling.generate_batch(generator, seed, n % 3, n) for n in batches]
-    )
+    return np.concatenate([generator.generate(*make_columns(seed, indices)) for indices in batches])
 
 
 def test_items_do_not_depend_on_other_requests_in_their_batches(
-    paused: PausedBatcher, generator: ImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     with paused.lock:
         requests = [paused.submit(generator, seed, 1 + 7 * seed) for seed in range(12)]
@@ -62,7 +65,7 @@ def test_items_do_not_depend_on_other_requests_in_their_batches(
 
 
 def test_a_small_request_does_not_wait_for_a_large_one(
-    paused: PausedBatcher, generator: ImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     with paused.lock:
         large = paused.submit(generator, 1, 50 * generator.batch_size)
@@ -73,7 +76,9 @@ def test_a_small_request_does_not_wait_for_a_large_one(
     assert np.array_equal(large.result(), generate_alone(generator, 1, 50 * generator.batch_size))
 
 
-def test_models_take_turns(paused: PausedBatcher, generator: ImageSampler, tmp_path: Path) -> None:
+def test_models_take_turns(
+    paused: PausedBatcher, generator: ImagePlanSampler, tmp_path: Path
+) -> None:
     other_generator = load_sampler(tmp_path / "model")
     with paused.lock:
         large = paused.submit(generator, 1, 50 * generator.batch_size)
@@ -84,7 +89,7 @@ def test_models_take_turns(paused: PausedBatcher, generator: ImageSampler, tmp_p
 
 
 def test_a_cancelled_request_is_not_generated(
-    paused: PausedBatcher, generator: ImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
     with paused.lock:
         cancelled = paused.submit(generator, 1, 50 * generator.batch_size)
@@ -97,20 +102,22 @@ def test_a_cancelled_request_is_not_generated(
 
 
 def test_an_error_reaches_only_the_requests_of_its_batch(
-    paused: PausedBatcher, generator: ImageSampler
+    paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
-    broken = paused.batcher.submit(generator, 1, np.array([10**6]), np.array([0]))
+    columns = make_columns(1, np.array([0]))
+    columns[1] = np.array([10**6])  # a label that the model does not have
+    broken = paused.batcher.submit(generator, columns, "image")
     with pytest.raises(IndexError):
         broken.result()
     assert np.array_equal(paused.submit(generator, 1, 2).result(), generate_alone(generator, 1, 2))
 
 
 def test_a_batch_waits_a_limited_time_for_expected_requests(
-    generator: ImageSampler,
+    generator: ImagePlanSampler,
 ) -> None:
     batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
-    one_item = np.zeros(1, np.int64)
-    for request in [batcher.submit(generator, seed, one_item, one_item) for seed in (1, 2)]:
+    columns = [make_columns(seed, np.zeros(1, np.int64)) for seed in (1, 2)]
+    for request in [batcher.submit(generator, each, "image") for each in columns]:
         request.result()
     assert batcher.batches == 1
 

@@ -115,7 +115,7 @@ def test_a_deleted_dataset_leaves_no_file(client: TestClient, configured: Settin
 def test_a_dataset_of_an_active_job_cannot_be_deleted(client: TestClient) -> None:
     dataset = client.get(f"/v1/datasets/{create_dataset(make_image_zip())}").json()
     with write() as session:
-        new = NewJob(JobKind.TRAINING, "pets", dataset["id"], {}, {})
+        new = NewJob(JobKind.TRAINING, "pets", dataset["id"], {}, {}, queue="training")
         job: Job = jobs.create(session, TENANT, new)
     rejected = client.delete(f"/v1/datasets/{dataset['id']}")
     assert (rejected.status_code, rejected.json()["code"]) == (409, "in_use")

@@ -41,7 +41,7 @@ def test_a_generation_job_is_accepted_with_every_value_resolved(pets: TestClient
     resolved = job["resolved"]
     assert (resolved["model"], resolved["reference"]) == (model["id"], "pets:1")
     assert (resolved["format"], resolved["count"], resolved["shards"]) == ("tar", 2_003, 3)
-    assert resolved["image_ranges"] == [
+    assert resolved["plan"]["ranges"] == [
         {"label": 2, "start": 5, "stop": 8},
         {"label": 0, "start": 5, "stop": 2_005},
     ]

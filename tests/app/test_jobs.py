@@ -12,7 +12,7 @@ from core.database import write
 from core.errors import JobError
 from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
 from core.storage import StoredObject, get_storage
-from core.training import TrainingSpec
+from modalities.image.training_options import ImageTrainingSpec
 from tests.conftest import TENANT, AddJob
 from tests.factories import create_dataset, create_digits_dataset
 from tests.uploads import make_npz
@@ -105,7 +105,7 @@ def test_early_stopping_is_resolved_as_requested(client: TestClient, early_stopp
     resolved = client.post("/v1/jobs", json=body).json()["resolved"]
     assert resolved["early_stopping"] == early_stopping
     expected = early_stopping["patience"] if isinstance(early_stopping, dict) else early_stopping
-    assert TrainingSpec.model_validate(resolved).patience == (expected or None)
+    assert ImageTrainingSpec.model_validate(resolved).patience == (expected or None)
 
 
 def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> None:
@@ -123,6 +123,14 @@ def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> 
     (warning,) = [w for w in plan["warnings"] if w["code"] == "budget_below_one_epoch"]
     assert "every training item" in warning["message"]
     assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_job_shows_the_warnings_of_its_plan(client: TestClient) -> None:
+    body = {"kind": "training", "dataset": create_digits_dataset(), "budget": {"steps": 1}}
+    plan = client.post("/v1/jobs", json=body | {"validate_only": True}).json()
+    job = client.post("/v1/jobs", json=body).json()
+    assert job["warnings"] == plan["warnings"] != []
+    assert client.get(job["links"]["self"]).json()["warnings"] == plan["warnings"]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +353,8 @@ def test_a_checkpoint_is_promoted_to_one_model_version(client: TestClient, add_j
     job = add_job()
     claim = claim_job(job.id)
     weights: StoredObject = get_storage().put("t/default/jobs/x/model", b"weights")
-    manifest = {"modality": "image", "labels": [], "parameters": 1, "training": {}}
+    image = {"height": 8, "width": 8, "channels": 1}
+    manifest = {"modality": "image", "image": image, "labels": [], "parameters": 1, "training": {}}
     with write() as session:
         new = NewCheckpoint(5, {"model": weights}, manifest)
         jobs.add_checkpoint(session, claim, new)

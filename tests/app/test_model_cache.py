@@ -12,7 +12,7 @@ from app.sampling.model_cache import ModelCache
 from core.errors import Unavailable
 from core.settings import Settings
 from core.storage import get_storage
-from models.load import AnySampler
+from modalities.sampling import Sampler
 from tests.factories import create_model
 
 
@@ -24,7 +24,9 @@ class FakeSampler:
 
 
 def make_cache(capacity: int, sampler_type: type[FakeSampler] = FakeSampler) -> ModelCache:
-    return ModelCache(get_storage(), capacity, lambda path: cast("AnySampler", sampler_type(path)))
+    return ModelCache(
+        get_storage(), capacity, lambda _modality, path: cast("Sampler", sampler_type(path))
+    )
 
 
 def test_concurrent_requests_load_each_model_once(configured: Settings) -> None:

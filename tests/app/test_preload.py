@@ -13,7 +13,5 @@ def test_preloaded_modules_are_excluded_from_garbage_collection(
     anonymous: TestClient,
 ) -> None:
     eventually(preload.is_loaded)
-    assert {"torch", "app.sampling.image_response", "app.sampling.tabular_response"} <= set(
-        sys.modules
-    )
+    assert {"torch", "modalities.image.sampler", "modalities.tabular.sampler"} <= set(sys.modules)
     assert gc.get_freeze_count() > 100_000

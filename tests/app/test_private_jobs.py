@@ -182,7 +182,7 @@ def test_only_the_training_loop_that_adds_noise_reads_rows(
         "modalities.tabular.train.open_table",
         "models.tabular.data.LabeledRows.split",
     }
-    callers = {"worker.training.run_tabular_training", "worker.training.run_private_training"}
+    callers = {"modalities.tabular.train.train", "modalities.tabular.train._train_privately"}
     assert "models.tabular.dp_training.PoissonBatches.batch_at" in functions
     unexpected = {
         name

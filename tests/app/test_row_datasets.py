@@ -15,6 +15,7 @@ from modalities.tabular import schema_update
 from modalities.tabular.upload.summary import TableSummary
 from tests.conftest import TENANT
 from tests.factories import create_dataset
+from tests.modalities.tabular.factories import build_workbook, build_zip
 from tests.uploads import list_stored_files, make_image_zip, upload, upload_part
 
 PEOPLE = "name, age ,born,smokes,note\n" + "".join(
@@ -40,14 +41,18 @@ def test_a_csv_becomes_a_tabular_dataset(client: TestClient) -> None:
         "ready",
         "people",
     )
+    read = dataset["table"].pop("read")
     assert dataset["table"] == {"rows": 120, "columns": 5, "target": "smokes"}
+    assert (read["delimiter"], read["header"], read["sheet"]) == (",", 1, None)
     assert (dataset["train_items"], dataset["test_items"], dataset["image"]) == (120, 0, None)
     assert dataset["labels"] == [
         {"name": "no", "count": 40, "test_count": 0},
         {"name": "yes", "count": 80, "test_count": 0},
     ]
     assert dataset["format"] == "csv"
-    assert client.get(dataset["links"]["self"]).json() == dataset
+    assert client.get(dataset["links"]["self"]).json() == dataset | {
+        "table": dataset["table"] | {"read": read}
+    }
 
 
 def test_schema_profile_issues_and_preview_describe_the_table(client: TestClient) -> None:
@@ -157,7 +162,11 @@ def test_the_later_of_two_concurrent_schema_changes_is_rejected(
 def test_the_schema_cannot_change_while_a_job_is_active(client: TestClient) -> None:
     dataset = upload_people(client)
     with write() as session:
-        jobs.create(session, TENANT, NewJob(JobKind.TRAINING, "people", dataset["id"], {}, {}))
+        jobs.create(
+            session,
+            TENANT,
+            NewJob(JobKind.TRAINING, "people", dataset["id"], {}, {}, queue="training"),
+        )
     response = client.put(dataset["links"]["schema"], json={"target": "smokes"})
     assert (response.status_code, response.json()["code"]) == (409, "in_use")
 
@@ -191,7 +200,13 @@ def test_meta_that_does_not_match_the_table_is_rejected_by_field(
 
 
 @pytest.mark.parametrize(
-    "meta", [{"target": "x"}, {"schema": [{"name": "x"}]}, {"exclude_columns": ["x"]}]
+    "meta",
+    [
+        {"target": "x"},
+        {"schema": [{"name": "x"}]},
+        {"exclude_columns": ["x"]},
+        {"read": {"header": False}},
+    ],
 )
 def test_table_options_are_rejected_for_images(client: TestClient, meta: Any) -> None:
     response = upload(client, make_image_zip(), meta=json.dumps(meta))
@@ -204,10 +219,64 @@ def test_an_unreadable_table_is_rejected_without_echoing_its_values(
 ) -> None:
     response = upload(client, b"a,b\nsecret,1\nsecret\n" * 3, "x.csv")
     assert (response.status_code, response.json()["code"]) == (422, "wrong_field_count")
-    assert response.json()["errors"][0]["pointer"] == "/file/rows/2"
+    assert response.json()["errors"][0]["pointer"] == "/file/lines/3"
     assert "secret" not in response.text + caplog.text
     assert str(configured.data_dir) not in response.text
     assert list_stored_files(configured) == []
+
+
+def test_reading_options_are_used_and_shown(client: TestClient) -> None:
+    text = "Report\na:b\n" + "1:k.A.\n2:5\n" * 9
+    options = {"delimiter": ":", "header": 2, "missing": ["k.A."]}
+    response = upload(client, text.encode(), "a.txt", json.dumps({"read": options}))
+    assert response.status_code == 201, response.text
+    read = response.json()["table"]["read"]
+    assert {name: read[name] for name in options} == options
+    assert response.json()["issues"]["missing_words"] == 9
+    again = upload(client, text.encode(), "a.txt", json.dumps({"read": read}))
+    assert again.json()["table"]["read"] == read
+
+
+@pytest.mark.parametrize(
+    ("read", "pointer", "text"),
+    [
+        ({"delimeter": ";"}, "/read", "`delimeter` does not exist. Use `delimiter`, `quote`"),
+        ({"encoding": "latin-0"}, "/read/encoding", "encoding"),
+        ({"encoding": "base64"}, "/read/encoding", "encoding"),
+        ({"header": 0}, "/read/header", ""),
+        ({"delimiter": "'", "quote": "'"}, "/read", "different"),
+        ({"delimiter": "§"}, "/read", "ASCII"),
+        ({"decimal": ";"}, "/read/decimal", ""),
+    ],
+)
+def test_invalid_reading_options_are_rejected_by_name(
+    client: TestClient, read: Any, pointer: str, text: str
+) -> None:
+    response = upload(client, PEOPLE.encode(), "a.csv", json.dumps({"read": read}))
+    assert response.status_code == 422
+    error = response.json()["errors"][0]
+    assert (error["pointer"], text in error["message"]) == (pointer, True)
+
+
+def test_a_workbook_and_a_zip_of_one_table_are_tables(client: TestClient) -> None:
+    workbook = build_workbook({"People": [["age", "city"], *[[i, "Bonn"] for i in range(9)]]})
+    for data, name in ((workbook, "a.xlsx"), (build_zip({"x/a.csv": PEOPLE}), "a.zip")):
+        response = upload(client, data, name)
+        assert response.status_code == 201, response.text
+        assert response.json()["modality"] == "tabular"
+    response = upload(client, build_zip({"a.csv": PEOPLE, "b.csv": PEOPLE}), "a.zip")
+    assert response.json()["code"] == "several_tables"
+    assert "a.csv, b.csv" in response.json()["detail"]
+
+
+def test_a_zip_of_one_table_is_a_table_when_it_is_uploaded_in_parts(client: TestClient) -> None:
+    data = build_zip({"a.csv": PEOPLE})
+    upload_id = client.post("/v1/uploads", json={"filename": "a.zip"}).json()["id"]
+    for number, part in enumerate((data[:100], data[100:]), start=1):
+        assert upload_part(client, upload_id, number, part) < 300
+    client.post(f"/v1/uploads/{upload_id}/complete")
+    dataset = client.post("/v1/datasets", json={"uploads": [upload_id]})
+    assert dataset.json()["modality"] == "tabular"
 
 
 def test_meta_can_set_the_modality(client: TestClient) -> None:
@@ -243,7 +312,7 @@ def test_a_circle_dataset_has_the_requested_radius_and_points(client: TestClient
     assert created.status_code == 201
     dataset = created.json()
     assert (dataset["name"], dataset["modality"], dataset["labels"]) == ("circle", "tabular", [])
-    assert dataset["table"] == {"rows": 500, "columns": 2, "target": None}
+    assert (dataset["table"]["rows"], dataset["table"]["columns"]) == (500, 2)
     rows = client.get(f"{dataset['links']['preview']}?limit=200").json()["data"]
     assert all(abs(row["x"] ** 2 + row["y"] ** 2 - 4) < 1e-4 for row in rows)
     assert client.post("/v1/datasets", json=body).json()["sha256"] == dataset["sha256"]

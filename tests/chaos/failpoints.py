@@ -58,7 +58,7 @@ def patch_worker_job_runner(module: Any) -> None:
     wrap(module, "_finish", after=lambda *_: die_at("after the finishing commit"))
 
 
-def patch_worker_training(module: Any) -> None:
+def patch_training_run(module: Any) -> None:
     def before(run: Any, step: int) -> None:
         if run._attempt_start is None:
             return  # this attempt has not completed a step
@@ -68,10 +68,10 @@ def patch_worker_training(module: Any) -> None:
         if step >= HANG_FROM_STEP and trigger("a step hangs"):
             time.sleep(3_600)
 
-    wrap(module.JobTrainingCallbacks, "progress", before=before)
+    wrap(module.RunningTraining, "progress", before=before)
 
 
-def patch_worker_generation(module: Any) -> None:
+def patch_generation_run(module: Any) -> None:
     def before(generator: Any) -> None:
         current = generator.current_shard
         if current.items_done and current.shard.number:
@@ -134,8 +134,8 @@ def patch_core_broker(module: Any) -> None:
 
 PATCHES = {
     "worker.job_runner": patch_worker_job_runner,
-    "worker.training": patch_worker_training,
-    "worker.generation": patch_worker_generation,
+    "job_kinds.training.run": patch_training_run,
+    "job_kinds.generation.run": patch_generation_run,
     "core.storage": patch_core_storage,
     "core.jobs": patch_core_jobs,
     "core.broker": patch_core_broker,

@@ -1,8 +1,5 @@
 """A modality need not evaluate models or augment datasets: such jobs are refused."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
@@ -10,15 +7,18 @@ import modalities
 from core.database import write
 from core.request_fields import RequestModel
 from core.tables import Dataset, Model
+from modalities.base import Modality
 from tests.factories import create_dataset, create_model
 from tests.uploads import make_image_zip
 
-SEQUENCES: Any = SimpleNamespace(name="sequence", items="sequences", detect=lambda head, name: 0.0)
+
+class Sequences(Modality):
+    name, items = "sequence", "sequences"
 
 
 @pytest.fixture(autouse=True)
 def third_modality(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {**modalities.installed(), "sequence": SEQUENCES}
+    installed = {**modalities.installed(), "sequence": Sequences()}
     monkeypatch.setattr(modalities, "installed", lambda: installed)
 
 

@@ -1,15 +1,16 @@
-"""Index of an archive's files by purpose: images, arrays, labels files, ignored files."""
+"""Index of an archive's files by purpose: images, arrays and other files."""
 
 import io
 import posixpath
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from core.datasets.errors import printable
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
 from core.errors import DatasetUnreadable
-from modalities.image.upload import labels_file
 from modalities.image.upload.archive import Archive, DecompressedReader, read_up_to
 
 _IMAGE_SUFFIX = re.compile(
@@ -19,12 +20,22 @@ _IMAGE_SUFFIX = re.compile(
 )
 _OTHER_SUFFIX = re.compile(
     r"\.(txt|md|rst|html?|css|js|csv|tsv|jsonl?|ndjson|xml|ya?ml|toml|ini|cfg|log|pdf|docx?|odt|xlsx?"
-    r"|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
+    r"|lst|cls|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
     re.IGNORECASE,
 )
 _JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _PEEK_BYTES = 8 * HEAD_BYTES  # enough compressed bytes to decompress the head of a gzip file
-_MAX_EXAMPLES = 5
+_MAX_KINDS = 8
+_DESCRIPTIVE_SUFFIXES = frozenset(
+    {".csv", ".tsv", ".json", ".jsonl", ".xml", ".txt", ".mat", ".parquet", ".xlsx", ".npy"}
+)
+HIDDEN_KIND = "hidden files"
+
+
+class IgnoredKind(NamedTuple):
+    kind: str  # a suffix in lower case, or HIDDEN_KIND
+    files: int
+    example: str
 
 
 @dataclass
@@ -35,15 +46,42 @@ class ArchiveIndex:
     npy: list[int] = field(default_factory=list)
     idx: list[int] = field(default_factory=list)
     gzipped_idx: set[int] = field(default_factory=set)  # a subset of `idx`
-    labels_files: list[int] = field(default_factory=list)
     ignored: list[int] = field(default_factory=list)
 
-    def notes(self, names: Sequence[str]) -> list[str]:
-        if not self.ignored:
-            return []
-        examples = ", ".join(printable(names[i]) for i in self.ignored[:_MAX_EXAMPLES])
-        more = ", …" if len(self.ignored) > _MAX_EXAMPLES else ""
-        return [f"Ignored {len(self.ignored):,} files that are not images: {examples}{more}."]
+    def ignored_kinds(self, names: Sequence[str], used: Collection[int]) -> list[IgnoredKind]:
+        """Return the kinds of ignored files, except those whose indices are in `used`.
+
+        Kinds that may describe the images come first, then the others by their number of files.
+        """
+        counts: Counter[str] = Counter()
+        examples: dict[str, str] = {}
+        for i in self.ignored:
+            if i not in used:
+                kind = _kind_of(names[i])
+                counts[kind] += 1
+                examples.setdefault(kind, names[i])
+        kinds = [IgnoredKind(kind, count, examples[kind]) for kind, count in counts.items()]
+        return sorted(kinds, key=lambda each: (_weight(each.kind), -each.files))
+
+
+def describe_ignored(kinds: Sequence[IgnoredKind]) -> list[str]:
+    """Return a note about ignored files, with an example of each kind."""
+    if not kinds:
+        return []
+    parts = [f"{each.files:,} {each.kind} ({printable(each.example)})" for each in kinds]
+    more = f" and {len(parts) - _MAX_KINDS} more kinds" if len(parts) > _MAX_KINDS else ""
+    total = sum(each.files for each in kinds)
+    return [f"Ignored {total:,} files: {', '.join(parts[:_MAX_KINDS])}{more}."]
+
+
+def _kind_of(name: str) -> str:
+    if is_hidden(name):
+        return HIDDEN_KIND
+    return posixpath.splitext(name)[1].lower() or "without a suffix"
+
+
+def _weight(kind: str) -> int:
+    return 2 if kind == HIDDEN_KIND else 0 if kind in _DESCRIPTIVE_SUFFIXES else 1
 
 
 def index_archive(archive: Archive) -> ArchiveIndex:
@@ -55,10 +93,8 @@ def index_archive(archive: Archive) -> ArchiveIndex:
     unclear = []
     for i, name in enumerate(archive.names):
         suffix = posixpath.splitext(name)[1]
-        if _is_junk(name):
+        if is_hidden(name):
             index.ignored.append(i)
-        elif posixpath.basename(name).lower() in labels_file.LABELS_FILE_NAMES:
-            index.labels_files.append(i)
         elif _IMAGE_SUFFIX.fullmatch(suffix):
             index.images.append(i)
         elif _OTHER_SUFFIX.fullmatch(suffix):
@@ -68,7 +104,7 @@ def index_archive(archive: Archive) -> ArchiveIndex:
     for i, reader in archive.open_members(unclear):
         _classify_by_head(index, i, read_up_to(reader, _PEEK_BYTES))
     index.images.sort()
-    index.ignored += index.npy + index.idx if index.images else index.labels_files
+    index.ignored += index.npy + index.idx if index.images else []
     index.ignored.sort()
     return index
 
@@ -97,5 +133,6 @@ def _gzipped_type(compressed_head: bytes) -> str:
         return ""
 
 
-def _is_junk(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return True for files of operating systems, and names that start with a dot."""
     return any(level.startswith(".") or level.lower() in _JUNK_NAMES for level in name.split("/"))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,13 @@ from PIL import Image
 from core.datasets.errors import file_pointer, printable
 from core.settings import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
+from modalities.image.upload.label_sources import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
-from modalities.image.upload.lazy_array import ArraySplit, Block, LazyArray, pixel_scale
+from modalities.image.upload.lazy_array import ArraySplit, Block, LazyArray, pixel_range
 from modalities.image.upload.npy_store import Images, ImageStore
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.resize import Size, check_min_size, choose_size, resize_image
+from modalities.image.upload.value_range import ValueRange
 
 
 def read_arrays(
@@ -46,11 +49,11 @@ def read_arrays(
     for split in splits:
         sizes[_image_size(split.images)] += len(split.images)
     size = choose_size(sizes, options, limits)
-    scale = pixel_scale([split.images for split in splits])
+    value_range = pixel_range([split.images for split in splits])
     with ImageStore(out) as store:
         for split in splits:
             for block in split.images.blocks():
-                images = _resize(_to_images(block, scale), size, options)
+                images = _resize(_to_images(block, value_range), size, options)
                 store.append(images, is_test=split.is_test)
     return DecodedDataset(
         format=format,
@@ -60,8 +63,25 @@ def read_arrays(
         size=store.size,
         channels=store.channels,
         name_of=_item_namer(splits),
-        notes=[*notes, *labels.notes()],
+        notes=[
+            *notes,
+            *labels.notes(),
+            *_range_notes(value_range),
+        ],
         issues=[],
+        layout={
+            "labels_from": "arrays" if class_names or names else "none",
+            "parts": [
+                Part(
+                    split.images.name,
+                    train=0 if split.is_test else len(split.images),
+                    test=len(split.images) if split.is_test else 0,
+                    left_out=0,
+                )._asdict()
+                for split in splits
+            ],
+            "ignored": [],
+        },
     )
 
 
@@ -79,8 +99,10 @@ def _check(split: ArraySplit, limits: Limits) -> None:
     if labels is None:
         return
     labels.check_limits(limits)
-    if labels.shape not in {(len(labels),), (len(labels), 1)}:
-        raise labels.make_error(f"has the shape {labels.shape}; labels must be (N,) or (N, 1)")
+    if len(labels.shape) > 2:
+        raise labels.make_error(
+            f"has the shape {labels.shape}; labels must be (N,), (N, 1), or one-hot (N, classes)"
+        )
     if len(labels) != len(images):
         raise labels.make_error(
             f"holds {len(labels):,} labels, but {printable(images.name)} holds "
@@ -100,13 +122,19 @@ def _image_size(images: LazyArray) -> Size:
     )
 
 
-def _to_images(block: Block, scale: int) -> Images:
+def _to_images(block: Block, value_range: ValueRange | None) -> Images:
     """Convert a block to uint8, (n, height, width) or (n, height, width, 3)."""
-    if block.dtype != np.uint8:
-        block = np.rint(block * scale).astype(np.uint8)
+    if value_range is not None:
+        block = value_range.scale(block)
     if block.ndim == 4 and block.shape[3] not in {1, 3}:
         block = np.moveaxis(block, 1, 3)
     return block[..., 0] if block.ndim == 4 and block.shape[3] == 1 else block
+
+
+def _range_notes(value_range: ValueRange | None) -> list[str]:
+    if value_range is None or value_range.limits() == (0.0, 255.0):
+        return []
+    return [f"The pixels were {value_range.describe()}."]
 
 
 def _resize(images: Images, size: Size, options: ImageOptions) -> Images:
@@ -130,16 +158,40 @@ def _encode_blocks(
     array: LazyArray, labels: LabelEncoder, unlabeled: str | None
 ) -> Iterator[NDArray[np.int32]]:
     """Yield label codes block by block. The label `unlabeled` becomes UNLABELED."""
-    if array.dtype.kind not in "biuU":
+    if array.dtype.kind not in "biufUS":
         raise array.make_error("must hold integers or fixed-width text, one label per image")
     for block in array.blocks():
-        values, inverse = np.unique(block.reshape(-1), return_inverse=True)
-        texts = [str(int(value) if array.dtype.kind == "b" else value) for value in values]
+        values, inverse = np.unique(_to_labels(array, block), return_inverse=True)
+        texts = [_to_text(array, value) for value in values]
         codes = [
             UNLABELED if text == unlabeled else labels.encode(text, where=array.name)
             for text in texts
         ]
         yield np.array(codes, np.int32)[inverse]
+
+
+def _to_labels(array: LazyArray, block: Block) -> Block:
+    """Return one value per image, from labels (n,), (n, 1) or one-hot (n, classes)."""
+    if block.ndim == 1 or block.shape[1] == 1:
+        return block.reshape(-1)
+    if block.dtype.kind in "biuf" and (block.sum(1) == 1).all() and (block.max(1) == 1).all():
+        return np.asarray(block.argmax(1))
+    raise array.make_error(
+        f"has the shape {array.shape} but is not one-hot; each image needs one label"
+    )
+
+
+def _to_text(array: LazyArray, value: Any) -> str:
+    if array.dtype.kind == "S":
+        try:
+            return bytes(value).decode()
+        except UnicodeDecodeError as error:
+            raise array.make_error("holds bytes that are not UTF-8") from error
+    if array.dtype.kind == "f":
+        if not float(value).is_integer():
+            raise array.make_error("holds fractions; labels must be whole numbers or text")
+        return str(int(value))
+    return str(int(value) if array.dtype.kind == "b" else value)
 
 
 def _item_namer(splits: Sequence[ArraySplit]) -> Callable[[int], str]:

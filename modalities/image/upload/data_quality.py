@@ -15,6 +15,7 @@ from modalities.image.upload.summary import Label
 MIN_CLASS_IMAGES = 20
 MAX_IMBALANCE_RATIO = 20  # training images of the largest label / the smallest
 DUPLICATE_WARNING_FRACTION = 0.01  # more duplicates than this are a warning, fewer are info
+MIN_PIXEL_RANGE = 32  # between the darkest and the brightest pixel of a set, of 255
 MAX_EXAMPLES = 5
 
 NameOf = Callable[[int], str]
@@ -29,28 +30,35 @@ def find_issues(
     name_of: NameOf,
 ) -> list[Issue]:
     """Return the issues of a dataset. `name_of` maps an index in x.npy to the client's name."""
-    digests, constant = _fingerprints(images)
+    digests, constant, (lowest, highest) = _fingerprints(images)
     copies = _find_copies(digests, n_train)
     issues = [
         _duplicates(copies, len(images), name_of),
         _leaked_duplicates(digests, n_train, name_of),
         _near_duplicates(images, digests, name_of),
+        _conflicting_labels(digests, y, name_of),
+        _tiny_range(lowest, highest, len(images)),
+        _mojibake([label.name for label in labels]),
         *_label_issues(labels),
         _constant_labels(y[:n_train], digests[:n_train], constant[:n_train], labels),
     ]
     return [issue for issue in issues if issue is not None]
 
 
-def _fingerprints(images: StoredImages) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Return, per image, a digest of its pixels and a flag: True if all pixels are equal."""
+def _fingerprints(
+    images: StoredImages,
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_], tuple[int, int]]:
+    """Return a digest of the pixels of each image, a mask of images of one color, and the range."""
     digests, constant = [], []
+    lowest, highest = 255, 0
     for block in images.iter_blocks():
         flat = block.reshape(len(block), -1)
         joined = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in flat)
         digests.append(np.frombuffer(joined, np.uint64))
         pixels = block.reshape(len(block), -1, block.shape[3] if block.ndim == 4 else 1)
         constant.append((pixels == pixels[:, :1]).all(axis=(1, 2)))
-    return np.concatenate(digests), np.concatenate(constant)
+        lowest, highest = min(lowest, int(block.min())), max(highest, int(block.max()))
+    return np.concatenate(digests), np.concatenate(constant), (lowest, highest)
 
 
 def _find_copies(digests: NDArray[np.uint64], n_train: int) -> NDArray[np.int64]:
@@ -81,6 +89,53 @@ def _near_duplicates(
     if n_compared < len(images):
         hint += f" Only {n_compared:,} images, chosen at random, were compared."
     return _images_issue("near_duplicate", "info", near, name_of=name_of, hint=hint)
+
+
+def _conflicting_labels(
+    digests: NDArray[np.uint64], y: NDArray[np.int32], name_of: NameOf
+) -> Issue | None:
+    """Report equal images with different labels."""
+    labeled = np.flatnonzero(y != UNLABELED)
+    order = labeled[np.lexsort((y[labeled], digests[labeled]))]
+    same_image = digests[order[1:]] == digests[order[:-1]]
+    groups = np.concatenate([[0], np.cumsum(~same_image)]) if len(order) else np.zeros(0, int)
+    conflicting = np.unique(groups[1:][same_image & (y[order[1:]] != y[order[:-1]])])
+    indices = np.sort(order[np.isin(groups, conflicting)])
+    hint = "The same picture has different labels. Remove the wrong ones, or merge the labels."
+    return _images_issue("conflicting_labels", "warning", indices, name_of=name_of, hint=hint)
+
+
+def _tiny_range(lowest: int, highest: int, total: int) -> Issue | None:
+    if highest - lowest >= MIN_PIXEL_RANGE:
+        return None
+    hint = (
+        f"All pixels are between {lowest} and {highest}, of 0 to 255, so that the images look "
+        "almost uniform. Scale the values to 0 to 255 and upload the images again."
+    )
+    return Issue("tiny_range", "warning", total, (), hint)
+
+
+def _mojibake(names: Sequence[str]) -> Issue | None:
+    hint = (
+        "Labels that look like text in a wrong encoding. Create the archive with UTF-8 names, set "
+        "`name_encoding`, or name the labels with `class_names`."
+    )
+    return _labels_issue(
+        "garbled_label", "warning", [name for name in names if _is_mojibake(name)], hint
+    )
+
+
+def _is_mojibake(name: str) -> bool:
+    """Return True for UTF-8 that was decoded as CP1252 or CP437, and for lost characters."""
+    if any("\u2500" <= char <= "\u259f" or char == "\ufffd" for char in name):
+        return True
+    for encoding in ("cp1252", "latin-1", "cp437"):
+        try:
+            if not name.isascii() and name.encode(encoding).decode() != name:
+                return True
+        except UnicodeError:
+            continue
+    return False
 
 
 def _images_issue(
@@ -168,6 +223,7 @@ def _constant_labels(
             names.append("all images without a label" if code == UNLABELED else labels[code].name)
     hint = (
         "All images of these labels are identical, or each has a single color. "
-        "They contain nothing to learn."
+        "They contain nothing to learn. For white drawings on a transparent background, set "
+        "`background` to black."
     )
     return _labels_issue("constant_images", "warning", names, hint)

@@ -1,26 +1,43 @@
 """Decoding of one image file to 8-bit gray or RGB: upright, opaque and without metadata.
 
-Only PNG, JPEG and WebP are read; Pillow's other decoders are never called. Limits are checked on
-the header, before any pixel is decoded.
+Pillow's decoders of rare formats are never called. Limits are checked on the header, before any
+pixel is decoded. Only the first frame or page of a file is read.
 """
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from warnings import catch_warnings, filterwarnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageColor,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from PIL.ExifTags import Base
 
 from core.datasets.file_type import HEAD_BYTES, detect_file_type, unsupported_file_type
 from core.settings import Limits
+from modalities.image.upload.value_range import ValueRange
 
+FORMATS = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
 PIL_FORMATS = {
     "png": PngImagePlugin.PngImageFile.format,
     "jpeg": JpegImagePlugin.JpegImageFile.format,
     "webp": WebPImagePlugin.WebPImageFile.format,
+    "gif": GifImagePlugin.GifImageFile.format,
+    "bmp": BmpImagePlugin.BmpImageFile.format,
+    "tiff": TiffImagePlugin.TiffImageFile.format,
+    "pnm": PpmImagePlugin.PpmImageFile.format,
 }
 # EXIF orientation to the transposition that makes the image upright.
 _TRANSPOSITIONS = {
@@ -58,7 +75,7 @@ def open_image(content: bytes, limits: Limits) -> Image.Image:
     file_type = detect_file_type(content[:HEAD_BYTES])
     if file_type not in PIL_FORMATS:
         if unsupported := unsupported_file_type(content[:HEAD_BYTES]):
-            raise ImageProblem("image_format", f"is a {unsupported}; send PNG, JPEG or WebP")
+            raise ImageProblem("image_format", f"is a {unsupported}; send {FORMATS}")
         raise ImageProblem("image_unreadable", "is not an image" if content else "is empty")
     try:
         image = Image.open(io.BytesIO(content), formats=[PIL_FORMATS[file_type]])
@@ -69,9 +86,6 @@ def open_image(content: bytes, limits: Limits) -> Image.Image:
     width, height = image.size
     if max(width, height) > limits.image_side or width * height > limits.image_pixels:
         raise _too_large(limits)
-    # The frames of an MPO are a JPEG and its previews.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise ImageProblem("image_animated", "is animated; send one frame per file")
     if min(width, height) < limits.image_size_min:
         minimum = limits.image_size_min
         raise ImageProblem(
@@ -90,52 +104,95 @@ def oriented_size(image: Image.Image) -> tuple[int, int]:
     return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
 
-def decode(image: Image.Image) -> Image.Image:
-    """Return an upright image in mode L or RGB, with white for transparency.
+def is_deep(image: Image.Image) -> bool:
+    """Return True if the pixels have more than 8 bits, so that they need a `ValueRange`."""
+    return image.mode.startswith(("I", "F"))
 
-    Raises ImageProblem if the file is damaged.
+
+def include_range(image: Image.Image, value_range: ValueRange) -> None:
+    """Extend `value_range` by the pixels of a deep image.
+
+    Raises ImageProblem if the file is damaged or holds values that are not finite.
+    """
+    try:
+        image.load()
+        values = np.asarray(image)
+    except Exception as error:  # Pillow raises almost any type on damaged files
+        raise _damaged(str(image.format).lower()) from error
+    _check_finite(values)
+    value_range.include(values)
+
+
+def decode(image: Image.Image, background: str, value_range: ValueRange | None) -> Image.Image:
+    """Return an upright image in mode L or RGB, with `background` for transparency.
+
+    `value_range` is that of all deep images of the set. Raises ImageProblem if the file is damaged.
     """
     try:
         image.load()
         method = _TRANSPOSITIONS.get(_orientation(image))
-        flat = _flatten(image)
+        flat = _flatten(image, background, value_range)
         return flat if method is None else flat.transpose(method)
+    except ImageProblem:
+        raise
     except Exception as error:  # Pillow raises almost any type on damaged files
         raise _damaged(str(image.format).lower()) from error
 
 
-def describe_conversion(image: Image.Image) -> str | None:
+def describe_conversion(
+    image: Image.Image, background: str, value_range: ValueRange | None
+) -> str | None:
     """Return what `decode` changes in the pixels, as a participle for "N images were …"."""
     if image.mode == "CMYK":
         return "converted from CMYK"
-    if image.mode.startswith("I"):
-        return "scaled from 16 to 8 bits"
+    if is_deep(image) and value_range is not None:
+        return value_range.describe()
     if image.has_transparency_data:
-        return "placed on a white background where they were transparent"
+        return (
+            f"placed on a {background} background where they were transparent (see the option "
+            "`background`)"
+        )
     return None
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return _to_8_bits(image)
+def count_frames(image: Image.Image) -> int:
+    """Return the number of frames or pages, 1 if the file is damaged."""
+    if image.format == "MPO":  # its frames are a JPEG and its previews
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # Pillow raises almost any type on damaged files
+        return 1
+
+
+def _flatten(image: Image.Image, background: str, value_range: ValueRange | None) -> Image.Image:
+    if is_deep(image):
+        values = np.asarray(image)
+        _check_finite(values)
+        return Image.fromarray((value_range or ValueRange()).scale(values))
     if not image.has_transparency_data:
         mode = "L" if image.mode in {"1", "L"} else "RGB"
         return image if image.mode == mode else image.convert(mode)
-    if image.mode in {"1", "L", "LA", "La"}:
-        return _on_white(image.convert("LA"), "LA").getchannel("L")
-    return _on_white(image.convert("RGBA"), "RGBA").convert("RGB")
+    is_gray = image.mode in {"1", "L", "LA", "La"} and _is_gray_color(background)
+    mode = "LA" if is_gray else "RGBA"
+    opaque = _place_on(background, image.convert(mode), mode)
+    return opaque.getchannel("L") if is_gray else opaque.convert("RGB")
 
 
-def _on_white(image: Image.Image, mode: str) -> Image.Image:
-    white = Image.new(mode, image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
+def _check_finite(values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise ImageProblem("image_unreadable", "has pixels that are not finite numbers")
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit values by 1/257, rounded."""
-    values: NDArray[np.int64] = np.asarray(image).astype(np.int64)
-    return Image.fromarray(((values.clip(0, 65_535) + 128) // 257).astype(np.uint8))
+def _is_gray_color(background: str) -> bool:
+    red, green, blue = ImageColor.getrgb(background)[:3]
+    return red == green == blue
+
+
+def _place_on(background: str, image: Image.Image, mode: str) -> Image.Image:
+    canvas = Image.new(mode, image.size, background)
+    canvas.paste(image, mask=image.getchannel("A"))
+    return canvas
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,3 +21,4 @@ class DecodedDataset:
     name_of: Callable[[int], str]  # index in x.npy to the client's name of the image
     notes: list[str]
     issues: list[Issue]
+    layout: dict[str, Any] | None = None  # see ImageSummary.layout

@@ -1,61 +1,97 @@
-"""Labels and train/test splits from the folders of an archive."""
+"""Labels and parts (training, test) from the folders of an archive."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.errors import ErrorCollector
-from modalities.image.upload.labels import UNLABELED, LabelEncoder
+from modalities.image.upload.split_names import (
+    Role,
+    are_batches,
+    is_neutral,
+    role_of_name,
+    roles_of_level,
+    words_of,
+)
 
-TRAIN_NAMES = frozenset({"train", "training"})
-TEST_NAMES = frozenset({"test", "testing", "val", "valid", "validation"})
+_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photo", "photos", "input", "inputs"})
+_MASK_FOLDERS = frozenset(
+    {"mask", "masks", "gt", "groundtruth", "annotation", "annotations", "segmentation", "label"}
+    | {"segmentations", "trimap", "trimaps", "labels"}
+)
 
-
-class LabelAssignment(NamedTuple):
-    """Label and split of each image."""
-
-    codes: NDArray[np.int32]  # of LabelEncoder, UNLABELED for none
-    is_test: NDArray[np.bool_]  # True in the test split
-
-
-class _Folder(NamedTuple):
-    label: tuple[str, ...]
-    is_test: bool
-
-
-def assign_by_folder(names: Sequence[str], labels: LabelEncoder) -> LabelAssignment:
-    """Use each image's folder as its label.
-
-    If all images are in the root, all are unlabeled. Raises DatasetUnreadable if only some are.
-    """
-    paths, folder_indices = _distinct_folders(names)
-    folders = _strip_common_prefix(paths)
-    codes = [
-        labels.encode(_decode_label(folder.label), where=path) if folder.label else UNLABELED
-        for folder, path in zip(folders, paths, strict=True)
-    ]
-    assignment = LabelAssignment(
-        np.array(codes, np.int32)[folder_indices],
-        np.array([folder.is_test for folder in folders], bool)[folder_indices],
-    )
-    unlabeled = np.flatnonzero(assignment.codes == UNLABELED)
-    if 0 < len(unlabeled) < len(names):
-        errors = ErrorCollector()
-        for i in unlabeled:
-            errors.add(names[int(i)], "label_missing", "is not in a folder and has no label")
-        raise errors.to_error(
-            "images have no label; put them into folders or list them in labels.csv"
-        )
-    return assignment
+Levels = tuple[str, ...]
 
 
-def test_mask_by_folder(names: Sequence[str]) -> NDArray[np.bool_]:
-    paths, folder_indices = _distinct_folders(names)
-    is_test = [folder.is_test for folder in _strip_common_prefix(paths)]
-    return np.array(is_test, bool)[folder_indices]
+@dataclass
+class Folder:
+    """A folder with images. `levels` are reduced to those of its label."""
+
+    path: str
+    levels: Levels
+    part: str = ""  # the name of its part, such as `seg_train`; "" if there are no parts
+    role: Role = "train"
+    is_mask: bool = False  # its images are segmentation masks
+
+    @property
+    def label(self) -> str | None:
+        """Label, None if there is none. Undoes the percent-encoding of exported archives."""
+        if not self.levels:
+            return None
+        try:
+            return "/".join(unquote(level, errors="strict") for level in self.levels)
+        except UnicodeDecodeError:
+            return "/".join(self.levels)
+
+
+@dataclass
+class FolderLayout:
+    """Folders of an archive, and the index of each image's folder."""
+
+    folders: list[Folder]
+    folder_of: NDArray[np.int32]
+    notes: list[str] = field(default_factory=list)
+
+    def select(self, flags: Sequence[bool]) -> NDArray[np.bool_]:
+        """Expand a flag per folder to one per image."""
+        return np.array(flags, bool)[self.folder_of]
+
+    @property
+    def is_test(self) -> NDArray[np.bool_]:
+        return self.select([folder.role == "test" for folder in self.folders])
+
+    @property
+    def is_mask(self) -> NDArray[np.bool_]:
+        return self.select([folder.is_mask for folder in self.folders])
+
+    @property
+    def has_labels(self) -> bool:
+        return any(folder.levels and folder.role == "train" for folder in self.folders)
+
+    @property
+    def has_several_labels(self) -> bool:
+        trained = {folder.levels for folder in self.folders if folder.role == "train"}
+        return len(trained - {()}) > 1
+
+
+def read_folders(names: Sequence[str]) -> FolderLayout:
+    """Find the parts and the labels of the folders that hold the images `names`."""
+    paths, folder_of = _distinct_folders(names)
+    folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
+    layout = FolderLayout(folders, folder_of)
+    _collapse_copies(folders)
+    _assign_parts(folders)
+    _mark_masks(folders)
+    for part in dict.fromkeys(folder.part for folder in folders):
+        members = [f for f in folders if f.part == part and f.levels and not f.is_mask]
+        _strip_common_levels(members)
+        _strip_batches(members, layout)
+    _drop_labels_of_neutral_folders(folders)
+    _drop_labels_of_test_folders(folders)
+    return layout
 
 
 def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
@@ -69,33 +105,139 @@ def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32
     return list(folders), indices
 
 
-def _strip_common_prefix(paths: Sequence[str]) -> list[_Folder]:
-    """Remove common top folders and split folders from the paths; the rest is the label.
+def _collapse_copies(folders: Sequence[Folder]) -> None:
+    """Treat `set/set/cats` as `set/cats` if both exist: archives may hold a copy of themselves."""
+    paths = {folder.levels for folder in folders}
+    for folder in folders:
+        for i in range(1, len(folder.levels)):
+            shorter = folder.levels[:i] + folder.levels[i + 1 :]
+            if folder.levels[i] == folder.levels[i - 1] and shorter in paths:
+                folder.levels = shorter
+                break
 
-    `train` and `test` are splits only if every image is in such a folder. Otherwise they are
-    labels (a train is a vehicle). If the last level is common to all, it stays as the only label.
+
+def _assign_parts(folders: Sequence[Folder]) -> None:
+    """Set the parts, and remove the levels that name them.
+
+    `train` and `test` are parts only if every image is in such a folder, at the same level.
+    Otherwise they are labels (a train is a vehicle). A level may be repeated: `train/train/cats`.
     """
-    remaining = [tuple(path.split("/")) if path else () for path in paths]
-    is_test = [False] * len(remaining)
-    has_splits = False
-    while all(remaining):
-        tops = [levels[0].lower() for levels in remaining]
-        if (
-            not has_splits
-            and not TRAIN_NAMES.isdisjoint(tops)
-            and set(tops) <= TRAIN_NAMES | TEST_NAMES
-        ):
-            is_test = [top in TEST_NAMES for top in tops]
-            has_splits = True
-        elif len({levels[0] for levels in remaining}) > 1 or max(map(len, remaining)) == 1:
-            break
-        remaining = [levels[1:] for levels in remaining]
-    return [_Folder(label, test) for label, test in zip(remaining, is_test, strict=True)]
+    depth, has_parts = 0, False
+    nested = [folder for folder in folders if folder.levels]
+    while nested := [folder for folder in nested if len(folder.levels) > depth]:
+        roles = roles_of_level({folder.levels[depth] for folder in nested})
+        if roles is not None and has_parts:
+            is_repeated = all(roles[folder.levels[depth]] == folder.role for folder in nested)
+            roles = roles if is_repeated else None
+        elif roles is not None and _misses_a_folder(folders, depth):
+            roles = None
+        if roles is None:
+            depth += 1
+            continue
+        for folder in nested:
+            name = folder.levels[depth]
+            folder.part, folder.role = folder.part or name, roles[name]
+            folder.levels = folder.levels[:depth] + folder.levels[depth + 1 :]
+        has_parts = True
+    if not has_parts:
+        _assign_parts_next_to_others(folders)
 
 
-def _decode_label(levels: tuple[str, ...]) -> str:
-    """Undo the percent-encoding of exported archives, which write a slash in a label as %2F."""
-    try:
-        return "/".join(unquote(level, errors="strict") for level in levels)
-    except UnicodeDecodeError:
-        return "/".join(levels)
+def _misses_a_folder(folders: Sequence[Folder], depth: int) -> bool:
+    """Return True if a folder, except the root, is not as deep as the level of the parts."""
+    return any(0 < len(folder.levels) <= depth for folder in folders)
+
+
+def _assign_parts_next_to_others(folders: Sequence[Folder]) -> None:
+    """Recognize a training part next to a flat folder of test images, such as `DATA` and `TEST`.
+
+    The training part is named so, or is the only top folder with folders of labels. All other top
+    folders, such as `meta`, are treated as unlabeled.
+    """
+    prefix = _common_prefix([folder.levels for folder in folders if folder.levels])
+    tops: dict[str, list[Folder]] = {}
+    for folder in folders:
+        if len(folder.levels) > prefix:
+            tops.setdefault(folder.levels[prefix], []).append(folder)
+    roles = {name: role for name in tops if (role := role_of_name(name))}
+    deep = [name for name, members in tops.items() if len(members) > 1]
+    named = [
+        name
+        for name, members in tops.items()
+        if roles.get(name) == "train" and all(len(f.levels) > prefix + 1 for f in members)
+    ]
+    train = named or [name for name in deep if len(deep) == 1 and name not in roles]
+    if len(train) != 1 or "test" not in roles.values():
+        return
+    for folder in folders:
+        top = folder.levels[prefix] if len(folder.levels) > prefix else ""
+        folder.part, folder.role = top, "train" if top in train else roles.get(top, "unlabeled")
+        folder.levels = folder.levels[prefix + 1 :] if top in train or top in roles else ()
+    _assign_parts([folder for folder in tops[train[0]] if folder.levels])
+
+
+def _common_prefix(paths: Sequence[Levels]) -> int:
+    length = 0
+    while paths and all(len(p) > length + 1 and p[length] == paths[0][length] for p in paths):
+        length += 1
+    return length
+
+
+def _mark_masks(folders: Sequence[Folder]) -> None:
+    """Mark folders such as `masks` that stand next to `images`."""
+    for depth in range(max((len(folder.levels) for folder in folders), default=0)):
+        level = [folder for folder in folders if len(folder.levels) > depth]
+        words = {folder.levels[depth]: set(words_of(folder.levels[depth])) for folder in level}
+        masks = {name for name, each in words.items() if each & _MASK_FOLDERS}
+        images = {name for name, each in words.items() if each & _IMAGE_FOLDERS} - masks
+        if not masks or not images or masks | images != set(words):
+            continue
+        for folder in level:
+            folder.is_mask = folder.levels[depth] in masks
+            rest = folder.levels[:depth] + folder.levels[depth + 1 :]
+            folder.levels = () if folder.is_mask else rest
+        return
+
+
+def _strip_common_levels(folders: Sequence[Folder]) -> None:
+    """Remove levels that all folders share, at the top and at the bottom; one level remains."""
+    paths = [folder.levels for folder in folders]
+    while paths and len({path[:1] for path in paths}) == 1 and max(map(len, paths)) > 1:
+        paths = [path[1:] for path in paths]
+    while (
+        paths
+        and min(map(len, paths)) > 1
+        and (len({path[-1] for path in paths}) == 1 or all(is_neutral(path[-1]) for path in paths))
+    ):
+        paths = [path[:-1] for path in paths]
+    for folder, path in zip(folders, paths, strict=True):
+        folder.levels = path
+
+
+def _strip_batches(folders: Sequence[Folder], layout: FolderLayout) -> None:
+    names = {folder.levels[0] for folder in folders if folder.levels}
+    if all(folder.levels for folder in folders) and are_batches(names):
+        for folder in folders:
+            folder.levels = folder.levels[1:]
+        some = ", ".join(sorted(names)[:3])
+        layout.notes.append(f"Folders such as {some} only divide the images; they are not labels.")
+
+
+def _drop_labels_of_neutral_folders(folders: Sequence[Folder]) -> None:
+    """Treat a set whose only folder is named `images` as unlabeled."""
+    labels = {folder.levels for folder in folders if folder.role == "train" and not folder.is_mask}
+    if len(labels - {()}) == 1 and all(is_neutral(level) for path in labels for level in path):
+        for folder in folders:
+            folder.levels = ()
+
+
+def _drop_labels_of_test_folders(folders: Sequence[Folder]) -> None:
+    """Treat `test/images` as unlabeled if no training image has the label `images`."""
+    trained = {folder.levels for folder in folders if folder.role == "train"}
+    for part, count in Counter(folder.part for folder in folders).items():
+        members = [folder for folder in folders if folder.part == part and folder.role != "train"]
+        if count == 1 and members and members[0].levels not in trained:
+            members[0].levels = ()
+        for folder in members:
+            if folder.role == "unlabeled":
+                folder.levels = ()

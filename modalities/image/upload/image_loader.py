@@ -13,28 +13,47 @@ from core.settings import Limits
 from modalities.image.upload.decode import (
     PIL_FORMATS,
     ImageProblem,
+    count_frames,
     decode,
     describe_conversion,
+    is_deep,
     open_image,
     oriented_size,
 )
 from modalities.image.upload.npy_store import ImageStore
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.resize import Size, choose_size, resize_image
+from modalities.image.upload.value_range import ValueRange
 
-# Damaged images are skipped and reported as an issue, up to 1 % of all images and at most 100.
-_DAMAGED_DIVISOR = 100
-_MAX_DAMAGED = 100
-_SUFFIX_TYPES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".webp": "webp"}
+_SUFFIX_TYPES = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".jpe": "jpeg",
+    ".webp": "webp",
+    ".gif": "gif",
+    ".bmp": "bmp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".ppm": "pnm",
+    ".pgm": "pnm",
+}
 _MAX_EXAMPLES = 5
+
+
+class NeedsValueRange(Exception):
+    """The first image with more than 8 bits was reached, and the range of the set is unknown."""
 
 
 class ImageLoader:
     """Adds `expected` images to `store`. `target` is their size if `options.resize` is set.
 
-    Without `resize`, the first image sets the size. After the first image of another size, or the
-    first one that cannot be used, only headers are read, so that the error message can report all
-    sizes or all unusable files.
+    Images that cannot be used are left out, up to the share `options.max_bad_share`. Without
+    `resize`, the first image sets the size. After the first image of another size, or one unusable
+    image too many, only headers are read, so that the error message can report all sizes or all
+    unusable files.
+
+    Raises NeedsValueRange if an image has more than 8 bits and `value_range` is None.
     """
 
     def __init__(
@@ -45,27 +64,28 @@ class ImageLoader:
         *,
         expected: int,
         target: Size | None,
+        value_range: ValueRange | None,
     ) -> None:
         self._store = store
         self._options = options
         self._limits = limits
         self._target = target
         self._sizes: Counter[Size] = Counter()
-        self._errors = ErrorCollector()
-        self._damaged = ErrorCollector()
-        self._max_damaged = min(_MAX_DAMAGED, expected // _DAMAGED_DIVISOR)
-        self._damaged_names: list[str] = []
+        self._value_range = value_range
+        self._bad = ErrorCollector()
+        self._max_bad = options.max_bad(expected)
+        self._bad_names: list[str] = []
         self._conversions: Counter[str] = Counter()
         self.loaded_indices = {False: array("L"), True: array("L")}  # by `is_test`
 
     @property
     def should_abort(self) -> bool:
         """True if further images can add nothing to the error message."""
-        return self._errors.is_full or (self._damaged.is_full and self._too_many_damaged)
+        return self._bad.is_full and self._has_too_many_bad
 
     @property
-    def _too_many_damaged(self) -> bool:
-        return self._damaged.count > self._max_damaged
+    def _has_too_many_bad(self) -> bool:
+        return self._bad.count > self._max_bad
 
     def add(self, index: int, name: str, content: bytes, *, is_test: bool) -> None:
         try:
@@ -73,12 +93,12 @@ class ImageLoader:
             if self._only_headers:
                 self._sizes[oriented_size(image)] += 1
                 return
-            decoded = decode(image)
+            if is_deep(image) and self._value_range is None:
+                raise NeedsValueRange
+            decoded = decode(image, self._options.background, self._value_range)
         except ImageProblem as problem:
-            damaged = problem.code == "image_unreadable"
-            (self._damaged if damaged else self._errors).add(name, problem.code, problem.message)
-            if damaged:
-                self._damaged_names = [*self._damaged_names, name][:_MAX_EXAMPLES]
+            self._bad.add(name, problem.code, problem.message)
+            self._bad_names = [*self._bad_names, name][:_MAX_EXAMPLES]
             return
         self._sizes[decoded.height, decoded.width] += 1
         self._count_conversions(image, name)
@@ -88,7 +108,7 @@ class ImageLoader:
     @property
     def _only_headers(self) -> bool:
         """True if the dataset will be rejected."""
-        if self._errors or self._too_many_damaged:
+        if self._has_too_many_bad:
             return True
         if self._target is not None:
             return False
@@ -103,27 +123,31 @@ class ImageLoader:
         self.loaded_indices[is_test].append(index)
 
     def finish(self) -> None:
-        """Raise DatasetUnreadable unless all images, except a few damaged ones, are stored."""
-        if self._errors:
-            raise self._errors.to_error("images cannot be used")
-        if self._too_many_damaged:
-            raise self._damaged.to_error("images cannot be read")
-        if self._target is None:
+        """Raise DatasetUnreadable unless all images, except a few unusable ones, are stored."""
+        if self._has_too_many_bad or (self._bad and self._store.n_train < self._limits.images_min):
+            raise self._bad.to_error("images cannot be used")
+        if self._target is None and self._sizes:
             choose_size(self._sizes, self._options, self._limits)
 
     def issues(self) -> list[Issue]:
-        if not self._damaged:
+        if not self._bad:
             return []
-        hint = "Damaged images were skipped. To include them, export them and upload them again."
-        names = tuple(self._damaged_names)
-        return [Issue("unreadable_image", "warning", self._damaged.count, names, hint)]
+        hint = (
+            f"Images that cannot be used were left out: {self._bad.errors[0].message}"
+            " To reject such sets, set `max_bad_share` to 0."
+        )
+        names = tuple(self._bad_names)
+        return [Issue("unreadable_image", "warning", self._bad.count, names, hint)]
 
     def notes(self) -> list[str]:
         return [f"{count:,} images were {text}." for text, count in self._conversions.most_common()]
 
     def _count_conversions(self, image: Image.Image, name: str) -> None:
-        if conversion := describe_conversion(image):
+        background, value_range = self._options.background, self._value_range
+        if conversion := describe_conversion(image, background, value_range):
             self._conversions[conversion] += 1
+        if count_frames(image) > 1:
+            self._conversions["read by their first frame or page only"] += 1
         suffix = posixpath.splitext(name)[1].lower()
         if PIL_FORMATS.get(_SUFFIX_TYPES.get(suffix, "")) not in {image.format, None}:
             self._conversions[

@@ -14,10 +14,9 @@ from core.errors import DatasetUnreadable
 from core.settings import Limits
 from modalities.image.upload.archive import Reader, read_up_to
 from modalities.image.upload.npy_store import BLOCK_BYTES
+from modalities.image.upload.value_range import ValueRange
 
 Block = NDArray[Any]
-
-_INTEGER_TOLERANCE = 1e-3  # floats closer than this to an integer count as the integer
 
 
 @dataclass(frozen=True)
@@ -90,27 +89,20 @@ class ArraySplit(NamedTuple):
     is_test: bool
 
 
-def pixel_scale(arrays: Sequence[LazyArray]) -> int:
-    """Return the factor that scales all arrays to 0 to 255: 255 for values up to 1, otherwise 1.
+def pixel_range(arrays: Sequence[LazyArray]) -> ValueRange | None:
+    """Return the range of the pixels of all arrays, None if all are uint8 already.
 
-    Raises DatasetUnreadable if values are outside 0 to 255, or mix fractions with values above 1.
+    Raises DatasetUnreadable if an array does not hold finite numbers.
     """
-    not_uint8 = [array for array in arrays if array.dtype != np.uint8]
-    fractional = None
-    highest = 0.0
-    for array in not_uint8:
+    if all(array.dtype == np.uint8 for array in arrays):
+        return None
+    value_range = ValueRange()
+    for array in arrays:
         if array.dtype.kind not in "biuf":
             raise array.make_error("does not hold numbers; images must be uint8")
         for block in array.blocks():
-            block = block.astype(np.float32)
-            if not (block.min() >= 0 and block.max() <= 255):
-                raise array.make_error("holds values outside 0 to 255; scale them and send uint8")
-            highest = max(highest, float(block.max()))
-            if np.abs(block - np.rint(block)).max() > _INTEGER_TOLERANCE:
-                fractional = array
-    if fractional is not None and highest > 1:
-        raise fractional.make_error(
-            "holds fractions, and the images have values above 1; scale them to 0 to 255 as uint8"
-        )
-    has_floats = any(array.dtype.kind in "bf" for array in not_uint8)
-    return 255 if has_floats and highest <= 1 else 1
+            try:
+                value_range.include(block)
+            except ValueError as error:
+                raise array.make_error("holds values that are not finite numbers") from error
+    return value_range

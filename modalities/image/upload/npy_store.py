@@ -121,6 +121,23 @@ class StoredImages:
                 yield image.reshape(self.shape[1:])
 
 
+def stretch_binary(path: Path) -> bool:
+    """Multiply the pixels of x.npy by 255 if all are 0 or 1. Returns True if so."""
+    images = StoredImages(path)
+    highest = 0
+    for block in images.iter_blocks():
+        highest = max(highest, int(block.max()))
+        if highest > 1:
+            return False
+    if highest:
+        pixels = np.lib.format.open_memmap(path, mode="r+")
+        rows = max(1, BLOCK_BYTES // pixels[0].nbytes)
+        for start in range(0, len(pixels), rows):
+            pixels[start : start + rows] *= 255
+        pixels.flush()
+    return bool(highest)
+
+
 def _is_gray(images: Images) -> bool:
     return bool(
         (images[..., 0] == images[..., 1]).all() and (images[..., 1] == images[..., 2]).all()

@@ -5,9 +5,11 @@ val ("x_train").
 """
 
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from tokenize import TokenError
 
 import numpy as np
@@ -15,13 +17,16 @@ import numpy as np
 from core.datasets.errors import printable, unreadable_error
 from core.settings import Limits
 from modalities.image.upload.archive import Archive, Reader, read_up_to
-from modalities.image.upload.folder_labels import TEST_NAMES, TRAIN_NAMES
 from modalities.image.upload.lazy_array import ArraySplit, LazyArray
+from modalities.image.upload.split_names import TEST_NAMES, TRAIN_NAMES
 
-_IMAGES = frozenset({"x", "images", "image", "data"})
-_LABELS = frozenset({"y", "labels", "label", "targets", "target"})
+_IMAGES = frozenset({"x", "images", "image", "imgs", "img", "data"})
+_LABELS = frozenset({"y", "labels", "label", "lbls", "targets", "target", "class", "classes"})
+# Words of arrays that describe images or labels.
+_OTHER = frozenset({"id", "ids", "name", "names", "path", "paths", "mean", "std", "shape", "index"})
 _LABEL_NAMES = frozenset({"labels", "label_names", "class_names", "classes"})
 _HEADER_BYTES = 16 * 1024
+MIN_SIDE = 8  # pixels; a shorter row is not an image
 
 Roles = dict[str, dict[str, LazyArray]]  # split ("train", "test"…), then role ("images", "labels")
 
@@ -49,6 +54,8 @@ def group_splits(
                 "unsupported_file_combination",
             )
     splits = [_to_split(split, members, roles) for split, members in roles.items()]
+    if not splits and (per_class := _split_per_class(arrays)):
+        return per_class
     if not splits:
         names = ", ".join(printable(array.name) for array in arrays[:10])
         message = (
@@ -60,23 +67,57 @@ def group_splits(
     return splits, class_names, notes if ignored else []
 
 
+def _split_per_class(
+    arrays: Sequence[LazyArray],
+) -> tuple[list[ArraySplit], list[str] | None, list[str]] | None:
+    """Read one array of images per label, such as cat.npy and dog.npy of drawings.
+
+    Returns None unless all arrays are images of one size.
+    """
+    images = [_unflatten(array) for array in arrays]
+    shapes = {array.shape[1:] for array in images}
+    if len(images) < 2 or len(shapes) > 1 or not 2 <= len(next(iter(shapes))) <= 3:
+        return None
+    splits = [ArraySplit(array, _constant_labels(array), is_test=False) for array in images]
+    return splits, None, ["Each array has one label: its name."]
+
+
+def _constant_labels(images: LazyArray) -> LazyArray:
+    name = images.name.rpartition("/")[2].removeprefix("full_numpy_bitmap_")
+    labels = np.full(len(images), name)
+
+    @contextmanager
+    def open_values() -> Iterator[Reader]:
+        yield io.BytesIO(labels.tobytes())
+
+    return LazyArray(images.name, labels.dtype, labels.shape, open_values)
+
+
 def _to_split(split: str, members: dict[str, LazyArray], roles: Roles) -> ArraySplit:
     images, labels = members.get("images"), members.get("labels")
     if images is None:
         raise members["labels"].make_error("holds labels, but the images of its split are missing")
     if labels is None and any("labels" in arrays for arrays in roles.values()):
         raise images.make_error("holds images, but their labels are missing", "label_missing")
-    return ArraySplit(images, labels, is_test=split in TEST_NAMES)
+    return ArraySplit(_unflatten(images), labels, is_test=split in TEST_NAMES)
+
+
+def _unflatten(images: LazyArray) -> LazyArray:
+    """Give images of a row of pixels each, as for a classifier, the shape of a square."""
+    side = math.isqrt(images.shape[1]) if len(images.shape) == 2 else 0
+    is_square = side >= MIN_SIDE and side * side == images.shape[1]
+    return replace(images, shape=(len(images), side, side)) if is_square else images
 
 
 def _parse_name(name: str) -> tuple[str, str | None]:
     """Return the split (by default "train") and the role, None for neither images nor labels."""
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    splits, rest = words & (TRAIN_NAMES | TEST_NAMES), words - TRAIN_NAMES - TEST_NAMES
+    splits = words & (TRAIN_NAMES | TEST_NAMES)
     split = "train" if not splits or splits & TRAIN_NAMES else min(splits)
-    if len(splits) > 1 or len(rest) != 1:
+    is_image, is_label = bool(words & _IMAGES), bool(words & _LABELS)
+    if len(splits) > 1 or is_image == is_label or words & _OTHER:
         return split, None
-    return split, "images" if rest <= _IMAGES else "labels" if rest <= _LABELS else None
+    return split, "images" if is_image else "labels"
 
 
 def _find_label_names(arrays: Sequence[LazyArray]) -> LazyArray | None:

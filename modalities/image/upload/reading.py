@@ -5,16 +5,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, StorageFull
 from core.settings import Limits
-from modalities.image.upload import idx, npz
+from modalities.image.upload import idx, npz, parquet_images
 from modalities.image.upload.archive import (
     Archive,
     DecompressedReader,
@@ -22,16 +24,23 @@ from modalities.image.upload.archive import (
     detect_format,
     open_archive,
 )
-from modalities.image.upload.archive_index import ArchiveIndex, index_archive
+from modalities.image.upload.archive_index import (
+    ArchiveIndex,
+    describe_ignored,
+    index_archive,
+    is_hidden,
+)
 from modalities.image.upload.array_reader import read_arrays
 from modalities.image.upload.data_quality import find_issues
-from modalities.image.upload.decode import strict_decoding
+from modalities.image.upload.decode import FORMATS, strict_decoding
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.folder_reader import read_image_files
 from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.lazy_array import LazyArray
-from modalities.image.upload.npy_store import StoredImages
+from modalities.image.upload.npy_store import BLOCK_BYTES, StoredImages, stretch_binary
 from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.pixel_columns import find_pixel_columns, read_head
+from modalities.image.upload.pixel_table import read_pixel_table
 from modalities.image.upload.preview import draw_preview
 from modalities.image.upload.summary import ImageSummary, Label
 
@@ -61,7 +70,9 @@ def _read_files(
 ) -> DecodedDataset:
     formats = [detect_format(file.path, file.name) for file in files]
     if len(files) == 1 and formats[0].is_archive:
-        with open_archive(files[0].path, files[0].name, limits=limits) as archive:
+        with open_archive(
+            files[0].path, files[0].name, limits=limits, name_encoding=options.name_encoding
+        ) as archive:
             return _read_archive(archive, options, limits, out)
     if files and all(detected.file_type == "idx" for detected in formats):
         arrays = [
@@ -69,6 +80,14 @@ def _read_files(
             for file, detected in zip(files, formats, strict=True)
         ]
         return read_arrays(idx.group_splits(arrays), options, limits, format="idx", out=out)
+    if files and all(_starts_with(file, parquet_images.SIGNATURE) for file in files):
+        return parquet_images.read_parquet_images(files, options, limits, format="parquet", out=out)
+    tables = [
+        (file.name, _file_opener(file, detected.compression))
+        for file, detected in zip(files, formats, strict=True)
+    ]
+    if files and all(_is_pixel_table(opener) for _, opener in tables):
+        return _read_pixel_tables(tables, options, limits, format="csv", out=out, notes=[])
     for file, detected in zip(files, formats, strict=True):
         if not detected.is_archive and detected.file_type != "idx":
             raise _unsupported_file_error(file, detected.file_type)
@@ -80,9 +99,11 @@ def _read_archive(
     archive: Archive, options: ImageOptions, limits: Limits, out: Path
 ) -> DecodedDataset:
     index = index_archive(archive)
-    if index.images:
+    if len(index.images) >= limits.images_min or (
+        index.images and not _pixel_tables(archive, index)
+    ):
         return read_image_files(archive, index, options, limits, out=out)
-    notes = index.notes(archive.names)
+    notes = describe_ignored(index.ignored_kinds(archive.names, ()))
     if index.npy:
         splits, names, npz_notes = npz.group_splits(npz.read_npz(archive, index.npy), limits)
         format = "npz" if archive.format == "zip" else f"{archive.format}-npy"
@@ -94,11 +115,94 @@ def _read_archive(
         splits = idx.group_splits(_read_idx_files(archive, index))
         format = f"{archive.format}-idx"
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
+    if parquet := _with_suffix(archive, index, (".parquet", ".pq")):
+        return _read_archived_parquet(archive, parquet, options, limits, out)
+    if pixel_tables := _pixel_tables(archive, index):
+        notes = describe_ignored(index.ignored_kinds(archive.names, pixel_tables))
+        tables = [(archive.names[i], opener) for i, opener in pixel_tables.items()]
+        return _read_pixel_tables(
+            tables, options, limits, format=f"{archive.format}-csv", out=out, notes=notes
+        )
     message = (
-        f"{printable(archive.name)} holds no images. Supported files are PNG, JPEG, WebP, npz and "
-        "idx."
+        f"{printable(archive.name)} holds no images. Supported files are {FORMATS}, npz, idx, and "
+        "tables of pixels as CSV or of images as Parquet."
     )
     raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
+
+
+def _with_suffix(archive: Archive, index: ArchiveIndex, suffixes: tuple[str, ...]) -> list[int]:
+    return [
+        i
+        for i in index.ignored
+        if archive.names[i].lower().endswith(suffixes) and not is_hidden(archive.names[i])
+    ]
+
+
+def _read_archived_parquet(
+    archive: Archive, indices: Sequence[int], options: ImageOptions, limits: Limits, out: Path
+) -> DecodedDataset:
+    """Unpack the Parquet files, which are read in any order, and read them."""
+    with TemporaryDirectory(dir=out) as folder:
+        files = []
+        for i, reader in archive.open_members(indices):
+            files.append(SourceFile(Path(folder) / str(i), archive.names[i]))
+            with files[-1].path.open("wb") as unpacked:
+                while chunk := reader.read(BLOCK_BYTES):
+                    unpacked.write(chunk)
+        return parquet_images.read_parquet_images(
+            files, options, limits, format=f"{archive.format}-parquet", out=out
+        )
+
+
+def _read_pixel_tables(
+    tables: Sequence[tuple[str, idx.Opener]],
+    options: ImageOptions,
+    limits: Limits,
+    *,
+    format: str,
+    out: Path,
+    notes: Sequence[str],
+) -> DecodedDataset:
+    with TemporaryDirectory(dir=out) as folder:
+        splits = [
+            split
+            for name, opener in tables
+            for split in read_pixel_table(name, opener, limits, Path(folder))
+        ]
+        if all(split.is_test for split in splits):
+            splits = [split._replace(is_test=False) for split in splits]
+        labeled = [split for split in splits if split.labels is not None]
+        left_out = [split for split in splits if labeled and split.labels is None]
+        notes = [*notes, *(f"{split.images.name} has no labels: left out." for split in left_out)]
+        return read_arrays(labeled or splits, options, limits, format=format, out=out, notes=notes)
+
+
+def _pixel_tables(archive: Archive, index: ArchiveIndex) -> dict[int, idx.Opener]:
+    """Return the tables of pixels in an archive, by their index."""
+    openers = {
+        i: _member_opener(archive, i)
+        for i in _with_suffix(archive, index, (".csv", ".tsv", ".txt"))
+    }
+    return {i: opener for i, opener in openers.items() if _is_pixel_table(opener)}
+
+
+def _is_pixel_table(opener: idx.Opener) -> bool:
+    with opener() as reader:
+        return find_pixel_columns(read_head(reader)) is not None
+
+
+def _starts_with(file: SourceFile, signature: bytes) -> bool:
+    with file.path.open("rb") as stream:
+        return stream.read(len(signature)) == signature
+
+
+def _member_opener(archive: Archive, i: int) -> idx.Opener:
+    @contextmanager
+    def open_file() -> Iterator[Reader]:
+        for _, reader in archive.open_members([i]):
+            yield reader
+
+    return open_file
 
 
 def _read_idx_files(archive: Archive, index: ArchiveIndex) -> list[LazyArray]:
@@ -148,10 +252,13 @@ def _unsupported_file_error(file: SourceFile, file_type: str) -> DatasetUnreadab
 def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary:
     """Write y.npy and preview.png next to x.npy in `out` and return the summary."""
     n_train, total = decoded.n_train, len(decoded.y)
-    _check_image_count(n_train, total, limits)
+    _check_image_count(n_train, total, limits, decoded.issues)
     y, names = _drop_unused_labels(decoded.y, decoded.class_names)
     labels = _count_labels(y, n_train, names)
     np.save(out / "y.npy", y)
+    notes = list(decoded.notes)
+    if stretch_binary(out / "x.npy"):
+        notes.append("All pixels are 0 or 1: they were scaled to 0 and 255.")
     images = StoredImages(out / "x.npy")
     issues = find_issues(images, y, n_train=n_train, labels=labels, name_of=decoded.name_of)
     draw_preview(images, y[:n_train], names, path=out / "preview.png")
@@ -165,13 +272,18 @@ def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary
         n_test=total - n_train,
         format=decoded.format,
         issues=(*decoded.issues, *issues),
-        notes=tuple(decoded.notes),
+        notes=tuple(notes),
+        layout=decoded.layout,
         x_sha256=_sha256(out / "x.npy"),
         y_sha256=_sha256(out / "y.npy"),
     )
 
 
-def _check_image_count(n_train: int, total: int, limits: Limits) -> None:
+def _check_image_count(n_train: int, total: int, limits: Limits, issues: Sequence[Issue]) -> None:
+    """Raise DatasetUnreadable if there are too many or too few images.
+
+    `issues` name the images that were left out.
+    """
     if total > limits.images_max:
         message = f"There are {total:,} images; the maximum is {limits.images_max:,} per dataset."
         raise unreadable_error("too_many_images", message)
@@ -181,6 +293,9 @@ def _check_image_count(n_train: int, total: int, limits: Limits) -> None:
             f"There are {n_train:,} training images{test}; "
             f"at least {limits.images_min:,} training images are needed."
         )
+        for issue in issues:
+            if issue.code in {"label_missing", "contradictory_label", "unreadable_image"}:
+                message += f" {issue.hint} Examples: {', '.join(issue.examples)}."
         raise unreadable_error("too_few_images", message)
 
 

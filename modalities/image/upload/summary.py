@@ -30,6 +30,7 @@ class ImageSummary:
     format: str
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]
+    layout: Mapping[str, Any] | None  # the fields of modalities.image.options.ImageLayout
     x_sha256: str
     y_sha256: str
 

@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from modalities.tabular import datetimes, type_casting
+from modalities.tabular import type_casting
+from modalities.tabular.upload.form_candidates import MAX_EXAMPLES, FormCandidate, RowsOfValues
+from modalities.tabular.upload.spool import ParquetSpool
 
 MAX_DISTINCT = 50_000  # beyond it, exact counts would take too much memory
-MAX_EXAMPLES = 5
 
-# Digit strings that a numeric type would change: leading zeros (007) and card numbers.
-_CODE = r"^[-+]?(?:0[0-9]+|[0-9]{19,})$"
+SAMPLED_GROUPS, SAMPLED_TEXTS = 3, 200  # row groups, and texts of each, that suggest forms
+MAX_SAMPLED_ROWS = 10_000  # of each row group
 
 
 class ValueCounts:
@@ -30,10 +31,19 @@ class ValueCounts:
         if self.overflowed:
             return
         batch = pc.value_counts(values.drop_null())
+        self.add_counts(batch.field("values"), batch.field("counts").to_numpy())
+
+    def add_counts(self, distinct: pa.Array, counts: NDArray[np.int64]) -> None:
+        """Count distinct values that occur `counts` times."""
+        if self.overflowed:
+            return
         totals = self.values
-        for value, count in zip(
-            batch.field("values").to_pylist(), batch.field("counts").to_pylist(), strict=True
-        ):
+        if not totals:  # the fast path: columns of different values overflow in the first batch
+            totals.update(zip(distinct.to_pylist(), counts.tolist(), strict=True))
+            self._has_duplicates = bool((counts > 1).any())
+            self.overflowed = len(totals) > MAX_DISTINCT
+            return
+        for value, count in zip(distinct.to_pylist(), counts.tolist(), strict=True):
             total = totals.get(value, 0) + count
             totals[value] = total
             self._has_duplicates |= total > 1
@@ -74,29 +84,15 @@ class ProseStats:
 
 @dataclass
 class TextColumnStats:
-    """Statistics of a text column whose type is not yet inferred.
+    """Statistics of a text column whose type is not yet inferred. All counts are rows."""
 
-    All counts are rows, except the two maximum numbers of decimals. A number may also be counted
-    as an integer, a code, a number with a point and so on.
-    """
-
+    candidates: list[FormCandidate] = field(default_factory=list)
     rows: int = 0
     missing: int = 0
     counts: ValueCounts = field(default_factory=ValueCounts)
     prose: ProseStats = field(default_factory=ProseStats)
-    datetime_formats: datetimes.DatetimeFormats = field(default_factory=datetimes.DatetimeFormats)
     missing_markers: int = 0  # words for "missing", such as NA
-    numbers: int = 0
-    comma_numbers: int = 0  # numbers if the comma is the decimal mark
-    point_numbers: int = 0  # numbers with a decimal point
-    non_finite: int = 0
-    codes: int = 0
-    integers: int = 0
-    exponents: int = 0
-    decimals: int = 0
-    comma_decimals: int = 0
-    other_rows: list[int] = field(default_factory=list)  # examples; see `other`
-    non_finite_rows: list[int] = field(default_factory=list)
+    marker_rows: list[int] = field(default_factory=list)
 
     def add(self, texts: pa.StringArray) -> None:
         start, self.rows = self.rows, self.rows + len(texts)
@@ -107,51 +103,36 @@ class TextColumnStats:
             return
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         counts = np.bincount(codes[codes >= 0], minlength=len(distinct))
-        self.counts.add(texts)
+        self.counts.add_counts(distinct, counts)
         self.prose.add(distinct, counts)
+        if not self.candidates:
+            return
+        rows = RowsOfValues(codes, counts, start)
         is_marker = _bools(pc.is_in(distinct, value_set=type_casting.MISSING_MARKERS))
-        is_number = _matches(distinct, type_casting.NUMBER_PATTERN)
-        overflows = is_number & ~_is_finite(distinct, is_number)
-        is_non_finite = _matches(distinct, type_casting.NON_FINITE_PATTERN) | overflows
-        self._count(distinct, counts, is_marker, is_number & ~overflows, is_non_finite)
-        is_other = ~(is_marker | is_number | is_non_finite)
-        self.other_rows = _add_examples(self.other_rows, codes, is_other, start)
-        self.non_finite_rows = _add_examples(self.non_finite_rows, codes, is_non_finite, start)
-        self.datetime_formats.add(distinct.filter(pa.array(~is_marker)))
-
-    def _count(
-        self,
-        distinct: pa.StringArray,
-        counts: NDArray[np.int64],
-        is_marker: NDArray[np.bool_],
-        is_number: NDArray[np.bool_],
-        is_non_finite: NDArray[np.bool_],
-    ) -> None:
-        def rows(mask: NDArray[np.bool_]) -> int:
-            return int(counts[mask].sum())
-
-        is_comma_number = _matches(distinct, type_casting.COMMA_NUMBER_PATTERN)
-        self.missing_markers += rows(is_marker)
-        self.numbers += rows(is_number)
-        self.non_finite += rows(is_non_finite)
-        self.comma_numbers += rows(is_comma_number)
-        self.point_numbers += rows(_matches(distinct, r"[.]") & is_number)
-        self.codes += rows(_matches(distinct, _CODE))
-        self.integers += rows(_matches(distinct, type_casting.INTEGER_PATTERN))
-        self.exponents += rows(_matches(distinct, r"[eE]") & is_number)
-        numbers = distinct.filter(pa.array(is_number))
-        self.decimals = max(self.decimals, _max_decimals(numbers, "."))
-        comma_numbers = distinct.filter(pa.array(is_comma_number))
-        self.comma_decimals = max(self.comma_decimals, _max_decimals(comma_numbers, ","))
+        if is_marker.any():
+            self.missing_markers += rows.count(is_marker)
+            self.marker_rows = rows.examples(self.marker_rows, is_marker)
+            distinct, rows = distinct.filter(pa.array(~is_marker)), rows.select(~is_marker)
+        for candidate in self.candidates:
+            candidate.add(distinct, rows)
 
     @property
     def valid(self) -> int:
         return self.rows - self.missing
 
-    @property
-    def other(self) -> int:
-        """The number of rows that hold neither a number nor a word for "missing"."""
-        return self.valid - self.missing_markers - self.numbers - self.non_finite
+
+def sample_texts(spool: ParquetSpool, name: str) -> list[str]:
+    """Return some different texts of a column, without words for "missing"."""
+    sample: dict[str, None] = {}
+    for values in spool.sample(name, SAMPLED_GROUPS):
+        step = max(1, len(values) // MAX_SAMPLED_ROWS)
+        rows = values.take(pa.array(np.arange(0, len(values), step)))
+        texts = rows.cast(pa.string()).drop_null().unique()
+        is_marker = pc.is_in(texts, value_set=type_casting.MISSING_MARKERS)
+        texts = texts.filter(pc.invert(is_marker))
+        step = max(1, len(texts) // SAMPLED_TEXTS)
+        sample |= dict.fromkeys(texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist())
+    return list(sample)
 
 
 @dataclass
@@ -161,8 +142,6 @@ class TypedColumnStats:
     rows: int = 0
     missing: int = 0
     counts: ValueCounts = field(default_factory=ValueCounts)
-    prose: ProseStats = field(default_factory=ProseStats)
-    datetime_formats: datetimes.DatetimeFormats = field(default_factory=datetimes.DatetimeFormats)
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
     integers_only: bool = True
@@ -172,13 +151,9 @@ class TypedColumnStats:
         start, self.rows = self.rows, self.rows + len(values)
         self.missing += values.null_count
         self.counts.add(values)
-        if values.type == pa.string():
-            distinct = pc.unique(values.drop_null())
-            self.prose.add(distinct, np.ones(len(distinct), np.int64))
-            self.datetime_formats.add(distinct)
-        elif values.type == pa.float64():
+        if values.type == pa.float64():
             self._add_floats(values, start)
-        elif values.type == pa.timestamp("us"):
+        elif pa.types.is_temporal(values.type):
             micros = _numbers(values.drop_null().cast(pa.int64())) % 1_000_000
             if micros.any():
                 self.decimals = max(self.decimals, 6 if (micros % 1_000).any() else 3)
@@ -206,36 +181,6 @@ def count_decimals(numbers: NDArray[np.float64]) -> int:
         if (np.round(numbers, decimals) == numbers).all():
             return decimals
     return 16
-
-
-def _add_examples(
-    examples: list[int], codes: NDArray[np.int64], mask: NDArray[np.bool_], start: int
-) -> list[int]:
-    """Append the one-based numbers of the rows whose value is in `mask`, up to MAX_EXAMPLES.
-
-    `codes` index the batch's distinct values, over which `mask` is defined; -1 is a missing value.
-    """
-    if len(examples) >= MAX_EXAMPLES or not mask.any():
-        return examples
-    # The appended False is what the code -1 selects.
-    indices = np.flatnonzero(np.append(mask, False)[codes])
-    return [*examples, *(start + int(i) + 1 for i in indices)][:MAX_EXAMPLES]
-
-
-def _is_finite(texts: pa.StringArray, is_number: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    masked = pc.if_else(pa.array(is_number), texts, pa.scalar("0"))
-    unsigned = pc.replace_substring_regex(masked, r"^\+", "")
-    return _bools(pc.is_finite(unsigned.cast(pa.float64())))
-
-
-def _max_decimals(numbers: pa.StringArray, mark: str) -> int:
-    matches = pc.extract_regex(numbers, rf"[{mark}](?P<digits>[0-9]*)")
-    longest = pc.max(pc.utf8_length(pc.struct_field(matches, "digits"))).as_py()
-    return longest or 0
-
-
-def _matches(texts: pa.StringArray, pattern: str) -> NDArray[np.bool_]:
-    return _bools(pc.match_substring_regex(texts, pattern))
 
 
 def _bools(values: pa.BooleanArray) -> NDArray[np.bool_]:

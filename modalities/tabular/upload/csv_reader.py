@@ -1,215 +1,247 @@
-"""Reader of CSV and other delimited text files.
+"""Reader of CSV and other delimited text files."""
 
-pyarrow parses the fields. This module first checks what pyarrow would accept silently: rows of
-unlimited length, unterminated quotes and blanks around fields.
-"""
-
-import io
-import re
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
+from functools import reduce
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
-from core.datasets.errors import MAX_ERRORS, printable
-from core.errors import DatasetUnreadable, FieldError, SemblanceError
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from core.errors import DatasetUnreadable
 from core.settings import Limits
-from modalities.tabular.upload.csv_dialect import SAMPLE_CHARS, CsvDialect, detect_dialect
-from modalities.tabular.upload.raw_table import RawTable, normalize_names, table_error
+from modalities.tabular.upload.csv_dialect import (
+    NO_DELIMITER,
+    SAMPLE_CHARS,
+    CsvDialect,
+    Sample,
+    iterate_rows,
+)
+from modalities.tabular.upload.csv_layout import CsvLayout, detect_csv
+from modalities.tabular.upload.csv_text import CsvNormalizer
+from modalities.tabular.upload.raw_table import (
+    RawTable,
+    normalize_names,
+    table_error,
+)
+from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.text_file import TextFile
 
-_READ_BYTES = 1024 * 1024
+_MAX_WRONG_ROWS = 1_000  # reading stops after these
+_MAX_FOOTER_ROWS = 10
 
 
-def open_csv(file: TextFile, limits: Limits) -> RawTable:
+def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
     chunks = file.chunks()
-    sample = ""
+    text = ""
     for chunk in chunks:
-        sample += chunk
-        if len(sample) >= SAMPLE_CHARS:
+        text += chunk
+        if len(text) >= SAMPLE_CHARS:
             break
-    dialect = detect_dialect(sample, cut=len(sample) >= SAMPLE_CHARS)
-    if dialect is None:
+    detected = detect_csv(Sample(text, cut=len(text) >= SAMPLE_CHARS), options, file.name)
+    if detected is None:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
-    notes = [file.note] if file.note else []
-    raw_names = dialect.header or [""] * dialect.width
-    names = normalize_names(raw_names, limits, notes)
-    normalizer = _CsvNormalizer(chain([sample], chunks), dialect, limits)
+    dialect, layout = detected
+    notes, issues = [file.note] if file.note else [], list(layout.issues)
+    names = normalize_names(layout.names, limits, issues)
+    normalizer = CsvNormalizer(
+        chain([text[layout.offset :]], chunks), dialect, limits, first_line=layout.first_line
+    )
     schema = pa.schema([(name, pa.string()) for name in names])
+    reader = _CsvBatches(file, normalizer, dialect, layout, names)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from reader.read()
+        if normalizer.stripped:
+            notes.append(f"Blanks around {normalizer.stripped:,} fields were stripped.")
+        if normalizer.comments:
+            issues.append(_comments_issue(normalizer.comments, dialect.comment))
+        issues.extend(reader.issues)
+
     return RawTable(
         "tsv" if dialect.delimiter == "\t" else "csv",
         schema,
-        _batches(normalizer, dialect, names, notes, file.name),
+        batches(),
         untyped=frozenset(names),
-        decimal_comma=dialect.delimiter != ",",
+        decimal_comma=options.decimal_comma(default=dialect.delimiter != ","),
+        unnamed=frozenset(
+            name
+            for name, raw in zip(names, layout.names, strict=True)
+            if layout.header_line is not None and not raw.strip()
+        ),
         notes=notes,
+        issues=issues,
+        read=_used_options(file, dialect, layout, options),
     )
 
 
-def _batches(
-    normalizer: "_CsvNormalizer", dialect: CsvDialect, names: list[str], notes: list[str], name: str
-) -> Iterator[pa.RecordBatch]:
-    wrong_rows = _FieldCountErrors(has_header=dialect.header is not None)
-    try:
-        reader = csv.open_csv(
-            pa.PythonFile(normalizer, "r"),
+def _used_options(
+    file: TextFile, dialect: CsvDialect, layout: CsvLayout, options: ReadOptions
+) -> dict[str, Any]:
+    return {
+        "delimiter": None if dialect.delimiter == NO_DELIMITER else dialect.delimiter,
+        "quote": dialect.quote,
+        "escape": dialect.escape,
+        "header": False if layout.header_line is None else layout.header_line,
+        "skip_lines": layout.skip_lines,
+        "comment": dialect.comment,
+        "encoding": file.encoding,
+        "decimal": options.decimal,
+        "thousands": options.thousands,
+    }
+
+
+def _comments_issue(count: int, mark: str) -> Issue:
+    hint = (
+        f"Lines that begin with {mark} were read as comments. If they are rows, set "
+        '`read.comment` to "".'
+    )
+    return Issue("comment_lines", "info", count, (), hint)
+
+
+class _CsvBatches:
+    """Batches of rows that pyarrow parses. `issues` is complete after the last one."""
+
+    def __init__(
+        self,
+        file: TextFile,
+        normalizer: CsvNormalizer,
+        dialect: CsvDialect,
+        layout: CsvLayout,
+        names: list[str],
+    ) -> None:
+        self.issues: list[Issue] = []
+        self._file = file
+        self._normalizer = normalizer
+        self._dialect = dialect
+        self._layout = layout
+        self._names = names
+        self._wrong_rows: list[tuple[int, str, int]] = []  # (number from 1, text, fields)
+        self._held_back: list[pa.RecordBatch] = []
+        self._complete = False
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        rows = 0
+        try:
+            for batch in self._open(self._collect_wrong_row):
+                rows += len(batch)
+                yield from self._without_empty_end(batch)
+            self._complete = True
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if self._normalizer.error is not None:
+                raise self._normalizer.error from error
+            if self._normalizer.is_empty:
+                return
+            if not self._wrong_rows:
+                name = printable(self._file.name)
+                message = f"{name} cannot be read as a table; export it again as CSV."
+                raise table_error("table_unreadable", message) from error
+        if self._wrong_rows:
+            if not self._is_footer(rows):
+                raise self._field_count_error(rows)
+            self.issues.append(self._footer_issue())
+        if empty_rows := sum(map(len, self._held_back)):
+            hint = "These rows at the end have no value in any column and were left out."
+            self.issues.append(Issue("empty_rows", "info", empty_rows, (), hint))
+
+    def _without_empty_end(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Hold back rows such as `,,,` at the end; spreadsheets write them below a table."""
+        end = len(batch)
+        if all(column.null_count and not column[-1].is_valid for column in batch.columns):
+            filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns])
+            indices = pc.indices_nonzero(filled)
+            end = indices[-1].as_py() + 1 if len(indices) else 0
+        if end:
+            yield from self._held_back
+            self._held_back = []
+            yield batch.slice(0, end)
+        if end < len(batch):
+            self._held_back.append(batch.slice(end))
+
+    def _open(self, invalid_row_handler: Callable[[Any], str]) -> csv.CSVStreamingReader:
+        dialect = self._dialect
+        return csv.open_csv(
+            pa.PythonFile(self._normalizer, "r"),
             read_options=csv.ReadOptions(
                 use_threads=False,
-                block_size=normalizer.limits.row_chars * 4,
-                column_names=names,
-                skip_rows_after_names=int(dialect.header is not None),
+                block_size=self._normalizer.limits.row_chars * 4,
+                column_names=self._names,
             ),
             parse_options=csv.ParseOptions(
-                delimiter=dialect.delimiter,
-                quote_char=dialect.quote,
+                delimiter=dialect.column_separator,
+                quote_char=dialect.quote or False,
+                escape_char=dialect.escape or False,
                 newlines_in_values=True,
-                ignore_empty_lines=len(names) > 1,
-                invalid_row_handler=wrong_rows,
+                ignore_empty_lines=len(self._names) > 1,
+                invalid_row_handler=invalid_row_handler,
             ),
             convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
+                column_types=dict.fromkeys(self._names, pa.string()),
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
             ),
         )
-        yield from reader
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if normalizer.error is not None:
-            raise normalizer.error from error
-        if not wrong_rows.errors:
-            message = f"{printable(name)} cannot be read as a table; export it again as CSV."
-            raise table_error("table_unreadable", message) from error
-    if wrong_rows.errors:
-        raise wrong_rows.to_error(name)
-    if normalizer.stripped:
-        notes.append(f"Blanks around {normalizer.stripped:,} fields were stripped.")
 
+    def _collect_wrong_row(self, row: Any) -> str:
+        self._wrong_rows.append((row.number, row.text, row.actual_columns))
+        return "skip" if len(self._wrong_rows) < _MAX_WRONG_ROWS else "error"
 
-class _FieldCountErrors:
-    """Collector of rows with too few or too many fields, called by pyarrow for each of them."""
+    def _is_footer(self, rows: int) -> bool:
+        """Return True if all wrong rows are texts of one field after the last of `rows` rows."""
+        numbers = [number for number, _, _ in self._wrong_rows]
+        at_end = numbers == list(range(rows + 1, rows + 1 + len(numbers)))
+        return (
+            self._complete
+            and at_end
+            and len(numbers) <= _MAX_FOOTER_ROWS
+            and len(self._names) > 2
+            and all(fields == 1 for _, _, fields in self._wrong_rows)
+        )
 
-    def __init__(self, *, has_header: bool) -> None:
-        self._has_header = has_header
-        self.errors: list[FieldError] = []
+    def _footer_issue(self) -> Issue:
+        examples = tuple(printable(text.strip()) for _, text, _ in self._wrong_rows[:5])
+        hint = (
+            "These lines below the table are not rows and were left out. Add the missing "
+            "delimiters if they are rows."
+        )
+        return Issue("footer_lines", "warning", len(self._wrong_rows), examples, hint)
 
-    def __call__(self, row: Any) -> str:
-        number = row.number - int(self._has_header)
+    def _field_count_error(self, rows: int) -> DatasetUnreadable:
+        """Describe the first wrong row once, and the options that may help."""
+        number, _, fields = self._wrong_rows[0]
+        line = self._line_of(number)
+        count = len(self._wrong_rows)
+        others = ""
+        if count > 1:
+            at_least = "at least " if not self._complete else ""
+            others = f" {at_least.capitalize()}{count - 1:,} later "
+            others += "row differs too." if count == 2 else "rows differ too."
         message = (
-            f"Row {number} has {row.actual_columns} fields; the table has "
-            f"{row.expected_columns} columns."
+            f"Line {line:,} has {fields} field{'' if fields == 1 else 's'}; the table has "
+            f"{len(self._names)} columns.{others} {self._advice(fields, rows)}"
         )
-        self.errors.append(FieldError(f"/file/rows/{number}", "wrong_field_count", message))
-        return "skip" if len(self.errors) < MAX_ERRORS else "error"
+        return table_error("wrong_field_count", message, pointer=f"/file/lines/{line}")
 
-    def to_error(self, name: str) -> DatasetUnreadable:
-        at_least = "at least " if len(self.errors) == MAX_ERRORS else ""
-        detail = (
-            f"{printable(name)} has {at_least}{len(self.errors)} rows with a wrong number of "
-            f"fields. {self.errors[0].message}"
+    def _advice(self, fields: int, rows: int) -> str:
+        delimiter = "" if self._dialect.delimiter == NO_DELIMITER else self._dialect.delimiter
+        read = f"The delimiter was read as {delimiter!r} and the quotation mark as "
+        read += f"{self._dialect.quote!r}."
+        if fields > len(self._names):
+            return f"{read} Quote fields with a delimiter inside, or set `read.delimiter`."
+        if rows == 0 or len(self._wrong_rows) > rows:
+            return f"{read} Set `read.delimiter`, `read.skip_lines` or `read.header`."
+        return (
+            f"{read} Correct the line, or set `read.quote`, `read.escape` or `read.comment` if "
+            "the file needs it."
         )
-        return DatasetUnreadable(detail, code="wrong_field_count", field_errors=self.errors)
 
-
-class _CsvNormalizer(io.RawIOBase):
-    """Stream of the text as UTF-8 for pyarrow, without blanks around fields and quotes.
-
-    Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
-    because pyarrow replaces the exceptions that a Python file raises.
-    """
-
-    def __init__(self, chunks: Iterable[str], dialect: CsvDialect, limits: Limits) -> None:
-        self.limits = limits
-        self.error: SemblanceError | None = None
-        self.stripped = 0
-        self._chunks = chunks
-        self._newline = dialect.newline
-        self._quote = dialect.quote
-        delimiter, quote = re.escape(dialect.delimiter), re.escape(dialect.quote)
-        blank = "[ ]" if dialect.delimiter == "\t" else "[ \t]"
-        begin, end = rf"(?<![^{delimiter}\r\n])", rf"(?=[{delimiter}\r\n]|\Z)"
-        quoted = rf"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
-        self._quoted = re.compile(
-            rf"{begin}{blank}*+{quote}(?:[^{quote}]|{quote}{quote})*+({quote}?)"
-        )
-        self._blanks = re.compile(
-            rf"{begin}(?P<before>{blank}*+)(?P<quoted>{quoted})(?P<after>{blank}*+){end}"
-            rf"|{blank}++{end}|{begin}{blank}++"
-        )
-        self._any_blank = re.compile(rf"{blank}{end}|{begin}{blank}")
-        self._rows = self._whole_rows()
-        self._data = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            while not self._data:
-                rows = next(self._rows, None)
-                if rows is None:
-                    return b""
-                self._data = memoryview(self._strip(rows).encode("utf-8"))
-        except SemblanceError as error:
-            self.error = error
-            raise
-        size = _READ_BYTES if size < 0 else size
-        data, self._data = self._data[:size], self._data[size:]
-        return bytes(data)
-
-    def _whole_rows(self) -> Iterator[str]:
-        rest, line = "", 1
-        for chunk in self._chunks:
-            rest += chunk
-            cut = self._end_of_rows(rest)
-            if cut:
-                yield rest[:cut]
-                line += rest.count(self._newline, 0, cut)
-                rest = rest[cut:]
-            if len(rest) > self.limits.row_chars:
-                message = (
-                    f"The row that begins in line {line:,} does not end within "
-                    f"{self.limits.row_chars:,} characters; look for an unclosed quotation mark."
-                )
-                raise table_error("row_too_long", message)
-        if self._open_quote(rest) is not None:
-            message = f"The row that begins in line {line:,} has an unclosed quotation mark."
-            raise table_error("unterminated_quote", message)
-        if rest:
-            yield rest
-
-    def _end_of_rows(self, text: str) -> int:
-        """Return the offset after the last complete row; 0 if there is none."""
-        if self._quote not in text:
-            return text.rfind(self._newline) + 1
-        end = len(text)
-        for match in reversed(list(self._quoted.finditer(text))):
-            if not match[1]:  # no closing quotation mark: the row may continue
-                end = match.start()
-                continue
-            cut = text.rfind(self._newline, match.end(), end) + 1
-            if cut:
-                return cut
-            end = match.start()
-        return text.rfind(self._newline, 0, end) + 1
-
-    def _open_quote(self, text: str) -> int | None:
-        for match in self._quoted.finditer(text):
-            if not match[1]:
-                return match.start()
-        return None
-
-    def _strip(self, rows: str) -> str:
-        if not self._any_blank.search(rows):
-            return rows
-        return self._blanks.sub(self._strip_field, rows)
-
-    def _strip_field(self, match: re.Match[str]) -> str:
-        quoted = match["quoted"]
-        if quoted is None:
-            self.stripped += 1
-            return ""
-        self.stripped += bool(match["before"] or match["after"])
-        return quoted
+    def _line_of(self, number: int) -> int:
+        """Return the line of a row, from 1, by reading the file again."""
+        first_line = self._layout.first_line
+        lines = islice(self._file.lines(), first_line - 1, None)
+        row = next(islice(iterate_rows(lines, self._dialect), number - 1, None), None)
+        return first_line + row.line if row else first_line

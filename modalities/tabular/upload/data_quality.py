@@ -21,45 +21,97 @@ DUPLICATE_WARNING_FRACTION = 0.01  # of the rows; with fewer duplicates, the iss
 
 # Issues that only the uploaded file shows; all others are recomputed when the schema changes.
 READING_ISSUE_CODES = frozenset(
-    {"mixed_types", "non_finite", "missing_value_markers", "ambiguous_date_format"}
+    {"mixed_types", "odd_values", "non_finite", "missing_value_markers", "mixed_date_formats"}
+    | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
+    | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
+    | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
+    | {"missing_words", "missing_words_unused"}
 )
 
 
 def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
-    mixed = [column for column in inferred if column.mixed]
-    non_finite = [column for column in inferred if column.non_finite]
     issues = [
         _row_issue(
             "mixed_types",
-            [(c.column.name, c.mixed, c.mixed_rows) for c in mixed],
-            "These columns hold mostly numbers and some words, so all of their values are read as "
-            "text. Correct these rows, or leave them empty.",
+            [
+                (f"{c.column.name} ({c.mixed_form})", c.mixed, c.mixed_rows)
+                for c in inferred
+                if c.mixed
+            ],
+            "These columns hold mostly numbers or dates of the form in brackets, but too many "
+            "other values, so all values are read as text. Correct these rows, or leave them "
+            "empty; if the values are words for missing values, list them in `missing`.",
+        ),
+        _row_issue(
+            "odd_values",
+            [
+                (f"{c.column.name} ({', '.join(c.odd_classes)})", c.odd, c.odd_rows)
+                for c in inferred
+                if c.odd
+            ],
+            "These values do not have the form of their column and are treated as missing. The "
+            "brackets show their characters, with digits as 9. Correct them, or list them in "
+            "`missing` if they stand for missing values.",
         ),
         _row_issue(
             "non_finite",
-            [(c.column.name, c.non_finite, c.non_finite_rows) for c in non_finite],
+            [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
         ),
         _issue(
             "missing_value_markers",
             "info",
             [
-                f"{c.column.name}: {c.missing_markers:,} rows"
+                f"{c.column.name}: {c.missing_markers:,} rows, first row {c.marker_rows[0]:,}"
                 for c in inferred
                 if c.missing_markers
-                and not c.mixed
-                and c.column.type in {"integer", "number", "datetime", "id"}
             ],
             "Words such as NA among numbers or times are treated as missing.",
         ),
-        _issue(
-            "ambiguous_date_format",
-            "warning",
-            [f"{c.column.name}: {c.column.format}" for c in inferred if c.ambiguous_date_format],
-            "The dates fit more than one format; set the column's `format` in the schema.",
-        ),
+        *_format_issues(inferred),
     ]
     return [issue for issue in issues if issue is not None]
+
+
+def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
+    ambiguous = [c for c in inferred if c.other_formats]
+    return [
+        _issue(
+            "mixed_date_formats",
+            "warning",
+            [
+                f"{c.column.name}: {', '.join(str(reader.format) for reader in c.readers)}"
+                for c in inferred
+                if len(c.readers) > 1
+            ],
+            "The dates of these columns have several forms. All are read, and samples have the "
+            "first form.",
+        ),
+        _issue(
+            "mixed_offsets",
+            "warning",
+            [f"{c.column.name}: {', '.join(c.offsets[:5])}" for c in inferred if c.offsets],
+            "The times have different offsets, which samples could not keep, so these columns are "
+            "excluded. To convert the times to UTC, set the column's `type` to `datetime`.",
+        ),
+        *(
+            _issue(
+                code,
+                "warning",
+                [
+                    f"{c.column.name}: {c.column.format}, not {' or '.join(c.other_formats)}"
+                    for c in ambiguous
+                    if (c.column.type in ("integer", "number")) == are_numbers
+                ],
+                "The values fit more than one format, and the first one is used. If it is wrong, "
+                "set the column's `format` in the schema.",
+            )
+            for code, are_numbers in (
+                ("ambiguous_date_format", False),
+                ("ambiguous_number_format", True),
+            )
+        ),
+    ]
 
 
 def find_schema_issues(

@@ -6,12 +6,14 @@ Only flat columns can be learned: lists, structs and binary values are rejected.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from core.settings import MIB, Limits
@@ -90,8 +92,8 @@ def _table(
     limits: Limits,
 ) -> RawTable:
     skipped = [name for name in schema.names if name not in columns]
-    notes = [skipped_note(skipped)] if skipped else []
-    names = normalize_names(columns, limits, notes)
+    notes, issues = [skipped_note(skipped)] if skipped else [], list[Issue]()
+    names = normalize_names(columns, limits, issues)
     types = [_plain_type(schema.field(column).type) for column in columns]
     plain_schema = pa.schema(list(zip(names, types, strict=True)))
     hints = {n: _type_hint(n, schema.field(c).type) for n, c in zip(names, columns, strict=True)}
@@ -111,6 +113,7 @@ def _table(
         type_hints=hints,
         skipped=frozenset(skipped),
         notes=notes,
+        issues=issues,
     )
 
 
@@ -134,17 +137,27 @@ def _plain_type(type_: pa.DataType) -> pa.DataType | None:
         return pa.int64()
     if types.is_floating(type_) or types.is_decimal(type_):
         return pa.float64()
+    if types.is_time(type_):
+        return pa.time64("us")
+    if types.is_duration(type_):
+        return pa.duration("us")
     return _MICROSECONDS if types.is_date(type_) or types.is_timestamp(type_) else None
 
 
 def _type_hint(name: str, type_: pa.DataType) -> Column:
-    type_ = _storage_type(type_)
+    arrow = type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
+    return replace(_form_hint(name, _storage_type(type_)), arrow=str(arrow))
+
+
+def _form_hint(name: str, type_: pa.DataType) -> Column:
     if pa.types.is_decimal(type_):
         return Column(name, "number", decimals=max(0, type_.scale))
     if pa.types.is_date(type_):
         return Column(name, "datetime", format="%Y-%m-%d")
     if pa.types.is_timestamp(type_):
         return Column(name, "datetime", format="%Y-%m-%dT%H:%M:%S" + ("Z" if type_.tz else ""))
+    if pa.types.is_time(type_):
+        return Column(name, "time", format="%H:%M:%S")
     return Column(name, "category")
 
 
@@ -155,6 +168,8 @@ def _to_plain(values: pa.Array, type_: pa.DataType, name: str) -> pa.Array:
         values = values.dictionary_decode()
     if type_ == _MICROSECONDS:
         return _to_timestamps(values, name)
+    if pa.types.is_floating(values.type) and values.type.bit_width < 64:
+        values = values.cast(pa.string())  # the shortest text that identifies the number
     try:
         plain = values.cast(type_, safe=not pa.types.is_floating(type_))
     except pa.ArrowInvalid as error:

@@ -8,13 +8,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from modalities.tabular.formatting import boolean_texts, to_json_values
-from modalities.tabular.schema import Column
+from modalities.tabular.formatting import boolean_texts, format_values, to_json_values
+from modalities.tabular.schema import ORDERED_TYPES, Column
+from modalities.tabular.type_casting import arrow_type
 from modalities.tabular.upload.column_stats import ValueCounts
 
 HISTOGRAM_BINS = 20
 MAX_TOP_VALUES = 20
 _MAX_TOP_NUMBERS = 50  # numeric columns with more different values have no `top`
+_ISO_FORMATS = {"datetime": "%Y-%m-%dT%H:%M:%S", "time": "%H:%M:%S", "duration": "[h]:mm:ss"}
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,19 @@ def profile_column(column: Column, chunks: Iterable[pa.Array]) -> ColumnProfile:
         rows += len(values)
         missing += values.null_count
         counts.add(values)
-        if column.type in {"integer", "number", "datetime"}:
+        if column.type in ORDERED_TYPES:
             numbers.append(_numbers(values))
     statistics: dict[str, Any] = {}
     if numbers and rows > missing:
-        describe = _describe_times if column.type == "datetime" else _describe_numbers
+        is_number = column.type in ("integer", "number")
+        describe = _describe_numbers if is_number else _describe_times
         statistics = describe(np.concatenate(numbers), column)
     return ColumnProfile(column, rows, missing, counts, statistics)
 
 
 def _numbers(values: pa.Array) -> NDArray[Any]:
     present = values.drop_null()
-    if pa.types.is_timestamp(present.type):
+    if pa.types.is_temporal(present.type):
         present = present.cast(pa.int64())
     numbers: NDArray[Any] = present.to_numpy(zero_copy_only=False)
     return numbers
@@ -119,18 +122,18 @@ def _describe_numbers(numbers: NDArray[Any], column: Column) -> dict[str, Any]:
 
 def _describe_times(micros: NDArray[np.int64], column: Column) -> dict[str, Any]:
     counts, edges = _histogram(micros.astype(np.float64))
-    low, high = to_json_values(
-        pa.array([micros.min(), micros.max()]).cast(pa.timestamp("us")), column
-    )
+    arrow = arrow_type(column)
+    low, high = to_json_values(pa.array([micros.min(), micros.max()]).cast(arrow), column)
+    texts = pa.array(edges.astype(np.int64) // 1_000_000 * 1_000_000)
+    iso = Column("", column.type, format=_ISO_FORMATS[column.type])
     return {
         "min": low,
         "max": high,
-        "histogram": {"edges": [_iso(edge) for edge in edges], "counts": counts.tolist()},
+        "histogram": {
+            "edges": format_values(texts.cast(arrow), iso).to_pylist(),
+            "counts": counts.tolist(),
+        },
     }
-
-
-def _iso(micros: float) -> str:
-    return str(np.datetime64(int(micros), "us").astype("datetime64[s]"))
 
 
 def _histogram(numbers: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:

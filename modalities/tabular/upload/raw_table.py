@@ -1,16 +1,19 @@
 """Common form of all table formats: named columns and batches of their values."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
+from core.datasets.data_quality import Issue
 from core.datasets.errors import MAX_ERRORS, printable
 from core.errors import DatasetUnreadable, FieldError
 from core.settings import Limits
 from modalities.tabular.schema import Column
+
+MAX_EXAMPLES = 5
 
 
 @dataclass
@@ -19,7 +22,9 @@ class RawTable:
 
     `schema` has only the types string, int64, float64, bool and timestamp[us]. `untyped` names the
     text columns whose type must be inferred from their values. `type_hints` hold what the file
-    states about its types. `notes` is complete once all batches are consumed.
+    states about its types. With `decimal_comma`, the comma is the decimal mark of numbers whose
+    texts do not show it. Columns of `unnamed` have no name in the file. `read` shows the reading
+    options that were used. `notes` and `issues` are complete once all batches are consumed.
     """
 
     format: str
@@ -29,7 +34,10 @@ class RawTable:
     type_hints: Mapping[str, Column] = field(default_factory=dict)
     decimal_comma: bool = False
     skipped: frozenset[str] = frozenset()  # excluded columns whose type cannot be learned
+    unnamed: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+    read: Mapping[str, Any] = field(default_factory=dict)
 
 
 def table_error(code: str, message: str, *, pointer: str = "/file") -> DatasetUnreadable:
@@ -61,31 +69,55 @@ def column_pointer(name: str) -> str:
     return f"/file/columns/{printable(name).replace('~', '~0').replace('/', '~1')}"
 
 
-def normalize_names(raw_names: Sequence[str], limits: Limits, notes: list[str]) -> list[str]:
-    """Return the column names stripped and in Unicode NFC; empty names become `column_N`.
+def normalize_names(raw_names: Sequence[str], limits: Limits, issues: list[Issue]) -> list[str]:
+    """Return the column names stripped and in Unicode NFC.
+
+    An empty name becomes `column_N`, a repeated one gets a number: `a`, `a_2`. Both are reported.
 
     Raises:
-        DatasetUnreadable: There are too many names, or names are too long, invalid or not unique.
+        DatasetUnreadable: There are too many names, or names are too long or invalid.
     """
     if len(raw_names) > limits.columns_max:
         message = f"The table has {len(raw_names):,} columns; the limit is {limits.columns_max:,}."
         raise table_error("too_many_columns", message)
-    names = [unicodedata.normalize("NFC", name).strip() for name in raw_names]
-    too_long = [name for name in names if len(name) > limits.name_chars]
+    names = [unicodedata.normalize("NFC", name).strip().strip("\ufeff") for name in raw_names]
+    too_long = [name for name in names if len(name) > limits.column_name_chars]
     if too_long:
-        message = f"A column name may have at most {limits.name_chars} characters."
+        message = f"A column name may have at most {limits.column_name_chars:,} characters."
         raise columns_error("column_name_invalid", "Column name too long", too_long, message)
-    invalid = [
-        n for n in names if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in n)
-    ]
+    invalid = [name for name in names if any(_is_forbidden(character) for character in name)]
     if invalid:
         message = "A column name must not contain control characters."
         raise columns_error("column_name_invalid", "Invalid column name", invalid, message)
-    normalized = [name or f"column_{i}" for i, name in enumerate(names, start=1)]
-    if unnamed := [f"column_{i}" for i, name in enumerate(names, start=1) if not name]:
-        notes.append(f"Columns without a name were named: {', '.join(unnamed[:5])}.")
-    duplicates = [name for name, count in Counter(normalized).items() if count > 1]
-    if duplicates:
-        message = "More than one column has this name; rename all but one of them."
-        raise columns_error("duplicate_column", "Duplicate column name", duplicates, message)
-    return normalized
+    unique = _with_unique_names([n or f"column_{i}" for i, n in enumerate(names, start=1)])
+    renamed = [
+        f"column {i}: {printable(new)}"
+        for i, (old, new) in enumerate(zip(names, unique, strict=True), start=1)
+        if old != new
+    ]
+    if renamed:
+        hint = "These columns have no name, or that of an earlier column, and were given another."
+        issues.append(
+            Issue("column_renamed", "info", len(renamed), tuple(renamed[:MAX_EXAMPLES]), hint)
+        )
+    return unique
+
+
+def _is_forbidden(character: str) -> bool:
+    """Return True for a control character. Survey tools write line breaks into names."""
+    return character not in "\n\r\t" and unicodedata.category(character) in {"Cc", "Cs"}
+
+
+def _with_unique_names(names: Sequence[str]) -> list[str]:
+    """Return the names; a repeated one gets the first number that makes it unique."""
+    unique: list[str] = []
+    used, counts = set(names), dict.fromkeys(names, 0)
+    for name in names:
+        counts[name] += 1
+        new = name
+        if counts[name] > 1:
+            while (new := f"{name}_{counts[name]}") in used:
+                counts[name] += 1
+        used.add(new)
+        unique.append(new)
+    return unique

@@ -5,9 +5,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
@@ -15,18 +17,24 @@ from core.datasets.source import SourceFile
 from core.errors import FieldError, StorageFull, ValidationFailed
 from core.settings import Limits
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
-from modalities.tabular.type_casting import ARROW_TYPES, cast
+from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
 from modalities.tabular.upload import spool
-from modalities.tabular.upload.column_stats import TextColumnStats, TypedColumnStats
+from modalities.tabular.upload.column_stats import (
+    TextColumnStats,
+    TypedColumnStats,
+    sample_texts,
+)
 from modalities.tabular.upload.data_quality import (
     READING_ISSUE_CODES,
     find_reading_issues,
     find_schema_issues,
 )
+from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
 from modalities.tabular.upload.open_table import open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
-from modalities.tabular.upload.raw_table import RawTable, table_error
+from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
+from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.spool import ParquetSpool
@@ -43,11 +51,17 @@ _RAW_COLUMNS = {
     pa.float64(): Column("", "number"),
     pa.bool_(): Column("", "boolean", format="false|true"),
     pa.timestamp("us"): Column("", "datetime", format="%Y-%m-%dT%H:%M:%S"),
+    pa.time64("us"): Column("", "time", format="%H:%M:%S"),
+    pa.duration("us"): Column("", "duration"),
 }
 
 
 def read_table(
-    files: Sequence[SourceFile], overrides: SchemaOverrides, limits: Limits, out: Path
+    files: Sequence[SourceFile],
+    overrides: SchemaOverrides,
+    limits: Limits,
+    out: Path,
+    options: ReadOptions = INFER_ALL,
 ) -> TableSummary:
     """Write rows.parquet and profile.json into the folder `out`.
 
@@ -64,7 +78,7 @@ def read_table(
             "A table must be one file; join the parts and send them as one.",
         )
     with _disk_full_as_storage_full():
-        table = open_table(files[0], limits, overrides.excluded)
+        table = open_table(files[0], limits, overrides.excluded, options)
         raw_path = out / "raw.parquet"
         rows = spool.write_parquet(table.batches, table.schema, raw_path, limits)
         if rows < limits.rows_min:
@@ -74,9 +88,10 @@ def read_table(
             )
             raise table_error("table_empty" if rows == 0 else "too_few_rows", message)
         inferred = _infer_columns(ParquetSpool(raw_path), table, limits)
+        inferred = _without_empty_columns(inferred, ParquetSpool(raw_path), table)
         columns = tuple(each.column for each in inferred)
         spool.write_parquet(
-            _typed_batches(ParquetSpool(raw_path), columns),
+            _typed_batches(ParquetSpool(raw_path), inferred),
             arrow_schema(columns),
             out / ROWS_FILE,
             limits,
@@ -87,8 +102,9 @@ def read_table(
             schema=Schema(columns),
             labels=(),
             format=table.format,
-            issues=tuple(find_reading_issues(inferred)),
+            issues=(*table.issues, *find_reading_issues(inferred)),
             notes=tuple(table.notes),
+            read=table.read,
             sha256=_sha256(out / ROWS_FILE),
         )
         return _apply_schema(
@@ -122,6 +138,7 @@ def _apply_schema(
         format=summary.format,
         issues=tuple(_by_severity(issues)),
         notes=summary.notes,
+        read=summary.read,
         sha256=summary.sha256,
     )
 
@@ -148,42 +165,75 @@ def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
 
 
 def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
-    columns = []
-    for field in raw.schema:
-        if field.name in table.untyped:
-            text_stats = TextColumnStats()
-            for values in raw.column(field.name):
-                text_stats.add(values)
-            column = infer_text(
-                field.name,
-                text_stats,
-                decimal_comma=table.decimal_comma,
-                categories_max=limits.categories_max,
-            )
-        else:
-            typed_stats = TypedColumnStats()
-            for values in raw.column(field.name):
-                typed_stats.add(values)
-            hint = table.type_hints.get(field.name, Column(field.name, "category"))
-            column = infer_typed(
-                field.name, str(field.type), typed_stats, hint, categories_max=limits.categories_max
-            )
-        columns.append(column)
-    return columns
+    return [_infer_column(raw, field, table, limits) for field in raw.schema]
 
 
-def _typed_batches(raw: ParquetSpool, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
-    schema = arrow_schema(columns)
-    for batch in raw.batches():
-        arrays = [
-            cast(
-                values,
-                column if values.type == ARROW_TYPES[column.type] else _RAW_COLUMNS[values.type],
-                column,
-            )
-            for values, column in zip(batch.columns, columns, strict=True)
-        ]
+def _without_empty_columns(
+    inferred: list[InferredColumn], raw: ParquetSpool, table: RawTable
+) -> list[InferredColumn]:
+    """Leave out columns without a name and without a value, such as after a last delimiter."""
+    empty = {
+        name
+        for name in table.unnamed
+        if all(values.null_count == len(values) for values in raw.column(name))
+    }
+    if not empty or len(empty) == len(inferred):
+        return inferred
+    numbers = [f"column {i}" for i, c in enumerate(inferred, start=1) if c.column.name in empty]
+    hint = "These columns have neither a name nor a value, and were left out."
+    table.issues.append(
+        Issue("empty_columns", "info", len(empty), tuple(numbers[:MAX_EXAMPLES]), hint)
+    )
+    return [column for column in inferred if column.column.name not in empty]
+
+
+def _infer_column(
+    raw: ParquetSpool, field: pa.Field, table: RawTable, limits: Limits
+) -> InferredColumn:
+    hint = table.type_hints.get(field.name, Column(field.name, "category"))
+    candidates: list[FormCandidate] = []
+    if field.type in {pa.string(), pa.int64()}:
+        candidates = find_candidates(
+            field.name,
+            sample_texts(raw, field.name),
+            decimal_comma=table.decimal_comma,
+            typed_text=field.name not in table.untyped,
+        )
+    if field.type == pa.string() or candidates:
+        text_stats = TextColumnStats(candidates)
+        for values in raw.column(field.name):
+            text_stats.add(values.cast(pa.string()))
+        inferred = infer_text(field.name, text_stats, categories_max=limits.categories_max)
+    if field.type != pa.string() and (not candidates or inferred.column.type != "datetime"):
+        typed_stats = TypedColumnStats()
+        for values in raw.column(field.name):
+            typed_stats.add(values)
+        inferred = infer_typed(field.name, str(field.type), typed_stats, hint)
+    arrow = hint.arrow or inferred.column.arrow
+    inferred.column = replace(inferred.column, arrow=arrow)
+    return inferred
+
+
+def _typed_batches(
+    raw: ParquetSpool, inferred: Sequence[InferredColumn]
+) -> Iterator[pa.RecordBatch]:
+    schema = arrow_schema(tuple(each.column for each in inferred))
+    for batch in raw.batches([each.column.name for each in inferred]):
+        arrays = [_cast(*pair) for pair in zip(batch.columns, inferred, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
+    column = inferred.column
+    if values.type == arrow_type(column):
+        return cast(values, column, column)
+    if values.type == pa.int64() and column.type == "datetime":
+        values = values.cast(pa.string())
+    stored = _RAW_COLUMNS[values.type]
+    typed = cast(values, stored, column)
+    for reader in inferred.readers[1:]:
+        typed = pc.coalesce(typed, cast(values, stored, reader))
+    return typed
 
 
 def _sha256(path: Path) -> str:

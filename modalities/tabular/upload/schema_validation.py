@@ -4,14 +4,28 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pyarrow as pa
+
 from core.datasets.errors import MAX_ERRORS, printable
 from core.errors import FieldError, ValidationFailed
 from core.settings import Limits
-from modalities.tabular import datetimes, type_casting
+from modalities.tabular import type_casting
+from modalities.tabular.formatting import form_of_duration, form_of_moment, form_of_number
+from modalities.tabular.forms.durations import DURATION_FORMATS
 from modalities.tabular.schema import COLUMN_TYPES, EXCLUDED_TYPES, Column, ColumnType, Schema
 from modalities.tabular.typed_parquet import TypedParquet
+from modalities.tabular.upload.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS
+from modalities.tabular.upload.form_candidates import find_candidates
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 
+# Formats that an error message suggests.
+_EXAMPLES: dict[str, tuple[str, ...]] = {
+    "integer": ("0", "#,##0", "$#,##0", "+0", "#,##0;(#,##0)"),
+    "number": ("0.00", "0,00", "#,##0.00", "#.##0,00 €", "0.0%", "0.000e+00"),
+    "datetime": ("%Y-%m-%d", "%-m/%-d/%Y", "%d.%m.%Y %H:%M", "%Y-%m", "%YQ%q", "%s"),
+    "time": ("%H:%M", "%H:%M:%S", "%-I:%M %p"),
+    "duration": DURATION_FORMATS,
+}
 MAX_TARGET_CLASSES = 20  # an integer target with at most this many values becomes a category
 
 
@@ -152,6 +166,10 @@ def _with_type(
     if override.format is not None and override.format != column.format:
         _check_format(column, override.format, pointer)
         column = replace(column, format=override.format)
+        if new_type in ("integer", "number"):
+            form = form_of_number(column)
+            varying = form.significant or form.exponent
+            column = replace(column, decimals=None if varying else form.max_decimals)
     if override.decimals is not None and override.decimals != column.decimals:
         if new_type != "number":
             message = (
@@ -159,7 +177,8 @@ def _with_type(
                 "the type number only."
             )
             raise _OverrideError(FieldError(f"{pointer}/decimals", "not_allowed", message))
-        column = replace(column, decimals=override.decimals)
+        format = column.format and form_of_number(column).with_decimals(override.decimals).pattern
+        column = replace(column, decimals=override.decimals, format=format)
     return column
 
 
@@ -169,10 +188,15 @@ def _infer_format(rows: TypedParquet, column: Column) -> Column:
     if column.type == "integer":
         return replace(column, decimals=0)
     if column.type == "number":
-        return replace(column, decimals=stored.decimals if stored.type == "integer" else None)
+        is_integer = stored.type == "integer"
+        return replace(
+            column,
+            decimals=stored.decimals if is_integer else None,
+            format=stored.format if is_integer else None,
+        )
     if column.type == "category" and stored.type in {"integer", "id"}:
         field = rows.spool.schema.field(column.name)
-        is_integer = field.type == type_casting.ARROW_TYPES["integer"] and not stored.decimals
+        is_integer = field.type == pa.int64() and not stored.decimals
         return replace(column, format="integer" if is_integer else None)
     text = replace(column, type="category", format=None)
     if column.type == "boolean":
@@ -182,29 +206,43 @@ def _infer_format(rows: TypedParquet, column: Column) -> Column:
             if len(words) > 2:
                 break
         return replace(column, format=type_casting.boolean_format(words))
-    if column.type == "datetime":
-        detected = datetimes.DatetimeFormats()
+    if column.type in ("datetime", "time", "duration"):
+        sample: list[str] = []
         for values in rows.column(text):
-            detected.add(values.unique().drop_null())
-        formats = detected.formats
-        return replace(column, format=formats[0] if formats else None, decimals=detected.decimals)
+            sample += values.unique().drop_null().slice(0, SAMPLED_TEXTS).to_pylist()
+            if len(sample) >= SAMPLED_GROUPS * SAMPLED_TEXTS:
+                break
+        readers = (each.reader.columns(column.name)[0] for each in find_candidates("", sample))
+        found = next((each for each in readers if each.type == column.type), column)
+        return replace(column, format=found.format, decimals=found.decimals)
     return column
 
 
 def _check_format(column: Column, format: str, pointer: str) -> None:
-    if column.type == "datetime" and datetimes.parse_format(format):
-        return
-    if column.type == "number" and format in {",", "."}:
-        return
-    if column.type == "boolean" and format.count("|") == 1:
-        return
+    new = replace(column, format=format)
+    try:
+        if column.type in ("integer", "number"):
+            form = form_of_number(new)
+            if column.type == "number" or not (form.max_decimals or form.exponent):
+                return
+        elif column.type in ("datetime", "time"):
+            form_of_moment(new)
+            return
+        elif column.type == "duration":
+            form_of_duration(new)
+            return
+        elif column.type == "boolean" and format.count("|") == 1:
+            return
+    except ValueError:
+        pass
     message = (
         f"The `format` of column {printable(column.name)} is not supported for the type "
         f"{column.type}."
     )
-    allowed = datetimes.DATE_FORMATS if column.type == "datetime" else None
     raise _OverrideError(
-        FieldError(f"{pointer}/format", "format_unknown", message, allowed=allowed)
+        FieldError(
+            f"{pointer}/format", "format_unknown", message, allowed=_EXAMPLES.get(column.type)
+        )
     )
 
 

@@ -58,6 +58,15 @@ class ParquetSpool:
         for batch in self.batches([name]):
             yield batch.column(0)
 
+    def sample(self, name: str, groups: int) -> Iterator[pa.Array]:
+        """Yield the values of up to `groups` row groups, from the first one to the last."""
+        last = self._file.num_row_groups - 1
+        for i in sorted(
+            {last * k // max(1, groups - 1) for k in range(groups)} if last >= 0 else ()
+        ):
+            table = self._file.read_row_group(i, columns=[name], use_threads=False)
+            yield table.column(0).combine_chunks()
+
     def batches(self, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         size = batch_rows(len(self.schema) if names is None else len(names))
         yield from self._file.iter_batches(batch_size=size, columns=names, use_threads=False)

@@ -1,7 +1,7 @@
 """Summary of a table, created when it is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from core.datasets.data_quality import Issue
@@ -13,7 +13,8 @@ class TableSummary:
     """Size, schema, labels and issues of a table.
 
     `labels` are the target's values if it is a category or boolean: {name, count, test_count}. The
-    column profiles are stored separately, in profile.json, because they can be large.
+    column profiles are stored separately, in profile.json, because they can be large. `read` shows
+    the reading options that were used, as far as they apply to the format.
     """
 
     rows: int
@@ -23,6 +24,7 @@ class TableSummary:
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]
     sha256: str
+    read: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -37,6 +39,7 @@ class TableSummary:
             "issues": [issue.to_dict() for issue in self.issues],
             "notes": list(self.notes),
             "sha256": self.sha256,
+            "read": dict(self.read),
         }
 
     @classmethod
@@ -49,4 +52,5 @@ class TableSummary:
             issues=tuple(Issue.from_dict(issue) for issue in fields["issues"]),
             notes=tuple(fields["notes"]),
             sha256=fields["sha256"],
+            read=fields["read"],
         )

@@ -73,7 +73,7 @@ def _encode(values: pa.Array) -> Codes:
 
     Numbers with more than _BINS different values are binned by quantile.
     """
-    if pa.types.is_timestamp(values.type):
+    if pa.types.is_temporal(values.type):
         values = values.cast(pa.int64())
     codes = values.dictionary_encode(null_encoding="encode")
     if _is_numeric(values) and len(codes.dictionary) > _BINS:

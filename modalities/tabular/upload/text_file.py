@@ -1,34 +1,32 @@
-"""Text files: encoding detection and decoding in chunks."""
+"""Text files: decoding in chunks, and the choice of the encoding."""
 
 import codecs
+import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from core.datasets.errors import printable
-from core.datasets.stream import Reader
+from core.datasets.stream import Reader, read_up_to
+from modalities.tabular.upload.encoding import UTF8, detect_unicode, guess_encodings
 from modalities.tabular.upload.raw_table import table_error
 
 CHUNK_BYTES = 256 * 1024
 
-Opener = Callable[[], AbstractContextManager[Reader]]
+_SAMPLE_BYTES = 4096  # of the beginning, and of each part with other bytes than ASCII
+_SAMPLE_PARTS = 16
 
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-# Spreadsheets write Windows-1252, which has more characters than Latin-1.
-_WESTERN = "cp1252"
+Opener = Callable[[], AbstractContextManager[Reader]]
 
 
 @dataclass(frozen=True)
 class TextFile:
+    """A text file and its encoding. `guessed`: the encoding is a guess."""
+
     name: str
     open: Opener
     encoding: str
+    guessed: bool = False
 
     def chunks(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
@@ -37,13 +35,26 @@ class TextFile:
                 yield self._decode(decoder, data)
             yield self._decode(decoder, b"", final=True)
 
+    def lines(self) -> Iterator[str]:
+        """Yield the lines with their ends, which may be of any kind."""
+        rest = ""
+        for chunk in self.chunks():
+            # The last line may go on, or end with the first half of a line end.
+            *complete, rest = list(io.StringIO(rest + chunk, newline="")) or [""]
+            yield from complete
+        if rest:
+            yield rest
+
     def _decode(
         self, decoder: codecs.IncrementalDecoder, data: bytes, *, final: bool = False
     ) -> str:
         try:
             text = decoder.decode(data, final)
         except UnicodeDecodeError as error:
-            message = f"{printable(self.name)} is not valid {self.encoding}; save it as UTF-8."
+            message = (
+                f"{printable(self.name)} is not valid {self.encoding}; save it as UTF-8, or set "
+                "`read.encoding`."
+            )
             raise table_error("encoding_invalid", message) from error
         if "\0" in text:
             message = f"{printable(self.name)} holds NUL characters; export it again as UTF-8 text."
@@ -53,44 +64,40 @@ class TextFile:
     @property
     def note(self) -> str | None:
         """A note for the client if the encoding is a guess."""
-        if self.encoding.startswith("utf"):
+        if not self.guessed:
             return None
+        label = {"cp1252": "Windows-1252 (Western European)"}.get(self.encoding, self.encoding)
         return (
-            "The text is not UTF-8 and was read as Windows-1252 (Western European); if letters "
-            "look wrong, save it as UTF-8."
+            f"The text is not UTF-8 and was read as {label}; if letters look wrong, set "
+            "`read.encoding`, or save it as UTF-8."
         )
 
 
-def open_text_file(name: str, opener: Opener) -> TextFile:
-    """Detect the encoding by reading the whole file."""
+def open_text_file(name: str, opener: Opener, encoding: str | None) -> TextFile:
+    """Detect the encoding by reading the whole file, unless the client states it."""
     with opener() as reader:
-        head = reader.read(4096)
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            return TextFile(name, opener, encoding)
-    if utf16 := _detect_utf16(head):
-        return TextFile(name, opener, utf16)
-    return TextFile(name, opener, "utf-8" if _is_utf8(opener) else _detect_western(opener))
+        head = read_up_to(reader, _SAMPLE_BYTES)
+    unicode_encoding = detect_unicode(head)
+    if encoding is not None:
+        # Python's decoders of "utf-8" and "utf-16-le" do not remove the byte order mark.
+        if unicode_encoding and codecs.lookup(encoding).name.startswith("utf"):
+            return TextFile(name, opener, unicode_encoding)
+        return TextFile(name, opener, encoding)
+    if unicode_encoding or _decodes(opener, UTF8):
+        return TextFile(name, opener, unicode_encoding or UTF8)
+    guesses = guess_encodings(_non_ascii_sample(opener))
+    return TextFile(name, opener, next(g for g in guesses if _decodes(opener, g)), guessed=True)
 
 
-def _detect_utf16(head: bytes) -> str | None:
-    """Detect UTF-16 without a byte order mark: in mostly Latin text, every second byte is 0."""
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    half = max(1, len(head) // 2)
-    if odd > 0.4 * half and not even:
-        return "utf-16-le"
-    if even > 0.4 * half and not odd:
-        return "utf-16-be"
-    return None
-
-
-def _is_utf8(opener: Opener) -> bool:
-    return _decodes(opener, "utf-8")
-
-
-def _detect_western(opener: Opener) -> str:
-    """Return Windows-1252, or Latin-1 if the text has one of the five bytes undefined there."""
-    return _WESTERN if _decodes(opener, _WESTERN) else "latin-1"
+def _non_ascii_sample(opener: Opener) -> bytes:
+    """Return parts of the file around bytes that are not ASCII, in whole lines."""
+    parts: list[bytes] = []
+    with opener() as reader:
+        while len(parts) < _SAMPLE_PARTS and (data := reader.read(CHUNK_BYTES)):
+            lines = [line for line in data.splitlines(keepends=True) if not line.isascii()]
+            if lines:
+                parts.append(b"".join(lines)[:_SAMPLE_BYTES])
+    return b"".join(parts)
 
 
 def _decodes(opener: Opener, encoding: str) -> bool:

@@ -1,16 +1,20 @@
 """Inference of a column's type from its statistics."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from modalities.tabular import type_casting
-from modalities.tabular.schema import Column
+from modalities.tabular.formatting import form_of_number
+from modalities.tabular.forms.durations import DEFAULT_FORMAT
+from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.column_stats import (
     ProseStats,
     TextColumnStats,
     TypedColumnStats,
     ValueCounts,
 )
+from modalities.tabular.upload.form_candidates import FormCandidate
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MAX_DECIMALS = 15
@@ -22,73 +26,124 @@ _ID_NAME = re.compile(
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
+_YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
 @dataclass
 class InferredColumn:
-    """A column, and counts and example rows of its exceptional values."""
+    """A column, and counts and example rows of its exceptional values.
+
+    `readers` are the columns that read the texts: if dates have several forms, there are several.
+    `other_formats` are formats that fit all texts equally well.
+    """
 
     column: Column
+    readers: tuple[Column, ...] = ()
     missing_markers: int = 0
-    mixed: int = 0
+    marker_rows: list[int] = field(default_factory=list)
+    odd: int = 0  # values that do not have the form of the column and become missing
+    odd_rows: list[int] = field(default_factory=list)
+    odd_classes: list[str] = field(default_factory=list)
+    mixed: int = 0  # values that prevent a number or date column
     mixed_rows: list[int] = field(default_factory=list)
+    mixed_form: str = ""  # of the other values
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
-    ambiguous_date_format: bool = False
+    other_formats: tuple[str, ...] = ()
+    offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
 
 
-def infer_text(
-    name: str, stats: TextColumnStats, *, decimal_comma: bool, categories_max: int
-) -> InferredColumn:
-    """Infer the type of an untyped text column."""
-    column = _infer_number(name, stats, decimal_comma) or _infer_datetime(name, stats)
-    if column is not None:
-        non_finite = stats.non_finite if column.type != "datetime" else 0
-        read_as_missing = stats.missing_markers + non_finite
-        column = replace(column, nullable=stats.missing + read_as_missing > 0)
-        is_integer = column.type == "integer" and not read_as_missing
-        if is_integer and _are_row_numbers(name, stats.counts, stats.valid):
-            column = Column(name, "id", column.nullable)
-        formats = stats.datetime_formats.formats if column.type == "datetime" else []
-        return InferredColumn(
-            column,
-            missing_markers=stats.missing_markers,
-            non_finite=stats.non_finite if column.type in {"integer", "number"} else 0,
-            non_finite_rows=stats.non_finite_rows,
-            ambiguous_date_format=len(formats) > 1,
-        )
+def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> InferredColumn:
+    """Infer the type of a text column."""
+    accepted = [candidate for candidate in stats.candidates if candidate.is_accepted]
+    if accepted:
+        # The sort is stable: of equally good candidates, the first is the most likely.
+        best = min(accepted, key=lambda candidate: candidate.odd)
+        if best.offsets:
+            column = Column(name, "text", nullable=stats.missing > 0, exclude=True)
+            return InferredColumn(column, offsets=best.offsets)
+        equal = [candidate for candidate in accepted if candidate.odd == best.odd]
+        return _infer_form(name, stats, best, equal)
     column = _infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max)
     column = replace(column, nullable=stats.missing > 0)
-    mixed = stats.other if 2 * stats.numbers >= stats.valid and not stats.codes else 0
-    return InferredColumn(column, mixed=mixed, mixed_rows=stats.other_rows if mixed else [])
+    nearly = [
+        candidate
+        for candidate in stats.candidates
+        if 2 * candidate.fitting >= stats.valid and not candidate.has_codes
+    ]
+    if not nearly:
+        return InferredColumn(column)
+    nearest = min(nearly, key=lambda candidate: candidate.odd)
+    form = nearest.reader.columns(name)[0]
+    return InferredColumn(
+        column,
+        mixed=nearest.odd,
+        mixed_rows=nearest.odd_rows,
+        odd_classes=nearest.odd_classes,
+        mixed_form=_shown_format(form),
+    )
+
+
+def _shown_format(column: Column) -> str:
+    if column.type in ("integer", "number"):
+        return form_of_number(column).pattern
+    return column.format or ""
+
+
+def _infer_form(
+    name: str, stats: TextColumnStats, best: FormCandidate, equal: Sequence[FormCandidate]
+) -> InferredColumn:
+    """Return a number or time column with the form of `best`; `equal` forms fit as well."""
+    readers = best.reader.columns(name)
+    lost = stats.missing_markers + best.odd + best.non_finite
+    column = replace(readers[0], nullable=stats.missing + lost > 0)
+    formats = [
+        _shown_format(each.reader.columns(name)[0])
+        for each in equal
+        if type(each.reader) is type(best.reader) and each.is_likely
+    ]
+    own_format = _shown_format(readers[0])
+    is_plain_integer = column.type == "integer" and column.format is None and not lost
+    if is_plain_integer and _are_row_numbers(name, stats.counts, stats.valid):
+        arrow = None if column.decimals else "int64"
+        column = Column(name, "id", column.nullable, arrow=arrow)
+    return InferredColumn(
+        column,
+        readers=(column, *readers[1:]),
+        missing_markers=stats.missing_markers,
+        marker_rows=stats.marker_rows,
+        odd=best.odd,
+        odd_rows=best.odd_rows,
+        odd_classes=best.odd_classes,
+        non_finite=best.non_finite,
+        non_finite_rows=best.non_finite_rows,
+        other_formats=tuple(format for format in formats if format != own_format),
+    )
 
 
 def infer_typed(
-    name: str, arrow_type: str, stats: TypedColumnStats, hint: Column, *, categories_max: int
+    name: str, arrow_type: str, stats: TypedColumnStats, hint: Column
 ) -> InferredColumn:
     """Infer the type of a column of the Arrow type `arrow_type`; `hint` is the file's own type."""
     inferred = InferredColumn(
         hint, non_finite=stats.non_finite, non_finite_rows=stats.non_finite_rows
     )
     nullable = stats.missing + stats.non_finite > 0
-    if arrow_type == "string":
-        column = _infer_datetime(name, stats) or _infer_text_type(
-            name, stats.counts, stats.prose, stats.valid, categories_max
-        )
-        inferred.ambiguous_date_format = (
-            column.type == "datetime" and len(stats.datetime_formats.formats) > 1
-        )
-    elif arrow_type == "int64":
+    if arrow_type == "int64":
         is_id = _are_row_numbers(name, stats.counts, stats.valid)
-        column = Column(name, "id") if is_id else Column(name, "integer", decimals=0)
+        column = Column(name, "id", arrow="int64") if is_id else Column(name, "integer", decimals=0)
     elif arrow_type == "double":
         column = _infer_double(name, stats, hint)
     elif arrow_type == "bool":
         column = Column(name, "boolean", format="false|true")
+    elif arrow_type.startswith("duration"):
+        format = DEFAULT_FORMAT + (".f" if stats.decimals else "")
+        column = Column(name, "duration", decimals=stats.decimals, format=format)
     else:
         fraction = ".%f" if stats.decimals else ""
         format = (hint.format or "").replace("%S", f"%S{fraction}")
-        column = Column(name, "datetime", decimals=stats.decimals, format=format)
+        type_: ColumnType = "time" if arrow_type.startswith("time64") else "datetime"
+        column = Column(name, type_, decimals=stats.decimals, format=format)
     inferred.column = replace(column, nullable=nullable)
     return inferred
 
@@ -100,27 +155,6 @@ def _infer_double(name: str, stats: TypedColumnStats, hint: Column) -> Column:
         return Column(name, "integer", decimals=1)  # formatted as floats are: 129.0
     decimals = stats.decimals if hint.decimals is None else hint.decimals
     return Column(name, "number", decimals=decimals if decimals <= MAX_DECIMALS else None)
-
-
-def _infer_number(name: str, stats: TextColumnStats, decimal_comma: bool) -> Column | None:
-    present = stats.valid - stats.missing_markers - stats.non_finite
-    if present <= 0 or stats.codes:
-        return None
-    if stats.numbers == present:
-        if stats.integers == present:
-            return Column(name, "integer", decimals=stats.decimals)
-        varying = stats.exponents > 0 or stats.decimals > MAX_DECIMALS
-        return Column(name, "number", decimals=None if varying else stats.decimals)
-    if decimal_comma and stats.comma_numbers == present and not stats.point_numbers:
-        return Column(name, "number", decimals=min(stats.comma_decimals, MAX_DECIMALS), format=",")
-    return None
-
-
-def _infer_datetime(name: str, stats: TextColumnStats | TypedColumnStats) -> Column | None:
-    formats = stats.datetime_formats.formats
-    if not formats:
-        return None
-    return Column(name, "datetime", decimals=stats.datetime_formats.decimals, format=formats[0])
 
 
 def _infer_text_type(
@@ -153,4 +187,6 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
     if _ID_NAME.search(name):
         return True
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
+    if min(numbers) in _YEARS and max(numbers) in _YEARS:
+        return False
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)

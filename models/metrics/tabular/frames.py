@@ -68,8 +68,10 @@ class CategoryMaps:
 
 
 def _numbers(values: pa.Array) -> Floats:
-    if pa.types.is_temporal(values.type):
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         values = values.cast(pa.timestamp("us")).cast(pa.int64())
+    elif pa.types.is_temporal(values.type):
+        values = values.cast(pa.int64())
     floats = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(floats, np.float64)
 

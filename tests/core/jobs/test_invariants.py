@@ -18,6 +18,7 @@ from core.leases import LeaseLost
 from core.settings import Settings
 from core.storage import StoredObject, get_storage
 from core.tables import Checkpoint, Delivery, Event, Job, JobState, Model, Webhook
+from job_kinds.lease import JobCancelled, Lease
 from tests.conftest import TENANT, AddJob, expire_lease, reload
 from tests.factories import create_digits_dataset
 from tests.job_invariants import violations
@@ -30,7 +31,6 @@ from tests.job_runs import (
 )
 from tests.processes import eventually
 from worker.job_runner import run_next
-from worker.lease import JobCancelled, Lease
 
 FILE = StoredObject("t/default/jobs/x/model", 3, "0" * 64)
 QUEUES = ["training"]

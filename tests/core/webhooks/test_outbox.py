@@ -47,7 +47,7 @@ def read_event_names() -> list[str]:
 def create_job_with_webhook(dataset: Dataset, webhook: dict[str, Any] | None) -> Job:
     request = {} if webhook is None else {"webhook": webhook}
     with write() as session:
-        new = NewJob(JobKind.TRAINING, "shoes", dataset.id, request, {})
+        new = NewJob(JobKind.TRAINING, "shoes", dataset.id, request, {}, queue="training")
         return jobs.create(session, TENANT, new)
 
 

@@ -7,6 +7,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -74,11 +75,22 @@ def test_unlabeled_archives_contain_only_images() -> None:
         assert archive.namelist() == ["0000007.png", "0000008.png"]
 
 
-@pytest.mark.parametrize("label", [*LABELS, "/etc/passwd", "../../x", "a\\b", "con:1", "a\nb"])
+@pytest.mark.parametrize(
+    "label",
+    [*LABELS, "/etc/passwd", "../../x", "a\\b", "con:1", "a\nb", "con", "NUL.txt", "a.", " a", "."],
+)
 def test_label_folder_is_a_safe_path_component(label: str) -> None:
     folder = encode.label_folder(label)
-    assert not set(folder) & set("/\\\n\x00:")
-    assert not folder.startswith(".")
+    assert not set(folder) & set('/\\\n\x00:*?"<>|')
+    assert not folder.startswith((".", " "))
+    assert not folder.endswith((".", " "))
+    assert folder.lower() not in {"con", "nul.txt"}
+    assert unquote(folder) == label
+
+
+@pytest.mark.parametrize("label", ["Größe", "漢字", "😀 smile", "hot dog", "a&b", "-1", "привет"])
+def test_label_folder_is_readable_in_any_script(label: str) -> None:
+    assert encode.label_folder(label) == label
 
 
 def test_json_contains_each_image_with_its_label() -> None:

@@ -108,10 +108,15 @@ def test_unlabeled_images_may_have_a_test_split(tmp_path: Path, read: Read) -> N
     assert (summary.n_train, summary.n_test) == (11, 11)
 
 
-def test_image_without_a_folder_among_labeled_images_is_rejected_by_name(
-    tmp_path: Path, reject: Reject
+def test_image_without_a_folder_among_labeled_images_is_left_out_and_named(
+    tmp_path: Path, read: Read, reject: Reject
 ) -> None:
     files = png_folders("cats") | {"stray.png": random_png(77)}
+    result = read(write_zip(tmp_path / "a.zip", files))
+    issue = result.issue("label_missing")
+    assert issue is not None
+    assert issue["examples"] == ["stray.png"]
+    assert result.names == ["cats"] * 10
     error = reject(write_zip(tmp_path / "a.zip", files))
     assert error.code == "label_missing"
     assert [fault.pointer for fault in error.field_errors] == ["/file/stray.png"]

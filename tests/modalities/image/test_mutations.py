@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ from tests.modalities.image.factories import (
     png_folders,
     random_images,
     random_pixels,
+    random_png,
     write_file,
     write_npz,
     write_tar,
@@ -49,6 +52,19 @@ def _npy(array: NDArray[Any]) -> bytes:
 def _npz(**arrays: object) -> bytes:
     with TemporaryDirectory() as folder:
         return write_npz(Path(folder) / "a.npz", **arrays).path.read_bytes()  # type: ignore[arg-type]
+
+
+def _parquet() -> bytes:
+    images = [{"bytes": random_png(i), "path": f"{i}.png"} for i in range(12)]
+    out = io.BytesIO()
+    pq.write_table(pa.table({"image": images, "label": [i % 3 for i in range(12)]}), out)
+    return out.getvalue()
+
+
+def _pixels() -> bytes:
+    header = ",".join(["label", *(f"pixel{i}" for i in range(64))])
+    rows = [",".join(map(str, [i % 3, *random_pixels(i).ravel()])) for i in range(12)]
+    return "\n".join([header, *rows]).encode()
 
 
 FILES = png_folders("a", "b", each=6)
@@ -81,6 +97,21 @@ UPLOADS = {
         y_test=[0, 1, 2],
     ),
     "npz text": _npz(x=random_images(12).astype(np.float32), y=np.array(["ä", "b", "c"] * 4)),
+    "zip train.csv": _write_and_read(
+        write_zip,
+        FILES
+        | {
+            "train.csv": b"file;kind\n" + b"".join(f"{n};{n[0]}\n".encode() for n in FILES),
+            "a/0.txt": b"0 0.5 0.5 0.1 0.1",
+            "metadata.jsonl": b"".join(
+                json.dumps({"file_name": n, "label": n[0]}).encode() + b"\n" for n in FILES
+            ),
+        },
+    ),
+    "parquet": _parquet(),
+    "pixels": _pixels(),
+    "pixel fields": b"emotion,pixels,Usage\n"
+    + b"".join(b"%d,%s,Training\n" % (i % 3, b" ".join([b"%d" % i] * 64)) for i in range(12)),
     "idx": idx_bytes(random_images(12)),
     "idx gz": gzip.compress(idx_bytes(random_images(12))),
 }

@@ -76,13 +76,14 @@ def test_reading_in_the_sandbox_equals_reading_in_process(tmp_path: Path, out: P
 def test_errors_in_the_sandbox_equal_errors_in_process(tmp_path: Path, out: Path) -> None:
     files = {
         "cats/1.png": random_pixels().tobytes(),
-        "cats/ä.gif": encode_image(random_pixels(), "GIF"),
+        "cats/ä.ico": encode_image(random_pixels(), "ICO"),
     }
     source = write_zip(tmp_path / "a.zip", files | png_folders("dogs"))
+    strict = ImageOptions(max_bad_share=0)
     with pytest.raises(DatasetUnreadable) as in_process:
-        read_images([source], ImageOptions(), Limits(), out)
+        read_images([source], strict, Limits(), out)
     with pytest.raises(DatasetUnreadable) as sandboxed:
-        read_images_in_sandbox([source], ImageOptions(), Limits(), out, 60)
+        read_images_in_sandbox([source], strict, Limits(), out, 60)
     assert sandboxed.value.to_problem() == in_process.value.to_problem()
     source = write_zip(tmp_path / "b.zip", png_folders("a") | png_folders("b", height=9))
     with pytest.raises(DatasetUnreadable) as mixed:

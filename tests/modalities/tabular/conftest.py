@@ -10,6 +10,7 @@ from core.settings import Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.preview import preview_rows
+from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.reading import read_table
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
@@ -54,13 +55,18 @@ def read(tmp_path: Path) -> Read:
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
+        options: ReadOptions | None = None,
         **overrides: Any,
     ) -> Table:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         source = write_source(tmp_path, data, name)
         summary = read_table(
-            [source], SchemaOverrides(**overrides, pointer_prefix="/meta"), limits or Limits(), out
+            [source],
+            SchemaOverrides(**overrides, pointer_prefix="/meta"),
+            limits or Limits(),
+            out,
+            options or ReadOptions(),
         )
         assert sorted(p.name for p in out.iterdir()) == ["profile.json", "rows.parquet"]
         assert TableSummary.from_dict(summary.to_dict()) == summary
@@ -81,6 +87,7 @@ def reject(tmp_path: Path) -> Reject:
         name: str = "a.csv",
         *,
         limits: Limits | None = None,
+        options: ReadOptions | None = None,
         **overrides: Any,
     ) -> ValidationFailed:
         out = tmp_path / "refused"
@@ -92,6 +99,7 @@ def reject(tmp_path: Path) -> Reject:
                 SchemaOverrides(**overrides, pointer_prefix="/meta"),
                 limits or Limits(),
                 out,
+                options or ReadOptions(),
             )
         problem = str(caught.value.to_problem())
         assert str(tmp_path) not in problem

@@ -45,7 +45,7 @@ def test_missing_value_in_a_single_column_is_still_a_row() -> None:
         (Column("a", "number", decimals=2), [1.5, -0.004, 1e14], ["1.50", "0.00", f"{1e14:.2f}"]),
         (Column("a", "number", decimals=2), [1e30], [f"{1e30:.2f}"]),
         (Column("a", "number"), [0.1, 1e-20], ["0.1", "1e-20"]),
-        (Column("a", "number", decimals=1, format=","), [1.5], ['"1,5"']),
+        (Column("a", "number", decimals=1, format="0,0"), [1.5], ['"1,5"']),
         (Column("a", "integer", decimals=1), [129], ["129.0"]),
         (Column("a", "integer"), [10**16 + 1], ["10000000000000001"]),
         (Column("a", "boolean", format="no|yes"), [True, False], ["yes", "no"]),

@@ -174,7 +174,10 @@ def test_schema_can_be_changed_and_restored(read: Read, tmp_path: Any) -> None:
     assert changed.schema["zip"].type == "integer"
     assert changed.schema.target == "yn"
     restore_overrides = SchemaOverrides(
-        columns=tuple(ColumnOverride(**c.to_dict()) for c in original.summary.schema.columns)
+        columns=tuple(
+            ColumnOverride(c.name, c.type, c.nullable, c.decimals, c.format, c.exclude)
+            for c in original.summary.schema.columns
+        )
     )
     restored = update_table_schema(original.path, changed, restore_overrides, Limits(), tmp_path)
     assert restored == original.summary

@@ -43,14 +43,14 @@ def test_large_integers_keep_every_digit(read: Read) -> None:
     ("text", "format", "moment"),
     [
         ("2021-02-28", "%Y-%m-%d", "2021-02-28T00:00:00"),
-        ("2021/2/28", "%Y/%m/%d", "2021-02-28T00:00:00"),
+        ("2021/2/28", "%Y/%-m/%-d", "2021-02-28T00:00:00"),
         ("28.02.2021", "%d.%m.%Y", "2021-02-28T00:00:00"),
-        ("28/02/2021 7:05", "%d/%m/%Y %H:%M", "2021-02-28T07:05:00"),
+        ("28/02/2021 7:05", "%d/%m/%Y %-H:%M", "2021-02-28T07:05:00"),
         ("02/28/2021", "%m/%d/%Y", "2021-02-28T00:00:00"),
         ("2021-02-28T07:05:09", "%Y-%m-%dT%H:%M:%S", "2021-02-28T07:05:09"),
         ("2021-02-28 07:05:09Z", "%Y-%m-%d %H:%M:%SZ", "2021-02-28T07:05:09"),
         ("1969-12-31T23:59:59", "%Y-%m-%dT%H:%M:%S", "1969-12-31T23:59:59"),
-        ("2021-02-28T07:05:09+02:00", "%Y-%m-%dT%H:%M:%S%z", "2021-02-28T05:05:09"),
+        ("2021-02-28T07:05:09+02:00", "%Y-%m-%dT%H:%M:%S+02:00", "2021-02-28T05:05:09"),
         (
             "2021-02-28 07:05:09.250",
             "%Y-%m-%d %H:%M:%S.%f",
@@ -64,12 +64,11 @@ def test_datetimes_are_read_and_written_in_their_format(
     table = read(build_column_csv(text, "", text, text, text))
     assert (table["a"].type, table["a"].format, table["a"].nullable) == ("datetime", format, True)
     assert [value and value.isoformat() for value in table.values("a")[:2]] == [moment, None]
-    if "+" not in text and "/2/" not in text and " 7:" not in text:
-        assert table.preview("a")[0] == text
+    assert table.preview("a")[0] == text
 
 
 @pytest.mark.parametrize(
-    "text", ["2021-02-31", "00/00/0000", "10000-01-01", "21-02-03", "2021-02-28 25:00", "12:30"]
+    "text", ["2021-02-31", "10000-01-01", "21-02-03", "2021-02-28 25:00", "12:30"]
 )
 def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     table = read(build_column_csv(text, text, text, text, "2021-02-28"))
@@ -84,18 +83,19 @@ def test_ambiguous_date_format_is_reported(read: Read) -> None:
     assert table["a"].format == "%d/%m/%Y"
     issue = table.issue("ambiguous_date_format")
     assert issue is not None
-    assert issue["examples"] == ["a: %d/%m/%Y"]
+    assert issue["examples"] == ["a: %d/%m/%Y, not %m/%d/%Y"]
 
 
 def test_decimal_comma_is_recognized_when_it_is_not_the_delimiter(read: Read) -> None:
     table = read("a;b\n1,5;x\n2,25;y\n-3,1;x\n4;y\n5;x\n")
-    assert (table["a"].type, table["a"].decimals, table["a"].format) == ("number", 2, ",")
+    assert (table["a"].type, table["a"].decimals, table["a"].format) == ("number", 2, "0,##")
     assert table.values("a")[:2] == [1.5, 2.25]
 
 
 def test_thousands_separator_is_not_read_as_a_decimal_comma(read: Read) -> None:
     table = read('a,b\n"1,234",x\n"2,345",y\n"3,456",x\n"1,234",y\n"2,345",x\n')
-    assert table["a"].type == "category"
+    assert (table["a"].type, table["a"].format) == ("integer", "#,##0")
+    assert table.values("a")[0] == 1234
 
 
 def test_missing_value_markers_among_numbers_become_missing_and_are_reported(read: Read) -> None:
@@ -104,7 +104,7 @@ def test_missing_value_markers_among_numbers_become_missing_and_are_reported(rea
     assert table.values("a") == [1, None, 3, None, 5]
     issue = table.issue("missing_value_markers")
     assert issue is not None
-    assert issue["examples"] == ["a: 2 rows"]
+    assert issue["examples"] == ["a: 2 rows, first row 2"]
 
 
 def test_missing_value_markers_among_text_stay_text(read: Read) -> None:
@@ -126,7 +126,7 @@ def test_numbers_mixed_with_text_are_a_category_and_reported(read: Read) -> None
     assert table["a"].type == "category"
     issue = table.issue("mixed_types")
     assert issue is not None
-    assert (issue["count"], issue["examples"]) == (1, ["a: row 3"])
+    assert (issue["count"], issue["examples"]) == (1, ["a (0): row 3"])
 
 
 def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) -> None:

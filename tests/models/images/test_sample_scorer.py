@@ -11,7 +11,6 @@ from models.checkpoint import unpack
 from models.errors import AcceptanceRateTooLow
 from models.images import batched_sampling
 from models.images.sampling import ImageSampler
-from models.images.sampling_plan import plan_by_count
 from tests.models.images.conftest import TrainTo
 from tests.models.images.tiny import make_images, make_settings
 
@@ -96,13 +95,17 @@ def test_each_accepted_image_is_its_first_candidate_that_passes(
         assert np.array_equal(accepted.pixels[i], image[0])
 
 
-def test_rejection_sampling_fails_with_its_acceptance_rate(
-    train_to: TrainTo, tmp_path: Path
-) -> None:
-    sampler = train_sampler(train_to, tmp_path)
-    plan = plan_by_count(3, seed=1, offset=0, label_weights=(1.0, 1.0, 1.0), balance_labels=True)
+def test_rejection_sampling_fails_with_its_acceptance_rate() -> None:
+    labels = np.zeros(3, np.int64)
     with pytest.raises(AcceptanceRateTooLow) as error:
-        list(batched_sampling.iter_batches(sampler, plan, min_confidence=1.1))
+        batched_sampling.rejection_sample(
+            lambda labels, _indices, _attempts: np.zeros((len(labels), 2, 2), np.uint8),
+            brightness,
+            labels,
+            np.arange(3),
+            min_confidence=0.1,
+            batch_size=8,
+        )
     assert (error.value.accepted, error.value.requested, error.value.acceptance_rate) == (
         0,
         3,

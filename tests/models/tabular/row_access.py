@@ -12,7 +12,7 @@ import torch
 from models.tabular.data import LabeledRows
 
 ROW_COUNT = 211  # rows of the traced table; no other object has this size
-PACKAGES = ("app", "core", "models", "worker")
+PACKAGES = ("app", "core", "job_kinds", "modalities", "models", "worker")
 
 
 def find_functions_reading_rows(work: Callable[[], object]) -> set[str]:

@@ -1,8 +1,15 @@
 """Row counts per condition, and the index ranges of the rows."""
 
+from dataclasses import replace
+
 import pytest
 
-from models.tabular.sampling_plan import apportion, plan_per_condition, plan_total
+from models.tabular.sampling_plan import (
+    apportion,
+    plan_partial_rows,
+    plan_per_condition,
+    plan_total,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +40,14 @@ def test_each_condition_starts_at_the_offset_and_zero_counts_are_skipped() -> No
         (({"a": 3},), 5, 7),
     ]
     assert plan.count == 5
+
+
+def test_a_part_of_a_plan_has_its_options_and_its_partial_rows() -> None:
+    part = plan_partial_rows([{"a": 1}, {"a": 2}, {"a": 3}], seed=1, offset=5).slice(1, 3)
+    assert part.partial_rows == ({"a": 2}, {"a": 3})
+    assert [(each.start, each.stop) for each in part.ranges] == [(6, 8)]
+    plan = replace(plan_total(4, [{}], seed=1, offset=0), exclude_training_rows=True)
+    assert plan.slice(0, 2).exclude_training_rows
 
 
 def test_chunks_cover_all_indices_once() -> None:

@@ -39,7 +39,8 @@ class Archive(Protocol):
 
     name: str
     format: str  # "zip", "tar", "tar.gz"…
-    names: list[str]  # relative, NFC, "/" between levels, unique when case is ignored
+    names: list[str]  # relative, NFC, "/" between levels, unique
+    name_encoding: str | None  # of names that are not UTF-8; None if all are
 
     def open_members(self, indices: Iterable[int]) -> Iterator[tuple[int, Reader]]:
         """Yield the index and a reader for files in `names`. `indices` must be ascending.
@@ -57,15 +58,19 @@ class Archive(Protocol):
 
 
 @contextmanager
-def open_archive(path: Path, name: str, *, limits: Limits) -> Iterator[Archive]:
+def open_archive(
+    path: Path, name: str, *, limits: Limits, name_encoding: str | None = None
+) -> Iterator[Archive]:
     """Open an archive and check its names. `name` is the file's name in error messages.
+
+    `name_encoding` is that of names which are not UTF-8; None guesses it.
 
     Raises DatasetUnreadable if the file is not an archive or its directory is unsafe.
     """
     detected = detect_format(path, name)
     with path.open("rb") as file:
         if detected == ("", "zip"):
-            yield ZipArchive(file, name=name, limits=limits)
+            yield ZipArchive(file, name=name, limits=limits, name_encoding=name_encoding)
         elif detected.file_type == "tar":
             yield TarArchive(file, name=name, compression=detected.compression, limits=limits)
         else:

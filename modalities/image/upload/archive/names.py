@@ -37,6 +37,15 @@ def decode_name(raw: bytes, *, utf8: bool = False) -> str:
         return raw.decode("cp437")
 
 
+def is_legacy(raw: bytes) -> bool:
+    """Return True for a name that is not UTF-8, so that `decode_name` assumes CP437."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def safe_name(raw: str) -> str:
     """Return `raw` as a relative NFC name with "/" between levels.
 
@@ -55,9 +64,9 @@ def safe_name(raw: str) -> str:
 
 
 def check_duplicates(names: Sequence[str]) -> None:
-    """Raise DatasetUnreadable if two names are equal when case is ignored."""
+    """Raise DatasetUnreadable if two names are equal. Names that differ in case are different."""
     # Sorting 64-bit hashes takes less memory than a set of names. Equal hashes are verified below.
-    keys = np.fromiter((hash(_fold_case(name)) for name in names), np.int64, len(names))
+    keys = np.fromiter((hash(name) for name in names), np.int64, len(names))
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
     pairs = [(names[order[i]], names[order[i + 1]]) for i in same[:1000]]
@@ -65,18 +74,14 @@ def check_duplicates(names: Sequence[str]) -> None:
         FieldError(
             file_pointer(second),
             "archive_duplicate",
-            f"{printable(second)} and {printable(first)} have the same name, ignoring case.",
+            f"{printable(second)} is in the archive twice.",
         )
         for first, second in pairs
-        if _fold_case(first) == _fold_case(second)
+        if first == second
     ]
     if errors:
-        detail = f"{errors[0].message} Rename one of each pair."
+        detail = f"{errors[0].message} Remove or rename one of each pair."
         raise DatasetUnreadable(detail, code="archive_duplicate", field_errors=errors[:20])
-
-
-def _fold_case(name: str) -> str:
-    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _unsafe(name: str, problem: str) -> DatasetUnreadable:

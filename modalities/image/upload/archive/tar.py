@@ -33,6 +33,7 @@ class TarArchive:
         self._compression = compression
         self._limits = limits
         self.names: list[str] = []
+        self.name_encoding: str | None = None  # tar programs write UTF-8
         self._sizes = array("Q")
         self._starts = array("Q")
         self._scan()

@@ -22,11 +22,14 @@ class ZipArchive:
 
     format = "zip"
 
-    def __init__(self, file: BinaryIO, *, name: str, limits: Limits) -> None:
+    def __init__(
+        self, file: BinaryIO, *, name: str, limits: Limits, name_encoding: str | None
+    ) -> None:
         self.name = name
         self._file = file
         self._limits = limits
-        self.names, self._rows = read_directory(file, name=name, limits=limits)
+        directory = read_directory(file, name=name, limits=limits, name_encoding=name_encoding)
+        self.names, self._rows, self.name_encoding = directory
 
     def check_bombs(self) -> None:
         sizes, packed = self._rows["size"], self._rows["packed"]

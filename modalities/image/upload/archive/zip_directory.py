@@ -21,7 +21,13 @@ from modalities.image.upload.archive.decompression_limits import (
     too_many_entries_error,
     total_size_error,
 )
-from modalities.image.upload.archive.names import check_duplicates, decode_name, safe_name
+from modalities.image.upload.archive.name_encoding import guess_encoding
+from modalities.image.upload.archive.names import (
+    check_duplicates,
+    decode_name,
+    is_legacy,
+    safe_name,
+)
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 DEFLATED = 8
@@ -55,33 +61,50 @@ class _Directory(NamedTuple):
     n_entries: int
 
 
-def read_directory(
-    file: BinaryIO, *, name: str, limits: Limits
-) -> tuple[list[str], "NDArray[np.void]"]:
-    """Return the names of the files and their rows (`ENTRY_DTYPE`) in the archive's order.
+class ZipDirectory(NamedTuple):
+    """Files of a zip archive, without folders, in the archive's order."""
 
-    Folders are omitted.
+    names: list[str]
+    rows: "NDArray[np.void]"  # ENTRY_DTYPE
+    name_encoding: str | None  # of names that are not UTF-8; None if all are
+
+
+def read_directory(
+    file: BinaryIO, *, name: str, limits: Limits, name_encoding: str | None
+) -> ZipDirectory:
+    """Read the central directory. Guesses the encoding of legacy names if `name_encoding` is None.
+
+    Raises DatasetUnreadable if the directory is damaged or unsafe.
     """
     directory = _find_directory(file, name)
     if directory.n_entries > limits.archive_entries:
         raise too_many_entries_error(name, limits)
     rows = np.zeros(directory.n_entries, ENTRY_DTYPE)
-    names = []
+    names: list[str] = []
+    unmarked_names: dict[int, bytes] = {}  # by index in `names`
     total = 0
     file.seek(directory.start)
     for i in range(directory.n_entries):
-        entry, is_folder, values = _read_entry(file, name)
+        raw_name, entry, is_folder, values = _read_entry(file, name)
         rows[i] = (not is_folder, *values, 0)
         total += int(rows["size"][i])
         if total > limits.archive_bytes:
             raise total_size_error(name, limits)
         if not is_folder:
+            if raw_name is not None:
+                unmarked_names[len(names)] = raw_name
             names.append(entry)
     if file.tell() != directory.start + directory.size:
         raise damaged_error(name)
     _set_ends(rows, directory.start, name)
+    encoding = None
+    # Short names of other encodings may be valid UTF-8: one that is not decides for all.
+    if any(map(is_legacy, unmarked_names.values())):
+        encoding = name_encoding or guess_encoding(unmarked_names.values())
+        for index, raw_name in unmarked_names.items():
+            names[index] = safe_name(raw_name.decode(encoding, errors="replace"))
     check_duplicates(names)
-    return names, rows[rows["file"]]
+    return ZipDirectory(names, rows[rows["file"]], encoding)
 
 
 def _find_directory(file: BinaryIO, name: str) -> _Directory:
@@ -146,8 +169,11 @@ def _read_end64(file: BinaryIO, offset: int, end: int, name: str) -> tuple[int, 
     return offset, tuple(fields)
 
 
-def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...]]:
-    """Return the name, True for a folder, and (deflated, crc, packed, size, start)."""
+def _read_entry(file: BinaryIO, archive: str) -> tuple[bytes | None, str, bool, tuple[int, ...]]:
+    """Return the raw name, the name, True for a folder, and (deflated, crc, packed, size, start).
+
+    The raw name is None if it is ASCII or marked as UTF-8.
+    """
     header = file.read(_CENTRAL.size)
     if len(header) < _CENTRAL.size or header[:4] != b"PK\x01\x02":
         raise damaged_error(archive)
@@ -165,7 +191,8 @@ def _read_entry(file: BinaryIO, archive: str) -> tuple[str, bool, tuple[int, ...
     _check_supported(name, flags, method, attributes >> 16)
     if disk or (method == 0 and packed != size):
         raise damaged_error(name or archive)
-    return name, is_folder, (method == DEFLATED, crc, packed, size, start)
+    unmarked = None if flags & _UTF8 or raw_name.isascii() else raw_name
+    return unmarked, name, is_folder, (method == DEFLATED, crc, packed, size, start)
 
 
 def _check_supported(name: str, flags: int, method: int, mode: int) -> None:

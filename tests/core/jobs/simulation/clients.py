@@ -96,4 +96,4 @@ class Clients:
 
 
 def _new_job(number: int) -> NewJob:
-    return NewJob(JobKind.TRAINING, f"m{number}", DATASET, {}, {})
+    return NewJob(JobKind.TRAINING, f"m{number}", DATASET, {}, {}, queue="training")

@@ -92,7 +92,9 @@ class History:
     def create(self) -> None:
         size, count = self.rng.randint(1, 5), self.rng.randint(1, 20)
         with write(self.world.engine) as session:
-            new = NewJob(JobKind.GENERATION, "d", None, {}, {}, model_id="mdl_1")
+            new = NewJob(
+                JobKind.GENERATION, "d", None, {}, {}, queue="generation", model_id="mdl_1"
+            )
             self.sizes[jobs.create(session, TENANT, new).id] = (count, size)
 
     def wait(self) -> None:

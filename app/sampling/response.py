@@ -1,0 +1,98 @@
+"""Response to a samples request."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from fastapi import Response
+
+import modalities
+from app import content_negotiation
+from app.sampling.service import SampleStream, get_sampling_service
+from app.sampling.streaming_response import SampleStreamingResponse
+from app.schemas.samples import SamplesRequest
+from core.errors import FieldError, ValidationFailed
+from core.settings import get_settings
+from core.tables import Model
+from modalities.sampling import Batch, SamplingPlan, too_many_samples
+
+
+def build_response(
+    model: Model, request: SamplesRequest, seed: int, *, format: str | None, accept: str | None
+) -> Response:
+    """Generate the first samples and return a response that streams all of them.
+
+    Raises:
+        NotAcceptable: No requested format is available.
+        ValidationFailed: The request does not fit the model, or too few candidates of the first
+            samples are accepted.
+        Unavailable: The model cannot be loaded.
+    """
+    modality = modalities.get(model.modality)
+    options = modalities.own_options(request, modality, "sample_options")
+    plan = modality.plan_samples(model.manifest, request, options, seed)
+    output_format = content_negotiation.negotiate(
+        plan.formats, format=format, accept=accept, default=next(iter(plan.formats))
+    )
+    _check_format(plan, request, output_format)
+    stream = SampleStream(get_sampling_service(), model, plan)
+    try:
+        # Before the headers are sent, an error can still be reported with its HTTP status.
+        batches = [next(stream)]
+        head: dict[str, Any] = {
+            "model": model.id,
+            "seed": seed,
+            "offset": request.offset,
+            "count": plan.count,
+        }
+        if "provenance" in request.include:
+            head["provenance"] = _provenance(model, plan, seed)
+        if "scores" in request.include:
+            batches += stream  # fits in memory: JSON has a low limit
+            head["scores"] = _scores(stream, batches)
+        body = plan.encode(output_format, chain(batches, stream), head)
+        headers = _headers(plan, batches[0])
+        if output_format in plan.documents:
+            content = b"".join(body)
+            return Response(content, headers=headers, media_type=plan.formats[output_format])
+    except BaseException:
+        stream.close()
+        raise
+    headers["Content-Disposition"] = f'attachment; filename="samples.{output_format}"'
+    return SampleStreamingResponse(
+        body, stream.close, headers=headers, media_type=plan.formats[output_format]
+    )
+
+
+def _check_format(plan: SamplingPlan, request: SamplesRequest, output_format: str) -> None:
+    limits = get_settings().limits
+    limit = limits.json_samples if output_format == "json" else limits.samples
+    if plan.count > limit:
+        raise too_many_samples(plan.count, limit, output_format)
+    plan.check_format(output_format)
+    if request.include and output_format != "json":
+        error = FieldError("/include", "not_allowed", "Requires the format JSON.")
+        raise ValidationFailed("`include` requires the format JSON.", field_errors=[error])
+
+
+def _provenance(model: Model, plan: SamplingPlan, seed: int) -> list[Mapping[str, Any]]:
+    """Return the inputs from which each sample can be generated again."""
+    weights = model.weights["sha256"]
+    common = {"model": model.id, "sha256": weights, "step": model.step, "seed": seed}
+    return [{**common, **inputs} for inputs in plan.provenance()]
+
+
+def _scores(stream: SampleStream, batches: Sequence[Batch]) -> list[Mapping[str, float]]:
+    scores: list[Mapping[str, float]] = []
+    for batch in batches:
+        with stream.take():
+            scores += stream.sampler.scores(batch)
+    return scores
+
+
+def _headers(plan: SamplingPlan, first: Batch) -> dict[str, str]:
+    headers = {"Semblance-Count": str(plan.count)}
+    if first.acceptance_rate is not None:
+        # The rate of the first samples: later ones are generated after the headers are sent.
+        headers["Semblance-Acceptance-Rate"] = f"{first.acceptance_rate:.4f}"
+    return headers

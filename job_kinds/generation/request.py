@@ -1,0 +1,63 @@
+"""Request for a generation job, and the response to `validate_only`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+import modalities
+from job_kinds.request import JobRequest, ModelReference
+from job_kinds.warnings import WarningView
+from modalities.selection import Selection
+
+
+@modalities.extend("selection_options")
+class SampleSelection(Selection):
+    """Selection of samples by `labels` or by `count`; of table rows also by `conditions`."""
+
+    ignore_quality_gate: bool = Field(
+        False,
+        description="Use the model even if it fails the `quality_gate` of its training job. "
+        "Default: false.",
+    )
+
+
+class GenerationRequest(SampleSelection, JobRequest):
+    """Generate any number of samples, as `/v1/models/{ref}/samples` does, into files."""
+
+    kind: Literal["generation"]
+    model: ModelReference
+    format: modalities.FileFormat | None = Field(
+        None,
+        description="File format. Images: tar (WebDataset, the default), zip or npz. Tables: "
+        "parquet (the default), csv, ndjson or arrow.",
+    )
+    shard_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="Number of samples in each file. Default: chosen by the service."
+    )
+    output_uri: Annotated[str, Field(max_length=1_024)] | None = Field(
+        None,
+        description="Destination, such as `s3://bucket/folder`, that the operator allows. The "
+        "files are copied to a subfolder named after the job's id; manifest.json is written last. "
+        "Default: the files are only stored as artifacts of the job.",
+    )
+
+
+class GenerationEstimate(BaseModel):
+    items: int = Field(description="Number of samples.")
+    shards: int = Field(description="Number of files.")
+    bytes: int = Field(description="Total size of the files in bytes.")
+    seconds: float = Field(
+        description="Time in seconds for one worker. Several workers share the files."
+    )
+    basis: str = Field(description="Measurement from which bytes and seconds are extrapolated.")
+
+
+class GenerationPlan(BaseModel):
+    """The response to `validate_only`."""
+
+    valid: Literal[True] = True
+    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    estimate: GenerationEstimate
+    warnings: list[WarningView] = Field(
+        description="Warnings about the job, such as too little storage."
+    )

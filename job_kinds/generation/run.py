@@ -1,0 +1,316 @@
+"""Generation job: workers generate its shards, then the job's holder writes the manifest.
+
+The holder is the worker that has claimed the job. Other workers with nothing to do claim single
+shards of it.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from sqlalchemy.orm import Session
+
+import modalities
+from core import broker, jobs, model_registry, output_destinations, workers
+from core.database import read, write
+from core.errors import JobError, ValidationFailed
+from core.generation import GenerationSpec
+from core.jobs import Heartbeat, ShardClaim, StopRequests
+from core.leases import LeaseLost
+from core.settings import get_settings
+from core.storage import Storage, StoredObject, get_storage, key_of
+from core.tables import Job, Model
+from job_kinds.generation.current_shard import CurrentShard
+from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
+from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from modalities import stored_samplers
+from modalities.sampling import Batch, Sampler
+from modalities.turns import Unshared
+from models.errors import AcceptanceRateTooLow
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+SHARD_POLL_S = 0.3  # interval at which the holder polls the shards of its helpers
+
+
+def generate(job: Job, lease: Lease) -> "partial[None]":
+    """Create the shards, generate them together with helpers, and write the manifest.
+
+    Returns:
+        A function that finishes the job in one transaction.
+
+    Raises:
+        JobError: The job failed.
+        LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `Lease`.
+    """
+    generator = ShardGenerator(job, lease, CurrentShard())
+    spec = generator.spec
+    lease.heartbeat = partial(_heartbeat, generator)
+    with write() as session:
+        jobs.create_shards(session, lease.claim, count=spec.count, size=spec.shard_size)
+        shard = jobs.claim_shard(session, job.id, lease.claim.owner)
+    lease.phase = "generating"
+    _notify_helpers(job, spec)
+    while shard is not None or (shard := _wait_for_shards(generator)) is not None:
+        shard = generator.generate_shard(shard)
+    lease.phase = "finalizing"
+    manifest = _build_manifest(job, generator)
+    key = key_of(job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token), MANIFEST)
+    stored = generator.storage.put(key, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    if spec.output_uri is not None:
+        _deliver(job, generator, stored, spec.output_uri)
+    return partial(_finish, generator, stored, manifest)
+
+
+def _deliver(
+    job: Job, generator: "ShardGenerator", manifest: StoredObject, output_uri: str
+) -> None:
+    """Copy the shards to `output_uri`, then the manifest, whose presence shows that all are there.
+
+    An interrupted delivery is repeated from the start: it always writes the same files.
+    """
+    target = output_destinations.open_destination(output_uri)
+    with read() as session:
+        shards = jobs.artifacts_of(session, job.tenant_id, job.id, prefix="shard-")
+    files = [(file.name, StoredObject(file.key, file.bytes, file.sha256)) for file in shards]
+    for name, stored in (*files, (MANIFEST, manifest)):
+        generator.check_stop()
+        with generator.storage.open(stored) as path:
+            target.put_file(f"{job.id}/{name}", path)
+
+
+def _finish(
+    generator: "ShardGenerator", stored: StoredObject, manifest: dict[str, Any], session: Session
+) -> None:
+    lease, output_uri = generator.lease, generator.spec.output_uri
+    media_type = "application/json"
+    jobs.add_artifact(
+        session, lease.claim, name=MANIFEST, stored=stored, media_type=media_type, step=None
+    )
+    result = {name: manifest[name] for name in ("count", "labels", "seed", "format")}
+    result["shards"] = len(manifest["shards"])
+    result["bytes"] = sum(shard["bytes"] for shard in manifest["shards"])
+    result["manifest"] = MANIFEST
+    if output_uri is not None:
+        result["output_uri"] = f"{output_uri.rstrip('/')}/{generator.job_id}"
+    jobs.finish(session, lease.claim, result=result)
+
+
+def _notify_helpers(job: Job, spec: GenerationSpec) -> None:
+    """Notify each worker that could take a shard; others find the shards by polling."""
+    with read() as session:
+        others = sum(job.queue in worker.queues for worker in workers.active(session)) - 1
+    for _ in range(min(spec.shards - 1, others)):
+        if not broker.publish(job.queue, job.id):
+            return
+
+
+def _wait_for_shards(generator: "ShardGenerator") -> ShardClaim | None:
+    """Wait for a shard that a helper has lost or released; return None once all are done.
+
+    Raises:
+        JobError: A helper failed.
+    """
+    while True:
+        with read() as session:
+            progress = jobs.shard_progress(session, generator.job_id)
+        if progress.error is not None:
+            raise JobError(progress.error["code"], progress.error["detail"])
+        if progress.done == progress.shards:
+            return None
+        generator.check_stop()
+        if progress.available:
+            with write() as session:
+                shard = jobs.claim_shard(session, generator.job_id, generator.owner)
+            if shard is not None:
+                return shard
+        time.sleep(SHARD_POLL_S)
+
+
+def _heartbeat(generator: "ShardGenerator", session: Session, heartbeat: Heartbeat) -> StopRequests:
+    """Send the job's heartbeat, with the progress and usage of all workers.
+
+    Losing the current shard does not end the job: writes to a lost shard are rejected.
+    """
+    with suppress(LeaseLost):
+        generator.current_shard.renew(session)
+    total = jobs.shard_progress(session, generator.job_id)
+    usage = {"cpu_s": round(total.cpu_s, 2), "wall_s": round(total.wall_s, 2)}
+    progress = generator.progress(total.items)
+    heartbeat = replace(heartbeat, step=total.items, usage=usage, progress=progress)
+    return jobs.heartbeat(session, generator.lease.claim, heartbeat)
+
+
+def _build_manifest(job: Job, generator: "ShardGenerator") -> dict[str, Any]:
+    with read() as session:
+        shards = jobs.shards_of(session, job.id)
+        files = {row.name: row for row in jobs.artifacts_of(session, job.tenant_id, job.id)}
+    labels: Counter[str] = Counter()
+    shard_entries = []
+    for shard in shards:
+        file = files[generator.spec.shard_name(shard.number)]
+        labels.update(shard.labels)
+        shard_entries.append(
+            {
+                "name": file.name,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "start": shard.start,
+                "stop": shard.stop,
+                "labels": shard.labels,
+            }
+        )
+    spec, model = generator.spec, generator.model
+    return {
+        "job": job.id,
+        "model": {"id": model.id, "reference": spec.reference, "sha256": model.weights["sha256"]},
+        "modality": spec.modality,
+        "format": spec.format,
+        "seed": spec.seed,
+        "offset": spec.offset,
+        "count": spec.count,
+        "labels": dict(labels),
+        "shards": shard_entries,
+    }
+
+
+class ShardGenerator:
+    """Generator of shards of one job, one after the other."""
+
+    def __init__(self, job: Job, lease: Lease, current_shard: CurrentShard) -> None:
+        """Load the model.
+
+        Raises:
+            JobError: The model cannot be read.
+        """
+        torch.set_num_threads(get_settings().training_threads)
+        self.spec = GenerationSpec.model_validate(job.resolved)
+        with read() as session:
+            self.model = model_registry.get(session, job.tenant_id, self.spec.model)
+        self.job_id, self.lease, self.owner = job.id, lease, lease.claim.owner
+        self.storage = get_storage()
+        self._sampler = _load_model(self.model, self.storage)
+        modality = modalities.get(self.model.modality)
+        self._plan = modality.read_plan(self.model.manifest, self.spec.plan, self.spec.seed)
+        self._tenant_id = job.tenant_id
+        self.current_shard = current_shard
+        self._start: tuple[float, int] | None = None  # time and number of items at first progress
+
+    def generate_shard(self, shard: ShardClaim) -> ShardClaim | None:
+        """Generate and store a shard, then claim the next one; return None if there is none.
+
+        Raises:
+            JobError: The model cannot generate the requested items.
+            LeaseLost, JobCancelled, JobPaused, WorkerStopping: See `check_stop`.
+        """
+        self.current_shard.set(shard)
+        file = f"{shard.number:05}-{shard.fencing_token}.{self.spec.format}"
+        key = key_of(self._tenant_id, "jobs", self.job_id, "shards", file)
+        labels: Counter[str] = Counter()
+        try:
+            stored = self.storage.put_stream(key, self._chunks(shard, labels))
+        except (JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
+            self._release_shard(shard)
+            raise
+        except AcceptanceRateTooLow as error:
+            raise JobError(
+                "acceptance_rate_too_low",
+                f"Only {error.accepted} of {error.requested} items could be generated, because "
+                f"{error.acceptance_rate:.2%} of the model's samples match the request. Relax the "
+                "conditions or `min_label_confidence`.",
+            ) from error
+        except ValidationFailed as error:
+            raise JobError("acceptance_rate_too_low", error.detail) from error
+        usage = self.current_shard.usage.snapshot()
+        self.current_shard.set(None)
+        try:
+            with write() as session:
+                jobs.complete_shard(
+                    session,
+                    shard,
+                    name=self.spec.shard_name(shard.number),
+                    stored=stored,
+                    media_type=self._plan.formats[self.spec.format],
+                    labels=labels,
+                    **usage,
+                )
+                return jobs.claim_shard(session, self.job_id, self.owner)
+        except LeaseLost:  # another worker generates this shard
+            self.storage.delete([key])
+        return None
+
+    def _release_shard(self, shard: ShardClaim) -> None:
+        """Release the shard for other workers; if that cannot be written, its lease expires."""
+        self.current_shard.set(None)
+        with suppress(LeaseLost, *TRANSIENT_ERRORS), write() as session:
+            jobs.release_shard(session, shard)
+
+    def check_stop(self) -> None:
+        """Raise LeaseLost if the lease is lost, or the lease's exception if the work must stop."""
+        self.lease.check()
+        if self.lease.stopping:
+            raise self.lease.stopping
+
+    def progress(self, items: int) -> dict[str, Any]:
+        now = time.monotonic()
+        start, first_items = self._start = self._start or (now, items)
+        rate = (items - first_items) / (now - start) if now > start else 0.0
+        return {
+            "percent": round(100 * items / self.spec.count, 1),
+            "steps": self.spec.count,
+            "rate": round(rate, 2),
+            "eta_s": round((self.spec.count - items) / rate, 1) if rate else None,
+        }
+
+    def _chunks(self, shard: ShardClaim, labels: Counter[str]) -> Iterator[bytes]:
+        """Yield the encoded items of a shard, and count their labels in `labels`."""
+        plan = self._plan.slice(shard.start, shard.stop)
+
+        def batches() -> Iterator[Batch]:
+            for batch in self._sampler.draw(plan, Unshared()):
+                self.check_stop()
+                labels.update(plan.count_labels(batch))
+                self.current_shard.items_done += len(batch)
+                yield batch
+
+        return plan.encode(self.spec.format, batches(), {})
+
+
+def generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
+    """Help with a job that another worker holds: generate shards while there are any.
+
+    A failure is stored in the shard's row, where the job's holder reads it.
+    """
+    try:
+        generator, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
+        while shard is not None:
+            shard = generator.generate_shard(shard)
+    except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
+        raise
+    except Exception as error:
+        failure = as_job_error(error)
+        if failure.code == "internal":
+            log.exception("shard failed", extra={"job_id": job.id})
+        if current_shard.shard is not None:
+            with write() as session:
+                jobs.fail_shard(session, current_shard.shard, failure)
+
+
+_last_loaded: tuple[str, Sampler] | None = None  # many small jobs use the same model
+
+
+def _load_model(model: Model, storage: Storage) -> Sampler:
+    global _last_loaded
+    sha256 = model.weights["sha256"]
+    if _last_loaded is None or _last_loaded[0] != sha256:
+        read_sampler = modalities.get(model.modality).load_sampler
+        _last_loaded = (sha256, stored_samplers.load(model, storage, read_sampler))
+    return _last_loaded[1]

@@ -1,0 +1,169 @@
+"""Planning of training jobs: from a request and a dataset to a resolved configuration."""
+
+from sqlalchemy.orm import Session
+
+import modalities
+from core import model_registry, workers
+from core.database import read
+from core.datasets import repository as datasets
+from core.errors import Conflict, FieldError, ValidationFailed
+from core.jobs import NewJob
+from core.settings import get_settings
+from core.tables import Dataset, JobKind
+from core.training import TrainingSpec
+from job_kinds.base import OpenStream
+from job_kinds.evaluation.plan import check_possible
+from job_kinds.training import quality_gate
+from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
+from job_kinds.warnings import WarningView
+from modalities.base import Modality
+from modalities.hyperparameters import explicit_values
+from modalities.training import ResolvedTraining, TrainingChoices
+from models.settings import InvalidSettings
+
+# Assumed speed of one core in matrix products until a worker has reported its own.
+DEFAULT_GFLOPS = 100.0
+
+
+def plan(
+    tenant_id: str,
+    request: TrainingRequest,
+    seed: int,
+    open_stream: OpenStream,  # noqa: ARG001 - a part of the interface
+) -> NewJob | TrainingPlan:
+    """Resolve every setting of a training job.
+
+    Raises:
+        NotFound, NotReady: The dataset does not exist or cannot be used yet.
+        ValidationFailed: The request does not fit the dataset.
+        Conflict: The `quality_gate` cannot be checked because there are too few holdout items.
+        Unavailable: The server lacks a package that the request needs.
+    """
+    with read() as session:
+        dataset = datasets.get_ready(session, tenant_id, request.dataset)
+        modality = modalities.get(dataset.modality)
+        training = _plan_training(session, dataset, modality, request)
+        estimate = _estimate(session, training) if request.validate_only else None
+    spec = _build_spec(dataset, modality, request, training, seed)
+    resolved = spec.model_dump(mode="json", exclude_none=True)
+    warnings = _warnings(dataset, training, spec)
+    if estimate is not None:
+        return TrainingPlan(resolved=resolved, estimate=estimate, warnings=warnings)
+    return NewJob(
+        JobKind.TRAINING,
+        request.name or model_registry.sanitize_name(dataset.name),
+        dataset.id,
+        request.model_dump(mode="json", exclude_unset=True),
+        resolved,
+        queue="training",
+        tags=request.tags,
+        priority=request.priority,
+        warnings=[warning.model_dump() for warning in warnings],
+    )
+
+
+def _plan_training(
+    session: Session, dataset: Dataset, modality: Modality, request: TrainingRequest
+) -> ResolvedTraining:
+    options = modalities.own_options(request, modality, "training_options")
+    choices = TrainingChoices(
+        conditional=request.conditional,
+        preset=request.preset,
+        budget=request.budget,
+        hyperparameters=explicit_values(modality.hyperparameters, request.hyperparameters),
+    )
+    try:
+        return modality.plan_training(session, dataset, choices, options)
+    except InvalidSettings as error:
+        field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
+        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+
+
+def _build_spec(
+    dataset: Dataset,
+    modality: Modality,
+    request: TrainingRequest,
+    training: ResolvedTraining,
+    seed: int,
+) -> TrainingSpec:
+    holdout_fraction = request.holdout_fraction
+    if holdout_fraction == "auto":
+        holdout_fraction = training.holdout_fraction
+    spec = modality.training_spec(
+        modality=modality.name,
+        conditional=training.conditional,
+        preset=request.preset,
+        budget=training.budget,
+        checkpoint=request.checkpoint,
+        holdout_fraction=holdout_fraction,
+        seed=seed,
+        hyperparameters=training.hyperparameters,
+        quality_gate=request.quality_gate,
+        **training.spec_fields,
+    )
+    return spec.model_copy(update={"evaluate": _is_evaluated(dataset, request, spec)})
+
+
+def _is_evaluated(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec) -> bool:
+    """Return whether the model is evaluated after the training.
+
+    Raises ValidationFailed or Conflict if the request asks for an evaluation that is not possible.
+    """
+    try:
+        spec.check_evaluable()
+    except Conflict as error:
+        if not request.evaluate and request.quality_gate is None:
+            return False
+        pointer = "/evaluate" if request.evaluate else "/quality_gate"
+        field_errors = [FieldError(pointer, "not_allowed", error.detail)]
+        raise ValidationFailed(error.detail, field_errors=field_errors) from error
+    if request.quality_gate is not None:
+        quality_gate.check(dataset, request, spec)
+        return True
+    return get_settings().auto_evaluate if request.evaluate is None else request.evaluate
+
+
+def _warnings(
+    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec
+) -> list[WarningView]:
+    warnings = [
+        WarningView(code=issue["code"], message=issue["hint"])
+        for issue in dataset.summary["issues"]
+        if issue["severity"] != "info"
+    ]
+    steps = spec.budget.steps
+    if steps is not None and steps * training.batch_size < dataset.summary["n_train"]:
+        warnings.append(
+            WarningView(
+                code="budget_below_one_epoch",
+                message="The budget is too small to use every training item once. Expect poor "
+                "samples.",
+            )
+        )
+    if spec.evaluate:
+        try:
+            check_possible(spec, dataset)
+        except Conflict as error:
+            warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
+    return warnings
+
+
+def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
+    """Estimate the duration on the slowest active worker that accepts training jobs."""
+    speeds = [w.gflops for w in workers.active(session) if "training" in w.queues and w.gflops]
+    cost = training.cost()
+    step_s = cost.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS)
+    budget = training.budget
+    if budget.steps is not None:
+        steps, seconds = budget.steps, budget.steps * step_s
+    else:
+        seconds = budget.cpu_seconds or 60 * (budget.wall_minutes or 0)
+        steps = max(1, round(seconds / step_s)) if step_s else 1
+    return TrainingEstimate(
+        steps=steps,
+        minutes=round(seconds / 60, 2),
+        memory_bytes=cost.memory_bytes,
+        basis="Speed measured on the slowest worker."
+        if speeds
+        else "Typical speed of one core, because no worker is active.",
+    )

@@ -1,0 +1,220 @@
+"""Plans of requested images: those of a selection, and those between two images.
+
+This module does not import torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from core.errors import FieldError, ValidationFailed
+from core.settings import get_settings
+from modalities.image import encode
+from modalities.image.options import (
+    SAMPLE_FORMATS,
+    STRIP_FORMATS,
+    ImageSampleOptions,
+    ImageSelectionOptions,
+    Interpolation,
+    LatentPoint,
+)
+from modalities.sampling import Json, SamplingPlan, SelectionPlan, too_many_samples
+from modalities.selection import Selection, check_conflicts, check_selection, count_labels
+from models.images.image_grid import encode_gif, make_grid
+from models.images.sampling_plan import (
+    ImageIndexRange,
+    ImageSamplingPlan,
+    plan_by_count,
+    plan_by_label,
+)
+
+if TYPE_CHECKING:
+    from modalities.image.sampler import ImageBatch
+
+
+@dataclass(frozen=True)
+class ImagePlan(SelectionPlan):
+    """Images by label and index."""
+
+    manifest: Json
+    indices: ImageSamplingPlan
+    truncation: float = 1.0
+    min_label_confidence: float | None = None
+    layout: str | None = None
+    first: int = 0  # position of the first image in the whole plan
+
+    documents = ("png",)
+
+    @property
+    def count(self) -> int:
+        return self.indices.count
+
+    @property
+    def formats(self) -> Mapping[str, str]:
+        if self._is_one_picture:
+            return SAMPLE_FORMATS
+        return {"zip": SAMPLE_FORMATS["zip"]} | SAMPLE_FORMATS
+
+    @property
+    def label_names(self) -> list[str]:
+        return [label["name"] for label in self.manifest["labels"]]
+
+    @property
+    def _is_one_picture(self) -> bool:
+        return self.count == 1 or self.layout == "grid"
+
+    def check_format(self, format: str) -> None:
+        if format != "png":
+            return
+        if not self._is_one_picture:
+            message = "Must be `grid` for several images in one PNG."
+            raise ValidationFailed(
+                "A PNG holds one image. Use `layout: grid`, or the format zip, tar, npz or json.",
+                field_errors=[FieldError("/layout", "missing", message)],
+            )
+        if self.count > (limit := get_settings().limits.grid_samples):
+            raise too_many_samples(self.count, limit, format)
+
+    def encode(self, format: str, batches: Iterator["ImageBatch"], head: Json) -> Iterator[bytes]:
+        pairs = ((batch.labels, batch.pixels) for batch in batches)
+        if format == "png":
+            images = np.concatenate([pixels for _, pixels in pairs])
+            picture = make_grid(images, self._grid_columns()) if self.layout else images[0]
+            return iter([encode.encode_png(picture)])
+        if format == "json":
+            return encode.encode_json(pairs, self.label_names, head)
+        shape = self.manifest["image"]
+        return encode.encode(
+            format, pairs, self.label_names, count=self.count, image=shape, first=self.first
+        )
+
+    def _grid_columns(self) -> int:
+        """Return the columns for one row per label if all counts are equal, else for a square."""
+        ranges = self.indices.ranges
+        lengths = {index_range.stop - index_range.start for index_range in ranges}
+        if len(ranges) > 1 and len(lengths) == 1 and (length := lengths.pop()) <= 64:
+            return length
+        return int(np.ceil(np.sqrt(self.count)))
+
+    def provenance(self) -> Iterator[Json]:
+        """Yield the label and the index of each image; the same request options are required."""
+        names, common = self.label_names, {}
+        if self.truncation != 1:
+            common["truncation"] = self.truncation
+        if self.min_label_confidence is not None:  # `index` is then the first accepted candidate
+            common["min_label_confidence"] = self.min_label_confidence
+        for labels, indices in self.indices.batches(1_024):
+            for label, index in zip(labels.tolist(), indices.tolist(), strict=True):
+                yield {**common, "label": names[label] if names else None, "index": index}
+
+    def slice(self, start: int, stop: int) -> Self:
+        return replace(self, indices=self.indices.slice(start, stop), first=self.first + start)
+
+    def to_dict(self) -> Json:
+        return {
+            "ranges": [asdict(index_range) for index_range in self.indices.ranges],
+            "balance_labels": self.indices.balance_labels,
+            "min_label_confidence": self.min_label_confidence,
+        }
+
+    def probes(self) -> Sequence[Self]:
+        return [self.slice(0, 1)] if self.min_label_confidence is not None else []
+
+    def count_labels(self, batch: "ImageBatch") -> Mapping[str, int]:
+        if not self.manifest["labels"]:
+            return {}
+        labels, counts = np.unique(batch.labels, return_counts=True)
+        names = self.label_names
+        return {names[label]: n for label, n in zip(labels.tolist(), counts.tolist(), strict=True)}
+
+
+@dataclass(frozen=True)
+class InterpolationPlan(SamplingPlan):
+    """Images between two images: each end is a label index, a seed and an index."""
+
+    start: tuple[int, int, int]
+    end: tuple[int, int, int]
+    steps: int
+    truncation: float
+
+    formats = STRIP_FORMATS
+    documents = ("png", "gif")
+
+    @property
+    def count(self) -> int:
+        return self.steps
+
+    def encode(self, format: str, batches: Iterator["ImageBatch"], head: Json) -> Iterator[bytes]:
+        images = np.concatenate([batch.pixels for batch in batches])
+        if format == "gif":
+            return iter([encode_gif([encode.encode_png(image) for image in images])])
+        return iter([encode.encode_png(make_grid(images, len(images)))])
+
+
+def plan_samples(
+    manifest: Json, selection: Selection, options: ImageSampleOptions, seed: int
+) -> ImagePlan | InterpolationPlan:
+    if options.interpolation is not None:
+        fields = {name: getattr(selection, name) for name in Selection.model_fields}
+        fields |= {"layout": options.layout, "min_label_confidence": options.min_label_confidence}
+        check_conflicts("interpolation", fields)
+        return _plan_interpolation(manifest, options.interpolation, options.image.truncation)
+    plan = plan_selection(manifest, selection, options, seed)
+    return replace(plan, truncation=options.image.truncation, layout=options.layout)
+
+
+def plan_selection(
+    manifest: Json, selection: Selection, options: ImageSelectionOptions, seed: int
+) -> ImagePlan:
+    check_selection(selection)
+    weights = tuple(float(label["count"]) for label in manifest["labels"])
+    if selection.count is not None:
+        indices = plan_by_count(
+            selection.count,
+            seed=seed,
+            offset=selection.offset,
+            label_weights=weights,
+            balance_labels=selection.balance_labels,
+        )
+    else:
+        number = {label["name"]: i for i, label in enumerate(manifest["labels"])}
+        counts = count_labels(manifest, selection.labels or {})
+        indices = plan_by_label(
+            {number[name]: n for name, n in counts.items()},
+            seed=seed,
+            offset=selection.offset,
+            label_weights=weights,
+        )
+    return ImagePlan(manifest, indices, min_label_confidence=options.min_label_confidence)
+
+
+def read_plan(manifest: Json, plan: Json, seed: int) -> ImagePlan:
+    ranges = tuple(ImageIndexRange(**index_range) for index_range in plan["ranges"])
+    weights = tuple(float(label["count"]) for label in manifest["labels"])
+    indices = ImageSamplingPlan(ranges, seed, weights, plan["balance_labels"])
+    return ImagePlan(manifest, indices, min_label_confidence=plan["min_label_confidence"])
+
+
+def _plan_interpolation(
+    manifest: Json, interpolation: Interpolation, truncation: float
+) -> InterpolationPlan:
+    start, end = (
+        (_label_index(manifest, point), point.seed, point.index)
+        for point in (interpolation.start, interpolation.end)
+    )
+    return InterpolationPlan(start, end, interpolation.steps, truncation)
+
+
+def _label_index(manifest: Json, point: LatentPoint) -> int:
+    names = [label["name"] for label in manifest["labels"]]
+    if point.label is not None:
+        (name,) = count_labels(manifest, {point.label: 1})
+        return names.index(name)
+    if names:
+        error = FieldError("/interpolation", "missing", "Needs a `label`.", tuple(names[:20]))
+        raise ValidationFailed(
+            "Each end of an interpolation needs a `label`.", field_errors=[error]
+        )
+    return 0

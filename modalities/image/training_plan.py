@@ -1,0 +1,114 @@
+"""Planning of image training jobs.
+
+The defaults of the settings are in `models.images.settings`, their limits in
+`models.images.architectures`.
+"""
+
+from functools import partial
+from typing import Any, get_args
+
+from sqlalchemy.orm import Session
+
+from core import model_registry
+from core.errors import FieldError, ValidationFailed
+from core.tables import Dataset, Model
+from core.training import Budget
+from modalities.image.training_options import ImageTrainingOptions, InitFrom
+from modalities.training import Preset, ResolvedTraining, TrainingChoices
+from models.images.architectures import NETWORK_FIELDS, estimate_cost, resolve
+from models.images.settings import PRESETS, ImageData
+
+assert set(PRESETS) == set(get_args(Preset))  # noqa: S101 - kept in sync
+
+
+def plan_training(
+    session: Session, dataset: Dataset, choices: TrainingChoices, options: ImageTrainingOptions
+) -> ResolvedTraining:
+    """Resolve the settings of an image training job.
+
+    Raises:
+        ValidationFailed: The request does not fit the images.
+        InvalidSettings: A hyperparameter has a value that is not allowed.
+    """
+    summary = dataset.summary
+    conditional = _is_conditional(summary, choices.conditional)
+    budget = choices.budget or Budget.model_validate(PRESETS[choices.preset].budget)
+    data = ImageData(
+        height=summary["height"],
+        width=summary["width"],
+        channels=summary["channels"],
+        classes=len(summary["labels"]) if conditional else 1,
+        n_images=summary["n_train"],
+        cpu_seconds=budget.cpu_seconds,
+    )
+    hyperparameters = choices.hyperparameters
+    init_from = None
+    if options.init_from is not None:
+        base_model = _init_model(session, dataset, options.init_from)
+        hyperparameters = _with_network_settings(base_model, data, hyperparameters)
+        label_map = _label_map(base_model, summary, conditional=conditional)
+        init_from = InitFrom(model=base_model.id, label_map=label_map)
+    settings = resolve(data, choices.preset, hyperparameters)
+    return ResolvedTraining(
+        conditional=conditional,
+        budget=budget,
+        hyperparameters=settings.to_dict(),
+        batch_size=settings.batch_size,
+        holdout_fraction=min(0.1, 1_000 / data.n_images),
+        cost=partial(estimate_cost, settings),
+        spec_fields={"early_stopping": options.early_stopping, "init_from": init_from},
+    )
+
+
+def _init_model(session: Session, dataset: Dataset, reference: str) -> Model:
+    model = model_registry.get(session, dataset.tenant_id, reference)
+    if model.modality != "image":
+        message = "`init_from` must name an image model, but it names a tabular model."
+        field_error = FieldError("/init_from", "wrong_modality", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    if model_registry.checkpoint_of(session, model) is None:
+        # A registered model holds only the generator; the checkpoint also holds the critic.
+        message = "The checkpoint of this model was deleted, so it cannot be used for `init_from`."
+        field_error = FieldError("/init_from", "checkpoint_gone", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return model
+
+
+def _with_network_settings(
+    base_model: Model, data: ImageData, hyperparameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Add the settings of the base model that determine the shapes of its networks."""
+    base = base_model.manifest["training"]["hyperparameters"]
+    if any(base[name] != getattr(data, name) for name in ("height", "width", "channels")):
+        message = (
+            f"The base model generates images of {base['height']} x {base['width']} x "
+            f"{base['channels']}, but the dataset has images of {data.height} x {data.width} x "
+            f"{data.channels}."
+        )
+        field_error = FieldError("/init_from", "wrong_size", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    network_settings = {name: base[name] for name in NETWORK_FIELDS if name in base}
+    for name, value in network_settings.items():
+        if hyperparameters.get(name, value) != value:
+            message = f"`{name}` must equal the base model's value ({value})."
+            field_error = FieldError(f"/hyperparameters/{name}", "not_allowed", message, (value,))
+            raise ValidationFailed(message, field_errors=[field_error])
+    return hyperparameters | network_settings
+
+
+def _label_map(base_model: Model, summary: dict[str, Any], *, conditional: bool) -> list[int]:
+    """Return the index of each dataset label in the base model; -1 for a new label."""
+    base_labels = [label["name"] for label in base_model.manifest["labels"]]
+    if not conditional:
+        return [-1 if base_labels else 0]
+    indices = {name: index for index, name in enumerate(base_labels)}
+    return [indices.get(label["name"], -1) for label in summary["labels"]]
+
+
+def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
+    has_labels = not summary["unlabeled"]
+    if requested and not has_labels:
+        message = "`conditional` must not be true, because the dataset has no labels."
+        field_error = FieldError("/conditional", "no_labels", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return has_labels if requested is None else requested

@@ -1,0 +1,103 @@
+"""Search for the image that a table or a document means by a path, a file name or an id."""
+
+import posixpath
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from modalities.image.upload.split_names import role_of_name
+
+_END = -1
+
+
+def key_of(path: str) -> str:
+    """Return the path without its suffix, with "/" between levels, in lower case."""
+    normalized = unicodedata.normalize("NFC", path).strip().replace("\\", "/").casefold()
+    return _without_suffix(posixpath.normpath(normalized).lstrip("/") if normalized else "")
+
+
+def _without_suffix(path: str) -> str:
+    stem, suffix = posixpath.splitext(path)
+    # `a.b` may be an id with a dot; a suffix of an image has letters and is short.
+    return stem if suffix[1:].isalnum() and 2 < len(suffix) <= 6 and suffix[1].isalpha() else path
+
+
+class ImageNames:
+    """Index of the images of an archive by the last level of their paths.
+
+    Case, suffixes and leading folders that are not in the archive are ignored: `./IMG/A.JPG` and
+    the id `a` both mean `data/img/a.jpg`, unless several images fit equally well.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._exact: dict[str, int] = {}
+        self._first: dict[str, int] = {}  # by the last level of the key
+        self._next = np.full(len(names), _END, np.int32)  # images with the same last level
+        for i, name in enumerate(names):
+            self._exact[name] = i
+            last = key_of(name.rpartition("/")[2])
+            self._next[i] = self._first.get(last, _END)
+            self._first[last] = i
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def find(self, path: str, document: str) -> int | None:
+        """Return the index of the image that `document` calls `path`, None if it is not clear."""
+        plain = unicodedata.normalize("NFC", path).replace("\\", "/").removeprefix("./")
+        folder = document.rpartition("/")[0]
+        for candidate in (f"{folder}/{plain}", plain):
+            if (index := self._exact.get(candidate)) is not None:
+                return index
+        key = key_of(path)
+        matches = list(self._with_last_level(key.rpartition("/")[2]))
+        if len(matches) <= 1:
+            return matches[0] if matches else None
+        return self._best(matches, key, path, document)
+
+    def _with_last_level(self, last: str) -> Iterator[int]:
+        index = self._first.get(last, _END)
+        while index != _END:
+            yield index
+            index = int(self._next[index])
+
+    def _best(self, matches: Sequence[int], key: str, path: str, document: str) -> int | None:
+        """Return the only best of several images.
+
+        The most common levels count first, then the folder and the part of the document, then case.
+        """
+        folder = document.rpartition("/")[0]
+        role = role_of_name(posixpath.splitext(document.rpartition("/")[2])[0])
+        suffix = posixpath.splitext(path)[1].lower()
+        scores = []
+        for i in matches:
+            name = self._names[i]
+            in_folder = name.startswith(f"{folder}/") if folder else False
+            same_role = role is not None and role in {
+                role_of_name(level) for level in name.split("/")[:-1]
+            }
+            same_suffix = not suffix or name.lower().endswith(suffix)
+            scores.append(
+                (
+                    _common_levels(key_of(name), key),
+                    in_folder,
+                    same_role,
+                    same_suffix,
+                    name.endswith(path),
+                )
+            )
+        best = max(scores)
+        return matches[scores.index(best)] if scores.count(best) == 1 else None
+
+
+def _common_levels(a: str, b: str) -> int:
+    """Return how many of the last levels of two keys are equal."""
+    pairs = zip(reversed(a.split("/")), reversed(b.split("/")), strict=False)
+    count = 0
+    for one, other in pairs:
+        if one != other:
+            break
+        count += 1
+    return count

@@ -1,0 +1,231 @@
+"""Search for the columns of a table that hold image names, labels and parts."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from core.datasets.errors import printable
+from core.settings import Limits
+from modalities.image.upload.label_table import LabelTable, Row, is_number
+from modalities.image.upload.split_names import role_of_name, words_of
+
+_PATH_WORDS = frozenset(
+    {"path", "file", "filename", "filepath", "filenames", "image", "images", "img", "imagename"}
+    | {"photo", "picture", "name", "id", "imageid", "imagepath", "key", "frame"}
+)
+# Earlier words are better: a name says more than a number.
+_LABEL_WORDS = (
+    ("label", "labels", "target", "targets", "y", "truth", "groundtruth"),
+    ("class", "classes", "classname", "category", "categories", "classid", "categoryid"),
+    ("breed", "species", "diagnosis", "dx", "disease", "emotion", "genre", "variety", "finding"),
+    (
+        "findings",
+        "choice",
+        "tag",
+        "tags",
+        "type",
+        "kind",
+        "style",
+        "brand",
+        "digit",
+        "letter",
+        "character",
+    ),
+    (
+        "symbol",
+        "sign",
+        "grade",
+        "level",
+        "outcome",
+        "gender",
+        "sex",
+        "season",
+        "color",
+        "colour",
+        "artist",
+    ),
+)
+_SPLIT_WORDS = frozenset(
+    {"split", "set", "subset", "partition", "usage", "dataset", "fold", "part"}
+)
+_BOX_WORDS = frozenset({"xmin", "ymin", "xmax", "ymax", "bbox", "boundingbox", "bboxes", "boxes"})
+SEVERAL_LABELS = "gives several labels to one image; each image can have one label"
+NAMES_NO_IMAGE = "names no image of the archive"
+_MIN_SHARE = 0.5  # of the rows must name an image of the archive, for a column without a name
+_ONE_HOT_SHARE = 0.9  # of the rows must have exactly one 1
+
+
+class Columns(NamedTuple):
+    """Indices of columns. `one_hot` are the columns of one label each, if `label` is None."""
+
+    path: int
+    label: int | None
+    one_hot: tuple[int, ...]
+    split: int | None
+    has_named_path: bool  # the name of the path column says that it holds names of files
+
+
+class NoLabels(Exception):
+    """A table holds no labels of images. The message is a predicate about the file."""
+
+
+def find_columns(
+    table: LabelTable,
+    is_image: Callable[[str], bool],
+    label_column: str | None,
+    limits: Limits,
+) -> Columns:
+    """Return the columns of `table`.
+
+    `label_column` is the client's choice of the column with the labels.
+
+    Raises NoLabels if there are none.
+    """
+    rows = table.sample()
+    path = _path_column(table.header, rows, is_image)
+    others = [i for i in range(len(table.header)) if i != path]
+    named_splits = [i for i in others if _SPLIT_WORDS & set(_column_words(table.header[i]))]
+    split = next((i for i in named_splits if _is_split(rows, i)), None)
+    others = [i for i in others if i not in named_splits]
+    named = _names_files(table.header[path]) == 2
+    if label_column is not None:
+        label = _chosen_column(table.header, label_column)
+        return Columns(path, label, (), split, named)
+    if _has_boxes(table, rows, path):
+        raise NoLabels("lists boxes in images; boxes are not labels of images")
+    if one_hot := _one_hot_columns(rows, others):
+        return Columns(path, None, one_hot, split, named)
+    label = choose_label_column(table.header, rows, others, limits)
+    _reject_lists_of_labels([row[label] for row in rows])
+    return Columns(path, label, (), split, named)
+
+
+def _column_words(name: str) -> list[str]:
+    """Return the words of a column name, and all of them as one: `ClassId` is also `classid`."""
+    words = words_of(name) + re.findall(r"[^\W\d_]+", name.lower())
+    return [*words, "".join(re.findall(r"[^\W\d_]+", name.lower()))]
+
+
+def _names_files(name: str) -> int:
+    """Return 2 for a column name such as `file_name`, 1 for `id` or `name`, 0 for others."""
+    words = set(_column_words(name))
+    if _rank(name) is not None or not words & _PATH_WORDS:
+        return 0
+    return 2 if words & _PATH_WORDS - {"id", "name", "key"} else 1
+
+
+def _path_column(
+    header: Sequence[str], rows: Sequence[Row], is_image: Callable[[str], bool]
+) -> int:
+    counts = [
+        sum(bool(row[i]) and is_image(str(row[i])) for row in rows) for i in range(len(header))
+    ]
+    named = [_names_files(name) for name in header]
+    best = max(range(len(header)), key=lambda i: (counts[i], named[i]), default=None)
+    if best is None or not counts[best]:
+        raise NoLabels(NAMES_NO_IMAGE)
+    if not named[best] and counts[best] < _MIN_SHARE * len(rows):
+        raise NoLabels("has no column with the names of the images")
+    return best
+
+
+def _is_split(rows: Sequence[Row], column: int) -> bool:
+    values = {str(row[column]) for row in rows if row[column]}
+    return bool(values) and all(role_of_name(value) for value in values)
+
+
+def _chosen_column(header: Sequence[str], label_column: str) -> int:
+    matches = [i for i, name in enumerate(header) if name.lower() == label_column.strip().lower()]
+    if not matches:
+        columns = ", ".join(printable(name) for name in header[:10])
+        raise NoLabels(f"has no column {printable(label_column)}; its columns are {columns}")
+    return matches[0]
+
+
+def _has_boxes(table: LabelTable, rows: Sequence[Row], path: int) -> bool:
+    words = {word for name in table.header for word in _column_words(name)}
+    if len(words & _BOX_WORDS) >= 2 or words & {"bbox", "boundingbox", "bboxes"}:
+        return True
+    # Several rows per image with four numbers: boxes without a header, as in `val_annotations.txt`.
+    images = [row[path] for row in rows]
+    numbers = [
+        i
+        for i in range(len(table.header))
+        if i != path and all(row[i] and is_number(str(row[i])) for row in rows)
+    ]
+    return len(numbers) >= 4 and len(set(images)) < 0.9 * len(images)
+
+
+def _one_hot_columns(rows: Sequence[Row], others: Sequence[int]) -> tuple[int, ...]:
+    """Return the columns of 0 and 1 of which one is 1 in each row; () if there are not any."""
+    binary = [i for i in others if all(_binary(row[i]) is not None for row in rows)]
+    if len(binary) < 2:
+        return ()
+    ones = [sum(_binary(row[i]) or 0 for i in binary) for row in rows]
+    if ones.count(1) >= _ONE_HOT_SHARE * len(ones):
+        return tuple(binary)
+    if len(binary) == len(others) and len(binary) > 2:
+        raise NoLabels(SEVERAL_LABELS)
+    return ()
+
+
+def _binary(value: str | None) -> int | None:
+    return {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}.get((value or "").lower())
+
+
+def choose_label_column(
+    header: Sequence[str], rows: Sequence[Row], others: Sequence[int], limits: Limits
+) -> int:
+    """Return the column of labels among `others`.
+
+    Raises NoLabels if it is not clear.
+    """
+    usable = [i for i in others if _is_categorical([row[i] for row in rows], limits)]
+    if len(others) == 1 and usable:
+        return usable[0]
+    varying = [i for i in usable if len({row[i] for row in rows}) > 1]
+    ranks = {i: rank for i in varying or usable if (rank := _rank(header[i])) is not None}
+    if ranks:
+        texts = {i for i in ranks if not all(is_number(row[i] or "0") for row in rows)}
+        return min(ranks, key=lambda i: (i not in texts, ranks[i], i))
+    if len(varying) == 1:
+        return varying[0]
+    if marks := [i for i in others if {row[i] for row in rows} == {"-1", "1"}]:
+        names = ", ".join(printable(header[i]) for i in marks[:8])
+        raise NoLabels(f"has a column of 1 and -1 per class; set `label_column` to one of {names}")
+    if not varying:
+        raise NoLabels("has no column with labels: every column differs from row to row")
+    names = ", ".join(printable(header[i]) for i in varying[:8])
+    raise NoLabels(f"has several columns that may hold the label; set `label_column` to {names}")
+
+
+def _reject_lists_of_labels(values: Sequence[str | None]) -> None:
+    """Raise NoLabels if many values are lists of other values, such as "cough|fever"."""
+    present = [value for value in values if value]
+    distinct = set(present)
+    lists = sum(
+        any(sep in value and distinct.issuperset(value.split(sep)) for sep in "|;,")
+        for value in distinct
+    )
+    if lists > 0.1 * len(distinct):
+        raise NoLabels(SEVERAL_LABELS)
+
+
+def _rank(name: str) -> int | None:
+    words = set(_column_words(name))
+    if len(words) > 1:
+        words.discard("y")  # a coordinate, as in `Roi.Y1`
+    return next((rank for rank, group in enumerate(_LABEL_WORDS) if words & set(group)), None)
+
+
+def _is_categorical(values: Sequence[str | None], limits: Limits) -> bool:
+    """Return True if values repeat, so that they can be labels. Fractions are measurements."""
+    present = [value for value in values if value and value.strip()]
+    distinct = set(present)
+    # Lists for one class at a time mark their images with 1 and all others with -1.
+    if not present or len(distinct) > limits.classes_max or "-1" in distinct <= {"-1", "0", "1"}:
+        return False
+    if any(is_number(value) and not float(value).is_integer() for value in distinct):
+        return False
+    # Captions and measurements differ from row to row. In a small set, half may differ.
+    return len(distinct) <= max(2, len(present) // 2) or len(distinct) < len(present) <= 20

@@ -1,0 +1,361 @@
+"""Choice of the source of an archive's labels: a table, files next to the images, or folders."""
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.datasets.data_quality import Issue, Severity
+from core.datasets.errors import ErrorCollector, file_pointer, printable, unreadable_error
+from core.errors import DatasetUnreadable
+from core.settings import Limits
+from modalities.image.upload.archive import Archive
+from modalities.image.upload.archive_index import ArchiveIndex, is_hidden
+from modalities.image.upload.box_annotations import boxes_issue, find_box_files
+from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
+from modalities.image.upload.folder_labels import FolderLayout, read_folders
+from modalities.image.upload.label_columns import NAMES_NO_IMAGE
+from modalities.image.upload.labels import UNLABELED, LabelEncoder
+from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.sidecar_labels import find_sidecars, read_sidecars
+from modalities.image.upload.table_labels import (
+    TableLabels,
+    TableSearch,
+    is_documented_name,
+    search_tables,
+    select_documents,
+)
+
+_MAX_EXAMPLES = 5
+# Files that often hold labels, in formats that are not read next to images.
+_UNREAD_SUFFIXES = (
+    *(".mat", ".xlsx", ".xls", ".parquet", ".h5", ".hdf5", ".pkl", ".npy", ".npz", ".tfrecord"),
+    *(".tfrecords", ".db", ".sqlite", ".arrow", ".feather"),
+)
+
+
+class Part(NamedTuple):
+    """A part of the archive, such as `seg_train`, and the number of its images by use."""
+
+    name: str
+    train: int
+    test: int
+    left_out: int
+
+
+@dataclass
+class Labeling:
+    """Label and part of each image of an archive."""
+
+    source: str  # "folders", "webdataset", "file_names", "none" or the suffix of a table
+    encoder: LabelEncoder
+    codes: NDArray[np.int32]  # of `encoder`, UNLABELED for none
+    is_test: NDArray[np.bool_]
+    kept: NDArray[np.bool_]  # False for images that are left out
+    parts: list[Part] = field(default_factory=list)
+    used_files: set[int] = field(default_factory=set)  # indices in the archive of files with labels
+    notes: list[str] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+
+
+def label_images(
+    archive: Archive,
+    index: ArchiveIndex,
+    images: Sequence[str],
+    options: ImageOptions,
+    limits: Limits,
+) -> Labeling:
+    """Label the images, whose names are `images`, as `options.labels_from` says.
+
+    By default the first of these sources that labels the images is used: tables, files next to the
+    images, folders. Raises DatasetUnreadable if labels are contradictory or missing.
+    """
+    layout = read_folders(images)
+    chosen = options.labels_from
+    if chosen == "folders":
+        return _finish(_from_folders(layout, images, options, limits), layout)
+    if chosen == "none":
+        return _finish(_unlabeled(layout, images, limits), layout)
+    if chosen == "file_names":
+        return _finish(_from_file_names(layout, images, limits), layout)
+    sidecars = find_sidecars(archive.names, index.images)
+    documents = select_documents(archive.names, index.ignored, set(sidecars), chosen)
+    if chosen is not None and not documents:
+        message = (
+            f"`labels_from` must be folders, file_names, none, or the name of a file in the "
+            f"archive; there is no file {printable(chosen)}."
+        )
+        raise unreadable_error("labels_from_unknown", message, pointer="/meta/labels_from")
+    search = search_tables(archive, documents, images, layout, options, limits)
+    labeling = _from_tables(search, layout, images, archive.names)
+    if labeling is None and chosen is not None:
+        raise _unusable_table_error(chosen, search)
+    if labeling is None and sidecars:
+        labeling = _from_sidecars(archive, sidecars, layout, images, search, limits)
+    if labeling is None and layout.has_labels:
+        labeling = _from_folders(layout, images, options, limits)
+    if labeling is None:
+        _reject_documented(search)
+        labeling = _unlabeled(layout, images, limits)
+    labeling = _finish(labeling, layout)
+    search.boxes |= find_box_files(archive, images, index.ignored)
+    others = [archive.names[i] for i in index.ignored if not is_hidden(archive.names[i])]
+    _add_findings(labeling, search, images, others, limits)
+    return labeling
+
+
+def _from_tables(
+    search: TableSearch,
+    layout: FolderLayout,
+    images: Sequence[str],
+    archive_names: Sequence[str],
+) -> Labeling | None:
+    labels = search.best(layout)
+    if labels is None or _numbers_the_folders(labels, layout):
+        return None
+    is_test = layout.is_test if labels.is_test is None else labels.is_test
+    labeling = Labeling(
+        source=posixpath.splitext(labels.names[0])[1].lower().lstrip("."),
+        encoder=labels.encoder,
+        codes=labels.codes,
+        is_test=is_test,
+        kept=labels.listed
+        & ~layout.select([folder.role == "unlabeled" for folder in layout.folders]),
+        used_files={i for i, name in enumerate(archive_names) if name in labels.names},
+        issues=labels.issues(),
+    )
+    names = ", ".join(printable(name) for name in labels.names[:3])
+    labeling.notes.append(f"The labels are from {names}, column {printable(labels.column)}.")
+    if layout.has_labels and not is_documented_name(labels.names[0]):
+        labeling.notes.append(
+            'The folders may be labels too: to use them, set `labels_from` to "folders".'
+        )
+    _leave_out_unlisted(labeling, layout, images, names)
+    return labeling
+
+
+def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
+    """Return True if a table only repeats the folders of the images by number, as in lists."""
+    if not all(name.isdecimal() for name in labels.encoder.sorted_names()):
+        return False
+    folders = [layout.folders[i].label for i in layout.folder_of[labels.listed]]
+    if None in folders or all(str(label).isdecimal() for label in folders):
+        return False
+    pairs = set(zip(labels.codes[labels.listed].tolist(), folders, strict=True))
+    return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
+
+
+def _leave_out_unlisted(
+    labeling: Labeling, layout: FolderLayout, images: Sequence[str], table: str
+) -> None:
+    unlisted = ~labeling.kept & ~layout.is_mask
+    expected = layout.select([folder.role != "train" for folder in layout.folders])
+    _note_unlabeled_parts(labeling, layout, unlisted & expected)
+    if missing := np.flatnonzero(unlisted & ~expected).tolist():
+        labeling.issues.append(
+            _images_issue(
+                "label_missing",
+                "warning",
+                missing,
+                images,
+                f"Images that are not listed in {table} were left out. Add them to the list.",
+            )
+        )
+
+
+def _from_sidecars(
+    archive: Archive,
+    sidecars: dict[int, int],
+    layout: FolderLayout,
+    images: Sequence[str],
+    search: TableSearch,
+    limits: Limits,
+) -> Labeling | None:
+    labels = read_sidecars(archive, sidecars, len(images))
+    if labels.has_boxes:
+        search.boxes.setdefault("YOLO", archive.names[min(sidecars)])
+    if not labels.labels:
+        return None
+    labeling = _unlabeled(layout, images, limits)
+    labeling.source, labeling.used_files = "webdataset", set(sidecars)
+    for image, label in labels.labels.items():
+        labeling.codes[image] = labeling.encoder.encode(label, where=images[image])
+    labeling.notes.append("The labels are from the files next to the images.")
+    return labeling
+
+
+def _from_folders(
+    layout: FolderLayout, images: Sequence[str], options: ImageOptions, limits: Limits
+) -> Labeling:
+    labeling = _unlabeled(layout, images, limits)
+    labeling.source = "folders"
+    codes = [
+        UNLABELED
+        if folder.label is None
+        else labeling.encoder.encode(folder.label, where=folder.path)
+        for folder in layout.folders
+    ]
+    labeling.codes = np.array(codes, np.int32)[layout.folder_of]
+    if not layout.has_labels:
+        return labeling
+    unlabeled = (labeling.codes == UNLABELED) & ~layout.is_mask
+    labeling.kept &= ~unlabeled
+    expected = layout.select([folder.role != "train" for folder in layout.folders])
+    _note_unlabeled_parts(labeling, layout, unlabeled & expected)
+    stray = np.flatnonzero(unlabeled & ~expected).tolist()
+    if len(stray) > options.max_bad(len(images)):
+        errors = ErrorCollector()
+        for i in stray:
+            errors.add(images[i], "label_missing", "is not in a folder and has no label")
+        raise errors.to_error(
+            "images have no label; put them into folders or list them in labels.csv"
+        )
+    if stray:
+        hint = "Images outside of the folders of labels were left out."
+        labeling.issues.append(_images_issue("label_missing", "warning", stray, images, hint))
+    return labeling
+
+
+def _from_file_names(layout: FolderLayout, images: Sequence[str], limits: Limits) -> Labeling:
+    labels = labels_in_file_names(images, limits)
+    missing = [i for i, label in enumerate(labels) if label is None]
+    if len(missing) == len(images):
+        message = (
+            "The file names have no labels in common. Names such as cat.0.jpg or 0001_cat.jpg "
+            "have some."
+        )
+        raise unreadable_error("labels_from_unknown", message, pointer="/meta/labels_from")
+    labeling = _unlabeled(layout, images, limits)
+    labeling.source = "file_names"
+    for i, label in enumerate(labels):
+        if label is not None:
+            labeling.codes[i] = labeling.encoder.encode(label, where=images[i])
+    if missing:
+        labeling.kept[missing] = False
+        hint = "Images whose names do not have a label were left out."
+        labeling.issues.append(_images_issue("label_missing", "warning", missing, images, hint))
+    return labeling
+
+
+def _unlabeled(layout: FolderLayout, images: Sequence[str], limits: Limits) -> Labeling:
+    return Labeling(
+        source="none",
+        encoder=LabelEncoder(limits),
+        codes=np.full(len(images), UNLABELED, np.int32),
+        is_test=layout.is_test,
+        kept=np.ones(len(images), bool),
+    )
+
+
+def _finish(labeling: Labeling, layout: FolderLayout) -> Labeling:
+    """Leave out masks, and describe the parts."""
+    if masks := int((layout.is_mask & labeling.kept).sum()):
+        labeling.kept &= ~layout.is_mask
+        example = next(folder.path for folder in layout.folders if folder.is_mask)
+        hint = "Masks of objects were left out: they are neither images to learn nor labels."
+        labeling.issues.append(
+            Issue("annotations_not_read", "error", masks, (printable(example),), hint)
+        )
+    labeling.notes += layout.notes
+    for name in dict.fromkeys(folder.part for folder in layout.folders if folder.part):
+        members = layout.select([folder.part == name for folder in layout.folders])
+        used = members & labeling.kept
+        test = int((used & labeling.is_test).sum())
+        train = int(used.sum()) - test
+        left_out = int(members.sum()) - train - test
+        labeling.parts.append(Part(name, train, test, left_out))
+    return labeling
+
+
+def _note_unlabeled_parts(
+    labeling: Labeling, layout: FolderLayout, left_out: NDArray[np.bool_]
+) -> None:
+    """Report images without a label in folders such as `test`, which are left out."""
+    if left_out.any():
+        folders = dict.fromkeys(
+            layout.folders[i].path for i in np.unique(layout.folder_of[left_out])
+        )
+        names = ", ".join(printable(path) for path in list(folders)[:3])
+        labeling.notes.append(
+            f"{int(left_out.sum()):,} images without a label in {names} were left out."
+        )
+
+
+def _add_findings(
+    labeling: Labeling,
+    search: TableSearch,
+    images: Sequence[str],
+    others: Sequence[str],
+    limits: Limits,
+) -> None:
+    """Report files that look like labels but were not read, and labels in file names."""
+    has_labels = labeling.source != "none"
+    if issue := boxes_issue(search.boxes, has_labels=has_labels):
+        labeling.issues.append(issue)
+    unread = [name for name in search.failures if not name.lower().endswith((".txt", ".lst"))]
+    if not has_labels:
+        search.failures |= {
+            name: "is a kind of file that is not read"
+            for name in others
+            if name.lower().endswith(_UNREAD_SUFFIXES)
+        }
+        unread = [
+            *unread,
+            *(name for name in search.failures if name.lower().endswith(_UNREAD_SUFFIXES)),
+        ]
+    if has_labels:
+        labeling.notes += [
+            f"{printable(name)} {search.failures[name]}."
+            for name in unread[:_MAX_EXAMPLES]
+            if search.failures[name] != NAMES_NO_IMAGE
+        ]
+        return
+    if unread:
+        hint = "Files that may list labels were not read: " + "; ".join(
+            f"{printable(name)} {search.failures[name]}" for name in unread[:3]
+        )
+        names = tuple(printable(name) for name in unread[:_MAX_EXAMPLES])
+        labeling.issues.append(Issue("labels_not_read", "error", len(unread), names, f"{hint}."))
+    images = [images[i] for i in np.flatnonzero(labeling.kept).tolist()]
+    in_names = labels_in_file_names(images, limits)
+    if any(in_names):
+        hint = (
+            f"The file names seem to hold labels: {describe_labels(in_names)}. To use them, upload "
+            'the file again with `labels_from`: "file_names".'
+        )
+        count = sum(label is not None for label in in_names)
+        labeling.issues.append(
+            Issue("labels_in_file_names", "warning", count, tuple(images[:_MAX_EXAMPLES]), hint)
+        )
+    elif not unread and not search.boxes and labeling.source == "none":
+        hint = (
+            "The images have no labels. To add some, put them into one folder per label, or "
+            "add a labels.csv with the columns path and label."
+        )
+        labeling.issues.append(Issue("no_labels", "info", len(images), (), hint))
+
+
+def _images_issue(
+    code: str, severity: Severity, indices: Sequence[int], images: Sequence[str], hint: str
+) -> Issue:
+    examples = tuple(printable(images[i]) for i in indices[:_MAX_EXAMPLES])
+    return Issue(code, severity, len(indices), examples, hint)
+
+
+def _reject_documented(search: TableSearch) -> None:
+    """Raise DatasetUnreadable if the only source of labels is a labels.csv that cannot be used."""
+    for name in search.failures:
+        if is_documented_name(name):
+            raise _unusable_table_error(name, search)
+
+
+def _unusable_table_error(name: str, search: TableSearch) -> DatasetUnreadable:
+    failed = next((each for each in search.failures if each.endswith(name)), name)
+    if failed in search.errors:
+        return search.errors[failed]
+    reason = search.failures.get(failed, "lists too few images of the archive")
+    message = f"{printable(failed)} {reason}."
+    return unreadable_error("labels_file_invalid", message, pointer=file_pointer(failed))

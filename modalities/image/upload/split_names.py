@@ -1,0 +1,97 @@
+"""Recognition of names of parts of a dataset: `train`, `seg_test`, `validation_set`, `X_val`."""
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+Role = Literal["train", "test", "unlabeled"]
+
+TRAIN_NAMES = frozenset({"train", "training", "trn"})
+TEST_NAMES = frozenset(
+    {"test", "testing", "tst", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout"}
+)
+UNLABELED_NAMES = frozenset(
+    {"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unsup"}
+)
+# Words that do not distinguish one folder from another.
+NEUTRAL_NAMES = frozenset(
+    {"set", "sets", "data", "dataset", "datasets", "image", "images", "img", "imgs", "picture"}
+    | {"pictures", "photo", "photos", "pic", "pics", "split", "splits", "folder", "files", "file"}
+    | {"sample", "samples", "jpg", "jpeg", "png", "raw", "all", "input", "inputs", "part", "full"}
+)
+_BATCH = re.compile(
+    r"(?<![^\W_])(part|fold|batch|shard|chunk|images?|imgs?|data|subset|split|archive|folder|samples?|set)"
+    r"[ _.-]*\d+$",
+    re.IGNORECASE,
+)
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_COMPOUND = re.compile(r"(set|data|images?|imgs?|split)$")
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case, without digits: "TrainingSet_2" has two."""
+    words = re.findall(r"[^\W\d_]+", _CAMEL_CASE.sub(" ", name).lower())
+    return [part for word in words for part in _split_compound(word)]
+
+
+def _split_compound(word: str) -> list[str]:
+    stem = _COMPOUND.sub("", word)
+    is_compound = stem != word and (role_of_word(stem) or stem in NEUTRAL_NAMES)
+    return [stem, word[len(stem) :]] if is_compound else [word]
+
+
+def role_of_word(word: str) -> Role | None:
+    if word in TRAIN_NAMES:
+        return "train"
+    if word in TEST_NAMES:
+        return "test"
+    return "unlabeled" if word in UNLABELED_NAMES else None
+
+
+def role_of_name(name: str) -> Role | None:
+    """Return the role of a name that has exactly one word for a part, such as `train_labels`."""
+    roles = [role for word in words_of(name) if (role := role_of_word(word))]
+    return roles[0] if len(roles) == 1 else None
+
+
+def roles_of_level(names: Collection[str]) -> dict[str, Role] | None:
+    """Return the role of each folder name of a level, None if they are not parts of a dataset.
+
+    Words other than those of the parts must be neutral or common to all names: `seg_train` and
+    `seg_test` are parts, `bullet train` and `test tube` are not. A neutral name next to a test part
+    is the training part.
+    """
+    roles: dict[str, Role] = {}
+    rests = set()
+    neutral = []
+    for name in names:
+        words = words_of(name)
+        part_words = [word for word in words if role_of_word(word)]
+        if words and NEUTRAL_NAMES.issuperset(words):
+            neutral.append(name)
+            continue
+        role = role_of_word(part_words[0]) if len(set(part_words)) == 1 else None
+        if role is None:
+            return None
+        roles[name] = role
+        rests.add(frozenset(words) - set(part_words) - NEUTRAL_NAMES)
+    has_common_rest = len(rests) == 1 and (len(names) > 1 or not next(iter(rests)))
+    if "train" not in roles.values() and "test" in roles.values():
+        # The traffic signs of `DATA` and `TEST`: the folder without a part is the training part.
+        roles |= dict.fromkeys(neutral, "train")
+        neutral = []
+    if neutral or "train" not in roles.values() or not (has_common_rest or rests <= {frozenset()}):
+        return None
+    return roles
+
+
+def is_neutral(name: str) -> bool:
+    """Return True for a folder name that says nothing about its images, such as `images`."""
+    words = words_of(name)
+    return bool(words) and all(word in NEUTRAL_NAMES or role_of_word(word) for word in words)
+
+
+def are_batches(names: Collection[str]) -> bool:
+    """Return True for names such as `part1` and `part2`, which only divide a large folder."""
+    stems = {re.sub(r"\d+$", "", name) for name in names}
+    return len(names) > 1 and len(stems) == 1 and all(_BATCH.search(name) for name in names)

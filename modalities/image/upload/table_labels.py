@@ -1,0 +1,230 @@
+"""Labels from the tables of an archive. Tables with the same columns are read as one."""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from core.errors import DatasetUnreadable
+from core.settings import Limits
+from modalities.image.upload.archive import Archive, read_up_to
+from modalities.image.upload.archive_index import is_hidden
+from modalities.image.upload.box_annotations import describe_boxes, parse_json
+from modalities.image.upload.folder_labels import FolderLayout
+from modalities.image.upload.image_names import ImageNames
+from modalities.image.upload.label_columns import Columns, NoLabels, find_columns
+from modalities.image.upload.label_table import TABLE_SUFFIXES, LabelTable, Row, read_table
+from modalities.image.upload.labels import UNLABELED, LabelEncoder
+from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.split_names import role_of_name
+
+_DOCUMENTED = frozenset({"labels.csv", "labels.json"})
+_NEVER_LABELS = re.compile(
+    r"(readme|licen[cs]e|changelog|requirements|copying|classes|class_names|label_map)\b|.*submission",
+    re.IGNORECASE,
+)
+_MAX_DOCUMENTS = 50
+_MAX_EXAMPLES = 5
+_MIN_COVERAGE = 0.5  # of the images that are not in a test part
+_MIN_COVERAGE_NEXT_TO_FOLDERS = 0.9  # if the folders label all images
+_MIN_NAMED = 10  # images suffice if a column is named for file names
+
+
+def is_documented_name(name: str) -> bool:
+    return posixpath.basename(name).lower() in _DOCUMENTED
+
+
+def select_documents(
+    names: Sequence[str], ignored: Sequence[int], sidecars: set[int], chosen: str | None
+) -> list[int]:
+    """Return the indices of files that may list labels; only `chosen` if a client chose one."""
+    tables = [i for i in ignored if posixpath.splitext(names[i])[1].lower() in TABLE_SUFFIXES]
+    if chosen is not None:
+        exact = [i for i in tables if names[i] == chosen]
+        return exact or [i for i in tables if posixpath.basename(names[i]) == chosen]
+    documents = [
+        i
+        for i in tables
+        if i not in sidecars
+        and not _NEVER_LABELS.match(posixpath.basename(names[i]))
+        and not is_hidden(names[i])
+    ]
+    documents.sort(key=lambda i: (not is_documented_name(names[i]), names[i].count("/"), i))
+    return sorted(documents[:_MAX_DOCUMENTS])
+
+
+@dataclass
+class TableLabels:
+    """Labels of the images that tables with the same columns list."""
+
+    encoder: LabelEncoder
+    codes: NDArray[np.int32]
+    listed: NDArray[np.bool_]
+    is_test: NDArray[np.bool_] | None  # None if the tables do not say
+    column: str
+    has_named_path: bool
+    names: list[str] = field(default_factory=list)
+    ghosts: list[str] = field(default_factory=list)  # examples of paths without an image
+    n_ghosts: int = 0
+    contradictory: dict[int, str] = field(default_factory=dict)
+
+    def issues(self) -> list[Issue]:
+        table = printable(self.names[0])
+        issues = []
+        if self.n_ghosts:
+            hint = f"Paths in {table} that are not in the archive. Check the paths."
+            issues.append(
+                Issue("listed_image_missing", "warning", self.n_ghosts, tuple(self.ghosts), hint)
+            )
+        if self.contradictory:
+            hint = f"Images that {table} lists with two labels were left out."
+            names = tuple(self.contradictory.values())[:_MAX_EXAMPLES]
+            issues.append(
+                Issue("contradictory_label", "warning", len(self.contradictory), names, hint)
+            )
+        return issues
+
+
+@dataclass
+class TableSearch:
+    """Result of the search for tables with labels."""
+
+    candidates: list[TableLabels] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # name to a predicate about the file
+    errors: dict[str, DatasetUnreadable] = field(default_factory=dict)  # of some failures
+    boxes: dict[str, str] = field(default_factory=dict)  # format to an example
+
+    def best(self, layout: FolderLayout) -> TableLabels | None:
+        """Return the labels that cover the most images, None if all cover too few."""
+        expected = layout.select([folder.role == "train" for folder in layout.folders])
+        expected &= ~layout.is_mask
+        n_expected = max(1, int(expected.sum()))
+        in_folders = layout.select([folder.label is not None for folder in layout.folders])
+        folders_suffice = layout.has_several_labels and bool(in_folders[expected].all())
+        usable = []
+        for labels in self.candidates:
+            coverage = int((labels.listed & expected).sum()) / n_expected
+            named = labels.has_named_path and int(labels.listed.sum()) >= _MIN_NAMED
+            if folders_suffice and coverage < _MIN_COVERAGE_NEXT_TO_FOLDERS:
+                reason = "lists only some of the images; the folders label all of them"
+                self.failures |= dict.fromkeys(labels.names, reason)
+            elif coverage >= _MIN_COVERAGE or named:
+                usable.append((is_documented_name(labels.names[0]), coverage, labels))
+            else:
+                reason = f"lists only {int(labels.listed.sum()):,} of the images"
+                self.failures |= dict.fromkeys(labels.names, reason)
+        return max(usable, key=lambda item: item[:2])[2] if usable else None
+
+
+def search_tables(
+    archive: Archive,
+    documents: Sequence[int],
+    images: Sequence[str],
+    layout: FolderLayout,
+    options: ImageOptions,
+    limits: Limits,
+) -> TableSearch:
+    """Read the tables in the files `documents`, which are indices into the archive's names."""
+    search = TableSearch()
+    if not documents:
+        return search
+    finder = ImageNames(images)
+    labels = {folder.label for folder in layout.folders}
+    groups: dict[tuple[str, ...], TableLabels] = {}
+    for i, reader in archive.open_members(documents):
+        name, content = archive.names[i], read_up_to(reader, limits.archive_entry_bytes + 1)
+        try:
+            _read_document(content, name, finder, labels, groups, search, options, limits)
+        except NoLabels as reason:
+            search.failures[name] = str(reason)
+        except DatasetUnreadable as error:
+            search.errors[name] = error
+            search.failures[name] = error.detail.removeprefix(printable(name)).strip(" .")
+    search.candidates = list(groups.values())
+    return search
+
+
+def _read_document(
+    content: bytes,
+    name: str,
+    finder: ImageNames,
+    folder_labels: set[str | None],
+    groups: dict[tuple[str, ...], TableLabels],
+    search: TableSearch,
+    options: ImageOptions,
+    limits: Limits,
+) -> None:
+    """Read one file and add its labels to the group with the same columns."""
+    if name.lower().endswith(".json"):
+        document: Any = parse_json(content)
+        if kind := describe_boxes(document):
+            search.boxes.setdefault(kind, name)
+            return
+
+    def is_image(path: str) -> bool:
+        return finder.find(path, name) is not None
+
+    table = read_table(content, name, is_image)
+    _reject_class_names(table, folder_labels)
+    columns = find_columns(table, is_image, options.label_column, limits)
+    label = "" if columns.label is None else table.header[columns.label]
+    key = (label, *(table.header[i] for i in columns.one_hot))
+    n = len(finder)
+    group = groups.get(key) or TableLabels(
+        encoder=LabelEncoder(limits),
+        codes=np.full(n, UNLABELED, np.int32),
+        listed=np.zeros(n, bool),
+        is_test=None,
+        column=label or "of each label",
+        has_named_path=columns.has_named_path,
+    )
+    _add_rows(group, table, columns, finder)
+    group.names.append(name)
+    groups[key] = group
+
+
+def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> None:
+    """Raise NoLabels for a list of the names of classes, whose numbers are also file names."""
+    rows = table.sample()
+    for i in range(len(table.header)):
+        keys = {row[i] for row in rows}
+        if len(keys) == len(rows) > 1 and len(keys & folder_labels) >= 0.5 * len(keys):
+            raise NoLabels(
+                "names the labels of the folders, not images; to use its names, set `class_names`"
+            )
+
+
+def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: ImageNames) -> None:
+    role = role_of_name(posixpath.splitext(posixpath.basename(table.name))[0])
+    if group.is_test is None and (columns.split is not None or role == "test"):
+        group.is_test = np.zeros(len(group.codes), bool)
+    for row in table.read_rows():
+        path = row[columns.path] or ""
+        index = finder.find(path, table.name)
+        if index is None:
+            group.n_ghosts += 1
+            group.ghosts = [*group.ghosts, printable(path)][:_MAX_EXAMPLES]
+            continue
+        label = _label_of(row, columns, table.header)
+        code = group.encoder.encode(label, where=path) if label else UNLABELED
+        if group.listed[index] and group.codes[index] != code:
+            group.contradictory[index] = printable(path)
+        group.listed[index], group.codes[index] = True, code
+        if group.is_test is not None:
+            split = row[columns.split] if columns.split is not None else None
+            group.is_test[index] = (role_of_name(split) if split else role) == "test"
+    group.listed[list(group.contradictory)] = False
+
+
+def _label_of(row: Row, columns: Columns, header: Sequence[str]) -> str | None:
+    if columns.label is not None:
+        label = row[columns.label]
+        return label if label and label.strip() else None
+    ones = [i for i in columns.one_hot if (row[i] or "").lower() in {"1", "1.0", "true"}]
+    return header[ones[0]].strip() if len(ones) == 1 else None

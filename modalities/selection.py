@@ -1,0 +1,104 @@
+"""Selection of samples by label or by number, and the labels of a model."""
+
+import difflib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from core.errors import FieldError, UnknownLabel, ValidationFailed
+from core.request_fields import RequestModel, Seed
+
+Count = Annotated[int, Field(ge=1)]
+LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class Selection(RequestModel):
+    """Selection of samples by `labels` or by `count`."""
+
+    labels: Annotated[dict[LabelName, Count], Field(min_length=1)] | None = Field(
+        None, description='Number of samples of each label: `{"sneaker": 300, "bag": 700}`.'
+    )
+    count: Count | None = Field(
+        None,
+        description="Total number of samples. Their labels are distributed as in the training "
+        "data, or evenly with `balance_labels`.",
+    )
+    balance_labels: bool = Field(
+        False,
+        description="With `count`: generate the same number of samples of each label. If the "
+        "label is numeric, generate the same number in each decile of the training values. "
+        "Default: false.",
+    )
+    seed: Seed | None = Field(
+        None, description="Random seed. Default: a random one, returned with the samples."
+    )
+    offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
+        0,
+        description="Index of the first sample in the unlimited sequence of a seed. Default: 0.",
+    )
+
+
+def check_selection(selection: Selection) -> None:
+    """Raise ValidationFailed unless either `labels` or `count` is given."""
+    if (selection.labels is None) == (selection.count is None):
+        raise ValidationFailed("Send either `labels` or `count`.")
+    if selection.balance_labels and selection.labels is not None:
+        raise balance_conflict("`labels`")
+
+
+def balance_conflict(others: str) -> ValidationFailed:
+    error = FieldError("/balance_labels", "conflict", f"Cannot be combined with {others}.")
+    return ValidationFailed(
+        f"`balance_labels` requires `count` and cannot be combined with {others}.",
+        field_errors=[error],
+    )
+
+
+def check_conflicts(name: str, fields: Mapping[str, Any]) -> None:
+    """Raise ValidationFailed if any of the fields has a value in addition to `name`."""
+    conflicts = [field for field, value in fields.items() if value]
+    if conflicts:
+        errors = [
+            FieldError(f"/{field}", "conflict", f"Cannot be combined with `{name}`.")
+            for field in conflicts
+        ]
+        raise ValidationFailed(
+            f"`{conflicts[0]}` cannot be combined with `{name}`.", field_errors=errors
+        )
+
+
+def count_labels(manifest: Mapping[str, Any], requested: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of samples by normalized label.
+
+    Raises:
+        UnknownLabel: The model has no such label.
+    """
+    counts: dict[str, int] = {}
+    for label, count in requested.items():
+        name = unicodedata.normalize("NFC", label)  # datasets store labels in this form
+        counts[name] = counts.get(name, 0) + count
+    model_labels = [label["name"] for label in manifest["labels"]]
+    if unknown := [name for name in counts if name not in model_labels]:
+        raise _unknown_label(unknown, model_labels)
+    return counts
+
+
+def _unknown_label(unknown: Sequence[str], model_labels: Sequence[str]) -> UnknownLabel:
+    if not model_labels:
+        return UnknownLabel(
+            "The model was trained without labels. Use `count`, or train on a dataset with labels "
+            "(for tables: with a target column)."
+        )
+    errors = []
+    for name in unknown[:20]:
+        suggestions = difflib.get_close_matches(name, model_labels, 3, 0.6) or model_labels[:20]
+        pointer = "/labels/" + name.replace("~", "~0").replace("/", "~1")
+        errors.append(
+            FieldError(pointer, "unknown_label", "Not a label of this model.", tuple(suggestions))
+        )
+    shown = ", ".join(map(repr, model_labels[:20])) + (" …" if len(model_labels) > 20 else "")
+    return UnknownLabel(
+        f"The model has no label {unknown[0]!r}. Its labels: {shown}.", field_errors=errors
+    )

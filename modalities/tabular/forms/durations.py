@@ -1,0 +1,160 @@
+"""Durations as text, such as `26:03:04`, `1 days 02:03:04` or `PT26H3M4S`.
+
+A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
+`[m]:ss` is the time of a race. `P` is the ISO 8601 notation, `PT` the same without days, and
+`PT0H0M0S` with zeros. `.f` at the end stands for a fraction of a second.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from modalities.tabular.forms.moments import DAY, SECOND
+
+Ints = NDArray[np.int64]
+
+MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
+DEFAULT_FORMAT = "[h]:mm:ss"
+DURATION_FORMATS = (
+    "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
+    "d days, h:mm:ss", "d.hh:mm:ss", "[m]:ss", "PT", "P", "PT0H0M0S",
+)  # fmt: skip
+_CLOCK = r"(?P<h>[0-9]{1,6}):(?P<m>[0-5][0-9])"
+_SECONDS = r":(?P<s>[0-5][0-9])(?:\.(?P<f>[0-9]{1,9}))?"
+_DAY_CLOCK = r"(?P<h>[01]?[0-9]|2[0-3]):(?P<m>[0-5][0-9])" + _SECONDS
+_PATTERNS = {
+    "[m": rf"^(?P<sign>-?)(?P<m>[0-9]{{1,8}}){_SECONDS}$",
+    "[h": rf"^(?P<sign>-?){_CLOCK}",
+    "d days hh": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days? \+?)?{_DAY_CLOCK}$",
+    "d days, h": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days?, )?{_DAY_CLOCK}$",
+    "d.": rf"^(?:(?P<d>-?[0-9]{{1,6}})\.)?{_DAY_CLOCK}$",
+    "P": (
+        r"^(?P<sign>-?)P(?:(?P<d>[0-9]{1,6})D)?(?:T(?:(?P<h>[0-9]{1,8})H)?(?:(?P<m>[0-9]{1,8})M)?"
+        r"(?:(?P<s>[0-9]{1,9})(?:\.(?P<f>[0-9]{1,9}))?S)?)?$"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class DurationForm:
+    style: str  # one of DURATION_FORMATS
+    fraction: bool = False
+
+    @property
+    def format(self) -> str:
+        return self.style + ".f" * self.fraction
+
+    @property
+    def _regex(self) -> str:
+        prefix = next(prefix for prefix in _PATTERNS if self.style.startswith(prefix))
+        if prefix != "[h":
+            return _PATTERNS[prefix]
+        return _PATTERNS[prefix] + (_SECONDS if self.style.endswith("ss") else "") + "$"
+
+    def parse(self, texts: pa.StringArray) -> pa.Int64Array:
+        """Return microseconds; null for a text of another form."""
+        if not self.style.startswith("[") and self.style[0] == "P":
+            texts = pc.if_else(
+                pc.match_substring_regex(texts, "[0-9][DHMS]"), texts, pa.scalar(None, pa.string())
+            )
+        parts = pc.extract_regex(texts, self._regex)
+        names = [field.name for field in parts.type]
+
+        def number(name: str) -> Ints:
+            if name not in names:
+                return np.zeros(len(texts), np.int64)
+            field = pc.struct_field(parts, name)
+            if name == "f":
+                field = pc.utf8_slice_codeunits(pc.utf8_rpad(field, 6, "0"), 0, 6)
+            return _ints(field)
+
+        clock = 3600 * number("h") + 60 * number("m") + number("s")
+        micros = number("d") * DAY + clock * SECOND + number("f")
+        if "sign" in names:
+            is_negative = pc.equal(pc.struct_field(parts, "sign"), "-").fill_null(False)
+            micros = np.where(is_negative.to_numpy(zero_copy_only=False), -micros, micros)
+        return pa.array(micros, mask=parts.is_null().to_numpy(zero_copy_only=False))
+
+    def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
+        digits = (6 if decimals is None else decimals) if self.fraction else 0
+        texts = [
+            None if value is None else self._text(value, digits) for value in micros.to_pylist()
+        ]
+        return pa.array(texts, pa.string())
+
+    def _text(self, micros: int, digits: int) -> str:
+        if self.style.startswith("d"):
+            days, rest = divmod(micros, DAY)
+            clock = _clock(rest, digits, hour_digits=1 if ", h" in self.style else 2)
+            if self.style == "d.hh:mm:ss":
+                return f"{days}.{clock}" if days else clock
+            if self.style == "d days hh:mm:ss":
+                return f"{days} days {clock}"
+            unit = "day" if abs(days) == 1 else "days"
+            return f"{days} {unit}, {clock}" if days else clock
+        sign = "-" if micros < 0 else ""
+        if self.style[0] == "P":
+            return sign + self._iso(abs(micros), digits)
+        if self.style == "[m]:ss":
+            minutes, rest = divmod(abs(micros), 60 * SECOND)
+            return f"{sign}{minutes}{_clock(rest, digits, hour_digits=1)[4:]}"
+        hour_digits = self.style.index("]") - 1
+        return sign + _clock(
+            abs(micros), digits, hour_digits=hour_digits, seconds=self.style.endswith("ss")
+        )
+
+    def _iso(self, micros: int, digits: int) -> str:
+        days, rest = divmod(micros, DAY) if self.style == "P" else (0, micros)
+        seconds, fraction = divmod(rest, SECOND)
+        values = ((seconds // 3600, "H"), (seconds // 60 % 60, "M"))
+        is_full = self.style == "PT0H0M0S"
+        clock = "".join(f"{value}{unit}" for value, unit in values if value or is_full)
+        decimals = f".{fraction:06}"[: digits + 1].rstrip("0").rstrip(".") if digits else ""
+        if seconds % 60 or decimals or is_full or not (clock or days):
+            clock += f"{seconds % 60}{decimals}S"
+        return f"P{f'{days}D' if days else ''}{f'T{clock}' if clock else ''}"
+
+
+def parse_duration_format(format: str) -> DurationForm | None:
+    style = format.removesuffix(".f")
+    return DurationForm(style, style != format) if style in DURATION_FORMATS else None
+
+
+def _clock(micros: int, digits: int, *, hour_digits: int, seconds: bool = True) -> str:
+    whole, fraction = divmod(micros, SECOND)
+    text = f"{whole // 3600:0{hour_digits}}:{whole // 60 % 60:02}"
+    if not seconds:
+        return text
+    return text + f":{whole % 60:02}" + (f".{fraction:06}"[: digits + 1] if digits else "")
+
+
+def infer_duration_form(sample: list[str]) -> DurationForm | None:
+    """Return the form that writes most texts unchanged; None if it is fewer than 90 %.
+
+    Times of day must be inferred first.
+    """
+    texts, decimals = pa.array(sample, pa.string()), count_fraction_digits(sample)
+    fraction = any(re.search(r"\.[0-9]+S?$", text) for text in sample)
+    best, most = None, MIN_FIT_FRACTION * len(sample)
+    for style in DURATION_FORMATS:
+        form = DurationForm(style, fraction)
+        same = pc.sum(pc.equal(form.write(form.parse(texts), decimals), texts)).as_py() or 0
+        if same >= most and (best is None or same > most):
+            best, most = form, same
+    return best
+
+
+def count_fraction_digits(sample: Sequence[str]) -> int:
+    """Return the largest number of digits after the point that ends a time, up to 6."""
+    matches = [re.search(r":[0-9]{2}[.,]([0-9]+)|[0-9]\.([0-9]+)S$", text) for text in sample]
+    return max((min(6, len(m[1] or m[2])) for m in matches if m), default=0)
+
+
+def _ints(texts: pa.StringArray) -> Ints:
+    filled = pc.if_else(pc.equal(texts, ""), "0", texts).fill_null("0")
+    return np.asarray(filled.cast(pa.int64()).to_numpy(zero_copy_only=False), np.int64)

@@ -1,0 +1,287 @@
+"""Inference of the form of dates, times and periods from some of a column's texts."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from modalities.tabular.forms.calendar_names import LANGUAGES
+from modalities.tabular.forms.durations import count_fraction_digits
+from modalities.tabular.forms.moments import MomentForm, parse_format
+
+MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
+MIN_COMPACT_VALUES = 3  # different texts of eight digits that are all dates
+MIN_COMPACT_MONTHS = 10  # different texts of six digits that are all months
+_PROBE = 8  # texts that show whether a date form is worth trying
+
+# Date forms in order of preference: the day comes before the month, as in most countries. A letter
+# is a directive, except `Q` and `W`; `e` is a name of a month, `w` one of a weekday.
+_DATES = (
+    *(f"{a}{s}{b}{s}{c}" for s in "-/." for a, b, c in ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd")),
+    "d e Y", "d. e Y", "d-e-Y", "d-e-y", "d e y", "d/e/Y", "d.e.Y", "deY", "e d, Y", "e d Y",
+    "Y-e-d", "Y e d", "w, d e Y", "w, e d, Y", "w e d Y", "w, d. e Y", "w d e Y", "e. d, Y",
+    "d de e de Y", "d e, Y", "Y m d", "d m Y", "w d/m/Y", "w m/d/Y", "w, Y-m-d", "w Y-m-d",
+    "w, m/d/Y", "w, d/m/Y", "w d.m.Y", "w, d.m.Y",
+)  # fmt: skip
+_PERIODS = (
+    "Y-m", "Y/m", "m/Y", "m-Y", "m.Y", "Y.m", "Y m", "e Y", "e-Y", "e-y", "e y", "Y-e", "Y e",
+    "e/Y", "e/y", "e, Y", "eY", "YMm",
+    "YQq", "Y-Qq", "Y Qq", "Y_Qq", "Y/Qq", "Qq Y", "Qq-Y", "Qq/Y", "QqY", "Qq y", "Qq-y", "Qq'y",
+    "Y-q Q", "qQY", "qQy", "qQ Y", "q. Quartal Y", "Y:Qq", "YqQ",
+    "G-WV", "GWV", "G WV", "WV G", "WV-G", "WV/G",
+)  # fmt: skip
+# Time zones with daylight saving time that are tried where times have different offsets.
+_ZONES = (
+    "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
+    "America/Denver", "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney",
+    "Pacific/Auckland", "Asia/Jerusalem", "America/Halifax", "Europe/Lisbon", "Europe/Kiev",
+)  # fmt: skip
+# Formats of logs and other programs, which the templates do not cover.
+_OTHER_FORMATS = [
+    "%a %b %d %H:%M:%S %Y", "%a %b %-d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y",
+    "%a %b %d %H:%M:%S UTC %Y", "[%d/%b/%Y:%H:%M:%S +0000]", "%d.%m.%Y %H:%M Uhr",
+    "%H:%M %d.%m.%Y", "%H:%M:%S %d.%m.%Y", "%H:%M %d/%m/%Y", "%Y-%m-%d-%H-%M", "%Y-%m-%d-%H-%M-%S",
+    "%Y-%m-%d_%H-%M-%S", "%Y_%m_%d", "%Hh%M", "%-Hh%M", "%d.%m.%Y %H.%M", "%Y-%m-%d %H.%M.%S",
+]  # fmt: skip
+_TEXT = re.compile(
+    r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
+    r"(?P<half> ?(?:[AaPp][Mm]))?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
+)
+_COMPACT = re.compile(
+    r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})"
+    r"(?P<second>\d{2})?(?P<zone>Z)?"
+)
+_SEASON = re.compile(r"\d{4}[-/]\d{2}")
+
+
+@dataclass(frozen=True)
+class InferredMoment:
+    """A form, and whether the texts have different offsets, which it cannot keep."""
+
+    form: MomentForm
+    offsets: tuple[str, ...] = ()
+
+
+def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
+    """Return the forms that fit most of the texts, the most likely first."""
+    texts = list(sample)
+    if not any(character.isdigit() for text in texts[:_PROBE] for character in text):
+        return []
+    split = [match for match in map(_TEXT.fullmatch, texts) if match is not None]
+    if len(split) >= MIN_FIT_FRACTION * len(texts):
+        return _infer_with_time(split)
+    if all(text.isdigit() for text in texts[:_PROBE]):
+        return _infer_compact(texts)
+    compact = [match for match in map(_COMPACT.fullmatch, texts) if match is not None]
+    if len(compact) >= MIN_FIT_FRACTION * len(texts):
+        return _infer_compact_time(texts, compact[0])
+    if all(_SEASON.fullmatch(text) and _is_season(text) for text in texts):
+        return []
+    formats = _infer_dates(texts, (*_DATES, *_PERIODS)) or _infer_other(texts)
+    return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _infer_other(texts: Sequence[str]) -> list[str]:
+    """Return the other format that writes most texts unchanged, if there is one."""
+    array, best, most = pa.array(texts), "", MIN_FIT_FRACTION * len(texts)
+    for format in _OTHER_FORMATS:
+        form = parse_format(format)
+        assert form is not None  # noqa: S101 - a constant
+        same = pc.sum(pc.equal(form.write(form.parse(array)), array)).as_py() or 0
+        if same >= most and (not best or same > most):
+            best, most = format, same
+    return [best] if best else []
+
+
+def _is_season(text: str) -> bool:
+    """Return True for two consecutive years, such as 2011/12."""
+    return (int(text[:4]) + 1) % 100 == int(text[-2:])
+
+
+def _infer_with_time(matches: Sequence[re.Match[str]]) -> list[InferredMoment]:
+    shapes = Counter(_shape(match) for match in matches)
+    shape, count = shapes.most_common(1)[0]
+    if count < MIN_FIT_FRACTION * len(matches):
+        return []
+    matches = [match for match in matches if _shape(match) == shape]
+    separator, has_seconds, half, zone_class = shape
+    times = _time_format(matches, has_seconds=has_seconds, half=half)
+    zones = Counter(match["zone"] or "" for match in matches)
+    offsets = tuple(sorted(zone.strip() for zone in zones)) if len(zones) > 1 else ()
+    zone = zone_class if len(zones) > 1 else next(iter(zones))
+    dates = [""]
+    if separator is not None:
+        dates = _infer_dates([match["date"] for match in matches], _DATES)
+    moments = []
+    for date in dates:
+        form = parse_format(f"{date}{separator or ''}{times}{zone}")
+        if form is not None and (date or not zone):
+            local = _in_zone(form, [match[0] for match in matches]) if offsets else None
+            moments.append(
+                InferredMoment(form, offsets) if local is None else InferredMoment(local)
+            )
+    return moments
+
+
+def _in_zone(form: MomentForm, texts: Sequence[str]) -> MomentForm | None:
+    """Return the form with the time zone that has the offsets of all texts, if there is one."""
+    array = pa.array(texts)
+    micros, decimals = form.parse(array), count_fraction_digits(texts)
+    for zone in _ZONES:
+        local = parse_format(f"{form.format}[{zone}]")
+        if local is not None and local.write(micros, decimals) == array:
+            return local
+    return None
+
+
+def _shape(match: re.Match[str]) -> tuple[str | None, bool, str, str]:
+    zone = re.sub(r"[+-]\d{2}:\d{2}", "%:z", match["zone"] or "")
+    zone = re.sub(r"[+-]\d{2}(?:\d{2})?$", "%z", zone)
+    half = re.sub("[AP]M", "%p", match["half"] or "")
+    half = re.sub("[ap]m", "%P", half)
+    return match["separator"], match["second"] is not None, half, zone
+
+
+def _time_format(matches: Sequence[re.Match[str]], *, has_seconds: bool, half: str) -> str:
+    hours = [match["hour"] for match in matches]
+    if half:
+        hour = "%I" if _is_padded(hours) else "%-I"
+    else:
+        midnight = {(m["hour"], m["minute"]) for m in matches} & {
+            ("24", "00"),
+            ("00", "00"),
+            ("0", "00"),
+        }
+        padded = "%24H" if midnight == {("24", "00")} else "%H"
+        hour = padded if _is_padded(hours) else "%-H"
+    fractions = [match["fraction"] for match in matches if match["fraction"]]
+    mark = fractions[0][0] if fractions and has_seconds else ""
+    return f"{hour}:%M{':%S' if has_seconds else ''}{mark}{'%f' if mark else ''}{half}"
+
+
+def _is_padded(numbers: Sequence[str], *, default: bool = True) -> bool:
+    """Return True if small numbers have a leading zero; `default` if there are none."""
+    single = sum(len(number) == 1 for number in numbers)
+    double = sum(number.startswith("0") and len(number) == 2 for number in numbers)
+    return default if single == double == 0 else single <= double
+
+
+def _infer_compact(texts: Sequence[str]) -> list[InferredMoment]:
+    """Return the forms of dates that are numbers, if all texts are plausible dates."""
+    distinct = set(texts)
+    for format, length, minimum in (
+        ("%Y%m%d", 8, MIN_COMPACT_VALUES),
+        ("%Y%m%d%H%M%S", 14, MIN_COMPACT_VALUES),
+        ("%Y%m%d%H%M", 12, MIN_COMPACT_VALUES),
+        ("%Y%m", 6, MIN_COMPACT_MONTHS),
+        ("%d%m%Y", 8, MIN_COMPACT_MONTHS),
+        ("%m%d%Y", 8, MIN_COMPACT_MONTHS),
+    ):
+        if len(distinct) < minimum or {len(text) for text in distinct} != {length}:
+            continue
+        form = parse_format(format)
+        assert form is not None  # noqa: S101 - a constant
+        years = {text[-4:] if format.endswith("Y") else text[:4] for text in distinct}
+        is_plausible = all("1900" <= year < "2100" for year in years)
+        if is_plausible and form.parse(pa.array(distinct)).null_count == 0:
+            return [InferredMoment(form)]
+    return []
+
+
+def _infer_compact_time(texts: Sequence[str], match: re.Match[str]) -> list[InferredMoment]:
+    seconds, zone = "%S" if match["second"] else "", match["zone"] or ""
+    form = parse_format(f"%Y%m%d{match['separator']}%H%M{seconds}{zone}")
+    if form is None or form.parse(pa.array(texts)).null_count > (1 - MIN_FIT_FRACTION) * len(texts):
+        return []
+    return [InferredMoment(form)]
+
+
+def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """Return the formats of the templates that fit most texts.
+
+    If forms fit equally well, the first templates are preferred.
+    """
+    distinct = list(dict.fromkeys(texts))
+    array, ranked = pa.array(distinct), []
+    for rank, template in enumerate(templates):
+        pattern = _template_pattern(template)
+        probes = sum(pattern.fullmatch(text) is not None for text in distinct[:_PROBE])
+        if 2 * probes < len(distinct[:_PROBE]):
+            continue
+        for format in _complete(template, pattern, distinct):
+            form = parse_format(format)
+            valid = 0 if form is None else len(distinct) - form.parse(array).null_count
+            if valid >= MIN_FIT_FRACTION / 2 * len(distinct):
+                ranked.append((-valid, rank, format))
+    best = min(ranked, default=(0, 0, ""))[0]
+    enough = [each for each in sorted(ranked) if each[0] == best]
+    return [format for _, _, format in enough[:3]]
+
+
+def _tokens(template: str) -> list[str]:
+    return re.findall(r" de | de|Quartal|Y|.", template)
+
+
+@lru_cache(maxsize=256)
+def _template_pattern(template: str) -> re.Pattern[str]:
+    patterns = {
+        "Y": r"(?P<Y>\d{4})", "G": r"(?P<G>\d{4})", "y": r"(?P<y>\d{2})", "V": r"(?P<V>\d{2})",
+        "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})", "q": r"(?P<q>[1-4])",
+        "e": r"(?P<e>[^\W\d_]{3,10}\.?)", "w": r"(?P<w>[^\W\d_]{2,10}\.?)",
+    }  # fmt: skip
+    if template.startswith(("YMm", "Ym")):
+        patterns["m"] = r"(?P<m>\d{2})"
+    return re.compile("".join(patterns.get(t, re.escape(t)) for t in _tokens(template)))
+
+
+def _complete(template: str, pattern: re.Pattern[str], texts: Sequence[str]) -> list[str]:
+    """Return the formats of a template: padding, language and letter case as in the texts."""
+    matches = [match for match in map(pattern.fullmatch, texts) if match is not None]
+    fields = pattern.groupindex
+    directives = {name: f"%{name}" for name in "YGyVq"}
+    numbers = {name: [match[name] for match in matches] for name in "md" if name in fields}
+    # A day or month without small numbers is padded like the other.
+    default = all(map(_is_padded, numbers.values()))
+    for name, texts_of_field in numbers.items():
+        is_padded = _is_padded(texts_of_field, default=default)
+        directives[name] = f"%{name}" if is_padded else f"%-{name}"
+    named = {
+        name: _name_directives([match[name] for match in matches], pair)
+        for name, pair in (("e", "Bb"), ("w", "Aa"))
+        if name in fields
+    }
+    languages = [
+        language for language in LANGUAGES if all(language in found for found in named.values())
+    ]
+    formats = []
+    for language in languages[:1] if named else [""]:
+        chosen = directives | {name: found[language] for name, found in named.items()}
+        body = "".join(chosen.get(token, token) for token in _tokens(template))
+        formats.append((f"[{language}]" if language else "") + body)
+    return formats
+
+
+def _name_directives(texts: Sequence[str], pair: str) -> dict[str, str]:
+    """Return the directive that fits most names, by language."""
+    result = {}
+    lower = Counter(text.lower() for text in texts)
+    is_upper = all(text == text.upper() for text in texts)
+    is_lower = all(text == text.lower() for text in texts)
+    for language, names in LANGUAGES.items():
+        lists = (names.months, names.short_months) if pair == "Bb" else (
+            names.weekdays, names.short_weekdays
+        )  # fmt: skip
+        for letter, each in zip(pair, lists, strict=True):
+            known = {name.lower() for name in each}
+            if sum(n for text, n in lower.items() if text in known) >= MIN_FIT_FRACTION * len(
+                texts
+            ):
+                flag = "^" if is_upper else "#" if is_lower and each[0] != each[0].lower() else ""
+                result[language] = f"%{flag}{letter}"
+                break
+    return result

@@ -1,0 +1,258 @@
+"""Inference of the form of a number column from some of its texts."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from modalities.tabular.forms.numbers import (
+    ALL_DIGITS,
+    MAX_DECIMALS,
+    Affixes,
+    NumberForm,
+    count_decimals,
+)
+
+MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
+_MAX_SIGNIFICANT = 9  # more digits are those of computed floats
+
+_TEXT = re.compile(
+    r"(?P<before>\D*?)"
+    r"(?P<body>(?:\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
+    r"(?P<after>(?:(?<=[ \u00a0\u202f])|[^\d]).*)?"
+)
+# Texts that may stand at a number. Any other text makes a code, such as C710 or 12A.
+_CURRENCIES = (
+    "EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB TRY KRW SGD "
+    "HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei "
+    "\u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432 "
+    "$ € £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ₪ ₱ ฿ ₦ ₡ ₲ ₵ ₸ ₼ ₾ ¢ ¤"
+)
+_UNITS = (
+    "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
+    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp k K M mn bn"
+)
+_PREFIXES = frozenset(["", *_CURRENCIES.split()])
+_SUFFIXES = _PREFIXES | frozenset(_UNITS.split())
+_BLANKS = " \u00a0\u202f"
+_MARKS = (  # thousands mark and decimal mark, in order of preference
+    ("", "."),
+    (",", "."),
+    ("", ","),
+    (".", ","),
+    (" ", ","),
+    ("\u00a0", ","),
+    ("\u202f", ","),
+    (" ", "."),
+    ("\u00a0", "."),
+    ("\u202f", "."),
+    ("'", "."),
+    ("\u2019", "."),
+    ("'", ","),
+)
+
+
+@dataclass(frozen=True)
+class _Text:
+    before: str
+    body: str
+    exponent: str
+    after: str
+
+    @cached_property
+    def is_negative(self) -> bool:
+        before, after = self.before.strip(_BLANKS), self.after.strip(_BLANKS)
+        in_brackets = "(" in before and ")" in after
+        return in_brackets or any(sign in before + after for sign in "-\u2212")
+
+    @cached_property
+    def unit(self) -> Affixes:
+        """The currency sign or unit before and after the digits, without signs and blanks."""
+        return re.sub(r"[-\u2212+(]", "", self.before).strip(_BLANKS), re.sub(
+            r"[-\u2212)]", "", self.after
+        ).strip(_BLANKS)
+
+    @cached_property
+    def is_zero(self) -> bool:
+        return not re.search("[1-9]", self.body)
+
+
+def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[NumberForm]:
+    """Return the forms that fit most of the texts, the most likely first.
+
+    With `decimal_comma`, the comma is the more likely decimal mark. Decimals are not yet inferred.
+    """
+    texts = [text for text in map(_parse, sample) if text is not None]
+    if not sample or len(texts) < MIN_FIT_FRACTION / 2 * len(sample):
+        return []
+    affixes = _infer_affixes(texts)
+    if affixes is None:
+        return []
+    exponent = next((text.exponent for text in texts if text.exponent), "")
+    if exponent:
+        return [replace(affixes, exponent="e+00")]
+    form = replace(
+        affixes, leading_zero=not all(text.body[0] in ".," for text in _fractions(texts))
+    )
+    return [
+        replace(form, thousands=mark, decimal=decimal, indian=indian)
+        for mark, decimal, indian in _infer_marks([text.body for text in texts], decimal_comma)
+    ]
+
+
+def _fractions(texts: Sequence[_Text]) -> list[_Text]:
+    """Return the texts of numbers below one, or of all numbers if there are none."""
+    fractions = [text for text in texts if re.match(r"0?[.,]\d", text.body)]
+    return fractions or list(texts)
+
+
+def _parse(text: str) -> _Text | None:
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        return None
+    body, after = match["body"], match["after"] or ""
+    stripped = body.rstrip(_BLANKS)
+    after = body[len(stripped) :] + after
+    parsed = _Text(match["before"], stripped, match["exponent"] or "", after)
+    before_unit, after_unit = parsed.unit
+    return parsed if before_unit in _PREFIXES and after_unit in _SUFFIXES else None
+
+
+def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
+    """Return a form with the most common affixes of each sign; None if units are mixed."""
+    (unit, count), *_ = Counter(text.unit for text in texts).most_common(1)
+    if count < MIN_FIT_FRACTION * len(texts):
+        return None
+    texts = [text for text in texts if text.unit == unit]
+    negative = _most_common(text for text in texts if text.is_negative)
+    positive = _most_common(text for text in texts if not (text.is_negative or text.is_zero))
+    zero = _most_common(text for text in texts if text.is_zero and not text.is_negative)
+    if positive is None:
+        positive = zero or _strip_sign(negative)
+    default = ("-" + positive[0].removeprefix("+"), positive[1])
+    return NumberForm(positive, negative or default, zero or positive)
+
+
+def _most_common(texts: Iterable[_Text]) -> Affixes | None:
+    counts = Counter((text.before, text.after) for text in texts)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _strip_sign(affixes: Affixes | None) -> Affixes:
+    before, after = affixes or ("", "")
+    return re.sub(r"[-\u2212(]", "", before), re.sub(r"[-\u2212)]", "", after)
+
+
+def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, str, bool]]:
+    """Return the (thousands mark, decimal mark, Indian grouping) that fit, the likeliest first."""
+    fitting = [
+        marks for marks in _MARKS if _fits(bodies, _strict(*marks)) and _occurs(bodies, *marks)
+    ]
+    if not fitting and _fits(bodies, _strict(",", ".", indian=True)):
+        return [(",", ".", True)]
+    if not fitting:  # some numbers lack the marks
+        loose = [marks for marks in _MARKS if marks[0] and _fits(bodies, _loose(*marks))]
+        fitting = [marks for marks in loose if _occurs(bodies, *marks)]
+    fitting.sort(key=lambda marks: _preference(marks, decimal_comma))
+    return [(mark, decimal, False) for mark, decimal in fitting[:3]]
+
+
+def _preference(marks: tuple[str, str], decimal_comma: bool) -> tuple[bool, int]:
+    # A text such as 45.135 fits two forms. Where fields are separated by commas, the point is
+    # the decimal mark, and elsewhere the comma is.
+    preferred = marks[1] == ("," if decimal_comma else ".")
+    return not preferred, _MARKS.index(marks)
+
+
+def _fits(bodies: Sequence[str], pattern: re.Pattern[str]) -> bool:
+    matching = sum(pattern.fullmatch(body) is not None for body in bodies)
+    return matching >= MIN_FIT_FRACTION * len(bodies)
+
+
+def _occurs(bodies: Sequence[str], mark: str, decimal: str) -> bool:
+    """Return True if the thousands mark occurs, or the decimal comma if there is no mark."""
+    wanted_mark = mark or ("," if decimal == "," else "")
+    return any(wanted_mark in body for body in bodies)
+
+
+def _strict(mark: str, decimal: str, *, indian: bool = False) -> re.Pattern[str]:
+    m, d = re.escape(mark), re.escape(decimal)
+    if not mark:
+        return re.compile(rf"(?:0|[1-9]\d*)(?:{d}\d*)?|{d}\d+")
+    groups = rf"(?:\d?\d{m})?(?:\d\d{m})*\d{{3}}" if indian else rf"\d{{1,3}}(?:{m}\d{{3}})*"
+    return re.compile(rf"(?!0\d|0{m})(?:{groups}|\d{{1,3}})(?:{d}\d+)?|{d}\d+")
+
+
+def _loose(mark: str, decimal: str) -> re.Pattern[str]:
+    m, d = re.escape(mark), re.escape(decimal)
+    return re.compile(rf"(?!0\d|0{m})(?:\d{{1,3}}(?:{m}\d{{3}})+|\d+)(?:{d}\d+)?|{d}\d+")
+
+
+@dataclass
+class NumberTexts:
+    """Counts of the decimals of all texts of a form, to complete it."""
+
+    form: NumberForm
+    decimals: dict[int, int] = field(default_factory=dict)  # texts by number of decimals
+    padded: dict[int, int] = field(default_factory=dict)  # of those, the texts that end in a zero
+    exponents: set[str] = field(default_factory=set)  # patterns of some exponents
+    without_exponent: int = 0
+    significant: int = 0
+    integers_only: bool = True
+
+    def add(self, bodies: pa.StringArray) -> None:
+        """Count the texts of numbers, as `NumberForm.bodies` returns them."""
+        counts = count_decimals(bodies)
+        ends_in_zero = pc.match_substring_regex(bodies, r"\.[0-9]*0(?:[eE]|$)")
+        padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool)
+        _increment(self.decimals, counts)
+        _increment(self.padded, counts[padded])
+        if self.integers_only:
+            whole = pc.match_substring_regex(bodies, r"^[0-9]{1,18}(?:\.0*)?$")
+            self.integers_only = bool(pc.all(whole).as_py())
+        if self.form.exponent:
+            self._add_exponents(bodies)
+
+    def _add_exponents(self, bodies: pa.StringArray) -> None:
+        exponents = pc.replace_substring_regex(bodies, "^[^eE]*", "")
+        has_none = pc.equal(exponents, "")
+        self.without_exponent += pc.sum(has_none).as_py() or 0
+        patterns = pc.unique(pc.replace_substring_regex(exponents, "[0-9]", "0")).to_pylist()
+        self.exponents |= {text for text in patterns if text}
+        mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
+        digits = pc.replace_substring_regex(mantissas, r"^[0.]+|\.", "")
+        self.significant = max(self.significant, pc.max(pc.utf8_length(digits)).as_py() or 0)
+
+    def complete(self) -> NumberForm:
+        """Return the form with the decimals and the exponent of the texts."""
+        low, high = min(self.decimals, default=0), max(self.decimals, default=0)
+        if self.form.exponent:
+            return self._complete_scientific(low, high)
+        if high > MAX_DECIMALS:
+            return replace(self.form, significant=ALL_DIGITS)
+        is_trimmed = not any(n for decimals, n in self.padded.items() if decimals > low)
+        low = low if is_trimmed else high
+        return replace(self.form, min_decimals=low, max_decimals=high)
+
+    def _complete_scientific(self, low: int, high: int) -> NumberForm:
+        form = replace(self.form, exponent="")
+        letters = {text[0] for text in self.exponents}
+        widths = {len(text.strip("eE+-")) for text in self.exponents}
+        if self.without_exponent or len(letters) != 1 or low != high or high > MAX_DECIMALS:
+            digits = self.significant if self.significant <= _MAX_SIGNIFICANT else ALL_DIGITS
+            return replace(form, significant=digits, thousands="")
+        plus = "" if any(text[1:2] == "0" for text in self.exponents) else "+"
+        exponent = f"{letters.pop()}{plus}{'0' * min(widths)}"
+        return replace(form, exponent=exponent, min_decimals=low, max_decimals=high)
+
+
+def _increment(
+    totals: dict[int, int], values: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+) -> None:
+    for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+        totals[int(value)] = totals.get(int(value), 0) + int(count)

@@ -1,0 +1,305 @@
+"""Numbers as text: reading and writing in the form of a column, such as `$#,##0.00`.
+
+A pattern is written like a number format of a spreadsheet, with the marks that the texts have:
+`#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
+positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
+the first one). `0.##` writes up to two decimals and no trailing zeros; `@@@` writes up to three
+significant digits.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Affixes = tuple[str, str]  # text before and after the digits
+
+MAX_DECIMALS = 15
+ALL_DIGITS = 17  # significant digits of a float
+_MAX_PATTERN_CHARS = 64
+_BODY = re.compile(
+    r"(?:@{1,17}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
+    r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
+    r"(?P<exponent>[eE]\+?0{1,3})?)"
+)
+
+
+@dataclass(frozen=True)
+class NumberForm:
+    """The marks, decimals and signs of the numbers of a column.
+
+    The decimals are `min_decimals` to `max_decimals` without trailing zeros. `exponent` is a
+    pattern such as `e+00`. With `significant` digits, the number is written in the shortest way
+    that keeps as many digits.
+    """
+
+    positive: Affixes = ("", "")
+    negative: Affixes = ("-", "")
+    zero: Affixes = ("", "")
+    thousands: str = ""
+    indian: bool = False  # 12,34,567 instead of 1,234,567
+    leading_zero: bool = True  # 0.5 instead of .5
+    decimal: str = "."
+    min_decimals: int = 0
+    max_decimals: int = 0
+    exponent: str = ""
+    significant: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Return True if the texts are numbers in most programming languages."""
+        has_signs = (self.positive, self.negative, self.zero) != (("", ""), ("-", ""), ("", ""))
+        return not (has_signs or self.thousands) and self.decimal == "."
+
+    @property
+    def pattern(self) -> str:
+        body = "@" * self.significant if self.significant else self._body()
+        sections = [f"{before}{body}{after}" for before, after in self._sections()]
+        return ";".join(sections)
+
+    def _body(self) -> str:
+        mark = self.thousands
+        whole = f"#{mark}##{mark}##0" if self.indian else f"#{mark}##0" if mark else "0"
+        whole = whole if self.leading_zero else "#"
+        optional = "#" * (self.max_decimals - self.min_decimals)
+        decimals = f"{self.decimal}{'0' * self.min_decimals}{optional}" if self.max_decimals else ""
+        return f"{whole}{decimals}{self.exponent}"
+
+    def _sections(self) -> list[Affixes]:
+        if self.zero != self.positive:
+            return [self.positive, self.negative, self.zero]
+        is_default = self.negative == _default_negative(self.positive)
+        return [self.positive] if is_default else [self.positive, self.negative]
+
+    def with_decimals(self, decimals: int) -> "NumberForm":
+        """Return the form with as many decimals; trailing zeros stay omitted if they are."""
+        is_fixed = self.min_decimals == self.max_decimals
+        low = decimals if is_fixed else min(self.min_decimals, decimals)
+        return replace(self, min_decimals=low, max_decimals=decimals, significant=0)
+
+    def bodies(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
+        """Return the texts without signs, affixes and thousands marks, and where they are negative.
+
+        The decimal mark becomes a point. A text of another form becomes null.
+        """
+        if self.is_plain:
+            fits = pc.match_substring_regex(texts, f"^-?{self._number_regex()}$")
+            bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
+            return pc.utf8_ltrim(bodies, "-"), pc.starts_with(texts, "-")
+        is_positive = self._matches(texts, {self.positive, self.zero})
+        is_negative = pc.and_not(self._matches(texts, {self.negative}), is_positive)
+        fits = pc.or_(is_positive, is_negative)
+        bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
+        bodies = pc.replace_substring_regex(bodies, self._affix_regex(), "")
+        if self.thousands:
+            bodies = pc.replace_substring(bodies, self.thousands, "")
+        if self.decimal != ".":
+            bodies = pc.replace_substring(bodies, self.decimal, ".")
+        return bodies, is_negative
+
+    def _matches(self, texts: pa.StringArray, affixes: set[Affixes]) -> pa.BooleanArray:
+        number = self._number_regex()
+        sections = [f"{re.escape(a)}{number}{re.escape(b)}" for a, b in sorted(affixes)]
+        return pc.match_substring_regex(texts, f"^(?:{'|'.join(sections)})$")
+
+    def _affix_regex(self) -> str:
+        sections = (self.positive, self.negative, self.zero)
+        before = _alternatives({section[0] for section in sections})
+        after = _alternatives({section[1] for section in sections})
+        return f"^(?:{before})|(?:{after})$"
+
+    def _number_regex(self) -> str:
+        mark, decimal = re.escape(self.thousands), re.escape(self.decimal)
+        digits = "(?:[0-9]{0,18})"
+        if mark:
+            group = (
+                f"(?:{mark}[0-9]{{2}})*{mark}[0-9]{{3}}"
+                if self.indian
+                else (f"(?:{mark}[0-9]{{3}})+")
+            )
+            whole = f"(?:[1-9][0-9]{{0,2}}{group}|0|[1-9]{digits})"
+        else:
+            whole = f"(?:0|[1-9]{digits})"
+        number = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
+        return (
+            f"{number}(?:[eE][-+]?[0-9]{{1,4}})?" if self.exponent or self.significant else number
+        )
+
+    def parse(self, texts: pa.StringArray) -> pa.DoubleArray:
+        """Return the numbers; null for a text of another form."""
+        bodies, is_negative = self.bodies(texts)
+        numbers = bodies.cast(pa.float64())
+        numbers = pc.if_else(is_negative, pc.negate(numbers), numbers)
+        return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
+
+    def parse_integers(self, texts: pa.StringArray) -> pa.Int64Array:
+        """Return the integers; null for a text of another form or with a fraction."""
+        bodies, is_negative = self.bodies(texts)
+        whole = pc.match_substring_regex(bodies, r"^[0-9]{1,18}(?:\.0*)?$")
+        digits = pc.replace_substring_regex(bodies, r"\.0*$", "")
+        integers = pc.if_else(whole, digits, pa.scalar(None, pa.string())).cast(pa.int64())
+        return pc.if_else(is_negative, pc.negate(integers), integers)
+
+    def write(self, values: pa.Array) -> pa.StringArray:
+        """Return int64 or float64 values as text; null where missing."""
+        if not pa.types.is_integer(values.type):
+            values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
+        digits = self._digits(pc.abs(values))
+        is_zero = pc.invert(pc.match_substring_regex(digits, r"^[^eE]*[1-9]"))
+        is_negative = pc.and_not(pc.less(values, pa.scalar(0, values.type)), is_zero)
+        whole = pc.replace_substring_regex(digits, r"[.eE].*$", "")
+        rest = pc.replace_substring_regex(digits, r"^[0-9]+", "")
+        rest = rest if self.decimal == "." else pc.replace_substring(rest, ".", self.decimal)
+        before, after = (
+            pc.if_else(
+                is_negative,
+                self.negative[side],
+                pc.if_else(is_zero, self.zero[side], self.positive[side]),
+            )
+            for side in (0, 1)
+        )
+        whole = self._grouped(whole)
+        if not self.leading_zero:
+            whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
+        return pc.binary_join_element_wise(before, whole, rest, after, "")
+
+    def _grouped(self, whole: pa.StringArray) -> pa.StringArray:
+        if not self.thousands:
+            return whole
+        reverse = pc.utf8_reverse(whole)
+        if self.indian:
+            units, more = (
+                pc.utf8_slice_codeunits(reverse, 0, 3),
+                pc.utf8_slice_codeunits(reverse, 3),
+            )
+            more = pc.replace_substring_regex(more, "([0-9]{2})", rf"\1{self.thousands}")
+            marked = pc.binary_join_element_wise(units, more, self.thousands)
+        else:
+            marked = pc.replace_substring_regex(reverse, "([0-9]{3})", rf"\1{self.thousands}")
+        return pc.utf8_reverse(pc.utf8_rtrim(marked, self.thousands))
+
+    def _digits(self, values: pa.Array) -> pa.StringArray:
+        """Return numbers without a sign as text with a decimal point."""
+        if self.significant or self.exponent:
+            texts = [
+                None if value is None else self._scientific(value) for value in values.to_pylist()
+            ]
+            return pa.array(texts, pa.string())
+        if pa.types.is_integer(values.type):
+            zeros = f".{'0' * self.min_decimals}" if self.min_decimals else ""
+            return pc.binary_join_element_wise(values.cast(pa.string()), zeros, "")
+        texts = fixed_point(values, self.max_decimals)
+        if self.min_decimals == self.max_decimals:
+            return texts
+        kept = pc.replace_substring_regex(
+            texts, rf"^([0-9]+\.[0-9]{{{self.min_decimals}}}[0-9]*?)0*$", r"\1"
+        )
+        return kept if self.min_decimals else pc.utf8_rtrim(kept, ".")
+
+    def _scientific(self, value: float) -> str:
+        if self.significant:
+            text = repr(float(f"{value:.{self.significant}g}"))
+            return text if self.significant == ALL_DIGITS else text.removesuffix(".0")
+        mantissa, _, exponent = f"{value:.{self.max_decimals}e}".partition("e")
+        if self.max_decimals > self.min_decimals:
+            whole, _, decimals = mantissa.partition(".")
+            decimals = decimals[: self.min_decimals] + decimals[self.min_decimals :].rstrip("0")
+            mantissa = f"{whole}.{decimals}" if decimals else whole
+        sign = "-" if exponent[0] == "-" else "+" if "+" in self.exponent else ""
+        width = self.exponent.count("0")
+        return f"{mantissa}{self.exponent[0]}{sign}{exponent[1:].lstrip('0').rjust(width, '0')}"
+
+
+def parse_pattern(pattern: str) -> NumberForm | None:
+    """Return the form that a pattern describes; None if it is not a valid pattern."""
+    if len(pattern) > _MAX_PATTERN_CHARS:
+        return None
+    sections = pattern.split(";")
+    matches = [_BODY.search(section) for section in sections]
+    bodies = {match[0] if match else None for match in matches}
+    if len(sections) > 3 or len(bodies) != 1 or matches[0] is None:
+        return None
+    affixes = [
+        (section[: match.start()], section[match.end() :])
+        for section, match in zip(sections, matches, strict=True)
+        if match is not None
+    ]
+    if any(re.search(r"[0-9#@]", before + after) for before, after in affixes):
+        return None
+    positive = affixes[0]
+    negative = affixes[1] if len(affixes) > 1 else _default_negative(positive)
+    if negative == positive:
+        return None
+    zero = affixes[2] if len(affixes) > 2 else positive
+    return _with_body(NumberForm(positive, negative, zero), matches[0])
+
+
+def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
+    if match[0].startswith("@"):
+        return replace(form, significant=len(match[0]))
+    mark = match["mark"] or ""
+    decimal = match["decimal"] or ("," if mark == "." else ".")
+    if mark == decimal:
+        return None
+    zeros = len(match["zeros"] or "")
+    return replace(
+        form,
+        thousands=mark,
+        leading_zero="0" in match[0].partition(decimal)[0],
+        indian=bool(mark) and f"{mark}##{mark}##0" in match[0],
+        decimal=decimal,
+        min_decimals=zeros,
+        max_decimals=zeros + len(match["optional"] or ""),
+        exponent=match["exponent"] or "",
+    )
+
+
+def number_form(format: str | None, decimals: int | None) -> NumberForm:
+    """Return the form of a number column. By default, numbers are written with all their digits.
+
+    Raises:
+        ValueError: The format is not a valid pattern.
+    """
+    if format is not None:
+        form = parse_pattern(format)
+        if form is None:
+            raise ValueError(f"{format!r} is not a number format")
+        return form
+    if decimals is None:
+        return NumberForm(significant=ALL_DIGITS)
+    return NumberForm(min_decimals=decimals, max_decimals=decimals)
+
+
+def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
+    """Return the values as text with `decimals` digits after the point."""
+    largest = pc.max(pc.abs(values)).as_py()
+    if largest is None or largest < 1e15:
+        # Arrow decimals are fast, but they write tiny numbers as 1E-9.
+        text = values.cast(pa.decimal128(15 + decimals, decimals), safe=False).cast(pa.string())
+        if not pc.any(pc.match_substring(text, "E")).as_py():
+            return text
+    texts = [None if v is None else f"{v:.{decimals}f}" for v in values.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def count_decimals(bodies: pa.StringArray) -> NDArray[np.int64]:
+    """Return the number of digits after the point of each text, without an exponent."""
+    mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
+    point = pc.find_substring(mantissas, ".")
+    digits = pc.subtract(pc.subtract(pc.binary_length(mantissas), point), 1)
+    counts = pc.if_else(pc.less(point, 0), 0, digits)
+    return np.asarray(counts.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _default_negative(positive: Affixes) -> Affixes:
+    return "-" + positive[0].removeprefix("+"), positive[1]
+
+
+def _alternatives(texts: set[str]) -> str:
+    """Return a regular expression for any of the texts, the longest first."""
+    return (
+        "|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True) if text) or "$^"
+    )

@@ -1,0 +1,80 @@
+"""Values of requests, written as in samples, as plain values that a model compares with its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from modalities.tabular.formatting import boolean_texts
+from modalities.tabular.forms.moments import parse_format
+from modalities.tabular.schema import ORDERED_TYPES, Column
+from modalities.tabular.type_casting import parse_texts
+
+_ISO_FORMATS = {
+    "datetime": ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"),
+    "time": ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M"),
+    "duration": ("[h]:mm:ss.f", "[h]:mm:ss", "PT"),
+}
+
+
+def plain_conditions(columns: Sequence[Column], where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the conditions by column, with numbers, ISO times and microseconds as values."""
+    by_name = {column.name: column for column in columns}
+    return {
+        name: _plain_spec(by_name[name], spec) if name in by_name else spec
+        for name, spec in where.items()
+    }
+
+
+def plain_row(columns: Sequence[Column], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a partial row with plain values."""
+    by_name = {column.name: column for column in columns}
+    return {
+        name: plain_value(by_name[name], value) if name in by_name else value
+        for name, value in row.items()
+    }
+
+
+def _plain_spec(column: Column, spec: Any) -> Any:
+    if isinstance(spec, Mapping):
+        return {operator: plain_value(column, value) for operator, value in spec.items()}
+    if isinstance(spec, list | tuple):
+        return [plain_value(column, value) for value in spec]
+    return plain_value(column, spec)
+
+
+def plain_value(column: Column, value: Any) -> Any:
+    """Return a text in the form of the column, or in a plain form, as a number or an ISO time.
+
+    Times of day and durations become microseconds. Other values are unchanged.
+    """
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    is_date = column.type in _ISO_FORMATS
+    if is_integer and (column.type in ("category", "id") or (is_date and column.arrow)):
+        value = str(value)
+    if column.type == "boolean" and isinstance(value, str):
+        words = [word.casefold() for word in boolean_texts(column)]
+        return words.index(value.casefold()) == 1 if value.casefold() in words else value
+    if not isinstance(value, str) or column.type not in ORDERED_TYPES:
+        return value
+    forms = [
+        column,
+        *(Column("", column.type, format=f) for f in _ISO_FORMATS.get(column.type, ())),
+    ]
+    if not is_date:
+        forms.append(Column("", column.type))
+    for form in forms:
+        parsed = parse_texts(pa.array([value.strip()]), form)
+        if parsed[0].is_valid:
+            return _to_json(parsed, column)
+    return value
+
+
+def _to_json(parsed: pa.Array, column: Column) -> Any:
+    if column.type == "datetime":
+        form = parse_format("%Y-%m-%dT%H:%M:%S.%f")
+        assert form is not None  # noqa: S101 - a constant
+        return form.write(parsed.cast(pa.int64()))[0].as_py()
+    if column.type in ("time", "duration"):
+        return parsed.cast(pa.int64())[0].as_py()
+    return parsed[0].as_py()

@@ -1,0 +1,85 @@
+"""Sampler of table rows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.errors import FieldError, ValidationFailed
+from modalities.sampling import Sampler, scores_unavailable
+from modalities.tabular.request import TablePlan
+from modalities.turns import Turns
+from models.checkpoint import unpack
+from models.tabular import batched_sampling
+from models.tabular.conditions import CompletionUnsupported, InvalidCondition, InvalidPartialRow
+from models.tabular.sample_scorer import realness
+from models.tabular.sampling import RowHashesMissing, SampleBatch, TableSampler
+
+
+class TablePlanSampler(Sampler):
+    """Sampler of TablePlan; each batch takes one turn."""
+
+    def __init__(self, sampler: TableSampler) -> None:
+        self._sampler = sampler
+
+    @classmethod
+    def load(cls, path: Path) -> "TablePlanSampler":
+        """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
+        return cls(TableSampler.load(*unpack(path)))
+
+    @property
+    def bytes(self) -> int:
+        return self._sampler.bytes
+
+    def draw(self, plan: TablePlan, turns: Turns) -> Iterator[SampleBatch]:
+        batches = batched_sampling.iter_batches(self._sampler, plan.indices)
+        try:
+            while True:
+                with turns.take():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+        except InvalidCondition as error:
+            raise _condition_error(plan, error) from error
+        except InvalidPartialRow as error:
+            raise _partial_row_error(error) from error
+        except CompletionUnsupported as error:
+            message = "The model generates all columns of a row at once."
+            raise ValidationFailed(
+                "`partial_rows` requires a model of the architecture `autoregressive`.",
+                field_errors=[FieldError("/partial_rows", "not_supported", message)],
+            ) from error
+        except RowHashesMissing as error:
+            message = "The model has no hashes of training rows."
+            raise ValidationFailed(
+                "`exclude_training_rows` requires a model that was trained with "
+                "`store_row_hashes`.",
+                field_errors=[FieldError("/exclude_training_rows", "not_supported", message)],
+            ) from error
+
+    def scores(self, batch: SampleBatch) -> list[dict[str, float]]:
+        if self._sampler.critic is None:
+            raise scores_unavailable("The model has no critic (discriminator).", "/include")
+        probabilities = realness(self._sampler, batch.rows).tolist()
+        return [{"real": round(probability, 4)} for probability in probabilities]
+
+
+def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFailed:
+    positions = [i for i, where in enumerate(plan.conditions) if error.column in where]
+    prefix = f"/conditions/{positions[0]}/where/" if positions else "/conditions/"
+    field_error = FieldError(prefix + _escape(error.column), "invalid_condition", str(error))
+    return ValidationFailed(
+        f"Column {error.column!r}: {error}", code="invalid_condition", field_errors=[field_error]
+    )
+
+
+def _partial_row_error(error: InvalidPartialRow) -> ValidationFailed:
+    pointer = f"/partial_rows/{error.row}/{_escape(error.column)}"
+    return ValidationFailed(
+        f"Column {error.column!r}: {error}",
+        code="invalid_partial_row",
+        field_errors=[FieldError(pointer, "invalid_value", str(error))],
+    )
+
+
+def _escape(column: str) -> str:
+    return column.replace("~", "~0").replace("/", "~1")

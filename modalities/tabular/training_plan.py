@@ -1,0 +1,141 @@
+"""Planning of tabular training jobs.
+
+The defaults and limits of the settings are in `models.tabular.settings`.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from importlib.util import find_spec
+
+from sqlalchemy.orm import Session
+
+from core.errors import FieldError, Unavailable, ValidationFailed
+from core.tables import Dataset
+from core.training import Budget
+from modalities.tabular.schema import Schema
+from modalities.tabular.training_options import DifferentialPrivacy, TableTrainingOptions
+from modalities.training import ResolvedTraining, TrainingChoices
+from models.settings import InvalidSettings
+from models.tabular import constraints, dp_domains
+from models.tabular.settings import TableData, budget, cost, resolve
+
+
+def plan_training(
+    session: Session,  # noqa: ARG001 - a part of the interface
+    dataset: Dataset,
+    choices: TrainingChoices,
+    options: TableTrainingOptions,
+) -> ResolvedTraining:
+    """Resolve the settings of a tabular training job.
+
+    Raises:
+        ValidationFailed: The request does not fit the table.
+        InvalidSettings: A hyperparameter has a value that is not allowed.
+        Unavailable: Differential privacy is requested, but its package is not installed.
+    """
+    summary = dataset.summary
+    schema = Schema.from_dict(summary)
+    learned = [column.name for column in schema.columns if column.learned]
+    if not learned:
+        raise ValidationFailed(
+            "The dataset has no column to learn from. Change the schema so that it has one."
+        )
+    data = TableData(
+        rows=summary["n_train"],
+        columns=len(learned),
+        categorical_columns=sum(
+            c.learned and c.type in ("category", "boolean") for c in schema.columns
+        ),
+    )
+    target_column = _target_column(schema, learned, choices.conditional, options.target_column)
+    private = options.differential_privacy is not None
+    types = {c.name: c.type for c in schema.columns if not c.exclude and c.type != "text"}
+    if options.differential_privacy is not None:
+        _check_privacy(options.differential_privacy, choices.budget, types, data.rows)
+    settings = resolve(data, choices.preset, choices.hyperparameters, differential_privacy=private)
+    constraints.parse_constraints(settings.constraints, types, target_column)
+    if private and find_spec("opacus") is None:
+        raise Unavailable(
+            "Differential privacy requires the `dp` extra on the server: "
+            'pip install "semblance-server[dp]".'
+        )
+    return ResolvedTraining(
+        conditional=target_column is not None,
+        budget=choices.budget
+        or Budget.model_validate(
+            budget(data, settings, choices.preset, differential_privacy=private)
+        ),
+        hyperparameters=settings.to_dict(),
+        batch_size=settings.batch_size,
+        holdout_fraction=0.0 if private else min(0.1, 10_000 / data.rows),
+        cost=partial(cost, settings, data, differential_privacy=private),
+        spec_fields={
+            "target_column": target_column,
+            "differential_privacy": options.differential_privacy,
+        },
+    )
+
+
+def _check_privacy(
+    privacy: DifferentialPrivacy,
+    requested_budget: Budget | None,
+    types: Mapping[str, str],
+    rows: int,
+) -> None:
+    """Raise ValidationFailed for settings that differential privacy does not allow.
+
+    The number of steps must be fixed, and each column needs a declared domain. `types` are the
+    column types by name.
+    """
+    checks = [
+        (
+            "/budget",
+            requested_budget is not None and requested_budget.steps is None,
+            "`budget` must have `steps` with `differential_privacy`, because epsilon depends on "
+            "the number of steps.",
+        ),
+        # With delta >= 1/N, publishing a random row satisfies the definition (Dwork and Roth 2014,
+        # section 2.3).
+        (
+            "/differential_privacy/delta",
+            privacy.delta >= 1 / rows,
+            f"`delta` must be below 1/{rows} (the number of training rows).",
+        ),
+    ]
+    for pointer, violated, message in checks:
+        if violated:
+            raise ValidationFailed(
+                message, field_errors=[FieldError(pointer, "not_allowed", message)]
+            )
+    try:
+        dp_domains.parse_domains(privacy.column_domains, types)
+    except InvalidSettings as error:
+        field_error = FieldError(
+            f"/differential_privacy/{error.field}", "column_domain_missing", str(error)
+        )
+        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+
+
+def _target_column(
+    schema: Schema, learned: list[str], conditional: bool | None, requested: str | None
+) -> str | None:
+    """Return the column with the labels, or None for a model without labels."""
+    if requested is not None and requested not in learned:
+        message = "`target_column` must name a learned column of the dataset."
+        field_error = FieldError("/target_column", "unknown_column", message, tuple(learned[:50]))
+        raise ValidationFailed(message, field_errors=[field_error])
+    if conditional is False:
+        if requested is not None:
+            message = "`target_column` must be left out when `conditional` is false."
+            field_error = FieldError("/target_column", "conflict", message)
+            raise ValidationFailed(message, field_errors=[field_error])
+        return None
+    target_column = requested or (schema.target if schema.target in learned else None)
+    if conditional and target_column is None:
+        message = (
+            "`conditional` must not be true, because the dataset has no target column that the "
+            "model learns. Name a column in `target_column`."
+        )
+        field_error = FieldError("/conditional", "no_labels", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return target_column

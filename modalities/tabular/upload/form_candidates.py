@@ -1,0 +1,273 @@
+"""Candidates for the form of a text column, checked against all of its values."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from modalities.tabular import type_casting
+from modalities.tabular.forms.durations import (
+    DurationForm,
+    count_fraction_digits,
+    infer_duration_form,
+)
+from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
+from modalities.tabular.forms.moments import MomentForm, parse_format
+from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
+from modalities.tabular.forms.numbers import NumberForm, number_form
+from modalities.tabular.schema import Column, ColumnType
+
+MAX_EXAMPLES = 5
+MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
+MIN_ROWS_WITH_ODD_VALUE = 20  # with fewer rows, no value may be lost
+MAX_DISTINCT_ODD = 100
+_MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
+_MAX_MIXED_FORMS = 3  # of the dates of a column
+
+# Digit strings that a numeric type would change: leading zeros (007) and card numbers.
+_CODE = r"^[-+]?(?:0[0-9]+|[0-9]{19,})$"
+
+# Seconds and milliseconds since 1970 of the years 2001 to 2036, in columns that are named so.
+_EPOCH_NAME = re.compile(
+    r"(?i)(^|_)(ts|timestamp|epoch|unix_?time|time|datetime)($|_)|_at$|Timestamp$|At$"
+)
+_EPOCH_SECONDS = r"(?:1\d|20)\d{8}"
+_EPOCH_MILLISECONDS = r"(?:1\d|20)\d{11}"
+
+
+class Reader(Protocol):
+    """A form, or several, that reads the texts of a column."""
+
+    def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        """Return the mask of distinct texts that can be read."""
+
+    def columns(self, name: str) -> list[Column]:
+        """Return the column and, if there are several forms, those that read its other texts."""
+
+
+@dataclass
+class FormCandidate:
+    """A reader, and the values of the column that it cannot read.
+
+    Counts are rows. `odd_rows` and `odd_classes` are examples of the rows and of the kinds of
+    characters of these values.
+    """
+
+    reader: Reader
+    is_likely: bool = True  # False: not worth a warning if another form fits, too
+    offsets: tuple[str, ...] = ()  # different time zone offsets, which the form cannot keep
+    fitting: int = 0
+    odd: int = 0
+    odd_rows: list[int] = field(default_factory=list)
+    odd_classes: list[str] = field(default_factory=list)
+    distinct_odd: int = 0
+    has_codes: bool = False
+    non_finite: int = 0
+    non_finite_rows: list[int] = field(default_factory=list)
+
+    def add(self, distinct: pa.StringArray, rows: "RowsOfValues") -> None:
+        """Check the distinct texts of a batch, which `rows` locates."""
+        if self.fitting + self.odd and self.fitting < _MIN_FRACTION * (self.fitting + self.odd):
+            self.odd += rows.count(np.ones(len(distinct), bool))
+            return
+        fits = self.reader.fits(distinct)
+        self.fitting += rows.count(fits)
+        if fits.all():
+            return
+        if isinstance(self.reader, NumberReader):
+            is_infinite = ~fits & _is_non_finite(distinct)
+            self.non_finite += rows.count(is_infinite)
+            self.non_finite_rows = rows.examples(self.non_finite_rows, is_infinite)
+            fits |= is_infinite
+            self.has_codes |= bool((~fits & _matches(distinct, _CODE)).any())
+        self.odd += rows.count(~fits)
+        self.odd_rows = rows.examples(self.odd_rows, ~fits)
+        odd_texts = distinct.filter(pa.array(~fits))
+        self.distinct_odd += len(odd_texts)
+        classes = [value_class(text) for text in odd_texts.slice(0, MAX_EXAMPLES).to_pylist()]
+        self.odd_classes = list(dict.fromkeys([*self.odd_classes, *classes]))[:MAX_EXAMPLES]
+
+    @property
+    def is_accepted(self) -> bool:
+        """Return True if so few values are odd that they can be treated as missing."""
+        total = self.fitting + self.odd
+        allowed = max(int(total >= MIN_ROWS_WITH_ODD_VALUE), int(MAX_ODD_FRACTION * total))
+        is_exact = self.odd == 0 and not self.has_codes
+        is_tolerable = self.odd <= allowed and self.distinct_odd <= MAX_DISTINCT_ODD
+        return self.fitting > 0 and not self.has_codes and (is_exact or is_tolerable)
+
+
+@dataclass(frozen=True)
+class RowsOfValues:
+    """The rows of the distinct values of a batch; `codes` (N,) index them, -1 is none of them."""
+
+    codes: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    first_row: int  # index of the batch's first row
+
+    def count(self, mask: NDArray[np.bool_]) -> int:
+        return int(self.counts[mask].sum())
+
+    def examples(self, examples: list[int], mask: NDArray[np.bool_]) -> list[int]:
+        """Append the one-based numbers of the rows whose value is in `mask`."""
+        if len(examples) >= MAX_EXAMPLES or not mask.any():
+            return examples
+        # The appended False is what the code -1 selects.
+        indices = np.flatnonzero(np.append(mask, False)[self.codes])[:MAX_EXAMPLES]
+        return [*examples, *(self.first_row + int(i) + 1 for i in indices)][:MAX_EXAMPLES]
+
+    def select(self, mask: NDArray[np.bool_]) -> "RowsOfValues":
+        """Return the rows of the values in `mask` only."""
+        index = np.append(np.where(mask, np.cumsum(mask) - 1, -1), -1)
+        return RowsOfValues(index[self.codes], self.counts[mask], self.first_row)
+
+
+@dataclass
+class NumberReader:
+    form: NumberForm
+    texts: NumberTexts
+
+    def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        bodies, _ = self.form.bodies(texts)
+        fits = bodies.is_valid()
+        if self.form.exponent:
+            fits = pc.is_finite(bodies.cast(pa.float64())).fill_null(False)
+        mask = np.asarray(fits.to_numpy(zero_copy_only=False), bool)
+        self.texts.add(bodies if mask.all() else bodies.filter(fits))
+        return mask
+
+    def columns(self, name: str) -> list[Column]:
+        form = self.texts.complete()
+        if self.texts.integers_only and not form.exponent and not form.significant:
+            format = None if form == number_form(None, form.max_decimals) else form.pattern
+            return [Column(name, "integer", decimals=form.max_decimals, format=format)]
+        decimals = None if form.significant or form.exponent else form.max_decimals
+        format = None if form == number_form(None, decimals) else form.pattern
+        return [Column(name, "number", decimals=decimals, format=format)]
+
+
+@dataclass
+class MomentReader:
+    """Dates or times in one form, or dates in several of which the first is the most common."""
+
+    forms: tuple[MomentForm, ...]
+    decimals: int = 0
+
+    def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        micros = self.forms[0].parse(texts)
+        for form in self.forms[1:]:
+            micros = pc.coalesce(micros, form.parse(texts))
+        if self.forms[0].zone:  # an offset that the zone does not have would be changed
+            same = pc.equal(self.forms[0].write(micros, self.decimals), texts)
+            return np.asarray(same.fill_null(False).to_numpy(zero_copy_only=False), bool)
+        return np.asarray(micros.is_valid().to_numpy(zero_copy_only=False), bool)
+
+    def columns(self, name: str) -> list[Column]:
+        type_: ColumnType = "datetime" if self.forms[0].has_date else "time"
+        decimals = self.decimals if "f" in self.forms[0].fields else 0
+        return [Column(name, type_, decimals=decimals, format=form.format) for form in self.forms]
+
+
+@dataclass
+class DurationReader:
+    form: DurationForm
+    decimals: int
+
+    def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        return np.asarray(self.form.parse(texts).is_valid().to_numpy(zero_copy_only=False), bool)
+
+    def columns(self, name: str) -> list[Column]:
+        return [Column(name, "duration", decimals=self.decimals, format=self.form.format)]
+
+
+def find_candidates(
+    name: str, sample: Sequence[str], *, decimal_comma: bool = False, typed_text: bool = False
+) -> list[FormCandidate]:
+    """Return the forms that some texts of a column suggest, the most likely first.
+
+    With `typed_text`, the file says that plain numbers are text.
+    """
+    candidates = _epoch_candidates(name, sample) or _moment_candidates(sample)
+    readers = [each.reader for each in candidates]
+    is_date = any(isinstance(each, MomentReader) and each.forms[0].has_date for each in readers)
+    if not is_date or candidates[0].offsets:
+        duration = infer_duration_form(list(sample)) if _may_be_durations(sample) else None
+        if duration is not None:
+            reader = DurationReader(duration, count_fraction_digits(list(sample)))
+            candidates.append(FormCandidate(reader))
+    for i, form in enumerate(infer_number_forms(sample, decimal_comma=decimal_comma)):
+        # Where the comma separates fields, it hardly is the decimal mark, too.
+        is_likely = i == 0 or decimal_comma
+        if not (typed_text and form.is_plain):
+            numbers = NumberReader(form, NumberTexts(form))
+            candidates.append(FormCandidate(numbers, is_likely=is_likely))
+    return candidates
+
+
+def _epoch_candidates(name: str, sample: Sequence[str]) -> list[FormCandidate]:
+    """Return the form of seconds or milliseconds since 1970, if the name says that they are."""
+    if not _EPOCH_NAME.search(name):
+        return []
+    for format, pattern in (("%s", _EPOCH_SECONDS), ("%Q", _EPOCH_MILLISECONDS)):
+        form = parse_format(format)
+        if form is not None and sample and all(re.fullmatch(pattern, text) for text in sample):
+            return [FormCandidate(MomentReader((form,)))]
+    return []
+
+
+def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
+    digits = count_fraction_digits(list(sample))
+    moments = infer_moments(sample)
+    if not moments:
+        return []
+    candidates = [
+        FormCandidate(MomentReader((m.form,), digits), offsets=m.offsets) for m in moments
+    ]
+    forms = _mixed_forms(sample, moments[0])
+    if len(forms) > 1:
+        candidates = [FormCandidate(MomentReader(forms, digits))]
+    return candidates
+
+
+def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentForm, ...]:
+    """Return forms that together fit the dates of a column with several forms."""
+    forms, rest = [first.form], list(sample)
+    while rest and len(forms) <= _MAX_MIXED_FORMS and first.form.has_date:
+        unread = forms[-1].parse(pa.array(rest)).is_null().to_pylist()
+        rest = [text for text, is_unread in zip(rest, unread, strict=True) if is_unread]
+        more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
+        if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
+            break
+        if "y" in first.form.fields | more[0].form.fields:  # too little to tell forms apart
+            break
+        forms.append(more[0].form)
+    forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only
+    return tuple(forms[:_MAX_MIXED_FORMS])
+
+
+def _may_be_durations(sample: Sequence[str]) -> bool:
+    return any(":" in text or text.lstrip("-").startswith("P") for text in sample[:MAX_EXAMPLES])
+
+
+def value_class(text: str) -> str:
+    """Return the text with each digit as 9 and each letter as a or A, which identifies nobody."""
+    shown = re.sub(r"\d", "9", text[:30])
+    shown = re.sub(r"[^\W\d_]", lambda match: "A" if match[0].isupper() else "a", shown)
+    return shown + ("…" if len(text) > 30 else "")
+
+
+def _is_non_finite(texts: pa.StringArray) -> NDArray[np.bool_]:
+    """Return the mask of infinite numbers, written as a word or as a number such as 1e999."""
+    is_number = _matches(texts, type_casting.NUMBER_PATTERN)
+    masked = pc.replace_substring_regex(pc.if_else(pa.array(is_number), texts, "0"), r"^\+", "")
+    overflows = ~np.asarray(pc.is_finite(masked.cast(pa.float64())).to_numpy(zero_copy_only=False))
+    return overflows | _matches(texts, type_casting.NON_FINITE_PATTERN)
+
+
+def _matches(texts: pa.StringArray, pattern: str) -> NDArray[np.bool_]:
+    return np.asarray(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False), bool)

@@ -1,0 +1,232 @@
+"""Reader of workbooks of spreadsheet programs: .xlsx, .xlsb, .xls and .ods."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from python_calamine import (
+    CalamineError,
+    CalamineSheet,
+    CalamineWorkbook,
+    PasswordError,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
+
+from core.datasets.data_quality import Issue
+from core.datasets.errors import file_pointer, printable, unreadable_error
+from core.datasets.source import SourceFile
+from core.errors import DatasetUnreadable
+from core.settings import Limits
+from modalities.tabular.schema import Column
+from modalities.tabular.upload.csv_dialect import SAMPLE_ROWS
+from modalities.tabular.upload.python_values import ColumnTypes, build_batches, to_text
+from modalities.tabular.upload.raw_table import (
+    MAX_EXAMPLES,
+    RawTable,
+    normalize_names,
+    table_error,
+)
+from modalities.tabular.upload.read_options import ReadOptions
+from modalities.tabular.upload.table_layout import (
+    TableLayout,
+    detect_layout,
+    has_names,
+    layout_with_header,
+)
+
+Row = list[Any]
+
+_EXACT_INTEGERS = 2**53
+
+
+def open_workbook(
+    file: SourceFile, limits: Limits, options: ReadOptions, error_cells: int
+) -> RawTable:
+    """Open one sheet. `error_cells` is the number of cells with an error such as #N/A."""
+    issues: list[Issue] = []
+    with file.path.open("rb") as stream:
+        workbook = _open(stream, file.name)
+        sheet = _choose_sheet(workbook, file.name, options.sheet, issues)
+    _check_size(sheet, limits)
+    rows = _Rows(sheet)
+    sample = rows.sample()
+    if not sample:
+        raise table_error("table_empty", f"The sheet {printable(sheet.name)} is empty.")
+    layout = _layout(sample, options, sheet)
+    lines = [number for number, _ in sample]
+    names = normalize_names(layout.names, limits, issues)
+    _report_titles(sample, layout, issues)
+    start = lines[layout.first] if layout.first < len(lines) else lines[-1] + 1
+    types = [ColumnTypes() for _ in names]
+    for _, row in rows.from_line(start):
+        for value, column in zip(row, types, strict=True):
+            column.add(value)
+    schema = pa.schema([(n, column.arrow_type()) for n, column in zip(names, types, strict=True)])
+    if error_cells:
+        hint = "Cells with an error such as #N/A are missing values."
+        issues.append(Issue("error_cells", "warning", error_cells, (), hint))
+    header = None if layout.header is None else lines[layout.header]
+    return RawTable(
+        "workbook",
+        schema,
+        build_batches((row for _, row in rows.from_line(start)), schema),
+        untyped=frozenset(f.name for f in schema if f.type == pa.string()),
+        type_hints=_hints(names, types),
+        unnamed=frozenset(
+            name
+            for name, raw in zip(names, layout.names, strict=True)
+            if layout.header is not None and not raw.strip()
+        ),
+        decimal_comma=options.decimal_comma(default=False),
+        issues=issues,
+        read={
+            "sheet": sheet.name,
+            "header": header or False,
+            "skip_lines": (header or start) - 1,
+            "decimal": options.decimal,
+            "thousands": options.thousands,
+        },
+    )
+
+
+class _Rows:
+    """Rows of a sheet that are not blank, with their numbers in the sheet, from 1."""
+
+    def __init__(self, sheet: CalamineSheet) -> None:
+        self._sheet = sheet
+
+    def __iter__(self) -> Iterator[tuple[int, Row]]:
+        for number, row in enumerate(self._sheet.iter_rows(), start=1):
+            if any(value != "" for value in row):
+                yield number, [_to_integer(value) for value in row]
+
+    def sample(self) -> list[tuple[int, Row]]:
+        return [row for _, row in zip(range(SAMPLE_ROWS), self, strict=False)]
+
+    def from_line(self, line: int) -> Iterator[tuple[int, Row]]:
+        return ((number, row) for number, row in self if number >= line)
+
+
+def _to_integer(value: Any) -> Any:
+    """Return whole numbers as integers; workbooks store all numbers as floats."""
+    is_whole = type(value) is float and value.is_integer() and abs(value) < _EXACT_INTEGERS
+    return int(value) if is_whole else value
+
+
+def _open(stream: Any, name: str) -> CalamineWorkbook:
+    try:
+        return CalamineWorkbook.from_filelike(stream)
+    except PasswordError as error:
+        message = f"{printable(name)} is encrypted; save it without a password."
+        raise _unreadable(name, message) from error
+    except (CalamineError, OSError, ValueError) as error:
+        message = (
+            f"{printable(name)} looks like a workbook but cannot be read. Save it again as .xlsx, "
+            "or save the sheet as CSV."
+        )
+        raise _unreadable(name, message) from error
+
+
+def _choose_sheet(
+    workbook: CalamineWorkbook, name: str, choice: str | int | None, issues: list[Issue]
+) -> CalamineSheet:
+    """Return the sheet that the client states, or the first visible one that is not empty."""
+    titles = [
+        sheet.name for sheet in workbook.sheets_metadata if sheet.typ is SheetTypeEnum.WorkSheet
+    ]
+    if choice is not None:
+        by_number = isinstance(choice, int) and 1 <= choice <= len(titles)
+        title = titles[choice - 1] if isinstance(choice, int) and by_number else choice
+        if title not in titles:
+            listed = ", ".join(printable(title) for title in titles[:10])
+            message = f"`read.sheet` does not name a sheet of {printable(name)}: {listed}."
+            raise table_error("sheet_unknown", message)
+        return _load(workbook, str(title), name)
+    hidden = {
+        sheet.name
+        for sheet in workbook.sheets_metadata
+        if sheet.visible is not SheetVisibleEnum.Visible
+    }
+    sheets = [_load(workbook, title, name) for title in titles if title not in hidden]
+    filled = [sheet for sheet in sheets if sheet.start is not None]
+    if not filled:
+        raise table_error("table_empty", f"{printable(name)} has no visible sheet with values.")
+    if others := [sheet.name for sheet in filled[1:]]:
+        hint = f"Only the sheet {printable(filled[0].name)} was read; set `read.sheet` for another."
+        examples = tuple(printable(title) for title in others[:MAX_EXAMPLES])
+        issues.append(Issue("sheets_ignored", "warning", len(others), examples, hint))
+    return filled[0]
+
+
+def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
+    try:
+        return workbook.get_sheet_by_name(title)
+    except (CalamineError, OSError, ValueError) as error:
+        message = f"The sheet {printable(title)} of {printable(name)} is damaged; save it again."
+        raise _unreadable(name, message) from error
+
+
+def _layout(
+    sample: Sequence[tuple[int, Row]], options: ReadOptions, sheet: CalamineSheet
+) -> TableLayout:
+    texts = [["" if value == "" else to_text(value) for value in row] for _, row in sample]
+    skip = options.skip_lines
+    if options.header is None and skip is None:
+        return detect_layout(texts)
+    first = next((i for i, (number, _) in enumerate(sample) if number > (skip or 0)), 0)
+    if options.header is None:
+        header = first if has_names(texts[first], texts[first + 1 :]) else None
+    elif options.header is False:
+        header = None
+    elif options.header is True:
+        detected = detect_layout(texts[first:])
+        header = first if skip is not None or detected.header is None else detected.header + first
+    else:
+        header = next((i for i, (number, _) in enumerate(sample) if number == options.header), -1)
+        if header < 0:
+            message = f"Row {options.header:,} of the sheet {printable(sheet.name)} is empty."
+            raise table_error("header_invalid", message)
+    if header is None:
+        return TableLayout(("",) * len(texts[0]), None, first)
+    return layout_with_header(texts, header)
+
+
+def _report_titles(sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]) -> None:
+    titles = [row for i, row in enumerate(sample[: layout.first]) if i != layout.header]
+    if not titles:
+        return
+    examples = []
+    for number, row in titles[:MAX_EXAMPLES]:
+        text = " ".join(to_text(value) for value in row if value != "")
+        examples.append(f"row {number}: {printable(text)}")
+    hint = (
+        "These rows above the values were left out. Set `read.skip_lines` or `read.header` if the "
+        "table begins elsewhere."
+    )
+    issues.append(Issue("title_lines", "info", len(titles), tuple(examples), hint))
+
+
+def _hints(names: list[str], types: list[ColumnTypes]) -> dict[str, Column]:
+    dates = {datetime.datetime, datetime.date}
+    return {
+        name: Column(
+            name, "datetime", format="%Y-%m-%d %H:%M:%S" if column.has_times else "%Y-%m-%d"
+        )
+        for name, column in zip(names, types, strict=True)
+        if column.types and column.types <= dates
+    }
+
+
+def _check_size(sheet: CalamineSheet, limits: Limits) -> None:
+    if sheet.width > limits.columns_max:
+        message = f"The sheet has {sheet.width:,} columns; the limit is {limits.columns_max:,}."
+        raise table_error("too_many_columns", message)
+    if sheet.width * sheet.height > limits.cells_max:
+        message = f"The sheet has more than {limits.cells_max:,} cells, the limit."
+        raise table_error("table_too_large", message)
+
+
+def _unreadable(name: str, message: str) -> DatasetUnreadable:
+    return unreadable_error("table_unreadable", message, pointer=file_pointer(name))

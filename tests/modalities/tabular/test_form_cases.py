@@ -1,0 +1,242 @@
+"""Tables as people have them: columns are typed, and returned in the form in which they came."""
+
+import csv
+import io
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from modalities.tabular import encode
+from modalities.tabular.typed_parquet import typed_batches
+from modalities.tabular.upload.schema_overrides import ColumnOverride
+from tests.modalities.tabular.conftest import Read, Reject, Table
+from tests.modalities.tabular.factories import (
+    build_arrow,
+    build_column_csv,
+    build_csv,
+    build_parquet,
+)
+
+CASES = Path(__file__).parent / "cases"
+
+
+def encode_table(table: Table, format: str) -> bytes:
+    columns = [column for column in table.summary.schema.columns if not column.exclude]
+    batches = typed_batches(table.path, table.summary.schema.columns)
+    return b"".join(encode.encode(format, batches, columns, {}))
+
+
+def csv_rows(text: str, delimiter: str = ",") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text), delimiter=delimiter))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "type", "format"),
+    [
+        ("codes", "zip", "category", None),
+        ("usdate", "when", "datetime", "%-m/%-d/%Y"),
+        ("us12h", "when", "datetime", "%-m/%-d/%Y %-I:%M:%S %p"),
+        ("2digit", "when", "datetime", "%d/%m/%y"),
+        ("yyyymmdd", "when", "datetime", "%Y%m%d"),
+        ("month", "when", "datetime", "%Y-%m"),
+        ("timeonly", "when", "time", "%H:%M"),
+        ("tz", "when", "datetime", "%Y-%m-%dT%H:%M:%S+01:00"),
+        ("quarter", "when", "datetime", "%YQ%q"),
+        ("yearunique", "when", "integer", None),
+        ("usd", "price", "number", "$#,##0.00"),
+        ("thousands", "pop", "integer", "#,##0"),
+        ("percent", "rate", "number", "0.0%"),
+        ("eurthousand", "betrag", "number", "#.##0,00"),
+        ("eurthousandint", "einwohner", "integer", "#.##0"),
+        ("sci", "pval", "number", "0.000e+00"),
+        ("plus", "delta", "integer", "+0"),
+        ("dec", "x", "number", None),
+        ("24h", "at", "datetime", "%Y-%m-%d %24H:%M"),
+    ],
+)
+def test_table_is_returned_in_the_form_in_which_it_came(
+    name: str, column: str, type: str, format: str | None, read: Read
+) -> None:
+    path = CASES / f"{name}.csv"
+    table = read(path, path.name)
+    assert (table[column].type, table[column].format) == (type, format)
+    uploaded = path.read_text()
+    delimiter = ";" if ";" in uploaded.partition("\n")[0] else ","
+    assert csv_rows(encode_table(table, "csv").decode()) == csv_rows(uploaded, delimiter)
+
+
+def test_forms_are_learned_as_the_same_values_as_plain_texts(read: Read) -> None:
+    days = [date(2020, 1, 1) + timedelta(days=37 * i % 1_000) for i in range(60)]
+    amounts = [1234.5 * i - 20_000 for i in range(60)]
+    plain = read(build_csv({"day": days, "amount": amounts}))
+    values = plain.values("day"), plain.values("amount")
+    for day_format, amount_format in (
+        ("%d.%m.%y", '"${:,.2f}"'),
+        ("%B %d. %Y", "{:+.1f}"),
+        ("%m/%d/%Y", "{:.6e}"),
+    ):
+        columns = {
+            "day": [day.strftime(day_format).replace(". ", " ") for day in days],
+            "amount": [amount_format.format(amount) for amount in amounts],
+        }
+        table = read(build_csv(columns))
+        assert table.issue("mixed_types") is None
+        assert (table.values("day"), table.values("amount")) == values
+
+
+def test_zero_dates_are_missing_and_named(read: Read) -> None:
+    table = read(CASES / "zero.csv", "zero.csv")
+    assert table["when"].type == "datetime"
+    issue = table.issue("missing_value_markers")
+    assert issue is not None
+    assert issue["examples"] == ["when: 27 rows, first row 4"]
+
+
+def test_dates_in_two_forms_are_all_read_and_the_forms_are_named(read: Read) -> None:
+    table = read(CASES / "mixedfmt.csv", "mixedfmt.csv")
+    assert table["when"].format == "%Y-%m-%d"
+    assert None not in table.values("when")
+    issue = table.issue("mixed_date_formats")
+    assert issue is not None
+    assert issue["examples"] == ["when: %Y-%m-%d, %d/%m/%Y"]
+
+
+def test_mixed_offsets_are_refused_by_name_and_can_be_converted(read: Read) -> None:
+    table = read(CASES / "mixedtz.csv", "mixedtz.csv")
+    assert (table["when"].type, table["when"].exclude) == ("text", True)
+    issue = table.issue("mixed_offsets")
+    assert issue is not None
+    assert issue["examples"] == ["when: +00:00, +03:00, -05:00"]
+    columns = (ColumnOverride("when", type="datetime"),)
+    converted = read(CASES / "mixedtz.csv", "mixedtz.csv", columns=columns)
+    assert converted.preview("when")[1] == "2023-06-06 07:00:00+00:00"
+
+
+def test_number_column_with_a_bad_cell_is_a_number_with_a_missing_value(read: Read) -> None:
+    table = read(CASES / "onebadfloat.csv", "onebadfloat.csv")
+    assert table["amount"].type == "number"
+    assert table.values("amount").count(None) == 1
+    issue = table.issue("missing_value_markers")
+    assert issue is not None
+    assert issue["examples"] == ["amount: 1 rows, first row 81"]
+
+
+def test_odd_cells_of_a_column_are_missing_and_named_without_their_content(read: Read) -> None:
+    values: list[object] = [f"${i},000" for i in range(1, 200)]
+    values[99] = "ask Bob"
+    table = read(build_csv({"a": [f'"{value}"' for value in values], "n": range(199)}))
+    assert (table["a"].type, table["a"].format) == ("integer", "$#,##0")
+    assert table.values("a")[98:101] == [99_000, None, 101_000]
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert (issue["count"], issue["examples"]) == (1, ["a (aaa Aaa): row 100"])
+
+
+def test_dates_with_too_many_odd_cells_stay_text_and_the_form_is_named(read: Read) -> None:
+    values = [f"2024-01-{1 + i % 28:02}" if i % 5 else "soon" for i in range(100)]
+    table = read(build_column_csv(*values))
+    assert table["a"].type == "category"
+    issue = table.issue("mixed_types")
+    assert issue is not None
+    assert (issue["count"], issue["examples"][0]) == (20, "a (%Y-%m-%d): row 1")
+
+
+def test_words_for_missing_values_among_numbers_are_missing(read: Read) -> None:
+    table = read(CASES / "missingwords.csv", "missingwords.csv")
+    assert set(table.types.values()) == {"integer"}
+    assert table.values("d")[:3] == [None, 47, None]
+
+
+def test_hour_24_beside_hour_0_is_the_next_day(read: Read) -> None:
+    values = ["2024-01-01 24:00", "2024-01-01 00:00", "2024-01-01 13:00"] * 5
+    table = read(build_column_csv(*values))
+    assert table.preview("a")[:2] == ["2024-01-02 00:00", "2024-01-01 00:00"]
+
+
+def test_ambiguous_thousands_mark_is_reported_and_can_be_set(read: Read) -> None:
+    data = (CASES / "eurthousandint.csv").read_text()
+    issue = read(data).issue("ambiguous_number_format")
+    assert issue is not None
+    assert issue["examples"] == ["einwohner: #.##0, not 0.000"]
+    columns = (ColumnOverride("einwohner", type="number", format="0.000"),)
+    decimal = read(data, columns=columns)
+    assert decimal.values("einwohner")[0] == float(data.split("\n")[1].partition(";")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "format", "first"),
+    [
+        ("created_ts", [1_700_000_000 + 7_919 * i for i in range(40)], "%s", 1_700_000_000),
+        ("epoch", [1_700_000_000_123 + 7_919 * i for i in range(40)], "%Q", 1_700_000_000_123),
+        ("amount", [1_700_000_000 + 7_919 * i for i in range(40)], None, 1_700_000_000),
+    ],
+)
+def test_epoch_times_are_recognized_by_name_and_values(
+    name: str, values: list[int], format: str | None, first: int, read: Read
+) -> None:
+    table = read(build_parquet({name: values, "n": list(range(40))}))
+    assert table[name].format == format
+    assert table.preview(name)[0] == first
+    assert pq.read_table(io.BytesIO(encode_table(table, "parquet")))[name].to_pylist() == values
+
+
+def test_output_style_can_be_changed_without_reading_the_text_anew(read: Read) -> None:
+    columns = (ColumnOverride("price", format="0.0"),)
+    table = read(CASES / "usd.csv", "usd.csv", columns=columns)
+    assert table.preview("price")[0] == 2496.2
+
+
+@pytest.mark.parametrize(
+    ("type", "format"),
+    [("number", "abc"), ("datetime", "%H:%M"), ("time", "%Y"), ("duration", "h")],
+)
+def test_unknown_format_is_rejected(type: str, format: str, reject: Reject) -> None:
+    data = build_column_csv("x", "y", "x", "y", "x")
+    error = reject(data, columns=(ColumnOverride("a", type=type, format=format),))
+    assert error.code == "format_unknown"
+
+
+@pytest.mark.parametrize("name", ["types", "dec"])
+def test_parquet_file_comes_back_with_its_schema_and_values(name: str, read: Read) -> None:
+    path = CASES / f"{name}.parquet"
+    table = read(path, path.name)
+    assert pq.read_table(io.BytesIO(encode_table(table, "parquet"))).equals(pq.read_table(path))
+
+
+N = 30
+ARROW_COLUMNS = {
+    "int8": pa.array([i % 7 - 3 for i in range(N)], pa.int8()),
+    "uint16": pa.array([i % 9 for i in range(N)], pa.uint16()),
+    "uint64": pa.array([2**62 + i % 5 for i in range(N)], pa.uint64()),
+    "float32": pa.array([0.1 * (i % 8) for i in range(N)], pa.float32()),
+    "decimal": pa.array([f"{i}.05" for i in range(N)]).cast(pa.decimal128(12, 2)),
+    "date32": pa.array([19_000 + i for i in range(N)], pa.int32()).cast(pa.date32()),
+    "date64": pa.array([86_400_000 * i for i in range(N)]).cast(pa.date64()),
+    "time32": pa.array([1_000 * i for i in range(N)], pa.int32()).cast(pa.time32("s")),
+    "time64": pa.array([1_000_000 * i for i in range(N)]).cast(pa.time64("ns")),
+    "timestamp_s": pa.array([10**9 + i for i in range(N)]).cast(pa.timestamp("s")),
+    "timestamp_ns": pa.array([10**18 + 1_000 * i for i in range(N)]).cast(pa.timestamp("ns")),
+    "zoned": pa.array([10**15 + i for i in range(N)]).cast(pa.timestamp("us", "Europe/Berlin")),
+    "duration": pa.array([3_600 * i for i in range(N)]).cast(pa.duration("ms")),
+    "dictionary": pa.array([["a", "b"][i % 2] for i in range(N)]).dictionary_encode(),
+    "large_string": pa.array([["a", "b"][i % 2] for i in range(N)], pa.large_string()),
+    "bool": pa.array([bool(i % 3) for i in range(N)]),
+    "id": pa.array(range(N), pa.int32()),
+}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_every_arrow_type_comes_back_as_it_was_uploaded(kind: str, read: Read) -> None:
+    data = build_parquet(ARROW_COLUMNS) if kind == "parquet" else build_arrow(ARROW_COLUMNS)
+    table = read(data, "a.bin")
+    encoded = encode_table(table, kind)
+    if kind == "parquet":
+        result, uploaded = pq.read_table(io.BytesIO(encoded)), pq.read_table(io.BytesIO(data))
+    else:
+        result, uploaded = pa.ipc.open_stream(encoded).read_all(), pa.table(ARROW_COLUMNS)
+    assert result.schema.equals(uploaded.schema)
+    for name in uploaded.column_names:
+        assert result[name].to_pylist() == uploaded[name].to_pylist(), name

@@ -1,0 +1,249 @@
+"""Forms of numbers, dates, times and durations: texts are read and written unchanged."""
+
+import random
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modalities.tabular.forms.durations import count_fraction_digits, infer_duration_form
+from modalities.tabular.forms.moment_inference import infer_moments
+from modalities.tabular.forms.moments import DAY, SECOND, parse_format
+from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
+from modalities.tabular.forms.numbers import NumberForm, parse_pattern
+
+NUMBER_TEXTS = {
+    "$#,##0.00": ["$2,496.23", "$6.20", "-$5,707,654.00"],
+    "$#,##0.00;($#,##0.00)": ["$2,496.23", "($6.29)", "$0.50"],
+    "$#,##0.00;$-#,##0.00": ["$2,496.23", "$-6.29", "$0.50"],
+    "#,##0": ["6,715,643", "837,817", "453", "-1,234"],
+    "#,##0;(#,##0)": ["1,234", "(12,345)", "(5)", "0"],
+    "#.##0,00 €": ["1.234,56 €", "-0,50 €", "12.000,00 €"],
+    "# ##0,0#": ["1 234,5", "12 345 678,25", "7,1"],
+    "#\u202f##0,0": ["1\u202f234,5", "12,5", "3,0"],
+    "CHF #'##0.00": ["CHF 1'234.50", "CHF 12.00"],
+    "R$ #.##0,00": ["R$ 1.200,00", "R$ 3,50"],
+    "#,##,##0": ["12,34,567", "1,00,000", "999"],
+    "0.0%": ["59.3%", "9.0%", "0.0%"],
+    "0,0 %": ["59,3 %", "9,0 %"],
+    "0.000e+00": ["8.530e-02", "9.542e-11"],
+    "0.0E+0": ["1.5E+3", "2.0E+4"],
+    "@@@@": ["9.695e-07", "0.0853", "12.5"],
+    "+0;-0;0": ["+37", "-50", "0"],
+    "+0": ["+37", "-50", "+0"],
+    "0.00;0.00-": ["12.50", "3.00-", "1.25"],
+    "0;\u22120": ["7", "\u22125"],
+    "0.##": ["1.5", "2.25", "3", "-4"],
+    "#.000": [".275", "1.000", ".301"],
+    "0 kg": ["12 kg", "7 kg"],
+}
+
+
+@pytest.mark.parametrize("pattern", NUMBER_TEXTS)
+def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None:
+    texts = pa.array(NUMBER_TEXTS[pattern])
+    form = infer_form(texts.to_pylist())
+    assert form.pattern == pattern
+    assert form.write(form.parse(texts)) == texts
+    assert parse_pattern(pattern) == form
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["C1", "C2"],
+        ["s1", "s2"],
+        ["km5", "km7"],
+        ["12A", "14A"],
+        ["$5", "€5"],
+        ["10.0.0.1", "10.0.0.2"],
+        ["1.2.3", "1.2.4"],
+        ["555-1234"],
+        ["10-20", "5-6"],
+        ["1st", "2nd"],
+        ["1/2", "3/4"],
+        ["12x4", "3x4"],
+        ["007", "08"],
+        ["red", "blue"],
+    ],
+)
+def test_texts_that_only_look_like_numbers_have_no_form(texts: list[str]) -> None:
+    assert infer_number_forms(texts, decimal_comma=False) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["", ",", "abc", "0;0", "0.0.0", "##0", "0;-0.0", "0" * 70, "%d", "#,##0,00", "0;-0;0;0"],
+)
+def test_invalid_number_pattern_is_not_a_form(pattern: str) -> None:
+    assert parse_pattern(pattern) is None
+
+
+def infer_form(texts: list[str]) -> NumberForm:
+    form = infer_number_forms(texts, decimal_comma=False)[0]
+    counts = NumberTexts(form)
+    counts.add(form.bodies(pa.array(texts))[0].drop_null())
+    return counts.complete()
+
+
+UNITS = ["{}", "${}", "€ {}", "{} €", "{}%", "{} %", "CHF {}", "{} kr", "£{}", "{} km"]
+SIGNS = ["-{}", "({})", "{}-", "\u2212{}", "+{}"]
+MARKS = [("", "."), (",", "."), (".", ","), (" ", ","), ("\u202f", ","), ("'", ".")]
+
+
+@st.composite
+def number_forms(draw: st.DrawFn) -> NumberForm:
+    unit, sign = draw(st.sampled_from(UNITS)), draw(st.sampled_from(SIGNS))
+    thousands, decimal = draw(st.sampled_from(MARKS))
+    decimals = draw(st.integers(0, 4))
+    positive, negative = unit, sign.format(unit)
+    if sign == "+{}":
+        positive, negative = "+" + unit, "-" + unit
+    positive_affixes, negative_affixes = (
+        (before, after)
+        for before, _, after in (text.partition("{}") for text in (positive, negative))
+    )
+    return NumberForm(
+        positive_affixes,
+        negative_affixes,
+        positive_affixes,
+        thousands,
+        decimal=decimal if decimals or decimal == "," else ".",
+        min_decimals=draw(st.integers(0, decimals)),
+        max_decimals=decimals,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(number_forms(), st.integers(0, 2**32))
+def test_random_number_form_is_recovered_from_its_texts(form: NumberForm, seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311 - test data
+    values = [round(rng.choice([-1, 1]) * 10 ** rng.uniform(-2, 8), 4) for _ in range(200)]
+    texts = form.write(pa.array(values))
+    inferred = infer_form(texts.to_pylist())
+    assert inferred.write(inferred.parse(texts)) == texts
+    assert inferred.parse(texts) == form.parse(texts)
+    assert parse_pattern(form.pattern) is not None
+
+
+MOMENT_TEXTS = {
+    "%-m/%-d/%Y": ["2/27/2023", "4/4/2023", "12/3/2023"],
+    "%d/%m/%y": ["17/09/23", "27/02/24", "01/01/69"],
+    "%Y%m%d": ["20230524", "20240116", "20240518"],
+    "%d.%m.%Y": ["28.02.2021", "01.12.2020"],
+    "%-d.%-m.%Y": ["28.2.2021", "1.12.2020"],
+    "%-m/%-d/%Y %-I:%M:%S %p": ["8/1/2023 2:01:00 PM", "11/29/2024 12:33:00 AM"],
+    "%Y/%-m/%-d %-H:%M": ["2024/1/5 7:05", "2024/12/15 17:05"],
+    "%d.%m.%Y, %H:%M": ["28.02.2021, 14:05", "01.02.2021, 00:05"],
+    "%Y-%m-%dT%H:%M:%S+01:00": ["2023-12-20T04:06:00+01:00", "2023-07-09T00:19:00+01:00"],
+    "%Y-%m-%d %H:%M:%SZ": ["2023-12-20 04:06:00Z", "2023-07-09 00:19:00Z"],
+    "%a, %d %b %Y %H:%M:%S +0000": ["Mon, 01 Jan 2024 10:00:00 +0000"],
+    "%d/%b/%Y:%H:%M:%S -0700": ["10/Oct/2000:13:55:36 -0700"],
+    "%Y%m%dT%H%M%SZ": ["20240101T101112Z", "20241231T001112Z"],
+    "%Y-%m-%d %24H:%M": ["2024-01-01 08:00", "2024-01-02 24:00"],
+    "%d%^b%Y": ["01JAN2020", "15MAR2021"],
+    "%d %b %Y": ["05 Mar 2024", "12 Jan 2020"],
+    "%B %-d, %Y": ["March 5, 2024", "May 12, 2020"],
+    "[de]%-d. %B %Y": ["5. März 2024", "12. Januar 2020"],
+    "[fr]%-d %B %Y": ["1 mars 2024", "12 août 2023"],
+    "[es]%-d de %B de %Y": ["1 de enero de 2024", "12 de agosto de 2023"],
+    "%Y-%m": ["2015-01", "2015-12"],
+    "%m/%Y": ["03/2024", "12/2023"],
+    "%b %Y": ["Mar 2024", "Feb 2023"],
+    "%b-%y": ["Dec-23", "Jan-24"],
+    "%YQ%q": ["2010Q1", "2011Q3"],
+    "Q%q %Y": ["Q3 2024", "Q1 2023"],
+    "%Y-Q%q": ["2024-Q1", "2023-Q4"],
+    "%G-W%V": ["2024-W05", "2020-W53"],
+    "%a %b %d %H:%M:%S +0000 %Y": ["Tue Apr 13 22:04:35 +0000 2021"],
+    "%d %#b %Y": ["16 dec 2020", "01 may 2021"],
+    "%Y%m%d%H%M%S": ["20200329080942", "20210329080942", "20200329080943"],
+    "%Y-%m-%dT%H:%M:%S%:z[Europe/Berlin]": [
+        "2024-01-31T12:00:00+01:00",
+        "2024-07-31T12:00:00+02:00",
+    ],
+    "%Y-%m-%d %H:%M%z[America/New_York]": ["2024-01-31 12:00-0500", "2024-07-31 12:00-0400"],
+    "%H:%M": ["23:42", "00:05"],
+    "%-I:%M %P": ["1:05 pm", "12:00 am"],
+}
+
+
+@pytest.mark.parametrize("format", MOMENT_TEXTS)
+def test_date_or_time_form_is_inferred_and_writes_the_same_texts(format: str) -> None:
+    texts = pa.array(MOMENT_TEXTS[format])
+    form = infer_moments(texts.to_pylist())[0].form
+    assert form.format == format
+    assert form.write(form.parse(texts)) == texts
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(MOMENT_TEXTS)), st.integers(0, 2**32))
+def test_random_moments_in_any_form_are_recovered(format: str, seed: int) -> None:
+    form = parse_format(format)
+    assert form is not None
+    rng = random.Random(seed)  # noqa: S311 - test data
+    days = [(date(1970, 1, 1) + timedelta(rng.randrange(20_000))) for _ in range(300)]
+    micros = pa.array(
+        [(day - date(1970, 1, 1)).days * DAY + rng.randrange(1, 86_400) * SECOND for day in days]
+    )
+    texts = form.write(micros)
+    read = form.parse(texts)
+    assert read.null_count == 0
+    assert form.write(read) == texts
+    inferred = infer_moments(texts.to_pylist())
+    assert any(each.form.write(each.form.parse(texts)) == texts for each in inferred)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2021-02-31"],
+        ["10000-01-01"],
+        ["2024-13", "2024-14"],
+        ["2010/11", "2011/12"],
+        ["1/2", "3/4"],
+        ["may"],
+        ["2024"],
+        ["12345678", "23456789", "34567890"],
+        ["12-34-56"],
+        ["555-1234"],
+    ],
+)
+def test_texts_that_are_not_dates_have_no_form(texts: list[str]) -> None:
+    moments = infer_moments(texts)
+    assert all(each.form.parse(pa.array(texts)).null_count == len(texts) for each in moments)
+
+
+@pytest.mark.parametrize(
+    ("format", "texts"),
+    [
+        ("[h]:mm:ss", ["26:03:04", "1:02:03", "-0:00:01"]),
+        ("[h]:mm:ss.f", ["0:30:12.345", "29:00:00.100"]),
+        ("[h]:mm", ["100:05", "20:10"]),
+        ("d days hh:mm:ss", ["1 days 02:03:04", "0 days 00:00:01"]),
+        ("d days, h:mm:ss", ["1 day, 2:03:04", "3:04:05", "2 days, 0:00:00"]),
+        ("d.hh:mm:ss", ["1.02:03:04", "02:03:04"]),
+        ("PT", ["PT26H2M", "PT3M1.5S", "PT0S"]),
+        ("P", ["P1DT2H", "PT5M"]),
+        ("PT0H0M0S", ["PT1H0M5S", "PT0H3M0S"]),
+        ("[m]:ss.f", ["1:26.84", "0:59.10"]),
+    ],
+)
+def test_duration_form_is_inferred_and_writes_the_same_texts(format: str, texts: list[str]) -> None:
+    form = infer_duration_form(texts)
+    assert form is not None
+    assert form.format.removesuffix(".f") == format.removesuffix(".f")
+    assert (
+        form.write(form.parse(pa.array(texts)), count_fraction_digits(texts)).to_pylist() == texts
+    )
+
+
+def test_two_digit_years_follow_posix() -> None:
+    form = parse_format("%y-%m-%d")
+    assert form is not None
+    full = parse_format("%Y-%m-%d")
+    assert full is not None
+    texts = full.write(form.parse(pa.array(["68-12-31", "69-01-01"])))
+    assert texts.to_pylist() == ["2068-12-31", "1969-01-01"]

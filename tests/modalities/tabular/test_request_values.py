@@ -1,0 +1,50 @@
+"""Values of requests: as samples show them, or plain."""
+
+from typing import Any
+
+import pytest
+
+from modalities.tabular.request_values import plain_conditions, plain_row, plain_value
+from modalities.tabular.schema import Column
+
+DOLLARS = Column("a", "number", decimals=2, format="$#,##0.00")
+CLOCK = Column("a", "time", format="%-I:%M %p")
+LOCAL = Column("a", "datetime", format="%Y-%m-%dT%H:%M:%S+01:00")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "plain"),
+    [
+        (DOLLARS, "$1,200", 1200.0),
+        (DOLLARS, "1200.5", 1200.5),
+        (DOLLARS, 1200, 1200),
+        (DOLLARS, "a lot", "a lot"),
+        (Column("a", "number", decimals=2, format="#.##0,00 €"), "1.200,50 €", 1200.5),
+        (Column("a", "number", decimals=1, format="0.0%"), "59.3%", 59.3),
+        (Column("a", "integer", decimals=0), "12", 12),
+        (Column("a", "datetime", format="%-m/%-d/%Y"), "06/01/2024", "2024-06-01T00:00:00.000000"),
+        (Column("a", "datetime", format="%-m/%-d/%Y"), "2024-06-01", "2024-06-01T00:00:00.000000"),
+        (Column("a", "datetime", format="Q%q %Y"), "Q3 2024", "2024-07-01T00:00:00.000000"),
+        (Column("a", "datetime", format="%s", arrow="int64"), 0, "1970-01-01T00:00:00.000000"),
+        (LOCAL, "2024-06-01T01:00:00+01:00", "2024-06-01T00:00:00.000000"),
+        (CLOCK, "6:30 PM", 66_600_000_000),
+        (CLOCK, "18:30", 66_600_000_000),
+        (Column("a", "duration", format="[h]:mm:ss"), "26:00:00", 93_600_000_000),
+        (Column("a", "category"), 2139, "2139"),
+        (Column("a", "boolean", format="no|yes"), "Yes", True),
+        (DOLLARS, None, None),
+    ],
+)
+def test_value_as_samples_show_it_becomes_plain(column: Column, value: Any, plain: Any) -> None:
+    assert plain_value(column, value) == plain
+
+
+def test_conditions_and_partial_rows_are_converted_by_column() -> None:
+    columns = [DOLLARS, Column("b", "category")]
+    where = {"a": {"gte": "$1,000", "lt": 2000}, "b": ["x", "y"], "unknown": "$5"}
+    assert plain_conditions(columns, where) == {
+        "a": {"gte": 1000.0, "lt": 2000},
+        "b": ["x", "y"],
+        "unknown": "$5",
+    }
+    assert plain_row(columns, {"a": "$7", "b": None}) == {"a": 7.0, "b": None}

@@ -1,0 +1,194 @@
+"""Title lines, headers, comments and footers of text files."""
+
+import pytest
+
+from modalities.tabular.upload.read_options import ReadOptions
+from tests.modalities.tabular.conftest import Read, Reject
+
+ROWS = "".join(
+    f"{age},{city},{age * 1.5}\n" for age, city in zip(range(20, 60), "ab" * 20, strict=True)
+)
+
+
+def test_a_line_that_states_the_delimiter_is_not_a_row(read: Read) -> None:
+    table = read("sep=;\nage;city;score\n" + "33;Köln;33,3\n44;Bonn;9,9\n" * 5)
+    assert table.types == {"age": "integer", "city": "category", "score": "number"}
+    assert table.values("score")[:2] == [33.3, 9.9]
+    assert table.summary.read["delimiter"] == ";"
+
+
+@pytest.mark.parametrize(
+    ("above", "code"),
+    [
+        ("Report of customers\n", "title_lines"),
+        ("Report of customers,,\n\n", "title_lines"),
+        ('"Source","World development"\n\n"Updated","2024-03-28"\n\n', "title_lines"),
+        ("\n", None),
+        ("\n  \n\n", None),
+        ("# exported 2024-01-01\n# by x\n", None),
+        ("% a, b and c\n", None),
+    ],
+)
+def test_lines_above_the_header_are_left_out_and_reported(
+    above: str, code: str | None, read: Read
+) -> None:
+    table = read(above + "age,city,score\n" + ROWS)
+    assert list(table.types) == ["age", "city", "score"]
+    assert table.summary.rows == 40
+    assert table.summary.read["header"] == above.count("\n") + 1
+    assert table.summary.read["skip_lines"] == above.count("\n")
+    assert code is None or table.issue(code) is not None
+
+
+@pytest.mark.parametrize("units", ["years,,EUR\n", "(y),(z),(%)\n", "x,y,z\nu,v,w\n"])
+def test_rows_of_units_below_the_names_are_left_out_and_reported(units: str, read: Read) -> None:
+    table = read("age,city,score\n" + units + ROWS)
+    issue = table.issue("title_lines")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"]) == (40, units.count("\n"))
+    assert table.types["score"] == "number"
+
+
+def test_words_for_missing_values_in_the_first_row_are_not_units(read: Read) -> None:
+    assert read("age,city,score\nk.A.,a,k.A.\n" + ROWS + "k.A.,b,k.A.\n").summary.rows == 42
+
+
+def test_comments_between_rows_are_counted(read: Read) -> None:
+    table = read("# a\nage,city,score\n" + ROWS + '# b, "c"\n' + ROWS)
+    issue = table.issue("comment_lines")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"]) == (80, 1)
+
+
+@pytest.mark.parametrize("header", ["#chrom\tstart\n", "# chrom\tstart\n", "# a\n#chrom\tstart\n"])
+def test_the_last_comment_may_hold_the_names(header: str, read: Read) -> None:
+    table = read(header + "chr1\t10\nchr2\t20\n" * 5, "a.bed")
+    assert list(table.types) == ["chrom", "start"]
+    assert table.summary.rows == 10
+
+
+def test_a_column_may_be_named_with_a_hash(read: Read) -> None:
+    assert list(read("#,Name\n" + "1,x\n2,y\n" * 5).types) == ["#", "Name"]
+
+
+@pytest.mark.parametrize("footer", ["Total: 40 rows\n", "\n(40 rows)\n", "a\nb\n"])
+def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read) -> None:
+    table = read("age,city,score\n" + ROWS + footer)
+    issue = table.issue("footer_lines")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"]) == (
+        40,
+        len(footer.split("\n")) - 1 - (footer[0] == "\n"),
+    )
+
+
+def test_a_line_of_one_field_between_rows_is_an_error(reject: Reject) -> None:
+    error = reject("age,city,score\n" + ROWS + "Page 2\n" + ROWS)
+    assert (error.code, error.field_errors[0].pointer) == ("wrong_field_count", "/file/lines/42")
+
+
+def test_empty_rows_at_the_end_are_left_out_and_reported(read: Read) -> None:
+    table = read("age,city,score\n" + ",,\n" + ROWS + ",,\n" * 3)
+    issue = table.issue("empty_rows")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"]) == (41, 3)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "names"),
+    [
+        (
+            "country,code,2019,2020,2021",
+            "Germany,GER,2,27,85",
+            ["country", "code", "2019", "2020", "2021"],
+        ),
+        ("country,1990,2000,2010", "Germany,2,1990,85", ["country", "1990", "2000", "2010"]),
+        ("country,2019", "Germany,27", ["country", "2019"]),
+        ("0,1,2,target", "0.464,0.19,0.19,a", ["0", "1", "2", "target"]),
+        (",0,1", "0,5.1,3.4", ["column_1", "0", "1"]),
+        ("place,1/22/20,1/23/20", "Bonn,3,4", ["place", "1/22/20", "1/23/20"]),
+        ("q,25%,75%", "a,1,2", ["q", "25%", "75%"]),
+    ],
+)
+def test_numbers_and_dates_may_be_names(
+    header: str, row: str, names: list[str], read: Read
+) -> None:
+    table = read(f"{header}\n" + f"{row}\n" * 9)
+    assert (list(table.types), table.summary.rows) == (names, 9)
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["Bonn,2019,2020", "5.1,3.5,setosa", "0,1,0", "$5,x,y", "2024-01-31,x,y", "12:30,x,y", "1,x,y"],
+)
+def test_values_are_not_names(row: str, read: Read) -> None:
+    later = [row.replace("5", "6").replace("2020", "2021").replace("1", "2")] * 4 + [row] * 4
+    table = read("\n".join([row, *later]) + "\n")
+    assert (list(table.types), table.summary.rows) == (["column_1", "column_2", "column_3"], 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"age" "city"\n' + '"1" 30 "Bonn"\n"2" 44 "St. Ives"\n' * 5, ["column_1", "age", "city"]),
+        ('"age","city"\n' + '"1",30,"Bonn"\n"2",44,"St. Ives"\n' * 5, ["column_1", "age", "city"]),
+        ("age,city,\n" + "30,Bonn\n44,Köln\n" * 5, ["age", "city"]),
+        ("age,city\n" + "30,Bonn,\n44,Köln,\n" * 5, ["age", "city"]),
+        ("age,city,\n" + "30,Bonn,\n44,Köln,\n" * 5, ["age", "city"]),
+        ("age,city,age\n" + "30,Bonn,1\n44,Köln,2\n" * 5, ["age", "city", "age_2"]),
+        ("age,age_2,age\n" + "30,Bonn,1\n44,Köln,2\n" * 5, ["age", "age_2", "age_3"]),
+        (
+            " age | city\n-----+------\n  30 | Bonn\n  44 | Köln\n  9 | Ulm\n" * 1
+            + " 1 | Bonn\n" * 5,
+            ["age", "city"],
+        ),
+        (
+            "| age | city |\n|----:|:-----|\n" + "| 30 | Bonn |\n| 44 | Köln |\n" * 5,
+            ["age", "city"],
+        ),
+    ],
+)
+def test_headers_with_missing_extra_or_repeated_names_are_read(
+    text: str, names: list[str], read: Read
+) -> None:
+    table = read(text)
+    assert list(table.types) == names
+    assert table.values("age")[:2] == [30, 44]
+    if names != ["age", "city"]:
+        assert table.issue("column_renamed") is not None
+
+
+def test_an_unnamed_column_that_has_a_value_stays(read: Read) -> None:
+    table = read("age,city,\n" + "30,Bonn,\n" * 300 + "44,Köln,note\n")
+    assert table.values("column_3")[-1] == "note"
+
+
+@pytest.mark.parametrize(
+    "name", ["Amount\n(EUR)", "How old are you?\r\nPlease, be exact", "x" * 300, "tab\tname"]
+)
+def test_survey_questions_are_names(name: str, read: Read) -> None:
+    table = read(f'"{name}",b\n' + "24,a\n31,b\n" * 5)
+    assert list(table.types) == [name, "b"]
+    assert table.values(name)[:2] == [24, 31]
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "rows"),
+    [
+        (ReadOptions(header=False), ["column_1", "column_2"], 11),
+        (ReadOptions(header=True), ["a", "b"], 10),
+        (ReadOptions(header=3), ["x", "y"], 8),
+        (ReadOptions(skip_lines=2), ["x", "y"], 8),
+        (ReadOptions(skip_lines=2, header=False), ["column_1", "column_2"], 9),
+        (ReadOptions(header=True, skip_lines=1), ["1", "2"], 9),
+    ],
+)
+def test_header_and_skipped_lines_can_be_set(
+    options: ReadOptions, names: list[str], rows: int, read: Read
+) -> None:
+    table = read("a,b\n1,2\nx,y\n" + "5,6\n" * 8, options=options)
+    assert (list(table.types), table.summary.rows) == (names, rows)
+
+
+def test_a_header_line_that_does_not_exist_is_an_error(reject: Reject) -> None:
+    assert reject("a,b\n" + "1,2\n" * 9, options=ReadOptions(header=99)).code == "header_invalid"

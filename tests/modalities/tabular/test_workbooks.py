@@ -1,0 +1,114 @@
+"""Reading of workbooks of spreadsheet programs."""
+
+import datetime
+
+import pytest
+
+from modalities.tabular.upload.read_options import ReadOptions
+from tests.modalities.tabular.conftest import Read, Reject
+from tests.modalities.tabular.factories import build_workbook, build_zip
+
+PEOPLE = [["age", "city"], *[[20 + i % 7, "ab"[i % 2]] for i in range(9)]]
+
+
+def test_cells_keep_their_types(read: Read) -> None:
+    day, time = datetime.date(2024, 3, 1), datetime.datetime.fromisoformat("2024-03-01T08:30")
+    rows = [[i % 4, i + 0.5, day, time, i % 2 == 0, "ab"[i % 2], None] for i in range(9)]
+    names = ["int", "float", "day", "time", "bool", "text", "empty"]
+    table = read(build_workbook({"A": [names, *rows]}), "a.xlsx")
+    assert table.summary.format == "workbook"
+    assert list(table.types.values()) == [
+        "integer",
+        "number",
+        "datetime",
+        "datetime",
+        "boolean",
+        "category",
+        "category",
+    ]
+    assert table.values("int")[:5] == [0, 1, 2, 3, 0]
+    assert table.preview("day")[0] == "2024-03-01"
+    assert table.preview("time")[0] == "2024-03-01 08:30:00"
+
+
+def test_numbers_among_texts_and_texts_of_numbers_are_read_like_csv(read: Read) -> None:
+    rows = [[i if i % 3 else "n/a", f"{i},5"] for i in range(1, 13)]
+    table = read(build_workbook({"A": [["a", "b"], *rows]}), "a.xlsx")
+    assert table.types["a"] == "integer"
+    assert table.values("a")[:3] == [1, 2, None]
+
+
+def test_titles_and_empty_rows_and_columns_around_the_table_are_left_out(read: Read) -> None:
+    above = [["Report 2024"], [], [None, None]]
+    rows = [[None, *row] for row in PEOPLE]
+    table = read(build_workbook({"A": [*above, *rows, [], [None, None]]}), "a.xlsx")
+    assert (list(table.types), table.summary.rows) == (["age", "city"], 9)
+    assert table.summary.read["header"] == 4
+    assert table.issue("title_lines") is not None
+
+
+def test_years_may_be_names(read: Read) -> None:
+    rows = [["country", 2019, 2020], *[[f"C{i}", i % 3, i] for i in range(9)]]
+    assert list(read(build_workbook({"A": rows}), "a.xlsx").types) == ["country", "2019", "2020"]
+
+
+def test_errors_in_cells_are_missing_and_counted(read: Read) -> None:
+    table = read(build_workbook({"A": [*PEOPLE, ["#DIV/0!", "a"]]}), "a.xlsx")
+    issue = table.issue("error_cells")
+    assert issue is not None
+    assert (issue["count"], table.values("age")[-1]) == (1, None)
+
+
+def test_first_visible_sheet_with_values_is_read_and_the_others_are_named(read: Read) -> None:
+    sheets = {"Hidden": PEOPLE, "Empty": [], "Data": PEOPLE, "More": PEOPLE}
+    table = read(build_workbook(sheets, hidden=["Hidden"]), "a.xlsx")
+    issue = table.issue("sheets_ignored")
+    assert issue is not None
+    assert (table.summary.read["sheet"], issue["examples"]) == ("Data", ["More"])
+
+
+@pytest.mark.parametrize("sheet", ["B", 2])
+def test_sheet_can_be_set_by_name_or_number(sheet: str | int, read: Read) -> None:
+    workbook = build_workbook({"A": PEOPLE, "B": [["x"], *[[i] for i in range(9)]]})
+    assert list(read(workbook, "a.xlsx", options=ReadOptions(sheet=sheet)).types) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "rows"),
+    [
+        (ReadOptions(header=False), ["column_1", "column_2"], 10),
+        (ReadOptions(header=True, skip_lines=1), ["20", "a"], 8),
+        (ReadOptions(header=1), ["age", "city"], 9),
+        (ReadOptions(missing=("21", "b")), ["age", "city"], 9),
+    ],
+)
+def test_reading_options_apply_to_sheets(
+    options: ReadOptions, names: list[str], rows: int, read: Read
+) -> None:
+    table = read(build_workbook({"A": PEOPLE}), "a.xlsx", options=options)
+    assert (list(table.types), table.summary.rows) == (names, rows)
+    if options.missing:
+        assert table.values("age")[:3] == [20, None, 22]
+        assert table.values("city")[:2] == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (build_workbook({"A": []}), "table_empty"),
+        (build_zip({"xl/workbook.xml": "<x/>", "_rels/.rels": "<x/>"}), "table_unreadable"),
+        (build_zip({"word/document.xml": "<x/>"}), "table_unreadable"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 2_000, "table_unreadable"),
+        (build_workbook({"A": PEOPLE})[:-30], "archive_invalid"),
+        (build_zip({"xl/workbook.xml": b" " * 40_000_000}), "archive_bomb"),
+    ],
+)
+def test_unreadable_workbooks_are_rejected(data: bytes, code: str, reject: Reject) -> None:
+    assert reject(data, "a.xlsx").code == code
+
+
+def test_an_unknown_sheet_is_rejected_with_the_names(reject: Reject) -> None:
+    workbook = build_workbook({"A": PEOPLE, "B": PEOPLE})
+    for sheet in ("C", 3):
+        error = reject(workbook, "a.xlsx", options=ReadOptions(sheet=sheet))
+        assert (error.code, "A, B" in error.detail) == ("sheet_unknown", True)

@@ -1,1 +1,0 @@
-"""Augmentation jobs: create a larger dataset from one, and measure the benefit (lift)."""
