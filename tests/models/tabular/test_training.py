@@ -175,11 +175,11 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(
     original = Generator.forward
 
     def forward_in_little_memory(
-        network: Generator, tokens: torch.Tensor, order: torch.Tensor | None = None
+        network: Generator, tokens: torch.Tensor, *others: torch.Tensor | None
     ) -> torch.Tensor:
         if network.training and tokens.shape[1] > 10:
             raise MemoryError
-        return original(network, tokens, order)
+        return original(network, tokens, *others)
 
     monkeypatch.setattr(Generator, "forward", forward_in_little_memory)
     train(rows, settings, little_memory_run, seed=1)
