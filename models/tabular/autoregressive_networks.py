@@ -199,11 +199,14 @@ class Generator(nn.Module):
         is_sub_bin = torch.tensor([[step is not None] for step in sub_bin_steps])
         self.register_buffer("is_sub_bin", is_sub_bin, persistent=False)
 
-    def forward(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, order: Tensor | None = None, is_repeated: Tensor | None = None
+    ) -> Tensor:
         """Return the mean over B of the negative log-likelihood of (S, B) rows.
 
         `order` (S,) is the rank of each step in the sampling order; by default steps are in order.
-        A sub-bin step of a row without a bin has nothing to predict and is ignored.
+        A sub-bin step of a row without a bin has nothing to predict and is ignored, and so is the
+        first step of the (B,) rows that are repeated because of it.
         """
         context = F.embedding(tokens + self.tokens.offsets, self.tokens())
         before = self.before if order is None else (order[:, None] > order).to(self.before)
@@ -213,6 +216,8 @@ class Generator(nn.Module):
         h = F.dropout(h, self.dropout, self.training)
         logits = self.heads(x + torch.baddbmm(self.b2, h, self.w2))
         targets = tokens.masked_fill((tokens == NO_SUB_BIN) & self.is_sub_bin, -100)
+        if is_repeated is not None:
+            targets[0].masked_fill_(is_repeated, -100)
         losses = [
             F.cross_entropy(
                 group_logits.flatten(0, 1).float(),

@@ -27,7 +27,11 @@ class GeneratorPhase:
     )
 
     def __init__(
-        self, tokenizer: Tokenizer, settings: TableSettings, batches: TokenBatches
+        self,
+        tokenizer: Tokenizer,
+        settings: TableSettings,
+        batches: TokenBatches,
+        repeating_batches: TokenBatches,
     ) -> None:
         self.settings = settings
         self.G = build_generator(tokenizer, settings)
@@ -35,7 +39,9 @@ class GeneratorPhase:
         self.best = copy.deepcopy(self.average.network)  # of all evaluations on held-out rows
         self.optimizer = generator_optimizer(self.G, settings)
         self.optimizers = (self.optimizer,)
-        self.batches = OrderedBatches(batches, tokenizer, settings.random_order_prob)
+        self.batches = OrderedBatches(
+            batches, repeating_batches, tokenizer, settings.random_order_prob
+        )
         self.microbatch_size: int | None = batches.batch_size
         self.best_holdout_loss: float | None = None
         self.evals_without_gain = 0
@@ -49,9 +55,9 @@ class GeneratorPhase:
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Minimize the negative log-likelihood of real rows."""
-        tokens, *order = part.batch
+        tokens, is_repeated, *order = part.batch
         with bf16_autocast():
-            loss = self.G(tokens.T, order[0][0] if order else None)
+            loss = self.G(tokens.T, order[0][0] if order else None, is_repeated)
         (part.share * loss).backward()
         return {"generator_loss": loss.detach()}
 
@@ -151,20 +157,32 @@ class CriticPhase:
 
 
 class OrderedBatches:
-    """Batches of token rows, some of them with a random order of the columns."""
+    """Batches of token rows, some of them with a random order of the columns.
+
+    Rows of rare labels are repeated only in batches that begin with the label. Otherwise, columns
+    before the label would be learned from more rows with rare labels than there are.
+    """
 
     def __init__(
-        self, batches: TokenBatches, tokenizer: Tokenizer, random_order_prob: float
+        self,
+        batches: TokenBatches,
+        repeating_batches: TokenBatches,
+        tokenizer: Tokenizer,
+        random_order_prob: float,
     ) -> None:
-        self._batches, self._column_slices = batches, tokenizer.column_slices
+        self._batches, self._repeating_batches = batches, repeating_batches
+        self._column_slices = tokenizer.column_slices
         self._random_order_prob = random_order_prob
 
     def batch_at(self, step: int) -> Batch:
-        """Return (B, S) tokens and, if the order is random, (B, S) copies of the steps' ranks."""
-        tokens = self._batches.batch_at(step)
+        """Return (B, S) tokens, the (B,) mask of repeated rows and the order.
+
+        The order is left out if it is the default one, and else (B, S) copies of the steps' ranks.
+        """
         if float(torch.rand(())) >= self._random_order_prob:
-            return (tokens,)
-        return tokens, random_order(self._column_slices).expand(len(tokens), -1)
+            return self._repeating_batches.batch_with_repeats_at(step)
+        tokens, is_repeated = self._batches.batch_with_repeats_at(step)
+        return tokens, is_repeated, random_order(self._column_slices).expand(len(tokens), -1)
 
 
 class RealAndFakeBatches:

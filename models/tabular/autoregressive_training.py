@@ -21,6 +21,7 @@ from models.tabular.autoregressive_phases import CriticPhase, GeneratorPhase, Re
 from models.tabular.autoregressive_sampler import AutoregressiveSampler
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.preview import ScatterPreview
+from models.tabular.rare_labels import visits_per_epoch
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
@@ -51,7 +52,11 @@ class AutoregressiveTrainer:
         self.step, self._progress, self._in_critic_phase = 0, 0.0, False
         self.holdout = holdout
         self._batches = TokenBatches(tokens, settings.batch_size, seed)
-        self.generator = GeneratorPhase(tokenizer, settings, self._batches)
+        repeating_batches = self._batches
+        if tokenizer.has_single_token_label:
+            visits = visits_per_epoch(tokens[0].numpy())
+            repeating_batches = TokenBatches(tokens, settings.batch_size, seed, visits)
+        self.generator = GeneratorPhase(tokenizer, settings, self._batches, repeating_batches)
         self.critic = CriticPhase(tokenizer, settings, self._batches.batch_size)
         # Rows with at least this critic score are always accepted; None: no rejection sampling.
         self.always_accept_score: float | None = None

@@ -57,23 +57,50 @@ class LabeledRows:
 class TokenBatches:
     """Shuffled batches of token rows.
 
-    Each epoch visits each row once, except for an incomplete last batch, which is dropped. The
-    order depends on (seed, epoch) alone, so a resumed run sees the same batches.
+    Each epoch visits each row once, or more often if its label is rare, except for an incomplete
+    last batch, which is dropped. The order depends on (seed, epoch) alone, so a resumed run sees
+    the same batches.
     """
 
-    def __init__(self, tokens: Tensor, batch_size: int, seed: int) -> None:
-        """Store `tokens` (S, N) by row."""
+    def __init__(
+        self,
+        tokens: Tensor,
+        batch_size: int,
+        seed: int,
+        visits: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Store `tokens` (S, N) by row.
+
+        `visits` (N,) is the mean number of times, at least 1, that an epoch visits each row.
+        """
         # int32 halves the memory, which holds the tokens of all rows.
         self._tokens, self._seed = tokens.T.to(torch.int32, copy=True).contiguous(), seed
         self.batch_size = min(batch_size, len(self._tokens))
-        self.steps_per_epoch = len(self._tokens) // self.batch_size
+        self._repeat_ends = np.zeros(1) if visits is None else np.cumsum(visits - 1.0)
+        self._repeats = int(self._repeat_ends[-1])  # per epoch
+        self.steps_per_epoch = (len(self._tokens) + self._repeats) // self.batch_size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
 
     def batch_at(self, step: int) -> Tensor:
         """Return the (B, S) batch of a zero-based training step, stored as contiguous (S, B)."""
+        return self.batch_with_repeats_at(step)[0]
+
+    def batch_with_repeats_at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the batch, and the (B,) mask of rows beyond the first visit of the epoch."""
         epoch, batch_index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            rng = np.random.default_rng((self._seed, epoch))
-            self._order, self._epoch = torch.from_numpy(rng.permutation(len(self._tokens))), epoch
-        rows = self._order[batch_index * self.batch_size : (batch_index + 1) * self.batch_size]
-        return self._tokens[rows].T.long().contiguous().T
+            self._order, self._epoch = self._order_of(epoch), epoch
+        part = self._order[batch_index * self.batch_size : (batch_index + 1) * self.batch_size]
+        rows, is_repeated = part % len(self._tokens), part >= len(self._tokens)
+        return self._tokens[rows].T.long().contiguous().T, is_repeated
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """Return the rows of an epoch in order; a repeated row has N added to its index."""
+        n, rng = len(self._tokens), np.random.default_rng((self._seed, epoch))
+        order = rng.permutation(n + self._repeats)
+        if self._repeats:
+            # Systematic sampling: each row is repeated as often as `visits` demands, up to 1.
+            targets = np.arange(self._repeats) + rng.random()
+            repeated = np.searchsorted(self._repeat_ends[:-1], targets, side="right")
+            order = np.concatenate([np.arange(n), n + repeated])[order]
+        return torch.from_numpy(order)

@@ -22,11 +22,14 @@ from models.checkpoint import Resumable, load_state
 from models.tabular import checkpoint
 from models.tabular.autoregressive_networks import build_generator
 from models.tabular.autoregressive_phases import generator_optimizer, set_lr
+from models.tabular.bin_edges import equal_bins
 from models.tabular.categorical_columns import CategoricalColumn, Column, TokenLayout
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import NoiseScales, PrivacyBudget
 from models.tabular.dp_domains import ColumnDomain
-from models.tabular.numeric_columns import BINS, MAX_EXACT_VALUES, NumericColumn, Quantiles, Scale
+from models.tabular.number_scale import Scale
+from models.tabular.numeric_columns import BINS, MAX_EXACT_VALUES, NumericColumn
+from models.tabular.quantiles import Quantiles
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
@@ -229,12 +232,18 @@ def _column(name: str, domain: ColumnDomain) -> Column:
     else:
         exact_values, bins = np.array(domain.values, dtype), BINS
     knots = np.linspace(domain.min, domain.max, QUANTILE_KNOTS if bins else 0)
-    quantiles = Quantiles((np.rint(knots) if is_integer else knots).astype(dtype), np.empty(0))
+    quantiles = Quantiles.uniform((np.rint(knots) if is_integer else knots).astype(dtype))
     bin_midpoints = (np.arange(bins) + 0.5) / max(bins, 1)
     value_ranks = (exact_values - domain.min) / (domain.max - domain.min)
     layout = TokenLayout(len(exact_values), bins, missing=domain.missing)
     return NumericColumn(
-        name, scale, exact_values, quantiles, layout, np.concatenate([value_ranks, bin_midpoints])
+        name,
+        scale,
+        exact_values,
+        quantiles,
+        layout,
+        equal_bins(bins),
+        np.concatenate([value_ranks, bin_midpoints]),
     )
 
 

@@ -18,7 +18,8 @@ from models.tabular.categorical_columns import (
     similar_values,
 )
 from models.tabular.conditions import InvalidPartialRow
-from models.tabular.numeric_columns import NumericColumn, numeric_values
+from models.tabular.number_scale import numeric_values
+from models.tabular.numeric_columns import NumericColumn
 from models.tabular.relation_solving import solve_sources
 from models.tabular.tokenizer import Tokenizer
 

@@ -121,8 +121,7 @@ class TableSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        # A model without this setting was trained on uncoded rows.
-        return cls(**{"relations": False, **values})
+        return cls(**values)
 
 
 # With differential privacy, every feature that reads rows outside the mechanisms that epsilon

@@ -14,28 +14,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.tabular.categorical_columns import (
-    Arrays,
-    CategoricalColumn,
-    Column,
-    Floats,
-    TokenLayout,
-    Tokens,
-    as_text,
+from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens, as_text
+from models.tabular.column_fitting import (
+    column_types,
+    column_values,
+    fit_column,
+    row_labels,
+    sort_rank,
+    unpack_column,
 )
 from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.id_columns import IdColumn
-from models.tabular.numeric_columns import NumericColumn
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
+from models.tabular.sub_bins import add_sub_bins
 
-LABEL_LAST_BELOW_ROWS = 5_000  # a numeric label comes last in smaller tables
 PREFIX = "tokenizer."  # of tensor names
 HASH_BATCH_ROWS = 65_536
 MISSING_MARK, VALUE_SEPARATOR = "\x00", "\x1f"  # in the text of a row that is hashed
-MAX_TESTED_ROWS, MAX_TESTED_PARTNERS = 20_000, 24  # in the test for dependence
-MIN_DEPENDENCE_SIGMA = 5.0  # standard deviations; smaller deviations are attributed to chance
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Tokenizer:
         With `always_sub_bins`, every numeric column with bins gets a second step. Raises
         UnsupportedColumn.
         """
-        types = _column_types(table.schema, schema, target_column)
+        types = column_types(table.schema, schema, target_column)
         for constraint in constraints:
             types.pop(constraint.total or "", None)
         arrow = table.schema
@@ -84,22 +81,26 @@ class Tokenizer:
         names = [name for name, type in types.items() if type != "id"]
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
+        labels = row_labels(table, types, target_column, min_value_count, seed)
         columns = [
-            _fit_column(name, types[name], _array(table, name), min_value_count) for name in names
+            fit_column(name, types[name], column_values(table, name), min_value_count, labels)
+            for name in names
         ]
-        columns.sort(key=lambda column: _sort_rank(column, target_column, len(table)))
+        columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
         id_columns = tuple(
             IdColumn.fit(
                 name,
                 table.schema.field(name).type,
-                _array(table, name),
+                column_values(table, name),
                 min_value_count,
                 next(column.format for column in schema if column.name == name),
             )
             for name, type in types.items()
             if type == "id"
         )
-        columns_with_sub_bins = _add_sub_bins(columns, table, seed, every_column=always_sub_bins)
+        columns_with_sub_bins = add_sub_bins(
+            columns, table, labels, seed, every_column=always_sub_bins
+        )
         tokenizer = cls(
             arrow,
             tuple(columns_with_sub_bins),
@@ -128,7 +129,7 @@ class Tokenizer:
                         column.name, "has too many values for `fixed_combinations`"
                     )
             tokens = np.concatenate(
-                [column.encode(_array(table, column.name), rng) for column in columns]
+                [column.encode(column_values(table, column.name), rng) for column in columns]
             )
             combinations, counts = np.unique(tokens, axis=1, return_counts=True)
             if not (counts >= min_value_count).any():
@@ -194,7 +195,7 @@ class Tokenizer:
         rng = np.random.default_rng(seed)
         table = self.coding.encode(table)
         return np.concatenate(
-            [column.encode(_array(table, column.name), rng) for column in self.columns]
+            [column.encode(column_values(table, column.name), rng) for column in self.columns]
         )
 
     def decode(
@@ -271,18 +272,17 @@ class Tokenizer:
             ],
             "target_column": self.target_column,
             "constraints": [constraint.to_dict() for constraint in self.constraints],
+            "coding": self.coding.pack(),
         }
-        if self.coding.columns:
-            metadata["coding"] = self.coding.pack()
         return metadata, arrays
 
     @classmethod
     def unpack(cls, metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         arrow = pa.ipc.read_schema(pa.BufferReader(arrays["schema"].tobytes()))
-        coding = RelationCoding.unpack(metadata["coding"]) if "coding" in metadata else NO_CODING
+        coding = RelationCoding.unpack(metadata["coding"])
         coded_arrow = coding.coded_schema(arrow)
         columns = [
-            _unpack_column(
+            unpack_column(
                 column, coded_arrow.field(column["name"]).type, arrays, f"columns.{index}"
             )
             for index, column in enumerate(metadata["columns"])
@@ -352,121 +352,3 @@ def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:
     )
     unique_index = unique_index.reshape(-1)
     return np.isin(unique_index[combinations.shape[1] :], unique_index[: combinations.shape[1]])
-
-
-def _sort_rank(column: Column, target_column: str | None, num_rows: int) -> int:
-    """Return the sort key of a column in sampling order.
-
-    The label comes first, so that it can be conditioned on. A numeric label of a small table comes
-    last: learning it from all other columns needs fewer rows than learning them from it.
-    """
-    if column.name != target_column:
-        return 0
-    is_binned = isinstance(column, NumericColumn) and column.layout.bins > 0
-    return 1 if is_binned and num_rows < LABEL_LAST_BELOW_ROWS else -1
-
-
-def _column_types(
-    arrow: pa.Schema, schema: Sequence[ColumnSchema], target_column: str | None
-) -> dict[str, str]:
-    """Return column types by name, in the order of the table. Raises UnsupportedColumn."""
-    types = {column.name: column.type for column in schema if column.in_samples}
-    for name in [*types, *([] if target_column is None else [target_column])]:
-        if len(arrow.get_all_field_indices(name)) != 1:
-            raise UnsupportedColumn(name, "must occur exactly once in the table")
-    if target_column is not None and types.get(target_column, "id") == "id":
-        raise UnsupportedColumn(
-            target_column, "cannot be the target column, because it is not learned"
-        )
-    return {name: types[name] for name in arrow.names if name in types}
-
-
-def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-
-
-def _fit_column(name: str, type: str, values: pa.Array, min_value_count: int) -> Column:
-    arrow = values.type
-    if type in ("category", "boolean") or pa.types.is_null(arrow):
-        try:
-            return CategoricalColumn.fit(name, arrow, values, min_value_count)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise UnsupportedColumn(
-                name, f"values of type {arrow} cannot be converted to categories"
-            ) from error
-    return NumericColumn.fit(name, arrow, values, min_value_count)
-
-
-def _unpack_column(
-    metadata: Mapping[str, Any], arrow: pa.DataType, arrays: Mapping[str, NDArray[Any]], prefix: str
-) -> Column:
-    layout = TokenLayout.from_json(metadata["layout"])
-    if metadata["kind"] == "category":
-        categories = pa.array(metadata["categories"], pa.string())
-        return CategoricalColumn(
-            metadata["name"], arrow, categories, layout, tuple(metadata["counts"])
-        )
-    column_arrays = {
-        name: arrays[f"{prefix}.{name}"]
-        for name in ("exact_values", "quantiles", "ends", "rank_midpoints")
-    }
-    return NumericColumn.unpack(metadata, layout, arrow, column_arrays)
-
-
-def _add_sub_bins(
-    columns: list[Column], table: pa.Table, seed: int, *, every_column: bool
-) -> list[Column]:
-    """Add a second step to columns whose position within a bin depends on another column."""
-    rng = np.random.default_rng(seed)
-    table = table.slice(0, MAX_TESTED_ROWS)
-    binned_indices = [
-        i
-        for i, column in enumerate(columns)
-        if isinstance(column, NumericColumn) and column.layout.bins
-    ]
-    if not binned_indices:
-        return columns
-    first_tokens = {
-        i: column.encode(_array(table, column.name), rng)[0] for i, column in enumerate(columns)
-    }
-    result: list[Column] = list(columns)
-    for i in binned_indices:
-        column = columns[i]
-        assert isinstance(column, NumericColumn)  # noqa: S101 - by construction of `binned_indices`
-        refined = column.with_sub_bins(int(column.layout.is_bin(first_tokens[i]).sum()))
-        if every_column:
-            result[i] = refined
-            continue
-        partners = [j for j in range(len(columns)) if j != i]
-        for j in rng.permutation(partners)[:MAX_TESTED_PARTNERS]:
-            if refined is not column and _depends_on(refined, column, table, first_tokens[j], rng):
-                result[i] = refined
-                break
-    return result
-
-
-def _depends_on(
-    refined: NumericColumn,
-    column: NumericColumn,
-    table: pa.Table,
-    partner: Tokens,
-    rng: np.random.Generator,
-) -> bool:
-    """Return True if the half of its bin that a value is in depends on `partner` (N,).
-
-    For each pair of a bin and a partner's token, (lower - upper)**2 / (lower + upper) has mean 1 if
-    both halves are equally likely, and variance at most 2 (a chi-squared statistic).
-    """
-    tokens = refined.encode(_array(table, column.name), rng)
-    inside = refined.layout.is_bin(tokens[0])
-    upper = tokens[1, inside] > refined.layout.sub_bins[0] / 2
-    cell = (tokens[0, inside] - refined.layout.exact_values) * (partner.max() + 1) + partner[inside]
-    lower_count = np.bincount(cell[~upper], minlength=cell.max() + 1)
-    upper_count = np.bincount(cell[upper], minlength=cell.max() + 1)
-    total = lower_count + upper_count
-    tested = total > 1
-    chi_squared = (lower_count - upper_count)[tested] ** 2 / total[tested]
-    return float(chi_squared.sum() - tested.sum()) > MIN_DEPENDENCE_SIGMA * float(
-        np.sqrt(2 * max(tested.sum(), 1))
-    )

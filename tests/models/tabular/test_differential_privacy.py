@@ -175,9 +175,10 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
         "tabular.categorical_columns.TokenLayout.is_bin",
         "tabular.numeric_columns.NumericColumn.encode",
         "tabular.numeric_columns.NumericColumn._tokens",
-        "tabular.numeric_columns.Quantiles.ranks",
-        "tabular.numeric_columns.Scale.to_scaled",
-        "tabular.numeric_columns.numeric_values",
+        "tabular.quantiles.Quantiles.ranks",
+        "tabular.quantiles.Quantiles._ranks_in",
+        "tabular.number_scale.Scale.to_scaled",
+        "tabular.number_scale.numeric_values",
     }
     with_noise = {
         "tabular.dp_training.noisy_counts",
