@@ -17,6 +17,8 @@ from modalities.image.upload.pixel_columns import find_pixel_columns
 _IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".npz"}
+    # Unsupported images: their reader explains which formats are.
+    | {".svg", ".heic", ".avif", ".jp2", ".jxl"}
 )
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 _MAX_TEXT = 64 * 1024

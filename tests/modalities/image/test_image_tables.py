@@ -271,6 +271,15 @@ def test_zip_of_pixels_is_recognized_by_any_of_its_tables(tmp_path: Path, read: 
     assert "test.csv has no labels: left out." in result.summary.notes
 
 
+def test_zip_of_vector_images_next_to_a_table_is_a_set_of_images(tmp_path: Path) -> None:
+    files = {
+        "countries.csv": csv_bytes([["code", "name"], ["ad", "Andorra"]]),
+        "svg/ad.svg": b"<svg/>",
+    }
+    source = write_zip(tmp_path / "a.zip", files)
+    assert modalities.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
+
+
 def test_zip_of_a_submission_only_is_a_table(tmp_path: Path) -> None:
     rows = csv_bytes([["ImageId", "Label"], *([i, 0] for i in range(1, 9))])
     source = write_zip(tmp_path / "a.zip", {"submission.csv": rows}, deflated=True)
