@@ -3,6 +3,10 @@
 ARG BASE=python:3.12-slim
 FROM ${BASE}
 
+# Pillow needs FriBiDi to join the letters of Arabic and Indic captions.
+RUN apt-get update && apt-get install --yes --no-install-recommends libfribidi0 \
+ && rm -rf /var/lib/apt/lists/*
+
 # Package index of torch. Empty: the default index, whose Linux build contains CUDA.
 ARG TORCH_INDEX=
 
@@ -20,6 +24,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY core core
 COPY worker worker
+COPY job_kinds job_kinds
+COPY modalities modalities
 COPY models models
 COPY migrations migrations
 RUN pip install --no-deps --no-build-isolation --editable . \

@@ -35,7 +35,6 @@ BEST_VALUES = {
 class GalleryImage:
     title: str
     base64: str
-    row_labels: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,7 @@ def render_page(
         distance_chart=_distance_chart(report),
         **_label_scores(report),
         images=[
-            GalleryImage(
-                report.pictures[name],
-                base64.b64encode(png).decode(),
-                report.gallery_labels.get(name, []),
-            )
+            GalleryImage(report.pictures[name], base64.b64encode(png).decode())
             for name, png in pictures.items()
         ],
         heatmaps=_heatmaps(associations) if associations else [],

@@ -1,6 +1,6 @@
 """Interface of training: what a modality does, and what it exchanges with the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -87,6 +87,16 @@ class Training(Protocol):
 
     training_spec: type[TrainingSpec] = TrainingSpec
     """Model of a resolved request."""
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        """Names of the network architectures."""
+        return ()
+
+    @property
+    def losses(self) -> Sequence[str]:
+        """Names of the losses that a client can choose from."""
+        return ()
 
     def plan_training(
         self, session: Session, dataset: Dataset, choices: TrainingChoices, options: Any

@@ -206,13 +206,16 @@ def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
     responses={200: {"content": {"image/gif": {}}}},
 )
 def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
-    """Return all previews so far as an animation."""
+    """Return the previews so far as an animation of at most 3 MB.
+
+    A larger one has fewer frames, and smaller ones if that is not enough.
+    """
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="previews/")
     if not rows:
         raise NotFound(f"Job {job_id} has no preview yet.")
-    from models.images.image_grid import encode_gif  # Pillow is slow to load
+    from models.images.animation import encode_gif  # Pillow is slow to load
 
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)

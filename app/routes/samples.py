@@ -87,7 +87,8 @@ async def read_samples(
     seed: Annotated[int | None, Query(description="Random seed. Default: a random one.")] = None,
     offset: Annotated[int, Query(description="Index of the first sample.")] = 0,
     layout: Annotated[
-        Literal["grid"] | None, Query(description="`grid` puts all images into one PNG.")
+        Literal["grid"] | None,
+        Query(description="`grid` puts all images into one PNG, with names of labels."),
     ] = None,
     checkpoint: Annotated[
         str | None, Query(description="`best`, `latest` or a step. Default: the model's weights.")

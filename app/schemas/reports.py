@@ -103,9 +103,6 @@ class Report(BaseModel):
     pictures: dict[str, str] = Field(
         {}, description="Titles of the report's pictures by name; they are artifacts of the job."
     )
-    gallery_labels: dict[str, list[str]] = Field(
-        {}, description="Labels of the rows of some pictures, by name of the picture."
-    )
     statistics: list[ColumnStatistics] = []
     column_associations: ColumnAssociations | None = Field(
         None, description="Tables only: associations between columns."

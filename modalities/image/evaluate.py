@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,8 +19,8 @@ from modalities.image.encode import encode_png
 from modalities.image.train import open_images
 from models.checkpoint import unpack
 from models.images import batched_sampling
+from models.images.contact_sheet import Section, draw_sheet
 from models.images.data import LabeledImages
-from models.images.image_grid import make_grid
 from models.images.sampling import ImageSampler
 from models.images.sampling_plan import plan_by_count
 from models.metrics.evaluation_classifier import EvaluationClassifier
@@ -29,6 +29,7 @@ from models.split import UNLABELED
 
 GALLERY_IMAGES_PER_LABEL = 8
 MAX_GALLERY_LABELS = 20
+MAX_GALLERY_SIDE = 128  # pixels; larger images are reduced in the pictures of a report
 NEAREST_PAIRS = 24  # pairs of a sample and its nearest training image in nearest.png
 GALLERY_TITLES = {
     "samples.png": "Samples, one row per label",
@@ -57,18 +58,15 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
             "samples.png": synthetic,
             "real.png": (np.asarray(data.pixels[holdout]), data.labels[holdout]),
         }
-        pictures, gallery_labels = [], {}
-        for file, (pixels, label_indices) in galleries.items():
-            shown = np.unique(label_indices)[:MAX_GALLERY_LABELS]
-            gallery = _make_gallery(pixels, label_indices, shown)
-            pictures.append(Picture(file, GALLERY_TITLES[file], encode_png(gallery)))
-            gallery_labels[file] = [names[label] for label in shown] if names else []
+        pictures = [
+            Picture(file, GALLERY_TITLES[file], _draw_gallery(pixels, label_indices, names))
+            for file, (pixels, label_indices) in galleries.items()
+        ]
         nearest = result.nearest_train_indices[:NEAREST_PAIRS]
         pairs = np.stack([synthetic[0][: len(nearest)], data.pixels[nearest]], 1)
-        grid = make_grid(pairs.reshape(-1, *pairs.shape[2:]), 8)
-        pictures.append(Picture("nearest.png", NEAREST_TITLE, encode_png(grid)))
-    sections = {"gallery_labels": gallery_labels, **result.report_sections}
-    return EvaluationOutput(result.scores, len(holdout), sections, pictures)
+        sheet = draw_sheet([Section("", pair) for pair in pairs], 2, max_side=MAX_GALLERY_SIDE)
+        pictures.append(Picture("nearest.png", NEAREST_TITLE, encode_png(sheet)))
+    return EvaluationOutput(result.scores, len(holdout), result.report_sections, pictures)
 
 
 def _generate(
@@ -142,14 +140,14 @@ def _evaluation_classifier(
     return classifier
 
 
-def _make_gallery(
-    pixels: NDArray[np.uint8], labels: NDArray[Any], shown: NDArray[Any]
-) -> NDArray[np.uint8]:
-    """Return a grid with one row per label in `shown`, each of which must have images.
-
-    A label with too few images repeats them.
-    """
-    indices = [
-        np.resize(np.flatnonzero(labels == label), GALLERY_IMAGES_PER_LABEL) for label in shown
+def _draw_gallery(pixels: NDArray[np.uint8], labels: NDArray[Any], names: Sequence[str]) -> bytes:
+    """Draw the first images of each label. A label with too few images repeats them."""
+    sections = [
+        Section(
+            names[label] if names else "",
+            pixels[np.resize(np.flatnonzero(labels == label), GALLERY_IMAGES_PER_LABEL)],
+        )
+        for label in np.unique(labels)[:MAX_GALLERY_LABELS]
     ]
-    return make_grid(pixels[np.concatenate(indices)], GALLERY_IMAGES_PER_LABEL)
+    sheet = draw_sheet(sections, GALLERY_IMAGES_PER_LABEL, max_side=MAX_GALLERY_SIDE)
+    return encode_png(sheet)

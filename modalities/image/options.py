@@ -187,12 +187,13 @@ class ImageSampleOptions(ImageSelectionOptions):
     interpolation: Interpolation | None = Field(
         None,
         description="Images only, instead of labels and counts: a path between two images, as a "
-        "PNG strip or a GIF.",
+        "PNG strip or a GIF. Small images are enlarged by a whole factor.",
     )
     layout: Literal["grid"] | None = Field(
         None,
-        description="Images only, as PNG: `grid` puts all images into one. Default: a PNG has one "
-        "image.",
+        description="Images only, as PNG: `grid` puts all images into one picture to look at. Each "
+        "label starts a row with its name, and small images are enlarged by a whole factor. Other "
+        "formats, such as `zip`, have the exact pixels. Default: a PNG has one image.",
     )
 
 

@@ -22,7 +22,8 @@ from modalities.image.options import (
 )
 from modalities.sampling import Json, SamplingPlan, SelectionPlan, too_many_samples
 from modalities.selection import Selection, check_conflicts, check_selection, count_labels
-from models.images.image_grid import encode_gif, make_grid
+from models.images.animation import encode_gif
+from models.images.contact_sheet import Section, draw_grid, draw_sheet, enlarge
 from models.images.sampling_plan import (
     ImageIndexRange,
     ImageSamplingPlan,
@@ -32,6 +33,9 @@ from models.images.sampling_plan import (
 
 if TYPE_CHECKING:
     from modalities.image.sampler import ImageBatch
+
+FRAME_SIDE = 256  # pixels; smaller images are enlarged for the frames of a GIF
+MAX_STRIP_COLUMNS = 16  # a longer interpolation has several rows
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ class ImagePlan(SelectionPlan):
     def encode(self, format: str, batches: Iterator["ImageBatch"], head: Json) -> Iterator[bytes]:
         pairs = ((batch.labels, batch.pixels) for batch in batches)
         if format == "png":
-            images = np.concatenate([pixels for _, pixels in pairs])
-            picture = make_grid(images, self._grid_columns()) if self.layout else images[0]
+            labels, images = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+            grid = self.layout == "grid"
+            picture = draw_grid(images, labels, self.label_names) if grid else images[0]
             return iter([encode.encode_png(picture)])
         if format == "json":
             return encode.encode_json(pairs, self.label_names, head)
@@ -89,14 +94,6 @@ class ImagePlan(SelectionPlan):
         return encode.encode(
             format, pairs, self.label_names, count=self.count, image=shape, first=self.first
         )
-
-    def _grid_columns(self) -> int:
-        """Return the columns for one row per label if all counts are equal, else for a square."""
-        ranges = self.indices.ranges
-        lengths = {index_range.stop - index_range.start for index_range in ranges}
-        if len(ranges) > 1 and len(lengths) == 1 and (length := lengths.pop()) <= 64:
-            return length
-        return int(np.ceil(np.sqrt(self.count)))
 
     def provenance(self) -> Iterator[Json]:
         """Yield the label and the index of each image; the same request options are required."""
@@ -138,6 +135,7 @@ class InterpolationPlan(SamplingPlan):
     end: tuple[int, int, int]
     steps: int
     truncation: float
+    caption: str
 
     formats = STRIP_FORMATS
     documents = ("png", "gif")
@@ -149,8 +147,10 @@ class InterpolationPlan(SamplingPlan):
     def encode(self, format: str, batches: Iterator["ImageBatch"], head: Json) -> Iterator[bytes]:
         images = np.concatenate([batch.pixels for batch in batches])
         if format == "gif":
-            return iter([encode_gif([encode.encode_png(image) for image in images])])
-        return iter([encode.encode_png(make_grid(images, len(images)))])
+            frames = [enlarge(image, FRAME_SIDE) for image in images]
+            return iter([encode_gif([encode.encode_png(frame) for frame in frames])])
+        columns = min(len(images), MAX_STRIP_COLUMNS)
+        return iter([encode.encode_png(draw_sheet([Section(self.caption, images)], columns))])
 
 
 def plan_samples(
@@ -204,7 +204,9 @@ def _plan_interpolation(
         (_label_index(manifest, point), point.seed, point.index)
         for point in (interpolation.start, interpolation.end)
     )
-    return InterpolationPlan(start, end, interpolation.steps, truncation)
+    labels = interpolation.start.label, interpolation.end.label
+    caption = " → ".join(name for name in dict.fromkeys(labels) if name)
+    return InterpolationPlan(start, end, interpolation.steps, truncation, caption)
 
 
 def _label_index(manifest: Json, point: LatentPoint) -> int:

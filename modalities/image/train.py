@@ -30,9 +30,10 @@ def train(run: TrainingRun) -> None:
             {"name": label["name"], "count": label["count"]}
             for label in run.dataset.summary["labels"]
         ]
+        labels = labels if spec.conditional else []
         run.start(
             {
-                "labels": labels if spec.conditional else [],
+                "labels": labels,
                 "image": {
                     name: spec.hyperparameters[name] for name in ("height", "width", "channels")
                 },
@@ -44,6 +45,7 @@ def train(run: TrainingRun) -> None:
                 settings_from_dict(spec.hyperparameters),
                 run,
                 seed=spec.seed,
+                label_names=[label["name"] for label in labels],
                 state=run.state,
                 init_from=init_from,
                 patience=spec.patience,

@@ -39,6 +39,7 @@ from modalities.tabular.training_options import (
 from modalities.tabular.upload.detection import detect_table
 from modalities.training import TrainingRun
 from models.metrics import score_types
+from models.tabular.settings import ARCHITECTURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,7 @@ class TableModality(Modality):
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    architectures = ARCHITECTURES
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
     hyperparameters = TabularHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
@@ -89,8 +91,8 @@ class TableModality(Modality):
     ) -> Json:
         return ingest.ingest(files, options, out, on_wait)
 
-    def describe_dataset(self, summary: Json) -> TableDatasetView:
-        return TableDatasetView.model_validate({"table": summary})
+    def describe_dataset(self, summary: Json) -> Json:
+        return {"table": summary}
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         from modalities.tabular.labels import read_labels

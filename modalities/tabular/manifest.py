@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from modalities.tabular.csv_output import CsvDialect
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from models.tabular.constraint_checks import detect_constraints
@@ -54,6 +55,11 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
             for column in columns
         ],
     }
+
+
+def csv_manifest(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a model's manifest that describes its samples as CSV."""
+    return {"csv": CsvDialect.of_upload(summary["read"]).to_dict()}
 
 
 def declared_manifest(domains: Mapping[str, ColumnDomain], target: str | None) -> dict[str, Any]:

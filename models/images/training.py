@@ -20,15 +20,15 @@ from models.checkpoint import (
 )
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.adversarial.training import Gan
+from models.images.contact_sheet import Section, draw_sheet
 from models.images.coverage_monitor import CoverageMonitor
 from models.images.data import ImageBatches, LabeledImages
 from models.images.early_stopping import EarlyStopping, Patience
 from models.images.feature_extractor import FeatureNetwork
-from models.images.image_grid import make_grid
 from models.images.main_phase import MainPhase
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.sampling import to_pixels
-from models.images.settings import ImageSettings
+from models.images.settings import CONTENT, ImageSettings
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.vae_gan.training import VaeGan
 from models.metrics.critic import calibration, critic_accuracy
@@ -37,6 +37,7 @@ from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check
 FEATURE_BATCH_SIZE = 128
 CRITIC_EVAL_IMAGES = 256  # held-out images
 PREVIEW_COLUMNS, PREVIEW_ROWS = 10, 20
+MAX_PREVIEW_SIDE = 96  # pixels; larger images are reduced, because a run saves many previews
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,14 @@ def train(
     callbacks: TrainingCallbacks,
     *,
     seed: int,
+    label_names: Sequence[str] = (),
     state: Path | None = None,
     init_from: InitFrom | None = None,
     patience: Patience = "auto",
 ) -> None:
     """Train until `callbacks.progress` is 1. Resume from `state` if it is given.
+
+    `label_names` are the captions of previews.
 
     Raises:
         Collapsed: The samples hardly cover the held-out images, even late in the run.
@@ -69,7 +73,7 @@ def train(
         NonFiniteState: A weight or a statistic is infinite or NaN.
         UnreadableCheckpoint: `state` or `init_from` is not a checkpoint of the current format.
     """
-    trainer = ImageTrainer(settings, data, seed, patience)
+    trainer = ImageTrainer(settings, data, seed, patience, label_names)
     if state is not None:
         trainer.load(state)
     elif init_from is not None:
@@ -90,9 +94,11 @@ class ImageTrainer:
         data: LabeledImages,
         seed: int,
         patience: Patience = "auto",
+        label_names: Sequence[str] = (),
     ) -> None:
         torch.manual_seed(seed)
         self.settings, self.data, self.seed, self.patience = settings, data, seed, patience
+        self.label_names = label_names
         self.step = 0
         self.features = FeatureNetwork(settings, ImageBatches(data, FEATURE_BATCH_SIZE, seed))
         self.networks = create_networks(settings, data, self.features, seed)
@@ -178,7 +184,7 @@ class ImageTrainer:
 
     @torch.no_grad()
     def render_preview(self) -> NDArray[np.uint8]:
-        """Render a grid with one row per label. All rows and steps use the same noise."""
+        """Draw a sheet with one row per label. All rows and steps use the same noise."""
         labels, noise_size = min(PREVIEW_ROWS, self.settings.classes), self.networks.noise_size
         generator = torch.Generator().manual_seed(self.seed)
         if labels == 1:
@@ -188,7 +194,10 @@ class ImageTrainer:
             row = torch.randn(PREVIEW_COLUMNS, noise_size, generator=generator)
             noise = row.repeat(labels, 1)
             y = torch.arange(labels).repeat_interleave(PREVIEW_COLUMNS)
-        return make_grid(to_pixels(self.networks.ema_generator()(noise, y)), PREVIEW_COLUMNS)
+        rows = np.array_split(to_pixels(self.networks.ema_generator()(noise, y)), labels)
+        captions = self.label_names or [""] * labels
+        sections = [Section(captions[label], pixels) for label, pixels in enumerate(rows)]
+        return draw_sheet(sections, PREVIEW_COLUMNS, max_side=MAX_PREVIEW_SIDE)
 
     def pack(self, score: float | None = None) -> PackedCheckpoint:
         networks: dict[str, nn.Module] = self.networks.sampling_networks()
@@ -198,13 +207,13 @@ class ImageTrainer:
         if self.calibration is not None:
             networks["critic"] = self.networks.D
         model = pack_model(
-            "image",
+            CONTENT,
             networks,
             step=self.step,
             hyperparameters=self.settings.to_dict(),
             calibration=self.calibration,
         )
-        return PackedCheckpoint(pack_state("image", self.resumable()), model, parameters, score)
+        return PackedCheckpoint(pack_state(CONTENT, self.resumable()), model, parameters, score)
 
     def resumable(self) -> dict[str, Resumable]:
         return {"run": self, "features": self.features, **self.networks.resumable()}

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from models.settings import PROCESS_BYTES, InvalidSettings, StepCost, check_bounds, setting
 
+CONTENT = "tabular"  # of model files and training states, in their headers
 ARCHITECTURES = ("autoregressive", "gan")
 
 

@@ -82,7 +82,13 @@ class Tokenizer:
         ]
         columns.sort(key=lambda column: _sort_rank(column, target_column, len(table)))
         id_columns = tuple(
-            IdColumn.fit(name, table.schema.field(name).type, _array(table, name), min_value_count)
+            IdColumn.fit(
+                name,
+                table.schema.field(name).type,
+                _array(table, name),
+                min_value_count,
+                next(column.format for column in schema if column.name == name),
+            )
             for name, type in types.items()
             if type == "id"
         )
@@ -253,12 +259,7 @@ class Tokenizer:
             for index, column in enumerate(metadata["columns"])
         ]
         id_columns = [
-            IdColumn(
-                item["name"],
-                arrow.field(item["name"]).type,
-                item["next_integer"],
-                tuple(item["alphabets"]),
-            )
+            IdColumn.from_json(item, arrow.field(item["name"]).type)
             for item in metadata["id_columns"]
         ]
         constraints = tuple(

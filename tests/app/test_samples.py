@@ -138,7 +138,12 @@ def test_a_get_returns_one_png_and_a_grid_has_a_row_for_each_label(shoes: TestCl
     assert single.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(single.content)).size == (12, 8)
     grid = request_samples(shoes, "png", labels=dict.fromkeys(LABELS, 4), layout="grid", seed=1)
-    assert Image.open(io.BytesIO(grid.content)).size == (4 * 13 - 1, 3 * 9 - 1)
+    picture = np.asarray(Image.open(io.BytesIO(grid.content)))
+    assert picture.shape[0] == 3 * (8 * 8 + 4) + 4
+    first = picture[:, -4 * (12 * 8 + 4) : -3 * (12 * 8 + 4) - 4]  # of each label
+    alone = np.asarray(Image.open(io.BytesIO(single.content)))
+    position = 4 + list(LABELS).index("Größe") * (8 * 8 + 4)
+    assert np.array_equal(first[position : position + 64 : 8, ::8], alone)
 
 
 def test_a_label_matches_in_any_unicode_normalization(shoes: TestClient) -> None:

@@ -122,8 +122,6 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
     assert list(report["pictures"]) == ["samples.png", "real.png", "nearest.png"]
     for title in report["pictures"].values():
         assert f"<h2>{title}</h2>" in page.text
-    assert report["gallery_labels"] == {"samples.png": list(LABELS), "real.png": list(LABELS)}
-    assert page.text.count('<span title="bee">bee</span>') == 2
     assert "<polyline" in page.text
     assert report["verdict"]["reasons"][0][:20] in page.text
     assert "http" not in page.text  # the page loads nothing

@@ -22,11 +22,11 @@ def test_preview_has_a_row_of_images_for_each_label(tmp_path: Path, read: Read) 
     x[:, 4:] = np.arange(60)[:, None, None]
     read(write_npz(tmp_path / "a.npz", x=x, y=np.arange(60) % 3))
     pixels = np.asarray(open_preview(tmp_path))[..., 0]
-    assert pixels.shape[0] == 3 * 68 + 4
-    cells = pixels[:, -10 * 68 :]
+    assert pixels.shape[0] == 3 * 84 + 4
+    cells = pixels[:, -10 * 84 :]
     for row in range(3):
-        assert (cells[4 + row * 68 : 36 + row * 68, :64] == 20 * (row + 1)).all()
-        shown = [int(cells[40 + row * 68, 10 + column * 68]) for column in range(10)]
+        assert (cells[4 + row * 84 : 44 + row * 84, :80] == 20 * (row + 1)).all()
+        shown = [int(cells[50 + row * 84, 10 + column * 84]) for column in range(10)]
         assert shown == sorted(set(shown))
         assert {value % 3 for value in shown} == {row}
 
@@ -45,18 +45,18 @@ def test_preview_size_stays_in_range_for_every_image_size(
 
 def test_preview_shows_at_most_twenty_labels(tmp_path: Path, read: Read) -> None:
     read(write_npz(tmp_path / "a.npz", x=random_images(50), y=np.arange(50)))
-    assert open_preview(tmp_path).height == 20 * 68 + 4
+    assert open_preview(tmp_path).height == 20 * 84 + 4
 
 
 def test_unlabeled_images_fill_the_preview_rows(tmp_path: Path, read: Read) -> None:
     read(write_npz(tmp_path / "a.npz", x=random_images(25)))
-    assert open_preview(tmp_path).height == 3 * 68 + 4
+    assert open_preview(tmp_path).height == 3 * 84 + 4
 
 
 @pytest.mark.parametrize("label", ["W" * 256, "\u202eevil", "日本語", "a/b\\c", "😀" * 100])
 def test_any_label_can_be_rendered(label: str, tmp_path: Path, read: Read) -> None:
     read(write_npz(tmp_path / "a.npz", x=random_images(12), y=[label] * 12))
-    assert open_preview(tmp_path).width < 1_000
+    assert open_preview(tmp_path).width < 1_100
 
 
 def test_preview_shows_no_images_of_the_test_split(tmp_path: Path, read: Read) -> None:

@@ -29,7 +29,7 @@ def test_a_run_reports_both_networks_and_previews_each_label(
     for name in ("critic_accuracy_real", "critic_accuracy_fake", "critic_auc"):
         assert 0 <= last_metrics[name] <= 1
     assert {"critic_loss", "generator_loss"} <= set(last_metrics)
-    assert [grid.shape for grid in run.previews] == [(3 * 9 - 1, 10 * 9 - 1)] * 2
+    assert [sheet.shape for sheet in run.previews] == [(3 * 84 + 4, 10 * 84 + 4)] * 2
 
 
 @pytest.mark.parametrize("interrupt_at", [3, 7, 13, 19, 20])
