@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
 from core.request_fields import NoOptions, RequestModel
 from core.storage import Storage
@@ -56,11 +57,10 @@ class Datasets(Protocol):
     def preview_formats(self) -> Mapping[str, str]:
         """Media types by format. The first one is the default."""
 
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+    def detect(self, peek: Peek) -> float:
         """Return the confidence, from 0 to 1, that a file is an upload of this modality.
 
-        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. `entries`
-        are the names in a zip archive. The modality with the highest confidence reads the file.
+        The modality with the highest confidence reads the file.
         """
         return 0.0
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
@@ -84,8 +85,8 @@ class ImageModality(Modality):
     augmentation_options = ImageAugmentationOptions
     min_real_items = 1
 
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
-        return detect_images(head, entries)
+    def detect(self, peek: Peek) -> float:
+        return detect_images(peek)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage, StoredObject
@@ -82,8 +83,8 @@ class TableModality(Modality):
     augmentation_options = RequestModel
     min_real_items = 2  # SMOTE interpolates between two rows of a label
 
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
-        return detect_table(head, name, entries)
+    def detect(self, peek: Peek) -> float:
+        return detect_table(peek.head, peek.name, list(peek.entries))
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from core.datasets.peek import Peek
 from core.datasets.sandbox import run_in_sandbox
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
@@ -135,8 +136,8 @@ class Sequences(Modality):
     score_types = {"real_rate": ScoreType("Share of samples that are real ones.", "higher")}
     default_samples = 1_000
 
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
-        return float(name.endswith(".seq"))
+    def detect(self, peek: Peek) -> float:
+        return float(peek.name.endswith(".seq"))
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
