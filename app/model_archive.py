@@ -62,7 +62,7 @@ class ArchiveManifest(BaseModel):
     format: int
     name: ModelName
     version: int = Field(ge=0)
-    modality: modalities.ModalityName
+    modality: str = Field(max_length=64)
     step: int = Field(ge=0, lt=2**31)
     description: Annotated[str, Field(max_length=4_096)] | None = None
     tags: Tags = {}
@@ -83,7 +83,7 @@ class ModelManifest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    modality: modalities.ModalityName
+    modality: str
     labels: list[ManifestLabel]
     parameters: int = Field(ge=0)
     training: dict[str, Any]
@@ -142,7 +142,10 @@ class ModelImport:
         if model.modality != self.manifest.modality:
             _reject("its files describe models of different modalities.")
         _check_labels(model)
-        modality = modalities.get(model.modality)
+        try:
+            modality = modalities.get(model.modality)
+        except KeyError:
+            _reject(f"no package on this server reads models of the modality {model.modality!r}.")
         try:
             modality.check_import(self.model_manifest, self.weights)
         except DatasetUnreadable as error:

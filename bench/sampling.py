@@ -119,7 +119,10 @@ def row_weights() -> tuple[Any, Measurements]:
     )
     run = LastCheckpoint(steps=200)
     train(rows, resolve(TableData(n, len(schema)), "fast", {}), run, seed=0)
-    return run.saved, {"modality": "tabular", **table_manifest(rows, min_value_count=0)}
+    return run.saved, {
+        "modality": "tabular",
+        **table_manifest(rows, min_value_count=0, relations=[]),
+    }
 
 
 class LastCheckpoint:

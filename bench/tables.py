@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,13 @@ class Row:
     drop: tuple[str, ...] = ()
     architecture: str = "autoregressive"
     random_order_prob: float = 0.0
+    relations: bool = True
 
     @property
     def title(self) -> str:
         variant = "any order" if self.random_order_prob else self.architecture
+        if not self.relations:
+            variant = "relations off"
         return self.name if variant == "autoregressive" else f"{self.name}, {variant}"
 
 
@@ -66,11 +70,16 @@ ROWS = [
     Row("adult", "income", 24_000),
     Row("adult", "income", 24_000, architecture="gan"),
     Row("adult", "income", 24_000, random_order_prob=0.5),
+    Row("adult", "income", 24_000, relations=False),
     Row("credit_default", "has_default"),
     Row("california_housing", "median_house_value"),
     Row("mushroom", "type"),
     Row("telco_churn", "Churn", drop=("customerID",)),
     Row("concrete", "strength"),
+    Row("batting", "league"),
+    Row("batting", "league", relations=False),
+    Row("f01_orders", "city"),
+    Row("f01_orders", "city", relations=False),
 ]
 
 
@@ -128,6 +137,7 @@ def read(path: Path, drop: tuple[str, ...]) -> tuple[pa.Table, list[ColumnSchema
     types: tuple[tuple[ColumnType, pa.DataType], ...] = (
         ("integer", pa.int64()),
         ("number", pa.float64()),
+        ("datetime", pa.timestamp("s")),
         ("category", pa.string()),
     )
     for name in names:
@@ -154,7 +164,11 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         settings = resolve(
             data,
             arguments.preset,
-            {"architecture": row.architecture, "random_order_prob": row.random_order_prob},
+            {
+                "architecture": row.architecture,
+                "random_order_prob": row.random_order_prob,
+                "relations": row.relations,
+            },
         )
         run = Budget(budget(data, settings, arguments.preset)["steps"])
         started = time.process_time()
@@ -241,6 +255,25 @@ def tstr_score(scores: dict[str, float]) -> float:
     return next(scores[name] for name in ("r2", "auc", "macro_f1") if name in scores)
 
 
+def relation_scores(result: dict[str, Any]) -> list[str]:
+    """Return the scores of relations, which results of the judge's first version lack."""
+    if "global_utility" not in result:
+        return ["", "", "", "", ""]
+    return [
+        f"{result['told_apart_by_relations']:.3f}",
+        f"{result['told_apart_by_relations_ceiling']:.3f}",
+        f"{max(result['relations_broken'].values(), default=0.0):.4f}",
+        f"{result['global_utility']:.3f}",
+        f"{result['global_utility_ceiling']:.3f}",
+    ]
+
+
+def median(values: Sequence[str]) -> str:
+    """Return the lower median of formatted numbers, some of which may be empty."""
+    numbers = sorted((value for value in values if value), key=float)
+    return numbers[(len(numbers) - 1) // 2] if numbers else ""
+
+
 def render_markdown(results: list[dict[str, Any]]) -> str:
     """Return the page with medians over the newest result of each seed."""
     lines = [
@@ -253,6 +286,11 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
         "tested on real ones.",
         "- Detection AUC: AUC of boosted trees that separate synthetic from held-out rows; .5 is "
         "the best.",
+        "- By relations: the same with differences and ratios of related columns in sight.",
+        "- Broken: the largest fraction of samples that break an order or a sum that all training "
+        "rows satisfy.",
+        "- Global utility: score of predicting each column from the others, trained on synthetic "
+        "rows (TabStruct, 2509.11950).",
         "- Pairwise TVD: total variation distance of pairs of columns to those of held-out rows; 0 "
         "is the best.",
         "- Real: the figure before it, for the real training rows.",
@@ -262,8 +300,9 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
         "fraction to expect by chance, and that of held-out rows.",
         "",
         "| table | seeds | training, CPU-s | rows/s | TSTR | real | detection AUC | real "
+        "| by relations | real | broken | global utility | real "
         "| pairwise TVD | real | DCR share | exact matches | expected | held-out rows |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     r2_intervals: list[str] = []
     rare_label_ratios: list[str] = []
@@ -280,6 +319,7 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
                 f"{tstr_score(result['utility_ceiling']):.3f}",
                 f"{result['told_apart']:.3f}",
                 f"{result['told_apart_ceiling']:.3f}",
+                *relation_scores(result),
                 f"{result['two_way_tv']:.4f}",
                 f"{result['ceiling']['two_way_tv']:.4f}",
                 f"{result['dcr_share']:.3f}",
@@ -289,8 +329,7 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
             ]
             for result in runs
         ]
-        columns = (sorted(column, key=float) for column in zip(*values, strict=True))
-        medians = [column[(len(column) - 1) // 2] for column in columns]
+        medians = [median(column) for column in zip(*values, strict=True)]
         lines.append(f"| {row.title} | {len(runs)} | {' | '.join(medians)} |")
         if ratios := sorted(run["rarer_label"]["ratio"] for run in runs if "rarer_label" in run):
             rare_label_ratios.append(f"{row.title} {ratios[(len(ratios) - 1) // 2]:.2f}")

@@ -40,7 +40,7 @@ class Limits(BaseModel):
     image_side: int = Field(8_192, description="Maximum width or height of an uploaded image.")
     image_pixels: int = Field(40_000_000, description="Maximum pixels of an uploaded image.")
     image_size_min: int = Field(8, description="Minimum pixels on a side of a training image.")
-    image_size_max: int = Field(128, description="Maximum pixels on a side of a training image.")
+    image_size_max: int = Field(256, description="Maximum pixels on a side of a training image.")
     images_min: int = Field(10, description="Minimum images in a dataset.")
     images_max: int = Field(1_000_000, description="Maximum images in a dataset.")
     classes_max: int = Field(1_000, description="Maximum labels of a dataset.")

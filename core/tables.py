@@ -155,7 +155,7 @@ class Dataset(Leased, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str]
-    modality: Mapped[str] = mapped_column(default="image")
+    modality: Mapped[str]
     state: Mapped[DatasetState] = mapped_column(default=DatasetState.VALIDATING)
     tags: Mapped[Json] = mapped_column(default=dict)
     options: Mapped[Json] = mapped_column(default=dict)

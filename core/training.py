@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Budget(BaseModel):
-    """The training budget: exactly one of `steps`, `cpu_seconds` and `wall_minutes`."""
+    """The training budget: exactly one of `steps`, `cpu_seconds` and `wall_minutes`.
+
+    Time counts from the first training step: loading libraries and data is not part of it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -15,10 +18,11 @@ class Budget(BaseModel):
         None,
         ge=1,
         le=10_000_000,
-        description="User and system CPU time of the training process, in seconds.",
+        description="User and system CPU time of the training process from its first step on, in "
+        "seconds.",
     )
     wall_minutes: float | None = Field(
-        None, gt=0, le=1_000_000, description="Elapsed time, in minutes."
+        None, gt=0, le=1_000_000, description="Elapsed time from the first step on, in minutes."
     )
 
     @model_validator(mode="after")

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
 
-from core.datasets.file_type import HEAD_BYTES, detect_file_type, zip_entry_names
+from core.datasets.peek import Peek
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.request_fields import RequestModel
 from modalities.base import Augmentation, Evaluation, Modality
 
 ENTRY_POINTS = "semblance.modalities"
-TAIL_BYTES = 64 * 1024  # of a zip archive, whose names are at its end
-PEEK_BYTES = 8 * HEAD_BYTES  # of an upload, from which its modality is detected
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -72,13 +70,9 @@ def augmentation_of(name: str) -> Augmentation:
     return modality
 
 
-def detect(head: bytes, name: str, tail: bytes = b"") -> Modality:
-    """Return the modality of a file.
-
-    `head` and `tail` are its first PEEK_BYTES and its last TAIL_BYTES, or all of a shorter file.
-    """
-    entries = zip_entry_names(tail) if detect_file_type(head) == "zip" else []
-    return max(installed().values(), key=lambda modality: modality.detect(head, name, entries))
+def detect(peek: Peek) -> Modality:
+    """Return the modality of a file."""
+    return max(installed().values(), key=lambda modality: modality.detect(peek))
 
 
 def extend(part: str) -> Callable[[type[Body]], type[Body]]:

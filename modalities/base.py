@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
 from core.request_fields import NoOptions, RequestModel
 from core.storage import Storage
@@ -41,6 +42,9 @@ class Datasets(Protocol):
     dataset_view: type[BaseModel] = BaseModel
     """Fields of a dataset's representation, in addition to those of all datasets."""
 
+    has_schema: bool = False
+    """Whether clients can read and change the columns of a dataset."""
+
     @property
     def object_files(self) -> Mapping[str, str]:
         """File names of the objects that `ingest` writes, by object name."""
@@ -53,15 +57,10 @@ class Datasets(Protocol):
     def preview_formats(self) -> Mapping[str, str]:
         """Media types by format. The first one is the default."""
 
-    @property
-    def has_schema(self) -> bool:
-        """Whether clients can read and change the columns of a dataset."""
-
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
+    def detect(self, peek: Peek) -> float:
         """Return the confidence, from 0 to 1, that a file is an upload of this modality.
 
-        `head` is the first modalities.PEEK_BYTES of the file, or all of a shorter one. `entries`
-        are the names in a zip archive. The modality with the highest confidence reads the file.
+        The modality with the highest confidence reads the file.
         """
         return 0.0
 
@@ -79,17 +78,13 @@ class Datasets(Protocol):
             ValidationFailed: The options do not fit the files.
         """
 
-    def describe_dataset(self, summary: Json) -> BaseModel:
-        """Return the `dataset_view` of a dataset that is ready."""
-
-    def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
-        """Return indices (N,) into the summary's labels, -1 for unlabeled items.
-
-        Only the training split counts. Raises ObjectCorrupted if the stored labels are damaged.
-        """
+    def describe_dataset(self, summary: Json) -> Json:
+        """Return the fields of `dataset_view` of a dataset that is ready."""
+        return {}
 
     def profile(self, dataset: Dataset, storage: Storage) -> Json:
-        """Return statistics of the dataset's items."""
+        """Return statistics of the dataset's items, in addition to the counts of its labels."""
+        return {}
 
     def preview(
         self, dataset: Dataset, storage: Storage, format: str, *, offset: int, limit: int
@@ -136,6 +131,12 @@ class Augmentation(Protocol):
     @property
     def min_real_items(self) -> int:
         """Real items that transforms of a label need."""
+
+    def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
+        """Return indices (N,) into the summary's labels, -1 for unlabeled items.
+
+        Only the training split counts. Raises ObjectCorrupted if the stored labels are damaged.
+        """
 
     def augmentation_rules(self, summary: Json, options: Any) -> AugmentationRules:
         """Return the possible augmentations of a dataset. `options` are `augmentation_options`.

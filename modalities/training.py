@@ -1,6 +1,6 @@
 """Interface of training: what a modality does, and what it exchanges with the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -43,6 +43,7 @@ class ResolvedTraining:
     holdout_fraction: float = 0.1
     cost: Callable[[], StepCost] = lambda: StepCost(gflop_per_step=0.0, memory_bytes=0)
     spec_fields: Json = field(default_factory=dict)
+    min_useful_steps: int = 0  # with fewer steps, a model is of no use
 
 
 class TrainingRun(TrainingCallbacks, Protocol):
@@ -87,6 +88,16 @@ class Training(Protocol):
 
     training_spec: type[TrainingSpec] = TrainingSpec
     """Model of a resolved request."""
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        """Names of the network architectures."""
+        return ()
+
+    @property
+    def losses(self) -> Sequence[str]:
+        """Names of the losses that a client can choose from."""
+        return ()
 
     def plan_training(
         self, session: Session, dataset: Dataset, choices: TrainingChoices, options: Any

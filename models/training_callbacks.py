@@ -28,7 +28,10 @@ class TrainingCallbacks(Protocol):
     """
 
     def progress(self, step: int) -> float:
-        """Return the share of the budget that is used after `step` steps. 1 ends the run."""
+        """Return the share of the budget that is used after `step` steps. 1 ends the run.
+
+        The first call, right before the first step, starts the clock of a budget in seconds.
+        """
 
     def should_checkpoint(self, step: int) -> bool: ...
 

@@ -172,7 +172,13 @@ def client(anonymous: TestClient) -> TestClient:
 def dataset(configured: Settings) -> Dataset:
     """Create the row of a ready dataset that has no files."""
     with database.write() as session:
-        row = Dataset(id=new_id("ds"), tenant_id=TENANT, name="garments", state=DatasetState.READY)
+        row = Dataset(
+            id=new_id("ds"),
+            tenant_id=TENANT,
+            name="garments",
+            modality="image",
+            state=DatasetState.READY,
+        )
         session.add(row)
     return row
 

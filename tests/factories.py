@@ -17,6 +17,7 @@ from app.sampling.service import get_sampling_service
 from core import jobs, model_registry
 from core.database import read, write
 from core.datasets import builtin, repository
+from core.datasets.peek import Peek
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.ids import new_id
@@ -80,8 +81,7 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
-    head, tail = data[: modalities.PEEK_BYTES], data[-modalities.TAIL_BYTES :]
-    kind = modalities.detect(head, name, tail).name
+    kind = modalities.detect(Peek.of_bytes(data, name)).name
     if kind == "tabular":
         columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
         drop = tuple(meta.get("exclude_columns", []))

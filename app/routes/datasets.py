@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -31,6 +31,7 @@ from app.schemas.pagination import After, Limit, Page, build_page, check_cursor,
 from core import validation_errors
 from core.database import read, write
 from core.datasets import builtin, repository, uploads
+from core.datasets.peek import Peek
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.datasets.table_names import COMPRESSION_SUFFIXES
@@ -159,9 +160,13 @@ def _store(
     tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
 ) -> Response:
     with sources[0].path.open("rb") as file:
-        head = file.read(modalities.PEEK_BYTES)
-        file.seek(max(0, sources[0].path.stat().st_size - modalities.TAIL_BYTES))
-        detected = modalities.detect(head, sources[0].name, file.read())
+
+        def read_range(start: int, end: int) -> bytes:
+            file.seek(start)
+            return file.read(end - start)
+
+        size = sources[0].path.stat().st_size
+        detected = modalities.detect(Peek(sources[0].name, size, read_range))
     new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
@@ -211,13 +216,23 @@ def _store_builtin(tenant_id: str, request: DatasetFrom, save: SaveResponse) -> 
 
 
 def _detect_upload_modality(source: dict[str, Any]) -> Modality:
-    """Detect the modality of a completed upload from the ends of its first and last part."""
-    if not source["parts"]:
-        return modalities.detect(b"", source["name"])
-    first, last = (StoredObject.from_dict(source["parts"][i]) for i in (0, -1))
-    head = get_storage().stream(first, end=min(modalities.PEEK_BYTES, first.bytes))
-    tail = get_storage().stream(last, start=max(0, last.bytes - modalities.TAIL_BYTES))
-    return modalities.detect(b"".join(head), source["name"], b"".join(tail))
+    """Detect the modality of a completed upload."""
+    parts = [StoredObject.from_dict(part) for part in source["parts"]]
+
+    def read_range(start: int, end: int) -> bytes:
+        return b"".join(_read_parts(parts, start, end))
+
+    return modalities.detect(Peek(source["name"], sum(part.bytes for part in parts), read_range))
+
+
+def _read_parts(parts: Sequence[StoredObject], start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `end` of the concatenated parts."""
+    offset = 0
+    for part in parts:
+        first, last = max(start - offset, 0), min(end - offset, part.bytes)
+        if first < last:
+            yield from get_storage().stream(part, first, last)
+        offset += part.bytes
 
 
 def _new_dataset(meta: DatasetMeta, default_name: str, detected: Modality) -> NewDataset:

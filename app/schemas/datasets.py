@@ -106,7 +106,7 @@ class DatasetView(BaseModel):
         fields: dict[str, Any] = {}
         if ready:
             modality = modalities.get(dataset.modality)
-            fields = dict(modality.describe_dataset(summary))
+            fields = modality.describe_dataset(summary)
             if modality.has_schema:
                 links["schema"] = f"{path}/schema"
         return cls(

@@ -76,6 +76,16 @@ class Scatter(BaseModel):
     synthetic: list[tuple[float, float]] = Field(description="Coordinates of some samples.")
 
 
+class RelationCheck(BaseModel):
+    """A relation between columns that holds in all training rows."""
+
+    name: str = Field(description="A formula.")
+    kind: str
+    columns: list[str]
+    holds_in_samples: float = Field(description="Share of samples for which it holds.")
+    holds_in_holdout: float = Field(description="Share of unseen real rows for which it holds.")
+
+
 class Report(BaseModel):
     """Report of the newest successful evaluation; `state` and `error` describe the newest one."""
 
@@ -106,6 +116,9 @@ class Report(BaseModel):
     statistics: list[ColumnStatistics] = []
     column_associations: ColumnAssociations | None = Field(
         None, description="Tables only: associations between columns."
+    )
+    relations: list[RelationCheck] = Field(
+        [], description="Tables only: relations that hold in all training rows."
     )
     scatter: Scatter | None = None
     nearest_train_distance: Histogram | None = Field(

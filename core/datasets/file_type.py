@@ -1,8 +1,6 @@
 """File types, detected by their first bytes. Names and extensions are ignored."""
 
-import io
 import re
-import zipfile
 
 HEAD_BYTES = 512  # the longest signature is a tar header
 
@@ -87,12 +85,3 @@ def is_tar(head: bytes) -> bool:
         return int(checksum, 8) == sum(head[:148]) + sum(head[156:HEAD_BYTES]) + 8 * ord(" ")
     except ValueError:
         return False
-
-
-def zip_entry_names(tail: bytes) -> list[str]:
-    """Return the names in a zip archive from its last bytes; [] if they hold only some of them."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(tail)) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return []

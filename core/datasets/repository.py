@@ -21,7 +21,7 @@ class NewDataset:
     name: str
     tags: Json
     options: Json
-    modality: str = "image"
+    modality: str
 
 
 def add_ready(

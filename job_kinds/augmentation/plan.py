@@ -187,13 +187,13 @@ class ItemCounts:
 
 
 def _count_items(dataset: Dataset, n_labels: int, holdout_fraction: float, seed: int) -> ItemCounts:
+    modality = modalities.augmentation_of(dataset.modality)
     try:
-        labels = modalities.get(dataset.modality).read_labels(dataset, get_storage())
+        labels = modality.read_labels(dataset, get_storage())
     except ObjectCorrupted as error:
         raise Conflict(
             f"The dataset cannot be read: {error}. Upload it again.", code="dataset_unreadable"
         ) from error
-    modality = modalities.augmentation_of(dataset.modality)
     train, holdout = modality.holdout_split(labels, holdout_fraction, seed)
     train_labels, holdout_labels = labels[train], labels[holdout]
     # The label -1 marks items without a label.

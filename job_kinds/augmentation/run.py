@@ -145,7 +145,7 @@ class AugmentationJob:
             JobError: The dataset is damaged, or does not have the label counts of the plan.
         """
         try:
-            labels = modalities.get(self.spec.modality).read_labels(self._dataset, self._storage)
+            labels = self._modality.read_labels(self._dataset, self._storage)
             train, holdout = self._modality.holdout_split(
                 labels, self.spec.holdout_fraction, self.spec.holdout_seed
             )

@@ -43,11 +43,11 @@ def plan(
         dataset = datasets.get_ready(session, tenant_id, request.dataset)
         modality = modalities.get(dataset.modality)
         training = _plan_training(session, dataset, modality, request)
-        estimate = _estimate(session, training) if request.validate_only else None
+        estimate = _estimate(session, training)
     spec = _build_spec(dataset, modality, request, training, seed)
     resolved = spec.model_dump(mode="json", exclude_none=True)
-    warnings = _warnings(dataset, training, spec)
-    if estimate is not None:
+    warnings = [*_warnings(dataset, training, spec), *_budget_warnings(training, estimate)]
+    if request.validate_only:
         return TrainingPlan(resolved=resolved, estimate=estimate, warnings=warnings)
     return NewJob(
         JobKind.TRAINING,
@@ -146,6 +146,16 @@ def _warnings(
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
     return warnings
+
+
+def _budget_warnings(training: ResolvedTraining, estimate: TrainingEstimate) -> list[WarningView]:
+    if estimate.steps >= training.min_useful_steps:
+        return []
+    message = (
+        f"The budget is enough for about {estimate.steps} steps, but useful samples need at least "
+        f"{training.min_useful_steps}. Increase the budget, or use smaller images."
+    )
+    return [WarningView(code="budget_too_small", message=message)]
 
 
 def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:

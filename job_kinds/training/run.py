@@ -27,7 +27,7 @@ from core.training import TrainingSpec
 from job_kinds.base import Finish
 from job_kinds.evaluation.plan import enqueue as enqueue_evaluation
 from job_kinds.lease import Lease
-from job_kinds.resource_usage import cpu_seconds
+from job_kinds.training.budget_clock import BudgetClock, TimeUsed
 from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
 from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
@@ -92,8 +92,7 @@ class ResumePoint:
     """Checkpoint that a run resumes from, and the budget used up to it."""
 
     path: Path
-    cpu_s: float
-    wall_s: float
+    used: TimeUsed
 
 
 @contextmanager
@@ -112,7 +111,8 @@ def open_latest_checkpoint(job: Job, storage: Storage) -> Iterator[ResumePoint |
                 log.warning("checkpoint damaged; trying the previous one", extra=log_fields)
                 continue
             log.info("resuming from a checkpoint", extra=log_fields)
-            yield ResumePoint(path, checkpoint.metrics["cpu_s"], checkpoint.metrics["wall_s"])
+            metrics = checkpoint.metrics
+            yield ResumePoint(path, TimeUsed(metrics["cpu_s"], metrics["wall_s"]))
             return
         yield None
 
@@ -133,8 +133,7 @@ class RunningTraining:
         self.state = resume_point.path if resume_point else None
         self._manifest: dict[str, Any] = {}
         self._lease = lease
-        self._started = time.monotonic() - (resume_point.wall_s if resume_point else 0.0)
-        self._cpu_started = cpu_seconds() - (resume_point.cpu_s if resume_point else 0.0)
+        self._clock = BudgetClock(resume_point.used if resume_point else TimeUsed())
         self._attempt_start: tuple[float, int] | None = None  # time and step
         self._saved_at, self._saved_step = time.monotonic(), -1
         self._last_preview = -1
@@ -160,6 +159,7 @@ class RunningTraining:
         self._lease.check()
         if self._attempt_start is None:
             self._attempt_start, self._saved_step = (time.monotonic(), step), step
+            self._clock.start()
         if self._lease.stopping and self._saved_step == step:
             raise self._lease.stopping  # nothing new to save
         fraction = self._fraction(step)
@@ -167,11 +167,8 @@ class RunningTraining:
         return fraction
 
     def _fraction(self, step: int) -> float:
-        cpu_s, wall_s = self._used()
-        return self.spec.budget.fraction(step=step, cpu_s=cpu_s, wall_s=wall_s)
-
-    def _used(self) -> tuple[float, float]:
-        return cpu_seconds() - self._cpu_started, time.monotonic() - self._started
+        used = self._clock.used()
+        return self.spec.budget.fraction(step=step, cpu_s=used.cpu_s, wall_s=used.wall_s)
 
     def _record_progress(self, step: int, fraction: float, start: float, first_step: int) -> None:
         elapsed = time.monotonic() - start
@@ -220,8 +217,8 @@ class RunningTraining:
             name: self.storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
             for name, data in (("state", checkpoint.state), ("model", checkpoint.model))
         }
-        cpu_s, wall_s = self._used()
-        usage = {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}
+        used = self._clock.used()
+        usage = {"cpu_s": round(used.cpu_s, 3), "wall_s": round(used.wall_s, 3)}
         self._lease.send_heartbeat()
         with write() as session:
             manifest = self._manifest | {"parameters": checkpoint.parameters}

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
@@ -35,6 +36,7 @@ from modalities.image.training_options import (
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
 from modalities.training import TrainingRun
+from models.images.architectures import available_architectures, available_losses
 from models.metrics import score_types
 
 if TYPE_CHECKING:
@@ -53,7 +55,6 @@ class ImageModality(Modality):
         "npz": "application/x-npz",
         "tar": "application/x-tar",
     }
-    has_schema = False
     preview_formats = {"png": "image/png"}
     training_options, training_spec = ImageTrainingOptions, ImageTrainingSpec
     hyperparameters = ImageHyperparameters
@@ -84,16 +85,16 @@ class ImageModality(Modality):
     augmentation_options = ImageAugmentationOptions
     min_real_items = 1
 
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
-        return detect_images(head, entries)
+    def detect(self, peek: Peek) -> float:
+        return detect_images(peek)
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
     ) -> Json:
         return ingest.ingest(files, options, out, on_wait)
 
-    def describe_dataset(self, summary: Json) -> ImageDatasetView:
-        return ImageDatasetView.model_validate({"image": summary, "layout": summary.get("layout")})
+    def describe_dataset(self, summary: Json) -> Json:
+        return {"image": summary, "layout": summary.get("layout")}
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         import numpy as np
@@ -119,6 +120,14 @@ class ImageModality(Modality):
             for name in ("x", "y")
         )
         return encode.encode_dataset(x, y, dataset.summary, split, format)
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        return available_architectures()
+
+    @property
+    def losses(self) -> Sequence[str]:
+        return available_losses()
 
     def train(self, run: TrainingRun) -> None:
         from modalities.image import train

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
 from core.request_fields import RequestModel
 from core.storage import Storage, StoredObject
@@ -38,6 +39,7 @@ from modalities.tabular.training_options import (
 from modalities.tabular.upload.detection import detect_table
 from modalities.training import TrainingRun
 from models.metrics import score_types
+from models.tabular.settings import ARCHITECTURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +58,7 @@ class TableModality(Modality):
     }
     has_schema = True
     preview_formats = {"json": "application/json", "csv": "text/csv"}
+    architectures = ARCHITECTURES
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
     hyperparameters = TabularHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
@@ -80,16 +83,16 @@ class TableModality(Modality):
     augmentation_options = RequestModel
     min_real_items = 2  # SMOTE interpolates between two rows of a label
 
-    def detect(self, head: bytes, name: str, entries: Sequence[str]) -> float:
-        return detect_table(head, name, entries)
+    def detect(self, peek: Peek) -> float:
+        return detect_table(peek.head, peek.name, list(peek.entries))
 
     def ingest(
         self, files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait
     ) -> Json:
         return ingest.ingest(files, options, out, on_wait)
 
-    def describe_dataset(self, summary: Json) -> TableDatasetView:
-        return TableDatasetView.model_validate({"table": summary})
+    def describe_dataset(self, summary: Json) -> Json:
+        return {"table": summary}
 
     def read_labels(self, dataset: Dataset, storage: Storage) -> "NDArray[np.int32]":
         from modalities.tabular.labels import read_labels
@@ -207,7 +210,7 @@ class TableModality(Modality):
         return {
             "columns": columns,
             "constraints": manifest["training"]["hyperparameters"].get("constraints"),
-            "detected_constraints": manifest.get("detected_constraints"),
+            "relations": manifest.get("relations"),
         }
 
 

@@ -50,7 +50,7 @@ class FreshIds:
     """New values for an id column, in the form of its values and different from all of them."""
 
     def __init__(self, column: Column, values: pa.Array, seed: int) -> None:
-        self._id_column = IdColumn.fit(column.name, arrow_type(column), values)
+        self._id_column = IdColumn.fit(column.name, arrow_type(column), values, kind=column.format)
         self._used, self._seed, self._next_index = set(values.to_pylist()), seed, 0
 
     def take(self, count: int) -> pa.Array:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from core.datasets.chunk_buffer import ChunkBuffer
 from modalities.tabular.arrow_types import to_output_type
-from modalities.tabular.formatting import format_values, to_json_values
+from modalities.tabular.csv_output import RFC_4180, CsvDialect, encode_csv
+from modalities.tabular.formatting import to_json_values
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import typed_batches
 
@@ -31,15 +31,24 @@ def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:
     ]
 
 
+def sample_dialect(manifest: Mapping[str, Any]) -> CsvDialect:
+    """Return the dialect of the file that a model was trained on."""
+    return CsvDialect(**manifest.get("csv", {}))
+
+
 def encode(
-    format: str, batches: Batches, columns: Sequence[Column], head: dict[str, Any]
+    format: str,
+    batches: Batches,
+    columns: Sequence[Column],
+    head: dict[str, Any],
+    dialect: CsvDialect = RFC_4180,
 ) -> Iterator[bytes]:
     """Yield the encoded rows in chunks.
 
     `columns` must be in the order of the batches. `head` holds the fields before `rows` in JSON.
     """
     if format == "csv":
-        return encode_csv(batches, columns)
+        return encode_csv(batches, columns, dialect)
     if format == "json":
         return encode_json(batches, columns, head)
     if format == "ndjson":
@@ -53,39 +62,6 @@ def _in_output_types(batches: Batches, columns: Sequence[Column]) -> Batches:
     for batch in batches:
         arrays = [to_output_type(batch.column(column.name), column) for column in columns]
         yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
-
-
-def encode_csv(batches: Batches, columns: Sequence[Column]) -> Iterator[bytes]:
-    """Yield a header and one line per row, with values formatted as in the uploaded table.
-
-    Quoting follows RFC 4180; lines end with LF instead of CRLF.
-    """
-    names = [pa.array([column.name]) for column in columns]
-    yield _lines([_quoted(name) for name in names])
-    for batch in batches:
-        yield _lines([_text(batch.column(column.name), column) for column in columns])
-
-
-def _text(values: pa.Array, column: Column) -> pa.Array:
-    text = format_values(values, column)
-    is_plain = column.type == "boolean" or (column.type == "integer" and column.format is None)
-    return text if is_plain else _quoted(text)
-
-
-def _quoted(text: pa.Array) -> pa.Array:
-    special = pc.match_substring_regex(text, r'[",\r\n]|^\s|\s$|^$')
-    doubled = pc.replace_substring(text, '"', '""')
-    return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), text)
-
-
-def _lines(columns: Sequence[pa.Array]) -> bytes:
-    # A missing value is an empty field. In a table of one column it is quoted, because readers skip
-    # empty lines.
-    missing = "" if len(columns) > 1 else '""'
-    rows = pc.binary_join_element_wise(
-        *columns, ",", null_handling="replace", null_replacement=missing
-    )
-    return ("\n".join(rows.to_pylist()) + "\n").encode()
 
 
 def encode_json(
@@ -135,4 +111,5 @@ def encode_dataset(path: Path, summary: Mapping[str, Any], format: str) -> Itera
     """Encode all rows of rows.parquet with the types of the schema, without excluded columns."""
     schema = Schema.from_dict(summary)
     columns = [column for column in schema.columns if not column.exclude]
-    return encode(format, typed_batches(path, schema.columns), columns, {})
+    dialect = CsvDialect.of_upload(summary["read"])
+    return encode(format, typed_batches(path, schema.columns), columns, {}, dialect)

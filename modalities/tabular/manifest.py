@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from modalities.tabular.csv_output import CsvDialect
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import ORDERED_TYPES, Column
-from models.tabular.constraint_checks import detect_constraints
 from models.tabular.data import LabeledRows
 from models.tabular.dp_domains import ColumnDomain
 
@@ -17,9 +17,12 @@ TARGET_BINS = 10  # equally frequent ranges of a numeric target
 MAX_LISTED_VALUES = 100  # of a column, in the model's manifest
 
 
-def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
+def table_manifest(
+    rows: LabeledRows, min_value_count: int, relations: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return the part of a model's manifest that describes the rows it can generate.
 
+    `relations` describe those that hold in all training rows.
     It omits values that fewer than `min_value_count` rows have, because rare values can identify
     people.
     """
@@ -40,12 +43,7 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
         "bins": _target_bins(rows.table.column(rows.target_column), target, min_value_count)
         if target and is_ordered
         else [],
-        "detected_constraints": [
-            constraint.to_dict()
-            for constraint in detect_constraints(
-                rows.table, {c.name: c.type for c in columns if c.type != "id"}
-            )
-        ],
+        "relations": relations,
         "columns": [
             {
                 **column.to_dict(),
@@ -54,6 +52,11 @@ def table_manifest(rows: LabeledRows, min_value_count: int) -> dict[str, Any]:
             for column in columns
         ],
     }
+
+
+def csv_manifest(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a model's manifest that describes its samples as CSV."""
+    return {"csv": CsvDialect.of_upload(summary["read"]).to_dict()}
 
 
 def declared_manifest(domains: Mapping[str, ColumnDomain], target: str | None) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def declared_manifest(domains: Mapping[str, ColumnDomain], target: str | None) -
         "labels": labels,
         "target_column": target,
         "bins": [],
-        "detected_constraints": [],
+        "relations": [],
         "columns": [
             {**columns[name].to_dict(), "domain": _declared_domain(domain)}
             for name, domain in domains.items()

@@ -44,6 +44,14 @@ class ManifestColumn(BaseModel):
         return Column.from_dict(self.model_dump(exclude={"domain"}))
 
 
+class ManifestCsv(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)]
+    quote: Annotated[str, Field(min_length=1, max_length=1)]
+    escape: Annotated[str, Field(max_length=1)]
+
+
 class TableManifest(BaseModel):
     """Part of a model's manifest that only tables have."""
 
@@ -51,6 +59,7 @@ class TableManifest(BaseModel):
 
     target_column: str | None = None
     columns: list[ManifestColumn]
+    csv: ManifestCsv | None = None
 
 
 def check_import(manifest: Mapping[str, Any], weights: Path) -> None:

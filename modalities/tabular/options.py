@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from core.request_fields import RequestModel
 from modalities.selection import Count
-from modalities.tabular.schema import ColumnType
+from modalities.tabular.schema import ColumnType, IdentifierChoice
 from modalities.tabular.upload.read_options import is_text_encoding
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 
@@ -26,6 +26,7 @@ SAMPLE_FORMATS = {
     "arrow": "application/vnd.apache.arrow.stream",
 }
 
+CsvMark = Annotated[str, Field(min_length=1, max_length=1)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1_024)]
 
 
@@ -47,12 +48,28 @@ class ColumnChange(RequestModel):
         "the data, such as `$#,##0.00`, `#.##0,00 €` or `0.0%`. Dates and times: strftime, such as "
         "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
         "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
+        "Identifiers: `email`, `phone`, `person`, `street`, `ip`, `iban`, `uuid`, `url`, "
+        "`city` or `company`. "
         "Default: unchanged.",
     )
     exclude: bool | None = Field(
         None,
         description="True: the column is neither learned nor generated. Default: unchanged.",
     )
+
+    identifier: IdentifierChoice | None = Field(
+        None,
+        description="What samples have in a column of identifiers or names. `regenerate`: new "
+        "values of the same form, as with the type `id`. `drop`: no such column, as with "
+        "`exclude`. `keep`: the values of the data, as with the types `category` and `integer`. "
+        "Default: unchanged.",
+    )
+
+    @model_validator(mode="after")
+    def _check_identifier(self) -> Self:
+        if self.identifier is not None and (self.type is not None or self.exclude is not None):
+            raise ValueError("`identifier` cannot be combined with `type` or `exclude`")
+        return self
 
     def to_override(self) -> ColumnOverride:
         return ColumnOverride(**self.model_dump())
@@ -211,6 +228,27 @@ class TableSelectionOptions(RequestModel):
     )
 
 
+class CsvFields(RequestModel):
+    """Form of CSV samples. Omitted fields are as in the file that was uploaded."""
+
+    delimiter: CsvMark | None = Field(None, description="Text between two fields.")
+    quote: CsvMark | None = Field(None, description="Quotation mark of fields.")
+    escape: Annotated[str, Field(max_length=1)] | None = Field(
+        None,
+        description="Character before a quotation mark inside a field; an empty text if such a "
+        "mark is doubled instead.",
+    )
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> Self:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError("`delimiter`, `quote` and `escape` must be different")
+        if set(marks) & set("\r\n\0"):
+            raise ValueError("line ends cannot be marks")
+        return self
+
+
 class TableSampleOptions(TableSelectionOptions):
     partial_rows: (
         Annotated[list[dict[ColumnName, Any]], Field(min_length=1, max_length=10_000)] | None
@@ -224,6 +262,11 @@ class TableSampleOptions(TableSelectionOptions):
         False,
         description="Tables only: return no row that equals a training row, identifier columns "
         "ignored. Requires a model trained with `store_row_hashes`. Default: false.",
+    )
+    csv: CsvFields | None = Field(
+        None,
+        description="Tables as CSV only: delimiter and quotation. Default: as in the file that "
+        "was uploaded, or a comma and double quotation marks.",
     )
 
 
@@ -247,6 +290,13 @@ class ColumnOption(BaseModel):
     max: float | str | None = Field(None, description="Largest value.")
 
 
+class RelationView(BaseModel):
+    name: str = Field(description="A formula; `hyperparameters.relations` ignores it by this name.")
+    kind: str
+    columns: list[str]
+    enforced: bool = Field(description="Whether samples satisfy the relation by construction.")
+
+
 class TableConditionsView(BaseModel):
     columns: list[ColumnOption] | None = Field(
         None, description="Tables only: columns that a condition may use."
@@ -254,8 +304,6 @@ class TableConditionsView(BaseModel):
     constraints: list[dict[str, Any]] | None = Field(
         None, description="Tables only: constraints that all samples satisfy."
     )
-    detected_constraints: list[dict[str, Any]] | None = Field(
-        None,
-        description="Tables only: constraints that all training rows satisfy. Samples satisfy them "
-        "if the training job declares them in `hyperparameters.constraints`.",
+    relations: list[RelationView] | None = Field(
+        None, description="Tables only: relations between columns that hold in all training rows."
     )

@@ -4,7 +4,7 @@ This module does not import torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from core.errors import FieldError, ValidationFailed
@@ -16,7 +16,7 @@ from modalities.selection import (
     check_selection,
     count_labels,
 )
-from modalities.tabular.encode import encode, parse_sample_columns
+from modalities.tabular.encode import encode, parse_sample_columns, sample_dialect
 from modalities.tabular.options import (
     SAMPLE_FORMATS,
     ConditionRequest,
@@ -45,6 +45,7 @@ class TablePlan(SelectionPlan):
     manifest: Json
     indices: RowSamplingPlan
     conditions: tuple[Where, ...] = ()  # of the request, to point at an invalid one
+    csv: Mapping[str, str | None] = field(default_factory=dict)  # changes of the dialect
 
     formats = SAMPLE_FORMATS
 
@@ -54,7 +55,8 @@ class TablePlan(SelectionPlan):
 
     def encode(self, format: str, batches: Iterator["SampleBatch"], head: Json) -> Iterator[bytes]:
         columns = parse_sample_columns(self.manifest)
-        return encode(format, (batch.rows for batch in batches), columns, head)
+        dialect = sample_dialect(self.manifest).overridden(self.csv)
+        return encode(format, (batch.rows for batch in batches), columns, head, dialect)
 
     def provenance(self) -> Iterator[Json]:
         """Yield the condition of each row, and its index among the rows of that condition."""
@@ -113,7 +115,9 @@ def plan_samples(
     if options.partial_rows is None:
         plan = plan_selection(manifest, selection, options, seed)
         exclude = options.exclude_training_rows
-        return replace(plan, indices=replace(plan.indices, exclude_training_rows=exclude))
+        csv = options.csv.model_dump() if options.csv is not None else {}
+        indices = replace(plan.indices, exclude_training_rows=exclude)
+        return replace(plan, indices=indices, csv=csv)
     check_conflicts(
         "partial_rows",
         {
@@ -126,7 +130,9 @@ def plan_samples(
     )
     columns = parse_sample_columns(manifest)
     rows = [plain_row(columns, row) for row in options.partial_rows]
-    return TablePlan(manifest, plan_partial_rows(rows, seed=seed, offset=selection.offset))
+    csv = options.csv.model_dump() if options.csv is not None else {}
+    indices = plan_partial_rows(rows, seed=seed, offset=selection.offset)
+    return TablePlan(manifest, indices, csv=csv)
 
 
 def plan_selection(

@@ -8,6 +8,10 @@ ColumnType = Literal[
     "integer", "number", "category", "boolean", "datetime", "time", "duration", "id", "text"
 ]
 COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
+IdentifierChoice = Literal["regenerate", "drop", "keep"]
+# Formats of the type `id`: what the values are. Other identifiers have no format.
+PERSONAL_KINDS = ("email", "phone", "person", "street", "ip", "iban")
+IDENTIFIER_KINDS = (*PERSONAL_KINDS, "uuid", "url", "city", "company")
 
 EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
 ORDERED_TYPES: tuple[ColumnType, ...] = ("integer", "number", "datetime", "time", "duration")
@@ -19,8 +23,9 @@ LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # of targets that
 class Column:
     """Name, type and form of a column.
 
-    `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`). `arrow` is
-    the Arrow type of a column of a Parquet or Arrow file.
+    `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`); the `format`
+    of an identifier is one of IDENTIFIER_KINDS or None. `arrow` is the Arrow type of a column of a
+    Parquet or Arrow file.
     """
 
     name: str

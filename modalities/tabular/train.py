@@ -9,7 +9,7 @@ from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
 from core.tables import Dataset
 from modalities.tabular.collapse_check import check_table_collapse
-from modalities.tabular.manifest import declared_manifest, table_manifest
+from modalities.tabular.manifest import csv_manifest, declared_manifest, table_manifest
 from modalities.tabular.schema import Schema
 from modalities.tabular.training_options import DifferentialPrivacy, TableTrainingSpec
 from modalities.tabular.typed_parquet import typed_batches
@@ -17,6 +17,7 @@ from modalities.training import TrainingRun
 from models.tabular import dp_domains, dp_training
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import AccountantMissing, PrivacyBudget, PrivacyBudgetUnreachable
+from models.tabular.prepare import filter_rows, plan_relations
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.training import train as train_rows
@@ -34,8 +35,11 @@ def train(run: TrainingRun) -> None:
             if spec.differential_privacy is not None:
                 _train_privately(rows, spec.differential_privacy, run)
                 return
-            run.start(table_manifest(rows, spec.hyperparameters["min_value_count"]))
             settings = TableSettings.from_dict(spec.hyperparameters)
+            rows = filter_rows(rows, settings, run)
+            relations = plan_relations(rows, settings).describe()
+            manifest = table_manifest(rows, settings.min_value_count, relations)
+            run.start(manifest | csv_manifest(run.dataset.summary))
             train_rows(rows, settings, run, seed=spec.seed, state=run.state)
         except UnsupportedColumn as error:
             message = (
@@ -87,7 +91,8 @@ def _train_privately(rows: LabeledRows, privacy: DifferentialPrivacy, run: Train
         )
     assert spec.budget.steps is not None  # noqa: S101 - the API checks it
     # A hash of the dataset would identify the exact table.
-    run.start(declared_manifest(domains, rows.target_column), identify_dataset=False)
+    manifest = declared_manifest(domains, rows.target_column) | csv_manifest(run.dataset.summary)
+    run.start(manifest, identify_dataset=False)
     try:
         dp_training.train(
             rows,

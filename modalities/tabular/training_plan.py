@@ -53,7 +53,12 @@ def plan_training(
     if options.differential_privacy is not None:
         _check_privacy(options.differential_privacy, choices.budget, types, data.rows)
     settings = resolve(data, choices.preset, choices.hyperparameters, differential_privacy=private)
-    constraints.parse_constraints(settings.constraints, types, target_column)
+    declared = constraints.parse_constraints(settings.constraints, types, target_column)
+    if not private:  # epsilon does not cover what these checks would show
+        from modalities.tabular import training_checks  # pyarrow is slow to import
+
+        training_checks.check_constraints(dataset, declared)
+        training_checks.check_min_value_count(dataset, settings.min_value_count)
     if private and find_spec("opacus") is None:
         raise Unavailable(
             "Differential privacy requires the `dp` extra on the server: "

@@ -105,7 +105,7 @@ class FeatureNetwork:
         self.optimizers = (self.optimizer,)
         self.frozen: Classifier | None = None
         self.is_frozen = False
-        self.predicts_labels = settings.classes > 1  # the labels of this run
+        self.predicts_labels = False  # True once it has learned the labels of this run
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Learn to predict the labels or, without labels, the flips (see Phase)."""
@@ -126,6 +126,7 @@ class FeatureNetwork:
                 0.0, min(phase / 0.2, (1 - phase) / 0.8, 1.0)
             )
         self.optimizer.step()
+        self.predicts_labels = self.settings.classes > 1
 
     def update_average(self, step: int) -> None:
         """Do nothing: the classifier has no averaged weights."""
@@ -140,5 +141,4 @@ class FeatureNetwork:
         """
         body = {name: value for name, value in weights.items() if not name.startswith("out.")}
         self.classifier.load_state_dict(body, strict=False)
-        self.predicts_labels = False
         self.freeze()

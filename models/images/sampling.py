@@ -14,7 +14,7 @@ from models.images.adversarial import networks
 from models.images.adversarial.settings import AdversarialSettings
 from models.images.architectures import settings_from_dict
 from models.images.sample_scorer import SampleScorer
-from models.images.settings import ImageSettings
+from models.images.settings import CONTENT, ImageSettings
 from models.images.vae_gan.latent_prior import LatentPrior
 from models.images.vae_gan.networks import Generator
 from models.images.vae_gan.settings import VaeGanSettings
@@ -46,7 +46,7 @@ class ImageSampler:
             UnreadableCheckpoint: The checkpoint is not an image model, or no installed package
                 provides its architecture.
         """
-        if header.get("modality") != "image":
+        if header.get("modality") != CONTENT:
             raise UnreadableCheckpoint("The checkpoint is not an image model.")
         settings = settings_from_dict(header["hyperparameters"])
         generator = _create_generator(settings)

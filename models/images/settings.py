@@ -9,6 +9,8 @@ from typing import Any
 
 from models.settings import setting
 
+CONTENT = "image"  # of model files and training states, in their headers
+
 
 @dataclass(frozen=True)
 class ImageData:

@@ -28,7 +28,7 @@ from models.images.feature_extractor import FeatureNetwork
 from models.images.main_phase import MainPhase
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.sampling import to_pixels
-from models.images.settings import ImageSettings
+from models.images.settings import CONTENT, ImageSettings
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.vae_gan.training import VaeGan
 from models.metrics.critic import calibration, critic_accuracy
@@ -207,13 +207,13 @@ class ImageTrainer:
         if self.calibration is not None:
             networks["critic"] = self.networks.D
         model = pack_model(
-            "image",
+            CONTENT,
             networks,
             step=self.step,
             hyperparameters=self.settings.to_dict(),
             calibration=self.calibration,
         )
-        return PackedCheckpoint(pack_state("image", self.resumable()), model, parameters, score)
+        return PackedCheckpoint(pack_state(CONTENT, self.resumable()), model, parameters, score)
 
     def resumable(self) -> dict[str, Resumable]:
         return {"run": self, "features": self.features, **self.networks.resumable()}

@@ -101,6 +101,11 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "samples and unseen real rows.",
         "lower",
     ),
+    "relation_violation_rate": ScoreType(
+        "Largest share of samples that break a relation between columns which holds in all "
+        "training rows, such as an order, a sum or a lookup.",
+        "lower",
+    ),
     "dcr_share": ScoreType(
         "Share of the samples that are closer to a training row than to any of as many unseen real "
         "rows (distance to the closest record).",

@@ -11,6 +11,7 @@ VerdictName = Literal["good", "poor", "collapsed", "memorized"]
 # The reference of a score is its value for real items (Score.real_reference).
 MAX_EXCESS_COPY_RATE = 0.05  # share of copied samples above the reference
 MAX_DCR_SHARE = 0.6  # share of samples closer to training rows than to holdout rows
+MAX_VIOLATION_RATE = 0.01  # share of samples that break a relation of all training rows
 MIN_PRECISION_RATIO = 0.8  # relative to the reference
 MIN_COVERAGE_RATIO = 0.3  # of coverage or unique rows, relative to the reference
 MIN_UTILITY_RATIO = 0.9  # relative to the reference
@@ -117,6 +118,11 @@ def _poor_reasons(scores: Scores) -> list[str]:
         for score in utilities
         if score.ci95[1] < MIN_UTILITY_RATIO * _reference_of(score)
     ]
+    if (score := scores.get("relation_violation_rate")) and score.value > MAX_VIOLATION_RATE:
+        reasons.append(
+            f"{score.value:.1%} of the samples break a relation between columns that holds in all "
+            "training rows"
+        )
     distances = [
         scores[name]
         for name in ("frechet_distance", "pairwise_tvd", "marginal_tvd")

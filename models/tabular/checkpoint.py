@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from models.checkpoint import Resumable, count_parameters, pack_model, pack_state, unpack
-from models.tabular.settings import TableSettings
+from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint
 
@@ -27,7 +27,7 @@ def pack(
     """
     metadata, arrays = tokenizer.to_tensors()
     model = pack_model(
-        "tabular",
+        CONTENT,
         networks,
         arrays,
         step=step,
@@ -35,7 +35,7 @@ def pack(
         tokenizer=metadata,
         **header,
     )
-    state = pack_state("tabular", objects, arrays, tokenizer=metadata)
+    state = pack_state(CONTENT, objects, arrays, tokenizer=metadata)
     return PackedCheckpoint(state, model, count_parameters(networks["generator"]))
 
 

@@ -48,7 +48,10 @@ def plan_conditions(
     Raises:
         InvalidCondition: A column is unknown, or no token satisfies its condition.
     """
-    conditions = _parse_conditions(tokenizer, specs)
+    parsed = _parse_conditions(tokenizer, specs)
+    # The tokens of a coded column do not say what its value is.
+    coded = [condition for condition in parsed if condition.column in tokenizer.coding.names]
+    conditions = [condition for condition in parsed if condition not in coded]
     masks = {
         condition.column: _token_masks(_column(tokenizer, condition), condition)
         for condition in conditions
@@ -69,7 +72,8 @@ def plan_conditions(
         tokenizer.steps_in_order(leading_columns)
         if supports_any_order and leading_columns
         else None,
-        [
+        coded
+        + [
             condition
             for condition in conditions
             if condition not in direct
@@ -80,7 +84,7 @@ def plan_conditions(
 
 
 def _parse_conditions(tokenizer: Tokenizer, specs: Mapping[str, Any]) -> list[Condition]:
-    learned = {column.name for column in tokenizer.columns}
+    learned = {column.name for column in tokenizer.columns} | tokenizer.coding.names
     for name in specs:
         if name not in learned:
             raise InvalidCondition(name, "is not a learned column")

@@ -1,118 +1,131 @@
-"""Identifier columns: only their format is learned, and samples get new unique values."""
+"""Identifier columns: only their form is learned, and samples get new unique values."""
 
-import math
-import string
-from collections import Counter
+import re
+from collections import Counter as Counts
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.noise import uniforms
+from models.tabular.id_kinds import FITTERS, fit_codes
+from models.tabular.id_templates import Counter, TemplateSet
+from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
+
 MAX_EXAMINED_VALUES = 10_000
-# A character position gets the first alphabet that contains all characters seen there.
-ALPHABETS = (
-    string.digits,
-    string.digits + "abcdef",
-    string.digits + "ABCDEF",
-    string.ascii_uppercase,
-    string.ascii_lowercase,
-    string.digits + string.ascii_uppercase,
-    string.digits + string.ascii_lowercase,
-    string.digits + string.ascii_letters,
-)
+MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered
+MAX_GAP = 20  # of consecutive numbers, on average
+MAX_DIGITS = 18
+_INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
+_STREAMS = 2**31  # streams of identifiers begin here; see models.noise
+_NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class IdColumn:
-    """An identifier column: consecutive integers, or strings of a fixed format."""
+    """An identifier column: consecutive numbers, or texts from templates.
+
+    `missing` is the share of missing values.
+    """
 
     name: str
     arrow: pa.DataType
-    next_integer: int  # integers: larger than any value seen
-    alphabets: tuple[str, ...]  # strings: the possible characters at each position
+    missing: float
+    source: Counter | TemplateSet
 
     @classmethod
     def fit(
-        cls, name: str, arrow: pa.DataType, values: pa.Array, min_value_count: int = 0
-    ) -> "IdColumn":
-        """Learn the format.
+        cls,
+        name: str,
+        arrow: pa.DataType,
+        values: pa.Array,
+        min_value_count: int = 0,
+        kind: str | None = None,
+    ) -> Self:
+        """Learn the form.
 
-        With `min_value_count`, characters that fewer strings share are not used, and new integers
-        start at the next power of ten above those that at least `min_value_count` rows reach.
+        With `min_value_count`, parts that fewer values share are not used, and new numbers start
+        at the next power of ten above those that at least `min_value_count` rows reach. `kind` is
+        what the values are, such as `email`; see `id_kinds.FITTERS`.
         """
-        if pa.types.is_integer(arrow):
-            return cls(name, arrow, _first_free(values, min_value_count), ())
-        seen = [
-            str(value) for value in values[:MAX_EXAMINED_VALUES].to_pylist() if value is not None
-        ]
-        if not seen:
-            return cls(name, arrow, 0, (string.digits,) * 8)
-        length = Counter(map(len, seen)).most_common(1)[0][0]
-        positions = zip(*(value for value in seen if len(value) == length), strict=True)
-        characters = (_common(position, min_value_count) for position in positions)
-        return cls(
-            name, arrow, 0, tuple(_alphabet(seen_characters) for seen_characters in characters)
-        )
-
-    @property
-    def capacity(self) -> int:
-        """Return the number of strings that have this format."""
-        return math.prod(len(alphabet) for alphabet in self.alphabets)
+        missing = values.null_count / max(1, len(values))
+        present = values.drop_null()
+        step = max(1, len(present) // MAX_EXAMINED_VALUES)
+        examined = present.take(pa.array(np.arange(0, len(present), step)))
+        texts = examined.cast(pa.string()).to_pylist()
+        source: Counter | TemplateSet | None = _counter(present, texts, min_value_count)
+        if source is None:
+            fitter = FITTERS.get(kind or "", fit_codes)
+            source = fitter(texts, min_value_count)
+        return cls(name, arrow, missing, source)
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
         """Return one value for each index; different indices have different values."""
-        if pa.types.is_integer(self.arrow):
-            return pa.array([self.next_integer + int(i) for i in indices]).cast(self.arrow)
-        texts = [self._text(seed, int(i)) for i in indices]
-        return pa.array(texts, pa.string()).cast(self.arrow)
-
-    def _text(self, seed: int, index: int) -> str:
-        """Return string `index` of a permutation of all strings of this format.
-
-        The permutation steps through them by a stride that is coprime to their number. When all
-        strings are used, they repeat with a numeric suffix.
-        """
-        capacity = self.capacity
-        repetition, index = divmod(index, capacity)
-        stride = int(capacity * 0.6180339887) | 1
-        while math.gcd(stride, capacity) != 1:
-            stride += 2
-        position = (index * stride + seed * 0x9E3779B97F4A7C15) % capacity
-        characters = []
-        for alphabet in self.alphabets:
-            position, character = divmod(position, len(alphabet))
-            characters.append(alphabet[character])
-        return "".join(characters) + (f"-{repetition}" if repetition else "")
+        stream = _STREAMS + (crc32(self.name.encode()) >> 1)
+        texts = self.source.texts(seed, stream, indices)
+        if self.missing:
+            is_missing = uniforms(seed, indices, 1, stream)[:, 0] < self.missing
+            texts = pc.if_else(pa.array(is_missing), pa.scalar(None, pa.string()), texts)
+        return texts.cast(self.arrow)
 
     def to_json(self) -> dict[str, Any]:
-        return {"next_integer": self.next_integer, "alphabets": list(self.alphabets)}
+        return {"missing": self.missing, **self.source.to_json()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
+        source_type: type[Counter | TemplateSet] = Counter if "counter" in fields else TemplateSet
+        source = source_type.from_json(fields)
+        return cls(fields["name"], arrow, fields["missing"], source)
 
 
-def _first_free(values: pa.Array, min_value_count: int) -> int:
-    """Return the first integer for new values; see `IdColumn.fit`."""
-    present = values.drop_null()
-    if len(present) < max(min_value_count, 1):
-        return 0
+def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> Counter | None:
+    """Return the numbers that continue those of the table, or None if they are scattered."""
+    if pa.types.is_integer(present.type):
+        return _integer_counter(present.to_numpy(zero_copy_only=False), min_value_count)
+    matches = [match for text in texts if (match := _NUMBERED.fullmatch(text))]
+    counts = Counts((match["prefix"], match["suffix"]) for match in matches)
+    minimum = max(min_value_count, MIN_SHARED_COUNT, 0.01 * len(texts))
+    ends = {end: n for end, n in counts.most_common(MAX_SHAPES) if n >= minimum}
+    if sum(ends.values()) < max(MIN_COVERAGE * len(texts), MIN_SCATTERED):
+        return None
+    digits = [m["digits"] for m in matches if (m["prefix"], m["suffix"]) in ends]
+    is_padded = any(number[0] == "0" and len(number) > 1 for number in digits)
+    if is_padded and len({len(number) for number in digits}) > 1:
+        return None
+    if max(map(len, digits)) > MAX_DIGITS:
+        return None
+    numbers = np.array([int(number) for number in digits])
+    if _is_scattered(numbers):
+        return None
+    weighted = tuple((prefix, suffix, float(n)) for (prefix, suffix), n in ends.items())
+    return Counter(_first_free(numbers, min_value_count), len(digits[0]) * is_padded, weighted)
+
+
+def _integer_counter(numbers: NDArray[np.int64], min_value_count: int) -> Counter | None:
+    if len(numbers) < max(min_value_count, 1):
+        return Counter(0)
+    largest = int(numbers.max())
+    ceiling = 10 ** len(str(abs(largest)))  # scattered numbers are below it
+    may_overflow = any(largest < limit < ceiling for limit in _INTEGER_LIMITS)
+    if len(numbers) >= MIN_SCATTERED and _is_scattered(numbers) and not may_overflow:
+        return None
+    return Counter(_first_free(numbers, min_value_count))
+
+
+def _is_scattered(numbers: NDArray[np.int64]) -> bool:
+    low, high = np.quantile(numbers.astype(np.float64), (0.01, 0.99))
+    return bool(high - low > MAX_GAP * len(numbers))
+
+
+def _first_free(numbers: NDArray[np.int64], min_value_count: int) -> int:
+    """Return the first number for new values; see `IdColumn.fit`."""
     if not min_value_count:
-        largest: int = pa.compute.max(present).as_py()
-        return largest + 1
-    ascending = present.take(pa.compute.sort_indices(present))
+        return int(numbers.max()) + 1
     # At least `min_value_count` rows reach this value.
-    reached: int = ascending[len(ascending) - min_value_count].as_py()
+    reached = int(np.sort(numbers)[max(0, len(numbers) - min_value_count)])
     return int(10 ** len(str(max(reached, 0))))
-
-
-def _common(characters: tuple[str, ...], min_value_count: int) -> set[str]:
-    """Return the characters that `min_value_count` strings have here, or all digits if none."""
-    return {c for c, n in Counter(characters).items() if n >= min_value_count} or set(string.digits)
-
-
-def _alphabet(seen: set[str]) -> str:
-    if len(seen) == 1:
-        return next(iter(seen))
-    for alphabet in ALPHABETS:
-        if seen <= set(alphabet):
-            return alphabet
-    return "".join(sorted(seen))

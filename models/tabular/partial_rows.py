@@ -1,6 +1,6 @@
 """Partial rows to be completed: the given values, and their tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,7 +20,10 @@ from models.tabular.categorical_columns import (
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
+from models.tabular.relation_solving import solve_sources
 from models.tabular.tokenizer import Tokenizer
+
+MAX_SOLVING_ROUNDS = 20  # with several relations between the same columns, solutions are iterated
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class PartialRows:
         """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
         names = [column.name for column in tokenizer.columns]
         names += [id_column.name for id_column in tokenizer.id_columns]
+        names += sorted(tokenizer.coding.names - set(names))
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
                 raise InvalidPartialRow(row_index, unknown, "is not a column of the model")
@@ -49,11 +53,9 @@ class PartialRows:
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
             if column.name in values:
-                is_given = given[column.name]
-                _check_representable(column, values[column.name], is_given)
-                tokens[steps] = np.where(
-                    is_given, column.encode(values[column.name], None), UNKNOWN_TOKEN
-                )
+                coded_values, is_given = _coded(tokenizer, column.name, values, given)
+                _check_representable(column, coded_values, is_given)
+                tokens[steps] = np.where(is_given, column.encode(coded_values, None), UNKNOWN_TOKEN)
         return cls(values, given, tokens)
 
     def take(self, index: NDArray[np.int64]) -> "PartialRows":
@@ -63,15 +65,49 @@ class PartialRows:
             self.tokens[:, index],
         )
 
-    def overwrite(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return `rows` with the given values in place of the generated ones."""
+    def decode(self, tokenizer: Tokenizer, coded: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows of the tokenizer's `decode_columns` with the given values.
+
+        If a given value follows from columns that are not given, one of these is changed so that
+        the relation holds. Where that is impossible, the rows do not satisfy the relations.
+        """
+        coding = tokenizer.coding
+        coded = self._overwrite(coded, set(self.values) - coding.names)
+        rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+        for _ in range(MAX_SOLVING_ROUNDS if coding.names & set(self.values) else 0):
+            coded = solve_sources(coding, coded, rows, self.given)
+            rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+            if coding.satisfied(rows).all():
+                break
+        return rows
+
+    def _overwrite(self, rows: pa.RecordBatch, names: Collection[str]) -> pa.RecordBatch:
         columns = [
             pa.compute.if_else(pa.array(self.given[name]), self.values[name], column)
-            if name in self.values
+            if name in names
             else column
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+
+
+def _coded(
+    tokenizer: Tokenizer,
+    name: str,
+    values: Mapping[str, pa.Array],
+    given: Mapping[str, NDArray[np.bool_]],
+) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Return the coded values of a column, and the mask of rows that determine them."""
+    coded_column = next((c for c in tokenizer.coding.columns if c.name == name), None)
+    if coded_column is None:
+        return values[name], given[name]
+    if not all(source in values for source in coded_column.sources):
+        return pa.nulls(len(values[name]), tokenizer.coded_arrow.field(name).type), np.zeros(
+            len(values[name]), bool
+        )
+    is_determined = np.logical_and.reduce([given[n] for n in (name, *coded_column.sources)])
+    rows = pa.RecordBatch.from_pydict({n: values[n] for n in (name, *coded_column.sources)})
+    return coded_column.encode(rows, values[name].type), is_determined
 
 
 def _column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:

@@ -1,7 +1,9 @@
 """Preparation of a tabular training run: rows that satisfy the constraints, and their tokenizer."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,10 @@ from models.tabular.checkpoint import load_tokenizer
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
+from models.tabular.relation_coding import RelationCoding
+from models.tabular.relation_detection import detect_relations
+from models.tabular.relation_planning import independent_relations, plan_coding
+from models.tabular.relations import Relation, enabled
 from models.tabular.schema import UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
@@ -54,11 +60,69 @@ def _satisfying(
     return index[mask]
 
 
+@dataclass(frozen=True)
+class RelationPlan:
+    """The relations that hold in all training rows, and the coding that keeps some of them.
+
+    `names` are those of all relations, including the ones that follow from others.
+    """
+
+    relations: tuple[Relation, ...]
+    coding: RelationCoding
+    names: frozenset[str]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the relations for clients; samples satisfy those that are `enforced`."""
+        enforced = list(self.coding.relations)
+        shown = enforced + [relation for relation in self.relations if relation not in enforced]
+        return [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
+
+
+def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
+    """Detect the relations of the training rows.
+
+    The orders in declared constraints are relations, too, even if chance could explain them.
+    """
+    constraints = constraints_from_settings(settings)
+    totals = {constraint.total for constraint in constraints}
+    types = {
+        column.name: column.type
+        for column in rows.schema
+        if column.in_samples and column.type != "id" and column.name not in totals
+    }
+    table = rows.take(rows.train)
+    relations = detect_relations(table, types, min_value_count=settings.min_value_count)
+    declared = [
+        Relation("order", pair)
+        for constraint in constraints
+        if constraint.kind == "inequality"
+        for pair in pairwise(constraint.columns)
+    ]
+    relations += [r for r in declared if r.name not in {other.name for other in relations}]
+    # Their combinations are checked by tokens, so these columns are not coded.
+    fixed = {name for c in constraints if c.kind == "fixed_combinations" for name in c.columns}
+    if rows.target_column is not None:
+        fixed.add(rows.target_column)
+    return RelationPlan(
+        tuple(independent_relations(relations, table)),
+        plan_coding(enabled(relations, settings.relations), table, fixed),
+        frozenset(relation.name for relation in relations),
+    )
+
+
 def fit_or_load_tokenizer(
-    rows: LabeledRows, settings: TableSettings, seed: int, state: Path | None
+    rows: LabeledRows,
+    settings: TableSettings,
+    callbacks: TrainingCallbacks,
+    seed: int,
+    state: Path | None,
 ) -> Tokenizer:
     """Load the tokenizer of `state`, or fit one to the training rows."""
     if state is None:
+        plan = plan_relations(rows, settings)
+        ignored = settings.relations if isinstance(settings.relations, list) else []
+        for name in sorted(set(ignored) - plan.names):
+            callbacks.warn(0, f"No relation is named {name!r}, so `relations` does not ignore it.")
         tokenizer = Tokenizer.fit(
             rows.take(rows.train),
             rows.schema,
@@ -67,6 +131,7 @@ def fit_or_load_tokenizer(
             always_sub_bins=settings.architecture == "gan",
             constraints=constraints_from_settings(settings),
             min_value_count=settings.min_value_count,
+            coding=plan.coding,
         )
         all_rows = np.union1d(rows.train, rows.holdout)
         return (

@@ -50,8 +50,10 @@ def complete_rows(
             )
         num_tried += len(pending)
         id_values = sampler.id_values(seed, indices, tokens)
-        rows = partial_rows.overwrite(sampler.tokenizer.decode(tokens, decode_u, id_values))
-        pending = np.flatnonzero(~sampler.tokenizer.satisfies_constraints(tokens, rows))
+        coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
+        rows = partial_rows.decode(sampler.tokenizer, coded)
+        is_valid = sampler.tokenizer.satisfies_constraints(tokens, rows)
+        pending = np.flatnonzero(~(is_valid & sampler.tokenizer.coding.satisfied(rows)))
         if not len(pending):
             return SampleBatch(rows, len(indices) / (num_tried * particles))
     num_accepted = len(indices) - len(pending)

@@ -27,7 +27,7 @@ from models.tabular.autoregressive_sampler import (
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.condition_plan import ConditionPlan, plan_conditions
 from models.tabular.constraints import Constraint
-from models.tabular.settings import TableSettings
+from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
 
 BATCH_SIZE = 1024  # fixed, so that a row does not depend on the number of rows sampled with it
@@ -72,7 +72,7 @@ class TableSampler:
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
         """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
-        if header.get("modality") != "tabular":
+        if header.get("modality") != CONTENT:
             raise UnreadableCheckpoint("The checkpoint is not a tabular model.")
         tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
         settings = TableSettings.from_dict(header["hyperparameters"])

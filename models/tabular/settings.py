@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from models.settings import PROCESS_BYTES, InvalidSettings, StepCost, check_bounds, setting
 
+CONTENT = "tabular"  # of model files and training states, in their headers
 ARCHITECTURES = ("autoregressive", "gan")
 
 
@@ -93,6 +94,11 @@ class TableSettings:
         "{kind: fixed_combinations, columns: [city, country]}, "
         "{kind: sum, columns: [a, b], total: c}, {kind: unique, columns: [a]}]."
     )
+    relations: bool | list[str] = setting(  # noqa: RUF009 - returns a dataclass field
+        "Whether relations that hold in all training rows (orders, sums, products, lookups) also "
+        "hold in all samples, by construction. A list names the relations to ignore, written as in "
+        "the dataset's profile."
+    )
     min_value_count: int = setting(
         "Values that occur in fewer rows are not learned: rare categories become frequent ones, "
         "rare numbers become the mean of this many neighbors, and previews do not show real rows.",
@@ -127,6 +133,7 @@ DP_OVERRIDES: Mapping[str, Any] = {
     "critic_budget_fraction": 0.0,
     "rejection_min_auc": 1.0,
     "constraints": [],
+    "relations": False,
     "min_value_count": 0,
     "store_row_hashes": False,
 }
@@ -167,6 +174,7 @@ def resolve(
         "r1_gamma": 0.05,
         "r1_interval": 2,
         "constraints": [],
+        "relations": True,
         "min_value_count": 0,
         "store_row_hashes": False,
         "rejection_min_auc": 0.53,

@@ -26,6 +26,7 @@ from models.tabular.column_fitting import (
 from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.id_columns import IdColumn
+from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.sub_bins import add_sub_bins
 
@@ -39,6 +40,7 @@ class Tokenizer:
     """Conversion between table rows and token rows.
 
     `arrow` is the schema of the original table, `columns` are the learned ones in sampling order.
+    They are columns of the coded table: see `coding`.
     `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
     tokens. `hashes` are the sorted hashes of training rows, which samples can exclude.
     """
@@ -50,6 +52,7 @@ class Tokenizer:
     constraints: tuple[Constraint, ...] = ()
     fixed_combinations: tuple[Tokens, ...] = ()
     hashes: NDArray[np.int64] | None = None
+    coding: RelationCoding = NO_CODING
 
     @classmethod
     def fit(
@@ -62,6 +65,7 @@ class Tokenizer:
         always_sub_bins: bool = False,
         constraints: Sequence[Constraint] = (),
         min_value_count: int = 0,
+        coding: RelationCoding = NO_CODING,
     ) -> Self:
         """Fit all columns.
 
@@ -71,6 +75,9 @@ class Tokenizer:
         types = column_types(table.schema, schema, target_column)
         for constraint in constraints:
             types.pop(constraint.total or "", None)
+        arrow = table.schema
+        table = coding.encode(table.select(list(types)))
+        types = {name: type for name, type in types.items() if name in table.schema.names}
         names = [name for name, type in types.items() if type != "id"]
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
@@ -82,7 +89,11 @@ class Tokenizer:
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
         id_columns = tuple(
             IdColumn.fit(
-                name, table.schema.field(name).type, column_values(table, name), min_value_count
+                name,
+                table.schema.field(name).type,
+                column_values(table, name),
+                min_value_count,
+                next(column.format for column in schema if column.name == name),
             )
             for name, type in types.items()
             if type == "id"
@@ -91,11 +102,12 @@ class Tokenizer:
             columns, table, labels, seed, every_column=always_sub_bins
         )
         tokenizer = cls(
-            table.schema,
+            arrow,
             tuple(columns_with_sub_bins),
             id_columns,
             target_column,
             tuple(constraints),
+            coding=coding,
         )
         return replace(
             tokenizer,
@@ -124,6 +136,11 @@ class Tokenizer:
                 message = f"no combination of its values occurs in at least {min_value_count} rows"
                 raise UnsupportedColumn(constraint.columns[0], message)
             yield combinations[:, counts >= min_value_count]
+
+    @cached_property
+    def coded_arrow(self) -> pa.Schema:
+        """Return the schema of the coded table."""
+        return self.coding.coded_schema(self.arrow)
 
     @property
     def step_sizes(self) -> list[int]:
@@ -176,6 +193,7 @@ class Tokenizer:
     def encode(self, table: pa.Table, seed: int) -> Tokens:
         """Return the (S, N) tokens of a table."""
         rng = np.random.default_rng(seed)
+        table = self.coding.encode(table)
         return np.concatenate(
             [column.encode(column_values(table, column.name), rng) for column in self.columns]
         )
@@ -187,6 +205,12 @@ class Tokenizer:
 
         `id_values` are the identifiers. Columns that are neither given nor learned are left out.
         """
+        return self.decode_relations(self.decode_columns(tokens, u, id_values))
+
+    def decode_columns(
+        self, tokens: Tokens, u: Floats, id_values: Mapping[str, pa.Array] | None = None
+    ) -> pa.RecordBatch:
+        """Return the rows as `coding` encodes them, for `decode_relations`."""
         columns = dict(id_values or {})
         unused = np.empty(tokens.shape[1])
         uniforms = iter(u)
@@ -194,11 +218,14 @@ class Tokenizer:
             columns[column.name] = column.decode(
                 tokens[steps], next(uniforms) if column.needs_uniform else unused
             )
-        names = [name for name in self.arrow.names if name in columns]
-        fields = [self.arrow.field(name) for name in names]
-        rows = pa.RecordBatch.from_arrays(
-            [columns[name] for name in names], schema=pa.schema(fields)
+        fields = [item for item in self.coded_arrow if item.name in columns]
+        return pa.RecordBatch.from_arrays(
+            [columns[item.name] for item in fields], schema=pa.schema(fields)
         )
+
+    def decode_relations(self, coded: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows with the columns that relations and `sum` constraints determine."""
+        rows = self.coding.decode(coded, self.arrow)
         return add_totals(rows, self.constraints, self.arrow) if self.constraints else rows
 
     def satisfies_constraints(self, tokens: Tokens, rows: pa.RecordBatch) -> NDArray[np.bool_]:
@@ -238,30 +265,30 @@ class Tokenizer:
         }
         if self.hashes is not None:
             arrays["hashes"] = self.hashes
-        metadata = {
+        metadata: dict[str, Any] = {
             "columns": columns,
             "id_columns": [
                 {"name": id_column.name, **id_column.to_json()} for id_column in self.id_columns
             ],
             "target_column": self.target_column,
             "constraints": [constraint.to_dict() for constraint in self.constraints],
+            "coding": self.coding.pack(),
         }
         return metadata, arrays
 
     @classmethod
     def unpack(cls, metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         arrow = pa.ipc.read_schema(pa.BufferReader(arrays["schema"].tobytes()))
+        coding = RelationCoding.unpack(metadata["coding"])
+        coded_arrow = coding.coded_schema(arrow)
         columns = [
-            unpack_column(column, arrow.field(column["name"]).type, arrays, f"columns.{index}")
+            unpack_column(
+                column, coded_arrow.field(column["name"]).type, arrays, f"columns.{index}"
+            )
             for index, column in enumerate(metadata["columns"])
         ]
         id_columns = [
-            IdColumn(
-                item["name"],
-                arrow.field(item["name"]).type,
-                item["next_integer"],
-                tuple(item["alphabets"]),
-            )
+            IdColumn.from_json(item, arrow.field(item["name"]).type)
             for item in metadata["id_columns"]
         ]
         constraints = tuple(
@@ -281,6 +308,7 @@ class Tokenizer:
             constraints,
             fixed_combinations,
             arrays.get("hashes"),
+            coding,
         )
 
     def with_row_hashes(self, table: pa.Table) -> Self:

@@ -35,7 +35,7 @@ def train(
     """
     if settings.constraints:
         rows = filter_rows(rows, settings, callbacks)
-    tokenizer = fit_or_load_tokenizer(rows, settings, seed, state)
+    tokenizer = fit_or_load_tokenizer(rows, settings, callbacks, seed, state)
     tokens = torch.from_numpy(tokenizer.encode(rows.take(rows.train), seed))
     holdout = torch.from_numpy(tokenizer.encode(rows.take(rows.holdout[:MAX_HOLDOUT_ROWS]), seed))
     trainer = (GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer)(

@@ -120,9 +120,26 @@ def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> 
     assert response.status_code == 200
     assert plan["estimate"]["steps"] == 1
     assert plan["estimate"]["memory_bytes"] > 10_000_000
-    (warning,) = [w for w in plan["warnings"] if w["code"] == "budget_below_one_epoch"]
-    assert "every training item" in warning["message"]
+    warnings = {warning["code"]: warning["message"] for warning in plan["warnings"]}
+    assert "every training item" in warnings["budget_below_one_epoch"]
+    assert "about 1 step" in warnings["budget_too_small"]
     assert client.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize(("cpu_seconds", "is_too_small"), [(1, True), (600, False)])
+def test_a_budget_in_seconds_that_is_too_small_gets_a_warning(
+    client: TestClient, cpu_seconds: int, is_too_small: bool
+) -> None:
+    body = {
+        "kind": "training",
+        "dataset": create_digits_dataset(),
+        "budget": {"cpu_seconds": cpu_seconds},
+        "validate_only": True,
+    }
+    plan = client.post("/v1/jobs", json=body).json()
+    warnings = [warning["code"] for warning in plan["warnings"]]
+    assert ("budget_too_small" in warnings) == is_too_small
+    assert (plan["estimate"]["steps"] < 200) == is_too_small
 
 
 def test_a_job_shows_the_warnings_of_its_plan(client: TestClient) -> None:

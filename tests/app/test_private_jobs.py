@@ -148,7 +148,7 @@ def test_a_private_model_reveals_declared_domains_and_nothing_of_its_rows(
     assert [label["name"] for label in manifest["labels"]] == [">50K", "<=50K", "none"]
     assert {label["count"] for label in manifest["labels"]} == {None}
     assert "sha256" not in manifest["dataset"]
-    assert (manifest["detected_constraints"], manifest["bins"]) == ([], [])
+    assert (manifest["relations"], manifest["bins"]) == ([], [])
     domains = {column["name"]: column["domain"] for column in manifest["columns"]}
     assert domains["age"] == {"min": 18, "max": 90}
     options = client.get("/v1/models/people/sampling-options").json()

@@ -342,3 +342,46 @@ def test_a_deleted_table_leaves_no_file(client: TestClient, configured: Settings
     client.put(dataset["links"]["schema"], json={"target": "smokes"})
     assert client.delete(dataset["links"]["self"]).status_code == 204
     assert list_stored_files(configured) == []
+
+
+def test_the_owner_chooses_what_happens_to_identifiers(client: TestClient) -> None:
+    dataset = upload_people(client)
+    change = {"columns": [{"name": "name", "identifier": "drop"}]}
+    columns = client.put(dataset["links"]["schema"], json=change).json()["columns"]
+    assert (columns[0]["type"], columns[0]["exclude"]) == ("id", True)
+    both = {"columns": [{"name": "name", "identifier": "keep", "type": "id"}]}
+    assert client.put(dataset["links"]["schema"], json=both).status_code == 422
+
+
+def validate_training(client: TestClient, table: str, **hyperparameters: Any) -> Any:
+    body = {
+        "kind": "training",
+        "dataset": create_dataset(table.encode(), "a.csv"),
+        "hyperparameters": hyperparameters,
+        "validate_only": True,
+    }
+    return client.post("/v1/jobs", json=body)
+
+
+def test_a_constraint_that_most_rows_break_is_rejected(client: TestClient) -> None:
+    table = "low,high,x\n" + "".join(f"{i % 9 + 5},{i % 7},{i % 50 + 6}\n" for i in range(60))
+    response = validate_training(
+        client, table, constraints=[{"kind": "inequality", "columns": ["low", "high"]}]
+    )
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["pointer"]) == (422, "/hyperparameters/constraints/0")
+    assert "of the 60 rows break it" in error["message"]
+    assert "the first is row 1" in error["message"]
+    kept = validate_training(
+        client, table, constraints=[{"kind": "inequality", "columns": ["high", "x"]}]
+    )
+    assert kept.status_code == 200
+
+
+def test_a_min_value_count_that_leaves_no_value_is_rejected(client: TestClient) -> None:
+    table = "city,x\n" + "".join(f"city{i % 20}b,{i}\n" for i in range(60))
+    response = validate_training(client, table, min_value_count=4)
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["pointer"]) == (422, "/hyperparameters/min_value_count")
+    assert "the most common one occurs in 3" in error["message"]
+    assert validate_training(client, table, min_value_count=3).status_code == 200

@@ -54,6 +54,16 @@ def test_synthetic_rows_have_the_formats_of_the_training_data(service: TestClien
     assert 0 < sum(row["height"] == "" for row in rows) < 60
 
 
+def test_samples_have_the_requested_csv_dialect(service: TestClient) -> None:
+    usual = request_samples(service, count=3, seed=1).text
+    other = request_samples(service, count=3, seed=1, csv={"delimiter": ";"}).text
+    assert list(csv.reader(io.StringIO(other), delimiter=";")) == list(
+        csv.reader(io.StringIO(usual))
+    )
+    rejected = request_samples(service, count=3, csv={"delimiter": '"', "quote": '"'})
+    assert rejected.status_code == 422
+
+
 def test_each_label_has_exactly_the_requested_count(service: TestClient) -> None:
     response = request_samples(service, labels={">50K": 300, "<=50K": 7}, seed=1)
     rows = list(csv.DictReader(io.StringIO(response.text)))
@@ -200,7 +210,7 @@ def test_sampling_options_list_labels_columns_and_constraints(service: TestClien
     assert columns["city"]["values"][-1] == "Zürich"
     assert columns["age"]["min"] >= 18
     assert columns["since"]["max"] < "2025"
-    assert options["constraints"] == options["detected_constraints"] == []
+    assert options["constraints"] == options["relations"] == []
     model = service.get("/v1/models/people").json()
     assert (model["modality"], model["target_column"], model["image"]) == (
         "tabular",

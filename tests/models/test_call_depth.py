@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from bench import call_depth
+from bench import call_depth, call_trace
 from models.autocast import bf16_autocast
 
 MAX_DEPTH = 4  # The training loop has depth 1.
@@ -23,6 +23,6 @@ def test_a_trace_includes_the_calls_of_other_threads() -> None:
         thread.start()
         thread.join()
 
-    calls = call_depth.trace(work)
+    calls = call_trace.trace(work)
     assert calls.functions == {"models.autocast.bf16_autocast"}
     assert calls.depth == 1

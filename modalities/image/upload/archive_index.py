@@ -13,7 +13,7 @@ from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
 from core.errors import DatasetUnreadable
 from modalities.image.upload.archive import Archive, DecompressedReader, read_up_to
 
-_IMAGE_SUFFIX = re.compile(
+IMAGE_SUFFIX = re.compile(
     r"\.(a?png|jpe?g|jpe|jfif|webp|bmp|dib|gif|tiff?|ico|icns|psd|eps|svg|dds|hei[cf]|avif|jp2|j2k"
     r"|jxl|tga|p[pgbn]m|pcx|raw|dng|cr2|nef|arw|exr|hdr)",
     re.IGNORECASE,
@@ -95,7 +95,7 @@ def index_archive(archive: Archive) -> ArchiveIndex:
         suffix = posixpath.splitext(name)[1]
         if is_hidden(name):
             index.ignored.append(i)
-        elif _IMAGE_SUFFIX.fullmatch(suffix):
+        elif IMAGE_SUFFIX.fullmatch(suffix):
             index.images.append(i)
         elif _OTHER_SUFFIX.fullmatch(suffix):
             index.ignored.append(i)

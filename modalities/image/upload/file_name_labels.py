@@ -1,10 +1,12 @@
 """Labels in file names, such as `cat.0.jpg` or `0001_dog.png`. They are offered, never assumed."""
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 from core.settings import Limits
+from modalities.image.upload.archive_index import IMAGE_SUFFIX
 
 _SEPARATORS = r"[ ._()\[\]-]+"
 _PATTERNS = (
@@ -22,7 +24,7 @@ def labels_in_file_names(names: Sequence[str], limits: Limits) -> list[str | Non
 
     The first pattern that fits nearly all names with at least two labels applies.
     """
-    stems = [name.rpartition("/")[2].rpartition(".")[0] for name in names]
+    stems = [_stem(name.rpartition("/")[2]) for name in names]
     for pattern in _PATTERNS:
         matches = [pattern.fullmatch(stem) for stem in stems]
         labels = [match["label"].strip(" ._-([") if match else None for match in matches]
@@ -31,6 +33,12 @@ def labels_in_file_names(names: Sequence[str], limits: Limits) -> list[str | Non
         if counts.total() >= minimum and 2 <= len(counts) <= limits.classes_max:
             return [label or None for label in labels]
     return [None] * len(names)
+
+
+def _stem(name: str) -> str:
+    """Return the name without its suffix. The end of `subject01.happy` is not a suffix."""
+    stem, suffix = posixpath.splitext(name)
+    return stem if IMAGE_SUFFIX.fullmatch(suffix) else name
 
 
 def describe_labels(labels: Sequence[str | None]) -> str:

@@ -1,7 +1,7 @@
 """Labels and parts (training, test) from the folders of an archive."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -152,7 +152,8 @@ def _assign_parts_next_to_others(folders: Sequence[Folder]) -> None:
     """Recognize a training part next to a flat folder of test images, such as `DATA` and `TEST`.
 
     The training part is named so, or is the only top folder with folders of labels. All other top
-    folders, such as `meta`, are treated as unlabeled.
+    folders, such as `meta`, are treated as unlabeled. Without test images, the training part has a
+    neutral name: `Dataset` next to `Examples`.
     """
     prefix = _common_prefix([folder.levels for folder in folders if folder.levels])
     tops: dict[str, list[Folder]] = {}
@@ -167,13 +168,25 @@ def _assign_parts_next_to_others(folders: Sequence[Folder]) -> None:
         if roles.get(name) == "train" and all(len(f.levels) > prefix + 1 for f in members)
     ]
     train = named or [name for name in deep if len(deep) == 1 and name not in roles]
-    if len(train) != 1 or "test" not in roles.values():
+    if len(train) != 1 or not (
+        "test" in roles.values() or _is_next_to_flat(tops, train[0], prefix)
+    ):
         return
     for folder in folders:
         top = folder.levels[prefix] if len(folder.levels) > prefix else ""
         folder.part, folder.role = top, "train" if top in train else roles.get(top, "unlabeled")
         folder.levels = folder.levels[prefix + 1 :] if top in train or top in roles else ()
     _assign_parts([folder for folder in tops[train[0]] if folder.levels])
+
+
+def _is_next_to_flat(tops: Mapping[str, Sequence[Folder]], name: str, prefix: int) -> bool:
+    """Return True if all labels are in the folder `name`, and the others hold only images."""
+    return (
+        len(tops) > 1
+        and is_neutral(name)
+        and all(len(folder.levels) > prefix + 1 for folder in tops[name])
+        and all(len(f.levels) == prefix + 1 for top in tops if top != name for f in tops[top])
+    )
 
 
 def _common_prefix(paths: Sequence[Levels]) -> int:

@@ -35,11 +35,14 @@ class ImageNames:
         self._exact: dict[str, int] = {}
         self._first: dict[str, int] = {}  # by the last level of the key
         self._next = np.full(len(names), _END, np.int32)  # images with the same last level
+        self._padded: dict[str, str] = {}  # last levels such as "007" by their number
         for i, name in enumerate(names):
             self._exact[name] = i
             last = key_of(name.rpartition("/")[2])
             self._next[i] = self._first.get(last, _END)
             self._first[last] = i
+            if last.isdecimal() and last.startswith("0"):
+                self._padded[last.lstrip("0") or "0"] = last
 
     def __len__(self) -> int:
         return len(self._names)
@@ -52,10 +55,15 @@ class ImageNames:
             if (index := self._exact.get(candidate)) is not None:
                 return index
         key = key_of(path)
-        matches = list(self._with_last_level(key.rpartition("/")[2]))
+        last = key.rpartition("/")[2]
+        matches = list(self._with_last_level(last if last in self._first else self._pad(last)))
         if len(matches) <= 1:
             return matches[0] if matches else None
         return self._best(matches, key, path, document)
+
+    def _pad(self, number: str) -> str:
+        """Return the name of an image for an id without its leading zeros: `7` for `007.png`."""
+        return self._padded.get(number, number)
 
     def _with_last_level(self, last: str) -> Iterator[int]:
         index = self._first.get(last, _END)

@@ -146,6 +146,8 @@ def _has_boxes(table: LabelTable, rows: Sequence[Row], path: int) -> bool:
     words = {word for name in table.header for word in _column_words(name)}
     if len(words & _BOX_WORDS) >= 2 or words & {"bbox", "boundingbox", "bboxes"}:
         return True
+    if not all(name.isdecimal() for name in table.header):
+        return False
     # Several rows per image with four numbers: boxes without a header, as in `val_annotations.txt`.
     images = [row[path] for row in rows]
     numbers = [

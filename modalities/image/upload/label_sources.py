@@ -95,16 +95,28 @@ def label_images(
         raise _unusable_table_error(chosen, search)
     if labeling is None and sidecars:
         labeling = _from_sidecars(archive, sidecars, layout, images, search, limits)
-    if labeling is None and layout.has_labels:
+    search.boxes |= find_box_files(archive, images, index.ignored)
+    if labeling is None and _folders_are_labels(layout, images, search, limits):
         labeling = _from_folders(layout, images, options, limits)
     if labeling is None:
         _reject_documented(search)
         labeling = _unlabeled(layout, images, limits)
     labeling = _finish(labeling, layout)
-    search.boxes |= find_box_files(archive, images, index.ignored)
     others = [archive.names[i] for i in index.ignored if not is_hidden(archive.names[i])]
     _add_findings(labeling, search, images, others, limits)
     return labeling
+
+
+def _folders_are_labels(
+    layout: FolderLayout, images: Sequence[str], search: TableSearch, limits: Limits
+) -> bool:
+    """Return True if folders label the images.
+
+    One folder for all images is a label only if nothing suggests that the labels are elsewhere.
+    """
+    if not layout.has_labels or layout.has_several_labels:
+        return layout.has_labels
+    return not (search.failures or search.boxes or any(labels_in_file_names(images, limits)))
 
 
 def _from_tables(
@@ -129,7 +141,7 @@ def _from_tables(
     )
     names = ", ".join(printable(name) for name in labels.names[:3])
     labeling.notes.append(f"The labels are from {names}, column {printable(labels.column)}.")
-    if layout.has_labels and not is_documented_name(labels.names[0]):
+    if layout.has_several_labels and not is_documented_name(labels.names[0]):
         labeling.notes.append(
             'The folders may be labels too: to use them, set `labels_from` to "folders".'
         )
@@ -259,6 +271,8 @@ def _finish(labeling: Labeling, layout: FolderLayout) -> Labeling:
         labeling.issues.append(
             Issue("annotations_not_read", "error", masks, (printable(example),), hint)
         )
+    if labeling.is_test[labeling.kept].all():
+        labeling.is_test = np.zeros_like(labeling.is_test)  # a test part on its own is the dataset
     labeling.notes += layout.notes
     for name in dict.fromkeys(folder.part for folder in layout.folders if folder.part):
         members = layout.select([folder.part == name for folder in layout.folders])

@@ -23,7 +23,7 @@ class ImageOptions:
             width independently.
         size: (height, width) of the resized images. By default the most common size, if at least
             a quarter of the images have it, otherwise the median height and width; both are scaled
-            down to the maximum size.
+            down to at most 128 pixels per side.
         class_names: names for the labels in the files: a mapping, or a list by index.
         labels_from: "folders", "file_names", "none", or the name of a file in the archive that
             lists labels. None chooses.

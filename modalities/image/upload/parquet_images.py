@@ -30,7 +30,6 @@ from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_label
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.split_names import role_of_name
 
-SIGNATURE = b"PAR1"
 _BATCH_ROWS = 64
 
 

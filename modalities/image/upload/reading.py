@@ -39,6 +39,7 @@ from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.lazy_array import LazyArray
 from modalities.image.upload.npy_store import BLOCK_BYTES, StoredImages, stretch_binary
 from modalities.image.upload.options import ImageOptions
+from modalities.image.upload.parquet_footer import SIGNATURE
 from modalities.image.upload.pixel_columns import find_pixel_columns, read_head
 from modalities.image.upload.pixel_table import read_pixel_table
 from modalities.image.upload.preview import draw_preview
@@ -80,7 +81,7 @@ def _read_files(
             for file, detected in zip(files, formats, strict=True)
         ]
         return read_arrays(idx.group_splits(arrays), options, limits, format="idx", out=out)
-    if files and all(_starts_with(file, parquet_images.SIGNATURE) for file in files):
+    if files and all(_starts_with(file, SIGNATURE) for file in files):
         return parquet_images.read_parquet_images(files, options, limits, format="parquet", out=out)
     tables = [
         (file.name, _file_opener(file, detected.compression))

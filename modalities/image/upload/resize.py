@@ -13,6 +13,7 @@ from modalities.image.upload.options import RESIZE_MODES, ImageOptions, ResizeMo
 Size = tuple[int, int]  # height, width
 
 _FILTER = Image.Resampling.BICUBIC
+_DEFAULT_MAX_SIDE = 128  # larger images take several times as long to train; `size` permits them
 _MIN_COMMON_FRACTION = 1 / 4  # of the images must have the most common size for it to be chosen
 
 
@@ -30,7 +31,7 @@ def choose_size(sizes: Counter[Size], options: ImageOptions, limits: Limits) -> 
         counts = list(sizes.values())
         heights, widths = (np.repeat([size[side] for size in sizes], counts) for side in (0, 1))
         size = int(np.median(heights)), int(np.median(widths))
-    return _scale_to_limits(size, limits)
+    return _scale_down(size, limits)
 
 
 def resize_image(image: Image.Image, size: Size, mode: ResizeMode) -> Image.Image:
@@ -84,8 +85,8 @@ def _format(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _scale_to_limits(size: Size, limits: Limits) -> Size:
-    scale = min(1.0, limits.image_size_max / max(size))
+def _scale_down(size: Size, limits: Limits) -> Size:
+    scale = min(1.0, min(limits.image_size_max, _DEFAULT_MAX_SIDE) / max(size))
     height, width = (max(limits.image_size_min, round(side * scale)) for side in size)
     return height, width
 

@@ -78,7 +78,9 @@ def roles_of_level(names: Collection[str]) -> dict[str, Role] | None:
     has_common_rest = len(rests) == 1 and (len(names) > 1 or not next(iter(rests)))
     if "train" not in roles.values() and "test" in roles.values():
         # The traffic signs of `DATA` and `TEST`: the folder without a part is the training part.
-        roles |= dict.fromkeys(neutral, "train")
+        # Without such a folder, as in `validation` and `test`, all are for training.
+        trained = neutral or (roles if len(roles) > 1 else ())
+        roles |= dict.fromkeys(trained, "train")
         neutral = []
     if neutral or "train" not in roles.values() or not (has_common_rest or rests <= {frozenset()}):
         return None

@@ -211,7 +211,7 @@ def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:
     for rank, template in enumerate(templates):
         pattern = _template_pattern(template)
         probes = sum(pattern.fullmatch(text) is not None for text in distinct[:_PROBE])
-        if 2 * probes < len(distinct[:_PROBE]):
+        if 2 * probes < len(distinct[:_PROBE]) or not _has_plausible_years(pattern, distinct):
             continue
         for format in _complete(template, pattern, distinct):
             form = parse_format(format)
@@ -221,6 +221,15 @@ def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:
     best = min(ranked, default=(0, 0, ""))[0]
     enough = [each for each in sorted(ranked) if each[0] == best]
     return [format for _, _, format in enough[:3]]
+
+
+def _has_plausible_years(pattern: re.Pattern[str], texts: Sequence[str]) -> bool:
+    """Return False for numbers such as 4.0900, which are no months of the year 900."""
+    if "Y" not in pattern.groupindex:
+        return True
+    years: list[str] = [match["Y"] for match in map(pattern.fullmatch, texts) if match is not None]
+    implausible = sum(not "1000" <= year < "2200" for year in years)
+    return implausible <= (1 - MIN_FIT_FRACTION) * len(years)
 
 
 def _tokens(template: str) -> list[str]:

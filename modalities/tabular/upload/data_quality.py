@@ -7,13 +7,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.datasets.data_quality import Issue, Severity
-from modalities.tabular.schema import Schema
+from modalities.tabular.schema import PERSONAL_KINDS, Schema
 from modalities.tabular.typed_parquet import TypedParquet
+from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of_texts
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
 
 MAX_EXAMPLES = 5
+RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
+MIN_RARE_VALUES = 5
 MIN_ROWS = 100
 HIGH_CARDINALITY = 100
 HIGH_MISSING_FRACTION = 0.5
@@ -139,15 +142,21 @@ def _type_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
             "free_text",
             "warning",
             [p.column.name for p in profiles if p.column.type == "text"],
-            "Free text cannot be learned: these columns are excluded and absent from samples. If "
-            "a column is not free text, set another `type` in the schema.",
+            "Free text cannot be learned: these columns are excluded and absent from samples. To "
+            "have them in samples, set `identifier` in the schema: `regenerate` for new values, or "
+            "`keep` for those of the data.",
         ),
         _issue(
             "id_like_column",
             "info",
-            [p.column.name for p in profiles if p.column.type == "id" and not p.column.exclude],
-            "Row identifiers are not learned. Exclude these columns, or set another `type` in the "
-            "schema if a column is not an identifier.",
+            [
+                p.column.name + (f" ({p.column.format})" if p.column.format else "")
+                for p in profiles
+                if p.column.type == "id" and not p.column.exclude
+            ],
+            "Identifiers and nearly unique texts are not learned: samples have new values of the "
+            "same form. To change that, set `identifier` in the schema: `drop` leaves the column "
+            "out, `keep` learns the values of the data.",
         ),
     ]
 
@@ -162,6 +171,14 @@ def _value_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
     missing = [p for p in profiles if p.missing]
     mostly_missing = any(p.missing > HIGH_MISSING_FRACTION * p.count for p in missing)
     return [
+        _issue(
+            "personal_values",
+            "error",
+            [name for p in profiles if (name := _personal_values(p)) is not None],
+            "Samples would show rare values of the data in these columns, which can identify "
+            "people. Before training, set `identifier` in the schema: `regenerate` for new values, "
+            "or `drop`.",
+        ),
         _issue(
             "constant_column",
             "info",
@@ -181,6 +198,23 @@ def _value_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
             "Missing values are learned like other values, so samples contain them too.",
         ),
     ]
+
+
+def _personal_values(profile: ColumnProfile) -> str | None:
+    """Return the column's name and kind if it holds rare values of people, or hardly others."""
+    if profile.column.type != "category":
+        return None
+    counts = profile.counts.values
+    rare = [str(value) for value, count in counts.items() if count < RARE_VALUE_COUNT]
+    if len(rare) < MIN_RARE_VALUES:
+        return None
+    kind = kind_of_texts(profile.column.name, rare)
+    if kind not in PERSONAL_KINDS and not is_nearly_unique(
+        len(counts), profile.count - profile.missing
+    ):
+        return None
+    name = profile.column.name if kind is None else f"{profile.column.name} ({kind})"
+    return f"{name}: {len(rare):,} values in fewer than {RARE_VALUE_COUNT} rows each"
 
 
 def _few_rows(rows: int) -> Issue | None:

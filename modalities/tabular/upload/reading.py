@@ -35,6 +35,7 @@ from modalities.tabular.upload.open_table import open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
+from modalities.tabular.upload.relations import find_relations
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.spool import ParquetSpool
@@ -129,7 +130,11 @@ def _apply_schema(
     labels = _labels(schema, profiles, overrides, limits)
     issues = [issue for issue in summary.issues if issue.code in READING_ISSUE_CODES]
     issues += find_schema_issues(rows, schema, profiles)
-    text = json.dumps({"columns": [profile.to_dict() for profile in profiles]}, allow_nan=False)
+    profile = {
+        "columns": [profile.to_dict() for profile in profiles],
+        "relations": find_relations(rows, schema),
+    }
+    text = json.dumps(profile, allow_nan=False)
     (out / PROFILE_FILE).write_text(text, encoding="utf-8")
     return TableSummary(
         rows=summary.rows,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from modalities.tabular.schema import ColumnType
+from modalities.tabular.schema import ColumnType, IdentifierChoice
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class ColumnOverride:
     decimals: int | None = None
     format: str | None = None
     exclude: bool | None = None
+    identifier: IdentifierChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -55,5 +56,5 @@ class SchemaOverrides:
     @property
     def excluded(self) -> frozenset[str]:
         return frozenset(self.exclude_columns) | {
-            column.name for column in self.columns if column.exclude
+            column.name for column in self.columns if column.exclude or column.identifier == "drop"
         }

@@ -12,10 +12,18 @@ from core.settings import Limits
 from modalities.tabular import type_casting
 from modalities.tabular.formatting import form_of_duration, form_of_moment, form_of_number
 from modalities.tabular.forms.durations import DURATION_FORMATS
-from modalities.tabular.schema import COLUMN_TYPES, EXCLUDED_TYPES, Column, ColumnType, Schema
+from modalities.tabular.schema import (
+    COLUMN_TYPES,
+    EXCLUDED_TYPES,
+    IDENTIFIER_KINDS,
+    Column,
+    ColumnType,
+    Schema,
+)
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS
 from modalities.tabular.upload.form_candidates import find_candidates
+from modalities.tabular.upload.identifier_kinds import kind_of_texts
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 
 # Formats that an error message suggests.
@@ -25,6 +33,7 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
     "datetime": ("%Y-%m-%d", "%-m/%-d/%Y", "%d.%m.%Y %H:%M", "%Y-%m", "%YQ%q", "%s"),
     "time": ("%H:%M", "%H:%M:%S", "%-I:%M %p"),
     "duration": DURATION_FORMATS,
+    "id": IDENTIFIER_KINDS,
 }
 MAX_TARGET_CLASSES = 20  # an integer target with at most this many values becomes a category
 
@@ -126,6 +135,7 @@ def _unknown_column(pointer: str, name: str, names: list[str]) -> FieldError:
 def _apply_override(
     rows: TypedParquet, column: Column, override: ColumnOverride, pointer: str, limits: Limits
 ) -> Column:
+    override = _with_identifier_choice(rows, column, override)
     new_type = override.type or column.type
     exclude = column.exclude if override.exclude is None else override.exclude
     new = replace(column, exclude=exclude)
@@ -151,6 +161,20 @@ def _apply_override(
             raise _OverrideError(FieldError(f"{pointer}/nullable", "has_missing", message))
         new = replace(new, nullable=True)
     return new
+
+
+def _with_identifier_choice(
+    rows: TypedParquet, column: Column, override: ColumnOverride
+) -> ColumnOverride:
+    """Return the override with the type that follows from `identifier`."""
+    if override.identifier is None:
+        return override
+    if override.identifier == "drop":
+        return replace(override, exclude=True)
+    if override.identifier == "regenerate":
+        return replace(override, type="id", exclude=False)
+    is_integer = rows.spool.schema.field(column.name).type == pa.int64()
+    return replace(override, type="integer" if is_integer else "category", exclude=False)
 
 
 def _with_type(
@@ -199,6 +223,8 @@ def _infer_format(rows: TypedParquet, column: Column) -> Column:
         is_integer = field.type == pa.int64() and not stored.decimals
         return replace(column, format="integer" if is_integer else None)
     text = replace(column, type="category", format=None)
+    if column.type == "id":
+        return replace(column, format=kind_of_texts(column.name, _sample_texts(rows, text)))
     if column.type == "boolean":
         words: set[str] = set()
         for values in rows.column(text):
@@ -207,15 +233,20 @@ def _infer_format(rows: TypedParquet, column: Column) -> Column:
                 break
         return replace(column, format=type_casting.boolean_format(words))
     if column.type in ("datetime", "time", "duration"):
-        sample: list[str] = []
-        for values in rows.column(text):
-            sample += values.unique().drop_null().slice(0, SAMPLED_TEXTS).to_pylist()
-            if len(sample) >= SAMPLED_GROUPS * SAMPLED_TEXTS:
-                break
+        sample = _sample_texts(rows, text)
         readers = (each.reader.columns(column.name)[0] for each in find_candidates("", sample))
         found = next((each for each in readers if each.type == column.type), column)
         return replace(column, format=found.format, decimals=found.decimals)
     return column
+
+
+def _sample_texts(rows: TypedParquet, text: Column) -> list[str]:
+    sample: list[str] = []
+    for values in rows.column(text):
+        sample += values.unique().drop_null().slice(0, SAMPLED_TEXTS).to_pylist()
+        if len(sample) >= SAMPLED_GROUPS * SAMPLED_TEXTS:
+            break
+    return sample
 
 
 def _check_format(column: Column, format: str, pointer: str) -> None:
@@ -231,7 +262,9 @@ def _check_format(column: Column, format: str, pointer: str) -> None:
         elif column.type == "duration":
             form_of_duration(new)
             return
-        elif column.type == "boolean" and format.count("|") == 1:
+        elif (column.type == "boolean" and format.count("|") == 1) or (
+            column.type == "id" and format in IDENTIFIER_KINDS
+        ):
             return
     except ValueError:
         pass

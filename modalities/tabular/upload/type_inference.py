@@ -15,8 +15,14 @@ from modalities.tabular.upload.column_stats import (
     ValueCounts,
 )
 from modalities.tabular.upload.form_candidates import FormCandidate
+from modalities.tabular.upload.identifier_kinds import (
+    MIN_ID_ROWS,
+    can_imitate,
+    is_nearly_unique,
+    is_personal,
+    kind_of_texts,
+)
 
-MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MAX_DECIMALS = 15
 
 _ID_NAME = re.compile(
@@ -25,7 +31,15 @@ _ID_NAME = re.compile(
 # Free text has on average more characters, or at least this many spaces.
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
+_MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
+_MAX_TITLE_SPACES = 5  # of short texts, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
+# Unique numbers with such a name, and of several digits, identify rows, too.
+_NUMBER_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:no|nr|num|number|nummer|key|ref|sku|ean|gtin|isbn|ssn|account|acct|"
+    r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
+)
+_MIN_NUMBER = 1_000
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -168,20 +182,53 @@ def _infer_text_type(
     if pair is not None and pair.casefold() == "false|true":
         return Column(name, "boolean", format=pair)
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
-    distinct = 1.0 if counts.overflowed and counts.all_unique else counts.distinct / valid
-    if valid >= MIN_ID_ROWS and counts.all_unique and not is_prose:
-        return Column(name, "id")
-    if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT:
+    distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
+    identifier = _infer_identifier(name, counts, distinct, valid, prose)
+    if identifier is not None:
+        return identifier
+    if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:
+        return Column(name, "text", exclude=True)
+    if _has_rare_prose(counts):
         return Column(name, "text", exclude=True)
     if counts.overflowed or counts.distinct > categories_max:
-        return Column(name, "text", exclude=True)
+        return Column(name, "text" if is_prose else "id", exclude=is_prose)
     if _ID_NAME.search(name) and counts.all_unique:
         return Column(name, "id")
     return Column(name, "category")
 
 
+def _has_rare_prose(counts: ValueCounts) -> bool:
+    """Return True if most of the different texts are long and occur once."""
+    if counts.distinct < MIN_ID_ROWS:
+        return False
+    rare = [str(value) for value, count in counts.values.items() if count == 1]
+    chars = sum(map(len, rare)) / max(1, len(rare))
+    return len(rare) > _MIN_RARE * counts.distinct and chars > _MIN_PROSE_CHARS
+
+
+def _infer_identifier(
+    name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
+) -> Column | None:
+    """Return the column of texts that identify rows or people."""
+    is_short = prose.mean_chars <= _MIN_PROSE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
+    nearly_unique = is_nearly_unique(distinct, valid)
+    if not nearly_unique and not is_personal("person", distinct, valid):
+        return None
+    texts = [str(value) for value in counts.values]
+    kind = kind_of_texts(name, texts)
+    if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
+        return Column(name, "id", format=kind)
+    if not nearly_unique or not is_short:
+        return None
+    if not can_imitate(texts):
+        return Column(name, "text", exclude=True)
+    return Column(name, "id")
+
+
 def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
-    """Return True for unique integers that are named like an id or are consecutive."""
+    """Return True for integers that are named like an id, or are unique and consecutive."""
+    if _ID_NAME.search(name) and is_nearly_unique(counts.distinct, valid):
+        return True
     if not counts.all_unique or valid < 2:
         return False
     if _ID_NAME.search(name):
@@ -189,4 +236,6 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
     if min(numbers) in _YEARS and max(numbers) in _YEARS:
         return False
+    if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
+        return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)

@@ -21,6 +21,7 @@ from models.metrics.tabular.frames import (
     sample_rows,
 )
 from models.metrics.tabular.privacy import nearest_distance_histogram, score_privacy
+from models.metrics.tabular.relation_checks import score_relations
 from models.tabular.data import LabeledRows
 from models.training_callbacks import CheckStop
 
@@ -58,11 +59,14 @@ def evaluate(
     coarse = Binning.fit(train_frame, category_maps, COARSE_BINS)
     scores = score_tvd(real, compared, coarse, seed, check_stop)
     fine = Binning.fit(train_frame, category_maps, FINE_BINS)
+    relation_scores, relations = score_relations(data, train, holdout, synthetic)
+    scores += relation_scores
     scores += score_detection(real, compared, fine, seed, check_stop)
     scores += score_tstr(real, compared, fine, category_maps, data.target_column, seed, check_stop)
     space = MixedDistanceSpace.fit(train_frame, coarse)
     scores += score_privacy(real, train_frame, fake, baseline, space, rng, seed, check_stop)
     report_sections = {
+        "relations": relations,
         "statistics": describe_columns(
             real, fake, category_maps, {c.name: c.type for c in schema}, data.target_column
         ),

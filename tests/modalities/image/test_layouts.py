@@ -66,6 +66,12 @@ def counts(result: Result) -> list[tuple[str, int, int]]:
             [("cat", 10, 0), ("dog", 10, 0)],
             ["test/images"],
         ),
+        (["Dataset/0", "Dataset/1", "Examples"], [("0", 10, 0), ("1", 10, 0)], ["Examples"]),
+        (
+            ["test/cat", "test/dog", "validation/cat", "validation/dog"],
+            [("cat", 20, 0), ("dog", 20, 0)],
+            [],
+        ),
         (["Train/0", "Train/1", "Test", "Meta"], [("0", 10, 0), ("1", 10, 0)], ["Test", "Meta"]),
         (
             ["signs/DATA/0", "signs/DATA/1", "signs/TEST"],
@@ -510,3 +516,59 @@ def test_set_without_labels_has_an_issue_that_states_it(tmp_path: Path, read: Re
     issue = result.issue("no_labels")
     assert issue is not None
     assert issue["severity"] == "info"
+
+
+def test_only_folder_is_no_label_if_the_file_names_hold_labels(tmp_path: Path, read: Read) -> None:
+    files = {
+        f"kana/{kana}{i}.png": random_png(10 * j + i)
+        for j, kana in enumerate(("kanaA", "kanaI"))
+        for i in range(10)
+    }
+    result = read(write_zip(tmp_path / "a.zip", files))
+    assert result.summary.unlabeled
+    assert result.issue("labels_in_file_names") is not None
+
+
+def test_only_folder_is_no_label_if_boxes_describe_its_images(tmp_path: Path, read: Read) -> None:
+    files = images(12, "BCCD/JPEGImages/{}.png") | {
+        f"BCCD/Annotations/{i}.xml": b"<annotation><object><bndbox/></object></annotation>"
+        for i in range(12)
+    }
+    result = read(write_zip(tmp_path / "a.zip", files | {"example.png": random_png(50)}))
+    assert result.summary.unlabeled
+    issue = result.issue("annotations_not_read")
+    assert issue is not None
+    assert issue["severity"] == "error"
+
+
+def test_ids_without_leading_zeros_name_padded_images(tmp_path: Path, read: Read) -> None:
+    table = csv_bytes([["id", " hemorrhage"], *([i, i % 2] for i in range(20))])
+    files = {f"head_ct/{i:03}.png": random_png(i) for i in range(20)}
+    result = read(write_zip(tmp_path / "a.zip", files | {"labels.csv": table}))
+    assert counts(result) == [("0", 10, 0), ("1", 10, 0)]
+    assert result.names == ["0", "1"] * 10
+
+
+def test_table_of_a_test_part_on_its_own_labels_the_dataset(tmp_path: Path, read: Read) -> None:
+    table = csv_bytes([["file", "class"], *([f"{i}.png", "ab"[i % 2]] for i in range(20))])
+    result = read(
+        write_zip(tmp_path / "a.zip", images(20, "Test/images/{}.png") | {"Test.csv": table})
+    )
+    assert counts(result) == [("a", 10, 0), ("b", 10, 0)]
+
+
+def test_measurements_in_a_table_with_a_header_are_not_boxes(tmp_path: Path, read: Read) -> None:
+    rows = [[f"{i // 2}.png", "ab"[i // 2 % 2], i, 2 * i, i + 3, i * i] for i in range(24)]
+    table = csv_bytes([["Name", "Type", "HP", "Attack", "Defense", "Speed"], *rows])
+    result = read(write_zip(tmp_path / "a.zip", images(12) | {"pokemon.csv": table}))
+    assert counts(result) == [("a", 6, 0), ("b", 6, 0)]
+
+
+def test_expression_after_a_dot_is_a_label_in_a_file_name(tmp_path: Path, read: Read) -> None:
+    files = {
+        f"faces/subject{i:02}.{expression}": random_png(2 * i + j)
+        for i in range(8)
+        for j, expression in enumerate(("happy", "sad"))
+    }
+    result = read(write_zip(tmp_path / "a.zip", files), labels_from="file_names")
+    assert counts(result) == [("happy", 8, 0), ("sad", 8, 0)]

@@ -43,14 +43,13 @@ def test_constant_column_is_reported(read: Read) -> None:
     assert issue["examples"] == ["a"]
 
 
-def test_columns_above_ten_thousand_categories_become_excluded_text(read: Read) -> None:
+def test_columns_above_ten_thousand_categories_become_identifiers(read: Read) -> None:
     words = [f"w{i % 10_000}" for i in range(25_000)]
     table = read(build_csv({"a": words, "b": [f"w{i % 10_001}" for i in range(25_000)]}))
-    assert table.types == {"a": "category", "b": "text"}
+    assert table.types == {"a": "category", "b": "id"}
     issue = table.issue("high_cardinality")
     assert issue is not None
     assert issue["examples"] == ["a: 10,000 values"]
-    assert table["b"].exclude
 
 
 def test_duplicate_rows_are_reported_by_row_number(read: Read) -> None:
@@ -125,3 +124,22 @@ def test_profile_statistics_are_finite_for_the_largest_and_smallest_numbers(
 def test_profile_of_ids_and_text_contains_no_values(read: Read) -> None:
     rows = {"mail": [f"u{i}@example.org" for i in range(50)], "b": [1, 2] * 25}
     assert "top" not in load_profile(read(build_csv(rows)))["mail"]
+
+
+def test_profile_lists_the_relations_between_columns(read: Read) -> None:
+    rng = np.random.default_rng(0)
+    net, tax = rng.integers(100, 9999, 300), rng.integers(1, 999, 300)
+    city = rng.integers(0, 6, 300)
+    columns = {
+        "net": net,
+        "tax": tax,
+        "total": net + tax,
+        "city": [f"city {i}" for i in city],
+        "country": [f"country {i % 2}" for i in city],
+    }
+    table = read(build_csv(columns))
+    profile = json.loads((table.path.parent / "profile.json").read_text())
+    assert profile["relations"] == [
+        {"name": "net + tax = total", "kind": "sum", "columns": ["net", "tax", "total"]},
+        {"name": "city -> country", "kind": "lookup", "columns": ["city", "country"]},
+    ]

@@ -6,7 +6,7 @@ import io
 import pyarrow as pa
 import pytest
 
-from modalities.tabular import encode
+from modalities.tabular import csv_output
 from modalities.tabular.schema import Column
 
 
@@ -15,7 +15,7 @@ def encode_column(column: Column, values: pa.Array, *others: Column) -> str:
         [values, *(pa.nulls(len(values), pa.string()) for _ in others)],
         names=[column.name, *(other.name for other in others)],
     )
-    return b"".join(encode.encode_csv(iter([batch]), [column, *others])).decode()
+    return b"".join(csv_output.encode_csv(iter([batch]), [column, *others])).decode()
 
 
 WORDS = ["plain", "a, b", 'say "no"', "two\nlines", " blank before", "", "Zürich", "a;b"]

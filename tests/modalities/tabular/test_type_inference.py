@@ -154,10 +154,21 @@ def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) 
     ids, text = table.issue("id_like_column"), table.issue("free_text")
     assert ids is not None
     assert text is not None
-    assert ids["examples"] == ["row", "customer_id", "mail"]
+    assert ids["examples"] == ["row", "customer_id", "mail (email)"]
     assert (text["severity"], text["examples"]) == ("warning", ["review"])
 
 
 def test_distinct_integers_alone_do_not_make_an_id_column(read: Read) -> None:
     table = read(build_csv({"price": [7_919 * i % 100_003 for i in range(60)], "b": [1, 2] * 30}))
     assert table["price"].type == "integer"
+
+
+def test_decimal_numbers_below_thirteen_are_not_months(read: Read) -> None:
+    numbers = [f"{1 + i % 12}.{(i * 7919) % 10_000:04}" for i in range(200)]
+    assert read(build_column_csv(*numbers))["a"].type == "number"
+
+
+def test_repeated_numbers_named_id_are_identifiers(read: Read) -> None:
+    numbers = [100_003 + i * 7919 for i in range(90)]
+    table = read(build_column_csv(*numbers, *numbers[:20], name="player_id"))
+    assert table["player_id"].type == "id"

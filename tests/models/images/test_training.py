@@ -144,3 +144,14 @@ def test_running_out_of_memory_for_one_image_ends_the_run(
     monkeypatch.setattr(VaeGan, "add_gradients", raise_memory_error)
     with pytest.raises(MemoryError):
         train_to(make_settings(), 20)
+
+
+@pytest.mark.parametrize(("feature_budget_fraction", "is_trained"), [(0.2, True), (0.0, False)])
+def test_a_model_has_a_classifier_only_if_it_was_trained(
+    train_to: TrainTo, tmp_path: Path, feature_budget_fraction: float, is_trained: bool
+) -> None:
+    settings = make_settings(feature_budget_fraction=feature_budget_fraction)
+    path = tmp_path / "model"
+    path.write_bytes(train_to(settings, 20).saved[20].model)
+    tensors, _ = unpack(path)
+    assert any(name.startswith("classifier.") for name in tensors) == is_trained

@@ -246,3 +246,20 @@ def test_rows_that_are_detected_almost_as_often_as_naive_rows_are_poor() -> None
         "detection_auc is 0.88, closer to naive samples (0.99) than to real items (0.51)",
     )
     assert verdict_of([bad]).verdict == "good"  # images have no `pairwise_tvd`
+
+
+def test_the_report_says_in_what_share_of_samples_each_relation_holds() -> None:
+    rng = np.random.default_rng(1)
+    net, tax = rng.integers(100, 9_999, 500), rng.integers(1, 999, 500)
+    table = pa.table({"net": net, "tax": tax, "total": net + tax})
+    schema = tuple(ColumnSchema(name, "integer") for name in table.schema.names)
+    data = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.3, seed=1)
+    broken = np.arange(500) < 30
+    samples = table.set_column(2, "total", pa.array(net + tax + broken))
+    evaluation = evaluate(data, samples, seed=1, check_stop=never_stop)
+    [relation] = evaluation.report_sections["relations"]
+    assert relation["name"] == "net + tax = total"
+    assert (relation["holds_in_samples"], relation["holds_in_holdout"]) == (0.94, 1.0)
+    [score] = [s for s in evaluation.scores if s.name == "relation_violation_rate"]
+    assert (score.value, score.real_reference) == (0.06, 0.0)
+    assert verdict_of(evaluation.scores).verdict == "poor"

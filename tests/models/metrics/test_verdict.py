@@ -24,3 +24,10 @@ def test_low_coverage_is_collapsed_with_high_precision_and_poor_otherwise() -> N
     for precision, verdict in ((0.9, "collapsed"), (0.5, "poor")):
         precision_score = create_score("precision", Estimate(precision, 0.02), real_reference=0.94)
         assert verdict_of([coverage_score, precision_score]).verdict == verdict
+
+
+def test_no_model_is_good_whose_samples_break_a_relation_of_all_training_rows() -> None:
+    for broken, verdict in ((0.01, "good"), (0.02, "poor")):
+        score = create_score("relation_violation_rate", Estimate(broken), real_reference=0.0)
+        assert verdict_of([*GOOD, score]).verdict == verdict
+    assert verdict_of([*GOOD, score]).reasons[0].startswith("2.0% of the samples break a relation")

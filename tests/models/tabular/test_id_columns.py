@@ -1,4 +1,4 @@
-"""Generated identifiers that follow the pattern of the table."""
+"""Generated identifiers that follow the form of the table."""
 
 import re
 
@@ -8,6 +8,29 @@ import pytest
 
 from models.tabular.id_columns import IdColumn
 
+FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
+PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
+
+
+def random_texts(pattern: str, count: int = 200) -> list[str]:
+    """Return texts with random characters: 9 for digits, A and a for letters, h for 0 to f."""
+    rng = np.random.default_rng(3)
+    choices = {
+        "9": "0123456789",
+        "A": "ABCDEFGHJKLM",
+        "a": "abcdefghijklm",
+        "h": "0123456789abcdef",
+    }
+    return ["".join(rng.choice([*choices.get(c, c)]) for c in pattern) for _ in range(count)]
+
+
+def fresh(values: list[str], count: int, kind: str | None = None, seed: int = 3) -> list[str]:
+    column = IdColumn.fit("id", pa.string(), pa.array(values, pa.string()), kind=kind)
+    restored = IdColumn.from_json({"name": "id", **column.to_json()}, pa.string())
+    generated: list[str] = restored.values(seed, np.arange(count)).to_pylist()
+    assert column.values(seed, np.arange(count)).to_pylist() == generated
+    return generated
+
 
 @pytest.mark.parametrize(
     ("table_ids", "pattern"),
@@ -16,25 +39,135 @@ from models.tabular.id_columns import IdColumn
         (["C-00017", "C-99102"], r"C-\d{5}"),
         (["0af3", "99bc", "12de"], r"[0-9a-f]{4}"),
         ([], r"\d{8}"),
+        (random_texts("DE99 9999 9999 9999 9999 99"), r"DE\d\d( \d{4}){4} \d\d"),
+        (random_texts("hhhhhhhh-hhhh-4hhh-hhhh-hhhhhhhhhhhh"), r"[0-9a-f]{8}-[0-9a-f]{4}-4.{21}"),
+        (random_texts("A-AA 999"), r"[A-Z]-[A-Z]{2} \d{3}"),
+        (random_texts("+48 30 9999999"), r"\+48 30 \d{7}"),
+        (random_texts("99:99:hh:hh:hh:hh"), r"([0-9a-f]{2}:){5}[0-9a-f]{2}"),
     ],
 )
 def test_text_ids_follow_the_pattern_of_the_table_without_repeats(
     table_ids: list[str], pattern: str
 ) -> None:
-    id_column = IdColumn.fit("id", pa.string(), pa.array(table_ids, pa.string()))
-    ids = id_column.values(3, np.arange(9_000)).to_pylist()
-    assert len(set(ids)) == 9_000
+    ids = fresh(table_ids, 900)
+    assert len(set(ids)) == 900
     assert all(re.fullmatch(pattern, text) for text in ids)
 
 
-def test_an_exhausted_pattern_is_extended() -> None:
-    id_column = IdColumn.fit("id", pa.string(), pa.array(["a1", "a2", "a7"]))
-    ids = id_column.values(3, np.arange(25)).to_pylist()
-    assert len(set(ids)) == 25
-    assert all(re.fullmatch(r"a\d(-\d)?", text) for text in ids)
+def test_all_parts_of_a_long_id_vary() -> None:
+    ids = fresh(random_texts("hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh"), 500)
+    for position in (0, 9, 20, 30, 35):
+        assert len({text[position] for text in ids}) == 16
+
+
+@pytest.mark.parametrize("count", [25, 2_000])
+def test_an_exhausted_pattern_gets_longer(count: int) -> None:
+    ids = fresh(["a1", "a2", "a7"], count)
+    assert len(set(ids)) == count
+    assert all(re.fullmatch(r"a\d+", text) for text in ids)
+
+
+def test_consecutive_numbers_are_continued() -> None:
+    assert fresh([f"C{i}" for i in range(1, 301)], 2) == ["C301", "C302"]
+    assert fresh([f"M{i:05}-x" for i in range(100)], 1) == ["M00100-x"]
+    groups = fresh([f"{'AB'[i % 2]}-{i}" for i in range(100)], 100)
+    assert {text[0] for text in groups} == {"A", "B"}
+    assert sorted(int(text[2:]) for text in groups) == list(range(100, 200))
 
 
 def test_integer_ids_continue_above_the_largest() -> None:
     id_column = IdColumn.fit("id", pa.int32(), pa.array([5, 900, 7], pa.int32()))
     ids = id_column.values(3, np.array([0, 4]))
     assert ids.equals(pa.array([901, 905], pa.int32()))
+
+
+def test_scattered_integers_get_new_numbers_of_the_same_length() -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(100_000, 1_000_000, 80)
+    column = IdColumn.fit("no", pa.int64(), pa.array(numbers))
+    ids = column.values(3, np.arange(5_000))
+    assert ids.type == pa.int64()
+    assert len(ids.unique()) == 5_000
+    assert {len(str(number)) for number in ids.to_pylist()} == {6}
+
+
+def test_ids_are_missing_as_often_as_in_the_table() -> None:
+    values = [None if i % 3 == 0 else f"M{1000 + i}" for i in range(300)]
+    column = IdColumn.fit("id", pa.string(), pa.array(values))
+    generated = column.values(3, np.arange(3_000))
+    assert generated.null_count == pytest.approx(1_000, abs=100)
+    assert len(generated.drop_null().unique()) == len(generated) - generated.null_count
+
+
+def test_names_of_people_are_names_and_never_those_of_the_table() -> None:
+    names = fresh(PEOPLE, 3_000, "person")
+    assert len(set(names)) == 3_000
+    assert not set(names) & set(PEOPLE)
+    assert all(re.fullmatch(r"[^\W\d_]+ [^\W\d_]+", name) for name in names)
+    mean_length = sum(map(len, PEOPLE)) / len(PEOPLE)
+    assert sum(map(len, names)) / len(names) == pytest.approx(mean_length, rel=0.2)
+
+
+def test_titles_of_names_are_kept() -> None:
+    people = [f"{b}, {('Mr', 'Mrs')[i % 2]}. {a}" for i, a in enumerate(FIRST * 3) for b in LAST]
+    names = fresh(people, 500, "person")
+    assert all(re.fullmatch(r"[^\W\d_]+, (Mr|Mrs)\. [^\W\d_]+", name) for name in names)
+
+
+def test_names_are_unique_beyond_the_combinations_of_the_pool() -> None:
+    column = IdColumn.fit("name", pa.string(), pa.array(PEOPLE), kind="person")
+    indices = np.arange(400_000, 402_000)
+    both = [*column.values(1, np.arange(2_000)).to_pylist(), *column.values(1, indices).to_pylist()]
+    assert len(set(both)) == 4_000
+
+
+def test_emails_are_addresses_at_shared_or_example_domains() -> None:
+    people = [f"{a}.{b}@{d}".lower() for a in FIRST for b in LAST for d in ("x.de", "mail.com")]
+    people += [f"own{i}@private{i}.org" for i in range(10)]
+    emails = fresh(people, 2_000, "email")
+    assert len(set(emails)) == 2_000
+    assert not set(emails) & set(people)
+    domains = {email.partition("@")[2] for email in emails}
+    assert {"x.de", "mail.com"} <= domains
+    assert not any("private" in domain for domain in domains)
+
+
+def test_ip_addresses_are_valid_and_stay_in_the_common_networks() -> None:
+    octets = np.random.default_rng(1).integers(0, 256, (200, 2))
+    table = [f"192.168.{a}.{b}" for a, b in octets]
+    addresses = fresh(table, 1_000, "ip")
+    assert all(address.startswith("192.168.") for address in addresses)
+    assert all(0 < int(octet) < 255 for address in addresses for octet in address.split("."))
+    column = IdColumn.fit("ip", pa.string(), pa.array(table), kind="ip")
+    many = column.values(1, np.arange(70_000)).to_pylist()
+    assert len(set(many)) == 70_000
+    assert all(len(address.split(".")) == 4 for address in many)
+
+
+def test_streets_and_urls_keep_their_common_words() -> None:
+    streets = [f"{n} {s} {t}" for n in range(1, 40) for s in LAST for t in ("Street", "Road")]
+    assert all(
+        re.fullmatch(r"\d+ .+ (Street|Road)", text) for text in fresh(streets, 300, "street")
+    )
+    urls = [f"https://www.shop.com/{a}/{b}.html" for a in FIRST for b in random_texts("aaaa", 30)]
+    generated = fresh(urls, 300, "url")
+    assert all(re.fullmatch(r"https://www\.shop\.com/\w+/\w+\.html", url) for url in generated)
+    assert not set(generated) & set(urls)
+
+
+def test_names_of_things_are_words_in_the_same_letter_case() -> None:
+    things = ["Apple", "Banana", "Orange", "Tomato", "Potato", "Carrot", "Onion", "Pepper"]
+    words = fresh(things * 2, 200)
+    assert not set(words) & set(things)
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", word) for word in words)
+
+
+def test_what_few_texts_have_in_common_is_not_kept() -> None:
+    rare = "Z9-SECRET-7"
+    ids = fresh([*random_texts("AA-9999", 300), rare], 2_000)
+    assert not any("SECRET" in text for text in ids)
+
+
+def test_different_seeds_give_different_ids() -> None:
+    table = random_texts("AAAA-9999")
+    assert not set(fresh(table, 100, seed=1)) & set(fresh(table, 100, seed=2))

@@ -10,6 +10,7 @@ from models.checkpoint import unpack
 from models.tabular.categorical_columns import CategoricalColumn
 from models.tabular.data import LabeledRows
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_templates import Counter
 from models.tabular.numeric_columns import NumericColumn
 from models.tabular.preview import REAL
 from models.tabular.sampling import RowHashesMissing, TableSampler
@@ -148,11 +149,14 @@ def test_previews_hide_real_rows_when_rare_values_are_protected() -> None:
 
 def test_ids_reveal_nothing_about_rare_rows() -> None:
     numbers = pa.array([*range(1_000, 1_400), 7_654_321])
-    assert IdColumn.fit("n", numbers.type, numbers).next_integer == 7_654_322
-    assert IdColumn.fit("n", numbers.type, numbers, min_value_count=5).next_integer == 10_000
+    assert IdColumn.fit("n", numbers.type, numbers).source == Counter(7_654_322)
+    protected = IdColumn.fit("n", numbers.type, numbers, min_value_count=5)
+    assert protected.source == Counter(10_000)
     texts = pa.array([f"N{k:03}" for k in range(400)] + ["Z999"])
-    assert IdColumn.fit("t", texts.type, texts).alphabets[0] not in ("N", "")
-    assert IdColumn.fit("t", texts.type, texts, min_value_count=5).alphabets[0] == "N"
+    for min_value_count in (0, 5):
+        fresh = IdColumn.fit("t", texts.type, texts, min_value_count).values(1, np.arange(500))
+        assert all(text.startswith("N") for text in fresh.to_pylist())
+        assert not set(fresh.to_pylist()) & set(texts.to_pylist())
 
 
 def test_rare_combinations_are_not_stored(tmp_path: Path) -> None:

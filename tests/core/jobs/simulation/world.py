@@ -54,7 +54,8 @@ def add_base_rows(session: Session) -> None:
     """Add the rows that jobs need: a tenant, a dataset and a webhook for every end state."""
     session.merge(Tenant(id=TENANT, name="default"))
     session.flush()
-    session.add(Dataset(id=DATASET, tenant_id=TENANT, name="d", state=DatasetState.READY))
+    ready = DatasetState.READY
+    session.add(Dataset(id=DATASET, tenant_id=TENANT, name="d", modality="image", state=ready))
     events = [f"job.{state}" for state in sorted(END_STATES)]
     url = "https://example.com/hook"
     session.add(Webhook(id=new_id("wh"), tenant_id=TENANT, url=url, events=events, secret="s"))  # noqa: S106

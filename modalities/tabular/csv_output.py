@@ -1,0 +1,86 @@
+"""Encoding of rows as CSV, in the dialect of the uploaded file."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from modalities.tabular.formatting import format_values
+from modalities.tabular.schema import Column
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """Delimiter and quotation of the fields; `escape` is "" if quotation marks are doubled.
+
+    The default is RFC 4180. Lines end with LF instead of CRLF.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+
+    @classmethod
+    def of_upload(cls, options: Mapping[str, Any]) -> Self:
+        """Return the dialect in which a table was read; the default if it was not a text."""
+        delimiter = options.get("delimiter")
+        if not delimiter:
+            return cls()
+        if len(delimiter) > 1 or ord(delimiter) < ord("\t"):
+            return cls()  # delimiters that few programs read
+        quote, escape = options.get("quote") or '"', options.get("escape") or ""
+        return cls(delimiter, quote, escape)
+
+    def overridden(self, overrides: Mapping[str, str | None]) -> Self:
+        """Return the dialect with the given fields changed; None keeps a field."""
+        return replace(self, **{k: v for k, v in overrides.items() if v is not None})
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+RFC_4180 = CsvDialect()
+
+
+def encode_csv(
+    batches: Iterator[pa.RecordBatch], columns: Sequence[Column], dialect: CsvDialect = RFC_4180
+) -> Iterator[bytes]:
+    """Yield a header and one line per row, with values formatted as in the uploaded table."""
+    names = [pa.array([column.name]) for column in columns]
+    yield _lines([_quoted(name, dialect) for name in names], dialect)
+    for batch in batches:
+        texts = [_text(batch.column(column.name), column, dialect) for column in columns]
+        yield _lines(texts, dialect)
+
+
+def _text(values: pa.Array, column: Column, dialect: CsvDialect) -> pa.Array:
+    text = format_values(values, column)
+    is_plain = column.type == "boolean" or (column.type == "integer" and column.format is None)
+    return text if is_plain else _quoted(text, dialect)
+
+
+def _quoted(text: pa.Array, dialect: CsvDialect) -> pa.Array:
+    """Enclose fields in quotation marks that would be read differently without."""
+    marks = re.escape("".join({dialect.delimiter, dialect.quote, dialect.escape}))
+    special = pc.match_substring_regex(text, rf"[{marks}\r\n]|^\s|\s$|^$")
+    quote, escape = dialect.quote, dialect.escape or dialect.quote
+    escaped = pc.replace_substring(text, escape, escape * 2)
+    if escape != quote:
+        escaped = pc.replace_substring(escaped, quote, escape + quote)
+    return pc.if_else(special, pc.binary_join_element_wise(quote, escaped, quote, ""), text)
+
+
+def _lines(columns: Sequence[pa.Array], dialect: CsvDialect) -> bytes:
+    # A missing value is an empty field. It is quoted in a table of one column, because readers skip
+    # empty lines, and between blanks, because readers skip these, too.
+    is_visible = len(columns) > 1 and dialect.delimiter != " "
+    rows = pc.binary_join_element_wise(
+        *columns,
+        dialect.delimiter,
+        null_handling="replace",
+        null_replacement="" if is_visible else dialect.quote * 2,
+    )
+    return ("\n".join(rows.to_pylist()) + "\n").encode()

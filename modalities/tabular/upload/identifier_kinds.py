@@ -1,0 +1,113 @@
+"""Recognition of identifiers and of values that identify people in text columns."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from modalities.tabular.schema import PERSONAL_KINDS
+from models.tabular.id_words import is_title, name_locale, name_share
+
+MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
+MIN_FITTING = 0.9  # share of the texts that must have the form of a kind
+MIN_PERSONAL_DISTINCT = 0.1  # share of different values; above it, rows have their own values
+MIN_DISTINCT, MANY_ROWS = 0.6, 100  # share of different values of nearly unique text
+MIN_DISTINCT_OF_FEW = 0.9  # the same in tables of fewer than MANY_ROWS rows
+MAX_EXAMINED = 500
+MAX_WORD_SHARE, MAX_TITLES = 0.2, 10  # of names with the same word; titles are more common
+MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.3, 0.6  # texts with a known name
+
+_PATTERNS = {
+    "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
+    "email": r"[^\s@,;]+@[^\s@,;]+\.[^\W\d_]{2,}",
+    "ip": r"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}",
+    "iban": r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?",
+    "url": r"(?:https?://|www\.)\S+",
+}
+_PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
+_PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
+_PERSON_NAME = re.compile(
+    r"(?i)(?:^|[\W_]|full|first|last|sur|fore|user|nick)name$|author|person|patient|employee|"
+    r"surname|^(?:vor|nach)name$|^nom$|^pr[eé]nom$|^nombre$|^apellido|customer|contact|owner|"
+    r"player|student|teacher|passenger|actor|actress|artist|singer|director|driver|senator|candidate"
+)
+_NAMES = {
+    "city": re.compile(
+        r"(?i)(?:^|[\W_])(?:city|town|municipality|ville|commune|ciudad|stadt|ort)$"
+    ),
+    "company": re.compile(
+        r"(?i)(?:^|[\W_])(?:company|employer|firm|firma|vendor|supplier|fornitore)$"
+    ),
+}
+_PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_STREET = re.compile(
+    r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
+    r"ct|court|pl|place|sq|square|terrace|hwy|highway|rue|chemin|impasse|place)\b.*"
+    r"|\S.*(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|straat|laan|plein)\b.* \d+ ?[a-z]?"
+    r"|(?:calle|avenida|via|viale|piazza|rua|ulica|ul\.) .*\d+.*)$"
+)
+
+
+def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
+    """Return the kind of identifier that nearly all of the different texts of a column are."""
+    texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
+    if not texts:
+        return None
+    for kind, pattern in _PATTERNS.items():
+        if _share(pattern, texts) >= MIN_FITTING:
+            return kind
+    is_international = _share(r"\+\d|\(\d{3}\) ?\d", [text[:8] for text in texts], whole=False)
+    if _share(_PHONE, texts) >= MIN_FITTING and (
+        _PHONE_NAME.search(name) or is_international >= MIN_FITTING
+    ):
+        return "phone"
+    if _share(_STREET.pattern, texts) >= MIN_FITTING:
+        return "street"
+    if _are_names(name, texts):
+        return "person"
+    is_text = _share(r"[^\d]*[^\W\d_]{2}[^\d]*", texts) >= MIN_FITTING
+    named = (kind for kind, pattern in _NAMES.items() if is_text and pattern.search(name))
+    return next(named, None)
+
+
+def _are_names(name: str, texts: Sequence[str]) -> bool:
+    if _share(_PERSON.pattern, texts) < MIN_FITTING or _share_a_word(texts):
+        return False
+    is_named = bool(_PERSON_NAME.search(name))
+    if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:
+        return False  # single words are names of persons only if the column says so
+    minimum = MIN_NAME_SHARE if is_named else MIN_NAME_SHARE_UNNAMED
+    return name_share(texts, name_locale(texts)) >= minimum
+
+
+def _share_a_word(texts: Sequence[str]) -> bool:
+    """Return True if many texts have a word in common, as in Kent County and Surry County."""
+    words = Counter(word for text in texts for word in set(re.findall(r"[^\W\d_]{3,}", text)))
+    common = (n for word, n in words.most_common(MAX_TITLES) if not is_title(word))
+    return len(texts) >= MIN_ID_ROWS and next(common, 0) > MAX_WORD_SHARE * len(texts)
+
+
+def can_imitate(texts: Sequence[str]) -> bool:
+    """Return True if the texts consist of letters that new values can be made of."""
+    return _share(r"[\x20-\u024f\u2010-\u2027]*", texts[:MAX_EXAMINED]) >= MIN_FITTING
+
+
+def is_nearly_unique(distinct: int, valid: int) -> bool:
+    """Return True if most rows have a value of their own."""
+    if valid < MIN_ID_ROWS:
+        return False
+    minimum = MIN_DISTINCT if valid >= MANY_ROWS else MIN_DISTINCT_OF_FEW
+    return distinct >= minimum * valid
+
+
+def is_personal(kind: str | None, distinct: int, valid: int) -> bool:
+    """Return True if the values of a personal kind belong to rows rather than to groups of rows."""
+    return (
+        kind in PERSONAL_KINDS
+        and distinct >= MIN_ID_ROWS
+        and distinct >= MIN_PERSONAL_DISTINCT * valid
+    )
+
+
+def _share(pattern: str, texts: Sequence[str], *, whole: bool = True) -> float:
+    matches = re.compile(pattern, re.DOTALL).fullmatch if whole else re.compile(pattern).match
+    return sum(matches(text.strip()) is not None for text in texts) / len(texts)

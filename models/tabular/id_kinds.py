@@ -1,0 +1,117 @@
+"""Templates of each kind of identifier: codes, words, names of people, addresses."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from models.tabular import id_words
+from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
+from models.tabular.id_tokens import (
+    MIN_SHARED_COUNT,
+    MIN_SHARED_FRACTION,
+    Token,
+    Tokens,
+    code_tokens,
+    fit_templates,
+)
+
+MAX_LOCALE_TEXTS = 1_000  # that show the language of names
+MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
+NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
+_IPV4_NETWORK = re.compile(r"\d+\.\d+")
+_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+
+
+def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit codes, or words if the texts consist of them."""
+    if not texts:
+        return fit_templates(NO_VALUES, {})
+    if is_wordy(texts):
+        return _fit_words([id_words.word_tokens(text) for text in texts], min_value_count)
+    return fit_templates(code_tokens(texts), {}, min_value_count)
+
+
+def is_wordy(texts: Sequence[str]) -> bool:
+    """Return True if most texts have words that can be pronounced, and few digits."""
+    mixed = sum(bool(re.search(r"[0-9][A-Za-z]|[A-Za-z][0-9]", text)) for text in texts)
+    wordy = sum(bool(re.search(r"[^\W\d_][a-z\u00df-\u024f]{2,}", text)) for text in texts)
+    letters = [c for text in texts for c in text.casefold() if c.isalpha()]
+    digits = sum(c.isdigit() for text in texts for c in text)
+    vowels = sum(c in "aeiouyäöüáéíóúàèìòùâêîôûåæøœãõ" for c in letters)
+    has_words = 2 * wordy > len(texts) > 2 * mixed and digits < len(letters)
+    return has_words and vowels > MIN_VOWELS * len(letters)
+
+
+def _fit_words(tokens: Sequence[Tokens], min_value_count: int) -> TemplateSet:
+    pools = id_words.word_pools()
+    extra: Pool = tuple(f" {word}" for word in pools["title-1"])
+    return fit_templates(tokens, pools, min_value_count, extra=extra)
+
+
+def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    tokens = [id_words.email_tokens(text) for text in texts]
+    return fit_templates(
+        tokens, id_words.email_pools(), min_value_count, extra=tuple("0123456789"), growth=-2
+    )
+
+
+def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    locale = id_words.name_locale(texts[:MAX_LOCALE_TEXTS])
+    pools = id_words.name_pools(locale)
+    given = id_words.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
+    tokens = [id_words.name_tokens(text, given=given) for text in texts]
+    initials = tuple(f" {letter}." for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return fit_templates(tokens, pools, min_value_count, extra=initials)
+
+
+def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    pools = id_words.street_pools(id_words.street_locale(texts))
+    tokens = [id_words.street_tokens(text) for text in texts]
+    letters = tuple(f" {letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return fit_templates(tokens, pools, min_value_count, extra=letters)
+
+
+def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes."""
+    if not all(_IPV4.fullmatch(text) for text in texts):
+        return fit_codes(texts, min_value_count)
+    octets: Pool = tuple(map(str, range(1, 255)))
+    counts = Counter(_IPV4_NETWORK.match(text)[0] for text in texts)  # type: ignore[index]
+    minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
+    networks: Pool = tuple(sorted(network for network, n in counts.items() if n >= minimum))
+    builder = TemplateBuilder()
+    dot: Pool = (".",)
+    if networks:
+        builder.add([networks, dot, octets, dot, octets], 1.0, 0, dot)
+    used = {network.partition(".")[0] for network in networks}
+    firsts = tuple(octet for octet in octets[:223] if octet not in used)
+    others = [firsts, dot, octets, dot, octets, dot, octets]
+    builder.add(others, 0.0 if networks else 1.0, 0, ("",))
+    return builder.build()
+
+
+def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    pools = id_words.word_pools()
+    tokens = [id_words.word_tokens(text) for text in texts]
+    extra: Pool = tuple(f"-{word}" for word in pools["lower-1"])
+    return fit_templates(tokens, pools, min_value_count, extra=extra)
+
+
+def _fit_whole(
+    texts: Sequence[str], min_value_count: int, *, kind: str, extra: Pool
+) -> TemplateSet:
+    """Fit names of cities or companies, of which only the letter case is kept."""
+    tokens = [(Token(text, id_words.case_of(text) + "-whole"),) for text in texts]
+    return fit_templates(tokens, id_words.whole_pools(kind), min_value_count, extra=extra)
+
+
+FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet]] = {
+    "city": partial(_fit_whole, kind="city", extra=(" East", " North", " South")),
+    "company": partial(_fit_whole, kind="company", extra=(" Group", " Holding", " Partners")),
+    "email": _fit_emails,
+    "person": _fit_persons,
+    "street": _fit_streets,
+    "ip": _fit_ips,
+    "url": _fit_urls,
+}

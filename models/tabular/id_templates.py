@@ -1,0 +1,170 @@
+"""Templates of identifiers: texts that differ for different indices.
+
+A template is a sequence of slots; each slot holds one of the choices of its pool. The combinations
+of choices are numbered, and a permutation of these numbers gives each index its own combination.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.noise import Indices, uniforms
+from models.permutation import MAX_SIZE, permute
+
+Pool = tuple[str, ...]  # the choices of a slot
+_NOISE_SLOTS = 4  # uniforms before those of slots: missing, template, and two unused
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Consecutive numbers, padded with zeros to `width`, between constant texts.
+
+    `ends` are the texts before and after a number, and their weights.
+    """
+
+    first: int
+    width: int = 0
+    ends: tuple[tuple[str, str, float], ...] = (("", "", 1.0),)
+
+    def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
+        """Return one text for each index; different indices have different texts."""
+        numbers = [f"{self.first + int(index):0{self.width}}" for index in indices]
+        chosen = _choose([weight for _, _, weight in self.ends], seed, stream, indices)
+        prefixes, suffixes = (pa.array([end[i] for end in self.ends], pa.string()) for i in (0, 1))
+        index = pa.array(chosen)
+        parts = prefixes.take(index), pa.array(numbers, pa.string()), suffixes.take(index)
+        return pc.binary_join_element_wise(*parts, "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"counter": [self.first, self.width, [list(end) for end in self.ends]]}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        first, width, ends = fields["counter"]
+        return cls(first, width, tuple((prefix, suffix, weight) for prefix, suffix, weight in ends))
+
+
+def _choose(
+    weights: Sequence[float], seed: int, stream: int, indices: Indices
+) -> NDArray[np.int64]:
+    """Return a random choice for each index."""
+    ends = np.cumsum(weights) / sum(weights)
+    uniform = uniforms(seed, indices, _NOISE_SLOTS, stream)[:, 1]
+    return np.minimum(np.searchsorted(ends, uniform, side="right"), len(weights) - 1)
+
+
+@dataclass(frozen=True)
+class Template:
+    """`slots` are indices of pools.
+
+    When all combinations are used, slots of the pool `extra` are inserted before slot `growth`.
+    """
+
+    slots: tuple[int, ...]
+    growth: int
+    extra: int
+    weight: float
+
+    def grown(self, level: int) -> tuple[int, ...]:
+        return (*self.slots[: self.growth], *[self.extra] * level, *self.slots[self.growth :])
+
+
+@dataclass(frozen=True)
+class TemplateSet:
+    """Templates of one column, no two of which can produce the same text.
+
+    The last template grows: no other template has as many slots.
+    """
+
+    pools: tuple[Pool, ...]
+    templates: tuple[Template, ...]
+
+    def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
+        """Return one text for each index; different indices have different texts."""
+        weights = [template.weight for template in self.templates]
+        chosen = _choose(weights, seed, stream, indices)
+        capacities = np.array(
+            [min(self.capacity(template.slots), MAX_SIZE) for template in self.templates]
+        )
+        exhausted = indices >= capacities[chosen]
+        parts: list[tuple[NDArray[np.int64], pa.StringArray]] = []
+        for i, template in enumerate(self.templates):
+            rows = np.flatnonzero((chosen == i) & ~exhausted)
+            parts.append((rows, self._texts(template.slots, seed, stream, indices[rows])))
+        rows, level = np.flatnonzero(exhausted), 0
+        while len(rows):
+            level += 1
+            slots = self.templates[-1].grown(level)
+            fits = indices[rows] < min(self.capacity(slots), MAX_SIZE)
+            parts.append((rows[fits], self._texts(slots, seed, stream, indices[rows[fits]])))
+            rows = rows[~fits]
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")
+        return pa.concat_arrays([texts for _, texts in parts]).take(pa.array(order))
+
+    def capacity(self, slots: Sequence[int]) -> int:
+        """Return the number of combinations."""
+        return math.prod(len(self.pools[slot]) for slot in slots)
+
+    def _texts(
+        self, slots: tuple[int, ...], seed: int, stream: int, indices: Indices
+    ) -> pa.StringArray:
+        if not len(indices):
+            return pa.array([], pa.string())
+        sizes = [len(self.pools[slot]) for slot in slots]
+        # As many slots as a permutation can number make the texts different; the rest is random.
+        numbered = len(sizes)
+        while math.prod(sizes[:numbered]) > MAX_SIZE:
+            numbered -= 1
+        capacity = math.prod(sizes[:numbered])
+        ranks = permute(indices.astype(np.uint64), capacity, seed ^ stream << 32)
+        rest = len(sizes) - numbered
+        noise = uniforms(seed, indices, _NOISE_SLOTS + -(-rest // 4) * 4, stream)
+        choices = []
+        for i, (slot, size) in enumerate(zip(slots, sizes, strict=True)):
+            if i < numbered:
+                ranks, choice = np.divmod(ranks, np.uint64(size))
+            else:
+                choice = (noise[:, _NOISE_SLOTS + i - numbered] * size).astype(np.uint64)
+            choices.append(pa.array(self.pools[slot], pa.string()).take(pa.array(choice)))
+        return pc.binary_join_element_wise(*choices, "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary; pools of characters are written as one text."""
+        pools = [
+            "".join(pool) if all(len(c) == 1 for c in pool) else list(pool) for pool in self.pools
+        ]
+        templates = [[list(t.slots), t.growth, t.extra, t.weight] for t in self.templates]
+        return {"pools": pools, "templates": templates}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        templates = tuple(
+            Template(tuple(slots), growth, extra, weight)
+            for slots, growth, extra, weight in fields["templates"]
+        )
+        return cls(tuple(tuple(pool) for pool in fields["pools"]), templates)
+
+
+class TemplateBuilder:
+    """Builds a TemplateSet, in which equal pools are stored once."""
+
+    def __init__(self) -> None:
+        self._pools: dict[Pool, int] = {}
+        self._templates: list[Template] = []
+
+    def add(self, slots: Sequence[Pool], weight: float, growth: int, extra: Pool) -> None:
+        numbers = tuple(self._number(pool) for pool in slots)
+        self._templates.append(Template(numbers, growth, self._number(extra), weight))
+
+    def build(self) -> TemplateSet:
+        ascending = sorted(self._templates, key=lambda template: len(template.slots))
+        return TemplateSet(tuple(self._pools), tuple(ascending))
+
+    def _number(self, pool: Pool) -> int:
+        return self._pools.setdefault(pool, len(self._pools))

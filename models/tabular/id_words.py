@@ -1,0 +1,240 @@
+"""Pools of words, names, streets and e-mail parts for identifiers, from the library Faker.
+
+The pools are stored in the model, so samples do not depend on the version of the library.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from models.tabular.id_templates import Pool
+from models.tabular.id_tokens import NAME_KINDS, Token, Tokens
+
+DRAWS, POOL_SIZE = 4_000, 500
+SURE_SHARE = 0.8  # of the texts with names of one locale
+LOCALES = (
+    "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
+    "cs_CZ", "ru_RU", "el_GR",
+)  # fmt: skip
+# Titles, particles and suffixes of names of people.
+_TITLE = re.compile(
+    r"(?i)mr|mrs|ms|miss|dr|prof|rev|master|sir|lady|lord|mme|mlle|herr|frau|sig|sr|sra|jr|col|capt"
+    r"|major|ing|mag|dipl|phd|md|don|dona|von|van|de|den|der|da|do|dos|del|della|di|la|le|du|al|bin"
+    r"|ibn|ter|zu|af|och"
+)
+EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
+
+_LETTERS = re.compile(r"[^\W\d_]+")
+_WORDS = re.compile(r"[^\W\d_]+|[0-9]+|.", re.DOTALL)
+_STREET_LOCALES = {
+    "de_DE": r"stra(?:ß|ss)e|str\.|weg\b|platz\b|allee\b|gasse\b",
+    "fr_FR": r"\b(?:rue|avenue de|boulevard|chemin|impasse)\b",
+    "es_ES": r"\b(?:calle|avenida|paseo|plaza)\b",
+    "it_IT": r"\b(?:via|viale|piazza|corso)\b",
+    "nl_NL": r"straat\b|laan\b|\bplein\b",
+}
+_JOINED_STREET = re.compile(r"\w(?:stra(?:ß|ss)e|str|weg|platz|allee|gasse|straat|laan)$")
+_SEED = 0  # of the choice of pools
+
+
+@lru_cache(maxsize=8)
+def _faker(locale: str) -> Any:
+    from faker import Faker  # slow to import, and most tables have no names
+
+    return Faker(locale, use_weighting=False)
+
+
+@lru_cache(maxsize=64)
+def _drawn(locale: str, kind: str) -> Pool:
+    """Return different values of a generator of the library, in a fixed order."""
+    faker = _faker(locale)
+    faker.seed_instance(_SEED)
+    if kind == "word":
+        return tuple(sorted({w.lower() for w in faker.get_words_list() if w.isascii()}))
+    return tuple(dict.fromkeys(str(getattr(faker, kind)()) for _ in range(DRAWS)))
+
+
+@lru_cache(maxsize=32)
+def known_names(locale: str) -> tuple[Pool, Pool]:
+    """Return given names and family names of one word, as many as the library has."""
+    return tuple(  # type: ignore[return-value]
+        tuple(name for name in _drawn(locale, kind) if _LETTERS.fullmatch(name))
+        for kind in ("first_name", "last_name")
+    )
+
+
+def names(locale: str) -> tuple[Pool, Pool]:
+    """Return given names and family names for new values."""
+    given, family = known_names(locale)
+    return given[:POOL_SIZE], family[:POOL_SIZE]
+
+
+def name_share(texts: Sequence[str], locale: str) -> float:
+    """Return the share of texts with a word that is a name of the locale."""
+    known = {name.casefold() for pool in known_names(locale) for name in pool if len(name) > 2}
+    hits = sum(any(w.casefold() in known for w in _LETTERS.findall(text)) for text in texts)
+    return hits / max(1, len(texts))
+
+
+def name_locale(texts: Sequence[str]) -> str:
+    """Return the locale whose names are the most common in the texts."""
+    best, best_share = LOCALES[0], 0.0
+    for locale in LOCALES:
+        share = name_share(texts, locale)
+        if share > best_share:
+            best, best_share = locale, share
+        if share >= SURE_SHARE:
+            break
+    return best
+
+
+def are_given_names(texts: Sequence[str], locale: str) -> bool:
+    """Return True if most texts are given names only."""
+    given, family = ({name.casefold() for name in pool} for pool in known_names(locale))
+    words = [word.casefold() for text in texts for word in _LETTERS.findall(text)[:1]]
+    single = sum(len(re.findall(r"[^\W\d_]{2,}", text)) == 1 for text in texts)
+    return 2 * single > len(texts) and sum((w in given) - (w in family) for w in words) > 0
+
+
+def name_tokens(text: str, *, given: bool = False) -> Tokens:
+    """Split a person's name: words before a comma and last words are family names.
+
+    With `given`, all words are given names.
+    """
+    parts = _WORDS.findall(text)
+    words = [i for i, part in enumerate(parts) if _LETTERS.match(part)]
+    comma = parts.index(",") if "," in parts else -1
+    family = set() if given else {*words[-1:]} if comma < 0 else {i for i in words if i < comma}
+    tokens = []
+    for i, part in enumerate(parts):
+        if i not in words:
+            tokens.append(Token(part, "9" if part.isdigit() else ""))
+        elif len(part) == 1:
+            tokens.append(Token(part, "A" if part.isupper() else "a"))
+        elif is_title(part):
+            tokens.append(Token(part, "title"))
+        else:
+            tokens.append(Token(part, f"{'last' if i in family else 'first'}-{case_of(part)}"))
+    return tuple(tokens)
+
+
+def is_title(word: str) -> bool:
+    """Return True for titles, particles and suffixes of names of people."""
+    return _TITLE.fullmatch(word) is not None
+
+
+def name_pools(locale: str) -> dict[str, Pool]:
+    pools = {
+        f"{kind}-{case}": _in_case(pool, case)
+        for kind, pool in zip(NAME_KINDS, names(locale), strict=True)
+        for case in ("upper", "lower", "title")
+    }
+    return {**pools, "title": ("Dr", "Mr", "Mrs", "Ms")}
+
+
+def word_tokens(text: str) -> Tokens:
+    """Split words; the class of a word is its letter case and its length, in three groups."""
+    return tuple(
+        Token(part, f"{case_of(part)}-{_length_group(part)}")
+        if len(part) > 1 and _LETTERS.match(part)
+        else Token(part, "9" if part.isdigit() else _letter_kind(part))
+        for part in _WORDS.findall(text)
+    )
+
+
+def word_pools() -> dict[str, Pool]:
+    words = _drawn("en_US", "word")
+    pools: dict[str, Pool] = {}
+    for group in range(3):
+        members = tuple(word for word in words if _length_group(word) == group and len(word) > 1)
+        for case in ("upper", "lower", "title"):
+            pools[f"{case}-{group}"] = _in_case(members, case)
+    return pools
+
+
+def whole_pools(kind: str) -> dict[str, Pool]:
+    """Return names of cities or companies, by letter case."""
+    pool = _drawn("en_US", kind)[:POOL_SIZE]
+    return {f"{case}-whole": _in_case(pool, case) for case in ("upper", "lower", "title")}
+
+
+def street_locale(texts: Sequence[str]) -> str:
+    """Return the locale whose words for streets most texts have."""
+    counts = {
+        locale: sum(bool(re.search(pattern, text, re.IGNORECASE)) for text in texts)
+        for locale, pattern in _STREET_LOCALES.items()
+    }
+    best = max(counts, key=lambda locale: counts[locale])
+    return best if 2 * counts[best] > len(texts) else "en_US"
+
+
+def street_tokens(text: str) -> Tokens:
+    """Split an address into words and numbers; names such as Lindenweg have their own class."""
+    return tuple(
+        Token(token.text, "street") if _JOINED_STREET.search(token.text) else token
+        for token in word_tokens(text)
+    )
+
+
+def street_pools(locale: str) -> dict[str, Pool]:
+    """Return pools of family names, which many streets have, and of streets in one word."""
+    joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))[:POOL_SIZE]
+    family_names = names(locale)[1]
+    pools: dict[str, Pool] = {
+        f"{case}-{group}": _in_case(family_names, case)
+        for group in range(3)
+        for case in ("upper", "lower", "title")
+    }
+    return {**pools, "street": joined}
+
+
+def email_tokens(text: str) -> Tokens:
+    """Split an e-mail address; its domain is one token."""
+    local, _, domain = text.rpartition("@")
+    tokens: list[Token] = []
+    for part in re.findall(r"[A-Za-z]{2,}|[0-9]+|.", local):
+        if len(part) > 1 and not part.isdigit():
+            kind = "last" if any(token.kind.startswith("first") for token in tokens) else "first"
+            tokens.append(Token(part, f"{kind}-{case_of(part)}"))
+        else:
+            tokens.append(Token(part, "9" if part.isdigit() else _letter_kind(part)))
+    return (*tokens, Token("@", ""), Token(domain, "domain"))
+
+
+def email_pools() -> dict[str, Pool]:
+    pools = {
+        f"{kind}-{case}": _in_case(_ascii(pool), case)
+        for kind, pool in zip(NAME_KINDS, names("en_US"), strict=True)
+        for case in ("upper", "lower", "title")
+    }
+    return {**pools, "domain": EXAMPLE_DOMAINS}
+
+
+def case_of(word: str) -> str:
+    if word.isupper():
+        return "upper"
+    return "title" if word[:1].isupper() else "lower"
+
+
+def _in_case(pool: Iterable[str], case: str) -> Pool:
+    if case == "title":
+        return tuple(dict.fromkeys(word[:1].upper() + word[1:] for word in pool))
+    return tuple(dict.fromkeys(word.upper() if case == "upper" else word.lower() for word in pool))
+
+
+def _ascii(pool: Pool) -> Pool:
+    decomposed = (unicodedata.normalize("NFKD", word) for word in pool)
+    plain = (word.encode("ascii", "ignore").decode() for word in decomposed)
+    return tuple(dict.fromkeys(word for word in plain if len(word) > 1))
+
+
+def _length_group(word: str) -> int:
+    return 0 if len(word) <= 4 else 1 if len(word) <= 7 else 2
+
+
+def _letter_kind(part: str) -> str:
+    if part.isascii() and part.isalpha():
+        return "A" if part.isupper() else "a"
+    return ""

@@ -1,0 +1,83 @@
+"""Numbers and datetimes as integers, so that sums and differences of them are exact."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats
+
+MAX_DECIMALS = 9
+MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as floats
+
+
+def is_numeric(arrow: pa.DataType) -> bool:
+    """Return True for the types that relations of numbers support."""
+    return bool(
+        (pa.types.is_integer(arrow) and not pa.types.is_uint64(arrow))
+        or pa.types.is_floating(arrow)
+        or pa.types.is_timestamp(arrow)
+        or pa.types.is_date(arrow)
+    )
+
+
+@dataclass(frozen=True)
+class NumberGrid:
+    """The values of a column as multiples of 10**-decimals; -1 decimals: floats, not rounded."""
+
+    arrow: pa.DataType
+    decimals: int
+
+    @classmethod
+    def fit(cls, values: pa.Array) -> "NumberGrid":
+        if not pa.types.is_floating(values.type):
+            return cls(values.type, 0)
+        present = values.drop_null().to_numpy(zero_copy_only=False).astype(np.float64)
+        present = present[~np.isnan(present)]
+        largest = float(np.abs(present).max(initial=0.0))
+        for decimals in range(MAX_DECIMALS + 1):
+            if not largest * 10.0**decimals < MAX_EXACT:
+                break
+            # The first 100 values rule out most candidates cheaply.
+            if all(
+                np.array_equal(np.rint(part * 10.0**decimals) / 10.0**decimals, part)
+                for part in (present[:100], present)
+            ):
+                return cls(values.type, decimals)
+        return cls(values.type, -1)
+
+    def to_grid(self, values: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return (N,) numbers, 0 where missing, and the (N,) mask of missing values."""
+        if pa.types.is_floating(values.type):
+            floats = values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+            is_missing = np.isnan(floats)
+            floats = np.where(is_missing, 0.0, floats)
+            if self.decimals < 0:
+                return floats, is_missing
+            return np.rint(floats * 10.0**self.decimals).astype(np.int64), is_missing
+        is_missing = values.is_null().to_numpy(zero_copy_only=False)
+        if values.type.bit_width == 32 and not pa.types.is_integer(values.type):
+            values = values.cast(pa.int32())
+        return values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), is_missing
+
+    def from_grid(self, numbers: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
+        if pa.types.is_floating(self.arrow):
+            floats = numbers if self.decimals < 0 else numbers / 10.0**self.decimals
+            return pa.array(floats, pa.float64(), mask=is_missing).cast(self.arrow)
+        integers = pa.array(numbers, pa.int64(), mask=is_missing)
+        if pa.types.is_integer(self.arrow):
+            return integers.cast(self.arrow)
+        return (integers.cast(pa.int32()) if self.arrow.bit_width == 32 else integers).cast(
+            self.arrow
+        )
+
+    def from_floats(self, values: Floats, is_missing: NDArray[np.bool_]) -> pa.Array:
+        """Return the values, rounded to the decimals of the column."""
+        if self.decimals < 0:
+            return self.from_grid(values, is_missing)
+        # The addition settles ties of decimal numbers that floats represent from below.
+        scaled = values * 10.0**self.decimals
+        return self.from_grid(np.floor(scaled + 0.5 + 1e-9).astype(np.int64), is_missing)

@@ -1,0 +1,195 @@
+"""Choice of the columns that are coded, given the relations of a table."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from models.tabular.number_grid import NumberGrid
+from models.tabular.relation_coding import BoundedColumn, DerivedColumn, RelationCoding
+from models.tabular.relations import Relation, array
+
+Edge = tuple[str, str]  # the first column is at most the second one
+
+
+def plan_coding(
+    relations: Sequence[Relation], table: pa.Table, fixed: Collection[str]
+) -> RelationCoding:
+    """Return the coding that keeps as many of the relations as possible.
+
+    `table` has the training rows. The columns in `fixed` are not coded.
+    """
+    planner = _Planner(table, frozenset(fixed))
+    for relation in relations:
+        if relation.kind != "order":
+            planner.derive(relation)
+    orders = [relation for relation in relations if relation.kind == "order"]
+    planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
+    columns = {column.name: column for column in planner.columns}
+    # Sorted, because the order of a set differs between processes.
+    sources = {name: sorted(names) for name, names in planner.sources.items()}
+    decoding_order = TopologicalSorter(sources).static_order()
+    return RelationCoding(
+        tuple(columns[name] for name in decoding_order if name in columns),
+        tuple(planner.kept),
+    )
+
+
+def independent_relations(relations: Sequence[Relation], table: pa.Table) -> list[Relation]:
+    """Return the relations without those that follow from others."""
+    return list(plan_coding(relations, table, ()).relations)
+
+
+class _Planner:
+    def __init__(self, table: pa.Table, fixed: frozenset[str]) -> None:
+        self.table, self.fixed = table, fixed
+        self.columns: list[DerivedColumn | BoundedColumn] = []
+        self.kept: list[Relation] = []
+        self.sources: dict[str, set[str]] = {}  # of each coded column
+
+    def derive(self, relation: Relation) -> None:
+        """Leave a column out that the others of `relation` determine, if one can be."""
+        candidates = [relation.columns[-1]]
+        if relation.kind == "sum":
+            candidates += reversed(relation.columns[:-1])
+        for name in candidates:
+            sources = set(relation.columns) - {name}
+            if name in self.fixed or name in self.sources:
+                # A column that is coded already agrees with this relation, too.
+                if name in self.sources:
+                    return
+                continue
+            if any(self._depends(source, name) for source in sources):
+                continue
+            if relation.kind == "sum" and not self._is_exact(relation, name):
+                continue
+            self.columns.append(self._derived(relation, name))
+            self.sources[name] = sources
+            self.kept.append(relation)
+            return
+
+    def _is_exact(self, relation: Relation, name: str) -> bool:
+        """Return True if no other column of a sum has more decimals than column `name`."""
+        decimals = {
+            column: NumberGrid.fit(array(self.table, column)).decimals
+            for column in relation.columns
+        }
+        return name == relation.columns[-1] or decimals[name] == max(decimals.values())
+
+    def _derived(self, relation: Relation, name: str) -> DerivedColumn:
+        values = array(self.table, name)
+        decimals = 0 if relation.kind == "lookup" else NumberGrid.fit(values).decimals
+        column = DerivedColumn(name, relation, decimals, omitted=True)
+        computed = column.decode(self.table, values.type)
+        is_omitted = pa.compute.equal(computed.is_null(), values.is_null(nan_is_null=True))
+        return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
+
+    def bound(self, orders: dict[Edge, Relation]) -> None:
+        """Code the columns that others bound."""
+        derived = {column.name for column in self.columns}
+        immovable = self.fixed | derived
+        edges = {
+            (low, high)
+            for low, high in orders
+            if not self._depends(low, high)
+            and not self._depends(high, low)
+            and not (low in immovable and high in immovable)
+        }
+        edges = _without_implied(edges)
+        upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
+        # Ties go upward: durations and remainders usually follow what they begin with.
+        chosen = min((upward, downward), key=self._added_bits)
+        self.columns += chosen
+        self.sources |= {column.name: set(column.sources) for column in chosen}
+        enforced = {(low, c.name) for c in chosen for low in c.lower}
+        enforced |= {(c.name, high) for c in chosen for high in c.upper}
+        self.kept += [orders[edge] for edge in sorted(edges & enforced)]
+
+    def _place(
+        self, edges: set[Edge], immovable: Collection[str], *, upward: bool
+    ) -> list[BoundedColumn]:
+        """Return the bounded columns, each measured from columns that are placed before it.
+
+        The lowest columns stay, or the highest ones if `upward` is False. Columns that an immovable
+        one bounds from the other side are placed last, starting next to it.
+        """
+        directed = edges if upward else {(high, low) for low, high in edges}
+        order = list(TopologicalSorter(_neighbors_before(directed)).static_order())
+        movable = [name for name in order if name not in immovable]
+        before_fixed = {name for name in movable if _reaches(directed, name, immovable)}
+        sequence = [name for name in movable if name not in before_fixed]
+        sequence += [name for name in reversed(movable) if name in before_fixed]
+        sources = dict(self.sources)
+        placed, columns = set(immovable), []
+        for name in sequence:
+            usable = {other for other in placed if not _depends(sources, other, name)}
+            lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
+            upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
+            placed.add(name)
+            if lower or upper:
+                columns.append(self._bounded(name, lower, upper))
+                sources[name] = {*lower, *upper}
+        return columns
+
+    def _bounded(self, name: str, lower: tuple[str, ...], upper: tuple[str, ...]) -> BoundedColumn:
+        grid = NumberGrid.fit(array(self.table, name))
+        numbers, is_missing = grid.to_grid(array(self.table, name))
+        mean = float(np.rint(numbers[~is_missing].mean()))
+        return BoundedColumn(name, lower, upper, grid.decimals, mean)
+
+    def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
+        """Return by how much the entropy of the columns grows when they are coded.
+
+        Coding a column of round values, such as full hours, would lose them.
+        """
+        bits = 0.0
+        for column in columns:
+            values = array(self.table, column.name)
+            bits += _entropy(column.encode(self.table, values.type)) - _entropy(values)
+        return round(bits, 2)
+
+    def _depends(self, name: str, source: str) -> bool:
+        """Return True if the decoding of column `name` needs column `source`."""
+        return _depends(self.sources, name, source)
+
+
+def _depends(sources: Mapping[str, Collection[str]], name: str, source: str) -> bool:
+    return name == source or any(
+        _depends(sources, other, source) for other in sources.get(name, ())
+    )
+
+
+def _entropy(values: pa.Array) -> float:
+    """Return the empirical entropy in bits."""
+    counts = values.value_counts().field("counts").to_numpy(zero_copy_only=False)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _neighbors_before(edges: Iterable[Edge]) -> dict[str, list[str]]:
+    neighbors: dict[str, list[str]] = {}
+    for low, high in sorted(edges):
+        neighbors.setdefault(high, []).append(low)
+        neighbors.setdefault(low, [])
+    return neighbors
+
+
+def _reaches(edges: Collection[Edge], start: str, goals: Collection[str]) -> bool:
+    above = [high for low, high in edges if low == start]
+    return any(name in goals or _reaches(edges, name, goals) for name in above)
+
+
+def _without_implied(edges: set[Edge]) -> set[Edge]:
+    """Return the edges without those that follow from two others."""
+    names = {name for edge in edges for name in edge}
+    return {
+        (low, high)
+        for low, high in edges
+        if not any(_path(edges, low, middle) and _path(edges, middle, high) for middle in names)
+    }
+
+
+def _path(edges: Collection[Edge], low: str, high: str) -> bool:
+    return _reaches(edges, low, {high})

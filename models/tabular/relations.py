@@ -1,0 +1,197 @@
+"""Relations that hold between the columns of a row, such as orders, sums and lookups.
+
+A relation of kind `order` bounds one column by another. All other kinds determine the last of their
+columns: it is a function of the columns before it, up to the rounding of its decimals.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats, as_text
+from models.tabular.number_grid import is_numeric
+
+Kind = Literal[
+    "order", "sum", "linear", "product", "ratio", "elapsed", "date_part", "step", "lookup"
+]
+ROUNDING = 0.5 + 1e-6  # units of the last decimal
+SOLVABLE = ("sum", "linear", "product")
+DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "hour")
+Rows: TypeAlias = pa.Table | pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation between `columns`.
+
+    - `order`: the first column is at most the second one.
+    - `sum`: the last column is the sum of the others.
+    - `linear`: factor * first + offset.
+    - `product`: factor * first * second.
+    - `ratio`: factor * first / second.
+    - `elapsed`: factor * (second - first) + offset, in the unit of two datetimes.
+    - `date_part`: a part of a datetime, such as its year.
+    - `step`: a monotone step function of a number or datetime.
+    - `lookup`: each value of the first column has a single value of the last one.
+
+    `decimals` are those of the last column, -1 if it is not rounded.
+    `keys` and `values` are the steps of a step function, or the texts of a lookup.
+    """
+
+    kind: Kind
+    columns: tuple[str, ...]
+    factor: float = 1.0
+    offset: float = 0.0
+    part: str = ""
+    decimals: int = 0
+    keys: tuple[Any, ...] = ()
+    values: tuple[Any, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return a formula that identifies the relation in a table."""
+        *sources, last = self.columns
+        if self.kind == "order":
+            return f"{sources[0]} <= {last}"
+        if self.kind == "sum":
+            return f"{' + '.join(sources)} = {last}"
+        if self.kind == "date_part":
+            return f"{self.part}({sources[0]}) = {last}"
+        if self.kind in ("step", "lookup"):
+            return f"{sources[0]} -> {last}"
+        terms = {
+            "linear": sources[0],
+            "product": " * ".join(sources),
+            "ratio": " / ".join(sources),
+            "elapsed": f"({' - '.join(reversed(sources))})",
+        }
+        factor = "" if self.factor == 1 else f"{self.factor:.6g} * "
+        offset = (
+            "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
+        )
+        return f"{factor}{terms[self.kind]}{offset} = {last}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what clients see: no values of rows."""
+        return {"name": self.name, "kind": self.kind, "columns": list(self.columns)}
+
+    def pack(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "columns": list(self.columns),
+            "factor": self.factor,
+            "offset": self.offset,
+            "part": self.part,
+            "decimals": self.decimals,
+            "keys": list(self.keys),
+            "values": list(self.values),
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Self:
+        tuples = {name: tuple(packed[name]) for name in ("columns", "keys", "values")}
+        return cls(**{**packed, **tuples})
+
+    def solve(self, rows: Rows, name: str) -> Floats:
+        """Return the unrounded numbers of column `name` that follow from the other columns.
+
+        NaN where one of them is missing. Supports any numeric column of the kinds in SOLVABLE, and
+        otherwise the last column.
+        """
+        if name == self.columns[-1]:
+            return self.compute_numbers(rows)
+        others = [as_floats(array(rows, column)) for column in self.columns if column != name]
+        if self.kind == "sum":
+            return np.asarray(others[-1] - np.sum(others[:-1], axis=0))
+        if self.kind == "linear":
+            return (others[0] - self.offset) / self.factor
+        assert self.kind == "product"  # noqa: S101 - see the docstring
+        return others[1] / (self.factor * np.where(others[0] == 0, np.nan, others[0]))
+
+    def compute_numbers(self, rows: Rows) -> Floats:
+        """Return the unrounded numbers of the last column; NaN where a source is missing."""
+        sources = [array(rows, name) for name in self.columns[:-1]]
+        if self.kind == "date_part":
+            part = getattr(pa.compute, self.part)(sources[0])
+            return as_floats(part)
+        numbers = [as_floats(source) for source in sources]
+        if self.kind == "step":
+            index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
+            return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
+        if self.kind == "sum":
+            return np.sum(numbers, axis=0)
+        if self.kind == "ratio":
+            divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
+            return self.factor * numbers[0] / divisor
+        if self.kind == "product":
+            return self.factor * numbers[0] * numbers[1]
+        base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
+        return self.factor * base + self.offset
+
+    def look_up(self, source: pa.Array) -> pa.Array:
+        """Return the texts of the last column.
+
+        A number that no training row has is given the value of the nearest one.
+        """
+        keys = pa.array(self.keys, pa.string())
+        index = pa.compute.index_in(as_text(source), value_set=keys)
+        if is_numeric(source.type) and index.null_count:
+            numbers = as_floats(keys.drop_null().cast(source.type))
+            order = np.argsort(numbers)
+            middles = (numbers[order][1:] + numbers[order][:-1]) / 2
+            nearest = order[np.searchsorted(middles, as_floats(source))]
+            nearest += np.searchsorted(np.flatnonzero(keys.is_null()), nearest, side="right")
+            unknown = pa.compute.and_(index.is_null(), source.is_valid())
+            index = pa.compute.if_else(unknown, pa.array(nearest, pa.int32()), index)
+        return pa.array(self.values, pa.string()).take(index)
+
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows for which the relation holds; missing values satisfy it."""
+        last = array(rows, self.columns[-1])
+        if self.kind == "lookup":
+            computed = self.look_up(array(rows, self.columns[0]))
+            equal = pa.compute.equal(computed, as_text(last)).fill_null(False)
+            both_missing = pa.compute.and_(computed.is_null(), last.is_null())
+            mask = pa.compute.or_(equal, both_missing)
+            return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
+        if self.kind == "order":
+            ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
+            return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
+        return _is_rounding_of(last, self.compute_numbers(rows), self.decimals)
+
+
+def _is_rounding_of(values: pa.Array, computed: Floats, decimals: int) -> NDArray[np.bool_]:
+    """Return the (N,) mask of values that are missing, or `computed`, rounded to `decimals`."""
+    unit = 10.0**decimals if decimals >= 0 else 1.0
+    tolerance = ROUNDING if decimals >= 0 else 1e-9 * np.abs(computed)
+    # The comparison is negated, so that a missing value satisfies it.
+    return np.asarray(~(np.abs(computed - as_floats(values)) * unit > tolerance))
+
+
+def as_floats(values: pa.Array) -> Floats:
+    """Return numbers, or datetimes in their unit, as floats; NaN where missing."""
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.int64() if values.type.bit_width == 64 else pa.int32())
+    return np.asarray(
+        values.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False),
+        np.float64,
+    )
+
+
+def array(rows: Rows, name: str) -> pa.Array:
+    column = rows.column(name)
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def enabled(relations: Sequence[Relation], setting: bool | list[str]) -> list[Relation]:
+    """Return the relations that the hyperparameter `relations` does not switch off."""
+    if isinstance(setting, bool):
+        return list(relations) if setting else []
+    return [relation for relation in relations if relation.name not in setting]

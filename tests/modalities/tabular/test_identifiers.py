@@ -1,0 +1,113 @@
+"""Columns that identify rows or people: recognition, choices and issues."""
+
+import pytest
+
+from modalities.tabular.upload.schema_overrides import ColumnOverride
+from tests.modalities.tabular.conftest import Read, Reject
+from tests.modalities.tabular.factories import build_column_csv
+
+COUNT = 120
+FIRST = ("James", "Mary", "Robert", "Linda", "David", "Susan", "Thomas", "Karen", "Daniel", "Lisa")
+LAST = ("Smith", "Johnson", "Brown", "Miller", "Davis", "Wilson", "Moore", "Taylor", "White",
+        "Harris", "Clark", "Lewis")  # fmt: skip
+PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
+KINDS: dict[str, list[str]] = {
+    "uuid": [f"{i:08x}-0000-4000-8000-{7 * i:012x}" for i in range(COUNT)],
+    "email": [f"{person.lower().replace(' ', '.')}@example.com" for person in PEOPLE],
+    "ip": [f"10.0.{i}.{255 - i}" for i in range(COUNT)],
+    "iban": [f"DE{i % 90 + 10} 3704 0044 0532 {i:04} 00" for i in range(COUNT)],
+    "phone": [f"({200 + i}) 555-{1000 + i}" for i in range(COUNT)],
+    "url": [f"https://example.com/page/{i}" for i in range(COUNT)],
+    "person": PEOPLE,
+    "street": [f"{i + 1} {LAST[i % 12]} Street" for i in range(COUNT)],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_kinds_of_identifiers_are_recognized(kind: str, read: Read) -> None:
+    table = read(build_column_csv(*KINDS[kind]))
+    assert (table["a"].type, table["a"].format, table["a"].exclude) == ("id", kind, False)
+    issue = table.issue("id_like_column")
+    assert issue is not None
+    assert issue["examples"] == [f"a ({kind})"]
+
+
+def test_addresses_that_rows_share_are_identifiers_where_each_is_rare(read: Read) -> None:
+    assert read(build_column_csv(*KINDS["email"] * 3))["a"].format == "email"
+
+
+def test_rare_values_of_people_among_common_ones_are_an_error(read: Read) -> None:
+    emails = [*KINDS["email"][:15], *["info@example.com"] * 500]
+    table = read(build_column_csv(*emails))
+    assert table["a"].type == "category"
+    issue = table.issue("personal_values")
+    assert issue is not None
+    assert issue["severity"] == "error"
+    assert issue["examples"] == ["a (email): 15 values in fewer than 10 rows each"]
+
+
+def test_common_categories_are_no_issue(read: Read) -> None:
+    table = read(build_column_csv(*["Berlin", "Paris", "Rome"] * 40))
+    assert table["a"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+def test_nearly_unique_codes_are_identifiers(read: Read) -> None:
+    codes = [f"C-{i * 37 % 1000:03}" for i in range(COUNT - 4)] * 1 + ["C-000"] * 4
+    assert read(build_column_csv(*codes))["a"].type == "id"
+
+
+def test_few_rows_with_some_different_values_stay_categories(read: Read) -> None:
+    cities = [f"city {i % 20}" for i in range(30)]
+    assert read(build_column_csv(*cities))["a"].type == "category"
+
+
+@pytest.mark.parametrize("name", ["patient_no", "Phone", "accountNumber", "ISBN"])
+def test_unique_numbers_of_something_are_identifiers(name: str, read: Read) -> None:
+    numbers = [100_000 + i * 7_919 % 900_000 for i in range(COUNT)]
+    assert read(build_column_csv(*numbers, name=name))[name].type == "id"
+    assert read(build_column_csv(*numbers, name="income"))["income"].type == "integer"
+
+
+def test_rare_sentences_among_common_words_are_free_text(read: Read) -> None:
+    notes = [
+        f"On day {i} the patient reported that the pain had moved to the back" for i in range(40)
+    ]
+    assert read(build_column_csv(*notes, *["NA"] * 80))["a"].type == "text"
+
+
+@pytest.mark.parametrize(
+    ("choice", "type", "exclude"),
+    [("regenerate", "id", False), ("drop", "id", True), ("keep", "category", False)],
+)
+def test_the_owner_chooses_what_samples_have(
+    choice: str, type: str, exclude: bool, read: Read
+) -> None:
+    override = ColumnOverride("a", identifier=choice)  # type: ignore[arg-type]
+    table = read(build_column_csv(*PEOPLE), columns=(override,))
+    assert (table["a"].type, table["a"].exclude) == (type, exclude)
+    assert (table.issue("personal_values") is not None) == (choice == "keep")
+
+
+def test_integers_that_are_kept_stay_integers(read: Read) -> None:
+    override = ColumnOverride("id", identifier="keep")
+    assert read(build_column_csv(*range(COUNT), name="id"), columns=(override,))["id"].type == (
+        "integer"
+    )
+
+
+def test_a_category_becomes_an_identifier_of_its_kind(read: Read) -> None:
+    emails = ["a.b@example.com", "c.d@example.com"] * 20
+    table = read(build_column_csv(*emails), columns=(ColumnOverride("a", identifier="regenerate"),))
+    assert (table["a"].type, table["a"].format) == ("id", "email")
+
+
+def test_unknown_kinds_of_identifiers_are_rejected(reject: Reject) -> None:
+    error = reject(build_column_csv(*PEOPLE), columns=(ColumnOverride("a", format="passport"),))
+    assert error.field_errors[0].code == "format_unknown"
+
+
+def test_places_that_share_a_word_are_not_people(read: Read) -> None:
+    counties = [f"{name} {kind}" for name in LAST for kind in ("County", "City")]
+    table = read(build_column_csv(*counties, name="name"))
+    assert (table["name"].type, table["name"].format) == ("id", None)

@@ -1,0 +1,379 @@
+"""Relations between columns are found, and generated rows satisfy them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.errors import AcceptanceRateTooLow
+from models.tabular.data import LabeledRows
+from models.tabular.partial_rows import PartialRows
+from models.tabular.prepare import plan_relations
+from models.tabular.relation_coding import RelationCoding
+from models.tabular.relation_detection import detect_relations
+from models.tabular.relation_planning import plan_coding
+from models.tabular.row_completion import complete_rows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema, ColumnType
+from models.tabular.tokenizer import Tokenizer
+from models.tabular.training import train
+from tests.models.tabular.tiny_tables import (
+    RecordingCallbacks,
+    load_sampler,
+    make_settings,
+    train_sampler,
+)
+
+N = 400
+RNG = np.random.default_rng(3)
+A, B = RNG.integers(0, 500, N), RNG.integers(0, 500, N)
+PRICES = np.round(RNG.lognormal(4, 1, N), 2)
+QUANTITIES = RNG.integers(1, 30, N)
+TIMES = np.datetime64("2024-01-01T08:00:00", "s") + RNG.integers(0, 10**7, N).astype("m8[s]")
+MINUTES = RNG.integers(1, 3000, N)
+CITIES = RNG.integers(0, 12, N)
+
+
+def column_types(table: pa.Table) -> dict[str, ColumnType]:
+    types: dict[str, ColumnType] = {}
+    for field in table.schema:
+        if pa.types.is_integer(field.type):
+            types[field.name] = "integer"
+        elif pa.types.is_floating(field.type):
+            types[field.name] = "number"
+        elif pa.types.is_temporal(field.type):
+            types[field.name] = "datetime"
+        else:
+            types[field.name] = "category"
+    return types
+
+
+def names_of(table: pa.Table, **options: int) -> list[str]:
+    relations = detect_relations(table, column_types(table), **options)
+    return [relation.name for relation in relations]
+
+
+def coding_of(table: pa.Table, *fixed: str) -> RelationCoding:
+    return plan_coding(detect_relations(table, column_types(table)), table, fixed)
+
+
+def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
+    coded = RelationCoding.unpack(coding.pack()).encode(table)
+    return pa.Table.from_batches(
+        [coding.decode(coded.combine_chunks().to_batches()[0], table.schema)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("low <= high", {"low": A, "high": A + RNG.integers(0, 90, N)}),
+        ("start <= end", {"start": TIMES, "end": TIMES + MINUTES.astype("m8[m]")}),
+        ("a + b = c", {"a": A, "b": B, "c": A + B}),
+        ("a + p + b = c", {"a": A, "p": PRICES, "b": B, "c": np.round(A + PRICES + B, 2)}),
+        ("a + b = c", {"c": A - B, "a": A, "b": -B}),
+        ("0.19 * p = tax", {"p": PRICES, "tax": np.round(0.19 * PRICES, 2)}),
+        ("1.8 * c + 32 = f", {"c": PRICES, "f": np.round(1.8 * PRICES + 32, 3)}),
+        ("p * q = c", {"p": PRICES, "q": QUANTITIES, "c": np.round(PRICES * QUANTITIES, 2)}),
+        ("0.01 * p * a = c", {"p": PRICES, "a": A, "c": np.round(PRICES * A / 100, 2)}),
+        ("a / q = rate", {"a": A, "q": QUANTITIES, "rate": np.round(A / QUANTITIES, 3)}),
+        (
+            "(end - start) = seconds",
+            {"start": TIMES, "end": TIMES + MINUTES.astype("m8[m]"), "seconds": 60 * MINUTES},
+        ),
+        ("month(day) = m", {"day": TIMES, "m": TIMES.astype("M8[M]").astype(int) % 12 + 1}),
+        ("a -> band", {"a": A, "band": A // 100}),
+        (
+            "city -> country",
+            {
+                "city": np.array(list("abcdefghijkl"))[CITIES],
+                "country": np.array(["x", "y"])[CITIES % 2],
+            },
+        ),
+    ],
+)
+def test_a_relation_is_found_and_survives_coding(name: str, columns: dict[str, Any]) -> None:
+    table = pa.table(columns)
+    coding = coding_of(table)
+    assert name in [relation.name for relation in coding.relations]
+    assert not coding.encode(table).equals(table)
+    decoded = round_trip(coding, table)
+    assert coding.satisfied(decoded).all()
+    assert decoded.schema == table.schema
+    for name in set(table.schema.names) - coding.names:
+        assert decoded[name].equals(table[name])
+    for name in coding.names:  # where a digit is exactly halfway, either neighbor is right
+        assert pa.compute.equal(decoded[name], table[name]).to_numpy().mean() > 0.97
+
+
+def test_independent_columns_have_no_relations() -> None:
+    rng = np.random.default_rng(1)
+    table = pa.table(
+        {
+            "a": rng.integers(0, 5, N),
+            "b": rng.integers(0, 4, N),
+            "rare": (rng.random(N) < 0.005).astype(np.int64),
+            "below_all": rng.integers(0, 10, N),
+            "above_all": rng.integers(10, 99, N),
+            "p": rng.lognormal(size=N),
+            "c": np.array(list("abc"))[rng.integers(0, 3, N)],
+        }
+    )
+    assert names_of(table) == []
+
+
+def test_one_row_that_breaks_a_relation_is_enough_to_dismiss_it() -> None:
+    total = A + B
+    total[7] += 1
+    assert names_of(pa.table({"a": A, "b": B, "c": total})) == ["a <= c", "b <= c"]
+
+
+def test_few_rows_are_too_little_evidence() -> None:
+    assert names_of(pa.table({"a": A[:40], "b": B[:40], "c": (A + B)[:40]})) == []
+
+
+def test_missing_values_stay_where_they_are_in_the_data() -> None:
+    rng = np.random.default_rng(2)
+    net = pa.array(PRICES, mask=rng.random(N) < 0.1)
+    total = pa.array(np.round(PRICES + A, 2), mask=net.is_null().to_numpy(zero_copy_only=False))
+    always = pa.table({"a": net, "b": A, "c": total})
+    at_random = pa.table(
+        {
+            "start": pa.array(TIMES, mask=rng.random(N) < 0.1),
+            "end": pa.array(TIMES + MINUTES.astype("m8[m]"), mask=rng.random(N) < 0.1),
+            "a": net,
+            "b": A,
+            "c": pa.array(np.round(PRICES + A, 2), mask=rng.random(N) < 0.1),
+            "city": pa.array(CITIES, mask=rng.random(N) < 0.1),
+            "country": pa.array(np.array(["x", "y"])[CITIES % 2]),
+        }
+    )
+    assert "c" not in coding_of(always).encode(always).schema.names
+    assert "c" in coding_of(at_random).encode(at_random).schema.names
+    for table in (always, at_random):
+        assert len(coding_of(table).relations) >= 1
+        assert round_trip(coding_of(table), table).equals(table)
+
+
+def test_values_between_several_bounds_stay_there() -> None:
+    low = RNG.integers(100, 900, N)
+    high = low + RNG.integers(0, 300, N)
+    first, last = (low + np.rint(RNG.random(N) * (high - low)).astype(int) for _ in range(2))
+    table = pa.table({"open": first, "high": high, "low": low, "close": last})
+    for fixed in ("open", "high", "low", "close"):
+        coding = coding_of(table, fixed)
+        assert fixed not in coding.names
+        assert round_trip(coding, table).equals(table)
+        shuffled = coding.encode(table).to_pydict()
+        noise = np.random.default_rng(1)
+        coded = pa.RecordBatch.from_pydict(
+            {name: noise.permutation(values) for name, values in shuffled.items()}
+        )
+        rows = coding.decode(coded, table.schema)
+        for a, b in (("low", "open"), ("low", "close"), ("open", "high"), ("close", "high")):
+            assert pa.compute.all(pa.compute.less_equal(rows[a], rows[b])).as_py(), (fixed, a, b)
+
+
+def test_of_two_ordered_columns_the_one_with_round_values_is_not_coded() -> None:
+    leaving = TIMES.astype("M8[D]").astype("M8[s]") + np.timedelta64(11, "h")
+    arriving = leaving - RNG.integers(60, 10**6, N).astype("m8[s]")
+    for columns in ({"a": arriving, "b": leaving}, {"b": leaving, "a": arriving}):
+        assert coding_of(pa.table(columns)).names == {"a"}
+
+
+def test_the_target_column_is_never_coded() -> None:
+    table = pa.table({"a": A, "b": B, "c": A + B})
+    assert coding_of(table, "c").names == {"a", "b"}
+    towns = pa.table({"city": CITIES, "country": np.array(["x", "y"])[CITIES % 2]})
+    assert coding_of(towns, "country").names == frozenset()
+
+
+def test_values_that_few_rows_have_are_not_stored_with_a_relation() -> None:
+    city = CITIES.copy()
+    city[:2] = 77
+    table = pa.table(
+        {"city": city, "country": np.array(["x", "y"])[city % 2], "a": A, "band": A // 100}
+    )
+    relations = detect_relations(table, column_types(table), min_value_count=5)
+    assert [relation.name for relation in relations] == ["city -> country"]
+    assert "77" not in relations[0].keys
+
+
+def make_orders(count: int = 600) -> pa.Table:
+    rng = np.random.default_rng(4)
+    city = rng.integers(0, 6, count)
+    start = np.datetime64("2024-01-01", "s") + rng.integers(0, 3 * 10**7, count).astype("m8[s]")
+    end = start + 60 * rng.integers(1, 600, count).astype("m8[s]")
+    net = np.round(rng.lognormal(5, 1, count), 2)
+    tax = np.round(0.19 * net, 2)
+    quantity = rng.integers(1, 9, count)
+    return pa.table(
+        {
+            "start": start,
+            "end": pa.array(end, mask=rng.random(count) < 0.05),
+            "city": np.array(list("abcdef"))[city],
+            "country": np.array(["x", "y"])[city % 2],
+            "net": net,
+            "tax": tax,
+            "total": np.round(net + tax, 2),
+            "quantity": quantity,
+            "amount": np.round(quantity * net, 2),
+        }
+    )
+
+
+ORDERS = make_orders()
+ORDERS_SCHEMA = tuple(
+    ColumnSchema(name, type, nullable=name == "end") for name, type in column_types(ORDERS).items()
+)
+
+
+def find_broken(rows: pa.RecordBatch) -> list[str]:
+    broken = []
+    for row in rows.to_pylist():
+        if row["end"] is not None and row["end"] < row["start"]:
+            broken.append("order")
+        if (ord(row["city"]) - ord("a")) % 2 != "xy".index(row["country"]):
+            broken.append("lookup")
+        if round(row["net"] + row["tax"], 2) != row["total"]:
+            broken.append("sum")
+        if abs(row["tax"] - 0.19 * row["net"]) > 0.00501:
+            broken.append("factor")
+        if abs(row["amount"] - row["quantity"] * row["net"]) > 0.00501:
+            broken.append("product")
+    return broken
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
+    """Return a sampler of a run that is too short to learn any relation."""
+    folder = tmp_path_factory.mktemp("model")
+    return train_sampler(ORDERS, ORDERS_SCHEMA, folder, steps=5, label="city")
+
+
+def test_samples_of_orders_break_no_relation(sampler: TableSampler) -> None:
+    samples = sampler.sample(1, np.arange(2_000))
+    assert samples.rows.schema == ORDERS.schema
+    assert find_broken(samples.rows) == []
+    assert samples.rows["end"].null_count > 0
+    assert samples.acceptance_rate == 1
+
+
+@pytest.mark.parametrize("architecture", ["autoregressive", "gan"])
+def test_relations_hold_for_each_architecture(architecture: str, tmp_path: Path) -> None:
+    model = train_sampler(ORDERS, ORDERS_SCHEMA, tmp_path, steps=5, architecture=architecture)
+    assert find_broken(model.sample(1, np.arange(300)).rows) == []
+
+
+def test_relations_can_be_switched_off(tmp_path: Path) -> None:
+    one = train_sampler(
+        ORDERS,
+        ORDERS_SCHEMA,
+        tmp_path,
+        steps=5,
+        relations=["start <= end"],
+    )
+    assert "order" not in {relation.kind for relation in one.tokenizer.coding.relations}
+    assert set(find_broken(one.sample(1, np.arange(300)).rows)) == {"order"}
+    none = train_sampler(ORDERS, ORDERS_SCHEMA, tmp_path, steps=5, relations=False)
+    assert not none.tokenizer.coding.columns
+    assert set(find_broken(none.sample(1, np.arange(300)).rows)) >= {"order", "sum", "lookup"}
+
+
+def test_the_manifest_says_which_relations_samples_satisfy() -> None:
+    rows = LabeledRows.split(
+        ORDERS, ORDERS_SCHEMA, target_column="country", holdout_fraction=0.1, seed=1
+    )
+    plan = plan_relations(rows, make_settings(ORDERS, relations=["start <= end"]))
+    assert {entry["name"]: entry["enforced"] for entry in plan.describe()} == {
+        "net + tax = total": True,
+        "0.19 * net = tax": True,
+        "net * quantity = amount": True,
+        "city -> country": False,
+        "start <= end": False,
+    }
+
+
+def test_a_name_that_ignores_no_relation_is_reported() -> None:
+    callbacks = RecordingCallbacks(5)
+    rows = LabeledRows.split(
+        ORDERS, ORDERS_SCHEMA, target_column=None, holdout_fraction=0.1, seed=1
+    )
+    train(rows, make_settings(ORDERS, relations=["start < end"]), callbacks, seed=1)
+    assert any("'start < end'" in warning for warning in callbacks.warnings)
+
+
+def test_a_resumed_run_keeps_the_relations(tmp_path: Path) -> None:
+    rows = LabeledRows.split(
+        ORDERS, ORDERS_SCHEMA, target_column=None, holdout_fraction=0.1, seed=1
+    )
+    first, second = RecordingCallbacks(10, checkpoints=(5,), interrupt_at=6), RecordingCallbacks(10)
+    settings = make_settings(ORDERS)
+    with pytest.raises(KeyboardInterrupt):
+        train(rows, settings, first, seed=1)
+    (tmp_path / "state").write_bytes(first.saved[5].state)
+    train(rows, settings, second, seed=1, state=tmp_path / "state")
+    model = load_sampler(second.last_checkpoint, tmp_path)
+    assert find_broken(model.sample(1, np.arange(200)).rows) == []
+
+
+def test_conditions_on_coded_columns_are_met(sampler: TableSampler) -> None:
+    conditions = {"country": "y", "total": {"gte": 50, "lt": 500}, "city": ["a", "b"]}
+    rows = sampler.sample(1, np.arange(100), conditions).rows
+    assert set(rows["country"].to_pylist()) == {"y"}
+    assert set(rows["city"].to_pylist()) == {"b"}
+    assert all(50 <= value < 500 for value in rows["total"].to_pylist())
+    assert find_broken(rows) == []
+
+
+def test_partial_rows_with_coded_columns_are_completed(sampler: TableSampler) -> None:
+    given: list[dict[str, Any]] = [
+        {"total": 119.0},
+        {"tax": 19.0, "quantity": 3},
+        {"country": "x", "end": "2024-06-01T12:00:00"},
+        {"start": "2024-06-01T12:00:00", "end": "2024-06-01T12:05:00"},
+        {"amount": 84.0, "quantity": 4},
+        {"end": None, "net": 10.0},
+    ]
+    for row in given:
+        rows = complete(sampler, [row] * 20)
+        assert find_broken(rows) == []
+        for name, value in row.items():
+            stored = pa.array([value]).cast(ORDERS.schema.field(name).type)[0].as_py()
+            assert set(rows[name].to_pylist()) == {stored}
+    near = complete(sampler, [{"end": "2024-06-01T12:00:00"}] * 20)
+    hours = [(row["end"] - row["start"]).total_seconds() / 3600 for row in near.to_pylist()]
+    assert 0 < max(hours) < 12
+
+
+def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSampler) -> None:
+    with pytest.raises(AcceptanceRateTooLow):
+        complete(sampler, [{"net": 100.0, "tax": 50.0}])
+
+
+def complete(sampler: TableSampler, rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    partial_rows = PartialRows.parse(sampler.tokenizer, rows)
+    return complete_rows(sampler, 1, np.arange(len(rows)), partial_rows).rows
+
+
+def test_declared_orders_are_kept_without_rejection(tmp_path: Path) -> None:
+    # So few violations are expected that chance could explain the order.
+    rng = np.random.default_rng(1)
+    low = rng.integers(0, 105, N)
+    table = pa.table({"low": low, "high": np.maximum(rng.integers(98, 600, N), low)})
+    constraint = {"kind": "inequality", "columns": ["low", "high"]}
+    schema = (ColumnSchema("low", "integer"), ColumnSchema("high", "integer"))
+    assert names_of(table) == []
+    model = train_sampler(table, schema, tmp_path, steps=5, constraints=[constraint])
+    samples = model.sample(1, np.arange(2_000))
+    assert samples.acceptance_rate == 1
+
+
+def test_a_table_without_relations_has_the_same_tokens_as_without_coding() -> None:
+    table = pa.table({"a": A, "b": B})
+    schema = (ColumnSchema("a", "integer"), ColumnSchema("b", "integer"))
+    plain = Tokenizer.fit(table, schema, target_column=None, seed=1)
+    coded = Tokenizer.fit(table, schema, target_column=None, seed=1, coding=coding_of(table))
+    assert np.array_equal(plain.encode(table, 1), coded.encode(table, 1))
