@@ -20,7 +20,7 @@ class Quantiles:
     """The quantile function (inverse cumulative distribution) of values, in cells.
 
     Ranks from one of the `ends` to the next are a cell. Its values are uniform between `lows` and
-    `highs`. A gap that is much wider than those next to it lies between two cells, not in one.
+    `highs`. A gap that is much wider than those next to it is between two cells, not in one.
     """
 
     lows: NDArray[Any]

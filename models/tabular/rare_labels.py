@@ -1,15 +1,15 @@
-"""How often training visits the rows of rare labels.
+"""Repetition of the rows of rare labels in training.
 
 A label of few rows would have too few gradients for its rows to differ from the others. Its rows
-are repeated in each epoch, but not as often as it is rare: what many rows share is learned from all
-of them, and a row that is seen too often is memorized.
+are repeated in each epoch, but not in proportion to its rarity: all rows share most of what there
+is to learn, and a row that is seen too often is memorized.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 COMMON_SHARE = 0.1  # labels of at least this share of the rows are not repeated
-EXPONENT = 0.75  # of the ratio of COMMON_SHARE to the share of a rarer label
+EXPONENT = 0.5  # of the ratio of COMMON_SHARE to the share of a rarer label
 MIN_LABEL_ROWS = 10  # a label of fewer rows is repeated as often as one of that many
 
 

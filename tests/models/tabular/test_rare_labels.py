@@ -33,16 +33,16 @@ PAYMENT_SCHEMA = (
 )
 
 
-@pytest.mark.parametrize("random_order_prob", [0.0, 0.5])
+@pytest.mark.parametrize(("random_order_prob", "steps"), [(0.0, 400), (0.5, 800)])
 def test_samples_of_a_rare_label_have_its_numbers_and_categories(
-    tmp_path: Path, random_order_prob: float
+    tmp_path: Path, random_order_prob: float, steps: int
 ) -> None:
     sampler = train_sampler(
         make_payments(),
         PAYMENT_SCHEMA,
         tmp_path,
         label="label",
-        steps=400,
+        steps=steps,
         batch_size=128,
         embedding_dim=32,
         hidden_dim=32,
@@ -53,7 +53,7 @@ def test_samples_of_a_rare_label_have_its_numbers_and_categories(
     amounts = frauds.column("amount").to_numpy()
     assert np.mean(amounts < 500) <= 0.05
     assert np.std(amounts[amounts > 500]) < 40
-    assert np.mean(np.array(frauds.column("shop")) != "web") < 0.2
+    assert np.mean(np.array(frauds.column("shop")) != "web") < 0.3
     every_label = np.array(sampler.sample(4, np.arange(4_000)).rows.column("label"))
     assert 5 <= np.sum(every_label == "fraud") <= 45
 
