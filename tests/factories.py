@@ -121,6 +121,7 @@ def build_checkpoint(seed: int = 0, scoring: bool = False) -> PackedCheckpoint:
         # Untrained networks give nearly equal images and scores: larger weights spread them.
         trainer.networks.average.network["G"].end.weight.data *= 100
         trainer.features.classifier.out.weight.data *= 100
+        trainer.features.predicts_labels = True
         trainer.features.freeze()
         trainer.calibration = (1.0, 0.0)
     return trainer.pack()
