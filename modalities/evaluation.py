@@ -9,6 +9,8 @@ from core.storage import Storage
 from core.tables import Dataset, Model
 
 if TYPE_CHECKING:
+    import torch
+
     from models.metrics.scores import Score
 
 
@@ -22,6 +24,7 @@ class EvaluationInput:
     samples: int
     seed: int
     storage: Storage
+    device: "torch.device"  # of the networks
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
 
     @property

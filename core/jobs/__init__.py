@@ -41,6 +41,7 @@ from core.jobs.leasing import (
     heartbeat,
     release,
     release_as_lost,
+    release_from_lost_device,
 )
 from core.jobs.queries import (
     QueueDepth,
@@ -66,6 +67,7 @@ from core.jobs.shards import (
     fail_shard,
     has_idle_shards,
     release_shard,
+    release_shard_from_lost_device,
     renew_shard,
     shard_progress,
     shards_of,
@@ -126,7 +128,9 @@ __all__ = [
     "record_events",
     "release",
     "release_as_lost",
+    "release_from_lost_device",
     "release_shard",
+    "release_shard_from_lost_device",
     "remove_orphans",
     "renew_shard",
     "requeue_lost",
