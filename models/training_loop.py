@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import oom, seeding
+from models import device, seeding
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
 
 Batch = tuple[Tensor, ...]  # the first dimension of each tensor is the items
@@ -154,6 +154,6 @@ def smaller_microbatch(size: int | None, error: Exception) -> int:
     Raises:
         Exception: The error is not about memory, or the micro-batch cannot be smaller.
     """
-    if size is None or size == 1 or not oom.is_out_of_memory(error):
+    if size is None or size == 1 or not device.is_out_of_memory(error):
         raise error
     return size // 2
