@@ -154,12 +154,14 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto",
         pattern=DEVICE_PATTERN,
-        description="Device of a worker: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.",
+        description="Device of a worker: `auto` (a GPU if there is one), `cpu`, `cuda` or "
+        "`cuda:N`.",
     )
     sampling_device: str = Field(
         "cpu",
         pattern=DEVICE_PATTERN,
-        description="Device on which the API and the sampler generate samples, named like `device`.",
+        description="Device on which the API and the sampler generate samples: `auto`, `cpu`, "
+        "`cuda` or `cuda:N`.",
     )
     device_check_seconds: float = Field(
         120.0, gt=0, description="Interval at which an idle worker checks that its GPU still works."

@@ -1,13 +1,8 @@
 """The device of this worker process, and the loss of its GPU."""
 
-from typing import TYPE_CHECKING
-
 from core.devices import DeviceKind, kind_of
 from core.settings import get_settings
 from models import device as devices
-
-if TYPE_CHECKING:
-    import torch
 
 
 class DeviceLost(Exception):
@@ -18,15 +13,15 @@ def kind() -> DeviceKind:
     return kind_of(get_settings().device)
 
 
-def get() -> "torch.device":
-    """Return the device that the jobs of this process run on.
+def require() -> str:
+    """Return the name of the device that the jobs of this process run on: `cpu` or `cuda:N`.
 
     Raises:
         DeviceLost: The GPU does not exist, or torch cannot use it.
     """
     name = get_settings().device
     try:
-        return devices.resolve_device(name if kind() is DeviceKind.GPU else "cpu")
+        return str(devices.resolve_device(name if kind() is DeviceKind.GPU else "cpu"))
     except devices.DeviceUnavailable as error:
         raise DeviceLost(str(error)) from error
 

@@ -11,7 +11,6 @@ from core.tables import Dataset, Model
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from models.augmentation.lift import TrainClassifier
@@ -42,7 +41,7 @@ class AugmentationInput:
     model: Model | None
     spec: AugmentationSpec
     storage: Storage
-    device: "torch.device"  # of the model and the classifiers
+    device: str  # of the model and the classifiers: `cpu` or `cuda:N`
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
     labels: "NDArray[np.int32]"  # of all items of the training split; negative if unlabeled
     train: "Indices"

@@ -9,8 +9,6 @@ from core.storage import Storage
 from core.tables import Dataset, Model
 
 if TYPE_CHECKING:
-    import torch
-
     from models.metrics.scores import Score
 
 
@@ -24,7 +22,7 @@ class EvaluationInput:
     samples: int
     seed: int
     storage: Storage
-    device: "torch.device"  # of the networks
+    device: str  # of the networks: `cpu` or `cuda:N`
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
 
     @property

@@ -6,7 +6,7 @@ holds the weights and generates the batches of a plan. The plan encodes them.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 from pydantic import BaseModel
 
@@ -14,9 +14,6 @@ from core.errors import FieldError, ValidationFailed
 from core.request_fields import RequestModel
 from modalities.selection import Selection
 from modalities.turns import Turns
-
-if TYPE_CHECKING:
-    import torch
 
 Json = dict[str, Any]
 
@@ -191,8 +188,8 @@ class Sampling(Protocol):
         """Return the number of items in one file of a generation job."""
         return 10_000
 
-    def load_sampler(self, path: Path, device: "torch.device | None" = None) -> Sampler:
-        """Load a model file, to sample on the device. Default: the CPU.
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
+        """Load a model file, to sample on the device `cpu` or `cuda:N`.
 
         Raises:
             ValueError: The file does not hold a model of this modality.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -13,9 +13,6 @@ from core.tables import Checkpoint, Dataset
 from core.training import Budget, TrainingSpec
 from models.settings import StepCost
 from models.training_callbacks import TrainingCallbacks
-
-if TYPE_CHECKING:
-    import torch
 
 Json = dict[str, Any]
 Preset = Literal["fast", "balanced", "quality"]
@@ -63,8 +60,8 @@ class TrainingRun(TrainingCallbacks, Protocol):
     def storage(self) -> Storage: ...
 
     @property
-    def device(self) -> "torch.device":
-        """Device of the networks."""
+    def device(self) -> str:
+        """Device of the networks: `cpu` or `cuda:N`."""
 
     @property
     def state(self) -> Path | None:

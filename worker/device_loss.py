@@ -24,8 +24,12 @@ def exit_on_loss(folder: Path) -> Iterator[None]:
         yield
     except DeviceLost as error:
         log.critical("the GPU failed; exiting the process", extra={"cause": str(error)[:200]})
-        _flag(folder).touch()
+        flag(folder)
         os._exit(EXIT_CODE)  # the usual exit would call CUDA, which may hang
+
+
+def flag(folder: Path) -> None:
+    _flag(folder).touch()
 
 
 def is_flagged(folder: Path) -> bool:

@@ -45,6 +45,7 @@ from core.jobs.leasing import (
 )
 from core.jobs.queries import (
     QueueDepth,
+    QueuePlace,
     artifacts_of,
     checkpoints_of,
     get,
@@ -54,7 +55,7 @@ from core.jobs.queries import (
     live_jobs_of_model,
     page,
     queue_depths,
-    queue_position,
+    queue_place,
     running_by_owner,
 )
 from core.jobs.shards import (
@@ -86,6 +87,7 @@ __all__ = [
     "NewJob",
     "Notification",
     "QueueDepth",
+    "QueuePlace",
     "ShardClaim",
     "ShardProgress",
     "StopRequests",
@@ -124,7 +126,7 @@ __all__ = [
     "page_of_events",
     "pause",
     "queue_depths",
-    "queue_position",
+    "queue_place",
     "record_events",
     "release",
     "release_as_lost",

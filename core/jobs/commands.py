@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from core import webhooks
 from core.database import clock
-from core.devices import RequestedDevice
 from core.errors import NotFound, Unavailable
 from core.ids import new_id
 from core.jobs.devices import initial_kind, kept_kind
@@ -33,7 +32,7 @@ class NewJob:
     model_id: str | None = None
     tags: Json = field(default_factory=dict)
     priority: str = "normal"
-    device: RequestedDevice = "auto"
+    device: str = "auto"
     traceparent: str | None = None
     retry_of: str | None = None
     warnings: list[Json] = field(default_factory=list)

@@ -266,13 +266,9 @@ def release_from_lost_device(session: Session, claim: Claim) -> None:
     job = fenced_update(session, claim)
     losses = job.device_losses + 1
     if losses >= get_settings().max_device_losses and not job.cancel_requested:
-        _end(
-            session, claim, JobState.FAILED, error=DEVICE_LOST.to_problem(), device_losses=losses
-        )
+        _end(session, claim, JobState.FAILED, error=DEVICE_LOST.to_problem(), device_losses=losses)
         return
-    _requeue(
-        session, claim, reason="device_lost", delay_s=backoff_s(losses), device_losses=losses
-    )
+    _requeue(session, claim, reason="device_lost", delay_s=backoff_s(losses), device_losses=losses)
 
 
 def _requeue(
@@ -283,9 +279,7 @@ def _requeue(
         confirm_paused(session, claim)
         return
     values |= {"notified_at": None, "queued_at": clock(), "available_at": clock(delay_s)}
-    _leave(
-        session, claim, JobState.QUEUED, reason=reason, device_kind=kept_kind(), **values
-    )
+    _leave(session, claim, JobState.QUEUED, reason=reason, device_kind=kept_kind(), **values)
 
 
 def release_as_lost(session: Session, claim: Claim) -> None:

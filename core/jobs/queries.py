@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from core import workers
 from core.database import clock
 from core.devices import DeviceKind
 from core.errors import NotFound
@@ -52,7 +53,7 @@ def _has_shown_state(state: str) -> ColumnElement[bool]:
     return shown[state] if state in shown else Job.state == JobState(state)
 
 
-def queue_position(session: Session, job: Job) -> int | None:
+def _queue_position(session: Session, job: Job) -> int | None:
     """Return the number of queued jobs that go before this one; None unless it is queued.
 
     Jobs of other queues, or that need another kind of device, do not count.
@@ -66,6 +67,22 @@ def queue_position(session: Session, job: Job) -> int | None:
     if job.device_kind is not None:
         ahead = ahead.where(may_run_on(job.device_kind))
     return session.scalar(ahead) or 0
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """Place of a queued job: the number of jobs ahead, and whether a worker can run it at all."""
+
+    position: int
+    has_worker: bool
+
+
+def queue_place(session: Session, job: Job) -> QueuePlace | None:
+    """Return the place of the job in its queue; None unless it is queued."""
+    position = _queue_position(session, job)
+    if position is None:
+        return None
+    return QueuePlace(position, bool(workers.serving(session, job.queue, job.device_kind)))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def sweep(session: Session) -> list[Notification]:
 
 def backoff_s(losses: int) -> float:
     """Return the delay before the next attempt: 0, 30, 150 s and so on."""
-    return BACKOFF_S * (4 ** (losses - 1) - 1)
+    return BACKOFF_S * (4.0 ** (losses - 1) - 1)
 
 
 def _is_lost() -> ColumnElement[bool]:

@@ -162,7 +162,7 @@ class AugmentationJob:
                 model=self._model,
                 spec=self.spec,
                 storage=self._storage,
-                device=process_device.get(),
+                device=process_device.require(),
                 check_stop=self.check_stop,
                 labels=labels,
                 train=train,

@@ -92,7 +92,7 @@ class EvaluationJob:
                 samples=self.spec.samples,
                 seed=self.spec.seed,
                 storage=self._storage,
-                device=process_device.get(),
+                device=process_device.require(),
                 check_stop=self.check_stop,
             )
         )

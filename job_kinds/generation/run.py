@@ -254,9 +254,7 @@ class ShardGenerator:
                     labels=labels,
                     **times,
                 )
-                return jobs.claim_shard(
-                    session, self.job_id, self.owner, process_device.kind()
-                )
+                return jobs.claim_shard(session, self.job_id, self.owner, process_device.kind())
         except LeaseLost:  # another worker generates this shard
             self.storage.delete([key])
         return None
@@ -337,7 +335,7 @@ def _load_model(model: Model, storage: Storage) -> Sampler:
     global _last_loaded
     sha256 = model.weights["sha256"]
     if _last_loaded is None or _last_loaded[0] != sha256:
-        modality, device = modalities.get(model.modality), process_device.get()
+        modality, device = modalities.get(model.modality), process_device.require()
         sampler = stored_samplers.load(
             model, storage, lambda path: modality.load_sampler(path, device)
         )

@@ -25,9 +25,9 @@ from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
+from job_kinds import process_device
 from job_kinds.base import Finish
 from job_kinds.evaluation.plan import enqueue as enqueue_evaluation
-from job_kinds import process_device
 from job_kinds.lease import Lease
 from job_kinds.resource_usage import TimeUsed, read_process_time
 from job_kinds.training.budget_clock import BudgetClock
@@ -66,7 +66,7 @@ def run(job: Job, lease: Lease) -> Finish:
 
 def train(job: Job, lease: Lease) -> Checkpoint:
     """Run the training and return the checkpoint to create a model from."""
-    modality, device = modalities.get(job.resolved["modality"]), process_device.get()
+    modality, device = modalities.get(job.resolved["modality"]), process_device.require()
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:
@@ -130,7 +130,7 @@ class RunningTraining:
         dataset: Dataset,
         storage: Storage,
         resume_point: ResumePoint | None,
-        device: torch.device,
+        device: str,
     ) -> None:
         self.spec, self.dataset, self.storage, self.device = spec, dataset, storage, device
         self.state = resume_point.path if resume_point else None
