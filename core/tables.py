@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.database import UtcDateTime, clock
+from core.devices import DeviceKind
 
 Json = dict[str, Any]
 AutoIncrement = BigInteger().with_variant(Integer, "sqlite")  # SQLite requires INTEGER keys for it
@@ -190,9 +191,13 @@ class Job(Leased, Base):
     warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
+    device: Mapped[str] = mapped_column(default="auto")  # requested: auto, cpu or gpu
+    # The kind of worker that may claim the job; null if any (see core.jobs.devices).
+    device_kind: Mapped[DeviceKind | None]
 
     worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]
+    device_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     owner: Mapped[str | None]
     heartbeat_at: Mapped[datetime | None]
     available_at: Mapped[datetime] = mapped_column(default=clock())
@@ -359,8 +364,8 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     queues: Mapped[list[Any]]
     host: Mapped[str]
-    gflops: Mapped[float | None]  # speed of a matrix product on one thread, for estimates
-    device: Mapped[str] = mapped_column(default="cpu")
+    gflops: Mapped[float | None]  # speed of a matrix product on one thread or GPU, for estimates
+    device: Mapped[Json]  # fields of core.devices.DeviceReport
     started_at: Mapped[datetime] = mapped_column(default=clock())
     seen_at: Mapped[datetime] = mapped_column(default=clock())
 

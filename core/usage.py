@@ -19,6 +19,7 @@ class JobUsage:
     failed: int
     cpu_s: float
     wall_s: float
+    gpu_s: float
     items: int
 
 
@@ -43,7 +44,7 @@ def job_usage(
         func.count(),
         func.sum(case((Job.state == JobState.SUCCEEDED, 1), else_=0)),
         func.sum(case((Job.state == JobState.FAILED, 1), else_=0)),
-        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "wall_s")),
+        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "wall_s", "gpu_s")),
     )
     generated = select(Job.kind, func.sum(Shard.items_done)).join(Shard, Shard.job_id == Job.id)
     items = {
@@ -58,6 +59,7 @@ def job_usage(
             failed=row[3],
             cpu_s=round(row[4] or 0.0, 2),
             wall_s=round(row[5] or 0.0, 2),
+            gpu_s=round(row[6] or 0.0, 2),
             items=items.get(row[0], 0),
         )
         for row in rows

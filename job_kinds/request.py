@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from core.devices import RequestedDevice
 from core.request_fields import RequestModel, Seed, Tags
 from job_kinds.webhook import JobWebhookOrUrl
 
@@ -31,6 +32,11 @@ class JobRequest(RequestModel):
         None, description="Random seed. Default: a random one, returned in `resolved`."
     )
     priority: Priority = "normal"
+    device: RequestedDevice = Field(
+        "auto",
+        description="Device to run on: `cpu`, `gpu`, or `auto` (default) for that of the first "
+        "free worker. A job with `auto` stays on this kind of device once something is saved.",
+    )
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
         None, description="Webhook for this job, in addition to the tenant's webhooks."

@@ -22,6 +22,7 @@ class EvaluationInput:
     samples: int
     seed: int
     storage: Storage
+    device: str  # of the networks: `cpu` or `cuda:N`
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
 
     @property

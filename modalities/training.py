@@ -60,6 +60,10 @@ class TrainingRun(TrainingCallbacks, Protocol):
     def storage(self) -> Storage: ...
 
     @property
+    def device(self) -> str:
+        """Device of the networks: `cpu` or `cuda:N`."""
+
+    @property
     def state(self) -> Path | None:
         """State of the checkpoint to resume from; None if the run starts from the beginning."""
 

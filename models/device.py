@@ -76,11 +76,16 @@ def _configure_cuda() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # missing in torch's stubs
 
 
+def cpu_info() -> DeviceInfo:
+    """Return the properties of the processor, without importing torch."""
+    return DeviceInfo("cpu", _processor_name(), _physical_memory())
+
+
 def device_info(device: "torch.device") -> DeviceInfo:
     import torch
 
     if device.type != "cuda":
-        return DeviceInfo(device.type, _processor_name(), _physical_memory())
+        return cpu_info()
     properties = torch.cuda.get_device_properties(device)
     version = torch._C._cuda_getDriverVersion()  # type: ignore[attr-defined] # missing in torch's stubs
     return DeviceInfo(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 import job_kinds
 from core import jobs
+from core.devices import DeviceKind, RequestedDevice
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
 from job_kinds.warnings import WarningView
 
@@ -30,7 +31,9 @@ class Progress(BaseModel):
     updated_at: datetime | None = Field(description="Time of the worker's last heartbeat.")
 
 
-QueueCode = Literal["waiting_for_worker", "jobs_ahead", "worker_lost"]
+QueueCode = Literal[
+    "waiting_for_worker", "jobs_ahead", "worker_lost", "no_gpu_worker", "no_cpu_worker"
+]
 
 
 class QueueStatus(BaseModel):
@@ -38,15 +41,22 @@ class QueueStatus(BaseModel):
         description="Number of jobs ahead; null unless the job is queued, and in lists of jobs."
     )
     code: QueueCode | None = Field(
-        description="Stable code of `reason`: `waiting_for_worker` (the job is next), `jobs_ahead` "
-        "or `worker_lost` (it resumes after the loss of its worker); null where `position` is."
+        description="Stable code of `reason`: `waiting_for_worker` (the job is next), "
+        "`jobs_ahead`, `worker_lost` (it resumes after the loss of its worker), `no_gpu_worker` or "
+        "`no_cpu_worker` (no active worker has the device that it needs); null where `position` is."
     )
     reason: str | None = Field(description="Why the job is waiting; null where `position` is.")
 
     @classmethod
-    def of(cls, job: Job, position: int | None) -> "QueueStatus":
-        if position is None:
+    def of(cls, job: Job, place: jobs.QueuePlace | None) -> "QueueStatus":
+        if place is None:
             return cls(position=None, code=None, reason=None)
+        position = place.position
+        if job.device_kind is not None and not place.has_worker:
+            kind = job.device_kind.value
+            code: QueueCode = "no_gpu_worker" if kind == "gpu" else "no_cpu_worker"
+            reason = f"No active worker has a working {kind.upper()}. The job waits for one."
+            return cls(position=position, code=code, reason=reason)
         if job.worker_losses:
             reason = "The worker was lost. The next one resumes from the last checkpoint."
             return cls(position=position, code="worker_lost", reason=reason)
@@ -68,6 +78,7 @@ class Usage(BaseModel):
 
     cpu_s: float = Field(0.0, description="CPU time in seconds.")
     wall_s: float = Field(0.0, description="Elapsed time in seconds.")
+    gpu_s: float = Field(0.0, description="Time for which the job held a GPU, in seconds.")
 
 
 JobShownState = Literal[
@@ -95,6 +106,10 @@ class JobView(BaseModel):
     progress: Progress
     queue: QueueStatus
     priority: str
+    device: RequestedDevice = Field(description="Device that the request asks for.")
+    device_kind: DeviceKind | None = Field(
+        description="Kind of device that the job runs on; null while it may be either."
+    )
     retry_of: str | None = Field(description="Id of the ended job that this one repeats.")
     attempt: int = Field(description="Number of times that a worker started the job.")
     max_worker_losses: int = Field(
@@ -113,7 +128,7 @@ class JobView(BaseModel):
     )
 
     @classmethod
-    def of(cls, job: Job, position: int | None = None) -> "JobView":
+    def of(cls, job: Job, place: jobs.QueuePlace | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
         links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.get(job.kind).links)}
@@ -132,8 +147,10 @@ class JobView(BaseModel):
             dataset=job.dataset_id,
             model=job.model_id,
             progress=_progress(job),
-            queue=QueueStatus.of(job, position),
+            queue=QueueStatus.of(job, place),
             priority=job.priority,
+            device=job.device,
+            device_kind=job.device_kind,
             retry_of=job.retry_of,
             attempt=job.fencing_token,
             max_worker_losses=job.max_worker_losses,

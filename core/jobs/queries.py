@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from core import workers
 from core.database import clock
+from core.devices import DeviceKind
 from core.errors import NotFound
+from core.jobs.devices import may_run_on
 from core.jobs.state_machine import TERMINAL
 from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
 
@@ -50,15 +53,36 @@ def _has_shown_state(state: str) -> ColumnElement[bool]:
     return shown[state] if state in shown else Job.state == JobState(state)
 
 
-def queue_position(session: Session, job: Job) -> int | None:
-    """Return the number of queued jobs before this one in its queue; None unless it is queued."""
+def _queue_position(session: Session, job: Job) -> int | None:
+    """Return the number of queued jobs that go before this one; None unless it is queued.
+
+    Jobs of other queues, or that need another kind of device, do not count.
+    """
     if job.state is not JobState.QUEUED:
         return None
     before = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
         Job.id < job.id
     )
     ahead = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, before)
+    if job.device_kind is not None:
+        ahead = ahead.where(may_run_on(job.device_kind))
     return session.scalar(ahead) or 0
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """Place of a queued job: the number of jobs ahead, and whether a worker can run it at all."""
+
+    position: int
+    has_worker: bool
+
+
+def queue_place(session: Session, job: Job) -> QueuePlace | None:
+    """Return the place of the job in its queue; None unless it is queued."""
+    position = _queue_position(session, job)
+    if position is None:
+        return None
+    return QueuePlace(position, bool(workers.serving(session, job.queue, job.device_kind)))
 
 
 @dataclass(frozen=True)
@@ -93,13 +117,18 @@ def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
     return {str(owner).split("/")[0]: job_id for owner, job_id in session.execute(query)}
 
 
-def has_due_jobs(session: Session, queues: Sequence[str], grace_s: float) -> bool:
-    """Return True if a queued job of these queues has been due for more than `grace_s`.
+def has_due_jobs(
+    session: Session,
+    queues: Sequence[str],
+    grace_s: float,
+    kind: DeviceKind = DeviceKind.CPU,
+) -> bool:
+    """Return True if a queued job has been due for a worker of this kind for more than `grace_s`.
 
     `grace_s` is the time that a notification may take.
     """
     is_due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
-    due_job = select(Job.id).where(Job.queue.in_(queues), is_due).limit(1)
+    due_job = select(Job.id).where(Job.queue.in_(queues), may_run_on(kind), is_due).limit(1)
     return session.scalar(due_job) is not None
 
 

@@ -49,6 +49,7 @@ def plan(
         request=request.model_dump(mode="json", exclude_unset=True),
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
     )
 
 
@@ -145,7 +146,8 @@ def enqueue(session: Session, training: Job, model: Model) -> None:
     try:
         spec = build_spec(model, dataset, training.resolved["seed"], None)
         spec = spec.model_copy(update={"samples": min(spec.samples, _max_samples(model))})
-        jobs.create(session, training.tenant_id, new_job(model, spec))
+        evaluation = replace(new_job(model, spec), device=training.device)
+        jobs.create(session, training.tenant_id, evaluation)
     except (Conflict, Unavailable) as error:
         message = f"The model was not evaluated: {error.detail}"
         event = NewEvent("log", {"message": message}, level="warning")

@@ -49,6 +49,7 @@ def plan(
         model_id=model.id,
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
     )
 
 
