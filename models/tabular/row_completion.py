@@ -105,9 +105,12 @@ def _complete_batch(
         particle_u = [uniforms(seed, batch_indices, size, attempt_stream(i)).T for i in streams]
         u = np.concatenate(particle_u, axis=1).astype(np.float32)
         resampling_u = uniforms(seed, batch_indices, size + 1, attempt_stream(streams.stop)).T
-        arrays = u, np.ascontiguousarray(resampling_u), given[:, padded]
         device = sampler.token_sampler.device
-        inputs = [upload(torch.from_numpy(array), device) for array in arrays]
-        completed = sampler.token_sampler.complete(*inputs, order)
+        completed = sampler.token_sampler.complete(
+            upload(torch.from_numpy(u), device),
+            upload(torch.from_numpy(np.ascontiguousarray(resampling_u)), device),
+            upload(torch.from_numpy(given[:, padded]), device),
+            order,
+        )
         tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
     return tokens
