@@ -190,7 +190,7 @@ class ImageModality(Modality):
         size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
         return min(max(size, 1_000), 50_000)
 
-    def load_sampler(self, path: Path) -> Sampler:
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.image.sampler import ImagePlanSampler
 
         return ImagePlanSampler.load(path)

@@ -175,7 +175,7 @@ class TableModality(Modality):
     def shard_size(self, manifest: Json) -> int:
         return 100_000
 
-    def load_sampler(self, path: Path) -> Sampler:
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.tabular.sampler import TablePlanSampler
 
         return TablePlanSampler.load(path)
