@@ -193,7 +193,7 @@ class ImageModality(Modality):
     def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.image.sampler import ImagePlanSampler
 
-        return ImagePlanSampler.load(path)
+        return ImagePlanSampler.load(path, device)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.image import model_file

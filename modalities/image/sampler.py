@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from modalities.image.request import ImagePlan, InterpolationPlan
@@ -44,9 +45,13 @@ class ImagePlanSampler(Sampler):
         self.batch_size = sampler.batch_size
 
     @classmethod
-    def load(cls, path: Path) -> "ImagePlanSampler":
-        """Load a model file. Raises UnreadableCheckpoint if it is not an image model."""
-        return cls(ImageSampler.load(*unpack(path)))
+    def load(cls, path: Path, device: str = "cpu") -> "ImagePlanSampler":
+        """Load a model file to a device.
+
+        Raises:
+            UnreadableCheckpoint: The file is not an image model.
+        """
+        return cls(ImageSampler.load(*unpack(path), torch.device(device)))
 
     @property
     def bytes(self) -> int:

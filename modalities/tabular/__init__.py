@@ -178,7 +178,7 @@ class TableModality(Modality):
     def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.tabular.sampler import TablePlanSampler
 
-        return TablePlanSampler.load(path)
+        return TablePlanSampler.load(path, device)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.tabular import model_file

@@ -1,6 +1,7 @@
 """Evaluation of a tabular model."""
 
 import pyarrow as pa
+import torch
 
 from modalities import stored_samplers
 from modalities.evaluation import EvaluationInput, EvaluationOutput
@@ -23,8 +24,9 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
 
 
 def _generate(evaluation: EvaluationInput) -> pa.Table:
+    device = torch.device(evaluation.device)
     sampler = stored_samplers.load(
-        evaluation.model, evaluation.storage, lambda path: TableSampler.load(*unpack(path))
+        evaluation.model, evaluation.storage, lambda path: TableSampler.load(*unpack(path), device)
     )
     plan = plan_total(evaluation.samples, [{}], seed=evaluation.seed, offset=0)
     batches = []

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from core.errors import FieldError, ValidationFailed
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.tabular.request import TablePlan
@@ -21,9 +23,13 @@ class TablePlanSampler(Sampler):
         self._sampler = sampler
 
     @classmethod
-    def load(cls, path: Path) -> "TablePlanSampler":
-        """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
-        return cls(TableSampler.load(*unpack(path)))
+    def load(cls, path: Path, device: str = "cpu") -> "TablePlanSampler":
+        """Load a model file to a device.
+
+        Raises:
+            UnreadableCheckpoint: The file is not a tabular model.
+        """
+        return cls(TableSampler.load(*unpack(path), torch.device(device)))
 
     @property
     def bytes(self) -> int:

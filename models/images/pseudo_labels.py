@@ -5,6 +5,7 @@ import torch
 
 from models.images.data import LabeledImages
 from models.images.feature_extractor import FeatureNetwork
+from models.microbatch import apply_in_parts
 
 MIN_CONFIDENCE = 0.8  # probability of the predicted label
 MAX_IMAGES = 20_000  # unlabeled images that are classified
@@ -25,9 +26,9 @@ def assign_pseudo_labels(features: FeatureNetwork, data: LabeledImages, seed: in
     is_confident, predictions = [], []
     for start in range(0, len(candidates), BATCH_SIZE):
         images, _ = data.batch(candidates[start : start + BATCH_SIZE])
-        confidence, label = features.frozen(images).softmax(1).max(1)
-        is_confident.append(confidence.numpy() >= MIN_CONFIDENCE)
-        predictions.append(label.numpy())
+        confidence, label = apply_in_parts(features.frozen, images).softmax(1).max(1)
+        is_confident.append(confidence.cpu().numpy() >= MIN_CONFIDENCE)
+        predictions.append(label.cpu().numpy())
     accepted = np.concatenate(is_confident)
     data.assign_labels(candidates[accepted], np.concatenate(predictions)[accepted])
     return int(accepted.sum())

@@ -6,6 +6,7 @@ import torch
 
 from models import training_loop
 from models.checkpoint import load_state
+from models.placement import CPU
 from models.tabular.autoregressive_training import AutoregressiveTrainer
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.gan_training import GanTrainer
@@ -22,8 +23,9 @@ def train(
     *,
     seed: int,
     state: Path | None = None,
+    device: torch.device = CPU,
 ) -> None:
-    """Train until `callbacks.progress` is 1 or held-out rows no longer improve.
+    """Train on a device until `callbacks.progress` is 1 or held-out rows no longer improve.
 
     Resume from `state` if it is given.
 
@@ -39,7 +41,7 @@ def train(
     tokens = torch.from_numpy(tokenizer.encode(rows.take(rows.train), seed))
     holdout = torch.from_numpy(tokenizer.encode(rows.take(rows.holdout[:MAX_HOLDOUT_ROWS]), seed))
     trainer = (GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer)(
-        tokenizer, settings, tokens, holdout, seed
+        tokenizer, settings, tokens, holdout, seed, device
     )
     if state is None:
         trainer.start_from_frequencies(tokens)

@@ -186,7 +186,7 @@ class Sequences(Modality):
     def read_plan(self, manifest: Json, plan: Json, seed: int) -> SequencePlan:
         return SequencePlan(plan["items"], seed)
 
-    def load_sampler(self, path: Path) -> SequenceSampler:
+    def load_sampler(self, path: Path, device: str = "cpu") -> SequenceSampler:
         return SequenceSampler(path)
 
     def check_import(self, manifest: Json, weights: Path) -> None:

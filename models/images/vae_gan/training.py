@@ -28,7 +28,8 @@ from models.images.vae_gan.latent_buffer import LatentBuffer
 from models.images.vae_gan.networks import Critic, Encoder, Generator
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import adamw, channels_last, load_with_label_map
-from models.training_loop import Part, Position
+from models.microbatch import Part, Position, apply_in_parts
+from models.placement import upload
 from models.weight_average import WeightAverage
 
 MAX_ENCODED_IMAGES = 30_000  # for the prior of the finished model
@@ -44,19 +45,19 @@ class VaeGan:
         self, settings: VaeGanSettings, data: LabeledImages, features: FeatureNetwork, seed: int
     ) -> None:
         self.settings, self.data, self.features, self.seed = settings, data, features, seed
-        self.batches = ImageBatches(data, settings.batch_size, seed)
+        self.batches = ImageBatches(data, settings.batch_size, seed, settings.latent_dim)
         self.microbatch_size: int | None = settings.batch_size
-        self.G = channels_last(Generator(settings))
-        self.E = Encoder(settings, features.classifier.second_size)
-        self.D = channels_last(Critic(settings))
+        self.G = channels_last(Generator(settings)).to(data.device)
+        self.E = Encoder(settings, features.classifier.second_size).to(data.device)
+        self.D = channels_last(Critic(settings)).to(data.device)
         self.autoencoder = nn.ModuleDict({"G": self.G, "E": self.E})
         self.average = WeightAverage(self.autoencoder, settings.ema_decay)
         self.opt_G = adamw(self.autoencoder, settings.generator_lr, 0.9)
         self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
         self.optimizers = (self.opt_G, self.opt_D)
-        self.latents = LatentBuffer(settings, seed)
+        self.latents = LatentBuffer(settings, seed, data.device)
         # 1 / variance of the pixels and of each feature level; empty until the features are frozen.
-        self.scales = torch.empty(0)
+        self.scales = torch.empty(0, device=data.device)
 
     @property
     def noise_size(self) -> int:
@@ -94,19 +95,19 @@ class VaeGan:
         """
         settings, features = self.settings, self.features.frozen
         assert features is not None  # noqa: S101 - frozen before this phase
-        (real, y), position, share = part.batch, part.position, part.share
-        with bf16_autocast():
+        (real, y, noise), position, share = part.batch, part.position, part.share
+        with bf16_autocast(real.device):
             with torch.no_grad():
                 real_levels = [real, *features.levels(real)]
             # Level 2 is features.encoder_features(real), which is the encoder's input.
             mean, log_variance = self.E(real_levels[2].flatten(1), y)
-            z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            z = mean + noise * (0.5 * log_variance).exp()
             self.latents.record(z.detach(), y)
             fake = self.G(z, y)
             fake_levels = [fake, *features.levels(fake)]
             errors = [
                 scale * F.mse_loss(a, b)
-                for scale, a, b in zip(self.scales.tolist(), fake_levels, real_levels, strict=True)
+                for scale, a, b in zip(self.scales.unbind(), fake_levels, real_levels, strict=True)
             ]
             kl = losses.kl_to_standard_normal(mean, log_variance)
             loss = settings.pixel_weight * errors[0] + settings.feature_weight * sum(errors[1:])
@@ -154,10 +155,16 @@ class VaeGan:
         latents, labels = [], []
         for start in range(0, len(order), ENCODING_BATCH_SIZE):
             images, y = self.data.batch(train[order[start : start + ENCODING_BATCH_SIZE]])
-            mean, log_variance = self.ema_encoder(self.features.frozen.encoder_features(images), y)
-            latents.append(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
-            labels.append(y)
+            noise = upload(torch.randn(len(y), self.settings.latent_dim), self.data.device)
+            latents.append(apply_in_parts(self._encode, images, y, noise).cpu())
+            labels.append(y.cpu())
         self.latents.fit_final_prior(torch.cat(latents), torch.cat(labels))
+
+    def _encode(self, images: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+        """Return (B, Z) latents of the averaged encoder."""
+        assert self.features.frozen is not None  # noqa: S101 - frozen before the encoder is trained
+        mean, log_variance = self.ema_encoder(self.features.frozen.encoder_features(images), y)
+        return mean + noise * (0.5 * log_variance).exp()
 
     @property
     def ema_encoder(self) -> nn.Module:
@@ -183,7 +190,7 @@ class VaeGan:
         for name in ("G", "E", "D"):
             load_with_label_map(getattr(self, name), networks[name], label_map)
         load_with_label_map(self.average.network, networks["average"], label_map)
-        self.scales = networks["scales"].clone()
+        self.scales = networks["scales"].to(self.data.device, copy=True)
         self.latents.load_pretrained(state["latents"])
 
 
