@@ -97,16 +97,25 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
             callbacks.save(trainer.step, trainer.pack())
 
         phase, position = trainer.current_phase(), Position(trainer.step, progress)
+        seeding.seed_step(trainer.seed, trainer.step, trainer.device)
+        for optimizer in phase.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}  # They stay on the device: reading one waits for it.
+        is_out_of_memory = False
         try:
-            losses = _compute_gradients(trainer, phase, position)
+            batch = phase.batches.batch_at(trainer.step)
+            for part in split(batch, phase.microbatch_size, position):
+                for name, loss in phase.add_gradients(part).items():
+                    weighted = loss if part.share == 1 else part.share * loss
+                    losses[name] = losses[name] + weighted if name in losses else weighted
         except Exception as error:
             phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
             callbacks.warn(
                 trainer.step,
                 f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
             )
-            losses = None
-        if losses is None:  # outside of the handler, because the error refers to tensors
+            is_out_of_memory = True
+        if is_out_of_memory:  # outside of the handler, because the error refers to tensors
             release_memory(trainer.device)
             continue  # The step starts again, with the same batch and the same random numbers.
         phase.apply_gradients(position)
@@ -115,16 +124,3 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
 
         trainer.report(losses, callbacks)
     trainer.finish(callbacks)
-
-
-def _compute_gradients(trainer: Trainer, phase: Phase, position: Position) -> dict[str, Tensor]:
-    """Compute the gradients of a batch. Return the losses, which stay on the device."""
-    seeding.seed_step(trainer.seed, position.step, trainer.device)
-    for optimizer in phase.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    losses: dict[str, Tensor] = {}
-    for part in split(phase.batches.batch_at(position.step), phase.microbatch_size, position):
-        for name, loss in phase.add_gradients(part).items():
-            weighted = loss if part.share == 1 else part.share * loss
-            losses[name] = losses[name] + weighted if name in losses else weighted
-    return losses

@@ -16,7 +16,7 @@ from models.images.data import ImageBatches
 from models.images.settings import ImageSettings
 from models.images.weights import adamw, channels_last
 from models.microbatch import Batch, Part, Position
-from models.placement import upload
+from models.placement import CPU, upload
 from models.training_loop import Batches
 
 HIDDEN_FEATURES = 128
@@ -108,7 +108,7 @@ class FeatureNetwork:
     saved = ("classifier", "optimizer", "microbatch_size", "is_frozen", "predicts_labels")
 
     def __init__(
-        self, settings: ImageSettings, batches: ImageBatches, device: torch.device
+        self, settings: ImageSettings, batches: ImageBatches, device: torch.device = CPU
     ) -> None:
         self.settings = settings
         self.batches: Batches = batches if settings.classes > 1 else FlippedBatches(batches)

@@ -22,7 +22,7 @@ from models.tabular.dp_domains import ColumnDomain, parse_domains
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve
-from models.training_loop import Position, split
+from models.microbatch import Position, split
 from tests.models.tabular.row_access import ROW_COUNT, find_functions_reading_rows
 from tests.models.tabular.tiny_tables import RecordingCallbacks
 
