@@ -90,7 +90,14 @@ def _after_step(gpu: VirtualGpu, steps: Steps, report: Callable[..., None]) -> C
     return end
 
 
-IMAGE_NETWORKS = [("vae_gan", 3), ("vae_gan", 1), ("cvae", 3), ("cgan", 3), ("dcgan", 3), ("mlp", 3)]
+IMAGE_NETWORKS = [
+    ("vae_gan", 3),
+    ("vae_gan", 1),
+    ("cvae", 3),
+    ("cgan", 3),
+    ("dcgan", 3),
+    ("mlp", 3),
+]
 MAX_UPLOADS = 5  # a step: indices or pixels, labels and noise of the batch
 
 
@@ -226,8 +233,14 @@ def test_rows_are_learned_privately_on_a_gpu(steps: Steps) -> None:
     rows = privacy.split_rows(privacy.make_residents(1))
     callbacks = tables.RecordingCallbacks(5)
     dp_training.train_with_noise(
-        rows, privacy.DOMAINS, privacy.make_settings(), NoiseScales(1.0, 1.0), 5, callbacks,
-        seed=1, device=GPU,
+        rows,
+        privacy.DOMAINS,
+        privacy.make_settings(),
+        NoiseScales(1.0, 1.0),
+        5,
+        callbacks,
+        seed=1,
+        device=GPU,
     )
     assert (steps.synchronizations, steps.copies) == ({}, {})
 

@@ -51,9 +51,7 @@ def equal_states(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_generator_step_does_not_change_the_critic(
-    networks: VaeGan, batch: Batch
-) -> None:
+def test_a_generator_step_does_not_change_the_critic(networks: VaeGan, batch: Batch) -> None:
     networks.add_gradients(Part(batch, AFTER_CRITIC_START))
     before, generator = copy_state(networks.D), copy_state(networks.G)
     networks.opt_G.step()
@@ -75,18 +73,14 @@ def test_a_critic_step_does_not_change_generator_and_encoder(
     assert not equal_states(critic, copy_state(networks.D))
 
 
-def test_computing_gradients_changes_no_weights(
-    networks: VaeGan, batch: Batch
-) -> None:
+def test_computing_gradients_changes_no_weights(networks: VaeGan, batch: Batch) -> None:
     critic, parameters = copy_state(networks.D), copy.deepcopy(list(networks.G.parameters()))
     networks.add_gradients(Part(batch, AFTER_CRITIC_START))
     assert equal_states(critic, copy_state(networks.D))
     assert all(torch.equal(a, b) for a, b in zip(parameters, networks.G.parameters(), strict=True))
 
 
-def test_one_backward_pass_through_the_critic_equals_two(
-    networks: VaeGan, batch: Batch
-) -> None:
+def test_one_backward_pass_through_the_critic_equals_two(networks: VaeGan, batch: Batch) -> None:
     real, y, _ = batch
     fake = torch.rand_like(real).mul(2).sub(1).requires_grad_(True)
     real_scores, fake_scores = networks.D(torch.cat([real, fake]), torch.cat([y, y])).chunk(2)
@@ -117,16 +111,12 @@ def _gradients(networks: VaeGan) -> Iterator[tuple[str, Tensor | None]]:
             yield f"{network}.{name}", parameter.grad
 
 
-def test_the_critic_gets_no_gradients_before_its_start(
-    networks: VaeGan, batch: Batch
-) -> None:
+def test_the_critic_gets_no_gradients_before_its_start(networks: VaeGan, batch: Batch) -> None:
     networks.add_gradients(Part(batch, Position(1, 0.3)))
     assert all(p.grad is None for p in networks.D.parameters())
 
 
-def test_frozen_features_equal_the_trained_features(
-    networks: VaeGan, batch: Batch
-) -> None:
+def test_frozen_features_equal_the_trained_features(networks: VaeGan, batch: Batch) -> None:
     for part in networks.features.classifier.modules():  # norms with running statistics
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.running_mean, -1, 1)
@@ -141,9 +131,7 @@ def test_frozen_features_equal_the_trained_features(
     assert not any(parameter.requires_grad for parameter in networks.features.frozen.parameters())
 
 
-def test_micro_batch_gradients_add_up_to_the_full_batch(
-    networks: VaeGan, batch: Batch
-) -> None:
+def test_micro_batch_gradients_add_up_to_the_full_batch(networks: VaeGan, batch: Batch) -> None:
     """Compare the gradients of micro-batches with those of the full batch.
 
     Batch norms depend on the micro-batch, so they are in evaluation mode.
