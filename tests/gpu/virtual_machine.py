@@ -14,8 +14,6 @@ from tests.chaos import failpoints
 FOLDER = Path(__file__).parent
 BREAK_AT_STEP = 12
 
-_broken = False  # whether the context of this process is lost
-
 
 def count() -> int:
     return int((FOLDER / "gpus").read_text())
@@ -39,39 +37,30 @@ def patch_torch(torch: Any) -> None:
     torch.cuda.device_count = count
 
 
-_modes: list[Any] = []
+_modes: list[Any] = []  # of torch, entered and never left
 
 
 def enter_gpu() -> None:
     """Compute on a virtual GPU in this thread, from now on."""
     if _modes:
         return
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     from tests.virtual_gpu import VirtualGpu
 
-    class Context(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-        ) -> Any:
-            if _broken:
-                raise RuntimeError("CUDA error: an illegal memory access was encountered")
-            return func(*args, **(kwargs or {}))
-
-    for mode in (VirtualGpu(), Context()):
-        mode.__enter__()
-        _modes.append(mode)
+    _modes.append(VirtualGpu())
+    _modes[0].__enter__()
 
 
 def patch_training_run(module: Any) -> None:
     """Slow down steps on request, and break the context in a step, once for each request."""
 
     def before(run: Any, step: int) -> None:
-        global _broken
         if (FOLDER / "armed" / "steps are slow").exists():
             time.sleep(0.1)
         if run.device != "cpu" and step >= BREAK_AT_STEP and failpoints.trigger("context breaks"):
-            _broken = True
+            from tests.virtual_gpu import BrokenContext
+
+            _modes.append(BrokenContext())
+            _modes[-1].__enter__()
 
     failpoints.wrap(module.RunningTraining, "progress", before=before)
 

@@ -1,13 +1,12 @@
 """Jobs on a virtual GPU in this process: results, usage, and the loss of the device."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from starlette.testclient import TestClient
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.database import read
 from core.settings import get_settings
@@ -16,18 +15,17 @@ from job_kinds.process_device import DeviceLost
 from job_kinds.training.run import RunningTraining
 from models.device import DeviceUnavailable
 from tests.conftest import reload
-from tests.factories import create_digits_dataset
+from tests.factories import create_digits_dataset, create_trained_model
 from tests.job_runs import create_training_job, get_model_sha256, run_training_job
-from tests.virtual_gpu import VirtualGpu
+from tests.virtual_gpu import BrokenContext, VirtualGpu
 from worker import device_loss
 from worker.job_runner import run_next
 
 
-class BrokenContext(TorchDispatchMode):
-    """Every operation fails, as after an illegal memory access."""
-
-    def __torch_dispatch__(self, func: Any, *_: Any, **__: Any) -> Any:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+def set_device(name: str) -> None:
+    """Give this process a device, as the environment of a worker's process does."""
+    os.environ["SEMBLANCE_DEVICE"] = name
+    get_settings.cache_clear()
 
 
 @pytest.fixture
@@ -44,20 +42,41 @@ def find_job(job_id: str) -> Job:
 
 
 def test_a_model_trained_on_a_gpu_equals_that_of_the_cpu_and_counts_gpu_seconds(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, gpu: VirtualGpu
 ) -> None:
     dataset = create_digits_dataset()
-    on_cpu = create_training_job(client, dataset=dataset, device="cpu", name="a")
+    on_gpu = create_training_job(client, dataset=dataset, device="gpu", name="a")
+    job = run_training_job(client, on_gpu)
+    set_device("cpu")
+    on_cpu = create_training_job(client, dataset=dataset, device="cpu", name="b")
     assert run_training_job(client, on_cpu)["usage"]["gpu_s"] == 0
-    monkeypatch.setenv("SEMBLANCE_DEVICE", "cuda:0")
-    get_settings.cache_clear()
-    with VirtualGpu():
-        on_gpu = create_training_job(client, dataset=dataset, device="gpu", name="b")
-        job = run_training_job(client, on_gpu)
     assert (job["state"], job["device_kind"]) == ("succeeded", "gpu"), job["error"]
     assert job["usage"]["gpu_s"] == job["usage"]["wall_s"] > 0
     assert get_model_sha256(on_cpu, 20) == get_model_sha256(on_gpu, 20)
     assert client.get("/v1/usage").json()["jobs"][0]["gpu_s"] == job["usage"]["gpu_s"]
+
+
+def test_a_generation_job_on_a_gpu_writes_the_files_of_the_cpu_and_counts_gpu_seconds(
+    client: TestClient, gpu: VirtualGpu
+) -> None:
+    create_trained_model(client, "pets")
+    jobs = []
+    for device in ("cpu", "gpu"):
+        set_device({"cpu": "cpu", "gpu": "cuda:0"}[device])
+        body = {"kind": "generation", "model": "pets", "count": 20, "shard_size": 10, "seed": 3}
+        job_id = client.post("/v1/jobs", json=body | {"device": device}).json()["id"]
+        run_next(["generation"], job_id)
+        jobs.append(client.get(f"/v1/jobs/{job_id}").json())
+    assert [job["state"] for job in jobs] == ["succeeded", "succeeded"]
+    assert [job["device_kind"] for job in jobs] == ["cpu", "gpu"]
+    assert jobs[0]["usage"]["gpu_s"] == 0
+    assert jobs[1]["usage"]["gpu_s"] == jobs[1]["usage"]["wall_s"]
+    hashes = [
+        {row["name"]: row["sha256"] for row in client.get(f"{job['links']['artifacts']}").json()}
+        for job in jobs
+    ]
+    shards = ("shard-00000.tar", "shard-00001.tar")
+    assert [hashes[0][name] for name in shards] == [hashes[1][name] for name in shards]
 
 
 def test_a_broken_context_returns_the_job_without_a_worker_loss(
