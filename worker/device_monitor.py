@@ -59,5 +59,6 @@ class DeviceMonitor:
         else:
             device_loss.flag(self._folder)
             log.error("the GPU does not work", extra={"cause": self.report.error})
-        interval_s = self._interval_s if self.report.error is None else RETRY_S
+        works = self.report.error is None
+        interval_s = self._interval_s if works else min(RETRY_S, self._interval_s)
         self._check_at = time.monotonic() + interval_s

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from modalities.image.request import ImagePlan, InterpolationPlan
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.turns import PendingItems, Turns
 from models.checkpoint import unpack
+from models.device import resolve_device
 from models.images.batched_sampling import generate_batch, rejection_sample
 from models.images.interpolation import LatentEndpoint, interpolate
 from models.images.sampling import ImageSampler
@@ -51,7 +51,7 @@ class ImagePlanSampler(Sampler):
         Raises:
             UnreadableCheckpoint: The file is not an image model.
         """
-        return cls(ImageSampler.load(*unpack(path), torch.device(device)))
+        return cls(ImageSampler.load(*unpack(path), resolve_device(device)))
 
     @property
     def bytes(self) -> int:

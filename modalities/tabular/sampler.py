@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from core.errors import FieldError, ValidationFailed
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.tabular.request import TablePlan
 from modalities.turns import Turns
 from models.checkpoint import unpack
+from models.device import resolve_device
 from models.tabular import batched_sampling
 from models.tabular.conditions import CompletionUnsupported, InvalidCondition, InvalidPartialRow
 from models.tabular.sample_scorer import realness
@@ -29,7 +28,7 @@ class TablePlanSampler(Sampler):
         Raises:
             UnreadableCheckpoint: The file is not a tabular model.
         """
-        return cls(TableSampler.load(*unpack(path), torch.device(device)))
+        return cls(TableSampler.load(*unpack(path), resolve_device(device)))
 
     @property
     def bytes(self) -> int:

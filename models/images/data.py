@@ -57,7 +57,7 @@ class LabeledImages:
         if has_room(device, self.pixels.nbytes):
             resident = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
             for start in range(0, len(self.pixels), UPLOAD_CHUNK):
-                chunk = np.ascontiguousarray(self.pixels[start : start + UPLOAD_CHUNK])
+                chunk = np.array(self.pixels[start : start + UPLOAD_CHUNK])  # writable, for torch
                 resident[start : start + len(chunk)] = torch.from_numpy(chunk).to(device)
         return replace(self, device=device, resident=resident)
 
