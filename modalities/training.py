@@ -26,6 +26,7 @@ class TrainingChoices:
     preset: Preset
     budget: Budget | None
     hyperparameters: Json = field(default_factory=dict)  # the explicit ones, by name
+    device: Literal["cpu", "gpu"] = "cpu"  # "gpu": the job runs on a GPU only
 
 
 @dataclass(frozen=True)

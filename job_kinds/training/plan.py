@@ -75,6 +75,7 @@ def _plan_training(
         preset=request.preset,
         budget=request.budget,
         hyperparameters=explicit_values(modality.hyperparameters, request.hyperparameters),
+        device="gpu" if _device(request) == "gpu" else "cpu",
     )
     try:
         return modality.plan_training(session, dataset, choices, options)

@@ -99,6 +99,7 @@ IMAGE_NETWORKS = [
     ("cgan", 3),
     ("dcgan", 3),
     ("mlp", 3),
+    ("r3gan", 3),
 ]
 MAX_UPLOADS = 5  # a step: indices or pixels, labels and noise of the batch
 
