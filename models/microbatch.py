@@ -27,6 +27,10 @@ class Part:
     position: Position
     share: float = 1.0
 
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, times the share. A whole batch needs no multiplication."""
+        (loss if self.share == 1 else self.share * loss).backward()
+
 
 def split(batch: Batch, size: int | None, position: Position) -> Iterator[Part]:
     """Yield the parts of a batch, of at most `size` items. A batch may be empty."""

@@ -148,7 +148,7 @@ class VaeGan:
                     weight = share * r1_gamma(settings, position.progress) * settings.r1_interval
                     (weight * penalty).backward()
                     logged["gradient_penalty"] = penalty.detach()
-            (share * loss).backward()
+            part.backward(loss)
         return logged
 
     def apply_gradients(self, position: Position) -> None:
