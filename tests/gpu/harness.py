@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 T = TypeVar("T")
 # Each check of a GPU and each job on it imports torch in a new process.
-TIMEOUT_S = 240.0
+TIMEOUT_S = 600.0
 # A busy machine may stop a thread for seconds; a lost lease would hide what these tests look for.
 INTERVALS = SHORT_INTERVALS | {
     "SEMBLANCE_LEASE_SECONDS": "30",
