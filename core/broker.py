@@ -68,14 +68,14 @@ def get_celery() -> "Celery":
 
 
 def queue_names(queue: str, kind: DeviceKind) -> tuple[str, str]:
-    """Return the broker's queues of a worker: for jobs of any kind of device, and of its own."""
+    """Return the broker's queues of a worker: for jobs of any kind of device, and of this kind."""
     return queue, f"{queue}.{kind}"
 
 
 def publish(queue: str, job_id: str, kind: DeviceKind | None = None) -> bool:
     """Notify a worker of `queue`; return False if the broker did not accept the message in time.
 
-    `kind` is the kind of device that the job needs; None stands for any.
+    `kind` is the kind of device that the job needs; None if any will do.
 
     Call this after the commit, so that the worker sees the row. False is not an error for the
     caller, because workers also poll the table.

@@ -51,7 +51,7 @@ def device_of(worker: Worker) -> DeviceReport:
 def serving(session: Session, queue: str, kind: DeviceKind | None) -> list[Worker]:
     """Return the active workers that can claim jobs of the queue that need a device of this kind.
 
-    None stands for any kind.
+    With None, workers of all kinds are returned.
     """
     return [
         worker

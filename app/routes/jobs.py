@@ -118,7 +118,7 @@ def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
 
 
 def _queued_view(session: Session, job: Job) -> JobView:
-    return JobView.of(job, jobs.queue_place(session, job))
+    return JobView.of(job, jobs.queue_position(session, job))
 
 
 @router.get("", response_model=Page[JobView])
@@ -150,7 +150,7 @@ def list_jobs(
 def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:
     with read() as session:
         job = jobs.get(session, tenant_id, job_id)
-        return JobView.of(job, jobs.queue_place(session, job)), job.version
+        return JobView.of(job, jobs.queue_position(session, job)), job.version
 
 
 @router.get("/{job_id}", response_model=JobView)

@@ -48,21 +48,21 @@ class QueueStatus(BaseModel):
     reason: str | None = Field(description="Why the job is waiting; null where `position` is.")
 
     @classmethod
-    def of(cls, job: Job, place: jobs.QueuePlace | None) -> "QueueStatus":
-        if place is None:
+    def of(cls, job: Job, position: jobs.QueuePosition | None) -> "QueueStatus":
+        if position is None:
             return cls(position=None, code=None, reason=None)
-        position = place.position
-        if job.device_kind is not None and not place.has_worker:
+        if job.device_kind is not None and not position.has_worker:
             kind = job.device_kind.value
             code: QueueCode = "no_gpu_worker" if kind == "gpu" else "no_cpu_worker"
             reason = f"No active worker has a working {kind.upper()}. The job waits for one."
-            return cls(position=position, code=code, reason=reason)
+            return cls(position=position.ahead, code=code, reason=reason)
         if job.worker_losses:
             reason = "The worker was lost. The next one resumes from the last checkpoint."
-            return cls(position=position, code="worker_lost", reason=reason)
-        if position:
-            reason = "1 job is ahead." if position == 1 else f"{position} jobs are ahead."
-            return cls(position=position, code="jobs_ahead", reason=reason)
+            return cls(position=position.ahead, code="worker_lost", reason=reason)
+        if position.ahead:
+            ahead = position.ahead
+            reason = "1 job is ahead." if ahead == 1 else f"{ahead} jobs are ahead."
+            return cls(position=position.ahead, code="jobs_ahead", reason=reason)
         return cls(position=0, code="waiting_for_worker", reason="Waiting for a free worker.")
 
 
@@ -128,7 +128,7 @@ class JobView(BaseModel):
     )
 
     @classmethod
-    def of(cls, job: Job, place: jobs.QueuePlace | None = None) -> "JobView":
+    def of(cls, job: Job, position: jobs.QueuePosition | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
         links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.get(job.kind).links)}
@@ -147,7 +147,7 @@ class JobView(BaseModel):
             dataset=job.dataset_id,
             model=job.model_id,
             progress=_progress(job),
-            queue=QueueStatus.of(job, place),
+            queue=QueueStatus.of(job, position),
             priority=job.priority,
             device=job.device,
             device_kind=job.device_kind,

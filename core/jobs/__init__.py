@@ -45,7 +45,7 @@ from core.jobs.leasing import (
 )
 from core.jobs.queries import (
     QueueDepth,
-    QueuePlace,
+    QueuePosition,
     artifacts_of,
     checkpoints_of,
     get,
@@ -55,7 +55,7 @@ from core.jobs.queries import (
     live_jobs_of_model,
     page,
     queue_depths,
-    queue_place,
+    queue_position,
     running_by_owner,
 )
 from core.jobs.shards import (
@@ -87,7 +87,7 @@ __all__ = [
     "NewJob",
     "Notification",
     "QueueDepth",
-    "QueuePlace",
+    "QueuePosition",
     "ShardClaim",
     "ShardProgress",
     "StopRequests",
@@ -126,7 +126,7 @@ __all__ = [
     "page_of_events",
     "pause",
     "queue_depths",
-    "queue_place",
+    "queue_position",
     "record_events",
     "release",
     "release_as_lost",

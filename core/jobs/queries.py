@@ -53,7 +53,7 @@ def _has_shown_state(state: str) -> ColumnElement[bool]:
     return shown[state] if state in shown else Job.state == JobState(state)
 
 
-def _queue_position(session: Session, job: Job) -> int | None:
+def _jobs_ahead(session: Session, job: Job) -> int | None:
     """Return the number of queued jobs that go before this one; None unless it is queued.
 
     Jobs of other queues, or that need another kind of device, do not count.
@@ -70,19 +70,19 @@ def _queue_position(session: Session, job: Job) -> int | None:
 
 
 @dataclass(frozen=True)
-class QueuePlace:
-    """Place of a queued job: the number of jobs ahead, and whether a worker can run it at all."""
+class QueuePosition:
+    """Position of a queued job: the number of jobs ahead, and whether any worker can run it."""
 
-    position: int
+    ahead: int
     has_worker: bool
 
 
-def queue_place(session: Session, job: Job) -> QueuePlace | None:
-    """Return the place of the job in its queue; None unless it is queued."""
-    position = _queue_position(session, job)
-    if position is None:
+def queue_position(session: Session, job: Job) -> QueuePosition | None:
+    """Return the position of the job in its queue; None unless it is queued."""
+    ahead = _jobs_ahead(session, job)
+    if ahead is None:
         return None
-    return QueuePlace(position, bool(workers.serving(session, job.queue, job.device_kind)))
+    return QueuePosition(ahead, bool(workers.serving(session, job.queue, job.device_kind)))
 
 
 @dataclass(frozen=True)

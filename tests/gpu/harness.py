@@ -6,26 +6,34 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from semblance import Client
 
+from tests import processes
 from tests.gpu import virtual_machine
-from tests.processes import SHORT_INTERVALS, Server, eventually, external_services, serving
+from tests.processes import SHORT_INTERVALS, Server, external_services, serving
 from tests.tiny_configs import TINY_IMAGE_CONFIG
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
+T = TypeVar("T")
+# Each check of a GPU and each job on it imports torch in a new process.
+TIMEOUT_S = 600.0
 # A busy machine may stop a thread for seconds; a lost lease would hide what these tests look for.
 INTERVALS = SHORT_INTERVALS | {
     "SEMBLANCE_LEASE_SECONDS": "30",
-    "SEMBLANCE_DEVICE_CHECK_SECONDS": "1",
+    "SEMBLANCE_DEVICE_CHECK_SECONDS": "30",
     "SEMBLANCE_WORKER_THREADS": "1",
 }
+
+
+def eventually(poll: Callable[[], T]) -> T:
+    return processes.eventually(poll, within=TIMEOUT_S)
 
 
 @dataclass

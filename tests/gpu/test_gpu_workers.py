@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.gpu.harness import GpuMachine, gpu_machine
-from tests.processes import eventually
+from tests.gpu.harness import GpuMachine, eventually, gpu_machine
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

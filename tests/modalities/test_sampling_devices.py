@@ -78,6 +78,12 @@ def test_samples_need_the_gpu_of_the_settings(
     assert "finds no GPU" in problem["detail"]
 
 
+def next_error(stream: SampleStream) -> Unavailable:
+    with BrokenContext(), pytest.raises(Unavailable) as failed:
+        next(stream)
+    return failed.value
+
+
 def test_a_sampling_process_stops_when_its_gpu_fails(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,8 +95,7 @@ def test_a_sampling_process_stops_when_its_gpu_fails(
     plan = modality.plan_selection(model.manifest, Selection(count=COUNT), options, seed=3)
     service = SamplingService(get_model_cache(), 0.0, stop_process=lambda: stopped.append(True))
     with VirtualGpu(), SampleStream(service, model, plan) as stream:
-        with BrokenContext(), pytest.raises(Unavailable) as failed:
-            next(stream)
-    assert failed.value.code == "device_lost"
+        error = next_error(stream)
+    assert error.code == "device_lost"
     assert stopped == [True]
     get_model_cache.cache_clear()

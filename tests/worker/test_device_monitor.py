@@ -33,10 +33,10 @@ def test_a_missing_gpu_keeps_its_worker_from_claiming_jobs(tmp_path: Path) -> No
 
 @without_gpu
 @pytest.mark.parametrize(
-    ("name", "found"), [("auto", "cpu"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:3", "cuda:3")]
+    ("name", "device"), [("auto", "cpu"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:3", "cuda:3")]
 )
-def test_the_device_of_a_worker_follows_from_its_setting(name: str, found: str) -> None:
-    assert find_device(name) == found
+def test_the_device_of_a_worker_follows_from_its_setting(name: str, device: str) -> None:
+    assert find_device(name) == device
 
 
 def test_a_check_that_cannot_run_is_an_error_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

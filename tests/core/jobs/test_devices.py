@@ -204,9 +204,9 @@ def test_a_queued_job_knows_whether_a_worker_has_its_device(add: Add) -> None:
 
     def has_worker(queued: Job) -> bool:
         with read() as session:
-            place = jobs.queue_place(session, queued)
-        assert place is not None
-        return place.has_worker
+            position = jobs.queue_position(session, queued)
+        assert position is not None
+        return position.has_worker
 
     def start(worker: str, device: DeviceReport) -> None:
         with write() as session:
@@ -220,5 +220,5 @@ def test_a_queued_job_knows_whether_a_worker_has_its_device(add: Add) -> None:
     start("wkr_2", DeviceReport("cuda:0", GPU, "H100"))
     assert has_worker(job)
     with read() as session:
-        places = [jobs.queue_place(session, each) for each in (job, other, either)]
-    assert [place and place.position for place in places] == [0, 0, 2]
+        positions = [jobs.queue_position(session, each) for each in (job, other, either)]
+    assert [each and each.ahead for each in positions] == [0, 0, 2]
