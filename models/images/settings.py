@@ -95,7 +95,7 @@ class ImageSettings:
     )
     batch_size: int = setting(
         "Images per training step. Default: 32, or half of a smaller dataset, for `vae_gan` and "
-        "`cvae`; 64 for other architectures.",
+        "`cvae`; 64 for other architectures; four to eight times as many for jobs on a GPU.",
         ge=2,
         le=4096,
     )

@@ -19,7 +19,8 @@ OVERHEAD_GFLOP = 1.0  # per step, independent of the networks
 class AdversarialSettings(ImageSettings):
     generator_width: int = setting(
         "Channels or units of the generator's widest layer. Default: 128 for preset `fast`, 256 "
-        "for `balanced`, 384 for `quality`.",
+        "for `balanced`, 384 for `quality`; half of that for `r3gan`; twice as many for jobs on a "
+        "GPU.",
         ge=4,
         le=2048,
     )

@@ -14,13 +14,13 @@ ARCHITECTURES = ("vae_gan", "cvae")
 class VaeGanSettings(ImageSettings):
     coarse_channels: int = setting(
         "Channels of the generator's coarsest layer. Default: 64 for preset `fast`, 128 for "
-        "`balanced`, 192 for `quality`.",
+        "`balanced`, 192 for `quality`; twice as many for jobs on a GPU.",
         ge=4,
         le=1024,
     )
     fine_channels: int = setting(
         "Channels of the generator's finest layer. Default: 16 for preset `fast`, 32 for "
-        "`balanced`, 48 for `quality`.",
+        "`balanced`, 48 for `quality`; twice as many for jobs on a GPU.",
         ge=4,
         le=512,
     )
