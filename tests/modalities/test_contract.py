@@ -5,9 +5,11 @@ The third kind (tests.modalities.sequences) is registered as an installed packag
 
 import csv
 import hashlib
+import importlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -319,6 +321,47 @@ def test_an_imported_model_generates_the_samples_of_the_exported_one(
     assert sample(client, format, model="copy", count=5) == sample(client, format, count=5)
     rejected = import_model(client, replace_weights(archive))
     assert (rejected.status_code, rejected.json()["code"]) == (422, "import_rejected")
+
+
+def test_without_its_package_a_modality_is_listed_and_other_requests_name_what_to_install(
+    client: TestClient, tmp_path: Path
+) -> None:
+    case = CASES[-1]
+    body = training_request(client, case)
+    run_job(client, **body)
+    shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
+    importlib.invalidate_caches()
+    modalities.installed.cache_clear()
+    clear_model_caches()
+    for path in ("datasets", "models", f"datasets/{body['dataset']}", "models/model", "jobs"):
+        response = client.get(f"/v1/{path}")
+        assert response.status_code == 200, response.text
+    queued_before = len(client.get("/v1/jobs").json()["data"])
+    for response in (
+        client.post("/v1/models/model/samples", json={"count": 1}),
+        client.get("/v1/models/model/sampling-options"),
+        client.get(f"/v1/datasets/{body['dataset']}/preview"),
+        client.post("/v1/jobs", json=body),
+        client.post("/v1/jobs", json={"kind": "evaluation", "model": "model"}),
+        client.post("/v1/jobs", json={"kind": "generation", "model": "model", "count": 5}),
+    ):
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (409, "modality_missing"), problem
+        assert "entry point `sequence`" in problem["detail"]
+    assert len(client.get("/v1/jobs").json()["data"]) == queued_before
+
+
+def test_a_worker_without_the_package_of_a_job_says_what_to_install(
+    client: TestClient, tmp_path: Path
+) -> None:
+    job_id = create_job(client, **training_request(client, CASES[-1]))
+    shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
+    importlib.invalidate_caches()
+    modalities.installed.cache_clear()
+    assert run_next(["training"], job_id)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["state"] == "failed"
+    assert "entry point `sequence`" in job["error"]["detail"]
 
 
 def test_a_server_documents_the_modalities_that_are_installed_when_it_starts(
