@@ -40,7 +40,7 @@ class SampleStreamingResponse(StreamingResponse):
 async def _chunks(body: Iterator[bytes]) -> AsyncIterator[bytes]:
     while True:
         try:
-            chunk = await run_in_sampling_thread(lambda: next(body, None))
+            chunk = await run_in_sampling_thread(next, body, None)
         except ClientDisconnected:
             return
         if chunk is None:
