@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 import job_kinds
 from core import jobs
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from job_kinds.warnings import WarningView
+from job_kinds.request import WarningView
 
 
 class JobProblem(BaseModel):

@@ -13,9 +13,9 @@ from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
 from job_kinds.base import OpenStream
 from job_kinds.evaluation.plan import check_possible
+from job_kinds.request import WarningView
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
-from job_kinds.warnings import WarningView
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
