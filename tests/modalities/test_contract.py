@@ -25,6 +25,9 @@ import torch
 from starlette.testclient import TestClient
 
 import modalities
+from app.schemas.samples import SamplesRequest
+from core.errors import ValidationFailed
+from modalities.image.options import ImageSampleOptions
 from tests.factories import clear_model_caches
 from tests.job_runs import (
     get_model_sha256,
@@ -139,6 +142,16 @@ def third_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     modalities.installed.cache_clear()
 
 
+class Waves(sequences.Sequences):
+    """A fourth kind of data, which has some fields of images."""
+
+    name = "wave"
+    sample_options = ImageSampleOptions
+
+
+WAVES = Waves()
+
+
 def create_dataset(client: TestClient, case: Case) -> Any:
     response = upload(client, case.data(), case.name, json.dumps(case.meta or {}))
     assert response.status_code == 201, response.text
@@ -246,6 +259,17 @@ def test_a_request_with_an_unknown_label_or_a_field_of_another_modality_is_rejec
     assert (foreign.status_code, foreign.json()["errors"][0]["pointer"]) == (422, f"/{option}")
     items = modalities.get(case.modality).items
     assert f"`{option}` does not apply to {items}." in foreign.json()["detail"]
+
+
+def test_a_field_that_two_other_modalities_have_is_rejected_once(tmp_path: Path) -> None:
+    entry_points = tmp_path / "sequences-1.0.dist-info" / "entry_points.txt"
+    with entry_points.open("a") as file:
+        file.write(f"wave = {__name__}:WAVES\n")
+    modalities.installed.cache_clear()
+    request = SamplesRequest(count=1, layout="grid")
+    with pytest.raises(ValidationFailed) as error:
+        modalities.own_options(request, modalities.get("tabular"), "sample_options")
+    assert [field.pointer for field in error.value.field_errors] == ["/layout"]
 
 
 def test_a_model_is_described_and_loaded(client: TestClient, case: Case) -> None:
