@@ -45,8 +45,8 @@ def verify_signature(request: Request, match: re.Match[str]) -> ApiKey:
     """Return the API key that signed the link.
 
     Raises:
-        Unauthorized: The key is unknown, revoked or expired, the signature is for another URL, or the link
-            has expired.
+        Unauthorized: The key is unknown, revoked or expired, the signature is for another URL, or
+            the link has expired.
     """
     expires, now = int(match["expires"]), time.time()
     target = request.scope["raw_path"].decode("latin-1").partition("?")[0]

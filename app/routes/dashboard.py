@@ -35,8 +35,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 NOT_BUILT = """<!doctype html><title>Semblance</title>
-<p>The dashboard is not built. Run <code>make install</code>, or <code>npm ci && npm run build</code>
-in <code>app/dashboard</code>.</p><p><a href="/docs">Documentation of the routes</a></p>"""
+<p>The dashboard is not built. Run <code>make install</code>.</p>
+<p><a href="/docs">Documentation of the routes</a></p>"""
 
 
 @router.get("/")
