@@ -1,7 +1,7 @@
 """One-time login codes: a browser exchanges one for a temporary API key.
 
 The code travels in a link, and links stay in histories and terminals. The code works once and for a
-few minutes only, and the key that it creates expires, so a link that is found later is worthless.
+few minutes only, and the key that it creates expires, so a link in a history is worthless.
 Only the SHA-256 digest of a code is stored.
 """
 
