@@ -1,5 +1,7 @@
 // Entry point: the login page without a key, otherwise the page of the address.
 import { render } from "preact";
+import { JobPage } from "./pages/job";
+import { JobsPage } from "./pages/jobs";
 import { LoginPage } from "./pages/login";
 import { OverviewPage } from "./pages/overview";
 import { route } from "./router";
@@ -13,11 +15,13 @@ function App() {
 }
 
 function Page() {
-  const [section = ""] = route.value.segments;
+  const [section = "", id] = route.value.segments;
   switch (section) {
     case "":
     case "login":
       return <OverviewPage />;
+    case "jobs":
+      return id ? <JobPage key={id} id={id} /> : <JobsPage />;
     default:
       return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
   }
