@@ -26,3 +26,7 @@ export interface JobEvent {
   data: Record<string, unknown>;
   created_at: string;
 }
+export type ColumnProfile = Schemas["ColumnProfileView"];
+export type DatasetIssue = Schemas["Issue"];
+export type DatasetProfile = Schemas["DatasetProfile"];
+export type RowsPage = Schemas["RowsPage"];
