@@ -12,7 +12,7 @@ from types import ModuleType
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from app import error_handlers, preload
+from app import error_handlers, openapi, preload
 from app.fair_start import FairStartMiddleware
 from app.middleware import RequestValidationMiddleware
 from app.request_metrics import RequestMetrics
@@ -36,7 +36,6 @@ from app.routes import (
     webhooks,
     workers,
 )
-from app.schemas.problem import RESPONSES
 from core.settings import get_settings
 
 ROUTE_MODULES = (
@@ -95,11 +94,12 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        responses=RESPONSES,
+        generate_unique_id_function=openapi.operation_id,
     )
     error_handlers.install(app)
     for module in modules:
         app.include_router(module.router)
+    openapi.install(app)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.state.metrics_registry = registry = metrics.create_registry()
     app.add_middleware(

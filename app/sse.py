@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from app.schemas.jobs import EventView
+from app.schemas.events import event_view
 from core import jobs
 from core.database import read
 
@@ -71,7 +71,7 @@ def _read(tenant_id: str, job_id: str, after: int) -> tuple[list[Message], bool]
     with read() as session:
         rows = jobs.page_of_events(session, tenant_id, job_id, after=after, limit=PAGE_SIZE)
         ended = jobs.get(session, tenant_id, job_id).state in jobs.TERMINAL
-    messages = [_message(row.type, EventView.of(row).model_dump_json(), row.id) for row in rows]
+    messages = [_message(row.type, event_view(row).model_dump_json(), row.id) for row in rows]
     return messages, ended and len(rows) < PAGE_SIZE
 
 

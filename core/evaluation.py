@@ -30,9 +30,9 @@ class EvaluationSpec(BaseModel):
         description="Id of the model: a version added later does not change the job."
     )
     reference: str = Field(description="The model as `name:version`.")
-    modality: str
-    samples: int
-    seed: int
+    modality: str = Field(description="Kind of data.")
+    samples: int = Field(description="Number of samples to evaluate.")
+    seed: int = Field(description="Random seed.")
 
 
 def latest(session: Session, model: Model, state: JobState | None = None) -> Job | None:

@@ -42,6 +42,9 @@ class Datasets(Protocol):
     dataset_view: type[BaseModel] = BaseModel
     """Fields of a dataset's representation, in addition to those of all datasets."""
 
+    profile_view: type[BaseModel] = BaseModel
+    """Fields of a dataset's profile, in addition to the counts of its items."""
+
     has_schema: bool = False
     """Whether clients can read and change the columns of a dataset."""
 

@@ -10,14 +10,17 @@ from fastapi.sse import EventSourceResponse
 from app import content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
 from app.byte_range import parse_byte_range
+from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     created_response,
     run_idempotently,
 )
+from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
-from app.schemas.jobs import ArtifactView, CheckpointView, EventPage, EventView, PreviewView, Series
+from app.schemas.events import EventPage, EventType
+from app.schemas.jobs import ArtifactView, CheckpointView, PreviewView, Series
 from app.schemas.models import ModelView
 from app.schemas.pagination import Limit, page_size
 from core import jobs, model_registry
@@ -34,7 +37,7 @@ EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}
 @router.get(
     "/{job_id}/events",
     response_model=EventPage,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses=responses("text/event-stream"),
 )
 def read_events(
     job_id: str,
@@ -44,9 +47,9 @@ def read_events(
     ] = 0,
     limit: Limit = 50,
     type: Annotated[
-        str | None, Query(description="Only events of this type, in a page. Default: all.")
+        EventType | None, Query(description="Only events of this type, in a page. Default: all.")
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
     last_event_id: Annotated[
         str | None, Header(description="Id of the event after which a stream resumes.")
     ] = None,
@@ -72,16 +75,10 @@ def read_events(
         stream = sse.stream_events(caller.tenant_id, job_id, start)
         headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
         return EventSourceResponse(stream, headers=headers)
-    shown = rows[:limit]
-    page = EventPage(
-        data=[EventView.of(event) for event in shown],
-        next=shown[-1].id if shown else None,
-        has_more=len(rows) > limit,
-    )
-    return Response(page.model_dump_json(), media_type="application/json")
+    return Response(EventPage.of(rows, limit).model_dump_json(), media_type="application/json")
 
 
-@router.get("/{job_id}/logs", response_class=PlainTextResponse)
+@router.get("/{job_id}/logs", response_class=PlainTextResponse, responses=responses("text/plain"))
 def read_log(
     job_id: str,
     caller: ReadScope,
@@ -187,9 +184,9 @@ def list_previews(job_id: str, caller: ReadScope) -> list[PreviewView]:
 @router.get(
     "/{job_id}/previews/{step}.png",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses=responses("image/png", headers=("ETag",)),
 )
-def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
+def read_job_preview(job_id: str, step: int, caller: ReadScope) -> Response:
     """Return one preview image."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
@@ -203,7 +200,7 @@ def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
 @router.get(
     "/{job_id}/previews.gif",
     response_class=Response,
-    responses={200: {"content": {"image/gif": {}}}},
+    responses=responses("image/gif", headers=("ETag",)),
 )
 def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
     """Return the previews so far as an animation of at most 3 MB.
@@ -232,7 +229,11 @@ def list_artifacts(job_id: str, caller: ReadScope) -> list[ArtifactView]:
     return [ArtifactView.of(row) for row in rows]
 
 
-@router.get("/{job_id}/artifacts/{name:path}", response_class=Response)
+@router.get(
+    "/{job_id}/artifacts/{name:path}",
+    response_class=Response,
+    responses=responses("application/octet-stream", headers=("ETag", "Accept-Ranges"), ranges=True),
+)
 def read_artifact(
     job_id: str,
     name: str,

@@ -24,7 +24,8 @@ from app.idempotent_requests import (
 )
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
-from app.schemas.jobs import JobShownState, JobView
+from app.schemas.events import JobShownState
+from app.schemas.jobs import JobView
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import jobs, model_registry, webhooks
 from core.database import read, write

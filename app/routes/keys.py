@@ -30,9 +30,9 @@ class NewKey(RequestModel):
 
 class KeyView(BaseModel):
     id: str = Field(description="Key id (`key_…`).")
-    name: str
-    scopes: list[str]
-    created_at: datetime
+    name: str = Field(description="Name of the key.")
+    scopes: list[Scope] = Field(description="Scopes of the key.")
+    created_at: datetime = Field(description="Time of creation.")
     revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
 
     @classmethod

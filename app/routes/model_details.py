@@ -12,13 +12,15 @@ import modalities
 from app import content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
+from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     created_response,
     run_idempotently,
 )
-from app.model_card import build_card
+from app.model_card import ModelCard, build_card
+from app.openapi_responses import responses
 from app.report_csv import render_csv
 from app.request_body import StrictJsonRoute
 from app.schemas.models import (
@@ -37,7 +39,6 @@ from core.storage import StoredObject, get_storage, key_of
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
-Accept = Annotated[str | None, Header()]
 CARD_TYPES = {"json": "application/json", "html": "text/html"}
 REPORT_TYPES = {**CARD_TYPES, "csv": "text/csv"}
 ARCHITECTURE_TYPES = {"json": "application/json", "svg": "image/svg+xml"}
@@ -75,7 +76,7 @@ def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
 @router.get(
     "/{reference}/card",
     response_class=Response,
-    responses={200: {"content": {media: {} for media in CARD_TYPES.values()}}},
+    responses=responses("text/html", model=ModelCard),
 )
 def read_card(
     reference: str,
@@ -83,7 +84,7 @@ def read_card(
     format: Annotated[
         str | None, Query(description="`json` or `html`; overrides `Accept`.")
     ] = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return the model card: training data, training, evaluation and limitations."""
     output_format = content_negotiation.negotiate(
@@ -103,7 +104,7 @@ def read_card(
 @router.get(
     "/{reference}/report",
     response_model=Report,
-    responses={200: {"content": {"text/html": {}, "text/csv": {}}}},
+    responses=responses("text/html", "text/csv"),
 )
 def read_report(
     reference: str,
@@ -111,7 +112,7 @@ def read_report(
     format: Annotated[
         str | None, Query(description="`json`, `html` or `csv`; overrides `Accept`.")
     ] = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return the report of the newest successful evaluation; `state` is that of the newest one.
 
@@ -141,13 +142,13 @@ def read_report(
 @router.get(
     "/{reference}/architecture",
     response_model=Architecture,
-    responses={200: {"content": {"image/svg+xml": {}}}},
+    responses=responses("image/svg+xml"),
 )
 def read_architecture(
     reference: str,
     caller: ReadScope,
     format: Annotated[str | None, Query(description="`json` or `svg`; overrides `Accept`.")] = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return the networks of the model: layers, shapes and parameters, as JSON or as a diagram."""
     output_format = content_negotiation.negotiate(
@@ -174,7 +175,7 @@ def read_architecture(
 @router.get(
     "/{reference}/export",
     response_class=Response,
-    responses={200: {"content": {"application/zip": {}}}},
+    responses=responses("application/zip", headers=("ETag", "Content-Disposition")),
 )
 def export_model(
     reference: str, caller: ReadScope, if_none_match: Annotated[str | None, Header()] = None

@@ -17,7 +17,7 @@ class WorkerView(BaseModel):
     id: str = Field(description="Worker id.")
     queues: list[str] = Field(description="Queues that the worker takes jobs from.")
     device: str = Field(description="Device that the worker computes on.")
-    started_at: datetime
+    started_at: datetime = Field(description="Start of the worker.")
     seen_at: datetime = Field(description="Time of the last heartbeat.")
     job: str | None = Field(
         description="Id of the job that the worker runs; null if it is another tenant's."
@@ -25,7 +25,7 @@ class WorkerView(BaseModel):
 
 
 class QueueView(BaseModel):
-    name: str
+    name: str = Field(description="Name of the queue.")
     queued: int = Field(description="Number of your queued jobs.")
     running: int = Field(description="Number of your running jobs.")
     oldest_s: float | None = Field(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 import modalities
+from app.schemas.problem import DatasetProblem
 from core.request_fields import Name, RequestModel, Tags
 from core.tables import Dataset, DatasetState, Upload, UploadPart
 
@@ -68,10 +69,10 @@ class DerivedFrom(BaseModel):
 @modalities.extend("dataset_view")
 class DatasetView(BaseModel):
     id: str = Field(description="Dataset id (`ds_…`).")
-    name: str
+    name: str = Field(description="Name of the dataset.")
     modality: str = Field(description="`image` or `tabular`.")
     state: DatasetState = Field(description="Only a `ready` dataset can be used.")
-    tags: dict[str, str]
+    tags: dict[str, str] = Field(description="Keys and values that the client chose.")
     train_items: int | None = Field(description="Number of images or rows to train on.")
     test_items: int | None = Field(description="Number of images or rows in the test split.")
     labels: list[LabelCount] | None = Field(
@@ -87,8 +88,8 @@ class DatasetView(BaseModel):
     derived_from: DerivedFrom | None = Field(
         description="Source of an augmented dataset; null for an uploaded one."
     )
-    error: dict[str, Any] | None = Field(description="Reason why the dataset failed.")
-    created_at: datetime
+    error: DatasetProblem | None = Field(description="Reason why the dataset failed.")
+    created_at: datetime = Field(description="Time of creation.")
     ready_at: datetime | None = Field(description="Time at which the dataset became ready.")
     links: dict[str, str] = Field(description="Paths of related resources.")
 
@@ -127,7 +128,7 @@ class DatasetView(BaseModel):
             derived_from=DerivedFrom.model_validate(summary["derived_from"])
             if "derived_from" in summary
             else None,
-            error=dataset.error,
+            error=None if dataset.error is None else DatasetProblem.model_validate(dataset.error),
             created_at=dataset.created_at,
             ready_at=dataset.ready_at,
             links=links,
@@ -135,9 +136,18 @@ class DatasetView(BaseModel):
         )
 
 
+@modalities.extend("profile_view")
+class DatasetProfile(BaseModel):
+    """Item counts and statistics of a dataset. What its modality does not have is omitted."""
+
+    train_items: int = Field(description="Number of images or rows to train on.")
+    test_items: int = Field(description="Number of images or rows in the test split.")
+    labels: list[LabelCount] = Field(description="Labels and their counts.")
+
+
 class Issue(BaseModel):
     code: str = Field(description="Stable code of the issue.")
-    severity: Literal["info", "warning", "error"]
+    severity: Literal["info", "warning", "error"] = Field(description="How serious it is.")
     count: int = Field(description="Number of occurrences.")
     examples: list[str] = Field(description="Some occurrences.")
     hint: str = Field(description="Explanation and remedy.")
@@ -173,12 +183,12 @@ class UploadPartView(BaseModel):
 class UploadView(BaseModel):
     id: str = Field(description="Upload id (`upl_…`).")
     state: str = Field(description="`pending` or `completed`.")
-    filename: str
+    filename: str = Field(description="Name of the file.")
     bytes: int | None = Field(
         description="Announced size in bytes, or the actual size after completion."
     )
     parts: list[UploadPartView] = Field(description="Parts that were received, by number.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
     links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod

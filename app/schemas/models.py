@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 import modalities
 from core.request_fields import RequestModel, Tags
 from core.tables import Model
+from job_kinds.training.request import TrainingConfig
 
 
 @modalities.extend("model_view")
@@ -17,12 +18,12 @@ class ModelView(BaseModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     id: str = Field(description="Model id (`mdl_…`).")
-    name: str
+    name: str = Field(description="Name, which all versions share.")
     version: int = Field(description="Version, from 1 for each name.")
     reference: str = Field(description="`name:version` of the model.")
     modality: str = Field(description="`image` or `tabular`.")
     aliases: list[str] = Field(description="Aliases: `name@alias` refers to this version.")
-    description: str | None
+    description: str | None = Field(description="Description that the client wrote.")
     job: str | None = Field(description="Id of the training job; null for an imported model.")
     dataset: str | None = Field(
         description="Id of the training dataset; null if it was deleted or the model was imported."
@@ -33,12 +34,12 @@ class ModelView(BaseModel):
     parameters: int = Field(description="Number of parameters of the model.")
     bytes: int = Field(description="Size of the weights in bytes.")
     sha256: str = Field(description="SHA-256 of the weights in hexadecimal.")
-    training: dict[str, Any] = Field(
+    training: TrainingConfig = Field(
         description="Resolved configuration of the training, as in the job's `resolved`."
     )
-    tags: dict[str, str]
+    tags: dict[str, str] = Field(description="Keys and values that the client chose.")
     loaded: bool = Field(description="Whether the responding process has the model in memory.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
     links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod
@@ -99,15 +100,15 @@ class LayerView(BaseModel):
 class NetworkView(BaseModel):
     """One network of a model."""
 
-    name: str
+    name: str = Field(description="Role of the network, such as `generator`.")
     parameters: int = Field(description="Number of parameters.")
-    layers: list[LayerView]
+    layers: list[LayerView] = Field(description="Layers that have parameters.")
 
 
 class Architecture(BaseModel):
     model: str = Field(description="Model id (`mdl_…`).")
     parameters: int = Field(description="Number of parameters of all networks.")
-    networks: list[NetworkView]
+    networks: list[NetworkView] = Field(description="Networks of the model.")
 
     @classmethod
     def of(cls, model: Model, networks: Sequence[object]) -> "Architecture":
@@ -128,6 +129,6 @@ class LabelOption(BaseModel):
 class SamplingOptions(BaseModel):
     """Labels, columns and ranges that a samples request may use."""
 
-    labels: list[LabelOption]
+    labels: list[LabelOption] = Field(description="Labels that can be requested.")
     seed: dict[str, int] = Field(description="Range of `seed`: `min` and `max`.")
     count: dict[str, int] = Field(description="Range of `count` in one request: `min` and `max`.")

@@ -12,7 +12,7 @@ from core.tables import Event, Job, Json
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event; `type` is state, metrics, log, checkpoint, preview or shard."""
+    """An event; `type` is state, phase, metrics, log, checkpoint, preview or shard."""
 
     type: str
     data: Json = field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 import modalities
+from core.generation import GenerationSpec
 from job_kinds.request import JobRequest, ModelReference
 from job_kinds.warnings import WarningView
 from modalities.selection import Selection
@@ -24,7 +25,7 @@ class SampleSelection(Selection):
 class GenerationRequest(SampleSelection, JobRequest):
     """Generate any number of samples, as `/v1/models/{ref}/samples` does, into files."""
 
-    kind: Literal["generation"]
+    kind: Literal["generation"] = Field(description="Kind of the job.")
     model: ModelReference
     format: modalities.FileFormat | None = Field(
         None,
@@ -55,9 +56,13 @@ class GenerationEstimate(BaseModel):
 class GenerationPlan(BaseModel):
     """The response to `validate_only`."""
 
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    estimate: GenerationEstimate
+    valid: Literal[True] = Field(
+        True, description="The request can be sent without `validate_only`."
+    )
+    resolved: Annotated[dict[str, Any], WithJsonSchema(GenerationSpec.model_json_schema())] = Field(
+        description="The request with all defaults filled in."
+    )
+    estimate: GenerationEstimate = Field(description="Expected effort.")
     warnings: list[WarningView] = Field(
         description="Warnings about the job, such as too little storage."
     )

@@ -25,6 +25,7 @@ from modalities.image.options import (
     ImageDatasetOptions,
     ImageDatasetView,
     ImageModelView,
+    ImageProfileView,
     ImageSampleOptions,
     ImageSelectionOptions,
 )
@@ -49,6 +50,7 @@ SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
+    profile_view = ImageProfileView
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
     content_formats = {
         "zip": "application/zip",

@@ -28,6 +28,7 @@ from modalities.tabular.options import (
     TableDatasetOptions,
     TableDatasetView,
     TableModelView,
+    TableProfileView,
     TableSampleOptions,
     TableSelectionOptions,
 )
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 class TableModality(Modality):
     name, items = "tabular", "table rows"
     dataset_options, dataset_view = TableDatasetOptions, TableDatasetView
+    profile_view = TableProfileView
     object_files = {"rows": "rows.parquet", "profile": "profile.json"}
     content_formats = {
         "csv": "text/csv",

@@ -18,6 +18,7 @@ class ScoreType:
     minimum: float = 0.0  # confidence intervals are clipped to the possible values
     maximum: float = 1.0
     requires_labels: bool = False  # missing in the report of data without labels
+    is_main: bool = False  # shown wherever a model is
     concerns_privacy: bool = False  # estimates how much the samples reveal about training items
 
 
@@ -27,6 +28,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "2017).",
         "lower",
         maximum=math.inf,
+        is_main=True,
     ),
     "kernel_distance": ScoreType(
         "Kernel distance (squared maximum mean discrepancy) between the same features, which is "
@@ -55,11 +57,13 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "Share of the real images that have a sample in their neighborhood, which reaches to the "
         "fifth nearest real image (Naeem et al. 2020).",
         "higher",
+        is_main=True,
     ),
     "detection_auc": ScoreType(
         "Area under the ROC curve of a new classifier (discriminator) that separates samples from "
         "unseen real items: .5 means it cannot, 1 means it always can.",
         "target",
+        is_main=True,
     ),
     "detection_accuracy": ScoreType(
         "Share of samples and unseen real items that the same classifier assigns correctly.",
@@ -70,6 +74,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "label.",
         "higher",
         requires_labels=True,
+        is_main=True,
     ),
     "tstr_score": ScoreType(
         "Score on unseen real items of a predictor trained only on samples (train on synthetic, "
@@ -78,12 +83,14 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "higher",
         minimum=-math.inf,  # R² may be negative
         requires_labels=True,
+        is_main=True,
     ),
     "near_duplicate_rate": ScoreType(
         "Share of the samples that are closer to a training image than 99 % of unseen real images "
         "are.",
         "lower",
         concerns_privacy=True,
+        is_main=True,
     ),
     "memorization_rate": ScoreType(
         "Share of the samples that are near duplicates of one training image and much closer to it "
@@ -95,11 +102,13 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "Average total variation distance of the distributions of single columns between samples "
         "and unseen real rows.",
         "lower",
+        is_main=True,
     ),
     "pairwise_tvd": ScoreType(
         "Average total variation distance of the joint distributions of column pairs between "
         "samples and unseen real rows.",
         "lower",
+        is_main=True,
     ),
     "relation_violation_rate": ScoreType(
         "Largest share of samples that break a relation between columns which holds in all "
