@@ -13,7 +13,7 @@ from core.errors import JobError
 HOSTILE = "<script>'\"&</script>"
 ESCAPED = "&lt;script&gt;&#39;&#34;&amp;&lt;/script&gt;"
 HISTOGRAM = {"edges": [0.0, 1.0, 2.0], "real": [0.5, 0.5], "synthetic": [0.1, 0.9]}
-NUMERIC = dict.fromkeys(("count", "mean", "std", "min", "max"), 1.0)
+NUMERIC = dict.fromkeys(("count", "missing", "mean", "std", "min", "max"), 1.0)
 
 
 def score(name: str) -> dict[str, Any]:
