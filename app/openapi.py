@@ -25,7 +25,7 @@ from app.schemas.problem import Problem
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
 _TYPES = {str: "string", bool: "boolean", int: "integer"}
-_PAGE = re.compile(r"Page_(\w+?)(?:View)?_")
+_PAGE = re.compile(r"(?:Counted)?Page_(\w+?)(?:View)?_")
 
 TAGS = {
     "datasets": "Labeled images or tables that models are trained on.",

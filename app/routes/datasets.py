@@ -27,7 +27,7 @@ from app.schemas.datasets import (
     DatasetPatch,
     DatasetView,
 )
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.pagination import CountedPage, list_parameters
 from core import validation_errors
 from core.database import read, write
 from core.datasets import builtin, repository, uploads
@@ -37,6 +37,7 @@ from core.datasets.source import SourceFile
 from core.datasets.table_names import COMPRESSION_SUFFIXES
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
+from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import DatasetState
@@ -265,26 +266,21 @@ def _parse(schema: type[Body], value: Any) -> Body:
         raise validation_errors.body_validation_failed(error, value, schema.model_fields) from error
 
 
-@router.get("", response_model=Page[DatasetView])
+@router.get("", response_model=CountedPage[DatasetView])
 def list_datasets(
     caller: ReadScope,
-    limit: Limit = 50,
-    after: After = None,
+    page: Annotated[PageRequest, list_parameters("ds")],
     state: Annotated[
         DatasetState | None, Query(description="Only datasets in this state. Default: all.")
     ] = None,
-) -> Page[DatasetView]:
-    """List the datasets, newest first."""
-    limit = page_size(limit)
+    modality: Annotated[
+        modalities.ModalityName | None, Query(description="Only this kind of data. Default: all.")
+    ] = None,
+) -> CountedPage[DatasetView]:
+    """List the datasets, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = repository.page(
-            session,
-            caller.tenant_id,
-            limit=limit + 1,
-            after=check_cursor(after, "ds"),
-            state=state,
-        )
-    return build_page(rows, limit, DatasetView.of)
+        listed = repository.page(session, caller.tenant_id, page, state=state, modality=modality)
+    return CountedPage.of(listed, [DatasetView.of(row) for row in listed.rows])
 
 
 @router.get("/{dataset_id}", response_model=DatasetView)

@@ -26,11 +26,12 @@ from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
 from app.schemas.events import JobShownState
 from app.schemas.jobs import JobView
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.pagination import CountedPage, list_parameters
 from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
+from core.listing import PageRequest
 from core.tables import Job, JobKind, Model
 from job_kinds.base import SampleStream
 from modalities.sampling import SamplingPlan
@@ -122,30 +123,37 @@ def _queued_view(session: Session, job: Job) -> JobView:
     return JobView.of(job, jobs.queue_position(session, job))
 
 
-@router.get("", response_model=Page[JobView])
+@router.get("", response_model=CountedPage[JobView])
 def list_jobs(
     caller: ReadScope,
-    limit: Limit = 50,
-    after: After = None,
+    page: Annotated[PageRequest, list_parameters("job")],
     state: Annotated[
         JobShownState | None, Query(description="Only jobs in this state. Default: all.")
     ] = None,
     kind: Annotated[
         JobKind | None, Query(description="Only jobs of this kind. Default: all.")
     ] = None,
-) -> Page[JobView]:
-    """List the jobs, newest first."""
-    limit = page_size(limit)
+    dataset: Annotated[
+        str | None, Query(description="Only jobs that read this dataset (id). Default: all.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        Query(description="Only jobs that sample or evaluate this model (id). Default: all."),
+    ] = None,
+) -> CountedPage[JobView]:
+    """List the jobs, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = jobs.page(
+        listed = jobs.page(
             session,
             caller.tenant_id,
-            limit=limit + 1,
-            after=check_cursor(after, "job"),
+            page,
             state=state,
             kind=kind,
+            dataset_id=dataset,
+            model_id=model,
         )
-    return build_page(rows, limit, JobView.of)
+        positions = jobs.queue_positions(session, listed.rows)
+    return CountedPage.of(listed, [JobView.of(row, positions.get(row.id)) for row in listed.rows])
 
 
 def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:

@@ -1,33 +1,43 @@
 """`/v1/models`: named model versions and their aliases."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
+import modalities
 from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.models import ModelPatch, ModelView
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.pagination import CountedPage, list_parameters
 from core import model_registry
 from core.database import read, write
+from core.listing import PageRequest
 from core.storage import get_storage
 from core.tables import Model
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
 
-@router.get("", response_model=Page[ModelView])
-def list_models(caller: ReadScope, limit: Limit = 50, after: After = None) -> Page[ModelView]:
-    """List all model versions, newest first."""
-    limit = page_size(limit)
+@router.get("", response_model=CountedPage[ModelView])
+def list_models(
+    caller: ReadScope,
+    page: Annotated[PageRequest, list_parameters("mdl")],
+    modality: Annotated[
+        modalities.ModalityName | None, Query(description="Only this kind of data. Default: all.")
+    ] = None,
+    dataset: Annotated[
+        str | None, Query(description="Only models of this dataset (id). Default: all.")
+    ] = None,
+) -> CountedPage[ModelView]:
+    """List all versions of all models, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = model_registry.page(
-            session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "mdl")
+        listed = model_registry.page(
+            session, caller.tenant_id, page, modality=modality, dataset_id=dataset
         )
-        views = {view.id: view for view in _views(session, rows)}
-    return build_page(rows, limit, lambda row: views[row.id])
+        return CountedPage.of(listed, _views(session, listed.rows))
 
 
 @router.get("/{reference}", response_model=ModelView)

@@ -42,9 +42,7 @@ QueueCode = Literal["waiting_for_worker", "jobs_ahead", "worker_lost"]
 
 
 class QueueStatus(BaseModel):
-    position: int | None = Field(
-        description="Number of jobs ahead; null unless the job is queued, and in lists of jobs."
-    )
+    position: int | None = Field(description="Number of jobs ahead; null unless the job is queued.")
     code: QueueCode | None = Field(
         description="Stable code of `reason`: `waiting_for_worker` (the job is next), `jobs_ahead` "
         "or `worker_lost` (it resumes after the loss of its worker); null where `position` is."

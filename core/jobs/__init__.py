@@ -54,6 +54,7 @@ from core.jobs.queries import (
     page,
     queue_depths,
     queue_position,
+    queue_positions,
     running_by_owner,
 )
 from core.jobs.shards import (
@@ -123,6 +124,7 @@ __all__ = [
     "pause",
     "queue_depths",
     "queue_position",
+    "queue_positions",
     "record_events",
     "release",
     "release_as_lost",
