@@ -73,6 +73,7 @@ def require_scope(*scopes: str) -> Callable[[Caller], Awaitable[Caller]]:
     return check
 
 
+AnyScope = Annotated[Caller, Depends(authenticate)]
 ReadScope = Annotated[Caller, Depends(require_scope("read"))]
 DataScope = Annotated[Caller, Depends(require_scope("data"))]
 TrainScope = Annotated[Caller, Depends(require_scope("train"))]

@@ -20,6 +20,7 @@ from app.routes import (
     comparison,
     dataset_details,
     datasets,
+    events,
     health,
     job_details,
     jobs,
@@ -44,8 +45,9 @@ ROUTE_MODULES = (
     dataset_details,
     datasets,
     uploads,
+    job_details,  # `/v1/jobs/metrics` before `/v1/jobs/{job_id}`
     jobs,
-    job_details,
+    events,
     comparison,  # before the routes of `/v1/models/{reference}`
     models,
     model_details,

@@ -48,6 +48,12 @@ def find_by_checkpoint(session: Session, job: Job, checkpoint: Checkpoint) -> Mo
     )
 
 
+def models_of_job(session: Session, tenant_id: str, job_id: str) -> dict[int, str]:
+    """Return the id by training step of the models that were created from the job."""
+    query = select(Model.step, Model.id).where(Model.tenant_id == tenant_id, Model.job_id == job_id)
+    return dict(session.execute(query).tuples().all())
+
+
 def create_version(session: Session, job: Job, checkpoint: Checkpoint) -> Model:
     """Create the next version of the job's model, without adding it to the session."""
     return Model(

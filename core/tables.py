@@ -24,10 +24,10 @@ from sqlalchemy import (
     delete,
     event,
     insert,
-    inspect,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm.attributes import get_history
 
 from core.database import UtcDateTime, clock
 
@@ -468,7 +468,7 @@ class Delivery(Leased, Base):
 def _index_tags(session: Session, _context: object) -> None:
     """Keep the rows of `tags` equal to the column `tags` of datasets, jobs and models."""
     for row in (*session.new, *session.dirty):
-        if isinstance(row, Dataset | Job | Model) and inspect(row).attrs.tags.history.has_changes():
+        if isinstance(row, Dataset | Job | Model) and get_history(row, "tags").has_changes():
             if row not in session.new:
                 session.execute(delete(Tag).where(Tag.resource_id == row.id))
             for key, value in (row.tags or {}).items():

@@ -42,7 +42,7 @@ class EvaluationResult(BaseModel):
         description="Criteria of the training job's `quality_gate` that the model fails."
     )
     scores: dict[str, MainScore] = Field(
-        description="Main scores by name; the report has all of them."
+        {}, description="Main scores by name; the report has all of them."
     )
     report: str = Field(description="Artifact with the full report.")
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from app.authentication import AdminScope
+from app.authentication import AdminScope, AnyScope
 from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import api_keys
@@ -70,6 +70,15 @@ def list_keys(caller: AdminScope, limit: Limit = 50, after: After = None) -> Pag
             session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "key")
         )
     return build_page(rows, limit, KeyView.of)
+
+
+@router.get("/self", response_model=KeyView)
+def read_own_key(caller: AnyScope) -> KeyView:
+    """Return the key that sends the request, and its scopes."""
+    with read() as session:
+        key = api_keys.get(session, caller.key_id)
+    assert key is not None  # noqa: S101 - the caller is authenticated
+    return KeyView.of(key)
 
 
 @router.delete("/{key_id}", status_code=204)

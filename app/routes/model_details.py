@@ -25,17 +25,22 @@ from app.report_csv import render_csv
 from app.request_body import StrictJsonRoute
 from app.schemas.models import (
     Architecture,
+    EvaluationView,
     LabelOption,
+    ModelEvaluations,
     ModelView,
     SamplingOptions,
 )
+from app.schemas.pagination import Limit, page_size
 from app.schemas.reports import Report
-from core import model_registry
+from core import jobs, model_registry
 from core.database import read, write
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
+from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage, key_of
+from core.tables import JobKind
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
@@ -137,6 +142,18 @@ def read_report(
     if output_format == "csv":
         return Response(render_csv(report), headers=headers, media_type=REPORT_TYPES["csv"])
     return Response(report.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
+
+
+@router.get("/{reference}/evaluations", response_model=ModelEvaluations)
+def list_evaluations(reference: str, caller: ReadScope, limit: Limit = 50) -> ModelEvaluations:
+    """List the newest evaluations of a model, whatever became of them, newest first."""
+    with read() as session:
+        model = model_registry.get(session, caller.tenant_id, reference)
+        page = PageRequest(page_size(limit))
+        rows = jobs.page(
+            session, caller.tenant_id, page, kind=JobKind.EVALUATION, model_id=model.id
+        ).rows
+    return ModelEvaluations(data=[EvaluationView.of(job) for job in rows])
 
 
 @router.get(

@@ -10,9 +10,9 @@ import modalities
 from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
-from app.schemas.models import ModelPatch, ModelView
+from app.schemas.models import NO_EVALUATIONS, ModelPatch, ModelView
 from app.schemas.pagination import CountedPage, list_parameters
-from core import model_registry
+from core import evaluation, model_registry
 from core.database import read, write
 from core.listing import PageRequest
 from core.storage import get_storage
@@ -121,7 +121,13 @@ def _view(session: Session, model: Model) -> ModelView:
 
 def _views(session: Session, models: Sequence[Model]) -> list[ModelView]:
     cache, aliases = get_model_cache(), model_registry.aliases_of(session, models)
+    evaluations = evaluation.latest_of_models(session, models)
     return [
-        ModelView.of(model, aliases.get(model.id, ()), loaded=cache.is_loaded(model))
+        ModelView.of(
+            model,
+            aliases.get(model.id, ()),
+            loaded=cache.is_loaded(model),
+            evaluations=evaluations.get(model.id, NO_EVALUATIONS),
+        )
         for model in models
     ]

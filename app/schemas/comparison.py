@@ -1,9 +1,8 @@
 """Response bodies of the model comparison."""
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
+from app.schemas.models import EvaluationState
 from app.schemas.reports import ScoreView, VerdictView
 from job_kinds.warnings import WarningView
 
@@ -31,9 +30,7 @@ class ModelSummary(BaseModel):
     dataset: str | None = Field(
         description="Id of the training dataset; null if it was deleted or the model was imported."
     )
-    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"] = Field(
-        description="State of the newest evaluation."
-    )
+    state: EvaluationState = Field(description="State of the newest evaluation.")
     verdict: VerdictView | None = Field(
         description="Verdict of the newest successful evaluation; null if there is none."
     )

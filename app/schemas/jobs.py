@@ -175,18 +175,35 @@ class Series(BaseModel):
     values: list[float] = Field(description="Value at each step.")
 
 
+class JobsMetrics(BaseModel):
+    jobs: dict[str, dict[str, Series]] = Field(
+        description="Metrics by the id of the job and by name."
+    )
+
+
 class CheckpointView(BaseModel):
     step: int = Field(description="Training step.")
     bytes: int = Field(description="Total size of the files in bytes.")
     metrics: dict[str, float] = Field(description="Metrics at this step.")
+    score: float | None = Field(
+        description="Quality of its samples on held-out items; higher is better. Null if it was "
+        "not measured."
+    )
+    is_best: bool = Field(description="Whether it has the highest score of the job.")
+    model: str | None = Field(description="Id of the model that was created from it.")
     created_at: datetime = Field(description="Time of creation.")
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> "CheckpointView":
+    def of(
+        cls, checkpoint: Checkpoint, best_score: float | None, model_id: str | None
+    ) -> "CheckpointView":
         return cls(
             step=checkpoint.step,
             bytes=sum(file["bytes"] for file in checkpoint.files.values()),
             metrics=checkpoint.metrics,
+            score=checkpoint.score,
+            is_best=checkpoint.score is not None and checkpoint.score == best_score,
+            model=model_id,
             created_at=checkpoint.created_at,
         )
 

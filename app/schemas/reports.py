@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.schemas.jobs import JobProblem
+from app.schemas.models import EvaluationState
 from job_kinds.results import Interval
 
 Point = Interval  # two coordinates
@@ -112,9 +113,7 @@ class Report(BaseModel):
 
     model: str = Field(description="Model id (`mdl_…`).")
     reference: str = Field(description="`name:version` of the model.")
-    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"] = Field(
-        description="State of the newest evaluation."
-    )
+    state: EvaluationState = Field(description="State of the newest evaluation.")
     error: JobProblem | None = Field(None, description="Error of the newest evaluation.")
     not_evaluable_reason: str | None = Field(
         None, description="Reason why a model without evaluations cannot be evaluated."

@@ -16,11 +16,15 @@ from core.jobs.commands import (
     retry,
 )
 from core.jobs.events import (
+    Curves,
+    EventWatermark,
     NewEvent,
+    latest_event_id_of_tenant,
     latest_event_ids,
     log_of,
     metrics,
     page_of_events,
+    page_of_tenant_events,
     record_events,
 )
 from core.jobs.garbage_collection import remove_orphans
@@ -56,6 +60,7 @@ from core.jobs.queries import (
     queue_position,
     queue_positions,
     running_by_owner,
+    running_jobs,
 )
 from core.jobs.shards import (
     ShardClaim,
@@ -79,6 +84,8 @@ __all__ = [
     "TERMINAL",
     "TRANSITIONS",
     "Claim",
+    "Curves",
+    "EventWatermark",
     "Heartbeat",
     "NewCheckpoint",
     "NewEvent",
@@ -113,6 +120,7 @@ __all__ = [
     "has_due_jobs",
     "has_idle_shards",
     "heartbeat",
+    "latest_event_id_of_tenant",
     "latest_event_ids",
     "live_jobs_of_dataset",
     "live_jobs_of_model",
@@ -121,6 +129,7 @@ __all__ = [
     "metrics",
     "page",
     "page_of_events",
+    "page_of_tenant_events",
     "pause",
     "queue_depths",
     "queue_position",
@@ -135,6 +144,7 @@ __all__ = [
     "resume",
     "retry",
     "running_by_owner",
+    "running_jobs",
     "shard_progress",
     "shards_of",
     "shown_state",

@@ -100,6 +100,14 @@ def queue_depths(session: Session, tenant_id: str) -> dict[str, QueueDepth]:
     }
 
 
+def running_jobs(
+    session: Session, job_ids: Sequence[str], tenant_ids: Sequence[str]
+) -> Sequence[Job]:
+    """Return the running jobs among `job_ids`, and all those of the tenants."""
+    selected = Job.id.in_(job_ids) | Job.tenant_id.in_(tenant_ids)
+    return session.scalars(select(Job).where(Job.state == JobState.RUNNING, selected)).all()
+
+
 def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
     """Return the id of the running job by the id of its worker."""
     query = select(Job.owner, Job.id).where(

@@ -256,48 +256,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_events_job_id_id", ["job_id", "id"], unique=False)
         batch_op.create_index("ix_events_tenant_id_id", ["tenant_id", "id"], unique=False)
 
-    op.create_table(
-        "models",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("tenant_id", sa.String(), nullable=False),
-        sa.Column(
-            "name",
-            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
-            nullable=False,
-        ),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("modality", sa.String(), nullable=False),
-        sa.Column("job_id", sa.String(), nullable=True),
-        sa.Column("dataset_id", sa.String(), nullable=True),
-        sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("description", sa.String(), nullable=True),
-        sa.Column("weights", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("manifest", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_models_dataset_id")),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_models_job_id")),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_models_tenant_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
-        sa.UniqueConstraint("job_id", "step", name=op.f("uq_models_job_id_step")),
-        sa.UniqueConstraint(
-            "tenant_id", "name", "version", name=op.f("uq_models_tenant_id_name_version")
-        ),
-    )
-    with op.batch_alter_table("models", schema=None) as batch_op:
-        batch_op.create_index("ix_models_tenant_id_id", ["tenant_id", "id"], unique=False)
-        batch_op.create_index(
-            "ix_models_tenant_id_name_id", ["tenant_id", "name", "id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_models_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_models_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
-        )
-
-    _create_tags_and_audit_entries()
-
+    _create_models()
     op.create_table(
         "shards",
         sa.Column("id", sa.String(), nullable=False),
@@ -385,6 +344,50 @@ def upgrade() -> None:
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("ix_deliveries_next_at", ["next_at"], unique=False)
         batch_op.create_index("ix_deliveries_webhook_id_id", ["webhook_id", "id"], unique=False)
+
+
+def _create_models() -> None:
+    op.create_table(
+        "models",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column(
+            "name",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("modality", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=True),
+        sa.Column("dataset_id", sa.String(), nullable=True),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("description", sa.String(), nullable=True),
+        sa.Column("weights", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("manifest", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_models_dataset_id")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_models_job_id")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_models_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
+        sa.UniqueConstraint("job_id", "step", name=op.f("uq_models_job_id_step")),
+        sa.UniqueConstraint(
+            "tenant_id", "name", "version", name=op.f("uq_models_tenant_id_name_version")
+        ),
+    )
+    with op.batch_alter_table("models", schema=None) as batch_op:
+        batch_op.create_index("ix_models_tenant_id_id", ["tenant_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_models_tenant_id_name_id", ["tenant_id", "name", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_models_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_models_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
+        )
+
+    _create_tags_and_audit_entries()
 
 
 def _create_tags_and_audit_entries() -> None:
