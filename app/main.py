@@ -17,8 +17,10 @@ from app.fair_start import FairStartMiddleware
 from app.middleware import RequestValidationMiddleware
 from app.request_metrics import RequestMetrics
 from app.routes import (
+    audit,
     comparison,
     dataset_details,
+    dataset_items,
     datasets,
     events,
     health,
@@ -28,6 +30,7 @@ from app.routes import (
     metrics,
     model_details,
     models,
+    presets,
     sample_manifests,
     samples,
     service,
@@ -42,7 +45,9 @@ from core.settings import get_settings
 ROUTE_MODULES = (
     health,
     service,
+    presets,
     dataset_details,
+    dataset_items,
     datasets,
     uploads,
     job_details,  # `/v1/jobs/metrics` before `/v1/jobs/{job_id}`
@@ -57,6 +62,7 @@ ROUTE_MODULES = (
     keys,
     workers,
     usage,
+    audit,
     metrics,
     webhooks,
 )

@@ -77,6 +77,16 @@ def latest_of_models(session: Session, models: Sequence[Model]) -> dict[str, Lat
     }
 
 
+def newest_succeeded(session: Session, tenant_id: str, limit: int = 20) -> Sequence[Job]:
+    """Return the tenant's newest succeeded evaluation jobs of any model."""
+    query = select(Job).where(
+        Job.tenant_id == tenant_id,
+        Job.kind == JobKind.EVALUATION,
+        Job.state == JobState.SUCCEEDED,
+    )
+    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
+
+
 class ModelQuality(BaseModel):
     """Quality of a model by its newest evaluation.
 

@@ -51,7 +51,7 @@ def find_by_checkpoint(session: Session, job: Job, checkpoint: Checkpoint) -> Mo
 def models_of_job(session: Session, tenant_id: str, job_id: str) -> dict[int, str]:
     """Return the id by training step of the models that were created from the job."""
     query = select(Model.step, Model.id).where(Model.tenant_id == tenant_id, Model.job_id == job_id)
-    return dict(session.execute(query).tuples().all())
+    return {row.step: row.id for row in session.execute(query)}
 
 
 def create_version(session: Session, job: Job, checkpoint: Checkpoint) -> Model:

@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 from sqlalchemy.orm import Session
 
-from app import content_negotiation, sse
+from app import audit, content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
 from app.byte_range import parse_byte_range
 from app.content_negotiation import AcceptHeader
@@ -201,6 +201,7 @@ def promote_checkpoint(
                 session.add(model)
                 session.flush()
                 session.refresh(model)
+            audit.record(session, caller, "model.promote", model.id)
             view = ModelView.of(model)
             save(session, 201, view)
         return created_response(201, view)

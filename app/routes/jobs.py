@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 import job_kinds
+from app import audit
 from app.authentication import Caller, JobScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -89,8 +90,9 @@ def create_job(
                 datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
             if plan.model_id is not None:
                 model_registry.get(session, caller.tenant_id, plan.model_id)
-            new = replace(plan, traceparent=traceparent)
+            new = replace(plan, traceparent=traceparent, key_id=caller.key_id)
             job = jobs.create(session, caller.tenant_id, new)
+            audit.record(session, caller, "job.create", job.id)
             view = _queued_view(session, job)
             save(session, 202, view)
         return _accepted(job, view)
@@ -192,6 +194,7 @@ def cancel_job(job_id: str, caller: JobScope) -> JobView:
     """
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.cancel", job_id)
         return JobView.of(jobs.cancel(session, caller.tenant_id, job_id))
 
 
@@ -204,6 +207,7 @@ def pause_job(job_id: str, caller: JobScope) -> JobView:
     """
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.pause", job_id)
         return JobView.of(jobs.pause(session, caller.tenant_id, job_id))
 
 
@@ -212,6 +216,7 @@ def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> Jo
     """Queue a paused job again. It resumes from its last checkpoint."""
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.resume", job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
         view = _queued_view(session, job)
     background.add_task(get_job_notifier().notify, job)
@@ -230,7 +235,8 @@ def retry_job(
     def create(save: SaveResponse) -> Response:
         with write() as session:
             _check_scope(session, caller, job_id)
-            job = jobs.retry(session, caller.tenant_id, job_id)
+            job = jobs.retry(session, caller.tenant_id, job_id, caller.key_id)
+            audit.record(session, caller, "job.retry", job_id)
             view = _queued_view(session, job)
             save(session, 202, view)
         return _accepted(job, view)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from app import audit
 from app.authentication import AdminScope, AnyScope
 from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
@@ -57,6 +58,7 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
             name=request.name,
             scopes=tuple(dict.fromkeys(request.scopes)),
         )
+        audit.record(session, caller, "key.create", key.id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
     return JSONResponse(view.model_dump(mode="json"), 201)
 
@@ -88,4 +90,5 @@ def revoke_key(key_id: str, caller: AdminScope) -> None:
     The last key that can create other keys cannot be revoked.
     """
     with write() as session:
+        audit.record(session, caller, "key.revoke", key_id)
         api_keys.revoke(session, caller.tenant_id, key_id)

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 import modalities
-from app import content_negotiation, model_card_page, model_report, report_page
+from app import audit, content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
 from app.content_negotiation import AcceptHeader
@@ -287,6 +287,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
                         weights=stored,
                         manifest=archive.model_manifest,
                     )
+                    audit.record(session, caller, "model.import", model.id)
                     view = ModelView.of(model)
                     save(session, 201, view)
             except BaseException:

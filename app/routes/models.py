@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 import modalities
+from app import audit
 from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
@@ -52,6 +53,7 @@ def change_model(reference: str, change: ModelPatch, caller: TrainScope) -> Mode
     """Change the description or the tags. A description of null removes it."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.change", model.id)
         if "description" in change.model_fields_set:
             model.description = change.description
         if change.tags is not None:
@@ -68,6 +70,7 @@ def delete_model(reference: str, caller: TrainScope) -> None:
     """
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.delete", model.id)
         keys = model_registry.delete(session, model)
         get_model_cache().unload(model)
     get_storage().delete(keys)
@@ -78,6 +81,7 @@ def set_alias(reference: str, alias: str, caller: TrainScope) -> ModelView:
     """Make `name@alias` refer to this version. The version it referred to before is not changed."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.set_alias", f"{model.id}@{alias}")
         model_registry.set_alias(session, model, alias)
         session.flush()
         return _view(session, model)
@@ -88,6 +92,7 @@ def drop_alias(reference: str, alias: str, caller: TrainScope) -> None:
     """Delete an alias of the model's name, whichever version it refers to."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.delete_alias", f"{model.id}@{alias}")
         model_registry.delete_alias(session, model, alias)
 
 

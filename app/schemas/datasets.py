@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field
 
 import modalities
 from app.schemas.problem import DatasetProblem
-from core.request_fields import Name, RequestModel, Tags
+from core.request_fields import Name, RequestModel, Seed, Tags
 from core.tables import Dataset, DatasetState, Upload, UploadPart
+from modalities.tabular.options import Row
 
 
 @modalities.extend("dataset_options")
@@ -97,7 +98,11 @@ class DatasetView(BaseModel):
     def of(cls, dataset: Dataset) -> "DatasetView":
         summary, ready = dataset.summary, dataset.state is DatasetState.READY
         path = f"/v1/datasets/{dataset.id}"
-        links = {"self": path}
+        links = {
+            "self": path,
+            "jobs": f"/v1/jobs?dataset={dataset.id}",
+            "models": f"/v1/models?dataset={dataset.id}",
+        }
         if ready:
             links |= {
                 part: f"{path}/{part}" for part in ("profile", "issues", "preview", "content")
@@ -108,8 +113,7 @@ class DatasetView(BaseModel):
         if ready:
             modality = modalities.get(dataset.modality)
             fields = modality.describe_dataset(summary)
-            if modality.has_schema:
-                links["schema"] = f"{path}/schema"
+            links |= {part: f"{path}/{part}" for part in modality.dataset_links}
         return cls(
             id=dataset.id,
             name=dataset.name,
@@ -143,6 +147,45 @@ class DatasetProfile(BaseModel):
     train_items: int = Field(description="Number of images or rows to train on.")
     test_items: int = Field(description="Number of images or rows in the test split.")
     labels: list[LabelCount] = Field(description="Labels and their counts.")
+
+
+class DescendantsView(BaseModel):
+    datasets: list[str] = Field(description="Ids of the dataset and of those made of it.")
+    jobs: list[str] = Field(description="Ids of jobs that used these datasets and models.")
+    models: list[str] = Field(description="Ids of models that were trained on these datasets.")
+
+
+class DatasetItem(BaseModel):
+    index: int = Field(description="Index of the item, counted from 0.")
+    label: str | None = Field(description="Label; null without one.")
+    split: Literal["train", "test"] = Field(description="Split that it belongs to.")
+    url: str = Field(description="Path of its picture.")
+
+
+class DatasetItems(BaseModel):
+    data: list[DatasetItem] = Field(description="Items of this page.")
+    offset: int = Field(description="Number of items before this page.")
+    total: int = Field(description="Number of items that were selected.")
+    has_more: bool = Field(description="Whether there are further items.")
+
+
+class DatasetRow(BaseModel):
+    index: int = Field(description="Index of the row in the dataset, counted from 0.")
+    values: Row = Field(description="Values by column name.")
+
+
+class DatasetRows(BaseModel):
+    data: list[DatasetRow] = Field(description="Rows of this page.")
+    offset: int = Field(description="Number of rows before this page.")
+    total: int = Field(description="Number of rows that satisfy the conditions.")
+    has_more: bool = Field(description="Whether there are further rows.")
+
+
+@modalities.extend("augmentation_options")
+class TransformsPreview(RequestModel):
+    """Transforms to try on some items."""
+
+    seed: Seed = Field(0, description="Random seed. Default: 0.")
 
 
 class Issue(BaseModel):

@@ -87,6 +87,10 @@ class TrainingRequest(JobRequest):
 class TrainingEstimate(BaseModel):
     steps: int = Field(description="Number of training steps.")
     minutes: float = Field(description="Training time in minutes.")
+    evaluation_minutes: float | None = Field(
+        description="Time in minutes of the evaluation that follows, as the newest evaluations of "
+        "this kind of data took; null if there was none yet."
+    )
     memory_bytes: int = Field(description="Peak memory in bytes.")
     basis: str = Field(description="Measurement from which the time is extrapolated.")
 
