@@ -19,6 +19,7 @@ from app.request_metrics import RequestMetrics
 from app.routes import (
     audit,
     comparison,
+    dashboard,
     dataset_details,
     dataset_items,
     datasets,
@@ -27,6 +28,7 @@ from app.routes import (
     job_details,
     jobs,
     keys,
+    login,
     metrics,
     model_details,
     models,
@@ -60,11 +62,13 @@ ROUTE_MODULES = (
     sample_manifests,
     signed_urls,
     keys,
+    login,
     workers,
     usage,
     audit,
     metrics,
     webhooks,
+    dashboard,
 )
 DESCRIPTION = """Semblance is a self-hosted REST API that trains conditional generative models on \
 labeled images or tables and returns any number of synthetic samples per label.

@@ -1,6 +1,6 @@
 """`/v1/keys`: API keys and their scopes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -27,6 +27,9 @@ class NewKey(RequestModel):
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] = Field(
         description="Scopes of the key. `admin` includes all others."
     )
+    expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = Field(
+        None, description="Seconds until the key expires, at most 366 days. Default: never."
+    )
 
 
 class KeyView(BaseModel):
@@ -34,6 +37,7 @@ class KeyView(BaseModel):
     name: str = Field(description="Name of the key.")
     scopes: list[Scope] = Field(description="Scopes of the key.")
     created_at: datetime = Field(description="Time of creation.")
+    expires_at: datetime | None = Field(description="Time of expiry; null for a permanent key.")
     revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
 
     @classmethod
@@ -57,6 +61,7 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
             caller.tenant_id,
             name=request.name,
             scopes=tuple(dict.fromkeys(request.scopes)),
+            lifetime=request.expires_in_s and timedelta(seconds=request.expires_in_s),
         )
         audit.record(session, caller, "key.create", key.id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
