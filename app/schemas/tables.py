@@ -35,8 +35,8 @@ class SchemaChange(RequestModel):
 
 
 class ColumnView(BaseModel):
-    name: str
-    type: ColumnType
+    name: str = Field(description="Name of the column.")
+    type: ColumnType = Field(description="Data type of the values.")
     nullable: bool = Field(description="Whether values may be missing.")
     decimals: int | None = Field(description="Digits after the decimal point.")
     format: str | None = Field(
