@@ -16,6 +16,7 @@ from modalities.tabular.formatting import (
 )
 from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm
 from modalities.tabular.schema import INTEGER_TYPES, Column
+from modalities.tabular.word_set import WordSet
 
 _ARROW_TYPES = {
     "integer": pa.int64(),
@@ -36,7 +37,7 @@ _MISSING_WORDS = (
     "0000/00/00 00/00/0000 00.00.0000 00-00-0000 0000-00-00T00:00:00"
 )
 _MISSING_PHRASES = ("0000-00-00 00:00:00", "00/00/0000 00:00:00", "not available", "Not available")
-MISSING_MARKERS = pa.array([*_MISSING_WORDS.split(), *_MISSING_PHRASES])
+MISSING_MARKERS = WordSet([*_MISSING_WORDS.split(), *_MISSING_PHRASES])
 NUMBER_PATTERN = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
 NON_FINITE_PATTERN = r"(?i)^[-+]?inf(?:inity)?$"
 
@@ -179,7 +180,7 @@ def cast_failures(before: pa.Array, after: pa.Array) -> NDArray[np.bool_]:
     lost = pc.and_(pc.is_null(after), pc.is_valid(before))
     if before.type == pa.string():
         is_missing = pc.or_(
-            pc.is_in(before, value_set=MISSING_MARKERS),
+            MISSING_MARKERS.contains(before),
             pc.match_substring_regex(before, NON_FINITE_PATTERN),
         ).fill_null(False)
         if after.type != pa.bool_():

@@ -108,7 +108,7 @@ class TextColumnStats:
         if not self.candidates:
             return
         rows = RowsOfValues(codes, counts, start)
-        is_marker = _bools(pc.is_in(distinct, value_set=type_casting.MISSING_MARKERS))
+        is_marker = type_casting.MISSING_MARKERS.mask(distinct)
         if is_marker.any():
             self.missing_markers += rows.count(is_marker)
             self.marker_rows = rows.examples(self.marker_rows, is_marker)
@@ -128,8 +128,7 @@ def sample_texts(spool: ParquetSpool, name: str) -> list[str]:
         step = max(1, len(values) // MAX_SAMPLED_ROWS)
         rows = values.take(pa.array(np.arange(0, len(values), step)))
         texts = rows.cast(pa.string()).drop_null().unique()
-        is_marker = pc.is_in(texts, value_set=type_casting.MISSING_MARKERS)
-        texts = texts.filter(pc.invert(is_marker))
+        texts = texts.filter(pc.invert(type_casting.MISSING_MARKERS.contains(texts)))
         step = max(1, len(texts) // SAMPLED_TEXTS)
         sample |= dict.fromkeys(texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist())
     return list(sample)
@@ -181,11 +180,6 @@ def count_decimals(numbers: NDArray[np.float64]) -> int:
         if (np.round(numbers, decimals) == numbers).all():
             return decimals
     return 16
-
-
-def _bools(values: pa.BooleanArray) -> NDArray[np.bool_]:
-    bools: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
-    return bools
 
 
 def _numbers(values: pa.Array) -> NDArray[np.int64]:

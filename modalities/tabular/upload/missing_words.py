@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
+from modalities.tabular.word_set import WordSet
 
 # Texts that mean a missing value in every column. Words such as NA may be categories; type
 # inference reads them as missing among numbers and times.
@@ -35,7 +36,10 @@ class MissingWords:
         words = self._words.get(values.type)
         if words is None:
             return values
-        matches = pc.is_in(values, value_set=words).fill_null(False)
+        if isinstance(words, WordSet):
+            matches = words.contains(values)
+        else:
+            matches = pc.is_in(values, value_set=words).fill_null(False)
         if not matches.true_count:
             return values
         for item in pc.value_counts(values.filter(matches)).to_pylist():
@@ -70,10 +74,10 @@ class MissingWords:
         return issues
 
 
-def _words_of_type(words: Sequence[str], arrow_type: pa.DataType) -> pa.Array | None:
+def _words_of_type(words: Sequence[str], arrow_type: pa.DataType) -> WordSet | pa.Array | None:
     """Return the words as values of a column; None if none can occur in it."""
     if arrow_type == pa.string():
-        return pa.array([word.strip() for word in words])
+        return WordSet(word.strip() for word in words)
     numbers = [number for number in map(_number, words) if number is not None]
     if arrow_type == pa.int64():
         numbers = [number for number in numbers if number.is_integer() and abs(number) < 2**63]
