@@ -51,6 +51,7 @@ _BOOLEAN_WORDS = (
     ("0", "1"),
     ("off", "on"),
 )
+_MIN_ENCODED_TEXTS = 1_000
 _INT64_LIMIT = 2.0**63
 _TIMES = frozenset({"datetime", "time", "duration"})
 _FORMATTED_TYPES = _TIMES | {"integer", "number"}
@@ -109,6 +110,15 @@ def parse_texts(texts: pa.StringArray, target: Column) -> pa.Array:
 
     Null where a text does not have the form of the column.
     """
+    if len(texts) < _MIN_ENCODED_TEXTS:
+        return _parse_distinct(texts, target)
+    encoded = texts.dictionary_encode()  # takes a tenth of the time of parsing
+    if 2 * len(encoded.dictionary) > len(texts):
+        return _parse_distinct(texts, target)
+    return _parse_distinct(encoded.dictionary, target).take(encoded.indices)
+
+
+def _parse_distinct(texts: pa.StringArray, target: Column) -> pa.Array:
     arrow = arrow_type(target)
     try:
         if target.type in ("datetime", "time"):

@@ -208,8 +208,12 @@ class NumberTexts:
     def add(self, bodies: pa.StringArray) -> None:
         """Count the texts of numbers, as `NumberForm.bodies` returns them."""
         counts = count_decimals(bodies)
-        ends_in_zero = pc.match_substring_regex(bodies, r"\.[0-9]*0(?:[eE]|$)")
-        padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool)
+        ends_in_zero = (
+            pc.match_substring_regex(bodies, "0(?:[eE]|$)")
+            if self.form.exponent
+            else pc.ends_with(bodies, "0")
+        )
+        padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool) & (counts > 0)
         _increment(self.decimals, counts)
         _increment(self.padded, counts[padded])
         if self.integers_only:

@@ -89,16 +89,35 @@ class NumberForm:
             fits = pc.match_substring_regex(texts, f"^-?{self._number_regex()}$")
             bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
             return pc.utf8_ltrim(bodies, "-"), pc.starts_with(texts, "-")
-        is_positive = self._matches(texts, {self.positive, self.zero})
-        is_negative = pc.and_not(self._matches(texts, {self.negative}), is_positive)
-        fits = pc.or_(is_positive, is_negative)
+        fits = self._matches(texts, {self.positive, self.negative, self.zero})
+        is_negative = self._find_negative(texts)
         bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
-        bodies = pc.replace_substring_regex(bodies, self._affix_regex(), "")
+        bodies = self._without_affixes(bodies)
         if self.thousands:
             bodies = pc.replace_substring(bodies, self.thousands, "")
         if self.decimal != ".":
             bodies = pc.replace_substring(bodies, self.decimal, ".")
         return bodies, is_negative
+
+    def _find_negative(self, texts: pa.StringArray) -> pa.BooleanArray:
+        """Return where a text that fits has the affixes of negative numbers."""
+        others = (self.positive, self.zero)
+        before, after = self.negative
+        if not any(other.startswith(before) for other, _ in others):
+            return pc.starts_with(texts, before)
+        if not any(other.endswith(after) for _, other in others):
+            return pc.ends_with(texts, after)
+        is_positive = self._matches(texts, {self.positive, self.zero})
+        return pc.and_not(self._matches(texts, {self.negative}), is_positive)
+
+    def _without_affixes(self, texts: pa.StringArray) -> pa.StringArray:
+        sections = (self.positive, self.negative, self.zero)
+        before = "".join({section[0] for section in sections})
+        after = "".join({section[1] for section in sections})
+        if set(before + after) & {self.decimal, self.thousands}:
+            return pc.replace_substring_regex(texts, self._affix_regex(), "")
+        texts = pc.utf8_ltrim(texts, before) if before else texts
+        return pc.utf8_rtrim(texts, after) if after else texts
 
     def _matches(self, texts: pa.StringArray, affixes: set[Affixes]) -> pa.BooleanArray:
         number = self._number_regex()
@@ -287,7 +306,9 @@ def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
 
 def count_decimals(bodies: pa.StringArray) -> NDArray[np.int64]:
     """Return the number of digits after the point of each text, without an exponent."""
-    mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
+    mantissas = bodies
+    if pc.any(pc.match_substring(bodies, "e", ignore_case=True)).as_py():
+        mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
     point = pc.find_substring(mantissas, ".")
     digits = pc.subtract(pc.subtract(pc.binary_length(mantissas), point), 1)
     counts = pc.if_else(pc.less(point, 0), 0, digits)

@@ -81,7 +81,9 @@ def read_table(
     with _disk_full_as_storage_full():
         table = open_table(files[0], limits, overrides.excluded, options)
         raw_path = out / "raw.parquet"
-        rows = spool.write_parquet(table.batches, table.schema, raw_path, limits)
+        rows = spool.write_parquet(
+            table.batches, table.schema, raw_path, limits, temporary=True
+        )
         if rows < limits.rows_min:
             message = (
                 f"{printable(files[0].name)} has {f'{rows:,}' if rows else 'no'} rows; at least "
