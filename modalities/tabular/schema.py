@@ -25,7 +25,8 @@ class Column:
 
     `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`); the `format`
     of an identifier is one of IDENTIFIER_KINDS or None. `arrow` is the Arrow type of a column of a
-    Parquet or Arrow file.
+    Parquet or Arrow file. `missing` is the word for a missing value in CSV files; None for an empty
+    field.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     format: str | None = None
     exclude: bool = False
     arrow: str | None = None
+    missing: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -4,7 +4,7 @@ A pattern is written like a number format of a spreadsheet, with the marks that 
 `#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
 positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
 the first one). `0.##` writes up to two decimals and no trailing zeros; `@@@` writes up to three
-significant digits.
+significant digits. `0.0[K|M]` writes 1500 as 1.5K.
 """
 
 import re
@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from modalities.tabular.forms.number_scales import are_scales, choose_scales, factors
+
 Affixes = tuple[str, str]  # text before and after the digits
 
 MAX_DECIMALS = 15
@@ -23,7 +25,7 @@ _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
     r"(?:@{1,17}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
     r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
-    r"(?P<exponent>[eE]\+?0{1,3})?)"
+    r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
 
 
@@ -47,12 +49,13 @@ class NumberForm:
     max_decimals: int = 0
     exponent: str = ""
     significant: int = 0
+    scales: tuple[str, ...] = ()  # words for powers of ten, such as K and M
 
     @property
     def is_plain(self) -> bool:
         """Return True if the texts are numbers in most programming languages."""
         has_signs = (self.positive, self.negative, self.zero) != (("", ""), ("-", ""), ("", ""))
-        return not (has_signs or self.thousands) and self.decimal == "."
+        return not (has_signs or self.thousands or self.scales) and self.decimal == "."
 
     @property
     def pattern(self) -> str:
@@ -66,7 +69,8 @@ class NumberForm:
         whole = whole if self.leading_zero else "#"
         optional = "#" * (self.max_decimals - self.min_decimals)
         decimals = f"{self.decimal}{'0' * self.min_decimals}{optional}" if self.max_decimals else ""
-        return f"{whole}{decimals}{self.exponent}"
+        scales = f"[{'|'.join(self.scales)}]" if self.scales else ""
+        return f"{whole}{decimals}{self.exponent}{scales}"
 
     def _sections(self) -> list[Affixes]:
         if self.zero != self.positive:
@@ -113,7 +117,7 @@ class NumberForm:
     def _without_affixes(self, texts: pa.StringArray) -> pa.StringArray:
         sections = (self.positive, self.negative, self.zero)
         before = "".join({section[0] for section in sections})
-        after = "".join({section[1] for section in sections})
+        after = "".join({section[1] for section in sections} | set(self.scales))
         if set(before + after) & {self.decimal, self.thousands}:
             return pc.replace_substring_regex(texts, self._affix_regex(), "")
         texts = pc.utf8_ltrim(texts, before) if before else texts
@@ -127,7 +131,9 @@ class NumberForm:
     def _affix_regex(self) -> str:
         sections = (self.positive, self.negative, self.zero)
         before = _alternatives({section[0] for section in sections})
-        after = _alternatives({section[1] for section in sections})
+        after = _alternatives(
+            {s + section[1] for section in sections for s in self.scales or ("",)}
+        )
         return f"^(?:{before})|(?:{after})$"
 
     def _number_regex(self) -> str:
@@ -143,6 +149,8 @@ class NumberForm:
         else:
             whole = f"(?:0|[1-9]{digits})"
         number = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
+        if self.scales:
+            return f"{number}(?:{'|'.join(map(re.escape, self.scales))})"
         return (
             f"{number}(?:[eE][-+]?[0-9]{{1,4}})?" if self.exponent or self.significant else number
         )
@@ -151,6 +159,9 @@ class NumberForm:
         """Return the numbers; null for a text of another form."""
         bodies, is_negative = self.bodies(texts)
         numbers = bodies.cast(pa.float64())
+        if self.scales:
+            after = {section[1] for section in (self.positive, self.negative, self.zero)}
+            numbers = pc.multiply(numbers, factors(texts, self.scales, after))
         numbers = pc.if_else(is_negative, pc.negate(numbers), numbers)
         return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
@@ -166,7 +177,10 @@ class NumberForm:
         """Return int64 or float64 values as text; null where missing."""
         if not pa.types.is_integer(values.type):
             values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-        digits = self._digits(pc.abs(values))
+        sizes, scales = pc.abs(values), pa.scalar("")
+        if self.scales:
+            sizes, scales = choose_scales(sizes, self.scales, self.max_decimals)
+        digits = self._digits(sizes)
         is_zero = pc.invert(pc.match_substring_regex(digits, r"^[^eE]*[1-9]"))
         is_negative = pc.and_not(pc.less(values, pa.scalar(0, values.type)), is_zero)
         whole = pc.replace_substring_regex(digits, r"[.eE].*$", "")
@@ -183,7 +197,7 @@ class NumberForm:
         whole = self._grouped(whole)
         if not self.leading_zero:
             whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
-        return pc.binary_join_element_wise(before, whole, rest, after, "")
+        return pc.binary_join_element_wise(before, whole, rest, scales, after, "")
 
     def _grouped(self, whole: pa.StringArray) -> pa.StringArray:
         if not self.thousands:
@@ -248,6 +262,9 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     ]
     if any(re.search(r"[0-9#@]", before + after) for before, after in affixes):
         return None
+    scales = matches[0]["scales"]
+    if scales is not None and (not are_scales(scales.split("|")) or matches[0]["exponent"]):
+        return None
     positive = affixes[0]
     negative = affixes[1] if len(affixes) > 1 else _default_negative(positive)
     if negative == positive:
@@ -258,7 +275,7 @@ def parse_pattern(pattern: str) -> NumberForm | None:
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
     if match[0].startswith("@"):
-        return replace(form, significant=len(match[0]))
+        return None if match["scales"] else replace(form, significant=len(match[0]))
     mark = match["mark"] or ""
     decimal = match["decimal"] or ("," if mark == "." else ".")
     if mark == decimal:
@@ -273,6 +290,7 @@ def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
         min_decimals=zeros,
         max_decimals=zeros + len(match["optional"] or ""),
         exponent=match["exponent"] or "",
+        scales=tuple(match["scales"].split("|")) if match["scales"] is not None else (),
     )
 
 

@@ -1,5 +1,6 @@
 """Statistics of one column, accumulated batch by batch."""
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -91,7 +92,7 @@ class TextColumnStats:
     missing: int = 0
     counts: ValueCounts = field(default_factory=ValueCounts)
     prose: ProseStats = field(default_factory=ProseStats)
-    missing_markers: int = 0  # words for "missing", such as NA
+    markers: Counter[str] = field(default_factory=Counter)  # words for "missing", such as NA
     marker_rows: list[int] = field(default_factory=list)
 
     def add(self, texts: pa.StringArray) -> None:
@@ -110,7 +111,8 @@ class TextColumnStats:
         rows = RowsOfValues(codes, counts, start)
         is_marker = type_casting.MISSING_MARKERS.mask(distinct)
         if is_marker.any():
-            self.missing_markers += rows.count(is_marker)
+            words = distinct.filter(pa.array(is_marker)).to_pylist()
+            self.markers.update(dict(zip(words, counts[is_marker].tolist(), strict=True)))
             self.marker_rows = rows.examples(self.marker_rows, is_marker)
             distinct, rows = distinct.filter(pa.array(~is_marker)), rows.select(~is_marker)
         for candidate in self.candidates:

@@ -25,11 +25,19 @@ DUPLICATE_WARNING_FRACTION = 0.01  # of the rows; with fewer duplicates, the iss
 
 # Issues that only the uploaded file shows; all others are recomputed when the schema changes.
 READING_ISSUE_CODES = frozenset(
-    {"mixed_types", "odd_values", "non_finite", "missing_value_markers", "mixed_date_formats"}
+    {
+        "mixed_types",
+        "odd_values",
+        "changed_times",
+        "unread_numbers",
+        "non_finite",
+        "missing_value_markers",
+        "mixed_date_formats",
+    }
     | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
-    | {"missing_words", "missing_words_unused"}
+    | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
 )
 
 
@@ -61,6 +69,26 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "non_finite",
             [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
+        ),
+        _row_issue(
+            "changed_times",
+            [(c.column.name, c.changed, c.changed_rows) for c in inferred if c.changed],
+            "Samples write such times otherwise: 24:00 is 00:00 of the next day, and digits beyond "
+            "microseconds are dropped. If 24:00 is meant, write all midnights as 24:00; if the "
+            "digits matter, split them off as a column of their own.",
+        ),
+        _issue(
+            "unread_numbers",
+            "warning",
+            [
+                f"{c.column.name} ({c.quantity_class})"
+                + (": random values" if c.column.type == "id" else ": categories")
+                for c in inferred
+                if c.quantity_class
+            ],
+            "These texts contain numbers, but not one plain number each, so their order and size "
+            "are not learned. Where most rows have a value of their own, samples have random ones. "
+            "To learn them, write plain numbers of one unit, in several columns if necessary.",
         ),
         _issue(
             "missing_value_markers",

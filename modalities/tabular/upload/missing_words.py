@@ -24,7 +24,7 @@ class MissingWords:
         words = stated or _NULL_SIGNS
         types = (pa.string(), pa.int64(), pa.float64())
         self._words = {arrow_type: _words_of_type(words, arrow_type) for arrow_type in types}
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self.by_column: dict[str, Counter[str]] = {}
 
     def replace(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -43,29 +43,38 @@ class MissingWords:
         if not matches.true_count:
             return values
         for item in pc.value_counts(values.filter(matches)).to_pylist():
-            self._counts[name, str(item["values"])] += item["counts"]
+            self.by_column.setdefault(name, Counter())[str(item["values"])] += item["counts"]
         return pc.if_else(matches, pa.scalar(None, values.type), values)
 
     def words(self) -> list[str]:
         """Return the stated words, or the signs that occurred."""
-        return list(self._stated) or sorted({word for _, word in self._counts})
+        return list(self._stated) or sorted(self._used)
+
+    @property
+    def _used(self) -> set[str]:
+        return {word for counts in self.by_column.values() for word in counts}
 
     def issues(self) -> list[Issue]:
         """Return what was replaced, and the words that never occurred."""
         issues = []
-        if self._counts:
+        if self.by_column:
+            replaced = [
+                (count, name, word)
+                for name, counts in self.by_column.items()
+                for word, count in counts.items()
+            ]
+            replaced.sort(key=lambda item: -item[0])
             examples = tuple(
                 f"{printable(name)}: {printable(word)} in {count:,} rows"
-                for (name, word), count in self._counts.most_common(MAX_EXAMPLES)
+                for count, name, word in replaced[:MAX_EXAMPLES]
             )
-            total = self._counts.total()
+            total = sum(count for count, _, _ in replaced)
             hint = (
                 "These words were read as missing values. Set `read.missing` to other words if "
                 "they are values."
             )
             issues.append(Issue("missing_words", "info", total, examples, hint))
-        used = {word for _, word in self._counts}
-        unused = tuple(printable(word) for word in self._stated if not _occurs(word, used))
+        unused = tuple(printable(word) for word in self._stated if not _occurs(word, self._used))
         if unused:
             hint = "No cell holds these words of `read.missing`; check their spelling."
             issues.append(
