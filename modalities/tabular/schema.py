@@ -46,6 +46,12 @@ class Column:
         return cls(**fields)
 
     @property
+    def order(self) -> list[str]:
+        """The values of an ordered category, in ascending order."""
+        is_ordered = self.type == "category" and "|" in (self.format or "")
+        return (self.format or "").split("|") if is_ordered else []
+
+    @property
     def learned(self) -> bool:
         return not self.exclude and self.type != "id"
 

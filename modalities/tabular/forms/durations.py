@@ -32,9 +32,10 @@ _UNIT_FORMATS = tuple(
     for units in (
         "[h]h [m]m", "[h]h[m]m", "[m]m [s]s", "[m]m[s]s", "[h]h [m]m [s]s", "[h]h[m]m[s]s",
         "[h] h [m] min", "[h] h [m] m", "[h] hr [m] min", "[h] hrs [m] mins", "[h]hr [m]min",
-        "[h]h [m]min", "[m] min [s] s", "[m] min [s] sec", "[h] hours [m] minutes", "[h] Std. [m] Min.",
+        "[h]h [m]min", "[m] min [s] s", "[m] min [s] sec", "[h] hours [m] minutes",
+        "[h] Std. [m] Min.",
     )
-    for format in (units, units.replace(" [m]", " [mm]").replace("h[m]", "h[mm]").replace("[s]", "[ss]"))
+    for format in (units, re.sub(r"(?<=.)\[([ms])\]", r"[\1\1]", units))
     for omitted in ("", "?")
 )  # fmt: skip
 _UNIT_BEGIN = re.compile(r"[0-9]{1,6} ?[hmsS]")
@@ -86,8 +87,8 @@ class DurationForm:
 
     def _unit_regex(self) -> str:
         pieces = []
-        for i, (name, digits, unit, separator) in enumerate(self._parts):
-            number = f"[0-9]{{{digits},6}}" if i == 0 else f"[0-5]?[0-9]"
+        for i, (name, _, unit, separator) in enumerate(self._parts):
+            number = "[0-9]{1,6}" if i == 0 else "[0-5]?[0-9]"
             part = f"(?P<{name}>{number}){re.escape(unit)}"
             optional = self.style.endswith("?")
             pieces.append(f"(?:{part}{separator and ' ?'})?" if optional else part + separator)

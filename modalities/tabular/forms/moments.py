@@ -2,10 +2,11 @@
 
 A format is a strftime pattern, such as `%-m/%-d/%Y %-I:%M %p`, with these directives beyond those
 of Python: `%-d` is not padded, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
-pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds and milliseconds
-since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before. `[de]` in front
-sets the language of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all
-times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time.
+pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds
+and milliseconds since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before.
+`[de]` in front sets the language of names. A constant offset in the format, such as `%H:%M+01:00`,
+is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each
+time.
 """
 
 import re

@@ -12,7 +12,7 @@ MIN_DISTINCT = 3
 _MAX_TEXTS = 1_000
 
 _NUMBER = r"[-+]?(?:0|[1-9]\d{0,8}|[1-9]\d{0,2}(?:[,.' ]\d{3})+)?(?:[.,]\d{1,6})?(?<=\d)"
-_SIGNS = "%|°C|°F|°|'|\"|′|″"
+_MARKS = "%|°C|°F|°|'|\"|\u2032|\u2033"
 _UNITS = (
     "kg g mg µg t lb lbs oz st km m cm mm mi yd ft in inch ha ml cl l L gal "
     "km/h mph h hr hrs hour hours min mins minute minutes m s sec secs second seconds d day days w "
@@ -20,11 +20,11 @@ _UNITS = (
     "K k M B bn mn Mio Mrd million billion x X N S E W"
 )
 _UNIT = "|".join(sorted(map(re.escape, _UNITS.split()), key=len, reverse=True))
-_SUFFIX = rf" ?(?:{_SIGNS})| ?(?:{_UNIT})(?![a-zA-Z])"
+_SUFFIX = rf" ?(?:{_MARKS})| ?(?:{_UNIT})(?![a-zA-Z])"
 _SIGN = "(?:<=|>=|[<>~≤≥≈±] ?|(?:about|ca\\.|up to|over|under|less than|more than) )?"
 _QUANTITY = rf"{_SIGN}[$€£¥]?{_NUMBER}(?:{_SUFFIX})?"
 _NEXT = rf"{_SIGN}[$€£¥]?[-+]?\d{{1,9}}(?:[.,]\d{{1,6}})?(?:{_SUFFIX})?"
-_JOIN = r"(?: ?[-\u2013/x×:;,] ?| to | bis | |(?<=[°'′hm]))"
+_JOIN = r"(?: ?[-\u2013/x\u00d7:;,] ?| to | bis | |(?<=[°'\u2032hm]))"
 _TEXT = re.compile(rf"[(\[]?{_QUANTITY}(?:{_JOIN}{_NEXT}){{0,3}} ?[NSEW+]?[)\]]?")
 _PLAIN = re.compile(_NUMBER)
 

@@ -23,6 +23,7 @@ from modalities.tabular.upload.identifier_kinds import (
     is_personal,
     kind_of_texts,
 )
+from modalities.tabular.upload.ordered_categories import order_of
 from modalities.tabular.upload.quantities import contain_numbers
 
 MAX_DECIMALS = 15
@@ -94,7 +95,11 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
     ]
     if not nearly:
         is_code = column.type == "id" and column.format is not None
-        quantities = not is_code and not column.exclude and contain_numbers(texts)
+        if column.type == "category" and not stats.counts.overflowed:
+            column = replace(column, format=order_of(texts))
+        quantities = (
+            not is_code and column.format is None and not column.exclude and contain_numbers(texts)
+        )
         example = value_class(texts[0]) if quantities else ""
         return InferredColumn(column, quantity_class=example)
     nearest = min(nearly, key=lambda candidate: candidate.odd)

@@ -22,9 +22,9 @@ from modalities.tabular.formatting import format_values
 from modalities.tabular.schema import Column
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.reading import read_table
-from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
-from tests.modalities.tabular.conftest import Read
+from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_csv, build_parquet
 from tests.modalities.tabular.test_form_cases import ARROW_COLUMNS, encode_table
 from tests.modalities.tabular.test_sampled_forms import generate_rows
@@ -244,7 +244,7 @@ def test_nanoseconds_of_texts_are_dropped_and_counted(read: Read) -> None:
         (["3 1/2", "1/4", "5 3/4"], "a (9 9/9): categories"),
         (["5'11", "6'2", "5'8"], "a (9'99): categories"),
         (["5 ft 11 in", "6 ft 2 in", "5 ft 8 in"], "a (9 aa 99 aa): categories"),
-        (["18-24", "25-34", "35+"], "a (99-99): categories"),
+        (["18-24", "18-34", "5-20"], "a (99-99): categories"),
         ([">100", "<5", "20"], "a (>999): categories"),
         (["4/5", "3/5", "1/5"], "a (9/9): categories"),
         (["3-1", "2-2", "0-4"], "a (9-9): categories"),
@@ -274,3 +274,45 @@ def test_codes_are_not_reported_as_numbers(texts: list[str], read: Read) -> None
     rows = [texts[i % len(texts)] for i in range(40)]
     table = read(build_csv({"a": rows, "n": [i % 7 for i in range(40)]}))
     assert table.issue("unread_numbers") is None
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "S|M|L|XL",
+        "Strongly disagree|Disagree|Neutral|Agree|Strongly agree",
+        "1st|2nd|3rd|10th",
+        "<18|18-24|25-34|35-44|45+",
+        "low|medium|high",
+        "I|II|IV|IX",
+        "Primary|Secondary|Bachelor|Master|PhD",
+        "Mon|Tue|Wed|Sun",
+    ],
+)
+def test_categories_with_a_known_order_have_it_in_the_schema(order: str, read: Read) -> None:
+    values = order.split("|")
+    rows = [values[7 * i % len(values)] for i in range(1, 61)]
+    text = build_csv({"a": rows, "n": [i % 7 for i in range(60)]})
+    table = read(text)
+    assert (table["a"].type, table["a"].format) == ("category", order)
+    assert encode_table(table, "csv").decode() == text
+
+
+@pytest.mark.parametrize(
+    "values", [["red", "blue", "green"], ["S", "M", "F"], ["3-1", "2-2", "0-4"]]
+)
+def test_other_categories_have_no_order(values: list[str], read: Read) -> None:
+    rows = [values[i % 3] for i in range(60)]
+    assert read(build_csv({"a": rows, "n": [i % 7 for i in range(60)]}))["a"].format is None
+
+
+def test_the_order_of_a_category_can_be_set_and_must_have_all_values(
+    read: Read, reject: Reject
+) -> None:
+    rows = [["red", "blue", "green"][i % 3] for i in range(60)]
+    text = build_csv({"a": rows, "n": [i % 7 for i in range(60)]})
+    columns = (ColumnOverride("a", format="green|red|blue"),)
+    assert read(text, columns=columns)["a"].order == ["green", "red", "blue"]
+    error = reject(text, columns=(ColumnOverride("a", format="green|red"),))
+    assert error.code == "format_unknown"
+    assert error.field_errors[0].allowed == ("blue",)
