@@ -282,7 +282,8 @@ def _column_hashes(values: pa.Array) -> NDArray[np.uint64]:
     if values.type == pa.string():
         encoded = values.dictionary_encode()
         distinct = np.array([*map(hash, encoded.dictionary.to_pylist()), _MISSING], np.int64)
-        return distinct[encoded.indices.fill_null(-1).to_numpy()].view(np.uint64)
+        codes = encoded.indices.fill_null(-1).to_numpy()
+        return np.asarray(distinct[codes].view(np.uint64))
     if values.type == pa.float64():
         bits = values.fill_null(0).to_numpy().view(np.uint64)
     else:

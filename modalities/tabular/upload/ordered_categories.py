@@ -76,7 +76,7 @@ def _number_keys(values: Sequence[str]) -> list[tuple[int, ...]] | None:
     if all(ordinals):
         return [(int(match[1]),) for match in ordinals if match is not None]
     bands = [_BAND.fullmatch(value) for value in values]
-    keys = []
+    keys: list[tuple[int, ...]] = []
     for band in bands:
         if band is None:
             return None
