@@ -52,7 +52,7 @@ def open_table(
         table.issues.extend(words.issues())
         read["missing"] = words.words()
 
-    return replace(table, batches=batches(), read=read)
+    return replace(table, batches=batches(), read=read, missing_words=words.by_column)
 
 
 def _open(

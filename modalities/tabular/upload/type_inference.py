@@ -1,6 +1,7 @@
 """Inference of a column's type from its statistics."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from modalities.tabular.upload.column_stats import (
     TypedColumnStats,
     ValueCounts,
 )
-from modalities.tabular.upload.form_candidates import FormCandidate
+from modalities.tabular.upload.form_candidates import FormCandidate, value_class
 from modalities.tabular.upload.identifier_kinds import (
     MIN_ID_ROWS,
     can_imitate,
@@ -22,6 +23,8 @@ from modalities.tabular.upload.identifier_kinds import (
     is_personal,
     kind_of_texts,
 )
+from modalities.tabular.upload.ordered_categories import order_of
+from modalities.tabular.upload.quantities import contain_numbers
 
 MAX_DECIMALS = 15
 
@@ -63,6 +66,10 @@ class InferredColumn:
     mixed_form: str = ""  # of the other values
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
+    changed: int = 0  # times that are written otherwise, such as 24:00
+    changed_rows: list[int] = field(default_factory=list)
+    quantity_class: str = ""  # of texts that contain numbers, but are not read as numbers
+    markers: Counter[str] = field(default_factory=Counter)  # words that are read as missing
     other_formats: tuple[str, ...] = ()
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
 
@@ -80,13 +87,21 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
         return _infer_form(name, stats, best, equal)
     column = _infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max)
     column = replace(column, nullable=stats.missing > 0)
+    texts = [str(value) for value in stats.counts.values]
     nearly = [
         candidate
         for candidate in stats.candidates
         if 2 * candidate.fitting >= stats.valid and not candidate.has_codes
     ]
     if not nearly:
-        return InferredColumn(column)
+        is_code = column.type == "id" and column.format is not None
+        if column.type == "category" and not stats.counts.overflowed:
+            column = replace(column, format=order_of(texts))
+        quantities = (
+            not is_code and column.format is None and not column.exclude and contain_numbers(texts)
+        )
+        example = value_class(texts[0]) if quantities else ""
+        return InferredColumn(column, quantity_class=example)
     nearest = min(nearly, key=lambda candidate: candidate.odd)
     form = nearest.reader.columns(name)[0]
     return InferredColumn(
@@ -109,7 +124,7 @@ def _infer_form(
 ) -> InferredColumn:
     """Return a number or time column with the form of `best`; `equal` forms fit as well."""
     readers = best.reader.columns(name)
-    lost = stats.missing_markers + best.odd + best.non_finite
+    lost = stats.markers.total() + best.odd + best.non_finite
     column = replace(readers[0], nullable=stats.missing + lost > 0)
     formats = [
         _shown_format(each.reader.columns(name)[0])
@@ -124,11 +139,14 @@ def _infer_form(
     return InferredColumn(
         column,
         readers=(column, *readers[1:]),
-        missing_markers=stats.missing_markers,
+        missing_markers=stats.markers.total(),
         marker_rows=stats.marker_rows,
+        markers=stats.markers,
         odd=best.odd,
         odd_rows=best.odd_rows,
         odd_classes=best.odd_classes,
+        changed=best.changed,
+        changed_rows=best.changed_rows,
         non_finite=best.non_finite,
         non_finite_rows=best.non_finite_rows,
         other_formats=tuple(format for format in formats if format != own_format),
