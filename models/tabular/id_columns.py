@@ -100,7 +100,7 @@ def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> C
     if max(map(len, digits)) > MAX_DIGITS:
         return None
     numbers = np.array([int(number) for number in digits])
-    if _is_scattered(numbers):
+    if _is_scattered(numbers) or _are_repeated_years(numbers):
         return None
     weighted = tuple((prefix, suffix, float(n)) for (prefix, suffix), n in ends.items())
     return Counter(_first_free(numbers, min_value_count), len(digits[0]) * is_padded, weighted)
@@ -120,6 +120,12 @@ def _integer_counter(numbers: NDArray[np.int64], min_value_count: int) -> Counte
 def _is_scattered(numbers: NDArray[np.int64]) -> bool:
     low, high = np.quantile(numbers.astype(np.float64), (0.01, 0.99))
     return bool(high - low > MAX_GAP * len(numbers))
+
+
+def _are_repeated_years(numbers: NDArray[np.int64]) -> bool:
+    """Return True for the years in names such as Emma (1996), which do not count up."""
+    are_years = numbers.min() >= 1500 and numbers.max() < 2200
+    return bool(are_years and 2 * len(np.unique(numbers)) < len(numbers))
 
 
 def _first_free(numbers: NDArray[np.int64], min_value_count: int) -> int:

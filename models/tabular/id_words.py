@@ -127,7 +127,7 @@ def is_title(word: str) -> bool:
 
 def name_pools(locale: str) -> dict[str, Pool]:
     pools = {
-        f"{kind}-{case}": _in_case(pool, case)
+        f"{kind}-{case}": in_case(pool, case)
         for kind, pool in zip(NAME_KINDS, names(locale), strict=True)
         for case in ("upper", "lower", "title")
     }
@@ -150,14 +150,8 @@ def word_pools() -> dict[str, Pool]:
     for group in range(3):
         members = tuple(word for word in words if _length_group(word) == group and len(word) > 1)
         for case in ("upper", "lower", "title"):
-            pools[f"{case}-{group}"] = _in_case(members, case)
+            pools[f"{case}-{group}"] = in_case(members, case)
     return pools
-
-
-def whole_pools(kind: str) -> dict[str, Pool]:
-    """Return names of cities or companies, by letter case."""
-    pool = _drawn("en_US", kind)[:POOL_SIZE]
-    return {f"{case}-whole": _in_case(pool, case) for case in ("upper", "lower", "title")}
 
 
 def street_locale(texts: Sequence[str]) -> str:
@@ -183,7 +177,7 @@ def street_pools(locale: str) -> dict[str, Pool]:
     joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))[:POOL_SIZE]
     family_names = names(locale)[1]
     pools: dict[str, Pool] = {
-        f"{case}-{group}": _in_case(family_names, case)
+        f"{case}-{group}": in_case(family_names, case)
         for group in range(3)
         for case in ("upper", "lower", "title")
     }
@@ -205,7 +199,7 @@ def email_tokens(text: str) -> Tokens:
 
 def email_pools() -> dict[str, Pool]:
     pools = {
-        f"{kind}-{case}": _in_case(_ascii(pool), case)
+        f"{kind}-{case}": in_case(_ascii(pool), case)
         for kind, pool in zip(NAME_KINDS, names("en_US"), strict=True)
         for case in ("upper", "lower", "title")
     }
@@ -218,7 +212,7 @@ def case_of(word: str) -> str:
     return "title" if word[:1].isupper() else "lower"
 
 
-def _in_case(pool: Iterable[str], case: str) -> Pool:
+def in_case(pool: Iterable[str], case: str) -> Pool:
     if case == "title":
         return tuple(dict.fromkeys(word[:1].upper() + word[1:] for word in pool))
     return tuple(dict.fromkeys(word.upper() if case == "upper" else word.lower() for word in pool))

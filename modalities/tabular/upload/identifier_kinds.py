@@ -86,11 +86,6 @@ def _share_a_word(texts: Sequence[str]) -> bool:
     return len(texts) >= MIN_ID_ROWS and next(common, 0) > MAX_WORD_SHARE * len(texts)
 
 
-def can_imitate(texts: Sequence[str]) -> bool:
-    """Return True if the texts consist of letters that new values can be made of."""
-    return _share(r"[\x20-\u024f\u2010-\u2027]*", texts[:MAX_EXAMINED]) >= MIN_FITTING
-
-
 def is_nearly_unique(distinct: int, valid: int) -> bool:
     """Return True if most rows have a value of their own."""
     if valid < MIN_ID_ROWS:

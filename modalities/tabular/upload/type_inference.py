@@ -17,13 +17,14 @@ from modalities.tabular.upload.column_stats import (
 from modalities.tabular.upload.form_candidates import FormCandidate
 from modalities.tabular.upload.identifier_kinds import (
     MIN_ID_ROWS,
-    can_imitate,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
 )
+from models.tabular.public_words import are_listed
 
 MAX_DECIMALS = 15
+MAX_LISTED = 1_000  # different texts; no public list is longer
 
 _ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
@@ -32,7 +33,7 @@ _ID_NAME = re.compile(
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
 _MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
-_MAX_TITLE_SPACES = 5  # of short texts, such as titles
+_MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 # Unique numbers with such a name, and of several digits, identify rows, too.
 _NUMBER_NAME = re.compile(
@@ -210,18 +211,18 @@ def _infer_identifier(
     name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
 ) -> Column | None:
     """Return the column of texts that identify rows or people."""
-    is_short = prose.mean_chars <= _MIN_PROSE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
+    is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
     nearly_unique = is_nearly_unique(distinct, valid)
     if not nearly_unique and not is_personal("person", distinct, valid):
         return None
     texts = [str(value) for value in counts.values]
+    if are_listed(texts[:MAX_LISTED]):
+        return None
     kind = kind_of_texts(name, texts)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
     if not nearly_unique or not is_short:
         return None
-    if not can_imitate(texts):
-        return Column(name, "text", exclude=True)
     return Column(name, "id")
 
 

@@ -111,3 +111,25 @@ def test_places_that_share_a_word_are_not_people(read: Read) -> None:
     counties = [f"{name} {kind}" for name in LAST for kind in ("County", "City")]
     table = read(build_column_csv(*counties, name="name"))
     assert (table["name"].type, table["name"].format) == ("id", None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Germany", "France", "Italy", "Spain", "Poland", "Chad", "Jordan", "Kenya", "Peru", "Fiji",
+         "Iran", "Oman", "Mali", "Cuba", "Togo", "Niger", "Malta", "Qatar", "Nepal", "Elbonia"],
+        ["AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN", "IA",
+         "KS", "KY", "LA", "ME", "MD", "MA"],
+    ],
+)  # fmt: skip
+def test_unique_names_of_public_lists_are_categories(names: list[str], read: Read) -> None:
+    table = read(build_column_csv(*names))
+    assert table["a"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+def test_titles_and_names_in_other_scripts_are_identifiers(read: Read) -> None:
+    titles = [f"How {i} houses of the old town were built" for i in range(COUNT)]
+    assert read(build_column_csv(*titles))["a"].type == "id"
+    names = [f"東京都{chr(0x4E00 + i)}{chr(0x5000 + i)}" for i in range(COUNT)]
+    assert read(build_column_csv(*names))["a"].type == "id"

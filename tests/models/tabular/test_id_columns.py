@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_things import fit_things
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
@@ -155,11 +156,56 @@ def test_streets_and_urls_keep_their_common_words() -> None:
     assert not set(generated) & set(urls)
 
 
-def test_names_of_things_are_words_in_the_same_letter_case() -> None:
-    things = ["Apple", "Banana", "Orange", "Tomato", "Potato", "Carrot", "Onion", "Pepper"]
-    words = fresh(things * 2, 200)
-    assert not set(words) & set(things)
-    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", word) for word in words)
+THINGS = [
+    f"{first} {second} of {third}"
+    for first in ("Green", "Kranth", "Velmor", "Old")
+    for second in ("House", "Ostrel", "Bridge", "Tarnow", "Garden")
+    for third in ("Jorvik", "Melbrack", "Winter")
+]
+
+
+def test_names_of_things_are_new_combinations_of_shared_and_public_words() -> None:
+    names = fresh([*THINGS, "Old Schlomberg of Winter"], 300)
+    assert all(re.fullmatch(r"[A-Z][a-z]+ [A-Z][a-z]+ of [A-Z][a-z]+", name) for name in names[:40])
+    known = {word for name in THINGS for word in name.split()}
+    assert {"Ostrel", "Tarnow"} <= {word for name in names for word in name.split()}
+    assert {name.split()[0] for name in names} | {name.split()[3] for name in names} <= known
+    assert not any("Schlomberg" in name for name in names)
+
+
+def test_a_word_of_two_names_is_not_kept_unless_it_is_public() -> None:
+    names = [f"{word} {i % 7}" for i, word in enumerate(THINGS)] + ["Qwyzzle one", "Qwyzzle two"]
+    assert not any("Qwyzzle" in name for name in fresh(names, 1_000))
+    assert not any("one" in name for name in fit_things(names, 5).pools)
+
+
+def test_one_word_names_are_coined_in_the_spelling_of_the_column() -> None:
+    places = [
+        f"{a}{b}" for a in ("Lan", "Mor", "Bel", "Tar", "Nor") for b in ("wick", "ham", "ford")
+    ]
+    names = fresh(places, 300)
+    assert not set(names) & set(places)
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)?", name) for name in names)
+
+
+def test_names_in_other_scripts_have_their_letters() -> None:
+    rivers = [
+        f"{a}{b} река" for a in ("Мос", "Вол", "Дон", "Не", "Ка") for b in ("ква", "га", "ва")
+    ]
+    assert all(re.fullmatch(r"[А-Я][а-я]+ река", name) for name in fresh(rivers, 20))  # noqa: RUF001
+
+
+def test_years_and_numbers_in_names_stay_in_their_range() -> None:
+    films = [f"The Film {i % 9} ({1970 + i % 40})" for i in range(200)]
+    years = [int(name[-5:-1]) for name in fresh(films, 200)]
+    assert (min(years), max(years)) >= (1970, 2000)
+    assert max(years) <= 2009
+
+
+def test_exhausted_templates_leave_room_to_larger_ones_of_usual_length() -> None:
+    names = ["Green", "Old", "Winter", "Garden"] * 20 + [f"{a} {b}" for a in FIRST for b in LAST]
+    lengths = [len(name) for name in fresh(names, 3_000)]
+    assert sum(lengths) / len(lengths) < 2 * max(map(len, names))
 
 
 def test_what_few_texts_have_in_common_is_not_kept() -> None:
