@@ -29,7 +29,7 @@ READING_ISSUE_CODES = frozenset(
     | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
-    | {"missing_words", "missing_words_unused"}
+    | {"missing_words", "missing_words_unused", "header_rows", "repeated_headers", "total_rows"}
 )
 
 
