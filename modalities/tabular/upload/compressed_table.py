@@ -13,7 +13,7 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.source import SourceFile
 from core.datasets.stream import DecompressedReader, Reader, damaged_error
-from core.datasets.table_names import content_entries, table_entries
+from core.datasets.table_names import TABLE_SUFFIXES, content_entries, table_entries, table_suffix
 from core.errors import DatasetUnreadable
 from core.settings import MIB, Limits
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
@@ -97,6 +97,9 @@ def open_zip_entry(
     entry = entries[tables[0]]
     if entry.flag_bits & 1:
         raise _unreadable(file.name, f"{printable(file.name)} is encrypted; send it unencrypted.")
+    if table_suffix(entry.filename) not in TABLE_SUFFIXES and "." in entry.filename.split("/")[-1]:
+        message = f"{printable(file.name)} holds {printable(entry.filename)}, which is not a table."
+        raise _unreadable(file.name, message)
     ignored = [name for name in content if name != entry.filename]
     if ignored:
         hint = f"Only {printable(entry.filename)} was read from the archive."

@@ -151,7 +151,8 @@ def layout_with_header(rows: Sequence[Row], header: int | None) -> TableLayout:
     fitted = tuple(names) if len(names) == width else _fitted_names(names, body)
     if fitted is None:
         raise HeaderMismatchError(header, len(names), width)
-    return _below_header(rows, header, fitted)
+    joined, count = join_header_rows(fitted, body)
+    return TableLayout(joined, header, header + count, count)
 
 
 def _first_table_row(rows: Sequence[Row], width: int) -> int:
