@@ -18,21 +18,27 @@ _SEED = 0
 
 
 def coin_words(
-    words: Collection[str], public: Sequence[str], count: int, min_support: int
+    words: Collection[str],
+    public: Sequence[str],
+    count: int,
+    min_support: int,
+    similar: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return up to `count` different new words in lower case, none of which is in `words`.
 
-    A letter follows others only if it does in at least `min_support` of the words.
+    A letter follows others only if it does in at least `min_support` of the words. The new words
+    are as long as those of `similar`, or else of `words`.
     """
     rng = random.Random(_SEED)  # noqa: S311
     known = sorted({word.lower() for word in words})
     is_latin = any(word.isascii() for word in known)
     plain = [word for word in public if word.isascii() == is_latin]
     support = rng.sample(plain, min(len(plain), MAX_PUBLIC))
-    lengths = sorted(map(len, known)) or [5]
-    lengths = [n for n in lengths if n >= MIN_LETTERS] or lengths  # not those of "of" and "the"
+    lengths = sorted(map(len, similar or known)) or [5]
+    if not similar:
+        lengths = [n for n in lengths if n >= MIN_LETTERS] or lengths
     shortest = max(2, lengths[len(lengths) // 20])
-    longest = max(shortest + 3, lengths[-1 - len(lengths) // 20])
+    longest = max(shortest + 1, lengths[-1 - len(lengths) // 20])
     coined: dict[str, None] = {}
     for order in range(ORDER, 0, -1):  # a column of few words has few new ones of the full order
         chain = _chain(known, support, order, min_support)

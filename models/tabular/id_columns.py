@@ -102,6 +102,8 @@ def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> C
     numbers = np.array([int(number) for number in digits])
     if _is_scattered(numbers) or _are_repeated_years(numbers):
         return None
+    if len(ends) > 1 and len({len(number) for number in digits}) == 1:
+        return None  # such as 43-5052: parts of codes, which would become longer
     weighted = tuple((prefix, suffix, float(n)) for (prefix, suffix), n in ends.items())
     return Counter(_first_free(numbers, min_value_count), len(digits[0]) * is_padded, weighted)
 

@@ -10,9 +10,8 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from functools import cached_property
 
-from models.tabular.coined_words import coin_words
+from models.tabular.coined_words import MIN_LETTERS, coin_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, Token, Tokens
 from models.tabular.id_words import case_of, in_case
@@ -26,6 +25,10 @@ MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 MIN_POOL, MAX_POOL = 25, 500
 MIN_SINGLE_POOL = 400  # of names of one word
 MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be whole names, too
+# Words in lower case among others in title case, as in titles.
+FUNCTION_WORDS = (
+    "a", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with",
+)  # fmt: skip
 _YEARS = range(1500, 2200)
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
 _SEED = 0
@@ -54,6 +57,8 @@ class _Things:
         self._shared_numbers = {w for w in counts if w.isdigit() and counts[w] >= self._min_names}
         self._names = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS] or names[:1]
         self._smallest_group = max(min_value_count, 2)
+        self._coined: dict[str, Pool] = {}
+        self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
 
     def fit(self) -> TemplateSet:
         builder = TemplateBuilder()
@@ -130,7 +135,9 @@ class _Things:
         usable = sorted(token.text for token in self._usable if token.kind == case)
         usable = [] if coined_only else usable
         missing = max(0, needed - len(usable))
-        coined = [word for word in in_case(self._coined, case) if word not in self._literals]
+        is_minor = case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
+        new = FUNCTION_WORDS if is_minor else in_case(self._coin(case), case)
+        coined = [word for word in new if word not in self._literals]
         pool = (*usable, *coined[:missing])
         if pool:
             return pool
@@ -138,11 +145,17 @@ class _Things:
         public = sorted(word for word in public_words() if word.isascii() == is_latin)
         return in_case(random.Random(_SEED).sample(public, needed), case)  # noqa: S311
 
-    @cached_property
-    def _coined(self) -> Pool:
-        words = {token.text for token in self._words}
-        public = sorted(public_words())
-        return coin_words(words, public, MIN_SINGLE_POOL, self._min_names)
+    def _coin(self, case: str) -> Pool:
+        """Return coined words that are as long as those of a letter case: acronyms are short."""
+        if case not in self._coined:
+            words = {token.text for token in self._words}
+            similar = {token.text for token in self._words if token.kind == case}
+            if case != "upper":
+                similar = {word for word in similar if len(word) >= MIN_LETTERS}
+            self._coined[case] = coin_words(
+                words, sorted(public_words()), MIN_SINGLE_POOL, self._min_names, similar
+            )
+        return self._coined[case]
 
     def _numbers(self, column: tuple[Token, ...]) -> Pool:
         """Return numbers of the same length: years, numbers that names share, or any."""

@@ -22,8 +22,9 @@ LOCALES = (
 _TITLE = re.compile(
     r"(?i)mr|mrs|ms|miss|dr|prof|rev|master|sir|lady|lord|mme|mlle|herr|frau|sig|sr|sra|jr|col|capt"
     r"|major|ing|mag|dipl|phd|md|don|dona|von|van|de|den|der|da|do|dos|del|della|di|la|le|du|al|bin"
-    r"|ibn|ter|zu|af|och"
+    r"|ibn|ter|zu|af|och|and|und|et|with"
 )
+_JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/")  # between the names of several people
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -105,8 +106,12 @@ def name_tokens(text: str, *, given: bool = False) -> Tokens:
     """
     parts = _WORDS.findall(text)
     words = [i for i, part in enumerate(parts) if _LETTERS.match(part)]
-    comma = parts.index(",") if "," in parts else -1
+    joints = [i for i, part in enumerate(parts) if _JOINT.fullmatch(part)]
+    words = [i for i in words if i not in joints]
+    comma = parts.index(",") if "," in parts and len(joints) == 0 else -1
     family = set() if given else {*words[-1:]} if comma < 0 else {i for i in words if i < comma}
+    if joints and not given:
+        family |= {max((i for i in words if i < joint), default=-1) for joint in joints}
     tokens = []
     for i, part in enumerate(parts):
         if i not in words:

@@ -41,6 +41,11 @@ _NUMBER_NAME = re.compile(
     r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
 )
 _MIN_NUMBER = 1_000
+# Consecutive numbers with such a name say something about their row.
+_RANK_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
+    r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
+)
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -236,6 +241,8 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
         return True
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
     if min(numbers) in _YEARS and max(numbers) in _YEARS:
+        return False
+    if _RANK_NAME.search(name):
         return False
     if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True

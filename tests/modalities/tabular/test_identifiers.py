@@ -133,3 +133,13 @@ def test_titles_and_names_in_other_scripts_are_identifiers(read: Read) -> None:
     assert read(build_column_csv(*titles))["a"].type == "id"
     names = [f"東京都{chr(0x4E00 + i)}{chr(0x5000 + i)}" for i in range(COUNT)]
     assert read(build_column_csv(*names))["a"].type == "id"
+
+
+def test_several_people_in_one_cell_are_people(read: Read) -> None:
+    pairs = [f"{a} and {b}" for a, b in zip(PEOPLE, reversed(PEOPLE), strict=True)]
+    assert read(build_column_csv(*pairs, name="writers"))["writers"].format == "person"
+
+
+@pytest.mark.parametrize("name", ["Rank", "Overall", "pos", "age", "week"])
+def test_ranks_and_times_that_count_up_are_learned(name: str, read: Read) -> None:
+    assert read(build_column_csv(*range(1, 60), name=name))[name].type == "integer"

@@ -195,6 +195,22 @@ def test_names_in_other_scripts_have_their_letters() -> None:
     assert all(re.fullmatch(r"[А-Я][а-я]+ река", name) for name in fresh(rivers, 20))  # noqa: RUF001
 
 
+def test_codes_of_two_numbers_keep_their_length() -> None:
+    codes = [f"{10 + i % 9}-{1000 + i * 13}" for i in range(300)]
+    assert all(re.fullmatch(r"\d\d-\d{4}", code) for code in fresh(codes, 300))
+
+
+def test_several_people_get_names_with_the_words_between_them() -> None:
+    pairs = [f"{a} {b} and {b} {a}" for a in FIRST for b in LAST]
+    pattern = r"[A-Z][a-z]+ [A-Z][a-z]+ and [A-Z][a-z]+ [A-Z][a-z]+"
+    assert all(re.fullmatch(pattern, name) for name in fresh(pairs, 50, "person"))
+
+
+def test_acronyms_are_not_replaced_by_long_words() -> None:
+    names = [f"{a}{b}" if b in "XQ" else f"{a}ville{b}" for a in ("AB", "CD", "EF") for b in "XQab"]
+    assert all(len(name) <= 4 for name in fresh(names * 3, 30) if name.isupper())
+
+
 def test_years_and_numbers_in_names_stay_in_their_range() -> None:
     films = [f"The Film {i % 9} ({1970 + i % 40})" for i in range(200)]
     years = [int(name[-5:-1]) for name in fresh(films, 200)]
