@@ -89,7 +89,7 @@ def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.word_pools()
-    tokens = [id_words.word_tokens(text) for text in texts]
+    tokens = [id_words.url_tokens(text) for text in texts]
     extra: Pool = tuple(f"-{word}" for word in pools["lower-1"])
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 

@@ -10,11 +10,13 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
+from string import ascii_uppercase
 
 from models.tabular.coined_words import MIN_LETTERS, coin_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, Token, Tokens
-from models.tabular.id_words import case_of, in_case
+from models.tabular.id_words import case_of, in_case, place_names
 from models.tabular.public_words import public_words
 
 MIN_SHARED_NAMES = 3
@@ -22,13 +24,15 @@ MAX_WORDS = 12  # of a new name; longer names are not used as templates
 LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such as "of the"
 MIN_LITERAL_NAMES = 10
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
-MIN_POOL, MAX_POOL = 25, 500
+MIN_OWN_WORDS = 300  # different words that show a spelling; otherwise names of places are used
+MIN_POOL, MAX_POOL = 10, 500
 MIN_SINGLE_POOL = 400  # of names of one word
 MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be whole names, too
 # Words in lower case among others in title case, as in titles.
 FUNCTION_WORDS = (
     "a", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with",
 )  # fmt: skip
+INITIAL = "initial"  # kind of a single letter before a full stop
 _YEARS = range(1500, 2200)
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
 _SEED = 0
@@ -58,6 +62,7 @@ class _Things:
         self._names = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS] or names[:1]
         self._smallest_group = max(min_value_count, 2)
         self._coined: dict[str, Pool] = {}
+        self._is_latin = any(token.text.isascii() for token in self._words)
         self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
 
     def fit(self) -> TemplateSet:
@@ -122,6 +127,8 @@ class _Things:
             return self._numbers(column)
         here = {token.text for token in column if token in self._usable}
         case = column[0].kind
+        if case == INITIAL:
+            return tuple(ascii_uppercase)
         needed = MIN_SINGLE_POOL if sum(map(_is_free, shape)) == 1 else MIN_POOL
         if len(here) < needed:
             seen = {token.text for token in column}
@@ -135,19 +142,22 @@ class _Things:
         usable = sorted(token.text for token in self._usable if token.kind == case)
         usable = [] if coined_only else usable
         missing = max(0, needed - len(usable))
-        is_minor = case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
+        is_minor = (
+            self._is_latin and case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
+        )
         new = FUNCTION_WORDS if is_minor else in_case(self._coin(case), case)
         coined = [word for word in new if word not in self._literals]
         pool = (*usable, *coined[:missing])
         if pool:
             return pool
-        is_latin = any(token.text.isascii() for token in self._words)
-        public = sorted(word for word in public_words() if word.isascii() == is_latin)
+        public = sorted(word for word in public_words() if word.isascii() == self._is_latin)
         return in_case(random.Random(_SEED).sample(public, needed), case)  # noqa: S311
 
     def _coin(self, case: str) -> Pool:
         """Return coined words that are as long as those of a letter case: acronyms are short."""
-        if case not in self._coined:
+        if case not in self._coined and case == "title" and len(self._words) < MIN_OWN_WORDS:
+            self._coined[case] = place_names() if self._is_latin else ()
+        if not self._coined.get(case):
             words = {token.text for token in self._words}
             similar = {token.text for token in self._words if token.kind == case}
             if case != "upper":
@@ -181,7 +191,16 @@ def _is_free(part: str) -> bool:
 
 def thing_tokens(text: str) -> Tokens:
     """Split a name into words, whose kind is their letter case, numbers and marks."""
-    return tuple(
-        Token(part, case_of(part) if part[0].isalpha() else "9" if part.isdigit() else "")
-        for part in _WORDS.findall(text)
+    parts = _WORDS.findall(text)
+    is_initial = [len(a) == 1 and a.isupper() and b == "." for a, b in pairwise([*parts, ""])]
+    kinds = (
+        INITIAL
+        if initial
+        else case_of(part)
+        if part[0].isalpha()
+        else "9"
+        if part.isdigit()
+        else ""
+        for part, initial in zip(parts, is_initial, strict=True)
     )
+    return tuple(Token(part, kind) for part, kind in zip(parts, kinds, strict=True))

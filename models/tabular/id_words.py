@@ -159,6 +159,31 @@ def word_pools() -> dict[str, Pool]:
     return pools
 
 
+def place_names() -> Pool:
+    """Return invented names of places in one word, in lower case."""
+    return tuple(city.lower() for city in _drawn("en_US", "city") if _LETTERS.fullmatch(city))[
+        :POOL_SIZE
+    ]
+
+
+def url_tokens(text: str) -> Tokens:
+    """Split a web address into words in lower case, and codes."""
+    return tuple(
+        Token(part, _code_kind(part))
+        if part.isascii() and part.isalnum() and not part.islower()
+        else Token(part, f"lower-{_length_group(part)}" if len(part) > 1 and part.isalpha() else "")
+        for part in re.findall(r"[A-Za-z0-9]+|.", text, re.DOTALL)
+    )
+
+
+def _code_kind(part: str) -> str:
+    if part.isdigit():
+        return "9"
+    if part.isalpha() and part.isupper():
+        return "A"
+    return "X" if part.isupper() else "x" if part.islower() else "*"
+
+
 def street_locale(texts: Sequence[str]) -> str:
     """Return the locale whose words for streets most texts have."""
     counts = {

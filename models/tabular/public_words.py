@@ -42,6 +42,10 @@ _LISTS = {
     "address.pl_PL": ("regions",),
     "address.pt_BR": ("estados",),
 }
+_COUNTRY_LOCALES = (
+    "cs_CZ", "da_DK", "de_DE", "el_GR", "es_ES", "fi_FI", "fr_FR", "hu_HU", "it_IT", "ja_JP",
+    "ko_KR", "nl_NL", "pt_BR", "ru_RU",
+)  # fmt: skip
 _COMMON_WORDS = (
     "a an and are as at be best big black blue book boy by cat city club day dead down east "
     "eye fire first for free from girl go god gold good great green gray grey hand happy "
@@ -84,6 +88,7 @@ def _public_lists() -> tuple[frozenset[str], ...]:
         (country.capital for country in countries),
         (code for code, _ in Currencies.currencies),
         (name for _, name in Currencies.currencies),
+        *(_texts(f"address.{locale}", ("countries",)) for locale in _COUNTRY_LOCALES),
         *(_texts(module, (name,)) for module, names in _LISTS.items() for name in names),
     ]
     return tuple(frozenset(filter(None, map(_key, entries))) for entries in lists)
