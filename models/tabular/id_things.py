@@ -25,7 +25,9 @@ LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such 
 MIN_LITERAL_NAMES = 10
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 MIN_OWN_WORDS = 300  # different words that show a spelling; otherwise names of places are used
+MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
 MIN_POOL, MAX_POOL = 10, 500
+MIN_CONTEXT = 3  # words with the same mark before them, which need no other words
 MIN_SINGLE_POOL = 400  # of names of one word
 MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be whole names, too
 # Words in lower case among others in title case, as in titles.
@@ -36,6 +38,8 @@ INITIAL = "initial"  # kind of a single letter before a full stop
 _YEARS = range(1500, 2200)
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
 _SEED = 0
+
+Groups = dict[tuple[str, ...], list[Tokens]]  # names of the same shape
 
 
 def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet:
@@ -63,11 +67,20 @@ class _Things:
         self._smallest_group = max(min_value_count, 2)
         self._coined: dict[str, Pool] = {}
         self._is_latin = any(token.text.isascii() for token in self._words)
+        self._near: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for tokens in names:
+            for i, token in enumerate(tokens):
+                if token in self._usable:
+                    self._near[token.kind, _mark_before(tokens, i)].add(token.text)
+        single = sum(len(tokens) == 1 for tokens in names)
+        is_small = len(self._words) < MIN_OWN_WORDS
+        self._may_be_places = self._is_latin and is_small and single < MAX_SINGLE * len(names)
         self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
 
     def fit(self) -> TemplateSet:
         builder = TemplateBuilder()
         groups = self._groups()
+        groups = self._without_coined_names(groups)
         total = sum(map(len, groups.values()))
         weights = dict.fromkeys(groups, 1.0)
         for shape, group in groups.items():
@@ -77,13 +90,16 @@ class _Things:
         for shape, group in groups.items():
             columns = zip(*group, strict=True)
             parts = zip(shape, columns, strict=True)
-            slots = [self._slot(part, column, shape) for part, column in parts]
+            slots = [
+                self._slot(part, column, shape, (column[0].kind, _mark_before(group[0], i)))
+                for i, (part, column) in enumerate(parts)
+            ]
             builder.add(slots, weights[shape], len(slots), extra)
         return builder.build()
 
-    def _groups(self) -> dict[tuple[str, ...], list[Tokens]]:
+    def _groups(self) -> Groups:
         """Return the names of each template: common shapes, and some others if names are varied."""
-        groups: dict[tuple[str, ...], list[Tokens]] = {}
+        groups: Groups = {}
         rest = self._names
         for with_literals in (True, False):
             by_shape: dict[tuple[str, ...], list[Tokens]] = defaultdict(list)
@@ -104,6 +120,22 @@ class _Things:
                 groups.setdefault(self._shape(tokens, with_literals=True), []).append(tokens)
         return groups or {self._shape(self._names[0], with_literals=True): self._names[:1]}
 
+    def _without_coined_names(self, groups: Groups) -> Groups:
+        """Leave out names of one word if these must be coined, and most names have more words.
+
+        A column of few words does not show a spelling in which words could be coined.
+        """
+        if len(self._words) >= MIN_OWN_WORDS:
+            return groups
+        longer = {
+            shape: group
+            for shape, group in groups.items()
+            if sum(map(_is_free, shape)) > 1
+            or 4 * sum(tokens[0] in self._usable for tokens in group) >= len(group)
+        }
+        names = sum(map(len, longer.values()))
+        return longer if 2 * names > sum(map(len, groups.values())) else groups
+
     def _leave_a_choice(self, names: Sequence[Tokens], counts: Counter[str]) -> None:
         """Remove the rarest literal of each name of which all words are literals."""
         for tokens in names:
@@ -119,7 +151,9 @@ class _Things:
             for token in tokens
         )
 
-    def _slot(self, part: str, column: tuple[Token, ...], shape: tuple[str, ...]) -> Pool:
+    def _slot(
+        self, part: str, column: tuple[Token, ...], shape: tuple[str, ...], context: tuple[str, str]
+    ) -> Pool:
         """Return the words, or the numbers, of one place of a template."""
         if not _is_free(part):
             return (part,)
@@ -130,6 +164,9 @@ class _Things:
         if case == INITIAL:
             return tuple(ascii_uppercase)
         needed = MIN_SINGLE_POOL if sum(map(_is_free, shape)) == 1 else MIN_POOL
+        near = here | self._near[context]
+        if needed == MIN_POOL and len(near) >= MIN_CONTEXT:
+            here, needed = here if len(here) >= needed else near, MIN_CONTEXT
         if len(here) < needed:
             seen = {token.text for token in column}
             coined_only = len(shape) == 1 and len(here) < MIN_USABLE_SINGLE * len(seen)
@@ -155,8 +192,8 @@ class _Things:
 
     def _coin(self, case: str) -> Pool:
         """Return coined words that are as long as those of a letter case: acronyms are short."""
-        if case not in self._coined and case == "title" and len(self._words) < MIN_OWN_WORDS:
-            self._coined[case] = place_names() if self._is_latin else ()
+        if case not in self._coined and case == "title" and self._may_be_places:
+            self._coined[case] = place_names()
         if not self._coined.get(case):
             words = {token.text for token in self._words}
             similar = {token.text for token in self._words if token.kind == case}
@@ -182,6 +219,14 @@ class _Things:
         numbers = range(low if digits > 1 else 0, 10**digits)
         chosen = random.Random(_SEED).sample(numbers, min(len(numbers), MAX_POOL))  # noqa: S311
         return tuple(f"{number:0{digits}}" for number in sorted(chosen))
+
+
+def _mark_before(tokens: Tokens, index: int) -> str:
+    """Return the mark before a word, such as a comma; "" for the first, a blank for other words."""
+    before = [token for token in tokens[:index][-2:] if token.text != " "]
+    if not index or not before:
+        return " " if index else ""
+    return " " if before[-1].kind else before[-1].text
 
 
 def _is_free(part: str) -> bool:
