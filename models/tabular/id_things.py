@@ -221,6 +221,16 @@ class _Things:
         return tuple(f"{number:0{digits}}" for number in sorted(chosen))
 
 
+def have_few_shapes(texts: Sequence[str]) -> bool:
+    """Return True if half of the texts have one of few sequences of letter cases and marks.
+
+    Titles that a program composes do; sentences do not.
+    """
+    shapes = Counter(tuple(t.kind or t.text for t in thing_tokens(text)) for text in texts)
+    covered = sum(n for shape, n in shapes.most_common(MAX_SHAPES // 2) if n > 1)
+    return 2 * covered > len(texts)
+
+
 def _mark_before(tokens: Tokens, index: int) -> str:
     """Return the mark before a word, such as a comma; "" for the first, a blank for other words."""
     before = [token for token in tokens[:index][-2:] if token.text != " "]

@@ -67,7 +67,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         schema,
         batches(),
         untyped=frozenset(names),
-        decimal_comma=options.decimal_comma(default=dialect.delimiter != ","),
+        decimal_comma=options.decimal_comma(default=dialect.delimiter.strip(", ") != ""),
         unnamed=frozenset(
             name
             for name, raw in zip(names, layout.names, strict=True)

@@ -16,11 +16,13 @@ from modalities.tabular.upload.column_stats import (
 )
 from modalities.tabular.upload.form_candidates import FormCandidate
 from modalities.tabular.upload.identifier_kinds import (
+    MAX_EXAMINED,
     MIN_ID_ROWS,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
 )
+from models.tabular.id_things import MAX_WORDS, have_few_shapes
 from models.tabular.public_words import are_listed
 
 MAX_DECIMALS = 15
@@ -226,9 +228,14 @@ def _infer_identifier(
     kind = kind_of_texts(name, texts)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
-    if not nearly_unique or not is_short:
+    if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
     return Column(name, "id")
+
+
+def _are_composed(prose: ProseStats, texts: Sequence[str]) -> bool:
+    """Return True for long titles that a program composes, such as `A at B on 2 May (17)`."""
+    return prose.mean_spaces <= MAX_WORDS and have_few_shapes(texts[:MAX_EXAMINED])
 
 
 def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:

@@ -143,3 +143,11 @@ def test_several_people_in_one_cell_are_people(read: Read) -> None:
 @pytest.mark.parametrize("name", ["Rank", "Overall", "pos", "age", "week"])
 def test_ranks_and_times_that_count_up_are_learned(name: str, read: Read) -> None:
     assert read(build_column_csv(*range(1, 60), name=name))[name].type == "integer"
+
+
+def test_long_titles_of_one_form_are_identifiers_and_sentences_are_not(read: Read) -> None:
+    games = [
+        f"Washington {LAST[i % 12]}s at Jacksonville {LAST[i // 12]}s Tickets on 0{i % 9}-Nov-2014 ({i})"
+        for i in range(COUNT)
+    ]
+    assert read(build_column_csv(*games))["a"].type == "id"
