@@ -7,6 +7,7 @@ single row has can be recognized in a coined one.
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 ORDER = 3  # letters that determine the next one
 MAX_PUBLIC = 2_000  # public words that support what few words of a column show
@@ -51,25 +52,27 @@ def coin_words(
     return tuple(coined)
 
 
+_NONE: Counter[str] = Counter()
 _Chain = dict[str, tuple[list[str], list[int]]]
 
 
 def _chain(words: Sequence[str], public: Sequence[str], order: int, min_support: int) -> _Chain:
     """Return the letters that follow each context of up to `order` letters, and their weights."""
-    own, others = _followers(words, order), _followers(public, order)
+    own, others = _followers(tuple(words), order), _followers(tuple(public), order)
     chain = {}
     for context in sorted(own):
         kept = {
-            letter: OWN_WEIGHT * n + others[context][letter]
+            letter: OWN_WEIGHT * n + others.get(context, _NONE)[letter]
             for letter, n in sorted(own[context].items())
-            if n + others[context][letter] >= min_support
+            if n + others.get(context, _NONE)[letter] >= min_support
         }
         if kept:
             chain[context] = list(kept), list(kept.values())
     return chain
 
 
-def _followers(words: Sequence[str], order: int) -> dict[str, Counter[str]]:
+@lru_cache(maxsize=8)
+def _followers(words: tuple[str, ...], order: int) -> dict[str, Counter[str]]:
     """Return in how many words each letter follows each context."""
     followers: dict[str, Counter[str]] = defaultdict(Counter)
     for word in words:

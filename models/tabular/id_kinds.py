@@ -17,9 +17,11 @@ from models.tabular.id_tokens import (
 )
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
+MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
 _WORD = re.compile(r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[^\W\d_\x00-\u024f]{2,}")
+_LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
@@ -41,7 +43,9 @@ def is_wordy(texts: Sequence[str]) -> bool:
     digits = sum(c.isdigit() for text in texts for c in text)
     latin = [c for c in letters if c < "\u0250"]
     vowels = sum(c in "aeiouyäöüáéíóúàèìòùâêîôûåæøœãõ" for c in latin)
-    has_words = 2 * wordy > len(texts) > 2 * mixed and digits < len(letters)
+    in_words = sum(len(word) for text in texts for word in _LONG_WORD.findall(text))
+    has_words = 2 * wordy > len(texts) and digits < len(letters)
+    has_words = has_words and (2 * mixed < len(texts) or in_words > MIN_IN_WORDS * len(letters))
     return has_words and vowels >= MIN_VOWELS * len(latin)
 
 

@@ -26,9 +26,9 @@ MIN_LITERAL_NAMES = 10
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 MIN_OWN_WORDS = 300  # different words that show a spelling; otherwise names of places are used
 MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
-MIN_POOL, MAX_POOL = 10, 500
+MIN_POOL, MAX_POOL = 10, 1_000
 MIN_CONTEXT = 3  # words with the same mark before them, which need no other words
-MIN_SINGLE_POOL = 400  # of names of one word
+MIN_SINGLE_POOL = 800  # of names of one word
 MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be whole names, too
 # Words in lower case among others in title case, as in titles.
 FUNCTION_WORDS = (

@@ -43,6 +43,7 @@ _NUMBER_NAME = re.compile(
     r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
 )
 _MIN_NUMBER = 1_000
+_MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
 # Consecutive numbers with such a name say something about their row.
 _RANK_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
@@ -96,6 +97,9 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
     if not nearly:
         return InferredColumn(column)
     nearest = min(nearly, key=lambda candidate: candidate.odd)
+    is_code = column.type == "id" and column.format is None
+    if is_code and nearest.fitting >= _MIN_FITTING * (nearest.fitting + nearest.odd):
+        return _infer_form(name, stats, nearest, [nearest])
     form = nearest.reader.columns(name)[0]
     return InferredColumn(
         column,

@@ -151,3 +151,14 @@ def test_long_titles_of_one_form_are_identifiers_and_sentences_are_not(read: Rea
         for i in range(COUNT)
     ]
     assert read(build_column_csv(*games))["a"].type == "id"
+
+
+def test_different_numbers_and_dates_with_some_words_stay_numbers_and_dates(read: Read) -> None:
+    numbers = [f"{i * 37 % 1009 / 10}" for i in range(COUNT - 9)] + ["about 3", "'-"] + ["NuLL"] * 7
+    table = read(build_column_csv(*numbers))
+    assert table["a"].type == "number"
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 9
+    dates = [f"{1 + i % 12}/{1 + i % 28}/{10 + i % 14}" for i in range(COUNT - 9)] + ["unknown"] * 9
+    assert read(build_column_csv(*dates))["a"].type == "datetime"

@@ -207,6 +207,12 @@ def test_codes_of_which_all_combinations_are_used_get_others_of_the_same_form() 
     assert len(set(codes) - set(episodes)) > 400
 
 
+def test_words_next_to_codes_are_words() -> None:
+    cars = [f"{make} V{i % 4 + 4}" for make in ("Voyager", "Horizon", "Monaco") for i in range(8)]
+    words = {name.split()[0] for name in fresh(cars, 30)}
+    assert words & {"Voyager", "Horizon", "Monaco"}
+
+
 def test_several_people_get_names_with_the_words_between_them() -> None:
     pairs = [f"{a} {b} and {b} {a}" for a in FIRST for b in LAST]
     pattern = r"[A-Z][a-z]+ [A-Z][a-z]+ and [A-Z][a-z]+ [A-Z][a-z]+"
