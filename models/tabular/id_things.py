@@ -226,7 +226,11 @@ def have_few_shapes(texts: Sequence[str]) -> bool:
 
     Titles that a program composes do; sentences do not.
     """
-    shapes = Counter(tuple(t.kind or t.text for t in thing_tokens(text)) for text in texts)
+    names = [thing_tokens(text) for text in texts]
+    kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
+    if 2 * kinds["lower"] > kinds.total():
+        return False
+    shapes = Counter(tuple(token.kind or token.text for token in tokens) for tokens in names)
     covered = sum(n for shape, n in shapes.most_common(MAX_SHAPES // 2) if n > 1)
     return 2 * covered > len(texts)
 
