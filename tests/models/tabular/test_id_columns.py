@@ -189,10 +189,16 @@ def test_one_word_names_are_coined_in_the_spelling_of_the_column() -> None:
 
 
 def test_names_in_other_scripts_have_their_letters() -> None:
-    rivers = [
-        f"{a}{b} река" for a in ("Мос", "Вол", "Дон", "Не", "Ка") for b in ("ква", "га", "ва")
-    ]
-    assert all(re.fullmatch(r"[А-Я][а-я]+ река", name) for name in fresh(rivers, 20))  # noqa: RUF001
+    starts, ends = (
+        ("\u041c\u043e\u0441", "\u0412\u043e\u043b", "\u041d\u0435"),
+        ("\u043a\u0432\u0430", "\u0433\u0430", "\u0432\u0430"),
+    )
+    rivers = [f"{start}{end} \u0440\u0435\u043a\u0430" for start in starts for end in ends]
+    names = fresh(rivers, 20)
+    assert all(
+        re.fullmatch("[\u0410-\u042f][\u0430-\u044f]+ \u0440\u0435\u043a\u0430", name)
+        for name in names
+    )
 
 
 def test_codes_of_two_numbers_keep_their_length() -> None:
