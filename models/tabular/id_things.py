@@ -244,7 +244,7 @@ def _mark_before(tokens: Tokens, index: int) -> str:
 
 
 def _is_free(part: str) -> bool:
-    """Return True for a part of a shape that stands for any word, or number, of a kind."""
+    """Return True for a part of a shape in place of which any word, or number, of a kind may be."""
     return part.startswith("<") and len(part) > 2
 
 

@@ -189,10 +189,14 @@ def test_one_word_names_are_coined_in_the_spelling_of_the_column() -> None:
 
 
 def test_names_in_other_scripts_have_their_letters() -> None:
-    starts, ends = (
-        ("\u041c\u043e\u0441", "\u0412\u043e\u043b", "\u041d\u0435"),
-        ("\u043a\u0432\u0430", "\u0433\u0430", "\u0432\u0430"),
+    starts = (
+        "\u041c\u043e\u0441",
+        "\u0412\u043e\u043b",
+        "\u0414\u043e\u043d",
+        "\u041d\u0435",
+        "\u041a\u0430",
     )
+    ends = ("\u043a\u0432\u0430", "\u0433\u0430", "\u0432\u0430")
     rivers = [f"{start}{end} \u0440\u0435\u043a\u0430" for start in starts for end in ends]
     names = fresh(rivers, 20)
     assert all(
