@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from models.tabular import id_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
-from models.tabular.id_things import fit_things
+from models.tabular.id_things import MIN_OWN_WORDS, fit_things
 from models.tabular.id_tokens import (
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
@@ -98,8 +98,17 @@ def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
 
+def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit names of cities; few ones do not show a spelling and become invented cities."""
+    if len({word for text in texts for word in text.split()}) >= MIN_OWN_WORDS:
+        return fit_things(texts, min_value_count)
+    tokens = [(Token(text, "city"),) for text in texts]
+    extra: Pool = (" East", " North", " South")
+    return fit_templates(tokens, {"city": id_words.cities()}, min_value_count, extra=extra)
+
+
 FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet]] = {
-    "city": fit_things,
+    "city": _fit_cities,
     "company": fit_things,
     "email": _fit_emails,
     "person": _fit_persons,

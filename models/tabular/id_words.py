@@ -159,6 +159,11 @@ def word_pools() -> dict[str, Pool]:
     return pools
 
 
+def cities() -> Pool:
+    """Return invented names of cities."""
+    return _drawn("en_US", "city")[: 2 * POOL_SIZE]
+
+
 def place_names() -> Pool:
     """Return invented names of places in one word, in lower case."""
     return tuple(city.lower() for city in _drawn("en_US", "city") if _LETTERS.fullmatch(city))[

@@ -217,6 +217,12 @@ def test_codes_of_which_all_combinations_are_used_get_others_of_the_same_form() 
     assert len(set(codes) - set(episodes)) > 400
 
 
+def test_few_cities_become_invented_cities_without_parts_of_real_ones() -> None:
+    cities = [f"{name}, {state}" for name in ("Kent", "Lund", "Brno") for state in ("N.Y.", "Kan.")]
+    names = fresh(cities * 2, 50, "city")
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", name) for name in names)
+
+
 def test_words_next_to_codes_are_words() -> None:
     cars = [f"{make} V{i % 4 + 4}" for make in ("Voyager", "Horizon", "Monaco") for i in range(8)]
     words = {name.split()[0] for name in fresh(cars, 30)}
