@@ -13,6 +13,7 @@ from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
+from models.tabular.public_words import are_listed
 
 MAX_EXAMPLES = 5
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
@@ -38,6 +39,7 @@ READING_ISSUE_CODES = frozenset(
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
+    | {"header_rows", "repeated_headers", "total_rows"}
 )
 
 
@@ -184,8 +186,9 @@ def _type_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
                 if p.column.type == "id" and not p.column.exclude
             ],
             "Identifiers and nearly unique texts are not learned: samples have new values of the "
-            "same form. To change that, set `identifier` in the schema: `drop` leaves the column "
-            "out, `keep` learns the values of the data.",
+            "same form. In names of things, only words that at least 3 rows share and public words "
+            "stay. To change that, set `identifier` in the schema: `drop` leaves the column out, "
+            "`keep` learns the values of the data.",
         ),
     ]
 
@@ -236,6 +239,8 @@ def _personal_values(profile: ColumnProfile) -> str | None:
     counts = profile.counts.values
     rare = [str(value) for value, count in counts.items() if count < RARE_VALUE_COUNT]
     if len(rare) < MIN_RARE_VALUES:
+        return None
+    if are_listed([str(value) for value in counts]):
         return None
     kind = kind_of_texts(profile.column.name, rare)
     if kind not in PERSONAL_KINDS and not is_nearly_unique(

@@ -32,7 +32,7 @@ from modalities.tabular.upload.data_quality import (
     find_schema_issues,
 )
 from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
-from modalities.tabular.upload.open_table import open_table
+from modalities.tabular.upload.open_table import EXTRACTED, open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
@@ -81,9 +81,10 @@ def read_table(
             "A table must be one file; join the parts and send them as one.",
         )
     with _disk_full_as_storage_full():
-        table = open_table(files[0], limits, overrides.excluded, options)
+        table = open_table(files[0], limits, overrides.excluded, options, out)
         raw_path = out / "raw.parquet"
         rows = spool.write_parquet(table.batches, table.schema, raw_path, limits, temporary=True)
+        (out / EXTRACTED).unlink(missing_ok=True)
         if rows < limits.rows_min:
             message = (
                 f"{printable(files[0].name)} has {f'{rows:,}' if rows else 'no'} rows; at least "

@@ -17,16 +17,19 @@ from modalities.tabular.upload.column_stats import (
 )
 from modalities.tabular.upload.form_candidates import FormCandidate, value_class
 from modalities.tabular.upload.identifier_kinds import (
+    MAX_EXAMINED,
     MIN_ID_ROWS,
-    can_imitate,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
 )
 from modalities.tabular.upload.ordered_categories import order_of
 from modalities.tabular.upload.quantities import contain_numbers
+from models.tabular.id_things import MAX_WORDS, have_few_shapes
+from models.tabular.public_words import are_listed
 
 MAX_DECIMALS = 15
+MAX_LISTED = 1_000  # different texts; no public list is longer
 
 _ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
@@ -35,7 +38,7 @@ _ID_NAME = re.compile(
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
 _MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
-_MAX_TITLE_SPACES = 5  # of short texts, such as titles
+_MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 # Unique numbers with such a name, and of several digits, identify rows, too.
 _NUMBER_NAME = re.compile(
@@ -43,6 +46,12 @@ _NUMBER_NAME = re.compile(
     r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
 )
 _MIN_NUMBER = 1_000
+_MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
+# Consecutive numbers with such a name say something about their row.
+_RANK_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
+    r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
+)
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -103,6 +112,9 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
         example = value_class(texts[0]) if quantities else ""
         return InferredColumn(column, quantity_class=example)
     nearest = min(nearly, key=lambda candidate: candidate.odd)
+    is_code = column.type == "id" and column.format is None
+    if is_code and nearest.fitting >= _MIN_FITTING * (nearest.fitting + nearest.odd):
+        return _infer_form(name, stats, nearest, [nearest])
     form = nearest.reader.columns(name)[0]
     return InferredColumn(
         column,
@@ -228,19 +240,24 @@ def _infer_identifier(
     name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
 ) -> Column | None:
     """Return the column of texts that identify rows or people."""
-    is_short = prose.mean_chars <= _MIN_PROSE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
+    is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
     nearly_unique = is_nearly_unique(distinct, valid)
     if not nearly_unique and not is_personal("person", distinct, valid):
         return None
     texts = [str(value) for value in counts.values]
+    if are_listed(texts[:MAX_LISTED]):
+        return None
     kind = kind_of_texts(name, texts)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
-    if not nearly_unique or not is_short:
+    if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
-    if not can_imitate(texts):
-        return Column(name, "text", exclude=True)
     return Column(name, "id")
+
+
+def _are_composed(prose: ProseStats, texts: Sequence[str]) -> bool:
+    """Return True for long titles that a program composes, such as `A at B on 2 May (17)`."""
+    return prose.mean_spaces <= MAX_WORDS and have_few_shapes(texts[:MAX_EXAMINED])
 
 
 def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
@@ -253,6 +270,8 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
         return True
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
     if min(numbers) in _YEARS and max(numbers) in _YEARS:
+        return False
+    if _RANK_NAME.search(name):
         return False
     if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True
