@@ -22,7 +22,7 @@ class Liveness(BaseModel):
 
 class Readiness(BaseModel):
     status: Literal["ready", "degraded", "not ready"] = Field(
-        description="Whether all checks pass."
+        description="Whether all checks pass; `degraded` if only a GPU does not work."
     )
     checks: dict[str, str] = Field(description="`ok` or the reason, by check.")
 
