@@ -1,4 +1,4 @@
-"""Every network trains, resumes, samples and is evaluated on a GPU, which is a virtual one here."""
+"""Training, resumption, sampling and evaluation of every network on a virtual GPU."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def gpu() -> Iterator[VirtualGpu]:
 @pytest.fixture
 def steps(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> Steps:
     """Watch each step of a training loop, from its seed to its report."""
-    found, seed_step = Steps(), seeding.seed_step
+    watched, seed_step = Steps(), seeding.seed_step
 
     def begin(*arguments: Any) -> None:
         seed_step(*arguments)
@@ -77,8 +77,8 @@ def steps(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> Steps:
 
     monkeypatch.setattr(seeding, "seed_step", begin)
     for trainer in (ImageTrainer, AutoregressiveTrainer, GanTrainer, dp_training.PrivateTrainer):
-        monkeypatch.setattr(trainer, "report", _after_step(gpu, found, trainer.report))
-    return found
+        monkeypatch.setattr(trainer, "report", _after_step(gpu, watched, trainer.report))
+    return watched
 
 
 def _after_step(gpu: VirtualGpu, steps: Steps, report: Callable[..., None]) -> Callable[..., None]:
@@ -295,14 +295,14 @@ def test_planted_waits_and_mixed_devices_are_found(gpu: VirtualGpu) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "found"),
+    ("plant", "counter"),
     [
         (lambda tensor: tensor.cpu(), "copies"),
         (lambda tensor: tensor.item(), "synchronizations"),
     ],
 )
 def test_a_planted_wait_in_a_step_is_found(
-    plant: Callable[[Tensor], object], found: str, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    plant: Callable[[Tensor], object], counter: str, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_gradients = Gan.add_gradients
 
@@ -316,4 +316,4 @@ def test_a_planted_wait_in_a_step_is_found(
     train_images(
         images.make_images(settings), settings, images.RecordingCallbacks(9), seed=5, device=GPU
     )
-    assert getattr(steps, found).total() > 0
+    assert getattr(steps, counter).total() > 0
