@@ -52,7 +52,7 @@ def _single_thread() -> Iterator[None]:
 
 @dataclass
 class Steps:
-    """What the steps asked of the GPU; what happens between them is not counted."""
+    """Operations of the steps only, without those between them."""
 
     synchronizations: Counts = field(default_factory=Counter)
     copies: Counts = field(default_factory=Counter)
