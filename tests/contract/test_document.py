@@ -47,7 +47,7 @@ def find_media(operation: Json) -> Iterator[tuple[str, Json]]:
 def validate(schema: Json, value: Any) -> None:
     absolute = json.loads(json.dumps(schema).replace('"#/', '"urn:document#/'))
     validator = OAS31Validator(absolute, registry=REGISTRY)
-    errors = [f"{list(error.absolute_path)}: {error.message}" for error in validator.iter_errors(value)]
+    errors = [f"{list(e.absolute_path)}: {e.message}" for e in validator.iter_errors(value)]
     assert not errors, "\n".join(errors[:5])
 
 

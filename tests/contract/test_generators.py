@@ -36,7 +36,8 @@ NODE = "npm install --prefix tests/contract"
 
 def test_spectral_finds_no_errors_and_no_warnings() -> None:
     tool = find_tool("spectral", NODE)
-    output = run(tool, "lint", DOCUMENT, "--ruleset", HERE / "spectral.yaml", "--fail-severity=warn")
+    rules = HERE / "spectral.yaml"
+    output = run(tool, "lint", DOCUMENT, "--ruleset", rules, "--fail-severity=warn")
     assert "No results" in output
 
 
