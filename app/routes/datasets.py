@@ -18,7 +18,6 @@ from app.authentication import Caller, DataScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute, limit_body, read_body
@@ -162,7 +161,7 @@ def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
 
 def _store(
     caller: Caller, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
-) -> Response:
+) -> tuple[int, DatasetView]:
     with sources[0].path.open("rb") as file:
 
         def read_range(start: int, end: int) -> bytes:
@@ -181,7 +180,7 @@ def _store(
         save(session, status, DatasetView.of(dataset))
 
     dataset = store(storage, caller.tenant_id, new, sources, on_created)
-    return created_response(status, DatasetView.of(dataset))
+    return status, DatasetView.of(dataset)
 
 
 def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
@@ -194,7 +193,7 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
         sizes = request.model_dump(include={"radius", "points"}, exclude_none=True)
         _reject_fields(list(sizes), "applies only to the built-in dataset `circle`.")
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, DatasetView]:
         if request.builtin is not None:
             return _store_builtin(caller, request, save)
         with write() as session:
@@ -205,12 +204,14 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
             )
             audit.record(session, caller, "dataset.create", dataset.id)
             save(session, 202, DatasetView.of(dataset))
-        return created_response(202, DatasetView.of(dataset))
+        return 202, DatasetView.of(dataset)
 
     return run_idempotently(caller, key, ["POST /v1/datasets", request], create)
 
 
-def _store_builtin(caller: Caller, request: DatasetFrom, save: SaveResponse) -> Response:
+def _store_builtin(
+    caller: Caller, request: DatasetFrom, save: SaveResponse
+) -> tuple[int, DatasetView]:
     if request.builtin == "digits":
         return _store(caller, request, builtin.get_digits(), save)
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:

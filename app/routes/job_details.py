@@ -16,7 +16,6 @@ from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.openapi_responses import responses
@@ -186,7 +185,7 @@ def promote_checkpoint(
     If the checkpoint has been promoted before, the response is that model version.
     """
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, ModelView]:
         with write() as session:
             job = jobs.get(session, caller.tenant_id, job_id)
             matches = [
@@ -205,7 +204,7 @@ def promote_checkpoint(
             audit.record(session, caller, "model.promote", model.id)
             view = ModelView.of(model)
             save(session, 201, view)
-        return created_response(201, view)
+        return 201, view
 
     request = [f"POST /v1/jobs/{job_id}/checkpoints/{step}/promote"]
     return run_idempotently(caller, idempotency_key, request, create)

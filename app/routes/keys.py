@@ -61,7 +61,9 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
             caller.tenant_id,
             name=request.name,
             scopes=tuple(dict.fromkeys(request.scopes)),
-            lifetime=request.expires_in_s and timedelta(seconds=request.expires_in_s),
+            lifetime=None
+            if request.expires_in_s is None
+            else timedelta(seconds=request.expires_in_s),
         )
         audit.record(session, caller, "key.create", key.id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)

@@ -16,7 +16,6 @@ from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.model_card import ModelCard, build_card
@@ -266,7 +265,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
 
     with open_archive(path) as archive:
 
-        def create(save: SaveResponse) -> Response:
+        def create(save: SaveResponse) -> tuple[int, ModelView]:
             archive.check()
             model_id = new_id("mdl")
             stored: StoredObject = get_storage().put_file(
@@ -289,7 +288,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
             except BaseException:
                 get_storage().delete([stored.key])
                 raise
-            return created_response(201, view)
+            return 201, view
 
         request = [
             "POST /v1/models/import",

@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 
 from app.schemas.models import EvaluationState
 from app.schemas.reports import ScoreView, VerdictView
-from job_kinds.warnings import WarningView
+from job_kinds.request import WarningView
 
 
 class CheckpointMetrics(BaseModel):

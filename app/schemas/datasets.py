@@ -110,8 +110,8 @@ class DatasetView(BaseModel):
         if "provenance" in dataset.objects:
             links["provenance"] = f"{path}/provenance"
         fields: dict[str, Any] = {}
-        if ready:
-            modality = modalities.get(dataset.modality)
+        modality = modalities.installed().get(dataset.modality)
+        if ready and modality is not None:
             fields = modality.describe_dataset(summary)
             links |= {part: f"{path}/{part}" for part in modality.dataset_links}
         return cls(

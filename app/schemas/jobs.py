@@ -9,14 +9,13 @@ import job_kinds
 from app.schemas.events import JobShownState, Phase
 from core import jobs
 from core.tables import Artifact, Checkpoint, Job, JobKind
-from job_kinds.request import Priority
+from job_kinds.request import Priority, WarningView
 from job_kinds.results import (
     AugmentationResult,
     EvaluationResult,
     GenerationResult,
     TrainingResult,
 )
-from job_kinds.warnings import WarningView
 
 
 class JobProblem(BaseModel):
@@ -122,7 +121,7 @@ class JobView(BaseModel):
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
-        links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.get(job.kind).links)}
+        links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.KINDS[job.kind].links)}
         links |= {action: f"{path}/{action}" for action in jobs.ACTIONS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"
@@ -137,7 +136,14 @@ class JobView(BaseModel):
             name=job.name,
             dataset=job.dataset_id,
             model=job.model_id,
-            progress=_progress(job),
+            progress=Progress(
+                percent=100.0 if job.state.value == "succeeded" else job.progress.get("percent"),
+                step=job.step,
+                steps=job.progress.get("steps"),
+                rate=job.progress.get("rate"),
+                eta_s=job.progress.get("eta_s") if job.state.value == "running" else None,
+                updated_at=job.heartbeat_at,
+            ),
             queue=QueueStatus.of(job, position),
             priority=job.priority,
             retry_of=job.retry_of,
@@ -147,7 +153,7 @@ class JobView(BaseModel):
             warnings=job.warnings,
             result=None
             if job.result is None
-            else job_kinds.get(job.kind).result_view.model_validate(job.result),
+            else job_kinds.KINDS[job.kind].result_view.model_validate(job.result),
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
             usage=Usage.model_validate(job.usage),

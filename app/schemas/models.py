@@ -124,6 +124,7 @@ class ModelView(BaseModel):
         evaluations: LatestEvaluations = NO_EVALUATIONS,
     ) -> "ModelView":
         manifest, path = model.manifest, f"/v1/models/{model.id}"
+        modality = modalities.installed().get(model.modality)
         parts = (
             "samples",
             "sampling-options",
@@ -158,7 +159,7 @@ class ModelView(BaseModel):
             quality=ModelQualityView.of(evaluations),
             created_at=model.created_at,
             links=links,
-            **modalities.get(model.modality).describe_model(manifest),
+            **({} if modality is None else modality.describe_model(manifest)),
         )
 
 

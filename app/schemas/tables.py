@@ -44,6 +44,11 @@ class ColumnView(BaseModel):
         "be given; null for plain text and plain numbers."
     )
     exclude: bool = Field(description="Whether the column is neither learned nor generated.")
+    missing: str | None = Field(
+        None,
+        description="Word for missing values in CSV samples, as in the uploaded file; null for an "
+        "empty field.",
+    )
 
 
 class SchemaView(BaseModel):

@@ -1,10 +1,9 @@
 """Generation jobs: generate any number of samples of a model into files."""
 
-from core.generation import GenerationSpec
 from core.tables import Job, JobKind
 from job_kinds.base import Finish
 from job_kinds.generation import plan as planning
-from job_kinds.generation.request import GenerationPlan, GenerationRequest
+from job_kinds.generation.request import GenerationPlan, GenerationRequest, GenerationSpec
 from job_kinds.lease import Lease
 from job_kinds.results import GenerationResult
 

@@ -1,13 +1,11 @@
-"""Request for a generation job, and the response to `validate_only`."""
+"""Request for a generation job, its resolved form, and the response to `validate_only`."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 import modalities
-from core.generation import GenerationSpec
-from job_kinds.request import JobRequest, ModelReference
-from job_kinds.warnings import WarningView
+from job_kinds.request import JobRequest, ModelReference, WarningView
 from modalities.selection import Selection
 
 
@@ -41,6 +39,29 @@ class GenerationRequest(SampleSelection, JobRequest):
         "files are copied to a subfolder named after the job's id; manifest.json is written last. "
         "Default: the files are only stored as artifacts of the job.",
     )
+
+
+class GenerationSpec(BaseModel):
+    """The resolved request, which workers execute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        description="Id of the model: a version added later does not change the job."
+    )
+    reference: str = Field(description="The model as `name:version`.")
+    modality: str = Field(description="Kind of data.")
+    format: str = Field(description="Format of the files.")
+    seed: int = Field(description="Random seed.")
+    offset: int = Field(description="Index of the first sample.")
+    count: int = Field(description="Number of samples.")
+    shard_size: int = Field(description="Number of samples in each file.")
+    shards: int = Field(description="Number of files.")
+    output_uri: str | None = Field(None, description="Destination of copies of the files.")
+    plan: dict[str, Any] = Field(description="Items by index, in the form of the modality.")
+
+    def shard_name(self, number: int) -> str:
+        return f"shard-{number:05}.{self.format}"
 
 
 class GenerationEstimate(BaseModel):

@@ -12,7 +12,8 @@ from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import ItemsPage, Split
 from modalities.image.encode import encode_png
-from models.augmentation.transforms import Transform, transform_images
+from models.augmentation.transform_ranges import Transform
+from models.augmentation.transforms import transform_images
 from models.images.contact_sheet import Section, draw_sheet
 
 HEADER_BYTES = 4_096  # more than the header of an .npy file has

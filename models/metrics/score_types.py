@@ -5,13 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from models.metrics import verdict_rules
+
 Direction = Literal["higher", "lower", "target"]  # better values: higher, lower, or near `TARGET`
 TARGET = 0.5
 
 
 @dataclass(frozen=True)
 class ScoreType:
-    """Meaning and possible values of a score."""
+    """Meaning and possible values of a score, and the values that show a fault of the model."""
 
     description: str  # one sentence for the report
     direction: Direction
@@ -20,6 +22,8 @@ class ScoreType:
     requires_labels: bool = False  # missing in the report of data without labels
     is_main: bool = False  # shown wherever a model is
     concerns_privacy: bool = False  # estimates how much the samples reveal about training items
+    # For the verdict; a score without rules does not affect it.
+    rules: tuple[verdict_rules.Rule, ...] = ()
 
 
 SCORE_TYPES: dict[str, ScoreType] = {
@@ -29,6 +33,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "lower",
         maximum=math.inf,
         is_main=True,
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "kernel_distance": ScoreType(
         "Kernel distance (squared maximum mean discrepancy) between the same features, which is "
@@ -58,12 +63,14 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "fifth nearest real image (Naeem et al. 2020).",
         "higher",
         is_main=True,
+        rules=(verdict_rules.COLLAPSED_COVERAGE, verdict_rules.LOW_COVERAGE),
     ),
     "detection_auc": ScoreType(
         "Area under the ROC curve of a new classifier (discriminator) that separates samples from "
         "unseen real items: .5 means it cannot, 1 means it always can.",
         "target",
         is_main=True,
+        rules=(verdict_rules.DETECTED_ROWS,),
     ),
     "detection_accuracy": ScoreType(
         "Share of samples and unseen real items that the same classifier assigns correctly.",
@@ -75,6 +82,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "higher",
         requires_labels=True,
         is_main=True,
+        rules=(verdict_rules.LOW_UTILITY,),
     ),
     "tstr_score": ScoreType(
         "Score on unseen real items of a predictor trained only on samples (train on synthetic, "
@@ -84,6 +92,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         minimum=-math.inf,  # R² may be negative
         requires_labels=True,
         is_main=True,
+        rules=(verdict_rules.LOW_UTILITY,),
     ),
     "near_duplicate_rate": ScoreType(
         "Share of the samples that are closer to a training image than 99 % of unseen real images "
@@ -97,34 +106,40 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "than to any other.",
         "lower",
         concerns_privacy=True,
+        rules=(verdict_rules.REPEATED_ITEMS,),
     ),
     "marginal_tvd": ScoreType(
         "Average total variation distance of the distributions of single columns between samples "
         "and unseen real rows.",
         "lower",
         is_main=True,
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "pairwise_tvd": ScoreType(
         "Average total variation distance of the joint distributions of column pairs between "
         "samples and unseen real rows.",
         "lower",
         is_main=True,
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "relation_violation_rate": ScoreType(
         "Largest share of samples that break a relation between columns which holds in all "
         "training rows, such as an order, a sum or a lookup.",
         "lower",
+        rules=(verdict_rules.BROKEN_RELATION,),
     ),
     "dcr_share": ScoreType(
         "Share of the samples that are closer to a training row than to any of as many unseen real "
         "rows (distance to the closest record).",
         "target",
         concerns_privacy=True,
+        rules=(verdict_rules.CLOSE_ROWS,),
     ),
     "exact_match_rate": ScoreType(
         "Share of the samples that are identical to a training row.",
         "lower",
         concerns_privacy=True,
+        rules=(verdict_rules.REPEATED_ITEMS,),
     ),
     "membership_inference_auc": ScoreType(
         "Area under the ROC curve of an attack that uses the distance to the nearest sample to "
@@ -137,10 +152,12 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "wrongly suspects 1 % of the unseen items.",
         "lower",
         concerns_privacy=True,
+        rules=(verdict_rules.RECOGNIZED_ITEMS,),
     ),
     "unique_rate": ScoreType(
         "Number of distinct rows among the samples, divided by the number of samples.",
         "higher",
+        rules=(verdict_rules.REPEATED_ROWS,),
     ),
 }
 

@@ -2,7 +2,8 @@
 import { apiKey, endSession } from "./session";
 
 export interface FieldError {
-  field: string;
+  /** JSON pointer of the field: `/budget/steps`. */
+  pointer: string;
   message: string;
 }
 
@@ -55,7 +56,7 @@ async function readProblem(response: Response): Promise<Problem> {
     body.code ?? "error",
     body.title ?? response.statusText,
     body.detail ?? "",
-    body.field_errors ?? [],
+    body.errors ?? [],
     response.headers.get("x-request-id"),
   );
 }

@@ -57,7 +57,7 @@ export function usePages<T>(path: string, query: Query = {}, everyMs = 0) {
   const more = async () => {
     if (!next) return;
     const page = await get<Page<T>>(path, { ...query, after: next });
-    setExtra({ address, items: [...(current?.items ?? []), ...page.items], next: page.next });
+    setExtra({ address, items: [...(current?.items ?? []), ...page.data], next: page.next });
   };
   return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, next, more };
 }

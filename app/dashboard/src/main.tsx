@@ -1,7 +1,12 @@
 // Entry point: the login page without a key, otherwise the page of the address.
 import { render } from "preact";
+import { DatasetPage } from "./pages/dataset";
+import { DatasetsPage } from "./pages/datasets";
+import { JobPage } from "./pages/job";
+import { JobsPage } from "./pages/jobs";
 import { LoginPage } from "./pages/login";
 import { OverviewPage } from "./pages/overview";
+import { UploadPage } from "./pages/upload";
 import { route } from "./router";
 import { apiKey } from "./session";
 import { Frame } from "./ui/frame";
@@ -13,11 +18,16 @@ function App() {
 }
 
 function Page() {
-  const [section = ""] = route.value.segments;
+  const [section = "", id] = route.value.segments;
   switch (section) {
     case "":
     case "login":
       return <OverviewPage />;
+    case "datasets":
+      if (!id) return <DatasetsPage />;
+      return id === "new" ? <UploadPage /> : <DatasetPage key={id} id={id} />;
+    case "jobs":
+      return id ? <JobPage key={id} id={id} /> : <JobsPage />;
     default:
       return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
   }

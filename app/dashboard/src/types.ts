@@ -14,3 +14,19 @@ export interface Readiness {
   status: string;
   checks: Record<string, string>;
 }
+export type Artifact = Schemas["ArtifactView"];
+export type CheckpointRow = Schemas["CheckpointView"];
+export type Preview = Schemas["PreviewView"];
+export type Series = Schemas["Series"];
+export interface JobEvent {
+  id: number;
+  type: string;
+  level: string;
+  step: number | null;
+  data: Record<string, unknown>;
+  created_at: string;
+}
+export type ColumnProfile = Schemas["ColumnProfileView"];
+export type DatasetIssue = Schemas["Issue"];
+export type DatasetProfile = Schemas["DatasetProfile"];
+export type RowsPage = Schemas["RowsPage"];

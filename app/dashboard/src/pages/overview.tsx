@@ -1,9 +1,10 @@
 // What trains, how well, and what is wrong, in one glance.
-import { bytes, duration, number } from "../format";
+import { bytes, number } from "../format";
 import { useGet, usePages } from "../load";
 import { link } from "../router";
 import type { Job, Model, Queue, Readiness, Usage, Worker } from "../types";
-import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
+import { JobTable } from "./jobs";
+import { Badge, Card, Empty, Loading, ProblemNote, Time } from "../ui/parts";
 
 const REFRESH_MS = 3000;
 
@@ -50,33 +51,7 @@ function Running() {
           <a class="button primary" href={link("datasets", "new")}>Upload data</a>
         </Empty>
       )}
-      {items && items.length > 0 && (
-        <div class="scroll">
-          <table>
-            <thead><tr><th>Job</th><th>Kind</th><th>State</th><th>Progress</th><th>Created</th></tr></thead>
-            <tbody>
-              {items.map((job) => (
-                <tr key={job.id}>
-                  <td><a href={link("jobs", job.id)}>{job.name || job.id}</a></td>
-                  <td>{job.kind}</td>
-                  <td><StateBadge state={job.state} /></td>
-                  <td>
-                    {job.state === "running" ? (
-                      <div class="row">
-                        <ProgressBar percent={job.progress.percent} label={`Progress of ${job.name || job.id}`} />
-                        <small class="muted">{number(job.progress.percent)} %, {duration(job.progress.eta_s)} left</small>
-                      </div>
-                    ) : (
-                      <small class="muted">{job.error?.detail ?? job.phase ?? ""}</small>
-                    )}
-                  </td>
-                  <td><Time at={job.timestamps.created_at} /></td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {items && items.length > 0 && <JobTable jobs={items} />}
     </Card>
   );
 }

@@ -40,7 +40,7 @@ export function ProblemNote({ problem, onRetry }: { problem: Problem; onRetry?: 
       {problem.fieldErrors.length > 0 && (
         <ul>
           {problem.fieldErrors.map((error) => (
-            <li key={error.field}><code>{error.field}</code>: {error.message}</li>
+            <li key={error.pointer}><code>{error.pointer.slice(1).replaceAll("/", ".")}</code>: {error.message}</li>
           ))}
         </ul>
       )}
