@@ -383,7 +383,7 @@ class Tag(Base):
 
 
 class AuditEntry(Base):
-    """A change that an API key made, written in the transaction of the change and never changed."""
+    """A change by an API key, written in the transaction of the change and never changed."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (Index("ix_audit_entries_tenant_id_id", "tenant_id", "id"),)

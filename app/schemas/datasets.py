@@ -150,7 +150,7 @@ class DatasetProfile(BaseModel):
 
 
 class DescendantsView(BaseModel):
-    datasets: list[str] = Field(description="Ids of the dataset and of those made of it.")
+    datasets: list[str] = Field(description="Ids of the dataset and of those derived from it.")
     jobs: list[str] = Field(description="Ids of jobs that used these datasets and models.")
     models: list[str] = Field(description="Ids of models that were trained on these datasets.")
 

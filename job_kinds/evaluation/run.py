@@ -79,7 +79,7 @@ def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         score["name"]: {field: score[field] for field in fields}
         for score in scores
-        if types[score["name"]].is_main
+        if score["name"] in types and types[score["name"]].is_main
     }
 
 
