@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,3})?)$"
 
 
 class Limits(BaseModel):
@@ -160,6 +161,24 @@ class Settings(BaseSettings):
         3, ge=1, description="Lost workers without a new checkpoint after which a job fails."
     )
 
+    device: str = Field(
+        "auto",
+        pattern=DEVICE_PATTERN,
+        description="Device of a worker: `auto` (a GPU if there is one), `cpu`, `cuda` or "
+        "`cuda:N`.",
+    )
+    sampling_device: str = Field(
+        "cpu",
+        pattern=DEVICE_PATTERN,
+        description="Device on which the API and the sampler generate samples: `auto`, `cpu`, "
+        "`cuda` or `cuda:N`.",
+    )
+    device_check_seconds: float = Field(
+        120.0, gt=0, description="Interval at which an idle worker checks that its GPU still works."
+    )
+    max_device_losses: int = Field(
+        5, ge=1, description="Lost GPUs without a new checkpoint after which a job fails."
+    )
     worker_threads: int = Field(
         0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
     )

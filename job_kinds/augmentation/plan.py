@@ -50,6 +50,7 @@ def plan(tenant_id: str, request: AugmentationRequest, seed: int) -> NewJob | Au
         model_id=spec.model,
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
         warnings=[warning.model_dump() for warning in warnings],
     )
 

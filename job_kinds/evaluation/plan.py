@@ -54,6 +54,7 @@ def plan(
         request=request.model_dump(mode="json", exclude_unset=True),
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
     )
 
 
@@ -167,8 +168,9 @@ def enqueue(session: Session, training: Job, model: Model) -> None:
     try:
         spec = build_spec(model, dataset, training.resolved["seed"], None)
         spec = spec.model_copy(update={"samples": min(spec.samples, _max_samples(model))})
-        new = replace(new_job(model, spec), key_id=training.key_id)
-        jobs.create(session, training.tenant_id, new)
+        new = new_job(model, spec)
+        evaluation = replace(new, device=training.device, key_id=training.key_id)
+        jobs.create(session, training.tenant_id, evaluation)
     except (Conflict, Unavailable) as error:
         message = f"The model was not evaluated: {error.detail}"
         event = NewEvent("log", {"message": message}, level="warning")

@@ -17,6 +17,7 @@ from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from job_kinds import process_device
 from job_kinds.lease import Lease
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
@@ -105,6 +106,7 @@ class EvaluationJob:
                 samples=self.spec.samples,
                 seed=self.spec.seed,
                 storage=self._storage,
+                device=process_device.require(),
                 check_stop=self.check_stop,
             )
         )

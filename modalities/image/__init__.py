@@ -224,10 +224,10 @@ class ImageModality(Modality):
         size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
         return min(max(size, 1_000), 50_000)
 
-    def load_sampler(self, path: Path) -> Sampler:
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.image.sampler import ImagePlanSampler
 
-        return ImagePlanSampler.load(path)
+        return ImagePlanSampler.load(path, device)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.image import model_file

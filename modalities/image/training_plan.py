@@ -22,7 +22,7 @@ from models.images.settings import PRESETS, ImageData
 # steps, about three quarters.
 MIN_USEFUL_STEPS = 200
 
-assert set(PRESETS) == set(get_args(Preset))  # noqa: S101 - kept in sync
+assert all(set(presets) == set(get_args(Preset)) for presets in PRESETS.values())  # noqa: S101 - kept in sync
 
 
 def plan_training(
@@ -36,14 +36,15 @@ def plan_training(
     """
     summary = dataset.summary
     conditional = _is_conditional(summary, choices.conditional)
-    budget = choices.budget or Budget.model_validate(PRESETS[choices.preset].budget)
+    budget = choices.budget or Budget.model_validate(PRESETS[choices.device][choices.preset].budget)
     data = ImageData(
         height=summary["height"],
         width=summary["width"],
         channels=summary["channels"],
         classes=len(summary["labels"]) if conditional else 1,
         n_images=summary["n_train"],
-        cpu_seconds=budget.cpu_seconds,
+        budget_seconds=budget.cpu_seconds or budget.gpu_seconds,
+        device=choices.device,
     )
     hyperparameters = choices.hyperparameters
     init_from = None
@@ -122,7 +123,7 @@ def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
 def presets() -> list[PresetSummary]:
     """Return the presets of images."""
     return [
-        PresetSummary(name, text, Budget.model_validate(PRESETS[name].budget))
+        PresetSummary(name, text, Budget.model_validate(PRESETS["cpu"][name].budget))
         for name, text in _PRESET_TEXTS.items()
     ]
 
