@@ -105,8 +105,8 @@ def test_a_gpu_that_does_not_exist_returns_the_job(
     client: TestClient, gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = create_training_job(client, device="gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceLost, match="finds no GPU") as lost:
+    with monkeypatch.context() as patch, pytest.raises(DeviceLost, match="no GPU") as lost:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
         run_next(["training"], job_id)
     assert isinstance(lost.value.__cause__, DeviceLost)
     assert isinstance(lost.value.__cause__.__cause__, DeviceUnavailable)
