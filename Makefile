@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench
+.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
@@ -26,6 +26,7 @@ help:
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
 	@echo "make openapi   update docs/openapi.json"
 	@echo "make bench     measure the quality of the samples   (JUDGE=judge.py DATA=folder)"
+	@echo "make bench-gpu measure everything on a GPU, in eight minutes (DATA=fashion_mnist.npz)"
 	@echo "make lock      update the pinned dependencies"
 
 $(BIN)/python:
@@ -39,14 +40,27 @@ $(VENV)/installed: requirements/torch.txt requirements/base.txt pyproject.toml c
 	$(PIP) --no-deps --no-build-isolation --editable . --editable client
 	@touch $@
 
+# Node.js bundles the dashboard. Where the machine has none, it is installed from PyPI.
+NODE_IS_RECENT = node -e 'process.exit(+(parseInt(process.versions.node) < 18))' 2>/dev/null
+NPM = PATH="$$PATH:$(abspath $(BIN))" npm --prefix app/dashboard
+DASHBOARD_SOURCES := $(shell find app/dashboard -name node_modules -prune -o -name static -prune -o -type f -print)
+
+app/dashboard/static/app.js: $(DASHBOARD_SOURCES) requirements/node.txt | $(BIN)/python
+	@$(NODE_IS_RECENT) || $(PIP) --require-hashes -r requirements/node.txt
+	@$(NPM) ci --omit=dev --ignore-scripts --no-audit --no-fund --silent && $(NPM) run --silent build \
+	|| echo "The dashboard was not built, because npm failed. Everything else works; try again with: make install"
+
+app/dashboard/node_modules/typescript: app/dashboard/static/app.js
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --silent
+
 $(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt $(VENV)/installed
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --require-hashes --no-deps -r requirements/dp.txt
 	@touch $@
 
-install: $(VENV)/installed
+install: $(VENV)/installed app/dashboard/static/app.js
 
-install-dev: $(VENV)/installed-dev
+install-dev: $(VENV)/installed-dev app/dashboard/static/app.js
 
 demo: install
 	@$(BIN)/python -m semblance.demo --out $(OUT) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
@@ -70,13 +84,14 @@ coverage: install-dev
 openapi: install-dev
 	$(BIN)/python -m app.openapi > docs/openapi.json
 
-check: install-dev
+check: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy client/semblance
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	@$(NPM) run --silent check
 
 up: install
 	$(BIN)/semblance-server up
@@ -84,5 +99,8 @@ up: install
 bench: install-dev
 	$(BIN)/python -m bench.images --judge $(JUDGE) --data $(DATA)
 
+bench-gpu: install-dev
+	$(BIN)/python -m bench.gpu $(if $(DATA),--data $(DATA))
+
 lock: install-dev
-	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock dp --no-deps
+	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock dp --no-deps

@@ -21,12 +21,15 @@ def heartbeat(
     host: str,
     gflops: float | None = None,
     device: DeviceReport = CPU_DEVICE,
+    **machine: str | int,
 ) -> None:
     """Create or renew the worker's row, and delete rows that were not renewed for 10 minutes.
 
-    `gflops` is None until the worker has measured it.
+    `gflops` is None until the worker has measured it. `machine` has `version`, `cpus` and
+    `memory_bytes`.
     """
     values = {"queues": list(queues), "host": host, "gflops": gflops, "device": asdict(device)}
+    values |= machine
     renewed = update(Worker).where(Worker.id == worker_id).values(seen_at=clock(), **values)
     if session.execute(renewed.returning(Worker.id)).one_or_none() is None:
         session.add(Worker(id=worker_id, **values))

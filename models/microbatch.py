@@ -27,6 +27,10 @@ class Part:
     position: Position
     share: float = 1.0
 
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, times the share. A whole batch needs no multiplication."""
+        (loss if self.share == 1 else self.share * loss).backward()
+
 
 def split(batch: Batch, size: int | None, position: Position) -> Iterator[Part]:
     """Yield the parts of a batch, of at most `size` items. A batch may be empty."""
@@ -49,8 +53,8 @@ def smaller_microbatch(size: int | None, error: Exception) -> int:
     return size // 2
 
 
-def apply_in_parts(function: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-    """Return `function(*batch)`, whose results belong to single items.
+def apply_in_parts(function: Callable[..., Tensor], *batch: Tensor, device: torch.device) -> Tensor:
+    """Return `function(*batch)`, computed on the device; its results belong to single items.
 
     If memory runs out, the function is applied to halves, quarters and so on, one after the other.
     """
@@ -64,4 +68,4 @@ def apply_in_parts(function: Callable[..., Tensor], *batch: Tensor) -> Tensor:
         except Exception as error:
             size = smaller_microbatch(size, error)
         # Outside of the handler, because the error refers to the tensors of its frames.
-        release_memory(batch[0].device)
+        release_memory(device)

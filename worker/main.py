@@ -19,8 +19,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from itertools import takewhile
 
+import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, webhooks, workers
@@ -146,6 +148,9 @@ class WorkerMain:
                 host=socket.gethostname(),
                 gflops=self.device.gflops or self.gflops,
                 device=self.device.report,
+                version=version("semblance-server"),
+                cpus=os.cpu_count() or 1,
+                memory_bytes=psutil.virtual_memory().total,
             )
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
         sent = list(

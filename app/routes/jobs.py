@@ -12,25 +12,26 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
-from starlette.background import BackgroundTask
 
 import job_kinds
+from app import audit
 from app.authentication import Caller, JobScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
-from app.schemas.jobs import JobShownState, JobView
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.events import JobShownState
+from app.schemas.jobs import JobView
+from app.schemas.pagination import CountedPage, list_parameters
 from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
-from core.tables import Job, JobKind, Model
+from core.listing import PageRequest
+from core.tables import JobKind, Model
 from job_kinds.base import SampleStream
 from modalities.sampling import SamplingPlan
 
@@ -53,6 +54,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute
 def create_job(
     request: Annotated[JobRequest, Body(discriminator="kind")],
     caller: JobScope,
+    background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
     traceparent: Annotated[str | None, Header(max_length=128)] = None,
 ) -> Response:
@@ -71,7 +73,7 @@ def create_job(
     With `validate_only`, no job is created: the response is 200, with the resolved configuration,
     an estimate and warnings.
     """
-    kind = job_kinds.get(request.kind)
+    kind = job_kinds.KINDS[request.kind]
     check_scope(caller, kind.scope)
     if request.webhook is not None:
         webhooks.check_url(request.webhook.url, pointer="/webhook")
@@ -80,18 +82,22 @@ def create_job(
     if not isinstance(plan, NewJob):
         return JSONResponse(plan.model_dump(mode="json"))
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, JobView]:
         with write() as session:
             # The dataset or the model may have been deleted after planning.
             if plan.dataset_id is not None:
                 datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
             if plan.model_id is not None:
                 model_registry.get(session, caller.tenant_id, plan.model_id)
-            new = replace(plan, traceparent=traceparent)
+            new = replace(plan, traceparent=traceparent, key_id=caller.key_id)
             job = jobs.create(session, caller.tenant_id, new)
-            view = _queued_view(session, job)
+            audit.record(session, caller, "job.create", job.id)
+            view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
-        return _accepted(job, view)
+        # The committed row acknowledges the job, so the response does not wait for the broker. If
+        # this process ends before it notifies, the workers' poll still picks up the job.
+        background.add_task(get_job_notifier().notify, job)
+        return 202, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
 
@@ -102,49 +108,41 @@ def _open_stream(model: Model, plan: SamplingPlan) -> SampleStream:
     return service.SampleStream(service.get_sampling_service(), model, plan)
 
 
-def _accepted(job: Job, view: JobView) -> Response:
-    """Build the 202 response; workers are notified in the background after it is sent.
-
-    The committed row acknowledges the job, so the response does not wait for the broker. If this
-    process ends before it notifies, the workers' poll still picks up the job.
-    """
-    response = created_response(202, view)
-    response.background = BackgroundTask(get_job_notifier().notify, job)
-    return response
-
-
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
-    check_scope(caller, job_kinds.get(jobs.get(session, caller.tenant_id, job_id).kind).scope)
+    check_scope(caller, job_kinds.KINDS[jobs.get(session, caller.tenant_id, job_id).kind].scope)
 
 
-def _queued_view(session: Session, job: Job) -> JobView:
-    return JobView.of(job, jobs.queue_position(session, job))
-
-
-@router.get("", response_model=Page[JobView])
+@router.get("", response_model=CountedPage[JobView])
 def list_jobs(
     caller: ReadScope,
-    limit: Limit = 50,
-    after: After = None,
+    page: Annotated[PageRequest, list_parameters("job")],
     state: Annotated[
         JobShownState | None, Query(description="Only jobs in this state. Default: all.")
     ] = None,
     kind: Annotated[
         JobKind | None, Query(description="Only jobs of this kind. Default: all.")
     ] = None,
-) -> Page[JobView]:
-    """List the jobs, newest first."""
-    limit = page_size(limit)
+    dataset: Annotated[
+        str | None, Query(description="Only jobs that read this dataset (id). Default: all.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        Query(description="Only jobs that sample or evaluate this model (id). Default: all."),
+    ] = None,
+) -> CountedPage[JobView]:
+    """List the jobs, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = jobs.page(
+        listed = jobs.page(
             session,
             caller.tenant_id,
-            limit=limit + 1,
-            after=check_cursor(after, "job"),
+            page,
             state=state,
             kind=kind,
+            dataset_id=dataset,
+            model_id=model,
         )
-    return build_page(rows, limit, JobView.of)
+        positions = jobs.queue_positions(session, listed.rows)
+    return CountedPage.of(listed, [JobView.of(row, positions.get(row.id)) for row in listed.rows])
 
 
 def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:
@@ -183,6 +181,7 @@ def cancel_job(job_id: str, caller: JobScope) -> JobView:
     """
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.cancel", job_id)
         return JobView.of(jobs.cancel(session, caller.tenant_id, job_id))
 
 
@@ -195,6 +194,7 @@ def pause_job(job_id: str, caller: JobScope) -> JobView:
     """
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.pause", job_id)
         return JobView.of(jobs.pause(session, caller.tenant_id, job_id))
 
 
@@ -203,27 +203,33 @@ def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> Jo
     """Queue a paused job again. It resumes from its last checkpoint."""
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.resume", job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
-        view = _queued_view(session, job)
+        view = JobView.of(job, jobs.queue_position(session, job))
     background.add_task(get_job_notifier().notify, job)
     return view
 
 
 @router.post("/{job_id}/retry", status_code=202, response_model=JobView)
 def retry_job(
-    job_id: str, caller: JobScope, idempotency_key: IdempotencyKeyHeader = None
+    job_id: str,
+    caller: JobScope,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Create a new job with the request of an ended one; `retry_of` refers to the latter.
 
     The new job starts from the beginning.
     """
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, JobView]:
         with write() as session:
             _check_scope(session, caller, job_id)
-            job = jobs.retry(session, caller.tenant_id, job_id)
-            view = _queued_view(session, job)
+            job = jobs.retry(session, caller.tenant_id, job_id, caller.key_id)
+            audit.record(session, caller, "job.retry", job_id)
+            view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
-        return _accepted(job, view)
+        background.add_task(get_job_notifier().notify, job)
+        return 202, view
 
     return run_idempotently(caller, idempotency_key, [f"POST /v1/jobs/{job_id}/retry"], create)

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
+from app import audit
 from app.authentication import Caller, DataScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute
@@ -43,7 +43,7 @@ def create_upload(
     if body.bytes is not None and body.bytes > limit:
         raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, UploadView]:
         with write() as session:
             upload = uploads.create(
                 session,
@@ -52,9 +52,10 @@ def create_upload(
                 size=body.bytes,
                 sha256=body.sha256,
             )
+            audit.record(session, caller, "upload.create", upload.id)
             view = UploadView.of(upload, [])
             save(session, 201, view)
-        return created_response(201, view)
+        return 201, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/uploads", body], create)
 
@@ -157,5 +158,6 @@ def delete_upload(upload_id: str, caller: DataScope) -> None:
     """Cancel an upload and delete its parts."""
     with write() as session:
         upload = uploads.get(session, caller.tenant_id, upload_id)
+        audit.record(session, caller, "upload.delete", upload.id)
         keys = uploads.remove(session, upload)
     get_storage().delete(keys)

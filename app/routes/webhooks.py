@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from app import audit
 from app.authentication import AdminScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute
@@ -43,13 +43,14 @@ def create_webhook(
     5 s, 30 s, 2 min, 10 min, 1 h, 6 h and 24 h. Messages may be repeated or out of order.
     """
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, CreatedWebhook]:
         webhooks.check_url(request.url, pointer="/url")
         new = webhooks.NewWebhook(request.url, request.events or webhooks.EVENTS, request.name)
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))
+            audit.record(session, caller, "webhook.create", view.id)
             save(session, 201, view)
-        return created_response(201, view)
+        return 201, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/webhooks", request], create)
 
@@ -100,6 +101,7 @@ def read_webhook(webhook_id: str, caller: AdminScope) -> WebhookView:
 def delete_webhook(webhook_id: str, caller: AdminScope) -> None:
     """Delete a webhook and its deliveries. Pending messages are not sent."""
     with write() as session:
+        audit.record(session, caller, "webhook.delete", webhook_id)
         webhooks.delete(session, caller.tenant_id, webhook_id)
 
 

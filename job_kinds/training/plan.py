@@ -14,10 +14,10 @@ from core.settings import get_settings
 from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
 from job_kinds.base import OpenStream
-from job_kinds.evaluation.plan import check_possible
+from job_kinds.evaluation.plan import check_possible, evaluation_seconds
+from job_kinds.request import WarningView
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
-from job_kinds.warnings import WarningView
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
@@ -46,10 +46,10 @@ def plan(
         modality = modalities.get(dataset.modality)
         training = _plan_training(session, dataset, modality, request)
         device = _device(request)
-        estimate = _estimate(session, training, device)
+        estimate = estimate_training(session, dataset, training, device)
     spec = _build_spec(dataset, modality, request, training, seed)
     resolved = spec.model_dump(mode="json", exclude_none=True)
-    warnings = [*_warnings(dataset, training, spec), *_budget_warnings(training, estimate)]
+    warnings = _warnings(dataset, training, spec, estimate)
     if request.validate_only:
         return TrainingPlan(resolved=resolved, estimate=estimate, warnings=warnings)
     return NewJob(
@@ -75,6 +75,7 @@ def _plan_training(
         preset=request.preset,
         budget=request.budget,
         hyperparameters=explicit_values(modality.hyperparameters, request.hyperparameters),
+        device="gpu" if _device(request) == "gpu" else "cpu",
     )
     try:
         return modality.plan_training(session, dataset, choices, options)
@@ -128,7 +129,7 @@ def _is_evaluated(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec
 
 
 def _warnings(
-    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec
+    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec, estimate: TrainingEstimate
 ) -> list[WarningView]:
     warnings = [
         WarningView(code=issue["code"], message=issue["hint"])
@@ -149,17 +150,13 @@ def _warnings(
             check_possible(spec, dataset)
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
+    if estimate.steps < training.min_useful_steps:
+        message = (
+            f"The budget is enough for about {estimate.steps} steps, but useful samples need at "
+            f"least {training.min_useful_steps}. Increase the budget, or use smaller images."
+        )
+        warnings.append(WarningView(code="budget_too_small", message=message))
     return warnings
-
-
-def _budget_warnings(training: ResolvedTraining, estimate: TrainingEstimate) -> list[WarningView]:
-    if estimate.steps >= training.min_useful_steps:
-        return []
-    message = (
-        f"The budget is enough for about {estimate.steps} steps, but useful samples need at least "
-        f"{training.min_useful_steps}. Increase the budget, or use smaller images."
-    )
-    return [WarningView(code="budget_too_small", message=message)]
 
 
 def _device(request: TrainingRequest) -> RequestedDevice:
@@ -177,8 +174,11 @@ def _device(request: TrainingRequest) -> RequestedDevice:
     return "gpu"
 
 
-def _estimate(
-    session: Session, training: ResolvedTraining, device: RequestedDevice
+def estimate_training(
+    session: Session,
+    dataset: Dataset,
+    training: ResolvedTraining,
+    device: RequestedDevice = "auto",
 ) -> TrainingEstimate:
     """Estimate the duration on the slowest active worker that accepts the job."""
     kind = initial_kind(device)
@@ -193,9 +193,11 @@ def _estimate(
         limits = (budget.cpu_seconds, budget.gpu_seconds, 60 * (budget.wall_minutes or 0))
         seconds = next(limit for limit in limits if limit)
         steps = max(1, round(seconds / step_s)) if step_s else 1
+    evaluation_s = evaluation_seconds(session, dataset)
     return TrainingEstimate(
         steps=steps,
         minutes=round(seconds / 60, 2),
+        evaluation_minutes=None if evaluation_s is None else round(evaluation_s / 60, 2),
         memory_bytes=cost.memory_bytes,
         basis=_basis(kind, measured=bool(speeds)),
     )

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from core.request_fields import Label, RequestModel, Seed
 from modalities.selection import LabelName
+from models.augmentation.transform_ranges import TransformName
 
 # Formats without a size limit, because they are written and sent in pieces. Jobs use the first one.
 FILE_FORMATS = {
@@ -103,6 +104,24 @@ class ImageLayout(BaseModel):
     )
 
 
+class PixelStatistics(BaseModel):
+    mean: float = Field(description="Mean, from 0 to 255.")
+    std: float = Field(description="Standard deviation.")
+    min: int = Field(description="Smallest value.")
+    max: int = Field(description="Largest value.")
+    quartiles: list[int] = Field(description="First quartile, median and third quartile.")
+    histogram: list[int] = Field(description="Number of values in each of 16 equal bins.")
+
+
+class ImageProfileView(BaseModel):
+    pixels: PixelStatistics | None = Field(
+        None, description="Images only: statistics of all pixels of the training split."
+    )
+    by_label: dict[str, PixelStatistics] | None = Field(
+        None, description="Images only: the same for each label."
+    )
+
+
 class ImageDatasetView(BaseModel):
     image: ImageShape | None = Field(None, description="Images only: their shape.")
     layout: ImageLayout | None = Field(
@@ -113,17 +132,9 @@ class ImageDatasetView(BaseModel):
 class TransformRequest(RequestModel):
     """One image transform and its strength."""
 
-    name: Literal[
-        "flip",
-        "rotate",
-        "shift",
-        "scale",
-        "hue",
-        "saturation",
-        "brightness",
-        "contrast",
-        "noise",
-    ] = Field(description="Transform. `hue` and `saturation` require color images.")
+    name: TransformName = Field(
+        description="Transform. `hue` and `saturation` require color images."
+    )
     max_magnitude: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="Largest change: degrees for `rotate` and `hue`, a probability for `flip`, a "

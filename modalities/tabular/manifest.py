@@ -26,7 +26,7 @@ def table_manifest(
     It omits values that fewer than `min_value_count` rows have, because rare values can identify
     people.
     """
-    columns = [Column.from_dict(column.to_dict()) for column in rows.schema if column.in_samples]
+    columns = [Column(**column.to_dict()) for column in rows.schema if column.in_samples]
     labels: list[dict[str, Any]] = []
     target = next((column for column in columns if column.name == rows.target_column), None)
     if target is not None and target.type in ("category", "boolean"):
@@ -136,6 +136,8 @@ def _column_domain(
         return None
     if column.type in ("category", "boolean"):
         names = [name for name, _, _ in _value_counts(values, column, min_value_count)]
+        if column.order:
+            names.sort(key=column.order.index)
         return {"values": names[:MAX_LISTED_VALUES], "more": max(0, len(names) - MAX_LISTED_VALUES)}
     present = values.combine_chunks().drop_null()
     if len(present) < max(min_value_count, 1):

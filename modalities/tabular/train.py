@@ -38,11 +38,18 @@ def train(run: TrainingRun) -> None:
                 return
             settings = TableSettings.from_dict(spec.hyperparameters)
             rows = filter_rows(rows, settings, run)
-            relations = plan_relations(rows, settings).describe()
-            manifest = table_manifest(rows, settings.min_value_count, relations)
+            relations = plan_relations(rows, settings)
+            manifest = table_manifest(rows, settings.min_value_count, relations.describe())
             run.start(manifest | csv_manifest(run.dataset.summary))
-            device = torch.device(run.device)
-            train_rows(rows, settings, run, seed=spec.seed, state=run.state, device=device)
+            train_rows(
+                rows,
+                settings,
+                run,
+                seed=spec.seed,
+                state=run.state,
+                relations=relations,
+                device=torch.device(run.device),
+            )
         except UnsupportedColumn as error:
             message = (
                 f"{error}. Change the type of the column in the schema, or exclude the column."

@@ -25,7 +25,7 @@ class CoverageMonitor:
     def __init__(
         self, networks: MainPhase, features: FeatureNetwork, data: LabeledImages, seed: int
     ) -> None:
-        self._networks, self._features = networks, features
+        self._networks, self._features, self._device = networks, features, data.device
         rng = np.random.default_rng((seed, 2))
         holdout = data.holdout
         chosen = np.sort(rng.choice(holdout, min(MAX_HOLDOUT_IMAGES, len(holdout)), replace=False))
@@ -44,9 +44,12 @@ class CoverageMonitor:
         if features is None or len(self._images) < MIN_HOLDOUT_IMAGES:
             return {}
         generator = self._networks.ema_generator()
-        real = apply_in_parts(lambda x: features.levels(x)[-1], self._images)
+        real = apply_in_parts(lambda x: features.levels(x)[-1], self._images, device=self._device)
         fake = apply_in_parts(
-            lambda noise, y: features.levels(generator(noise, y))[-1], self._noise, self._labels
+            lambda noise, y: features.levels(generator(noise, y))[-1],
+            self._noise,
+            self._labels,
+            device=self._device,
         )
         metrics = asdict(compute_prdc(real.cpu(), fake.cpu()))
         if self._features.predicts_labels:

@@ -126,7 +126,7 @@ class FeatureNetwork:
         """Learn to predict the labels or, without labels, the flips (see Phase)."""
         images, y = part.batch
         loss = F.cross_entropy(self.classifier(images), y, label_smoothing=0.05)
-        (part.share * loss).backward()
+        part.backward(loss)
         return {"feature_loss": loss.detach()}
 
     def apply_gradients(self, position: Position) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.images.data import LabeledImages
 from models.images.feature_extractor import FeatureNetwork
@@ -23,12 +24,17 @@ def assign_pseudo_labels(features: FeatureNetwork, data: LabeledImages, seed: in
         return 0
     order = np.random.default_rng((seed, 3)).permutation(len(data.unlabeled))[:MAX_IMAGES]
     candidates = data.unlabeled[np.sort(order)]
+    frozen = features.frozen
+
+    def predict(index: Tensor) -> Tensor:
+        return frozen(data.batch(index.numpy())[0]).softmax(1).cpu()
+
     is_confident, predictions = [], []
     for start in range(0, len(candidates), BATCH_SIZE):
-        images, _ = data.batch(candidates[start : start + BATCH_SIZE])
-        confidence, label = apply_in_parts(features.frozen, images).softmax(1).max(1)
-        is_confident.append(confidence.cpu().numpy() >= MIN_CONFIDENCE)
-        predictions.append(label.cpu().numpy())
+        index = torch.from_numpy(candidates[start : start + BATCH_SIZE])
+        confidence, label = apply_in_parts(predict, index, device=data.device).max(1)
+        is_confident.append(confidence.numpy() >= MIN_CONFIDENCE)
+        predictions.append(label.numpy())
     accepted = np.concatenate(is_confident)
     data.assign_labels(candidates[accepted], np.concatenate(predictions)[accepted])
     return int(accepted.sum())

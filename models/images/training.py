@@ -177,9 +177,9 @@ class ImageTrainer:
         real, y = self.data.batch(index)
         generator = torch.Generator().manual_seed(self.seed + self.step)
         noise = torch.randn(len(y), networks.noise_size, generator=generator).to(self.device)
-        fake = apply_in_parts(networks.ema_generator(), noise, y)
-        real_scores = apply_in_parts(networks.D, real, y)
-        fake_scores = apply_in_parts(networks.D, fake, y)
+        fake = apply_in_parts(networks.ema_generator(), noise, y, device=self.device)
+        real_scores = apply_in_parts(networks.D, real, y, device=self.device)
+        fake_scores = apply_in_parts(networks.D, fake, y, device=self.device)
         self.calibration = calibration(real_scores, fake_scores)
         accuracy = critic_accuracy(real_scores, fake_scores)
         return {
@@ -201,7 +201,10 @@ class ImageTrainer:
             noise = row.repeat(labels, 1)
             y = torch.arange(labels).repeat_interleave(PREVIEW_COLUMNS)
         images = apply_in_parts(
-            self.networks.ema_generator(), noise.to(self.device), y.to(self.device)
+            self.networks.ema_generator(),
+            noise.to(self.device),
+            y.to(self.device),
+            device=self.device,
         )
         rows = np.array_split(to_pixels(images), labels)
         captions = self.label_names or [""] * labels

@@ -69,7 +69,8 @@ class Classifier(nn.Module):
         device, features = self.out.weight.device, []
         for part in images.split(CHUNK_SIZE):
             check_stop()
-            features.append(apply_in_parts(self.body, to_channels_last(upload(part, device))))
+            images_of_part = to_channels_last(upload(part, device))
+            features.append(apply_in_parts(self.body, images_of_part, device=device))
         all_features = torch.cat(features)
         return all_features.cpu(), self.out(all_features).cpu()
 

@@ -61,7 +61,7 @@ class GeneratorPhase:
         tokens, is_repeated, *order = part.batch
         with bf16_autocast(tokens.device):
             loss = self.G(tokens.T, order[0][0] if order else None, is_repeated)
-        (part.share * loss).backward()
+        part.backward(loss)
         return {"generator_loss": loss.detach()}
 
     def apply_gradients(self, position: Position) -> None:
@@ -152,7 +152,7 @@ class CriticPhase:
         """
         real, fake = part.batch
         loss = F.softplus(-self.D(real.T)).mean() + F.softplus(self.D(fake.T)).mean()
-        (part.share * loss).backward()
+        part.backward(loss)
         return {"critic_loss": loss.detach()}
 
     def apply_gradients(self, position: Position) -> None:

@@ -23,7 +23,7 @@ from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.preview import ScatterPreview
 from models.tabular.rare_labels import visits_per_epoch
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer import TokenizedRows
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
 from models.training_loop import Phase
 
@@ -39,24 +39,17 @@ class AutoregressiveTrainer:
     scatter: ScatterPreview
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        settings: TableSettings,
-        tokens: Tensor,
-        holdout: Tensor,
-        seed: int,
-        device: torch.device,
+        self, rows: TokenizedRows, settings: TableSettings, seed: int, device: torch.device
     ) -> None:
-        """Create the networks for (S, N) tokens of the training and of the held-out rows."""
         torch.manual_seed(seed)
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.tokenizer, self.settings, self.seed = rows.tokenizer, settings, seed
         self.step, self._progress, self._in_critic_phase = 0, 0.0, False
-        self.device, self.holdout = device, holdout.to(device)
-        self._batches = TokenBatches(tokens, settings.batch_size, seed, device=device)
+        tokenizer, self.device, self.holdout = rows.tokenizer, device, rows.holdout.to(device)
+        self._batches = TokenBatches(rows.train, settings.batch_size, seed, device=device)
         repeating_batches = self._batches
         if tokenizer.has_single_token_label:
-            visits = visits_per_epoch(tokens[0].numpy())
-            repeating_batches = TokenBatches(tokens, settings.batch_size, seed, visits, device)
+            visits = visits_per_epoch(rows.train[0].numpy())
+            repeating_batches = TokenBatches(rows.train, settings.batch_size, seed, visits, device)
         self.generator = GeneratorPhase(
             tokenizer, settings, self._batches, repeating_batches, device
         )

@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import losses
-from models.checkpoint import Resumable
 from models.metrics.critic import critic_accuracy
 from models.microbatch import Batch, Part, Position
 from models.placement import upload
-from models.tabular import checkpoint
+from models.tabular.checkpoint import AveragedRun
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.gan_networks import Critic, GanSampler, Generator, RowFeaturizer
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import Tokenizer
-from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
+from models.tabular.tokenizer import TokenizedRows
+from models.training_callbacks import TrainingCallbacks, check_finite
 from models.training_loop import Phase
 from models.weight_average import WeightAverage
 
@@ -48,7 +47,7 @@ class GanBatches:
         return label, real, upload(z, tokens.device), upload(u, tokens.device)
 
 
-class GanTrainer:
+class GanTrainer(AveragedRun):
     """A run of a single phase: generator and critic (see Trainer and Phase)."""
 
     saved = ("G", "D", "average", "opt_G", "opt_D", "step")
@@ -57,28 +56,21 @@ class GanTrainer:
     scatter: ScatterPreview
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        settings: TableSettings,
-        tokens: Tensor,
-        holdout: Tensor,
-        seed: int,
-        device: torch.device,
+        self, rows: TokenizedRows, settings: TableSettings, seed: int, device: torch.device
     ) -> None:
-        """Create the networks for (S, N) tokens of the training and of the held-out rows."""
         torch.manual_seed(seed)
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.tokenizer, self.settings, self.seed = rows.tokenizer, settings, seed
         self.step = 0
-        self.device, self.holdout = device, holdout.to(device)
-        self.featurizer = RowFeaturizer(tokenizer).to(device)
+        self.device, self.holdout = device, rows.holdout.to(device)
+        self.featurizer = RowFeaturizer(rows.tokenizer).to(device)
         self.batches = GanBatches(
-            TokenBatches(tokens, settings.batch_size, seed, device=device),
+            TokenBatches(rows.train, settings.batch_size, seed, device=device),
             self.featurizer,
             settings.latent_dim,
         )
         self.G = Generator(self.featurizer, settings).to(device)
         self.D = Critic(self.featurizer, settings).to(device)
-        self.average = WeightAverage(self.G, settings.ema_decay)
+        self.average: WeightAverage[Generator] = WeightAverage(self.G, settings.ema_decay)
         betas = (0.0, settings.beta2)
         self.opt_G = torch.optim.Adam(
             self.G.parameters(), settings.generator_lr, betas=betas, fused=True
@@ -139,9 +131,6 @@ class GanTrainer:
         set_lr(self.opt_G, self.settings.generator_lr, position.progress)
         self.opt_G.step()
 
-    def update_average(self, step: int) -> None:
-        self.average.update(step + 1)
-
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
         if self.step % self.settings.eval_interval == 0:  # reading a loss waits for the device
             callbacks.report(self.step, check_finite(self.step, losses) | self.evaluate_critic())
@@ -169,18 +158,6 @@ class GanTrainer:
             "critic_accuracy_fake": accuracy.fake,
             "critic_auc": accuracy.auc,
         }
-
-    def resumable(self) -> dict[str, Resumable]:
-        return {"run": self}
-
-    def pack(self) -> PackedCheckpoint:
-        return checkpoint.pack(
-            self.tokenizer,
-            self.settings,
-            self.step,
-            self.resumable(),
-            {"generator": self.average.network},
-        )
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:

@@ -61,7 +61,7 @@ class Gan:
             self.loss, self.D(real, y), self.D(fake_leaf, y), fake_leaf, share
         )
         # The gradient of this sum with respect to `fake` is exactly d generator loss / d fake.
-        (share * (fake * critic.generator_grad).sum()).backward()
+        part.backward((fake * critic.generator_grad).sum())
         logged = {"critic_loss": critic.critic_loss, "generator_loss": critic.generator_loss}
         weight = r1_gamma(self.settings, position.progress)
         if weight > 0 and position.step % self.settings.r1_interval == 0:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models import losses
 from models.autocast import bf16_autocast
 from models.checkpoint import Resumable
+from models.device import release_memory
 from models.images.data import ImageBatches, LabeledImages
 from models.images.feature_extractor import FeatureNetwork
 from models.images.main_phase import GeneratorFn
@@ -28,12 +29,13 @@ from models.images.vae_gan.latent_buffer import LatentBuffer
 from models.images.vae_gan.networks import Critic, Encoder, Generator
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import adamw, channels_last, load_with_label_map
-from models.microbatch import Part, Position, apply_in_parts
+from models.microbatch import Part, Position, apply_in_parts, smaller_microbatch
 from models.placement import upload
 from models.weight_average import WeightAverage
 
 MAX_ENCODED_IMAGES = 30_000  # for the prior of the finished model
 ENCODING_BATCH_SIZE = 500
+MEASURED_IMAGES = 512  # for the scales of the reconstruction errors
 
 
 class VaeGan:
@@ -72,13 +74,27 @@ class VaeGan:
         return 1 - self.settings.prior_budget_fraction
 
     def prepare(self) -> None:
-        """Measure the variance of the frozen features' levels on 512 images."""
+        """Measure the variance of the frozen features' levels on some images.
+
+        If memory runs out, fewer images must do.
+        """
+        count: int | None = MEASURED_IMAGES
+        while count is not None:
+            try:
+                self._measure_scales(count)
+                count = None
+            except Exception as error:
+                count = smaller_microbatch(count, error)
+            if count is not None:  # outside of the handler, because the error refers to tensors
+                release_memory(self.data.device)
+
+    @torch.no_grad()
+    def _measure_scales(self, count: int) -> None:
         torch.manual_seed(self.seed)
         train = self.data.train
-        images, _ = self.data.batch(train[torch.randperm(len(train))[:512].sort().values])
+        images, _ = self.data.batch(train[torch.randperm(len(train))[:count].sort().values])
         assert self.features.frozen is not None  # noqa: S101 - frozen before this phase
-        with torch.no_grad():
-            levels = [images, *self.features.frozen.levels(images)]
+        levels = [images, *self.features.frozen.levels(images)]
         self.scales = torch.stack([1 / (level.var() + 1e-4) for level in levels])
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
@@ -132,7 +148,7 @@ class VaeGan:
                     weight = share * r1_gamma(settings, position.progress) * settings.r1_interval
                     (weight * penalty).backward()
                     logged["gradient_penalty"] = penalty.detach()
-            (share * loss).backward()
+            part.backward(loss)
         return logged
 
     def apply_gradients(self, position: Position) -> None:
@@ -154,17 +170,22 @@ class VaeGan:
         order = torch.randperm(len(train))[:MAX_ENCODED_IMAGES].sort().values.numpy()
         latents, labels = [], []
         for start in range(0, len(order), ENCODING_BATCH_SIZE):
-            images, y = self.data.batch(train[order[start : start + ENCODING_BATCH_SIZE]])
-            noise = upload(torch.randn(len(y), self.settings.latent_dim), self.data.device)
-            latents.append(apply_in_parts(self._encode, images, y, noise).cpu())
-            labels.append(y.cpu())
+            index = train[order[start : start + ENCODING_BATCH_SIZE]]
+            noise = torch.randn(len(index), self.settings.latent_dim)
+            latents.append(
+                apply_in_parts(
+                    self._encode, torch.from_numpy(index), noise, device=self.data.device
+                )
+            )
+            labels.append(torch.from_numpy(self.data.labels[index]).long())
         self.latents.fit_final_prior(torch.cat(latents), torch.cat(labels))
 
-    def _encode(self, images: Tensor, y: Tensor, noise: Tensor) -> Tensor:
-        """Return (B, Z) latents of the averaged encoder."""
+    def _encode(self, index: Tensor, noise: Tensor) -> Tensor:
+        """Return (B, Z) latents of the averaged encoder. All tensors are on the CPU."""
         assert self.features.frozen is not None  # noqa: S101 - frozen before the encoder is trained
+        images, y = self.data.batch(index.numpy())
         mean, log_variance = self.ema_encoder(self.features.frozen.encoder_features(images), y)
-        return mean + noise * (0.5 * log_variance).exp()
+        return (mean + upload(noise, self.data.device) * (0.5 * log_variance).exp()).cpu()
 
     @property
     def ema_encoder(self) -> nn.Module:
