@@ -7,7 +7,7 @@ import pytest
 
 from tests.gpu.harness import GpuMachine, eventually, gpu_machine
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def machine(shared_machine: GpuMachine) -> Iterator[GpuMachine]:
 
 
 def find_job_processes(machine: GpuMachine) -> list[psutil.Process]:
-    """Return the processes of the GPU worker that have loaded torch."""
+    """Return the processes of the GPU worker that have loaded torch, except checks of the GPU."""
     return [
         process
         for worker in machine._processes
         for process in psutil.Process(worker.pid).children(recursive=True)
-        if has_loaded_torch(process)
+        if has_loaded_torch(process) and "worker.device_probe" not in process.cmdline()
     ]
 
 
