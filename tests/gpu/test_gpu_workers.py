@@ -34,12 +34,15 @@ def find_job_processes(machine: GpuMachine) -> list[psutil.Process]:
         process
         for worker in machine._processes
         for process in psutil.Process(worker.pid).children(recursive=True)
-        if has_loaded_torch(process) and "worker.device_probe" not in process.cmdline()
+        if has_loaded_torch(process)
     ]
 
 
 def has_loaded_torch(process: psutil.Process) -> bool:
+    """Return True if the process has loaded torch and is not a check of the GPU."""
     try:
+        if "worker.device_probe" in process.cmdline():
+            return False
         return any("libtorch" in mapped.path for mapped in process.memory_maps())
     except psutil.NoSuchProcess:
         return False
