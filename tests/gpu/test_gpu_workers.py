@@ -7,7 +7,7 @@ import pytest
 
 from tests.gpu.harness import GpuMachine, eventually, gpu_machine
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def machine(shared_machine: GpuMachine) -> Iterator[GpuMachine]:
 
 
 def find_job_processes(machine: GpuMachine) -> list[psutil.Process]:
-    """Return the processes of the GPU worker that have loaded torch."""
+    """Return the processes of the GPU worker that have loaded torch, except checks of the GPU."""
     return [
         process
         for worker in machine._processes
@@ -39,7 +39,10 @@ def find_job_processes(machine: GpuMachine) -> list[psutil.Process]:
 
 
 def has_loaded_torch(process: psutil.Process) -> bool:
+    """Return True if the process has loaded torch and is not a check of the GPU."""
     try:
+        if "worker.device_probe" in process.cmdline():
+            return False
         return any("libtorch" in mapped.path for mapped in process.memory_maps())
     except psutil.NoSuchProcess:
         return False

@@ -105,9 +105,10 @@ def test_a_gpu_that_does_not_exist_returns_the_job(
     client: TestClient, gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = create_training_job(client, device="gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceLost, match="finds no GPU") as lost:
-        run_next(["training"], job_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(DeviceLost, match="finds no GPU") as lost:
+            run_next(["training"], job_id)
     assert isinstance(lost.value.__cause__, DeviceLost)
     assert isinstance(lost.value.__cause__.__cause__, DeviceUnavailable)
     assert find_job(job_id).state.value == "queued"
