@@ -7,7 +7,8 @@ samples over HTTP. The judge is not used in training, and training never sees th
 
 Rows of color photographs need `flowers_64.npz` and `clothing_128.npz`, which
 `python -m bench.class_folders` makes of public class folders; bench/README.md names them. The judge
-takes hours for images of 128 pixels, so that it sees them at 64, averaged over blocks of pixels.
+sees these images at 32 pixels per side, averaged over blocks of pixels: for larger ones its
+classifier needs an hour.
 
 For tuning, `--validation` judges with a part of the training images instead, and
 `--hyperparameters '{"latent_dim": 48}'` changes settings; the results record both.
@@ -32,7 +33,7 @@ from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "images.jsonl"
 
-MAX_JUDGED_SIDE = 64  # pixels
+MAX_JUDGED_SIDE = 32  # pixels
 
 JUDGE_HELP = "Program that scores samples."
 DATA_HELP = "Folder with the datasets."
