@@ -40,7 +40,7 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import DatasetState
-from modalities import ingestion
+from modalities import ingestion, reingestion
 from modalities.base import Modality
 
 Body = TypeVar("Body", bound=DatasetMeta)
@@ -296,7 +296,18 @@ def read_dataset(dataset_id: str, caller: ReadScope) -> DatasetView:
 
 @router.patch("/{dataset_id}", response_model=DatasetView)
 def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> DatasetView:
-    """Change the name or the tags. The content of a dataset never changes."""
+    """Change the name, the tags, or how an upload of images is read.
+
+    With a field such as `labels_from`, the service reads the stored upload again, which may take a
+    while. Fields that are not sent stay as they are, and null stands for the default. Until the new
+    content is valid, the old one stays in use. The request is rejected while an unfinished job uses
+    the dataset.
+    """
+    with read() as session:
+        dataset = repository.get(session, caller.tenant_id, dataset_id)
+    options = modalities.own_options(change, modalities.get(dataset.modality), "update_options")
+    if options.model_fields_set:
+        reingestion.read_again(get_storage(), caller.tenant_id, dataset_id, options)
     with write() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)
         if change.name is not None:

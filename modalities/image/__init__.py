@@ -49,6 +49,7 @@ SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
+    update_options = ImageDatasetOptions
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
     content_formats = {
         "zip": "application/zip",

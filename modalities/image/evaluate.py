@@ -21,12 +21,16 @@ from models.checkpoint import unpack
 from models.images import batched_sampling
 from models.images.contact_sheet import Section, draw_sheet
 from models.images.data import LabeledImages
+from models.images.reduction import Size, reduce_images, size_within
 from models.images.sampling import ImageSampler
 from models.images.sampling_plan import plan_by_count
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images import evaluation as metrics
 from models.split import UNLABELED
 
+# Larger images are reduced before they are compared, in pixels per side: the cost of an evaluation
+# grows with the area, and the features hardly use finer details.
+MAX_EVALUATED_SIDE = 64
 GALLERY_IMAGES_PER_LABEL = 8
 MAX_GALLERY_LABELS = 20
 MAX_GALLERY_SIDE = 128  # pixels; larger images are reduced in the pictures of a report
@@ -42,9 +46,13 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
     """Compare samples with the test split of the dataset, or with the holdout of the training."""
     labels = evaluation.model.manifest["labels"]
     names = [label["name"] for label in labels]
-    synthetic = _generate(evaluation, tuple(float(label["count"]) for label in labels))
-    with _open_holdout(evaluation) as data:
-        classifier = _evaluation_classifier(evaluation, data, max(1, len(labels)))
+    image = evaluation.model.manifest["image"]
+    size = size_within((image["height"], image["width"]), MAX_EVALUATED_SIDE)
+    weights = tuple(float(label["count"]) for label in labels)
+    synthetic = _generate(evaluation, weights, size)
+    with _open_holdout(evaluation, size) as data:
+        shape = (image["channels"], *size)
+        classifier = _evaluation_classifier(evaluation, data, shape, max(1, len(labels)))
         result = metrics.evaluate(
             classifier,
             data,
@@ -70,7 +78,7 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
 
 
 def _generate(
-    evaluation: EvaluationInput, label_weights: tuple[float, ...]
+    evaluation: EvaluationInput, label_weights: tuple[float, ...], size: Size
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     sampler = stored_samplers.load(
         evaluation.model, evaluation.storage, lambda path: ImageSampler.load(*unpack(path))
@@ -85,24 +93,27 @@ def _generate(
     pixels, labels = [], []
     for batch_labels, indices in plan.batches(sampler.batch_size):
         evaluation.check_stop()
-        pixels.append(batched_sampling.generate_batch(sampler, plan.seed, batch_labels, indices))
+        batch = batched_sampling.generate_batch(sampler, plan.seed, batch_labels, indices)
+        pixels.append(reduce_images(batch, size))
         labels.append(batch_labels)
     return np.concatenate(pixels), np.concatenate(labels)
 
 
 @contextmanager
-def _open_holdout(evaluation: EvaluationInput) -> Iterator[LabeledImages]:
-    """Open the dataset with its published test split as the holdout.
+def _open_holdout(evaluation: EvaluationInput, size: Size) -> Iterator[LabeledImages]:
+    """Open the dataset in `size` (height, width), with its published test split as the holdout.
 
     Without a test split, the holdout is that of the training: same seed, same fraction.
     """
     dataset, training_spec = evaluation.dataset, evaluation.training_spec
     if not dataset.summary["n_test"]:
-        with open_images(dataset, training_spec, evaluation.storage) as data:
+        with open_images(dataset, training_spec, evaluation.storage, size=size) as data:
             yield data
         return
     n = dataset.summary["n_train"]
-    with open_images(dataset, training_spec, evaluation.storage, include_test_split=True) as data:
+    with open_images(
+        dataset, training_spec, evaluation.storage, size=size, include_test_split=True
+    ) as data:
         labeled = np.flatnonzero(data.labels != UNLABELED)
         yield replace(
             data,
@@ -113,20 +124,22 @@ def _open_holdout(evaluation: EvaluationInput) -> Iterator[LabeledImages]:
 
 
 def _evaluation_classifier(
-    evaluation: EvaluationInput, data: LabeledImages, classes: int
+    evaluation: EvaluationInput,
+    data: LabeledImages,
+    shape: tuple[int, int, int],
+    classes: int,
 ) -> EvaluationClassifier:
     """Load the classifier stored with the dataset, or train and store a new one.
 
-    All evaluations with the same holdout share one classifier, so their scores are comparable.
+    `shape` is that of the images, (C, H, W). All evaluations with the same holdout share one
+    classifier, so their scores are comparable.
     """
     dataset, storage = evaluation.dataset, evaluation.storage
     training_spec = evaluation.training_spec
     has_test_split = bool(dataset.summary["n_test"])
     split = None if has_test_split else [training_spec.holdout_fraction, training_spec.seed]
-    version = json.dumps([EvaluationClassifier.version, classes, split]).encode()
+    version = json.dumps([EvaluationClassifier.version, classes, split, shape]).encode()
     name = f"evaluation-classifier-{hashlib.sha256(version).hexdigest()[:12]}"
-    image = evaluation.model.manifest["image"]
-    shape = (image["channels"], image["height"], image["width"])
     if name in dataset.objects:
         packed = storage.read(StoredObject.from_dict(dataset.objects[name]))
         return EvaluationClassifier.unpack(packed, shape, classes)

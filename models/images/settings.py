@@ -16,7 +16,7 @@ CONTENT = "image"  # of model files and training states, in their headers
 class ImageData:
     """Properties of a dataset and a run that the defaults depend on.
 
-    `cpu_seconds` is the budget, or None if the budget is not a time.
+    `seconds` is the budget, or None if the budget is not a time.
     """
 
     height: int
@@ -24,7 +24,7 @@ class ImageData:
     channels: int
     classes: int
     n_images: int
-    cpu_seconds: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
