@@ -34,10 +34,10 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_wide_images() -> bytes:
-    """Return a zip of 24 x 32 images in color, 60 of each of two labels."""
+    """Return a zip of 24 x 32 images in color, 120 of each of two labels."""
     rng = np.random.default_rng(0)
     files = {}
-    for i in range(120):
+    for i in range(240):
         out = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(out, "PNG")
         files[f"{'ab'[i % 2]}/{i}.png"] = out.getvalue()
@@ -101,7 +101,7 @@ def test_pixels_are_the_means_of_the_covered_pixels(client: TestClient) -> None:
         for name in ("x", "x-12x16")
     )
     means = original.reshape(-1, 12, 2, 16, 2, 3).mean((2, 4))
-    assert np.abs(reduced - means).max() <= 0.5 + 1e-6
+    assert np.abs(reduced - means).max() <= 1  # rows and columns are rounded one after the other
 
 
 def test_the_estimate_uses_the_chosen_size(client: TestClient) -> None:

@@ -137,8 +137,13 @@ def _path_column(
     counts = [
         sum(bool(row[i]) and is_image(str(row[i])) for row in rows) for i in range(len(header))
     ]
+    # Labels such as 0 and 1 may also be names of images, but they repeat.
+    distinct = [
+        len({row[i] for row in rows if row[i] and is_image(str(row[i]))})
+        for i in range(len(header))
+    ]
     named = [_names_files(name) for name in header]
-    best = max(range(len(header)), key=lambda i: (counts[i], named[i]), default=None)
+    best = max(range(len(header)), key=lambda i: (distinct[i], named[i]), default=None)
     if best is None or not counts[best]:
         raise NoLabels(NAMES_NO_IMAGE)
     if not named[best] and counts[best] < _MIN_SHARE * len(rows):

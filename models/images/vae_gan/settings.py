@@ -58,7 +58,7 @@ class VaeGanSettings(ImageSettings):
     )
     prior_budget_fraction: float = setting(
         "Share of the budget, at the end, for fitting the latent prior. Default: the share of 3 "
-        "seconds, at least 0.02 and at most 0.1; 0 if the budget is not a time.",
+        "seconds, at least 0.02 and at most 0.06; 0 if the budget is not a time.",
         ge=0,
         le=0.5,
     )
@@ -106,7 +106,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "r1_interval": 8,
         "feature_budget_fraction": 0.05,
         "critic_start_fraction": 0.2,
-        "prior_budget_fraction": min(0.1, max(0.02, PRIOR_SECONDS / data.seconds))
+        "prior_budget_fraction": min(0.06, max(0.02, PRIOR_SECONDS / data.seconds))
         if data.seconds
         else 0.0,
         "ema_decay": 0.998,
