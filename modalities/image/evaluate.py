@@ -13,17 +13,12 @@ from numpy.typing import NDArray
 from core.database import write
 from core.datasets import repository as datasets
 from core.storage import StoredObject, key_of
-from modalities import stored_samplers
 from modalities.evaluation import EvaluationInput, EvaluationOutput, Picture
 from modalities.image.encode import encode_png
 from modalities.image.train import open_images
-from models.checkpoint import unpack
-from models.images import batched_sampling
 from models.images.contact_sheet import Section, draw_sheet
 from models.images.data import LabeledImages
 from models.images.reduction import Size, reduce_images, size_within
-from models.images.sampling import ImageSampler
-from models.images.sampling_plan import plan_by_count
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images import evaluation as metrics
 from models.split import UNLABELED
@@ -48,8 +43,11 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
     names = [label["name"] for label in labels]
     image = evaluation.model.manifest["image"]
     size = size_within((image["height"], image["width"]), MAX_EVALUATED_SIDE)
-    weights = tuple(float(label["count"]) for label in labels)
-    synthetic = _generate(evaluation, weights, size)
+    pixels, indices = [], []
+    for batch in evaluation.generate():
+        pixels.append(reduce_images(batch.items, size))
+        indices.append(batch.labels)
+    synthetic = np.concatenate(pixels), np.concatenate(indices)
     with _open_holdout(evaluation, size) as data:
         shape = (image["channels"], *size)
         classifier = _evaluation_classifier(evaluation, data, shape, max(1, len(labels)))
@@ -75,28 +73,6 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
         sheet = draw_sheet([Section("", pair) for pair in pairs], 2, max_side=MAX_GALLERY_SIDE)
         pictures.append(Picture("nearest.png", NEAREST_TITLE, encode_png(sheet)))
     return EvaluationOutput(result.scores, len(holdout), result.report_sections, pictures)
-
-
-def _generate(
-    evaluation: EvaluationInput, label_weights: tuple[float, ...], size: Size
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    sampler = stored_samplers.load(
-        evaluation.model, evaluation.storage, lambda path: ImageSampler.load(*unpack(path))
-    )
-    plan = plan_by_count(
-        evaluation.samples,
-        seed=evaluation.seed,
-        offset=0,
-        label_weights=label_weights,
-        balance_labels=False,
-    )
-    pixels, labels = [], []
-    for batch_labels, indices in plan.batches(sampler.batch_size):
-        evaluation.check_stop()
-        batch = batched_sampling.generate_batch(sampler, plan.seed, batch_labels, indices)
-        pixels.append(reduce_images(batch, size))
-        labels.append(batch_labels)
-    return np.concatenate(pixels), np.concatenate(labels)
 
 
 @contextmanager

@@ -126,6 +126,16 @@ def test_summary_describes_the_parts_of_the_upload(tmp_path: Path, read: Read) -
             {"name": "seg_test", "train": 0, "test": 10, "left_out": 0},
             {"name": "seg_pred", "train": 0, "test": 0, "left_out": 10},
         ],
+        "label_sources": [
+            {
+                "labels_from": source,
+                "label_column": None,
+                "folder_level": None,
+                "labels": len(labels),
+                "examples": labels,
+            }
+            for source, labels in (("folders", ["ice", "sea"]), ("none", []))
+        ],
         "ignored": [
             {"kind": ".xml", "files": 2, "example": "notes/a.xml"},
             {"kind": ".md", "files": 1, "example": "README.md"},
