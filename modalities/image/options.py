@@ -111,8 +111,8 @@ class LabelSource(BaseModel):
     """Values of `labels_from`, `label_column` and `folder_level` that give labels."""
 
     labels_from: str | None = Field(
-        description="`folders`, `file_names`, `none` or the name of a file; null for an upload "
-        "whose only choice is `label_column`."
+        description="`folders`, `file_names`, `none` or the name of a file; null for the default: "
+        "files next to the images, or the columns of Parquet files."
     )
     label_column: str | None = Field(description="Column of the labels; null for the detected one.")
     folder_level: int | None = Field(description="Level of the folders; null for all levels.")

@@ -81,6 +81,8 @@ def label_images(
     sidecars = set(find_sidecars(archive.names, index.images))
     documents = select_documents(archive.names, index.ignored, sidecars, None)
     labeling.choices = find_label_choices(archive, documents, layout, images, limits)
+    if labeling.source == "webdataset":  # chosen by default, and only then
+        labeling.choices.insert(0, LabelChoice.of(labeling.encoder.sorted_names(), None))
     return labeling
 
 

@@ -39,6 +39,13 @@ def test_an_upload_lists_its_sources_of_labels(tmp_path: Path, read: Read) -> No
     ]
 
 
+def test_files_next_to_the_images_are_the_default_choice(tmp_path: Path, read: Read) -> None:
+    files = {f"{i}.png": random_png(i) for i in range(12)}
+    files |= {f"{i}.cls": b"01"[i % 2 : i % 2 + 1] for i in range(12)}
+    expected = [(None, None, None, 2, ["0", "1"]), ("none", None, None, 0, [])]
+    assert choices(read, write_zip(tmp_path / "shard.zip", files)) == expected
+
+
 def test_labels_in_file_names_are_a_choice(tmp_path: Path, read: Read) -> None:
     names = {f"{label}.{i}.png": random_png(i) for i in range(10) for label in ("cat", "dog")}
     source = write_zip(tmp_path / "pets.zip", names)
