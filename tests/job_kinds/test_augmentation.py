@@ -112,6 +112,24 @@ def test_validate_only_returns_the_plan_for_each_label_and_creates_no_job(
     assert [row["transforms"] for row in plan["labels"]] == [15, 15, 3]
 
 
+def test_plan_says_which_real_items_are_held_out_and_the_counts_add_up(client: TestClient) -> None:
+    dataset = create_uneven_dataset()
+    body = {"validate_only": True, "strategy": "balance"}
+    plan = post(client, dataset, holdout_fraction=0.25, **body).json()
+    (warning,) = [w["message"] for w in plan["warnings"] if w["code"] == "items_held_out"]
+    real = client.get(f"/v1/datasets/{dataset}").json()["labels"]
+    missing = {
+        label["name"]: label["count"] - row["real"]
+        for label, row in zip(real, plan["labels"], strict=True)
+    }
+    total = sum(label["count"] for label in real)
+    assert warning.startswith(f"{sum(missing.values())} of {total} real items")
+    assert all(f"{name}: {count}" in warning for name, count in missing.items())
+    everything = post(client, dataset, holdout_fraction=0, **body).json()
+    assert "items_held_out" not in [w["code"] for w in everything["warnings"]]
+    assert [row["real"] for row in everything["labels"]] == [label["count"] for label in real]
+
+
 def test_plan_warns_of_labels_with_few_holdout_items(client: TestClient) -> None:
     dataset = create_uneven_dataset()
     plan = post(
