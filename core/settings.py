@@ -105,6 +105,16 @@ class Settings(BaseSettings):
         ["localhost", "127.0.0.1", "[::1]"],
         description="Host headers that the API accepts; * for all.",
     )
+    cors_allowed_origins: list[str] = Field(
+        [],
+        description="Origins whose pages may call the API from a browser, such as "
+        "https://app.example.com; * for all. Default: none.",
+    )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="Addresses and networks of reverse proxies whose X-Forwarded headers are "
+        "believed. Default: none.",
+    )
     admin_key: SecretStr = Field(
         SecretStr(""), description="Text of the first API key, for containers."
     )
