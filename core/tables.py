@@ -164,8 +164,9 @@ class UploadPart(Base):
 class Dataset(Leased, Base):
     """A dataset.
 
-    `sources` lists the uploaded files until they are validated. `objects` maps the names of the
-    objects created from them to {key, bytes, sha256}. `summary` describes them (see core.datasets).
+    `sources` lists the uploaded files until they are validated, or as long as the dataset exists if
+    its modality keeps them. `objects` maps the names of the objects created from them to {key,
+    bytes, sha256}. `summary` describes them (see core.datasets).
     """
 
     __tablename__ = "datasets"
@@ -189,6 +190,11 @@ class Dataset(Leased, Base):
     error: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
     ready_at: Mapped[datetime | None]
+
+    @property
+    def stored_bytes(self) -> int:
+        uploaded = [part for source in self.sources for part in source["parts"]]
+        return sum(int(file["bytes"]) for file in [*self.objects.values(), *uploaded])
 
 
 class Job(Leased, Base):

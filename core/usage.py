@@ -96,8 +96,8 @@ def storage_usage(session: Session, tenant_id: str) -> StorageUsage:
 
     Checkpoints count as artifacts, except files that are the weights of a model.
     """
-    contents = session.scalars(select(Dataset.objects).where(Dataset.tenant_id == tenant_id))
-    datasets = sum(file["bytes"] for content in contents for file in content.values())
+    rows = session.scalars(select(Dataset).where(Dataset.tenant_id == tenant_id))
+    datasets = sum(row.stored_bytes for row in rows)
     weights = list(session.scalars(select(Model.weights).where(Model.tenant_id == tenant_id)))
     weight_keys = {file["key"] for file in weights}
     files = session.scalars(select(Checkpoint.files).where(Checkpoint.tenant_id == tenant_id))

@@ -82,6 +82,7 @@ def _finish(
         job.tenant_id,
         new_id("ds"),
         NewDataset(name=spec.name, tags=job.tags, options={}, modality=spec.modality),
+        sources=[],
         objects=objects,
         summary=generated["summary"] | {"derived_from": _derived_from(job, spec)},
     )

@@ -105,6 +105,13 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
         modalities.evaluation_of(model.modality).default_samples,
         max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]),
     )
+    trained_on = model.manifest["dataset"].get("sha256")
+    if trained_on not in {None, dataset.summary["sha256"]}:
+        raise Conflict(
+            f"{model.name}:{model.version} cannot be evaluated: its dataset was changed after the "
+            "training. Train a new model.",
+            code="dataset_changed",
+        )
     training_spec = modalities.get(model.modality).training_spec
     check_possible(training_spec.model_validate(model.manifest["training"]), dataset)
     return EvaluationSpec(

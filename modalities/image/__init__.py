@@ -50,6 +50,7 @@ SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
+    update_options = ImageDatasetOptions
     profile_view = ImageProfileView
     dataset_links = ("items",)
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}

@@ -57,8 +57,9 @@ class VaeGanSettings(ImageSettings):
         "Share of the budget after which the critic joins. Default: 0.2; 1 for `cvae`.", ge=0, le=1
     )
     prior_budget_fraction: float = setting(
-        "Share of the budget, at the end, for fitting the latent prior. Default: the share of 3 "
-        "seconds, at most 0.05; 0 if the budget is not a time.",
+        "Share of the budget, at the end, for fitting the latent prior and for the last metrics. "
+        "Default: the share of 3 seconds, or more for large images; between 0.02 and 0.18, and 0 "
+        "if the budget is not a time.",
         ge=0,
         le=0.5,
     )
@@ -75,7 +76,10 @@ class VaeGanSettings(ImageSettings):
         return -(-self.height // scale), -(-self.width // scale)
 
 
-PRIOR_SECONDS = 3.0  # of the budget, to encode 30,000 images and to fit the prior on one core
+# CPU time after the last step: to encode 30,000 small images and to fit the prior, and for each
+# further pixel of an image. A short run encodes fewer images (VaeGan.finalize).
+PRIOR_SECONDS, SECONDS_PER_PIXEL = 3.0, 2.5e-4
+SMALL_IMAGE_PIXELS = 28 * 28
 
 
 def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
@@ -106,9 +110,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "r1_interval": 8,
         "feature_budget_fraction": 0.05,
         "critic_start_fraction": 0.2,
-        "prior_budget_fraction": min(0.05, PRIOR_SECONDS / data.budget_seconds)
-        if data.budget_seconds
-        else 0.0,
+        "prior_budget_fraction": default_prior_budget_fraction(data),
         "ema_decay": 0.998,
         "log_interval": 100,
     }
@@ -120,6 +122,15 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
             "critic_start_fraction": 1.0,
         }
     return values
+
+
+def default_prior_budget_fraction(data: ImageData) -> float:
+    """Return the share of the budget that the work after the last step needs."""
+    if not data.budget_seconds:
+        return 0.0
+    further_pixels = max(0, data.height * data.width - SMALL_IMAGE_PIXELS)
+    prior = min(0.06, PRIOR_SECONDS / data.budget_seconds)
+    return max(0.02, prior + min(0.12, SECONDS_PER_PIXEL * further_pixels / data.budget_seconds))
 
 
 def default_latent_dim(data: ImageData) -> int:

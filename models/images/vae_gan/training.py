@@ -33,7 +33,9 @@ from models.microbatch import Part, Position, apply_in_parts, smaller_microbatch
 from models.placement import upload
 from models.weight_average import WeightAverage
 
-MAX_ENCODED_IMAGES = 30_000  # for the prior of the finished model
+# The prior of the finished model is fitted to half as many images as the encoder was trained on,
+# within these limits, so that a short run spends a bounded share of its budget on it.
+MIN_ENCODED_IMAGES, MAX_ENCODED_IMAGES = 1_000, 30_000
 ENCODING_BATCH_SIZE = 500
 MEASURED_IMAGES = 512  # for the scales of the reconstruction errors
 
@@ -167,7 +169,8 @@ class VaeGan:
             return
         torch.manual_seed(self.seed)
         train = self.data.train
-        order = torch.randperm(len(train))[:MAX_ENCODED_IMAGES].sort().values.numpy()
+        count = min(max(self.latents.seen // 2, MIN_ENCODED_IMAGES), MAX_ENCODED_IMAGES)
+        order = torch.randperm(len(train))[:count].sort().values.numpy()
         latents, labels = [], []
         for start in range(0, len(order), ENCODING_BATCH_SIZE):
             index = train[order[start : start + ENCODING_BATCH_SIZE]]
