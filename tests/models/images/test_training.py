@@ -180,7 +180,7 @@ def test_the_prior_of_a_short_run_is_fitted_to_at_most_half_of_the_images_it_saw
 
 def test_the_reserve_for_the_end_of_a_run_depends_on_budget_and_image_size() -> None:
     def reserve_s(side: int, seconds: float) -> float:
-        data = ImageData(side, side, 3, 10, n_images=1_000, seconds=seconds)
+        data = ImageData(side, side, 3, 10, n_images=1_000, budget_seconds=seconds)
         return seconds * default_prior_budget_fraction(data)
 
     assert reserve_s(28, 15) == pytest.approx(0.9)
