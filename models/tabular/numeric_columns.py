@@ -116,6 +116,14 @@ class NumericColumn:
         ]
         return [np.concatenate([self.rank_midpoints, no_position]), *sub_bin_positions]
 
+    @property
+    def fine_positions(self) -> list[Floats | None]:
+        if not self.layout.sub_bins:
+            return []
+        (size,) = self.layout.sub_bins
+        inside = (np.arange(size) + 0.5) / size
+        return [(self.bin_edges[:-1, None] + np.diff(self.bin_edges)[:, None] * inside).ravel()]
+
     def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
         present, is_missing = numeric_values(self.name, values)
         if self.scale.unit and present.dtype != np.int64:
