@@ -121,7 +121,9 @@ class FineEmbeddings(nn.Module):
         for name, column in zip(("lows", "sizes", "offsets"), columns[1:], strict=True):
             self.register_buffer(name, column[:, None], persistent=False)
         features.append(np.zeros((1, width), np.float32))
-        self.register_buffer("features", torch.from_numpy(np.concatenate(features)), persistent=False)
+        self.register_buffer(
+            "features", torch.from_numpy(np.concatenate(features)), persistent=False
+        )
         self.maps = nn.Parameter(torch.randn(len(steps), width, d) * 0.15)
 
     def forward(self, tokens: Tensor) -> Tensor:

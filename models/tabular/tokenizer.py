@@ -192,9 +192,7 @@ class Tokenizer:
         A cell is a pair of a bin and a sub-bin; None for all other steps.
         """
         return [
-            positions
-            for column in self.columns
-            for positions in [None, *column.fine_positions]
+            positions for column in self.columns for positions in [None, *column.fine_positions]
         ]
 
     @property

@@ -178,6 +178,7 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
         "tabular.quantiles.Quantiles.ranks",
         "tabular.quantiles.Quantiles._ranks_in",
         "tabular.number_scale.Scale.to_scaled",
+        "tabular.number_scale.Scale._to_integers",
         "tabular.number_scale.numeric_values",
     }
     with_noise = {
