@@ -20,6 +20,7 @@ MIN_PERIODS = 10  # that hold the middle 90 % of the values
 MIN_GAIN_BITS = 0.02  # per value, relative to uniform endings
 MIN_ROWS_PER_ENDING = 20  # on average; otherwise an ending that no row has is possible
 MAX_SLOT = 2**52  # slots are exact as floats
+MAX_NUMBER = 2**56  # whose slot is an int64; larger numbers are beyond all training values
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Endings:
 
         An ending that no training row has is treated as the one before it.
         """
+        numbers = np.clip(numbers, -MAX_NUMBER, MAX_NUMBER)
         period, ending = np.divmod(numbers + self.phase, self.period)
         group = np.maximum(np.searchsorted(self.starts, ending, side="right") - 1, 0)
         inside = np.clip(ending - self.starts[group], 0, self.width - 1)
