@@ -123,7 +123,8 @@ def test_gradients_below_the_clipping_norm_are_not_changed() -> None:
         dp_training.MAX_GRADIENT_NORM = original
     trainer.optimizer.zero_grad()
     (70 * trainer.G(tokens)).backward()
-    for name, weight in trainer.G.named_parameters():
+    used = {name: weight for name, weight in trainer.G.named_parameters() if weight.numel()}
+    for name, weight in used.items():
         assert weight.grad is not None
         torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-3, atol=1e-3)
 
