@@ -1,6 +1,14 @@
 # One image for every role: docker run IMAGE {api|sampler|worker|migrate|up}
 # TORCH_INDEX, the package index of torch, selects the CPU or the GPU build.
 ARG BASE=python:3.12-slim
+
+FROM ${BASE} AS dashboard
+WORKDIR /srv
+COPY requirements/node.txt .
+RUN pip install --require-hashes -r node.txt
+COPY app/dashboard .
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && npm run build
+
 FROM ${BASE}
 
 # Pillow needs FriBiDi to join the letters of Arabic and Indic captions.
@@ -22,6 +30,7 @@ RUN pip install ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} -r requirements/torch
  && pip install --require-hashes -r requirements/base.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
+COPY --from=dashboard /srv/static app/dashboard/static
 COPY core core
 COPY worker worker
 COPY job_kinds job_kinds

@@ -39,14 +39,27 @@ $(VENV)/installed: requirements/torch.txt requirements/base.txt pyproject.toml c
 	$(PIP) --no-deps --no-build-isolation --editable . --editable client
 	@touch $@
 
+# Node.js bundles the dashboard. Where the machine has none, it is installed from PyPI.
+NODE_IS_RECENT = node -e 'process.exit(+(parseInt(process.versions.node) < 18))' 2>/dev/null
+NPM = PATH="$$PATH:$(abspath $(BIN))" npm --prefix app/dashboard
+DASHBOARD_SOURCES := $(shell find app/dashboard -name node_modules -prune -o -name static -prune -o -type f -print)
+
+app/dashboard/static/app.js: $(DASHBOARD_SOURCES) requirements/node.txt | $(BIN)/python
+	@$(NODE_IS_RECENT) || $(PIP) --require-hashes -r requirements/node.txt
+	@$(NPM) ci --omit=dev --ignore-scripts --no-audit --no-fund --silent && $(NPM) run --silent build \
+	|| echo "The dashboard was not built, because npm failed. Everything else works; try again with: make install"
+
+app/dashboard/node_modules/typescript: app/dashboard/static/app.js
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --silent
+
 $(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt $(VENV)/installed
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --require-hashes --no-deps -r requirements/dp.txt
 	@touch $@
 
-install: $(VENV)/installed
+install: $(VENV)/installed app/dashboard/static/app.js
 
-install-dev: $(VENV)/installed-dev
+install-dev: $(VENV)/installed-dev app/dashboard/static/app.js
 
 demo: install
 	@$(BIN)/python -m semblance.demo --out $(OUT) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
@@ -70,13 +83,14 @@ coverage: install-dev
 openapi: install-dev
 	$(BIN)/python -m app.openapi > docs/openapi.json
 
-check: install-dev
+check: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy client/semblance
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	@$(NPM) run --silent check
 
 up: install
 	$(BIN)/semblance-server up
@@ -85,4 +99,4 @@ bench: install-dev
 	$(BIN)/python -m bench.images --judge $(JUDGE) --data $(DATA)
 
 lock: install-dev
-	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock dp --no-deps
+	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock dp --no-deps

@@ -12,7 +12,7 @@ from app.schemas.reports import ScoreView
 from core import jobs
 from core.storage import Storage
 from core.tables import Checkpoint, Dataset, Model
-from job_kinds.warnings import WarningView
+from job_kinds.request import WarningView
 
 
 @dataclass(frozen=True)

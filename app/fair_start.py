@@ -28,19 +28,16 @@ class FairStartMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in EXEMPT_PATHS:
-            await self._wait_for_start()
+            loop = asyncio.get_running_loop()
+            if self._started == 0:
+                loop.call_soon(self._start_next)
+            if self._started < STARTS_PER_TICK and not self._waiting:
+                self._started += 1
+            else:
+                may_start = loop.create_future()
+                self._waiting.append(may_start)
+                await may_start
         await self.app(scope, receive, send)
-
-    async def _wait_for_start(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._started == 0:
-            loop.call_soon(self._start_next)
-        if self._started < STARTS_PER_TICK and not self._waiting:
-            self._started += 1
-            return
-        may_start = loop.create_future()
-        self._waiting.append(may_start)
-        await may_start
 
     def _start_next(self) -> None:
         self._started = 0

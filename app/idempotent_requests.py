@@ -35,44 +35,40 @@ def run_idempotently(
     caller: Caller,
     key: str | None,
     request: Any,
-    create: Callable[[SaveResponse], Response],
+    create: Callable[[SaveResponse], tuple[int, BaseModel]],
 ) -> Response:
     """Run `create` once per idempotency key; replay the stored response on later calls.
 
-    `request` is a JSON-serializable description of the request. Reusing a key for a different
-    request is an error.
+    `create` returns the status and the body of the response. `request` is a JSON-serializable
+    description of the request. Reusing a key for a different request is an error.
     """
-    if key is None:
-        return create(lambda _session, _status, _body: None)
+    reservation = None if key is None else _reserve(caller, key, request)
+
+    def save(session: Session, status: int, view: BaseModel) -> None:
+        if isinstance(reservation, Reservation):
+            idempotency.complete(session, reservation, status, view.model_dump(mode="json"))
+
+    headers = {}
+    if isinstance(reservation, SavedResponse):
+        status, body = reservation.status, reservation.body
+        headers["Idempotency-Replayed"] = "true"
+    else:
+        try:
+            status, view = create(save)
+        except BaseException:
+            if reservation is not None:
+                idempotency.release(reservation)
+            raise
+        body = view.model_dump(mode="json")
+    if "links" in body:
+        headers["Location"] = body["links"]["self"]
+    return JSONResponse(body, status, headers)
+
+
+def _reserve(caller: Caller, key: str, request: Any) -> Reservation | SavedResponse:
     if not (1 <= len(key) <= 255 and key.isprintable() and key.isascii()):
         raise BadRequest(
             "`Idempotency-Key` must have 1 to 255 printable ASCII characters.", code="key_invalid"
         )
     text = json.dumps(jsonable_encoder(request), sort_keys=True)
-    reservation = idempotency.reserve(
-        caller.tenant_id, key, hashlib.sha256(text.encode()).hexdigest()
-    )
-    if isinstance(reservation, SavedResponse):
-        return _response(reservation.status, reservation.body, {"Idempotency-Replayed": "true"})
-    return _create(reservation, create)
-
-
-def created_response(status: int, view: BaseModel) -> Response:
-    """Return the response to a POST that has created the resource `view`."""
-    return _response(status, view.model_dump(mode="json"), {})
-
-
-def _response(status: int, body: dict[str, Any], headers: dict[str, str]) -> Response:
-    location = {"Location": body["links"]["self"]} if "links" in body else {}
-    return JSONResponse(body, status, headers | location)
-
-
-def _create(reservation: Reservation, create: Callable[[SaveResponse], Response]) -> Response:
-    def save(session: Session, status: int, body: BaseModel) -> None:
-        idempotency.complete(session, reservation, status, body.model_dump(mode="json"))
-
-    try:
-        return create(save)
-    except BaseException:
-        idempotency.release(reservation)
-        raise
+    return idempotency.reserve(caller.tenant_id, key, hashlib.sha256(text.encode()).hexdigest())

@@ -18,12 +18,14 @@ from app.middleware import RequestValidationMiddleware
 from app.request_metrics import RequestMetrics
 from app.routes import (
     comparison,
+    dashboard,
     dataset_details,
     datasets,
     health,
     job_details,
     jobs,
     keys,
+    login,
     metrics,
     model_details,
     models,
@@ -54,10 +56,12 @@ ROUTE_MODULES = (
     sample_manifests,
     signed_urls,
     keys,
+    login,
     workers,
     usage,
     metrics,
     webhooks,
+    dashboard,
 )
 DESCRIPTION = """Semblance is a self-hosted REST API that trains conditional generative models on \
 labeled images or tables and returns any number of synthetic samples per label.

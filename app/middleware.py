@@ -16,7 +16,6 @@ from core.ids import new_id
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 
-HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -47,7 +46,7 @@ class RequestValidationMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._record(scope, message["status"], time.monotonic() - started)
+                self.metrics.record(scope, message["status"], time.monotonic() - started)
                 response_headers = MutableHeaders(scope=message)
                 response_headers["x-request-id"] = scope["request_id"]
                 for name, value in SECURITY_HEADERS.items():
@@ -85,9 +84,3 @@ class RequestValidationMiddleware:
                 code="content_encoding",
             )
         return None
-
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        # Recorded by route pattern, because clients can send arbitrarily many different paths.
-        method = scope["method"] if scope["method"] in HTTP_METHODS else "other"
-        route = getattr(scope.get("route"), "path", "none")
-        self.metrics.record(method, route, status, seconds)

@@ -42,14 +42,14 @@ def _too_large(limit: int) -> TooLarge:
 
 async def read_body(request: Request) -> bytes:
     """Return the body; raise TooLarge if it exceeds the limit for JSON."""
-    return await limit_body(request, get_settings().limits.json_bytes).body()
-
-
-def _parse(request: Request, body: bytes) -> Any:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    if body and content_type != "application/json":
-        raise UnsupportedMedia("The body must be JSON with Content-Type: application/json.")
-    return strict_json.loads(body)
+    limit, body = get_settings().limits.json_bytes, bytearray()
+    if int(request.headers.get("content-length", "0")) > limit:
+        raise _too_large(limit)
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
 
 
 class StrictJsonRoute(APIRoute):
@@ -64,7 +64,12 @@ class StrictJsonRoute(APIRoute):
             try:
                 # FastAPI reads both again, but the stream is consumed then.
                 request._body = await read_body(request)
-                request._json = _parse(request, request._body)
+                content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+                if request._body and content_type != "application/json":
+                    raise UnsupportedMedia(
+                        "The body must be JSON with Content-Type: application/json."
+                    )
+                request._json = strict_json.loads(request._body)
             except SemblanceError:
                 # Dependencies have not run yet, and a missing API key takes precedence over an
                 # invalid body.

@@ -1,7 +1,9 @@
 """Prometheus metrics of the requests that an application has answered."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.types import Scope
 
+HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
 
@@ -25,7 +27,10 @@ class RequestMetrics:
         # Finding a series by its labels takes longer than counting a request.
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def record(self, method: str, route: str, status: int, seconds: float) -> None:
+    def record(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in HTTP_METHODS else "other"
+        # The route's pattern, because clients can send arbitrarily many different paths.
+        route = getattr(scope.get("route"), "path", "none")
         series = self._series.get((method, route, status))
         if series is None:
             series = (

@@ -45,16 +45,16 @@ def verify_signature(request: Request, match: re.Match[str]) -> ApiKey:
     """Return the API key that signed the link.
 
     Raises:
-        Unauthorized: The key is unknown or revoked, the signature is for another URL, or the link
-            has expired.
+        Unauthorized: The key is unknown, revoked or expired, the signature is for another URL, or
+            the link has expired.
     """
     expires, now = int(match["expires"]), time.time()
     target = request.scope["raw_path"].decode("latin-1").partition("?")[0]
     if match["query"]:
         target = f"{target}?{match['query']}"
     with read() as session:
-        key = api_keys.get(session, match["key"])
-    if key is None or key.revoked_at is not None or expires > now + MAX_LIFETIME_S:
+        key = api_keys.get_valid(session, match["key"])
+    if key is None or expires > now + MAX_LIFETIME_S:
         raise _unauthorized("The signature of the link is not valid.", "signature_invalid")
     if not hmac.compare_digest(
         api_keys.sign(key, _signed_text(target, expires)), match["signature"]

@@ -8,9 +8,10 @@ import hashlib
 import hmac
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -28,15 +29,25 @@ def digest(text: str) -> str:
 
 
 def find(session: Session, text: str) -> ApiKey | None:
-    """Return the key with this text, unless it was revoked."""
-    return session.scalar(
-        select(ApiKey).where(ApiKey.digest == digest(text), ApiKey.revoked_at.is_(None))
+    """Return the key with this text, unless it was revoked or has expired."""
+    return session.scalar(select(ApiKey).where(ApiKey.digest == digest(text), _is_valid()))
+
+
+def _is_valid() -> ColumnElement[bool]:
+    return and_(
+        ApiKey.revoked_at.is_(None),
+        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()),
     )
 
 
 def get(session: Session, key_id: str) -> ApiKey | None:
-    """Return the key with this id, even if it was revoked."""
+    """Return the key with this id, even if it was revoked or has expired."""
     return session.get(ApiKey, key_id)
+
+
+def get_valid(session: Session, key_id: str) -> ApiKey | None:
+    """Return the key with this id, unless it was revoked or has expired."""
+    return session.scalar(select(ApiKey).where(ApiKey.id == key_id, _is_valid()))
 
 
 def sign(key: ApiKey, text: str) -> str:
@@ -49,21 +60,37 @@ def sign(key: ApiKey, text: str) -> str:
 
 
 def add(
-    session: Session, tenant_id: str, text: str, *, name: str, scopes: tuple[str, ...]
+    session: Session,
+    tenant_id: str,
+    text: str,
+    *,
+    name: str,
+    scopes: tuple[str, ...],
+    lifetime: timedelta | None = None,
 ) -> ApiKey:
     key = ApiKey(
-        id=new_id("key"), tenant_id=tenant_id, name=name, digest=digest(text), scopes=list(scopes)
+        id=new_id("key"),
+        tenant_id=tenant_id,
+        name=name,
+        digest=digest(text),
+        scopes=list(scopes),
+        expires_at=None if lifetime is None else clock(lifetime.total_seconds()),
     )
     session.add(key)
     return key
 
 
 def create(
-    session: Session, tenant_id: str, *, name: str, scopes: tuple[str, ...]
+    session: Session,
+    tenant_id: str,
+    *,
+    name: str,
+    scopes: tuple[str, ...],
+    lifetime: timedelta | None = None,
 ) -> tuple[str, ApiKey]:
     """Create a key; return its text, which is not stored, and its row."""
     text = PREFIX + secrets.token_urlsafe(32)
-    key = add(session, tenant_id, text, name=name, scopes=scopes)
+    key = add(session, tenant_id, text, name=name, scopes=scopes, lifetime=lifetime)
     session.flush()
     session.refresh(key)  # the database sets the time
     return text, key
@@ -82,7 +109,7 @@ def revoke(session: Session, tenant_id: str, key_id: str) -> None:
 
     Raises:
         NotFound: The tenant has no such key.
-        Conflict: It is the tenant's last key with the `admin` scope.
+        Conflict: It is the tenant's last key with the `admin` scope that does not expire.
     """
     # Lock all active keys: otherwise two concurrent calls could revoke the last two admin keys.
     active = session.scalars(
@@ -95,7 +122,9 @@ def revoke(session: Session, tenant_id: str, key_id: str) -> None:
         raise NotFound(f"API key {key_id[:100]} does not exist.")
     if key not in active:
         return
-    if not any("admin" in remaining.scopes for remaining in active if remaining is not key):
+    if key.expires_at is None and not any(
+        "admin" in other.scopes for other in active if other is not key and other.expires_at is None
+    ):
         raise Conflict(
             "This is the last key with the `admin` scope. Create another admin key first.",
             code="last_admin_key",

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worker = roles.add_parser("worker", help="Run a worker that executes jobs.")
     worker.add_argument("--queues", metavar="A,B", help="Queues to take jobs from (default: all).")
     roles.add_parser("migrate", help="Upgrade the database to the newest schema.")
+    link = roles.add_parser("login-link", help="Print a link that logs a browser in once.")
+    link.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
     options = parser.parse_args(arguments)
     return ROLES[options.role](options)
@@ -48,6 +50,15 @@ def _migrate(_options: argparse.Namespace) -> int:
     return 0
 
 
+def _login_link(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    from core.login_codes import create_link  # reads the environment that is set above
+
+    sys.stdout.write(create_link() + "\n")
+    return 0
+
+
 def _exec_module(*module: str) -> int:
     """Replace this process with `python -m module`, so that signals reach the role directly."""
     os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - our own modules
@@ -59,6 +70,7 @@ ROLES = {
     "sampler": lambda _options: _exec_module("app", "--sampler"),
     "worker": lambda options: _exec_module("worker", *(options.queues or "").split(",")),
     "migrate": _migrate,
+    "login-link": _login_link,
 }
 
 

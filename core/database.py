@@ -24,6 +24,10 @@ from sqlalchemy.types import TypeDecorator
 from core.settings import get_settings
 
 WRITE = {"semblance_write": True}
+# Locks of the SQLite writers of this process, by URL. SQLite allows one writer and makes the others
+# retry with growing delays. Threads of one process queue on the lock instead, so that only separate
+# processes compete for SQLite's own lock.
+_sqlite_writers: dict[str, AbstractContextManager[object]] = {}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -121,26 +125,15 @@ def get_engine() -> Engine:
 def write(engine: Engine | None = None) -> Iterator[Session]:
     """Open a transaction that may write: committed when the block ends, rolled back on error."""
     bind = (engine or get_engine()).execution_options(**WRITE)
+    is_sqlite = bind.dialect.name == "sqlite"
     with (
-        _writer_lock(bind),
+        _sqlite_writers.setdefault(str(bind.url), threading.RLock())
+        if is_sqlite
+        else nullcontext(),
         Session(bind, expire_on_commit=False) as session,
         session.begin(),
     ):
         yield session
-
-
-def _writer_lock(engine: Engine) -> AbstractContextManager[object]:
-    """Return a lock that serializes the SQLite writers of this process.
-
-    SQLite allows one writer and makes the others retry with growing delays. Threads of one process
-    queue on this lock instead, so that only separate processes compete for SQLite's own lock.
-    """
-    if engine.dialect.name != "sqlite":
-        return nullcontext()
-    return _writer_locks.setdefault(str(engine.url), threading.RLock())
-
-
-_writer_locks: dict[str, AbstractContextManager[object]] = {}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ SemblanceError
     NotReady                the resource is not in the required state yet
     ResourceInUse           another resource needs it
     ActionNotAllowed        the job's state does not allow the action
+    ModalityMissing         the kind of data is no longer installed
   TooLarge 413              a limit in bytes is exceeded
   UnsupportedMedia 415      the content type or encoding is not supported
   RangeNotSatisfiable 416   the byte range starts after the end of the file
@@ -139,6 +140,12 @@ class ActionNotAllowed(Conflict):
     """The job's state does not allow the action; `allowed` lists the actions that it allows."""
 
     code = "action_not_allowed"
+
+
+class ModalityMissing(Conflict):
+    """No installed package provides the modality of this dataset or model."""
+
+    code = "modality_missing"
 
 
 class TooLarge(SemblanceError):

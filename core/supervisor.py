@@ -139,8 +139,7 @@ class Supervisor:
         self.print_line(f"data and log: {self.folder}")
         if key is not None:
             self.print_line(f"admin key, also in {self.folder / 'admin.key'}: {key}")
-            # Browsers do not send the fragment of a URL, so the key does not reach any log.
-            self.print_line(f"link: {url}/docs#key={key}")
+        self.print_line(f"dashboard (link works once, for 15 minutes): {_create_login_link()}")
 
     def _start(self, log: int, service: Service) -> None:
         service.start(log)
@@ -204,6 +203,15 @@ def prepare_database(settings: Settings, key_file: Path | None = None) -> str | 
         key = api_keys.ensure_admin_key(session, settings.admin_key.get_secret_value(), key_file)
     get_engine().dispose()
     return key
+
+
+def _create_login_link() -> str:
+    from core import login_codes  # imports database libraries
+    from core.database import get_engine
+
+    link = login_codes.create_link()
+    get_engine().dispose()
+    return link
 
 
 def _redis_options(folder: Path, socket: Path) -> list[str]:

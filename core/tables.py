@@ -114,7 +114,18 @@ class ApiKey(Base):
     digest: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list[Any]]
     created_at: Mapped[datetime] = mapped_column(default=clock())
+    expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class LoginCode(Base):
+    """A one-time code that a browser exchanges for a temporary API key."""
+
+    __tablename__ = "login_codes"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    expires_at: Mapped[datetime]
 
 
 class Upload(Base):

@@ -4,7 +4,7 @@ import errno
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from core.errors import JobError, StorageFull, Unavailable
+from core.errors import JobError, ModalityMissing, StorageFull, Unavailable
 from core.storage import ObjectCorrupted
 from models import oom
 
@@ -18,6 +18,8 @@ def as_job_error(error: Exception) -> JobError:
     """Return the error for the client; the text of an unexpected error is not disclosed."""
     if isinstance(error, JobError):
         return error
+    if isinstance(error, ModalityMissing):
+        return JobError("internal", error.detail)
     if isinstance(error, ObjectCorrupted):
         return JobError("dataset_unreadable", f"{error} Upload the dataset again.")
     if isinstance(error, StorageFull) or (

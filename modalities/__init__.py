@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, create_model
 
 from core.datasets.peek import Peek
-from core.errors import Conflict, FieldError, ValidationFailed
+from core.errors import Conflict, FieldError, ModalityMissing, ValidationFailed
 from core.request_fields import RequestModel
 from modalities.base import Augmentation, Evaluation, Modality
 
@@ -44,12 +44,15 @@ else:
 
 
 def get(name: str) -> Modality:
-    """Return an installed modality.
-
-    Raises:
-        KeyError: No installed package provides it.
-    """
-    return installed()[name]
+    """Return an installed modality; raise ModalityMissing if no package provides it any more."""
+    try:
+        return installed()[name]
+    except KeyError as error:
+        raise ModalityMissing(
+            f"No installed package provides the modality `{name}`. Install the package with the "
+            f"entry point `{name}` of the group `{ENTRY_POINTS}` on the server and its workers, "
+            "and restart them."
+        ) from error
 
 
 def evaluation_of(name: str) -> Evaluation:
@@ -99,10 +102,10 @@ def own_options(request: BaseModel, modality: Modality, part: str) -> Any:
         ValidationFailed: The request sets a field that belongs to other modalities only.
     """
     own: type[BaseModel] = getattr(modality, part)
+    others = {name: field for each in _parts(part) for name, field in each.model_fields.items()}
     foreign = [
         field.alias or name
-        for each in _parts(part)
-        for name, field in each.model_fields.items()
+        for name, field in others.items()
         if name not in own.model_fields and getattr(request, name) != field.get_default()
     ]
     if foreign:

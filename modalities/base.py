@@ -69,6 +69,8 @@ class Datasets(Protocol):
     ) -> Json:
         """Read the files in a sandbox process, write `object_files` into the folder `out`.
 
+        modalities.sandboxed.SandboxedFiles has an implementation.
+
         Returns:
             The dataset's summary. It has at least `labels` ({name, count, test_count}),
             `unlabeled`, `n_train`, `n_test`, `format`, `issues`, `notes` and `sha256`.

@@ -1,12 +1,15 @@
 """What an evaluation job and a modality exchange."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import modalities
 from core.storage import Storage
 from core.tables import Dataset, Model
+from modalities import stored_samplers
+from modalities.selection import Selection
+from modalities.turns import Unshared
 
 if TYPE_CHECKING:
     from models.metrics.scores import Score
@@ -29,6 +32,20 @@ class EvaluationInput:
         """The `training_spec` of the model's training job."""
         training_spec = modalities.get(self.model.modality).training_spec
         return training_spec.model_validate(self.model.manifest["training"])
+
+    def generate(self) -> Iterator[Any]:
+        """Yield the samples in batches, which are those of the modality's sampler.
+
+        Raises:
+            JobError: The model cannot be read.
+        """
+        modality = modalities.get(self.model.modality)
+        sampler = stored_samplers.load(self.model, self.storage, modality.load_sampler)
+        selection, options = Selection(count=self.samples), modality.selection_options()
+        plan = modality.plan_selection(self.model.manifest, selection, options, self.seed)
+        for batch in sampler.draw(plan, Unshared()):
+            self.check_stop()
+            yield batch
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,8 @@ class Sampling(Protocol):
     ) -> SelectionPlan:
         """Return the plan of a generation job. `options` are the `selection_options`.
 
+        modalities.label_plan.LabelSelection has an implementation.
+
         Raises:
             ValidationFailed: As for `plan_samples`.
         """
@@ -205,6 +207,8 @@ class Sampling(Protocol):
 
     def check_import(self, manifest: Json, weights: Path) -> None:
         """Check, in a sandbox process, that the weights generate what the manifest describes.
+
+        modalities.sandboxed.SandboxedFiles has an implementation.
 
         Raises:
             DatasetUnreadable: The weights cannot be loaded.

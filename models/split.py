@@ -1,4 +1,9 @@
-"""Split of a dataset into training and holdout items. Free of torch, because the API uses it."""
+"""Splits: of a dataset into training and holdout items, and of a number into parts.
+
+Free of torch, because the API uses it.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +40,16 @@ def random_split(count: int, holdout_fraction: float, seed: int) -> tuple[Indice
     order = np.random.default_rng(seed).permutation(count)
     n = min(round(holdout_fraction * count), count - 1)
     return np.sort(order[n:]), np.sort(order[:n])
+
+
+def apportion(count: int, fractions: Sequence[float]) -> list[int]:
+    """Split `count` into whole numbers by `fractions`, with the largest remainder method.
+
+    The last number is the rest that the fractions leave.
+    """
+    quotas = [count * fraction for fraction in [*fractions, max(0.0, 1 - sum(fractions))]]
+    counts = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(quotas)), key=lambda i: (counts[i] - quotas[i], i))
+    for i in by_remainder[: count - sum(counts)]:
+        counts[i] += 1
+    return counts

@@ -169,6 +169,24 @@ def client(anonymous: TestClient) -> TestClient:
 
 
 @pytest.fixture
+def pets(client: TestClient) -> TestClient:
+    """Return a client of a service that has an image model, `pets`."""
+    from tests.factories import create_trained_model
+
+    create_trained_model(client, "pets")
+    return client
+
+
+@pytest.fixture
+def people(client: TestClient) -> TestClient:
+    """Return a client of a service that has a tabular model, `people`."""
+    from tests.factories import create_trained_model
+
+    create_trained_model(client, "people")
+    return client
+
+
+@pytest.fixture
 def dataset(configured: Settings) -> Dataset:
     """Create the row of a ready dataset that has no files."""
     with database.write() as session:

@@ -74,7 +74,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
 
 def _execute(job: Job, lease: Lease) -> str:
     try:
-        finish = job_kinds.get(job.kind).run(job, lease)
+        finish = job_kinds.KINDS[job.kind].run(job, lease)
         lease.phase = "finalizing"
         lease.send_heartbeat()
         _finish(finish)

@@ -17,7 +17,6 @@ from app.authentication import Caller, DataScope, ReadScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute, limit_body, read_body
@@ -158,7 +157,7 @@ def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
 
 def _store(
     tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
-) -> Response:
+) -> tuple[int, DatasetView]:
     with sources[0].path.open("rb") as file:
 
         def read_range(start: int, end: int) -> bytes:
@@ -178,7 +177,7 @@ def _store(
         sources,
         lambda session, dataset: save(session, status, DatasetView.of(dataset)),
     )
-    return created_response(status, DatasetView.of(dataset))
+    return status, DatasetView.of(dataset)
 
 
 def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
@@ -191,7 +190,7 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
         sizes = request.model_dump(include={"radius", "points"}, exclude_none=True)
         _reject_fields(list(sizes), "applies only to the built-in dataset `circle`.")
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, DatasetView]:
         if request.builtin is not None:
             return _store_builtin(caller.tenant_id, request, save)
         with write() as session:
@@ -201,12 +200,14 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
                 session, caller.tenant_id, new_id("ds"), new, sources=sources
             )
             save(session, 202, DatasetView.of(dataset))
-        return created_response(202, DatasetView.of(dataset))
+        return 202, DatasetView.of(dataset)
 
     return run_idempotently(caller, key, ["POST /v1/datasets", request], create)
 
 
-def _store_builtin(tenant_id: str, request: DatasetFrom, save: SaveResponse) -> Response:
+def _store_builtin(
+    tenant_id: str, request: DatasetFrom, save: SaveResponse
+) -> tuple[int, DatasetView]:
     if request.builtin == "digits":
         return _store(tenant_id, request, builtin.get_digits(), save)
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:

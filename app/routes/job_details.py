@@ -13,7 +13,6 @@ from app.byte_range import parse_byte_range
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute
@@ -151,7 +150,7 @@ def promote_checkpoint(
     If the checkpoint has been promoted before, the response is that model version.
     """
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, ModelView]:
         with write() as session:
             job = jobs.get(session, caller.tenant_id, job_id)
             matches = [
@@ -169,7 +168,7 @@ def promote_checkpoint(
                 session.refresh(model)
             view = ModelView.of(model)
             save(session, 201, view)
-        return created_response(201, view)
+        return 201, view
 
     request = [f"POST /v1/jobs/{job_id}/checkpoints/{step}/promote"]
     return run_idempotently(caller, idempotency_key, request, create)

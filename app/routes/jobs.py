@@ -12,14 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
-from starlette.background import BackgroundTask
 
 import job_kinds
 from app.authentication import Caller, JobScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.job_notifier import get_job_notifier
@@ -30,7 +28,7 @@ from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
-from core.tables import Job, JobKind, Model
+from core.tables import JobKind, Model
 from job_kinds.base import SampleStream
 from modalities.sampling import SamplingPlan
 
@@ -53,6 +51,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute
 def create_job(
     request: Annotated[JobRequest, Body(discriminator="kind")],
     caller: JobScope,
+    background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
     traceparent: Annotated[str | None, Header(max_length=128)] = None,
 ) -> Response:
@@ -71,7 +70,7 @@ def create_job(
     With `validate_only`, no job is created: the response is 200, with the resolved configuration,
     an estimate and warnings.
     """
-    kind = job_kinds.get(request.kind)
+    kind = job_kinds.KINDS[request.kind]
     check_scope(caller, kind.scope)
     if request.webhook is not None:
         webhooks.check_url(request.webhook.url, pointer="/webhook")
@@ -80,7 +79,7 @@ def create_job(
     if not isinstance(plan, NewJob):
         return JSONResponse(plan.model_dump(mode="json"))
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, JobView]:
         with write() as session:
             # The dataset or the model may have been deleted after planning.
             if plan.dataset_id is not None:
@@ -89,9 +88,12 @@ def create_job(
                 model_registry.get(session, caller.tenant_id, plan.model_id)
             new = replace(plan, traceparent=traceparent)
             job = jobs.create(session, caller.tenant_id, new)
-            view = _queued_view(session, job)
+            view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
-        return _accepted(job, view)
+        # The committed row acknowledges the job, so the response does not wait for the broker. If
+        # this process ends before it notifies, the workers' poll still picks up the job.
+        background.add_task(get_job_notifier().notify, job)
+        return 202, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
 
@@ -102,23 +104,8 @@ def _open_stream(model: Model, plan: SamplingPlan) -> SampleStream:
     return service.SampleStream(service.get_sampling_service(), model, plan)
 
 
-def _accepted(job: Job, view: JobView) -> Response:
-    """Build the 202 response; workers are notified in the background after it is sent.
-
-    The committed row acknowledges the job, so the response does not wait for the broker. If this
-    process ends before it notifies, the workers' poll still picks up the job.
-    """
-    response = created_response(202, view)
-    response.background = BackgroundTask(get_job_notifier().notify, job)
-    return response
-
-
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
-    check_scope(caller, job_kinds.get(jobs.get(session, caller.tenant_id, job_id).kind).scope)
-
-
-def _queued_view(session: Session, job: Job) -> JobView:
-    return JobView.of(job, jobs.queue_position(session, job))
+    check_scope(caller, job_kinds.KINDS[jobs.get(session, caller.tenant_id, job_id).kind].scope)
 
 
 @router.get("", response_model=Page[JobView])
@@ -204,26 +191,30 @@ def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> Jo
     with write() as session:
         _check_scope(session, caller, job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
-        view = _queued_view(session, job)
+        view = JobView.of(job, jobs.queue_position(session, job))
     background.add_task(get_job_notifier().notify, job)
     return view
 
 
 @router.post("/{job_id}/retry", status_code=202, response_model=JobView)
 def retry_job(
-    job_id: str, caller: JobScope, idempotency_key: IdempotencyKeyHeader = None
+    job_id: str,
+    caller: JobScope,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Create a new job with the request of an ended one; `retry_of` refers to the latter.
 
     The new job starts from the beginning.
     """
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, JobView]:
         with write() as session:
             _check_scope(session, caller, job_id)
             job = jobs.retry(session, caller.tenant_id, job_id)
-            view = _queued_view(session, job)
+            view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
-        return _accepted(job, view)
+        background.add_task(get_job_notifier().notify, job)
+        return 202, view
 
     return run_idempotently(caller, idempotency_key, [f"POST /v1/jobs/{job_id}/retry"], create)

@@ -1,6 +1,6 @@
 """`/v1/keys`: API keys and their scopes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -26,6 +26,9 @@ class NewKey(RequestModel):
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] = Field(
         description="Scopes of the key. `admin` includes all others."
     )
+    expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = Field(
+        None, description="Seconds until the key expires, at most 366 days. Default: never."
+    )
 
 
 class KeyView(BaseModel):
@@ -33,6 +36,7 @@ class KeyView(BaseModel):
     name: str
     scopes: list[str]
     created_at: datetime
+    expires_at: datetime | None = Field(description="Time of expiry; null for a permanent key.")
     revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
 
     @classmethod
@@ -56,6 +60,9 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
             caller.tenant_id,
             name=request.name,
             scopes=tuple(dict.fromkeys(request.scopes)),
+            lifetime=None
+            if request.expires_in_s is None
+            else timedelta(seconds=request.expires_in_s),
         )
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
     return JSONResponse(view.model_dump(mode="json"), 201)

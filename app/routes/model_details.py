@@ -15,7 +15,6 @@ from app.authentication import Caller, ReadScope, TrainScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.model_card import build_card
@@ -252,7 +251,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
 
     with open_archive(path) as archive:
 
-        def create(save: SaveResponse) -> Response:
+        def create(save: SaveResponse) -> tuple[int, ModelView]:
             archive.check()
             model_id = new_id("mdl")
             stored: StoredObject = get_storage().put_file(
@@ -274,7 +273,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
             except BaseException:
                 get_storage().delete([stored.key])
                 raise
-            return created_response(201, view)
+            return 201, view
 
         request = [
             "POST /v1/models/import",

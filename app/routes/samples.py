@@ -61,9 +61,7 @@ async def create_samples(
 
     For larger sets of samples, create a job of the kind `generation`.
     """
-    return await run_in_sampling_thread(
-        lambda: _respond(reference, request, caller, format, accept)
-    )
+    return await run_in_sampling_thread(_respond, reference, request, caller, format, accept)
 
 
 @router.get(
@@ -135,9 +133,7 @@ async def read_samples(
         request = SamplesRequest.model_validate(body)
     except ValidationError as error:
         raise validation_errors.body_validation_failed(error, body) from error
-    return await run_in_sampling_thread(
-        lambda: _respond(reference, request, caller, format, accept)
-    )
+    return await run_in_sampling_thread(_respond, reference, request, caller, format, accept)
 
 
 def _respond(

@@ -14,7 +14,6 @@ from app.authentication import Caller, DataScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute
@@ -43,7 +42,7 @@ def create_upload(
     if body.bytes is not None and body.bytes > limit:
         raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, UploadView]:
         with write() as session:
             upload = uploads.create(
                 session,
@@ -54,7 +53,7 @@ def create_upload(
             )
             view = UploadView.of(upload, [])
             save(session, 201, view)
-        return created_response(201, view)
+        return 201, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/uploads", body], create)
 

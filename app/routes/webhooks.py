@@ -8,7 +8,6 @@ from app.authentication import AdminScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
-    created_response,
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute
@@ -43,13 +42,13 @@ def create_webhook(
     5 s, 30 s, 2 min, 10 min, 1 h, 6 h and 24 h. Messages may be repeated or out of order.
     """
 
-    def create(save: SaveResponse) -> Response:
+    def create(save: SaveResponse) -> tuple[int, CreatedWebhook]:
         webhooks.check_url(request.url, pointer="/url")
         new = webhooks.NewWebhook(request.url, request.events or webhooks.EVENTS, request.name)
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))
             save(session, 201, view)
-        return created_response(201, view)
+        return 201, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/webhooks", request], create)
 

@@ -154,7 +154,9 @@ class Batcher:
     def _generate(self, slices: Sequence[BatchSlice]) -> None:
         started = time.monotonic()
         try:
-            items = _generate_items(slices)
+            parts = [[c[start:stop] for c in request.columns] for request, start, stop in slices]
+            columns = map(np.concatenate, zip(*parts, strict=True))
+            items = slices[0][0].source.generate(*columns)
         except Exception as error:
             with self._changed:
                 for request, _, _ in slices:
@@ -185,9 +187,3 @@ def split_evenly(requested: Sequence[int], capacity: int) -> list[int]:
         counts[i] = min(requested[i], -(-capacity // (len(requested) - served)))
         capacity -= counts[i]
     return counts
-
-
-def _generate_items(slices: Sequence[BatchSlice]) -> NDArray[Any]:
-    parts = [[column[start:stop] for column in request.columns] for request, start, stop in slices]
-    columns = map(np.concatenate, zip(*parts, strict=True))
-    return slices[0][0].source.generate(*columns)

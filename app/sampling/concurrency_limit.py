@@ -4,9 +4,8 @@ Requests above the limit are rejected at once, which is cheap, instead of queued
 not import torch.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
 
 from anyio import CapacityLimiter, to_thread
 from starlette.types import Receive, Scope, Send
@@ -16,6 +15,7 @@ from core.errors import Unavailable
 from core.settings import get_settings
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 _threads = CapacityLimiter(64)  # threads mostly wait for batches
 _in_flight = 0
@@ -34,28 +34,22 @@ class ConcurrencyLimitedRoute(StrictJsonRoute):
         Raises:
             Unavailable: The limit on concurrent requests is reached.
         """
-        with _count_request():
+        global _in_flight
+        limit = get_settings().sampler_concurrency
+        if _in_flight >= limit:
+            raise Unavailable(
+                f"The limit of {limit} concurrent samples requests is reached. Retry later.",
+                code="sampler_full",
+                headers={"Retry-After": "1"},
+                limit=limit,
+            )
+        _in_flight += 1
+        try:
             await super().handle(scope, receive, send)
+        finally:
+            _in_flight -= 1
 
 
-@contextmanager
-def _count_request() -> Iterator[None]:
-    global _in_flight
-    limit = get_settings().sampler_concurrency
-    if _in_flight >= limit:
-        raise Unavailable(
-            f"The limit of {limit} concurrent samples requests is reached. Retry later.",
-            code="sampler_full",
-            headers={"Retry-After": "1"},
-            limit=limit,
-        )
-    _in_flight += 1
-    try:
-        yield
-    finally:
-        _in_flight -= 1
-
-
-async def run_in_sampling_thread(work: Callable[[], T]) -> T:
+async def run_in_sampling_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Run `work` in a thread of the sampling pool, so that other routes keep their threads."""
-    return await to_thread.run_sync(work, limiter=_threads)
+    return await to_thread.run_sync(work, *arguments, limiter=_threads)

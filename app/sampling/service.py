@@ -25,7 +25,7 @@ from modalities.turns import BatchSource
 from models.errors import AcceptanceRateTooLow
 
 
-class SampleStream:
+class SampleStream(Iterator[Batch]):
     """Iterator over the batches of a plan, and the turns in which they are generated.
 
     `close` may be called from any thread. It releases the model and cancels pending batch requests;
@@ -43,12 +43,9 @@ class SampleStream:
         self._turn_s = 0.0  # time of the turns since the last batch
         with ExitStack() as resources:
             self.sampler = resources.enter_context(service.cache.lease(model))
-            resources.callback(lambda: service.batcher.cancel(self._requests))
+            resources.callback(service.batcher.cancel, self._requests)
             self._batches = iter(self.sampler.draw(plan, self))
             self._resources = resources.pop_all()
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
 
     def __next__(self) -> Batch:
         try:

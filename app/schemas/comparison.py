@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.schemas.reports import ScoreView, VerdictView
-from job_kinds.warnings import WarningView
+from job_kinds.request import WarningView
 
 
 class CheckpointMetrics(BaseModel):

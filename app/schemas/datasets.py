@@ -104,8 +104,8 @@ class DatasetView(BaseModel):
         if "provenance" in dataset.objects:
             links["provenance"] = f"{path}/provenance"
         fields: dict[str, Any] = {}
-        if ready:
-            modality = modalities.get(dataset.modality)
+        modality = modalities.installed().get(dataset.modality)
+        if ready and modality is not None:
             fields = modality.describe_dataset(summary)
             if modality.has_schema:
                 links["schema"] = f"{path}/schema"

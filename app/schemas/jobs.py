@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 import job_kinds
 from core import jobs
 from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from job_kinds.warnings import WarningView
+from job_kinds.request import WarningView
 
 
 class JobProblem(BaseModel):
@@ -116,7 +116,7 @@ class JobView(BaseModel):
     def of(cls, job: Job, position: int | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
-        links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.get(job.kind).links)}
+        links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.KINDS[job.kind].links)}
         links |= {action: f"{path}/{action}" for action in jobs.ACTIONS[state]}
         if job.result and "model" in job.result:
             links["model"] = f"/v1/models/{job.result['model']}"
@@ -131,7 +131,14 @@ class JobView(BaseModel):
             name=job.name,
             dataset=job.dataset_id,
             model=job.model_id,
-            progress=_progress(job),
+            progress=Progress(
+                percent=100.0 if job.state.value == "succeeded" else job.progress.get("percent"),
+                step=job.step,
+                steps=job.progress.get("steps"),
+                rate=job.progress.get("rate"),
+                eta_s=job.progress.get("eta_s") if job.state.value == "running" else None,
+                updated_at=job.heartbeat_at,
+            ),
             queue=QueueStatus.of(job, position),
             priority=job.priority,
             retry_of=job.retry_of,
@@ -146,18 +153,6 @@ class JobView(BaseModel):
             tags=job.tags,
             links=links,
         )
-
-
-def _progress(job: Job) -> Progress:
-    progress = job.progress
-    return Progress(
-        percent=100.0 if job.state.value == "succeeded" else progress.get("percent"),
-        step=job.step,
-        steps=progress.get("steps"),
-        rate=progress.get("rate"),
-        eta_s=progress.get("eta_s") if job.state.value == "running" else None,
-        updated_at=job.heartbeat_at,
-    )
 
 
 class EventView(BaseModel):

@@ -44,6 +44,7 @@ class ModelView(BaseModel):
     @classmethod
     def of(cls, model: Model, aliases: Sequence[str] = (), *, loaded: bool = False) -> "ModelView":
         manifest, path = model.manifest, f"/v1/models/{model.id}"
+        modality = modalities.installed().get(model.modality)
         parts = ("samples", "sampling-options", "card", "report", "architecture", "export")
         links = {"self": path, **{part: f"{path}/{part}" for part in parts}}
         if model.job_id is not None:
@@ -69,7 +70,7 @@ class ModelView(BaseModel):
             loaded=loaded,
             created_at=model.created_at,
             links=links,
-            **modalities.get(model.modality).describe_model(manifest),
+            **({} if modality is None else modality.describe_model(manifest)),
         )
 
 

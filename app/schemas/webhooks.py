@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from core.request_fields import Name, RequestModel
 from core.tables import Delivery, Webhook
-from job_kinds.webhook import Events, JobEvent, Url
+from job_kinds.request import Events, JobEvent, Url
 
 
 class NewWebhook(RequestModel):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core.augmentation import LabelPlan, SkipReason
 from core.errors import FieldError, ValidationFailed
 from job_kinds.augmentation.request import AugmentationRequest
-from models.tabular.sampling_plan import apportion
+from models.split import apportion
 
 
 @dataclass(frozen=True)

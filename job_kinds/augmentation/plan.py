@@ -17,7 +17,7 @@ from core.storage import ObjectCorrupted, get_storage
 from core.tables import Dataset, JobKind, Model
 from job_kinds.augmentation.label_allocation import SourceShares, allocate
 from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
-from job_kinds.warnings import WarningView
+from job_kinds.request import WarningView
 
 MIN_HOLDOUT_ITEMS_PER_LABEL = 10  # with fewer, the lift of a label is mostly noise
 DEFAULT_HOLDOUT_FRACTION = 0.1  # of a dataset without a test split, for a job without a model

@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field
 import modalities
 from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
 from core.request_fields import Name
-from job_kinds.request import JobRequest
-from job_kinds.warnings import WarningView
+from job_kinds.request import JobRequest, WarningView
 
 
 @modalities.extend("augmentation_options")

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
-from job_kinds.request import JobRequest, ModelReference
-from job_kinds.warnings import WarningView
+from job_kinds.request import JobRequest, ModelReference, WarningView
 
 
 class EvaluationRequest(JobRequest):

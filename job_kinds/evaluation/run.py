@@ -96,7 +96,8 @@ class EvaluationJob:
         )
 
     def build_report(self, model: Model, evaluation: EvaluationOutput) -> dict[str, Any]:
-        verdict = verdict_of(evaluation.scores, evaluation.holdout_items)
+        score_types = modalities.evaluation_of(self.spec.modality).score_types
+        verdict = verdict_of(evaluation.scores, evaluation.holdout_items, score_types)
         scores = [score.to_dict() for score in evaluation.scores]
         training_spec = modalities.get(model.modality).training_spec
         quality_gate = training_spec.model_validate(model.manifest["training"]).quality_gate

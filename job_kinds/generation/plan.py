@@ -1,20 +1,31 @@
-"""Planning of generation jobs: from a request and a model to shards."""
+"""Planning of generation jobs: from a request and a model to shards.
+
+The first samples are generated to validate the request and to estimate time and size.
+"""
+
+import time
 
 import modalities
 from core import evaluation, model_registry, output_destinations
 from core.database import read
 from core.errors import FieldError, ValidationFailed
-from core.generation import GenerationSpec
 from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import JobKind, Model
 from job_kinds.base import OpenStream
-from job_kinds.generation import dry_run
-from job_kinds.generation.request import GenerationPlan, GenerationRequest
-from job_kinds.warnings import WarningView
+from job_kinds.generation.request import (
+    GenerationEstimate,
+    GenerationPlan,
+    GenerationRequest,
+    GenerationSpec,
+)
+from job_kinds.request import WarningView
 from modalities.base import Modality
 from modalities.sampling import SelectionPlan
+from modalities.turns import Unshared
+
+DRY_RUN_ITEMS = 512
 
 
 def plan(
@@ -33,10 +44,10 @@ def plan(
             session, model, ignore_quality_gate=request.ignore_quality_gate
         )
     spec, items = _resolve(model, request, seed)
-    dry_run.check_plan(model, items, open_stream)
+    _check_plan(model, items, open_stream)
     resolved = spec.model_dump(mode="json")
     if request.validate_only:
-        estimate = dry_run.estimate(model, items, spec, open_stream)
+        estimate = _estimate(model, items, spec, open_stream)
         warnings = _storage_warnings(estimate.bytes)
         return GenerationPlan(resolved=resolved, estimate=estimate, warnings=warnings)
     return NewJob(
@@ -117,3 +128,35 @@ def _storage_warnings(required_bytes: int) -> list[WarningView]:
         return []
     message = f"The job will store about {required_bytes} bytes, but only {free} are free."
     return [WarningView(code="insufficient_storage", message=message)]
+
+
+def _check_plan(model: Model, plan: SelectionPlan, open_stream: OpenStream) -> None:
+    """Check by sampling that the model can meet each condition of a plan.
+
+    Raises:
+        ValidationFailed: It cannot.
+    """
+    for probe in plan.probes():
+        with open_stream(model, probe) as stream:
+            next(stream)
+
+
+def _estimate(
+    model: Model, plan: SelectionPlan, spec: GenerationSpec, open_stream: OpenStream
+) -> GenerationEstimate:
+    """Generate and encode the first items, and extrapolate their time and size."""
+    items = min(DRY_RUN_ITEMS, spec.count)
+    first_items = plan.slice(0, items)
+    with open_stream(model, first_items) as stream:
+        started = time.thread_time()
+        # All work is done in this thread, whose CPU time is measured.
+        batches = stream.sampler.draw(first_items, Unshared())
+        size = sum(len(chunk) for chunk in first_items.encode(spec.format, batches, {}))
+        seconds = time.thread_time() - started
+    return GenerationEstimate(
+        items=spec.count,
+        shards=spec.shards,
+        bytes=round(spec.count / items * size),
+        seconds=round(spec.count / items * seconds, 2),
+        basis=f"Measured on the first {items} items, generated and encoded by the API.",
+    )

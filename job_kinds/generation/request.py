@@ -1,12 +1,11 @@
-"""Request for a generation job, and the response to `validate_only`."""
+"""Request for a generation job, its resolved form, and the response to `validate_only`."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 import modalities
-from job_kinds.request import JobRequest, ModelReference
-from job_kinds.warnings import WarningView
+from job_kinds.request import JobRequest, ModelReference, WarningView
 from modalities.selection import Selection
 
 
@@ -40,6 +39,29 @@ class GenerationRequest(SampleSelection, JobRequest):
         "files are copied to a subfolder named after the job's id; manifest.json is written last. "
         "Default: the files are only stored as artifacts of the job.",
     )
+
+
+class GenerationSpec(BaseModel):
+    """The resolved request, which workers execute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        description="Id of the model: a version added later does not change the job."
+    )
+    reference: str = Field(description="The model as `name:version`.")
+    modality: str
+    format: str
+    seed: int
+    offset: int
+    count: int
+    shard_size: int
+    shards: int
+    output_uri: str | None = None
+    plan: dict[str, Any] = Field(description="Items by index, in the form of the modality.")
+
+    def shard_name(self, number: int) -> str:
+        return f"shard-{number:05}.{self.format}"
 
 
 class GenerationEstimate(BaseModel):

@@ -21,13 +21,13 @@ import modalities
 from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, write
 from core.errors import JobError, ValidationFailed
-from core.generation import GenerationSpec
 from core.jobs import Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
 from job_kinds.generation.current_shard import CurrentShard
+from job_kinds.generation.request import GenerationSpec
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from modalities import stored_samplers

@@ -13,9 +13,9 @@ from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
 from job_kinds.base import OpenStream
 from job_kinds.evaluation.plan import check_possible
+from job_kinds.request import WarningView
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
-from job_kinds.warnings import WarningView
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
@@ -46,7 +46,7 @@ def plan(
         estimate = _estimate(session, training)
     spec = _build_spec(dataset, modality, request, training, seed)
     resolved = spec.model_dump(mode="json", exclude_none=True)
-    warnings = [*_warnings(dataset, training, spec), *_budget_warnings(training, estimate)]
+    warnings = _warnings(dataset, training, spec, estimate)
     if request.validate_only:
         return TrainingPlan(resolved=resolved, estimate=estimate, warnings=warnings)
     return NewJob(
@@ -124,7 +124,7 @@ def _is_evaluated(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec
 
 
 def _warnings(
-    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec
+    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec, estimate: TrainingEstimate
 ) -> list[WarningView]:
     warnings = [
         WarningView(code=issue["code"], message=issue["hint"])
@@ -145,17 +145,13 @@ def _warnings(
             check_possible(spec, dataset)
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
+    if estimate.steps < training.min_useful_steps:
+        message = (
+            f"The budget is enough for about {estimate.steps} steps, but useful samples need at "
+            f"least {training.min_useful_steps}. Increase the budget, or use smaller images."
+        )
+        warnings.append(WarningView(code="budget_too_small", message=message))
     return warnings
-
-
-def _budget_warnings(training: ResolvedTraining, estimate: TrainingEstimate) -> list[WarningView]:
-    if estimate.steps >= training.min_useful_steps:
-        return []
-    message = (
-        f"The budget is enough for about {estimate.steps} steps, but useful samples need at least "
-        f"{training.min_useful_steps}. Increase the budget, or use smaller images."
-    )
-    return [WarningView(code="budget_too_small", message=message)]
 
 
 def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:

@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 import modalities
 from core.request_fields import ModelName
 from core.training import Budget, CheckpointPolicy, QualityGate
-from job_kinds.request import JobRequest
-from job_kinds.warnings import WarningView
+from job_kinds.request import JobRequest, WarningView
 from modalities.training import Preset
 
 # The modality of the dataset decides which model applies, so the body may have any object here.

@@ -38,10 +38,21 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("scopes", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_api_keys_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("digest", name=op.f("uq_api_keys_digest")),
+    )
+    op.create_table(
+        "login_codes",
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenants.id"], name=op.f("fk_login_codes_tenant_id")
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_login_codes")),
     )
     op.create_table(
         "datasets",
@@ -369,6 +380,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_datasets_tenant_id_id")
 
     op.drop_table("datasets")
+    op.drop_table("login_codes")
     op.drop_table("api_keys")
     op.drop_table("workers")
     op.drop_table("tenants")

@@ -18,7 +18,8 @@ from modalities.image.upload.reading import finalize
 from models.augmentation import classifiers
 from models.augmentation.lift import TrainClassifier
 from models.augmentation.training_sets import TrainingPool
-from models.augmentation.transforms import Transform, transform_images
+from models.augmentation.transform_ranges import Transform
+from models.augmentation.transforms import transform_images
 from models.checkpoint import unpack
 from models.images import batched_sampling
 from models.images.data import LabeledImages

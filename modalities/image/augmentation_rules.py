@@ -6,7 +6,12 @@ from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from modalities.augmentation import AugmentationRules, Json
 from modalities.image.options import ImageAugmentationOptions, TransformRequest
-from models.augmentation.transforms import COLOR_TRANSFORMS, RANGES, Transform, default_transforms
+from models.augmentation.transform_ranges import (
+    COLOR_TRANSFORMS,
+    RANGES,
+    Transform,
+    default_transforms,
+)
 
 MAX_LIFT_BYTES = 1024 * 1024 * 1024  # pixels in memory while the lift is measured
 

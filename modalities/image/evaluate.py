@@ -13,16 +13,11 @@ from numpy.typing import NDArray
 from core.database import write
 from core.datasets import repository as datasets
 from core.storage import StoredObject, key_of
-from modalities import stored_samplers
 from modalities.evaluation import EvaluationInput, EvaluationOutput, Picture
 from modalities.image.encode import encode_png
 from modalities.image.train import open_images
-from models.checkpoint import unpack
-from models.images import batched_sampling
 from models.images.contact_sheet import Section, draw_sheet
 from models.images.data import LabeledImages
-from models.images.sampling import ImageSampler
-from models.images.sampling_plan import plan_by_count
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images import evaluation as metrics
 from models.split import UNLABELED
@@ -42,7 +37,11 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
     """Compare samples with the test split of the dataset, or with the holdout of the training."""
     labels = evaluation.model.manifest["labels"]
     names = [label["name"] for label in labels]
-    synthetic = _generate(evaluation, tuple(float(label["count"]) for label in labels))
+    batches = list(evaluation.generate())
+    synthetic = (
+        np.concatenate([batch.items for batch in batches]),
+        np.concatenate([batch.labels for batch in batches]),
+    )
     with _open_holdout(evaluation) as data:
         classifier = _evaluation_classifier(evaluation, data, max(1, len(labels)))
         result = metrics.evaluate(
@@ -67,27 +66,6 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
         sheet = draw_sheet([Section("", pair) for pair in pairs], 2, max_side=MAX_GALLERY_SIDE)
         pictures.append(Picture("nearest.png", NEAREST_TITLE, encode_png(sheet)))
     return EvaluationOutput(result.scores, len(holdout), result.report_sections, pictures)
-
-
-def _generate(
-    evaluation: EvaluationInput, label_weights: tuple[float, ...]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    sampler = stored_samplers.load(
-        evaluation.model, evaluation.storage, lambda path: ImageSampler.load(*unpack(path))
-    )
-    plan = plan_by_count(
-        evaluation.samples,
-        seed=evaluation.seed,
-        offset=0,
-        label_weights=label_weights,
-        balance_labels=False,
-    )
-    pixels, labels = [], []
-    for batch_labels, indices in plan.batches(sampler.batch_size):
-        evaluation.check_stop()
-        pixels.append(batched_sampling.generate_batch(sampler, plan.seed, batch_labels, indices))
-        labels.append(batch_labels)
-    return np.concatenate(pixels), np.concatenate(labels)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from core.request_fields import Label, RequestModel, Seed
 from modalities.selection import LabelName
+from models.augmentation.transform_ranges import TransformName
 
 # Formats without a size limit, because they are written and sent in pieces. Jobs use the first one.
 FILE_FORMATS = {
@@ -113,17 +114,9 @@ class ImageDatasetView(BaseModel):
 class TransformRequest(RequestModel):
     """One image transform and its strength."""
 
-    name: Literal[
-        "flip",
-        "rotate",
-        "shift",
-        "scale",
-        "hue",
-        "saturation",
-        "brightness",
-        "contrast",
-        "noise",
-    ] = Field(description="Transform. `hue` and `saturation` require color images.")
+    name: TransformName = Field(
+        description="Transform. `hue` and `saturation` require color images."
+    )
     max_magnitude: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="Largest change: degrees for `rotate` and `hue`, a probability for `flip`, a "

@@ -4,7 +4,7 @@ This module does not import torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -20,30 +20,23 @@ from modalities.image.options import (
     Interpolation,
     LatentPoint,
 )
-from modalities.sampling import Json, SamplingPlan, SelectionPlan, too_many_samples
-from modalities.selection import Selection, check_conflicts, check_selection, count_labels
+from modalities.label_plan import LabelPlan
+from modalities.sampling import Json, SamplingPlan, too_many_samples
+from modalities.selection import Selection, check_conflicts, count_labels
 from models.images.animation import encode_gif
 from models.images.contact_sheet import Section, draw_grid, draw_sheet, enlarge
-from models.images.sampling_plan import (
-    ImageIndexRange,
-    ImageSamplingPlan,
-    plan_by_count,
-    plan_by_label,
-)
 
 if TYPE_CHECKING:
-    from modalities.image.sampler import ImageBatch
+    from modalities.label_plan import LabeledBatch
 
 FRAME_SIDE = 256  # pixels; smaller images are enlarged for the frames of a GIF
 MAX_STRIP_COLUMNS = 16  # a longer interpolation has several rows
 
 
 @dataclass(frozen=True)
-class ImagePlan(SelectionPlan):
+class ImagePlan(LabelPlan):
     """Images by label and index."""
 
-    manifest: Json
-    indices: ImageSamplingPlan
     truncation: float = 1.0
     min_label_confidence: float | None = None
     layout: str | None = None
@@ -52,18 +45,10 @@ class ImagePlan(SelectionPlan):
     documents = ("png",)
 
     @property
-    def count(self) -> int:
-        return self.indices.count
-
-    @property
     def formats(self) -> Mapping[str, str]:
         if self._is_one_picture:
             return SAMPLE_FORMATS
         return {"zip": SAMPLE_FORMATS["zip"]} | SAMPLE_FORMATS
-
-    @property
-    def label_names(self) -> list[str]:
-        return [label["name"] for label in self.manifest["labels"]]
 
     @property
     def _is_one_picture(self) -> bool:
@@ -81,8 +66,8 @@ class ImagePlan(SelectionPlan):
         if self.count > (limit := get_settings().limits.grid_samples):
             raise too_many_samples(self.count, limit, format)
 
-    def encode(self, format: str, batches: Iterator["ImageBatch"], head: Json) -> Iterator[bytes]:
-        pairs = ((batch.labels, batch.pixels) for batch in batches)
+    def encode(self, format: str, batches: Iterator["LabeledBatch"], head: Json) -> Iterator[bytes]:
+        pairs = ((batch.labels, batch.items) for batch in batches)
         if format == "png":
             labels, images = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
             grid = self.layout == "grid"
@@ -107,24 +92,13 @@ class ImagePlan(SelectionPlan):
                 yield {**common, "label": names[label] if names else None, "index": index}
 
     def slice(self, start: int, stop: int) -> Self:
-        return replace(self, indices=self.indices.slice(start, stop), first=self.first + start)
+        return replace(super().slice(start, stop), first=self.first + start)
 
     def to_dict(self) -> Json:
-        return {
-            "ranges": [asdict(index_range) for index_range in self.indices.ranges],
-            "balance_labels": self.indices.balance_labels,
-            "min_label_confidence": self.min_label_confidence,
-        }
+        return {**super().to_dict(), "min_label_confidence": self.min_label_confidence}
 
     def probes(self) -> Sequence[Self]:
         return [self.slice(0, 1)] if self.min_label_confidence is not None else []
-
-    def count_labels(self, batch: "ImageBatch") -> Mapping[str, int]:
-        if not self.manifest["labels"]:
-            return {}
-        labels, counts = np.unique(batch.labels, return_counts=True)
-        names = self.label_names
-        return {names[label]: n for label, n in zip(labels.tolist(), counts.tolist(), strict=True)}
 
 
 @dataclass(frozen=True)
@@ -144,8 +118,8 @@ class InterpolationPlan(SamplingPlan):
     def count(self) -> int:
         return self.steps
 
-    def encode(self, format: str, batches: Iterator["ImageBatch"], head: Json) -> Iterator[bytes]:
-        images = np.concatenate([batch.pixels for batch in batches])
+    def encode(self, format: str, batches: Iterator["LabeledBatch"], head: Json) -> Iterator[bytes]:
+        images = np.concatenate([batch.items for batch in batches])
         if format == "gif":
             frames = [enlarge(image, FRAME_SIDE) for image in images]
             return iter([encode_gif([encode.encode_png(frame) for frame in frames])])
@@ -168,33 +142,13 @@ def plan_samples(
 def plan_selection(
     manifest: Json, selection: Selection, options: ImageSelectionOptions, seed: int
 ) -> ImagePlan:
-    check_selection(selection)
-    weights = tuple(float(label["count"]) for label in manifest["labels"])
-    if selection.count is not None:
-        indices = plan_by_count(
-            selection.count,
-            seed=seed,
-            offset=selection.offset,
-            label_weights=weights,
-            balance_labels=selection.balance_labels,
-        )
-    else:
-        number = {label["name"]: i for i, label in enumerate(manifest["labels"])}
-        counts = count_labels(manifest, selection.labels or {})
-        indices = plan_by_label(
-            {number[name]: n for name, n in counts.items()},
-            seed=seed,
-            offset=selection.offset,
-            label_weights=weights,
-        )
-    return ImagePlan(manifest, indices, min_label_confidence=options.min_label_confidence)
+    plan = ImagePlan.select(manifest, selection, seed)
+    return replace(plan, min_label_confidence=options.min_label_confidence)
 
 
 def read_plan(manifest: Json, plan: Json, seed: int) -> ImagePlan:
-    ranges = tuple(ImageIndexRange(**index_range) for index_range in plan["ranges"])
-    weights = tuple(float(label["count"]) for label in manifest["labels"])
-    indices = ImageSamplingPlan(ranges, seed, weights, plan["balance_labels"])
-    return ImagePlan(manifest, indices, min_label_confidence=plan["min_label_confidence"])
+    confidence = plan["min_label_confidence"]
+    return replace(ImagePlan.read(manifest, plan, seed), min_label_confidence=confidence)
 
 
 def _plan_interpolation(

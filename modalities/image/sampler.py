@@ -1,8 +1,10 @@
-"""Sampler of images, whose batches several requests can share."""
+"""Sampler of images, whose batches several requests can share.
+
+The items of a batch are pixels (N, H, W[, 3]).
+"""
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities.image.request import ImagePlan, InterpolationPlan
+from modalities.label_plan import LabeledBatch
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.turns import PendingItems, Turns
 from models.checkpoint import unpack
@@ -24,16 +27,6 @@ Pixels = NDArray[np.uint8]
 # Images that are requested ahead, while earlier ones are encoded and sent.
 PREFETCH_BYTES = 4 * 2**20
 PREFETCH_BATCHES = 16
-
-
-@dataclass(frozen=True)
-class ImageBatch:
-    labels: Indices  # (N,)
-    pixels: Pixels  # (N, H, W[, 3])
-    acceptance_rate: float | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 class ImagePlanSampler(Sampler):
@@ -57,14 +50,14 @@ class ImagePlanSampler(Sampler):
         seeds, labels, indices, truncation, attempts = columns
         return generate_batch(self._sampler, seeds, labels, indices, truncation, attempts)
 
-    def draw(self, plan: ImagePlan | InterpolationPlan, turns: Turns) -> Iterator[ImageBatch]:
+    def draw(self, plan: ImagePlan | InterpolationPlan, turns: Turns) -> Iterator[LabeledBatch]:
         if isinstance(plan, InterpolationPlan):
             return self._draw_interpolation(plan, turns)
         if plan.min_label_confidence is None:
             return self._draw_all(plan, turns)
         return self._draw_accepted(plan, plan.min_label_confidence, turns)
 
-    def _draw_all(self, plan: ImagePlan, turns: Turns) -> Iterator[ImageBatch]:
+    def _draw_all(self, plan: ImagePlan, turns: Turns) -> Iterator[LabeledBatch]:
         batches = plan.indices.batches(self.batch_size)
         submitted: deque[tuple[Indices, PendingItems]] = deque()
         batch_count = 1  # a single batch at first, so that a response starts as soon as possible
@@ -80,11 +73,11 @@ class ImagePlanSampler(Sampler):
             pixels = pending.result()
             batch_bytes = self.batch_size * pixels[0].nbytes
             batch_count = max(1, min(PREFETCH_BATCHES, PREFETCH_BYTES // batch_bytes))
-            yield ImageBatch(labels, pixels)
+            yield LabeledBatch(labels, pixels)
 
     def _draw_accepted(
         self, plan: ImagePlan, min_confidence: float, turns: Turns
-    ) -> Iterator[ImageBatch]:
+    ) -> Iterator[LabeledBatch]:
         """Each image is the first of its candidates with a label confidence of `min_confidence`."""
         if not self._sampler.scorer.has_classifier:
             raise scores_unavailable("The model has no label classifier.", "/min_label_confidence")
@@ -105,15 +98,15 @@ class ImagePlanSampler(Sampler):
                 min_confidence=min_confidence,
                 batch_size=self.batch_size,
             )
-            yield ImageBatch(labels, accepted.pixels, accepted.acceptance_rate)
+            yield LabeledBatch(labels, accepted.pixels, accepted.acceptance_rate)
 
-    def _draw_interpolation(self, plan: InterpolationPlan, turns: Turns) -> Iterator[ImageBatch]:
+    def _draw_interpolation(self, plan: InterpolationPlan, turns: Turns) -> Iterator[LabeledBatch]:
         ends = tuple(
             LatentEndpoint(seed, label, index) for label, seed, index in (plan.start, plan.end)
         )
         with turns.take():
             pixels = interpolate(self._sampler, (ends[0], ends[1]), plan.steps, plan.truncation)
-        yield ImageBatch(np.zeros(plan.steps, np.int64), pixels)
+        yield LabeledBatch(np.zeros(plan.steps, np.int64), pixels)
 
     def _submit(
         self,
@@ -133,12 +126,12 @@ class ImagePlanSampler(Sampler):
         )
         return turns.submit(self, columns)
 
-    def scores(self, batch: ImageBatch) -> list[dict[str, float]]:
+    def scores(self, batch: LabeledBatch) -> list[dict[str, float]]:
         scorer, probabilities = self._sampler.scorer, {}
         if scorer.has_classifier:
-            probabilities["label"] = scorer.label_confidence(batch.pixels, batch.labels)
+            probabilities["label"] = scorer.label_confidence(batch.items, batch.labels)
         if scorer.has_critic:
-            probabilities["real"] = scorer.realness(batch.pixels, batch.labels)
+            probabilities["real"] = scorer.realness(batch.items, batch.labels)
         if not probabilities:
             return super().scores(batch)  # raises the error
         return [

@@ -67,7 +67,7 @@ class InitFrom(BaseModel):
 
 
 class ImageTrainingSpec(TrainingSpec):
-    early_stopping: EarlyStoppingSetting = "auto"
+    early_stopping: Literal["auto", False] | EarlyStopping = "auto"
     init_from: InitFrom | None = None
 
     @property

@@ -72,6 +72,7 @@ class TableModality(Modality):
             "detection_auc",
             "detection_accuracy",
             "tstr_score",
+            "relation_violation_rate",
             "dcr_share",
             "exact_match_rate",
             "membership_inference_auc",

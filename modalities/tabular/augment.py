@@ -178,4 +178,4 @@ def _to_dataset_type(values: pa.Array, column: ColumnSchema) -> pa.Array:
     """Return the values without dictionary encoding, in the Arrow type that datasets store."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return values.cast(arrow_type(Column.from_dict(column.to_dict())), safe=False)
+    return values.cast(arrow_type(Column(**column.to_dict())), safe=False)

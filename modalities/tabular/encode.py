@@ -26,7 +26,7 @@ Batches = Iterator[pa.RecordBatch]
 def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:
     """Return the columns of a model's samples from its manifest."""
     return [
-        Column.from_dict({k: v for k, v in column.items() if k != "domain"})
+        Column(**{k: v for k, v in column.items() if k != "domain"})
         for column in manifest["columns"]
     ]
 

@@ -26,7 +26,7 @@ def table_manifest(
     It omits values that fewer than `min_value_count` rows have, because rare values can identify
     people.
     """
-    columns = [Column.from_dict(column.to_dict()) for column in rows.schema if column.in_samples]
+    columns = [Column(**column.to_dict()) for column in rows.schema if column.in_samples]
     labels: list[dict[str, Any]] = []
     target = next((column for column in columns if column.name == rows.target_column), None)
     if target is not None and target.type in ("category", "boolean"):

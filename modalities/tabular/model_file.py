@@ -41,7 +41,7 @@ class ManifestColumn(BaseModel):
 
     @property
     def column(self) -> Column:
-        return Column.from_dict(self.model_dump(exclude={"domain"}))
+        return Column(**self.model_dump(exclude={"domain"}))
 
 
 class ManifestCsv(BaseModel):

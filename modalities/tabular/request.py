@@ -24,11 +24,11 @@ from modalities.tabular.options import (
     TableSelectionOptions,
 )
 from modalities.tabular.request_values import plain_conditions, plain_row
+from models.split import apportion
 from models.tabular.sampling_plan import (
     RowIndexRange,
     RowSamplingPlan,
     Where,
-    apportion,
     plan_partial_rows,
     plan_per_condition,
     plan_total,

@@ -1,6 +1,6 @@
 """Columns of a table; see docs/decisions/0009-schema-of-a-table.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -39,10 +39,6 @@ class Column:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        return cls(**fields)
-
     @property
     def learned(self) -> bool:
         return not self.exclude and self.type != "id"
@@ -67,8 +63,4 @@ class Schema:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        return cls(parse_columns(fields["schema"]), fields["target"])
-
-
-def parse_columns(fields: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    return tuple(Column.from_dict(column) for column in fields)
+        return cls(tuple(Column(**column) for column in fields["schema"]), fields["target"])

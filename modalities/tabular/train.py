@@ -37,10 +37,10 @@ def train(run: TrainingRun) -> None:
                 return
             settings = TableSettings.from_dict(spec.hyperparameters)
             rows = filter_rows(rows, settings, run)
-            relations = plan_relations(rows, settings).describe()
-            manifest = table_manifest(rows, settings.min_value_count, relations)
+            relations = plan_relations(rows, settings)
+            manifest = table_manifest(rows, settings.min_value_count, relations.describe())
             run.start(manifest | csv_manifest(run.dataset.summary))
-            train_rows(rows, settings, run, seed=spec.seed, state=run.state)
+            train_rows(rows, settings, run, seed=spec.seed, state=run.state, relations=relations)
         except UnsupportedColumn as error:
             message = (
                 f"{error}. Change the type of the column in the schema, or exclude the column."

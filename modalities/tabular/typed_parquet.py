@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from modalities.tabular.schema import Column, parse_columns
+from modalities.tabular.schema import Column
 from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.upload.spool import ParquetSpool
 
@@ -25,10 +25,8 @@ class TypedParquet:
 
     def __init__(self, path: Path) -> None:
         self.spool = ParquetSpool(path)
-        self.stored_columns = {
-            column.name: column
-            for column in parse_columns(json.loads(self.spool.schema.metadata[_METADATA_KEY]))
-        }
+        stored = json.loads(self.spool.schema.metadata[_METADATA_KEY])
+        self.stored_columns = {fields["name"]: Column(**fields) for fields in stored}
         self.rows = self.spool.rows
 
     def column(self, column: Column) -> Iterator[pa.Array]:

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from models.metrics import verdict_rules
+
 Direction = Literal["higher", "lower", "target"]  # better values: higher, lower, or near `TARGET`
 TARGET = 0.5
 
 
 @dataclass(frozen=True)
 class ScoreType:
-    """Meaning and possible values of a score."""
+    """Meaning and possible values of a score, and the values that show a fault of the model."""
 
     description: str  # one sentence for the report
     direction: Direction
@@ -19,6 +21,8 @@ class ScoreType:
     maximum: float = 1.0
     requires_labels: bool = False  # missing in the report of data without labels
     concerns_privacy: bool = False  # estimates how much the samples reveal about training items
+    # For the verdict; a score without rules does not affect it.
+    rules: tuple[verdict_rules.Rule, ...] = ()
 
 
 SCORE_TYPES: dict[str, ScoreType] = {
@@ -27,6 +31,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "2017).",
         "lower",
         maximum=math.inf,
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "kernel_distance": ScoreType(
         "Kernel distance (squared maximum mean discrepancy) between the same features, which is "
@@ -55,11 +60,13 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "Share of the real images that have a sample in their neighborhood, which reaches to the "
         "fifth nearest real image (Naeem et al. 2020).",
         "higher",
+        rules=(verdict_rules.COLLAPSED_COVERAGE, verdict_rules.LOW_COVERAGE),
     ),
     "detection_auc": ScoreType(
         "Area under the ROC curve of a new classifier (discriminator) that separates samples from "
         "unseen real items: .5 means it cannot, 1 means it always can.",
         "target",
+        rules=(verdict_rules.DETECTED_ROWS,),
     ),
     "detection_accuracy": ScoreType(
         "Share of samples and unseen real items that the same classifier assigns correctly.",
@@ -70,6 +77,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "label.",
         "higher",
         requires_labels=True,
+        rules=(verdict_rules.LOW_UTILITY,),
     ),
     "tstr_score": ScoreType(
         "Score on unseen real items of a predictor trained only on samples (train on synthetic, "
@@ -78,6 +86,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "higher",
         minimum=-math.inf,  # R² may be negative
         requires_labels=True,
+        rules=(verdict_rules.LOW_UTILITY,),
     ),
     "near_duplicate_rate": ScoreType(
         "Share of the samples that are closer to a training image than 99 % of unseen real images "
@@ -90,32 +99,38 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "than to any other.",
         "lower",
         concerns_privacy=True,
+        rules=(verdict_rules.REPEATED_ITEMS,),
     ),
     "marginal_tvd": ScoreType(
         "Average total variation distance of the distributions of single columns between samples "
         "and unseen real rows.",
         "lower",
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "pairwise_tvd": ScoreType(
         "Average total variation distance of the joint distributions of column pairs between "
         "samples and unseen real rows.",
         "lower",
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "relation_violation_rate": ScoreType(
         "Largest share of samples that break a relation between columns which holds in all "
         "training rows, such as an order, a sum or a lookup.",
         "lower",
+        rules=(verdict_rules.BROKEN_RELATION,),
     ),
     "dcr_share": ScoreType(
         "Share of the samples that are closer to a training row than to any of as many unseen real "
         "rows (distance to the closest record).",
         "target",
         concerns_privacy=True,
+        rules=(verdict_rules.CLOSE_ROWS,),
     ),
     "exact_match_rate": ScoreType(
         "Share of the samples that are identical to a training row.",
         "lower",
         concerns_privacy=True,
+        rules=(verdict_rules.REPEATED_ITEMS,),
     ),
     "membership_inference_auc": ScoreType(
         "Area under the ROC curve of an attack that uses the distance to the nearest sample to "
@@ -128,10 +143,12 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "wrongly suspects 1 % of the unseen items.",
         "lower",
         concerns_privacy=True,
+        rules=(verdict_rules.RECOGNIZED_ITEMS,),
     ),
     "unique_rate": ScoreType(
         "Number of distinct rows among the samples, divided by the number of samples.",
         "higher",
+        rules=(verdict_rules.REPEATED_ROWS,),
     ),
 }
 

@@ -23,7 +23,7 @@ from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.preview import ScatterPreview
 from models.tabular.rare_labels import visits_per_epoch
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer import TokenizedRows
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
 from models.training_loop import Phase
 
@@ -38,24 +38,16 @@ class AutoregressiveTrainer:
     saved = ("step", "always_accept_score")
     scatter: ScatterPreview
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        settings: TableSettings,
-        tokens: Tensor,
-        holdout: Tensor,
-        seed: int,
-    ) -> None:
-        """Create the networks for (S, N) tokens of the training and of the held-out rows."""
+    def __init__(self, rows: TokenizedRows, settings: TableSettings, seed: int) -> None:
         torch.manual_seed(seed)
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.tokenizer, self.settings, self.seed = rows.tokenizer, settings, seed
         self.step, self._progress, self._in_critic_phase = 0, 0.0, False
-        self.holdout = holdout
-        self._batches = TokenBatches(tokens, settings.batch_size, seed)
+        tokenizer, self.holdout = rows.tokenizer, rows.holdout
+        self._batches = TokenBatches(rows.train, settings.batch_size, seed)
         repeating_batches = self._batches
         if tokenizer.has_single_token_label:
-            visits = visits_per_epoch(tokens[0].numpy())
-            repeating_batches = TokenBatches(tokens, settings.batch_size, seed, visits)
+            visits = visits_per_epoch(rows.train[0].numpy())
+            repeating_batches = TokenBatches(rows.train, settings.batch_size, seed, visits)
         self.generator = GeneratorPhase(tokenizer, settings, self._batches, repeating_batches)
         self.critic = CriticPhase(tokenizer, settings, self._batches.batch_size)
         # Rows with at least this critic score are always accepted; None: no rejection sampling.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from models.checkpoint import Resumable, count_parameters, pack_model, pack_stat
 from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint
+from models.weight_average import WeightAverage
 
 
 def pack(
@@ -47,3 +48,28 @@ def load_tokenizer(state: Path) -> Tokenizer:
     """
     tensors, header = unpack(state)
     return Tokenizer.from_tensors(header["tokenizer"], tensors)
+
+
+class AveragedRun:
+    """Checkpoints of a run whose model is the average of its generator's weights."""
+
+    saved: ClassVar[tuple[str, ...]]  # see Resumable
+    tokenizer: Tokenizer
+    settings: TableSettings
+    step: int
+    average: WeightAverage[Any]
+
+    def update_average(self, step: int) -> None:
+        self.average.update(step + 1)
+
+    def resumable(self) -> dict[str, Resumable]:
+        return {"run": self}
+
+    def pack(self) -> PackedCheckpoint:
+        return pack(
+            self.tokenizer,
+            self.settings,
+            self.step,
+            self.resumable(),
+            {"generator": self.average.network},
+        )

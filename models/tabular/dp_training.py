@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from models import training_loop
-from models.checkpoint import Resumable, load_state
-from models.tabular import checkpoint
+from models.checkpoint import load_state
 from models.tabular.autoregressive_networks import build_generator
 from models.tabular.autoregressive_phases import generator_optimizer, set_lr
 from models.tabular.bin_edges import equal_bins
 from models.tabular.categorical_columns import CategoricalColumn, Column, TokenLayout
+from models.tabular.checkpoint import AveragedRun
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import NoiseScales, PrivacyBudget
 from models.tabular.dp_domains import ColumnDomain
@@ -32,7 +32,7 @@ from models.tabular.numeric_columns import BINS, MAX_EXACT_VALUES, NumericColumn
 from models.tabular.quantiles import Quantiles
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
-from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
+from models.training_callbacks import TrainingCallbacks
 from models.training_loop import Batch, Part, Phase, Position
 from models.weight_average import WeightAverage
 
@@ -115,7 +115,7 @@ class PoissonBatches:
         return (self._tokens[:, sampled].T,)
 
 
-class PrivateTrainer:
+class PrivateTrainer(AveragedRun):
     """A run of a single phase: DP-SGD of the generator (see Trainer and Phase).
 
     It reports neither losses nor previews: epsilon covers the weights only.
@@ -181,9 +181,6 @@ class PrivateTrainer:
         set_lr(self.optimizer, settings.generator_lr * min(warmup, decay))
         self.optimizer.step()
 
-    def update_average(self, step: int) -> None:
-        self.average.update(step + 1)
-
     def render_preview(self) -> None:
         """Return no picture."""
 
@@ -192,18 +189,6 @@ class PrivateTrainer:
 
     def finish(self, callbacks: TrainingCallbacks) -> None:
         callbacks.save(self.step, self.pack())
-
-    def resumable(self) -> dict[str, Resumable]:
-        return {"run": self}
-
-    def pack(self) -> PackedCheckpoint:
-        return checkpoint.pack(
-            self.tokenizer,
-            self.settings,
-            self.step,
-            self.resumable(),
-            {"generator": self.average.network},
-        )
 
 
 def tokenizer_for_domains(

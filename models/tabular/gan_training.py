@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import losses
-from models.checkpoint import Resumable
 from models.metrics.critic import critic_accuracy
-from models.tabular import checkpoint
+from models.tabular.checkpoint import AveragedRun
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.gan_networks import Critic, GanSampler, Generator, RowFeaturizer
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import Tokenizer
-from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
+from models.tabular.tokenizer import TokenizedRows
+from models.training_callbacks import TrainingCallbacks, check_finite
 from models.training_loop import Batch, Part, Phase, Position
 from models.weight_average import WeightAverage
 
@@ -45,7 +44,7 @@ class GanBatches:
         return label, real, z, torch.rand(size, len(featurizer.steps), generator=generator)
 
 
-class GanTrainer:
+class GanTrainer(AveragedRun):
     """A run of a single phase: generator and critic (see Trainer and Phase)."""
 
     saved = ("G", "D", "average", "opt_G", "opt_D", "step")
@@ -53,26 +52,20 @@ class GanTrainer:
     microbatch_size: int | None = None
     scatter: ScatterPreview
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        settings: TableSettings,
-        tokens: Tensor,
-        holdout: Tensor,
-        seed: int,
-    ) -> None:
-        """Create the networks for (S, N) tokens of the training and of the held-out rows."""
+    def __init__(self, rows: TokenizedRows, settings: TableSettings, seed: int) -> None:
         torch.manual_seed(seed)
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.tokenizer, self.settings, self.seed = rows.tokenizer, settings, seed
         self.step = 0
-        self.holdout = holdout
-        self.featurizer = RowFeaturizer(tokenizer)
+        self.holdout = rows.holdout
+        self.featurizer = RowFeaturizer(rows.tokenizer)
         self.batches = GanBatches(
-            TokenBatches(tokens, settings.batch_size, seed), self.featurizer, settings.latent_dim
+            TokenBatches(rows.train, settings.batch_size, seed),
+            self.featurizer,
+            settings.latent_dim,
         )
         self.G = Generator(self.featurizer, settings)
         self.D = Critic(self.featurizer, settings)
-        self.average = WeightAverage(self.G, settings.ema_decay)
+        self.average: WeightAverage[Generator] = WeightAverage(self.G, settings.ema_decay)
         betas = (0.0, settings.beta2)
         self.opt_G = torch.optim.Adam(
             self.G.parameters(), settings.generator_lr, betas=betas, fused=True
@@ -133,9 +126,6 @@ class GanTrainer:
         set_lr(self.opt_G, self.settings.generator_lr, position.progress)
         self.opt_G.step()
 
-    def update_average(self, step: int) -> None:
-        self.average.update(step + 1)
-
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
         metrics = check_finite(self.step, losses)
         if self.step % self.settings.eval_interval == 0:
@@ -164,18 +154,6 @@ class GanTrainer:
             "critic_accuracy_fake": accuracy.fake,
             "critic_auc": accuracy.auc,
         }
-
-    def resumable(self) -> dict[str, Resumable]:
-        return {"run": self}
-
-    def pack(self) -> PackedCheckpoint:
-        return checkpoint.pack(
-            self.tokenizer,
-            self.settings,
-            self.step,
-            self.resumable(),
-            {"generator": self.average.network},
-        )
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:

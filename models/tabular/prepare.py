@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.checkpoint import load_tokenizer
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
@@ -110,33 +108,27 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     )
 
 
-def fit_or_load_tokenizer(
+def fit_tokenizer(
     rows: LabeledRows,
+    relations: RelationPlan,
     settings: TableSettings,
     callbacks: TrainingCallbacks,
     seed: int,
-    state: Path | None,
 ) -> Tokenizer:
-    """Load the tokenizer of `state`, or fit one to the training rows."""
-    if state is None:
-        plan = plan_relations(rows, settings)
-        ignored = settings.relations if isinstance(settings.relations, list) else []
-        for name in sorted(set(ignored) - plan.names):
-            callbacks.warn(0, f"No relation is named {name!r}, so `relations` does not ignore it.")
-        tokenizer = Tokenizer.fit(
-            rows.take(rows.train),
-            rows.schema,
-            target_column=rows.target_column,
-            seed=seed,
-            always_sub_bins=settings.architecture == "gan",
-            constraints=constraints_from_settings(settings),
-            min_value_count=settings.min_value_count,
-            coding=plan.coding,
-        )
-        all_rows = np.union1d(rows.train, rows.holdout)
-        return (
-            tokenizer.with_row_hashes(rows.take(all_rows))
-            if settings.store_row_hashes
-            else tokenizer
-        )
-    return load_tokenizer(state)
+    """Fit a tokenizer to the training rows, which codes some of their relations."""
+    ignored = settings.relations if isinstance(settings.relations, list) else []
+    for name in sorted(set(ignored) - relations.names):
+        callbacks.warn(0, f"No relation is named {name!r}, so `relations` does not ignore it.")
+    tokenizer = Tokenizer.fit(
+        rows.take(rows.train),
+        rows.schema,
+        target_column=rows.target_column,
+        seed=seed,
+        always_sub_bins=settings.architecture == "gan",
+        constraints=constraints_from_settings(settings),
+        min_value_count=settings.min_value_count,
+        coding=relations.coding,
+    )
+    if not settings.store_row_hashes:
+        return tokenizer
+    return tokenizer.with_row_hashes(rows.take(np.union1d(rows.train, rows.holdout)))

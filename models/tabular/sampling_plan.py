@@ -82,16 +82,3 @@ def plan_total(
 ) -> RowSamplingPlan:
     """Plan `count` rows in total, which meet the conditions in turn."""
     return RowSamplingPlan((RowIndexRange(tuple(conditions), offset, offset + count),), seed)
-
-
-def apportion(count: int, fractions: Sequence[float]) -> list[int]:
-    """Split `count` into whole numbers by `fractions`, with the largest remainder method.
-
-    The last number is the rest that the fractions leave.
-    """
-    quotas = [count * fraction for fraction in [*fractions, max(0.0, 1 - sum(fractions))]]
-    counts = [int(quota) for quota in quotas]
-    by_remainder = sorted(range(len(quotas)), key=lambda i: (counts[i] - quotas[i], i))
-    for i in by_remainder[: count - sum(counts)]:
-        counts[i] += 1
-    return counts

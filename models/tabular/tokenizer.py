@@ -25,6 +25,7 @@ from models.tabular.column_fitting import (
 )
 from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
+from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.id_columns import IdColumn
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
@@ -362,3 +363,20 @@ def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:
     )
     unique_index = unique_index.reshape(-1)
     return np.isin(unique_index[combinations.shape[1] :], unique_index[: combinations.shape[1]])
+
+
+@dataclass(frozen=True)
+class TokenizedRows:
+    """Tokens (S, N) of the training rows and of the held-out rows, with their tokenizer."""
+
+    tokenizer: Tokenizer
+    train: Tensor
+    holdout: Tensor
+
+    @classmethod
+    def encode(cls, rows: LabeledRows, tokenizer: Tokenizer, seed: int) -> Self:
+        train, holdout = (
+            torch.from_numpy(tokenizer.encode(rows.take(index), seed))
+            for index in (rows.train, rows.holdout[:MAX_HOLDOUT_ROWS])
+        )
+        return cls(tokenizer, train, holdout)

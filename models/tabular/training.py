@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-import torch
-
 from models import training_loop
 from models.checkpoint import load_state
 from models.tabular.autoregressive_training import AutoregressiveTrainer
-from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
+from models.tabular.checkpoint import load_tokenizer
+from models.tabular.data import LabeledRows
 from models.tabular.gan_training import GanTrainer
-from models.tabular.prepare import filter_rows, fit_or_load_tokenizer
+from models.tabular.prepare import RelationPlan, filter_rows, fit_tokenizer, plan_relations
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
+from models.tabular.tokenizer import TokenizedRows
 from models.training_callbacks import TrainingCallbacks
 
 
@@ -22,10 +22,12 @@ def train(
     *,
     seed: int,
     state: Path | None = None,
+    relations: RelationPlan | None = None,
 ) -> None:
     """Train until `callbacks.progress` is 1 or held-out rows no longer improve.
 
-    Resume from `state` if it is given.
+    Resume from `state` if it is given. A caller that has filtered the rows and planned their
+    relations passes `relations`.
 
     Raises:
         NonFiniteLoss: A loss is infinite or NaN.
@@ -33,16 +35,18 @@ def train(
         UnreadableCheckpoint: `state` is not a checkpoint of the current format.
         UnsupportedColumn: The values of a column have no tokens.
     """
-    if settings.constraints:
+    if relations is None and settings.constraints:
         rows = filter_rows(rows, settings, callbacks)
-    tokenizer = fit_or_load_tokenizer(rows, settings, callbacks, seed, state)
-    tokens = torch.from_numpy(tokenizer.encode(rows.take(rows.train), seed))
-    holdout = torch.from_numpy(tokenizer.encode(rows.take(rows.holdout[:MAX_HOLDOUT_ROWS]), seed))
-    trainer = (GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer)(
-        tokenizer, settings, tokens, holdout, seed
-    )
     if state is None:
-        trainer.start_from_frequencies(tokens)
+        relations = relations or plan_relations(rows, settings)
+        tokenizer = fit_tokenizer(rows, relations, settings, callbacks, seed)
+    else:
+        tokenizer = load_tokenizer(state)
+    tokenized = TokenizedRows.encode(rows, tokenizer, seed)
+    architecture = GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer
+    trainer = architecture(tokenized, settings, seed)
+    if state is None:
+        trainer.start_from_frequencies(tokenized.train)
     else:
         load_state(state, trainer.resumable())
     trainer.scatter = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)

@@ -8,19 +8,6 @@ from starlette.testclient import TestClient
 from core import api_keys, jobs, model_registry
 from core.database import read, write
 from tests.conftest import TENANT
-from tests.factories import create_trained_model
-
-
-@pytest.fixture
-def pets(client: TestClient) -> TestClient:
-    create_trained_model(client, "pets")
-    return client
-
-
-@pytest.fixture
-def people(client: TestClient) -> TestClient:
-    create_trained_model(client, "people")
-    return client
 
 
 def post_generation_job(client: TestClient, **body: Any) -> Any:

@@ -30,23 +30,11 @@ from core.storage import Storage, StoredObject
 from core.tables import Job, JobState, Shard, ShardState
 from job_kinds.generation import run as generation
 from tests.conftest import expire_lease, reload
-from tests.factories import create_model, create_trained_model
+from tests.factories import create_model
 from worker.job_runner import run_next
 
 QUEUES = ["generation"]
 LABEL_COUNTS = {"cat": 3, "ant": 30, "bee": 1}
-
-
-@pytest.fixture
-def pets(client: TestClient) -> TestClient:
-    create_trained_model(client, "pets")
-    return client
-
-
-@pytest.fixture
-def people(client: TestClient) -> TestClient:
-    create_trained_model(client, "people")
-    return client
 
 
 def post(client: TestClient, **body: Any) -> str:

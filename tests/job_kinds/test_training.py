@@ -25,6 +25,7 @@ from modalities.image.encode import encode_png as png_of
 from models import losses
 from models.images import early_stopping
 from models.images.vae_gan.training import VaeGan
+from models.tabular import prepare
 from tests.conftest import TENANT, expire_lease
 from tests.factories import create_dataset, create_digits_dataset
 from tests.job_runs import (
@@ -36,8 +37,8 @@ from tests.job_runs import (
     record_start_steps,
     run_training_job,
 )
-from tests.tiny_configs import TINY_IMAGE_CONFIG
-from tests.uploads import make_zip
+from tests.tiny_configs import TINY_IMAGE_CONFIG, TINY_TABLE_CONFIG
+from tests.uploads import make_people_csv, make_zip
 
 
 @pytest.fixture(autouse=True)
@@ -290,3 +291,22 @@ def test_unlabeled_images_are_used_for_training_with_pseudo_labels(
     assert 20 < metrics["pseudo_labels"]["values"][0] <= 200
     labels = client.get(f"/v1/models/{job['result']['model']}/sampling-options").json()["labels"]
     assert [label["name"] for label in labels] == [str(n) for n in range(10)]
+
+
+def test_the_relations_of_a_table_are_detected_once_in_a_job(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detect, calls = prepare.detect_relations, []
+
+    def record(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        return detect(*arguments, **options)
+
+    monkeypatch.setattr(prepare, "detect_relations", record)
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    new = create_training_job(
+        client, dataset=dataset, budget={"steps": 4}, hyperparameters=TINY_TABLE_CONFIG
+    )
+    job = run_training_job(client, new)
+    assert job["state"] == "succeeded", job["error"]
+    assert len(calls) == 1

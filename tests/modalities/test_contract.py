@@ -5,9 +5,11 @@ The third kind (tests.modalities.sequences) is registered as an installed packag
 
 import csv
 import hashlib
+import importlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -23,6 +25,9 @@ import torch
 from starlette.testclient import TestClient
 
 import modalities
+from app.schemas.samples import SamplesRequest
+from core.errors import ValidationFailed
+from modalities.image.options import ImageSampleOptions
 from tests.factories import clear_model_caches
 from tests.job_runs import (
     get_model_sha256,
@@ -137,6 +142,16 @@ def third_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     modalities.installed.cache_clear()
 
 
+class Waves(sequences.Sequences):
+    """A fourth kind of data, which has some fields of images."""
+
+    name = "wave"
+    sample_options = ImageSampleOptions
+
+
+WAVES = Waves()
+
+
 def create_dataset(client: TestClient, case: Case) -> Any:
     response = upload(client, case.data(), case.name, json.dumps(case.meta or {}))
     assert response.status_code == 201, response.text
@@ -246,6 +261,17 @@ def test_a_request_with_an_unknown_label_or_a_field_of_another_modality_is_rejec
     assert f"`{option}` does not apply to {items}." in foreign.json()["detail"]
 
 
+def test_a_field_that_two_other_modalities_have_is_rejected_once(tmp_path: Path) -> None:
+    entry_points = tmp_path / "sequences-1.0.dist-info" / "entry_points.txt"
+    with entry_points.open("a") as file:
+        file.write(f"wave = {__name__}:WAVES\n")
+    modalities.installed.cache_clear()
+    request = SamplesRequest(count=1, layout="grid")
+    with pytest.raises(ValidationFailed) as error:
+        modalities.own_options(request, modalities.get("tabular"), "sample_options")
+    assert [field.pointer for field in error.value.field_errors] == ["/layout"]
+
+
 def test_a_model_is_described_and_loaded(client: TestClient, case: Case) -> None:
     run_job(client, **training_request(client, case))
     model = client.post("/v1/models/model/load").json()
@@ -279,7 +305,9 @@ def test_an_evaluation_writes_the_report_of_the_model(
     report = client.get("/v1/models/model/report").json()
     assert (report["state"], report["samples"]) == ("evaluated", 40)
     assert report["holdout_items"] == round(0.1 * sum(case.labels.values()))
-    assert report["verdict"]["reasons"]
+    if case.modality == "sequence":  # a score that only this kind has counts like any other
+        assert report["verdict"]["verdict"] == "poor"
+        assert report["verdict"]["reasons"][0].startswith("real_rate is ")
     modality = modalities.evaluation_of(case.modality)
     assert {score["name"] for score in report["scores"]} <= modality.score_types.keys()
     page = client.get("/v1/models/model/report", headers={"accept": "text/html"}).text
@@ -319,6 +347,47 @@ def test_an_imported_model_generates_the_samples_of_the_exported_one(
     assert sample(client, format, model="copy", count=5) == sample(client, format, count=5)
     rejected = import_model(client, replace_weights(archive))
     assert (rejected.status_code, rejected.json()["code"]) == (422, "import_rejected")
+
+
+def test_without_its_package_a_modality_is_listed_and_other_requests_name_what_to_install(
+    client: TestClient, tmp_path: Path
+) -> None:
+    case = CASES[-1]
+    body = training_request(client, case)
+    run_job(client, **body)
+    shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
+    importlib.invalidate_caches()
+    modalities.installed.cache_clear()
+    clear_model_caches()
+    for path in ("datasets", "models", f"datasets/{body['dataset']}", "models/model", "jobs"):
+        response = client.get(f"/v1/{path}")
+        assert response.status_code == 200, response.text
+    queued_before = len(client.get("/v1/jobs").json()["data"])
+    for response in (
+        client.post("/v1/models/model/samples", json={"count": 1}),
+        client.get("/v1/models/model/sampling-options"),
+        client.get(f"/v1/datasets/{body['dataset']}/preview"),
+        client.post("/v1/jobs", json=body),
+        client.post("/v1/jobs", json={"kind": "evaluation", "model": "model"}),
+        client.post("/v1/jobs", json={"kind": "generation", "model": "model", "count": 5}),
+    ):
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (409, "modality_missing"), problem
+        assert "entry point `sequence`" in problem["detail"]
+    assert len(client.get("/v1/jobs").json()["data"]) == queued_before
+
+
+def test_a_worker_without_the_package_of_a_job_says_what_to_install(
+    client: TestClient, tmp_path: Path
+) -> None:
+    job_id = create_job(client, **training_request(client, CASES[-1]))
+    shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
+    importlib.invalidate_caches()
+    modalities.installed.cache_clear()
+    assert run_next(["training"], job_id)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["state"] == "failed"
+    assert "entry point `sequence`" in job["error"]["detail"]
 
 
 def test_a_server_documents_the_modalities_that_are_installed_when_it_starts(

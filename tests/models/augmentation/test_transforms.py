@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.augmentation.transforms import (
+from models.augmentation.transform_ranges import (
     RANGES,
-    TRANSFORM_NAMES,
-    YIQ,
     Transform,
-    apply,
+    TransformName,
     default_transforms,
-    transform_images,
 )
+from models.augmentation.transforms import YIQ, apply, transform_images
 
 NOISE_KEY = (0, 0, 0)
 
@@ -105,12 +103,12 @@ def test_noise_has_the_given_deviation_and_is_reproducible() -> None:
     assert not np.array_equal(noisy, other_noise)
 
 
-@pytest.mark.parametrize("name", TRANSFORM_NAMES)
+@pytest.mark.parametrize("name", RANGES)
 def test_every_transform_stays_in_its_range_and_its_steps_reproduce_the_image(
-    name: str,
+    name: TransformName,
 ) -> None:
     real = np.stack([make_color_image(seed) for seed in range(5)])
-    transform = Transform(name, RANGES[name].default)  # type: ignore[arg-type]
+    transform = Transform(name, RANGES[name].default)
     indices = np.arange(40)
     transformed = list(transform_images(real, [transform], seed=3, label=1, indices=indices))
     assert {item.source_index for item in transformed} == set(range(5))

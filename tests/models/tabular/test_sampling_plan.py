@@ -2,33 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-
 from models.tabular.sampling_plan import (
-    apportion,
     plan_partial_rows,
     plan_per_condition,
     plan_total,
 )
-
-
-@pytest.mark.parametrize(
-    ("count", "shares", "counts"),
-    [
-        (10, [0.5, 0.5], [5, 5, 0]),
-        (10, [0.26, 0.74], [3, 7, 0]),  # .6 against .4
-        (10, [0.24, 0.76], [2, 8, 0]),
-        (41, [0.5, 0.25], [21, 10, 10]),
-        (7, [1 / 3, 1 / 3, 1 / 3], [3, 2, 2, 0]),
-        (1, [0.1, 0.2], [0, 0, 1]),
-        (0, [0.5], [0, 0]),
-    ],
-)
-def test_the_largest_remainders_get_one_more_row(
-    count: int, shares: list[float], counts: list[int]
-) -> None:
-    assert apportion(count, shares) == counts
-    assert sum(counts) == count
 
 
 def test_each_condition_starts_at_the_offset_and_zero_counts_are_skipped() -> None:

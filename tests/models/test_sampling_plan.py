@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from models.images.sampling_plan import ImageSamplingPlan, plan_by_count, plan_by_label
+from models.sampling_plan import LabelSamplingPlan, plan_by_count, plan_by_label
 
 LABEL_WEIGHTS = (900.0, 90.0, 10.0)
 
 
-def list_items(plan: ImageSamplingPlan, size: int) -> list[tuple[int, int]]:
+def list_items(plan: LabelSamplingPlan, size: int) -> list[tuple[int, int]]:
     return [
         (int(label), int(index))
         for labels, indices in plan.batches(size)

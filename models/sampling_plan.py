@@ -18,7 +18,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class ImageIndexRange:
+class LabelRange:
     """Items `start` to `stop` (exclusive). If `label` is None, the index determines the label."""
 
     label: int | None
@@ -27,8 +27,8 @@ class ImageIndexRange:
 
 
 @dataclass(frozen=True)
-class ImageSamplingPlan:
-    ranges: tuple[ImageIndexRange, ...]
+class LabelSamplingPlan:
+    ranges: tuple[LabelRange, ...]
     seed: int
     label_weights: tuple[float, ...]  # one per label; empty for a model without labels
     balance_labels: bool
@@ -37,7 +37,7 @@ class ImageSamplingPlan:
     def count(self) -> int:
         return sum(index_range.stop - index_range.start for index_range in self.ranges)
 
-    def slice(self, start: int, stop: int) -> "ImageSamplingPlan":
+    def slice(self, start: int, stop: int) -> "LabelSamplingPlan":
         """Return the plan of the items at positions `start` to `stop` (exclusive) of this plan."""
         ranges = []
         for index_range in self.ranges:
@@ -45,12 +45,12 @@ class ImageSamplingPlan:
             first, last = max(0, start), min(n, stop)
             if first < last:
                 ranges.append(
-                    ImageIndexRange(
+                    LabelRange(
                         index_range.label, index_range.start + first, index_range.start + last
                     )
                 )
             start, stop = start - n, stop - n
-        return ImageSamplingPlan(tuple(ranges), self.seed, self.label_weights, self.balance_labels)
+        return LabelSamplingPlan(tuple(ranges), self.seed, self.label_weights, self.balance_labels)
 
     def batches(self, size: int) -> Iterator[tuple[Indices, Indices]]:
         """Yield labels and indices of the items in order, `size` at a time.
@@ -76,7 +76,7 @@ class ImageSamplingPlan:
         if filled:
             yield np.concatenate(labels), np.concatenate(indices)
 
-    def _labels(self, index_range: ImageIndexRange, indices: Indices) -> Indices:
+    def _labels(self, index_range: LabelRange, indices: Indices) -> Indices:
         if index_range.label is not None:
             return np.full(len(indices), index_range.label, np.int64)
         if not self.label_weights:
@@ -91,14 +91,14 @@ class ImageSamplingPlan:
 
 def plan_by_label(
     counts: Mapping[int, int], *, seed: int, offset: int, label_weights: tuple[float, ...]
-) -> ImageSamplingPlan:
-    ranges = tuple(ImageIndexRange(label, offset, offset + n) for label, n in counts.items() if n)
-    return ImageSamplingPlan(ranges, seed, label_weights, balance_labels=False)
+) -> LabelSamplingPlan:
+    ranges = tuple(LabelRange(label, offset, offset + n) for label, n in counts.items() if n)
+    return LabelSamplingPlan(ranges, seed, label_weights, balance_labels=False)
 
 
 def plan_by_count(
     count: int, *, seed: int, offset: int, label_weights: tuple[float, ...], balance_labels: bool
-) -> ImageSamplingPlan:
-    return ImageSamplingPlan(
-        (ImageIndexRange(None, offset, offset + count),), seed, label_weights, balance_labels
+) -> LabelSamplingPlan:
+    return LabelSamplingPlan(
+        (LabelRange(None, offset, offset + count),), seed, label_weights, balance_labels
     )

@@ -1,0 +1,63 @@
+// Hooks that load data: once, again at an interval, or as pages of a list.
+import { useCallback, useEffect, useState } from "preact/hooks";
+import { get, type Problem, type Query, withQuery } from "./api";
+
+export interface Loaded<T> {
+  value: T | null;
+  error: Problem | null;
+  reload: () => void;
+}
+
+/** GET `path` and keep the last good value while reloading. A null path loads nothing. */
+export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0): Loaded<T> {
+  const address = path === null ? null : withQuery(path, query);
+  const [state, setState] = useState<{ address: string | null; value: T | null; error: Problem | null }>({
+    address,
+    value: null,
+    error: null,
+  });
+  const [round, setRound] = useState(0);
+  const reload = useCallback(() => setRound((n) => n + 1), []);
+
+  useEffect(() => {
+    if (address === null) return;
+    const abort = new AbortController();
+    const load = () =>
+      get<T>(address, {}, abort.signal).then(
+        (value) => setState({ address, value, error: null }),
+        (error) => {
+          if (!abort.signal.aborted)
+            setState((old) => ({ address, value: old.address === address ? old.value : null, error }));
+        },
+      );
+    void load();
+    // A hidden tab does not poll.
+    const timer = everyMs ? setInterval(() => document.hidden || void load(), everyMs) : undefined;
+    return () => {
+      abort.abort();
+      clearInterval(timer);
+    };
+  }, [address, everyMs, round]);
+
+  return { value: state.address === address ? state.value : null, error: state.error, reload };
+}
+
+export interface Page<T> {
+  data: T[];
+  next: string | null;
+}
+
+/** Load a list page by page; `more` appends the next page. */
+export function usePages<T>(path: string, query: Query = {}, everyMs = 0) {
+  const first = useGet<Page<T>>(path, query, everyMs);
+  const address = withQuery(path, query);
+  const [extra, setExtra] = useState<{ address: string; items: T[]; next: string | null } | null>(null);
+  const current = extra?.address === address ? extra : null;
+  const next = current ? current.next : (first.value?.next ?? null);
+  const more = async () => {
+    if (!next) return;
+    const page = await get<Page<T>>(path, { ...query, after: next });
+    setExtra({ address, items: [...(current?.items ?? []), ...page.data], next: page.next });
+  };
+  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, next, more };
+}

@@ -1,0 +1,36 @@
+// Entry point: the login page without a key, otherwise the page of the address.
+import { render } from "preact";
+import { DatasetPage } from "./pages/dataset";
+import { DatasetsPage } from "./pages/datasets";
+import { JobPage } from "./pages/job";
+import { JobsPage } from "./pages/jobs";
+import { LoginPage } from "./pages/login";
+import { OverviewPage } from "./pages/overview";
+import { UploadPage } from "./pages/upload";
+import { route } from "./router";
+import { apiKey } from "./session";
+import { Frame } from "./ui/frame";
+import { Empty } from "./ui/parts";
+
+function App() {
+  if (!apiKey.value) return <LoginPage />;
+  return <Frame><Page /></Frame>;
+}
+
+function Page() {
+  const [section = "", id] = route.value.segments;
+  switch (section) {
+    case "":
+    case "login":
+      return <OverviewPage />;
+    case "datasets":
+      if (!id) return <DatasetsPage />;
+      return id === "new" ? <UploadPage /> : <DatasetPage key={id} id={id} />;
+    case "jobs":
+      return id ? <JobPage key={id} id={id} /> : <JobsPage />;
+    default:
+      return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
+  }
+}
+
+render(<App />, document.getElementById("app")!);

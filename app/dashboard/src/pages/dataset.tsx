@@ -1,0 +1,238 @@
+// One dataset: what was understood, what is odd, what it contains.
+import { useState } from "preact/hooks";
+import { patch, type Problem, remove } from "../api";
+import { bytes, number, score } from "../format";
+import { useGet } from "../load";
+import { link, navigate, route, setQuery } from "../router";
+import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, RowsPage } from "../types";
+import { Histogram, Shares } from "../ui/histogram";
+import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
+import { download, Picture } from "../ui/picture";
+
+const SEVERITY_TONES: Record<string, Tone> = { error: "bad", high: "bad", warning: "warn", info: "" };
+const ROWS = 25;
+
+export function DatasetPage({ id }: { id: string }) {
+  const [validating, setValidating] = useState(true);
+  const { value: dataset, error, reload } = useGet<Dataset>(`/v1/datasets/${id}`, {}, validating ? 1500 : 0);
+  if (dataset && validating && dataset.state !== "validating") setValidating(false);
+  if (error && !dataset) return <ProblemNote problem={error} onRetry={reload} />;
+  if (!dataset) return <Loading rows={8} />;
+  return (
+    <>
+      <Header dataset={dataset} onChange={reload} />
+      {dataset.state === "validating" && <div class="note" role="status">The file is being read and checked. This page shows the result as soon as it is there.</div>}
+      {dataset.error && (
+        <div class="note bad" role="alert"><strong>{dataset.error.title}</strong><span>{dataset.error.detail}</span></div>
+      )}
+      {dataset.state === "ready" && <Content dataset={dataset} />}
+    </>
+  );
+}
+
+function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void }) {
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const rename = async () => {
+    const name = prompt("New name of the dataset", dataset.name);
+    if (name) await patch(`/v1/datasets/${dataset.id}`, { name }).then(onChange, setProblem);
+  };
+  const drop = async () => {
+    if (!confirm(`Delete the dataset “${dataset.name}”? Models that were trained on it stay.`)) return;
+    await remove(`/v1/datasets/${dataset.id}`).then(() => navigate(link("datasets")), setProblem);
+  };
+  return (
+    <>
+      <header>
+        <div class="stack">
+          <h1>{dataset.name}</h1>
+          <div class="row">
+            <StateBadge state={dataset.state} />
+            <span>{dataset.modality}</span>
+            <small class="muted mono">{dataset.id}</small>
+          </div>
+        </div>
+        <div class="row">
+          <button type="button" class="button plain" onClick={rename}>Rename</button>
+          <button type="button" class="button plain" onClick={drop}>Delete</button>
+          {dataset.state === "ready" && <a class="button primary" href={link("datasets", dataset.id, "train")}>Train a model</a>}
+        </div>
+      </header>
+      {problem && <ProblemNote problem={problem} />}
+    </>
+  );
+}
+
+function Content({ dataset }: { dataset: Dataset }) {
+  return (
+    <>
+      <IssueList id={dataset.id} />
+      <div class="grid">
+        <Facts dataset={dataset} />
+        <Labels dataset={dataset} />
+      </div>
+      {dataset.image ? <Pictures dataset={dataset} /> : <Rows id={dataset.id} />}
+      <Profile id={dataset.id} />
+    </>
+  );
+}
+
+function IssueList({ id }: { id: string }) {
+  const { value, error } = useGet<{ data: DatasetIssue[]; notes: string[] }>(`/v1/datasets/${id}/issues`);
+  if (error) return <ProblemNote problem={error} />;
+  if (!value) return null;
+  if (value.data.length === 0 && value.notes.length === 0) return null;
+  return (
+    <Card title="What to know before training">
+      <ul class="stack">
+        {value.data.map((issue) => (
+          <li key={issue.code} class="stack issue">
+            <div class="row">
+              <Badge tone={SEVERITY_TONES[issue.severity] ?? ""}>{issue.severity}</Badge>
+              <strong>{issue.code.replaceAll("_", " ")}</strong>
+              <span class="muted">{number(issue.count)} times</span>
+            </div>
+            <span>{issue.hint}</span>
+            {issue.examples.length > 0 && <small class="muted">For example: {issue.examples.slice(0, 5).join("; ")}</small>}
+          </li>
+        ))}
+        {value.notes.map((note) => <li key={note} class="muted">{note}</li>)}
+      </ul>
+    </Card>
+  );
+}
+
+function Facts({ dataset }: { dataset: Dataset }) {
+  const { image, table, layout } = dataset;
+  return (
+    <Card title="What was understood" aside={<Exports dataset={dataset} />}>
+      <dl class="facts">
+        <dt>Items</dt><dd>{number(dataset.train_items)} for training, {number(dataset.test_items)} for tests</dd>
+        {image && <><dt>Images</dt><dd>{image.width} × {image.height}, {image.channels === 1 ? "gray" : "color"}</dd></>}
+        {layout && <><dt>Labels from</dt><dd>{layout.labels_from}</dd></>}
+        {layout?.parts.map((part) => (
+          <><dt>Part {part.name}</dt><dd>{number(part.train)} training, {number(part.test)} test{part.left_out ? `, ${number(part.left_out)} left out` : ""}</dd></>
+        ))}
+        {layout?.ignored.map((ignored) => (
+          <><dt>Ignored</dt><dd>{number(ignored.files)} × {ignored.kind}, for example {ignored.example}</dd></>
+        ))}
+        {table && <><dt>Columns</dt><dd>{number(table.columns)}</dd></>}
+        {table && <><dt>Target column</dt><dd>{table.target ?? "none"}</dd></>}
+        {table && Object.entries(table.read).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => (
+          <><dt>{name}</dt><dd class="mono">{JSON.stringify(value)}</dd></>
+        ))}
+        <dt>Format</dt><dd>{dataset.format}, {bytes(dataset.bytes)}</dd>
+        <dt>Created</dt><dd><Time at={dataset.created_at} /></dd>
+      </dl>
+    </Card>
+  );
+}
+
+function Exports({ dataset }: { dataset: Dataset }) {
+  const format = dataset.image ? "zip" : "csv";
+  return (
+    <button type="button" class="button plain small" onClick={() => download(`/v1/datasets/${dataset.id}/content?format=${format}`, `${dataset.name}.${format}`)}>
+      Download
+    </button>
+  );
+}
+
+function Labels({ dataset }: { dataset: Dataset }) {
+  const labels = dataset.labels;
+  if (!labels || labels.length === 0) return null;
+  const total = labels.reduce((sum, label) => sum + label.count, 0);
+  return (
+    <Card title={`Labels (${number(labels.length)})`}>
+      <div class="scroll tall">
+        <ul class="shares">
+          {labels.map((label) => (
+            <li key={label.name}>
+              <span class="name" title={label.name}>{label.name}</span>
+              <span class="bar" aria-hidden="true"><span style={{ width: `${(100 * label.count) / total}%` }} /></span>
+              <span class="muted">{number(label.count)}</span>
+            </li>
+          ))}
+        </ul>
+      </div>
+    </Card>
+  );
+}
+
+function Pictures({ dataset }: { dataset: Dataset }) {
+  return (
+    <Card title="Images by label">
+      <div class="scroll"><Picture path={`/v1/datasets/${dataset.id}/preview?format=png`} alt="Images of each label" /></div>
+    </Card>
+  );
+}
+
+function Rows({ id }: { id: string }) {
+  const offset = Number(route.value.query.get("offset") ?? 0);
+  const { value, error } = useGet<RowsPage>(`/v1/datasets/${id}/preview`, { limit: ROWS, offset, format: "json" });
+  if (error) return <ProblemNote problem={error} />;
+  const rows = (value?.data ?? []) as Record<string, unknown>[];
+  const columns = rows[0] ? Object.keys(rows[0]) : [];
+  return (
+    <Card
+      title="Rows"
+      aside={
+        <div class="row">
+          <button type="button" class="button plain small" disabled={offset === 0} onClick={() => setQuery({ offset: String(Math.max(0, offset - ROWS)) })}>Previous</button>
+          <button type="button" class="button plain small" disabled={rows.length < ROWS} onClick={() => setQuery({ offset: String(offset + ROWS) })}>Next</button>
+        </div>
+      }
+    >
+      {!value && <Loading rows={10} />}
+      <div class="scroll" tabIndex={0} role="region" aria-label="Rows">
+        <table class="rows">
+          <thead><tr>{columns.map((name) => <th key={name}>{name}</th>)}</tr></thead>
+          <tbody>{rows.map((row, index) => <tr key={index}>{columns.map((name) => <td key={name}>{cell(row[name])}</td>)}</tr>)}</tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+const cell = (value: unknown) => (value === null || value === undefined ? <span class="muted">missing</span> : String(value));
+
+function Profile({ id }: { id: string }) {
+  const { value } = useGet<DatasetProfile>(`/v1/datasets/${id}/profile`);
+  if (!value?.columns) return null;
+  return (
+    <>
+      {value.relations && value.relations.length > 0 && (
+        <Card title="Relations between columns">
+          <p class="muted small">They hold in the rows, and samples keep them.</p>
+          <ul>{value.relations.map((relation) => <li key={JSON.stringify(relation)}>{relationText(relation)}</li>)}</ul>
+        </Card>
+      )}
+      <Card title="Columns">
+        <div class="grid columns">{value.columns.map((column) => <Column key={column.name} column={column} />)}</div>
+      </Card>
+    </>
+  );
+}
+
+function relationText(relation: object): string {
+  const { description, ...rest } = relation as Record<string, unknown>;
+  return typeof description === "string" ? description : Object.values(rest).flat().join(" ");
+}
+
+function Column({ column }: { column: ColumnProfile }) {
+  const missing = column.count + column.missing > 0 ? column.missing / (column.count + column.missing) : 0;
+  const { histogram, top } = column;
+  return (
+    <div class="stack column">
+      <div class="row"><strong>{column.name}</strong><Badge>{column.exclude ? "excluded" : column.type}</Badge></div>
+      {histogram && histogram.counts.length > 0 && (
+        <Histogram counts={histogram.counts} from={edge(histogram.edges[0])} to={edge(histogram.edges.at(-1))} label={`Distribution of ${column.name}`} />
+      )}
+      {!histogram && top && <Shares values={top.map(({ value, count }) => ({ value: String(value), count }))} total={column.count} />}
+      <small class="muted">
+        {number(column.distinct ?? column.min_distinct)} distinct{missing > 0 ? `, ${number(100 * missing, 1)} % missing` : ""}
+        {column.mean !== null && column.mean !== undefined ? `, mean ${score(column.mean)}` : ""}
+      </small>
+    </div>
+  );
+}
+
+const edge = (value: string | number | undefined) => (typeof value === "number" ? score(value) : (value ?? ""));

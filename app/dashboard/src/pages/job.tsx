@@ -1,0 +1,297 @@
+// One job: progress, curves, previews, events, files, and what can be done with it.
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { post, type Problem } from "../api";
+import { follow, type ServerEvent } from "../events";
+import { bytes, duration, number, score } from "../format";
+import { useGet } from "../load";
+import { link, navigate, route, setQuery } from "../router";
+import type { Artifact, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
+import { Chart, type Curve } from "../ui/chart";
+import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
+import { download, Picture } from "../ui/picture";
+
+export function JobPage({ id }: { id: string }) {
+  const [live, setLive] = useState(0);
+  const { value: job, error, reload } = useGet<Job>(`/v1/jobs/${id}`, {}, live ? 0 : 3000);
+
+  // Each event of the stream reloads the job, at most twice a second.
+  useEffect(() => {
+    const abort = new AbortController();
+    let timer = 0;
+    void follow(`/v1/jobs/${id}/events`, () => {
+      timer ||= setTimeout(() => { timer = 0; setLive((n) => n + 1); }, 500);
+    }, abort.signal);
+    return () => { abort.abort(); clearTimeout(timer); };
+  }, [id]);
+  useEffect(() => { if (live) reload(); }, [live]);
+
+  if (error && !job) return <ProblemNote problem={error} onRetry={reload} />;
+  if (!job) return <Loading rows={8} />;
+  return (
+    <>
+      <header>
+        <div class="stack">
+          <h1>{job.name || job.id}</h1>
+          <div class="row">
+            <StateBadge state={job.state} />
+            <span>{job.kind}</span>
+            {job.dataset && <a href={link("datasets", job.dataset)}>dataset</a>}
+            {job.model && <a href={link("models", job.model)}>model</a>}
+            <small class="muted mono">{job.id}</small>
+          </div>
+        </div>
+        <Actions job={job} onChange={reload} />
+      </header>
+      <Status job={job} />
+      {job.kind === "training" && <Curves job={job} version={live} />}
+      {job.kind === "training" && <Previews job={job} version={live} />}
+      <div class="grid">
+        <Facts job={job} />
+        <Checkpoints job={job} version={live} />
+      </div>
+      <Files job={job} version={live} />
+      <Events job={job} version={live} />
+    </>
+  );
+}
+
+function Status({ job }: { job: Job }) {
+  const { progress } = job;
+  return (
+    <>
+      {job.error && (
+        <div class="note bad" role="alert">
+          <strong>{job.error.title}</strong>
+          <span>{job.error.detail}</span>
+          {job.error.retryable && <small>The same job may succeed if it is tried again.</small>}
+        </div>
+      )}
+      {job.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
+      {!job.terminal && (
+        <Card>
+          <div class="row">
+            <span class="figure">{number(progress.percent)} %</span>
+            <span class="muted">
+              {job.state === "queued" ? job.queue.reason : job.phase}
+              {progress.steps ? `, step ${number(progress.step)} of ${number(progress.steps)}` : ""}
+              {progress.eta_s !== null ? `, about ${duration(progress.eta_s)} left` : ""}
+            </span>
+          </div>
+          <ProgressBar percent={progress.percent} label="Progress" />
+        </Card>
+      )}
+      {job.state === "succeeded" && <Result job={job} />}
+    </>
+  );
+}
+
+function Result({ job }: { job: Job }) {
+  const result = job.result as Record<string, unknown> | null;
+  const model = typeof result?.model === "string" ? result.model : null;
+  const dataset = typeof result?.dataset === "string" ? result.dataset : null;
+  if (!model && !dataset) return null;
+  return (
+    <div class="note">
+      {model && <span>The model <a href={link("models", model)}>{model}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
+      {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
+    </div>
+  );
+}
+
+const ACTIONS: Record<string, { label: string; states: string[]; danger?: boolean }> = {
+  pause: { label: "Pause", states: ["running", "queued"] },
+  resume: { label: "Resume", states: ["paused"] },
+  retry: { label: "Try again", states: ["failed", "cancelled"] },
+  cancel: { label: "Cancel", states: ["queued", "running", "paused"], danger: true },
+};
+
+function Actions({ job, onChange }: { job: Job; onChange: () => void }) {
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const run = async (name: string) => {
+    if (name === "cancel" && !confirm("Cancel this job? Its checkpoints are kept.")) return;
+    setProblem(null);
+    try {
+      const changed = await post<Job>(`/v1/jobs/${job.id}/${name}`);
+      if (name === "retry") navigate(link("jobs", changed.id));
+      else onChange();
+    } catch (error) {
+      setProblem(error as Problem);
+    }
+  };
+  return (
+    <div class="stack">
+      <div class="row">
+        {Object.entries(ACTIONS).map(([name, action]) =>
+          action.states.includes(job.state) && !(name === "pause" && job.kind !== "training") ? (
+            <button key={name} type="button" class={`button ${action.danger ? "danger" : ""}`} onClick={() => run(name)}>{action.label}</button>
+          ) : null,
+        )}
+      </div>
+      {problem && <ProblemNote problem={problem} />}
+    </div>
+  );
+}
+
+/** Metrics by chart; metrics of other names share the last chart. */
+const CHARTS: [string, (name: string) => boolean][] = [
+  ["Losses", (name) => name.includes("loss")],
+  ["Critic (discriminator)", (name) => name.includes("critic") || name.includes("accuracy") || name.includes("penalty")],
+  ["Quality", (name) => /coverage|agreement|frechet|detection|distance|score/.test(name)],
+];
+
+function Curves({ job, version }: { job: Job; version: number }) {
+  const { value, reload } = useGet<Record<string, Series>>(`/v1/jobs/${job.id}/metrics`, { points: 1000 });
+  useEffect(() => { if (version) reload(); }, [version]);
+  const charts = useMemo(() => groupCurves(value ?? {}), [value]);
+  if (value && charts.length === 0) {
+    return job.terminal ? null : <Card title="Curves"><p class="muted">The first values appear after the first steps.</p></Card>;
+  }
+  return (
+    <Card title="Curves">
+      {!value && <Loading rows={5} />}
+      <div class="grid wide">{charts.map(([title, curves]) => <Chart key={title} title={title} curves={curves} />)}</div>
+    </Card>
+  );
+}
+
+function groupCurves(series: Record<string, Series>): [string, Curve[]][] {
+  const groups = new Map<string, Curve[]>();
+  for (const [name, { steps, values }] of Object.entries(series)) {
+    const title = CHARTS.find(([, accepts]) => accepts(name))?.[0] ?? "Other metrics";
+    groups.set(title, [...(groups.get(title) ?? []), { label: name, steps, values }]);
+  }
+  return [...groups];
+}
+
+function Previews({ job, version }: { job: Job; version: number }) {
+  const { value: previews, reload } = useGet<Preview[]>(`/v1/jobs/${job.id}/previews`);
+  useEffect(() => { if (version) reload(); }, [version]);
+  const requested = Number(route.value.query.get("preview"));
+  if (!previews || previews.length === 0) return null;
+  const steps = previews.map((preview) => preview.step).sort((a, b) => a - b);
+  const step = steps.includes(requested) ? requested : steps.at(-1)!;
+  const shown = previews.find((preview) => preview.step === step)!;
+  return (
+    <Card
+      title="Previews"
+      aside={<button type="button" class="button plain small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
+    >
+      <p class="muted small">Samples from the same noise at each step, one row for each label.</p>
+      <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
+      <label class="field">
+        Step {number(step)}
+        <input
+          type="range" min={0} max={steps.length - 1} value={steps.indexOf(step)}
+          onInput={(event) => setQuery({ preview: String(steps[Number(event.currentTarget.value)]) })}
+        />
+      </label>
+    </Card>
+  );
+}
+
+function Facts({ job }: { job: Job }) {
+  return (
+    <Card title="Facts">
+      <dl class="facts">
+        <dt>Created</dt><dd><Time at={job.timestamps.created_at} /></dd>
+        <dt>Started</dt><dd><Time at={job.timestamps.started_at} /></dd>
+        <dt>Ended</dt><dd><Time at={job.timestamps.finished_at} /></dd>
+        <dt>CPU time</dt><dd>{duration(job.usage.cpu_s)}</dd>
+        <dt>Elapsed</dt><dd>{duration(job.usage.wall_s)}</dd>
+        <dt>Priority</dt><dd>{job.priority}</dd>
+        <dt>Attempt</dt><dd>{job.attempt}</dd>
+        {job.retry_of && <><dt>Retry of</dt><dd><a href={link("jobs", job.retry_of)}>{job.retry_of}</a></dd></>}
+      </dl>
+      <details>
+        <summary>Configuration</summary>
+        <pre tabIndex={0}><code>{JSON.stringify(job.resolved, null, 2)}</code></pre>
+      </details>
+    </Card>
+  );
+}
+
+function Checkpoints({ job, version }: { job: Job; version: number }) {
+  const { value, reload } = useGet<CheckpointRow[]>(job.kind === "training" ? `/v1/jobs/${job.id}/checkpoints` : null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  useEffect(() => { if (version) reload(); }, [version]);
+  if (!value || value.length === 0) return null;
+  const promote = (step: number) =>
+    post(`/v1/jobs/${job.id}/checkpoints/${step}/promote`).then(() => { setProblem(null); reload(); }, setProblem);
+  return (
+    <Card title="Checkpoints">
+      {problem && <ProblemNote problem={problem} />}
+      <div class="scroll">
+        <table>
+          <thead><tr><th>Step</th><th class="number">Score</th><th class="number">Size</th><th>Model</th></tr></thead>
+          <tbody>
+            {value.map((checkpoint) => (
+              <tr key={checkpoint.step}>
+                <td>{number(checkpoint.step)} {checkpoint.is_best && <Badge tone="good">best</Badge>}</td>
+                <td class="number">{score(checkpoint.score)}</td>
+                <td class="number">{bytes(checkpoint.bytes)}</td>
+                <td>
+                  {checkpoint.model ? <a href={link("models", checkpoint.model)}>{checkpoint.model}</a> : (
+                    <button type="button" class="button plain small" onClick={() => promote(checkpoint.step)}>Promote to a model</button>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+function Files({ job, version }: { job: Job; version: number }) {
+  const { value, reload } = useGet<Artifact[]>(`/v1/jobs/${job.id}/artifacts`);
+  useEffect(() => { if (version) reload(); }, [version]);
+  const files = value?.filter((file) => !file.name.startsWith("preview"));
+  if (!files || files.length === 0) return null;
+  return (
+    <Card title="Files">
+      <div class="scroll">
+        <table>
+          <thead><tr><th>Name</th><th class="number">Size</th><th>Created</th><th /></tr></thead>
+          <tbody>
+            {files.map((file) => (
+              <tr key={file.name}>
+                <td class="mono">{file.name}</td>
+                <td class="number">{bytes(file.bytes)}</td>
+                <td><Time at={file.created_at} /></td>
+                <td><button type="button" class="button plain small" onClick={() => download(new URL(file.url, location.href).pathname, file.name.split("/").pop()!)}>Download</button></td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+function Events({ job, version }: { job: Job; version: number }) {
+  const { value, reload } = useGet<{ data: JobEvent[] }>(`/v1/jobs/${job.id}/events`, { limit: 200 });
+  useEffect(() => { if (version) reload(); }, [version]);
+  const events = value?.data.filter((event) => event.type !== "metrics").reverse();
+  return (
+    <Card title="Events">
+      {!value && <Loading rows={3} />}
+      {events?.length === 0 && <Empty title="Nothing has happened yet" />}
+      <ul class="stack log">
+        {events?.map((event) => (
+          <li key={event.id} class="row">
+            <small class="muted"><Time at={event.created_at} /></small>
+            <Badge tone={event.level === "error" ? "bad" : event.level === "warning" ? "warn" : ""}>{event.type}</Badge>
+            <span class="small">{describe(event)}</span>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function describe(event: JobEvent | ServerEvent): string {
+  const data = event.data as Record<string, unknown>;
+  if (typeof data.message === "string") return data.message;
+  return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => `${name} ${value}`).join(", ");
+}

@@ -1,0 +1,100 @@
+// Upload of a dataset: drop a file, correct the few things that can be misread, watch the progress.
+import { useRef, useState } from "preact/hooks";
+import { post, Problem } from "../api";
+import { bytes, number } from "../format";
+import { link, navigate } from "../router";
+import type { Dataset } from "../types";
+import { uploadForm } from "../upload";
+import { Card, ProblemNote, ProgressBar } from "../ui/parts";
+
+const TABLE_FILE = /\.(csv|tsv|txt|parquet|arrow|feather|xlsx|xls|xlsb|ods|json|jsonl|ndjson)(\.(gz|bz2|xz|zst))?$/i;
+
+export function UploadPage() {
+  const [file, setFile] = useState<File | null>(null);
+  const [name, setName] = useState("");
+  const [target, setTarget] = useState("");
+  const [share, setShare] = useState<number | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [over, setOver] = useState(false);
+  const abort = useRef<AbortController | null>(null);
+  const input = useRef<HTMLInputElement>(null);
+
+  const choose = (chosen: File | null | undefined) => {
+    if (!chosen) return;
+    setProblem(null);
+    setFile(chosen);
+    setName(chosen.name.replace(/(\.\w{1,7}){1,2}$/, ""));
+  };
+
+  const upload = async (event: Event) => {
+    event.preventDefault();
+    if (!file) return;
+    const meta = { ...(name && { name }), ...(target && { target }) };
+    const form = new FormData();
+    form.append("meta", JSON.stringify(meta));
+    form.append("file", file);
+    abort.current = new AbortController();
+    setProblem(null);
+    setShare(0);
+    try {
+      const dataset = await uploadForm<Dataset>("/v1/datasets", form, setShare, abort.current.signal);
+      navigate(link("datasets", dataset.id));
+    } catch (error) {
+      setProblem(error as Problem);
+    } finally {
+      setShare(null);
+    }
+  };
+
+  const useExample = (builtin: string) =>
+    post<Dataset>("/v1/datasets", { builtin }).then((dataset) => navigate(link("datasets", dataset.id)), setProblem);
+
+  return (
+    <>
+      <header><h1>Upload data</h1></header>
+      <form class="stack" onSubmit={upload}>
+        <div
+          class={`drop ${over ? "over" : ""}`}
+          onDragOver={(event) => { event.preventDefault(); setOver(true); }}
+          onDragLeave={() => setOver(false)}
+          onDrop={(event) => { event.preventDefault(); setOver(false); choose(event.dataTransfer?.files[0]); }}
+        >
+          {file ? <strong>{file.name} <span class="muted">({bytes(file.size)})</span></strong> : <strong>Drop a file here</strong>}
+          <span class="muted">
+            Images: a zip or tar of class folders, npz, idx or Parquet. Tables: CSV, Parquet, Arrow, Excel or JSON, also compressed.
+          </span>
+          <button type="button" class="button" onClick={() => input.current?.click()}>Choose a file</button>
+          <input ref={input} type="file" hidden aria-label="File" onChange={(event) => choose(event.currentTarget.files?.[0])} />
+        </div>
+        {file && (
+          <div class="grid">
+            <label class="field">
+              Name
+              <input value={name} maxLength={100} onInput={(event) => setName(event.currentTarget.value)} />
+              <small>Models trained on the dataset get this name.</small>
+            </label>
+            {TABLE_FILE.test(file.name) && (
+              <label class="field">
+                Target column
+                <input value={target} placeholder="optional" onInput={(event) => setTarget(event.currentTarget.value)} />
+                <small>Samples can be requested by the values of this column.</small>
+              </label>
+            )}
+          </div>
+        )}
+        {problem && <ProblemNote problem={problem} />}
+        {share !== null && (
+          <Card>
+            <span>{share < 1 ? `Uploading, ${number(share * 100)} %` : "Reading and checking the file"}</span>
+            <ProgressBar percent={share * 100} label="Upload" />
+            <div><button type="button" class="button danger" onClick={() => abort.current?.abort()}>Cancel</button></div>
+          </Card>
+        )}
+        <div class="row">
+          <button class="button primary" disabled={!file || share !== null}>Upload</button>
+          <button type="button" class="button plain" onClick={() => useExample("digits")}>Use the example “digits”</button>
+        </div>
+      </form>
+    </>
+  );
+}

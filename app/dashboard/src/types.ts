@@ -1,0 +1,32 @@
+// Answers of the REST API, by the names that the pages use. `schema.d.ts` is generated from the
+// OpenAPI document (`npm run types`).
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type Dataset = Schemas["DatasetView"];
+export type Job = Schemas["JobView"];
+export type Model = Schemas["ModelView"];
+export type Queue = Schemas["QueueView"];
+export type Usage = Schemas["UsageReport"];
+export type Worker = Schemas["WorkerView"];
+export interface Readiness {
+  status: string;
+  checks: Record<string, string>;
+}
+export type Artifact = Schemas["ArtifactView"];
+export type CheckpointRow = Schemas["CheckpointView"];
+export type Preview = Schemas["PreviewView"];
+export type Series = Schemas["Series"];
+export interface JobEvent {
+  id: number;
+  type: string;
+  level: string;
+  step: number | null;
+  data: Record<string, unknown>;
+  created_at: string;
+}
+export type ColumnProfile = Schemas["ColumnProfileView"];
+export type DatasetIssue = Schemas["Issue"];
+export type DatasetProfile = Schemas["DatasetProfile"];
+export type RowsPage = Schemas["RowsPage"];

@@ -1,0 +1,55 @@
+// The frame of every page: navigation, theme, end of the session.
+import { signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { link, route } from "../router";
+import { endSession } from "../session";
+
+const ITEMS = [
+  ["Overview", ""],
+  ["Datasets", "datasets"],
+  ["Jobs", "jobs"],
+  ["Models", "models"],
+  ["Compare", "compare"],
+  ["Settings", "settings"],
+] as const;
+const THEMES = ["auto", "light", "dark"] as const;
+
+const theme = signal(localStorage.getItem("semblance-theme") ?? "auto");
+
+export function applyTheme(name: string): void {
+  theme.value = name;
+  localStorage.setItem("semblance-theme", name);
+  if (name === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = name;
+}
+applyTheme(theme.value);
+
+export function Frame({ children }: { children: ComponentChildren }) {
+  const section = route.value.segments[0] ?? "";
+  return (
+    <div class="frame">
+      <a class="skip" href="#main" onClick={focusMain}>Skip to the content</a>
+      <nav class="nav" aria-label="Main">
+        <a class="brand" href={link()}><img src="/dashboard/icon.svg" alt="" />Semblance</a>
+        {ITEMS.map(([label, segment]) => (
+          <a key={label} class="item" href={segment ? link(segment) : link()} aria-current={section === segment ? "page" : undefined}>
+            {label}
+          </a>
+        ))}
+        <div class="foot">
+          <select aria-label="Theme" value={theme.value} onChange={(event) => applyTheme(event.currentTarget.value)}>
+            {THEMES.map((name) => <option key={name} value={name}>{name} theme</option>)}
+          </select>
+          <a class="item" href="/docs">API</a>
+          <button type="button" class="button plain" onClick={() => endSession()}>Log out</button>
+        </div>
+      </nav>
+      <main class="page" id="main" tabIndex={-1}>{children}</main>
+    </div>
+  );
+}
+
+function focusMain(event: Event): void {
+  event.preventDefault(); // the fragment is the address of the page
+  document.getElementById("main")?.focus();
+}

@@ -1,0 +1,146 @@
+"""Rules that find a fault of a model in one of its scores. Free of numpy, like score types."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from models.metrics.scores import Score
+
+Fault = Literal["memorized", "collapsed", "poor"]  # the most serious one first
+Scores = Mapping[str, "Score"]  # all scores of an evaluation, by name
+
+# The reference of a score is its value for real items (Score.real_reference).
+MAX_EXCESS_COPY_RATE = 0.05  # share of copied samples above the reference
+MAX_DCR_SHARE = 0.6  # share of samples closer to training rows than to holdout rows
+MAX_VIOLATION_RATE = 0.01  # share of samples that break a relation of all training rows
+MIN_PRECISION_RATIO = 0.8  # relative to the reference
+MIN_COVERAGE_RATIO = 0.3  # of coverage or unique rows, relative to the reference
+MIN_UTILITY_RATIO = 0.9  # relative to the reference
+CLEAR_RATIO = 1.5  # a baseline of this multiple of the reference is clearly worse
+MAX_POSITION = 0.5  # between the reference (0) and the naive baseline (1)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A fault of a model, and the values of a score that show it.
+
+    `is_broken` takes the score, its reference and all scores of the evaluation. `reason` is a
+    template with the fields `name`, `value`, `reference` and `baseline`.
+    """
+
+    fault: Fault
+    is_broken: Callable[["Score", float, Scores], bool]
+    reason: str
+    default_reference: float = 1.0  # if the score has none
+
+    def check(self, score: "Score", scores: Scores) -> str | None:
+        """Return the reason why the model has the fault, or None."""
+        reference = score.real_reference
+        if reference is None:
+            reference = self.default_reference
+        if not self.is_broken(score, reference, scores):
+            return None
+        return self.reason.format(
+            name=score.name, value=score.value, reference=reference, baseline=score.naive_baseline
+        )
+
+
+def copies(reason: str) -> Rule:
+    """Return the rule that clearly more samples are copies than by chance, with its reason."""
+    return Rule(
+        "memorized",
+        lambda score, reference, _: score.ci95[0] > reference + MAX_EXCESS_COPY_RATE,
+        reason,
+        default_reference=0.0,
+    )
+
+
+def _is_naive(score: "Score", _reference: float, _scores: Scores) -> bool:
+    """Return True if the score is closer to the baseline than to the reference.
+
+    The comparison requires that the baseline is clearly worse than the reference.
+    """
+    reference, baseline = score.real_reference, score.naive_baseline
+    if reference is None or baseline is None or baseline < CLEAR_RATIO * reference:
+        return False
+    return score.ci95[0] > reference + MAX_POSITION * (baseline - reference)
+
+
+def _is_worse_than_naive(score: "Score", _reference: float, _scores: Scores) -> bool:
+    """Return True if the score is much worse than both the baseline and the reference.
+
+    This applies if the baseline is not clearly worse than the reference.
+    """
+    reference, baseline = score.real_reference, score.naive_baseline
+    if reference is None or baseline is None or baseline >= CLEAR_RATIO * reference:
+        return False
+    return score.ci95[0] > CLEAR_RATIO * max(reference, baseline)
+
+
+def _looks_real_but_rarely_covers(score: "Score", reference: float, scores: Scores) -> bool:
+    precision = scores.get("precision")
+    if precision is None or score.value >= MIN_COVERAGE_RATIO * reference:
+        return False
+    real = 1.0 if precision.real_reference is None else precision.real_reference
+    return precision.value > MIN_PRECISION_RATIO * real
+
+
+REPEATED_ITEMS = copies(
+    "{value:.0%} of the samples repeat a training item; {reference:.1%} would by chance"
+)
+RECOGNIZED_ITEMS = copies(
+    "{value:.0%} of the training items can be recognized because samples are close to them; "
+    "{reference:.1%} would be by chance"
+)
+CLOSE_ROWS = Rule(
+    "memorized",
+    lambda score, _, __: score.ci95[0] > MAX_DCR_SHARE,
+    "{value:.0%} of the samples are closer to a training row than to any of as many holdout rows; "
+    "50% would be by chance",
+)
+COLLAPSED_COVERAGE = Rule(
+    "collapsed",
+    _looks_real_but_rarely_covers,
+    "the samples look real but cover {value:.0%} of the real images; real ones cover "
+    "{reference:.0%}",
+)
+REPEATED_ROWS = Rule(
+    "collapsed",
+    lambda score, reference, _: score.value < MIN_COVERAGE_RATIO * reference,
+    "{value:.0%} of the synthetic rows are unique; of the real rows, {reference:.0%} are",
+)
+LOW_UTILITY = Rule(
+    "poor",
+    lambda score, reference, _: score.ci95[1] < MIN_UTILITY_RATIO * reference,
+    "{name} is {value:.2f}; real items reach {reference:.2f}",
+)
+BROKEN_RELATION = Rule(
+    "poor",
+    lambda score, _, __: score.value > MAX_VIOLATION_RATE,
+    "{value:.1%} of the samples break a relation between columns that holds in all training rows",
+)
+CLOSER_TO_NAIVE = Rule(
+    "poor",
+    _is_naive,
+    "{name} is {value:.3g}, closer to naive samples ({baseline:.3g}) than to real items "
+    "({reference:.3g})",
+)
+WORSE_THAN_NAIVE = Rule(
+    "poor",
+    _is_worse_than_naive,
+    "{name} is {value:.3g}; real items have {reference:.3g} and naive samples {baseline:.3g}",
+)
+# For tables only: a network detects synthetic images even if they look right to people.
+DETECTED_ROWS = Rule(
+    "poor",
+    lambda score, reference, scores: (
+        "pairwise_tvd" in scores and _is_naive(score, reference, scores)
+    ),
+    CLOSER_TO_NAIVE.reason,
+)
+LOW_COVERAGE = Rule(
+    "poor",
+    lambda score, reference, _: score.ci95[1] < 0.5 * reference,
+    "the samples cover {value:.0%} of the real images; real ones cover {reference:.0%}",
+)
