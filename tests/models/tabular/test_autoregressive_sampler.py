@@ -54,6 +54,7 @@ def test_the_sampler_and_training_agree_on_the_likelihood_of_rows() -> None:
     with torch.no_grad():
         network.heads.free[0].mul_(30)
         network.heads.free[1].mul_(30)
+        network.fine.maps.mul_(10)
         network.heads.biases[1][0, 0, NO_SUB_BIN] = -50.0  # never sampled in a bin
     sampler = AutoregressiveSampler(network, SUB_BIN_STEPS)
     rows = torch.tensor([[0, 0, 1, 1, 2, 2], [0, 0, 1, 4, 2, 3], [0, 1, 1, 0, 1, 1]])
@@ -61,4 +62,4 @@ def test_the_sampler_and_training_agree_on_the_likelihood_of_rows() -> None:
     for row in rows.T:
         share = (sampled == row[:, None]).all(0).float().mean()
         likelihood = torch.exp(-network(row[:, None]))
-        assert abs(share - likelihood) < 6 * (likelihood / 400_000) ** 0.5
+        assert abs(share - likelihood) < 5 * (likelihood / 400_000) ** 0.5

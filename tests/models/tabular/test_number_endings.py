@@ -76,6 +76,9 @@ def test_numbers_survive_the_way_to_slots_and_back() -> None:
     slots = endings.to_slots(np.sort(numbers))
     assert (np.diff(slots) >= 0).all()
     np.testing.assert_array_equal(endings.from_slots(slots), np.sort(numbers))
+    far = endings.to_slots(np.array([-(2**62), 2**62]))
+    assert far[0] < slots[0]
+    assert slots[-1] < far[1]
     assert (
         Endings.from_json(endings.to_json()).to_slots(numbers[:9]).tolist()
         == endings.to_slots(numbers[:9]).tolist()
