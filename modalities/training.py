@@ -19,6 +19,15 @@ Preset = Literal["fast", "balanced", "quality"]
 
 
 @dataclass(frozen=True)
+class PresetSummary:
+    """Meaning of a preset for one modality; `budget` is None if it depends on the dataset."""
+
+    name: Preset
+    description: str
+    budget: Budget | None
+
+
+@dataclass(frozen=True)
 class TrainingChoices:
     """Settings of a training request that a modality resolves; None stands for the default."""
 
@@ -26,6 +35,7 @@ class TrainingChoices:
     preset: Preset
     budget: Budget | None
     hyperparameters: Json = field(default_factory=dict)  # the explicit ones, by name
+    device: Literal["cpu", "gpu"] = "cpu"  # "gpu": the job runs on a GPU only
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,10 @@ class TrainingRun(TrainingCallbacks, Protocol):
 
     @property
     def storage(self) -> Storage: ...
+
+    @property
+    def device(self) -> str:
+        """Device of the networks: `cpu` or `cuda:N`."""
 
     @property
     def state(self) -> Path | None:
@@ -97,6 +111,10 @@ class Training(Protocol):
     @property
     def losses(self) -> Sequence[str]:
         """Names of the losses that a client can choose from."""
+        return ()
+
+    def presets(self) -> Sequence[PresetSummary]:
+        """Return the presets, from fast to good."""
         return ()
 
     def plan_training(

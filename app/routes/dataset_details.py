@@ -3,18 +3,21 @@
 These are its `profile`, `issues`, `preview`, `content` and `provenance`, and a table's `schema`.
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
 
 import modalities
 from app import content_negotiation
 from app.authentication import DataScope, ReadScope
+from app.content_negotiation import AcceptHeader
+from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
-from app.schemas.datasets import Issues
+from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import SchemaChange, SchemaView
 from core.database import read
@@ -61,7 +64,9 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
     return SchemaView.of(Schema.from_dict(dataset.summary))
 
 
-@router.get("/{dataset_id}/profile")
+@router.get(
+    "/{dataset_id}/profile", response_model=DatasetProfile, response_model_exclude_unset=True
+)
 def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
     """Return item counts, and statistics of the pixels by label or of each table column."""
     with read() as session:
@@ -85,14 +90,9 @@ def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
 @router.get(
     "/{dataset_id}/preview",
     response_class=Response,
-    responses={
-        200: {
-            "content": {"image/png": {}, "text/csv": {}},
-            "model": RowsPage,
-        }
-    },
+    responses=responses("image/png", "text/csv", headers=("ETag",), model=RowsPage),
 )
-def read_preview(
+def read_dataset_preview(
     dataset_id: str,
     caller: ReadScope,
     limit: Annotated[
@@ -105,7 +105,7 @@ def read_preview(
     format: Annotated[
         str | None, Query(description="Tables only: `json` or `csv`; overrides `Accept`.")
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return a preview: for images a PNG grid with one row per label, for tables some rows."""
     with read() as session:
@@ -120,13 +120,18 @@ def read_preview(
     preview = modality.preview(
         dataset, get_storage(), output_format, offset=offset, limit=page_size(limit)
     )
-    return Response(preview, media_type=modality.preview_formats[output_format])
+    headers = {
+        "ETag": f'"{sha256(preview).hexdigest()[:32]}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept",
+    }
+    return Response(preview, media_type=modality.preview_formats[output_format], headers=headers)
 
 
 @router.get(
     "/{dataset_id}/content",
     response_class=Response,
-    responses={200: {"content": {media_type: {} for media_type in CONTENT_TYPES.values()}}},
+    responses=responses(*CONTENT_TYPES.values(), headers=("Content-Disposition",)),
 )
 def read_content(
     dataset_id: str,
@@ -138,7 +143,7 @@ def read_content(
         modalities.ContentFormat | None,
         Query(description="File format; overrides `Accept`."),
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Download the dataset, in the formats of samples. The file can be uploaded again.
 
@@ -167,20 +172,25 @@ def read_content(
             code="dataset_unreadable",
         ) from error
     return StreamingResponse(
-        content,
+        _until_closed(content, open_files),
         media_type=modality.content_formats[output_format],
         headers={
             "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
             "Vary": "Accept",
         },
-        background=BackgroundTask(open_files.close),
     )
+
+
+def _until_closed(content: Iterator[bytes], open_files: ExitStack) -> Iterator[bytes]:
+    """Yield the content, and close the files whether or not it is read to the end."""
+    with open_files:
+        yield from content
 
 
 @router.get(
     "/{dataset_id}/provenance",
     response_class=Response,
-    responses={200: {"content": {"application/x-ndjson": {}}}},
+    responses=responses("application/x-ndjson"),
 )
 def read_provenance(dataset_id: str, caller: ReadScope) -> Response:
     """Return the provenance of each item of an augmented dataset, as NDJSON in item order.

@@ -1,9 +1,10 @@
 """Health checks without authentication: liveness and readiness."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from core import workers
@@ -15,22 +16,41 @@ from core.storage import get_storage
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
-async def live() -> dict[str, str]:
+class Liveness(BaseModel):
+    status: Literal["live"] = Field(description="The process responds.")
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "degraded", "not ready"] = Field(
+        description="Whether all checks pass; `degraded` if only a GPU does not work."
+    )
+    checks: dict[str, str] = Field(description="`ok` or the reason, by check.")
+
+
+@router.get("/livez", response_model=Liveness)
+async def check_liveness() -> Liveness:
     """Return 200 if the process responds."""
-    return {"status": "live"}
+    return Liveness(status="live")
 
 
-@router.get("/readyz", responses={503: {"description": "Not ready; `checks` has the reasons."}})
-def ready(response: Response) -> dict[str, Any]:
-    """Check the database, the object storage and the disk space, and that a worker is active."""
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"description": "Not ready; `checks` has the reasons.", "model": Readiness}},
+)
+def check_readiness(response: Response) -> Readiness:
+    """Check the database, the object storage and the disk space, and that a worker is active.
+
+    With a GPU that does not work, the status is `degraded` and the response 200: the service works,
+    but jobs that need this GPU wait.
+    """
     checks = {name: _reason(check) for name, check in CHECKS.items()}
-    ok = not any(checks.values())
-    response.status_code = 200 if ok else 503
-    return {
-        "status": "ready" if ok else "not ready",
-        "checks": {name: reason or "ok" for name, reason in checks.items()},
-    }
+    failed = {name for name, reason in checks.items() if reason}
+    response.status_code = 503 if failed - OPTIONAL else 200
+    return Readiness(
+        status="not ready" if failed - OPTIONAL else "degraded" if failed else "ready",
+        checks={name: reason or "ok" for name, reason in checks.items()},
+    )
 
 
 def _reason(check: Callable[[], str | None]) -> str | None:
@@ -64,9 +84,22 @@ def _worker() -> str | None:
         return None if workers.active(session) else "No worker has sent a heartbeat for a minute."
 
 
+def _gpus() -> str | None:
+    with read() as session:
+        active = workers.active(session)
+    broken = [
+        f"{worker.id} ({device.id}): {device.error}"
+        for worker in active
+        if (device := workers.device_of(worker)).error is not None
+    ]
+    return f"GPUs that do not work: {' '.join(broken)}" if broken else None
+
+
 CHECKS: dict[str, Callable[[], str | None]] = {
     "database": _database,
     "storage": _storage,
     "disk": _disk,
     "worker": _worker,
+    "gpus": _gpus,
 }
+OPTIONAL = {"gpus"}

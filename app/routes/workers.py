@@ -8,16 +8,39 @@ from pydantic import BaseModel, Field
 from app.authentication import ReadScope
 from core import jobs, workers
 from core.database import read
+from core.devices import DeviceKind
 from core.settings import get_settings
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
 
+class DeviceView(BaseModel):
+    """Device that a worker computes on."""
+
+    id: str = Field(description="`cpu`, or `cuda:N` for a GPU.")
+    kind: DeviceKind
+    name: str | None = Field(description="Name of the processor; null if it is unknown.")
+    memory_bytes: int | None = Field(description="Total memory in bytes; null if it is unknown.")
+    driver: str | None = Field(
+        description="Newest version of CUDA that the driver supports; null for a CPU."
+    )
+    error: str | None = Field(
+        description="Why the worker cannot use its device and runs no jobs; null if it can."
+    )
+
+
 class WorkerView(BaseModel):
     id: str = Field(description="Worker id.")
     queues: list[str] = Field(description="Queues that the worker takes jobs from.")
-    device: str = Field(description="Device that the worker computes on.")
-    started_at: datetime
+    host: str = Field(description="Name of the machine.")
+    version: str = Field(description="Version of the worker's software.")
+    cpus: int = Field(description="Number of processor cores of the machine.")
+    memory_bytes: int = Field(description="Memory of the machine in bytes.")
+    gflops: float | None = Field(
+        description="Measured speed of a matrix product on one thread or GPU; null until then."
+    )
+    device: DeviceView = Field(description="Device that the worker computes on.")
+    started_at: datetime = Field(description="Start of the worker.")
     seen_at: datetime = Field(description="Time of the last heartbeat.")
     job: str | None = Field(
         description="Id of the job that the worker runs; null if it is another tenant's."
@@ -25,7 +48,7 @@ class WorkerView(BaseModel):
 
 
 class QueueView(BaseModel):
-    name: str
+    name: str = Field(description="Name of the queue.")
     queued: int = Field(description="Number of your queued jobs.")
     running: int = Field(description="Number of your running jobs.")
     oldest_s: float | None = Field(
@@ -44,7 +67,12 @@ def list_workers(caller: ReadScope) -> list[WorkerView]:
         WorkerView(
             id=worker.id,
             queues=worker.queues,
-            device=worker.device,
+            host=worker.host,
+            version=worker.version,
+            cpus=worker.cpus,
+            memory_bytes=worker.memory_bytes,
+            gflops=worker.gflops,
+            device=DeviceView.model_validate(worker.device),
             started_at=worker.started_at,
             seen_at=worker.seen_at,
             job=job_ids.get(worker.id),

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core import webhooks
 from core.database import clock
 from core.errors import NotFound, Unavailable
 from core.ids import new_id
+from core.jobs.devices import initial_kind, kept_kind
 from core.jobs.events import record_state
 from core.jobs.state_machine import TERMINAL, check_action, shown_state
 from core.settings import get_settings
@@ -31,8 +32,10 @@ class NewJob:
     model_id: str | None = None
     tags: Json = field(default_factory=dict)
     priority: str = "normal"
+    device: str = "auto"
     traceparent: str | None = None
     retry_of: str | None = None
+    key_id: str | None = None
     warnings: list[Json] = field(default_factory=list)
 
 
@@ -65,8 +68,11 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         tags=new.tags,
         priority=new.priority,
         priority_at=clock(PRIORITY_OFFSET_S[new.priority]),
+        device=new.device,
+        device_kind=initial_kind(new.device),
         traceparent=new.traceparent,
         retry_of=new.retry_of,
+        key_id=new.key_id,
         max_worker_losses=settings.max_worker_losses,
     )
     session.add(job)
@@ -112,10 +118,11 @@ def resume(session: Session, tenant_id: str, job_id: str) -> Job:
     job = _lock_for_action(session, tenant_id, job_id, "resume")
     job.state, job.notified_at = JobState.QUEUED, None
     job.queued_at = job.available_at = clock()
+    job.device_kind = kept_kind()
     return _record_change(session, job)
 
 
-def retry(session: Session, tenant_id: str, job_id: str) -> Job:
+def retry(session: Session, tenant_id: str, job_id: str, key_id: str | None = None) -> Job:
     """Create a copy of an ended job, which starts from the beginning; publish it after commit."""
     old = _lock_for_action(session, tenant_id, job_id, "retry")
     return create(
@@ -132,8 +139,10 @@ def retry(session: Session, tenant_id: str, job_id: str) -> Job:
             model_id=old.model_id,
             tags=old.tags,
             priority=old.priority,
+            device=old.device,
             traceparent=old.traceparent,
             retry_of=old.id,
+            key_id=key_id,
         ),
     )
 
@@ -145,6 +154,13 @@ def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
         .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
         .values(dataset_id=None)
     )
+
+
+def delete_ended(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete ended jobs with their webhooks and deliveries; their other rows must be gone."""
+    webhooks.delete_of_jobs(session, job_ids)
+    session.execute(update(Job).where(Job.retry_of.in_(job_ids)).values(retry_of=None))
+    session.execute(delete(Job).where(Job.id.in_(job_ids), Job.state.in_(TERMINAL)))
 
 
 def delete_checkpoint(session: Session, job_id: str, step: int) -> list[str]:

@@ -24,6 +24,7 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job
+from job_kinds import process_device
 from job_kinds.augmentation.items import PROVENANCE_FILE, write_dataset
 from job_kinds.augmentation.lift_experiment import LiftExperiment
 from job_kinds.job_errors import TRANSIENT_ERRORS
@@ -161,6 +162,7 @@ class AugmentationJob:
                 model=self._model,
                 spec=self.spec,
                 storage=self._storage,
+                device=process_device.require(),
                 check_stop=self.check_stop,
                 labels=labels,
                 train=train,

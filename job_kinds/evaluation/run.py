@@ -17,6 +17,7 @@ from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from job_kinds import process_device
 from job_kinds.lease import Lease
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
@@ -51,7 +52,11 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     ]
     report_json = json.dumps(report, ensure_ascii=False, allow_nan=False)
     files.append((REPORT, work.store(REPORT, report_json.encode()), JSON))
-    result = {**report["verdict"], "failed_criteria": report["failed_criteria"]}
+    result = {
+        **report["verdict"],
+        "failed_criteria": report["failed_criteria"],
+        "scores": _main_scores(spec.modality, report["scores"]),
+    }
     return partial(_finish, lease, files, result)
 
 
@@ -66,6 +71,16 @@ def _finish(
             session, lease.claim, name=name, stored=stored, media_type=media_type, step=None
         )
     jobs.finish(session, lease.claim, result=result | {"report": REPORT})
+
+
+def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
+    types = modalities.evaluation_of(modality).score_types
+    fields = ("value", "ci95", "real_reference")
+    return {
+        score["name"]: {field: score[field] for field in fields}
+        for score in scores
+        if score["name"] in types and types[score["name"]].is_main
+    }
 
 
 class EvaluationJob:
@@ -91,6 +106,7 @@ class EvaluationJob:
                 samples=self.spec.samples,
                 seed=self.spec.seed,
                 storage=self._storage,
+                device=process_device.require(),
                 check_stop=self.check_stop,
             )
         )

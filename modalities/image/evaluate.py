@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core.database import write
@@ -51,6 +52,7 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
             names,
             seed=evaluation.seed,
             check_stop=evaluation.check_stop,
+            device=torch.device(evaluation.device),
         )
         holdout = data.holdout
         galleries: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
@@ -98,6 +100,7 @@ def _evaluation_classifier(
     All evaluations with the same holdout share one classifier, so their scores are comparable.
     """
     dataset, storage = evaluation.dataset, evaluation.storage
+    device = torch.device(evaluation.device)
     training_spec = evaluation.training_spec
     has_test_split = bool(dataset.summary["n_test"])
     split = None if has_test_split else [training_spec.holdout_fraction, training_spec.seed]
@@ -107,8 +110,8 @@ def _evaluation_classifier(
     shape = (image["channels"], image["height"], image["width"])
     if name in dataset.objects:
         packed = storage.read(StoredObject.from_dict(dataset.objects[name]))
-        return EvaluationClassifier.unpack(packed, shape, classes)
-    classifier = EvaluationClassifier.fit(data, classes, evaluation.check_stop)
+        return EvaluationClassifier.unpack(packed, shape, classes, device)
+    classifier = EvaluationClassifier.fit(data, classes, evaluation.check_stop, device=device)
     key = key_of(dataset.tenant_id, "datasets", dataset.id, f"{name}-{evaluation.job_id}")
     stored = storage.put(key, classifier.pack())
     with write() as session:

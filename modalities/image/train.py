@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from core import model_registry
 from core.database import read
@@ -49,6 +50,7 @@ def train(run: TrainingRun) -> None:
                 state=run.state,
                 init_from=init_from,
                 patience=spec.patience,
+                device=torch.device(run.device),
             )
 
 

@@ -14,7 +14,7 @@ from core.errors import FieldError, ValidationFailed
 from core.tables import Dataset, Model
 from core.training import Budget
 from modalities.image.training_options import ImageTrainingOptions, InitFrom
-from modalities.training import Preset, ResolvedTraining, TrainingChoices
+from modalities.training import Preset, PresetSummary, ResolvedTraining, TrainingChoices
 from models.images.architectures import NETWORK_FIELDS, estimate_cost, resolve
 from models.images.settings import PRESETS, ImageData
 
@@ -22,7 +22,7 @@ from models.images.settings import PRESETS, ImageData
 # steps, about three quarters.
 MIN_USEFUL_STEPS = 200
 
-assert set(PRESETS) == set(get_args(Preset))  # noqa: S101 - kept in sync
+assert all(set(presets) == set(get_args(Preset)) for presets in PRESETS.values())  # noqa: S101 - kept in sync
 
 
 def plan_training(
@@ -36,14 +36,15 @@ def plan_training(
     """
     summary = dataset.summary
     conditional = _is_conditional(summary, choices.conditional)
-    budget = choices.budget or Budget.model_validate(PRESETS[choices.preset].budget)
+    budget = choices.budget or Budget.model_validate(PRESETS[choices.device][choices.preset].budget)
     data = ImageData(
         height=summary["height"],
         width=summary["width"],
         channels=summary["channels"],
         classes=len(summary["labels"]) if conditional else 1,
         n_images=summary["n_train"],
-        cpu_seconds=budget.cpu_seconds,
+        budget_seconds=budget.cpu_seconds or budget.gpu_seconds,
+        device=choices.device,
     )
     hyperparameters = choices.hyperparameters
     init_from = None
@@ -117,3 +118,18 @@ def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
         field_error = FieldError("/conditional", "no_labels", message)
         raise ValidationFailed(message, field_errors=[field_error])
     return has_labels if requested is None else requested
+
+
+def presets() -> list[PresetSummary]:
+    """Return the presets of images."""
+    return [
+        PresetSummary(name, text, Budget.model_validate(PRESETS["cpu"][name].budget))
+        for name, text in _PRESET_TEXTS.items()
+    ]
+
+
+_PRESET_TEXTS: dict[Preset, str] = {
+    "fast": "Small networks, for a first look: the shapes of the labels are right.",
+    "balanced": "Networks of twice the width; for most datasets.",
+    "quality": "The widest networks and the longest training, for small details and variety.",
+}

@@ -5,6 +5,8 @@ largest step of its group), D embedding width, H hidden width, F Fourier feature
 Token tensors are (S, B): with steps first, all steps share one batched matrix product.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -179,7 +181,7 @@ class Generator(nn.Module):
             )
             for steps, group_logits in logits
         ]
-        return sum(losses, start=torch.zeros(())) / tokens.shape[1]
+        return functools.reduce(operator.add, losses) / tokens.shape[1]
 
 
 class Critic(nn.Module):

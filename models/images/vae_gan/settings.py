@@ -14,13 +14,13 @@ ARCHITECTURES = ("vae_gan", "cvae")
 class VaeGanSettings(ImageSettings):
     coarse_channels: int = setting(
         "Channels of the generator's coarsest layer. Default: 64 for preset `fast`, 128 for "
-        "`balanced`, 192 for `quality`.",
+        "`balanced`, 192 for `quality`; twice as many for jobs on a GPU.",
         ge=4,
         le=1024,
     )
     fine_channels: int = setting(
         "Channels of the generator's finest layer. Default: 16 for preset `fast`, 32 for "
-        "`balanced`, 48 for `quality`.",
+        "`balanced`, 48 for `quality`; twice as many for jobs on a GPU.",
         ge=4,
         le=512,
     )
@@ -75,11 +75,11 @@ class VaeGanSettings(ImageSettings):
         return -(-self.height // scale), -(-self.width // scale)
 
 
-PRIOR_SECONDS = 3.0  # CPU time to encode 30,000 images and to fit the prior
+PRIOR_SECONDS = 3.0  # of the budget, to encode 30,000 images and to fit the prior on one core
 
 
 def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
-    scales = PRESETS[preset]
+    scales = PRESETS[data.device][preset]
     values: dict[str, Any] = {
         "loss": "relativistic",
         "latent_dim": default_latent_dim(data),
@@ -91,7 +91,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "prior_components": 10,
         # Longer presets tolerate a wider prior.
         "prior_scale": 1.15 if preset == "fast" else 1.3,
-        "batch_size": min(32, max(2, data.n_images // 2)),
+        "batch_size": min(scales.batch_size, max(2, data.n_images // 2)),
         "generator_lr": 2e-3,
         "feature_lr": 3e-3,
         "critic_lr": 2e-3,
@@ -106,8 +106,8 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "r1_interval": 8,
         "feature_budget_fraction": 0.05,
         "critic_start_fraction": 0.2,
-        "prior_budget_fraction": min(0.05, PRIOR_SECONDS / data.cpu_seconds)
-        if data.cpu_seconds
+        "prior_budget_fraction": min(0.05, PRIOR_SECONDS / data.budget_seconds)
+        if data.budget_seconds
         else 0.0,
         "ema_decay": 0.998,
         "log_interval": 100,

@@ -12,8 +12,8 @@ from models import losses
 from models.checkpoint import unpack
 from models.images.sampling import ImageSampler
 from models.images.vae_gan.training import VaeGan
+from models.microbatch import Part
 from models.training_callbacks import NonFiniteLoss
-from models.training_loop import Part
 from tests.models.images.conftest import TrainTo
 from tests.models.images.tiny import make_settings
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models.checkpoint import read_state, unpack
+from models.microbatch import Position, split
 from models.settings import InvalidSettings
 from models.tabular import dp_training
 from models.tabular.data import LabeledRows
@@ -22,7 +23,6 @@ from models.tabular.dp_domains import ColumnDomain, parse_domains
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve
-from models.training_loop import Position, split
 from tests.models.tabular.row_access import ROW_COUNT, find_functions_reading_rows
 from tests.models.tabular.tiny_tables import RecordingCallbacks
 
