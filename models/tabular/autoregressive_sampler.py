@@ -50,7 +50,13 @@ class AutoregressiveSampler:
         self._start, self._norm = network.start.detach(), network.norm
         table = network.tokens().detach()
         sizes = network.heads.sizes
-        self._embeddings = table.split(sizes)
+        self._embeddings = list(table.split(sizes))
+        self._cell_sizes: list[int] = [0] * len(sizes)  # 0: the embedding depends on one token
+        for step, free in enumerate(self._embeddings):
+            if (fine := network.fine.table_of(step)) is not None:
+                cells = fine.view(-1, len(free) - 1, fine.shape[1]) + free[1:]
+                self._cell_sizes[step] = len(free) - 1
+                self._embeddings[step] = torch.cat([cells.flatten(0, 1), free[:1]])
         hidden = [weight.detach() for weight in (network.w1, network.b1[:, 0])]
         residual = [weight.detach() for weight in (network.w2, network.b2[:, 0])]
         self._hidden_layers = list(zip(*hidden, strict=True))
@@ -77,7 +83,7 @@ class AutoregressiveSampler:
             token = tokens[step]
             token.copy_(_inverse_cdf(self._cdf(step, context, allowed.get(step)), u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
-            context += F.embedding(token, self._embeddings[step])
+            context += self._embedded(step, tokens)
         return tokens
 
     @torch.no_grad()
@@ -121,7 +127,7 @@ class AutoregressiveSampler:
                 index = ancestors[:, :, None].expand(-1, -1, width)
                 context = context.view(num_particles, n, width).gather(0, index).flatten(0, 1)
             identical &= is_given | ~is_active[:n]
-            context += F.embedding(tokens[step], self._embeddings[step])
+            context += self._embedded(step, tokens)
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
 
@@ -140,6 +146,15 @@ class AutoregressiveSampler:
         if allowed is not None:
             logits.masked_fill_(~allowed, -torch.inf)
         return torch.softmax(logits, 1).cumsum(1)
+
+    def _embedded(self, step: int, tokens: Tensor) -> Tensor:
+        """Return the (B, D) embeddings of the tokens of a step, given all (S, B) tokens."""
+        table, index, sub_bin_step = self._embeddings[step], tokens[step], self._sub_bin_steps[step]
+        if self._cell_sizes[step] and sub_bin_step is not None:
+            first, low, _ = sub_bin_step
+            cells = (tokens[first] - low) * self._cell_sizes[step] + index - 1
+            index = torch.where(index == NO_SUB_BIN, len(table) - 1, cells)
+        return F.embedding(index, table)
 
     def _is_active(self, step: int, tokens: Tensor) -> Tensor:
         """Return (B,): False at a sub-bin step of a row that has no bin."""

@@ -123,7 +123,8 @@ def test_gradients_below_the_clipping_norm_are_not_changed() -> None:
         dp_training.MAX_GRADIENT_NORM = original
     trainer.optimizer.zero_grad()
     (70 * trainer.G(tokens)).backward()
-    for name, weight in trainer.G.named_parameters():
+    used = {name: weight for name, weight in trainer.G.named_parameters() if weight.numel()}
+    for name, weight in used.items():
         assert weight.grad is not None
         torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-3, atol=1e-3)
 
@@ -178,6 +179,7 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
         "tabular.quantiles.Quantiles.ranks",
         "tabular.quantiles.Quantiles._ranks_in",
         "tabular.number_scale.Scale.to_scaled",
+        "tabular.number_scale.Scale._to_integers",
         "tabular.number_scale.numeric_values",
     }
     with_noise = {
