@@ -123,6 +123,8 @@ def test_usage_is_summed_by_job_kind(client: TestClient, add_job: AddJob) -> Non
     assert report["jobs"] == [
         {
             "kind": "training",
+            "day": None,
+            "key": None,
             "jobs": 3,
             "succeeded": 0,
             "failed": 0,
