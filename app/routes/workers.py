@@ -18,7 +18,7 @@ class DeviceView(BaseModel):
     """Device that a worker computes on."""
 
     id: str = Field(description="`cpu`, or `cuda:N` for a GPU.")
-    kind: DeviceKind
+    kind: DeviceKind = Field(description="Kind of device, which jobs are bound to.")
     name: str | None = Field(description="Name of the processor; null if it is unknown.")
     memory_bytes: int | None = Field(description="Total memory in bytes; null if it is unknown.")
     driver: str | None = Field(
