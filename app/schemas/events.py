@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypeAliasType
 
+from core.devices import DeviceKind
 from core.tables import Event
 
 JobShownState = Literal[
@@ -32,6 +33,9 @@ class _Event(BaseModel):
 class StateData(BaseModel):
     state: JobShownState = Field(description="New state of the job.")
     attempt: int | None = Field(None, description="With `running`: number of the attempt.")
+    device: DeviceKind | None = Field(
+        None, description="With `running`: kind of device that the attempt runs on."
+    )
     reason: str | None = Field(
         None, description="Why the job went back to the queue: `drained`, `interrupted` or another."
     )
