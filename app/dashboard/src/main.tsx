@@ -6,6 +6,7 @@ import { JobPage } from "./pages/job";
 import { JobsPage } from "./pages/jobs";
 import { LoginPage } from "./pages/login";
 import { OverviewPage } from "./pages/overview";
+import { TrainPage } from "./pages/train";
 import { UploadPage } from "./pages/upload";
 import { route } from "./router";
 import { apiKey } from "./session";
@@ -18,14 +19,15 @@ function App() {
 }
 
 function Page() {
-  const [section = "", id] = route.value.segments;
+  const [section = "", id, part] = route.value.segments;
   switch (section) {
     case "":
     case "login":
       return <OverviewPage />;
     case "datasets":
       if (!id) return <DatasetsPage />;
-      return id === "new" ? <UploadPage /> : <DatasetPage key={id} id={id} />;
+      if (id === "new") return <UploadPage />;
+      return part === "train" ? <TrainPage key={id} id={id} /> : <DatasetPage key={id} id={id} />;
     case "jobs":
       return id ? <JobPage key={id} id={id} /> : <JobsPage />;
     default:

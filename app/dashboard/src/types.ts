@@ -30,3 +30,6 @@ export type ColumnProfile = Schemas["ColumnProfileView"];
 export type DatasetIssue = Schemas["Issue"];
 export type DatasetProfile = Schemas["DatasetProfile"];
 export type RowsPage = Schemas["RowsPage"];
+export type DatasetSchema = Schemas["SchemaView"];
+export type Preset = Schemas["PresetView"];
+export type TrainingPlan = Schemas["TrainingPlan"];
