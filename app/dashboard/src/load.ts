@@ -8,8 +8,8 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-/** GET `path` and keep the last good value while reloading. A null path loads nothing. */
-export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0): Loaded<T> {
+/** GET `path` and keep the last good value while reloading: at an interval, and when `version` changes. A null path loads nothing. */
+export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0, version: string | number = 0): Loaded<T> {
   const address = path === null ? null : withQuery(path, query);
   const [state, setState] = useState<{ address: string | null; value: T | null; error: Problem | null }>({
     address,
@@ -37,7 +37,7 @@ export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0): 
       abort.abort();
       clearInterval(timer);
     };
-  }, [address, everyMs, round]);
+  }, [address, everyMs, round, version]);
 
   return { value: state.address === address ? state.value : null, error: state.error, reload };
 }
@@ -45,6 +45,7 @@ export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0): 
 export interface Page<T> {
   data: T[];
   next: string | null;
+  total?: number;
 }
 
 /** Load a list page by page; `more` appends the next page. */
@@ -59,5 +60,5 @@ export function usePages<T>(path: string, query: Query = {}, everyMs = 0) {
     const page = await get<Page<T>>(path, { ...query, after: next });
     setExtra({ address, items: [...(current?.items ?? []), ...page.data], next: page.next });
   };
-  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, next, more };
+  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, total: first.value?.total ?? null, next, more };
 }

@@ -5,6 +5,8 @@ import { DatasetsPage } from "./pages/datasets";
 import { JobPage } from "./pages/job";
 import { JobsPage } from "./pages/jobs";
 import { LoginPage } from "./pages/login";
+import { ModelPage } from "./pages/model";
+import { ModelsPage } from "./pages/models";
 import { OverviewPage } from "./pages/overview";
 import { TrainPage } from "./pages/train";
 import { UploadPage } from "./pages/upload";
@@ -30,6 +32,8 @@ function Page() {
       return part === "train" ? <TrainPage key={id} id={id} /> : <DatasetPage key={id} id={id} />;
     case "jobs":
       return id ? <JobPage key={id} id={id} /> : <JobsPage />;
+    case "models":
+      return id ? <ModelPage key={id} reference={id} /> : <ModelsPage />;
     default:
       return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
   }
