@@ -8,6 +8,7 @@ import { LoginPage } from "./pages/login";
 import { ModelPage } from "./pages/model";
 import { ModelsPage } from "./pages/models";
 import { OverviewPage } from "./pages/overview";
+import { PlaygroundPage } from "./pages/playground";
 import { TrainPage } from "./pages/train";
 import { UploadPage } from "./pages/upload";
 import { route } from "./router";
@@ -33,7 +34,8 @@ function Page() {
     case "jobs":
       return id ? <JobPage key={id} id={id} /> : <JobsPage />;
     case "models":
-      return id ? <ModelPage key={id} reference={id} /> : <ModelsPage />;
+      if (!id) return <ModelsPage />;
+      return part === "playground" ? <PlaygroundPage key={id} reference={id} /> : <ModelPage key={id} reference={id} />;
     default:
       return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
   }

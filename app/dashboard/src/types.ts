@@ -40,3 +40,7 @@ export type Associations = Schemas["ColumnAssociations"];
 export type Scatter = Schemas["Scatter"];
 export type ModelCard = Schemas["ModelCard"];
 export type Statistics = Schemas["ColumnStatistics"];
+export type SamplingOptions = Schemas["SamplingOptions"];
+export type ColumnOption = Schemas["ColumnOption"];
+export type Receipt = Schemas["SignedSampleManifest"];
+export type ServiceDescription = Schemas["ServiceDescription"];

@@ -8,6 +8,7 @@ import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, RowsPage } f
 import { Histogram, Shares } from "../ui/histogram";
 import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
+import { type Row, RowTable } from "../ui/rows";
 
 const SEVERITY_TONES: Record<string, Tone> = { error: "bad", high: "bad", warning: "warn", info: "" };
 const ROWS = 25;
@@ -169,8 +170,7 @@ function Rows({ id }: { id: string }) {
   const offset = Number(route.value.query.get("offset") ?? 0);
   const { value, error } = useGet<RowsPage>(`/v1/datasets/${id}/preview`, { limit: ROWS, offset, format: "json" });
   if (error) return <ProblemNote problem={error} />;
-  const rows = (value?.data ?? []) as Record<string, unknown>[];
-  const columns = rows[0] ? Object.keys(rows[0]) : [];
+  const rows = (value?.data ?? []) as Row[];
   return (
     <Card
       title="Rows"
@@ -182,17 +182,10 @@ function Rows({ id }: { id: string }) {
       }
     >
       {!value && <Loading rows={10} />}
-      <div class="scroll" tabIndex={0} role="region" aria-label="Rows">
-        <table class="rows">
-          <thead><tr>{columns.map((name) => <th key={name}>{name}</th>)}</tr></thead>
-          <tbody>{rows.map((row, index) => <tr key={index}>{columns.map((name) => <td key={name}>{cell(row[name])}</td>)}</tr>)}</tbody>
-        </table>
-      </div>
+      {value && <RowTable rows={rows} label="Rows" />}
     </Card>
   );
 }
-
-const cell = (value: unknown) => (value === null || value === undefined ? <span class="muted">missing</span> : String(value));
 
 function Profile({ id }: { id: string }) {
   const { value } = useGet<DatasetProfile>(`/v1/datasets/${id}/profile`);
