@@ -28,6 +28,7 @@ class Caller:
     tenant_id: str
     key_id: str
     scopes: frozenset[str]
+    request_id: str | None = None
 
 
 async def authenticate(
@@ -38,11 +39,13 @@ async def authenticate(
 
 def _caller(request: Request) -> Caller:
     scheme, api_key_text = get_authorization_scheme_param(request.headers.get("authorization"))
+    request_id = request.scope.get("request_id")
     challenge = {"WWW-Authenticate": "Bearer"}
     if not api_key_text and (match := signed_urls.match_signature(request)) is not None:
         key = signed_urls.verify_signature(request, match)
         key_scopes = api_keys.SCOPES if "admin" in key.scopes else key.scopes
-        return Caller(key.tenant_id, key.id, signed_urls.ALLOWED_SCOPES & frozenset(key_scopes))
+        scopes = signed_urls.ALLOWED_SCOPES & frozenset(key_scopes)
+        return Caller(key.tenant_id, key.id, scopes, request_id)
     if not api_key_text or scheme.lower() != "bearer":
         raise Unauthorized(
             "The API key is missing. Send it as `Authorization: Bearer sem_…`.",
@@ -53,7 +56,7 @@ def _caller(request: Request) -> Caller:
         api_key = api_keys.find(session, api_key_text)
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
-    return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes))
+    return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes), request_id)
 
 
 def check_scope(caller: Caller, *scopes: str) -> None:
@@ -73,6 +76,7 @@ def require_scope(*scopes: str) -> Callable[[Caller], Awaitable[Caller]]:
     return check
 
 
+AnyScope = Annotated[Caller, Depends(authenticate)]
 ReadScope = Annotated[Caller, Depends(require_scope("read"))]
 DataScope = Annotated[Caller, Depends(require_scope("data"))]
 TrainScope = Annotated[Caller, Depends(require_scope("train"))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -65,7 +66,7 @@ def _summarize(record: ComparisonRecord, storage: Storage) -> ModelSummary:
     model = record.model
     report = model_report.build_report(model, record.report, storage)
     config = model.manifest["training"]
-    training = {
+    training: dict[str, Any] = {
         "preset": config.get("preset"),
         "architecture": config["hyperparameters"].get("architecture"),
         "step": model.step,

@@ -35,8 +35,11 @@ def render_page(comparison: Comparison) -> str:
 
 
 def _training_rows(models: Sequence[ModelSummary]) -> list[list[str]]:
-    names = dict.fromkeys(name for model in models for name in model.training)
-    return [[name, *(_format_value(model.training[name]) for model in models)] for name in names]
+    names = dict.fromkeys(name for model in models for name, _ in model.training)
+    return [
+        [name, *(_format_value(getattr(model.training, name)) for model in models)]
+        for name in names
+    ]
 
 
 def _format_value(value: str | float | None) -> str:

@@ -1,8 +1,14 @@
 """Content negotiation: `?format=` first, then the Accept header (RFC 9110, 12.5.1)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from fastapi import Header
 
 from core.errors import NotAcceptable
+
+# Not a parameter of the OpenAPI document, which derives it from the media types of responses.
+AcceptHeader = Annotated[str | None, Header(include_in_schema=False)]
 
 
 def negotiate(

@@ -12,15 +12,18 @@ from types import ModuleType
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from app import error_handlers, preload
+from app import error_handlers, openapi, preload
 from app.fair_start import FairStartMiddleware
 from app.middleware import RequestValidationMiddleware
 from app.request_metrics import RequestMetrics
 from app.routes import (
+    audit,
     comparison,
     dashboard,
     dataset_details,
+    dataset_items,
     datasets,
+    events,
     health,
     job_details,
     jobs,
@@ -29,6 +32,7 @@ from app.routes import (
     metrics,
     model_details,
     models,
+    presets,
     sample_manifests,
     samples,
     service,
@@ -38,17 +42,19 @@ from app.routes import (
     webhooks,
     workers,
 )
-from app.schemas.problem import RESPONSES
 from core.settings import get_settings
 
 ROUTE_MODULES = (
     health,
     service,
+    presets,
     dataset_details,
+    dataset_items,
     datasets,
     uploads,
+    job_details,  # `/v1/jobs/metrics` before `/v1/jobs/{job_id}`
     jobs,
-    job_details,
+    events,
     comparison,  # before the routes of `/v1/models/{reference}`
     models,
     model_details,
@@ -59,6 +65,7 @@ ROUTE_MODULES = (
     login,
     workers,
     usage,
+    audit,
     metrics,
     webhooks,
     dashboard,
@@ -99,11 +106,12 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        responses=RESPONSES,
+        generate_unique_id_function=openapi.operation_id,
     )
     error_handlers.install(app)
     for module in modules:
         app.include_router(module.router)
+    openapi.install(app)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.state.metrics_registry = registry = metrics.create_registry()
     app.add_middleware(

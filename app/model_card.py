@@ -11,6 +11,8 @@ from pydantic import BaseModel, Field
 
 from app.schemas.reports import Report
 from core.tables import Model
+from job_kinds.results import Interval
+from job_kinds.training.request import TrainingConfig
 
 NO_PRIVACY_LIMITATION = (
     "The model was trained without differential privacy, so unusual training items may be "
@@ -25,18 +27,31 @@ LIMITATIONS = (
 )
 
 
+class CardLabel(BaseModel):
+    name: str = Field(description="Label.")
+    count: int | None = Field(description="Number of training items.")
+
+
+class CardColumn(BaseModel):
+    name: str = Field(description="Name of the column.")
+    type: str = Field(description="Data type of the values.")
+    nullable: bool = Field(description="Whether values may be missing.")
+
+
 class CardData(BaseModel):
     dataset: str | None = Field(
         description="Id of the dataset; null if it was deleted or the model was imported."
     )
-    name: str | None
+    name: str | None = Field(description="Name of the dataset.")
     sha256: str | None = Field(description="SHA-256 of the normalized content.")
-    labels: list[dict[str, Any]] = Field(
+    labels: list[CardLabel] = Field(
         description="Name and number of training items of each label. The number is null if "
         "differential privacy withholds it."
     )
-    image: dict[str, int] | None
-    columns: list[dict[str, Any]] | None = Field(
+    image: dict[str, int] | None = Field(
+        description="Images only: height and width in pixels, and number of channels."
+    )
+    columns: list[CardColumn] | None = Field(
         description="Tables only: name, type and nullability of each column."
     )
     target_column: str | None = Field(
@@ -45,20 +60,20 @@ class CardData(BaseModel):
 
 
 class CardTraining(BaseModel):
-    job: str | None
-    step: int
-    seed: int | None
+    job: str | None = Field(description="Id of the training job.")
+    step: int = Field(description="Training step of the weights.")
+    seed: int | None = Field(description="Random seed.")
     holdout_fraction: float | None = Field(
         description="Fraction of the training items that was held out from training."
     )
-    resolved: dict[str, Any]
+    resolved: TrainingConfig = Field(description="Resolved configuration of the training.")
     code: dict[str, str] = Field(description="Versions of the software that trained the model.")
 
 
 class CardScore(BaseModel):
-    name: str
-    value: float
-    ci95: tuple[float, float]
+    name: str = Field(description="Name of the score.")
+    value: float = Field(description="Value of the samples.")
+    ci95: Interval = Field(description="95 % confidence interval: lower and upper bound.")
     real_reference: float | None = Field(description="The same score for real items.")
     naive_baseline: float | None = Field(
         description="The same score for samples of a simple baseline without a neural network."
@@ -71,15 +86,15 @@ class CardEvaluation(BaseModel):
     The full report is at `/v1/models/{reference}/report`.
     """
 
-    evaluated_at: datetime
-    verdict: str
-    reasons: list[str]
+    evaluated_at: datetime = Field(description="Time of the evaluation.")
+    verdict: str = Field(description="Conclusion from all scores.")
+    reasons: list[str] = Field(description="Reasons for the verdict.")
     failed_criteria: list[str] = Field(
         description="Criteria of the training job's `quality_gate` that the model does not meet."
     )
-    samples: int
+    samples: int = Field(description="Number of samples that were evaluated.")
     holdout_items: int = Field(description="Number of real items that training has not seen.")
-    scores: list[CardScore]
+    scores: list[CardScore] = Field(description="Scores of the model.")
 
     @classmethod
     def from_report(cls, report: Report) -> "CardEvaluation | None":
@@ -97,21 +112,21 @@ class CardEvaluation(BaseModel):
 
 
 class ModelCard(BaseModel):
-    name: str
-    version: int
-    modality: str
-    description: str | None
-    tags: dict[str, str]
-    created_at: str
+    name: str = Field(description="Name of the model.")
+    version: int = Field(description="Version of the model.")
+    modality: str = Field(description="`image` or `tabular`.")
+    description: str | None = Field(description="Description that the client wrote.")
+    tags: dict[str, str] = Field(description="Keys and values that the client chose.")
+    created_at: str = Field(description="Time of creation.")
     sha256: str = Field(description="SHA-256 of the weights.")
-    bytes: int
-    parameters: int
-    data: CardData
-    training: CardTraining
+    bytes: int = Field(description="Size of the weights in bytes.")
+    parameters: int = Field(description="Number of parameters.")
+    data: CardData = Field(description="Training data.")
+    training: CardTraining = Field(description="Training.")
     evaluation: CardEvaluation | None = Field(
         description="Null if the model has not been evaluated on this server."
     )
-    limitations: list[str]
+    limitations: list[str] = Field(description="What to consider before samples are used.")
 
 
 def build_card(model: Model, report: Report) -> ModelCard:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app import strict_json
+from app.schemas.models import evaluation_state
 from app.schemas.reports import Report
 from core import evaluation, jobs
 from core.storage import Storage, StoredObject
@@ -12,7 +13,6 @@ from core.tables import Job, JobState, Model
 from job_kinds.evaluation.plan import why_not_evaluable
 
 MAX_CHART_POINTS = 200
-REPORT_STATES = {JobState.SUCCEEDED: "evaluated", JobState.FAILED: "failed"}
 
 MetricSeries = dict[str, list[tuple[int, float]]]
 
@@ -47,14 +47,10 @@ def load_evaluations(session: Session, model: Model) -> EvaluationRecord:
 
 def build_report(model: Model, record: EvaluationRecord, storage: Storage) -> Report:
     latest_job, evaluated = record.latest_job, record.evaluated
-    state = "not_evaluated"
-    if latest_job is not None:
-        state = REPORT_STATES.get(latest_job.state, "evaluating")
-        state = "cancelled" if latest_job.state is JobState.CANCELLED else state
     header = {
         "model": model.id,
         "reference": f"{model.name}:{model.version}",
-        "state": state,
+        "state": evaluation_state(latest_job),
         "error": latest_job.error if latest_job is not None else None,
         "not_evaluable_reason": record.not_evaluable_reason,
     }

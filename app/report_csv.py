@@ -38,7 +38,8 @@ def _escape_formula(text: str | None) -> str:
 def _lines(report: Report) -> Iterator[dict[str, Any]]:
     for row in report.statistics:
         key = {"column": row.column, "type": row.type, "label": row.label}
-        for side, values in (("real", row.real), ("synthetic", row.synthetic)):
+        for side, fields in (("real", row.real), ("synthetic", row.synthetic)):
+            values = fields.model_dump(exclude_none=True)
             statistics = {name: values[name] for name in STATISTIC_NAMES if name in values}
             if row.type == "datetime":
                 statistics = format_datetime_statistics(statistics)

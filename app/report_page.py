@@ -8,7 +8,7 @@ from typing import Any
 from app import page_templates, svg_charts
 from app.model_report import MetricSeries
 from app.report_csv import STATISTIC_NAMES, format_datetime_statistics
-from app.schemas.reports import ColumnAssociations, ColumnStatistics, Report
+from app.schemas.reports import ColumnAssociations, ColumnStatistics, Report, Scatter
 from app.svg_charts import Chart
 from app.value_format import format_number
 from job_kinds.evaluation.plan import all_score_types
@@ -122,7 +122,11 @@ def _scatter_chart(report: Report) -> Chart | None:
         return None
     note = f"The two components explain {scatter.explained_variance_ratio:.0%} of the variance."
     title = "Items projected onto the first two principal components of the real items"
-    return svg_charts.scatter_plot(title, scatter.real, scatter.synthetic, note)
+    return svg_charts.scatter_plot(title, *_coordinates(scatter), note)
+
+
+def _coordinates(scatter: Scatter) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    return [(x, y) for x, y in scatter.real], [(x, y) for x, y in scatter.synthetic]
 
 
 def _training_charts(training_metrics: MetricSeries) -> list[Chart]:
@@ -140,8 +144,8 @@ def _training_charts(training_metrics: MetricSeries) -> list[Chart]:
 def _distribution_charts(statistics: Sequence[ColumnStatistics]) -> list[Chart]:
     charts = []
     for row in statistics:
-        if row.label is None and "shares" in row.real:
-            shares = row.real["shares"], row.synthetic.get("shares", {})
+        if row.label is None and row.real.shares is not None:
+            shares = row.real.shares, row.synthetic.shares or {}
             charts.append(svg_charts.bar_chart(row.column, *shares, max_bars=MAX_BARS))
         elif row.label is None and row.histogram is not None:
             is_time = row.type == "datetime"
@@ -152,7 +156,7 @@ def _distribution_charts(statistics: Sequence[ColumnStatistics]) -> list[Chart]:
 
 def _statistics_tables(statistics: Sequence[ColumnStatistics]) -> list[StatisticsTable]:
     """Return one table of the numeric columns for all items, and one for each label."""
-    numeric = [column for column in statistics if "shares" not in column.real]
+    numeric = [column for column in statistics if column.real.shares is None]
     return [
         StatisticsTable(
             title="All items" if label is None else f"Label {label}",
@@ -165,7 +169,8 @@ def _statistics_tables(statistics: Sequence[ColumnStatistics]) -> list[Statistic
 def _sides(column: ColumnStatistics) -> list[list[str]]:
     """Return a table row of the real and one of the synthetic statistics."""
     rows = []
-    for side, statistics in (("real", column.real), ("synthetic", column.synthetic)):
+    for side, fields in (("real", column.real), ("synthetic", column.synthetic)):
+        statistics = fields.model_dump(exclude_none=True)
         if column.type == "datetime":
             statistics = format_datetime_statistics(statistics)
         values = [statistics.get(name) for name in STATISTIC_NAMES]

@@ -1,23 +1,29 @@
 """Job events as server-sent events (WHATWG HTML, section 9.2).
 
-One task polls the database twice a second for all followed jobs together. It reads new events once
-into memory and wakes the streams of the job. Each stream reads only older events from the database.
-If each stream polled, opening 1,000 of them would take four times as long (bench/jobs.md).
+A feed is the events of one job, or of all jobs of a tenant. One task polls the database twice a
+second for all followed feeds together. It reads new events once into memory and wakes the streams
+of the feed. Each stream reads only older events from the database. If each stream polled, opening
+1,000 of them would take four times as long (bench/jobs.md).
+
+Messages of the type `progress` are not stored events: they have no id, and a stream that resumes
+gets only the newest one of each running job.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from sqlalchemy.orm import Session
 
-from app.schemas.jobs import EventView
+from app.schemas.events import ProgressView, StreamEnd, event_view
 from core import jobs
 from core.database import read
+from core.tables import Event, Job
 
 log = logging.getLogger(__name__)
 
@@ -31,26 +37,44 @@ WAKE_BATCH_SIZE = 20  # streams woken at once; other requests run between batche
 Message = tuple[int, bytes]  # the id of the event, and its encoded form
 
 
-async def stream_events(tenant_id: str, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Yield all events with ids above `after`, then new ones, and `end` when the job has ended."""
+class FeedKey(NamedTuple):
+    """The events of one job, or of all jobs of the tenant if `job_id` is None."""
+
+    tenant_id: str
+    job_id: str | None = None
+
+
+async def stream_events(key: FeedKey, after: int | None) -> AsyncIterator[bytes]:
+    """Yield all events with ids above `after`, then new ones, and `end` when the job has ended.
+
+    With None, the stream begins with the next event.
+    """
     yield format_sse_event(retry=RETRY_MS)
-    with _poller.follow(job_id, tenant_id) as job, job.follower() as wake:
+    if after is None:
+        after = await run_in_threadpool(_newest_id, key)
+    shown: dict[str, bytes] = {}  # the last progress that the stream has sent, by job
+    with _poller.follow(key) as feed, feed.follower() as wake:
         while True:
-            events = job.events_after(after)
+            events = feed.events_after(after)
             if events is None:
-                events = await run_in_threadpool(_read, tenant_id, job_id, after)
+                events = await run_in_threadpool(_read, key, after)
             messages, ended = events
             for after, message in messages:  # noqa: B007 - used after the loop
                 yield message
-            if ended:
-                yield _message("end", json.dumps({"job": job_id}), after)[1]
+            if ended and key.job_id is not None:
+                yield _encode("end", StreamEnd(job=key.job_id).model_dump_json(), after)
                 return
+            for job_id, progress in feed.progress.items():
+                if shown.get(job_id) != progress:
+                    yield progress
+            shown = dict(feed.progress)
             while not messages and not await _woken(wake):
                 yield KEEPALIVE_COMMENT
 
 
-def _message(event_type: str, data: str, event_id: int) -> Message:
-    return event_id, format_sse_event(id=str(event_id), event=event_type, data_str=data)
+def _encode(event_type: str, data: str, event_id: int | None = None) -> bytes:
+    text_id = None if event_id is None else str(event_id)
+    return format_sse_event(id=text_id, event=event_type, data_str=data)
 
 
 async def _woken(wake: asyncio.Event) -> bool:
@@ -63,28 +87,63 @@ async def _woken(wake: asyncio.Event) -> bool:
     return True
 
 
-def _read(tenant_id: str, job_id: str, after: int) -> tuple[list[Message], bool]:
-    """Return the next events, and True if no more will follow.
+def _newest_id(key: FeedKey) -> int:
+    with read() as session:
+        return jobs.latest_event_id_of_tenant(session, key.tenant_id)
+
+
+def _read(key: FeedKey, after: int, until: int | None = None) -> tuple[list[Message], bool]:
+    """Return the next events up to the id `until`, and True if no more will follow.
 
     Both are read in one transaction, so a job that has ended has no events that were missed.
     """
     with read() as session:
-        rows = jobs.page_of_events(session, tenant_id, job_id, after=after, limit=PAGE_SIZE)
-        ended = jobs.get(session, tenant_id, job_id).state in jobs.TERMINAL
-    messages = [_message(row.type, EventView.of(row).model_dump_json(), row.id) for row in rows]
+        rows = _read_rows(session, key, after, until)
+        ended = False
+        if key.job_id is not None:
+            ended = jobs.get(session, key.tenant_id, key.job_id).state in jobs.TERMINAL
+    messages = [
+        (row.id, _encode(row.type, event_view(row).model_dump_json(), row.id)) for row in rows
+    ]
     return messages, ended and len(rows) < PAGE_SIZE
 
 
-@dataclass
-class _FollowedJob:
-    """Recent events of a job: all events with ids above `buffered_after`."""
+def _read_rows(session: Session, key: FeedKey, after: int, until: int | None) -> list[Event]:
+    if key.job_id is None:
+        until = _poller.settled_id if until is None else until
+        if until is None:  # before the first poll
+            return []
+        return jobs.page_of_tenant_events(
+            session, key.tenant_id, after=after, until=until, limit=PAGE_SIZE
+        )
+    return jobs.page_of_events(session, key.tenant_id, key.job_id, after=after, limit=PAGE_SIZE)
 
-    tenant_id: str
+
+def progress_message(job: Job) -> bytes:
+    progress = job.progress
+    view = ProgressView(
+        job=job.id,
+        state=jobs.shown_state(job),
+        phase=job.phase,
+        percent=progress.get("percent"),
+        step=job.step,
+        steps=progress.get("steps"),
+        rate=progress.get("rate"),
+        eta_s=progress.get("eta_s"),
+    )
+    return _encode("progress", view.model_dump_json())
+
+
+@dataclass
+class _Feed:
+    """Recent events of a feed: all events with ids above `buffered_after`."""
+
     wakes: set[asyncio.Event] = field(default_factory=set)
     buffered_after: int | None = None
     latest_id: int = 0
     recent: list[Message] = field(default_factory=list)
     ended: bool = False
+    progress: dict[str, bytes] = field(default_factory=dict)  # of the running jobs
 
     @contextmanager
     def follower(self) -> Iterator[asyncio.Event]:
@@ -112,26 +171,39 @@ class _FollowedJob:
             del self.recent[:-MAX_BUFFERED_EVENTS]
 
 
+@dataclass(frozen=True)
+class _News:
+    """Result of one poll: the newest event by feed, and the running jobs of each feed."""
+
+    latest_ids: dict[FeedKey, int]
+    running: dict[FeedKey, dict[str, bytes]]
+
+
 class _Poller:
     """Polls the database for new events while at least one stream is open."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, _FollowedJob] = {}
+        self._feeds: dict[FeedKey, _Feed] = {}
         self._task: asyncio.Task[None] | None = None
+        self._watermark = jobs.EventWatermark()
+
+    @property
+    def settled_id(self) -> int | None:
+        return self._watermark.settled_id
 
     @contextmanager
-    def follow(self, job_id: str, tenant_id: str) -> Iterator[_FollowedJob]:
-        job = self._jobs.setdefault(job_id, _FollowedJob(tenant_id))
+    def follow(self, key: FeedKey) -> Iterator[_Feed]:
+        feed = self._feeds.setdefault(key, _Feed())
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll())
         try:
-            yield job
+            yield feed
         finally:
-            if not job.wakes:
-                self._jobs.pop(job_id, None)
+            if not feed.wakes:
+                self._feeds.pop(key, None)
 
     async def _poll(self) -> None:
-        while self._jobs:
+        while self._feeds:
             try:
                 await self._poll_once()
             except Exception:  # open streams depend on this task, so it must not end
@@ -139,28 +211,46 @@ class _Poller:
             await asyncio.sleep(POLL_S)
 
     async def _poll_once(self) -> None:
-        latest_ids = await run_in_threadpool(_latest_event_ids, list(self._jobs))
-        for job_id, event_id in latest_ids.items():
-            job = self._jobs.get(job_id)
-            if job is not None and event_id != job.latest_id:
-                await self._update_job(job_id, job, event_id)
+        news = await run_in_threadpool(_find_news, list(self._feeds), self._watermark)
+        for key, feed in list(self._feeds.items()):
+            latest_id = news.latest_ids.get(key, feed.latest_id)
+            running = news.running.get(key, {})
+            if latest_id != feed.latest_id or running != feed.progress:
+                feed.progress = running
+                await self._update_feed(key, feed, latest_id)
 
-    async def _update_job(self, job_id: str, job: _FollowedJob, latest_id: int) -> None:
-        if job.buffered_after is None:  # streams read earlier events from the database
-            job.buffered_after = job.latest_id = latest_id
-        else:
-            messages, ended = await run_in_threadpool(_read, job.tenant_id, job_id, job.latest_id)
-            job.append(messages, ended=ended)
-            job.latest_id = messages[-1][0] if messages else latest_id
-        for i, wake in enumerate(list(job.wakes), start=1):
+    async def _update_feed(self, key: FeedKey, feed: _Feed, latest_id: int) -> None:
+        if (
+            feed.buffered_after is None and latest_id
+        ):  # streams read earlier events from the database
+            feed.buffered_after = feed.latest_id = latest_id
+        elif feed.buffered_after is not None and latest_id != feed.latest_id:
+            messages, ended = await run_in_threadpool(_read, key, feed.latest_id, latest_id)
+            feed.append(messages, ended=ended)
+            feed.latest_id = messages[-1][0] if messages else latest_id
+        for i, wake in enumerate(list(feed.wakes), start=1):
             wake.set()
             if i % WAKE_BATCH_SIZE == 0:
                 await asyncio.sleep(0.002)
 
 
-def _latest_event_ids(job_ids: Sequence[str]) -> dict[str, int]:
+def _find_news(keys: Sequence[FeedKey], watermark: jobs.EventWatermark) -> _News:
+    job_keys = {key.job_id: key for key in keys if key.job_id is not None}
+    tenants = [key.tenant_id for key in keys if key.job_id is None]
     with read() as session:
-        return jobs.latest_event_ids(session, job_ids)
+        latest = jobs.latest_event_ids(session, list(job_keys)) if job_keys else {}
+        latest_ids = {job_keys[job_id]: event_id for job_id, event_id in latest.items()}
+        if tenants:
+            watermark.advance(session)
+        for tenant_id in tenants if watermark.settled_id is not None else ():
+            newest = jobs.latest_event_id_of_tenant(session, tenant_id, watermark.settled_id)
+            latest_ids[FeedKey(tenant_id)] = newest
+        running: dict[FeedKey, dict[str, bytes]] = {}
+        for job in jobs.running_jobs(session, list(job_keys), tenants):
+            message = progress_message(job)
+            for key in (FeedKey(job.tenant_id), FeedKey(job.tenant_id, job.id)):
+                running.setdefault(key, {})[job.id] = message
+    return _News(latest_ids, running)
 
 
 _poller = _Poller()

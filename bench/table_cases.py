@@ -58,6 +58,7 @@ def describe(client: Client, file: Path, cpu_seconds: float) -> Iterator[str]:
         return
     samples = _sample(client, model, "csv")
     delimiter = options.get("delimiter", ",")
+    delimiter = delimiter if len(delimiter) == 1 else ","  # as samples are written
     yield from _columns(schema, _read(real, delimiter), _read(samples.decode(), delimiter))
     yield ""
     format = OTHER_FORMATS.get(file.suffix)

@@ -29,12 +29,12 @@ class LabelPlan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    real: int
-    requested: int
-    transforms: int
-    model: int
-    skipped: int
+    name: str = Field(description="Label.")
+    real: int = Field(description="Number of real items.")
+    requested: int = Field(description="Number of synthetic items that the strategy asks for.")
+    transforms: int = Field(description="Number of transformed real items.")
+    model: int = Field(description="Number of samples of the model.")
+    skipped: int = Field(description="Number of requested items that are not generated.")
     skip_reasons: list[SkipReason] = Field(
         description="Why items come from another source than requested, or are not generated."
     )
@@ -47,26 +47,26 @@ class LabelPlan(BaseModel):
 class AugmentationSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str
-    modality: str
+    dataset: str = Field(description="Id of the dataset to augment.")
+    modality: str = Field(description="Kind of data.")
     name: str = Field(description="Name of the dataset to create.")
     model: str | None = Field(
         description="Id of the model: a version added later does not change the job."
     )
     reference: str | None = Field(description="The model as `name:version`.")
-    strategy: Strategy
-    labels: list[LabelPlan]
+    strategy: Strategy = Field(description="How many items each label gets.")
+    labels: list[LabelPlan] = Field(description="Number of items per label and source.")
     transforms: list[dict[str, Any]] = Field(
         description="Transforms to apply, each with its maximum strength."
     )
-    include_real: bool
+    include_real: bool = Field(description="Whether the dataset has the real items.")
     holdout_fraction: float = Field(
         description="Fraction of the real items to hold out for measuring the lift."
     )
-    holdout_seed: int
-    seed: int
-    evaluate_lift: bool
-    lift_cpu_seconds: float
+    holdout_seed: int = Field(description="Random seed of the holdout.")
+    seed: int = Field(description="Random seed.")
+    evaluate_lift: bool = Field(description="Whether the benefit for a classifier is measured.")
+    lift_cpu_seconds: float = Field(description="CPU time in seconds for it.")
 
     @property
     def synthetic(self) -> int:

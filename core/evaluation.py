@@ -5,10 +5,11 @@ no part of it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict
@@ -30,9 +31,9 @@ class EvaluationSpec(BaseModel):
         description="Id of the model: a version added later does not change the job."
     )
     reference: str = Field(description="The model as `name:version`.")
-    modality: str
-    samples: int
-    seed: int
+    modality: str = Field(description="Kind of data.")
+    samples: int = Field(description="Number of samples to evaluate.")
+    seed: int = Field(description="Random seed.")
 
 
 def latest(session: Session, model: Model, state: JobState | None = None) -> Job | None:
@@ -45,6 +46,45 @@ def latest(session: Session, model: Model, state: JobState | None = None) -> Job
     if state is not None:
         query = query.where(Job.state == state)
     return session.scalar(query.order_by(Job.id.desc()).limit(1))
+
+
+@dataclass(frozen=True)
+class LatestEvaluations:
+    """The newest evaluation job of a model, and the newest one that succeeded."""
+
+    newest: Job | None = None
+    succeeded: Job | None = None
+
+
+def latest_of_models(session: Session, models: Sequence[Model]) -> dict[str, LatestEvaluations]:
+    """Return the evaluations by model id; models without evaluations are left out."""
+    if not models:
+        return {}
+    ids = [model.id for model in models]
+    evaluations = (Job.tenant_id == models[0].tenant_id) & (Job.kind == JobKind.EVALUATION)
+    selected = select(func.max(Job.id)).where(evaluations, Job.model_id.in_(ids))
+    selected = selected.group_by(Job.model_id)
+    newest, succeeded = (
+        {
+            str(job.model_id): job
+            for job in session.scalars(select(Job).where(Job.id.in_(list(session.scalars(query)))))
+        }
+        for query in (selected, selected.where(Job.state == JobState.SUCCEEDED))
+    )
+    return {
+        model_id: LatestEvaluations(job, succeeded.get(model_id))
+        for model_id, job in newest.items()
+    }
+
+
+def newest_succeeded(session: Session, tenant_id: str, limit: int = 20) -> Sequence[Job]:
+    """Return the tenant's newest succeeded evaluation jobs of any model."""
+    query = select(Job).where(
+        Job.tenant_id == tenant_id,
+        Job.kind == JobKind.EVALUATION,
+        Job.state == JobState.SUCCEEDED,
+    )
+    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
 
 
 class ModelQuality(BaseModel):

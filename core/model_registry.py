@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from core import jobs
 from core.errors import FieldError, NotFound, NotReady, ResourceInUse, ValidationFailed
 from core.ids import new_id
+from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import StoredObject
 from core.tables import Alias, Checkpoint, Job, Model
 
@@ -45,6 +46,12 @@ def find_by_checkpoint(session: Session, job: Job, checkpoint: Checkpoint) -> Mo
     return session.scalar(
         select(Model).where(Model.job_id == job.id, Model.step == checkpoint.step)
     )
+
+
+def models_of_job(session: Session, tenant_id: str, job_id: str) -> dict[int, str]:
+    """Return the id by training step of the models that were created from the job."""
+    query = select(Model.step, Model.id).where(Model.tenant_id == tenant_id, Model.job_id == job_id)
+    return {row.step: row.id for row in session.execute(query)}
 
 
 def create_version(session: Session, job: Job, checkpoint: Checkpoint) -> Model:
@@ -221,12 +228,21 @@ def find_by_weights(session: Session, tenant_id: str, sha256: str) -> list[Model
     return list(session.scalars(query.order_by(Model.id.desc()).limit(20)))
 
 
-def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[Model]:
-    """Return one page of all versions of all models, newest first."""
-    query = select(Model).where(Model.tenant_id == tenant_id)
-    if after is not None:
-        query = query.where(Model.id < after)
-    return list(session.scalars(query.order_by(Model.id.desc()).limit(limit)))
+def page(
+    session: Session,
+    tenant_id: str,
+    request: PageRequest,
+    *,
+    modality: str | None = None,
+    dataset_id: str | None = None,
+) -> ListedPage[Model]:
+    """Return a page of versions of models that pass all filters."""
+    filters = []
+    if modality is not None:
+        filters.append(Model.modality == modality)
+    if dataset_id is not None:
+        filters.append(Model.dataset_id == dataset_id)
+    return list_page(session, Model, tenant_id, request, filters)
 
 
 def aliases_of(session: Session, models: Iterable[Model]) -> dict[str, list[str]]:
@@ -289,6 +305,7 @@ def delete(session: Session, model: Model) -> list[str]:
     if model.job_id is not None:
         keys += jobs.delete_checkpoint(session, model.job_id, model.step)
     session.execute(delete_rows(Model).where(Model.id == model.id))
+    forget_tags(session, [model.id])
     return list(dict.fromkeys(keys))
 
 

@@ -19,14 +19,21 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    String,
     UniqueConstraint,
+    delete,
+    event,
+    insert,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm.attributes import get_history
 
 from core.database import UtcDateTime, clock
 
 Json = dict[str, Any]
+# Names are compared byte by byte on every database, as cursors and prefixes need it.
+Name = String().with_variant(String(collation="C"), "postgresql")
 AutoIncrement = BigInteger().with_variant(Integer, "sqlite")  # SQLite requires INTEGER keys for it
 
 
@@ -161,11 +168,16 @@ class Dataset(Leased, Base):
     """
 
     __tablename__ = "datasets"
-    __table_args__ = (Index("ix_datasets_tenant_id_id", "tenant_id", "id"),)
+    __table_args__ = (
+        Index("ix_datasets_tenant_id_id", "tenant_id", "id"),
+        Index("ix_datasets_tenant_id_name_id", "tenant_id", "name", "id"),
+        Index("ix_datasets_tenant_id_state_id", "tenant_id", "state", "id"),
+        Index("ix_datasets_tenant_id_modality_id", "tenant_id", "modality", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(Name)
     modality: Mapped[str]
     state: Mapped[DatasetState] = mapped_column(default=DatasetState.VALIDATING)
     tags: Mapped[Json] = mapped_column(default=dict)
@@ -185,6 +197,11 @@ class Job(Leased, Base):
     __table_args__ = (
         Index("ix_jobs_state_queue", "state", "queue"),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
+        Index("ix_jobs_tenant_id_name_id", "tenant_id", "name", "id"),
+        Index("ix_jobs_tenant_id_state_id", "tenant_id", "state", "id"),
+        Index("ix_jobs_tenant_id_kind_id", "tenant_id", "kind", "id"),
+        Index("ix_jobs_tenant_id_dataset_id_id", "tenant_id", "dataset_id", "id"),
+        Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -192,7 +209,7 @@ class Job(Leased, Base):
     kind: Mapped[JobKind]
     queue: Mapped[str]
     state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(Name)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     # The model to sample or evaluate. Not a foreign key, because `models.job_id` refers to jobs.
     model_id: Mapped[str | None]
@@ -201,6 +218,7 @@ class Job(Leased, Base):
     warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
+    key_id: Mapped[str | None]  # of the API key that created it
 
     worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]
@@ -261,7 +279,10 @@ class Event(Base):
     """An event of a job. Within a job, ids increase in the order of commits."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_job_id_id", "job_id", "id"),)
+    __table_args__ = (
+        Index("ix_events_job_id_id", "job_id", "id"),
+        Index("ix_events_tenant_id_id", "tenant_id", "id"),
+    )
 
     id: Mapped[int] = mapped_column(AutoIncrement, primary_key=True, autoincrement=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
@@ -319,11 +340,15 @@ class Model(Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "name", "version"),
         UniqueConstraint("job_id", "step"),
+        Index("ix_models_tenant_id_id", "tenant_id", "id"),
+        Index("ix_models_tenant_id_name_id", "tenant_id", "name", "id"),
+        Index("ix_models_tenant_id_modality_id", "tenant_id", "modality", "id"),
+        Index("ix_models_tenant_id_dataset_id_id", "tenant_id", "dataset_id", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(Name)
     version: Mapped[int]
     modality: Mapped[str]
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # null for imported models
@@ -333,6 +358,37 @@ class Model(Base):
     weights: Mapped[Json]  # {key, bytes, sha256}
     manifest: Mapped[Json]  # the metadata that sampling needs before it reads the weights
     tags: Mapped[Json] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=clock())
+
+
+class Tag(Base):
+    """A tag of a dataset, job or model, for lists by tag (see core.listing)."""
+
+    __tablename__ = "tags"
+    __table_args__ = (
+        Index(
+            "ix_tags_tenant_id_key_value_resource_id", "tenant_id", "key", "value", "resource_id"
+        ),
+    )
+
+    resource_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    value: Mapped[str]
+
+
+class AuditEntry(Base):
+    """A change that an API key made, written in the transaction of the change and never changed."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (Index("ix_audit_entries_tenant_id_id", "tenant_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    key_id: Mapped[str]
+    action: Mapped[str]
+    resource: Mapped[str]
+    request_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
@@ -372,6 +428,9 @@ class Worker(Base):
     host: Mapped[str]
     gflops: Mapped[float | None]  # speed of a matrix product on one thread, for estimates
     device: Mapped[str] = mapped_column(default="cpu")
+    version: Mapped[str] = mapped_column(default="")  # of the server's software
+    cpus: Mapped[int] = mapped_column(default=0)
+    memory_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     started_at: Mapped[datetime] = mapped_column(default=clock())
     seen_at: Mapped[datetime] = mapped_column(default=clock())
 
@@ -414,3 +473,15 @@ class Delivery(Leased, Base):
     response_status: Mapped[int | None]
     last_error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
+
+
+@event.listens_for(Session, "after_flush")
+def _index_tags(session: Session, _context: object) -> None:
+    """Keep the rows of `tags` equal to the column `tags` of datasets, jobs and models."""
+    for row in (*session.new, *session.dirty):
+        if isinstance(row, Dataset | Job | Model) and get_history(row, "tags").has_changes():
+            if row not in session.new:
+                session.execute(delete(Tag).where(Tag.resource_id == row.id))
+            for key, value in (row.tags or {}).items():
+                tag = {"resource_id": row.id, "key": key, "value": value}
+                session.execute(insert(Tag).values(tenant_id=row.tenant_id, **tag))

@@ -103,16 +103,18 @@ class TrainingSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    modality: str
-    conditional: bool  # whether samples can be requested by label
-    preset: str
-    budget: Budget
-    checkpoint: CheckpointPolicy
-    holdout_fraction: float
-    seed: int
-    hyperparameters: dict[str, Any]
-    evaluate: bool = False
-    quality_gate: QualityGate | None = None
+    modality: str = Field(description="Kind of data.")
+    conditional: bool = Field(description="Whether samples can be requested by label.")
+    preset: str = Field(description="Trade-off between speed and quality.")
+    budget: Budget = Field(description="When training stops.")
+    checkpoint: CheckpointPolicy = Field(description="When checkpoints are saved and dropped.")
+    holdout_fraction: float = Field(description="Fraction of the items that is held out.")
+    seed: int = Field(description="Random seed.")
+    hyperparameters: dict[str, Any] = Field(description="Resolved hyperparameters by name.")
+    evaluate: bool = Field(False, description="Whether an evaluation job follows.")
+    quality_gate: QualityGate | None = Field(
+        None, description="Criteria that the evaluation must meet."
+    )
 
     def check_evaluable(self) -> None:
         """Raise Conflict if the training does not permit that its model is evaluated."""

@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Literal
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, String, case, cast, func, null, select, type_coerce
 from sqlalchemy.orm import Session
 
 from core.tables import Artifact, Checkpoint, Dataset, Job, JobKind, JobState, Model, Shard
 
+Grouping = Literal["day", "key"]
+
 
 @dataclass(frozen=True)
 class JobUsage:
-    """Totals of the jobs of one kind, over all attempts."""
+    """Totals of the jobs of one kind, over all attempts; also of one day or key, if asked for."""
 
     kind: JobKind
+    day: str | None
+    key: str | None
     jobs: int
     succeeded: int
     failed: int
@@ -32,33 +37,53 @@ class StorageUsage:
 
 
 def job_usage(
-    session: Session, tenant_id: str, *, since: datetime | None, until: datetime
+    session: Session,
+    tenant_id: str,
+    *,
+    since: datetime | None,
+    until: datetime,
+    by: Grouping | None = None,
 ) -> list[JobUsage]:
-    """Return the totals by job kind of jobs created from `since` until before `until`."""
+    """Return the totals by job kind of jobs created from `since` until before `until`.
+
+    With `by`, also divide them by day (UTC) or by the key that created the jobs.
+    """
+    day: ColumnElement[Any] = (
+        func.substr(cast(Job.created_at, String), 1, 10) if by == "day" else null()
+    )
+    key: ColumnElement[Any] = type_coerce(Job.key_id, String) if by == "key" else null()
+    groups: list[ColumnElement[Any]] = [] if by is None else [day if by == "day" else key]
     selected = (Job.tenant_id == tenant_id) & (Job.created_at < until)
     if since is not None:
         selected &= Job.created_at >= since
     totals = select(
         Job.kind,
+        day,
+        key,
         func.count(),
         func.sum(case((Job.state == JobState.SUCCEEDED, 1), else_=0)),
         func.sum(case((Job.state == JobState.FAILED, 1), else_=0)),
         *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "wall_s")),
     )
-    generated = select(Job.kind, func.sum(Shard.items_done)).join(Shard, Shard.job_id == Job.id)
+    generated = select(Job.kind, day, key, func.sum(Shard.items_done))
+    generated = generated.join(Shard, Shard.job_id == Job.id).where(selected)
     items = {
-        kind: int(n) for kind, n in session.execute(generated.where(selected).group_by(Job.kind))
+        tuple(group): int(n) for *group, n in session.execute(generated.group_by(Job.kind, *groups))
     }
-    rows = session.execute(totals.where(selected).group_by(Job.kind).order_by(Job.kind))
+    rows = session.execute(
+        totals.where(selected).group_by(Job.kind, *groups).order_by(*groups, Job.kind)
+    )
     return [
         JobUsage(
             kind=row[0],
-            jobs=row[1],
-            succeeded=row[2],
-            failed=row[3],
-            cpu_s=round(row[4] or 0.0, 2),
-            wall_s=round(row[5] or 0.0, 2),
-            items=items.get(row[0], 0),
+            day=row[1],
+            key=row[2],
+            jobs=row[3],
+            succeeded=row[4],
+            failed=row[5],
+            cpu_s=round(row[6] or 0.0, 2),
+            wall_s=round(row[7] or 0.0, 2),
+            items=items.get(tuple(row[:3]), 0),
         )
         for row in rows
     ]

@@ -18,17 +18,22 @@ def heartbeat(
     queues: Sequence[str],
     host: str,
     gflops: float | None = None,
+    **machine: str | int,
 ) -> None:
     """Create or renew the worker's row, and delete rows that were not renewed for 10 minutes.
 
-    `gflops` is None until the worker has measured it.
+    `gflops` is None until the worker has measured it. `machine` has `version`, `cpus` and
+    `memory_bytes`.
     """
-    values = {"queues": list(queues), "host": host, "gflops": gflops, "seen_at": clock()}
+    values = {"queues": list(queues), "host": host, "gflops": gflops, **machine}
     worker = session.execute(
-        update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
+        update(Worker)
+        .where(Worker.id == worker_id)
+        .values(**values, seen_at=clock())
+        .returning(Worker.id)
     ).one_or_none()
     if worker is None:
-        session.add(Worker(id=worker_id, queues=list(queues), host=host, gflops=gflops))
+        session.add(Worker(id=worker_id, **values))
     session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * ACTIVE_WINDOW_S)))
 
 

@@ -57,6 +57,14 @@ class Kind(Protocol):
     def plan_view(self) -> type[BaseModel]:
         """Body of the response to `validate_only`."""
 
+    @property
+    def result_view(self) -> type[BaseModel]:
+        """Result of a succeeded job."""
+
+    @property
+    def specs(self) -> tuple[type[BaseModel], ...]:
+        """Models of the resolved request, one of which applies."""
+
     def plan(
         self, tenant_id: str, request: Any, seed: int, open_stream: OpenStream
     ) -> NewJob | BaseModel:

@@ -69,7 +69,7 @@ class Lease:
         self.heartbeat = heartbeat or (
             lambda session, content: jobs.heartbeat(session, claim, content)
         )
-        self.phase = "preparing"
+        self._phase = "preparing"
         self.step = 0
         self.step_timeout_s = Heartbeat.step_timeout_s
         self.progress: dict[str, Any] = {}
@@ -105,6 +105,17 @@ class Lease:
 
     def _is_lost(self) -> bool:
         return self._lost or time.monotonic() - self._renewed_at > self._settings.lease_seconds
+
+    @property
+    def phase(self) -> str:
+        """Current phase of the job; a change is recorded as an event."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        if phase != self._phase:
+            self._phase = phase
+            self.record(NewEvent("phase", {"phase": phase}))
 
     @property
     def stopping(self) -> JobCancelled | JobPaused | WorkerStopping | None:

@@ -8,6 +8,7 @@ Importing a modality must be fast: its methods import numpy, pyarrow and torch w
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 
 from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
+from core.errors import Conflict
 from core.request_fields import NoOptions, RequestModel
 from core.storage import Storage
 from core.tables import Dataset
@@ -33,6 +35,18 @@ Split = Literal["train", "test"]
 OnWait = Callable[[], None]  # called about once a second; an exception that it raises ends the work
 
 
+@dataclass(frozen=True)
+class ItemsPage:
+    """Items, {index, label, split}, and the number of all that were selected."""
+
+    items: list[Json]
+    total: int
+
+
+def _not_available(content: str) -> Conflict:
+    return Conflict(f"Datasets of this kind have no {content}.", code="not_available")
+
+
 class Datasets(Protocol):
     """Uploads, and the datasets that are made of them."""
 
@@ -42,8 +56,11 @@ class Datasets(Protocol):
     dataset_view: type[BaseModel] = BaseModel
     """Fields of a dataset's representation, in addition to those of all datasets."""
 
-    has_schema: bool = False
-    """Whether clients can read and change the columns of a dataset."""
+    profile_view: type[BaseModel] = BaseModel
+    """Fields of a dataset's profile, in addition to the counts of its items."""
+
+    dataset_links: tuple[str, ...] = ()
+    """Resources of a dataset, at `/v1/datasets/{id}/{link}`, that only this modality has."""
 
     @property
     def object_files(self) -> Mapping[str, str]:
@@ -92,6 +109,46 @@ class Datasets(Protocol):
         self, dataset: Dataset, storage: Storage, format: str, *, offset: int, limit: int
     ) -> bytes:
         """Return a preview in one of `preview_formats`: some items, or a picture of them."""
+
+    def list_items(
+        self,
+        dataset: Dataset,
+        storage: Storage,
+        *,
+        split: Split | None,
+        label: str | None,
+        offset: int,
+        limit: int,
+    ) -> ItemsPage:
+        """Return a page of items that have pictures, by split and label."""
+        raise _not_available("items with pictures")
+
+    def item_picture(self, dataset: Dataset, storage: Storage, index: int) -> bytes:
+        """Return one item as a PNG. Raises NotFound."""
+        raise _not_available("items with pictures")
+
+    def list_rows(
+        self,
+        dataset: Dataset,
+        storage: Storage,
+        *,
+        where: Mapping[str, Any],
+        order: str | None,
+        offset: int,
+        limit: int,
+    ) -> tuple[list[Json], int]:
+        """Return a page of rows, {index, values}, and the number of rows that match `where`.
+
+        Raises:
+            ValidationFailed: A column does not exist, or a value does not fit it.
+        """
+        raise _not_available("rows")
+
+    def preview_transforms(
+        self, dataset: Dataset, storage: Storage, transforms: Sequence[Json], seed: int
+    ) -> bytes:
+        """Return a PNG of some items and their transformed versions."""
+        raise _not_available("transforms with pictures")
 
     def export(
         self, dataset: Dataset, storage: Storage, split: Split, format: str, open_files: ExitStack

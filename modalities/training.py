@@ -19,6 +19,15 @@ Preset = Literal["fast", "balanced", "quality"]
 
 
 @dataclass(frozen=True)
+class PresetSummary:
+    """Meaning of a preset for one modality; `budget` is None if it depends on the dataset."""
+
+    name: Preset
+    description: str
+    budget: Budget | None
+
+
+@dataclass(frozen=True)
 class TrainingChoices:
     """Settings of a training request that a modality resolves; None stands for the default."""
 
@@ -97,6 +106,10 @@ class Training(Protocol):
     @property
     def losses(self) -> Sequence[str]:
         """Names of the losses that a client can choose from."""
+        return ()
+
+    def presets(self) -> Sequence[PresetSummary]:
+        """Return the presets, from fast to good."""
         return ()
 
     def plan_training(

@@ -18,8 +18,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from itertools import takewhile
 
+import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, webhooks, workers
@@ -120,8 +122,16 @@ class WorkerMain:
     def _sweep(self) -> None:
         with write() as session:
             notifications = jobs.sweep(session)
-            host = socket.gethostname()
-            workers.heartbeat(session, self.id, queues=self.queues, host=host, gflops=self.gflops)
+            workers.heartbeat(
+                session,
+                self.id,
+                queues=self.queues,
+                host=socket.gethostname(),
+                gflops=self.gflops,
+                version=version("semblance-server"),
+                cpus=os.cpu_count() or 1,
+                memory_bytes=psutil.virtual_memory().total,
+            )
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
         sent = list(takewhile(lambda new: broker.publish(new.queue, new.job_id), notifications))
         if sent:

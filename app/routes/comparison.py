@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from app import comparison, comparison_page, content_negotiation
 from app.authentication import ReadScope
+from app.content_negotiation import AcceptHeader
+from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
 from app.routes.model_details import CARD_TYPES, CSP_NO_RESOURCES
 from app.schemas.comparison import Comparison
@@ -19,7 +21,7 @@ router = APIRouter(prefix="/v1/models/compare", tags=["models"], route_class=Str
 MAX_MODELS = 12
 
 
-@router.get("", response_model=Comparison, responses={200: {"content": {"text/html": {}}}})
+@router.get("", response_model=Comparison, responses=responses("text/html"))
 def compare_models(
     caller: ReadScope,
     models: Annotated[
@@ -32,7 +34,7 @@ def compare_models(
     format: Annotated[
         str | None, Query(description="`json` or `html`; overrides `Accept`.")
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Compare models: their evaluation reports, training cost and checkpoints.
 

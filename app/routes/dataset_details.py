@@ -6,15 +6,17 @@ These are its `profile`, `issues`, `preview`, `content` and `provenance`, and a 
 from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 import modalities
 from app import content_negotiation
 from app.authentication import DataScope, ReadScope
+from app.content_negotiation import AcceptHeader
+from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
-from app.schemas.datasets import Issues
+from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import SchemaChange, SchemaView
 from core.database import read
@@ -61,7 +63,9 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
     return SchemaView.of(Schema.from_dict(dataset.summary))
 
 
-@router.get("/{dataset_id}/profile")
+@router.get(
+    "/{dataset_id}/profile", response_model=DatasetProfile, response_model_exclude_unset=True
+)
 def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
     """Return item counts, and statistics of the pixels by label or of each table column."""
     with read() as session:
@@ -85,14 +89,9 @@ def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
 @router.get(
     "/{dataset_id}/preview",
     response_class=Response,
-    responses={
-        200: {
-            "content": {"image/png": {}, "text/csv": {}},
-            "model": RowsPage,
-        }
-    },
+    responses=responses("image/png", "text/csv", model=RowsPage),
 )
-def read_preview(
+def read_dataset_preview(
     dataset_id: str,
     caller: ReadScope,
     limit: Annotated[
@@ -105,7 +104,7 @@ def read_preview(
     format: Annotated[
         str | None, Query(description="Tables only: `json` or `csv`; overrides `Accept`.")
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return a preview: for images a PNG grid with one row per label, for tables some rows."""
     with read() as session:
@@ -126,7 +125,7 @@ def read_preview(
 @router.get(
     "/{dataset_id}/content",
     response_class=Response,
-    responses={200: {"content": {media_type: {} for media_type in CONTENT_TYPES.values()}}},
+    responses=responses(*CONTENT_TYPES.values(), headers=("Content-Disposition",)),
 )
 def read_content(
     dataset_id: str,
@@ -138,7 +137,7 @@ def read_content(
         modalities.ContentFormat | None,
         Query(description="File format; overrides `Accept`."),
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Download the dataset, in the formats of samples. The file can be uploaded again.
 
@@ -180,7 +179,7 @@ def read_content(
 @router.get(
     "/{dataset_id}/provenance",
     response_class=Response,
-    responses={200: {"content": {"application/x-ndjson": {}}}},
+    responses=responses("application/x-ndjson"),
 )
 def read_provenance(dataset_id: str, caller: ReadScope) -> Response:
     """Return the provenance of each item of an augmented dataset, as NDJSON in item order.

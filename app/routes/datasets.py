@@ -9,11 +9,12 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
 import modalities
-from app import strict_json
-from app.authentication import Caller, DataScope, ReadScope
+from app import audit, strict_json
+from app.authentication import Caller, DataScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -25,20 +26,23 @@ from app.schemas.datasets import (
     DatasetMeta,
     DatasetPatch,
     DatasetView,
+    DescendantsView,
 )
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.pagination import CountedPage, list_parameters
 from core import validation_errors
 from core.database import read, write
 from core.datasets import builtin, repository, uploads
+from core.datasets.cascade import delete_with_descendants, find_descendants
 from core.datasets.peek import Peek
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.datasets.table_names import COMPRESSION_SUFFIXES
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
+from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
-from core.tables import DatasetState
+from core.tables import Dataset, DatasetState
 from modalities import ingestion
 from modalities.base import Modality
 
@@ -138,7 +142,7 @@ def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
             caller,
             key,
             ["POST /v1/datasets", meta, contents],
-            lambda save: _store(caller.tenant_id, meta, sources, save),
+            lambda save: _store(caller, meta, sources, save),
         )
 
 
@@ -156,7 +160,7 @@ def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
 
 
 def _store(
-    tenant_id: str, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
+    caller: Caller, meta: DatasetMeta, sources: Sequence[SourceFile], save: SaveResponse
 ) -> tuple[int, DatasetView]:
     with sources[0].path.open("rb") as file:
 
@@ -170,13 +174,12 @@ def _store(
     size = sum(source.path.stat().st_size for source in sources)
     small = size <= get_settings().limits.sync_dataset_bytes
     store, status = (ingestion.ingest, 201) if small else (ingestion.enqueue_ingestion, 202)
-    dataset = store(
-        storage,
-        tenant_id,
-        new,
-        sources,
-        lambda session, dataset: save(session, status, DatasetView.of(dataset)),
-    )
+
+    def on_created(session: Session, dataset: Dataset) -> None:
+        audit.record(session, caller, "dataset.create", dataset.id)
+        save(session, status, DatasetView.of(dataset))
+
+    dataset = store(storage, caller.tenant_id, new, sources, on_created)
     return status, DatasetView.of(dataset)
 
 
@@ -192,13 +195,14 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
 
     def create(save: SaveResponse) -> tuple[int, DatasetView]:
         if request.builtin is not None:
-            return _store_builtin(caller.tenant_id, request, save)
+            return _store_builtin(caller, request, save)
         with write() as session:
             sources = uploads.consume(session, caller.tenant_id, request.uploads or [])
             new = _new_dataset(request, sources[0]["name"], _detect_upload_modality(sources[0]))
             dataset = repository.add_validating(
                 session, caller.tenant_id, new_id("ds"), new, sources=sources
             )
+            audit.record(session, caller, "dataset.create", dataset.id)
             save(session, 202, DatasetView.of(dataset))
         return 202, DatasetView.of(dataset)
 
@@ -206,14 +210,14 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
 
 
 def _store_builtin(
-    tenant_id: str, request: DatasetFrom, save: SaveResponse
+    caller: Caller, request: DatasetFrom, save: SaveResponse
 ) -> tuple[int, DatasetView]:
     if request.builtin == "digits":
-        return _store(tenant_id, request, builtin.get_digits(), save)
+        return _store(caller, request, builtin.get_digits(), save)
     with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
         radius = 1.0 if request.radius is None else request.radius
         sources = builtin.make_circle(Path(folder), radius=radius, points=request.points or 1_000)
-        return _store(tenant_id, request, sources, save)
+        return _store(caller, request, sources, save)
 
 
 def _detect_upload_modality(source: dict[str, Any]) -> Modality:
@@ -266,26 +270,21 @@ def _parse(schema: type[Body], value: Any) -> Body:
         raise validation_errors.body_validation_failed(error, value, schema.model_fields) from error
 
 
-@router.get("", response_model=Page[DatasetView])
+@router.get("", response_model=CountedPage[DatasetView])
 def list_datasets(
     caller: ReadScope,
-    limit: Limit = 50,
-    after: After = None,
+    page: Annotated[PageRequest, list_parameters("ds")],
     state: Annotated[
         DatasetState | None, Query(description="Only datasets in this state. Default: all.")
     ] = None,
-) -> Page[DatasetView]:
-    """List the datasets, newest first."""
-    limit = page_size(limit)
+    modality: Annotated[
+        modalities.ModalityName | None, Query(description="Only this kind of data. Default: all.")
+    ] = None,
+) -> CountedPage[DatasetView]:
+    """List the datasets, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = repository.page(
-            session,
-            caller.tenant_id,
-            limit=limit + 1,
-            after=check_cursor(after, "ds"),
-            state=state,
-        )
-    return build_page(rows, limit, DatasetView.of)
+        listed = repository.page(session, caller.tenant_id, page, state=state, modality=modality)
+    return CountedPage.of(listed, [DatasetView.of(row) for row in listed.rows])
 
 
 @router.get("/{dataset_id}", response_model=DatasetView)
@@ -295,11 +294,20 @@ def read_dataset(dataset_id: str, caller: ReadScope) -> DatasetView:
         return DatasetView.of(repository.get(session, caller.tenant_id, dataset_id))
 
 
+@router.get("/{dataset_id}/descendants", response_model=DescendantsView)
+def list_descendants(dataset_id: str, caller: ReadScope) -> DescendantsView:
+    """List what came from a dataset: what its deletion with `cascade` deletes."""
+    with read() as session:
+        tree = find_descendants(session, caller.tenant_id, dataset_id)
+    return DescendantsView(datasets=tree.datasets, jobs=tree.jobs, models=tree.models)
+
+
 @router.patch("/{dataset_id}", response_model=DatasetView)
 def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> DatasetView:
     """Change the name or the tags. The content of a dataset never changes."""
     with write() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)
+        audit.record(session, caller, "dataset.change", dataset.id)
         if change.name is not None:
             dataset.name = change.name
         if change.tags is not None:
@@ -308,8 +316,29 @@ def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> 
 
 
 @router.delete("/{dataset_id}", status_code=204)
-def delete_dataset(dataset_id: str, caller: DataScope) -> None:
-    """Delete a dataset and its content. Models that were trained on it remain."""
+def delete_dataset(
+    dataset_id: str,
+    caller: DataScope,
+    cascade: Annotated[
+        bool,
+        Query(
+            description="Also delete what `/descendants` lists; needs the scope `train`, too. "
+            "Default: false."
+        ),
+    ] = False,
+) -> None:
+    """Delete a dataset and its content. Models that were trained on it remain, unless `cascade`.
+
+    The request is rejected while an unfinished job uses the dataset.
+    """
+    if cascade:
+        check_scope(caller, "train")
     with write() as session:
-        keys = repository.delete(session, caller.tenant_id, dataset_id)
+        audit.record(
+            session, caller, "dataset.delete_cascade" if cascade else "dataset.delete", dataset_id
+        )
+        if cascade:
+            keys = delete_with_descendants(session, caller.tenant_id, dataset_id)
+        else:
+            keys = repository.delete(session, caller.tenant_id, dataset_id)
     get_storage().delete(keys)

@@ -1,9 +1,10 @@
 """Health checks without authentication: liveness and readiness."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from core import workers
@@ -15,22 +16,35 @@ from core.storage import get_storage
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
-async def live() -> dict[str, str]:
+class Liveness(BaseModel):
+    status: Literal["live"] = Field(description="The process responds.")
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not ready"] = Field(description="Whether all checks pass.")
+    checks: dict[str, str] = Field(description="`ok` or the reason, by check.")
+
+
+@router.get("/livez", response_model=Liveness)
+async def check_liveness() -> Liveness:
     """Return 200 if the process responds."""
-    return {"status": "live"}
+    return Liveness(status="live")
 
 
-@router.get("/readyz", responses={503: {"description": "Not ready; `checks` has the reasons."}})
-def ready(response: Response) -> dict[str, Any]:
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"description": "Not ready; `checks` has the reasons.", "model": Readiness}},
+)
+def check_readiness(response: Response) -> Readiness:
     """Check the database, the object storage and the disk space, and that a worker is active."""
     checks = {name: _reason(check) for name, check in CHECKS.items()}
     ok = not any(checks.values())
     response.status_code = 200 if ok else 503
-    return {
-        "status": "ready" if ok else "not ready",
-        "checks": {name: reason or "ok" for name, reason in checks.items()},
-    }
+    return Readiness(
+        status="ready" if ok else "not ready",
+        checks={name: reason or "ok" for name, reason in checks.items()},
+    )
 
 
 def _reason(check: Callable[[], str | None]) -> str | None:

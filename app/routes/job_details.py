@@ -6,34 +6,45 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
+from sqlalchemy.orm import Session
 
-from app import content_negotiation, sse
+from app import audit, content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
 from app.byte_range import parse_byte_range
+from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     run_idempotently,
 )
+from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
-from app.schemas.jobs import ArtifactView, CheckpointView, EventPage, EventView, PreviewView, Series
+from app.routes.events import EVENT_TYPES, parse_last_event_id
+from app.schemas.events import EventPage, EventType
+from app.schemas.jobs import ArtifactView, CheckpointView, JobsMetrics, PreviewView, Series
 from app.schemas.models import ModelView
 from app.schemas.pagination import Limit, page_size
 from core import jobs, model_registry
 from core.database import read, write
-from core.errors import NotFound, ValidationFailed
+from core.errors import FieldError, NotFound, ValidationFailed
 from core.storage import StoredObject, get_storage
 from core.tables import Event
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
-EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}
+MAX_JOBS = 20  # in one chart
+MetricNames = Annotated[
+    str | None, Query(description="Names of metrics, separated by commas. Default: all.")
+]
+MetricPoints = Annotated[
+    int, Query(ge=2, le=5_000, description="Maximum number of points of each metric.")
+]
 
 
 @router.get(
     "/{job_id}/events",
     response_model=EventPage,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses=responses("text/event-stream"),
 )
 def read_events(
     job_id: str,
@@ -43,9 +54,9 @@ def read_events(
     ] = 0,
     limit: Limit = 50,
     type: Annotated[
-        str | None, Query(description="Only events of this type, in a page. Default: all.")
+        EventType | None, Query(description="Only events of this type, in a page. Default: all.")
     ] = None,
-    accept: Annotated[str | None, Header()] = None,
+    accept: AcceptHeader = None,
     last_event_id: Annotated[
         str | None, Header(description="Id of the event after which a stream resumes.")
     ] = None,
@@ -53,7 +64,8 @@ def read_events(
     """Return the events of a job, oldest first, as a page or as a stream.
 
     With `Accept: text/event-stream`, the stream stays open until the job ends; its last event is
-    `end`. `Last-Event-ID` resumes a stream.
+    `end`. `Last-Event-ID` resumes a stream. While the job runs, the stream also has messages of
+    the type `progress`, which are not stored and have no id.
     """
     output_format = content_negotiation.negotiate(
         EVENT_TYPES, format=None, accept=accept, default="json"
@@ -65,22 +77,14 @@ def read_events(
             session, caller.tenant_id, job_id, after=after, limit=limit + 1, type=type
         )
     if output_format == "stream":
-        if last_event_id is not None and not last_event_id.isdecimal():
-            raise ValidationFailed("Last-Event-ID must be the id of an event of this job.")
-        start = after if last_event_id is None else int(last_event_id)
-        stream = sse.stream_events(caller.tenant_id, job_id, start)
+        start = parse_last_event_id(last_event_id, after)
+        stream = sse.stream_events(sse.FeedKey(caller.tenant_id, job_id), start)
         headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
         return EventSourceResponse(stream, headers=headers)
-    shown = rows[:limit]
-    page = EventPage(
-        data=[EventView.of(event) for event in shown],
-        next=shown[-1].id if shown else None,
-        has_more=len(rows) > limit,
-    )
-    return Response(page.model_dump_json(), media_type="application/json")
+    return Response(EventPage.of(rows, limit).model_dump_json(), media_type="application/json")
 
 
-@router.get("/{job_id}/logs", response_class=PlainTextResponse)
+@router.get("/{job_id}/logs", response_class=PlainTextResponse, responses=responses("text/plain"))
 def read_log(
     job_id: str,
     caller: ReadScope,
@@ -105,30 +109,58 @@ def _log_text(event: Event) -> str:
     return f"{event.type}: {fields}"
 
 
+@router.get("/metrics", response_model=JobsMetrics)
+def compare_metrics(
+    caller: ReadScope,
+    job_ids: Annotated[
+        str,
+        Query(
+            alias="jobs", max_length=1_000, description=f"Ids of 1 to {MAX_JOBS} jobs, with commas."
+        ),
+    ],
+    names: MetricNames = None,
+    points: MetricPoints = 500,
+) -> JobsMetrics:
+    """Return metrics of several jobs, to draw their curves in one chart."""
+    ids = list(dict.fromkeys(name.strip() for name in job_ids.split(",") if name.strip()))
+    if not 1 <= len(ids) <= MAX_JOBS:
+        error = FieldError("/jobs", "count", f"Must have 1 to {MAX_JOBS} ids.")
+        raise ValidationFailed(f"`jobs` {error.message}", field_errors=[error])
+    with read() as session:
+        curves = {job_id: _curves(session, caller.tenant_id, job_id, points) for job_id in ids}
+    return JobsMetrics(jobs={job_id: _select(each, names) for job_id, each in curves.items()})
+
+
 @router.get("/{job_id}/metrics", response_model=dict[str, Series])
 def read_metrics(
-    job_id: str,
-    caller: ReadScope,
-    names: Annotated[
-        str | None, Query(description="Names of metrics, separated by commas. Default: all.")
-    ] = None,
-    points: Annotated[
-        int, Query(ge=2, le=5_000, description="Maximum number of points of each metric.")
-    ] = 500,
+    job_id: str, caller: ReadScope, names: MetricNames = None, points: MetricPoints = 500
 ) -> dict[str, Series]:
     """Return losses, critic (discriminator) accuracies and other metrics, by training step."""
     with read() as session:
-        jobs.get(session, caller.tenant_id, job_id)
-        series = jobs.metrics(session, caller.tenant_id, job_id, points=points)
-    if names is not None:
-        requested = [name.strip() for name in names.split(",")]
-        unknown = [name for name in requested if series and name not in series]
+        curves = _curves(session, caller.tenant_id, job_id, points)
+    if names is not None and curves:
+        unknown = [name for name in _split(names) if name not in curves]
         if unknown:
-            raise ValidationFailed(f"The job has no metric {unknown[0]!r}.", allowed=sorted(series))
-        series = {name: series[name] for name in requested if name in series}
+            raise ValidationFailed(f"The job has no metric {unknown[0]!r}.", allowed=sorted(curves))
+    return _select(curves, names)
+
+
+def _curves(session: Session, tenant_id: str, job_id: str, points: int) -> jobs.Curves:
+    jobs.get(session, tenant_id, job_id)
+    return jobs.metrics(session, tenant_id, job_id, points=points)
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
+
+
+def _select(curves: jobs.Curves, names: str | None) -> dict[str, Series]:
+    selected = list(curves) if names is None else [n for n in _split(names) if n in curves]
     return {
-        name: Series(steps=[step for step, _ in curve], values=[value for _, value in curve])
-        for name, curve in series.items()
+        name: Series(
+            steps=[step for step, _ in curves[name]], values=[value for _, value in curves[name]]
+        )
+        for name in selected
     }
 
 
@@ -138,7 +170,9 @@ def list_checkpoints(job_id: str, caller: ReadScope) -> list[CheckpointView]:
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
         rows = jobs.checkpoints_of(session, caller.tenant_id, job_id)
-    return [CheckpointView.of(row) for row in rows]
+        models = model_registry.models_of_job(session, caller.tenant_id, job_id)
+    best = max((row.score for row in rows if row.score is not None), default=None)
+    return [CheckpointView.of(row, best, models.get(row.step)) for row in rows]
 
 
 @router.post("/{job_id}/checkpoints/{step}/promote", status_code=201, response_model=ModelView)
@@ -166,6 +200,7 @@ def promote_checkpoint(
                 session.add(model)
                 session.flush()
                 session.refresh(model)
+            audit.record(session, caller, "model.promote", model.id)
             view = ModelView.of(model)
             save(session, 201, view)
         return 201, view
@@ -186,9 +221,9 @@ def list_previews(job_id: str, caller: ReadScope) -> list[PreviewView]:
 @router.get(
     "/{job_id}/previews/{step}.png",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses=responses("image/png", headers=("ETag",)),
 )
-def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
+def read_job_preview(job_id: str, step: int, caller: ReadScope) -> Response:
     """Return one preview image."""
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
@@ -202,7 +237,7 @@ def read_preview(job_id: str, step: int, caller: ReadScope) -> Response:
 @router.get(
     "/{job_id}/previews.gif",
     response_class=Response,
-    responses={200: {"content": {"image/gif": {}}}},
+    responses=responses("image/gif", headers=("ETag",)),
 )
 def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
     """Return the previews so far as an animation of at most 3 MB.
@@ -231,7 +266,11 @@ def list_artifacts(job_id: str, caller: ReadScope) -> list[ArtifactView]:
     return [ArtifactView.of(row) for row in rows]
 
 
-@router.get("/{job_id}/artifacts/{name:path}", response_class=Response)
+@router.get(
+    "/{job_id}/artifacts/{name:path}",
+    response_class=Response,
+    responses=responses("application/octet-stream", headers=("ETag", "Accept-Ranges"), ranges=True),
+)
 def read_artifact(
     job_id: str,
     name: str,

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 import job_kinds
+from app import audit
 from app.authentication import Caller, JobScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -22,12 +23,14 @@ from app.idempotent_requests import (
 )
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
-from app.schemas.jobs import JobShownState, JobView
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from app.schemas.events import JobShownState
+from app.schemas.jobs import JobView
+from app.schemas.pagination import CountedPage, list_parameters
 from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
+from core.listing import PageRequest
 from core.tables import JobKind, Model
 from job_kinds.base import SampleStream
 from modalities.sampling import SamplingPlan
@@ -86,8 +89,9 @@ def create_job(
                 datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
             if plan.model_id is not None:
                 model_registry.get(session, caller.tenant_id, plan.model_id)
-            new = replace(plan, traceparent=traceparent)
+            new = replace(plan, traceparent=traceparent, key_id=caller.key_id)
             job = jobs.create(session, caller.tenant_id, new)
+            audit.record(session, caller, "job.create", job.id)
             view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
         # The committed row acknowledges the job, so the response does not wait for the broker. If
@@ -108,30 +112,37 @@ def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
     check_scope(caller, job_kinds.KINDS[jobs.get(session, caller.tenant_id, job_id).kind].scope)
 
 
-@router.get("", response_model=Page[JobView])
+@router.get("", response_model=CountedPage[JobView])
 def list_jobs(
     caller: ReadScope,
-    limit: Limit = 50,
-    after: After = None,
+    page: Annotated[PageRequest, list_parameters("job")],
     state: Annotated[
         JobShownState | None, Query(description="Only jobs in this state. Default: all.")
     ] = None,
     kind: Annotated[
         JobKind | None, Query(description="Only jobs of this kind. Default: all.")
     ] = None,
-) -> Page[JobView]:
-    """List the jobs, newest first."""
-    limit = page_size(limit)
+    dataset: Annotated[
+        str | None, Query(description="Only jobs that read this dataset (id). Default: all.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        Query(description="Only jobs that sample or evaluate this model (id). Default: all."),
+    ] = None,
+) -> CountedPage[JobView]:
+    """List the jobs, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = jobs.page(
+        listed = jobs.page(
             session,
             caller.tenant_id,
-            limit=limit + 1,
-            after=check_cursor(after, "job"),
+            page,
             state=state,
             kind=kind,
+            dataset_id=dataset,
+            model_id=model,
         )
-    return build_page(rows, limit, JobView.of)
+        positions = jobs.queue_positions(session, listed.rows)
+    return CountedPage.of(listed, [JobView.of(row, positions.get(row.id)) for row in listed.rows])
 
 
 def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:
@@ -170,6 +181,7 @@ def cancel_job(job_id: str, caller: JobScope) -> JobView:
     """
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.cancel", job_id)
         return JobView.of(jobs.cancel(session, caller.tenant_id, job_id))
 
 
@@ -182,6 +194,7 @@ def pause_job(job_id: str, caller: JobScope) -> JobView:
     """
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.pause", job_id)
         return JobView.of(jobs.pause(session, caller.tenant_id, job_id))
 
 
@@ -190,6 +203,7 @@ def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> Jo
     """Queue a paused job again. It resumes from its last checkpoint."""
     with write() as session:
         _check_scope(session, caller, job_id)
+        audit.record(session, caller, "job.resume", job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
         view = JobView.of(job, jobs.queue_position(session, job))
     background.add_task(get_job_notifier().notify, job)
@@ -211,7 +225,8 @@ def retry_job(
     def create(save: SaveResponse) -> tuple[int, JobView]:
         with write() as session:
             _check_scope(session, caller, job_id)
-            job = jobs.retry(session, caller.tenant_id, job_id)
+            job = jobs.retry(session, caller.tenant_id, job_id, caller.key_id)
+            audit.record(session, caller, "job.retry", job_id)
             view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
         background.add_task(get_job_notifier().notify, job)

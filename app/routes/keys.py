@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from app.authentication import AdminScope
+from app import audit
+from app.authentication import AdminScope, AnyScope
 from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import api_keys
@@ -33,9 +34,9 @@ class NewKey(RequestModel):
 
 class KeyView(BaseModel):
     id: str = Field(description="Key id (`key_…`).")
-    name: str
-    scopes: list[str]
-    created_at: datetime
+    name: str = Field(description="Name of the key.")
+    scopes: list[Scope] = Field(description="Scopes of the key.")
+    created_at: datetime = Field(description="Time of creation.")
     expires_at: datetime | None = Field(description="Time of expiry; null for a permanent key.")
     revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
 
@@ -64,6 +65,7 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
             if request.expires_in_s is None
             else timedelta(seconds=request.expires_in_s),
         )
+        audit.record(session, caller, "key.create", key.id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
     return JSONResponse(view.model_dump(mode="json"), 201)
 
@@ -79,6 +81,15 @@ def list_keys(caller: AdminScope, limit: Limit = 50, after: After = None) -> Pag
     return build_page(rows, limit, KeyView.of)
 
 
+@router.get("/self", response_model=KeyView)
+def read_own_key(caller: AnyScope) -> KeyView:
+    """Return the key that sends the request, and its scopes."""
+    with read() as session:
+        key = api_keys.get(session, caller.key_id)
+    assert key is not None  # noqa: S101 - the caller is authenticated
+    return KeyView.of(key)
+
+
 @router.delete("/{key_id}", status_code=204)
 def revoke_key(key_id: str, caller: AdminScope) -> None:
     """Revoke a key and the signed URLs that it created.
@@ -86,4 +97,5 @@ def revoke_key(key_id: str, caller: AdminScope) -> None:
     The last key that can create other keys cannot be revoked.
     """
     with write() as session:
+        audit.record(session, caller, "key.revoke", key_id)
         api_keys.revoke(session, caller.tenant_id, key_id)

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from app import sampling_metrics
 from app.authentication import AdminScope
+from app.openapi_responses import responses
 from core.metrics import DatabaseCollector, StorageCollector
 
 router = APIRouter(tags=["operations"])
@@ -26,9 +27,9 @@ def create_registry() -> CollectorRegistry:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Metrics by name and labels."}},
+    responses=responses("text/plain", description="Metrics by name and labels."),
 )
-def read_metrics(request: Request, _caller: AdminScope) -> Response:
+def read_prometheus_metrics(request: Request, _caller: AdminScope) -> Response:
     """Return metrics of all tenants' jobs, of the workers and of this process.
 
     Requires a key with the scope `admin`. In Prometheus, set `authorization.credentials`.

@@ -9,34 +9,40 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 import modalities
-from app import content_negotiation, model_card_page, model_report, report_page
+from app import audit, content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
+from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     run_idempotently,
 )
-from app.model_card import build_card
+from app.model_card import ModelCard, build_card
+from app.openapi_responses import responses
 from app.report_csv import render_csv
 from app.request_body import StrictJsonRoute
 from app.schemas.models import (
     Architecture,
+    EvaluationView,
     LabelOption,
+    ModelEvaluations,
     ModelView,
     SamplingOptions,
 )
+from app.schemas.pagination import Limit, page_size
 from app.schemas.reports import Report
-from core import model_registry
+from core import jobs, model_registry
 from core.database import read, write
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
+from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage, key_of
+from core.tables import JobKind
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
-Accept = Annotated[str | None, Header()]
 CARD_TYPES = {"json": "application/json", "html": "text/html"}
 REPORT_TYPES = {**CARD_TYPES, "csv": "text/csv"}
 ARCHITECTURE_TYPES = {"json": "application/json", "svg": "image/svg+xml"}
@@ -74,7 +80,7 @@ def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
 @router.get(
     "/{reference}/card",
     response_class=Response,
-    responses={200: {"content": {media: {} for media in CARD_TYPES.values()}}},
+    responses=responses("text/html", model=ModelCard),
 )
 def read_card(
     reference: str,
@@ -82,7 +88,7 @@ def read_card(
     format: Annotated[
         str | None, Query(description="`json` or `html`; overrides `Accept`.")
     ] = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return the model card: training data, training, evaluation and limitations."""
     output_format = content_negotiation.negotiate(
@@ -102,7 +108,7 @@ def read_card(
 @router.get(
     "/{reference}/report",
     response_model=Report,
-    responses={200: {"content": {"text/html": {}, "text/csv": {}}}},
+    responses=responses("text/html", "text/csv"),
 )
 def read_report(
     reference: str,
@@ -110,7 +116,7 @@ def read_report(
     format: Annotated[
         str | None, Query(description="`json`, `html` or `csv`; overrides `Accept`.")
     ] = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return the report of the newest successful evaluation; `state` is that of the newest one.
 
@@ -137,16 +143,28 @@ def read_report(
     return Response(report.model_dump_json(), headers=headers, media_type=CARD_TYPES["json"])
 
 
+@router.get("/{reference}/evaluations", response_model=ModelEvaluations)
+def list_evaluations(reference: str, caller: ReadScope, limit: Limit = 50) -> ModelEvaluations:
+    """List the newest evaluations of a model, whatever became of them, newest first."""
+    with read() as session:
+        model = model_registry.get(session, caller.tenant_id, reference)
+        page = PageRequest(page_size(limit))
+        rows = jobs.page(
+            session, caller.tenant_id, page, kind=JobKind.EVALUATION, model_id=model.id
+        ).rows
+    return ModelEvaluations(data=[EvaluationView.of(job) for job in rows])
+
+
 @router.get(
     "/{reference}/architecture",
     response_model=Architecture,
-    responses={200: {"content": {"image/svg+xml": {}}}},
+    responses=responses("image/svg+xml"),
 )
 def read_architecture(
     reference: str,
     caller: ReadScope,
     format: Annotated[str | None, Query(description="`json` or `svg`; overrides `Accept`.")] = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Return the networks of the model: layers, shapes and parameters, as JSON or as a diagram."""
     output_format = content_negotiation.negotiate(
@@ -173,7 +191,7 @@ def read_architecture(
 @router.get(
     "/{reference}/export",
     response_class=Response,
-    responses={200: {"content": {"application/zip": {}}}},
+    responses=responses("application/zip", headers=("ETag", "Content-Disposition")),
 )
 def export_model(
     reference: str, caller: ReadScope, if_none_match: Annotated[str | None, Header()] = None
@@ -268,6 +286,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
                         weights=stored,
                         manifest=archive.model_manifest,
                     )
+                    audit.record(session, caller, "model.import", model.id)
                     view = ModelView.of(model)
                     save(session, 201, view)
             except BaseException:

@@ -1,33 +1,44 @@
 """`/v1/models`: named model versions and their aliases."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
+import modalities
+from app import audit
 from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
-from app.schemas.models import ModelPatch, ModelView
-from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from core import model_registry
+from app.schemas.models import NO_EVALUATIONS, ModelPatch, ModelView
+from app.schemas.pagination import CountedPage, list_parameters
+from core import evaluation, model_registry
 from core.database import read, write
+from core.listing import PageRequest
 from core.storage import get_storage
 from core.tables import Model
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
 
-@router.get("", response_model=Page[ModelView])
-def list_models(caller: ReadScope, limit: Limit = 50, after: After = None) -> Page[ModelView]:
-    """List all model versions, newest first."""
-    limit = page_size(limit)
+@router.get("", response_model=CountedPage[ModelView])
+def list_models(
+    caller: ReadScope,
+    page: Annotated[PageRequest, list_parameters("mdl")],
+    modality: Annotated[
+        modalities.ModalityName | None, Query(description="Only this kind of data. Default: all.")
+    ] = None,
+    dataset: Annotated[
+        str | None, Query(description="Only models of this dataset (id). Default: all.")
+    ] = None,
+) -> CountedPage[ModelView]:
+    """List all versions of all models, newest first unless `sort` says otherwise."""
     with read() as session:
-        rows = model_registry.page(
-            session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "mdl")
+        listed = model_registry.page(
+            session, caller.tenant_id, page, modality=modality, dataset_id=dataset
         )
-        views = {view.id: view for view in _views(session, rows)}
-    return build_page(rows, limit, lambda row: views[row.id])
+        return CountedPage.of(listed, _views(session, listed.rows))
 
 
 @router.get("/{reference}", response_model=ModelView)
@@ -42,6 +53,7 @@ def change_model(reference: str, change: ModelPatch, caller: TrainScope) -> Mode
     """Change the description or the tags. A description of null removes it."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.change", model.id)
         if "description" in change.model_fields_set:
             model.description = change.description
         if change.tags is not None:
@@ -58,6 +70,7 @@ def delete_model(reference: str, caller: TrainScope) -> None:
     """
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.delete", model.id)
         keys = model_registry.delete(session, model)
         get_model_cache().unload(model)
     get_storage().delete(keys)
@@ -68,6 +81,7 @@ def set_alias(reference: str, alias: str, caller: TrainScope) -> ModelView:
     """Make `name@alias` refer to this version. The version it referred to before is not changed."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.set_alias", f"{model.id}@{alias}")
         model_registry.set_alias(session, model, alias)
         session.flush()
         return _view(session, model)
@@ -78,6 +92,7 @@ def drop_alias(reference: str, alias: str, caller: TrainScope) -> None:
     """Delete an alias of the model's name, whichever version it refers to."""
     with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
+        audit.record(session, caller, "model.delete_alias", f"{model.id}@{alias}")
         model_registry.delete_alias(session, model, alias)
 
 
@@ -111,7 +126,13 @@ def _view(session: Session, model: Model) -> ModelView:
 
 def _views(session: Session, models: Sequence[Model]) -> list[ModelView]:
     cache, aliases = get_model_cache(), model_registry.aliases_of(session, models)
+    evaluations = evaluation.latest_of_models(session, models)
     return [
-        ModelView.of(model, aliases.get(model.id, ()), loaded=cache.is_loaded(model))
+        ModelView.of(
+            model,
+            aliases.get(model.id, ()),
+            loaded=cache.is_loaded(model),
+            evaluations=evaluations.get(model.id, NO_EVALUATIONS),
+        )
         for model in models
     ]

@@ -36,7 +36,7 @@ class SampleManifest(RequestModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
         description="SHA-256 of the model's weights in hexadecimal."
     )
-    modality: modalities.ModalityName
+    modality: modalities.ModalityName = Field(description="Kind of data.")
     step: int = Field(description="Training step of the weights.")
     request: dict[str, Any] = Field(description="Body for the `samples` route, with the seed.")
     count: int = Field(description="Number of samples.")
@@ -44,7 +44,7 @@ class SampleManifest(RequestModel):
 
 
 class SignedSampleManifest(RequestModel):
-    manifest: SampleManifest
+    manifest: SampleManifest = Field(description="The signed manifest.")
     key_id: Annotated[str, Field(max_length=64)] = Field(
         description="Id of the API key that created the manifest."
     )

@@ -3,35 +3,47 @@
 import secrets
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import ValidationError
 
 import modalities
 from app import strict_json
 from app.authentication import Caller, SampleScope
+from app.content_negotiation import AcceptHeader
+from app.openapi_responses import responses
 from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
-from app.schemas.samples import SamplesRequest
+from app.schemas.samples import SamplesRequest, SamplesView
 from core import evaluation, model_registry, validation_errors
 from core.database import read
 from core.errors import ValidationFailed
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=ConcurrencyLimitedRoute)
 
-Accept = Annotated[str | None, Header()]
 Format = Annotated[
     modalities.SampleFormat | None, Query(description="File format; overrides `Accept`.")
 ]
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The samples.",
-        "content": {
-            media: {}
-            for modality in modalities.installed().values()
-            for media in modality.sample_formats.values()
-        },
-    }
-}
+RESPONSES = responses(
+    *{
+        media: None
+        for modality in modalities.installed().values()
+        for media in modality.sample_formats.values()
+        if media != "application/json"
+    },
+    headers=(
+        "Semblance-Model",
+        "Semblance-Step",
+        "Semblance-Seed",
+        "Semblance-Count",
+        "Semblance-Quality",
+        "Semblance-Quality-Gate",
+        "Semblance-Acceptance-Rate",
+        "Content-Disposition",
+        "Vary",
+    ),
+    description="The samples.",
+    model=SamplesView,
+)
 
 
 @router.post(
@@ -44,7 +56,7 @@ async def create_samples(
     request: SamplesRequest,
     caller: SampleScope,
     format: Format = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Generate samples by label and count.
 
@@ -101,7 +113,7 @@ async def read_samples(
         bool, Query(description="Use the model even if it fails its quality gate.")
     ] = False,
     format: Format = None,
-    accept: Accept = None,
+    accept: AcceptHeader = None,
 ) -> Response:
     """Generate samples by query parameters, for `<img src>` and curl.
 

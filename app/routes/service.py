@@ -1,30 +1,42 @@
 """`GET /v1`: version, limits and capabilities of the service."""
 
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import get_args
 
 from fastapi import APIRouter
+from pydantic import BaseModel, Field
 
 import modalities
 from app.authentication import ReadScope
 from core.datasets import builtin
-from core.settings import get_settings
+from core.settings import Limits, get_settings
 from modalities.training import Preset
 
 router = APIRouter(tags=["service"])
 
 
-@router.get("/v1")
-def describe(_caller: ReadScope) -> dict[str, Any]:
+class ServiceDescription(BaseModel):
+    name: str = Field(description="Name of the software.")
+    version: str = Field(description="Version of the server.")
+    limits: Limits = Field(description="Limits that the operator has set.")
+    formats: dict[str, list[str]] = Field(description="Formats of samples by modality.")
+    presets: list[Preset] = Field(description="Presets of training, from fast to good.")
+    architectures: dict[str, list[str]] = Field(description="Architectures by modality.")
+    losses: dict[str, list[str]] = Field(description="Losses by modality that has a choice.")
+    builtin_datasets: list[str] = Field(description="Datasets that ship with the server.")
+
+
+@router.get("/v1", response_model=ServiceDescription)
+def describe_service(_caller: ReadScope) -> ServiceDescription:
     """Return the version, the limits, and the available formats, presets and architectures."""
     installed = modalities.installed()
-    return {
-        "name": "Semblance",
-        "version": version("semblance-server"),
-        "limits": get_settings().limits.model_dump(),
-        "formats": {name: list(each.sample_formats) for name, each in installed.items()},
-        "presets": list(get_args(Preset)),
-        "architectures": {name: list(each.architectures) for name, each in installed.items()},
-        "losses": {name: list(each.losses) for name, each in installed.items() if each.losses},
-        "builtin_datasets": list(builtin.NAMES),
-    }
+    return ServiceDescription(
+        name="Semblance",
+        version=version("semblance-server"),
+        limits=get_settings().limits,
+        formats={name: list(each.sample_formats) for name, each in installed.items()},
+        presets=list(get_args(Preset)),
+        architectures={name: list(each.architectures) for name, each in installed.items()},
+        losses={name: list(each.losses) for name, each in installed.items() if each.losses},
+        builtin_datasets=list(builtin.NAMES),
+    )

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
+from app import audit
 from app.authentication import Caller, DataScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -51,6 +52,7 @@ def create_upload(
                 size=body.bytes,
                 sha256=body.sha256,
             )
+            audit.record(session, caller, "upload.create", upload.id)
             view = UploadView.of(upload, [])
             save(session, 201, view)
         return 201, view
@@ -156,5 +158,6 @@ def delete_upload(upload_id: str, caller: DataScope) -> None:
     """Cancel an upload and delete its parts."""
     with write() as session:
         upload = uploads.get(session, caller.tenant_id, upload_id)
+        audit.record(session, caller, "upload.delete", upload.id)
         keys = uploads.remove(session, upload)
     get_storage().delete(keys)

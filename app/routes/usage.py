@@ -1,6 +1,6 @@
 """`/v1/usage`: resource usage of a tenant's jobs, and its storage."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,6 +10,7 @@ from app.authentication import ReadScope
 from core import usage
 from core.database import read
 from core.errors import FieldError, ValidationFailed
+from core.usage import Grouping
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -22,6 +23,8 @@ class JobsUsage(BaseModel):
     """Usage of all jobs of one kind, over all attempts."""
 
     kind: str = Field(description="Kind of the jobs.")
+    day: date | None = Field(description="Day of their creation, with `by=day`.")
+    key: str | None = Field(description="Id of the key that created them, with `by=key`.")
     jobs: int = Field(description="Number of jobs, in any state.")
     succeeded: int = Field(description="Number of succeeded jobs.")
     failed: int = Field(description="Number of failed jobs.")
@@ -42,11 +45,19 @@ class UsageReport(BaseModel):
     since: datetime | None = Field(description="Start of the period (inclusive).")
     until: datetime = Field(description="End of the period (exclusive).")
     jobs: list[JobsUsage] = Field(description="Usage by kind of job.")
-    stored: StoredUsage
+    stored: StoredUsage = Field(description="Current storage.")
 
 
 @router.get("/usage", response_model=UsageReport)
-def read_usage(caller: ReadScope, since: Timestamp = None, until: Timestamp = None) -> UsageReport:
+def read_usage(
+    caller: ReadScope,
+    since: Timestamp = None,
+    until: Timestamp = None,
+    by: Annotated[
+        Grouping | None,
+        Query(description="Divide by `day` (UTC) or by the `key` that created the jobs, too."),
+    ] = None,
+) -> UsageReport:
     """Return the usage of jobs created in a period, by kind of job, and the current storage.
 
     Without `since`, the period has no start. Without `until`, it ends now.
@@ -61,7 +72,7 @@ def read_usage(caller: ReadScope, since: Timestamp = None, until: Timestamp = No
             raise ValidationFailed(f"`{name}` has no time zone.", field_errors=[error])
     until = until or datetime.now(UTC)
     with read() as session:
-        jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until)
+        jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until, by=by)
         stored = usage.storage_usage(session, caller.tenant_id)
     return UsageReport(
         since=since,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from app import audit
 from app.authentication import AdminScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -47,6 +48,7 @@ def create_webhook(
         new = webhooks.NewWebhook(request.url, request.events or webhooks.EVENTS, request.name)
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))
+            audit.record(session, caller, "webhook.create", view.id)
             save(session, 201, view)
         return 201, view
 
@@ -99,6 +101,7 @@ def read_webhook(webhook_id: str, caller: AdminScope) -> WebhookView:
 def delete_webhook(webhook_id: str, caller: AdminScope) -> None:
     """Delete a webhook and its deliveries. Pending messages are not sent."""
     with write() as session:
+        audit.record(session, caller, "webhook.delete", webhook_id)
         webhooks.delete(session, caller.tenant_id, webhook_id)
 
 

@@ -16,8 +16,15 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 class WorkerView(BaseModel):
     id: str = Field(description="Worker id.")
     queues: list[str] = Field(description="Queues that the worker takes jobs from.")
+    host: str = Field(description="Name of the machine.")
+    version: str = Field(description="Version of the worker's software.")
+    cpus: int = Field(description="Number of processor cores of the machine.")
+    memory_bytes: int = Field(description="Memory of the machine in bytes.")
+    gflops: float | None = Field(
+        description="Measured speed of a matrix product on one thread; null until then."
+    )
     device: str = Field(description="Device that the worker computes on.")
-    started_at: datetime
+    started_at: datetime = Field(description="Start of the worker.")
     seen_at: datetime = Field(description="Time of the last heartbeat.")
     job: str | None = Field(
         description="Id of the job that the worker runs; null if it is another tenant's."
@@ -25,7 +32,7 @@ class WorkerView(BaseModel):
 
 
 class QueueView(BaseModel):
-    name: str
+    name: str = Field(description="Name of the queue.")
     queued: int = Field(description="Number of your queued jobs.")
     running: int = Field(description="Number of your running jobs.")
     oldest_s: float | None = Field(
@@ -44,6 +51,11 @@ def list_workers(caller: ReadScope) -> list[WorkerView]:
         WorkerView(
             id=worker.id,
             queues=worker.queues,
+            host=worker.host,
+            version=worker.version,
+            cpus=worker.cpus,
+            memory_bytes=worker.memory_bytes,
+            gflops=worker.gflops,
             device=worker.device,
             started_at=worker.started_at,
             seen_at=worker.seen_at,

@@ -1,9 +1,8 @@
 """Response bodies of the model comparison."""
 
-from typing import Any, Literal
-
 from pydantic import BaseModel, Field
 
+from app.schemas.models import EvaluationState
 from app.schemas.reports import ScoreView, VerdictView
 from job_kinds.request import WarningView
 
@@ -11,6 +10,15 @@ from job_kinds.request import WarningView
 class CheckpointMetrics(BaseModel):
     step: int = Field(description="Training step of the checkpoint.")
     metrics: dict[str, float] = Field(description="Metrics recorded during training.")
+
+
+class TrainingSummary(BaseModel):
+    preset: str | None = Field(description="Trade-off between speed and quality.")
+    architecture: str | None = Field(description="Architecture of the networks.")
+    step: int = Field(description="Training step of the weights.")
+    parameters: int = Field(description="Number of parameters.")
+    seed: int | None = Field(description="Random seed.")
+    cpu_s: float | None = Field(description="CPU time of the training job in seconds.")
 
 
 class ModelSummary(BaseModel):
@@ -22,9 +30,7 @@ class ModelSummary(BaseModel):
     dataset: str | None = Field(
         description="Id of the training dataset; null if it was deleted or the model was imported."
     )
-    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"] = Field(
-        description="State of the newest evaluation."
-    )
+    state: EvaluationState = Field(description="State of the newest evaluation.")
     verdict: VerdictView | None = Field(
         description="Verdict of the newest successful evaluation; null if there is none."
     )
@@ -36,10 +42,7 @@ class ModelSummary(BaseModel):
         description="Number of real items that training did not use and the evaluation did."
     )
     scores: dict[str, ScoreView] = Field(description="Scores by name.")
-    training: dict[str, Any] = Field(
-        description="Preset, architecture, step, number of parameters, seed and CPU time in "
-        "seconds of the training job."
-    )
+    training: TrainingSummary = Field(description="Training of the model.")
     checkpoints: list[CheckpointMetrics] = Field(
         description="Stored checkpoints of the training job, newest first."
     )

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 import modalities
-from core.request_fields import Name, RequestModel, Tags
+from app.schemas.problem import DatasetProblem
+from core.request_fields import Name, RequestModel, Seed, Tags
 from core.tables import Dataset, DatasetState, Upload, UploadPart
+from modalities.tabular.options import Row
 
 
 @modalities.extend("dataset_options")
@@ -68,10 +70,10 @@ class DerivedFrom(BaseModel):
 @modalities.extend("dataset_view")
 class DatasetView(BaseModel):
     id: str = Field(description="Dataset id (`ds_…`).")
-    name: str
+    name: str = Field(description="Name of the dataset.")
     modality: str = Field(description="`image` or `tabular`.")
     state: DatasetState = Field(description="Only a `ready` dataset can be used.")
-    tags: dict[str, str]
+    tags: dict[str, str] = Field(description="Keys and values that the client chose.")
     train_items: int | None = Field(description="Number of images or rows to train on.")
     test_items: int | None = Field(description="Number of images or rows in the test split.")
     labels: list[LabelCount] | None = Field(
@@ -87,8 +89,8 @@ class DatasetView(BaseModel):
     derived_from: DerivedFrom | None = Field(
         description="Source of an augmented dataset; null for an uploaded one."
     )
-    error: dict[str, Any] | None = Field(description="Reason why the dataset failed.")
-    created_at: datetime
+    error: DatasetProblem | None = Field(description="Reason why the dataset failed.")
+    created_at: datetime = Field(description="Time of creation.")
     ready_at: datetime | None = Field(description="Time at which the dataset became ready.")
     links: dict[str, str] = Field(description="Paths of related resources.")
 
@@ -96,7 +98,11 @@ class DatasetView(BaseModel):
     def of(cls, dataset: Dataset) -> "DatasetView":
         summary, ready = dataset.summary, dataset.state is DatasetState.READY
         path = f"/v1/datasets/{dataset.id}"
-        links = {"self": path}
+        links = {
+            "self": path,
+            "jobs": f"/v1/jobs?dataset={dataset.id}",
+            "models": f"/v1/models?dataset={dataset.id}",
+        }
         if ready:
             links |= {
                 part: f"{path}/{part}" for part in ("profile", "issues", "preview", "content")
@@ -107,8 +113,7 @@ class DatasetView(BaseModel):
         modality = modalities.installed().get(dataset.modality)
         if ready and modality is not None:
             fields = modality.describe_dataset(summary)
-            if modality.has_schema:
-                links["schema"] = f"{path}/schema"
+            links |= {part: f"{path}/{part}" for part in modality.dataset_links}
         return cls(
             id=dataset.id,
             name=dataset.name,
@@ -127,7 +132,7 @@ class DatasetView(BaseModel):
             derived_from=DerivedFrom.model_validate(summary["derived_from"])
             if "derived_from" in summary
             else None,
-            error=dataset.error,
+            error=None if dataset.error is None else DatasetProblem.model_validate(dataset.error),
             created_at=dataset.created_at,
             ready_at=dataset.ready_at,
             links=links,
@@ -135,9 +140,57 @@ class DatasetView(BaseModel):
         )
 
 
+@modalities.extend("profile_view")
+class DatasetProfile(BaseModel):
+    """Item counts and statistics of a dataset. What its modality does not have is omitted."""
+
+    train_items: int = Field(description="Number of images or rows to train on.")
+    test_items: int = Field(description="Number of images or rows in the test split.")
+    labels: list[LabelCount] = Field(description="Labels and their counts.")
+
+
+class DescendantsView(BaseModel):
+    datasets: list[str] = Field(description="Ids of the dataset and of those made of it.")
+    jobs: list[str] = Field(description="Ids of jobs that used these datasets and models.")
+    models: list[str] = Field(description="Ids of models that were trained on these datasets.")
+
+
+class DatasetItem(BaseModel):
+    index: int = Field(description="Index of the item, counted from 0.")
+    label: str | None = Field(description="Label; null without one.")
+    split: Literal["train", "test"] = Field(description="Split that it belongs to.")
+    url: str = Field(description="Path of its picture.")
+
+
+class DatasetItems(BaseModel):
+    data: list[DatasetItem] = Field(description="Items of this page.")
+    offset: int = Field(description="Number of items before this page.")
+    total: int = Field(description="Number of items that were selected.")
+    has_more: bool = Field(description="Whether there are further items.")
+
+
+class DatasetRow(BaseModel):
+    index: int = Field(description="Index of the row in the dataset, counted from 0.")
+    values: Row = Field(description="Values by column name.")
+
+
+class DatasetRows(BaseModel):
+    data: list[DatasetRow] = Field(description="Rows of this page.")
+    offset: int = Field(description="Number of rows before this page.")
+    total: int = Field(description="Number of rows that satisfy the conditions.")
+    has_more: bool = Field(description="Whether there are further rows.")
+
+
+@modalities.extend("augmentation_options")
+class TransformsPreview(RequestModel):
+    """Transforms to try on some items."""
+
+    seed: Seed = Field(0, description="Random seed. Default: 0.")
+
+
 class Issue(BaseModel):
     code: str = Field(description="Stable code of the issue.")
-    severity: Literal["info", "warning", "error"]
+    severity: Literal["info", "warning", "error"] = Field(description="How serious it is.")
     count: int = Field(description="Number of occurrences.")
     examples: list[str] = Field(description="Some occurrences.")
     hint: str = Field(description="Explanation and remedy.")
@@ -173,12 +226,12 @@ class UploadPartView(BaseModel):
 class UploadView(BaseModel):
     id: str = Field(description="Upload id (`upl_…`).")
     state: str = Field(description="`pending` or `completed`.")
-    filename: str
+    filename: str = Field(description="Name of the file.")
     bytes: int | None = Field(
         description="Announced size in bytes, or the actual size after completion."
     )
     parts: list[UploadPartView] = Field(description="Parts that were received, by number.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
     links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod

@@ -1,14 +1,21 @@
 """Request and response bodies of jobs."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 import job_kinds
+from app.schemas.events import JobShownState, Phase
 from core import jobs
-from core.tables import Artifact, Checkpoint, Event, Job, JobKind
-from job_kinds.request import WarningView
+from core.tables import Artifact, Checkpoint, Job, JobKind
+from job_kinds.request import Priority, WarningView
+from job_kinds.results import (
+    AugmentationResult,
+    EvaluationResult,
+    GenerationResult,
+    TrainingResult,
+)
 
 
 class JobProblem(BaseModel):
@@ -34,9 +41,7 @@ QueueCode = Literal["waiting_for_worker", "jobs_ahead", "worker_lost"]
 
 
 class QueueStatus(BaseModel):
-    position: int | None = Field(
-        description="Number of jobs ahead; null unless the job is queued, and in lists of jobs."
-    )
+    position: int | None = Field(description="Number of jobs ahead; null unless the job is queued.")
     code: QueueCode | None = Field(
         description="Stable code of `reason`: `waiting_for_worker` (the job is next), `jobs_ahead` "
         "or `worker_lost` (it resumes after the loss of its worker); null where `position` is."
@@ -57,10 +62,10 @@ class QueueStatus(BaseModel):
 
 
 class Timestamps(BaseModel):
-    created_at: datetime
-    queued_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
+    queued_at: datetime = Field(description="Time at which the job entered the queue last.")
     started_at: datetime | None = Field(description="Start of the latest attempt.")
-    finished_at: datetime | None
+    finished_at: datetime | None = Field(description="Time at which the job ended.")
 
 
 class Usage(BaseModel):
@@ -70,44 +75,44 @@ class Usage(BaseModel):
     wall_s: float = Field(0.0, description="Elapsed time in seconds.")
 
 
-JobShownState = Literal[
-    "queued",
-    "running",
-    "pausing",
-    "paused",
-    "cancelling",
-    "succeeded",
-    "failed",
-    "cancelled",
+Result = TrainingResult | GenerationResult | EvaluationResult | AugmentationResult
+Resolved = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                spec.model_json_schema() for kind in job_kinds.KINDS.values() for spec in kind.specs
+            ]
+        }
+    ),
 ]
-Phase = Literal["preparing", "training", "generating", "evaluating", "finalizing"]
 
 
 class JobView(BaseModel):
     id: str = Field(description="Job id (`job_…`).")
-    kind: JobKind
-    state: JobShownState
+    kind: JobKind = Field(description="Kind of the job, which decides what `result` holds.")
+    state: JobShownState = Field(description="State of the job.")
     terminal: bool = Field(description="Whether the job has ended and its state is final.")
     phase: Phase | None = Field(description="Current phase of a running job.")
     name: str = Field(description="Name of the resulting model or dataset, or of the used model.")
     dataset: str | None = Field(description="Id of the dataset that the job reads.")
     model: str | None = Field(description="Id of the model that the job samples or evaluates.")
-    progress: Progress
-    queue: QueueStatus
-    priority: str
+    progress: Progress = Field(description="Progress of a job that has started.")
+    queue: QueueStatus = Field(description="Place in the queue.")
+    priority: Priority = Field(description="Priority in the queue.")
     retry_of: str | None = Field(description="Id of the ended job that this one repeats.")
     attempt: int = Field(description="Number of times that a worker started the job.")
     max_worker_losses: int = Field(
         description="Number of workers that may be lost in a row, without a checkpoint in between, "
         "before the job fails."
     )
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    resolved: Resolved = Field(description="The request with all defaults filled in.")
     warnings: list[WarningView] = Field(description="Warnings that `validate_only` also returns.")
-    result: dict[str, Any] | None = Field(description="Result of a succeeded job.")
+    result: Result | None = Field(description="Result of a succeeded job.")
     error: JobProblem | None = Field(description="Reason why the job failed.")
-    timestamps: Timestamps
-    usage: Usage
-    tags: dict[str, str]
+    timestamps: Timestamps = Field(description="Times of the last change of each kind.")
+    usage: Usage = Field(description="Resources that the job has used.")
+    tags: dict[str, str] = Field(description="Keys and values that the client chose.")
     links: dict[str, str] = Field(
         description="Paths of related resources and of the actions that the state allows."
     )
@@ -146,7 +151,9 @@ class JobView(BaseModel):
             max_worker_losses=job.max_worker_losses,
             resolved=job.resolved,
             warnings=job.warnings,
-            result=job.result,
+            result=None
+            if job.result is None
+            else job_kinds.KINDS[job.kind].result_view.model_validate(job.result),
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
             usage=Usage.model_validate(job.usage),
@@ -155,32 +162,16 @@ class JobView(BaseModel):
         )
 
 
-class EventView(BaseModel):
-    id: int = Field(description="Number of the event; grows within a job.")
-    type: str = Field(description="Type of the event, such as `metrics` or `log`.")
-    level: str = Field(description="Severity.")
-    step: int | None = Field(description="Training step.")
-    data: dict[str, Any] = Field(description="Content, which depends on the type.")
-    created_at: datetime
-
-    @classmethod
-    def of(cls, event: Event) -> "EventView":
-        return cls(
-            id=event.id,
-            type=event.type,
-            level=event.level,
-            step=event.step,
-            data=event.data,
-            created_at=event.created_at,
-        )
-
-
-class EventPage(BaseModel):
-    data: list[EventView] = Field(description="Events of this page, oldest first.")
-    next: int | None = Field(
-        description="Cursor of the next page, to be sent as `after`; null for an empty page."
+def _progress(job: Job) -> Progress:
+    progress = job.progress
+    return Progress(
+        percent=100.0 if job.state.value == "succeeded" else progress.get("percent"),
+        step=job.step,
+        steps=progress.get("steps"),
+        rate=progress.get("rate"),
+        eta_s=progress.get("eta_s") if job.state.value == "running" else None,
+        updated_at=job.heartbeat_at,
     )
-    has_more: bool = Field(description="Whether there are further events now.")
 
 
 class Series(BaseModel):
@@ -190,18 +181,35 @@ class Series(BaseModel):
     values: list[float] = Field(description="Value at each step.")
 
 
+class JobsMetrics(BaseModel):
+    jobs: dict[str, dict[str, Series]] = Field(
+        description="Metrics by the id of the job and by name."
+    )
+
+
 class CheckpointView(BaseModel):
     step: int = Field(description="Training step.")
     bytes: int = Field(description="Total size of the files in bytes.")
     metrics: dict[str, float] = Field(description="Metrics at this step.")
-    created_at: datetime
+    score: float | None = Field(
+        description="Quality of its samples on held-out items; higher is better. Null if it was "
+        "not measured."
+    )
+    is_best: bool = Field(description="Whether it has the highest score of the job.")
+    model: str | None = Field(description="Id of the model that was created from it.")
+    created_at: datetime = Field(description="Time of creation.")
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> "CheckpointView":
+    def of(
+        cls, checkpoint: Checkpoint, best_score: float | None, model_id: str | None
+    ) -> "CheckpointView":
         return cls(
             step=checkpoint.step,
             bytes=sum(file["bytes"] for file in checkpoint.files.values()),
             metrics=checkpoint.metrics,
+            score=checkpoint.score,
+            is_best=checkpoint.score is not None and checkpoint.score == best_score,
+            model=model_id,
             created_at=checkpoint.created_at,
         )
 
@@ -209,7 +217,7 @@ class CheckpointView(BaseModel):
 class PreviewView(BaseModel):
     step: int = Field(description="Training step.")
     url: str = Field(description="Path of the image.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
 
     @classmethod
     def of(cls, artifact: Artifact) -> "PreviewView":
@@ -224,11 +232,11 @@ class PreviewView(BaseModel):
 class ArtifactView(BaseModel):
     name: str = Field(description="Name of the file; may contain slashes.")
     step: int | None = Field(description="Training step.")
-    media_type: str
+    media_type: str = Field(description="Media type of the file.")
     bytes: int = Field(description="Size in bytes.")
     sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
     url: str = Field(description="Path of the file.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
 
     @classmethod
     def of(cls, artifact: Artifact) -> "ArtifactView":

@@ -1,15 +1,21 @@
 """Response bodies of evaluation reports."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.schemas.jobs import JobProblem
+from app.schemas.models import EvaluationState
+from job_kinds.results import Interval
+
+Point = Interval  # two coordinates
+
 
 class ScoreView(BaseModel):
-    name: str
-    value: float
-    ci95: tuple[float, float] = Field(description="95 % confidence interval.")
+    name: str = Field(description="Name of the score.")
+    value: float = Field(description="Value of the samples.")
+    ci95: Interval = Field(description="95 % confidence interval: lower and upper bound.")
     direction: Literal["higher", "lower", "target"] = Field(
         description="Whether `higher` or `lower` values are better, or values near `target`."
     )
@@ -26,8 +32,10 @@ class ScoreView(BaseModel):
 
 
 class VerdictView(BaseModel):
-    verdict: Literal["good", "poor", "collapsed", "memorized"]
-    quality: Literal["good", "poor"]
+    verdict: Literal["good", "poor", "collapsed", "memorized"] = Field(
+        description="Conclusion from all scores."
+    )
+    quality: Literal["good", "poor"] = Field(description="`good` only with the verdict `good`.")
     reasons: list[str] = Field(description="Reasons for the verdict.")
 
 
@@ -40,18 +48,32 @@ class Histogram(BaseModel):
     synthetic: list[float] = Field(description="Fraction of the samples in each bin.")
 
 
+class Statistics(BaseModel):
+    """Statistics of the values of a column. Datetimes are in microseconds since 1970."""
+
+    count: int = Field(description="Number of values.")
+    missing: int = Field(description="Number of missing values.")
+    mean: float | None = Field(None, description="Mean of numbers.")
+    std: float | None = Field(None, description="Standard deviation of numbers.")
+    min: float | None = Field(None, description="Smallest number.")
+    q25: float | None = Field(None, description="First quartile.")
+    median: float | None = Field(None, description="Median.")
+    q75: float | None = Field(None, description="Third quartile.")
+    max: float | None = Field(None, description="Largest number.")
+    shares: dict[str, float] | None = Field(
+        None, description="Fraction of each category, most frequent first."
+    )
+
+
 class ColumnStatistics(BaseModel):
     """Statistics of real items and samples: of a table column, or of images' pixel statistics."""
 
     column: str = Field(description="Column; for images, `brightness` or `contrast`.")
     type: str | None = Field(None, description="Tables only: type of the column.")
     label: str | None = Field(None, description="Label of the items; null for all items.")
-    real: dict[str, Any] = Field(
-        description="Statistics of real items: count, missing, mean, std, min, q25, median, q75 "
-        "and max (datetimes in microseconds since 1970), or the fraction of each category."
-    )
-    synthetic: dict[str, Any] = Field(description="The same statistics of samples.")
-    histogram: Histogram | None = None
+    real: Statistics = Field(description="Statistics of real items.")
+    synthetic: Statistics = Field(description="The same statistics of samples.")
+    histogram: Histogram | None = Field(None, description="Histogram of numbers.")
 
 
 class ColumnAssociations(BaseModel):
@@ -72,16 +94,16 @@ class Scatter(BaseModel):
     explained_variance_ratio: float = Field(
         description="Fraction of the variance that both components explain."
     )
-    real: list[tuple[float, float]] = Field(description="Coordinates of some real items.")
-    synthetic: list[tuple[float, float]] = Field(description="Coordinates of some samples.")
+    real: list[Point] = Field(description="Coordinates of some real items.")
+    synthetic: list[Point] = Field(description="Coordinates of some samples.")
 
 
 class RelationCheck(BaseModel):
     """A relation between columns that holds in all training rows."""
 
     name: str = Field(description="A formula.")
-    kind: str
-    columns: list[str]
+    kind: str = Field(description="Kind of the relation.")
+    columns: list[str] = Field(description="Columns that it involves.")
     holds_in_samples: float = Field(description="Share of samples for which it holds.")
     holds_in_holdout: float = Field(description="Share of unseen real rows for which it holds.")
 
@@ -91,10 +113,8 @@ class Report(BaseModel):
 
     model: str = Field(description="Model id (`mdl_…`).")
     reference: str = Field(description="`name:version` of the model.")
-    state: Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"] = Field(
-        description="State of the newest evaluation."
-    )
-    error: dict[str, Any] | None = Field(None, description="Error of the newest evaluation.")
+    state: EvaluationState = Field(description="State of the newest evaluation.")
+    error: JobProblem | None = Field(None, description="Error of the newest evaluation.")
     not_evaluable_reason: str | None = Field(
         None, description="Reason why a model without evaluations cannot be evaluated."
     )
@@ -105,22 +125,26 @@ class Report(BaseModel):
         None, description="Number of real items that training did not use and the evaluation did."
     )
     seed: int | None = Field(None, description="Random seed of the evaluation.")
-    verdict: VerdictView | None = None
+    verdict: VerdictView | None = Field(
+        None, description="Verdict of that job; null if there is none."
+    )
     failed_criteria: list[str] = Field(
         [], description="Criteria of the training job's `quality_gate` that the model fails."
     )
-    scores: list[ScoreView] = []
+    scores: list[ScoreView] = Field([], description="Scores of that job.")
     pictures: dict[str, str] = Field(
         {}, description="Titles of the report's pictures by name; they are artifacts of the job."
     )
-    statistics: list[ColumnStatistics] = []
+    statistics: list[ColumnStatistics] = Field(
+        [], description="Statistics of real items and samples side by side."
+    )
     column_associations: ColumnAssociations | None = Field(
         None, description="Tables only: associations between columns."
     )
     relations: list[RelationCheck] = Field(
         [], description="Tables only: relations that hold in all training rows."
     )
-    scatter: Scatter | None = None
+    scatter: Scatter | None = Field(None, description="Items in two dimensions.")
     nearest_train_distance: Histogram | None = Field(
         None,
         description="Distance from each sample, and from each real item that training did not "

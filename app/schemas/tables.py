@@ -35,8 +35,8 @@ class SchemaChange(RequestModel):
 
 
 class ColumnView(BaseModel):
-    name: str
-    type: ColumnType
+    name: str = Field(description="Name of the column.")
+    type: ColumnType = Field(description="Data type of the values.")
     nullable: bool = Field(description="Whether values may be missing.")
     decimals: int | None = Field(description="Digits after the decimal point.")
     format: str | None = Field(
@@ -44,6 +44,11 @@ class ColumnView(BaseModel):
         "be given; null for plain text and plain numbers."
     )
     exclude: bool = Field(description="Whether the column is neither learned nor generated.")
+    missing: str | None = Field(
+        None,
+        description="Word for missing values in CSV samples, as in the uploaded file; null for an "
+        "empty field.",
+    )
 
 
 class SchemaView(BaseModel):

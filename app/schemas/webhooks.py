@@ -18,11 +18,11 @@ class NewWebhook(RequestModel):
 
 class WebhookView(BaseModel):
     id: str = Field(description="Webhook id (`wh_…`).")
-    name: str | None
-    url: str
+    name: str | None = Field(description="Name of the webhook.")
+    url: str = Field(description="URL that receives the messages.")
     events: list[JobEvent] = Field(description="Events that are sent.")
     job: str | None = Field(description="Id of the only job it reports; null for all jobs.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
     disabled_at: datetime | None = Field(
         description="Time at which its URL answered 410 and the webhook was disabled."
     )
@@ -61,16 +61,18 @@ class SigningSecret(BaseModel):
 
 class DeliveryView(BaseModel):
     id: str = Field(description="Delivery id (`dlv_…`), sent in the header `webhook-id`.")
-    type: JobEvent
+    type: JobEvent = Field(description="Event that the message reports.")
     job: str = Field(description="Job id (`job_…`).")
-    state: Literal["pending", "delivered", "failed"]
+    state: Literal["pending", "delivered", "failed"] = Field(
+        description="`pending` until a 2xx response, or until the service stops trying."
+    )
     attempt: int = Field(description="Number of attempts so far.")
     next_at: datetime | None = Field(description="Time of the next attempt; null if there is none.")
     response_status: int | None = Field(
         description="HTTP status of the latest attempt; null if there was no response."
     )
     last_error: str | None = Field(description="Error of the latest attempt.")
-    created_at: datetime
+    created_at: datetime = Field(description="Time of creation.")
     delivered_at: datetime | None = Field(description="Time of the successful attempt.")
     failed_at: datetime | None = Field(
         description="Time at which the service stopped trying to deliver it."

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core import jobs, leases, model_registry
 from core.database import clock
 from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
+from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import StoredObject
 from core.tables import Dataset, DatasetState, Json
 
@@ -108,18 +109,18 @@ def check_not_in_use(session: Session, dataset: Dataset) -> None:
 def page(
     session: Session,
     tenant_id: str,
+    request: PageRequest,
     *,
-    limit: int,
-    after: str | None = None,
     state: str | None = None,
-) -> list[Dataset]:
-    """Return a page of datasets, newest first, beginning after the dataset `after`."""
-    query = select(Dataset).where(Dataset.tenant_id == tenant_id)
-    if after is not None:
-        query = query.where(Dataset.id < after)
+    modality: str | None = None,
+) -> ListedPage[Dataset]:
+    """Return a page of datasets that pass all filters."""
+    filters = []
     if state is not None:
-        query = query.where(Dataset.state == DatasetState(state))
-    return list(session.scalars(query.order_by(Dataset.id.desc()).limit(limit)))
+        filters.append(Dataset.state == DatasetState(state))
+    if modality is not None:
+        filters.append(Dataset.modality == modality)
+    return list_page(session, Dataset, tenant_id, request, filters)
 
 
 def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
@@ -134,6 +135,7 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
     jobs.detach_dataset(session, tenant_id, dataset_id)
     model_registry.detach_dataset(session, tenant_id, dataset_id)
     session.execute(delete_rows(Dataset).where(Dataset.id == dataset_id))
+    forget_tags(session, [dataset_id])
     return [stored["key"] for stored in dataset.objects.values()] + [
         part["key"] for source in dataset.sources for part in source["parts"]
     ]

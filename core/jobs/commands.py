@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core import webhooks
@@ -33,6 +33,7 @@ class NewJob:
     priority: str = "normal"
     traceparent: str | None = None
     retry_of: str | None = None
+    key_id: str | None = None
     warnings: list[Json] = field(default_factory=list)
 
 
@@ -67,6 +68,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         priority_at=clock(PRIORITY_OFFSET_S[new.priority]),
         traceparent=new.traceparent,
         retry_of=new.retry_of,
+        key_id=new.key_id,
         max_worker_losses=settings.max_worker_losses,
     )
     session.add(job)
@@ -115,7 +117,7 @@ def resume(session: Session, tenant_id: str, job_id: str) -> Job:
     return _record_change(session, job)
 
 
-def retry(session: Session, tenant_id: str, job_id: str) -> Job:
+def retry(session: Session, tenant_id: str, job_id: str, key_id: str | None = None) -> Job:
     """Create a copy of an ended job, which starts from the beginning; publish it after commit."""
     old = _lock_for_action(session, tenant_id, job_id, "retry")
     return create(
@@ -134,6 +136,7 @@ def retry(session: Session, tenant_id: str, job_id: str) -> Job:
             priority=old.priority,
             traceparent=old.traceparent,
             retry_of=old.id,
+            key_id=key_id,
         ),
     )
 
@@ -145,6 +148,13 @@ def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
         .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
         .values(dataset_id=None)
     )
+
+
+def delete_ended(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete ended jobs with their webhooks and deliveries; their other rows must be gone."""
+    webhooks.delete_of_jobs(session, job_ids)
+    session.execute(update(Job).where(Job.retry_of.in_(job_ids)).values(retry_of=None))
+    session.execute(delete(Job).where(Job.id.in_(job_ids), Job.state.in_(TERMINAL)))
 
 
 def delete_checkpoint(session: Session, job_id: str, step: int) -> list[str]:

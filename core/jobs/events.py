@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core import webhooks
@@ -12,7 +12,7 @@ from core.tables import Event, Job, Json
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event; `type` is state, metrics, log, checkpoint, preview or shard."""
+    """An event; `type` is state, phase, metrics, log, checkpoint, preview or shard."""
 
     type: str
     data: Json = field(default_factory=dict)
@@ -55,9 +55,10 @@ def record_state(
     webhooks.enqueue(session, job, f"job.{state}")
 
 
-def metrics(
-    session: Session, tenant_id: str, job_id: str, *, points: int
-) -> dict[str, list[tuple[int, float]]]:
+Curves = dict[str, list[tuple[int, float]]]  # (step, value) pairs by the name of the metric
+
+
+def metrics(session: Session, tenant_id: str, job_id: str, *, points: int) -> Curves:
     """Return the (step, value) pairs of each metric, at most `points` of them, with the last one.
 
     If a step was trained again after a worker was lost, its last value counts.
@@ -86,6 +87,43 @@ def latest_event_ids(session: Session, job_ids: Sequence[str]) -> dict[str, int]
     return {row.job_id: row.newest for row in session.execute(query.group_by(Event.job_id))}
 
 
+def latest_event_id_of_tenant(session: Session, tenant_id: str, until: int | None = None) -> int:
+    """Return the id of the newest event of any of the tenant's jobs, 0 if there is none."""
+    newest = select(func.max(Event.id)).where(Event.tenant_id == tenant_id)
+    if until is not None:
+        newest = newest.where(Event.id <= until)
+    return session.scalar(newest) or 0
+
+
+class EventWatermark:
+    """The largest event id below which no transaction can add an event any more.
+
+    On PostgreSQL, transactions commit in another order than that of their events' ids. A reader of
+    all jobs that remembers only the last id would miss an event with a smaller id that is committed
+    later. Every id that exists at one poll is settled once all transactions that ran then have
+    ended. SQLite has one writer, so all ids are settled at once.
+    """
+
+    def __init__(self) -> None:
+        self.settled_id: int | None = None
+        self._candidate: tuple[int, int] | None = None  # an event id, and the next transaction
+
+    def advance(self, session: Session) -> None:
+        if session.get_bind().dialect.name != "postgresql":
+            self.settled_id = session.scalar(select(func.max(Event.id))) or 0
+            return
+        snapshot = "pg_current_snapshot()"
+        oldest, following = session.execute(
+            text(f"SELECT pg_snapshot_xmin({snapshot})::text, pg_snapshot_xmax({snapshot})::text")
+        ).one()
+        if self._candidate is not None and int(oldest) >= self._candidate[1]:
+            self.settled_id = max(self.settled_id or 0, self._candidate[0])
+            self._candidate = None
+        if self._candidate is None:
+            newest = session.scalar(select(func.max(Event.id))) or 0
+            self._candidate = newest, int(following)
+
+
 LOG_EVENT_TYPES = ("log", "state", "checkpoint", "warning")
 
 
@@ -110,6 +148,24 @@ def page_of_events(
     query = select(Event).where(
         Event.tenant_id == tenant_id, Event.job_id == job_id, Event.id > after
     )
+    if type is not None:
+        query = query.where(Event.type == type)
+    return list(session.scalars(query.order_by(Event.id).limit(limit)))
+
+
+def page_of_tenant_events(
+    session: Session,
+    tenant_id: str,
+    *,
+    after: int,
+    limit: int,
+    until: int | None = None,
+    type: str | None = None,
+) -> list[Event]:
+    """Return events of all jobs with ids above `after` and up to `until`, oldest first."""
+    query = select(Event).where(Event.tenant_id == tenant_id, Event.id > after)
+    if until is not None:
+        query = query.where(Event.id <= until)
     if type is not None:
         query = query.where(Event.type == type)
     return list(session.scalars(query.order_by(Event.id).limit(limit)))

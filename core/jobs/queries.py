@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from core.database import clock
 from core.errors import NotFound
 from core.jobs.state_machine import TERMINAL
+from core.listing import ListedPage, PageRequest, list_page
 from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
 
 
@@ -22,21 +23,24 @@ def get(session: Session, tenant_id: str, job_id: str) -> Job:
 def page(
     session: Session,
     tenant_id: str,
+    request: PageRequest,
     *,
-    limit: int,
-    after: str | None = None,
     state: str | None = None,
     kind: str | None = None,
-) -> list[Job]:
-    """Return one page of jobs, newest first; `after` is the last id of the previous page."""
-    query = select(Job).where(Job.tenant_id == tenant_id)
-    if after is not None:
-        query = query.where(Job.id < after)
+    dataset_id: str | None = None,
+    model_id: str | None = None,
+) -> ListedPage[Job]:
+    """Return a page of jobs that pass all filters."""
+    filters = []
     if state is not None:
-        query = query.where(_has_shown_state(state))
+        filters.append(_has_shown_state(state))
     if kind is not None:
-        query = query.where(Job.kind == JobKind(kind))
-    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+        filters.append(Job.kind == JobKind(kind))
+    if dataset_id is not None:
+        filters.append(Job.dataset_id == dataset_id)
+    if model_id is not None:
+        filters.append(Job.model_id == model_id)
+    return list_page(session, Job, tenant_id, request, filters)
 
 
 def _has_shown_state(state: str) -> ColumnElement[bool]:
@@ -61,6 +65,17 @@ def queue_position(session: Session, job: Job) -> int | None:
     return session.scalar(ahead) or 0
 
 
+def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+    """Return the number of jobs ahead by the id of each job that is queued."""
+    ids = [job.id for job in jobs if job.state is JobState.QUEUED]
+    if not ids:
+        return {}
+    place = func.row_number().over(partition_by=Job.queue, order_by=(Job.priority_at, Job.id))
+    queued = select(Job.id, place.label("place")).where(Job.state == JobState.QUEUED).subquery()
+    rows = session.execute(select(queued.c.id, queued.c.place).where(queued.c.id.in_(ids)))
+    return {job_id: number - 1 for job_id, number in rows}
+
+
 @dataclass(frozen=True)
 class QueueDepth:
     """Numbers of queued and running jobs of one queue; `oldest_s` is the longest waiting time."""
@@ -83,6 +98,14 @@ def queue_depths(session: Session, tenant_id: str) -> dict[str, QueueDepth]:
         queue: QueueDepth(queued, running, (now - oldest).total_seconds() if oldest else None)
         for queue, queued, running, oldest, now in session.execute(live.group_by(Job.queue))
     }
+
+
+def running_jobs(
+    session: Session, job_ids: Sequence[str], tenant_ids: Sequence[str]
+) -> Sequence[Job]:
+    """Return the running jobs among `job_ids`, and all those of the tenants."""
+    selected = Job.id.in_(job_ids) | Job.tenant_id.in_(tenant_ids)
+    return session.scalars(select(Job).where(Job.state == JobState.RUNNING, selected)).all()
 
 
 def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:

@@ -127,3 +127,9 @@ def delete(session: Session, tenant_id: str, webhook_id: str) -> None:
     webhook = get(session, tenant_id, webhook_id)
     session.execute(delete_rows(Delivery).where(Delivery.webhook_id == webhook.id))
     session.delete(webhook)
+
+
+def delete_of_jobs(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete the webhooks of single jobs, and all deliveries about these jobs."""
+    session.execute(delete_rows(Delivery).where(Delivery.job_id.in_(job_ids)))
+    session.execute(delete_rows(Webhook).where(Webhook.job_id.in_(job_ids)))

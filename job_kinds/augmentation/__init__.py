@@ -1,10 +1,12 @@
 """Augmentation jobs: create a larger dataset from an existing one."""
 
+from core.augmentation import AugmentationSpec
 from core.jobs import NewJob
 from core.tables import Job, JobKind
 from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
 from job_kinds.base import Finish, OpenStream
 from job_kinds.lease import Lease
+from job_kinds.results import AugmentationResult
 
 
 class Augmentation:
@@ -13,6 +15,8 @@ class Augmentation:
     name, scope, queue = JobKind.AUGMENTATION, "train", "evaluation"
     links = ("artifacts",)
     request, plan_view = AugmentationRequest, AugmentationPlan
+    result_view = AugmentationResult
+    specs = (AugmentationSpec,)
 
     def plan(
         self, tenant_id: str, request: AugmentationRequest, seed: int, open_stream: OpenStream

@@ -34,7 +34,7 @@ def plan(tenant_id: str, request: AugmentationRequest, seed: int) -> NewJob | Au
         spec, warnings = _resolve(session, tenant_id, request, seed)
     if request.validate_only:
         return AugmentationPlan(
-            resolved=spec.model_dump(mode="json", exclude={"labels"}),
+            resolved=spec.model_dump(mode="json"),
             labels=spec.labels,
             items=spec.items,
             synthetic=spec.synthetic,

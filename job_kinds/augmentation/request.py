@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 import modalities
-from core.augmentation import LIFT_CPU_SECONDS, LabelPlan, Strategy
+from core.augmentation import LIFT_CPU_SECONDS, AugmentationSpec, LabelPlan, Strategy
 from core.request_fields import Name
 from job_kinds.request import JobRequest, WarningView
 
@@ -17,7 +17,7 @@ class AugmentationRequest(JobRequest):
     Every item has a provenance record. Holdout items and the test split are never used.
     """
 
-    kind: Literal["augmentation"]
+    kind: Literal["augmentation"] = Field(description="Kind of the job.")
     dataset: str = Field(description="Id of the dataset to augment (`ds_…`).")
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None,
@@ -84,8 +84,12 @@ class AugmentationRequest(JobRequest):
 class AugmentationPlan(BaseModel):
     """The response to `validate_only`."""
 
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    valid: Literal[True] = Field(
+        True, description="The request can be sent without `validate_only`."
+    )
+    resolved: Annotated[dict[str, Any], WithJsonSchema(AugmentationSpec.model_json_schema())] = (
+        Field(description="The request with all defaults filled in.")
+    )
     labels: list[LabelPlan] = Field(description="Planned number of items per label and source.")
     items: int = Field(description="Number of items in the new dataset.")
     synthetic: int = Field(description="Number of synthetic items among `items`.")

@@ -9,7 +9,12 @@ from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
 from core.errors import Conflict, Unavailable
-from core.evaluation import MIN_HOLDOUT_ITEMS, MIN_SAMPLES, EvaluationSpec
+from core.evaluation import (
+    MIN_HOLDOUT_ITEMS,
+    MIN_SAMPLES,
+    EvaluationSpec,
+    newest_succeeded,
+)
 from core.jobs import NewEvent, NewJob
 from core.tables import Dataset, Job, JobKind, Model
 from core.training import TrainingSpec
@@ -110,6 +115,23 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
     )
 
 
+def evaluation_seconds(session: Session, dataset: Dataset) -> float | None:
+    """Return the expected duration, from the newest evaluations of the tenant's models.
+
+    Returns None if no model of the modality was evaluated, or none can be.
+    """
+    modality = modalities.get(dataset.modality)
+    if not isinstance(modality, Evaluation):
+        return None
+    samples = min(modality.default_samples, max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]))
+    rates = [
+        job.usage["wall_s"] / job.resolved["samples"]
+        for job in newest_succeeded(session, dataset.tenant_id)
+        if job.resolved["modality"] == modality.name and job.usage.get("wall_s")
+    ]
+    return samples * sum(rates) / len(rates) if rates else None
+
+
 def why_not_evaluable(session: Session, model: Model) -> str | None:
     """Return the reason why the model cannot be evaluated, or None if it can."""
     dataset = session.get(Dataset, model.dataset_id) if model.dataset_id is not None else None
@@ -145,7 +167,8 @@ def enqueue(session: Session, training: Job, model: Model) -> None:
     try:
         spec = build_spec(model, dataset, training.resolved["seed"], None)
         spec = spec.model_copy(update={"samples": min(spec.samples, _max_samples(model))})
-        jobs.create(session, training.tenant_id, new_job(model, spec))
+        new = replace(new_job(model, spec), key_id=training.key_id)
+        jobs.create(session, training.tenant_id, new)
     except (Conflict, Unavailable) as error:
         message = f"The model was not evaluated: {error.detail}"
         event = NewEvent("log", {"message": message}, level="warning")

@@ -2,16 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
-from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS
+from core.evaluation import MAX_SAMPLES, MIN_HOLDOUT_ITEMS, EvaluationSpec
 from job_kinds.request import JobRequest, ModelReference, WarningView
 
 
 class EvaluationRequest(JobRequest):
     """Compare samples of a model with real items that training did not use."""
 
-    kind: Literal["evaluation"]
+    kind: Literal["evaluation"] = Field(description="Kind of the job.")
     model: ModelReference
     samples: Annotated[int, Field(ge=MIN_HOLDOUT_ITEMS, le=MAX_SAMPLES)] | Literal["auto"] = Field(
         "auto",
@@ -23,8 +23,12 @@ class EvaluationRequest(JobRequest):
 class EvaluationPlan(BaseModel):
     """The response to `validate_only`."""
 
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
+    valid: Literal[True] = Field(
+        True, description="The request can be sent without `validate_only`."
+    )
+    resolved: Annotated[dict[str, Any], WithJsonSchema(EvaluationSpec.model_json_schema())] = Field(
+        description="The request with all defaults filled in."
+    )
     warnings: list[WarningView] = Field(
         description="Warnings about the job, such as too little storage."
     )

@@ -51,7 +51,11 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     ]
     report_json = json.dumps(report, ensure_ascii=False, allow_nan=False)
     files.append((REPORT, work.store(REPORT, report_json.encode()), JSON))
-    result = {**report["verdict"], "failed_criteria": report["failed_criteria"]}
+    result = {
+        **report["verdict"],
+        "failed_criteria": report["failed_criteria"],
+        "scores": _main_scores(spec.modality, report["scores"]),
+    }
     return partial(_finish, lease, files, result)
 
 
@@ -66,6 +70,16 @@ def _finish(
             session, lease.claim, name=name, stored=stored, media_type=media_type, step=None
         )
     jobs.finish(session, lease.claim, result=result | {"report": REPORT})
+
+
+def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
+    types = modalities.evaluation_of(modality).score_types
+    fields = ("value", "ci95", "real_reference")
+    return {
+        score["name"]: {field: score[field] for field in fields}
+        for score in scores
+        if types[score["name"]].is_main
+    }
 
 
 class EvaluationJob:

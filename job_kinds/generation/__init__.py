@@ -3,8 +3,9 @@
 from core.tables import Job, JobKind
 from job_kinds.base import Finish
 from job_kinds.generation import plan as planning
-from job_kinds.generation.request import GenerationPlan, GenerationRequest
+from job_kinds.generation.request import GenerationPlan, GenerationRequest, GenerationSpec
 from job_kinds.lease import Lease
+from job_kinds.results import GenerationResult
 
 
 class Generation:
@@ -13,6 +14,8 @@ class Generation:
     name, scope, queue = JobKind.GENERATION, "sample", "generation"
     links = ("artifacts",)
     request, plan_view = GenerationRequest, GenerationPlan
+    result_view = GenerationResult
+    specs = (GenerationSpec,)
     plan = staticmethod(planning.plan)
 
     def run(self, job: Job, lease: Lease) -> Finish:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 import modalities
 from job_kinds.request import JobRequest, ModelReference, WarningView
@@ -23,7 +23,7 @@ class SampleSelection(Selection):
 class GenerationRequest(SampleSelection, JobRequest):
     """Generate any number of samples, as `/v1/models/{ref}/samples` does, into files."""
 
-    kind: Literal["generation"]
+    kind: Literal["generation"] = Field(description="Kind of the job.")
     model: ModelReference
     format: modalities.FileFormat | None = Field(
         None,
@@ -50,14 +50,14 @@ class GenerationSpec(BaseModel):
         description="Id of the model: a version added later does not change the job."
     )
     reference: str = Field(description="The model as `name:version`.")
-    modality: str
-    format: str
-    seed: int
-    offset: int
-    count: int
-    shard_size: int
-    shards: int
-    output_uri: str | None = None
+    modality: str = Field(description="Kind of data.")
+    format: str = Field(description="Format of the files.")
+    seed: int = Field(description="Random seed.")
+    offset: int = Field(description="Index of the first sample.")
+    count: int = Field(description="Number of samples.")
+    shard_size: int = Field(description="Number of samples in each file.")
+    shards: int = Field(description="Number of files.")
+    output_uri: str | None = Field(None, description="Destination of copies of the files.")
     plan: dict[str, Any] = Field(description="Items by index, in the form of the modality.")
 
     def shard_name(self, number: int) -> str:
@@ -77,9 +77,13 @@ class GenerationEstimate(BaseModel):
 class GenerationPlan(BaseModel):
     """The response to `validate_only`."""
 
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    estimate: GenerationEstimate
+    valid: Literal[True] = Field(
+        True, description="The request can be sent without `validate_only`."
+    )
+    resolved: Annotated[dict[str, Any], WithJsonSchema(GenerationSpec.model_json_schema())] = Field(
+        description="The request with all defaults filled in."
+    )
+    estimate: GenerationEstimate = Field(description="Expected effort.")
     warnings: list[WarningView] = Field(
         description="Warnings about the job, such as too little storage."
     )

@@ -12,7 +12,7 @@ from core.settings import get_settings
 from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
 from job_kinds.base import OpenStream
-from job_kinds.evaluation.plan import check_possible
+from job_kinds.evaluation.plan import check_possible, evaluation_seconds
 from job_kinds.request import WarningView
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
@@ -43,7 +43,7 @@ def plan(
         dataset = datasets.get_ready(session, tenant_id, request.dataset)
         modality = modalities.get(dataset.modality)
         training = _plan_training(session, dataset, modality, request)
-        estimate = _estimate(session, training)
+        estimate = estimate_training(session, dataset, training)
     spec = _build_spec(dataset, modality, request, training, seed)
     resolved = spec.model_dump(mode="json", exclude_none=True)
     warnings = _warnings(dataset, training, spec, estimate)
@@ -154,7 +154,9 @@ def _warnings(
     return warnings
 
 
-def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
+def estimate_training(
+    session: Session, dataset: Dataset, training: ResolvedTraining
+) -> TrainingEstimate:
     """Estimate the duration on the slowest active worker that accepts training jobs."""
     speeds = [w.gflops for w in workers.active(session) if "training" in w.queues and w.gflops]
     cost = training.cost()
@@ -165,9 +167,11 @@ def _estimate(session: Session, training: ResolvedTraining) -> TrainingEstimate:
     else:
         seconds = budget.cpu_seconds or 60 * (budget.wall_minutes or 0)
         steps = max(1, round(seconds / step_s)) if step_s else 1
+    evaluation_s = evaluation_seconds(session, dataset)
     return TrainingEstimate(
         steps=steps,
         minutes=round(seconds / 60, 2),
+        evaluation_minutes=None if evaluation_s is None else round(evaluation_s / 60, 2),
         memory_bytes=cost.memory_bytes,
         basis="Speed measured on the slowest worker."
         if speeds

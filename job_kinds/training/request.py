@@ -24,11 +24,24 @@ Hyperparameters = Annotated[
 ]
 
 
+TrainingConfig = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                modality.training_spec.model_json_schema()
+                for modality in modalities.installed().values()
+            ]
+        }
+    ),
+]
+
+
 @modalities.extend("training_options")
 class TrainingRequest(JobRequest):
     """Train a model. `preset` sets everything; any other value is explicit or `"auto"`."""
 
-    kind: Literal["training"]
+    kind: Literal["training"] = Field(description="Kind of the job.")
     dataset: str = Field(description="Id of the training dataset (`ds_…`).")
     name: ModelName | None = Field(
         None, description="Name of the model. Default: the dataset's name."
@@ -73,6 +86,10 @@ class TrainingRequest(JobRequest):
 class TrainingEstimate(BaseModel):
     steps: int = Field(description="Number of training steps.")
     minutes: float = Field(description="Training time in minutes.")
+    evaluation_minutes: float | None = Field(
+        description="Time in minutes of the evaluation that follows, as the newest evaluations of "
+        "this kind of data took; null if there was none yet."
+    )
     memory_bytes: int = Field(description="Peak memory in bytes.")
     basis: str = Field(description="Measurement from which the time is extrapolated.")
 
@@ -80,9 +97,11 @@ class TrainingEstimate(BaseModel):
 class TrainingPlan(BaseModel):
     """The response to `validate_only`."""
 
-    valid: Literal[True] = True
-    resolved: dict[str, Any] = Field(description="The request with all defaults filled in.")
-    estimate: TrainingEstimate
+    valid: Literal[True] = Field(
+        True, description="The request can be sent without `validate_only`."
+    )
+    resolved: TrainingConfig = Field(description="The request with all defaults filled in.")
+    estimate: TrainingEstimate = Field(description="Expected effort.")
     warnings: list[WarningView] = Field(
         description="Warnings about the dataset and the configuration."
     )

@@ -26,6 +26,9 @@ def upgrade() -> None:
         sa.Column("host", sa.String(), nullable=False),
         sa.Column("gflops", sa.Double(), nullable=True),
         sa.Column("device", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("cpus", sa.Integer(), nullable=False),
+        sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
@@ -58,7 +61,11 @@ def upgrade() -> None:
         "datasets",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column(
+            "name",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("modality", sa.String(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
@@ -76,6 +83,15 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("datasets", schema=None) as batch_op:
         batch_op.create_index("ix_datasets_tenant_id_id", ["tenant_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_datasets_tenant_id_name_id", ["tenant_id", "name", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_datasets_tenant_id_state_id", ["tenant_id", "state", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_datasets_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
+        )
 
     op.create_table(
         "idempotency_keys",
@@ -111,7 +127,11 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("queue", sa.String(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column(
+            "name",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("dataset_id", sa.String(), nullable=True),
         sa.Column("model_id", sa.String(), nullable=True),
         sa.Column("request", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
@@ -119,6 +139,7 @@ def upgrade() -> None:
         sa.Column("warnings", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("traceparent", sa.String(), nullable=True),
+        sa.Column("key_id", sa.String(), nullable=True),
         sa.Column("worker_losses", sa.Integer(), nullable=False),
         sa.Column("max_worker_losses", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(), nullable=True),
@@ -153,6 +174,21 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index("ix_jobs_state_queue", ["state", "queue"], unique=False)
         batch_op.create_index("ix_jobs_tenant_id_id", ["tenant_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_tenant_id_name_id", ["tenant_id", "name", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_state_id", ["tenant_id", "state", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_kind_id", ["tenant_id", "kind", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_model_id_id", ["tenant_id", "model_id", "id"], unique=False
+        )
 
     op.create_table(
         "upload_parts",
@@ -229,31 +265,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index("ix_events_job_id_id", ["job_id", "id"], unique=False)
+        batch_op.create_index("ix_events_tenant_id_id", ["tenant_id", "id"], unique=False)
 
-    op.create_table(
-        "models",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("tenant_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("modality", sa.String(), nullable=False),
-        sa.Column("job_id", sa.String(), nullable=True),
-        sa.Column("dataset_id", sa.String(), nullable=True),
-        sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("description", sa.String(), nullable=True),
-        sa.Column("weights", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("manifest", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_models_dataset_id")),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_models_job_id")),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_models_tenant_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
-        sa.UniqueConstraint("job_id", "step", name=op.f("uq_models_job_id_step")),
-        sa.UniqueConstraint(
-            "tenant_id", "name", "version", name=op.f("uq_models_tenant_id_name_version")
-        ),
-    )
+    _create_models()
     op.create_table(
         "shards",
         sa.Column("id", sa.String(), nullable=False),
@@ -343,7 +357,88 @@ def upgrade() -> None:
         batch_op.create_index("ix_deliveries_webhook_id_id", ["webhook_id", "id"], unique=False)
 
 
+def _create_models() -> None:
+    op.create_table(
+        "models",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column(
+            "name",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("modality", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=True),
+        sa.Column("dataset_id", sa.String(), nullable=True),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("description", sa.String(), nullable=True),
+        sa.Column("weights", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("manifest", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_models_dataset_id")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_models_job_id")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_models_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
+        sa.UniqueConstraint("job_id", "step", name=op.f("uq_models_job_id_step")),
+        sa.UniqueConstraint(
+            "tenant_id", "name", "version", name=op.f("uq_models_tenant_id_name_version")
+        ),
+    )
+    with op.batch_alter_table("models", schema=None) as batch_op:
+        batch_op.create_index("ix_models_tenant_id_id", ["tenant_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_models_tenant_id_name_id", ["tenant_id", "name", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_models_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_models_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
+        )
+
+    _create_tags_and_audit_entries()
+
+
+def _create_tags_and_audit_entries() -> None:
+    op.create_table(
+        "tags",
+        sa.Column("resource_id", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_tags_tenant_id")),
+        sa.PrimaryKeyConstraint("resource_id", "key", name=op.f("pk_tags")),
+    )
+    with op.batch_alter_table("tags", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_tags_tenant_id_key_value_resource_id",
+            ["tenant_id", "key", "value", "resource_id"],
+            unique=False,
+        )
+
+    op.create_table(
+        "audit_entries",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("key_id", sa.String(), nullable=False),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("resource", sa.String(), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenants.id"], name=op.f("fk_audit_entries_tenant_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
+    )
+    with op.batch_alter_table("audit_entries", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_entries_tenant_id_id", ["tenant_id", "id"], unique=False)
+
+
 def downgrade() -> None:
+    op.drop_table("audit_entries")
+    op.drop_table("tags")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.drop_index("ix_deliveries_webhook_id_id")
         batch_op.drop_index("ix_deliveries_next_at")

@@ -13,7 +13,7 @@ from core.datasets.source import SourceFile
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.augmentation import AugmentationInput, AugmentationRules, Augmenter
-from modalities.base import Json, Modality, OnWait, Split
+from modalities.base import ItemsPage, Json, Modality, OnWait, Split
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from modalities.image import ingest, training_plan
 from modalities.image.detection import detect_images
@@ -25,6 +25,7 @@ from modalities.image.options import (
     ImageDatasetOptions,
     ImageDatasetView,
     ImageModelView,
+    ImageProfileView,
     ImageSampleOptions,
     ImageSelectionOptions,
 )
@@ -35,7 +36,7 @@ from modalities.image.training_options import (
 )
 from modalities.sampling import Sampler, SamplingPlan, SelectionPlan
 from modalities.selection import Selection
-from modalities.training import TrainingRun
+from modalities.training import PresetSummary, TrainingRun
 from models.images.architectures import available_architectures, available_losses
 from models.metrics import score_types
 
@@ -49,6 +50,8 @@ SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
+    profile_view = ImageProfileView
+    dataset_links = ("items",)
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
     content_formats = {
         "zip": "application/zip",
@@ -110,6 +113,34 @@ class ImageModality(Modality):
     def preview(self, dataset: Dataset, storage: Storage, format: str, **_page: Any) -> bytes:
         return storage.read(StoredObject.from_dict(dataset.objects["preview"]))
 
+    def list_items(
+        self,
+        dataset: Dataset,
+        storage: Storage,
+        *,
+        split: Split | None,
+        label: str | None,
+        offset: int,
+        limit: int,
+    ) -> ItemsPage:
+        from modalities.image import items
+
+        return items.list_items(
+            dataset, storage, split=split, label=label, offset=offset, limit=limit
+        )
+
+    def item_picture(self, dataset: Dataset, storage: Storage, index: int) -> bytes:
+        from modalities.image import items
+
+        return items.read_item(dataset, storage, index)
+
+    def preview_transforms(
+        self, dataset: Dataset, storage: Storage, transforms: Sequence[Json], seed: int
+    ) -> bytes:
+        from modalities.image import items
+
+        return items.preview_transforms(dataset, storage, transforms, seed)
+
     def export(
         self, dataset: Dataset, storage: Storage, split: Split, format: str, open_files: ExitStack
     ) -> Iterator[bytes]:
@@ -128,6 +159,9 @@ class ImageModality(Modality):
     @property
     def losses(self) -> Sequence[str]:
         return available_losses()
+
+    def presets(self) -> Sequence[PresetSummary]:
+        return training_plan.presets()
 
     def train(self, run: TrainingRun) -> None:
         from modalities.image import train

@@ -104,6 +104,24 @@ class ImageLayout(BaseModel):
     )
 
 
+class PixelStatistics(BaseModel):
+    mean: float = Field(description="Mean, from 0 to 255.")
+    std: float = Field(description="Standard deviation.")
+    min: int = Field(description="Smallest value.")
+    max: int = Field(description="Largest value.")
+    quartiles: list[int] = Field(description="First quartile, median and third quartile.")
+    histogram: list[int] = Field(description="Number of values in each of 16 equal bins.")
+
+
+class ImageProfileView(BaseModel):
+    pixels: PixelStatistics | None = Field(
+        None, description="Images only: statistics of all pixels of the training split."
+    )
+    by_label: dict[str, PixelStatistics] | None = Field(
+        None, description="Images only: the same for each label."
+    )
+
+
 class ImageDatasetView(BaseModel):
     image: ImageShape | None = Field(None, description="Images only: their shape.")
     layout: ImageLayout | None = Field(

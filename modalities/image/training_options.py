@@ -62,13 +62,13 @@ class InitFrom(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str
-    label_map: list[int]
+    model: str = Field(description="Id of the model.")
+    label_map: list[int] = Field(description="Index of each label among the model's; -1 if new.")
 
 
 class ImageTrainingSpec(TrainingSpec):
-    early_stopping: Literal["auto", False] | EarlyStopping = "auto"
-    init_from: InitFrom | None = None
+    early_stopping: EarlyStoppingSetting = Field("auto", description="When to stop early.")
+    init_from: InitFrom | None = Field(None, description="Model that is the starting point.")
 
     @property
     def patience(self) -> int | Literal["auto"] | None:

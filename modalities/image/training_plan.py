@@ -14,7 +14,7 @@ from core.errors import FieldError, ValidationFailed
 from core.tables import Dataset, Model
 from core.training import Budget
 from modalities.image.training_options import ImageTrainingOptions, InitFrom
-from modalities.training import Preset, ResolvedTraining, TrainingChoices
+from modalities.training import Preset, PresetSummary, ResolvedTraining, TrainingChoices
 from models.images.architectures import NETWORK_FIELDS, estimate_cost, resolve
 from models.images.settings import PRESETS, ImageData
 
@@ -117,3 +117,18 @@ def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
         field_error = FieldError("/conditional", "no_labels", message)
         raise ValidationFailed(message, field_errors=[field_error])
     return has_labels if requested is None else requested
+
+
+def presets() -> list[PresetSummary]:
+    """Return the presets of images."""
+    return [
+        PresetSummary(name, text, Budget.model_validate(PRESETS[name].budget))
+        for name, text in _PRESET_TEXTS.items()
+    ]
+
+
+_PRESET_TEXTS: dict[Preset, str] = {
+    "fast": "Small networks, for a first look: the shapes of the labels are right.",
+    "balanced": "Networks of twice the width; for most datasets.",
+    "quality": "The widest networks and the longest training, for small details and variety.",
+}

@@ -4,10 +4,10 @@ Importing this package does not import pyarrow or torch, which are slow to load.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
@@ -28,6 +28,7 @@ from modalities.tabular.options import (
     TableDatasetOptions,
     TableDatasetView,
     TableModelView,
+    TableProfileView,
     TableSampleOptions,
     TableSelectionOptions,
 )
@@ -37,7 +38,7 @@ from modalities.tabular.training_options import (
     TabularHyperparameters,
 )
 from modalities.tabular.upload.detection import detect_table
-from modalities.training import TrainingRun
+from modalities.training import PresetSummary, TrainingRun
 from models.metrics import score_types
 from models.tabular.settings import ARCHITECTURES
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 class TableModality(Modality):
     name, items = "tabular", "table rows"
     dataset_options, dataset_view = TableDatasetOptions, TableDatasetView
+    profile_view = TableProfileView
     object_files = {"rows": "rows.parquet", "profile": "profile.json"}
     content_formats = {
         "csv": "text/csv",
@@ -56,7 +58,7 @@ class TableModality(Modality):
         "ndjson": "application/x-ndjson",
         "arrow": "application/vnd.apache.arrow.stream",
     }
-    has_schema = True
+    dataset_links = ("schema", "rows")
     preview_formats = {"json": "application/json", "csv": "text/csv"}
     architectures = ARCHITECTURES
     training_options, training_spec = TableTrainingOptions, TableTrainingSpec
@@ -111,6 +113,22 @@ class TableModality(Modality):
 
         return preview.preview(dataset, storage, format, offset, limit)
 
+    def list_rows(
+        self,
+        dataset: Dataset,
+        storage: Storage,
+        *,
+        where: Mapping[str, Any],
+        order: str | None,
+        offset: int,
+        limit: int,
+    ) -> tuple[list[Json], int]:
+        from modalities.tabular import rows_query
+
+        return rows_query.query_rows(
+            dataset, storage, where=where, order=order, offset=offset, limit=limit
+        )
+
     def export(
         self, dataset: Dataset, storage: Storage, split: Split, format: str, open_files: ExitStack
     ) -> Iterator[bytes]:
@@ -118,6 +136,9 @@ class TableModality(Modality):
 
         path = storage.open(StoredObject.from_dict(dataset.objects["rows"]))
         return encode.encode_dataset(open_files.enter_context(path), dataset.summary, format)
+
+    def presets(self) -> Sequence[PresetSummary]:
+        return training_plan.presets()
 
     def train(self, run: TrainingRun) -> None:
         from modalities.tabular import train

@@ -59,7 +59,7 @@ def to_output_type(values: pa.Array, column: Column) -> pa.Array:
 
 def _round(values: pa.Array, column: Column) -> pa.Array:
     form = form_of_number(column)
-    if form.exponent or form.significant:
+    if form.exponent or form.significant or form.scales:
         return form.parse(form.write(values))
     numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False)
     is_missing = values.is_null().to_numpy(zero_copy_only=False)

@@ -59,7 +59,10 @@ def encode_csv(
 def _text(values: pa.Array, column: Column, dialect: CsvDialect) -> pa.Array:
     text = format_values(values, column)
     is_plain = column.type == "boolean" or (column.type == "integer" and column.format is None)
-    return text if is_plain else _quoted(text, dialect)
+    quoted = text if is_plain else _quoted(text, dialect)
+    if column.missing is None:
+        return quoted
+    return quoted.fill_null(_quoted(pa.array([column.missing]), dialect)[0])
 
 
 def _quoted(text: pa.Array, dialect: CsvDialect) -> pa.Array:

@@ -136,6 +136,8 @@ def _column_domain(
         return None
     if column.type in ("category", "boolean"):
         names = [name for name, _, _ in _value_counts(values, column, min_value_count)]
+        if column.order:
+            names.sort(key=column.order.index)
         return {"values": names[:MAX_LISTED_VALUES], "more": max(0, len(names) - MAX_LISTED_VALUES)}
     present = values.combine_chunks().drop_null()
     if len(present) < max(min_value_count, 1):

@@ -37,6 +37,7 @@ class ManifestColumn(BaseModel):
     format: Annotated[str, Field(max_length=64)] | None
     exclude: Literal[False]
     arrow: Annotated[str, Field(max_length=128)] | None
+    missing: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     domain: dict[str, Any] | None
 
     @property

@@ -33,7 +33,7 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=1_024)]
 class ColumnChange(RequestModel):
     """Override of one column, selected by name. Omitted fields stay unchanged."""
 
-    name: ColumnName
+    name: ColumnName = Field(description="Name of the column.")
     type: ColumnType | None = Field(None, description="Data type. Default: unchanged.")
     nullable: bool | None = Field(
         None, description="Whether values may be missing. Default: unchanged."
@@ -187,14 +187,65 @@ class TableShape(BaseModel):
     )
 
 
+class ValueCount(BaseModel):
+    value: bool | int | float | str = Field(description="Value of the column.")
+    count: int = Field(description="Number of rows that have it.")
+
+
+class ColumnHistogram(BaseModel):
+    edges: list[float | str] = Field(description="Edges of the bins; one more than there are bins.")
+    counts: list[int] = Field(description="Number of rows in each bin.")
+
+
+class ColumnProfileView(BaseModel):
+    """Statistics of one column; those that do not apply to its type are null."""
+
+    name: str = Field(description="Name of the column.")
+    type: ColumnType = Field(description="Data type of the values.")
+    exclude: bool = Field(description="Whether the column is neither learned nor generated.")
+    count: int = Field(description="Number of rows.")
+    missing: int = Field(description="Number of rows without a value.")
+    distinct: int | None = Field(description="Number of different values; null if very many.")
+    min_distinct: int | None = Field(None, description="Lower bound where `distinct` is null.")
+    top: list[ValueCount] | None = Field(
+        None, description="Most common values, if there are few different ones."
+    )
+    min: float | str | None = Field(None, description="Smallest value.")
+    max: float | str | None = Field(None, description="Largest value.")
+    mean: float | None = Field(None, description="Mean of numbers.")
+    std: float | None = Field(None, description="Standard deviation of numbers.")
+    quartiles: list[float] | None = Field(
+        None, description="First quartile, median and third quartile of numbers."
+    )
+    histogram: ColumnHistogram | None = Field(None, description="Numbers of rows in equal bins.")
+
+
+class ProfileRelation(BaseModel):
+    name: str = Field(description="A formula.")
+    kind: str = Field(description="Kind of the relation.")
+    columns: list[str] = Field(description="Columns that it involves.")
+
+
+class TableProfileView(BaseModel):
+    columns: list[ColumnProfileView] | None = Field(
+        None, description="Tables only: statistics of each column."
+    )
+    relations: list[ProfileRelation] | None = Field(
+        None, description="Tables only: relations between columns that hold in the first rows."
+    )
+
+
 class TableDatasetView(BaseModel):
     table: TableShape | None = Field(None, description="Tables only: their shape.")
+
+
+Row = dict[str, bool | int | float | str | None]
 
 
 class RowsPage(BaseModel):
     """Part of a table's rows, formatted as in the content download."""
 
-    data: list[dict[str, Any]] = Field(description="Rows: values by column name.")
+    data: list[Row] = Field(description="Rows: values by column name.")
     offset: int = Field(description="Index of the first row.")
     total: int = Field(description="Number of rows in the table.")
     has_more: bool = Field(description="Whether there are further rows.")
@@ -280,8 +331,8 @@ class TableModelView(BaseModel):
 class ColumnOption(BaseModel):
     """A column of a table, and the values that a condition on it may use."""
 
-    name: str
-    type: str
+    name: str = Field(description="Name of the column.")
+    type: str = Field(description="Data type of the values.")
     nullable: bool = Field(description="Whether values may be missing.")
     values: list[str] | None = Field(
         None, description="Up to 100 values, the most frequent ones first."
@@ -292,8 +343,8 @@ class ColumnOption(BaseModel):
 
 class RelationView(BaseModel):
     name: str = Field(description="A formula; `hyperparameters.relations` ignores it by this name.")
-    kind: str
-    columns: list[str]
+    kind: str = Field(description="Kind of the relation.")
+    columns: list[str] = Field(description="Columns that it involves.")
     enforced: bool = Field(description="Whether samples satisfy the relation by construction.")
 
 

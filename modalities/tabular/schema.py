@@ -25,7 +25,8 @@ class Column:
 
     `format` and `decimals` are the form of its texts (see `modalities.tabular.forms`); the `format`
     of an identifier is one of IDENTIFIER_KINDS or None. `arrow` is the Arrow type of a column of a
-    Parquet or Arrow file.
+    Parquet or Arrow file. `missing` is the word for a missing value in CSV files; None for an empty
+    field.
     """
 
     name: str
@@ -35,9 +36,16 @@ class Column:
     format: str | None = None
     exclude: bool = False
     arrow: str | None = None
+    missing: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def order(self) -> list[str]:
+        """The values of an ordered category, in ascending order."""
+        is_ordered = self.type == "category" and "|" in (self.format or "")
+        return (self.format or "").split("|") if is_ordered else []
 
     @property
     def learned(self) -> bool:

@@ -21,7 +21,7 @@ from modalities.tabular.upload.summary import TableSummary
 def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     """Return a dataset that is ready and has a schema; raise Conflict if it has none."""
     dataset = repository.get_ready(session, tenant_id, dataset_id)
-    if not modalities.get(dataset.modality).has_schema:
+    if "schema" not in modalities.get(dataset.modality).dataset_links:
         raise Conflict(f"Dataset {dataset_id} is not a table.", code="not_a_table")
     return dataset
 

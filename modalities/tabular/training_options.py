@@ -49,8 +49,10 @@ class TableTrainingOptions(RequestModel):
 
 
 class TableTrainingSpec(TrainingSpec):
-    target_column: str | None = None  # the column with the labels of a conditional model
-    differential_privacy: DifferentialPrivacy | None = None
+    target_column: str | None = Field(None, description="Column with the labels.")
+    differential_privacy: DifferentialPrivacy | None = Field(
+        None, description="Privacy budget of the training."
+    )
 
     def check_evaluable(self) -> None:
         if self.differential_privacy is not None:

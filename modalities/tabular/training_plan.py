@@ -14,10 +14,10 @@ from core.tables import Dataset
 from core.training import Budget
 from modalities.tabular.schema import Schema
 from modalities.tabular.training_options import DifferentialPrivacy, TableTrainingOptions
-from modalities.training import ResolvedTraining, TrainingChoices
+from modalities.training import Preset, PresetSummary, ResolvedTraining, TrainingChoices
 from models.settings import InvalidSettings
 from models.tabular import constraints, dp_domains
-from models.tabular.settings import TableData, budget, cost, resolve
+from models.tabular.settings import PRESETS, TableData, budget, cost, resolve
 
 
 def plan_training(
@@ -144,3 +144,20 @@ def _target_column(
         field_error = FieldError("/conditional", "no_labels", message)
         raise ValidationFailed(message, field_errors=[field_error])
     return target_column
+
+
+def presets() -> list[PresetSummary]:
+    """Return the presets of tables, whose budgets depend on the number of rows."""
+    return [
+        PresetSummary(
+            name, f"{text} At most {PRESETS[name].max_epochs} passes over the rows.", None
+        )
+        for name, text in _PRESET_TEXTS.items()
+    ]
+
+
+_PRESET_TEXTS: dict[Preset, str] = {
+    "fast": "Small networks, for a first look: single columns are right.",
+    "balanced": "Networks of one and a half times the width; for most tables.",
+    "quality": "The widest networks, for relations between many columns.",
+}

@@ -20,6 +20,7 @@ class ScoreType:
     minimum: float = 0.0  # confidence intervals are clipped to the possible values
     maximum: float = 1.0
     requires_labels: bool = False  # missing in the report of data without labels
+    is_main: bool = False  # shown wherever a model is
     concerns_privacy: bool = False  # estimates how much the samples reveal about training items
     # For the verdict; a score without rules does not affect it.
     rules: tuple[verdict_rules.Rule, ...] = ()
@@ -31,6 +32,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "2017).",
         "lower",
         maximum=math.inf,
+        is_main=True,
         rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "kernel_distance": ScoreType(
@@ -60,12 +62,14 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "Share of the real images that have a sample in their neighborhood, which reaches to the "
         "fifth nearest real image (Naeem et al. 2020).",
         "higher",
+        is_main=True,
         rules=(verdict_rules.COLLAPSED_COVERAGE, verdict_rules.LOW_COVERAGE),
     ),
     "detection_auc": ScoreType(
         "Area under the ROC curve of a new classifier (discriminator) that separates samples from "
         "unseen real items: .5 means it cannot, 1 means it always can.",
         "target",
+        is_main=True,
         rules=(verdict_rules.DETECTED_ROWS,),
     ),
     "detection_accuracy": ScoreType(
@@ -77,6 +81,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "label.",
         "higher",
         requires_labels=True,
+        is_main=True,
         rules=(verdict_rules.LOW_UTILITY,),
     ),
     "tstr_score": ScoreType(
@@ -86,6 +91,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "higher",
         minimum=-math.inf,  # R² may be negative
         requires_labels=True,
+        is_main=True,
         rules=(verdict_rules.LOW_UTILITY,),
     ),
     "near_duplicate_rate": ScoreType(
@@ -93,6 +99,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "are.",
         "lower",
         concerns_privacy=True,
+        is_main=True,
     ),
     "memorization_rate": ScoreType(
         "Share of the samples that are near duplicates of one training image and much closer to it "
@@ -105,12 +112,14 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "Average total variation distance of the distributions of single columns between samples "
         "and unseen real rows.",
         "lower",
+        is_main=True,
         rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "pairwise_tvd": ScoreType(
         "Average total variation distance of the joint distributions of column pairs between "
         "samples and unseen real rows.",
         "lower",
+        is_main=True,
         rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "relation_violation_rate": ScoreType(

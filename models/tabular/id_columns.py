@@ -20,6 +20,7 @@ from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 MAX_EXAMINED_VALUES = 10_000
 MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered
 MAX_GAP = 20  # of consecutive numbers, on average
+MAX_DENSE_GAP = 1.5  # of numbers that certainly count up
 MAX_DIGITS = 18
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
 _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
@@ -100,8 +101,12 @@ def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> C
     if max(map(len, digits)) > MAX_DIGITS:
         return None
     numbers = np.array([int(number) for number in digits])
-    if _is_scattered(numbers):
+    if _is_scattered(numbers) or _are_repeated_years(numbers):
         return None
+    if len(ends) > 1 and len({len(number) for number in digits}) == 1:
+        return None  # such as 43-5052: parts of codes, which would become longer
+    if is_padded and numbers.max() > 0.5 * 10 ** len(digits[0]) and not _are_dense(numbers):
+        return None  # codes such as 074 and 826, which would become longer
     weighted = tuple((prefix, suffix, float(n)) for (prefix, suffix), n in ends.items())
     return Counter(_first_free(numbers, min_value_count), len(digits[0]) * is_padded, weighted)
 
@@ -120,6 +125,16 @@ def _integer_counter(numbers: NDArray[np.int64], min_value_count: int) -> Counte
 def _is_scattered(numbers: NDArray[np.int64]) -> bool:
     low, high = np.quantile(numbers.astype(np.float64), (0.01, 0.99))
     return bool(high - low > MAX_GAP * len(numbers))
+
+
+def _are_dense(numbers: NDArray[np.int64]) -> bool:
+    return bool(numbers.max() - numbers.min() < MAX_DENSE_GAP * len(numbers))
+
+
+def _are_repeated_years(numbers: NDArray[np.int64]) -> bool:
+    """Return True for the years in names such as Emma (1996), which do not count up."""
+    are_years = numbers.min() >= 1500 and numbers.max() < 2200
+    return bool(are_years and 2 * len(np.unique(numbers)) < len(numbers))
 
 
 def _first_free(numbers: NDArray[np.int64], min_value_count: int) -> int:

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from models.tabular import id_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
+from models.tabular.id_things import MIN_OWN_WORDS, fit_things
 from models.tabular.id_tokens import (
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
@@ -17,36 +17,36 @@ from models.tabular.id_tokens import (
 )
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
+MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
+_WORD = re.compile(r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[^\W\d_\x00-\u024f]{2,}")
+_LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
 def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    """Fit codes, or words if the texts consist of them."""
+    """Fit codes, or names of things if the texts consist of words."""
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
-        return _fit_words([id_words.word_tokens(text) for text in texts], min_value_count)
+        return fit_things(texts, min_value_count)
     return fit_templates(code_tokens(texts), {}, min_value_count)
 
 
 def is_wordy(texts: Sequence[str]) -> bool:
     """Return True if most texts have words that can be pronounced, and few digits."""
     mixed = sum(bool(re.search(r"[0-9][A-Za-z]|[A-Za-z][0-9]", text)) for text in texts)
-    wordy = sum(bool(re.search(r"[^\W\d_][a-z\u00df-\u024f]{2,}", text)) for text in texts)
+    wordy = sum(bool(_WORD.search(text)) for text in texts)
     letters = [c for text in texts for c in text.casefold() if c.isalpha()]
     digits = sum(c.isdigit() for text in texts for c in text)
-    vowels = sum(c in "aeiouyäöüáéíóúàèìòùâêîôûåæøœãõ" for c in letters)
-    has_words = 2 * wordy > len(texts) > 2 * mixed and digits < len(letters)
-    return has_words and vowels > MIN_VOWELS * len(letters)
-
-
-def _fit_words(tokens: Sequence[Tokens], min_value_count: int) -> TemplateSet:
-    pools = id_words.word_pools()
-    extra: Pool = tuple(f" {word}" for word in pools["title-1"])
-    return fit_templates(tokens, pools, min_value_count, extra=extra)
+    latin = [c for c in letters if c < "\u0250"]
+    vowels = sum(c in "aeiouyäöüáéíóúàèìòùâêîôûåæøœãõ" for c in latin)
+    in_words = sum(len(word) for text in texts for word in _LONG_WORD.findall(text))
+    has_words = 2 * wordy > len(texts) and digits < len(letters)
+    has_words = has_words and (2 * mixed < len(texts) or in_words > MIN_IN_WORDS * len(letters))
+    return has_words and vowels >= MIN_VOWELS * len(latin)
 
 
 def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
@@ -93,22 +93,23 @@ def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.word_pools()
-    tokens = [id_words.word_tokens(text) for text in texts]
+    tokens = [id_words.url_tokens(text) for text in texts]
     extra: Pool = tuple(f"-{word}" for word in pools["lower-1"])
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
 
-def _fit_whole(
-    texts: Sequence[str], min_value_count: int, *, kind: str, extra: Pool
-) -> TemplateSet:
-    """Fit names of cities or companies, of which only the letter case is kept."""
-    tokens = [(Token(text, id_words.case_of(text) + "-whole"),) for text in texts]
-    return fit_templates(tokens, id_words.whole_pools(kind), min_value_count, extra=extra)
+def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit names of cities; few ones do not show a spelling and become invented cities."""
+    if len({word for text in texts for word in text.split()}) >= MIN_OWN_WORDS:
+        return fit_things(texts, min_value_count)
+    tokens = [(Token(text, "city"),) for text in texts]
+    extra: Pool = (" East", " North", " South")
+    return fit_templates(tokens, {"city": id_words.cities()}, min_value_count, extra=extra)
 
 
 FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet]] = {
-    "city": partial(_fit_whole, kind="city", extra=(" East", " North", " South")),
-    "company": partial(_fit_whole, kind="company", extra=(" Group", " Holding", " Partners")),
+    "city": _fit_cities,
+    "company": fit_things,
     "email": _fit_emails,
     "person": _fit_persons,
     "street": _fit_streets,

@@ -59,6 +59,21 @@ def _choose(
     return np.minimum(np.searchsorted(ends, uniform, side="right"), len(weights) - 1)
 
 
+def _choose_larger(
+    weights: Sequence[float],
+    capacities: NDArray[np.int64],
+    seed: int,
+    stream: int,
+    indices: Indices,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return a random choice with more combinations than the index, and where there is none."""
+    fitting = (capacities > indices[:, None]) * np.array(weights)
+    ends = np.cumsum(fitting, axis=1)
+    uniform = uniforms(seed, indices, _NOISE_SLOTS, stream)[:, 2]
+    chosen = (ends <= (uniform * ends[:, -1])[:, None]).sum(axis=1)
+    return np.minimum(chosen, len(weights) - 1), ends[:, -1] == 0
+
+
 @dataclass(frozen=True)
 class Template:
     """`slots` are indices of pools.
@@ -93,6 +108,11 @@ class TemplateSet:
             [min(self.capacity(template.slots), MAX_SIZE) for template in self.templates]
         )
         exhausted = indices >= capacities[chosen]
+        rows = np.flatnonzero(exhausted)
+        if len(rows):
+            chosen[rows], exhausted[rows] = _choose_larger(
+                weights, capacities, seed, stream, indices[rows]
+            )
         parts: list[tuple[NDArray[np.int64], pa.StringArray]] = []
         for i, template in enumerate(self.templates):
             rows = np.flatnonzero((chosen == i) & ~exhausted)

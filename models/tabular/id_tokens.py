@@ -6,6 +6,7 @@ Tokens that many texts share are kept; others are replaced by new ones of the sa
 a few texts have in common is never kept, because it could identify somebody.
 """
 
+import math
 import re
 import string
 from collections import Counter, defaultdict
@@ -23,6 +24,8 @@ MIN_SHARED_FRACTION = 0.01
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_WORDS = 40  # of usual lengths in a pool
 MIN_DOMINANT = 0.8  # share of a character that is used alone at its position
+MAX_WIDENED_DIGITS = 3
+MIN_CAPACITY = 10  # combinations per text, so that most new texts are new
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
 
 _HEX = "0123456789abcdef"
@@ -131,9 +134,30 @@ def fit_templates(
             slots += _slots(column, shared_texts, word_pools, min_value_count, fixed=fixed)
             if len(column[0].kind) == 1 and not fixed:
                 last = len(slots), ALPHABETS[column[0].kind]
+        if extra is None and math.prod(map(len, slots)) < MIN_CAPACITY * len(group):
+            slots = _widened(slots)
         at, pool = (last[0], tuple(last[1])) if extra is None else (growth or len(slots), extra)
         builder.add(slots, float(len(group)), at, pool)
     return builder.build()
+
+
+def _widened(slots: Sequence[Pool]) -> list[Pool]:
+    """Return the pools with all characters or numbers in place of several that were seen.
+
+    Those that were seen have hardly more combinations than there are texts.
+    """
+    return [_widened_pool(pool) if len(pool) > 1 else pool for pool in slots]
+
+
+def _widened_pool(pool: Pool) -> Pool:
+    lengths = {len(choice) for choice in pool}
+    if lengths == {1}:
+        fitting = (alphabet for alphabet in ALPHABETS.values() if set(pool) <= set(alphabet))
+        return tuple(next(fitting, pool))
+    digits = next(iter(lengths))
+    if len(lengths) == 1 and digits <= MAX_WIDENED_DIGITS and all(map(str.isdigit, pool)):
+        return tuple(f"{number:0{digits}}" for number in range(10**digits))
+    return pool
 
 
 def _shared_ends(texts: Sequence[Tokens], minimum: int) -> tuple[int, int]:

@@ -22,8 +22,9 @@ LOCALES = (
 _TITLE = re.compile(
     r"(?i)mr|mrs|ms|miss|dr|prof|rev|master|sir|lady|lord|mme|mlle|herr|frau|sig|sr|sra|jr|col|capt"
     r"|major|ing|mag|dipl|phd|md|don|dona|von|van|de|den|der|da|do|dos|del|della|di|la|le|du|al|bin"
-    r"|ibn|ter|zu|af|och"
+    r"|ibn|ter|zu|af|och|and|und|et|with"
 )
+_JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/")  # between the names of several people
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -105,8 +106,12 @@ def name_tokens(text: str, *, given: bool = False) -> Tokens:
     """
     parts = _WORDS.findall(text)
     words = [i for i, part in enumerate(parts) if _LETTERS.match(part)]
-    comma = parts.index(",") if "," in parts else -1
+    joints = [i for i, part in enumerate(parts) if _JOINT.fullmatch(part)]
+    words = [i for i in words if i not in joints]
+    comma = parts.index(",") if "," in parts and len(joints) == 0 else -1
     family = set() if given else {*words[-1:]} if comma < 0 else {i for i in words if i < comma}
+    if joints and not given:
+        family |= {max((i for i in words if i < joint), default=-1) for joint in joints}
     tokens = []
     for i, part in enumerate(parts):
         if i not in words:
@@ -127,7 +132,7 @@ def is_title(word: str) -> bool:
 
 def name_pools(locale: str) -> dict[str, Pool]:
     pools = {
-        f"{kind}-{case}": _in_case(pool, case)
+        f"{kind}-{case}": in_case(pool, case)
         for kind, pool in zip(NAME_KINDS, names(locale), strict=True)
         for case in ("upper", "lower", "title")
     }
@@ -150,14 +155,38 @@ def word_pools() -> dict[str, Pool]:
     for group in range(3):
         members = tuple(word for word in words if _length_group(word) == group and len(word) > 1)
         for case in ("upper", "lower", "title"):
-            pools[f"{case}-{group}"] = _in_case(members, case)
+            pools[f"{case}-{group}"] = in_case(members, case)
     return pools
 
 
-def whole_pools(kind: str) -> dict[str, Pool]:
-    """Return names of cities or companies, by letter case."""
-    pool = _drawn("en_US", kind)[:POOL_SIZE]
-    return {f"{case}-whole": _in_case(pool, case) for case in ("upper", "lower", "title")}
+def cities() -> Pool:
+    """Return invented names of cities."""
+    return _drawn("en_US", "city")[: 2 * POOL_SIZE]
+
+
+def place_names() -> Pool:
+    """Return invented names of places in one word, in lower case."""
+    return tuple(city.lower() for city in _drawn("en_US", "city") if _LETTERS.fullmatch(city))[
+        :POOL_SIZE
+    ]
+
+
+def url_tokens(text: str) -> Tokens:
+    """Split a web address into words in lower case, and codes."""
+    return tuple(
+        Token(part, _code_kind(part))
+        if part.isascii() and part.isalnum() and not part.islower()
+        else Token(part, f"lower-{_length_group(part)}" if len(part) > 1 and part.isalpha() else "")
+        for part in re.findall(r"[A-Za-z0-9]+|.", text, re.DOTALL)
+    )
+
+
+def _code_kind(part: str) -> str:
+    if part.isdigit():
+        return "9"
+    if part.isalpha() and part.isupper():
+        return "A"
+    return "X" if part.isupper() else "x" if part.islower() else "*"
 
 
 def street_locale(texts: Sequence[str]) -> str:
@@ -183,7 +212,7 @@ def street_pools(locale: str) -> dict[str, Pool]:
     joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))[:POOL_SIZE]
     family_names = names(locale)[1]
     pools: dict[str, Pool] = {
-        f"{case}-{group}": _in_case(family_names, case)
+        f"{case}-{group}": in_case(family_names, case)
         for group in range(3)
         for case in ("upper", "lower", "title")
     }
@@ -205,7 +234,7 @@ def email_tokens(text: str) -> Tokens:
 
 def email_pools() -> dict[str, Pool]:
     pools = {
-        f"{kind}-{case}": _in_case(_ascii(pool), case)
+        f"{kind}-{case}": in_case(_ascii(pool), case)
         for kind, pool in zip(NAME_KINDS, names("en_US"), strict=True)
         for case in ("upper", "lower", "title")
     }
@@ -218,7 +247,7 @@ def case_of(word: str) -> str:
     return "title" if word[:1].isupper() else "lower"
 
 
-def _in_case(pool: Iterable[str], case: str) -> Pool:
+def in_case(pool: Iterable[str], case: str) -> Pool:
     if case == "title":
         return tuple(dict.fromkeys(word[:1].upper() + word[1:] for word in pool))
     return tuple(dict.fromkeys(word.upper() if case == "upper" else word.lower() for word in pool))

@@ -24,8 +24,8 @@ class ColumnSchema:
     """Name, type and format of a column.
 
     `text` columns are not learned and not part of samples. `id` columns are not learned, but
-    samples get new values of the same format. `decimals`, `format` and `arrow` describe how values
-    are written.
+    samples get new values of the same format. `decimals`, `format`, `arrow` and `missing`
+    describe how values are written.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ColumnSchema:
     format: str | None = None
     exclude: bool = False
     arrow: str | None = None
+    missing: str | None = None
 
     def __post_init__(self) -> None:
         if self.type not in COLUMN_TYPES:

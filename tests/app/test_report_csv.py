@@ -11,8 +11,17 @@ def test_names_that_look_like_formulas_are_escaped() -> None:
     names = ("=1+1", "+x", "@SUM(A1)", "-", "-2", "\t=1", "plain", "a,=b", "")
     shares = dict.fromkeys(names, 0.1)
     rows = [
-        ColumnStatistics(column="=cmd|x", real={"count": 2, "shares": shares}, synthetic={}),
-        ColumnStatistics(column="n", label="=label", real={"count": 2, "min": -3.5}, synthetic={}),
+        ColumnStatistics(
+            column="=cmd|x",
+            real={"count": 2, "missing": 0, "shares": shares},
+            synthetic={"count": 0, "missing": 2},
+        ),
+        ColumnStatistics(
+            column="n",
+            label="=label",
+            real={"count": 2, "missing": 0, "min": -3.5},
+            synthetic={"count": 0, "missing": 2},
+        ),
     ]
     report = Report(model="mdl_1", reference="m:1", state="evaluated", statistics=rows)
     lines = list(csv.DictReader(io.StringIO(render_csv(report), newline="")))

@@ -8,11 +8,12 @@ import pytest
 
 from app.report_page import render_page
 from app.schemas.reports import Report
+from core.errors import JobError
 
 HOSTILE = "<script>'\"&</script>"
 ESCAPED = "&lt;script&gt;&#39;&#34;&amp;&lt;/script&gt;"
 HISTOGRAM = {"edges": [0.0, 1.0, 2.0], "real": [0.5, 0.5], "synthetic": [0.1, 0.9]}
-NUMERIC = dict.fromkeys(("count", "mean", "std", "min", "max"), 1.0)
+NUMERIC = dict.fromkeys(("count", "missing", "mean", "std", "min", "max"), 1.0)
 
 
 def score(name: str) -> dict[str, Any]:
@@ -31,6 +32,10 @@ def column(name: str, label: str | None = None, **values: Any) -> dict[str, Any]
     return {"column": name, "label": label, "real": NUMERIC, "synthetic": NUMERIC, **values}
 
 
+def shares(values: dict[str, float]) -> dict[str, Any]:
+    return {"count": 10, "missing": 0, "shares": values}
+
+
 @pytest.fixture
 def report() -> Report:
     return Report.model_validate(
@@ -38,7 +43,7 @@ def report() -> Report:
             "model": "mdl_1",
             "reference": HOSTILE,
             "state": "failed",
-            "error": {"detail": HOSTILE},
+            "error": JobError("internal", HOSTILE).to_problem(),
             "evaluated_at": datetime(2026, 1, 1, tzinfo=UTC),
             "samples": 1000,
             "holdout_items": 200,
@@ -50,7 +55,7 @@ def report() -> Report:
             "statistics": [
                 column(HOSTILE, histogram=HISTOGRAM),
                 column(HOSTILE, label=HOSTILE),
-                column(HOSTILE, real={"shares": {HOSTILE[:16]: 1.0}}, synthetic={"shares": {}}),
+                column(HOSTILE, real=shares({HOSTILE[:16]: 1.0}), synthetic=shares({})),
             ],
             "column_associations": {
                 "columns": [HOSTILE[:18], "b"],

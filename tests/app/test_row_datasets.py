@@ -66,6 +66,7 @@ def test_schema_profile_issues_and_preview_describe_the_table(client: TestClient
         "decimals": 0,
         "format": "%d.%m.%Y",
         "exclude": False,
+        "missing": None,
     }
     profile = client.get(links["profile"]).json()
     assert (profile["train_items"], len(profile["columns"])) == (120, 5)

@@ -2,12 +2,14 @@
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
 `[m]:ss` is the time of a race. `P` is the ISO 8601 notation, `PT` the same without days, and
-`PT0H0M0S` with zeros. `.f` at the end stands for a fraction of a second.
+`PT0H0M0S` with zeros. `.f` at the end stands for a fraction of a second. `[h]h [mm]m` is a
+duration with units; with `?` at the end, parts that are zero are omitted.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +21,25 @@ from modalities.tabular.forms.moments import DAY, SECOND
 Ints = NDArray[np.int64]
 
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
+MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
     "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
     "d days, h:mm:ss", "d.hh:mm:ss", "[m]:ss", "PT", "P", "PT0H0M0S",
 )  # fmt: skip
+_UNIT_FORMATS = tuple(
+    format + omitted
+    for units in (
+        "[h]h [m]m", "[h]h[m]m", "[m]m [s]s", "[m]m[s]s", "[h]h [m]m [s]s", "[h]h[m]m[s]s",
+        "[h] h [m] min", "[h] h [m] m", "[h] hr [m] min", "[h] hrs [m] mins", "[h]hr [m]min",
+        "[h]h [m]min", "[m] min [s] s", "[m] min [s] sec", "[h] hours [m] minutes",
+        "[h] Std. [m] Min.",
+    )
+    for format in (units, re.sub(r"(?<=.)\[([ms])\]", r"[\1\1]", units))
+    for omitted in ("", "?")
+)  # fmt: skip
+_UNIT_BEGIN = re.compile(r"[0-9]{1,6} ?[hmsS]")
+_COMPOUND = re.compile(r"[0-9]{1,6} ?[hmS][^0-9]*[0-9]{1,2} ?[msM]")
 _CLOCK = r"(?P<h>[0-9]{1,6}):(?P<m>[0-5][0-9])"
 _SECONDS = r":(?P<s>[0-5][0-9])(?:\.(?P<f>[0-9]{1,9}))?"
 _DAY_CLOCK = r"(?P<h>[01]?[0-9]|2[0-3]):(?P<m>[0-5][0-9])" + _SECONDS
@@ -51,16 +67,44 @@ class DurationForm:
 
     @property
     def _regex(self) -> str:
+        if self._parts:
+            return self._unit_regex()
         prefix = next(prefix for prefix in _PATTERNS if self.style.startswith(prefix))
         if prefix != "[h":
             return _PATTERNS[prefix]
         return _PATTERNS[prefix] + (_SECONDS if self.style.endswith("ss") else "") + "$"
+
+    @cached_property
+    def _parts(self) -> list[tuple[str, int, str, str]]:
+        """Field, digits, unit and separator of each part of a duration with units."""
+        parts = re.findall(r"\[(([hms])\2?)\]([^\[: ?]| [^\[ ?]|)([^\[?]*)", self.style)
+        if ":" in self.style or not parts:
+            return []
+        joined = [(name, len(token), first + rest) for token, name, first, rest in parts]
+        return [
+            (name, n, unit.rstrip(" "), unit[len(unit.rstrip(" ")) :]) for name, n, unit in joined
+        ]
+
+    def _unit_regex(self) -> str:
+        pieces = []
+        for i, (name, _, unit, separator) in enumerate(self._parts):
+            number = "[0-9]{1,6}" if i == 0 else "[0-5]?[0-9]"
+            part = f"(?P<{name}>{number}){re.escape(unit)}"
+            optional = self.style.endswith("?")
+            pieces.append(f"(?:{part}{separator and ' ?'})?" if optional else part + separator)
+        return f"^{''.join(pieces)}$"
 
     def parse(self, texts: pa.StringArray) -> pa.Int64Array:
         """Return microseconds; null for a text of another form."""
         if not self.style.startswith("[") and self.style[0] == "P":
             texts = pc.if_else(
                 pc.match_substring_regex(texts, "[0-9][DHMS]"), texts, pa.scalar(None, pa.string())
+            )
+        if self.style.endswith("?"):
+            texts = pc.if_else(
+                pc.match_substring_regex(texts, "^[0-9].*[^ ]$"),
+                texts,
+                pa.scalar(None, pa.string()),
             )
         parts = pc.extract_regex(texts, self._regex)
         names = [field.name for field in parts.type]
@@ -97,6 +141,8 @@ class DurationForm:
                 return f"{days} days {clock}"
             unit = "day" if abs(days) == 1 else "days"
             return f"{days} {unit}, {clock}" if days else clock
+        if self._parts:
+            return self._unit_text(micros // SECOND)
         sign = "-" if micros < 0 else ""
         if self.style[0] == "P":
             return sign + self._iso(abs(micros), digits)
@@ -107,6 +153,16 @@ class DurationForm:
         return sign + _clock(
             abs(micros), digits, hour_digits=hour_digits, seconds=self.style.endswith("ss")
         )
+
+    def _unit_text(self, seconds: int) -> str:
+        sizes = {"h": 3600, "m": 60, "s": 1}
+        texts, rest = [], abs(seconds)
+        for name, digits, unit, separator in self._parts:
+            value, rest = divmod(rest, sizes[name])
+            if value or not self.style.endswith("?"):
+                texts.append(f"{value:0{digits if texts else 1}}{unit}{separator}")
+        _, _, unit, _ = self._parts[-1]
+        return ("-" if seconds < 0 else "") + ("".join(texts).rstrip(" ") or f"0{unit}")
 
     def _iso(self, micros: int, digits: int) -> str:
         days, rest = divmod(micros, DAY) if self.style == "P" else (0, micros)
@@ -122,7 +178,8 @@ class DurationForm:
 
 def parse_duration_format(format: str) -> DurationForm | None:
     style = format.removesuffix(".f")
-    return DurationForm(style, style != format) if style in DURATION_FORMATS else None
+    is_known = style in DURATION_FORMATS or (style == format and style in _UNIT_FORMATS)
+    return DurationForm(style, style != format) if is_known else None
 
 
 def _clock(micros: int, digits: int, *, hour_digits: int, seconds: bool = True) -> str:
@@ -141,18 +198,26 @@ def infer_duration_form(sample: list[str]) -> DurationForm | None:
     texts, decimals = pa.array(sample, pa.string()), count_fraction_digits(sample)
     fraction = any(re.search(r"\.[0-9]+S?$", text) for text in sample)
     best, most = None, MIN_FIT_FRACTION * len(sample)
-    for style in DURATION_FORMATS:
-        form = DurationForm(style, fraction)
+    in_units = has_units(sample)
+    for style in _UNIT_FORMATS if in_units else DURATION_FORMATS:
+        form = DurationForm(style, fraction and not in_units)
         same = pc.sum(pc.equal(form.write(form.parse(texts), decimals), texts)).as_py() or 0
         if same >= most and (best is None or same > most):
             best, most = form, same
     return best
 
 
+def has_units(sample: Sequence[str]) -> bool:
+    """Return True for texts such as 1h 5m, some of which have two parts."""
+    begin = sum(_UNIT_BEGIN.match(text) is not None for text in sample)
+    is_compound = any(_COMPOUND.match(text) for text in sample)
+    return is_compound and begin >= MIN_FIT_FRACTION * len(sample)
+
+
 def count_fraction_digits(sample: Sequence[str]) -> int:
     """Return the largest number of digits after the point that ends a time, up to 6."""
     matches = [re.search(r":[0-9]{2}[.,]([0-9]+)|[0-9]\.([0-9]+)S$", text) for text in sample]
-    return max((min(6, len(m[1] or m[2])) for m in matches if m), default=0)
+    return max((min(MAX_FRACTION_DIGITS, len(m[1] or m[2])) for m in matches if m), default=0)
 
 
 def _ints(texts: pa.StringArray) -> Ints:

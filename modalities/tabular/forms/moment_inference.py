@@ -50,7 +50,7 @@ _OTHER_FORMATS = [
 _TEXT = re.compile(
     r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
-    r"(?P<half> ?(?:[AaPp][Mm]))?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
+    r"(?P<half> ?(?:[AaPp]\.?[Mm]\.?))?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
 )
 _COMPACT = re.compile(
     r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})"
@@ -142,8 +142,10 @@ def _in_zone(form: MomentForm, texts: Sequence[str]) -> MomentForm | None:
 def _shape(match: re.Match[str]) -> tuple[str | None, bool, str, str]:
     zone = re.sub(r"[+-]\d{2}:\d{2}", "%:z", match["zone"] or "")
     zone = re.sub(r"[+-]\d{2}(?:\d{2})?$", "%z", zone)
-    half = re.sub("[AP]M", "%p", match["half"] or "")
-    half = re.sub("[ap]m", "%P", half)
+    half = re.sub("[AP]M$", "%p", match["half"] or "")
+    half = re.sub("[ap]m$", "%P", half)
+    half = re.sub(r"[AP]\.M\.$", "%-p", half)
+    half = re.sub(r"[ap]\.m\.$", "%-P", half)
     return match["separator"], match["second"] is not None, half, zone
 
 

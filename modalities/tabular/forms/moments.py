@@ -2,10 +2,11 @@
 
 A format is a strftime pattern, such as `%-m/%-d/%Y %-I:%M %p`, with these directives beyond those
 of Python: `%-d` is not padded, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
-pm, `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds and milliseconds
-since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before. `[de]` in front
-sets the language of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all
-times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time.
+pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds
+and milliseconds since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before.
+`[de]` in front sets the language of names. A constant offset in the format, such as `%H:%M+01:00`,
+is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each
+time.
 """
 
 import re
@@ -27,7 +28,7 @@ SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
 TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
-_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIy]|[\^#][bBaA]|:z|[YymdBbAaHIMSfpPzqGVsQ])")
+_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|[\^#][bBaA]|:z|[YymdBbAaHIMSfpPzqGVsQ])")
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
@@ -78,7 +79,7 @@ class MomentForm:
         if name in "BbAa":
             return f"(?i:{'|'.join(map(re.escape, _names(self.language, name)))})"
         if name in "pP":
-            return "(?i:[ap]m)"
+            return r"(?i:[ap]\.m\.)" if "-" in directive else "(?i:[ap]m)"
         if name == "z":
             return "[+-][0-9]{2}:?[0-9]{2}|Z"
         if name == "f":
@@ -143,7 +144,7 @@ class MomentForm:
             names = pa.array([each.lower() for each in _names(self.language, name)])
             return _ints(pc.add(pc.index_in(pc.utf8_lower(texts), value_set=names), 1))
         if name in "pP":
-            return _ints(pc.equal(pc.utf8_lower(texts), "pm"))
+            return _ints(pc.starts_with(pc.utf8_lower(texts), "p"))
         if name == "f":
             return _ints(
                 pc.utf8_slice_codeunits(pc.utf8_rpad(texts, 6, "0"), 0, 6).cast(pa.int64())
@@ -237,7 +238,8 @@ class MomentForm:
             hours, rest = _padded(minutes // 60, 2), _padded(minutes % 60, 2)
             return pc.binary_join_element_wise(signs, hours, mark, rest, "")
         if name in "pP":
-            texts = ("AM", "PM") if name == "p" else ("am", "pm")
+            texts = ("a.m.", "p.m.") if "-" in directive else ("am", "pm")
+            texts = (texts[0].upper(), texts[1].upper()) if name == "p" else texts
             return pa.array(texts).take(pa.array(components.hour // 12 % 2))
         if name == "f":
             digits = 6 if decimals is None else decimals

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modalities.tabular.forms.number_scales import SCALES, are_scales, power, split_scale
 from modalities.tabular.forms.numbers import (
     ALL_DIGITS,
     MAX_DECIMALS,
@@ -18,6 +19,7 @@ from modalities.tabular.forms.numbers import (
     count_decimals,
 )
 
+_MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
@@ -35,10 +37,10 @@ _CURRENCIES = (
 )
 _UNITS = (
     "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
-    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp k K M mn bn"
+    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years"
 )
 _PREFIXES = frozenset(["", *_CURRENCIES.split()])
-_SUFFIXES = _PREFIXES | frozenset(_UNITS.split())
+_SUFFIXES = _PREFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
 _BLANKS = " \u00a0\u202f"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
@@ -63,6 +65,7 @@ class _Text:
     body: str
     exponent: str
     after: str
+    scale: str = ""
 
     @cached_property
     def is_negative(self) -> bool:
@@ -90,19 +93,41 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     texts = [text for text in map(_parse, sample) if text is not None]
     if not sample or len(texts) < MIN_FIT_FRACTION / 2 * len(sample):
         return []
+    scales = _infer_scales(texts)
+    if scales:
+        texts = [
+            replace(text, scale=s, after=a) for text in texts for s, a in [split_scale(text.after)]
+        ]
+        texts = [text for text in texts if text.scale in scales]
     affixes = _infer_affixes(texts)
     if affixes is None:
         return []
+    affixes = replace(affixes, scales=scales)
     exponent = next((text.exponent for text in texts if text.exponent), "")
     if exponent:
-        return [replace(affixes, exponent="e+00")]
+        return [] if scales else [replace(affixes, exponent="e+00")]
     form = replace(
         affixes, leading_zero=not all(text.body[0] in ".," for text in _fractions(texts))
     )
-    return [
+    forms = [
         replace(form, thousands=mark, decimal=decimal, indian=indian)
         for mark, decimal, indian in _infer_marks([text.body for text in texts], decimal_comma)
     ]
+    if form.positive[0].startswith("+") and not any(text.is_zero for text in texts):
+        # The sample does not show whether zero has a sign.
+        unsigned = (form.positive[0].removeprefix("+"), form.positive[1])
+        forms += [replace(each, zero=unsigned) for each in forms]
+    return forms
+
+
+def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
+    """Return the words for powers of ten, if there are several and the texts are not codes."""
+    counts = Counter(split_scale(text.after)[0] for text in texts)
+    common = [word for word, count in counts.items() if count >= _MIN_SCALE_FRACTION * len(texts)]
+    words = sorted(common, key=power)
+    is_amount = any(text.before.strip(_BLANKS) or re.search("[.,]", text.body) for text in texts)
+    is_mixed = len(counts) > 1 and any(counts[word] for word in counts if word)
+    return tuple(words) if is_mixed and is_amount and are_scales(words) else ()
 
 
 def _fractions(texts: Sequence[_Text]) -> list[_Text]:
@@ -120,7 +145,8 @@ def _parse(text: str) -> _Text | None:
     after = body[len(stripped) :] + after
     parsed = _Text(match["before"], stripped, match["exponent"] or "", after)
     before_unit, after_unit = parsed.unit
-    return parsed if before_unit in _PREFIXES and after_unit in _SUFFIXES else None
+    is_known = after_unit in _SUFFIXES or split_scale(after_unit)[1].strip(_BLANKS) in _PREFIXES
+    return parsed if before_unit in _PREFIXES and is_known else None
 
 
 def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
@@ -208,8 +234,12 @@ class NumberTexts:
     def add(self, bodies: pa.StringArray) -> None:
         """Count the texts of numbers, as `NumberForm.bodies` returns them."""
         counts = count_decimals(bodies)
-        ends_in_zero = pc.match_substring_regex(bodies, r"\.[0-9]*0(?:[eE]|$)")
-        padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool)
+        ends_in_zero = (
+            pc.match_substring_regex(bodies, "0(?:[eE]|$)")
+            if self.form.exponent
+            else pc.ends_with(bodies, "0")
+        )
+        padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool) & (counts > 0)
         _increment(self.decimals, counts)
         _increment(self.padded, counts[padded])
         if self.integers_only:

@@ -4,7 +4,7 @@ A pattern is written like a number format of a spreadsheet, with the marks that 
 `#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
 positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
 the first one). `0.##` writes up to two decimals and no trailing zeros; `@@@` writes up to three
-significant digits.
+significant digits. `0.0[K|M]` writes 1500 as 1.5K.
 """
 
 import re
@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from modalities.tabular.forms.number_scales import are_scales, choose_scales, factors
+
 Affixes = tuple[str, str]  # text before and after the digits
 
 MAX_DECIMALS = 15
@@ -23,7 +25,7 @@ _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
     r"(?:@{1,17}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
     r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
-    r"(?P<exponent>[eE]\+?0{1,3})?)"
+    r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
 
 
@@ -47,12 +49,13 @@ class NumberForm:
     max_decimals: int = 0
     exponent: str = ""
     significant: int = 0
+    scales: tuple[str, ...] = ()  # words for powers of ten, such as K and M
 
     @property
     def is_plain(self) -> bool:
         """Return True if the texts are numbers in most programming languages."""
         has_signs = (self.positive, self.negative, self.zero) != (("", ""), ("-", ""), ("", ""))
-        return not (has_signs or self.thousands) and self.decimal == "."
+        return not (has_signs or self.thousands or self.scales) and self.decimal == "."
 
     @property
     def pattern(self) -> str:
@@ -66,7 +69,8 @@ class NumberForm:
         whole = whole if self.leading_zero else "#"
         optional = "#" * (self.max_decimals - self.min_decimals)
         decimals = f"{self.decimal}{'0' * self.min_decimals}{optional}" if self.max_decimals else ""
-        return f"{whole}{decimals}{self.exponent}"
+        scales = f"[{'|'.join(self.scales)}]" if self.scales else ""
+        return f"{whole}{decimals}{self.exponent}{scales}"
 
     def _sections(self) -> list[Affixes]:
         if self.zero != self.positive:
@@ -89,16 +93,35 @@ class NumberForm:
             fits = pc.match_substring_regex(texts, f"^-?{self._number_regex()}$")
             bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
             return pc.utf8_ltrim(bodies, "-"), pc.starts_with(texts, "-")
-        is_positive = self._matches(texts, {self.positive, self.zero})
-        is_negative = pc.and_not(self._matches(texts, {self.negative}), is_positive)
-        fits = pc.or_(is_positive, is_negative)
+        fits = self._matches(texts, {self.positive, self.negative, self.zero})
+        is_negative = self._find_negative(texts)
         bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
-        bodies = pc.replace_substring_regex(bodies, self._affix_regex(), "")
+        bodies = self._without_affixes(bodies)
         if self.thousands:
             bodies = pc.replace_substring(bodies, self.thousands, "")
         if self.decimal != ".":
             bodies = pc.replace_substring(bodies, self.decimal, ".")
         return bodies, is_negative
+
+    def _find_negative(self, texts: pa.StringArray) -> pa.BooleanArray:
+        """Return where a text that fits has the affixes of negative numbers."""
+        others = (self.positive, self.zero)
+        before, after = self.negative
+        if not any(other.startswith(before) for other, _ in others):
+            return pc.starts_with(texts, before)
+        if not any(other.endswith(after) for _, other in others):
+            return pc.ends_with(texts, after)
+        is_positive = self._matches(texts, {self.positive, self.zero})
+        return pc.and_not(self._matches(texts, {self.negative}), is_positive)
+
+    def _without_affixes(self, texts: pa.StringArray) -> pa.StringArray:
+        sections = (self.positive, self.negative, self.zero)
+        before = "".join({section[0] for section in sections})
+        after = "".join({section[1] for section in sections} | set(self.scales))
+        if set(before + after) & {self.decimal, self.thousands}:
+            return pc.replace_substring_regex(texts, self._affix_regex(), "")
+        texts = pc.utf8_ltrim(texts, before) if before else texts
+        return pc.utf8_rtrim(texts, after) if after else texts
 
     def _matches(self, texts: pa.StringArray, affixes: set[Affixes]) -> pa.BooleanArray:
         number = self._number_regex()
@@ -108,7 +131,9 @@ class NumberForm:
     def _affix_regex(self) -> str:
         sections = (self.positive, self.negative, self.zero)
         before = _alternatives({section[0] for section in sections})
-        after = _alternatives({section[1] for section in sections})
+        after = _alternatives(
+            {s + section[1] for section in sections for s in self.scales or ("",)}
+        )
         return f"^(?:{before})|(?:{after})$"
 
     def _number_regex(self) -> str:
@@ -124,6 +149,8 @@ class NumberForm:
         else:
             whole = f"(?:0|[1-9]{digits})"
         number = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
+        if self.scales:
+            return f"{number}(?:{'|'.join(map(re.escape, self.scales))})"
         return (
             f"{number}(?:[eE][-+]?[0-9]{{1,4}})?" if self.exponent or self.significant else number
         )
@@ -132,6 +159,9 @@ class NumberForm:
         """Return the numbers; null for a text of another form."""
         bodies, is_negative = self.bodies(texts)
         numbers = bodies.cast(pa.float64())
+        if self.scales:
+            after = {section[1] for section in (self.positive, self.negative, self.zero)}
+            numbers = pc.multiply(numbers, factors(texts, self.scales, after))
         numbers = pc.if_else(is_negative, pc.negate(numbers), numbers)
         return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
@@ -147,7 +177,10 @@ class NumberForm:
         """Return int64 or float64 values as text; null where missing."""
         if not pa.types.is_integer(values.type):
             values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-        digits = self._digits(pc.abs(values))
+        sizes, scales = pc.abs(values), pa.scalar("")
+        if self.scales:
+            sizes, scales = choose_scales(sizes, self.scales, self.max_decimals)
+        digits = self._digits(sizes)
         is_zero = pc.invert(pc.match_substring_regex(digits, r"^[^eE]*[1-9]"))
         is_negative = pc.and_not(pc.less(values, pa.scalar(0, values.type)), is_zero)
         whole = pc.replace_substring_regex(digits, r"[.eE].*$", "")
@@ -164,7 +197,7 @@ class NumberForm:
         whole = self._grouped(whole)
         if not self.leading_zero:
             whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
-        return pc.binary_join_element_wise(before, whole, rest, after, "")
+        return pc.binary_join_element_wise(before, whole, rest, scales, after, "")
 
     def _grouped(self, whole: pa.StringArray) -> pa.StringArray:
         if not self.thousands:
@@ -229,6 +262,9 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     ]
     if any(re.search(r"[0-9#@]", before + after) for before, after in affixes):
         return None
+    scales = matches[0]["scales"]
+    if scales is not None and (not are_scales(scales.split("|")) or matches[0]["exponent"]):
+        return None
     positive = affixes[0]
     negative = affixes[1] if len(affixes) > 1 else _default_negative(positive)
     if negative == positive:
@@ -239,7 +275,7 @@ def parse_pattern(pattern: str) -> NumberForm | None:
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
     if match[0].startswith("@"):
-        return replace(form, significant=len(match[0]))
+        return None if match["scales"] else replace(form, significant=len(match[0]))
     mark = match["mark"] or ""
     decimal = match["decimal"] or ("," if mark == "." else ".")
     if mark == decimal:
@@ -254,6 +290,7 @@ def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
         min_decimals=zeros,
         max_decimals=zeros + len(match["optional"] or ""),
         exponent=match["exponent"] or "",
+        scales=tuple(match["scales"].split("|")) if match["scales"] is not None else (),
     )
 
 
@@ -287,7 +324,9 @@ def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
 
 def count_decimals(bodies: pa.StringArray) -> NDArray[np.int64]:
     """Return the number of digits after the point of each text, without an exponent."""
-    mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
+    mantissas = bodies
+    if pc.any(pc.match_substring(bodies, "e", ignore_case=True)).as_py():
+        mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
     point = pc.find_substring(mantissas, ".")
     digits = pc.subtract(pc.subtract(pc.binary_length(mantissas), point), 1)
     counts = pc.if_else(pc.less(point, 0), 0, digits)

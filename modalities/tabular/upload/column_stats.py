@@ -1,5 +1,6 @@
 """Statistics of one column, accumulated batch by batch."""
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -91,7 +92,7 @@ class TextColumnStats:
     missing: int = 0
     counts: ValueCounts = field(default_factory=ValueCounts)
     prose: ProseStats = field(default_factory=ProseStats)
-    missing_markers: int = 0  # words for "missing", such as NA
+    markers: Counter[str] = field(default_factory=Counter)  # words for "missing", such as NA
     marker_rows: list[int] = field(default_factory=list)
 
     def add(self, texts: pa.StringArray) -> None:
@@ -108,9 +109,10 @@ class TextColumnStats:
         if not self.candidates:
             return
         rows = RowsOfValues(codes, counts, start)
-        is_marker = _bools(pc.is_in(distinct, value_set=type_casting.MISSING_MARKERS))
+        is_marker = type_casting.MISSING_MARKERS.mask(distinct)
         if is_marker.any():
-            self.missing_markers += rows.count(is_marker)
+            words = distinct.filter(pa.array(is_marker)).to_pylist()
+            self.markers.update(dict(zip(words, counts[is_marker].tolist(), strict=True)))
             self.marker_rows = rows.examples(self.marker_rows, is_marker)
             distinct, rows = distinct.filter(pa.array(~is_marker)), rows.select(~is_marker)
         for candidate in self.candidates:
@@ -128,8 +130,7 @@ def sample_texts(spool: ParquetSpool, name: str) -> list[str]:
         step = max(1, len(values) // MAX_SAMPLED_ROWS)
         rows = values.take(pa.array(np.arange(0, len(values), step)))
         texts = rows.cast(pa.string()).drop_null().unique()
-        is_marker = pc.is_in(texts, value_set=type_casting.MISSING_MARKERS)
-        texts = texts.filter(pc.invert(is_marker))
+        texts = texts.filter(pc.invert(type_casting.MISSING_MARKERS.contains(texts)))
         step = max(1, len(texts) // SAMPLED_TEXTS)
         sample |= dict.fromkeys(texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist())
     return list(sample)
@@ -181,11 +182,6 @@ def count_decimals(numbers: NDArray[np.float64]) -> int:
         if (np.round(numbers, decimals) == numbers).all():
             return decimals
     return 16
-
-
-def _bools(values: pa.BooleanArray) -> NDArray[np.bool_]:
-    bools: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
-    return bools
 
 
 def _numbers(values: pa.Array) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.source import SourceFile
 from core.datasets.stream import DecompressedReader, Reader, damaged_error
-from core.datasets.table_names import TEXT_SUFFIXES, content_entries, table_entries, table_suffix
+from core.datasets.table_names import TABLE_SUFFIXES, content_entries, table_entries, table_suffix
 from core.errors import DatasetUnreadable
 from core.settings import MIB, Limits
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
@@ -86,7 +87,7 @@ def open_zip_entry(
     """Return the opener and the name of the only table in a zip archive.
 
     Raises:
-        DatasetUnreadable: The archive holds no table, several, or one that must be sent itself.
+        DatasetUnreadable: The archive holds no table, or several.
     """
     entries = zip_entries(file)
     content = content_entries(list(entries))
@@ -96,12 +97,8 @@ def open_zip_entry(
     entry = entries[tables[0]]
     if entry.flag_bits & 1:
         raise _unreadable(file.name, f"{printable(file.name)} is encrypted; send it unencrypted.")
-    suffix = table_suffix(entry.filename)
-    if suffix not in TEXT_SUFFIXES and "." in entry.filename.rpartition("/")[2]:
-        message = (
-            f"{printable(file.name)} holds {printable(entry.filename)}; send that file without "
-            "the archive."
-        )
+    if table_suffix(entry.filename) not in TABLE_SUFFIXES and "." in entry.filename.split("/")[-1]:
+        message = f"{printable(file.name)} holds {printable(entry.filename)}, which is not a table."
         raise _unreadable(file.name, message)
     ignored = [name for name in content if name != entry.filename]
     if ignored:
@@ -109,6 +106,13 @@ def open_zip_entry(
         examples = tuple(printable(name) for name in ignored[:MAX_EXAMPLES])
         issues.append(Issue("files_ignored", "info", len(ignored), examples, hint))
     return ZipEntryOpener(file, limits, entry), entry.filename.rpartition("/")[2]
+
+
+def extract(opener: ZipEntryOpener, path: Path) -> None:
+    """Write the content of a zip entry to `path`, within the limits."""
+    with opener() as reader, path.open("wb") as out:
+        while data := reader.read(_READ_BYTES):
+            out.write(data)
 
 
 def zip_entries(file: SourceFile) -> dict[str, zipfile.ZipInfo]:

@@ -13,6 +13,7 @@ from modalities.tabular.upload.table_layout import usual_width
 from modalities.tabular.upload.value_kinds import is_value, kind_of
 
 BLANKS = " "  # as a delimiter: any run of blanks and tabs
+WIDE_BLANKS = "  "  # as a delimiter: any run of at least two blanks, as in columns of fixed width
 DELIMITERS = (",", ";", "\t", "|", "::", "^", "~", "\x01")
 NO_DELIMITER = "\x1f"  # of a file with a single column
 SAMPLE_CHARS = 128 * 1024
@@ -25,6 +26,7 @@ _KIND_SCORES = {"empty": 1.0, "number": 1.0, "date": 1.0, "word": 1.0, "text": 0
 _ODD_SCORE = 0.1  # of a text that seems to contain several fields
 _ODD = re.compile(r"[;\t|]|::|\\$|\S {2,}\S")
 _SCORED_ROWS = 50
+_MIN_WIDE_ROWS = 5
 _BLANKS_FACTOR = 0.8  # blanks are usual inside texts
 _GROUPED_OR_DECIMAL = re.compile(r"-?\d+,\d+")
 
@@ -126,6 +128,8 @@ def separator_pattern(dialect: CsvDialect) -> re.Pattern[str] | None:
         quoted = rf"(?<![^ \t\r\n\x1f]){quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
         if dialect.delimiter != BLANKS:
             quoted = rf"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
+    if dialect.delimiter == WIDE_BLANKS:
+        return re.compile(r"((?!))|^[ \t]+|[ \t]+$|[ \t]+(?=[\r\n])|( {2,}|\t+)", re.MULTILINE)
     if dialect.delimiter == BLANKS:
         return re.compile(rf"({quoted})|^[ \t]+|[ \t]+$|[ \t]+(?=[\r\n])|([ \t]+)", re.MULTILINE)
     return re.compile(rf"({quoted})|({re.escape(dialect.delimiter)})")
@@ -149,7 +153,7 @@ def detect_dialect(sample: Sample, options: ReadOptions) -> tuple[CsvDialect, in
     comment = _detect_comment(sample.lines[skip:]) if options.comment is None else options.comment
     base = CsvDialect(NO_DELIMITER, '"', "", comment, newline)
     delimiter = options.delimiter or (stated["delimiter"] if stated else None)
-    candidates = (delimiter,) if delimiter is not None else (*DELIMITERS, BLANKS)
+    candidates = (delimiter,) if delimiter is not None else (*DELIMITERS, BLANKS, WIDE_BLANKS)
     scored = []
     for candidate in candidates:
         dialect = _with_quotes(replace(base, delimiter=candidate), sample, options)
@@ -243,7 +247,7 @@ def _score(sample: Sample, dialect: CsvDialect, skip: int) -> float:
     kinds = sum(_cell_score(cell) for cell in cells) / len(cells)
     starts_well = abs(len(rows[0]) - width) <= 1 and len(rows[0]) > 1
     score = consistency**2 * (0.3 + 0.7 * kinds) * (1.0 if starts_well else 0.9)
-    return score * _BLANKS_FACTOR if dialect.delimiter == BLANKS else score
+    return score * _BLANKS_FACTOR if dialect.delimiter in {BLANKS, WIDE_BLANKS} else score
 
 
 def _cell_score(cell: str) -> float:
@@ -256,6 +260,8 @@ def _is_plausible(rows: Sequence[Sequence[str]], delimiter: str, text: str) -> b
     width = usual_width(rows)
     body = [row for row in rows if len(row) == width]
     single_name = len(rows[0]) == 1
+    if delimiter == WIDE_BLANKS:
+        return len(body) == len(rows) >= _MIN_WIDE_ROWS
     if delimiter == BLANKS:
         if single_name or len(body) < len(rows) - 1 or abs(len(rows[0]) - width) > 1:
             return False

@@ -64,9 +64,7 @@ def detect_csv(
         (header_line or first_line + 1) - 1,
         sum(map(len, sample.lines[:first_line])),
         first_line + 1,
-        _title_issues(
-            [row for i, row in enumerate(rows[: layout.first]) if i != layout.header], sample
-        ),
+        _title_issues([rows[i] for i in layout.title_rows], sample) + layout.issues(),
     )
 
 

@@ -1,12 +1,10 @@
 """Reader of CSV and other delimited text files."""
 
 from collections.abc import Callable, Iterator
-from functools import reduce
 from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
 from core.datasets.data_quality import Issue
@@ -28,6 +26,7 @@ from modalities.tabular.upload.raw_table import (
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
+from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.text_file import TextFile
 
 _MAX_WRONG_ROWS = 1_000  # reading stops after these
@@ -51,14 +50,16 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         chain([text[layout.offset :]], chunks), dialect, limits, first_line=layout.first_line
     )
     schema = pa.schema([(name, pa.string()) for name in names])
+    stray = StrayRows(layout.names if layout.header_line is not None else ())
     reader = _CsvBatches(file, normalizer, dialect, layout, names)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from reader.read()
+        yield from stray.remove(reader.read())
         if normalizer.stripped:
             notes.append(f"Blanks around {normalizer.stripped:,} fields were stripped.")
         if normalizer.comments:
             issues.append(_comments_issue(normalizer.comments, dialect.comment))
+        issues.extend(stray.issues)
         issues.extend(reader.issues)
 
     return RawTable(
@@ -66,7 +67,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         schema,
         batches(),
         untyped=frozenset(names),
-        decimal_comma=options.decimal_comma(default=dialect.delimiter != ","),
+        decimal_comma=options.decimal_comma(default=dialect.delimiter.strip(", ") != ""),
         unnamed=frozenset(
             name
             for name, raw in zip(names, layout.names, strict=True)
@@ -120,7 +121,6 @@ class _CsvBatches:
         self._layout = layout
         self._names = names
         self._wrong_rows: list[tuple[int, str, int]] = []  # (number from 1, text, fields)
-        self._held_back: list[pa.RecordBatch] = []
         self._complete = False
 
     def read(self) -> Iterator[pa.RecordBatch]:
@@ -128,7 +128,7 @@ class _CsvBatches:
         try:
             for batch in self._open(self._collect_wrong_row):
                 rows += len(batch)
-                yield from self._without_empty_end(batch)
+                yield batch
             self._complete = True
         except (pa.ArrowException, OSError, ValueError) as error:
             if self._normalizer.error is not None:
@@ -143,23 +143,6 @@ class _CsvBatches:
             if not self._is_footer(rows):
                 raise self._field_count_error(rows)
             self.issues.append(self._footer_issue())
-        if empty_rows := sum(map(len, self._held_back)):
-            hint = "These rows at the end have no value in any column and were left out."
-            self.issues.append(Issue("empty_rows", "info", empty_rows, (), hint))
-
-    def _without_empty_end(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Hold back rows such as `,,,` at the end; spreadsheets write them below a table."""
-        end = len(batch)
-        if all(column.null_count and not column[-1].is_valid for column in batch.columns):
-            filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns])
-            indices = pc.indices_nonzero(filled)
-            end = indices[-1].as_py() + 1 if len(indices) else 0
-        if end:
-            yield from self._held_back
-            self._held_back = []
-            yield batch.slice(0, end)
-        if end < len(batch):
-            self._held_back.append(batch.slice(end))
 
     def _open(self, invalid_row_handler: Callable[[Any], str]) -> csv.CSVStreamingReader:
         dialect = self._dialect

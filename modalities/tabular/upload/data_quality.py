@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from core.datasets.data_quality import Issue, Severity
 from modalities.tabular.schema import PERSONAL_KINDS, Schema
@@ -13,6 +13,7 @@ from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
+from models.tabular.public_words import are_listed
 
 MAX_EXAMPLES = 5
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
@@ -20,15 +21,25 @@ MIN_RARE_VALUES = 5
 MIN_ROWS = 100
 HIGH_CARDINALITY = 100
 HIGH_MISSING_FRACTION = 0.5
+_MISSING = 0x5D1B8F3A9C27E460  # instead of the bits of a value
 DUPLICATE_WARNING_FRACTION = 0.01  # of the rows; with fewer duplicates, the issue is an info
 
 # Issues that only the uploaded file shows; all others are recomputed when the schema changes.
 READING_ISSUE_CODES = frozenset(
-    {"mixed_types", "odd_values", "non_finite", "missing_value_markers", "mixed_date_formats"}
+    {
+        "mixed_types",
+        "odd_values",
+        "changed_times",
+        "unread_numbers",
+        "non_finite",
+        "missing_value_markers",
+        "mixed_date_formats",
+    }
     | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
-    | {"missing_words", "missing_words_unused"}
+    | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
+    | {"header_rows", "repeated_headers", "total_rows"}
 )
 
 
@@ -60,6 +71,26 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "non_finite",
             [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
+        ),
+        _row_issue(
+            "changed_times",
+            [(c.column.name, c.changed, c.changed_rows) for c in inferred if c.changed],
+            "Samples write such times otherwise: 24:00 is 00:00 of the next day, and digits beyond "
+            "microseconds are dropped. If 24:00 is meant, write all midnights as 24:00; if the "
+            "digits matter, split them off as a column of their own.",
+        ),
+        _issue(
+            "unread_numbers",
+            "warning",
+            [
+                f"{c.column.name} ({c.quantity_class})"
+                + (": random values" if c.column.type == "id" else ": categories")
+                for c in inferred
+                if c.quantity_class
+            ],
+            "These texts contain numbers, but not one plain number each, so their order and size "
+            "are not learned. Where most rows have a value of their own, samples have random ones. "
+            "To learn them, write plain numbers of one unit, in several columns if necessary.",
         ),
         _issue(
             "missing_value_markers",
@@ -155,8 +186,9 @@ def _type_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
                 if p.column.type == "id" and not p.column.exclude
             ],
             "Identifiers and nearly unique texts are not learned: samples have new values of the "
-            "same form. To change that, set `identifier` in the schema: `drop` leaves the column "
-            "out, `keep` learns the values of the data.",
+            "same form. In names of things, only words that at least 3 rows share and public words "
+            "stay. To change that, set `identifier` in the schema: `drop` leaves the column out, "
+            "`keep` learns the values of the data.",
         ),
     ]
 
@@ -208,6 +240,8 @@ def _personal_values(profile: ColumnProfile) -> str | None:
     rare = [str(value) for value, count in counts.items() if count < RARE_VALUE_COUNT]
     if len(rare) < MIN_RARE_VALUES:
         return None
+    if are_listed([str(value) for value in counts]):
+        return None
     kind = kind_of_texts(profile.column.name, rare)
     if kind not in PERSONAL_KINDS and not is_nearly_unique(
         len(counts), profile.count - profile.missing
@@ -241,12 +275,34 @@ def _duplicates(rows: TypedParquet) -> Issue | None:
     return Issue("duplicate", severity, len(copies), examples, hint) if len(copies) else None
 
 
-def _hashes(batch: pa.RecordBatch) -> np.ndarray:
-    texts = [column.cast(pa.string()) for column in batch.columns]
-    joined = pc.binary_join_element_wise(
-        *texts, "\x1f", null_handling="replace", null_replacement="\x00"
-    )
-    return np.fromiter(map(hash, joined.to_pylist()), np.int64, len(joined))
+def _hashes(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+    """Return a hash of each row (N,): the values of its columns, mixed one after another."""
+    hashes = np.zeros(len(batch), np.uint64)
+    for column in batch.columns:
+        hashes = _mixed(hashes ^ _column_hashes(column))
+    return hashes
+
+
+def _column_hashes(values: pa.Array) -> NDArray[np.uint64]:
+    if values.type == pa.string():
+        encoded = values.dictionary_encode()
+        distinct = np.array([*map(hash, encoded.dictionary.to_pylist()), _MISSING], np.int64)
+        codes = encoded.indices.fill_null(-1).to_numpy()
+        return np.asarray(distinct[codes].view(np.uint64))
+    if values.type == pa.float64():
+        bits = values.fill_null(0).to_numpy().view(np.uint64)
+    else:
+        bits = values.cast(pa.int64()).fill_null(0).to_numpy().view(np.uint64)
+    is_missing = values.is_null().to_numpy(zero_copy_only=False)
+    return np.where(is_missing, np.uint64(_MISSING), bits)
+
+
+def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the numbers with their bits mixed (SplitMix64; Steele, Lea and Flood, 2014)."""
+    hashes = hashes + np.uint64(0x9E3779B97F4A7C15)
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 def _row_issue(code: str, columns: Sequence[tuple[str, int, list[int]]], hint: str) -> Issue | None:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from modalities.tabular import type_casting
 from modalities.tabular.forms.durations import (
+    MAX_FRACTION_DIGITS,
     DurationForm,
     count_fraction_digits,
+    has_units,
     infer_duration_form,
 )
 from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
@@ -38,6 +40,9 @@ _EPOCH_NAME = re.compile(
 )
 _EPOCH_SECONDS = r"(?:1\d|20)\d{8}"
 _EPOCH_MILLISECONDS = r"(?:1\d|20)\d{11}"
+
+
+_CLOCK = re.compile(r".*:|-?P")  # in durations
 
 
 class Reader(Protocol):
@@ -69,6 +74,8 @@ class FormCandidate:
     has_codes: bool = False
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
+    changed: int = 0  # times that are written otherwise, such as 24:00
+    changed_rows: list[int] = field(default_factory=list)
 
     def add(self, distinct: pa.StringArray, rows: "RowsOfValues") -> None:
         """Check the distinct texts of a batch, which `rows` locates."""
@@ -77,6 +84,10 @@ class FormCandidate:
             return
         fits = self.reader.fits(distinct)
         self.fitting += rows.count(fits)
+        if isinstance(self.reader, MomentReader | DurationReader):
+            is_changed = fits & self.reader.changes(distinct)
+            self.changed += rows.count(is_changed)
+            self.changed_rows = rows.examples(self.changed_rows, is_changed)
         if fits.all():
             return
         if isinstance(self.reader, NumberReader):
@@ -143,10 +154,12 @@ class NumberReader:
 
     def columns(self, name: str) -> list[Column]:
         form = self.texts.complete()
-        if self.texts.integers_only and not form.exponent and not form.significant:
+        is_whole = self.texts.integers_only and not form.scales
+        if is_whole and not form.exponent and not form.significant:
             format = None if form == number_form(None, form.max_decimals) else form.pattern
             return [Column(name, "integer", decimals=form.max_decimals, format=format)]
-        decimals = None if form.significant or form.exponent else form.max_decimals
+        has_scale = form.significant or form.exponent or form.scales
+        decimals = None if has_scale else form.max_decimals
         format = None if form == number_form(None, decimals) else form.pattern
         return [Column(name, "number", decimals=decimals, format=format)]
 
@@ -167,6 +180,14 @@ class MomentReader:
             return np.asarray(same.fill_null(False).to_numpy(zero_copy_only=False), bool)
         return np.asarray(micros.is_valid().to_numpy(zero_copy_only=False), bool)
 
+    def changes(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        """Return the mask of texts that are read, but written otherwise."""
+        changed = _has_nanoseconds(texts) if self.decimals == MAX_FRACTION_DIGITS else None
+        if any("H" in form.fields and "%24H" not in form.directives for form in self.forms):
+            is_24 = _matches(texts, "(?:^|[^0-9])24:00")
+            changed = is_24 if changed is None else changed | is_24
+        return np.zeros(len(texts), bool) if changed is None else changed
+
     def columns(self, name: str) -> list[Column]:
         type_: ColumnType = "datetime" if self.forms[0].has_date else "time"
         decimals = self.decimals if "f" in self.forms[0].fields else 0
@@ -180,6 +201,12 @@ class DurationReader:
 
     def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
         return np.asarray(self.form.parse(texts).is_valid().to_numpy(zero_copy_only=False), bool)
+
+    def changes(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        """Return the mask of texts with digits beyond microseconds."""
+        if self.decimals == MAX_FRACTION_DIGITS:
+            return _has_nanoseconds(texts)
+        return np.zeros(len(texts), bool)
 
     def columns(self, name: str) -> list[Column]:
         return [Column(name, "duration", decimals=self.decimals, format=self.form.format)]
@@ -200,9 +227,10 @@ def find_candidates(
         if duration is not None:
             reader = DurationReader(duration, count_fraction_digits(list(sample)))
             candidates.append(FormCandidate(reader))
-    for i, form in enumerate(infer_number_forms(sample, decimal_comma=decimal_comma)):
+    forms = infer_number_forms(sample, decimal_comma=decimal_comma)
+    for i, form in enumerate(forms):
         # Where the comma separates fields, it hardly is the decimal mark, too.
-        is_likely = i == 0 or decimal_comma
+        is_likely = i == 0 or (decimal_comma and form.zero == forms[0].zero)
         if not (typed_text and form.is_plain):
             numbers = NumberReader(form, NumberTexts(form))
             candidates.append(FormCandidate(numbers, is_likely=is_likely))
@@ -251,7 +279,7 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
 
 
 def _may_be_durations(sample: Sequence[str]) -> bool:
-    return any(":" in text or text.lstrip("-").startswith("P") for text in sample[:MAX_EXAMPLES])
+    return any(_CLOCK.match(text) for text in sample[:MAX_EXAMPLES]) or has_units(sample)
 
 
 def value_class(text: str) -> str:
@@ -259,6 +287,10 @@ def value_class(text: str) -> str:
     shown = re.sub(r"\d", "9", text[:30])
     shown = re.sub(r"[^\W\d_]", lambda match: "A" if match[0].isupper() else "a", shown)
     return shown + ("…" if len(text) > 30 else "")
+
+
+def _has_nanoseconds(texts: pa.StringArray) -> NDArray[np.bool_]:
+    return _matches(texts, rf"[.,][0-9]{{{MAX_FRACTION_DIGITS}}}[0-9]*[1-9]")
 
 
 def _is_non_finite(texts: pa.StringArray) -> NDArray[np.bool_]:

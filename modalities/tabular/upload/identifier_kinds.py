@@ -28,6 +28,7 @@ _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 _PERSON_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|first|last|sur|fore|user|nick)name$|author|person|patient|employee|"
     r"surname|^(?:vor|nach)name$|^nom$|^pr[eé]nom$|^nombre$|^apellido|customer|contact|owner|"
+    r"writer|composer|guest|coach|winner|judge|nominee|founder|"
     r"player|student|teacher|passenger|actor|actress|artist|singer|director|driver|senator|candidate"
 )
 _NAMES = {
@@ -39,6 +40,8 @@ _NAMES = {
     ),
 }
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/] ?)"  # between the names of several people
+_PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
     r"ct|court|pl|place|sq|square|terrace|hwy|highway|rue|chemin|impasse|place)\b.*"
@@ -70,7 +73,7 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
 
 
 def _are_names(name: str, texts: Sequence[str]) -> bool:
-    if _share(_PERSON.pattern, texts) < MIN_FITTING or _share_a_word(texts):
+    if _share(_PEOPLE.pattern, texts) < MIN_FITTING or _share_a_word(texts):
         return False
     is_named = bool(_PERSON_NAME.search(name))
     if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:
@@ -84,11 +87,6 @@ def _share_a_word(texts: Sequence[str]) -> bool:
     words = Counter(word for text in texts for word in set(re.findall(r"[^\W\d_]{3,}", text)))
     common = (n for word, n in words.most_common(MAX_TITLES) if not is_title(word))
     return len(texts) >= MIN_ID_ROWS and next(common, 0) > MAX_WORD_SHARE * len(texts)
-
-
-def can_imitate(texts: Sequence[str]) -> bool:
-    """Return True if the texts consist of letters that new values can be made of."""
-    return _share(r"[\x20-\u024f\u2010-\u2027]*", texts[:MAX_EXAMINED]) >= MIN_FITTING
 
 
 def is_nearly_unique(distinct: int, valid: int) -> bool:

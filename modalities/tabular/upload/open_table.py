@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from modalities.tabular.upload.compressed_table import (
     COMPRESSIONS,
     CompressedOpener,
     PlainOpener,
+    extract,
     inspect_workbook,
     open_zip_entry,
     zip_entries,
@@ -31,20 +33,23 @@ from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.text_file import Opener, open_text_file
 from modalities.tabular.upload.workbook_reader import open_workbook
 
+EXTRACTED = "extracted"  # name of a file from a zip archive
+_TABLE_SIGNATURES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
 _ARFF = re.compile(rb"^@relation\s", re.IGNORECASE | re.MULTILINE)
 
 
 def open_table(
-    file: SourceFile, limits: Limits, exclude: frozenset[str], options: ReadOptions
+    file: SourceFile, limits: Limits, exclude: frozenset[str], options: ReadOptions, folder: Path
 ) -> RawTable:
     """Open a table of any supported format.
 
-    Columns of `exclude` are skipped if their type cannot be learned.
+    Columns of `exclude` are skipped if their type cannot be learned. A workbook or Parquet file
+    in a zip archive is extracted to `folder`; the caller must remove EXTRACTED.
 
     Raises:
         DatasetUnreadable: The file cannot be read as a table.
     """
-    table = _open(file, limits, exclude, options)
+    table = _open(file, limits, exclude, options, folder)
     words, read = MissingWords(options.missing), {**table.read, "missing": list(options.missing)}
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -52,12 +57,17 @@ def open_table(
         table.issues.extend(words.issues())
         read["missing"] = words.words()
 
-    return replace(table, batches=batches(), read=read)
+    return replace(table, batches=batches(), read=read, missing_words=words.by_column)
 
 
 def _open(
-    file: SourceFile, limits: Limits, exclude: frozenset[str], options: ReadOptions
+    file: SourceFile,
+    limits: Limits,
+    exclude: frozenset[str],
+    options: ReadOptions,
+    folder: Path | None,
 ) -> RawTable:
+    """Open a file; `folder` is None for one that was extracted."""
     with file.path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     if not head:
@@ -71,7 +81,7 @@ def _open(
     if file_type == "ole":
         return open_workbook(file, limits, options, 0)
     if file_type == "zip":
-        return _open_zip(file, limits, exclude, options)
+        return _open_zip(file, limits, exclude, options, folder)
     if file_type in COMPRESSIONS:
         opener = CompressedOpener(file, limits, file_type)
         return _open_text(file.name, opener, limits, exclude, options)
@@ -81,15 +91,33 @@ def _open(
 
 
 def _open_zip(
-    file: SourceFile, limits: Limits, exclude: frozenset[str], options: ReadOptions
+    file: SourceFile,
+    limits: Limits,
+    exclude: frozenset[str],
+    options: ReadOptions,
+    folder: Path | None,
 ) -> RawTable:
     if is_workbook(list(zip_entries(file))):
         return open_workbook(file, limits, options, inspect_workbook(file, limits))
+    if folder is None:
+        raise _unsupported(file.name, "zip archive inside another one")
     issues: list[Issue] = []
     opener, name = open_zip_entry(file, limits, issues)
-    table = _open_text(name, opener, limits, exclude, options)
+    if _is_binary(opener):
+        path = folder / EXTRACTED
+        extract(opener, path)
+        table = _open(SourceFile(path, name), limits, exclude, options, None)
+    else:
+        table = _open_text(name, opener, limits, exclude, options)
     table.issues[:0] = issues
     return table
+
+
+def _is_binary(opener: Opener) -> bool:
+    """Return True for a workbook, a Parquet or Arrow file, or a compressed text."""
+    with opener() as reader:
+        head = read_up_to(reader, HEAD_BYTES)
+    return head.startswith(_TABLE_SIGNATURES) or bool(detect_file_type(head))
 
 
 def _open_text(

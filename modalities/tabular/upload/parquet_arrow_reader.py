@@ -4,11 +4,13 @@ Only flat columns can be learned: lists, structs and binary values are rejected.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +21,7 @@ from core.errors import DatasetUnreadable
 from core.settings import MIB, Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.raw_table import (
+    MAX_EXAMPLES,
     RawTable,
     columns_error,
     normalize_names,
@@ -96,6 +99,7 @@ def _table(
     names = normalize_names(columns, limits, issues)
     types = [_plain_type(schema.field(column).type) for column in columns]
     plain_schema = pa.schema(list(zip(names, types, strict=True)))
+    nanoseconds = Counter[str]()
     hints = {n: _type_hint(n, schema.field(c).type) for n, c in zip(names, columns, strict=True)}
 
     def plain_batches() -> Iterator[pa.RecordBatch]:
@@ -104,7 +108,11 @@ def _table(
                 arrays = [
                     _to_plain(batch.column(i), type_, names[i]) for i, type_ in enumerate(types)
                 ]
+                for i, column_name in enumerate(names):
+                    nanoseconds[column_name] += _count_nanoseconds(batch.column(i))
                 yield pa.RecordBatch.from_arrays(arrays, schema=plain_schema)
+        if nanoseconds.total():
+            issues.append(_nanoseconds_issue(nanoseconds))
 
     return RawTable(
         format,
@@ -193,6 +201,23 @@ def _to_timestamps(values: pa.Array, name: str) -> pa.Array:
         )
         raise columns_error("value_out_of_range", "Unreadable column", [name], message)
     return micros.cast(_MICROSECONDS)
+
+
+def _count_nanoseconds(values: pa.Array) -> int:
+    """Return the number of times that microseconds cannot represent."""
+    if not (pa.types.is_timestamp(values.type) and values.type.unit == "ns"):
+        return 0
+    numbers = values.cast(pa.int64()).fill_null(0).to_numpy()
+    return int(np.count_nonzero(numbers % 1_000))
+
+
+def _nanoseconds_issue(counts: Counter[str]) -> Issue:
+    examples = tuple(f"{printable(name)}: {count:,} rows" for name, count in (+counts).items())
+    hint = (
+        "Times are learned in microseconds, and the digits beyond them are dropped. If they "
+        "matter, split them off as a column of their own."
+    )
+    return Issue("dropped_nanoseconds", "warning", counts.total(), examples[:MAX_EXAMPLES], hint)
 
 
 def _learnable_columns(schema: pa.Schema, exclude: frozenset[str]) -> list[str]:

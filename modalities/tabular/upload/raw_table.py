@@ -1,6 +1,7 @@
 """Common form of all table formats: named columns and batches of their values."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,8 @@ class RawTable:
     text columns whose type must be inferred from their values. `type_hints` hold what the file
     states about its types. With `decimal_comma`, the comma is the decimal mark of numbers whose
     texts do not show it. Columns of `unnamed` have no name in the file. `read` shows the reading
-    options that were used. `notes` and `issues` are complete once all batches are consumed.
+    options that were used. `missing_words` counts words that were replaced by null, by column.
+    `notes`, `issues` and `missing_words` are complete once all batches are consumed.
     """
 
     format: str
@@ -38,6 +40,7 @@ class RawTable:
     notes: list[str] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
     read: Mapping[str, Any] = field(default_factory=dict)
+    missing_words: Mapping[str, Counter[str]] = field(default_factory=dict)
 
 
 def table_error(code: str, message: str, *, pointer: str = "/file") -> DatasetUnreadable:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +32,7 @@ from modalities.tabular.upload.data_quality import (
     find_schema_issues,
 )
 from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
-from modalities.tabular.upload.open_table import open_table
+from modalities.tabular.upload.open_table import EXTRACTED, open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
@@ -42,6 +43,7 @@ from modalities.tabular.upload.spool import ParquetSpool
 from modalities.tabular.upload.summary import TableSummary
 from modalities.tabular.upload.type_inference import InferredColumn, infer_text, infer_typed
 
+_MAX_MISSING_WORD = 64  # characters
 ROWS_FILE = "rows.parquet"
 PROFILE_FILE = "profile.json"
 
@@ -79,9 +81,10 @@ def read_table(
             "A table must be one file; join the parts and send them as one.",
         )
     with _disk_full_as_storage_full():
-        table = open_table(files[0], limits, overrides.excluded, options)
+        table = open_table(files[0], limits, overrides.excluded, options, out)
         raw_path = out / "raw.parquet"
-        rows = spool.write_parquet(table.batches, table.schema, raw_path, limits)
+        rows = spool.write_parquet(table.batches, table.schema, raw_path, limits, temporary=True)
+        (out / EXTRACTED).unlink(missing_ok=True)
         if rows < limits.rows_min:
             message = (
                 f"{printable(files[0].name)} has {f'{rows:,}' if rows else 'no'} rows; at least "
@@ -215,8 +218,18 @@ def _infer_column(
             typed_stats.add(values)
         inferred = infer_typed(field.name, str(field.type), typed_stats, hint)
     arrow = hint.arrow or inferred.column.arrow
-    inferred.column = replace(inferred.column, arrow=arrow)
+    missing = None
+    if field.name in table.untyped:
+        replaced = table.missing_words.get(field.name, Counter())
+        missing = _missing_word(inferred.markers + replaced, text_stats.missing - replaced.total())
+    inferred.column = replace(inferred.column, arrow=arrow, missing=missing)
     return inferred
+
+
+def _missing_word(words: Counter[str], empty: int) -> str | None:
+    """Return the most common word for missing values, if no more fields are empty."""
+    (word, count), *_ = words.most_common(1) or [("", 0)]
+    return word if count > empty and len(word) <= _MAX_MISSING_WORD else None
 
 
 def _typed_batches(

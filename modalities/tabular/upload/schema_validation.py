@@ -34,6 +34,7 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
     "time": ("%H:%M", "%H:%M:%S", "%-I:%M %p"),
     "duration": DURATION_FORMATS,
     "id": IDENTIFIER_KINDS,
+    "category": ("low|medium|high",),
 }
 MAX_TARGET_CLASSES = 20  # an integer target with at most this many values becomes a category
 
@@ -192,7 +193,7 @@ def _with_type(
         column = replace(column, format=override.format)
         if new_type in ("integer", "number"):
             form = form_of_number(column)
-            varying = form.significant or form.exponent
+            varying = form.significant or form.exponent or form.scales
             column = replace(column, decimals=None if varying else form.max_decimals)
     if override.decimals is not None and override.decimals != column.decimals:
         if new_type != "number":
@@ -262,8 +263,10 @@ def _check_format(column: Column, format: str, pointer: str) -> None:
         elif column.type == "duration":
             form_of_duration(new)
             return
-        elif (column.type == "boolean" and format.count("|") == 1) or (
-            column.type == "id" and format in IDENTIFIER_KINDS
+        elif (
+            (column.type == "category" and len(set(format.split("|"))) > 1)
+            or (column.type == "boolean" and format.count("|") == 1)
+            or (column.type == "id" and format in IDENTIFIER_KINDS)
         ):
             return
     except ValueError:
@@ -297,6 +300,8 @@ def _check_values(rows: TypedParquet, column: Column, pointer: str, limits: Limi
         start += len(values)
         if column.type == "category" and len(distinct) <= limits.categories_max:
             distinct |= set(converted.unique().drop_null().to_pylist())
+    if column.type == "category" and "|" in (column.format or ""):
+        _check_order(column, distinct, pointer)
     if failures:
         message = (
             f"Column {printable(column.name)} has {failures:,} values that do not fit the type "
@@ -312,6 +317,18 @@ def _check_values(rows: TypedParquet, column: Column, pointer: str, limits: Limi
         )
         raise _OverrideError(FieldError(f"{pointer}/type", "too_many_categories", message))
     return replace(column, nullable=missing > 0)
+
+
+def _check_order(column: Column, values: set[str], pointer: str) -> None:
+    """Raise _OverrideError if the order of a category lacks a value of the column."""
+    lacking = sorted(values - set(str(column.format).split("|")))
+    if lacking:
+        message = (
+            f"The order in `format` of column {printable(column.name)} lacks {len(lacking):,} of "
+            "its values. List all values in ascending order, separated by |."
+        )
+        allowed = tuple(printable(value) for value in lacking[:MAX_ERRORS])
+        raise _OverrideError(FieldError(f"{pointer}/format", "format_unknown", message, allowed))
 
 
 def _with_target(

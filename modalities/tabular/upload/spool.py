@@ -21,17 +21,32 @@ def batch_rows(columns: int) -> int:
 
 
 def write_parquet(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, limits: Limits
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    path: Path,
+    limits: Limits,
+    *,
+    temporary: bool = False,
 ) -> int:
     """Write the batches to `path` and return the number of rows.
+
+    With `temporary`, the file is written faster and becomes larger.
 
     Raises:
         DatasetUnreadable: There are too many rows or cells, or a value is too long.
     """
     size, rows = batch_rows(len(schema)), 0
     pending: list[pa.RecordBatch] = []
+    # Dictionaries of numbers are slow to build and hardly ever smaller.
+    texts = [field.name for field in schema if field.type == pa.string() and not temporary]
     with pq.ParquetWriter(
-        path, schema, compression="zstd", compression_level=1, write_page_checksum=True
+        path,
+        schema,
+        compression="lz4" if temporary else "zstd",
+        compression_level=None if temporary else 1,
+        use_dictionary=texts or False,
+        write_statistics=False,
+        write_page_checksum=True,
     ) as writer:
         for batch in batches:
             _check_value_lengths(batch, limits, rows)
@@ -100,9 +115,9 @@ def _check_value_lengths(batch: pa.RecordBatch, limits: Limits, rows: int) -> No
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
         if values.type != pa.string() or values.nbytes <= limits.cell_chars:
             continue
-        lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
-        if lengths.max() > limits.cell_chars:
-            row = rows + int(lengths.argmax()) + 1
+        lengths = pc.binary_length(values)
+        if (pc.max(lengths).as_py() or 0) > limits.cell_chars:
+            row = rows + pc.index(lengths, pc.max(lengths)).as_py() + 1
             message = f"The value in row {row:,} is longer than {limits.cell_chars:,} bytes."
             errors.append(FieldError(column_pointer(name), "value_too_long", message))
     if errors:

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from modalities.tabular.upload.header_rows import join_header_rows
 from modalities.tabular.upload.value_kinds import Kind, is_value, kind_of
 
 Row = Sequence[str]
+
+MAX_EXAMPLES = 5
 
 _RUN = 2  # consecutive rows of the usual width that begin a table
 _SAME_KIND = 0.8  # fraction of a column's values that share a kind
@@ -28,12 +33,33 @@ class TableLayout:
     """Rows of a sample that are not values.
 
     `names` has one entry per column, "" if the file states no name. `header` is the index of the
-    row of the names, and `first` the index of the first row of values.
+    first row of the names, `header_rows` the number of these rows, and `first` the index of the
+    first row of values.
     """
 
     names: tuple[str, ...]
     header: int | None
     first: int
+    header_rows: int = 1
+
+    @property
+    def title_rows(self) -> list[int]:
+        """Return the indices of the rows that are neither names nor values."""
+        names = (
+            range(0) if self.header is None else range(self.header, self.header + self.header_rows)
+        )
+        return [i for i in range(self.first) if i not in names]
+
+    def issues(self) -> tuple[Issue, ...]:
+        """Report names that were joined from several rows."""
+        if self.header_rows == 1:
+            return ()
+        examples = tuple(printable(name) for name in self.names[:MAX_EXAMPLES])
+        hint = (
+            "The names stand in several rows, which were joined. Set `read.skip_lines` to use only "
+            "the last of these rows."
+        )
+        return (Issue("header_rows", "info", self.header_rows, examples, hint),)
 
 
 class HeaderMismatchError(ValueError):
@@ -60,7 +86,7 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     width = usual_width(rows)
     start = _first_table_row(rows, width)
     if has_names(rows[start], rows[start + 1 :]):
-        return TableLayout(tuple(rows[start]), start, _first_value_row(rows, start + 1))
+        return _below_header(rows, start, tuple(rows[start]))
     above = start - 1
     if above > 0 and _is_ruler(rows[above]):
         above -= 1
@@ -71,6 +97,12 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     if len(rows[above]) > 1 and not _is_title(rows[above], width):
         raise HeaderMismatchError(above, len(rows[above]), width)
     return TableLayout(("",) * width, None, start)
+
+
+def _below_header(rows: Sequence[Row], header: int, names: tuple[str, ...]) -> TableLayout:
+    """Return the layout below the first row of names: more rows of names, rulers and units."""
+    names, count = join_header_rows(names, rows[header + 1 :])
+    return TableLayout(names, header, _first_value_row(rows, header + count), count)
 
 
 def _first_value_row(rows: Sequence[Row], start: int) -> int:
@@ -119,7 +151,8 @@ def layout_with_header(rows: Sequence[Row], header: int | None) -> TableLayout:
     fitted = tuple(names) if len(names) == width else _fitted_names(names, body)
     if fitted is None:
         raise HeaderMismatchError(header, len(names), width)
-    return TableLayout(fitted, header, header + 1)
+    joined, count = join_header_rows(fitted, body)
+    return TableLayout(joined, header, header + count, count)
 
 
 def _first_table_row(rows: Sequence[Row], width: int) -> int:

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,13 @@ CHUNK_BYTES = 256 * 1024
 _SAMPLE_BYTES = 4096  # of the beginning, and of each part with other bytes than ASCII
 _SAMPLE_PARTS = 16
 
+MIXED = "cp1252-letters"  # error handler: reads bytes that are not UTF-8 as Windows-1252
+MAX_MIXED = 0.1  # of the letters of UTF-8
+_UTF8_LETTER = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
+_HIGH_BYTE = re.compile(rb"[\x80-\xff]")
+
 Opener = Callable[[], AbstractContextManager[Reader]]
 
 
@@ -27,9 +35,10 @@ class TextFile:
     open: Opener
     encoding: str
     guessed: bool = False
+    errors: str = "strict"  # or the error handler of UTF-8 with a few Windows-1252 letters
 
     def chunks(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder(self.encoding)("strict")
+        decoder = codecs.getincrementaldecoder(self.encoding)(self.errors)
         with self.open() as reader:
             while data := reader.read(CHUNK_BYTES):
                 yield self._decode(decoder, data)
@@ -64,6 +73,11 @@ class TextFile:
     @property
     def note(self) -> str | None:
         """A note for the client if the encoding is a guess."""
+        if self.errors == MIXED:
+            return (
+                "The text is UTF-8, but some letters are not and were read as Windows-1252; save "
+                "the file as UTF-8 if letters look wrong."
+            )
         if not self.guessed:
             return None
         label = {"cp1252": "Windows-1252 (Western European)"}.get(self.encoding, self.encoding)
@@ -85,8 +99,29 @@ def open_text_file(name: str, opener: Opener, encoding: str | None) -> TextFile:
         return TextFile(name, opener, encoding)
     if unicode_encoding or _decodes(opener, UTF8):
         return TextFile(name, opener, unicode_encoding or UTF8)
+    if _is_mostly_utf8(opener):
+        return TextFile(name, opener, UTF8, errors=MIXED)
     guesses = guess_encodings(_non_ascii_sample(opener))
     return TextFile(name, opener, next(g for g in guesses if _decodes(opener, g)), guessed=True)
+
+
+def _is_mostly_utf8(opener: Opener) -> bool:
+    """Return True if the text is UTF-8 except for a few letters, as in files joined of several."""
+    valid = invalid = 0
+    with opener() as reader:
+        while data := reader.read(CHUNK_BYTES):
+            valid += len(_UTF8_LETTER.findall(data))
+            invalid += len(_HIGH_BYTE.findall(_UTF8_LETTER.sub(b"", data)))
+    return invalid <= MAX_MIXED * valid
+
+
+def _read_as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error(MIXED, _read_as_cp1252)
 
 
 def _non_ascii_sample(opener: Opener) -> bytes:

@@ -1,6 +1,7 @@
 """Inference of a column's type from its statistics."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,16 +15,21 @@ from modalities.tabular.upload.column_stats import (
     TypedColumnStats,
     ValueCounts,
 )
-from modalities.tabular.upload.form_candidates import FormCandidate
+from modalities.tabular.upload.form_candidates import FormCandidate, value_class
 from modalities.tabular.upload.identifier_kinds import (
+    MAX_EXAMINED,
     MIN_ID_ROWS,
-    can_imitate,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
 )
+from modalities.tabular.upload.ordered_categories import order_of
+from modalities.tabular.upload.quantities import contain_numbers
+from models.tabular.id_things import MAX_WORDS, have_few_shapes
+from models.tabular.public_words import are_listed
 
 MAX_DECIMALS = 15
+MAX_LISTED = 1_000  # different texts; no public list is longer
 
 _ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
@@ -32,7 +38,7 @@ _ID_NAME = re.compile(
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
 _MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
-_MAX_TITLE_SPACES = 5  # of short texts, such as titles
+_MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 # Unique numbers with such a name, and of several digits, identify rows, too.
 _NUMBER_NAME = re.compile(
@@ -40,6 +46,12 @@ _NUMBER_NAME = re.compile(
     r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
 )
 _MIN_NUMBER = 1_000
+_MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
+# Consecutive numbers with such a name say something about their row.
+_RANK_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
+    r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
+)
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -63,6 +75,10 @@ class InferredColumn:
     mixed_form: str = ""  # of the other values
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
+    changed: int = 0  # times that are written otherwise, such as 24:00
+    changed_rows: list[int] = field(default_factory=list)
+    quantity_class: str = ""  # of texts that contain numbers, but are not read as numbers
+    markers: Counter[str] = field(default_factory=Counter)  # words that are read as missing
     other_formats: tuple[str, ...] = ()
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
 
@@ -80,14 +96,25 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
         return _infer_form(name, stats, best, equal)
     column = _infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max)
     column = replace(column, nullable=stats.missing > 0)
+    texts = [str(value) for value in stats.counts.values]
     nearly = [
         candidate
         for candidate in stats.candidates
         if 2 * candidate.fitting >= stats.valid and not candidate.has_codes
     ]
     if not nearly:
-        return InferredColumn(column)
+        is_code = column.type == "id" and column.format is not None
+        if column.type == "category" and not stats.counts.overflowed:
+            column = replace(column, format=order_of(texts))
+        quantities = (
+            not is_code and column.format is None and not column.exclude and contain_numbers(texts)
+        )
+        example = value_class(texts[0]) if quantities else ""
+        return InferredColumn(column, quantity_class=example)
     nearest = min(nearly, key=lambda candidate: candidate.odd)
+    is_code = column.type == "id" and column.format is None
+    if is_code and nearest.fitting >= _MIN_FITTING * (nearest.fitting + nearest.odd):
+        return _infer_form(name, stats, nearest, [nearest])
     form = nearest.reader.columns(name)[0]
     return InferredColumn(
         column,
@@ -109,7 +136,7 @@ def _infer_form(
 ) -> InferredColumn:
     """Return a number or time column with the form of `best`; `equal` forms fit as well."""
     readers = best.reader.columns(name)
-    lost = stats.missing_markers + best.odd + best.non_finite
+    lost = stats.markers.total() + best.odd + best.non_finite
     column = replace(readers[0], nullable=stats.missing + lost > 0)
     formats = [
         _shown_format(each.reader.columns(name)[0])
@@ -124,11 +151,14 @@ def _infer_form(
     return InferredColumn(
         column,
         readers=(column, *readers[1:]),
-        missing_markers=stats.missing_markers,
+        missing_markers=stats.markers.total(),
         marker_rows=stats.marker_rows,
+        markers=stats.markers,
         odd=best.odd,
         odd_rows=best.odd_rows,
         odd_classes=best.odd_classes,
+        changed=best.changed,
+        changed_rows=best.changed_rows,
         non_finite=best.non_finite,
         non_finite_rows=best.non_finite_rows,
         other_formats=tuple(format for format in formats if format != own_format),
@@ -210,19 +240,24 @@ def _infer_identifier(
     name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
 ) -> Column | None:
     """Return the column of texts that identify rows or people."""
-    is_short = prose.mean_chars <= _MIN_PROSE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
+    is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
     nearly_unique = is_nearly_unique(distinct, valid)
     if not nearly_unique and not is_personal("person", distinct, valid):
         return None
     texts = [str(value) for value in counts.values]
+    if are_listed(texts[:MAX_LISTED]):
+        return None
     kind = kind_of_texts(name, texts)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
-    if not nearly_unique or not is_short:
+    if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
-    if not can_imitate(texts):
-        return Column(name, "text", exclude=True)
     return Column(name, "id")
+
+
+def _are_composed(prose: ProseStats, texts: Sequence[str]) -> bool:
+    """Return True for long titles that a program composes, such as `A at B on 2 May (17)`."""
+    return prose.mean_spaces <= MAX_WORDS and have_few_shapes(texts[:MAX_EXAMINED])
 
 
 def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
@@ -235,6 +270,8 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
         return True
     numbers = [int(str(value).partition(".")[0]) for value in counts.values]
     if min(numbers) in _YEARS and max(numbers) in _YEARS:
+        return False
+    if _RANK_NAME.search(name):
         return False
     if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True

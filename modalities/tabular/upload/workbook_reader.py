@@ -29,6 +29,7 @@ from modalities.tabular.upload.raw_table import (
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
+from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.table_layout import (
     TableLayout,
     detect_layout,
@@ -68,10 +69,16 @@ def open_workbook(
         hint = "Cells with an error such as #N/A are missing values."
         issues.append(Issue("error_cells", "warning", error_cells, (), hint))
     header = None if layout.header is None else lines[layout.header]
+    stray = StrayRows(layout.names if header is not None else ())
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from stray.remove(build_batches((row for _, row in rows.from_line(start)), schema))
+        issues.extend(stray.issues)
+
     return RawTable(
         "workbook",
         schema,
-        build_batches((row for _, row in rows.from_line(start)), schema),
+        batches(),
         untyped=frozenset(f.name for f in schema if f.type == pa.string()),
         type_hints=_hints(names, types),
         unnamed=frozenset(
@@ -194,7 +201,8 @@ def _layout(
 
 
 def _report_titles(sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]) -> None:
-    titles = [row for i, row in enumerate(sample[: layout.first]) if i != layout.header]
+    issues += layout.issues()
+    titles = [sample[i] for i in layout.title_rows]
     if not titles:
         return
     examples = []

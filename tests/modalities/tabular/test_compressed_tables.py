@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.modalities.tabular.conftest import Read, Reject
-from tests.modalities.tabular.factories import build_workbook, build_zip
+from tests.modalities.tabular.factories import build_parquet, build_workbook, build_zip
 
 ROWS = "age,city\n" + "31,a\n44,b\n" * 9
 
@@ -31,6 +31,22 @@ def test_a_compressed_table_is_read(data: bytes, name: str, read: Read) -> None:
     assert read(data, name).values("age")[:2] == [31, 44]
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.xlsx", build_workbook({"A": [["a", "b"], *[[i, i / 2] for i in range(9)]]})),
+        ("a.parquet", build_parquet({"a": list(range(9)), "b": [i / 2 for i in range(9)]})),
+        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,0.5\n" * 9)),
+    ],
+)
+def test_a_workbook_or_parquet_or_gzip_file_in_a_zip_is_read(
+    name: str, data: bytes, read: Read
+) -> None:
+    table = read(build_zip({f"export/{name}": data, "export/readme.txt": "x"}), "a.zip")
+    assert (list(table.types), table.summary.rows) == (["a", "b"], 9)
+    assert table.issue("files_ignored") is not None
+
+
 def test_files_next_to_the_table_are_named(read: Read) -> None:
     table = read(build_zip({"people.csv": ROWS, "info.pdf": "x"}), "a.zip")
     issue = table.issue("files_ignored")
@@ -43,7 +59,8 @@ def test_files_next_to_the_table_are_named(read: Read) -> None:
     [
         ({"a.csv": ROWS, "x/b.csv": ROWS}, "several_tables", "a.csv, x/b.csv"),
         ({"a.pdf": "x", "b.doc": "y"}, "table_unreadable", "no table"),
-        ({"a.xlsx": build_workbook({})}, "table_unreadable", "a.xlsx; send that file"),
+        ({"a.xlsx": build_workbook({})}, "table_empty", "a.xlsx has no visible sheet"),
+        ({"a.csv": build_zip({"b.csv": ROWS})}, "table_unreadable", "inside another one"),
         ({"a.csv": "1,2\n" * 20_000_000}, "archive_bomb", "far more"),
     ],
 )

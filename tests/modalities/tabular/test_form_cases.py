@@ -150,10 +150,28 @@ def test_words_for_missing_values_among_numbers_are_missing(read: Read) -> None:
     assert table.values("d")[:3] == [None, 47, None]
 
 
-def test_hour_24_beside_hour_0_is_the_next_day(read: Read) -> None:
+def test_hour_24_beside_hour_0_is_the_next_day_and_counted(read: Read) -> None:
     values = ["2024-01-01 24:00", "2024-01-01 00:00", "2024-01-01 13:00"] * 5
     table = read(build_column_csv(*values))
     assert table.preview("a")[:2] == ["2024-01-02 00:00", "2024-01-01 00:00"]
+    issue = table.issue("changed_times")
+    assert issue is not None
+    assert (issue["count"], issue["examples"][:2]) == (5, ["a: row 1", "a: row 4"])
+
+
+def test_zero_without_a_sign_is_read_though_the_sample_of_texts_has_none(read: Read) -> None:
+    values = [f"{2 * i - 11_999:+}" if i % 5_003 else "0" for i in range(1, 12_000)]
+    table = read(build_column_csv(*values))
+    assert (table["a"].type, table["a"].format) == ("integer", "+0;-0;0")
+    assert table.issue("odd_values") is None
+
+
+def test_scaled_amounts_are_learned_as_their_full_value(read: Read) -> None:
+    values = ["$5.07K", "$1.20M", "$3.00B", "$0.90K"] * 5
+    table = read(build_column_csv(*values))
+    assert (table["a"].type, table["a"].format) == ("number", "$0.00[K|M|B]")
+    assert table.values("a")[:4] == [5_070, 1_200_000, 3_000_000_000, 900]
+    assert table.preview("a")[:4] == values[:4]
 
 
 def test_ambiguous_thousands_mark_is_reported_and_can_be_set(read: Read) -> None:

@@ -38,6 +38,11 @@ NUMBER_TEXTS = {
     "0.##": ["1.5", "2.25", "3", "-4"],
     "#.000": [".275", "1.000", ".301"],
     "0 kg": ["12 kg", "7 kg"],
+    "$0.00[K|M|B]": ["$5.07K", "$1.20M", "$3.00B", "-$12.50K"],
+    "0.#[|K|M]": ["950", "1.2K", "12K", "3.4M"],
+    "€0,0[ Mio| Mrd]": ["€5,1 Mio", "€1,0 Mrd"],
+    "0.0[ MB| GB]": ["1.5 MB", "3.2 GB"],
+    "€0,0 Mio": ["€5,1 Mio", "€12,0 Mio"],
 }
 
 
@@ -57,6 +62,7 @@ def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None
         ["s1", "s2"],
         ["km5", "km7"],
         ["12A", "14A"],
+        ["12K", "14M", "13B"],
         ["$5", "€5"],
         ["10.0.0.1", "10.0.0.2"],
         ["1.2.3", "1.2.4"],
@@ -167,6 +173,7 @@ MOMENT_TEXTS = {
     "%Y-%m-%d %H:%M%z[America/New_York]": ["2024-01-31 12:00-0500", "2024-07-31 12:00-0400"],
     "%H:%M": ["23:42", "00:05"],
     "%-I:%M %P": ["1:05 pm", "12:00 am"],
+    "%-I:%M %-P": ["1:05 p.m.", "12:00 a.m."],
 }
 
 
@@ -229,6 +236,10 @@ def test_texts_that_are_not_dates_have_no_form(texts: list[str]) -> None:
         ("P", ["P1DT2H", "PT5M"]),
         ("PT0H0M0S", ["PT1H0M5S", "PT0H3M0S"]),
         ("[m]:ss.f", ["1:26.84", "0:59.10"]),
+        ("[h]h [m]m", ["1h 5m", "0h 18m", "30h 0m"]),
+        ("[h]h [m]m?", ["2h 50m", "19h", "25h 5m", "45m"]),
+        ("[m]m[ss]s", ["44m38s", "5m09s"]),
+        ("[h] h [mm] min", ["10 h 15 min", "2 h 05 min"]),
     ],
 )
 def test_duration_form_is_inferred_and_writes_the_same_texts(format: str, texts: list[str]) -> None:

@@ -111,3 +111,54 @@ def test_places_that_share_a_word_are_not_people(read: Read) -> None:
     counties = [f"{name} {kind}" for name in LAST for kind in ("County", "City")]
     table = read(build_column_csv(*counties, name="name"))
     assert (table["name"].type, table["name"].format) == ("id", None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Germany", "France", "Italy", "Spain", "Poland", "Chad", "Jordan", "Kenya", "Peru", "Fiji",
+         "Iran", "Oman", "Mali", "Cuba", "Togo", "Niger", "Malta", "Qatar", "Nepal", "Elbonia"],
+        ["AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN", "IA",
+         "KS", "KY", "LA", "ME", "MD", "MA"],
+    ],
+)  # fmt: skip
+def test_unique_names_of_public_lists_are_categories(names: list[str], read: Read) -> None:
+    table = read(build_column_csv(*names))
+    assert table["a"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+def test_titles_and_names_in_other_scripts_are_identifiers(read: Read) -> None:
+    titles = [f"How {i} houses of the old town were built" for i in range(COUNT)]
+    assert read(build_column_csv(*titles))["a"].type == "id"
+    names = [f"東京都{chr(0x4E00 + i)}{chr(0x5000 + i)}" for i in range(COUNT)]
+    assert read(build_column_csv(*names))["a"].type == "id"
+
+
+def test_several_people_in_one_cell_are_people(read: Read) -> None:
+    pairs = [f"{a} and {b}" for a, b in zip(PEOPLE, reversed(PEOPLE), strict=True)]
+    assert read(build_column_csv(*pairs, name="writers"))["writers"].format == "person"
+
+
+@pytest.mark.parametrize("name", ["Rank", "Overall", "pos", "age", "week"])
+def test_ranks_and_times_that_count_up_are_learned(name: str, read: Read) -> None:
+    assert read(build_column_csv(*range(1, 60), name=name))[name].type == "integer"
+
+
+def test_long_titles_of_one_form_are_identifiers_and_sentences_are_not(read: Read) -> None:
+    games = [
+        f"Chicago {LAST[i % 12]}s at Houston {LAST[i // 12]}s on 0{i % 9}-Nov-2014 ({i + 90370})"
+        for i in range(COUNT)
+    ]
+    assert read(build_column_csv(*games))["a"].type == "id"
+
+
+def test_different_numbers_and_dates_with_some_words_stay_numbers_and_dates(read: Read) -> None:
+    numbers = [f"{i * 37 % 1009 / 10}" for i in range(COUNT - 9)] + ["about 3", "'-"] + ["NuLL"] * 7
+    table = read(build_column_csv(*numbers))
+    assert table["a"].type == "number"
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 9
+    dates = [f"{1 + i % 12}/{1 + i % 28}/{10 + i % 14}" for i in range(COUNT - 9)] + ["unknown"] * 9
+    assert read(build_column_csv(*dates))["a"].type == "datetime"

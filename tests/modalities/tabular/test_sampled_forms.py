@@ -23,7 +23,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def generate(table: Table, count: int) -> list[dict[str, str]]:
+def generate_rows(table: Table, count: int) -> pa.RecordBatch:
     """Return rows of random tokens: any row that the tokenizer can decode may be sampled."""
     columns = table.summary.schema.columns
     rows = pa.Table.from_batches(list(typed_batches(table.path, columns)))
@@ -32,7 +32,11 @@ def generate(table: Table, count: int) -> list[dict[str, str]]:
     rng = np.random.default_rng(0)
     tokens = np.stack([rng.integers(0, size, count) for size in tokenizer.step_sizes])
     uniforms = rng.random((tokenizer.num_decode_uniforms, count))
-    batch = tokenizer.decode(tokens, uniforms)
+    return tokenizer.decode(tokens, uniforms)
+
+
+def generate(table: Table, count: int) -> list[dict[str, str]]:
+    columns, batch = table.summary.schema.columns, generate_rows(table, count)
     text = b"".join(encode.encode("csv", iter([batch]), columns, {})).decode()
     return list(csv.DictReader(io.StringIO(text)))
 

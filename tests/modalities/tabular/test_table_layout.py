@@ -49,6 +49,38 @@ def test_rows_of_units_below_the_names_are_left_out_and_reported(units: str, rea
     assert table.types["score"] == "number"
 
 
+WIDE = "".join(f"{'ABCD'[i % 4]},{i},{i + 50},{i / 4},{i / 8}\n" for i in range(40))
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (",Sales,,Profit,\nRegion,2019,2020,2019,2020\n",
+         ["Region", "Sales 2019", "Sales 2020", "Profit 2019", "Profit 2020"]),
+        ("Region,Men,,Women,\n,n,%,n,%\n", ["Region", "Men n", "Men %", "Women n", "Women %"]),
+        ("Region,x,x,y,y\n,min,max,min,max\n", ["Region", "x min", "x max", "y min", "y max"]),
+        (",x,x,y,y\n,min,max,min,max\nkey,,,,\n", ["key", "x min", "x max", "y min", "y max"]),
+        ("A report\n,Sales,,Profit,\nRegion,in,out,in,out\n",
+         ["Region", "Sales in", "Sales out", "Profit in", "Profit out"]),
+    ],
+)  # fmt: skip
+def test_names_in_several_rows_are_joined_and_reported(
+    header: str, names: list[str], read: Read
+) -> None:
+    table = read(header + WIDE)
+    issue = table.issue("header_rows")
+    assert issue is not None
+    assert (list(table.types), table.summary.rows, issue["examples"][0]) == (names, 40, names[0])
+    again = read(header + WIDE, options=ReadOptions(header=table.summary.read["header"]))
+    assert list(again.types) == names
+
+
+@pytest.mark.parametrize("row", ["a,b,c,d,e", "1,2,3,4,5", ",3,4,5,6"])
+def test_the_first_row_below_names_that_repeat_is_not_a_name(row: str, read: Read) -> None:
+    rows = "".join(f"{row}\n" for _ in range(20))
+    assert read("k,x,x,y,y\n" + rows).summary.rows == 20
+
+
 def test_words_for_missing_values_in_the_first_row_are_not_units(read: Read) -> None:
     assert read("age,city,score\nk.A.,a,k.A.\n" + ROWS + "k.A.,b,k.A.\n").summary.rows == 42
 
@@ -85,6 +117,50 @@ def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read
 def test_a_line_of_one_field_between_rows_is_an_error(reject: Reject) -> None:
     error = reject("age,city,score\n" + ROWS + "Page 2\n" + ROWS)
     assert (error.code, error.field_errors[0].pointer) == ("wrong_field_count", "/file/lines/42")
+
+
+@pytest.mark.parametrize(
+    ("end", "codes"),
+    [
+        ("Total,2000,3000\n", {"total_rows"}),
+        ("Gesamt,2000,3000\n,,\nQuelle: Amt,,\n", {"total_rows", "footer_lines", "empty_rows"}),
+        (",,\nData from a database,,\nLast Updated: 2024,,\n", {"footer_lines", "empty_rows"}),
+        ("* estimated,,\n", {"footer_lines"}),
+    ],
+)
+def test_totals_and_notes_at_the_end_are_left_out_and_reported(
+    end: str, codes: set[str], read: Read
+) -> None:
+    rows = "".join(f"{'ABCD'[i % 4]},{i},{i}\n" for i in range(40))
+    table = read("region,a,b\n" + rows + end)
+    assert table.summary.rows == 40
+    found = {issue.code for issue in table.summary.issues}
+    assert found & {"total_rows", "footer_lines", "empty_rows"} == codes
+
+
+@pytest.mark.parametrize("last", ["Zimbabwe,,", "Total,5,5"])
+def test_rows_at_the_end_that_resemble_others_stay(last: str, read: Read) -> None:
+    rows = "".join(f"{name},{i},{i}\n" for i in range(9) for name in ("Men", "Women", "Total"))
+    assert read("group,a,b\n" + rows + last + "\n").summary.rows == 28
+
+
+def test_headers_between_the_rows_are_left_out_and_counted(read: Read) -> None:
+    table = read(("age,city,score\n" + ROWS) * 3)
+    issue = table.issue("repeated_headers")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"], table.types["age"]) == (120, 2, "integer")
+
+
+def test_columns_of_fixed_width_with_blanks_in_values_are_read(read: Read) -> None:
+    people = [("Ann Lee", 30, "New York"), ("Bob", 41, "Rome"), ("Cy Young", 9, "San Jose")] * 5
+    lines = [
+        f"{name:<12}{age:<6}{city}\n" for name, age, city in [("Name", "Age", "City"), *people]
+    ]
+    table = read("".join(lines))
+    assert (list(table.types), table.values("City")[:2]) == (
+        ["Name", "Age", "City"],
+        ["New York", "Rome"],
+    )
 
 
 def test_empty_rows_at_the_end_are_left_out_and_reported(read: Read) -> None:

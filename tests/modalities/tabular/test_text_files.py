@@ -29,6 +29,12 @@ def test_western_single_byte_encoding_is_guessed_and_reported(encoding: str, rea
     assert "Windows-1252" in table.summary.notes[0]
 
 
+def test_a_few_letters_of_another_encoding_do_not_spoil_the_others(read: Read) -> None:
+    table = read(ROWS.encode() * 3 + "Nürn,3\n".encode("cp1252"))
+    assert table.values("name")[:2] + table.values("name")[-1:] == ["Änne", "Björk", "Nürn"]
+    assert "Windows-1252" in table.summary.notes[0]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiter_is_detected(delimiter: str, read: Read) -> None:
     text = ROWS.replace(",", delimiter)

@@ -47,6 +47,16 @@ def test_titles_and_empty_rows_and_columns_around_the_table_are_left_out(read: R
     assert table.issue("title_lines") is not None
 
 
+def test_merged_names_totals_and_sources_of_reports_are_understood(read: Read) -> None:
+    rows = [["ABC"[i % 3], i, i + 1, i / 2] for i in range(12)]
+    above = [["Report"], [None, "Sales", None, "Profit"], ["Region", 2023, 2024, 2024]]
+    below = [["Total", 66, 78, 33], [], ["Source: Office"]]
+    table = read(build_workbook({"A": [*above, *rows, *below]}), "a.xlsx")
+    assert list(table.types) == ["Region", "Sales 2023", "Sales 2024", "Profit 2024"]
+    assert (table.summary.rows, table.types["Region"]) == (12, "category")
+    assert {"header_rows", "total_rows", "footer_lines"} <= {i.code for i in table.summary.issues}
+
+
 def test_years_may_be_names(read: Read) -> None:
     rows = [["country", 2019, 2020], *[[f"C{i}", i % 3, i] for i in range(9)]]
     assert list(read(build_workbook({"A": rows}), "a.xlsx").types) == ["country", "2019", "2020"]

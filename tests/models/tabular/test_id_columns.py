@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_things import fit_things
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
@@ -155,11 +156,101 @@ def test_streets_and_urls_keep_their_common_words() -> None:
     assert not set(generated) & set(urls)
 
 
-def test_names_of_things_are_words_in_the_same_letter_case() -> None:
-    things = ["Apple", "Banana", "Orange", "Tomato", "Potato", "Carrot", "Onion", "Pepper"]
-    words = fresh(things * 2, 200)
-    assert not set(words) & set(things)
-    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", word) for word in words)
+THINGS = [
+    f"{first} {second} of {third}"
+    for first in ("Green", "Kranth", "Velmor", "Old")
+    for second in ("House", "Ostrel", "Bridge", "Tarnow", "Garden")
+    for third in ("Jorvik", "Melbrack", "Winter")
+]
+
+
+def test_names_of_things_are_new_combinations_of_shared_and_public_words() -> None:
+    names = fresh([*THINGS, "Old Schlomberg of Winter"], 300)
+    assert all(re.fullmatch(r"[A-Z][a-z]+ [A-Z][a-z]+ of [A-Z][a-z]+", name) for name in names[:40])
+    known = {word for name in THINGS for word in name.split()}
+    assert {"Ostrel", "Tarnow"} & {word for name in names for word in name.split()}
+    assert {name.split()[0] for name in names} | {name.split()[3] for name in names} <= known
+    assert not any("Schlomberg" in name for name in names)
+
+
+def test_a_word_of_two_names_is_not_kept_unless_it_is_public() -> None:
+    names = [f"{word} {i % 7}" for i, word in enumerate(THINGS)] + ["Qwyzzle one", "Qwyzzle two"]
+    assert not any("Qwyzzle" in name for name in fresh(names, 1_000))
+    assert not any("one" in name for name in fit_things(names, 5).pools)
+
+
+def test_one_word_names_are_coined_in_the_spelling_of_the_column() -> None:
+    places = [
+        f"{a}{b}" for a in ("Lan", "Mor", "Bel", "Tar", "Nor") for b in ("wick", "ham", "ford")
+    ]
+    names = fresh(places, 200)
+    assert not set(names) & set(places)
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", name) for name in names)
+
+
+def test_names_in_other_scripts_have_their_letters() -> None:
+    starts = (
+        "\u041c\u043e\u0441",
+        "\u0412\u043e\u043b",
+        "\u0414\u043e\u043d",
+        "\u041d\u0435",
+        "\u041a\u0430",
+    )
+    ends = ("\u043a\u0432\u0430", "\u0433\u0430", "\u0432\u0430")
+    rivers = [f"{start}{end} \u0440\u0435\u043a\u0430" for start in starts for end in ends]
+    names = fresh(rivers, 20)
+    assert all(
+        re.fullmatch("[\u0410-\u042f][\u0430-\u044f]+ \u0440\u0435\u043a\u0430", name)
+        for name in names
+    )
+
+
+def test_codes_of_two_numbers_keep_their_length() -> None:
+    codes = [f"{10 + i % 9}-{1000 + i * 13}" for i in range(300)]
+    assert all(re.fullmatch(r"\d\d-\d{4}", code) for code in fresh(codes, 300))
+
+
+def test_codes_of_which_all_combinations_are_used_get_others_of_the_same_form() -> None:
+    episodes = [f"S{i // 13 + 1:02}E{i % 13 + 1:02}" for i in range(403)]
+    codes = fresh(episodes, 500)
+    assert all(re.fullmatch(r"S\d\dE\d\d", code) for code in codes)
+    assert len(set(codes) - set(episodes)) > 400
+
+
+def test_few_cities_become_invented_cities_without_parts_of_real_ones() -> None:
+    cities = [f"{name}, {state}" for name in ("Kent", "Lund", "Brno") for state in ("N.Y.", "Kan.")]
+    names = fresh(cities * 2, 50, "city")
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", name) for name in names)
+
+
+def test_words_next_to_codes_are_words() -> None:
+    cars = [f"{make} V{i % 4 + 4}" for make in ("Voyager", "Horizon", "Monaco") for i in range(8)]
+    words = {name.split()[0] for name in fresh(cars, 30)}
+    assert words & {"Voyager", "Horizon", "Monaco"}
+
+
+def test_several_people_get_names_with_the_words_between_them() -> None:
+    pairs = [f"{a} {b} and {b} {a}" for a in FIRST for b in LAST]
+    pattern = r"[A-Z][a-z]+ [A-Z][a-z]+ and [A-Z][a-z]+ [A-Z][a-z]+"
+    assert all(re.fullmatch(pattern, name) for name in fresh(pairs, 50, "person"))
+
+
+def test_acronyms_are_not_replaced_by_long_words() -> None:
+    names = [f"{a}{b}" if b in "XQ" else f"{a}ville{b}" for a in ("AB", "CD", "EF") for b in "XQab"]
+    assert all(len(name) <= 4 for name in fresh(names * 3, 30) if name.isupper())
+
+
+def test_years_and_numbers_in_names_stay_in_their_range() -> None:
+    films = [f"The Film {i % 9} ({1970 + i % 40})" for i in range(200)]
+    years = [int(name[-5:-1]) for name in fresh(films, 200)]
+    assert (min(years), max(years)) >= (1970, 2000)
+    assert max(years) <= 2009
+
+
+def test_exhausted_templates_leave_room_to_larger_ones_of_usual_length() -> None:
+    names = ["Green", "Old", "Winter", "Garden"] * 20 + [f"{a} {b}" for a in FIRST for b in LAST]
+    lengths = [len(name) for name in fresh(names, 3_000)]
+    assert sum(lengths) / len(lengths) < 2 * max(map(len, names))
 
 
 def test_what_few_texts_have_in_common_is_not_kept() -> None:

@@ -1,0 +1,54 @@
+"""Audit log: who changed what. Entries are added in the transaction of the change.
+
+There is no function that changes or deletes an entry.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.ids import new_id
+from core.tables import AuditEntry
+
+
+def record(
+    session: Session,
+    tenant_id: str,
+    key_id: str,
+    action: str,
+    resource: str,
+    request_id: str | None = None,
+) -> None:
+    """Add an entry: the key `key_id` did `action`, such as `dataset.delete`, to `resource`."""
+    session.add(
+        AuditEntry(
+            id=new_id("aud"),
+            tenant_id=tenant_id,
+            key_id=key_id,
+            action=action,
+            resource=resource,
+            request_id=request_id,
+        )
+    )
+
+
+def page(
+    session: Session,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: str | None = None,
+    key: str | None = None,
+    resource: str | None = None,
+    action: str | None = None,
+) -> Sequence[AuditEntry]:
+    """Return entries, newest first; `after` is the last id of the previous page."""
+    query = select(AuditEntry).where(AuditEntry.tenant_id == tenant_id)
+    filters = {"key_id": key, "resource": resource, "action": action}
+    for name, value in filters.items():
+        if value is not None:
+            query = query.where(getattr(AuditEntry, name) == value)
+    if after is not None:
+        query = query.where(AuditEntry.id < after)
+    return session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)).all()

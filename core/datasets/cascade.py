@@ -1,0 +1,100 @@
+"""Deletion of a dataset together with everything that came from it.
+
+These are the models that were trained on it, the jobs that read it or sampled such a model, with
+their files, and the datasets that augmentation jobs made of it, in the same way.
+"""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from core import jobs
+from core.datasets import repository
+from core.errors import ResourceInUse
+from core.listing import forget_tags
+from core.tables import (
+    Alias,
+    Artifact,
+    Checkpoint,
+    Dataset,
+    Event,
+    Job,
+    Model,
+    Shard,
+)
+
+
+@dataclass
+class Descendants:
+    """Ids of a dataset and of all that came from it."""
+
+    datasets: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+
+
+def find_descendants(session: Session, tenant_id: str, dataset_id: str) -> Descendants:
+    """Return the dataset and all that came from it. Raises NotFound."""
+    tree = Descendants([repository.get(session, tenant_id, dataset_id).id])
+    derived = {
+        row.id: row.summary["derived_from"]["dataset"]
+        for row in session.scalars(select(Dataset).where(Dataset.tenant_id == tenant_id))
+        if "derived_from" in row.summary
+    }
+    for source in tree.datasets:  # grows while it is read
+        tree.datasets += [new for new, old in derived.items() if old == source]
+    of_datasets = select(Job.id).where(
+        Job.tenant_id == tenant_id, Job.dataset_id.in_(tree.datasets)
+    )
+    job_ids = set(session.scalars(of_datasets))
+    models = select(Model.id).where(
+        Model.tenant_id == tenant_id,
+        Model.dataset_id.in_(tree.datasets) | Model.job_id.in_(job_ids),
+    )
+    tree.models = sorted(session.scalars(models))
+    of_models = select(Job.id).where(Job.tenant_id == tenant_id, Job.model_id.in_(tree.models))
+    tree.jobs = sorted(job_ids | set(session.scalars(of_models)))
+    return tree
+
+
+def delete_with_descendants(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
+    """Delete the rows and return the keys of the objects to delete after the commit.
+
+    Raises:
+        NotFound: The dataset does not exist.
+        ResourceInUse: A job among the descendants has not ended.
+    """
+    tree = find_descendants(session, tenant_id, dataset_id)
+    live = session.scalars(
+        select(Job.id).where(Job.id.in_(tree.jobs), Job.state.not_in(jobs.TERMINAL))
+    ).all()
+    if live:
+        raise ResourceInUse(
+            f"Active jobs use the dataset or what came from it: {', '.join(live[:5])}. Cancel them "
+            "or wait until they end.",
+            jobs=list(live[:20]),
+        )
+    keys = _object_keys(session, tree)
+    of_jobs = (Event, Shard, Artifact, Checkpoint)
+    session.execute(delete(Alias).where(Alias.model_id.in_(tree.models)))
+    session.execute(delete(Model).where(Model.id.in_(tree.models)))
+    for table in of_jobs:
+        session.execute(delete(table).where(table.job_id.in_(tree.jobs)))
+    jobs.delete_ended(session, tree.jobs)
+    session.execute(delete(Dataset).where(Dataset.id.in_(tree.datasets)))
+    forget_tags(session, [*tree.datasets, *tree.jobs, *tree.models])
+    return keys
+
+
+def _object_keys(session: Session, tree: Descendants) -> list[str]:
+    keys: list[str] = []
+    for dataset in session.scalars(select(Dataset).where(Dataset.id.in_(tree.datasets))):
+        keys += [stored["key"] for stored in dataset.objects.values()]
+        keys += [part["key"] for source in dataset.sources for part in source["parts"]]
+    for weights in session.scalars(select(Model.weights).where(Model.id.in_(tree.models))):
+        keys.append(weights["key"])
+    for files in session.scalars(select(Checkpoint.files).where(Checkpoint.job_id.in_(tree.jobs))):
+        keys += [file["key"] for file in files.values()]
+    keys += session.scalars(select(Artifact.key).where(Artifact.job_id.in_(tree.jobs)))
+    return list(dict.fromkeys(keys))

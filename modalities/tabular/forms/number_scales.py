@@ -1,0 +1,67 @@
+"""Scale words of numbers, such as K, M and B in `$5.07K`, `1.2M` and `3 bn`."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+# The power of ten that each word stands for.
+SCALES = {
+    "": 0, "K": 3, "k": 3, "Tsd": 3, "Tsd.": 3, "thousand": 3, "M": 6, "mn": 6, "mln": 6, "Mio": 6,
+    "Mio.": 6, "million": 6, "Million": 6, "B": 9, "bn": 9, "Mrd": 9, "Mrd.": 9, "billion": 9,
+    "Billion": 9, "T": 12, "tn": 12, "trillion": 12,
+    "kB": 3, "KB": 3, "MB": 6, "GB": 9, "TB": 12, "g": 0, "kg": 3, "m": 0, "km": 3,
+    "Hz": 0, "kHz": 3, "MHz": 6, "GHz": 9, "W": 0, "kW": 3, "MW": 6, "Wh": 0, "kWh": 3, "MWh": 6,
+}  # fmt: skip
+_BLANKS = " \u00a0\u202f"
+_WORDS = "|".join(sorted(map(re.escape, filter(None, SCALES)), key=len, reverse=True))
+_WORD = re.compile(rf"(?P<scale>[{_BLANKS}]?(?:{_WORDS}))(?![a-zA-Z.])")
+
+
+def split_scale(after: str) -> tuple[str, str]:
+    """Return the scale word at the beginning of the text after a number, and the rest."""
+    match = _WORD.match(after)
+    return (match["scale"], after[match.end() :]) if match else ("", after)
+
+
+def power(scale: str) -> int:
+    return SCALES[scale.strip(_BLANKS)]
+
+
+def are_scales(words: Sequence[str]) -> bool:
+    """Return True if the words are different powers of ten, in ascending order."""
+    if len(words) < 2 or any(word.strip(_BLANKS) not in SCALES for word in words):
+        return False
+    powers = [power(word) for word in words]
+    return powers == sorted(set(powers))
+
+
+def factors(texts: pa.StringArray, scales: Sequence[str], after: set[str]) -> pa.DoubleArray:
+    """Return the power of ten at the end of each text, before one of the texts `after`."""
+    result: pa.Array | pa.Scalar = pa.scalar(1.0)
+    for scale in sorted(filter(None, scales), key=len):
+        for rest in after:
+            is_scaled = pc.ends_with(texts, scale + rest)
+            result = pc.if_else(is_scaled, 10.0 ** power(scale), result)
+    return result
+
+
+def choose_scales(
+    values: pa.Array, scales: Sequence[str], decimals: int
+) -> tuple[pa.DoubleArray, pa.StringArray]:
+    """Return numbers without a sign divided by a scale, and its word.
+
+    The scale is the largest one that leaves at least 1 before the point, after rounding.
+    """
+    numbers = np.nan_to_num(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    indices: NDArray[np.int64] = np.zeros(len(numbers), np.int64)
+    for i, scale in enumerate(scales[1:], start=1):
+        previous = 10.0 ** power(scales[i - 1])
+        ratio = 10.0 ** power(scale) / previous
+        indices[np.round(numbers / previous, decimals) >= ratio] = i
+    divisors = np.array([10.0 ** power(scale) for scale in scales])[indices]
+    is_missing = values.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(numbers / divisors, mask=is_missing), pa.array(scales).take(pa.array(indices))

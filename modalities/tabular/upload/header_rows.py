@@ -1,0 +1,76 @@
+"""Headers of several rows, as spreadsheets with merged cells and pandas write them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from modalities.tabular.upload.value_kinds import kind_of
+
+Row = Sequence[str]
+
+_MAX_ROWS = 4  # of one header
+_MIN_BODY_ROWS = 3
+_MIN_VALUES = 0.5  # share of numbers and dates in a column that shows that a text is a name
+_YEAR = re.compile(r"(?:1[89]|2[01])\d\d(?:[-/]\d\d(?:\d\d)?)?")
+
+
+def join_header_rows(names: tuple[str, ...], below: Sequence[Row]) -> tuple[tuple[str, ...], int]:
+    """Return the names, joined with those of the rows below, and the number of these rows.
+
+    A row continues the header if the rows above it leave columns without a name, or with the name
+    of another one, and it names these columns: `Sales,,Profit,` above `2023,2024,2023,2024`. A
+    name above an empty cell holds for the columns to its right.
+    """
+    header, count = names, 1
+    while count < _MAX_ROWS and len(below) - count >= _MIN_BODY_ROWS:
+        row, body = below[count - 1], below[count:]
+        if len(row) != len(names) or not (_names_groups(header, row, body)):
+            break
+        header = _join(header, row, spread=count == 1)
+        count += 1
+    if count > 1 and len(below) - count >= _MIN_BODY_ROWS:
+        row = below[count - 1]
+        if len(row) == len(names) and _names_index(header, row):
+            header = tuple(field.strip() or name for field, name in zip(row, header, strict=True))
+            count += 1
+    return header, count
+
+
+def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
+    """Return True if `row` names the columns that share a name of `header`, or have none."""
+    counts = Counter(name.strip() for name in header)
+    grouped = [i for i, name in enumerate(header) if not name.strip() or counts[name.strip()] > 1]
+    if len(grouped) < 2 or sum(bool(name.strip()) for name in header) == len(set(header)) == 0:
+        return False
+    if sum(not row[i].strip() for i in grouped) > max(1, len(grouped) // 10):
+        return False
+    above_values = False
+    for i, field in enumerate(map(str.strip, row)):
+        column = [each[i].strip() for each in body if i < len(each) and each[i].strip()]
+        if not field:
+            continue
+        kinds = Counter(map(kind_of, column))
+        of_values = kinds["number"] + kinds["date"] > _MIN_VALUES * len(column)
+        is_year = _YEAR.fullmatch(field) and not all(_YEAR.fullmatch(value) for value in column)
+        if (kind_of(field) in {"number", "date"} and not is_year) or field in column:
+            return False
+        above_values = above_values or (of_values and i in grouped)
+    return above_values
+
+
+def _names_index(header: Row, row: Row) -> bool:
+    """Return True if `row` names only the columns that have no name yet, as pandas does."""
+    filled = [i for i, field in enumerate(row) if field.strip()]
+    return bool(filled) and all(not header[i].strip() for i in filled)
+
+
+def _join(header: Row, row: Row, *, spread: bool) -> tuple[str, ...]:
+    names, group = [], ""
+    for above, field in zip(map(str.strip, header), map(str.strip, row), strict=True):
+        if above or not spread:
+            group = above
+        parts = [group, field] if field or above else [""]
+        names.append(" ".join(dict.fromkeys(part for part in parts if part)))
+        if not field:
+            group = ""
+    return tuple(names)

@@ -1,0 +1,89 @@
+"""Recognition of categories with an order, such as sizes, ratings, age bands and school degrees."""
+
+import re
+from collections.abc import Sequence
+
+MIN_VALUES, MAX_VALUES = 3, 24
+MAX_FORMAT_CHARS = 64  # the order is the format of the column
+
+# Words in ascending order, in lower case. A column needs at least MIN_VALUES of one scale.
+_SCALES = tuple(
+    tuple(scale.split("|"))
+    for scale in (
+        "xxs|xs|s|m|l|xl|xxl|xxxl|3xl|4xl|5xl",
+        "extra small|small|medium|large|extra large|xlarge|jumbo",
+        "very low|low|moderate|medium|high|very high|critical",
+        "none|minimal|mild|moderate|severe|very severe|critical",
+        "strongly disagree|disagree|somewhat disagree|neutral|neither agree nor disagree|"
+        "somewhat agree|agree|strongly agree",
+        "very dissatisfied|dissatisfied|neutral|satisfied|very satisfied",
+        "very unlikely|unlikely|neutral|likely|very likely",
+        "never|rarely|seldom|sometimes|often|usually|very often|always",
+        "very poor|poor|fair|average|good|very good|excellent|outstanding",
+        "very bad|bad|ok|good|very good",
+        "fair|good|very good|premium|ideal",
+        "easy|medium|hard|very hard",
+        "beginner|elementary|intermediate|advanced|expert",
+        "trainee|junior|mid|senior|lead|principal",
+        "bronze|silver|gold|platinum|diamond",
+        "primary|secondary|tertiary",
+        "no education|primary|secondary|high school|some college|associate|bachelor|bachelors|"
+        "master|masters|doctorate|phd",
+        "kindergarten|elementary|middle school|high school|college|university",
+        "freshman|sophomore|junior|senior",
+        "first|second|third|fourth|fifth|sixth",
+        "i|ii|iii|iv|v|vi|vii|viii|ix|x",
+        "monday|tuesday|wednesday|thursday|friday|saturday|sunday",
+        "mon|tue|wed|thu|fri|sat|sun",
+        "january|february|march|april|may|june|july|august|september|october|november|december",
+        "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
+        "sehr schlecht|schlecht|mittel|gut|sehr gut",
+        "niedrig|gering|mittel|hoch|sehr hoch",
+        "nie|selten|manchmal|oft|immer",
+    )
+)  # fmt: skip
+_ORDINAL = re.compile(r"(\d{1,3})(?:st|nd|rd|th)\b.*")
+_LIMIT = r"[$€£]?(\d{1,9}(?:[.,]\d{3})*)[kK]?"
+_BAND = re.compile(
+    rf"(?P<under><|under |below |less than |up to )?{_LIMIT}"
+    rf"(?:(?: ?[-\u2013] ?| to ){_LIMIT}| ?\+| and (?:over|older|above))?(?: ?\D{{1,8}})?"
+)
+
+
+def order_of(values: Sequence[str]) -> str | None:
+    """Return the values in ascending order, separated by `|`; None if they have no known order."""
+    if not MIN_VALUES <= len(values) <= MAX_VALUES or any("|" in value for value in values):
+        return None
+    keys = _scale_keys(values) or _number_keys(values)
+    if keys is None or len(set(keys)) < len(keys):
+        return None
+    ordered = [value for _, value in sorted(zip(keys, values, strict=True))]
+    format = "|".join(ordered)
+    return format if len(format) <= MAX_FORMAT_CHARS else None
+
+
+def _scale_keys(values: Sequence[str]) -> list[tuple[int, ...]] | None:
+    words = [re.sub(r"[_\s-]+", " ", value).strip().casefold() for value in values]
+    for scale in _SCALES:
+        if set(words) <= set(scale):
+            return [(scale.index(word),) for word in words]
+    return None
+
+
+def _number_keys(values: Sequence[str]) -> list[tuple[int, ...]] | None:
+    """Return sort keys of ordinals such as 1st, or of bands such as 18-24, <18 and 65+."""
+    ordinals = [_ORDINAL.fullmatch(value) for value in values]
+    if all(ordinals):
+        return [(int(match[1]),) for match in ordinals if match is not None]
+    bands = [_BAND.fullmatch(value) for value in values]
+    keys: list[tuple[int, ...]] = []
+    for band in bands:
+        if band is None:
+            return None
+        low, high = (int(re.sub(r"\D", "", band[i])) if band[i] else None for i in (2, 3))
+        if low is None or (high is not None and high < low):
+            return None
+        keys.append((-1 if band["under"] else low, low))
+    has_range = sum(band is not None and band[3] is not None for band in bands)
+    is_disjoint = len({key[0] for key in keys}) == len(keys)
+    return keys if 2 * has_range >= len(values) and is_disjoint else None

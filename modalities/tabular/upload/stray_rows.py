@@ -1,0 +1,156 @@
+"""Rows of a text file or sheet that are not values: repeated headers, totals, notes at the end."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from modalities.tabular.upload.raw_table import MAX_EXAMPLES
+
+_MAX_END = 60  # rows at the end that may be notes
+_MIN_COLUMNS = 3  # of a table in which a single text is a note
+_TOTAL = re.compile(
+    r"(?i)(?:grand|sub|overall)?[ -]*(?:total|sum|summe|gesamt|gesamtsumme|insgesamt|totale|somme"
+    r"|suma|totaal)s?\b.{0,20}"
+)
+_NOTE = re.compile(
+    r"(?i)\W*(?:source|notes?|data|last updated|updated|copyright|quelle|anmerkung|hinweis|fuente"
+    r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
+    r"generated|exported|end of)\b|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |https?://"
+)
+
+
+class StrayRows:
+    """Filter of batches. `issues` is complete after the last one.
+
+    `names` are the names of the columns as the file states them; [] if it states none.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.issues: list[Issue] = []
+        self._names = [name.strip() for name in names]
+        self._repeated = 0
+        self._held_back: list[pa.RecordBatch] = []
+        self._sparse = 0  # rows before the end of which only the first cell has a value
+        self._totals: set[str] = set()  # words for a total that earlier rows have
+
+    def remove(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from self._hold_back(self._without_headers(batch))
+        yield from self._end()
+
+    def _without_headers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Leave out rows that repeat the names, which joined files have."""
+        types = batch.schema.types
+        if not any(self._names) or any(t != pa.string() for t in types):
+            return batch
+        first = next((i for i, name in enumerate(self._names) if name), 0)
+        same = pc.equal(batch.column(first), self._names[first]).fill_null(False)
+        if not same.true_count:
+            return batch
+        for values, name in zip(batch.columns, self._names, strict=True):
+            equal = pc.equal(values.fill_null(""), name)
+            same = pc.and_(same, equal)
+        self._repeated += same.true_count
+        return batch.filter(pc.invert(same)) if same.true_count else batch
+
+    def _hold_back(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Hold back the rows at the end of a batch that could be notes, totals, or empty."""
+        if not len(batch):
+            return
+        end = len(batch)
+        notes = 0
+        while end and notes < _MAX_END and _may_be_stray(batch, end - 1):
+            end -= 1
+            notes += not self._is_empty(batch, end)
+        if end:
+            for held in self._held_back:
+                self._count(held)
+                yield held
+            self._held_back = []
+            kept = batch.slice(0, end)
+            self._count(kept)
+            yield kept
+        if end < len(batch):
+            self._held_back.append(batch.slice(end))
+
+    def _is_empty(self, batch: pa.RecordBatch, row: int) -> bool:
+        return not any(column[row].is_valid for column in batch.columns)
+
+    def _count(self, batch: pa.RecordBatch) -> None:
+        first = batch.column(0)
+        if len(batch.columns) >= _MIN_COLUMNS and batch.column(1).null_count:
+            filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
+            self._sparse += pc.and_(pc.is_valid(first), pc.invert(filled)).true_count
+        if first.type == pa.string():
+            words = [w for w in pc.unique(first).to_pylist() if w and _TOTAL.fullmatch(w.strip())]
+            self._totals.update(word.strip().casefold() for word in words)
+
+    def _end(self) -> Iterator[pa.RecordBatch]:
+        """Decide about the rows at the end: yield values, and report the others."""
+        kept: list[pa.RecordBatch] = []
+        notes: list[str] = []
+        totals: list[str] = []
+        empty = 0
+        has_gap = False
+        for batch in self._held_back:
+            for i in range(len(batch)):
+                row = batch.slice(i, 1)
+                cells = [column[0].as_py() for column in row.columns]
+                filled = [cell for cell in cells if cell is not None]
+                if not filled:
+                    has_gap = True
+                    kept.append(row)
+                elif len(filled) == 1 and self._is_note(str(filled[0]), has_gap or bool(totals)):
+                    notes.append(str(filled[0]))
+                elif len(filled) > 1 and not totals and not self._is_known_total(cells[0]):
+                    totals.append(str(cells[0]))
+                else:
+                    kept.append(row)
+        while kept and self._is_empty(kept[-1], 0):
+            kept.pop()
+            empty += 1
+        yield from kept
+        self._report(notes, totals, empty)
+
+    def _is_note(self, text: str, follows_gap: bool) -> bool:
+        return self._sparse == 0 and (follows_gap or _NOTE.match(text) is not None)
+
+    def _is_known_total(self, cell: object) -> bool:
+        text = str(cell).strip()
+        return not _TOTAL.fullmatch(text) or text.casefold() in self._totals
+
+    def _report(self, notes: Sequence[str], totals: Sequence[str], empty: int) -> None:
+        reports = (
+            ("repeated_headers", "info", self._repeated, ()),
+            ("total_rows", "warning", len(totals), tuple(totals)),
+            ("footer_lines", "warning", len(notes), tuple(notes)),
+            ("empty_rows", "info", empty, ()),
+        )
+        hints = {
+            "repeated_headers": "These rows repeat the names of the columns and were left out.",
+            "total_rows": "The last row is a total of the others and was left out. If it is a row "
+            "of its own, rename it.",
+            "footer_lines": "These lines below the table are not rows and were left out. Add the "
+            "missing values if they are rows.",
+            "empty_rows": "These rows at the end have no value in any column and were left out.",
+        }
+        for code, severity, count, examples in reports:
+            if count:
+                shown = tuple(printable(text.strip()) for text in examples[:MAX_EXAMPLES])
+                self.issues.append(Issue(code, severity, count, shown, hints[code]))  # type: ignore[arg-type]
+
+
+def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
+    """Return True for an empty row, a single text in the first cell, or a total."""
+    first = batch.column(0)[row]
+    if any(column[row].is_valid for column in batch.columns[1:]):
+        text = first.as_py()
+        return isinstance(text, str) and _TOTAL.fullmatch(text.strip()) is not None
+    return not first.is_valid or (
+        len(batch.columns) >= _MIN_COLUMNS and isinstance(first.as_py(), str)
+    )

@@ -1,0 +1,265 @@
+"""New names of things, such as titles, products and places, from the words of a column.
+
+A word stays if at least MIN_SHARED_NAMES names have it (the minimum frequency rule of Hundepool et
+al., Statistical Disclosure Control, 2012) or if it is a public one. All other words, which could be
+the name of a person, are replaced by words of the first two kinds, or by coined ones. Words keep
+their places: each common sequence of letter cases and marks becomes a template.
+"""
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from string import ascii_uppercase
+
+from models.tabular.coined_words import MIN_LETTERS, coin_words
+from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
+from models.tabular.id_tokens import MAX_SHAPES, Token, Tokens
+from models.tabular.id_words import case_of, in_case, place_names
+from models.tabular.public_words import public_words
+
+MIN_SHARED_NAMES = 3
+MAX_WORDS = 12  # of a new name; longer names are not used as templates
+LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such as "of the"
+MIN_LITERAL_NAMES = 10
+MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
+MIN_OWN_WORDS = 300  # different words that show a spelling; otherwise names of places are used
+MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
+MIN_POOL, MAX_POOL = 10, 1_000
+MIN_CONTEXT = 3  # words with the same mark before them, which need no other words
+MIN_SINGLE_POOL = 800  # of names of one word
+MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be whole names, too
+# Words in lower case among others in title case, as in titles.
+FUNCTION_WORDS = (
+    "a", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with",
+)  # fmt: skip
+INITIAL = "initial"  # kind of a single letter before a full stop
+_YEARS = range(1500, 2200)
+_WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
+_SEED = 0
+
+Groups = dict[tuple[str, ...], list[Tokens]]  # names of the same shape
+
+
+def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet:
+    """Fit templates to names of things.
+
+    With `min_value_count`, words that fewer names share are not used, and no word for being public.
+    """
+    return _Things(texts, min_value_count).fit()
+
+
+class _Things:
+    def __init__(self, texts: Sequence[str], min_value_count: int) -> None:
+        self._min_names = max(min_value_count, MIN_SHARED_NAMES)
+        names = [thing_tokens(text) for text in texts]
+        counts = Counter(text for tokens in names for text in {token.text for token in tokens})
+        public = frozenset() if min_value_count else public_words()
+        self._words = {token for tokens in names for token in tokens if len(token.kind) > 1}
+        usable = {w for w in counts if counts[w] >= self._min_names or w.casefold() in public}
+        common = max(self._min_names, MIN_LITERAL_NAMES, LITERAL_SHARE * len(names))
+        self._literals = {token.text for token in self._words if counts[token.text] >= common}
+        self._leave_a_choice(names, counts)
+        self._usable = {t for t in self._words if t.text in usable and t.text not in self._literals}
+        self._shared_numbers = {w for w in counts if w.isdigit() and counts[w] >= self._min_names}
+        self._names = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS] or names[:1]
+        self._smallest_group = max(min_value_count, 2)
+        self._coined: dict[str, Pool] = {}
+        self._is_latin = any(token.text.isascii() for token in self._words)
+        self._near: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for tokens in names:
+            for i, token in enumerate(tokens):
+                if token in self._usable:
+                    self._near[token.kind, _mark_before(tokens, i)].add(token.text)
+        single = sum(len(tokens) == 1 for tokens in names)
+        is_small = len(self._words) < MIN_OWN_WORDS
+        self._may_be_places = self._is_latin and is_small and single < MAX_SINGLE * len(names)
+        self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
+
+    def fit(self) -> TemplateSet:
+        builder = TemplateBuilder()
+        groups = self._groups()
+        groups = self._without_coined_names(groups)
+        total = sum(map(len, groups.values()))
+        weights = dict.fromkeys(groups, 1.0)
+        for shape, group in groups.items():
+            weights[shape] = len(group) / total
+        words = {*self._pool_of_case("title", MIN_POOL), "New", "Old", "North", "South"}
+        extra = tuple(f" {word}" for word in sorted(words - self._literals))
+        for shape, group in groups.items():
+            columns = zip(*group, strict=True)
+            parts = zip(shape, columns, strict=True)
+            slots = [
+                self._slot(part, column, shape, (column[0].kind, _mark_before(group[0], i)))
+                for i, (part, column) in enumerate(parts)
+            ]
+            builder.add(slots, weights[shape], len(slots), extra)
+        return builder.build()
+
+    def _groups(self) -> Groups:
+        """Return the names of each template: common shapes, and some others if names are varied."""
+        groups: Groups = {}
+        rest = self._names
+        for with_literals in (True, False):
+            by_shape: dict[tuple[str, ...], list[Tokens]] = defaultdict(list)
+            for tokens in rest:
+                by_shape[self._shape(tokens, with_literals=with_literals)].append(tokens)
+            smallest = max(self._smallest_group, 0.005 * len(self._names))
+            ranked = sorted(by_shape.items(), key=lambda item: (-len(item[1]), item[0]))
+            room = MAX_SHAPES - len(groups) - (MAX_SHAPES // 4 if with_literals else 0)
+            kept = [(shape, group) for shape, group in ranked if len(group) >= smallest][:room]
+            for shape, group in kept:
+                groups.setdefault(shape, []).extend(group)
+            used = {shape for shape, _ in kept}
+            rest = [t for shape, group in ranked if shape not in used for t in group]
+        covered = len(self._names) - len(rest)
+        if covered < MIN_SHAPE_COVERAGE * len(self._names) and rest:
+            chosen = random.Random(_SEED).sample(rest, min(len(rest), MAX_SHAPES - len(groups)))  # noqa: S311
+            for tokens in chosen:
+                groups.setdefault(self._shape(tokens, with_literals=True), []).append(tokens)
+        return groups or {self._shape(self._names[0], with_literals=True): self._names[:1]}
+
+    def _without_coined_names(self, groups: Groups) -> Groups:
+        """Leave out names of one word if these must be coined, and most names have more words.
+
+        A column of few words does not show a spelling in which words could be coined.
+        """
+        if len(self._words) >= MIN_OWN_WORDS:
+            return groups
+        longer = {
+            shape: group
+            for shape, group in groups.items()
+            if sum(map(_is_free, shape)) > 1
+            or 4 * sum(tokens[0] in self._usable for tokens in group) >= len(group)
+        }
+        names = sum(map(len, longer.values()))
+        return longer if 2 * names > sum(map(len, groups.values())) else groups
+
+    def _leave_a_choice(self, names: Sequence[Tokens], counts: Counter[str]) -> None:
+        """Remove the rarest literal of each name of which all words are literals."""
+        for tokens in names:
+            words = [token.text for token in tokens if token.kind]
+            if words and all(word in self._literals for word in words):
+                self._literals.discard(min(words, key=lambda word: (counts[word], word)))
+
+    def _shape(self, tokens: Tokens, *, with_literals: bool) -> tuple[str, ...]:
+        return tuple(
+            token.text
+            if not token.kind or (with_literals and token.text in self._literals)
+            else f"<{token.kind}{len(token.text) if token.kind == '9' else ''}>"
+            for token in tokens
+        )
+
+    def _slot(
+        self, part: str, column: tuple[Token, ...], shape: tuple[str, ...], context: tuple[str, str]
+    ) -> Pool:
+        """Return the words, or the numbers, of one place of a template."""
+        if not _is_free(part):
+            return (part,)
+        if column[0].kind == "9":
+            return self._numbers(column)
+        here = {token.text for token in column if token in self._usable}
+        case = column[0].kind
+        if case == INITIAL:
+            return tuple(ascii_uppercase)
+        needed = MIN_SINGLE_POOL if sum(map(_is_free, shape)) == 1 else MIN_POOL
+        near = here | self._near[context]
+        if needed == MIN_POOL and len(near) >= MIN_CONTEXT:
+            here, needed = here if len(here) >= needed else near, MIN_CONTEXT
+        if len(here) < needed:
+            seen = {token.text for token in column}
+            coined_only = len(shape) == 1 and len(here) < MIN_USABLE_SINGLE * len(seen)
+            here.update(self._pool_of_case(case, needed - len(here), coined_only=coined_only))
+        pool = sorted(here)
+        return tuple(random.Random(_SEED).sample(pool, min(len(pool), MAX_POOL)))  # noqa: S311
+
+    def _pool_of_case(self, case: str, needed: int, *, coined_only: bool = False) -> Pool:
+        """Return usable words of a letter case, and coined ones if those are few."""
+        usable = sorted(token.text for token in self._usable if token.kind == case)
+        usable = [] if coined_only else usable
+        missing = max(0, needed - len(usable))
+        is_minor = (
+            self._is_latin and case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
+        )
+        new = FUNCTION_WORDS if is_minor else in_case(self._coin(case), case)
+        coined = [word for word in new if word not in self._literals]
+        pool = (*usable, *coined[:missing])
+        if pool:
+            return pool
+        public = sorted(word for word in public_words() if word.isascii() == self._is_latin)
+        return in_case(random.Random(_SEED).sample(public, needed), case)  # noqa: S311
+
+    def _coin(self, case: str) -> Pool:
+        """Return coined words that are as long as those of a letter case: acronyms are short."""
+        if case not in self._coined and case == "title" and self._may_be_places:
+            self._coined[case] = place_names()
+        if not self._coined.get(case):
+            words = {token.text for token in self._words}
+            similar = {token.text for token in self._words if token.kind == case}
+            if case != "upper":
+                similar = {word for word in similar if len(word) >= MIN_LETTERS}
+            self._coined[case] = coin_words(
+                words, sorted(public_words()), MIN_SINGLE_POOL, self._min_names, similar
+            )
+        return self._coined[case]
+
+    def _numbers(self, column: tuple[Token, ...]) -> Pool:
+        """Return numbers of the same length: years, numbers that names share, or any."""
+        seen = sorted(int(token.text) for token in column)
+        digits = len(column[0].text)
+        margin = min(self._min_names - 1, (len(seen) - 1) // 2)
+        if digits == 4 and seen[0] in _YEARS and seen[-1] in _YEARS:
+            years = range(seen[margin], seen[-1 - margin] + 1)
+            return tuple(map(str, years))
+        shared = {token.text for token in column} & self._shared_numbers
+        if 2 * sum(token.text in shared for token in column) >= len(column):
+            return tuple(sorted(shared))
+        low = 0 if any(token.text[0] == "0" for token in column) else 10 ** (digits - 1)
+        numbers = range(low if digits > 1 else 0, 10**digits)
+        chosen = random.Random(_SEED).sample(numbers, min(len(numbers), MAX_POOL))  # noqa: S311
+        return tuple(f"{number:0{digits}}" for number in sorted(chosen))
+
+
+def have_few_shapes(texts: Sequence[str]) -> bool:
+    """Return True if half of the texts have one of few sequences of letter cases and marks.
+
+    Titles that a program composes do; sentences do not.
+    """
+    names = [thing_tokens(text) for text in texts]
+    kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
+    if 2 * kinds["lower"] > kinds.total():
+        return False
+    shapes = Counter(tuple(token.kind or token.text for token in tokens) for tokens in names)
+    covered = sum(n for shape, n in shapes.most_common(MAX_SHAPES // 2) if n > 1)
+    return 2 * covered > len(texts)
+
+
+def _mark_before(tokens: Tokens, index: int) -> str:
+    """Return the mark before a word, such as a comma; "" for the first, a blank for other words."""
+    before = [token for token in tokens[:index][-2:] if token.text != " "]
+    if not index or not before:
+        return " " if index else ""
+    return " " if before[-1].kind else before[-1].text
+
+
+def _is_free(part: str) -> bool:
+    """Return True for a part of a shape in place of which any word, or number, of a kind may be."""
+    return part.startswith("<") and len(part) > 2
+
+
+def thing_tokens(text: str) -> Tokens:
+    """Split a name into words, whose kind is their letter case, numbers and marks."""
+    parts = _WORDS.findall(text)
+    is_initial = [len(a) == 1 and a.isupper() and b == "." for a, b in pairwise([*parts, ""])]
+    kinds = (
+        INITIAL
+        if initial
+        else case_of(part)
+        if part[0].isalpha()
+        else "9"
+        if part.isdigit()
+        else ""
+        for part, initial in zip(parts, is_initial, strict=True)
+    )
+    return tuple(Token(part, kind) for part, kind in zip(parts, kinds, strict=True))

@@ -1,0 +1,126 @@
+"""Public words from the library Faker: words of a language, and closed lists such as countries.
+
+A word or a name of these lists identifies nobody, even if only one row has it.
+"""
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+MIN_LISTED = 0.6  # share of the texts of a column that must stand in a list; spellings differ
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+# Modules below faker.providers, and the attributes of their providers that are lists of words.
+_WORDS = {
+    "lorem.en_US": ("word_list",),
+    "lorem.de_DE": ("word_list",),
+    "lorem.fr_FR": ("word_list",),
+    "lorem.it_IT": ("word_list",),
+    "lorem.nl_NL": ("word_list",),
+    "lorem.pl_PL": ("word_list",),
+    "lorem.ru_RU": ("word_list",),
+    "company.en_US": ("catch_phrase_words", "bsWords"),
+    "job": ("jobs",),
+    "color": ("all_colors",),
+    "address.en_US": ("street_suffixes", "city_suffixes"),
+}
+_LISTS = {
+    "address.en_US": ("states", "states_abbr"),
+    "address.en_CA": ("provinces", "provinces_abbr"),
+    "address.en_AU": ("states", "states_abbr"),
+    "address.en_IN": ("states",),
+    "address.de_DE": ("states",),
+    "address.de_AT": ("states",),
+    "address.de_CH": ("cantons",),
+    "address.es_ES": ("states", "regions"),
+    "address.es_MX": ("states",),
+    "address.fr_FR": ("regions", "departments"),
+    "address.it_IT": ("states", "states_abbr"),
+    "address.nl_NL": ("provinces",),
+    "address.pl_PL": ("regions",),
+    "address.pt_BR": ("estados",),
+}
+_COUNTRY_LOCALES = (
+    "cs_CZ", "da_DK", "de_DE", "el_GR", "es_ES", "fi_FI", "fr_FR", "hu_HU", "it_IT", "ja_JP",
+    "ko_KR", "nl_NL", "pt_BR", "ru_RU",
+)  # fmt: skip
+_COMMON_WORDS = (
+    "a an and are as at be best big black blue book boy by cat city club day dead down east "
+    "eye fire first for free from girl go god gold good great green gray grey hand happy "
+    "heart high home house i in inn into is island it king kingdom la lake last late le life "
+    "light little long lord los lost love man me men moon mother my new night no north not of "
+    "old on one or our out over park part queen red river road rock rose saint school sea "
+    "second secret she short shop silver sir small snow song south st star state store story "
+    "street summer sun sweet ten the three time to tree two under union united up war water "
+    "way we west white wild wind winter with woman wood world year yellow you young your "
+)
+
+
+@lru_cache(maxsize=1)
+def public_words() -> frozenset[str]:
+    """Return words of several languages, in lower case."""
+    texts = {text for module, names in _WORDS.items() for text in _texts(module, names)}
+    words = {word.casefold() for text in texts for word in _WORD.findall(text)}
+    return frozenset(words | set(_COMMON_WORDS.split()))
+
+
+def are_listed(texts: Sequence[str]) -> bool:
+    """Return True if most texts stand in one of the public lists, such as that of countries."""
+    keys = {key for text in texts if (key := _key(text))}
+    return bool(keys) and any(
+        len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()
+    )
+
+
+@lru_cache(maxsize=1)
+def _public_lists() -> tuple[frozenset[str], ...]:
+    from faker.providers.address.en import Provider as Addresses
+    from faker.providers.currency import Provider as Currencies
+    from faker.providers.date_time import Provider as Dates
+
+    countries = Dates.countries
+    lists: list[Iterable[str]] = [
+        [*(country.name for country in countries), *Addresses.countries, *_OTHER_COUNTRIES],
+        (country.alpha_2_code for country in countries),
+        (country.alpha_3_code for country in countries),
+        (country.capital for country in countries),
+        (code for code, _ in Currencies.currencies),
+        (name for _, name in Currencies.currencies),
+        *(_texts(f"address.{locale}", ("countries",)) for locale in _COUNTRY_LOCALES),
+        *(_texts(module, (name,)) for module, names in _LISTS.items() for name in names),
+    ]
+    return tuple(frozenset(filter(None, map(_key, entries))) for entries in lists)
+
+
+_OTHER_COUNTRIES = (
+    "Russia", "South Korea", "North Korea", "Iran", "Syria", "Vietnam", "Laos", "Bolivia",
+    "Venezuela", "Tanzania", "Moldova", "Macedonia", "North Macedonia", "Czechia", "Ivory Coast",
+    "Cote d'Ivoire", "Congo", "Democratic Republic of Congo", "Brunei", "Cape Verde", "Swaziland",
+    "Eswatini", "Burma", "Myanmar", "East Timor", "Timor-Leste", "Micronesia", "Palestine",
+    "Kosovo", "Taiwan", "Hong Kong", "Macau", "UK", "USA", "UAE", "England", "Scotland", "Wales",
+    "Northern Ireland", "World", "Africa", "Asia", "Europe", "North America", "South America",
+    "Oceania", "European Union", "St. Lucia", "Gambia", "Bahamas", "Kyrgyzstan", "Slovakia",
+)  # fmt: skip
+
+
+def _key(text: str) -> str:
+    """Return a text without case, accents, brackets and what follows a comma."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = re.sub(r"\(.*?\)|,.*|\bthe\b|\bof\b|\brepublic\b|&", " ", plain).replace("saint", "st")
+    return " ".join(re.findall(r"[^\W_]+", bare.replace(" and ", " ")))
+
+
+def _texts(module: str, attributes: Iterable[str]) -> list[str]:
+    provider = importlib.import_module(f"faker.providers.{module}").Provider
+    texts: list[str] = []
+    stack = [getattr(provider, attribute) for attribute in attributes]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        else:
+            stack.extend(value)
+    return texts

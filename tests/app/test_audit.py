@@ -1,0 +1,123 @@
+"""Audit log, usage by key, presets, and deletion of a dataset with all that came from it."""
+
+import pytest
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from core import api_keys, audit, workers
+from core.database import read, write
+from core.datasets import cascade
+from core.storage import get_storage
+from core.tables import AuditEntry, Base, Dataset, Job, Model
+from tests.conftest import TENANT, AddJob
+from tests.factories import create_digits_dataset, create_trained_model
+
+
+def actions(client: TestClient, query: str = "") -> list[str]:
+    return [entry["action"] for entry in client.get(f"/v1/audit{query}").json()["data"]]
+
+
+def test_each_change_is_recorded_with_its_key_and_request(
+    client: TestClient, add_job: AddJob
+) -> None:
+    own = client.get("/v1/keys/self").json()
+    assert own["scopes"] == list(api_keys.SCOPES)
+    job = add_job()
+    headers = {"X-Request-ID": "req-7"}
+    client.post(f"/v1/jobs/{job.id}/cancel", headers=headers)
+    dataset = client.post("/v1/datasets", json={"builtin": "digits"}).json()["id"]
+    client.patch(f"/v1/datasets/{dataset}", json={"name": "numbers"})
+    client.delete(f"/v1/datasets/{dataset}")
+    entry = client.get("/v1/audit?action=job.cancel").json()["data"][0]
+    assert (entry["key"], entry["resource"], entry["request_id"]) == (own["id"], job.id, "req-7")
+    assert actions(client, f"?resource={dataset}") == [
+        "dataset.delete",
+        "dataset.change",
+        "dataset.create",
+    ]
+
+
+def test_a_rejected_change_leaves_no_entry(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    assert client.delete(f"/v1/datasets/{job.dataset_id}").status_code == 409
+    assert actions(client) == []
+
+
+def test_entries_of_the_audit_log_cannot_be_changed() -> None:
+    assert {name for name in vars(audit) if callable(getattr(audit, name))} <= {
+        "AuditEntry",
+        "Sequence",
+        "Session",
+        "new_id",
+        "page",
+        "record",
+        "select",
+    }
+
+
+def test_only_administrators_read_the_audit_log(client: TestClient) -> None:
+    with write() as session:
+        api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
+    headers = {"Authorization": "Bearer sem_reader"}
+    assert client.get("/v1/audit", headers=headers).status_code == 403
+    assert client.get("/v1/keys/self", headers=headers).json()["name"] == "reader"
+
+
+def test_usage_is_divided_by_key_and_day(client: TestClient, add_job: AddJob) -> None:
+    job, _ = add_job(), add_job()
+    with write() as session:
+        session.get_one(Job, job.id).key_id = "key_1"
+    by_key = client.get("/v1/usage?by=key").json()["jobs"]
+    assert {(row["key"], row["jobs"]) for row in by_key} == {("key_1", 1), (None, 1)}
+    (row,) = client.get("/v1/usage?by=day").json()["jobs"]
+    assert (row["day"], row["jobs"]) == (job.created_at.date().isoformat(), 2)
+
+
+def test_presets_have_a_meaning_a_budget_and_an_estimate(client: TestClient) -> None:
+    presets = client.get("/v1/presets").json()["data"]
+    assert [p["name"] for p in presets if p["modality"] == "image"] == [
+        "fast",
+        "balanced",
+        "quality",
+    ]
+    assert all(preset["description"] for preset in presets)
+    of_dataset = client.get(f"/v1/presets?dataset={create_digits_dataset()}").json()["data"]
+    assert [p["budget"]["cpu_seconds"] for p in of_dataset] == [60, 300, 1800]
+    assert all(preset["estimate"]["steps"] > 0 for preset in of_dataset)
+
+
+def test_workers_show_their_machine(client: TestClient) -> None:
+    with write() as session:
+        machine = {"version": "0.1.0", "cpus": 4, "memory_bytes": 2**33}
+        workers.heartbeat(session, "wkr_1", queues=["training"], host="here", **machine)
+    (worker,) = client.get("/v1/workers").json()
+    assert (worker["host"], worker["cpus"], worker["memory_bytes"]) == ("here", 4, 2**33)
+
+
+def test_a_dataset_is_deleted_with_all_that_came_from_it(client: TestClient) -> None:
+    model = create_trained_model(client, "pets")
+    with read() as session:
+        row = session.scalars(select(Model)).one()
+    path = f"/v1/datasets/{row.dataset_id}"
+    listed = client.get(f"{path}/descendants").json()
+    assert (listed["models"], listed["datasets"]) == ([row.id], [row.dataset_id])
+    assert row.job_id in listed["jobs"]
+    with read() as session:
+        keys = cascade._object_keys(session, cascade.find_descendants(session, TENANT, path[13:]))
+    assert client.delete(f"{path}?cascade=true").status_code == 204, model
+    with read() as session:
+        for name in ("datasets", "jobs", "models", "events", "checkpoints", "artifacts", "tags"):
+            table = Base.metadata.tables[name]
+            assert session.scalar(select(func.count()).select_from(table)) == 0, name
+        assert session.scalars(select(AuditEntry.action)).all()[-1] == "dataset.delete_cascade"
+    for key in keys:
+        with pytest.raises(FileNotFoundError):
+            (get_storage()._root / key).stat()  # type: ignore[operator]
+
+
+def test_a_cascade_waits_for_active_jobs(client: TestClient, add_job: AddJob) -> None:
+    job = add_job()
+    response = client.delete(f"/v1/datasets/{job.dataset_id}?cascade=true")
+    assert (response.status_code, response.json()["jobs"]) == (409, [job.id])
+    with read() as session:
+        assert session.get(Dataset, job.dataset_id) is not None

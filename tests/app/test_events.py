@@ -1,0 +1,104 @@
+"""Events of all jobs of a tenant, as pages and as a stream that resumes."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import sse
+from app.sse import FeedKey, stream_events
+from core import jobs
+from core.database import write
+from core.jobs import Claim, Heartbeat, NewEvent
+from core.tables import Event, Tenant
+from tests.conftest import TENANT, AddJob
+
+
+def parse(message: bytes) -> dict[str, Any]:
+    lines = [line.split(": ", 1) for line in message.decode().splitlines() if ": " in line]
+    fields = dict(lines)
+    data = json.loads(fields["data"]) if "data" in fields else None
+    return {"id": fields.get("id"), "event": fields.get("event"), "data": data}
+
+
+async def read_stream(key: FeedKey, after: int | None, count: int) -> list[dict[str, Any]]:
+    """Return the first `count` messages that have data."""
+    stream, messages = stream_events(key, after), []
+    async with asyncio.timeout(20):
+        async for message in stream:
+            if (parsed := parse(message))["data"] is not None:
+                messages.append(parsed)
+            if len(messages) == count:
+                break
+    await stream.aclose()  # type: ignore[attr-defined]
+    return messages
+
+
+@pytest.fixture(autouse=True)
+def new_poller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "_poller", sse._Poller())
+
+
+def test_the_events_of_all_jobs_are_one_list(client: TestClient, add_job: AddJob) -> None:
+    first, second = add_job(), add_job()
+    page = client.get("/v1/events?limit=1").json()
+    assert [(event["job"], event["type"]) for event in page["data"]] == [(first.id, "state")]
+    rest = client.get(f"/v1/events?after={page['next']}").json()
+    assert [(event["job"], event["data"]["state"]) for event in rest["data"]] == [
+        (second.id, "queued")
+    ]
+    assert client.get("/v1/events?type=metrics").json()["data"] == []
+
+
+def test_a_stream_of_all_jobs_resumes_after_an_event(client: TestClient, add_job: AddJob) -> None:
+    created = [add_job().id for _ in range(3)]
+    with write() as session:
+        session.add(Tenant(id="other", name="other"))
+        session.flush()
+        session.add(Event(tenant_id="other", job_id=created[0], type="log", data={"message": "x"}))
+    everything = asyncio.run(read_stream(FeedKey(TENANT), 0, 3))
+    assert [message["data"]["job"] for message in everything] == created
+    resumed = asyncio.run(read_stream(FeedKey(TENANT), int(everything[1]["id"]), 1))
+    assert resumed == everything[2:]
+
+
+def test_a_stream_without_a_start_has_only_new_events(client: TestClient, add_job: AddJob) -> None:
+    add_job()
+
+    async def read_next() -> list[dict[str, Any]]:
+        reader = asyncio.create_task(read_stream(FeedKey(TENANT), None, 1))
+        await asyncio.sleep(0.3)
+        new = await asyncio.to_thread(add_job)
+        messages = await reader
+        assert messages[0]["data"]["job"] == new.id
+        return messages
+
+    assert asyncio.run(read_next())[0]["event"] == "state"
+
+
+def test_progress_of_running_jobs_is_streamed_without_an_id(
+    client: TestClient, add_job: AddJob
+) -> None:
+    job = add_job()
+    with write() as session:
+        claimed = jobs.claim(session, job.id, "w/h:1")
+        assert claimed is not None
+        beat(claimed[0], session, 30.0)
+    for key in (FeedKey(TENANT), FeedKey(TENANT, job.id)):
+        messages = asyncio.run(read_stream(key, 0, 4))
+        (progress,) = [message for message in messages if message["event"] == "progress"]
+        assert progress["id"] is None
+        assert (progress["data"]["job"], progress["data"]["percent"]) == (job.id, 30.0)
+        assert "phase" in [message["event"] for message in messages]
+
+
+def beat(claim: Claim, session: Any, percent: float) -> None:
+    events = [NewEvent("phase", {"phase": "training"})]
+    heartbeat = Heartbeat("training", 3, events=events, progress={"percent": percent})
+    jobs.heartbeat(session, claim, heartbeat)
+
+
+def test_a_key_without_the_scope_read_has_no_events(anonymous: TestClient) -> None:
+    assert anonymous.get("/v1/events").status_code == 401
