@@ -1,5 +1,7 @@
 // Entry point: the login page without a key, otherwise the page of the address.
 import { render } from "preact";
+import { AugmentPage } from "./pages/augment";
+import { ComparePage } from "./pages/compare";
 import { DatasetPage } from "./pages/dataset";
 import { DatasetsPage } from "./pages/datasets";
 import { JobPage } from "./pages/job";
@@ -9,6 +11,7 @@ import { ModelPage } from "./pages/model";
 import { ModelsPage } from "./pages/models";
 import { OverviewPage } from "./pages/overview";
 import { PlaygroundPage } from "./pages/playground";
+import { SettingsPage } from "./pages/settings";
 import { TrainPage } from "./pages/train";
 import { UploadPage } from "./pages/upload";
 import { route } from "./router";
@@ -30,12 +33,17 @@ function Page() {
     case "datasets":
       if (!id) return <DatasetsPage />;
       if (id === "new") return <UploadPage />;
+      if (part === "augment") return <AugmentPage key={id} id={id} />;
       return part === "train" ? <TrainPage key={id} id={id} /> : <DatasetPage key={id} id={id} />;
     case "jobs":
       return id ? <JobPage key={id} id={id} /> : <JobsPage />;
     case "models":
       if (!id) return <ModelsPage />;
       return part === "playground" ? <PlaygroundPage key={id} reference={id} /> : <ModelPage key={id} reference={id} />;
+    case "compare":
+      return <ComparePage />;
+    case "settings":
+      return <SettingsPage />;
     default:
       return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
   }

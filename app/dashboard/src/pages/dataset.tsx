@@ -55,6 +55,7 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
         <div class="row">
           <button type="button" class="button plain" onClick={rename}>Rename</button>
           <button type="button" class="button plain" onClick={drop}>Delete</button>
+          {dataset.state === "ready" && dataset.labels && dataset.labels.length > 0 && <a class="button" href={link("datasets", dataset.id, "augment")}>Augment</a>}
           {dataset.state === "ready" && <a class="button primary" href={link("datasets", dataset.id, "train")}>Train a model</a>}
         </div>
       </header>

@@ -5,10 +5,11 @@ import { follow, type ServerEvent } from "../events";
 import { bytes, duration, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { Artifact, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
+import type { Artifact, AugmentationResult, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
 import { Chart, type Curve } from "../ui/chart";
 import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
+import { Lift } from "./lift";
 
 export function JobPage({ id }: { id: string }) {
   const [live, setLive] = useState(0);
@@ -91,10 +92,13 @@ function Result({ job }: { job: Job }) {
   const dataset = typeof result?.dataset === "string" ? result.dataset : null;
   if (!model && !dataset) return null;
   return (
+    <>
     <div class="note">
       {model && <span>The model <a href={link("models", model)}>{model}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
       {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
     </div>
+    {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
+    </>
   );
 }
 
