@@ -12,6 +12,7 @@ const ITEMS = [
   ["Compare", "compare"],
   ["Settings", "settings"],
 ] as const;
+
 export function Frame({ children }: { children: ComponentChildren }) {
   const section = route.value.segments[0] ?? "";
   return (
