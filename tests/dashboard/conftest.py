@@ -13,7 +13,7 @@ from app.routes.dashboard import FOLDER
 from tests.processes import Server, eventually, serving
 
 try:
-    from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+    from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 except ImportError:  # pragma: no cover - only without the development requirements
     collect_ignore_glob = ["test_*"]
 
@@ -28,6 +28,7 @@ def browser() -> Iterator["Browser"]:
         pytest.skip("no Chromium on PATH: the tests of the dashboard need one")
     if not (FOLDER / "app.js").exists():
         pytest.skip("the dashboard is not built: run `make install`")
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

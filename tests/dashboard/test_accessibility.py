@@ -84,11 +84,3 @@ def test_pages_fit_a_phone(browser: Browser, service: Server, content: Content) 
     context.close()
     assert too_wide == []
 
-
-def test_without_javascript_a_page_says_what_it_needs(browser: Browser, service: Server) -> None:
-    context = browser.new_context(base_url=service.url, java_script_enabled=False)
-    page = context.new_page()
-    page.goto("/")
-    expect(page.get_by_text("needs JavaScript")).to_be_visible()
-    assert page.get_by_role("link", name="documentation").get_attribute("href") == "/docs"
-    context.close()

@@ -43,7 +43,7 @@ def test_the_link_of_the_server_logs_in_once(service: Server, context: BrowserCo
 def test_a_dropped_table_becomes_a_model_and_a_file_of_samples(page: Page, tmp_path: Path) -> None:
     page.goto("/#/datasets/new")
     page.get_by_role("heading", name="Upload data").wait_for()
-    page.evaluate(DROP, ["shoppers.csv", customers(150)])
+    page.evaluate(DROP, ["shoppers.csv", customers(300)])
     page.get_by_label("Target column").fill("plan")
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="shoppers")).to_be_visible(timeout=WAIT_MS)
@@ -52,8 +52,8 @@ def test_a_dropped_table_becomes_a_model_and_a_file_of_samples(page: Page, tmp_p
     page.get_by_label("fast").check()
     page.get_by_role("combobox", name="Target column").select_option("churned")
     page.get_by_role("combobox", name="Budget").select_option("steps")
-    page.get_by_label("Number of training steps").fill("40")
-    expect(page.locator(".facts")).to_contain_text("40")
+    page.get_by_label("Number of training steps").fill("200")
+    expect(page.locator(".facts")).to_contain_text("200")
     expect(page.locator("pre").first).to_contain_text('"target_column":"churned"')
     page.get_by_role("button", name="Start the training").click()
 
@@ -139,7 +139,7 @@ def test_a_key_is_shown_once_and_revoked(page: Page) -> None:
     page.get_by_role("button", name="Create the key").click()
     expect(page.get_by_text(re.compile("^sem_"))).to_be_visible()
     page.reload()
-    page.get_by_role("cell", name="notebook").wait_for()
+    page.get_by_role("button", name="Revoke notebook").wait_for()
     assert page.get_by_text(re.compile("^sem_")).count() == 0
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Revoke notebook").click()
@@ -151,7 +151,7 @@ def test_augmentation_shows_its_plan_by_label(page: Page, content: Content) -> N
     plan = page.get_by_role("region", name="Plan by label")
     expect(plan.locator("tbody tr")).to_have_count(2)
     page.get_by_label("Each label gets").select_option("fill_to")
-    page.get_by_label("Items for each label").fill("300")
+    page.get_by_role("spinbutton", name="Items for each label").fill("300")
     expect(page.locator(".side .figure")).to_have_text("600")
 
 

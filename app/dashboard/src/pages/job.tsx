@@ -144,8 +144,7 @@ const CHARTS: [string, (name: string) => boolean][] = [
 ];
 
 function Curves({ job, version }: { job: Job; version: number }) {
-  const { value, reload } = useGet<Record<string, Series>>(`/v1/jobs/${job.id}/metrics`, { points: 1000 });
-  useEffect(() => { if (version) reload(); }, [version]);
+  const { value } = useGet<Record<string, Series>>(`/v1/jobs/${job.id}/metrics`, { points: 1000 }, 0, version);
   const charts = useMemo(() => groupCurves(value ?? {}), [value]);
   if (value && charts.length === 0) {
     return job.terminal ? null : <Card title="Curves"><p class="muted">The first values appear after the first steps.</p></Card>;
@@ -168,9 +167,8 @@ function groupCurves(series: Record<string, Series>): [string, Curve[]][] {
 }
 
 function Previews({ job, version }: { job: Job; version: number }) {
-  const { value: previews, reload } = useGet<Preview[]>(`/v1/jobs/${job.id}/previews`);
-  useEffect(() => { if (version) reload(); }, [version]);
-  const requested = Number(route.value.query.get("preview"));
+  const { value: previews } = useGet<Preview[]>(`/v1/jobs/${job.id}/previews`, {}, 0, version);
+  const requested = Number(route.value.query.get("preview") ?? NaN);
   if (!previews || previews.length === 0) return null;
   const steps = previews.map((preview) => preview.step).sort((a, b) => a - b);
   const step = steps.includes(requested) ? requested : steps.at(-1)!;
@@ -180,7 +178,7 @@ function Previews({ job, version }: { job: Job; version: number }) {
       title="Previews"
       aside={<button type="button" class="button plain small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
     >
-      <p class="muted small">Samples from the same noise at each step, one row for each label.</p>
+      <p class="muted small">Samples from the same noise at each step{"height" in ((job.resolved as { hyperparameters?: object }).hyperparameters ?? {}) ? ", one row for each label" : ""}.</p>
       <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
       <label class="field">
         Step {number(step)}
@@ -248,8 +246,7 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
 }
 
 function Files({ job, version }: { job: Job; version: number }) {
-  const { value, reload } = useGet<Artifact[]>(`/v1/jobs/${job.id}/artifacts`);
-  useEffect(() => { if (version) reload(); }, [version]);
+  const { value } = useGet<Artifact[]>(`/v1/jobs/${job.id}/artifacts`, {}, 0, version);
   const files = value?.filter((file) => !file.name.startsWith("preview"));
   if (!files || files.length === 0) return null;
   return (
@@ -274,14 +271,13 @@ function Files({ job, version }: { job: Job; version: number }) {
 }
 
 function Events({ job, version }: { job: Job; version: number }) {
-  const { value, reload } = useGet<{ data: JobEvent[] }>(`/v1/jobs/${job.id}/events`, { limit: 200 });
-  useEffect(() => { if (version) reload(); }, [version]);
+  const { value } = useGet<{ data: JobEvent[] }>(`/v1/jobs/${job.id}/events`, { limit: 200 }, 0, version);
   const events = value?.data.filter((event) => event.type !== "metrics").reverse();
   return (
     <Card title="Events">
       {!value && <Loading rows={3} />}
       {events?.length === 0 && <Empty title="Nothing has happened yet" />}
-      <ul class="stack log">
+      <ul class="stack log" tabIndex={0} aria-label="Events">
         {events?.map((event) => (
           <li key={event.id} class="row">
             <small class="muted"><Time at={event.created_at} /></small>
