@@ -155,6 +155,26 @@ def test_augmentation_shows_its_plan_by_label(page: Page, content: Content) -> N
     expect(page.locator(".side .figure")).to_have_text("600")
 
 
+def test_the_schema_of_a_table_is_changed_in_place(page: Page, service: Server, tmp_path: Path) -> None:
+    file = tmp_path / "visitors.csv"
+    file.write_text(customers(60))
+    with service.client() as client:
+        dataset = client.upload(file)["id"]
+        page.goto(f"/#/datasets/{dataset}")
+        page.get_by_label("Leave out signup").check()
+        page.get_by_role("combobox", name="Target column").select_option("plan")
+        page.get_by_role("button", name="Save the schema").click()
+        expect(page.get_by_role("heading", name="Labels (3)")).to_be_visible()
+        schema = client.request("GET", f"/v1/datasets/{dataset}/schema").json()
+        assert schema["target"] == "plan"
+        assert [c["name"] for c in schema["columns"] if c["exclude"]] == ["signup"]
+
+        page.get_by_role("button", name="age", exact=True).click()
+        rows = client.request("GET", f"/v1/datasets/{dataset}/rows?sort=age&limit=1").json()["data"]
+        first = page.locator("table.rows tbody tr").first.locator("td").first
+        expect(first).to_have_text(str(rows[0]["values"]["age"]))
+
+
 def test_errors_say_what_to_do(page: Page, content: Content, service: Server) -> None:
     page.goto("/#/datasets/ds_unknown")
     expect(page.get_by_role("alert")).to_be_visible()

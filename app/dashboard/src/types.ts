@@ -29,7 +29,6 @@ export interface JobEvent {
 export type ColumnProfile = Schemas["ColumnProfileView"];
 export type DatasetIssue = Schemas["Issue"];
 export type DatasetProfile = Schemas["DatasetProfile"];
-export type RowsPage = Schemas["RowsPage"];
 export type DatasetSchema = Schemas["SchemaView"];
 export type Preset = Schemas["PresetView"];
 export type TrainingPlan = Schemas["TrainingPlan"];
@@ -54,3 +53,5 @@ export type Delivery = Schemas["DeliveryView"];
 export type AuditEntry = Schemas["AuditView"];
 export type AugmentationPlan = Schemas["AugmentationPlan"];
 export type AugmentationResult = Schemas["AugmentationResult"];
+export type ColumnChange = Schemas["ColumnChange"];
+export type DatasetRows = Schemas["DatasetRows"];

@@ -4,11 +4,12 @@ import { patch, type Problem, remove } from "../api";
 import { bytes, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, RowsPage } from "../types";
+import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
 import { Histogram, Shares } from "../ui/histogram";
 import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
-import { type Row, RowTable } from "../ui/rows";
+import { RowTable } from "../ui/rows";
+import { Schema } from "./schema";
 
 const SEVERITY_TONES: Record<string, Tone> = { error: "bad", high: "bad", warning: "warn", info: "" };
 const ROWS = 25;
@@ -26,7 +27,7 @@ export function DatasetPage({ id }: { id: string }) {
       {dataset.error && (
         <div class="note bad" role="alert"><strong>{dataset.error.title}</strong><span>{dataset.error.detail}</span></div>
       )}
-      {dataset.state === "ready" && <Content dataset={dataset} />}
+      {dataset.state === "ready" && <Content dataset={dataset} onChange={reload} />}
     </>
   );
 }
@@ -64,7 +65,7 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
   );
 }
 
-function Content({ dataset }: { dataset: Dataset }) {
+function Content({ dataset, onChange }: { dataset: Dataset; onChange: () => void }) {
   return (
     <>
       <IssueList id={dataset.id} />
@@ -73,7 +74,8 @@ function Content({ dataset }: { dataset: Dataset }) {
         <Labels dataset={dataset} />
       </div>
       {dataset.image ? <Pictures dataset={dataset} /> : <Rows id={dataset.id} />}
-      <Profile id={dataset.id} />
+      {dataset.table && <Schema id={dataset.id} onChange={onChange} />}
+      <Profile key={JSON.stringify(dataset.table?.target)} id={dataset.id} />
     </>
   );
 }
@@ -169,21 +171,23 @@ function Pictures({ dataset }: { dataset: Dataset }) {
 
 function Rows({ id }: { id: string }) {
   const offset = Number(route.value.query.get("offset") ?? 0);
-  const { value, error } = useGet<RowsPage>(`/v1/datasets/${id}/preview`, { limit: ROWS, offset, format: "json" });
+  const sort = route.value.query.get("sort") ?? "";
+  const { value, error } = useGet<DatasetRows>(`/v1/datasets/${id}/rows`, { limit: ROWS, offset, sort });
   if (error) return <ProblemNote problem={error} />;
-  const rows = (value?.data ?? []) as Row[];
+  const last = Math.min(offset + ROWS, value?.total ?? 0);
   return (
     <Card
       title="Rows"
       aside={
         <div class="row">
+          {value && <small class="muted">{number(Math.min(offset + 1, last))} to {number(last)} of {number(value.total)}</small>}
           <button type="button" class="button plain small" disabled={offset === 0} onClick={() => setQuery({ offset: String(Math.max(0, offset - ROWS)) })}>Previous</button>
-          <button type="button" class="button plain small" disabled={rows.length < ROWS} onClick={() => setQuery({ offset: String(offset + ROWS) })}>Next</button>
+          <button type="button" class="button plain small" disabled={!value?.has_more} onClick={() => setQuery({ offset: String(offset + ROWS) })}>Next</button>
         </div>
       }
     >
       {!value && <Loading rows={10} />}
-      {value && <RowTable rows={rows} label="Rows" />}
+      {value && <RowTable rows={value.data.map((row) => row.values)} label="Rows" sort={sort} onSort={(order) => setQuery({ sort: order, offset: null })} />}
     </Card>
   );
 }
