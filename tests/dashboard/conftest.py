@@ -17,7 +17,9 @@ try:
 except ImportError:  # pragma: no cover - only without the development requirements
     collect_ignore_glob = ["test_*"]
 
-CHROMIUM = next(filter(None, (shutil.which(name) for name in ("chromium", "chromium-browser"))), None)
+CHROMIUM = next(
+    filter(None, (shutil.which(name) for name in ("chromium", "chromium-browser"))), None
+)
 AXE = FOLDER.parent / "node_modules" / "axe-core" / "axe.min.js"
 TIMEOUT_MS = 60_000
 
@@ -55,7 +57,7 @@ class Content:
 
 def customers(rows: int) -> str:
     """Return a CSV file with numbers, categories and dates."""
-    pick = random.Random(0)
+    pick = random.Random(0)  # noqa: S311 - test data
     lines = ["age,income,plan,churned,signup"]
     for _ in range(rows):
         plan = pick.choice(["basic", "plus", "pro"])
@@ -74,7 +76,11 @@ def content(service: Server, tmp_path_factory: pytest.TempPathFactory) -> Conten
         table = client.upload(file, target="churned")["id"]
         jobs = [
             client.train(
-                dataset, name=name, preset="fast", budget={"steps": steps}, checkpoint={"interval_steps": 20}
+                dataset,
+                name=name,
+                preset="fast",
+                budget={"steps": steps},
+                checkpoint={"interval_steps": 20},
             )["id"]
             for dataset, name, steps in ((images, "digits", 60), (table, "customers", 40))
         ]
@@ -87,7 +93,7 @@ def content(service: Server, tmp_path_factory: pytest.TempPathFactory) -> Conten
 
 @pytest.fixture
 def context(browser: "Browser", service: Server) -> Iterator["BrowserContext"]:
-    """A new browser session. It fails the test if a request leaves the service or a script fails."""
+    """Open a browser session; the test fails if a request leaves the service or a script fails."""
     context = browser.new_context(base_url=service.url, accept_downloads=True)
     context.set_default_timeout(TIMEOUT_MS)
     left: list[str] = []
@@ -102,7 +108,7 @@ def context(browser: "Browser", service: Server) -> Iterator["BrowserContext"]:
 
 @pytest.fixture
 def page(context: "BrowserContext", service: Server) -> "Page":
-    """A page that is logged in with the admin key."""
+    """Open a page that is logged in with the admin key."""
     page = context.new_page()
     log_in(page, (service.folder / "admin.key").read_text().strip())
     return page

@@ -13,12 +13,16 @@ from tests.processes import Server
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci in app/dashboard"),
+    pytest.mark.skipif(
+        not AXE.exists(), reason="axe-core is not installed: npm ci in app/dashboard"
+    ),
 ]
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 RUN = """async (tags) => (await axe.run({ runOnly: { type: "tag", values: tags } })).violations
-  .map(({ id, nodes }) => ({ id, where: nodes.slice(0, 3).map((node) => node.html + " " + node.failureSummary) }))"""
+  .map(({ id, nodes }) => ({
+    id, where: nodes.slice(0, 3).map((node) => node.html + " " + node.failureSummary),
+  }))"""
 
 
 def addresses(content: Content) -> list[str]:
@@ -83,4 +87,3 @@ def test_pages_fit_a_phone(browser: Browser, service: Server, content: Content) 
             too_wide.append(address)
     context.close()
     assert too_wide == []
-

@@ -1,4 +1,4 @@
-"""What a user does in the dashboard, from the first visit to judged samples."""
+"""Journeys through the dashboard, from the first visit to judged samples."""
 
 import csv
 import io
@@ -22,7 +22,8 @@ DROP = """([name, text]) => {
   transfer.items.add(new File([text], name));
   const area = document.querySelector(".drop");
   for (const type of ["dragover", "drop"]) {
-    area.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+    area.dispatchEvent(new DragEvent(type, options));
   }
 }"""
 
@@ -76,7 +77,9 @@ def test_a_dropped_table_becomes_a_model_and_a_file_of_samples(page: Page, tmp_p
     expect(page.get_by_text("Signed receipt")).to_be_visible()
 
 
-def test_previews_slide_and_images_are_sampled_by_label(page: Page, content: Content, tmp_path: Path) -> None:
+def test_previews_slide_and_images_are_sampled_by_label(
+    page: Page, content: Content, tmp_path: Path
+) -> None:
     page.goto(f"/#/jobs/{content.jobs[0]}")
     slider = page.get_by_label(re.compile("^Step"))
     slider.wait_for()
@@ -108,7 +111,9 @@ def test_a_report_shows_real_beside_synthetic(page: Page, content: Content) -> N
     page.goto("/#/models/digits:1")
     for title in ("Unseen real images", "Samples, one row per label", "nearest training image"):
         expect(page.get_by_alt_text(re.compile(title))).to_be_visible()
-    expect(page.get_by_role("img", name=re.compile("^model .*, naive .*, real "))).not_to_have_count(0)
+    expect(
+        page.get_by_role("img", name=re.compile("^model .*, naive .*, real "))
+    ).not_to_have_count(0)
     expect(page.get_by_role("heading", name="Privacy")).to_be_visible()
 
 
@@ -155,7 +160,9 @@ def test_augmentation_shows_its_plan_by_label(page: Page, content: Content) -> N
     expect(page.locator(".side .figure")).to_have_text("600")
 
 
-def test_the_schema_of_a_table_is_changed_in_place(page: Page, service: Server, tmp_path: Path) -> None:
+def test_the_schema_of_a_table_is_changed_in_place(
+    page: Page, service: Server, tmp_path: Path
+) -> None:
     file = tmp_path / "visitors.csv"
     file.write_text(customers(60))
     with service.client() as client:
@@ -199,16 +206,22 @@ def test_errors_say_what_to_do(page: Page, content: Content, service: Server) ->
 
 def test_a_key_without_the_scope_gets_a_sentence(context: BrowserContext, service: Server) -> None:
     with service.client() as client:
-        created = client.request("POST", "/v1/keys", json={"name": "reader", "scopes": ["read"]}).json()
+        created = client.request(
+            "POST", "/v1/keys", json={"name": "reader", "scopes": ["read"]}
+        ).json()
     page = context.new_page()
     log_in(page, created["key"])
     page.goto("/#/settings")
     expect(page.get_by_text(re.compile("admin")).first).to_be_visible()
 
 
-def test_a_revoked_key_ends_the_session_with_a_reason(context: BrowserContext, service: Server) -> None:
+def test_a_revoked_key_ends_the_session_with_a_reason(
+    context: BrowserContext, service: Server
+) -> None:
     with service.client() as client:
-        created = client.request("POST", "/v1/keys", json={"name": "guest", "scopes": ["read"]}).json()
+        created = client.request(
+            "POST", "/v1/keys", json={"name": "guest", "scopes": ["read"]}
+        ).json()
         page = context.new_page()
         log_in(page, created["key"])
         client.request("DELETE", f"/v1/keys/{created['id']}")

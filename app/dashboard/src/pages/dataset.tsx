@@ -93,7 +93,7 @@ function IssueList({ id }: { id: string }) {
             <div class="row">
               <Badge tone={SEVERITY_TONES[issue.severity] ?? ""}>{issue.severity}</Badge>
               <strong>{issue.code.replaceAll("_", " ")}</strong>
-              <span class="muted">{number(issue.count)} times</span>
+              <span class="muted">{issue.count === 1 ? "once" : `${number(issue.count)} times`}</span>
             </div>
             <span>{issue.hint}</span>
             {issue.examples.length > 0 && <small class="muted">For example: {issue.examples.slice(0, 5).join("; ")}</small>}
@@ -233,4 +233,4 @@ function Column({ column }: { column: ColumnProfile }) {
   );
 }
 
-const edge = (value: string | number | undefined) => (typeof value === "number" ? score(value) : (value ?? ""));
+const edge = (value: string | number | undefined) => (typeof value === "number" ? score(value) : (value ?? "").replace(/T00:00:00.*/, ""));

@@ -94,7 +94,7 @@ function Result({ job }: { job: Job }) {
   return (
     <>
     <div class="note">
-      {model && <span>The model <a href={link("models", model)}>{model}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
+      {model && <span>The model <a href={link("models", model)}>{String(result?.model_version ?? model)}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
       {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
     </div>
     {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
@@ -138,9 +138,9 @@ function Actions({ job, onChange }: { job: Job; onChange: () => void }) {
 
 /** Metrics by chart; metrics of other names share the last chart. */
 const CHARTS: [string, (name: string) => boolean][] = [
-  ["Losses", (name) => name.includes("loss")],
-  ["Critic (discriminator)", (name) => name.includes("critic") || name.includes("accuracy") || name.includes("penalty")],
-  ["Quality", (name) => /coverage|agreement|frechet|detection|distance|score/.test(name)],
+  ["Quality", (name) => /coverage|precision|recall|density|agreement|frechet|label_accuracy|detection|distance|score/.test(name)],
+  ["Losses", (name) => /loss|^kl$|error/.test(name)],
+  ["Critic (discriminator)", (name) => /critic|accuracy|penalty/.test(name)],
 ];
 
 function Curves({ job, version }: { job: Job; version: number }) {
@@ -232,7 +232,7 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
                 <td class="number">{score(checkpoint.score)}</td>
                 <td class="number">{bytes(checkpoint.bytes)}</td>
                 <td>
-                  {checkpoint.model ? <a href={link("models", checkpoint.model)}>{checkpoint.model}</a> : (
+                  {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
                     <button type="button" class="button plain small" onClick={() => promote(checkpoint.step)}>Promote to a model</button>
                   )}
                 </td>
@@ -293,5 +293,5 @@ function Events({ job, version }: { job: Job; version: number }) {
 function describe(event: JobEvent | ServerEvent): string {
   const data = event.data as Record<string, unknown>;
   if (typeof data.message === "string") return data.message;
-  return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => `${name} ${value}`).join(", ");
+  return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => `${name} ${value}`).join(", ");
 }
