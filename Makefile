@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench
+.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
@@ -26,6 +26,7 @@ help:
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
 	@echo "make openapi   update docs/openapi.json"
 	@echo "make bench     measure the quality of the samples   (JUDGE=judge.py DATA=folder)"
+	@echo "make bench-gpu measure everything on a GPU, in eight minutes (DATA=fashion_mnist.npz)"
 	@echo "make lock      update the pinned dependencies"
 
 $(BIN)/python:
@@ -97,6 +98,9 @@ up: install
 
 bench: install-dev
 	$(BIN)/python -m bench.images --judge $(JUDGE) --data $(DATA)
+
+bench-gpu: install-dev
+	$(BIN)/python -m bench.gpu $(if $(DATA),--data $(DATA))
 
 lock: install-dev
 	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock dp --no-deps

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs
 from core.database import write
+from core.devices import DeviceKind
 from core.tables import Job
 
 log = logging.getLogger(__name__)
@@ -23,14 +24,14 @@ RECORD_INTERVAL_S = 1.0  # below 5 s, after which the sweeper publishes unrecord
 
 class JobNotifier:
     def __init__(self) -> None:
-        self._pending: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        self._pending: SimpleQueue[tuple[str, str, DeviceKind | None]] = SimpleQueue()
         self._published: list[str] = []  # ids of jobs that are not recorded yet
         self._record_at = 0.0
         threading.Thread(target=self._run, name="job-notifier", daemon=True).start()
 
     def notify(self, job: Job) -> None:
         """Publish the job soon; returns at once."""
-        self._pending.put((job.queue, job.id))
+        self._pending.put((job.queue, job.id, job.device_kind))
 
     def _run(self) -> None:
         while True:
@@ -42,11 +43,11 @@ class JobNotifier:
     def _publish_next(self) -> None:
         timeout = max(0.0, self._record_at - time.monotonic()) if self._published else None
         try:
-            queue_name, job_id = self._pending.get(timeout=timeout)
+            queue, job_id, kind = self._pending.get(timeout=timeout)
         except Empty:
             self._record()
             return
-        if broker.publish(queue_name, job_id):
+        if broker.publish(queue, job_id, kind):
             if not self._published:
                 self._record_at = time.monotonic() + RECORD_INTERVAL_S
             self._published.append(job_id)

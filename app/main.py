@@ -9,12 +9,17 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from types import ModuleType
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import error_handlers, openapi, preload
+from app import error_handlers, openapi, openapi_responses, preload
 from app.fair_start import FairStartMiddleware
+from app.http_methods import METHODS, HttpMethodsMiddleware
 from app.middleware import RequestValidationMiddleware
+from app.query_parameters import reject_unknown_parameters
 from app.request_metrics import RequestMetrics
 from app.routes import (
     audit,
@@ -70,6 +75,15 @@ ROUTE_MODULES = (
     webhooks,
     dashboard,
 )
+# Compressed already, or sent in ranges of bytes.
+UNCOMPRESSED = (
+    *DEFAULT_EXCLUDED_CONTENT_TYPES,
+    "application/octet-stream",
+    "application/x-npz",
+    "application/x-tar",
+    "application/vnd.apache.parquet",
+    "application/vnd.apache.arrow.stream",
+)
 DESCRIPTION = """Semblance is a self-hosted REST API that trains conditional generative models on \
 labeled images or tables and returns any number of synthetic samples per label.
 
@@ -107,6 +121,7 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
+        dependencies=[Depends(reject_unknown_parameters)],
     )
     error_handlers.install(app)
     for module in modules:
@@ -114,10 +129,23 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
     openapi.install(app)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.state.metrics_registry = registry = metrics.create_registry()
+    routes = [route for module in modules for route in module.router.routes]
+    app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
+    app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])
+    if settings.cors_allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allowed_origins,
+            allow_methods=METHODS,
+            allow_headers=["*"],
+            expose_headers=list(openapi_responses.HEADERS),
+        )
     app.add_middleware(
         RequestValidationMiddleware,
         allowed_hosts=settings.allowed_hosts,
         metrics=RequestMetrics(registry),
     )
-    app.add_middleware(FairStartMiddleware)  # the outermost
+    app.add_middleware(FairStartMiddleware)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     return app

@@ -94,9 +94,12 @@ def _example(schema: Json, schemas: Json) -> Any:
     if schema.get("type") == "array":
         item = _example(schema["items"], schemas)
         return None if item is None else [item]
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        item = _example(values, schemas)
+        return None if item is None else {"critic_loss": item}
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
     if name in BODIES or not name.endswith("Page"):
         return BODIES.get(name)
     properties = schemas[name]["properties"]
     page = {"data": _example(properties["data"], schemas), "next": None, "has_more": False}
-    return page | ({"total": 1} if "total" in properties else {})
+    return page | ({"total": 1, "total_is_exact": True} if "total" in properties else {})

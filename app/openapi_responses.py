@@ -47,7 +47,6 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
         'attachment; filename="samples.zip"',
     ),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer"}, 5),
-    "Allow": ("Methods of this path.", {"type": "string"}, "GET, HEAD, OPTIONS"),
     "WWW-Authenticate": ("Scheme of the API key.", {"type": "string"}, "Bearer"),
     "Semblance-Model": (
         "Id of the model that generated the samples.",

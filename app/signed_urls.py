@@ -25,6 +25,9 @@ _SIGNED_QUERY = re.compile(
 )
 
 
+PARAMETERS = frozenset({"key_id", "expires", "signature"})
+
+
 def sign_url(key: ApiKey, target: str, expires: int) -> str:
     """Return `target`, a path with an optional query, with a signature valid until `expires`.
 

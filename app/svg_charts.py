@@ -8,8 +8,9 @@ from markupsafe import Markup
 from app.svg_element import element
 from app.value_format import format_date, format_number
 
-REAL_COLOR, SYNTHETIC_COLOR = "#1668a8", "#d0581e"
-LINE_COLORS = (REAL_COLOR, SYNTHETIC_COLOR, "#5b7f2b")
+# Defined in templates/theme.css, for light and dark pages.
+REAL_COLOR, SYNTHETIC_COLOR = "var(--real)", "var(--synthetic)"
+LINE_COLORS = (REAL_COLOR, SYNTHETIC_COLOR, "var(--third)")
 CHART_WIDTH, CHART_HEIGHT = 360, 170
 AXIS_MARGIN = 16  # below a histogram, for the labels of its axis
 BAR_HEIGHT = 26  # of a category, for its real and its synthetic bar
@@ -200,7 +201,7 @@ def heatmap(title: str, names: Sequence[str], values: Sequence[Sequence[float]])
             for j, value in enumerate(values[i])
         ]
     frame = element(
-        "rect", x=left, width=HEATMAP_SIZE, height=HEATMAP_SIZE, fill="none", stroke="#bbb"
+        "rect", x=left, width=HEATMAP_SIZE, height=HEATMAP_SIZE, fill="none", stroke="var(--line)"
     )
     return Chart(title, _join([*shapes, frame]), HEATMAP_SIZE + 1, legend=())
 

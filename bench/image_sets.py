@@ -4,6 +4,7 @@ A dataset is a dict of `x_train`, `y_train`, `x_test` and `y_test`.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,30 @@ def upscale(side: int) -> Transform:
         }
 
     return change
+
+
+def shrink_file(file: Path, max_side: int) -> Path:
+    """Return an npz file whose images have at most `max_side` pixels per side.
+
+    Pixels are the means of blocks of whole numbers of pixels. A file that is small enough already
+    is returned as it is.
+    """
+    with np.load(file) as arrays:
+        contents = dict(arrays)
+    images = [name for name in contents if name == "x" or name.startswith("x_")]
+    side = max(contents[images[0]].shape[1:3])
+    if side <= max_side:
+        return file
+    factor = -(-side // max_side)
+    shrunk = file.with_name(f"{file.stem}-{max_side}.npz")
+    smaller = {
+        name: np.stack(
+            [np.asarray(Image.fromarray(image).reduce(factor)) for image in contents[name]]
+        )
+        for name in images
+    }
+    np.savez(shrunk, **contents | smaller)
+    return shrunk
 
 
 def use_validation_split(arrays: Arrays) -> Arrays:

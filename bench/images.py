@@ -5,6 +5,11 @@ program that takes `--data REAL.npz --samples SYNTHETIC.npz` and prints its scor
 starts a service, uploads a dataset, trains for a budget of CPU-seconds on one thread, and downloads
 samples over HTTP. The judge is not used in training, and training never sees the test split.
 
+Rows of color photographs need `flowers_64.npz` and `clothing_128.npz`, which
+`python -m bench.class_folders` makes of public class folders; bench/README.md names them. The judge
+sees these images at 32 pixels per side, averaged over blocks of pixels: for larger ones its
+classifier needs an hour.
+
 For tuning, `--validation` judges with a part of the training images instead, and
 `--hyperparameters '{"latent_dim": 48}'` changes settings; the results record both.
 """
@@ -21,17 +26,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from semblance import Client
 
 from bench import image_sets as sets
 from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "images.jsonl"
 
+MAX_JUDGED_SIDE = 32  # pixels
+
 JUDGE_HELP = "Program that scores samples."
 DATA_HELP = "Folder with the datasets."
 CACHE_HELP = "Folder in which the judge keeps its classifiers. Default: build/judge."
 
 FASHION, DIGITS, CIFAR = "fashion_mnist.npz", "digits.npz", "cifar10_lossless_5k.npz"
+FLOWERS, CLOTHING = "flowers_64.npz", "clothing_128.npz"
 
 # Networks and losses with their authors' settings: Langr & Bok 2019, chapters 3 and 8 (Keras draws
 # embeddings uniformly from ±.05, a standard deviation of .029); Radford et al. 2016.
@@ -72,10 +81,23 @@ class Row:
     spec: dict[str, Any] = field(default_factory=dict)
 
 
-def _network(name: str, architecture: str, **hyperparameters: Any) -> Row:
+def _network(
+    name: str,
+    architecture: str,
+    *,
+    file: str = FASHION,
+    cpu_seconds: float = 60,
+    samples: int = 10_000,
+    **hyperparameters: Any,
+) -> Row:
     hyperparameters = {"architecture": architecture, **hyperparameters}
     spec = {"hyperparameters": hyperparameters, "early_stopping": False}
-    return Row(name, FASHION, 60, 10_000, spec=spec)
+    return Row(name, file, cpu_seconds, samples, spec=spec)
+
+
+def _published(name: str, architecture: str, **changes: Any) -> Row:
+    settings = AS_PUBLISHED[architecture] | _NO_PENALTY
+    return _network(name, architecture, beta1=_BETAS[architecture], **settings, **changes)
 
 
 MAIN = [
@@ -91,10 +113,7 @@ NETWORKS = [
         _network(f"dcgan-{loss}", "dcgan", loss=loss)
         for loss in ("non_saturating", "minimax", "least_squares", "hinge")
     ),
-    *(
-        _network(f"{name}-published", name, **settings, **_NO_PENALTY, beta1=_BETAS[name])
-        for name, settings in AS_PUBLISHED.items()
-    ),
+    *(_published(f"{name}-published", name) for name in AS_PUBLISHED),
 ]
 HARD_SETS = [
     Row("two-classes", FASHION, 120, 2_000, sets.keep_classes(0, 1)),
@@ -102,7 +121,15 @@ HARD_SETS = [
     Row("64-color", CIFAR, 300, 1_000, sets.upscale(64)),
     Row("rare-class", FASHION, 120, 10_000, sets.limit_class(9, 545)),
 ]
-ROWS = [*MAIN, *NETWORKS, *HARD_SETS]
+PHOTOGRAPHS = [
+    row
+    for name, file in (("flowers-64", FLOWERS), ("clothing-128", CLOTHING))
+    for row in (
+        Row(name, file, 600, 2_500, preset="balanced"),
+        _published(f"{name}-dcgan", "dcgan", file=file, cpu_seconds=600, samples=2_500),
+    )
+]
+ROWS = [*MAIN, *NETWORKS, *HARD_SETS, *PHOTOGRAPHS]
 SCORES = (
     "feature_frechet",
     "label_fidelity",
@@ -133,7 +160,12 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         per_label, rest = divmod(row.samples, len(labels))
         counts = {name: per_label + (i < rest) for i, name in enumerate(labels)}
         client.download_samples(job["result"]["model"], synthetic, labels=counts, seed=seed + 1_000)
-        scores = run_judge(arguments.judge, real, synthetic, arguments.cache)
+        if arguments.keep:
+            keep_model(
+                client, job["result"]["model"], labels, arguments.keep / f"{row.name}-{seed}"
+            )
+        real, synthetic = (sets.shrink_file(file, MAX_JUDGED_SIDE) for file in (real, synthetic))
+        scores = run_judge(arguments.judge, real, synthetic, arguments.cache, arguments.judge_steps)
     return {
         "row": row.name,
         "seed": seed,
@@ -141,6 +173,7 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         "preset": preset,
         **({"hyperparameters": arguments.hyperparameters} if arguments.hyperparameters else {}),
         **({"validation": True} if arguments.validation else {}),
+        **({"judge_steps": arguments.judge_steps} if arguments.judge_steps else {}),
         "cpu_seconds": row.cpu_seconds,
         "used_cpu_s": job["usage"]["cpu_s"],
         "wall_s": round(wall_s, 1),
@@ -150,10 +183,24 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
     }
 
 
-def run_judge(program: Path, real: Path, synthetic: Path, cache: Path) -> dict[str, Any]:
+def keep_model(client: Client, model: str, labels: Sequence[str], path: Path) -> None:
+    """Write the exported model and a picture of eight images of each label."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".zip").write_bytes(
+        client.request("GET", f"/v1/models/{model}/export").content
+    )
+    body = {"labels": dict.fromkeys(labels, 8), "seed": 1, "layout": "grid"}
+    grid = client.request("POST", f"/v1/models/{model}/samples?format=png", json=body)
+    path.with_suffix(".png").write_bytes(grid.content)
+
+
+def run_judge(
+    program: Path, real: Path, synthetic: Path, cache: Path, steps: int | None = None
+) -> dict[str, Any]:
     """Return the judge's scores; `ceiling` holds those of as many real training images."""
     cache.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(program), "--data", str(real), "--samples", str(synthetic)]
+    command += ["--steps", str(steps)] if steps else []
     done = subprocess.run([*command, "--cache", str(cache)], capture_output=True, check=True)
     scores: dict[str, Any] = json.loads(done.stdout)
     return scores
@@ -205,6 +252,14 @@ def main() -> None:
         "--validation", action="store_true", help="Judge with a part of the training images."
     )
     parser.add_argument("--cache", type=Path, default=Path("build/judge"), help=CACHE_HELP)
+    parser.add_argument(
+        "--judge-steps",
+        type=int,
+        help="Training steps of the judge's classifier. Default: its own.",
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="Folder for each exported model and a picture of its samples."
+    )
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     for row in ROWS:

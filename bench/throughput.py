@@ -25,7 +25,7 @@ from models.images.training import ImageTrainer
 from models.images.vae_gan.networks import ConditionalNorm
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import adamw, channels_last
-from models.training_loop import Part, Position
+from models.microbatch import Part, Position
 from models.weight_average import WeightAverage
 
 BATCH_SIZE, LATENT_DIM, CLASSES = 32, 64, 10
@@ -151,7 +151,8 @@ def main() -> None:
             position = Position(trainer.step, 0.5)
             for optimizer in ours.optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            ours.add_gradients(Part(batch, position))
+            noise = torch.randn(BATCH_SIZE, settings.latent_dim)
+            ours.add_gradients(Part((*batch, noise), position))
             ours.apply_gradients(position)
             ours.update_average(trainer.step)
             trainer.step += 1

@@ -20,7 +20,7 @@ def record(
     resource: str,
     request_id: str | None = None,
 ) -> None:
-    """Add an entry: the key `key_id` did `action`, such as `dataset.delete`, to `resource`."""
+    """Add an entry: `key_id` requested `action`, such as `dataset.delete`, to `resource`."""
     session.add(
         AuditEntry(
             id=new_id("aud"),

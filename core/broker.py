@@ -9,6 +9,7 @@ import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from core.devices import DeviceKind
 from core.settings import get_settings
 
 if TYPE_CHECKING:
@@ -66,8 +67,15 @@ def get_celery() -> "Celery":
     return celery
 
 
-def publish(queue: str, job_id: str) -> bool:
+def queue_names(queue: str, kind: DeviceKind) -> tuple[str, str]:
+    """Return the broker's queues of a worker: for jobs of any kind of device, and of this kind."""
+    return queue, f"{queue}.{kind}"
+
+
+def publish(queue: str, job_id: str, kind: DeviceKind | None = None) -> bool:
     """Notify a worker of `queue`; return False if the broker did not accept the message in time.
+
+    `kind` is the kind of device that the job needs; None if any will do.
 
     Call this after the commit, so that the worker sees the row. False is not an error for the
     caller, because workers also poll the table.
@@ -75,13 +83,14 @@ def publish(queue: str, job_id: str) -> bool:
     settings = get_settings()
     if not settings.broker_url.get_secret_value():
         return False
+    name = queue if kind is None else queue_names(queue, kind)[1]
     sent = threading.Event()
 
     def send() -> None:
         from kombu.exceptions import OperationalError
 
         try:
-            get_celery().send_task(RUN_TASK, args=[job_id], queue=queue)
+            get_celery().send_task(RUN_TASK, args=[job_id], queue=name)
             sent.set()
         except (OperationalError, OSError, TimeoutError) as error:
             log.warning(

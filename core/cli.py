@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from core.settings import DEVICE_PATTERN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,12 +23,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     roles.add_parser("sampler", help="Run the sampling routes only.")
     worker = roles.add_parser("worker", help="Run a worker that executes jobs.")
     worker.add_argument("--queues", metavar="A,B", help="Queues to take jobs from (default: all).")
+    devices = worker.add_mutually_exclusive_group()
+    devices.add_argument(
+        "--device",
+        metavar="NAME",
+        type=_pattern(DEVICE_PATTERN, "`auto`, `cpu`, `cuda` or `cuda:N`"),
+        help="auto, cpu, cuda or cuda:N (default: SEMBLANCE_DEVICE, or auto).",
+    )
+    devices.add_argument(
+        "--gpus",
+        metavar="all|N,M",
+        type=_pattern(r"^(all|\d{1,3}(,\d{1,3})*)$", "`all` or numbers, such as `0,2`"),
+        help="Run one worker for each GPU, or for each of these.",
+    )
     roles.add_parser("migrate", help="Upgrade the database to the newest schema.")
     link = roles.add_parser("login-link", help="Print a link that logs a browser in once.")
     link.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
     options = parser.parse_args(arguments)
     return ROLES[options.role](options)
+
+
+def _pattern(pattern: str, allowed: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not re.match(pattern, value):
+            raise argparse.ArgumentTypeError(f"{value!r} is not allowed. Use {allowed}.")
+        return value
+
+    return check
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -40,6 +65,15 @@ def _up(options: argparse.Namespace) -> int:
         sys.stdout.flush()
 
     return Supervisor(print_line).run()
+
+
+def _worker(options: argparse.Namespace) -> int:
+    queues = (options.queues or "").split(",")
+    if options.gpus is not None:
+        return _exec_module("worker.gpu_workers", options.gpus, *queues)
+    if options.device is not None:
+        os.environ["SEMBLANCE_DEVICE"] = options.device
+    return _exec_module("worker", *queues)
 
 
 def _migrate(_options: argparse.Namespace) -> int:
@@ -68,7 +102,7 @@ ROLES = {
     "up": _up,
     "api": lambda _options: _exec_module("app"),
     "sampler": lambda _options: _exec_module("app", "--sampler"),
-    "worker": lambda options: _exec_module("worker", *(options.queues or "").split(",")),
+    "worker": _worker,
     "migrate": _migrate,
     "login-link": _login_link,
 }

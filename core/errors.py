@@ -203,6 +203,7 @@ class JobError(Exception):
     CODES: ClassVar[frozenset[str]] = frozenset(
         {
             "worker_lost",
+            "device_lost",
             "out_of_memory",
             "disk_full",
             "non_finite_loss",
@@ -214,6 +215,10 @@ class JobError(Exception):
             "dp_guarantee_lost",
             "internal",
         }
+    )
+
+    RETRYABLE: ClassVar[frozenset[str]] = frozenset(
+        {"worker_lost", "device_lost", "out_of_memory", "disk_full", "internal"}
     )
 
     def __init__(self, code: str, detail: str) -> None:
@@ -230,5 +235,5 @@ class JobError(Exception):
             "title": "The job failed",
             "detail": self.detail,
             "code": self.code,
-            "retryable": self.code in {"worker_lost", "out_of_memory", "disk_full", "internal"},
+            "retryable": self.code in self.RETRYABLE,
         }

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,3})?)$"
 
 
 class Limits(BaseModel):
@@ -105,6 +106,16 @@ class Settings(BaseSettings):
         ["localhost", "127.0.0.1", "[::1]"],
         description="Host headers that the API accepts; * for all.",
     )
+    cors_allowed_origins: list[str] = Field(
+        [],
+        description="Origins whose pages may call the API from a browser, such as "
+        "https://app.example.com; * for all. Default: none.",
+    )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="Addresses and networks of reverse proxies whose X-Forwarded headers are "
+        "believed. Default: none.",
+    )
     admin_key: SecretStr = Field(
         SecretStr(""), description="Text of the first API key, for containers."
     )
@@ -150,6 +161,24 @@ class Settings(BaseSettings):
         3, ge=1, description="Lost workers without a new checkpoint after which a job fails."
     )
 
+    device: str = Field(
+        "auto",
+        pattern=DEVICE_PATTERN,
+        description="Device of a worker: `auto` (a GPU if there is one), `cpu`, `cuda` or "
+        "`cuda:N`.",
+    )
+    sampling_device: str = Field(
+        "cpu",
+        pattern=DEVICE_PATTERN,
+        description="Device on which the API and the sampler generate samples: `auto`, `cpu`, "
+        "`cuda` or `cuda:N`.",
+    )
+    device_check_seconds: float = Field(
+        120.0, gt=0, description="Interval at which an idle worker checks that its GPU still works."
+    )
+    max_device_losses: int = Field(
+        5, ge=1, description="Lost GPUs without a new checkpoint after which a job fails."
+    )
     worker_threads: int = Field(
         0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
     )

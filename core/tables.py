@@ -30,6 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import get_history
 
 from core.database import UtcDateTime, clock
+from core.devices import DeviceKind
 
 Json = dict[str, Any]
 # Names are compared byte by byte on every database, as cursors and prefixes need it.
@@ -163,8 +164,9 @@ class UploadPart(Base):
 class Dataset(Leased, Base):
     """A dataset.
 
-    `sources` lists the uploaded files until they are validated. `objects` maps the names of the
-    objects created from them to {key, bytes, sha256}. `summary` describes them (see core.datasets).
+    `sources` lists the uploaded files until they are validated, or as long as the dataset exists if
+    its modality keeps them. `objects` maps the names of the objects created from them to {key,
+    bytes, sha256}. `summary` describes them (see core.datasets).
     """
 
     __tablename__ = "datasets"
@@ -188,6 +190,11 @@ class Dataset(Leased, Base):
     error: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
     ready_at: Mapped[datetime | None]
+
+    @property
+    def stored_bytes(self) -> int:
+        uploaded = [part for source in self.sources for part in source["parts"]]
+        return sum(int(file["bytes"]) for file in [*self.objects.values(), *uploaded])
 
 
 class Job(Leased, Base):
@@ -218,10 +225,14 @@ class Job(Leased, Base):
     warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
+    device: Mapped[str] = mapped_column(default="auto")  # requested: auto, cpu or gpu
+    # The kind of worker that may claim the job; null if any (see core.jobs.devices).
+    device_kind: Mapped[DeviceKind | None]
     key_id: Mapped[str | None]  # of the API key that created it
 
     worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]
+    device_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     owner: Mapped[str | None]
     heartbeat_at: Mapped[datetime | None]
     available_at: Mapped[datetime] = mapped_column(default=clock())
@@ -378,7 +389,7 @@ class Tag(Base):
 
 
 class AuditEntry(Base):
-    """A change that an API key made, written in the transaction of the change and never changed."""
+    """A change by an API key, written in the transaction of the change and never changed."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (Index("ix_audit_entries_tenant_id_id", "tenant_id", "id"),)
@@ -426,8 +437,8 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     queues: Mapped[list[Any]]
     host: Mapped[str]
-    gflops: Mapped[float | None]  # speed of a matrix product on one thread, for estimates
-    device: Mapped[str] = mapped_column(default="cpu")
+    gflops: Mapped[float | None]  # speed of a matrix product on one thread or GPU, for estimates
+    device: Mapped[Json]  # fields of core.devices.DeviceReport
     version: Mapped[str] = mapped_column(default="")  # of the server's software
     cpus: Mapped[int] = mapped_column(default=0)
     memory_bytes: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Budget(BaseModel):
-    """The training budget: exactly one of `steps`, `cpu_seconds` and `wall_minutes`.
+    """The training budget: exactly one of `steps`, `cpu_seconds`, `gpu_seconds`, `wall_minutes`.
 
     Time counts from the first training step: loading libraries and data is not part of it.
     """
@@ -21,25 +21,36 @@ class Budget(BaseModel):
         description="User and system CPU time of the training process from its first step on, in "
         "seconds.",
     )
+    gpu_seconds: float | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Time for which training holds a GPU, from its first step on, in seconds. The "
+        "job then runs on a GPU only.",
+    )
     wall_minutes: float | None = Field(
         None, gt=0, le=1_000_000, description="Elapsed time from the first step on, in minutes."
     )
 
     @model_validator(mode="after")
     def require_exactly_one(self) -> "Budget":
-        limits = (self.steps, self.cpu_seconds, self.wall_minutes)
+        limits = (self.steps, self.cpu_seconds, self.gpu_seconds, self.wall_minutes)
         if sum(limit is not None for limit in limits) != 1:
-            raise ValueError("Set exactly one of `steps`, `cpu_seconds` and `wall_minutes`.")
+            raise ValueError(
+                "Set exactly one of `steps`, `cpu_seconds`, `gpu_seconds` and `wall_minutes`."
+            )
         return self
 
-    def fraction(self, *, step: int, cpu_s: float, wall_s: float) -> float:
+    def fraction(self, *, step: int, cpu_s: float, wall_s: float, gpu_s: float) -> float:
         """Return the fraction of the budget that is used, in [0, 1]."""
         if self.steps is not None:
             used = step / self.steps
         elif self.cpu_seconds is not None:
             used = cpu_s / self.cpu_seconds
+        elif self.gpu_seconds is not None:
+            used = gpu_s / self.gpu_seconds
         else:
-            assert self.wall_minutes is not None  # noqa: S101 - the validator requires one of three
+            assert self.wall_minutes is not None  # noqa: S101 - the validator requires one of four
             used = wall_s / (60 * self.wall_minutes)
         return min(1.0, used)
 

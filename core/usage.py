@@ -24,6 +24,7 @@ class JobUsage:
     failed: int
     cpu_s: float
     wall_s: float
+    gpu_s: float
     items: int
 
 
@@ -63,7 +64,7 @@ def job_usage(
         func.count(),
         func.sum(case((Job.state == JobState.SUCCEEDED, 1), else_=0)),
         func.sum(case((Job.state == JobState.FAILED, 1), else_=0)),
-        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "wall_s")),
+        *(func.sum(Job.usage[name].as_float()) for name in ("cpu_s", "wall_s", "gpu_s")),
     )
     generated = select(Job.kind, day, key, func.sum(Shard.items_done))
     generated = generated.join(Shard, Shard.job_id == Job.id).where(selected)
@@ -83,6 +84,7 @@ def job_usage(
             failed=row[5],
             cpu_s=round(row[6] or 0.0, 2),
             wall_s=round(row[7] or 0.0, 2),
+            gpu_s=round(row[8] or 0.0, 2),
             items=items.get(tuple(row[:3]), 0),
         )
         for row in rows
@@ -94,8 +96,8 @@ def storage_usage(session: Session, tenant_id: str) -> StorageUsage:
 
     Checkpoints count as artifacts, except files that are the weights of a model.
     """
-    contents = session.scalars(select(Dataset.objects).where(Dataset.tenant_id == tenant_id))
-    datasets = sum(file["bytes"] for content in contents for file in content.values())
+    rows = session.scalars(select(Dataset).where(Dataset.tenant_id == tenant_id))
+    datasets = sum(row.stored_bytes for row in rows)
     weights = list(session.scalars(select(Model.weights).where(Model.tenant_id == tenant_id)))
     weight_keys = {file["key"] for file in weights}
     files = session.scalars(select(Checkpoint.files).where(Checkpoint.tenant_id == tenant_id))

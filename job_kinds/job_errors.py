@@ -6,7 +6,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from core.errors import JobError, ModalityMissing, StorageFull, Unavailable
 from core.storage import ObjectCorrupted
-from models import oom
+from models import device
 
 # The database or the object store is unavailable: the job resumes later from its checkpoint.
 TRANSIENT_ERRORS = (OperationalError, InterfaceError, Unavailable)
@@ -29,7 +29,7 @@ def as_job_error(error: Exception) -> JobError:
             "disk_full",
             "The disk is full, so the job cannot save its files. Free disk space and retry.",
         )
-    if oom.is_out_of_memory(error):
+    if device.is_out_of_memory(error):
         return JobError(
             "out_of_memory", "The job ran out of memory. For a training job, reduce `batch_size`."
         )

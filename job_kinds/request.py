@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from core import webhooks
+from core.devices import RequestedDevice
 from core.request_fields import RequestModel, Seed, Tags
 
 Priority = Annotated[
@@ -55,6 +56,11 @@ class JobRequest(RequestModel):
         None, description="Random seed. Default: a random one, returned in `resolved`."
     )
     priority: Priority = "normal"
+    device: RequestedDevice = Field(
+        "auto",
+        description="Device to run on: `cpu`, `gpu`, or `auto` (default) for that of the first "
+        "free worker. A job with `auto` stays on this kind of device once something is saved.",
+    )
     tags: Tags = {}
     webhook: JobWebhookOrUrl | None = Field(
         None, description="Webhook for this job, in addition to the tenant's webhooks."

@@ -41,6 +41,7 @@ class AugmentationInput:
     model: Model | None
     spec: AugmentationSpec
     storage: Storage
+    device: str  # of the model and the classifiers: `cpu` or `cuda:N`
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
     labels: "NDArray[np.int32]"  # of all items of the training split; negative if unlabeled
     train: "Indices"

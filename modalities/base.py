@@ -53,6 +53,11 @@ class Datasets(Protocol):
     dataset_options: type[RequestModel] = NoOptions
     """Fields of `meta` of a new dataset, in addition to those of all datasets."""
 
+    update_options: type[RequestModel] = NoOptions
+    """Fields of `meta` that a client can change later. The stored upload is read again then.
+
+    Uploads of a modality without such fields are not kept."""
+
     dataset_view: type[BaseModel] = BaseModel
     """Fields of a dataset's representation, in addition to those of all datasets."""
 

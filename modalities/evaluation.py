@@ -25,6 +25,7 @@ class EvaluationInput:
     samples: int
     seed: int
     storage: Storage
+    device: str  # of the networks: `cpu` or `cuda:N`
     check_stop: Callable[[], None]  # raises if the job must stop; called at least once a second
 
     @property
@@ -40,7 +41,9 @@ class EvaluationInput:
             JobError: The model cannot be read.
         """
         modality = modalities.get(self.model.modality)
-        sampler = stored_samplers.load(self.model, self.storage, modality.load_sampler)
+        sampler = stored_samplers.load(
+            self.model, self.storage, lambda path: modality.load_sampler(path, self.device)
+        )
         selection, options = Selection(count=self.samples), modality.selection_options()
         plan = modality.plan_selection(self.model.manifest, selection, options, self.seed)
         for batch in sampler.draw(plan, Unshared()):

@@ -9,7 +9,7 @@ one process does.
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,13 @@ def ingest(
     """
     dataset_id = new_id("ds")
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
-        summary = _read(new.modality, files, new.options, folder, lambda: None)
-        object_files = modalities.get(new.modality).object_files
-        objects = _store(storage, tenant_id, dataset_id, object_files, folder)
+        summary = read_files(new.modality, files, new.options, folder, lambda: None)
+        prefix = key_of(tenant_id, "datasets", dataset_id)
+        objects = store_objects(storage, prefix, new.modality, folder)
+    sources = _store_sources(storage, prefix, files) if keeps_upload(new.modality) else []
     with write() as session:
         dataset = repository.add_ready(
-            session, tenant_id, dataset_id, new, objects=objects, summary=summary
+            session, tenant_id, dataset_id, new, sources=sources, objects=objects, summary=summary
         )
         on_created(session, dataset)
     return dataset
@@ -71,18 +72,7 @@ def enqueue_ingestion(
 ) -> Dataset:
     """Store the unread files and add the dataset as `validating`."""
     dataset_id = new_id("ds")
-    sources = [
-        {
-            "name": file.name,
-            "sha256": None,
-            "parts": [
-                storage.put_file(
-                    key_of(tenant_id, "datasets", dataset_id, "source", str(i)), file.path
-                ).to_dict()
-            ],
-        }
-        for i, file in enumerate(files)
-    ]
+    sources = _store_sources(storage, key_of(tenant_id, "datasets", dataset_id), files)
     with write() as session:
         dataset = repository.add_validating(session, tenant_id, dataset_id, new, sources=sources)
         on_created(session, dataset)
@@ -109,7 +99,12 @@ def validate(storage: Storage, dataset_id: str | None = None) -> bool:
         with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
             objects, summary = _validate(storage, dataset, folder)
         with write() as session:
-            repository.finish_validation(session, dataset, objects=objects, summary=summary)
+            keep = keeps_upload(dataset.modality)
+            repository.finish_validation(
+                session, dataset, objects=objects, summary=summary, keep_sources=keep
+            )
+        if keep:
+            return True
     except LeaseLost:
         return True  # deleted, or claimed by another process, which needs the sources
     except SemblanceError as error:
@@ -134,16 +129,26 @@ def _validate(
             repository.renew_validation(session, dataset)
 
     with leases.renewed(renew, repository.VALIDATION_LEASE_S / 3) as check_lease:
-        files = _copy_sources(storage, dataset, folder, check_lease)
-        summary = _read(dataset.modality, files, dataset.options, folder, check_lease)
+        files = copy_sources(storage, dataset, folder, check_lease)
+        summary = read_files(dataset.modality, files, dataset.options, folder, check_lease)
         check_lease()
-        object_files = modalities.get(dataset.modality).object_files
-        return _store(storage, dataset.tenant_id, dataset.id, object_files, folder), summary
+        prefix = key_of(dataset.tenant_id, "datasets", dataset.id)
+        return store_objects(storage, prefix, dataset.modality, folder), summary
 
 
-def _copy_sources(
+def keeps_upload(modality: str) -> bool:
+    """Return True if uploads are kept, so that they can be read again with other options."""
+    return bool(modalities.get(modality).update_options.model_fields)
+
+
+def copy_sources(
     storage: Storage, dataset: Dataset, folder: Path, check_lease: Callable[[], None]
 ) -> list[SourceFile]:
+    """Copy the stored upload into `folder`.
+
+    Raises:
+        DatasetUnreadable: A stored file is damaged, or differs from the announced one.
+    """
     files = []
     for i, source in enumerate(dataset.sources):
         path = folder / f"source-{i}"
@@ -174,7 +179,7 @@ def _copy_sources(
     return files
 
 
-def _read(
+def read_files(
     modality: str,
     files: Sequence[SourceFile],
     options: dict[str, Any],
@@ -192,15 +197,27 @@ def _read(
     return modalities.get(modality).ingest(files, options, out, on_wait)
 
 
-def _store(
-    storage: Storage, tenant_id: str, dataset_id: str, files: Mapping[str, str], folder: Path
+def store_objects(
+    storage: Storage, prefix: str, modality: str, folder: Path
 ) -> dict[str, StoredObject]:
+    """Store what `read_files` has written, under keys that begin with `prefix`."""
     return {
-        name: storage.put_file(
-            key_of(tenant_id, "datasets", dataset_id, file), folder / "content" / file
-        )
-        for name, file in files.items()
+        name: storage.put_file(f"{prefix}/{file}", folder / "content" / file)
+        for name, file in modalities.get(modality).object_files.items()
     }
+
+
+def _store_sources(
+    storage: Storage, prefix: str, files: Sequence[SourceFile]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": file.name,
+            "sha256": None,
+            "parts": [storage.put_file(f"{prefix}/source/{i}", file.path).to_dict()],
+        }
+        for i, file in enumerate(files)
+    ]
 
 
 def check_free_disk(needed_bytes: int = 0) -> None:

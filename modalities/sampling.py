@@ -190,8 +190,8 @@ class Sampling(Protocol):
         """Return the number of items in one file of a generation job."""
         return 10_000
 
-    def load_sampler(self, path: Path) -> Sampler:
-        """Load a model file.
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
+        """Load a model file, to sample on the device `cpu` or `cuda:N`.
 
         Raises:
             ValueError: The file does not hold a model of this modality.

@@ -49,7 +49,7 @@ class SandboxedFiles:
         """
         raise NotImplementedError
 
-    def load_sampler(self, path: Path) -> Any:
+    def load_sampler(self, path: Path, device: str = "cpu") -> Any:
         """Load a model file; see modalities.sampling.Sampling."""
         raise NotImplementedError
 

@@ -35,6 +35,7 @@ class TrainingChoices:
     preset: Preset
     budget: Budget | None
     hyperparameters: Json = field(default_factory=dict)  # the explicit ones, by name
+    device: Literal["cpu", "gpu"] = "cpu"  # "gpu": the job runs on a GPU only
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class TrainingRun(TrainingCallbacks, Protocol):
 
     @property
     def storage(self) -> Storage: ...
+
+    @property
+    def device(self) -> str:
+        """Device of the networks: `cpu` or `cuda:N`."""
 
     @property
     def state(self) -> Path | None:

@@ -48,10 +48,10 @@ def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
     Raises:
         NonFiniteState: A tensor holds an infinity or NaN. The message is the tensor's name.
     """
-    for name, tensor in tensors.items():
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    for name, tensor in plain.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NonFiniteState(name)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return save(plain, {"semblance": json.dumps({"format": FORMAT, **header})})
 
 
@@ -126,7 +126,9 @@ def load_state(path: Path, objects: Mapping[str, Resumable]) -> None:
             elif is_dataclass(current) and not isinstance(current, type):
                 setattr(part, attribute, replace(current, **saved))
             else:
-                setattr(part, attribute, saved.clone() if isinstance(saved, Tensor) else saved)
+                is_tensor = isinstance(saved, Tensor)
+                value = saved.to(current.device, copy=True) if is_tensor else saved
+                setattr(part, attribute, value)
             if isinstance(current, torch.optim.Optimizer):
                 _restore_layouts(current)
 

@@ -134,7 +134,7 @@ def critic_step(
     critic_loss = loss.critic(real_scores, fake_scores)
     if loss.shares_backward:
         (critic_slope,) = torch.autograd.grad(loss.critic(real, fake), fake)
-        (fraction * critic_loss).backward()
+        (critic_loss if fraction == 1 else fraction * critic_loss).backward()
         assert fake_items.grad is not None  # noqa: S101 - the critic's loss depends on the fakes
         # Times B: the losses are means, and the bound must not depend on the size of the batch.
         per_item_slope = (critic_slope * len(fake)).clamp_min(1e-5)
@@ -144,7 +144,7 @@ def critic_step(
         (generator_grad,) = torch.autograd.grad(
             fake_scores, fake_items, generator_slope, retain_graph=True
         )
-        (fraction * critic_loss).backward()
+        (critic_loss if fraction == 1 else fraction * critic_loss).backward()
     return AdversarialStep(critic_loss.detach(), generator_loss.detach(), generator_grad)
 
 

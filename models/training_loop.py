@@ -6,8 +6,7 @@ uninterrupted one. A trainer knows the architecture; its phases are the networks
 together, such as the feature network and then the generator with its critic.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,27 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import oom, seeding
+from models import seeding
+from models.device import release_memory
+from models.microbatch import Batch, Part, Position, smaller_microbatch, split
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
-
-Batch = tuple[Tensor, ...]  # the first dimension of each tensor is the items
-
-
-@dataclass(frozen=True)
-class Position:
-    """Position of a step in a run: its number, from 0, and its progress through the schedule."""
-
-    step: int
-    progress: float
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a batch whose gradients fit into memory, and its share of the batch."""
-
-    batch: Batch
-    position: Position
-    share: float = 1.0
 
 
 class Batches(Protocol):
@@ -71,6 +53,7 @@ class Trainer(Protocol):
 
     seed: int
     step: int
+    device: torch.device
 
     def update_progress(self, used: float) -> float:
         """Return the progress through the schedule, given the used share of the budget.
@@ -114,21 +97,26 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
             callbacks.save(trainer.step, trainer.pack())
 
         phase, position = trainer.current_phase(), Position(trainer.step, progress)
-        seeding.seed_step(trainer.seed, trainer.step)
-        batch = phase.batches.batch_at(trainer.step)
+        seeding.seed_step(trainer.seed, trainer.step, trainer.device)
         for optimizer in phase.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        losses: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}  # They stay on the device: reading one waits for it.
+        is_out_of_memory = False
         try:
+            batch = phase.batches.batch_at(trainer.step)
             for part in split(batch, phase.microbatch_size, position):
                 for name, loss in phase.add_gradients(part).items():
-                    losses[name] = losses.get(name, torch.zeros(())) + part.share * loss
+                    weighted = loss if part.share == 1 else part.share * loss
+                    losses[name] = losses[name] + weighted if name in losses else weighted
         except Exception as error:
             phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
             callbacks.warn(
                 trainer.step,
                 f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
             )
+            is_out_of_memory = True
+        if is_out_of_memory:  # outside of the handler, because the error refers to tensors
+            release_memory(trainer.device)
             continue  # The step starts again, with the same batch and the same random numbers.
         phase.apply_gradients(position)
         phase.update_average(trainer.step)
@@ -136,24 +124,3 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
 
         trainer.report(losses, callbacks)
     trainer.finish(callbacks)
-
-
-def split(batch: Batch, size: int | None, position: Position) -> Iterator[Part]:
-    """Yield the parts of a batch, of at most `size` items. A batch may be empty."""
-    items = len(batch[0])
-    if size is None or items <= size:
-        yield Part(batch, position)
-        return
-    for part in zip(*(tensor.split(size) for tensor in batch), strict=True):
-        yield Part(part, position, len(part[0]) / items)
-
-
-def smaller_microbatch(size: int | None, error: Exception) -> int:
-    """Return half of the size.
-
-    Raises:
-        Exception: The error is not about memory, or the micro-batch cannot be smaller.
-    """
-    if size is None or size == 1 or not oom.is_out_of_memory(error):
-        raise error
-    return size // 2

@@ -72,7 +72,13 @@ def create_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
     with write() as session:
         new_dataset = NewDataset(title, {}, meta, content.kind)
         repository.add_ready(
-            session, TENANT, dataset_id, new_dataset, objects=stored, summary=content.summary
+            session,
+            TENANT,
+            dataset_id,
+            new_dataset,
+            sources=[],
+            objects=stored,
+            summary=content.summary,
         )
     return dataset_id
 

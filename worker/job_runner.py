@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
@@ -16,10 +17,13 @@ from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
 from core.tables import Job
+from job_kinds import process_device
 from job_kinds.base import Finish
 from job_kinds.generation.current_shard import CurrentShard
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from job_kinds.process_device import DeviceLost
+from job_kinds.resource_usage import Usage
 from worker import worker_lock
 
 log = logging.getLogger(__name__)
@@ -33,7 +37,7 @@ def lease_owner() -> str:
 
 
 def worker_folder() -> Path:
-    """Return the folder of this worker's lock file and drain flag.
+    """Return the folder of this worker's lock file and flags.
 
     worker.main sets it for its child processes.
     """
@@ -45,13 +49,16 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     """Claim a due job (preferably the given one) and run it, or else help with a running job.
 
     Returns False if there is nothing to do.
+
+    Raises:
+        DeviceLost: The GPU of this process cannot be used any more; the process must exit.
     """
-    shard = None
+    shard, kind = None, process_device.kind()
     with write() as session:
-        claimed = jobs.claim(session, job_id, lease_owner()) if job_id is not None else None
-        claimed = claimed or jobs.claim_next(session, queues, lease_owner())
+        claimed = jobs.claim(session, job_id, lease_owner(), kind) if job_id is not None else None
+        claimed = claimed or jobs.claim_next(session, queues, lease_owner(), kind)
         if claimed is None:
-            shard = jobs.claim_any_shard(session, queues, lease_owner(), job_id)
+            shard = jobs.claim_any_shard(session, queues, lease_owner(), job_id, kind)
     if shard is not None:
         _help_with_shards(shard)
     if claimed is None:
@@ -61,6 +68,7 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     log.info("job claimed", extra=log_fields)
     try:
         with Lease(claim, get_settings(), is_draining=_is_draining) as lease:
+            lease.usage = Usage(kind)
             lease.usage.previous_attempts = dict(job.usage)
             lease.step = job.step
             outcome = _execute(job, lease)
@@ -98,6 +106,9 @@ def _execute(job: Job, lease: Lease) -> str:
             jobs.release_as_lost(session, lease.claim)
         return "interrupted"
     except Exception as error:
+        if process_device.is_lost(error):
+            _give_back(lease.claim)
+            raise DeviceLost(str(error)) from error
         failure = as_job_error(error)
         if failure.code == "internal":
             log.exception("job failed", extra={"job_id": job.id})
@@ -105,6 +116,12 @@ def _execute(job: Job, lease: Lease) -> str:
             jobs.fail(session, lease.claim, failure)
         return f"failed: {failure.code}"
     return "succeeded"
+
+
+def _give_back(claim: Claim) -> None:
+    """Return the job to the queue; if that cannot be written, its lease expires."""
+    with suppress(LeaseLost, *TRANSIENT_ERRORS), write() as session:
+        jobs.release_from_lost_device(session, claim)
 
 
 def _is_draining() -> bool:

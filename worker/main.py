@@ -1,9 +1,10 @@
 """Supervisor process of a worker, started by `semblance-server worker`.
 
-This process does not import torch and does not run jobs. It starts Celery (if there is a broker),
-recovers abandoned work, polls the job table and starts `worker.run_once` for due jobs that Celery
-did not start, validates datasets that an API process left unfinished, and delivers webhooks.
-When it is stopped, it waits until the running job has saved a checkpoint and is released.
+This process does not import torch and does not run jobs. It checks the worker's device, starts
+Celery (if there is a broker), recovers abandoned work, polls the job table and starts
+`worker.run_once` for due jobs that Celery did not start, validates datasets that an API process
+left unfinished, and delivers webhooks. When it is stopped, it waits until the running job has saved
+a checkpoint and is released.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, webhooks, workers
 from core.database import read, write
+from core.devices import DeviceKind
 from core.errors import SemblanceError
 from core.ids import new_id
 from core.logging_config import configure
@@ -33,6 +35,8 @@ from core.settings import Settings, get_settings
 from core.storage import get_storage
 from modalities import ingestion
 from worker import benchmark_cpu, worker_lock
+from worker.device_monitor import DeviceMonitor
+from worker.device_probe import find_device
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,12 @@ class WorkerMain:
         self.folder = settings.scratch / self.id
         self.folder.mkdir(mode=0o700)
         self.gflops: float | None = None
+        self.device = DeviceMonitor(
+            find_device(settings.device),
+            self.folder,
+            settings.device_check_seconds,
+            is_idle=lambda: worker_lock.is_free(self.folder),
+        )
         self._stop = threading.Event()
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -59,6 +69,7 @@ class WorkerMain:
         threads = [
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
+                (min(1.0, self.settings.poll_seconds), self.device.check),
                 (self.settings.sweep_seconds, self._sweep),
                 (self.settings.sweep_seconds, self._validate_dataset),
                 (min(1.0, self.settings.poll_seconds), self._deliver_webhooks),
@@ -68,7 +79,8 @@ class WorkerMain:
         for thread in threads:
             thread.start()
         threading.Thread(target=self._measure, daemon=True).start()
-        log.info("worker ready", extra={"worker": self.id, "queues": self.queues})
+        log_fields = {"worker": self.id, "queues": self.queues, "device": self.device.report.id}
+        log.info("worker ready", extra=log_fields)
         self._every(min(1.0, self.settings.poll_seconds), self._supervise)
         self._drain()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -84,7 +96,13 @@ class WorkerMain:
             self._stop.wait(seconds)
 
     def _supervise(self) -> None:
-        """Restart Celery if it ended, and run due jobs that Celery did not start."""
+        """Restart Celery if it ended, and run due jobs that Celery did not start.
+
+        Without a working device, the worker leaves notifications and jobs to other workers.
+        """
+        if not self.device.works:
+            self._stop_celery()
+            return
         has_broker = bool(self.settings.broker_url.get_secret_value())
         if has_broker and self._celery_is_due():
             self._celery = self._start_celery()
@@ -93,8 +111,9 @@ class WorkerMain:
             return
         grace = self.settings.poll_seconds if has_broker else 0.0
         with read() as session:
-            overdue = jobs.has_due_jobs(session, self.queues, grace)
-            overdue = overdue or jobs.has_idle_shards(session, self.queues, grace)
+            kind = self.device.kind
+            overdue = jobs.has_due_jobs(session, self.queues, grace, kind)
+            overdue = overdue or jobs.has_idle_shards(session, self.queues, grace, kind)
         if overdue and worker_lock.is_free(self.folder):
             self._child = self._start("worker.run_once")
 
@@ -127,19 +146,23 @@ class WorkerMain:
                 self.id,
                 queues=self.queues,
                 host=socket.gethostname(),
-                gflops=self.gflops,
+                gflops=self.device.gflops or self.gflops,
+                device=self.device.report,
                 version=version("semblance-server"),
                 cpus=os.cpu_count() or 1,
                 memory_bytes=psutil.virtual_memory().total,
             )
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
-        sent = list(takewhile(lambda new: broker.publish(new.queue, new.job_id), notifications))
+        sent = list(
+            takewhile(lambda new: broker.publish(new.queue, new.job_id, new.kind), notifications)
+        )
         if sent:
             with write() as session:
                 jobs.mark_notified(session, [notification.job_id for notification in sent])
 
     def _measure(self) -> None:
-        self.gflops = benchmark_cpu.measure_gflops()
+        if self.device.kind is DeviceKind.CPU:
+            self.gflops = benchmark_cpu.measure_gflops()
 
     def _validate_dataset(self) -> None:
         ingestion.validate(get_storage())
@@ -154,18 +177,29 @@ class WorkerMain:
             log.info("unreferenced files removed", extra={"files": removed})
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
+        kind = self.device.kind
+        names = [name for queue in self.queues for name in broker.queue_names(queue, kind)]
+        # A process keeps the context of CUDA, some hundred MB, until it ends.
+        limit = ("--max-tasks-per-child", "1") if kind is DeviceKind.GPU else ()
         return self._start(
             "celery",
-            *("-A", "worker.tasks", "worker", "--queues", ",".join(self.queues)),
+            *("-A", "worker.tasks", "worker", "--queues", ",".join(names)),
             *("--hostname", f"{self.id}@%h", "--without-gossip", "--without-mingle"),
-            *("--loglevel", "WARNING"),
+            *("--loglevel", "WARNING", *limit),
         )
+
+    def _stop_celery(self) -> None:
+        if self._celery is not None and worker_lock.is_free(self.folder):
+            self._celery.terminate()
+            self._wait(self._celery)
+            self._celery = None
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         threads = str(self.settings.training_threads)
         environment = os.environ | {
             "SEMBLANCE_WORKER_FOLDER": str(self.folder),
             "SEMBLANCE_WORKER_QUEUES": json.dumps(self.queues),
+            "SEMBLANCE_DEVICE": self.device.report.id,
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
         }
@@ -179,19 +213,23 @@ class WorkerMain:
         deadline = time.monotonic() + self.settings.shutdown_grace_seconds
         while time.monotonic() < deadline and not worker_lock.is_free(self.folder):
             time.sleep(0.1)
-        for process in (self._child, self._celery):
-            if process is not None and process.poll() is None:
+        processes = [process for process in (self._child, self._celery) if process is not None]
+        for process in processes:
+            if process.poll() is None:
                 process.terminate()
-        for process in (self._child, self._celery):
-            if process is None:
-                continue
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for process in processes:
+            self._wait(process)
         with write() as session:
             workers.deregister(session, self.id)
+
+    @staticmethod
+    def _wait(process: subprocess.Popen[bytes]) -> None:
+        """Wait until the process has ended after SIGTERM; kill it after 5 s."""
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def main(queues: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from celery.signals import setup_logging
 from core import logging_config
 from core.broker import RUN_TASK, get_celery
 from core.settings import get_settings
-from worker import worker_lock
+from worker import device_loss, worker_lock
 from worker.job_runner import run_next, worker_folder
 
 celery = get_celery()
@@ -22,6 +22,7 @@ def configure_logs(**_: object) -> None:
 @celery.task(name=RUN_TASK)
 def run(job_id: str) -> None:
     """Run the given job if it is due, else the next due job; do nothing if the worker is busy."""
-    with worker_lock.try_acquire(worker_folder()) as acquired:
-        if acquired:
+    folder = worker_folder()
+    with worker_lock.try_acquire(folder) as acquired, device_loss.exit_on_loss(folder):
+        if acquired and not device_loss.is_flagged(folder):
             run_next(get_settings().worker_queues, job_id)

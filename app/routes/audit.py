@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/audit", tags=["operations"])
 
 class AuditView(BaseModel):
     id: str = Field(description="Entry id (`aud_…`).")
-    key: str = Field(description="Id of the key that made the change.")
+    key: str = Field(description="Id of the key of the request that changed it.")
     action: str = Field(description="Kind of the change, such as `dataset.delete`.")
     resource: str = Field(description="Id of the resource, or its name.")
     request_id: str | None = Field(description="Id of the request in the service's log.")
@@ -50,7 +50,7 @@ def list_audit_entries(
         str | None, Query(description="Only this kind of change. Default: all.")
     ] = None,
 ) -> Page[AuditView]:
-    """List the changes that keys made, newest first. Entries are never changed or deleted."""
+    """List the changes by API keys, newest first. Entries are never changed or deleted."""
     limit = page_size(limit)
     with read() as session:
         rows = audit.page(

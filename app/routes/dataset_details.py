@@ -3,12 +3,13 @@
 These are its `profile`, `issues`, `preview`, `content` and `provenance`, and a table's `schema`.
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
 
 import modalities
 from app import content_negotiation
@@ -89,7 +90,7 @@ def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
 @router.get(
     "/{dataset_id}/preview",
     response_class=Response,
-    responses=responses("image/png", "text/csv", model=RowsPage),
+    responses=responses("image/png", "text/csv", headers=("ETag",), model=RowsPage),
 )
 def read_dataset_preview(
     dataset_id: str,
@@ -119,7 +120,12 @@ def read_dataset_preview(
     preview = modality.preview(
         dataset, get_storage(), output_format, offset=offset, limit=page_size(limit)
     )
-    return Response(preview, media_type=modality.preview_formats[output_format])
+    headers = {
+        "ETag": f'"{sha256(preview).hexdigest()[:32]}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept",
+    }
+    return Response(preview, media_type=modality.preview_formats[output_format], headers=headers)
 
 
 @router.get(
@@ -166,14 +172,19 @@ def read_content(
             code="dataset_unreadable",
         ) from error
     return StreamingResponse(
-        content,
+        _until_closed(content, open_files),
         media_type=modality.content_formats[output_format],
         headers={
             "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
             "Vary": "Accept",
         },
-        background=BackgroundTask(open_files.close),
     )
+
+
+def _until_closed(content: Iterator[bytes], open_files: ExitStack) -> Iterator[bytes]:
+    """Yield the content, and close the files whether or not it is read to the end."""
+    with open_files:
+        yield from content
 
 
 @router.get(

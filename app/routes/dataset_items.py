@@ -1,5 +1,6 @@
 """`/v1/datasets/{dataset_id}/items`, `…/rows` and `…/transforms/preview`: single items."""
 
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -63,7 +64,11 @@ def read_item(dataset_id: str, index: int, caller: ReadScope) -> Response:
     """Return one image of a dataset as a PNG. It never changes, so that it can be cached."""
     dataset = _get(caller.tenant_id, dataset_id)
     picture = modalities.get(dataset.modality).item_picture(dataset, get_storage(), index)
-    return Response(picture, media_type="image/png", headers=IMMUTABLE)
+    return Response(
+        picture,
+        media_type="image/png",
+        headers={**IMMUTABLE, "ETag": f'"{sha256(picture).hexdigest()[:32]}"'},
+    )
 
 
 @router.get("/{dataset_id}/rows", response_model=DatasetRows)

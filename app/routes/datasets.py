@@ -43,7 +43,7 @@ from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import Dataset, DatasetState
-from modalities import ingestion
+from modalities import ingestion, reingestion
 from modalities.base import Modality
 
 Body = TypeVar("Body", bound=DatasetMeta)
@@ -304,7 +304,18 @@ def list_descendants(dataset_id: str, caller: ReadScope) -> DescendantsView:
 
 @router.patch("/{dataset_id}", response_model=DatasetView)
 def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> DatasetView:
-    """Change the name or the tags. The content of a dataset never changes."""
+    """Change the name, the tags, or how an upload of images is read.
+
+    With a field such as `labels_from`, the service reads the stored upload again, which may take a
+    while. Fields that are not sent stay as they are, and null sets the default. Until the new
+    content is valid, the old one stays in use. The request is rejected while an unfinished job uses
+    the dataset.
+    """
+    with read() as session:
+        dataset = repository.get(session, caller.tenant_id, dataset_id)
+    options = modalities.own_options(change, modalities.get(dataset.modality), "update_options")
+    if options.model_fields_set:
+        reingestion.read_again(get_storage(), caller.tenant_id, dataset_id, options)
     with write() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)
         audit.record(session, caller, "dataset.change", dataset.id)

@@ -21,7 +21,9 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    status: Literal["ready", "not ready"] = Field(description="Whether all checks pass.")
+    status: Literal["ready", "degraded", "not ready"] = Field(
+        description="Whether all checks pass; `degraded` if only a GPU does not work."
+    )
     checks: dict[str, str] = Field(description="`ok` or the reason, by check.")
 
 
@@ -37,12 +39,16 @@ async def check_liveness() -> Liveness:
     responses={503: {"description": "Not ready; `checks` has the reasons.", "model": Readiness}},
 )
 def check_readiness(response: Response) -> Readiness:
-    """Check the database, the object storage and the disk space, and that a worker is active."""
+    """Check the database, the object storage and the disk space, and that a worker is active.
+
+    With a GPU that does not work, the status is `degraded` and the response 200: the service works,
+    but jobs that need this GPU wait.
+    """
     checks = {name: _reason(check) for name, check in CHECKS.items()}
-    ok = not any(checks.values())
-    response.status_code = 200 if ok else 503
+    failed = {name for name, reason in checks.items() if reason}
+    response.status_code = 503 if failed - OPTIONAL else 200
     return Readiness(
-        status="ready" if ok else "not ready",
+        status="not ready" if failed - OPTIONAL else "degraded" if failed else "ready",
         checks={name: reason or "ok" for name, reason in checks.items()},
     )
 
@@ -78,9 +84,22 @@ def _worker() -> str | None:
         return None if workers.active(session) else "No worker has sent a heartbeat for a minute."
 
 
+def _gpus() -> str | None:
+    with read() as session:
+        active = workers.active(session)
+    broken = [
+        f"{worker.id} ({device.id}): {device.error}"
+        for worker in active
+        if (device := workers.device_of(worker)).error is not None
+    ]
+    return f"GPUs that do not work: {' '.join(broken)}" if broken else None
+
+
 CHECKS: dict[str, Callable[[], str | None]] = {
     "database": _database,
     "storage": _storage,
     "disk": _disk,
     "worker": _worker,
+    "gpus": _gpus,
 }
+OPTIONAL = {"gpus"}

@@ -1,6 +1,7 @@
 """`/v1/jobs/{job_id}/…`: events, log, metrics, checkpoints, previews and artifacts of a job."""
 
 import itertools
+from hashlib import sha256
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -231,7 +232,8 @@ def read_job_preview(job_id: str, step: int, caller: ReadScope) -> Response:
     if artifact is None:
         raise NotFound(f"Job {job_id} has no preview at step {step}.")
     stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
-    return Response(get_storage().read(stored), media_type=artifact.media_type)
+    headers = {"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, no-cache"}
+    return Response(get_storage().read(stored), media_type=artifact.media_type, headers=headers)
 
 
 @router.get(
@@ -254,7 +256,9 @@ def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)
     frames = [storage.read(StoredObject(row.key, row.bytes, row.sha256)) for row in in_order]
-    return Response(encode_gif(frames), media_type="image/gif")
+    tag = sha256("".join(row.sha256 for row in in_order).encode()).hexdigest()[:32]
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
+    return Response(encode_gif(frames), media_type="image/gif", headers=headers)
 
 
 @router.get("/{job_id}/artifacts", response_model=list[ArtifactView])
@@ -276,7 +280,7 @@ def read_artifact(
     name: str,
     caller: ReadScope,
     range: Annotated[str | None, Header(description="One range of bytes (RFC 9110).")] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256."""
     with read() as session:
@@ -285,9 +289,9 @@ def read_artifact(
     if artifact is None:
         raise NotFound(f"Job {job_id} has no artifact of this name.")
     tag = f'"{artifact.sha256}"'
-    headers = {"ETag": tag, "Accept-Ranges": "bytes"}
-    if if_none_match is not None and tag in if_none_match:
-        return Response(status_code=304, headers=headers)
+    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Content-Encoding": "identity"}
+    if if_range is not None and if_range != tag:
+        range = None  # the client has a part of other content
     storage = get_storage()
     stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
     byte_range = parse_byte_range(range, stored.bytes)

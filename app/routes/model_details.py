@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
@@ -193,9 +193,7 @@ def read_architecture(
     response_class=Response,
     responses=responses("application/zip", headers=("ETag", "Content-Disposition")),
 )
-def export_model(
-    reference: str, caller: ReadScope, if_none_match: Annotated[str | None, Header()] = None
-) -> Response:
+def export_model(reference: str, caller: ReadScope) -> Response:
     """Download the model as a zip file that another service can import.
 
     The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
@@ -212,8 +210,6 @@ def export_model(
         "ETag": f'"{archive.sha256}"',
         "Content-Disposition": f'attachment; filename="{model.id}.zip"',
     }
-    if if_none_match is not None and archive.sha256 in if_none_match:
-        return Response(status_code=304, headers=headers)
     return StreamingResponse(
         archive.stream(get_storage()), headers=headers, media_type="application/zip"
     )

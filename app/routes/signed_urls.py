@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app import signed_urls
@@ -36,7 +36,7 @@ class LinkView(BaseModel):
 
 
 @router.post("", response_model=LinkView)
-def create_link(request: LinkRequest, caller: ReadScope) -> LinkView:
+def create_link(request: LinkRequest, http_request: Request, caller: ReadScope) -> LinkView:
     """Create a signed URL of an image or a download: anybody can GET it until it expires.
 
     It has no more rights than the key that requests it. The service does not store it; revoking
@@ -48,9 +48,15 @@ def create_link(request: LinkRequest, caller: ReadScope) -> LinkView:
         key = api_keys.get(session, caller.key_id)
     assert key is not None  # noqa: S101 - the caller is authenticated
     return LinkView(
-        url=get_settings().base_url + signed_urls.sign_url(key, request.path, expires),
+        url=_base_url(http_request) + signed_urls.sign_url(key, request.path, expires),
         expires_at=datetime.fromtimestamp(expires, UTC),
     )
+
+
+def _base_url(request: Request) -> str:
+    """Return the configured address, or behind a trusted proxy the one that the client used."""
+    settings = get_settings()
+    return str(request.base_url).rstrip("/") if settings.trusted_proxies else settings.base_url
 
 
 def _check(path: str) -> None:

@@ -30,6 +30,7 @@ class JobsUsage(BaseModel):
     failed: int = Field(description="Number of failed jobs.")
     cpu_s: float = Field(description="CPU time in seconds.")
     wall_s: float = Field(description="Elapsed time in seconds.")
+    gpu_s: float = Field(description="Time for which jobs held a GPU, in seconds.")
     items: int = Field(description="Number of samples that generation jobs have generated.")
 
 

@@ -8,9 +8,25 @@ from pydantic import BaseModel, Field
 from app.authentication import ReadScope
 from core import jobs, workers
 from core.database import read
+from core.devices import DeviceKind
 from core.settings import get_settings
 
 router = APIRouter(prefix="/v1", tags=["operations"])
+
+
+class DeviceView(BaseModel):
+    """Device that a worker computes on."""
+
+    id: str = Field(description="`cpu`, or `cuda:N` for a GPU.")
+    kind: DeviceKind = Field(description="Kind of device, which jobs are bound to.")
+    name: str | None = Field(description="Name of the processor; null if it is unknown.")
+    memory_bytes: int | None = Field(description="Total memory in bytes; null if it is unknown.")
+    driver: str | None = Field(
+        description="Newest version of CUDA that the driver supports; null for a CPU."
+    )
+    error: str | None = Field(
+        description="Why the worker cannot use its device and runs no jobs; null if it can."
+    )
 
 
 class WorkerView(BaseModel):
@@ -21,9 +37,9 @@ class WorkerView(BaseModel):
     cpus: int = Field(description="Number of processor cores of the machine.")
     memory_bytes: int = Field(description="Memory of the machine in bytes.")
     gflops: float | None = Field(
-        description="Measured speed of a matrix product on one thread; null until then."
+        description="Measured speed of a matrix product on one thread or GPU; null until then."
     )
-    device: str = Field(description="Device that the worker computes on.")
+    device: DeviceView = Field(description="Device that the worker computes on.")
     started_at: datetime = Field(description="Start of the worker.")
     seen_at: datetime = Field(description="Time of the last heartbeat.")
     job: str | None = Field(
@@ -56,7 +72,7 @@ def list_workers(caller: ReadScope) -> list[WorkerView]:
             cpus=worker.cpus,
             memory_bytes=worker.memory_bytes,
             gflops=worker.gflops,
-            device=worker.device,
+            device=DeviceView.model_validate(worker.device),
             started_at=worker.started_at,
             seen_at=worker.seen_at,
             job=job_ids.get(worker.id),

@@ -18,6 +18,7 @@ from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage
 from core.tables import Model
 from modalities.sampling import Sampler
+from models.device import DeviceUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,10 @@ class ModelCache:
         try:
             with self._storage.open(stored) as path:
                 return self._load_sampler(modality, path)
+        except DeviceUnavailable as error:
+            raise Unavailable(
+                f"This server cannot sample: {error}", code="device_unavailable"
+            ) from error
         except (ObjectCorrupted, ValueError) as error:
             raise Unavailable(
                 "The weights of the model cannot be read.", code="model_unavailable"
@@ -171,7 +176,7 @@ def get_model_cache() -> ModelCache:
 
 
 def _load_sampler(modality: str, path: Path) -> Sampler:
-    return modalities.get(modality).load_sampler(path)
+    return modalities.get(modality).load_sampler(path, get_settings().sampling_device)
 
 
 def first_readable(models: Sequence[Model]) -> Model:

@@ -1,8 +1,11 @@
 """Sampling service: generates samples of cached models, in turns and in shared batches."""
 
+import logging
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any, Self
@@ -16,13 +19,16 @@ from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.fair_lock import FairLock
 from app.sampling.model_cache import ModelCache, get_model_cache
-from core.errors import ValidationFailed
+from core.errors import Unavailable, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
 from modalities.sampling import Batch, SamplingPlan
 from modalities.selection import Selection
 from modalities.turns import BatchSource
+from models.device import is_broken_context
 from models.errors import AcceptanceRateTooLow
+
+log = logging.getLogger(__name__)
 
 
 class SampleStream(Iterator[Batch]):
@@ -56,6 +62,9 @@ class SampleStream(Iterator[Batch]):
             raise
         except AcceptanceRateTooLow as error:
             raise _acceptance_error(error) from error
+        except Exception as error:
+            self._service.check_device(error)
+            raise
         if not self._requests:  # else the batcher records the batches
             sampling_metrics.record_batch(self._modality, len(batch), self._turn_s)
             self._turn_s = 0.0
@@ -92,11 +101,34 @@ class SampleStream(Iterator[Batch]):
 
 
 class SamplingService:
-    def __init__(self, cache: ModelCache, window_s: float) -> None:
-        self.cache = cache
+    def __init__(
+        self,
+        cache: ModelCache,
+        window_s: float,
+        *,
+        stop_process: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGTERM),
+    ) -> None:
+        """Create the service. `stop_process` stops the server if its GPU fails."""
+        self.cache, self._stop_process = cache, stop_process
         # One batch at a time: torch already uses all of its threads for each batch.
         self.sampling_lock = FairLock()
         self.batcher = Batcher(self.sampling_lock, window_s, expected=in_flight)
+
+    def check_device(self, error: Exception) -> None:
+        """Stop the server if the error shows that its GPU failed: only a new process can use it.
+
+        Raises:
+            Unavailable: The GPU failed.
+        """
+        if get_settings().sampling_device == "cpu" or not is_broken_context(error):
+            return
+        log.critical("the GPU failed; stopping the server", extra={"cause": str(error)[:200]})
+        self._stop_process()
+        raise Unavailable(
+            "The GPU of this server failed. The server restarts; retry the request.",
+            code="device_lost",
+            headers={"Retry-After": "10"},
+        ) from error
 
     def warm_up(self, model: Model) -> None:
         """Load the model and generate one batch, because the first batch takes longest."""

@@ -44,6 +44,7 @@ class DatasetFrom(DatasetMeta):
     )
 
 
+@modalities.extend("update_options")
 class DatasetPatch(RequestModel):
     name: Name | None = Field(None, description="New name. Default: unchanged.")
     tags: Tags | None = Field(None, description="New tags; replaces all. Default: unchanged.")
@@ -124,7 +125,7 @@ class DatasetView(BaseModel):
             test_items=summary.get("n_test"),
             labels=summary.get("labels"),
             format=summary.get("format"),
-            bytes=sum(part["bytes"] for part in dataset.objects.values()) if ready else None,
+            bytes=dataset.stored_bytes if ready else None,
             sha256=summary.get("sha256"),
             issues={issue["code"]: issue["count"] for issue in summary["issues"]}
             if ready
@@ -150,7 +151,7 @@ class DatasetProfile(BaseModel):
 
 
 class DescendantsView(BaseModel):
-    datasets: list[str] = Field(description="Ids of the dataset and of those made of it.")
+    datasets: list[str] = Field(description="Ids of the dataset and of those derived from it.")
     jobs: list[str] = Field(description="Ids of jobs that used these datasets and models.")
     models: list[str] = Field(description="Ids of models that were trained on these datasets.")
 

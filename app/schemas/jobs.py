@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 import job_kinds
 from app.schemas.events import JobShownState, Phase
 from core import jobs
+from core.devices import DeviceKind, RequestedDevice
 from core.tables import Artifact, Checkpoint, Job, JobKind
 from job_kinds.request import Priority, WarningView
 from job_kinds.results import (
@@ -37,27 +38,36 @@ class Progress(BaseModel):
     updated_at: datetime | None = Field(description="Time of the worker's last heartbeat.")
 
 
-QueueCode = Literal["waiting_for_worker", "jobs_ahead", "worker_lost"]
+QueueCode = Literal[
+    "waiting_for_worker", "jobs_ahead", "worker_lost", "no_gpu_worker", "no_cpu_worker"
+]
 
 
 class QueueStatus(BaseModel):
     position: int | None = Field(description="Number of jobs ahead; null unless the job is queued.")
     code: QueueCode | None = Field(
-        description="Stable code of `reason`: `waiting_for_worker` (the job is next), `jobs_ahead` "
-        "or `worker_lost` (it resumes after the loss of its worker); null where `position` is."
+        description="Stable code of `reason`: `waiting_for_worker` (the job is next), "
+        "`jobs_ahead`, `worker_lost` (it resumes after the loss of its worker), `no_gpu_worker` or "
+        "`no_cpu_worker` (no active worker has the device that it needs); null where `position` is."
     )
     reason: str | None = Field(description="Why the job is waiting; null where `position` is.")
 
     @classmethod
-    def of(cls, job: Job, position: int | None) -> "QueueStatus":
+    def of(cls, job: Job, position: jobs.QueuePosition | None) -> "QueueStatus":
         if position is None:
             return cls(position=None, code=None, reason=None)
+        if job.device_kind is not None and not position.has_worker:
+            kind = job.device_kind.value
+            code: QueueCode = "no_gpu_worker" if kind == "gpu" else "no_cpu_worker"
+            reason = f"No active worker has a working {kind.upper()}. The job waits for one."
+            return cls(position=position.ahead, code=code, reason=reason)
         if job.worker_losses:
             reason = "The worker was lost. The next one resumes from the last checkpoint."
-            return cls(position=position, code="worker_lost", reason=reason)
-        if position:
-            reason = "1 job is ahead." if position == 1 else f"{position} jobs are ahead."
-            return cls(position=position, code="jobs_ahead", reason=reason)
+            return cls(position=position.ahead, code="worker_lost", reason=reason)
+        if position.ahead:
+            ahead = position.ahead
+            reason = "1 job is ahead." if ahead == 1 else f"{ahead} jobs are ahead."
+            return cls(position=position.ahead, code="jobs_ahead", reason=reason)
         return cls(position=0, code="waiting_for_worker", reason="Waiting for a free worker.")
 
 
@@ -73,6 +83,7 @@ class Usage(BaseModel):
 
     cpu_s: float = Field(0.0, description="CPU time in seconds.")
     wall_s: float = Field(0.0, description="Elapsed time in seconds.")
+    gpu_s: float = Field(0.0, description="Time for which the job held a GPU, in seconds.")
 
 
 Result = TrainingResult | GenerationResult | EvaluationResult | AugmentationResult
@@ -100,6 +111,10 @@ class JobView(BaseModel):
     progress: Progress = Field(description="Progress of a job that has started.")
     queue: QueueStatus = Field(description="Place in the queue.")
     priority: Priority = Field(description="Priority in the queue.")
+    device: RequestedDevice = Field(description="Device that the request asks for.")
+    device_kind: DeviceKind | None = Field(
+        description="Kind of device that the job runs on; null while it may be either."
+    )
     retry_of: str | None = Field(description="Id of the ended job that this one repeats.")
     attempt: int = Field(description="Number of times that a worker started the job.")
     max_worker_losses: int = Field(
@@ -118,7 +133,7 @@ class JobView(BaseModel):
     )
 
     @classmethod
-    def of(cls, job: Job, position: int | None = None) -> "JobView":
+    def of(cls, job: Job, position: jobs.QueuePosition | None = None) -> "JobView":
         state, path = jobs.shown_state(job), f"/v1/jobs/{job.id}"
         links = {"self": path}
         links |= {part: f"{path}/{part}" for part in ("events", *job_kinds.KINDS[job.kind].links)}
@@ -146,6 +161,8 @@ class JobView(BaseModel):
             ),
             queue=QueueStatus.of(job, position),
             priority=job.priority,
+            device=job.device,
+            device_kind=job.device_kind,
             retry_of=job.retry_of,
             attempt=job.fencing_token,
             max_worker_losses=job.max_worker_losses,

@@ -67,7 +67,13 @@ def train(
     cpu_seconds: Annotated[
         float | None, typer.Option(help="Training budget in CPU-seconds.")
     ] = None,
+    gpu_seconds: Annotated[
+        float | None, typer.Option(help="Training budget in GPU-seconds.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Training budget in steps.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or gpu. Default: auto, the first free worker.")
+    ] = None,
     quality_gate: Annotated[
         list[str],
         typer.Option(
@@ -82,9 +88,9 @@ def train(
 
     With `--quality-gate`, wait for the evaluation and exit with status 1 if the gate fails.
     """
-    spec: dict[str, Any] = {"preset": preset, "name": name, "seed": seed}
+    spec: dict[str, Any] = {"preset": preset, "name": name, "seed": seed, "device": device}
     spec["quality_gate"] = parse_gate(quality_gate)
-    budget = {"cpu_seconds": cpu_seconds, "steps": steps}
+    budget = {"cpu_seconds": cpu_seconds, "gpu_seconds": gpu_seconds, "steps": steps}
     spec["budget"] = {k: v for k, v in budget.items() if v is not None} or None
     with Client(url, key) as client:
         job = client.train(dataset, **{k: v for k, v in spec.items() if v is not None})

@@ -1,7 +1,7 @@
 """Deletion of a dataset together with everything that came from it.
 
 These are the models that were trained on it, the jobs that read it or sampled such a model, with
-their files, and the datasets that augmentation jobs made of it, in the same way.
+their files, and the datasets that augmentation jobs derived from it, in the same way.
 """
 
 from dataclasses import dataclass, field

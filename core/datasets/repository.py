@@ -31,10 +31,11 @@ def add_ready(
     dataset_id: str,
     new: NewDataset,
     *,
+    sources: list[dict[str, Any]],
     objects: dict[str, StoredObject],
     summary: Json,
 ) -> Dataset:
-    """Add a dataset whose files have been validated and stored."""
+    """Add a dataset whose files have been validated and stored. `sources` are the kept uploads."""
     dataset = Dataset(
         id=dataset_id,
         tenant_id=tenant_id,
@@ -43,6 +44,7 @@ def add_ready(
         tags=new.tags,
         options=new.options,
         state=DatasetState.READY,
+        sources=sources,
         objects={name: stored.to_dict() for name, stored in objects.items()},
         summary=summary,
         ready_at=clock(),
@@ -177,12 +179,19 @@ def renew_validation(session: Session, dataset: Dataset) -> None:
 
 
 def finish_validation(
-    session: Session, dataset: Dataset, *, objects: dict[str, StoredObject], summary: Json
+    session: Session,
+    dataset: Dataset,
+    *,
+    objects: dict[str, StoredObject],
+    summary: Json,
+    keep_sources: bool,
 ) -> None:
+    """End the validation with success; without `keep_sources`, the caller deletes the sources."""
     _end_validation(
         session,
         dataset,
         state=DatasetState.READY,
+        sources=dataset.sources if keep_sources else [],
         objects={name: stored.to_dict() for name, stored in objects.items()},
         summary=summary,
         ready_at=clock(),
@@ -190,11 +199,11 @@ def finish_validation(
 
 
 def fail_validation(session: Session, dataset: Dataset, error: SemblanceError) -> None:
-    _end_validation(session, dataset, state=DatasetState.FAILED, error=error.to_problem())
+    """End the validation with a failure; the caller deletes the sources after the commit."""
+    error_fields = {"error": error.to_problem(), "sources": []}
+    _end_validation(session, dataset, state=DatasetState.FAILED, **error_fields)
 
 
 def _end_validation(session: Session, dataset: Dataset, **values: Any) -> None:
-    """End the validation; the caller deletes the sources after the commit. Raises LeaseLost."""
-    leases.release(
-        session, Dataset, dataset.fencing_token, Dataset.id == dataset.id, sources=[], **values
-    )
+    """End the validation. Raises LeaseLost."""
+    leases.release(session, Dataset, dataset.fencing_token, Dataset.id == dataset.id, **values)

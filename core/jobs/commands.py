@@ -10,6 +10,7 @@ from core import webhooks
 from core.database import clock
 from core.errors import NotFound, Unavailable
 from core.ids import new_id
+from core.jobs.devices import initial_kind, kept_kind
 from core.jobs.events import record_state
 from core.jobs.state_machine import TERMINAL, check_action, shown_state
 from core.settings import get_settings
@@ -31,6 +32,7 @@ class NewJob:
     model_id: str | None = None
     tags: Json = field(default_factory=dict)
     priority: str = "normal"
+    device: str = "auto"
     traceparent: str | None = None
     retry_of: str | None = None
     key_id: str | None = None
@@ -66,6 +68,8 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         tags=new.tags,
         priority=new.priority,
         priority_at=clock(PRIORITY_OFFSET_S[new.priority]),
+        device=new.device,
+        device_kind=initial_kind(new.device),
         traceparent=new.traceparent,
         retry_of=new.retry_of,
         key_id=new.key_id,
@@ -114,6 +118,7 @@ def resume(session: Session, tenant_id: str, job_id: str) -> Job:
     job = _lock_for_action(session, tenant_id, job_id, "resume")
     job.state, job.notified_at = JobState.QUEUED, None
     job.queued_at = job.available_at = clock()
+    job.device_kind = kept_kind()
     return _record_change(session, job)
 
 
@@ -134,6 +139,7 @@ def retry(session: Session, tenant_id: str, job_id: str, key_id: str | None = No
             model_id=old.model_id,
             tags=old.tags,
             priority=old.priority,
+            device=old.device,
             traceparent=old.traceparent,
             retry_of=old.id,
             key_id=key_id,

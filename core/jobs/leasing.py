@@ -13,13 +13,21 @@ from sqlalchemy.orm import Session
 
 from core import leases
 from core.database import clock
+from core.devices import DeviceKind
 from core.errors import JobError
 from core.ids import new_id
+from core.jobs.devices import kept_kind, may_run_on
 from core.jobs.events import NewEvent, record_events, record_state
-from core.jobs.sweeper import requeue_lost
+from core.jobs.sweeper import backoff_s, requeue_lost
 from core.settings import get_settings
 from core.storage import StoredObject
 from core.tables import Artifact, Checkpoint, Job, JobState, Json, Model
+
+DEVICE_LOST = JobError(
+    "device_lost",
+    "GPUs failed several times while they ran the job, without a new checkpoint. Check the "
+    "workers' logs before you retry the job.",
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,13 @@ class Heartbeat:
     events: Sequence[NewEvent] = ()
 
 
-def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None:
-    """Claim the job; return None if it is held, has ended or is not due yet."""
+def claim(
+    session: Session, job_id: str, owner: str, kind: DeviceKind = DeviceKind.CPU
+) -> tuple[Claim, Job] | None:
+    """Claim the job for a worker with this kind of device.
+
+    Returns None if the job is held, has ended, is not due yet or needs another kind.
+    """
     requeue_lost(session, job_id)  # count an expired lease as a worker loss before taking it over
     job = leases.acquire(
         session,
@@ -63,6 +76,7 @@ def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None
         Job.state == JobState.QUEUED,
         ~Job.cancel_requested,
         Job.available_at <= clock(),
+        may_run_on(kind),
         seconds=get_settings().lease_seconds,
         state=JobState.RUNNING,
         owner=owner,
@@ -70,28 +84,34 @@ def claim(session: Session, job_id: str, owner: str) -> tuple[Claim, Job] | None
         started_at=clock(),
         step_deadline_at=clock(Heartbeat.step_timeout_s),
         phase="preparing",
+        device_kind=kind,
         version=Job.version + 1,
     )
     if job is None:
         return None
-    record_state(session, job, "running", attempt=job.fencing_token)
+    record_state(session, job, "running", attempt=job.fencing_token, device=kind.value)
     return Claim(job.tenant_id, job.id, job.fencing_token, owner), job
 
 
-def claim_next(session: Session, queues: Sequence[str], owner: str) -> tuple[Claim, Job] | None:
-    """Claim the first due job in any of the queues; return None if there is none."""
+def claim_next(
+    session: Session, queues: Sequence[str], owner: str, kind: DeviceKind = DeviceKind.CPU
+) -> tuple[Claim, Job] | None:
+    """Claim the first due job in any of the queues for a worker with this kind of device.
+
+    Returns None if there is none.
+    """
     queued = (Job.state == JobState.QUEUED) & (Job.available_at <= clock())
     expired = (Job.state == JobState.RUNNING) & leases.has_expired(Job)
     due = (
         select(Job.id)
-        .where(Job.queue.in_(queues), queued | expired)
+        .where(Job.queue.in_(queues), may_run_on(kind) | expired, queued | expired)
         .order_by(Job.priority_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # another worker is claiming a locked job
     )
     tried: list[str] = []
     while len(tried) < 10 and (job_id := session.scalar(due.where(Job.id.not_in(tried)))):
-        if (claimed := claim(session, job_id, owner)) is not None:
+        if (claimed := claim(session, job_id, owner, kind)) is not None:
             return claimed
         tried.append(job_id)
     return None
@@ -137,8 +157,8 @@ class NewCheckpoint:
 
 
 def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkpoint:
-    """Add the row of a checkpoint whose files are stored, and reset the count of lost workers."""
-    fenced_update(session, claim, step=new.step, worker_losses=0)
+    """Add the row of a checkpoint whose files are stored, and reset the counts of losses."""
+    fenced_update(session, claim, step=new.step, worker_losses=0, device_losses=0)
     checkpoint = Checkpoint(
         id=new_id("ckpt"),
         tenant_id=claim.tenant_id,
@@ -234,12 +254,32 @@ def release(session: Session, claim: Claim) -> None:
 
     Pending stop requests are carried out instead, because no worker claims a cancelled job.
     """
+    _requeue(session, claim, reason="drained")
+
+
+def release_from_lost_device(session: Session, claim: Claim) -> None:
+    """Return the job to the queue because the worker's GPU failed.
+
+    This is not a worker loss: its count and limit are separate, so that neither a broken GPU fails
+    many jobs, nor a job that breaks each GPU returns for ever.
+    """
+    job = fenced_update(session, claim)
+    losses = job.device_losses + 1
+    if losses >= get_settings().max_device_losses and not job.cancel_requested:
+        _end(session, claim, JobState.FAILED, error=DEVICE_LOST.to_problem(), device_losses=losses)
+        return
+    _requeue(session, claim, reason="device_lost", delay_s=backoff_s(losses), device_losses=losses)
+
+
+def _requeue(
+    session: Session, claim: Claim, *, reason: str, delay_s: float = 0.0, **values: Any
+) -> None:
     job = fenced_update(session, claim)
     if job.cancel_requested or job.pause_requested:
         confirm_paused(session, claim)
         return
-    queued_now = {"notified_at": None, "queued_at": clock(), "available_at": clock()}
-    _leave(session, claim, JobState.QUEUED, reason="drained", **queued_now)
+    values |= {"notified_at": None, "queued_at": clock(), "available_at": clock(delay_s)}
+    _leave(session, claim, JobState.QUEUED, reason=reason, device_kind=kept_kind(), **values)
 
 
 def release_as_lost(session: Session, claim: Claim) -> None:

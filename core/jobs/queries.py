@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from core import workers
 from core.database import clock
+from core.devices import DeviceKind
 from core.errors import NotFound
+from core.jobs.devices import may_run_on
 from core.jobs.state_machine import TERMINAL
 from core.listing import ListedPage, PageRequest, list_page
 from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
@@ -54,26 +57,56 @@ def _has_shown_state(state: str) -> ColumnElement[bool]:
     return shown[state] if state in shown else Job.state == JobState(state)
 
 
-def queue_position(session: Session, job: Job) -> int | None:
-    """Return the number of queued jobs before this one in its queue; None unless it is queued."""
+def _jobs_ahead(session: Session, job: Job) -> int | None:
+    """Return the number of queued jobs that go before this one; None unless it is queued.
+
+    Jobs of other queues, or that need another kind of device, do not count.
+    """
     if job.state is not JobState.QUEUED:
         return None
     before = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
         Job.id < job.id
     )
     ahead = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, before)
+    if job.device_kind is not None:
+        ahead = ahead.where(may_run_on(job.device_kind))
     return session.scalar(ahead) or 0
 
 
-def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """Return the number of jobs ahead by the id of each job that is queued."""
-    ids = [job.id for job in jobs if job.state is JobState.QUEUED]
-    if not ids:
+@dataclass(frozen=True)
+class QueuePosition:
+    """Position of a queued job: the number of jobs ahead, and whether any worker can run it."""
+
+    ahead: int
+    has_worker: bool
+
+
+def queue_position(session: Session, job: Job) -> QueuePosition | None:
+    """Return the position of the job in its queue; None unless it is queued."""
+    ahead = _jobs_ahead(session, job)
+    if ahead is None:
+        return None
+    return QueuePosition(ahead, bool(workers.serving(session, job.queue, job.device_kind)))
+
+
+def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, QueuePosition]:
+    """Return the positions of the jobs that are queued, by id."""
+    queued_jobs = {job.id: job for job in jobs if job.state is JobState.QUEUED}
+    if not queued_jobs:
         return {}
     place = func.row_number().over(partition_by=Job.queue, order_by=(Job.priority_at, Job.id))
     queued = select(Job.id, place.label("place")).where(Job.state == JobState.QUEUED).subquery()
-    rows = session.execute(select(queued.c.id, queued.c.place).where(queued.c.id.in_(ids)))
-    return {job_id: number - 1 for job_id, number in rows}
+    rows = session.execute(select(queued.c.id, queued.c.place).where(queued.c.id.in_(queued_jobs)))
+    served = {
+        (job.queue, job.device_kind): bool(workers.serving(session, job.queue, job.device_kind))
+        for job in queued_jobs.values()
+    }
+    return {
+        job_id: QueuePosition(
+            number - 1, served[queued_jobs[job_id].queue, queued_jobs[job_id].device_kind]
+        )
+        for job_id, number in rows
+    }
 
 
 @dataclass(frozen=True)
@@ -116,13 +149,18 @@ def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
     return {str(owner).split("/")[0]: job_id for owner, job_id in session.execute(query)}
 
 
-def has_due_jobs(session: Session, queues: Sequence[str], grace_s: float) -> bool:
-    """Return True if a queued job of these queues has been due for more than `grace_s`.
+def has_due_jobs(
+    session: Session,
+    queues: Sequence[str],
+    grace_s: float,
+    kind: DeviceKind = DeviceKind.CPU,
+) -> bool:
+    """Return True if a queued job has been due for a worker of this kind for more than `grace_s`.
 
     `grace_s` is the time that a notification may take.
     """
     is_due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
-    due_job = select(Job.id).where(Job.queue.in_(queues), is_due).limit(1)
+    due_job = select(Job.id).where(Job.queue.in_(queues), may_run_on(kind), is_due).limit(1)
     return session.scalar(due_job) is not None
 
 

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from core import leases
 from core.database import clock
+from core.devices import DeviceKind
 from core.errors import JobError
 from core.ids import new_id
 from core.jobs.events import NewEvent, record_events
-from core.jobs.leasing import Claim, Heartbeat, StopRequests, fenced_update
+from core.jobs.leasing import DEVICE_LOST, Claim, Heartbeat, StopRequests, fenced_update
 from core.jobs.sweeper import WORKER_LOST
 from core.settings import get_settings
 from core.storage import StoredObject
@@ -73,12 +74,14 @@ def create_shards(session: Session, claim: Claim, *, count: int, size: int) -> N
     session.flush()
 
 
-def claim_shard(session: Session, job_id: str, owner: str) -> ShardClaim | None:
-    """Claim an available shard of a running job.
+def claim_shard(
+    session: Session, job_id: str, owner: str, kind: DeviceKind = DeviceKind.CPU
+) -> ShardClaim | None:
+    """Claim an available shard of a job that runs on this kind of device.
 
     Returns None if there is none now, or if a client has requested that the job stops.
     """
-    if session.scalar(select(Job.id).where(Job.id == job_id, _is_active())) is None:
+    if session.scalar(select(Job.id).where(Job.id == job_id, _is_active(kind))) is None:
         return None
     available = (
         select(Shard)
@@ -95,19 +98,28 @@ def claim_shard(session: Session, job_id: str, owner: str) -> ShardClaim | None:
 
 
 def claim_any_shard(
-    session: Session, queues: Sequence[str], owner: str, job_id: str | None = None
+    session: Session,
+    queues: Sequence[str],
+    owner: str,
+    job_id: str | None = None,
+    kind: DeviceKind = DeviceKind.CPU,
 ) -> ShardClaim | None:
     """Claim a shard of the given job, or else of the first running job in these queues."""
-    if job_id is not None and (claimed := claim_shard(session, job_id, owner)) is not None:
+    if job_id is not None and (claimed := claim_shard(session, job_id, owner, kind)) is not None:
         return claimed
-    jobs = _jobs_with_available_shards(queues).order_by(Job.priority_at, Job.id)
+    jobs = _jobs_with_available_shards(queues, kind).order_by(Job.priority_at, Job.id)
     first = session.scalar(jobs.limit(1))
-    return None if first is None else claim_shard(session, first, owner)
+    return None if first is None else claim_shard(session, first, owner, kind)
 
 
-def has_idle_shards(session: Session, queues: Sequence[str], grace_s: float) -> bool:
-    """Return True if a job that started more than `grace_s` ago has available shards."""
-    jobs = _jobs_with_available_shards(queues).where(Job.started_at <= clock(-grace_s))
+def has_idle_shards(
+    session: Session,
+    queues: Sequence[str],
+    grace_s: float,
+    kind: DeviceKind = DeviceKind.CPU,
+) -> bool:
+    """Return True if a job that started more than `grace_s` ago has shards for this kind."""
+    jobs = _jobs_with_available_shards(queues, kind).where(Job.started_at <= clock(-grace_s))
     return session.scalar(jobs.limit(1)) is not None
 
 
@@ -148,7 +160,7 @@ def complete_shard(
 ) -> None:
     """Mark the shard as done and add its stored file as an artifact.
 
-    Resets the job's count of lost workers. Raises LeaseLost.
+    Resets the job's counts of lost workers and devices. Raises LeaseLost.
     """
     _release(
         session,
@@ -169,7 +181,8 @@ def complete_shard(
             **stored.to_dict(),
         )
     )
-    session.execute(update(Job).where(Job.id == claim.job_id).values(worker_losses=0))
+    no_losses = {"worker_losses": 0, "device_losses": 0}
+    session.execute(update(Job).where(Job.id == claim.job_id).values(**no_losses))
     event = NewEvent("shard", {"name": name, "items": claim.stop - claim.start})
     record_events(session, claim.tenant_id, claim.job_id, [event])
 
@@ -177,6 +190,19 @@ def complete_shard(
 def release_shard(session: Session, claim: ShardClaim) -> None:
     """Return the shard to the queue, without counting a loss. Raises LeaseLost."""
     _release(session, claim, state=ShardState.QUEUED, items_done=0)
+
+
+def release_shard_from_lost_device(session: Session, claim: ShardClaim) -> None:
+    """Return a helper's shard to the queue because its GPU failed. Raises LeaseLost.
+
+    The loss counts for the job. At the limit, the shard fails, and with it the job.
+    """
+    counted = update(Job).where(Job.id == claim.job_id).values(device_losses=Job.device_losses + 1)
+    losses = session.scalar(counted.returning(Job.device_losses)) or 0
+    if losses >= get_settings().max_device_losses:
+        fail_shard(session, claim, DEVICE_LOST)
+    else:
+        release_shard(session, claim)
 
 
 def fail_shard(session: Session, claim: ShardClaim, error: JobError) -> None:
@@ -211,14 +237,15 @@ def _is_available() -> ColumnElement[bool]:
     return (Shard.state == ShardState.QUEUED) | (Shard.state == ShardState.RUNNING) & is_lost
 
 
-def _jobs_with_available_shards(queues: Sequence[str]) -> Any:
+def _jobs_with_available_shards(queues: Sequence[str], kind: DeviceKind) -> Any:
     jobs = select(Job.id).join(Shard, Shard.job_id == Job.id)
-    return jobs.where(_is_active(), Job.queue.in_(queues), _is_available())
+    return jobs.where(_is_active(kind), Job.queue.in_(queues), _is_available())
 
 
-def _is_active() -> ColumnElement[bool]:
-    """Select running jobs without stop requests."""
-    return (Job.state == JobState.RUNNING) & ~Job.cancel_requested & ~Job.pause_requested
+def _is_active(kind: DeviceKind) -> ColumnElement[bool]:
+    """Select jobs without stop requests that run on this kind of device."""
+    is_running = (Job.state == JobState.RUNNING) & ~Job.cancel_requested & ~Job.pause_requested
+    return is_running & (Job.device_kind == kind)
 
 
 def _try_claim(session: Session, shard: Shard, owner: str) -> ShardClaim | None:

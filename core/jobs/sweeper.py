@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from core import leases
 from core.database import clock
+from core.devices import DeviceKind
 from core.errors import JobError
+from core.jobs.devices import kept_kind
 from core.jobs.events import record_state
 from core.tables import Job, JobState
 
@@ -30,6 +32,7 @@ class Notification:
 
     queue: str
     job_id: str
+    kind: DeviceKind | None
 
 
 def sweep(session: Session) -> list[Notification]:
@@ -37,12 +40,17 @@ def sweep(session: Session) -> list[Notification]:
     lost = select(Job.id).where(_is_lost())
     for job_id in session.scalars(lost.limit(BATCH)).all():
         requeue_lost(session, job_id)
-    unpublished = select(Job.queue, Job.id).where(
+    unpublished = select(Job.queue, Job.id, Job.device_kind).where(
         Job.state == JobState.QUEUED, Job.notified_at.is_(None), Job.available_at <= clock()
     )
     return [
         Notification(*row) for row in session.execute(unpublished.order_by(Job.id).limit(BATCH))
     ]
+
+
+def backoff_s(losses: int) -> float:
+    """Return the delay before the next attempt: 0, 30, 150 s and so on."""
+    return BACKOFF_S * (4.0 ** (losses - 1) - 1)
 
 
 def _is_lost() -> ColumnElement[bool]:
@@ -74,7 +82,8 @@ def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") 
     else:
         state = JobState.QUEUED
         values |= {
-            "available_at": clock(BACKOFF_S * (4 ** (losses - 1) - 1)),  # 0, 30, 150 s …
+            "available_at": clock(backoff_s(losses)),
+            "device_kind": kept_kind(),
             "notified_at": None,
             "queued_at": clock(),
         }

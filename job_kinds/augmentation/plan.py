@@ -1,6 +1,6 @@
 """Planning of augmentation jobs: the number of items of each label and source."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,7 @@ def plan(tenant_id: str, request: AugmentationRequest, seed: int) -> NewJob | Au
         model_id=spec.model,
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
         warnings=[warning.model_dump() for warning in warnings],
     )
 
@@ -116,6 +117,7 @@ def _resolve(
                 message=f"{counts.unlabeled} items without a label are left out.",
             )
         )
+    warnings += _holdout_warnings(names, counts, can_choose=not trained_on_dataset)
     if model is not None:
         warnings += _model_warnings(session, model, trained_on_dataset=trained_on_dataset)
     return spec, warnings
@@ -281,6 +283,29 @@ def _warnings(spec: AugmentationSpec) -> list[WarningView]:
             )
         )
     return warnings
+
+
+def _holdout_warnings(
+    names: Sequence[str], counts: ItemCounts, *, can_choose: bool
+) -> list[WarningView]:
+    """Say how many real items are missing in the new dataset, and why."""
+    held_out = dict(zip(names, counts.holdout_per_label or [], strict=False))
+    if not sum(held_out.values()):
+        return []
+    largest = sorted(held_out.items(), key=lambda item: -item[1])[:5]
+    listed = ", ".join(f"{name}: {count:,}" for name, count in largest if count)
+    more = ", …" if sum(map(bool, held_out.values())) > len(largest) else ""
+    reason = (
+        "so that its benefit can be measured on them. Set `holdout_fraction` to 0 to use all items."
+        if can_choose
+        else "because the training of the model held them out."
+    )
+    total = sum(counts.train) + sum(held_out.values())
+    message = (
+        f"{sum(held_out.values()):,} of {total:,} real items are not in the new dataset "
+        f"({listed}{more}), {reason}"
+    )
+    return [WarningView(code="items_held_out", message=message)]
 
 
 def _model_warnings(

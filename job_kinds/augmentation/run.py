@@ -24,6 +24,7 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Job
+from job_kinds import process_device
 from job_kinds.augmentation.items import PROVENANCE_FILE, write_dataset
 from job_kinds.augmentation.lift_experiment import LiftExperiment
 from job_kinds.job_errors import TRANSIENT_ERRORS
@@ -81,6 +82,7 @@ def _finish(
         job.tenant_id,
         new_id("ds"),
         NewDataset(name=spec.name, tags=job.tags, options={}, modality=spec.modality),
+        sources=[],
         objects=objects,
         summary=generated["summary"] | {"derived_from": _derived_from(job, spec)},
     )
@@ -161,6 +163,7 @@ class AugmentationJob:
                 model=self._model,
                 spec=self.spec,
                 storage=self._storage,
+                device=process_device.require(),
                 check_stop=self.check_stop,
                 labels=labels,
                 train=train,

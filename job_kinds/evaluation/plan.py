@@ -54,6 +54,7 @@ def plan(
         request=request.model_dump(mode="json", exclude_unset=True),
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
     )
 
 
@@ -104,6 +105,13 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
         modalities.evaluation_of(model.modality).default_samples,
         max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]),
     )
+    trained_on = model.manifest["dataset"].get("sha256")
+    if trained_on not in {None, dataset.summary["sha256"]}:
+        raise Conflict(
+            f"{model.name}:{model.version} cannot be evaluated: its dataset was changed after the "
+            "training. Train a new model.",
+            code="dataset_changed",
+        )
     training_spec = modalities.get(model.modality).training_spec
     check_possible(training_spec.model_validate(model.manifest["training"]), dataset)
     return EvaluationSpec(
@@ -167,8 +175,9 @@ def enqueue(session: Session, training: Job, model: Model) -> None:
     try:
         spec = build_spec(model, dataset, training.resolved["seed"], None)
         spec = spec.model_copy(update={"samples": min(spec.samples, _max_samples(model))})
-        new = replace(new_job(model, spec), key_id=training.key_id)
-        jobs.create(session, training.tenant_id, new)
+        new = new_job(model, spec)
+        evaluation = replace(new, device=training.device, key_id=training.key_id)
+        jobs.create(session, training.tenant_id, evaluation)
     except (Conflict, Unavailable) as error:
         message = f"The model was not evaluated: {error.detail}"
         event = NewEvent("log", {"message": message}, level="warning")

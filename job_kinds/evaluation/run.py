@@ -17,6 +17,7 @@ from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from job_kinds import process_device
 from job_kinds.lease import Lease
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
@@ -78,7 +79,7 @@ def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         score["name"]: {field: score[field] for field in fields}
         for score in scores
-        if types[score["name"]].is_main
+        if score["name"] in types and types[score["name"]].is_main
     }
 
 
@@ -105,6 +106,7 @@ class EvaluationJob:
                 samples=self.spec.samples,
                 seed=self.spec.seed,
                 storage=self._storage,
+                device=process_device.require(),
                 check_stop=self.check_stop,
             )
         )

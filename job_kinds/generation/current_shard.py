@@ -22,8 +22,13 @@ class CurrentShard:
         Pass None before the shard's completion is written: the renewal thread may otherwise try
         to renew a completed shard and report a lost lease.
         """
-        self.items_done, self.usage = 0, Usage()
+        self.items_done, self._usage = 0, Usage()
         self.shard = shard
+
+    def times(self) -> dict[str, float]:
+        """Return the CPU and elapsed time of this claim of the shard."""
+        used = self._usage.snapshot()
+        return {"cpu_s": used["cpu_s"], "wall_s": used["wall_s"]}
 
     def renew(self, session: Session) -> StopRequests:
         """Renew the shard's lease and return the stop requests of its job.
@@ -35,9 +40,7 @@ class CurrentShard:
         if shard is None:
             return NO_STOP_REQUESTS
         try:
-            return jobs.renew_shard(
-                session, shard, items_done=self.items_done, **self.usage.snapshot()
-            )
+            return jobs.renew_shard(session, shard, items_done=self.items_done, **self.times())
         except LeaseLost:
             if self.shard is shard:
                 raise

@@ -60,6 +60,7 @@ def plan(
         model_id=model.id,
         tags=request.tags,
         priority=request.priority,
+        device=request.device,
     )
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,16 +20,19 @@ from sqlalchemy.orm import Session
 import modalities
 from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, write
+from core.devices import DeviceKind
 from core.errors import JobError, ValidationFailed
 from core.jobs import Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
+from job_kinds import process_device
 from job_kinds.generation.current_shard import CurrentShard
 from job_kinds.generation.request import GenerationSpec
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
+from job_kinds.resource_usage import TimeUsed
 from modalities import stored_samplers
 from modalities.sampling import Batch, Sampler
 from modalities.turns import Unshared
@@ -56,11 +59,16 @@ def generate(job: Job, lease: Lease) -> "partial[None]":
     lease.heartbeat = partial(_heartbeat, generator)
     with write() as session:
         jobs.create_shards(session, lease.claim, count=spec.count, size=spec.shard_size)
-        shard = jobs.claim_shard(session, job.id, lease.claim.owner)
+        shard = jobs.claim_shard(session, job.id, lease.claim.owner, process_device.kind())
     lease.phase = "generating"
     _notify_helpers(job, spec)
-    while shard is not None or (shard := _wait_for_shards(generator)) is not None:
-        shard = generator.generate_shard(shard)
+    try:
+        while shard is not None or (shard := _wait_for_shards(generator)) is not None:
+            shard = generator.generate_shard(shard)
+    except Exception as error:
+        if process_device.is_lost(error):
+            _release(generator.current_shard)
+        raise
     lease.phase = "finalizing"
     manifest = _build_manifest(job, generator)
     key = key_of(job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token), MANIFEST)
@@ -107,9 +115,9 @@ def _finish(
 def _notify_helpers(job: Job, spec: GenerationSpec) -> None:
     """Notify each worker that could take a shard; others find the shards by polling."""
     with read() as session:
-        others = sum(job.queue in worker.queues for worker in workers.active(session)) - 1
+        others = len(workers.serving(session, job.queue, job.device_kind)) - 1
     for _ in range(min(spec.shards - 1, others)):
-        if not broker.publish(job.queue, job.id):
+        if not broker.publish(job.queue, job.id, job.device_kind):
             return
 
 
@@ -129,7 +137,9 @@ def _wait_for_shards(generator: "ShardGenerator") -> ShardClaim | None:
         generator.check_stop()
         if progress.available:
             with write() as session:
-                shard = jobs.claim_shard(session, generator.job_id, generator.owner)
+                shard = jobs.claim_shard(
+                    session, generator.job_id, generator.owner, process_device.kind()
+                )
             if shard is not None:
                 return shard
         time.sleep(SHARD_POLL_S)
@@ -143,7 +153,9 @@ def _heartbeat(generator: "ShardGenerator", session: Session, heartbeat: Heartbe
     with suppress(LeaseLost):
         generator.current_shard.renew(session)
     total = jobs.shard_progress(session, generator.job_id)
-    usage = {"cpu_s": round(total.cpu_s, 2), "wall_s": round(total.wall_s, 2)}
+    # All shards of a job are generated on the same kind of device.
+    gpu_s = total.wall_s if process_device.kind() is DeviceKind.GPU else 0.0
+    usage = TimeUsed(total.cpu_s, total.wall_s, gpu_s).to_dict(2)
     progress = generator.progress(total.items)
     heartbeat = replace(heartbeat, step=total.items, usage=usage, progress=progress)
     return jobs.heartbeat(session, generator.lease.claim, heartbeat)
@@ -218,7 +230,7 @@ class ShardGenerator:
         try:
             stored = self.storage.put_stream(key, self._chunks(shard, labels))
         except (JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
-            self._release_shard(shard)
+            _release(self.current_shard)
             raise
         except AcceptanceRateTooLow as error:
             raise JobError(
@@ -229,7 +241,7 @@ class ShardGenerator:
             ) from error
         except ValidationFailed as error:
             raise JobError("acceptance_rate_too_low", error.detail) from error
-        usage = self.current_shard.usage.snapshot()
+        times = self.current_shard.times()
         self.current_shard.set(None)
         try:
             with write() as session:
@@ -240,18 +252,12 @@ class ShardGenerator:
                     stored=stored,
                     media_type=self._plan.formats[self.spec.format],
                     labels=labels,
-                    **usage,
+                    **times,
                 )
-                return jobs.claim_shard(session, self.job_id, self.owner)
+                return jobs.claim_shard(session, self.job_id, self.owner, process_device.kind())
         except LeaseLost:  # another worker generates this shard
             self.storage.delete([key])
         return None
-
-    def _release_shard(self, shard: ShardClaim) -> None:
-        """Release the shard for other workers; if that cannot be written, its lease expires."""
-        self.current_shard.set(None)
-        with suppress(LeaseLost, *TRANSIENT_ERRORS), write() as session:
-            jobs.release_shard(session, shard)
 
     def check_stop(self) -> None:
         """Raise LeaseLost if the lease is lost, or the lease's exception if the work must stop."""
@@ -284,10 +290,25 @@ class ShardGenerator:
         return plan.encode(self.spec.format, batches(), {})
 
 
+def _release(
+    current_shard: CurrentShard,
+    release: Callable[[Session, ShardClaim], None] = jobs.release_shard,
+) -> None:
+    """Release the shard for other workers; if that cannot be written, its lease expires."""
+    shard = current_shard.shard
+    current_shard.set(None)
+    if shard is not None:
+        with suppress(LeaseLost, *TRANSIENT_ERRORS), write() as session:
+            release(session, shard)
+
+
 def generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None:
     """Help with a job that another worker holds: generate shards while there are any.
 
     A failure is stored in the shard's row, where the job's holder reads it.
+
+    Raises:
+        DeviceLost: The GPU cannot be used any more; the shard is released.
     """
     try:
         generator, shard = ShardGenerator(job, lease, current_shard), current_shard.shard
@@ -296,6 +317,9 @@ def generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping, *TRANSIENT_ERRORS):
         raise
     except Exception as error:
+        if process_device.is_lost(error):
+            _release(current_shard, jobs.release_shard_from_lost_device)
+            raise process_device.DeviceLost(str(error)) from error
         failure = as_job_error(error)
         if failure.code == "internal":
             log.exception("shard failed", extra={"job_id": job.id})
@@ -311,6 +335,9 @@ def _load_model(model: Model, storage: Storage) -> Sampler:
     global _last_loaded
     sha256 = model.weights["sha256"]
     if _last_loaded is None or _last_loaded[0] != sha256:
-        read_sampler = modalities.get(model.modality).load_sampler
-        _last_loaded = (sha256, stored_samplers.load(model, storage, read_sampler))
+        modality, device = modalities.get(model.modality), process_device.require()
+        sampler = stored_samplers.load(
+            model, storage, lambda path: modality.load_sampler(path, device)
+        )
+        _last_loaded = (sha256, sampler)
     return _last_loaded[1]

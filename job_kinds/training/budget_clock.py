@@ -5,23 +5,9 @@ the first phase of a short run would be over before its first step, and each res
 a part of the budget. The usage of the job (job_kinds.resource_usage) does contain them.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from job_kinds.resource_usage import cpu_seconds
-
-
-@dataclass(frozen=True)
-class TimeUsed:
-    """CPU and wall time, in seconds."""
-
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-
-
-def read_process_time() -> TimeUsed:
-    return TimeUsed(cpu_seconds(), time.monotonic())
+from job_kinds.resource_usage import TimeUsed, read_process_time
 
 
 class BudgetClock:
@@ -40,8 +26,4 @@ class BudgetClock:
     def used(self) -> TimeUsed:
         if self._start is None:
             return self._earlier
-        now = self._read_time()
-        return TimeUsed(
-            self._earlier.cpu_s + now.cpu_s - self._start.cpu_s,
-            self._earlier.wall_s + now.wall_s - self._start.wall_s,
-        )
+        return self._earlier.plus(self._read_time().minus(self._start))

@@ -6,8 +6,10 @@ import modalities
 from core import model_registry, workers
 from core.database import read
 from core.datasets import repository as datasets
+from core.devices import DeviceKind, RequestedDevice
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.jobs import NewJob
+from core.jobs.devices import initial_kind
 from core.settings import get_settings
 from core.tables import Dataset, JobKind
 from core.training import TrainingSpec
@@ -21,8 +23,8 @@ from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
 from models.settings import InvalidSettings
 
-# Assumed speed of one core in matrix products until a worker has reported its own.
-DEFAULT_GFLOPS = 100.0
+# Assumed speed in matrix products until a worker has reported its own: of one core, or of a GPU.
+DEFAULT_GFLOPS = {None: 100.0, DeviceKind.CPU: 100.0, DeviceKind.GPU: 10_000.0}
 
 
 def plan(
@@ -43,7 +45,8 @@ def plan(
         dataset = datasets.get_ready(session, tenant_id, request.dataset)
         modality = modalities.get(dataset.modality)
         training = _plan_training(session, dataset, modality, request)
-        estimate = estimate_training(session, dataset, training)
+        device = _device(request)
+        estimate = estimate_training(session, dataset, training, device)
     spec = _build_spec(dataset, modality, request, training, seed)
     resolved = spec.model_dump(mode="json", exclude_none=True)
     warnings = _warnings(dataset, training, spec, estimate)
@@ -58,6 +61,7 @@ def plan(
         queue="training",
         tags=request.tags,
         priority=request.priority,
+        device=device,
         warnings=[warning.model_dump() for warning in warnings],
     )
 
@@ -71,6 +75,7 @@ def _plan_training(
         preset=request.preset,
         budget=request.budget,
         hyperparameters=explicit_values(modality.hyperparameters, request.hyperparameters),
+        device="gpu" if _device(request) == "gpu" else "cpu",
     )
     try:
         return modality.plan_training(session, dataset, choices, options)
@@ -154,18 +159,39 @@ def _warnings(
     return warnings
 
 
+def _device(request: TrainingRequest) -> RequestedDevice:
+    """Return the device of the job: a GPU if the budget is GPU time.
+
+    Raises:
+        ValidationFailed: The budget is GPU time, but the job must run on the CPU.
+    """
+    if request.budget is None or request.budget.gpu_seconds is None:
+        return request.device
+    if request.device == "cpu":
+        message = "`gpu_seconds` is not possible with `device: cpu`. Use `cpu_seconds`."
+        field_error = FieldError("/budget/gpu_seconds", "conflict", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return "gpu"
+
+
 def estimate_training(
-    session: Session, dataset: Dataset, training: ResolvedTraining
+    session: Session,
+    dataset: Dataset,
+    training: ResolvedTraining,
+    device: RequestedDevice = "auto",
 ) -> TrainingEstimate:
-    """Estimate the duration on the slowest active worker that accepts training jobs."""
-    speeds = [w.gflops for w in workers.active(session) if "training" in w.queues and w.gflops]
+    """Estimate the duration on the slowest active worker that accepts the job."""
+    kind = initial_kind(device)
+    suitable = workers.serving(session, "training", kind)
+    speeds = [worker.gflops for worker in suitable if worker.gflops]
     cost = training.cost()
-    step_s = cost.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS)
+    step_s = cost.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS[kind])
     budget = training.budget
     if budget.steps is not None:
         steps, seconds = budget.steps, budget.steps * step_s
     else:
-        seconds = budget.cpu_seconds or 60 * (budget.wall_minutes or 0)
+        limits = (budget.cpu_seconds, budget.gpu_seconds, 60 * (budget.wall_minutes or 0))
+        seconds = next(limit for limit in limits if limit)
         steps = max(1, round(seconds / step_s)) if step_s else 1
     evaluation_s = evaluation_seconds(session, dataset)
     return TrainingEstimate(
@@ -173,7 +199,14 @@ def estimate_training(
         minutes=round(seconds / 60, 2),
         evaluation_minutes=None if evaluation_s is None else round(evaluation_s / 60, 2),
         memory_bytes=cost.memory_bytes,
-        basis="Speed measured on the slowest worker."
-        if speeds
-        else "Typical speed of one core, because no worker is active.",
+        basis=_basis(kind, measured=bool(speeds)),
     )
+
+
+def _basis(kind: DeviceKind | None, *, measured: bool) -> str:
+    if kind is DeviceKind.GPU:
+        speed = "matrix products measured on the slowest GPU" if measured else "a typical GPU"
+        return f"Speed of {speed}. Small networks use only a part of it and take longer."
+    if measured:
+        return "Speed measured on the slowest worker."
+    return "Typical speed of one core, because no worker is active."

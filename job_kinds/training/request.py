@@ -52,7 +52,9 @@ class TrainingRequest(JobRequest):
         "labels or, for a table, a target column. `false` trains without labels.",
     )
     preset: Preset = Field(
-        "balanced", description="Trade-off between speed and quality. Default: balanced."
+        "balanced",
+        description="Trade-off between speed and quality. Default: balanced. For images and "
+        "`device: gpu`, networks are larger and the budget is GPU time.",
     )
     hyperparameters: Hyperparameters = Field(
         {},

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
 from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
+from job_kinds import process_device
 from job_kinds.base import Finish
 from job_kinds.evaluation.plan import enqueue as enqueue_evaluation
 from job_kinds.lease import Lease
-from job_kinds.training.budget_clock import BudgetClock, TimeUsed
+from job_kinds.resource_usage import TimeUsed, read_process_time
+from job_kinds.training.budget_clock import BudgetClock
 from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
 from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
@@ -63,7 +66,7 @@ def run(job: Job, lease: Lease) -> Finish:
 
 def train(job: Job, lease: Lease) -> Checkpoint:
     """Run the training and return the checkpoint to create a model from."""
-    modality = modalities.get(job.resolved["modality"])
+    modality, device = modalities.get(job.resolved["modality"]), process_device.require()
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:
@@ -72,7 +75,7 @@ def train(job: Job, lease: Lease) -> Checkpoint:
     spec = modality.training_spec.model_validate(job.resolved)
     storage = get_storage()
     with open_latest_checkpoint(job, storage) as resume_point:
-        training = RunningTraining(job, lease, spec, dataset, storage, resume_point)
+        training = RunningTraining(job, lease, spec, dataset, storage, resume_point, device)
         try:
             modality.train(training)
         except (NonFiniteLoss, NonFiniteState) as error:
@@ -111,8 +114,7 @@ def open_latest_checkpoint(job: Job, storage: Storage) -> Iterator[ResumePoint |
                 log.warning("checkpoint damaged; trying the previous one", extra=log_fields)
                 continue
             log.info("resuming from a checkpoint", extra=log_fields)
-            metrics = checkpoint.metrics
-            yield ResumePoint(path, TimeUsed(metrics["cpu_s"], metrics["wall_s"]))
+            yield ResumePoint(path, TimeUsed.from_dict(checkpoint.metrics))
             return
         yield None
 
@@ -128,12 +130,16 @@ class RunningTraining:
         dataset: Dataset,
         storage: Storage,
         resume_point: ResumePoint | None,
+        device: str,
     ) -> None:
-        self.spec, self.dataset, self.storage = spec, dataset, storage
+        self.spec, self.dataset, self.storage, self.device = spec, dataset, storage, device
         self.state = resume_point.path if resume_point else None
         self._manifest: dict[str, Any] = {}
         self._lease = lease
-        self._clock = BudgetClock(resume_point.used if resume_point else TimeUsed())
+        self._clock = BudgetClock(
+            resume_point.used if resume_point else TimeUsed(),
+            partial(read_process_time, process_device.kind()),
+        )
         self._attempt_start: tuple[float, int] | None = None  # time and step
         self._saved_at, self._saved_step = time.monotonic(), -1
         self._last_preview = -1
@@ -168,7 +174,9 @@ class RunningTraining:
 
     def _fraction(self, step: int) -> float:
         used = self._clock.used()
-        return self.spec.budget.fraction(step=step, cpu_s=used.cpu_s, wall_s=used.wall_s)
+        return self.spec.budget.fraction(
+            step=step, cpu_s=used.cpu_s, wall_s=used.wall_s, gpu_s=used.gpu_s
+        )
 
     def _record_progress(self, step: int, fraction: float, start: float, first_step: int) -> None:
         elapsed = time.monotonic() - start
@@ -217,8 +225,7 @@ class RunningTraining:
             name: self.storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
             for name, data in (("state", checkpoint.state), ("model", checkpoint.model))
         }
-        used = self._clock.used()
-        usage = {"cpu_s": round(used.cpu_s, 3), "wall_s": round(used.wall_s, 3)}
+        usage = self._clock.used().to_dict(3)
         self._lease.send_heartbeat()
         with write() as session:
             manifest = self._manifest | {"parameters": checkpoint.parameters}

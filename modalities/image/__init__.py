@@ -50,6 +50,7 @@ SHARD_BYTES = 64 * 1024 * 1024  # of uncompressed pixels
 class ImageModality(Modality):
     name, items = "image", "images"
     dataset_options, dataset_view = ImageDatasetOptions, ImageDatasetView
+    update_options = ImageDatasetOptions
     profile_view = ImageProfileView
     dataset_links = ("items",)
     object_files = {"x": "x.npy", "y": "y.npy", "preview": "preview.png"}
@@ -224,10 +225,10 @@ class ImageModality(Modality):
         size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
         return min(max(size, 1_000), 50_000)
 
-    def load_sampler(self, path: Path) -> Sampler:
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.image.sampler import ImagePlanSampler
 
-        return ImagePlanSampler.load(path)
+        return ImagePlanSampler.load(path, device)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.image import model_file

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core.settings import get_settings
@@ -48,12 +49,13 @@ class ImageAugmenter:
     def __init__(self, job: AugmentationInput, pixels: Pixels, labels: NDArray[np.int32]) -> None:
         """Take the pixels (N, …) and labels (N,) of the whole dataset, the test split last."""
         self._job, self._pixels, self._labels = job, pixels, labels
+        self._device = torch.device(job.device)
         self._transforms = [Transform(**fields) for fields in job.spec.transforms]
         self._sampler: ImageSampler | None = None
         self._model_labels: dict[str, int] = {}
         if job.model is not None:
             self._sampler = stored_samplers.load(
-                job.model, job.storage, lambda path: ImageSampler.load(*unpack(path))
+                job.model, job.storage, lambda path: ImageSampler.load(*unpack(path), self._device)
             )
             names = [label["name"] for label in job.model.manifest["labels"]]
             self._model_labels = {name: index for index, name in enumerate(names)}
@@ -123,7 +125,7 @@ class ImageAugmenter:
             np.arange(n, n + len(holdout)),
         )
         train_classifier = classifiers.build_image_trainer(
-            data, len(self._job.spec.labels), pool.max_size, self._job.check_stop
+            data, len(self._job.spec.labels), pool.max_size, self._job.check_stop, self._device
         )
         return train_classifier, true_labels.astype(np.int64)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core.database import write
@@ -18,10 +19,14 @@ from modalities.image.encode import encode_png
 from modalities.image.train import open_images
 from models.images.contact_sheet import Section, draw_sheet
 from models.images.data import LabeledImages
+from models.images.reduction import Size, reduce_images, size_within
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images import evaluation as metrics
 from models.split import UNLABELED
 
+# Larger images are reduced before they are compared, in pixels per side: the cost of an evaluation
+# grows with the area, and the features hardly use finer details.
+MAX_EVALUATED_SIDE = 64
 GALLERY_IMAGES_PER_LABEL = 8
 MAX_GALLERY_LABELS = 20
 MAX_GALLERY_SIDE = 128  # pixels; larger images are reduced in the pictures of a report
@@ -37,13 +42,16 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
     """Compare samples with the test split of the dataset, or with the holdout of the training."""
     labels = evaluation.model.manifest["labels"]
     names = [label["name"] for label in labels]
-    batches = list(evaluation.generate())
-    synthetic = (
-        np.concatenate([batch.items for batch in batches]),
-        np.concatenate([batch.labels for batch in batches]),
-    )
-    with _open_holdout(evaluation) as data:
-        classifier = _evaluation_classifier(evaluation, data, max(1, len(labels)))
+    image = evaluation.model.manifest["image"]
+    size = size_within((image["height"], image["width"]), MAX_EVALUATED_SIDE)
+    pixels, indices = [], []
+    for batch in evaluation.generate():
+        pixels.append(reduce_images(batch.items, size))
+        indices.append(batch.labels)
+    synthetic = np.concatenate(pixels), np.concatenate(indices)
+    with _open_holdout(evaluation, size) as data:
+        shape = (image["channels"], *size)
+        classifier = _evaluation_classifier(evaluation, data, shape, max(1, len(labels)))
         result = metrics.evaluate(
             classifier,
             data,
@@ -51,6 +59,7 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
             names,
             seed=evaluation.seed,
             check_stop=evaluation.check_stop,
+            device=torch.device(evaluation.device),
         )
         holdout = data.holdout
         galleries: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {
@@ -69,18 +78,20 @@ def evaluate(evaluation: EvaluationInput) -> EvaluationOutput:
 
 
 @contextmanager
-def _open_holdout(evaluation: EvaluationInput) -> Iterator[LabeledImages]:
-    """Open the dataset with its published test split as the holdout.
+def _open_holdout(evaluation: EvaluationInput, size: Size) -> Iterator[LabeledImages]:
+    """Open the dataset in `size` (height, width), with its published test split as the holdout.
 
     Without a test split, the holdout is that of the training: same seed, same fraction.
     """
     dataset, training_spec = evaluation.dataset, evaluation.training_spec
     if not dataset.summary["n_test"]:
-        with open_images(dataset, training_spec, evaluation.storage) as data:
+        with open_images(dataset, training_spec, evaluation.storage, size=size) as data:
             yield data
         return
     n = dataset.summary["n_train"]
-    with open_images(dataset, training_spec, evaluation.storage, include_test_split=True) as data:
+    with open_images(
+        dataset, training_spec, evaluation.storage, size=size, include_test_split=True
+    ) as data:
         labeled = np.flatnonzero(data.labels != UNLABELED)
         yield replace(
             data,
@@ -91,24 +102,27 @@ def _open_holdout(evaluation: EvaluationInput) -> Iterator[LabeledImages]:
 
 
 def _evaluation_classifier(
-    evaluation: EvaluationInput, data: LabeledImages, classes: int
+    evaluation: EvaluationInput,
+    data: LabeledImages,
+    shape: tuple[int, int, int],
+    classes: int,
 ) -> EvaluationClassifier:
     """Load the classifier stored with the dataset, or train and store a new one.
 
-    All evaluations with the same holdout share one classifier, so their scores are comparable.
+    `shape` is that of the images, (C, H, W). All evaluations with the same holdout share one
+    classifier, so their scores are comparable.
     """
     dataset, storage = evaluation.dataset, evaluation.storage
+    device = torch.device(evaluation.device)
     training_spec = evaluation.training_spec
     has_test_split = bool(dataset.summary["n_test"])
     split = None if has_test_split else [training_spec.holdout_fraction, training_spec.seed]
-    version = json.dumps([EvaluationClassifier.version, classes, split]).encode()
+    version = json.dumps([EvaluationClassifier.version, classes, split, shape]).encode()
     name = f"evaluation-classifier-{hashlib.sha256(version).hexdigest()[:12]}"
-    image = evaluation.model.manifest["image"]
-    shape = (image["channels"], image["height"], image["width"])
     if name in dataset.objects:
         packed = storage.read(StoredObject.from_dict(dataset.objects[name]))
-        return EvaluationClassifier.unpack(packed, shape, classes)
-    classifier = EvaluationClassifier.fit(data, classes, evaluation.check_stop)
+        return EvaluationClassifier.unpack(packed, shape, classes, device)
+    classifier = EvaluationClassifier.fit(data, classes, evaluation.check_stop, device=device)
     key = key_of(dataset.tenant_id, "datasets", dataset.id, f"{name}-{evaluation.job_id}")
     stored = storage.put(key, classifier.pack())
     with write() as session:

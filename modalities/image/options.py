@@ -24,6 +24,7 @@ SAMPLE_FORMATS = {
 # A strip is several images in one file: side by side in a PNG, or as the frames of a GIF.
 STRIP_FORMATS = {"png": "image/png", "gif": "image/gif"}
 
+PartName = Annotated[str, Field(min_length=1, max_length=1024)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 
 
@@ -52,6 +53,22 @@ class ImageDatasetOptions(RequestModel):
     label_column: Annotated[str, Field(max_length=256)] | None = Field(
         None,
         description="Images only: column of the labels, if a file lists them. Default: detected.",
+    )
+    folder_level: int | None = Field(
+        None,
+        ge=1,
+        le=32,
+        description="Images only: level of the folders that is the label, if labels are several "
+        "folders deep, such as 1 for `Apple` in `Apple/Golden-Delicious`. Default: all levels.",
+    )
+    parts: (
+        Annotated[dict[PartName, Literal["train", "test", "leave_out"]], Field(max_length=50)]
+        | None
+    ) = Field(
+        None,
+        description="Images only: use of folders in an archive: `train`, `test` (never trained on) "
+        "or `leave_out`. Keys are names from `layout.parts`, or folders such as `old/scans`. "
+        "Default: detected from their names.",
     )
     background: Annotated[str, Field(max_length=64)] = Field(
         "white",
@@ -90,14 +107,30 @@ class IgnoredFiles(BaseModel):
     example: str = Field(description="Name of one file.")
 
 
+class LabelSource(BaseModel):
+    """Values of `labels_from`, `label_column` and `folder_level` that give labels."""
+
+    labels_from: str | None = Field(
+        description="`folders`, `file_names`, `none` or the name of a file; null for the default: "
+        "files next to the images, or the columns of Parquet files."
+    )
+    label_column: str | None = Field(description="Column of the labels; null for the detected one.")
+    folder_level: int | None = Field(description="Level of the folders; null for all levels.")
+    labels: int = Field(description="Number of labels, in a table among its first 2,000 rows.")
+    examples: list[str] = Field(description="Some labels.")
+
+
 class ImageLayout(BaseModel):
-    """What was recognized in an upload. `meta` of a new dataset can correct it."""
+    """What was recognized in an upload. `PATCH` of the dataset corrects it."""
 
     labels_from: str = Field(
         description="Source of the labels: `folders`, `file_names`, `webdataset`, `arrays`, "
         "`none`, or the suffix of the file that lists them."
     )
     parts: list[ImagePart] = Field(description="Parts of the upload, if it has some.")
+    label_sources: list[LabelSource] = Field(
+        description="Sources of labels that the upload offers. `PATCH` of the dataset chooses one."
+    )
     ignored: list[IgnoredFiles] = Field(
         description="Files that were not used, by kind. Kinds that may describe the images come "
         "first."

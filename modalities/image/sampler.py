@@ -17,6 +17,7 @@ from modalities.label_plan import LabeledBatch
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.turns import PendingItems, Turns
 from models.checkpoint import unpack
+from models.device import resolve_device
 from models.images.batched_sampling import generate_batch, rejection_sample
 from models.images.interpolation import LatentEndpoint, interpolate
 from models.images.sampling import ImageSampler
@@ -37,9 +38,13 @@ class ImagePlanSampler(Sampler):
         self.batch_size = sampler.batch_size
 
     @classmethod
-    def load(cls, path: Path) -> "ImagePlanSampler":
-        """Load a model file. Raises UnreadableCheckpoint if it is not an image model."""
-        return cls(ImageSampler.load(*unpack(path)))
+    def load(cls, path: Path, device: str = "cpu") -> "ImagePlanSampler":
+        """Load a model file to a device.
+
+        Raises:
+            UnreadableCheckpoint: The file is not an image model.
+        """
+        return cls(ImageSampler.load(*unpack(path), resolve_device(device)))
 
     @property
     def bytes(self) -> int:

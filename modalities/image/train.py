@@ -4,16 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from core import model_registry
 from core.database import read
 from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
-from core.tables import Dataset, Model
+from core.tables import Dataset, Json, Model
+from modalities.image.stored_pixels import open_pixels
 from modalities.image.training_options import ImageTrainingSpec
 from modalities.training import TrainingRun
 from models.images.architectures import settings_from_dict
 from models.images.data import LabeledImages
+from models.images.reduction import Size
 from models.images.training import InitFrom
 from models.images.training import train as train_images
 
@@ -25,7 +28,9 @@ def train(run: TrainingRun) -> None:
         JobError: The dataset or the base model of `init_from` cannot be read.
     """
     spec: ImageTrainingSpec = run.spec
-    with open_images(run.dataset, spec, run.storage) as images:
+    _check_unchanged(run.dataset.summary, spec)
+    size = spec.hyperparameters["height"], spec.hyperparameters["width"]
+    with open_images(run.dataset, spec, run.storage, size=size) as images:
         labels = [
             {"name": label["name"], "count": label["count"]}
             for label in run.dataset.summary["labels"]
@@ -49,28 +54,52 @@ def train(run: TrainingRun) -> None:
                 state=run.state,
                 init_from=init_from,
                 patience=spec.patience,
+                device=torch.device(run.device),
             )
+
+
+def _check_unchanged(summary: Json, spec: ImageTrainingSpec) -> None:
+    """Raise JobError if the dataset was read again with other options after the job was planned."""
+    hyperparameters = spec.hyperparameters
+    classes = len(summary["labels"]) if spec.conditional else 1
+    fits = (
+        hyperparameters["height"] <= summary["height"]
+        and hyperparameters["width"] <= summary["width"]
+        and hyperparameters["channels"] == summary["channels"]
+        and hyperparameters["classes"] == classes
+    )
+    if not fits:
+        message = "The dataset was changed after this job was created. Create a new job."
+        raise JobError("dataset_changed", message)
 
 
 @contextmanager
 def open_images(
-    dataset: Dataset, spec: ImageTrainingSpec, storage: Storage, *, include_test_split: bool = False
+    dataset: Dataset,
+    spec: ImageTrainingSpec,
+    storage: Storage,
+    *,
+    size: Size,
+    include_test_split: bool = False,
 ) -> Iterator[LabeledImages]:
     """Open the training split, memory-mapped; `include_test_split` appends the test split.
+
+    The images are reduced to `size` (height, width).
 
     Raises:
         JobError: The dataset is damaged.
     """
-    objects = {name: StoredObject.from_dict(dataset.objects[name]) for name in ("x", "y")}
     n = None if include_test_split else dataset.summary["n_train"]
     try:
-        with storage.open(objects["x"]) as x, storage.open(objects["y"]) as y:
-            pixels = np.load(x, mmap_mode="r", allow_pickle=False)[:n]
+        with (
+            open_pixels(dataset, storage, size) as pixels,
+            storage.open(StoredObject.from_dict(dataset.objects["y"])) as y,
+        ):
             labels = np.load(y, allow_pickle=False)[:n]
             if not spec.conditional:
                 labels = np.zeros_like(labels)
             yield LabeledImages.split(
-                pixels, labels, holdout_fraction=spec.holdout_fraction, seed=spec.seed
+                pixels[:n], labels, holdout_fraction=spec.holdout_fraction, seed=spec.seed
             )
     except ObjectCorrupted as error:
         raise JobError("dataset_unreadable", f"{error} Upload the dataset again.") from error

@@ -45,6 +45,13 @@ class ImageTrainingOptions(RequestModel):
         description="Images only: when to stop before the budget is used. Default `auto`: "
         "a `patience` of 7. `false` disables early stopping, even for a collapsed run.",
     )
+    image_size: int | None = Field(
+        None,
+        ge=8,
+        description="Images only: pixels of the longer side to train on. Larger images are reduced "
+        "to it, which takes less time per step; at most the size of the dataset's images. "
+        "Default: that size.",
+    )
     init_from: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None,
         description="Images only: model whose networks are the starting point (`name`, "

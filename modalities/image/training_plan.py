@@ -4,6 +4,7 @@ The defaults of the settings are in `models.images.settings`, their limits in
 `models.images.architectures`.
 """
 
+import math
 from functools import partial
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core import model_registry
 from core.errors import FieldError, ValidationFailed
+from core.settings import get_settings
 from core.tables import Dataset, Model
 from core.training import Budget
 from modalities.image.training_options import ImageTrainingOptions, InitFrom
@@ -22,7 +24,7 @@ from models.images.settings import PRESETS, ImageData
 # steps, about three quarters.
 MIN_USEFUL_STEPS = 200
 
-assert set(PRESETS) == set(get_args(Preset))  # noqa: S101 - kept in sync
+assert all(set(presets) == set(get_args(Preset)) for presets in PRESETS.values())  # noqa: S101 - kept in sync
 
 
 def plan_training(
@@ -36,14 +38,18 @@ def plan_training(
     """
     summary = dataset.summary
     conditional = _is_conditional(summary, choices.conditional)
-    budget = choices.budget or Budget.model_validate(PRESETS[choices.preset].budget)
+    budget = choices.budget or Budget.model_validate(PRESETS[choices.device][choices.preset].budget)
+    height, width = _image_size(summary, options.image_size)
     data = ImageData(
-        height=summary["height"],
-        width=summary["width"],
+        height=height,
+        width=width,
         channels=summary["channels"],
         classes=len(summary["labels"]) if conditional else 1,
         n_images=summary["n_train"],
-        cpu_seconds=budget.cpu_seconds,
+        budget_seconds=budget.cpu_seconds
+        or budget.gpu_seconds
+        or (60 * budget.wall_minutes if budget.wall_minutes else None),
+        device=choices.device,
     )
     hyperparameters = choices.hyperparameters
     init_from = None
@@ -63,6 +69,26 @@ def plan_training(
         min_useful_steps=MIN_USEFUL_STEPS,
         spec_fields={"early_stopping": options.early_stopping, "init_from": init_from},
     )
+
+
+def _image_size(summary: dict[str, Any], longer_side: int | None) -> tuple[int, int]:
+    """Return the height and width to train on."""
+    stored = summary["height"], summary["width"]
+    if longer_side is None:
+        return stored
+    scale = longer_side / max(stored)
+    smallest = get_settings().limits.image_size_min
+    height, width = (round(side * scale) for side in stored)
+    if scale > 1 or min(height, width) < smallest:
+        low = math.ceil((smallest - 0.5) * max(stored) / min(stored))
+        message = (
+            f"`image_size` must be between {low} and {max(stored)}, because the dataset's images "
+            f"have {stored[0]} x {stored[1]} pixels. To train on larger images, change `size` of "
+            "the dataset."
+        )
+        field_error = FieldError("/image_size", "out_of_range", message)
+        raise ValidationFailed(message, field_errors=[field_error])
+    return height, width
 
 
 def _init_model(session: Session, dataset: Dataset, reference: str) -> Model:
@@ -87,7 +113,7 @@ def _with_network_settings(
     if any(base[name] != getattr(data, name) for name in ("height", "width", "channels")):
         message = (
             f"The base model generates images of {base['height']} x {base['width']} x "
-            f"{base['channels']}, but the dataset has images of {data.height} x {data.width} x "
+            f"{base['channels']}, but this training uses images of {data.height} x {data.width} x "
             f"{data.channels}."
         )
         field_error = FieldError("/init_from", "wrong_size", message)
@@ -122,7 +148,7 @@ def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
 def presets() -> list[PresetSummary]:
     """Return the presets of images."""
     return [
-        PresetSummary(name, text, Budget.model_validate(PRESETS[name].budget))
+        PresetSummary(name, text, Budget.model_validate(PRESETS["cpu"][name].budget))
         for name, text in _PRESET_TEXTS.items()
     ]
 

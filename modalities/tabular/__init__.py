@@ -197,10 +197,10 @@ class TableModality(Modality):
     def shard_size(self, manifest: Json) -> int:
         return 100_000
 
-    def load_sampler(self, path: Path) -> Sampler:
+    def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.tabular.sampler import TablePlanSampler
 
-        return TablePlanSampler.load(path)
+        return TablePlanSampler.load(path, device)
 
     def describe_networks(self, path: Path) -> Sequence[object]:
         from modalities.tabular import model_file

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from core.errors import JobError
@@ -83,8 +84,9 @@ class TableAugmenter:
         self._sampler: TableSampler | None = None
         self._model_labels: dict[str, Any] = {}
         if job.model is not None:
+            device = torch.device(job.device)
             self._sampler = stored_samplers.load(
-                job.model, job.storage, lambda path: TableSampler.load(*unpack(path))
+                job.model, job.storage, lambda path: TableSampler.load(*unpack(path), device)
             )
             labels = job.model.manifest["labels"]
             self._model_labels = {label["name"]: label["value"] for label in labels}

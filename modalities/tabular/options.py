@@ -56,7 +56,10 @@ class ColumnChange(RequestModel):
         None,
         description="True: the column is neither learned nor generated. Default: unchanged.",
     )
-
+    missing: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None,
+        description="Word for missing values in CSV samples, such as `NA`. Default: unchanged.",
+    )
     identifier: IdentifierChoice | None = Field(
         None,
         description="What samples have in a column of identifiers or names. `regenerate`: new "

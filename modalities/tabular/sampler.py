@@ -8,6 +8,7 @@ from modalities.sampling import Sampler, scores_unavailable
 from modalities.tabular.request import TablePlan
 from modalities.turns import Turns
 from models.checkpoint import unpack
+from models.device import resolve_device
 from models.tabular import batched_sampling
 from models.tabular.conditions import CompletionUnsupported, InvalidCondition, InvalidPartialRow
 from models.tabular.sample_scorer import realness
@@ -21,9 +22,13 @@ class TablePlanSampler(Sampler):
         self._sampler = sampler
 
     @classmethod
-    def load(cls, path: Path) -> "TablePlanSampler":
-        """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
-        return cls(TableSampler.load(*unpack(path)))
+    def load(cls, path: Path, device: str = "cpu") -> "TablePlanSampler":
+        """Load a model file to a device.
+
+        Raises:
+            UnreadableCheckpoint: The file is not a tabular model.
+        """
+        return cls(TableSampler.load(*unpack(path), resolve_device(device)))
 
     @property
     def bytes(self) -> int:

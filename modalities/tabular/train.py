@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
+import torch
 
 from core.errors import JobError
 from core.storage import ObjectCorrupted, Storage, StoredObject
@@ -40,7 +41,15 @@ def train(run: TrainingRun) -> None:
             relations = plan_relations(rows, settings)
             manifest = table_manifest(rows, settings.min_value_count, relations.describe())
             run.start(manifest | csv_manifest(run.dataset.summary))
-            train_rows(rows, settings, run, seed=spec.seed, state=run.state, relations=relations)
+            train_rows(
+                rows,
+                settings,
+                run,
+                seed=spec.seed,
+                state=run.state,
+                relations=relations,
+                device=torch.device(run.device),
+            )
         except UnsupportedColumn as error:
             message = (
                 f"{error}. Change the type of the column in the schema, or exclude the column."
@@ -102,6 +111,7 @@ def _train_privately(rows: LabeledRows, privacy: DifferentialPrivacy, run: Train
             run,
             seed=spec.seed,
             state=run.state,
+            device=torch.device(run.device),
         )
     except AccountantMissing as error:
         raise JobError(

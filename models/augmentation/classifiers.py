@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from models.augmentation.lift import CorrectMask, Indices, TrainClassifier
@@ -11,6 +12,7 @@ from models.images.data import LabeledImages
 from models.metrics.classifier import ClassifierSettings, steps_for, train_classifier
 from models.metrics.gradient_boosting import classify
 from models.metrics.tabular.frames import FINE_BINS, Binning, CategoryMaps
+from models.placement import CPU
 from models.tabular.schema import ColumnSchema
 from models.training_callbacks import CheckStop
 
@@ -19,7 +21,11 @@ STEPS = (100, 600)  # minimum and maximum
 
 
 def build_image_trainer(
-    data: LabeledImages, classes: int, max_set_size: int, check_stop: CheckStop
+    data: LabeledImages,
+    classes: int,
+    max_set_size: int,
+    check_stop: CheckStop,
+    device: torch.device = CPU,
 ) -> TrainClassifier:
     """Return a function that trains a classifier on some images and tests it on `data.holdout`.
 
@@ -39,6 +45,7 @@ def build_image_trainer(
             ClassifierSettings(steps),
             seed=seed,
             check_stop=check_stop,
+            device=device,
         )
         predictions = network.predict(holdout_images, check_stop)[1].argmax(1)
         return np.asarray((predictions == truth).numpy())

@@ -1,6 +1,6 @@
-"""Labeled images for training: bytes on disk, batches of floats in memory."""
+"""Labeled images for training: bytes on disk or on a GPU, batches of floats in memory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import split
+from models.placement import CPU, has_room, upload
 from models.split import UNLABELED
+
+UPLOAD_CHUNK = 4_096  # images
 
 
 @dataclass
@@ -17,7 +20,8 @@ class LabeledImages:
     """Images with their labels and their split.
 
     `pixels` is (N, H, W) or (N, H, W, 3) uint8, usually memory-mapped; `labels` is (N,). `train`,
-    `holdout` and `unlabeled` are indices of images.
+    `holdout` and `unlabeled` are indices of images. Batches are on `device`; `resident` holds all
+    pixels there, or is None if they do not fit.
     """
 
     pixels: NDArray[np.uint8]
@@ -25,6 +29,8 @@ class LabeledImages:
     train: NDArray[np.int64]
     holdout: NDArray[np.int64]
     unlabeled: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    device: torch.device = CPU
+    resident: Tensor | None = None
 
     @classmethod
     def split(
@@ -39,6 +45,22 @@ class LabeledImages:
         train, holdout = split.stratified_split(labels, holdout_fraction, seed)
         return cls(pixels, labels, train, holdout, np.flatnonzero(labels == UNLABELED))
 
+    def on(self, device: torch.device) -> Self:
+        """Return the images with batches on a device.
+
+        The pixels are copied to a GPU if they leave half of its free memory. Otherwise each batch
+        is copied from pinned memory, while the GPU computes earlier steps.
+        """
+        if device == self.device:
+            return self
+        resident = None
+        if has_room(device, self.pixels.nbytes):
+            resident = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(self.pixels), UPLOAD_CHUNK):
+                chunk = np.array(self.pixels[start : start + UPLOAD_CHUNK])  # writable, for torch
+                resident[start : start + len(chunk)] = torch.from_numpy(chunk).to(device)
+        return replace(self, device=device, resident=resident)
+
     def assign_labels(self, indices: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
         """Add images to the training split with these labels; drop all other unlabeled images."""
         self.labels = self.labels.copy()
@@ -48,13 +70,19 @@ class LabeledImages:
 
     def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return (B, C, H, W) floats in [-1, 1] and (B,) labels."""
-        images = to_floats(np.ascontiguousarray(self.pixels[index]))
-        return images, torch.from_numpy(self.labels[index]).long()
+        if self.resident is not None:
+            rows = upload(torch.from_numpy(index), self.device)
+            pixels = self.resident.index_select(0, rows)
+        else:
+            host_pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[index]))
+            pixels = upload(host_pixels, self.device)
+        labels = torch.from_numpy(self.labels[index]).long()
+        return to_floats(pixels), upload(labels, self.device)
 
 
-def to_floats(pixels: NDArray[np.uint8]) -> Tensor:
+def to_floats(pixels: Tensor) -> Tensor:
     """Convert (B, H, W) or (B, H, W, 3) bytes to (B, C, H, W) floats in [-1, 1]."""
-    images = torch.from_numpy(pixels).float().div_(127.5).sub_(1)
+    images = pixels.float().div_(127.5).sub_(1)
     return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
 
 
@@ -66,8 +94,9 @@ class ImageBatches:
     learned too. If all labels have the same number of images, an epoch contains each image once.
     """
 
-    def __init__(self, data: LabeledImages, size: int, seed: int) -> None:
-        self.size, self._data, self._seed = size, data, seed
+    def __init__(self, data: LabeledImages, size: int, seed: int, noise_size: int = 0) -> None:
+        """With a `noise_size`, batches have (B, noise_size) standard normal noise."""
+        self.size, self.noise_size, self._data, self._seed = size, noise_size, data, seed
         self._epoch = -1
         self._order = np.empty(0, np.int64)
         labels = data.labels[data.train]
@@ -78,17 +107,25 @@ class ImageBatches:
         # A rounding error must not add an image to a quota that is an integer.
         self._quotas = np.ceil(quotas - 1e-9).astype(np.int64)
 
-    def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the batch of a step. Steps count from 0."""
+    def batch_at(self, step: int) -> tuple[Tensor, ...]:
+        """Return images, labels and, if there is a `noise_size`, noise. Steps count from 0."""
+        images, labels = self._data.batch(self._indices_at(step))
+        if not self.noise_size:
+            return images, labels
+        noise = torch.randn(len(labels), self.noise_size)
+        return images, labels, upload(noise, self._data.device)
+
+    def _indices_at(self, step: int) -> NDArray[np.int64]:
         n = len(self._data.train)
         if n <= self.size:  # there is only one batch: sample with replacement instead
             rng = np.random.default_rng((self._seed, step))
-            return self._data.batch(self._data.train[rng.integers(n, size=self.size)])
+            indices: NDArray[np.int64] = self._data.train[rng.integers(n, size=self.size)]
+            return indices
         epoch, batch_index = divmod(step, n // self.size)
         if epoch != self._epoch:
             self._order, self._epoch = self._shuffle(epoch), epoch
         index = self._order[batch_index * self.size : (batch_index + 1) * self.size]
-        return self._data.batch(np.sort(index))  # sorted: one read for images adjacent on disk
+        return np.sort(index)  # one read for images adjacent on disk
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:
         """Return the image order of an epoch.

@@ -15,7 +15,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from models.images.data import ImageBatches
 from models.images.settings import ImageSettings
 from models.images.weights import adamw, channels_last
-from models.training_loop import Part, Position
+from models.microbatch import Batch, Part, Position
+from models.placement import CPU, upload
+from models.training_loop import Batches
 
 HIDDEN_FEATURES = 128
 FLIPS = 4  # ways to flip an image; these are the classes of a dataset without labels
@@ -82,9 +84,19 @@ def random_flip(images: Tensor) -> tuple[Tensor, Tensor]:
     This is the self-supervised task for images without labels. It follows the rotations of Gidaris
     et al. 2018, 1803.07728, but also works for images that are not square.
     """
-    y = torch.randint(FLIPS, (len(images),))
+    y = upload(torch.randint(FLIPS, (len(images),)), images.device)
     mirrored = torch.where((y % 2 == 1)[:, None, None, None], images.flip(3), images)
     return torch.where((y >= 2)[:, None, None, None], mirrored.flip(2), mirrored), y
+
+
+class FlippedBatches:
+    """Batches of randomly flipped images, with the flips as labels."""
+
+    def __init__(self, batches: ImageBatches) -> None:
+        self._batches = batches
+
+    def batch_at(self, step: int) -> Batch:
+        return random_flip(self._batches.batch_at(step)[0])
 
 
 class FeatureNetwork:
@@ -95,12 +107,15 @@ class FeatureNetwork:
 
     saved = ("classifier", "optimizer", "microbatch_size", "is_frozen", "predicts_labels")
 
-    def __init__(self, settings: ImageSettings, batches: ImageBatches) -> None:
-        self.settings, self.batches = settings, batches
+    def __init__(
+        self, settings: ImageSettings, batches: ImageBatches, device: torch.device = CPU
+    ) -> None:
+        self.settings = settings
+        self.batches: Batches = batches if settings.classes > 1 else FlippedBatches(batches)
         self.microbatch_size: int | None = batches.size
         self.classifier = channels_last(
             Classifier(settings, settings.classes if settings.classes > 1 else FLIPS)
-        )
+        ).to(device)
         self.optimizer = adamw(self.classifier, settings.feature_lr, 0.9, weight_decay=1e-2)
         self.optimizers = (self.optimizer,)
         self.frozen: Classifier | None = None
@@ -109,9 +124,9 @@ class FeatureNetwork:
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Learn to predict the labels or, without labels, the flips (see Phase)."""
-        images, y = part.batch if self.settings.classes > 1 else random_flip(part.batch[0])
+        images, y = part.batch
         loss = F.cross_entropy(self.classifier(images), y, label_smoothing=0.05)
-        (part.share * loss).backward()
+        part.backward(loss)
         return {"feature_loss": loss.detach()}
 
     def apply_gradients(self, position: Position) -> None:

@@ -36,11 +36,12 @@ def interpolate(
     first, last = (_latent(sampler, endpoint, truncation) for endpoint in endpoints)
     share = torch.zeros(sampler.batch_size)
     share[:steps] = torch.linspace(0, 1, steps)
+    share = share.to(sampler.device)
     # Standard normal noise concentrates near a sphere, so the path must follow it (White 2016,
     # 1609.04468). A fitted prior does not, so a straight line is right for it.
     interpolate_latents = torch.lerp if sampler.prior is not None else _slerp
     z = interpolate_latents(first, last, share[:, None])
-    y = torch.full((sampler.batch_size,), endpoints[0].label)
+    y = torch.full((sampler.batch_size,), endpoints[0].label, device=sampler.device)
     with _mixed_labels(sampler.generator, endpoints[1].label, share):
         return to_pixels(sampler.generator(z, y))[:steps]
 
@@ -54,8 +55,8 @@ def _latent(sampler: ImageSampler, endpoint: LatentEndpoint, truncation: float) 
     z = torch.from_numpy(noise.normals(endpoint.seed, indices, sampler.noise_size))
     # With a prior, z[0] selects the mixture component: truncation does not apply to it.
     z[:, int(sampler.prior is not None) :] *= truncation
-    z = z.repeat(sampler.batch_size, 1)
-    y = torch.full((sampler.batch_size,), endpoint.label)
+    z = z.repeat(sampler.batch_size, 1).to(sampler.device)
+    y = torch.full((sampler.batch_size,), endpoint.label, device=sampler.device)
     return sampler.prior(z, y) if sampler.prior is not None else z
 
 

@@ -16,6 +16,7 @@ from models.images.feature_extractor import Classifier
 from models.images.settings import ImageSettings
 from models.images.vae_gan.networks import Critic
 from models.images.weights import channels_last
+from models.placement import CPU, upload
 
 Probabilities = NDArray[np.float64]
 
@@ -29,7 +30,9 @@ class SampleScorer:
         critic: nn.Module | None,
         calibration: Sequence[float] | None,
         batch_size: int,
+        device: torch.device = CPU,
     ) -> None:
+        self._device = device
         self._classifier = None if classifier is None else classifier.frozen_copy()
         self._critic, self._calibration, self._batch_size = critic, calibration, batch_size
 
@@ -40,17 +43,19 @@ class SampleScorer:
         tensors: Mapping[str, Tensor],
         header: Mapping[str, Any],
         batch_size: int,
+        device: torch.device = CPU,
     ) -> Self:
-        """Load from the weights and the header of a model."""
+        """Load from the weights and the header of a model, on a device."""
         classifier_network = critic_network = None
         if weights := weights_of("classifier", tensors):
-            classifier_network = Classifier(settings, settings.classes)
+            classifier_network = Classifier(settings, settings.classes).to(device)
             classifier_network.load_state_dict(weights)
         if weights := weights_of("critic", tensors):
-            critic_network = channels_last(_create_critic(settings))
+            critic_network = channels_last(_create_critic(settings)).to(device)
             critic_network.load_state_dict(weights)
             critic_network.eval().requires_grad_(False)
-        return cls(classifier_network, critic_network, header.get("calibration"), batch_size)
+        calibration = header.get("calibration")
+        return cls(classifier_network, critic_network, calibration, batch_size, device)
 
     @property
     def has_classifier(self) -> bool:
@@ -101,8 +106,10 @@ class SampleScorer:
             x = np.zeros((size, *part.shape[1:]), np.uint8)
             y = np.zeros(size, np.int64)
             x[: len(part)], y[: len(part)] = part, labels[start : start + size]
-            scores.append(score_batch(to_floats(x), torch.from_numpy(y))[: len(part)])
-        return torch.cat(scores).numpy() if scores else np.empty(0)
+            images = to_floats(upload(torch.from_numpy(x), self._device))
+            own_labels = upload(torch.from_numpy(y), self._device)
+            scores.append(score_batch(images, own_labels)[: len(part)])
+        return torch.cat(scores).cpu().numpy() if scores else np.empty(0)
 
 
 def _create_critic(settings: ImageSettings) -> nn.Module:

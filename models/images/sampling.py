@@ -19,6 +19,7 @@ from models.images.vae_gan.latent_prior import LatentPrior
 from models.images.vae_gan.networks import Generator
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import channels_last
+from models.placement import CPU, upload
 
 BATCH_SIZE = 64  # fixed, because results may differ in the last digits between batch shapes
 
@@ -36,11 +37,17 @@ class ImageSampler:
     prior: LatentPrior | None
     scorer: SampleScorer
     bytes: int
+    device: torch.device = CPU
     batch_size: int = BATCH_SIZE
 
     @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
-        """Create a sampler from a checkpoint.
+    def load(
+        cls,
+        tensors: Mapping[str, Tensor],
+        header: Mapping[str, Any],
+        device: torch.device = CPU,
+    ) -> Self:
+        """Create a sampler from a checkpoint, on a device.
 
         Raises:
             UnreadableCheckpoint: The checkpoint is not an image model, or no installed package
@@ -56,10 +63,10 @@ class ImageSampler:
         if prior_weights := weights_of("prior", tensors):
             prior = LatentPrior.empty_like(prior_weights)
             prior.load_state_dict(prior_weights)
-            prior.eval().requires_grad_(False)
-        scorer = SampleScorer.load(settings, tensors, header, BATCH_SIZE)
+            prior.to(device).eval().requires_grad_(False)
+        scorer = SampleScorer.load(settings, tensors, header, BATCH_SIZE, device)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        return cls(settings, channels_last(generator), prior, scorer, size)
+        return cls(settings, channels_last(generator).to(device), prior, scorer, size, device)
 
     @property
     def noise_size(self) -> int:
@@ -68,7 +75,8 @@ class ImageSampler:
     @torch.inference_mode()
     def sample(self, latents: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Map (B, noise_size) standard normal noise and (B,) labels to (B, H, W[, 3]) pixels."""
-        z, y = torch.from_numpy(latents), torch.from_numpy(labels)
+        z = upload(torch.from_numpy(latents), self.device)
+        y = upload(torch.from_numpy(labels), self.device)
         return to_pixels(self.generator(self.prior(z, y) if self.prior else z, y))
 
 

@@ -5,9 +5,11 @@ This module does not import torch, because the API resolves settings with it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from models.settings import setting
+
+DeviceKind = Literal["cpu", "gpu"]
 
 CONTENT = "image"  # of model files and training states, in their headers
 
@@ -16,7 +18,8 @@ CONTENT = "image"  # of model files and training states, in their headers
 class ImageData:
     """Properties of a dataset and a run that the defaults depend on.
 
-    `cpu_seconds` is the budget, or None if the budget is not a time.
+    `device` is the kind that the run needs. `budget_seconds` is the budget in seconds of this
+    device, or None if the budget is not such a time.
     """
 
     height: int
@@ -24,22 +27,35 @@ class ImageData:
     channels: int
     classes: int
     n_images: int
-    cpu_seconds: float | None = None
+    budget_seconds: float | None = None
+    device: DeviceKind = "cpu"
 
 
 @dataclass(frozen=True)
 class ImagePreset:
-    """A budget and the widths of the networks, relative to those of `fast`."""
+    """A budget, the widths of the networks relative to `fast` on a CPU, and the batch size.
+
+    The batch size is that of `vae_gan` and `cvae`; other architectures have twice as many images.
+    """
 
     budget: Mapping[str, float]
     generator_scale: float
     critic_scale: float
+    batch_size: int = 32
 
 
-PRESETS: Mapping[str, ImagePreset] = {
-    "fast": ImagePreset({"cpu_seconds": 60.0}, 1.0, 1.0),
-    "balanced": ImagePreset({"cpu_seconds": 300.0}, 2.0, 1.0),
-    "quality": ImagePreset({"cpu_seconds": 1_800.0}, 3.0, 1.5),
+PRESETS: Mapping[DeviceKind, Mapping[str, ImagePreset]] = {
+    "cpu": {
+        "fast": ImagePreset({"cpu_seconds": 60.0}, 1.0, 1.0),
+        "balanced": ImagePreset({"cpu_seconds": 300.0}, 2.0, 1.0),
+        "quality": ImagePreset({"cpu_seconds": 1_800.0}, 3.0, 1.5),
+    },
+    # Never tried on a GPU: wider networks and larger batches than one core can train in time.
+    "gpu": {
+        "fast": ImagePreset({"gpu_seconds": 60.0}, 2.0, 1.0, 128),
+        "balanced": ImagePreset({"gpu_seconds": 600.0}, 4.0, 2.0, 128),
+        "quality": ImagePreset({"gpu_seconds": 3_600.0}, 6.0, 4.0, 256),
+    },
 }
 
 # The dataset determines these fields; a request cannot set them.
@@ -79,7 +95,7 @@ class ImageSettings:
     )
     batch_size: int = setting(
         "Images per training step. Default: 32, or half of a smaller dataset, for `vae_gan` and "
-        "`cvae`; 64 for other architectures.",
+        "`cvae`; 64 for other architectures; four to eight times as many for jobs on a GPU.",
         ge=2,
         le=4096,
     )

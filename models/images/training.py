@@ -32,6 +32,8 @@ from models.images.settings import CONTENT, ImageSettings
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.vae_gan.training import VaeGan
 from models.metrics.critic import calibration, critic_accuracy
+from models.microbatch import apply_in_parts
+from models.placement import CPU
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
 
 FEATURE_BATCH_SIZE = 128
@@ -62,8 +64,9 @@ def train(
     state: Path | None = None,
     init_from: InitFrom | None = None,
     patience: Patience = "auto",
+    device: torch.device = CPU,
 ) -> None:
-    """Train until `callbacks.progress` is 1. Resume from `state` if it is given.
+    """Train on a device until `callbacks.progress` is 1. Resume from `state` if it is given.
 
     `label_names` are the captions of previews.
 
@@ -73,7 +76,7 @@ def train(
         NonFiniteState: A weight or a statistic is infinite or NaN.
         UnreadableCheckpoint: `state` or `init_from` is not a checkpoint of the current format.
     """
-    trainer = ImageTrainer(settings, data, seed, patience, label_names)
+    trainer = ImageTrainer(settings, data.on(device), seed, patience, label_names)
     if state is not None:
         trainer.load(state)
     elif init_from is not None:
@@ -98,9 +101,10 @@ class ImageTrainer:
     ) -> None:
         torch.manual_seed(seed)
         self.settings, self.data, self.seed, self.patience = settings, data, seed, patience
-        self.label_names = label_names
+        self.label_names, self.device = label_names, data.device
         self.step = 0
-        self.features = FeatureNetwork(settings, ImageBatches(data, FEATURE_BATCH_SIZE, seed))
+        feature_batches = ImageBatches(data, FEATURE_BATCH_SIZE, seed)
+        self.features = FeatureNetwork(settings, feature_batches, data.device)
         self.networks = create_networks(settings, data, self.features, seed)
         self.early_stopping = EarlyStopping()
         # Slope and intercept that convert critic scores to probabilities (models.metrics.critic).
@@ -130,7 +134,8 @@ class ImageTrainer:
             self.networks.prepare()
         if len(self.data.unlabeled):
             self._pseudo_labels = assign_pseudo_labels(self.features, self.data, self.seed)
-            self.networks.batches = ImageBatches(self.data, self.settings.batch_size, self.seed)
+            size, noise_size = self.settings.batch_size, self.settings.latent_dim
+            self.networks.batches = ImageBatches(self.data, size, self.seed, noise_size)
 
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
         if self._pseudo_labels is not None:
@@ -171,9 +176,10 @@ class ImageTrainer:
         index = rng.choice(holdout, min(CRITIC_EVAL_IMAGES, len(holdout)), replace=False)
         real, y = self.data.batch(index)
         generator = torch.Generator().manual_seed(self.seed + self.step)
-        noise = torch.randn(len(y), networks.noise_size, generator=generator)
-        fake = networks.ema_generator()(noise, y)
-        real_scores, fake_scores = networks.D(real, y), networks.D(fake, y)
+        noise = torch.randn(len(y), networks.noise_size, generator=generator).to(self.device)
+        fake = apply_in_parts(networks.ema_generator(), noise, y, device=self.device)
+        real_scores = apply_in_parts(networks.D, real, y, device=self.device)
+        fake_scores = apply_in_parts(networks.D, fake, y, device=self.device)
         self.calibration = calibration(real_scores, fake_scores)
         accuracy = critic_accuracy(real_scores, fake_scores)
         return {
@@ -194,7 +200,13 @@ class ImageTrainer:
             row = torch.randn(PREVIEW_COLUMNS, noise_size, generator=generator)
             noise = row.repeat(labels, 1)
             y = torch.arange(labels).repeat_interleave(PREVIEW_COLUMNS)
-        rows = np.array_split(to_pixels(self.networks.ema_generator()(noise, y)), labels)
+        images = apply_in_parts(
+            self.networks.ema_generator(),
+            noise.to(self.device),
+            y.to(self.device),
+            device=self.device,
+        )
+        rows = np.array_split(to_pixels(images), labels)
         captions = self.label_names or [""] * labels
         sections = [Section(captions[label], pixels) for label, pixels in enumerate(rows)]
         return draw_sheet(sections, PREVIEW_COLUMNS, max_side=MAX_PREVIEW_SIDE)

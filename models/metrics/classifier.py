@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from models.autocast import bf16_autocast
 from models.images.feature_extractor import FLIPS, random_flip
 from models.images.weights import adamw, channels_last, to_channels_last
+from models.microbatch import apply_in_parts
+from models.placement import CPU, upload
 from models.training_callbacks import CheckStop
 
 FEATURE_DIM = 128
@@ -60,13 +62,17 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def predict(self, images: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
-        """Return (N, FEATURE_DIM) features and (N, K) logits of (N, C, H, W) images."""
-        chunks = []
+        """Return (N, FEATURE_DIM) features and (N, K) logits of (N, C, H, W) images.
+
+        Images and results are on the CPU; the network may be on another device.
+        """
+        device, features = self.out.weight.device, []
         for part in images.split(CHUNK_SIZE):
             check_stop()
-            chunks.append(self.body(to_channels_last(part)))
-        features = torch.cat(chunks)
-        return features, self.out(features)
+            images_of_part = to_channels_last(upload(part, device))
+            features.append(apply_in_parts(self.body, images_of_part, device=device))
+        all_features = torch.cat(features)
+        return all_features.cpu(), self.out(all_features).cpu()
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -104,8 +110,11 @@ def train_classifier(
     *,
     seed: int,
     check_stop: CheckStop,
+    device: torch.device = CPU,
 ) -> Classifier:
     """Train a classifier on `count` images of shape (C, H, W), and return it in evaluation mode.
+
+    `load_batch` returns images on the CPU; the network is on `device`.
 
     With one class, the task is to classify how an image was flipped. The learning rate follows the
     one-cycle schedule (Smith 2018, 1803.09820).
@@ -113,6 +122,7 @@ def train_classifier(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = channels_last(Classifier(shape, classes if classes > 1 else FLIPS, settings.width))
+    network = network.to(device)
     optimizer = adamw(network, LEARNING_RATE, 0.9, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, total_steps=settings.steps, pct_start=0.2
@@ -128,7 +138,8 @@ def train_classifier(
             x = _random_shift(x, settings.max_shift, rng)
         if classes == 1:
             x, y = random_flip(x)
-        with bf16_autocast():
+        x, y = upload(x, device), upload(y, device)
+        with bf16_autocast(device):
             logits = network(x)
         loss = F.cross_entropy(logits.float(), y, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)

@@ -7,6 +7,7 @@ dataset are measured with the same features.
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from models.images.data import LabeledImages
 from models.images.feature_extractor import FLIPS
 from models.images.weights import channels_last
 from models.metrics.classifier import Classifier, ClassifierSettings, steps_for, train_classifier
+from models.placement import CPU
 from models.training_callbacks import CheckStop
 
 WIDTH = 24
@@ -29,7 +31,13 @@ class EvaluationClassifier:
 
     @classmethod
     def fit(
-        cls, images: LabeledImages, classes: int, check_stop: CheckStop, *, seed: int = 0
+        cls,
+        images: LabeledImages,
+        classes: int,
+        check_stop: CheckStop,
+        *,
+        seed: int = 0,
+        device: torch.device = CPU,
     ) -> "EvaluationClassifier":
         x, _ = images.batch(images.train[:1])
         channels, height, width = x.shape[1:]
@@ -47,20 +55,25 @@ class EvaluationClassifier:
             settings,
             seed=seed,
             check_stop=check_stop,
+            device=device,
         )
         return cls(network, classes)
 
     def pack(self) -> bytes:
-        tensors = {name: t.contiguous() for name, t in self.network.state_dict().items()}
+        tensors = {name: t.cpu().contiguous() for name, t in self.network.state_dict().items()}
         return save(tensors)
 
     @classmethod
     def unpack(
-        cls, data: bytes, shape: tuple[int, int, int], classes: int
+        cls,
+        data: bytes,
+        shape: tuple[int, int, int],
+        classes: int,
+        device: torch.device = CPU,
     ) -> "EvaluationClassifier":
         network = Classifier(shape, classes if classes > 1 else FLIPS, WIDTH)
         network.load_state_dict(load(data))
-        return cls(channels_last(network).eval(), classes)
+        return cls(channels_last(network).to(device).eval(), classes)
 
     def predict(self, images: Tensor, check_stop: CheckStop) -> tuple[Tensor, Tensor]:
         """Return (N, F) features and (N,) predicted labels of (N, C, H, W) images."""

@@ -5,6 +5,8 @@ largest step of its group), D embedding width, H hidden width, F Fourier feature
 Token tensors are (S, B): with steps first, all steps share one batched matrix product.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -16,69 +18,17 @@ from torch import Tensor, nn
 
 from models.tabular.categorical_columns import NO_SUB_BIN
 from models.tabular.settings import TableSettings
+from models.tabular.token_embeddings import (
+    FREQUENCIES,
+    FineEmbeddings,
+    TokenEmbeddings,
+    fourier_features,
+)
 from models.tabular.tokenizer import Tokenizer
 
-FREQUENCIES = 8
 # Steps with a number of tokens between the same two limits share one batched matrix product.
 STEP_SIZE_LIMITS = (0, 4, 16, 64, 1 << 30)
 MASKED_LOGIT = -1e9  # of padding: its probability is 0
-
-
-def fourier_features(positions: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Map (K,) token positions in [0, 1] to (K, F) Fourier features.
-
-    Tancik et al. 2020, 2006.10739. A token without a position (NaN) gets zeros.
-    """
-    has_position = ~np.isnan(positions)
-    x = np.nan_to_num(positions)[:, None]
-    angles = x * (2.0 ** np.arange(FREQUENCIES) * np.pi / 2)
-    features = np.concatenate([np.sin(angles), np.cos(angles), x * 2 - 1], axis=1)
-    return (features * has_position[:, None]).astype(np.float32)
-
-
-class TokenEmbeddings(nn.Module):
-    """Table of the embeddings of the tokens of all steps; `offsets` maps a token to its row.
-
-    The embedding of a token is a free vector plus a linear map of the Fourier features of its
-    position, so that neighboring numbers have similar embeddings. A token without a position has
-    only the free vector.
-    """
-
-    offsets: Tensor  # (S, 1) index of each step's first token in the table
-    features: Tensor  # (P, K, F) of the P steps that have positions
-    rows: Tensor  # table index of each token of these steps
-    padded: Tensor  # index of each of these tokens among the P * K padded ones
-
-    def __init__(self, sizes: Sequence[int], positions: Sequence[NDArray[np.float64]], d: int):
-        super().__init__()
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        self.register_buffer("offsets", torch.from_numpy(offsets[:-1, None]), persistent=False)
-        self.free = nn.Parameter(torch.randn(int(offsets[-1]), d) * 0.3)
-        positioned = [i for i, p in enumerate(positions) if not np.isnan(p).all()]
-        max_size = max((sizes[i] for i in positioned), default=1)
-        features = np.zeros((len(positioned), max_size, 2 * FREQUENCIES + 1), np.float32)
-        rows, padded = [], []
-        for k, i in enumerate(positioned):
-            features[k, : sizes[i]] = fourier_features(positions[i])
-            rows.append(np.arange(offsets[i], offsets[i + 1]))
-            padded.append(k * max_size + np.arange(sizes[i]))
-            with torch.no_grad():
-                self.free[offsets[i] : offsets[i + 1]] *= 0.1
-        self.register_buffer("features", torch.from_numpy(features), persistent=False)
-        self.register_buffer("rows", _index(rows), persistent=False)
-        self.register_buffer("padded", _index(padded), persistent=False)
-        self.maps = nn.Parameter(torch.randn(len(positioned), features.shape[2], d) * 0.15)
-
-    def forward(self) -> Tensor:
-        """Return the (sum of K, D) table of the embeddings of all tokens of all steps."""
-        if not len(self.maps):
-            return self.free
-        positioned = torch.bmm(self.features, self.maps).flatten(0, 1)[self.padded]
-        return self.free.index_add(0, self.rows, positioned.float())
-
-
-def _index(parts: list[NDArray[np.int64]]) -> Tensor:
-    return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *parts]))
 
 
 class TokenHeads(nn.Module):
@@ -174,7 +124,8 @@ class Generator(nn.Module):
         self,
         sizes: Sequence[int],
         positions: Sequence[NDArray[np.float64]],
-        sub_bin_steps: Sequence[object | None],
+        sub_bin_steps: Sequence[tuple[int, int, int] | None],
+        fine_positions: Sequence[NDArray[np.float64] | None],
         *,
         embedding_dim: int,
         hidden_dim: int,
@@ -183,6 +134,7 @@ class Generator(nn.Module):
         super().__init__()
         num_steps = len(sizes)
         self.tokens = TokenEmbeddings(sizes, positions, embedding_dim)
+        self.fine = FineEmbeddings(sizes, sub_bin_steps, fine_positions, embedding_dim)
         self.start = nn.Parameter(torch.zeros(embedding_dim))
         self.norm = nn.LayerNorm(embedding_dim)
         self.w1 = nn.Parameter(
@@ -209,6 +161,8 @@ class Generator(nn.Module):
         first step of the (B,) rows that are repeated because of it.
         """
         context = F.embedding(tokens + self.tokens.offsets, self.tokens())
+        if len(self.fine.steps):
+            context = context.index_add(0, self.fine.steps, self.fine(tokens).float())
         before = self.before if order is None else (order[:, None] > order).to(self.before)
         context = (before @ context.flatten(1)).float().view_as(context) + self.start
         x = F.dropout(self.norm(context), self.dropout, self.training)
@@ -227,7 +181,7 @@ class Generator(nn.Module):
             )
             for steps, group_logits in logits
         ]
-        return sum(losses, start=torch.zeros(())) / tokens.shape[1]
+        return functools.reduce(operator.add, losses) / tokens.shape[1]
 
 
 class Critic(nn.Module):
@@ -263,6 +217,7 @@ def build_generator(tokenizer: Tokenizer, settings: TableSettings) -> Generator:
         tokenizer.step_sizes,
         tokenizer.positions,
         tokenizer.sub_bin_steps,
+        tokenizer.fine_positions,
         embedding_dim=settings.embedding_dim,
         hidden_dim=settings.hidden_dim,
         dropout=settings.dropout,

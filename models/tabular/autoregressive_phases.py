@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.autocast import bf16_autocast
+from models.microbatch import Batch, Part, Position
+from models.placement import upload
 from models.tabular.autoregressive_networks import Generator, build_critic, build_generator
 from models.tabular.autoregressive_sampler import AutoregressiveSampler
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
-from models.training_loop import Batch, Batches, Part, Position
+from models.training_loop import Batches
 from models.weight_average import WeightAverage
 
 
@@ -32,9 +34,10 @@ class GeneratorPhase:
         settings: TableSettings,
         batches: TokenBatches,
         repeating_batches: TokenBatches,
+        device: torch.device,
     ) -> None:
         self.settings = settings
-        self.G = build_generator(tokenizer, settings)
+        self.G = build_generator(tokenizer, settings).to(device)
         self.average = WeightAverage(self.G, settings.ema_decay)
         self.best = copy.deepcopy(self.average.network)  # of all evaluations on held-out rows
         self.optimizer = generator_optimizer(self.G, settings)
@@ -56,9 +59,9 @@ class GeneratorPhase:
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Minimize the negative log-likelihood of real rows."""
         tokens, is_repeated, *order = part.batch
-        with bf16_autocast():
+        with bf16_autocast(tokens.device):
             loss = self.G(tokens.T, order[0][0] if order else None, is_repeated)
-        (part.share * loss).backward()
+        part.backward(loss)
         return {"generator_loss": loss.detach()}
 
     def apply_gradients(self, position: Position) -> None:
@@ -118,9 +121,15 @@ class CriticPhase:
     saved = ("D", "optimizer", "microbatch_size", "starts_at")
     batches: Batches  # The generator must be complete before it generates rows for them.
 
-    def __init__(self, tokenizer: Tokenizer, settings: TableSettings, batch_size: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        settings: TableSettings,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
         self.settings = settings
-        self.D = build_critic(tokenizer, settings)
+        self.D = build_critic(tokenizer, settings).to(device)
         self.optimizer = torch.optim.AdamW(
             self.D.parameters(), settings.critic_lr, weight_decay=0.05, fused=True
         )
@@ -143,7 +152,7 @@ class CriticPhase:
         """
         real, fake = part.batch
         loss = F.softplus(-self.D(real.T)).mean() + F.softplus(self.D(fake.T)).mean()
-        (part.share * loss).backward()
+        part.backward(loss)
         return {"critic_loss": loss.detach()}
 
     def apply_gradients(self, position: Position) -> None:
@@ -182,7 +191,8 @@ class OrderedBatches:
         if float(torch.rand(())) >= self._random_order_prob:
             return self._repeating_batches.batch_with_repeats_at(step)
         tokens, is_repeated = self._batches.batch_with_repeats_at(step)
-        return tokens, is_repeated, random_order(self._column_slices).expand(len(tokens), -1)
+        order = upload(random_order(self._column_slices), tokens.device)
+        return tokens, is_repeated, order.expand(len(tokens), -1)
 
 
 class RealAndFakeBatches:
@@ -192,7 +202,8 @@ class RealAndFakeBatches:
     def batch_at(self, step: int) -> Batch:
         """Return (B, S) tokens of real and of as many generated rows."""
         real = self._batches.batch_at(step)
-        return real, self._sampler.sample_tokens(torch.rand(real.T.shape), {}).T
+        u = upload(torch.rand(real.T.shape), real.device)
+        return real, self._sampler.sample_tokens(u, {}).T
 
 
 def random_order(column_slices: Sequence[slice]) -> Tensor:

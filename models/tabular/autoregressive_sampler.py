@@ -20,6 +20,9 @@ class TokenSampler(Protocol):
 
     num_uniforms: int
 
+    @property
+    def device(self) -> torch.device: ...
+
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -42,11 +45,18 @@ class AutoregressiveSampler:
         decoder, as positions within bins.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
+        self.device = network.start.device
         self._sub_bin_steps = sub_bin_steps
         self._start, self._norm = network.start.detach(), network.norm
         table = network.tokens().detach()
         sizes = network.heads.sizes
-        self._embeddings = table.split(sizes)
+        self._embeddings = list(table.split(sizes))
+        self._cell_sizes: list[int] = [0] * len(sizes)  # 0: the embedding depends on one token
+        for step, free in enumerate(self._embeddings):
+            if (fine := network.fine.table_of(step)) is not None:
+                cells = fine.view(-1, len(free) - 1, fine.shape[1]) + free[1:]
+                self._cell_sizes[step] = len(free) - 1
+                self._embeddings[step] = torch.cat([cells.flatten(0, 1), free[:1]])
         hidden = [weight.detach() for weight in (network.w1, network.b1[:, 0])]
         residual = [weight.detach() for weight in (network.w2, network.b2[:, 0])]
         self._hidden_layers = list(zip(*hidden, strict=True))
@@ -68,12 +78,12 @@ class AutoregressiveSampler:
         `order` lists all steps; the steps of one column must follow each other.
         """
         context = self._start.expand(u.shape[1], -1).clone()
-        tokens = torch.empty(u.shape, dtype=torch.long)
+        tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
         for step in order or range(len(self._sub_bin_steps)):
             token = tokens[step]
             token.copy_(_inverse_cdf(self._cdf(step, context, allowed.get(step)), u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
-            context += F.embedding(token, self._embeddings[step])
+            context += self._embedded(step, tokens)
         return tokens
 
     @torch.no_grad()
@@ -90,8 +100,8 @@ class AutoregressiveSampler:
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
         context = self._start.expand(u.shape[1], -1).clone()
-        tokens = torch.empty(u.shape, dtype=torch.long)
-        identical = torch.ones(n, dtype=torch.bool)  # all particles of the row
+        tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
+        identical = torch.ones(n, dtype=torch.bool, device=u.device)  # all particles of the row
         for step in order or range(len(self._sub_bin_steps)):
             cdf = self._cdf(step, context, None)
             is_given = given[step] != UNKNOWN_TOKEN
@@ -117,9 +127,9 @@ class AutoregressiveSampler:
                 index = ancestors[:, :, None].expand(-1, -1, width)
                 context = context.view(num_particles, n, width).gather(0, index).flatten(0, 1)
             identical &= is_given | ~is_active[:n]
-            context += F.embedding(tokens[step], self._embeddings[step])
+            context += self._embedded(step, tokens)
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
-        return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n)]
+        return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
 
     def _cdf(self, step: int, context: Tensor, allowed: Tensor | None) -> Tensor:
         """Return (B, K): the cumulative distribution over a step's tokens."""
@@ -128,7 +138,7 @@ class AutoregressiveSampler:
         w2, b2 = self._residual_layers[step]
         w, b = self._heads[step]
         if len(b) == 1:  # a single token needs no network
-            return torch.ones(len(context), 1)
+            return torch.ones(len(context), 1, device=context.device)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)
         logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
         if self._sub_bin_steps[step] is not None:
@@ -137,11 +147,20 @@ class AutoregressiveSampler:
             logits.masked_fill_(~allowed, -torch.inf)
         return torch.softmax(logits, 1).cumsum(1)
 
+    def _embedded(self, step: int, tokens: Tensor) -> Tensor:
+        """Return the (B, D) embeddings of the tokens of a step, given all (S, B) tokens."""
+        table, index, sub_bin_step = self._embeddings[step], tokens[step], self._sub_bin_steps[step]
+        if self._cell_sizes[step] and sub_bin_step is not None:
+            first, low, _ = sub_bin_step
+            cells = (tokens[first] - low) * self._cell_sizes[step] + index - 1
+            index = torch.where(index == NO_SUB_BIN, len(table) - 1, cells)
+        return F.embedding(index, table)
+
     def _is_active(self, step: int, tokens: Tensor) -> Tensor:
         """Return (B,): False at a sub-bin step of a row that has no bin."""
         sub_bin_step = self._sub_bin_steps[step]
         if sub_bin_step is None:
-            return torch.ones(tokens.shape[1], dtype=torch.bool)
+            return torch.ones(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         first, low, high = sub_bin_step
         return (tokens[first] >= low) & (tokens[first] < high)
 
@@ -161,11 +180,10 @@ def _systematic_resampling(likelihood: Tensor, u: Tensor, reweighted: Tensor) ->
     """
     num_particles = len(likelihood)
     cumulative = likelihood.clamp_min(0).double().cumsum(0)
-    targets = (
-        (torch.arange(num_particles)[:, None] + u) / num_particles * (cumulative[-1] * (1 - 1e-9))
-    )
+    particles = torch.arange(num_particles, device=u.device)[:, None]
+    targets = (particles + u) / num_particles * (cumulative[-1] * (1 - 1e-9))
     ancestors = torch.searchsorted(cumulative.T.contiguous(), targets.T.contiguous(), right=True).T
-    own_index = torch.arange(num_particles)[:, None].expand_as(ancestors)
+    own_index = particles.expand_as(ancestors)
     return torch.where(
         reweighted & (cumulative[-1] > 0), ancestors.clamp(max=num_particles - 1), own_index
     )

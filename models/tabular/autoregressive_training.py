@@ -38,18 +38,22 @@ class AutoregressiveTrainer:
     saved = ("step", "always_accept_score")
     scatter: ScatterPreview
 
-    def __init__(self, rows: TokenizedRows, settings: TableSettings, seed: int) -> None:
+    def __init__(
+        self, rows: TokenizedRows, settings: TableSettings, seed: int, device: torch.device
+    ) -> None:
         torch.manual_seed(seed)
         self.tokenizer, self.settings, self.seed = rows.tokenizer, settings, seed
         self.step, self._progress, self._in_critic_phase = 0, 0.0, False
-        tokenizer, self.holdout = rows.tokenizer, rows.holdout
-        self._batches = TokenBatches(rows.train, settings.batch_size, seed)
+        tokenizer, self.device, self.holdout = rows.tokenizer, device, rows.holdout.to(device)
+        self._batches = TokenBatches(rows.train, settings.batch_size, seed, device=device)
         repeating_batches = self._batches
         if tokenizer.has_single_token_label:
             visits = visits_per_epoch(rows.train[0].numpy())
-            repeating_batches = TokenBatches(rows.train, settings.batch_size, seed, visits)
-        self.generator = GeneratorPhase(tokenizer, settings, self._batches, repeating_batches)
-        self.critic = CriticPhase(tokenizer, settings, self._batches.batch_size)
+            repeating_batches = TokenBatches(rows.train, settings.batch_size, seed, visits, device)
+        self.generator = GeneratorPhase(
+            tokenizer, settings, self._batches, repeating_batches, device
+        )
+        self.critic = CriticPhase(tokenizer, settings, self._batches.batch_size, device)
         # Rows with at least this critic score are always accepted; None: no rejection sampling.
         self.always_accept_score: float | None = None
 
@@ -81,9 +85,8 @@ class AutoregressiveTrainer:
                 losses |= self.generator.update_best(self.holdout)
             if is_complete:
                 self.critic.starts_at = self._progress
-        metrics = check_finite(self.step, losses)
-        if is_due:
-            callbacks.report(self.step, metrics)
+        if is_due:  # reading a loss waits for the device
+            callbacks.report(self.step, check_finite(self.step, losses))
 
     def finish(self, callbacks: TrainingCallbacks) -> None:
         if self.critic.starts_at is None:
@@ -110,7 +113,7 @@ class AutoregressiveTrainer:
         if self.holdout.shape[1] < MIN_HOLDOUT_ROWS:
             return {}
         generator = torch.Generator().manual_seed(self.seed + self.step)
-        u = torch.rand(self.holdout.shape, generator=generator)
+        u = torch.rand(self.holdout.shape, generator=generator).to(self.device)
         sampler = AutoregressiveSampler(self.generator.best, self.tokenizer.sub_bin_steps)
         D = self.critic.D.eval()
         scores = D(sampler.sample_tokens(u, {}))

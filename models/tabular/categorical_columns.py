@@ -80,6 +80,13 @@ class Column(Protocol):
     def positions(self) -> list[Floats]:
         """Return each step's token positions in [0, 1]; NaN for tokens without an order."""
 
+    @property
+    def fine_positions(self) -> list[Floats | None]:
+        """Return the positions in [0, 1] of the cells of each further step, if these have some.
+
+        A cell is a pair of a bin and a sub-bin, numbered bin * sub_bins + sub_bin.
+        """
+
     def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
         """Map (N,) values to (S, N) tokens.
 
@@ -144,6 +151,10 @@ class CategoricalColumn:
     @property
     def positions(self) -> list[Floats]:
         return [np.full(size, np.nan) for size in self.layout.step_sizes]
+
+    @property
+    def fine_positions(self) -> list[Floats | None]:
+        return [None] * len(self.layout.sub_bins)
 
     def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
         """Encode (N,) values as (S, N) tokens.

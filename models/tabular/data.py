@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import split
+from models.placement import CPU, has_room, upload
 from models.tabular.schema import ColumnSchema
 
 MAX_HOLDOUT_ROWS = 10_000  # used by each evaluation
@@ -68,13 +69,17 @@ class TokenBatches:
         batch_size: int,
         seed: int,
         visits: NDArray[np.float64] | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        """Store `tokens` (S, N) by row.
+        """Store `tokens` (S, N) by row: on the device, if they leave half of its memory.
 
         `visits` (N,) is the mean number of times, at least 1, that an epoch visits each row.
         """
         # int32 halves the memory, which holds the tokens of all rows.
         self._tokens, self._seed = tokens.T.to(torch.int32, copy=True).contiguous(), seed
+        self._device = device
+        if has_room(device, self._tokens.nbytes):
+            self._tokens = self._tokens.to(device)
         self.batch_size = min(batch_size, len(self._tokens))
         self._repeat_ends = np.zeros(1) if visits is None else np.cumsum(visits - 1.0)
         self._repeats = int(self._repeat_ends[-1])  # per epoch
@@ -89,10 +94,14 @@ class TokenBatches:
         """Return the batch, and the (B,) mask of rows beyond the first visit of the epoch."""
         epoch, batch_index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._order, self._epoch = self._order_of(epoch), epoch
+            order = self._order_of(epoch)
+            self._order, self._epoch = upload(order, self._tokens.device), epoch
         part = self._order[batch_index * self.batch_size : (batch_index + 1) * self.batch_size]
         rows, is_repeated = part % len(self._tokens), part >= len(self._tokens)
-        return self._tokens[rows].T.long().contiguous().T, is_repeated
+        tokens = self._tokens[rows]
+        if tokens.device != self._device:
+            tokens, is_repeated = upload(tokens, self._device), upload(is_repeated, self._device)
+        return tokens.T.long().contiguous().T, is_repeated
 
     def _order_of(self, epoch: int) -> Tensor:
         """Return the rows of an epoch in order; a repeated row has N added to its index."""

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from models import training_loop
 from models.checkpoint import load_state
+from models.microbatch import Batch, Part, Position
+from models.placement import CPU, upload
 from models.tabular.autoregressive_networks import build_generator
 from models.tabular.autoregressive_phases import generator_optimizer, set_lr
 from models.tabular.bin_edges import equal_bins
@@ -33,7 +35,7 @@ from models.tabular.quantiles import Quantiles
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import TrainingCallbacks
-from models.training_loop import Batch, Part, Phase, Position
+from models.training_loop import Phase
 from models.weight_average import WeightAverage
 
 MAX_GRADIENT_NORM = 1.0  # L2, of the gradient of one row
@@ -56,6 +58,7 @@ def train(
     *,
     seed: int,
     state: Path | None = None,
+    device: torch.device = CPU,
 ) -> None:
     """Train for `budget.steps` steps, or resume from `state`.
 
@@ -64,7 +67,15 @@ def train(
     """
     noise = NoiseScales.for_budget(budget, min(1.0, settings.batch_size / len(rows.train)))
     train_with_noise(
-        rows, domains, settings, noise, budget.steps, callbacks, seed=seed, state=state
+        rows,
+        domains,
+        settings,
+        noise,
+        budget.steps,
+        callbacks,
+        seed=seed,
+        state=state,
+        device=device,
     )
     callbacks.report(budget.steps, {"epsilon": budget.epsilon})
 
@@ -79,10 +90,11 @@ def train_with_noise(
     *,
     seed: int,
     state: Path | None = None,
+    device: torch.device = CPU,
 ) -> None:
     tokenizer = tokenizer_for_domains(domains, rows.target_column)
     tokens = torch.from_numpy(tokenize_rows(rows, domains, tokenizer))
-    trainer = PrivateTrainer(tokenizer, settings, noise.gradients, steps, seed)
+    trainer = PrivateTrainer(tokenizer, settings, noise.gradients, steps, seed, device)
     if state is None:
         trainer.secret = secrets.randbits(128)
         counts = noisy_counts(tokens, tokenizer.step_sizes, noise.counts, trainer.secret)
@@ -90,7 +102,7 @@ def train_with_noise(
         trainer.average.load_state_dict(trainer.G.state_dict())
     else:
         load_state(state, trainer.resumable())
-    trainer.batches = PoissonBatches(tokens, settings.batch_size, trainer.secret)
+    trainer.batches = PoissonBatches(tokens, settings.batch_size, trainer.secret, device)
     training_loop.train(trainer, callbacks)
 
 
@@ -100,9 +112,11 @@ class PoissonBatches:
     Each row is sampled independently, with probability batch_size / N.
     """
 
-    def __init__(self, tokens: Tensor, batch_size: int, secret: int) -> None:
-        """Store (S, N) tokens."""
-        self._tokens, self._secret = tokens, secret
+    def __init__(
+        self, tokens: Tensor, batch_size: int, secret: int, device: torch.device = CPU
+    ) -> None:
+        """Store (S, N) tokens on the CPU: the number of rows of a batch depends on the step."""
+        self._tokens, self._secret, self._device = tokens, secret, device
         self._probability = batch_size / tokens.shape[1]
         self.rng: np.random.Generator  # of the last batch; its gradients get noise from it, too
 
@@ -112,7 +126,7 @@ class PoissonBatches:
             np.random.Philox(np.random.SeedSequence((self._secret, step)))
         )
         sampled = torch.from_numpy(self.rng.random(self._tokens.shape[1]) < self._probability)
-        return (self._tokens[:, sampled].T,)
+        return (upload(self._tokens[:, sampled].T, self._device),)
 
 
 class PrivateTrainer(AveragedRun):
@@ -125,16 +139,22 @@ class PrivateTrainer(AveragedRun):
     batches: PoissonBatches
 
     def __init__(
-        self, tokenizer: Tokenizer, settings: TableSettings, noise: float, steps: int, seed: int
+        self,
+        tokenizer: Tokenizer,
+        settings: TableSettings,
+        noise: float,
+        steps: int,
+        seed: int,
+        device: torch.device = CPU,
     ) -> None:
         torch.manual_seed(seed)
         self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
-        self.noise, self.steps = noise, steps
+        self.noise, self.steps, self.device = noise, steps, device
         self.step = 0
         self.secret = 0  # seed of the samples and of the noise
         self.microbatch_size: int | None = MICROBATCH_ROWS
         # In evaluation mode: dropout would need other random numbers for each row.
-        self.G = build_generator(tokenizer, settings).eval()
+        self.G = build_generator(tokenizer, settings).to(device).eval()
         self.average = WeightAverage(self.G, settings.ema_decay)
         self.optimizer = generator_optimizer(self.G, settings)
         self.optimizers = (self.optimizer,)
@@ -158,12 +178,16 @@ class PrivateTrainer(AveragedRun):
         row_gradient = torch.func.grad(partial(torch.func.functional_call, self.G))
         gradients = torch.func.vmap(row_gradient, in_dims=(None, 2))(weights, rows.T[:, None])
         squared_norms = sum(
-            (g.flatten(1).square().sum(1) for g in gradients.values()), torch.zeros(())
+            (g.flatten(1).square().sum(1) for g in gradients.values()),
+            torch.zeros((), device=rows.device),
         )
         clip_factor = (MAX_GRADIENT_NORM / squared_norms.sqrt()).clamp(max=1.0)
-        finite = squared_norms.isfinite()
+        is_finite = squared_norms.isfinite()
+        clip_factor = clip_factor.masked_fill(~is_finite, 0.0)
         for name, weight in self.G.named_parameters():
-            clipped = torch.einsum("b,b...->...", clip_factor[finite], gradients[name][finite])
+            is_excluded = ~is_finite.view(-1, *[1] * weight.ndim)
+            finite = gradients[name].masked_fill(is_excluded, 0.0)
+            clipped = torch.einsum("b,b...->...", clip_factor, finite)
             weight.grad = clipped if weight.grad is None else weight.grad + clipped
         return {}
 
@@ -172,7 +196,10 @@ class PrivateTrainer(AveragedRun):
         settings = self.settings
         for weight in self.G.parameters():
             gradient_sum = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            gaussian = torch.from_numpy(self.batches.rng.standard_normal(weight.shape, np.float32))
+            gaussian = upload(
+                torch.from_numpy(self.batches.rng.standard_normal(weight.shape, np.float32)),
+                self.device,
+            )
             weight.grad = (
                 gradient_sum + MAX_GRADIENT_NORM * self.noise * gaussian
             ) / settings.batch_size

@@ -34,6 +34,10 @@ class RowFeaturizer(nn.Module):
     shared: Tensor  # (P, 2) first token of those that share one option, and their number
     numbers: Tensor  # (4, N) step, number of exact values, bins, sub-bins per bin (1: none)
     number_choices: Tensor  # (N,) the choice of each number's column
+    option_features: Tensor  # (P, K) feature of each option; padding repeats one
+    is_option: Tensor  # (P, K) False for padding
+    options: Tensor  # (num_choice_features,) indices of the options among P * K
+    sub_bin_numbers: Tensor  # (M,) numbers whose bins have sub-bins
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -71,6 +75,15 @@ class RowFeaturizer(nn.Module):
         )
         self.num_choice_features = int(choice_table[:, 1].sum())
         self.num_features = self.num_choice_features + self.numbers.shape[1]  # X
+        # Computed once: a shape that depends on values on a GPU would make each step wait for it.
+        option = torch.arange(int(self.sizes.max()) if len(self.sizes) else 0)
+        is_option = option < self.sizes
+        self.register_buffer("is_option", is_option, persistent=False)
+        self.register_buffer("options", is_option.flatten().nonzero()[:, 0], persistent=False)
+        option_features = (self.start + option).clamp(max=max(self.num_choice_features - 1, 0))
+        self.register_buffer("option_features", option_features, persistent=False)
+        sub_bin_numbers = (number_table[3] > 1).nonzero()[:, 0]
+        self.register_buffer("sub_bin_numbers", sub_bin_numbers, persistent=False)
         self.num_steps = len(tokenizer.step_sizes)
 
     def from_tokens(self, tokens: Tensor, u: Tensor) -> Tensor:
@@ -83,7 +96,7 @@ class RowFeaturizer(nn.Module):
         options = choice_tokens - (choice_tokens - shared_start).clamp(
             torch.zeros_like(num_shared), num_shared - 1
         )
-        features = torch.zeros(tokens.shape[1], self.num_features)
+        features = torch.zeros(tokens.shape[1], self.num_features, device=tokens.device)
         features.scatter_(1, (self.start + options).T, 1.0)
         step, exact_values, bins, sub_bins = self.numbers[..., None]
         first = tokens[step[:, 0]]
@@ -102,20 +115,16 @@ class RowFeaturizer(nn.Module):
         backward, the gradient passes to the probabilities unchanged (straight-through estimator,
         Bengio et al. 2013, 1308.3432).
         """
-        max_size = int(self.sizes.max()) if len(self.sizes) else 0
-        option = torch.arange(max_size)
-        is_option = option < self.sizes
-        feature_index = (self.start + option).clamp(max=max(self.num_choice_features - 1, 0))
         logits = (
-            raw[:, feature_index.flatten()]
-            .view(-1, *feature_index.shape)
-            .masked_fill(~is_option, -torch.inf)
+            raw[:, self.option_features.flatten()]
+            .view(-1, *self.option_features.shape)
+            .masked_fill(~self.is_option, -torch.inf)
         )
         probs = torch.softmax(logits, 2)
         cdf = probs.detach().cumsum(2)
         sampled = torch.searchsorted(cdf, u[..., None] * cdf[..., -1:] * (1 - 1e-6), right=True)
         one_hot = torch.zeros_like(probs).scatter_(2, sampled, 1.0)
-        straight_through = (one_hot + probs - probs.detach())[:, is_option]
+        straight_through = (one_hot + probs - probs.detach()).flatten(1)[:, self.options]
         positions = torch.tanh(raw[:, self.num_choice_features :])
         has_number = self._has_number(sampled[..., 0])
         return torch.cat([straight_through, positions * has_number], 1), sampled[..., 0]
@@ -129,7 +138,8 @@ class RowFeaturizer(nn.Module):
 
         Returns (S, B) tokens and (N, B) positions in [0, 1).
         """
-        tokens = torch.full((self.num_steps, len(options)), NO_SUB_BIN)
+        shape = self.num_steps, len(options)
+        tokens = torch.full(shape, NO_SUB_BIN, device=options.device)
         if self.num_labels:
             tokens[0] = label
         shared_start, num_shared = self.shared[:, :1], self.shared[:, 1:]
@@ -144,10 +154,8 @@ class RowFeaturizer(nn.Module):
         first = torch.where(is_in_bin, exact_values + position.long(), tokens[step[:, 0]])
         tokens[step[:, 0]] = first
         sub_position = position % 1 * sub_bins
-        has_sub_bins = sub_bins[:, 0] > 1
-        tokens[step[has_sub_bins, 0] + 1] = torch.where(
-            is_in_bin, sub_position.long() + 1, NO_SUB_BIN
-        )[has_sub_bins]
+        sub_bin = torch.where(is_in_bin, sub_position.long() + 1, NO_SUB_BIN)
+        tokens[step[self.sub_bin_numbers, 0] + 1] = sub_bin[self.sub_bin_numbers]
         return tokens, sub_position % 1
 
 
@@ -199,6 +207,7 @@ class GanSampler:
     ) -> None:
         self._network, self._featurizer, self._latent_dim = network, featurizer, settings.latent_dim
         self.num_uniforms = 1 + settings.latent_dim + len(featurizer.steps)
+        self.device = network.frequencies.device
 
     @torch.no_grad()
     def sample(

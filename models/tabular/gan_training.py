@@ -11,6 +11,8 @@ from torch import Tensor
 
 from models import losses
 from models.metrics.critic import critic_accuracy
+from models.microbatch import Batch, Part, Position
+from models.placement import upload
 from models.tabular.checkpoint import AveragedRun
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.gan_networks import Critic, GanSampler, Generator, RowFeaturizer
@@ -18,7 +20,7 @@ from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import TokenizedRows
 from models.training_callbacks import TrainingCallbacks, check_finite
-from models.training_loop import Batch, Part, Phase, Position
+from models.training_loop import Phase
 from models.weight_average import WeightAverage
 
 
@@ -39,9 +41,10 @@ class GanBatches:
         featurizer, size = self._featurizer, tokens.shape[1]
         label = tokens[0] if featurizer.num_labels else torch.zeros_like(tokens[0])
         positions = torch.rand(featurizer.numbers.shape[1], size, generator=generator)
-        real = featurizer.from_tokens(tokens, positions)
+        real = featurizer.from_tokens(tokens, upload(positions, tokens.device))
         z = torch.randn(size, self._latent_dim, generator=generator)
-        return label, real, z, torch.rand(size, len(featurizer.steps), generator=generator)
+        u = torch.rand(size, len(featurizer.steps), generator=generator)
+        return label, real, upload(z, tokens.device), upload(u, tokens.device)
 
 
 class GanTrainer(AveragedRun):
@@ -52,19 +55,21 @@ class GanTrainer(AveragedRun):
     microbatch_size: int | None = None
     scatter: ScatterPreview
 
-    def __init__(self, rows: TokenizedRows, settings: TableSettings, seed: int) -> None:
+    def __init__(
+        self, rows: TokenizedRows, settings: TableSettings, seed: int, device: torch.device
+    ) -> None:
         torch.manual_seed(seed)
         self.tokenizer, self.settings, self.seed = rows.tokenizer, settings, seed
         self.step = 0
-        self.holdout = rows.holdout
-        self.featurizer = RowFeaturizer(rows.tokenizer)
+        self.device, self.holdout = device, rows.holdout.to(device)
+        self.featurizer = RowFeaturizer(rows.tokenizer).to(device)
         self.batches = GanBatches(
-            TokenBatches(rows.train, settings.batch_size, seed),
+            TokenBatches(rows.train, settings.batch_size, seed, device=device),
             self.featurizer,
             settings.latent_dim,
         )
-        self.G = Generator(self.featurizer, settings)
-        self.D = Critic(self.featurizer, settings)
+        self.G = Generator(self.featurizer, settings).to(device)
+        self.D = Critic(self.featurizer, settings).to(device)
         self.average: WeightAverage[Generator] = WeightAverage(self.G, settings.ema_decay)
         betas = (0.0, settings.beta2)
         self.opt_G = torch.optim.Adam(
@@ -127,9 +132,8 @@ class GanTrainer(AveragedRun):
         self.opt_G.step()
 
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
-        metrics = check_finite(self.step, losses)
-        if self.step % self.settings.eval_interval == 0:
-            callbacks.report(self.step, metrics | self.evaluate_critic())
+        if self.step % self.settings.eval_interval == 0:  # reading a loss waits for the device
+            callbacks.report(self.step, check_finite(self.step, losses) | self.evaluate_critic())
 
     def finish(self, callbacks: TrainingCallbacks) -> None:
         callbacks.report(self.step, self.evaluate_critic())

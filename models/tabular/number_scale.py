@@ -1,17 +1,24 @@
 """Numbers and datetimes of a column as scaled numbers, and back."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
+from models.tabular.number_endings import Endings
 from models.tabular.schema import UnsupportedColumn
 
 MAX_DECIMALS = 9
 MAX_INTEGER_RANGE = 2**62  # larger ranges are treated as floats
+MAX_DECIMAL_MAGNITUDE = 2**52  # decimals up to this many of their last digits are exact as floats
+DIGIT_PERIODS = (10, 100, 1_000)  # of the last digits
+TIME_PERIODS = ((60, 1), (3_600, 60), (86_400, 3_600), (604_800, 3_600), (604_800, 86_400))
+SECONDS_PER_DAY = 86_400
+TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,9 @@ class Scale:
     """Conversion between column values and scaled numbers.
 
     Integers and times are multiples of `unit` above `low`; with `months`, timestamps are counted in
-    months, so that a month or quarter stays one. Floats are rounded to `decimals` on their way back
-    (-1: not rounded).
+    months, so that a month or quarter stays one. Decimal numbers are integers of their last digit.
+    Other floats are rounded to `decimals` on their way back (-1: not rounded). With `endings`, the
+    multiples are stretched.
     """
 
     arrow: pa.DataType
@@ -28,16 +36,51 @@ class Scale:
     unit: int = 0  # 0: floats
     decimals: int = -1
     months: bool = False
+    endings: Endings | None = None
 
     @classmethod
-    def fit(cls, arrow: pa.DataType, values: NDArray[Any]) -> "Scale":
+    def fit(cls, arrow: pa.DataType, values: NDArray[Any], *, as_decimals: bool = True) -> Self:
+        """Fit the scale of the present values. Without `as_decimals`, all floats stay floats."""
         if values.dtype == np.int64:
             months = len(values) > 0 and pa.types.is_timestamp(arrow) and _are_months(values, arrow)
             values = _to_months(values, arrow) if months else values
             low = int(values.min()) if len(values) else 0
             unit = int(np.gcd.reduce(values - low)) if len(values) else 1
             return cls(arrow, low, max(unit, 1), months=months)
-        return cls(arrow, decimals=_decimals(values[np.isfinite(values)], arrow))
+        decimals = _decimals(values[np.isfinite(values)], arrow)
+        digits = np.abs(values) * 10.0 ** max(decimals, 0)
+        if not as_decimals or decimals < 0 or not (digits < MAX_DECIMAL_MAGNITUDE).all():
+            return cls(arrow, decimals=decimals)
+        integers = np.rint(values * 10.0**decimals).astype(np.int64)
+        low = int(integers.min()) if len(integers) else 0
+        unit = int(np.gcd.reduce(integers - low)) if len(integers) else 1
+        return cls(arrow, low, max(unit, 1), decimals)
+
+    def with_endings(self, multiples: NDArray[Any]) -> Self:
+        """Return a copy with the endings of (N,) multiples of `unit`, if these are not uniform."""
+        return replace(self, endings=Endings.fit(multiples, self._periods()))
+
+    def _periods(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the (period, width, phase) of the endings to try, in multiples of `unit`."""
+        if not self.unit or self.months or pa.types.is_time(self.arrow):
+            return
+        if pa.types.is_integer(self.arrow) or self.is_decimal:
+            periods = [(period, self.unit) for period in DIGIT_PERIODS]
+        elif pa.types.is_date32(self.arrow):
+            periods = [(7, 1)]
+        elif pa.types.is_timestamp(self.arrow) or pa.types.is_date64(self.arrow):
+            ticks = TICKS_PER_SECOND[getattr(self.arrow, "unit", "ms")]
+            periods = [(period * ticks, width * ticks) for period, width in TIME_PERIODS]
+        else:
+            return
+        for period, width in periods:
+            if period % self.unit == 0 and width % self.unit == 0:
+                yield period // self.unit, width // self.unit, self.low // self.unit
+
+    @property
+    def is_decimal(self) -> bool:
+        """Return True if numbers with decimals are scaled to integers."""
+        return self.unit > 0 and self.decimals >= 0
 
     def is_representable(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return the (N,) mask of values that a round trip does not change."""
@@ -45,17 +88,34 @@ class Scale:
             months = _to_months(values, self.arrow)
             is_month = _from_months(months, self.arrow) == values
             return np.asarray(is_month & ((months - self.low) % self.unit == 0))
+        if self.is_decimal:
+            digits = np.round(values, self.decimals)
+            remainder = (self._to_integers(values) - self.low) % self.unit
+            return np.asarray((digits == values) & (remainder == 0))
         if self.unit:
             return np.asarray((values - self.low) % self.unit == 0)
         return np.asarray((self.decimals < 0) | (np.round(values, self.decimals) == values))
 
     def to_scaled(self, values: NDArray[Any]) -> NDArray[Any]:
-        values = _to_months(values, self.arrow) if self.months else values
-        return (values - self.low) // self.unit if self.unit else values + 0.0  # -0.0 becomes 0.0
+        if not self.unit:
+            return values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+        values = _to_months(values, self.arrow) if self.months else self._to_integers(values)
+        multiples = (values - self.low) // self.unit
+        return self.endings.to_slots(multiples) if self.endings is not None else multiples
+
+    def _to_integers(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        if not self.is_decimal:
+            return values.astype(np.int64)
+        limit = float(MAX_DECIMAL_MAGNITUDE)  # values beyond it, such as infinity, are not in range
+        digits = np.clip(values.astype(np.float64) * 10.0**self.decimals, -limit, limit)
+        return np.rint(digits).astype(np.int64)
 
     def from_scaled(self, scaled: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
         if self.unit:
-            integers = scaled * self.unit + self.low
+            multiples = self.endings.from_slots(scaled) if self.endings is not None else scaled
+            integers = multiples * self.unit + self.low
+            if self.is_decimal:
+                return self._from_floats(integers / 10.0**self.decimals, is_missing)
             integers = _from_months(integers, self.arrow) if self.months else integers
             storage = pa.array(integers, mask=is_missing)
             if pa.types.is_integer(self.arrow):
@@ -64,10 +124,28 @@ class Scale:
                 storage = storage.cast(pa.int32())
             return storage.cast(self.arrow)
         rounded = scaled if self.decimals < 0 else np.round(scaled, self.decimals)
-        values = pa.array(rounded, pa.float64(), mask=is_missing)
+        return self._from_floats(rounded, is_missing)
+
+    def _from_floats(self, floats: Floats, is_missing: NDArray[np.bool_]) -> pa.Array:
+        values = pa.array(floats, pa.float64(), mask=is_missing)
         if pa.types.is_decimal(self.arrow):
             return values.cast(pa.decimal128(38, self.arrow.scale), safe=False).cast(self.arrow)
         return values.cast(self.arrow, safe=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "low": self.low,
+            "unit": self.unit,
+            "decimals": self.decimals,
+            "months": self.months,
+            "endings": None if self.endings is None else self.endings.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, arrow: pa.DataType, values: Mapping[str, Any]) -> Self:
+        endings = values["endings"]
+        endings = None if endings is None else Endings.from_json(endings)
+        return cls(arrow, **{**values, "endings": endings})
 
 
 def _to_months(values: NDArray[np.int64], arrow: pa.DataType) -> NDArray[np.int64]:

@@ -55,7 +55,7 @@ class NumericColumn:
         are stored as means of at least as many rows. Raises UnsupportedColumn if neither exists.
         """
         present, is_missing = numeric_values(name, values)
-        scale = Scale.fit(arrow, present)
+        scale = Scale.fit(arrow, present, as_decimals=not min_value_count)
         if min_value_count and scale.unit:
             scale = replace(scale, low=scale.low % scale.unit)
         scaled = scale.to_scaled(present)
@@ -67,6 +67,11 @@ class NumericColumn:
             )
         is_exact &= counts >= min_value_count
         binned = np.repeat(distinct[~is_exact], counts[~is_exact])
+        if scale.unit and not min_value_count and Quantiles.interpolates(binned):
+            # Values that occur several times keep their endings.
+            scale = scale.with_endings(distinct[~is_exact & (counts == 1)])
+            scaled, distinct = scale.to_scaled(present), np.unique(scale.to_scaled(present))
+            binned = np.repeat(distinct[~is_exact], counts[~is_exact])
         if min_value_count and len(binned):
             binned = _microaggregate(binned[np.isfinite(binned)], min_value_count)
             if not len(binned) and not is_exact.any():
@@ -116,13 +121,21 @@ class NumericColumn:
         ]
         return [np.concatenate([self.rank_midpoints, no_position]), *sub_bin_positions]
 
+    @property
+    def fine_positions(self) -> list[Floats | None]:
+        if not self.layout.sub_bins:
+            return []
+        (size,) = self.layout.sub_bins
+        inside = (np.arange(size) + 0.5) / size
+        return [(self.bin_edges[:-1, None] + np.diff(self.bin_edges)[:, None] * inside).ravel()]
+
     def encode(self, values: pa.Array, rng: np.random.Generator | None) -> Tokens:
         present, is_missing = numeric_values(self.name, values)
-        if self.scale.unit and present.dtype != np.int64:
+        if self.scale.unit and not self.scale.is_decimal and present.dtype != np.int64:
             raise UnsupportedColumn(
                 self.name, "has values that are not integers within the supported range"
             )
-        scaled = self.scale.to_scaled(present.astype(np.int64 if self.scale.unit else np.float64))
+        scaled = self.scale.to_scaled(present)
         tokens = np.zeros((len(self.layout.step_sizes), len(is_missing)), np.int64)
         tokens[0] = self.layout.missing_token if self.layout.missing else 0
         tokens[:, ~is_missing] = self._tokens(scaled, rng)
@@ -169,12 +182,6 @@ class NumericColumn:
         return self.scale.from_scaled(scaled, is_missing)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
-        scale = {
-            "low": self.scale.low,
-            "unit": self.scale.unit,
-            "decimals": self.scale.decimals,
-            "months": self.scale.months,
-        }
         arrays = {
             # As bits: a checkpoint rejects infinities.
             "exact_values": self.exact_values.view(np.int64),
@@ -184,13 +191,13 @@ class NumericColumn:
             "bin_edges": self.bin_edges,
             "rank_midpoints": self.rank_midpoints,
         }
-        return {"kind": "number", "scale": scale}, arrays
+        return {"kind": "number", "scale": self.scale.to_json()}, arrays
 
     @classmethod
     def unpack(
         cls, metadata: Mapping[str, Any], layout: TokenLayout, arrow: pa.DataType, arrays: Arrays
     ) -> "NumericColumn":
-        scale = Scale(arrow, **metadata["scale"])
+        scale = Scale.from_json(arrow, metadata["scale"])
         exact_values = arrays["exact_values"].view(np.int64 if scale.unit else np.float64)
         quantiles = Quantiles(arrays["lows"], arrays["highs"], arrays["ends"])
         return cls(

@@ -68,9 +68,11 @@ class ScatterPreview:
         """Return a (SIDE, SIDE, 3) image; every call uses the same uniforms."""
         generator = torch.Generator().manual_seed(seed)
         tokens, decode_u = sampler.sample(
-            torch.rand(sampler.num_uniforms, MAX_POINTS, generator=generator), {}
+            torch.rand(sampler.num_uniforms, MAX_POINTS, generator=generator).to(sampler.device), {}
         )
-        rows = self.tokenizer.decode(tokens.numpy(), decode_u.numpy().astype(np.float64))
+        rows = self.tokenizer.decode(
+            tokens.cpu().numpy(), decode_u.cpu().numpy().astype(np.float64)
+        )
         features = _features(self.tokenizer, self.categories, rows)
         image = np.full((SIDE, SIDE, 3), 255, np.uint8)
         if self.shows_real:

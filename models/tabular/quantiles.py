@@ -31,7 +31,7 @@ class Quantiles:
     def fit(cls, ordered: NDArray[Any]) -> "Quantiles":
         distinct, counts = np.unique(ordered, return_counts=True)
         ends = np.cumsum(counts) / max(len(ordered), 1)
-        if len(distinct) <= max(1, min(len(ordered) // 2, MAX_DISCRETE_SUPPORT)):
+        if not cls._is_interpolated(len(distinct), len(ordered)):
             return cls(distinct, distinct.copy(), ends)
         gap = np.diff(distinct.astype(np.float64))
         before = np.concatenate([gap[:1], gap])
@@ -48,6 +48,15 @@ class Quantiles:
             edges = np.rint(np.linspace(0, len(distinct), MAX_CELLS + 1)).astype(np.int64)
             lows, highs, ends = lows[edges[:-1]], highs[edges[1:] - 1], ends[edges[1:] - 1]
         return cls(lows, highs, ends)
+
+    @classmethod
+    def interpolates(cls, values: NDArray[Any]) -> bool:
+        """Return True if the function of `values` returns numbers between them, too."""
+        return cls._is_interpolated(len(np.unique(values)), len(values))
+
+    @staticmethod
+    def _is_interpolated(distinct: int, values: int) -> bool:
+        return distinct > max(1, min(values // 2, MAX_DISCRETE_SUPPORT))
 
     @classmethod
     def uniform(cls, knots: NDArray[Any]) -> "Quantiles":

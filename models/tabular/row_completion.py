@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from models.errors import AcceptanceRateTooLow
 from models.noise import NOISE, Indices, attempt_stream, uniforms
+from models.placement import upload
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Tokens
 from models.tabular.conditions import CompletionUnsupported
@@ -104,11 +105,12 @@ def _complete_batch(
         particle_u = [uniforms(seed, batch_indices, size, attempt_stream(i)).T for i in streams]
         u = np.concatenate(particle_u, axis=1).astype(np.float32)
         resampling_u = uniforms(seed, batch_indices, size + 1, attempt_stream(streams.stop)).T
+        device = sampler.token_sampler.device
         completed = sampler.token_sampler.complete(
-            torch.from_numpy(u),
-            torch.from_numpy(np.ascontiguousarray(resampling_u)),
-            torch.from_numpy(given[:, padded]),
+            upload(torch.from_numpy(u), device),
+            upload(torch.from_numpy(np.ascontiguousarray(resampling_u)), device),
+            upload(torch.from_numpy(given[:, padded]), device),
             order,
         )
-        tokens[:, part] = completed.numpy()[:, : len(part)]
+        tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
     return tokens

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from models.placement import upload
 from models.tabular.categorical_columns import Floats
 from models.tabular.sampling import TableSampler
 
@@ -23,5 +24,6 @@ def realness(sampler: TableSampler, rows: pa.RecordBatch) -> Floats:
         part = tokens[:, start : start + sampler.batch_size]
         padded = np.zeros((len(tokens), sampler.batch_size), np.int64)
         padded[:, : part.shape[1]] = part
-        scores.append(critic(torch.from_numpy(padded))[: part.shape[1]])
-    return torch.cat(scores).double().sigmoid().numpy()
+        padded_tokens = upload(torch.from_numpy(padded), sampler.token_sampler.device)
+        scores.append(critic(padded_tokens)[: part.shape[1]])
+    return torch.cat(scores).double().sigmoid().cpu().numpy()

@@ -18,6 +18,7 @@ from torch import Tensor
 from models.checkpoint import UnreadableCheckpoint, weights_of
 from models.errors import AcceptanceRateTooLow
 from models.noise import Indices, attempt_stream, uniforms
+from models.placement import CPU, upload
 from models.tabular import gan_networks
 from models.tabular.autoregressive_networks import Critic, build_critic, build_generator
 from models.tabular.autoregressive_sampler import (
@@ -70,18 +71,27 @@ class TableSampler:
     batch_size: int = BATCH_SIZE
 
     @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Self:
-        """Load a model file. Raises UnreadableCheckpoint if it is not a tabular model."""
+    def load(
+        cls,
+        tensors: Mapping[str, Tensor],
+        header: Mapping[str, Any],
+        device: torch.device = CPU,
+    ) -> Self:
+        """Load a model file to a device.
+
+        Raises:
+            UnreadableCheckpoint: The file is not a tabular model.
+        """
         if header.get("modality") != CONTENT:
             raise UnreadableCheckpoint("The checkpoint is not a tabular model.")
         tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
         settings = TableSettings.from_dict(header["hyperparameters"])
         critic = None
         if weights := weights_of("critic", tensors):
-            critic = build_critic(tokenizer, settings).eval().requires_grad_(False)
+            critic = build_critic(tokenizer, settings).to(device).eval().requires_grad_(False)
             critic.load_state_dict(weights)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        token_sampler = load_token_sampler(tokenizer, settings, tensors)
+        token_sampler = load_token_sampler(tokenizer, settings, tensors, device)
         supports_any_order = (
             settings.random_order_prob > 0 and settings.architecture == "autoregressive"
         )
@@ -221,14 +231,16 @@ class TableSampler:
         m = u.shape[1]
         padded = np.full((u.shape[0], -(-m // self.batch_size) * self.batch_size), 0.5, np.float32)
         padded[:, :m] = u
+        device = self.token_sampler.device
+        allowed = {step: upload(mask, device) for step, mask in plan.allowed.items()}
         batches = [
             self.token_sampler.sample(
-                torch.from_numpy(np.ascontiguousarray(part)), plan.allowed, plan.order
+                upload(torch.from_numpy(np.ascontiguousarray(part)), device), allowed, plan.order
             )
             for part in np.split(padded, padded.shape[1] // self.batch_size, axis=1)
         ]
         tokens, decode_u = (
-            torch.cat(parts, 1).numpy()[:, :m] for parts in zip(*batches, strict=True)
+            torch.cat(parts, 1).cpu().numpy()[:, :m] for parts in zip(*batches, strict=True)
         )
         return tokens, decode_u.astype(np.float64)
 
@@ -262,10 +274,15 @@ class TableSampler:
         )
         padded[:, :num_rows] = tokens
         scores = torch.cat(
-            [self.critic(part) for part in torch.from_numpy(padded).split(self.batch_size, dim=1)]
+            [
+                self.critic(part)
+                for part in upload(torch.from_numpy(padded), self.token_sampler.device).split(
+                    self.batch_size, dim=1
+                )
+            ]
         )
         return np.exp(
-            np.minimum(scores[:num_rows].double().numpy() - self.always_accept_score, 0.0)
+            np.minimum(scores[:num_rows].double().cpu().numpy() - self.always_accept_score, 0.0)
         )
 
     def id_values(self, seed: int, indices: Indices, tokens: Tokens) -> dict[str, pa.Array]:
@@ -283,14 +300,18 @@ class TableSampler:
 
 
 def load_token_sampler(
-    tokenizer: Tokenizer, settings: TableSettings, tensors: Mapping[str, Tensor]
+    tokenizer: Tokenizer,
+    settings: TableSettings,
+    tensors: Mapping[str, Tensor],
+    device: torch.device = CPU,
 ) -> TokenSampler:
     weights = weights_of("generator", tensors)
     if settings.architecture == "gan":
-        featurizer = gan_networks.RowFeaturizer(tokenizer)
-        gan_generator = gan_networks.Generator(featurizer, settings).eval().requires_grad_(False)
+        featurizer = gan_networks.RowFeaturizer(tokenizer).to(device)
+        gan_generator = gan_networks.Generator(featurizer, settings).to(device)
+        gan_generator.eval().requires_grad_(False)
         gan_generator.load_state_dict(weights)
         return gan_networks.GanSampler(gan_generator, featurizer, settings)
-    network = build_generator(tokenizer, settings).eval().requires_grad_(False)
+    network = build_generator(tokenizer, settings).to(device).eval().requires_grad_(False)
     network.load_state_dict(weights)
     return AutoregressiveSampler(network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms)

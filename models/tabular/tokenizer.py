@@ -187,6 +187,16 @@ class Tokenizer:
         return result
 
     @property
+    def fine_positions(self) -> list[Floats | None]:
+        """Return, for each sub-bin step of a number, the positions of its cells in the column.
+
+        A cell is a pair of a bin and a sub-bin; None for all other steps.
+        """
+        return [
+            positions for column in self.columns for positions in [None, *column.fine_positions]
+        ]
+
+    @property
     def num_decode_uniforms(self) -> int:
         """Return the number of uniforms that decoding a row needs: one per column with bins."""
         return sum(column.needs_uniform for column in self.columns)

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import torch
+
 from models import training_loop
 from models.checkpoint import load_state
+from models.placement import CPU
 from models.tabular.autoregressive_training import AutoregressiveTrainer
 from models.tabular.checkpoint import load_tokenizer
 from models.tabular.data import LabeledRows
@@ -22,9 +25,10 @@ def train(
     *,
     seed: int,
     state: Path | None = None,
+    device: torch.device = CPU,
     relations: RelationPlan | None = None,
 ) -> None:
-    """Train until `callbacks.progress` is 1 or held-out rows no longer improve.
+    """Train on a device until `callbacks.progress` is 1 or held-out rows no longer improve.
 
     Resume from `state` if it is given. A caller that has filtered the rows and planned their
     relations passes `relations`.
@@ -44,7 +48,7 @@ def train(
         tokenizer = load_tokenizer(state)
     tokenized = TokenizedRows.encode(rows, tokenizer, seed)
     architecture = GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer
-    trainer = architecture(tokenized, settings, seed)
+    trainer = architecture(tokenized, settings, seed, device)
     if state is None:
         trainer.start_from_frequencies(tokenized.train)
     else:

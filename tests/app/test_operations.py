@@ -112,7 +112,7 @@ def test_usage_is_summed_by_job_kind(client: TestClient, add_job: AddJob) -> Non
     first, second, _ = add_job(), add_job(), add_job()
     with write() as session:
         session.get_one(Job, first.id).usage = {"cpu_s": 1.5, "wall_s": 3.0}
-        session.get_one(Job, second.id).usage = {"cpu_s": 2, "wall_s": 1.0}
+        session.get_one(Job, second.id).usage = {"cpu_s": 2, "wall_s": 1.0, "gpu_s": 1.0}
         claimed = jobs.claim(session, first.id, "w/h:1")
         assert claimed is not None
         jobs.create_shards(session, claimed[0], count=10, size=10)
@@ -123,11 +123,14 @@ def test_usage_is_summed_by_job_kind(client: TestClient, add_job: AddJob) -> Non
     assert report["jobs"] == [
         {
             "kind": "training",
+            "day": None,
+            "key": None,
             "jobs": 3,
             "succeeded": 0,
             "failed": 0,
             "cpu_s": 3.5,
             "wall_s": 4.0,
+            "gpu_s": 1.0,
             "items": 7,
         }
     ]

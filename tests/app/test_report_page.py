@@ -90,3 +90,15 @@ def test_a_report_without_an_evaluation_gives_the_reason() -> None:
     page = render_page(report, {}, {})
     assert "This model has not been evaluated: No &lt;items&gt;.</p>" in page
     assert "<h2" not in page
+
+
+def test_pages_follow_the_color_scheme_of_the_reader(report: Report) -> None:
+    page = render_page(report, {"coverage": [(0, 0.1), (10, 0.5)]}, {})
+    assert "color-scheme: light dark" in page
+    light, dark = re.split(r"@media \(prefers-color-scheme: dark\)", page)[:2]
+    defined = set(re.findall(r"(--[\w-]+):", light))
+    assert set(re.findall(r"(--[\w-]+):", dark)) == defined
+    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= defined
+    # Colors stand in the theme only.
+    rest = page[page.index("img { background") :]
+    assert not re.findall(r"#[0-9a-f]{3,6}\b", rest.partition(";")[2])

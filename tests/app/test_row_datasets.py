@@ -105,11 +105,13 @@ def test_a_schema_change_updates_the_dataset_and_its_preview(
 ) -> None:
     dataset = upload_people(client)
     link = dataset["links"]["schema"]
-    change = {"columns": [{"name": "smokes", "type": "boolean"}], "exclude_columns": ["name"]}
-    changed = client.put(link, json=change | {"target": "smokes"})
+    change = {"columns": [{"name": "smokes", "type": "boolean", "missing": "NA"}]}
+    change |= {"exclude_columns": ["name"], "target": "smokes"}
+    changed = client.put(link, json=change)
     assert changed.status_code == 200
     columns = {column["name"]: column for column in changed.json()["columns"]}
     assert (columns["smokes"]["type"], columns["smokes"]["format"]) == ("boolean", "no|yes")
+    assert columns["smokes"]["missing"] == "NA"
     assert columns["name"]["exclude"]
     assert client.get(link).json() == changed.json()
     after = client.get(dataset["links"]["self"]).json()

@@ -167,7 +167,7 @@ def test_the_accept_header_selects_the_format(
         "/v1/models/shoes/samples", json={"count": 3, "seed": 1}, headers={"accept": accept}
     )
     assert response.headers["content-type"] == media_type
-    assert response.headers["vary"] == "Accept"
+    assert "Accept" in response.headers["vary"].split(", ")
 
 
 def test_an_unsupported_format_is_rejected_with_the_available_ones(shoes: TestClient) -> None:

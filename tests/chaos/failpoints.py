@@ -145,9 +145,11 @@ PATCHES = {
 class PatchingFinder:
     """An import hook that patches modules as soon as they are imported."""
 
-    @staticmethod
-    def find_spec(name: str, path: Any = None, _target: Any = None) -> Any:
-        if name not in PATCHES:
+    def __init__(self, patches: dict[str, Callable[[Any], None]]) -> None:
+        self._patches = patches
+
+    def find_spec(self, name: str, path: Any = None, _target: Any = None) -> Any:
+        if name not in self._patches:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         assert spec is not None
@@ -156,10 +158,17 @@ class PatchingFinder:
 
         def execute_and_patch(module: Any) -> None:
             execute(module)
-            PATCHES[name](module)
+            self._patches[name](module)
 
         spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
         return spec
+
+
+def install(folder: Path, patches: dict[str, Callable[[Any], None]]) -> None:
+    """Patch modules when they are imported; failpoints are files in the folder."""
+    global FOLDER
+    FOLDER = folder
+    sys.meta_path.insert(0, PatchingFinder(patches))  # type: ignore[arg-type]
 
 
 def shift_clock() -> None:
@@ -172,5 +181,5 @@ def shift_clock() -> None:
 
 
 if __name__ == "sitecustomize":
-    sys.meta_path.insert(0, PatchingFinder)  # type: ignore[arg-type]
+    install(FOLDER, PATCHES)
     shift_clock()

@@ -112,16 +112,34 @@ def test_validate_only_returns_the_plan_for_each_label_and_creates_no_job(
     assert [row["transforms"] for row in plan["labels"]] == [15, 15, 3]
 
 
+def test_plan_says_which_real_items_are_held_out_and_the_counts_add_up(client: TestClient) -> None:
+    dataset = create_uneven_dataset()
+    body = {"validate_only": True, "strategy": "balance"}
+    plan = post(client, dataset, holdout_fraction=0.25, **body).json()
+    (warning,) = [w["message"] for w in plan["warnings"] if w["code"] == "items_held_out"]
+    real = client.get(f"/v1/datasets/{dataset}").json()["labels"]
+    missing = {
+        label["name"]: label["count"] - row["real"]
+        for label, row in zip(real, plan["labels"], strict=True)
+    }
+    total = sum(label["count"] for label in real)
+    assert warning.startswith(f"{sum(missing.values())} of {total} real items")
+    assert all(f"{name}: {count}" in warning for name, count in missing.items())
+    everything = post(client, dataset, holdout_fraction=0, **body).json()
+    assert "items_held_out" not in [w["code"] for w in everything["warnings"]]
+    assert [row["real"] for row in everything["labels"]] == [label["count"] for label in real]
+
+
 def test_plan_warns_of_labels_with_few_holdout_items(client: TestClient) -> None:
     dataset = create_uneven_dataset()
     plan = post(
         client, dataset, validate_only=True, holdout_fraction=0.25, evaluate_lift=True
     ).json()
-    (few,) = plan["warnings"]
-    assert few["code"] == "few_holdout_items"
+    few, held_out = plan["warnings"]
+    assert (few["code"], held_out["code"]) == ("few_holdout_items", "items_held_out")
     assert few["message"].startswith("cat has only 2 ")
     plan = post(client, dataset, validate_only=True, holdout_fraction=0.25).json()
-    assert plan["warnings"] == []
+    assert plan["warnings"] == [held_out]
 
 
 def test_plan_warns_of_tables_without_numeric_columns(client: TestClient) -> None:
@@ -130,7 +148,7 @@ def test_plan_warns_of_tables_without_numeric_columns(client: TestClient) -> Non
     for table, said in ((lines, ["no_numeric_columns"]), (sized, [])):
         content = "\n".join(table).encode()
         dataset = create_dataset(content, "things.csv", target="kind")
-        plan = post(client, dataset, validate_only=True).json()
+        plan = post(client, dataset, validate_only=True, holdout_fraction=0).json()
         assert [warning["code"] for warning in plan["warnings"]] == said
 
 
@@ -191,7 +209,7 @@ def test_unlabeled_images_are_left_out_with_a_warning(client: TestClient) -> Non
     rows = [f"{i}.png,{('', 'ant', 'bee', 'bee')[i % 4]}" for i in range(40)]
     files["labels.csv"] = "\n".join(["path,label", *rows]).encode()
     dataset = create_dataset(make_zip(files))
-    plan = post(client, dataset, holdout_fraction=0.1, validate_only=True).json()
+    plan = post(client, dataset, holdout_fraction=0, validate_only=True).json()
     assert plan["warnings"] == [
         {"code": "unlabeled_items", "message": "10 items without a label are left out."}
     ]
@@ -487,7 +505,7 @@ def test_model_trained_on_other_data_is_rejected_or_warned_about(client: TestCli
     images = create_dataset(make_npz(x=wide, y=np.arange(20) % 2), "wide.npz")
     assert post(client, images, model="pets").json()["code"] == "shape_mismatch"
     others = create_dataset(make_npz(**random_arrays()), "others.npz")
-    plan = post(client, others, model="pets", validate_only=True).json()
+    plan = post(client, others, model="pets", validate_only=True, holdout_fraction=0).json()
     assert [warning["code"] for warning in plan["warnings"]] == [
         *("model_not_evaluated", "dataset_mismatch"),
     ]

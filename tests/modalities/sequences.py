@@ -62,7 +62,8 @@ class SequencePlan(LabelPlan):
 class SequenceSampler(Sampler):
     bytes = 1_000
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        del device  # nothing is computed
         self._digits = json.loads(path.read_bytes())  # by label and position
 
     def draw(self, plan: SequencePlan, turns: Turns) -> Iterator[LabeledBatch]:

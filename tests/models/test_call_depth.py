@@ -6,6 +6,7 @@ import pytest
 
 from bench import call_depth, call_trace
 from models.autocast import bf16_autocast
+from models.placement import CPU
 
 MAX_DEPTH = 4  # The training loop has depth 1.
 
@@ -19,7 +20,7 @@ def test_no_call_of_an_optimizer_step_is_more_than_four_deep(flow: str) -> None:
 
 def test_a_trace_includes_the_calls_of_other_threads() -> None:
     def work() -> None:
-        thread = threading.Thread(target=bf16_autocast)
+        thread = threading.Thread(target=bf16_autocast, args=(CPU,))
         thread.start()
         thread.join()
 

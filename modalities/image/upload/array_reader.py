@@ -38,6 +38,10 @@ def read_arrays(
     `class_names` are label names by index that the file itself contains; `options.class_names`
     take precedence. In a file with such names a label of -1 means unlabeled, as in our exports.
     """
+    options.reject(
+        *("labels_from", "label_column", "folder_level", "parts"),
+        format="arrays and tables of pixels",
+    )
     splits = sorted(splits, key=lambda split: split.is_test)
     for split in splits:
         _check(split, limits)
@@ -80,6 +84,7 @@ def read_arrays(
                 )._asdict()
                 for split in splits
             ],
+            "label_sources": [],
             "ignored": [],
         },
     )

@@ -8,6 +8,8 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.errors import printable, unreadable_error
+from modalities.image.upload.options import PartUse
 from modalities.image.upload.split_names import (
     Role,
     are_batches,
@@ -35,16 +37,25 @@ class Folder:
     part: str = ""  # the name of its part, such as `seg_train`; "" if there are no parts
     role: Role = "train"
     is_mask: bool = False  # its images are segmentation masks
+    use: PartUse | None = None  # the client's choice
 
     @property
     def label(self) -> str | None:
-        """Label, None if there is none. Undoes the percent-encoding of exported archives."""
-        if not self.levels:
+        """Label, None if there is none."""
+        return self.label_at(None)
+
+    def label_at(self, level: int | None) -> str | None:
+        """Return the label at one level, from 1, or at the last one of a folder with fewer levels.
+
+        Undoes the percent-encoding of exported archives.
+        """
+        levels = self.levels if level is None else self.levels[:level][-1:]
+        if not levels:
             return None
         try:
-            return "/".join(unquote(level, errors="strict") for level in self.levels)
+            return "/".join(unquote(each, errors="strict") for each in levels)
         except UnicodeDecodeError:
-            return "/".join(self.levels)
+            return "/".join(levels)
 
 
 @dataclass
@@ -68,6 +79,20 @@ class FolderLayout:
         return self.select([folder.is_mask for folder in self.folders])
 
     @property
+    def is_left_out(self) -> NDArray[np.bool_]:
+        return self.select([folder.use == "leave_out" for folder in self.folders])
+
+    @property
+    def is_chosen(self) -> NDArray[np.bool_]:
+        """True for images that a client chose to train on, also without labels."""
+        return self.select([folder.use == "train" for folder in self.folders])
+
+    @property
+    def depth(self) -> int:
+        """Number of levels of the labels."""
+        return max((len(folder.levels) for folder in self.folders), default=0)
+
+    @property
     def has_labels(self) -> bool:
         return any(folder.levels and folder.role == "train" for folder in self.folders)
 
@@ -77,13 +102,36 @@ class FolderLayout:
         return len(trained - {()}) > 1
 
 
-def read_folders(names: Sequence[str]) -> FolderLayout:
-    """Find the parts and the labels of the folders that hold the images `names`."""
+def read_folders(names: Sequence[str], uses: Mapping[str, PartUse] | None = None) -> FolderLayout:
+    """Find the parts and the labels of the folders that hold the images `names`.
+
+    `uses` are a client's choices by the name of a detected part, or by folder.
+
+    Raises DatasetUnreadable if there is not such a folder.
+    """
+    uses = uses or {}
+    layout = _detect_layout(names, {})
+    parts = {folder.part for folder in layout.folders}
+    if others := {name: use for name, use in uses.items() if name not in parts}:
+        layout = _detect_layout(names, others)
+    for folder in layout.folders:
+        if folder.part in uses:
+            folder.use = uses[folder.part]
+            folder.role = "test" if folder.use == "test" else "train"
+        if folder.use == "leave_out":
+            folder.role, folder.levels = "unlabeled", ()
+    return layout
+
+
+def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> FolderLayout:
+    """Detect the layout of all folders except `chosen`, which are parts of their own."""
     paths, folder_of = _distinct_folders(names)
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
     layout = FolderLayout(folders, folder_of)
     _collapse_copies(folders)
-    _assign_parts(folders)
+    for name in chosen:
+        _assign_chosen_part(folders, name)
+    _assign_parts([folder for folder in folders if folder.part not in chosen])
     _mark_masks(folders)
     for part in dict.fromkeys(folder.part for folder in folders):
         members = [f for f in folders if f.part == part and f.levels and not f.is_mask]
@@ -92,6 +140,21 @@ def read_folders(names: Sequence[str]) -> FolderLayout:
     _drop_labels_of_neutral_folders(folders)
     _drop_labels_of_test_folders(folders)
     return layout
+
+
+def _assign_chosen_part(folders: Sequence[Folder], name: str) -> None:
+    """Make the folders at or below `name` a part, and remove the levels of its name."""
+    levels = tuple(level for level in name.split("/") if level)
+    matches = 0
+    for folder in folders:
+        path = folder.levels
+        starts = [i for i in range(len(path)) if path[i : i + len(levels)] == levels]
+        if levels and starts and not folder.part:
+            folder.part, matches = name, matches + 1
+            folder.levels = path[: starts[0]] + path[starts[0] + len(levels) :]
+    if not matches:
+        message = f"`parts` names {printable(name)}, but the upload has no such folder of images."
+        raise unreadable_error("part_unknown", message, pointer="/meta/parts")
 
 
 def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:

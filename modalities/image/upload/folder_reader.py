@@ -61,6 +61,7 @@ def read_image_files(
         layout={
             "labels_from": labeling.source,
             "parts": [part._asdict() for part in labeling.parts],
+            "label_sources": [choice._asdict() for choice in labeling.choices],
             "ignored": [kind._asdict() for kind in kinds],
         },
     )

@@ -100,6 +100,23 @@ def find_columns(
     return Columns(path, label, (), split, named)
 
 
+def find_label_columns(
+    table: LabelTable, is_image: Callable[[str], bool], limits: Limits
+) -> dict[str, list[str]]:
+    """Return the labels of each column that a client can choose, in the first rows of the table.
+
+    Raises NoLabels if the table does not name images.
+    """
+    rows = table.sample()
+    path = _path_column(table.header, rows, is_image)
+    columns: dict[str, list[str]] = {}
+    for i, name in enumerate(table.header):
+        values = [row[i] for row in rows]
+        if i != path and is_categorical(values, limits):
+            columns[name] = sorted({value for value in values if value and value.strip()})
+    return columns
+
+
 def _column_words(name: str) -> list[str]:
     """Return the words of a column name, and all of them as one: `ClassId` is also `classid`."""
     words = words_of(name) + re.findall(r"[^\W\d_]+", name.lower())
@@ -120,8 +137,13 @@ def _path_column(
     counts = [
         sum(bool(row[i]) and is_image(str(row[i])) for row in rows) for i in range(len(header))
     ]
+    # Labels such as 0 and 1 may also be names of images, but they repeat.
+    distinct = [
+        len({row[i] for row in rows if row[i] and is_image(str(row[i]))})
+        for i in range(len(header))
+    ]
     named = [_names_files(name) for name in header]
-    best = max(range(len(header)), key=lambda i: (counts[i], named[i]), default=None)
+    best = max(range(len(header)), key=lambda i: (distinct[i], named[i]), default=None)
     if best is None or not counts[best]:
         raise NoLabels(NAMES_NO_IMAGE)
     if not named[best] and counts[best] < _MIN_SHARE * len(rows):
@@ -182,7 +204,7 @@ def choose_label_column(
 
     Raises NoLabels if it is not clear.
     """
-    usable = [i for i in others if _is_categorical([row[i] for row in rows], limits)]
+    usable = [i for i in others if is_categorical([row[i] for row in rows], limits)]
     if len(others) == 1 and usable:
         return usable[0]
     varying = [i for i in usable if len({row[i] for row in rows}) > 1]
@@ -220,7 +242,7 @@ def _rank(name: str) -> int | None:
     return next((rank for rank, group in enumerate(_LABEL_WORDS) if words & set(group)), None)
 
 
-def _is_categorical(values: Sequence[str | None], limits: Limits) -> bool:
+def is_categorical(values: Sequence[str | None], limits: Limits) -> bool:
     """Return True if values repeat, so that they can be labels. Fractions are measurements."""
     present = [value for value in values if value and value.strip()]
     distinct = set(present)

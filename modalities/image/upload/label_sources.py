@@ -17,6 +17,7 @@ from modalities.image.upload.archive_index import ArchiveIndex, is_hidden
 from modalities.image.upload.box_annotations import boxes_issue, find_box_files
 from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
 from modalities.image.upload.folder_labels import FolderLayout, read_folders
+from modalities.image.upload.label_choices import LabelChoice, find_label_choices
 from modalities.image.upload.label_columns import NAMES_NO_IMAGE
 from modalities.image.upload.labels import UNLABELED, LabelEncoder
 from modalities.image.upload.options import ImageOptions
@@ -56,6 +57,7 @@ class Labeling:
     is_test: NDArray[np.bool_]
     kept: NDArray[np.bool_]  # False for images that are left out
     parts: list[Part] = field(default_factory=list)
+    choices: list[LabelChoice] = field(default_factory=list)
     used_files: set[int] = field(default_factory=set)  # indices in the archive of files with labels
     notes: list[str] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
@@ -73,7 +75,34 @@ def label_images(
     By default the first of these sources that labels the images is used: tables, files next to the
     images, folders. Raises DatasetUnreadable if labels are contradictory or missing.
     """
-    layout = read_folders(images)
+    layout = read_folders(images, options.parts)
+    _check_folder_level(layout, options)
+    labeling = _choose(archive, index, images, layout, options, limits)
+    sidecars = set(find_sidecars(archive.names, index.images))
+    documents = select_documents(archive.names, index.ignored, sidecars, None)
+    labeling.choices = find_label_choices(archive, documents, layout, images, limits)
+    if labeling.source == "webdataset":  # chosen by default, and only then
+        labeling.choices.insert(0, LabelChoice.of(labeling.encoder.sorted_names(), None))
+    return labeling
+
+
+def _check_folder_level(layout: FolderLayout, options: ImageOptions) -> None:
+    if options.folder_level is not None and options.folder_level > layout.depth:
+        message = (
+            f"`folder_level` must be at most {layout.depth}, the number of levels of folders that "
+            "label the images."
+        )
+        raise unreadable_error("folder_level_too_large", message, pointer="/meta/folder_level")
+
+
+def _choose(
+    archive: Archive,
+    index: ArchiveIndex,
+    images: Sequence[str],
+    layout: FolderLayout,
+    options: ImageOptions,
+    limits: Limits,
+) -> Labeling:
     chosen = options.labels_from
     if chosen == "folders":
         return _finish(_from_folders(layout, images, options, limits), layout)
@@ -92,7 +121,7 @@ def label_images(
     search = search_tables(archive, documents, images, layout, options, limits)
     labeling = _from_tables(search, layout, images, archive.names)
     if labeling is None and chosen is not None:
-        raise _unusable_table_error(chosen, search)
+        raise _unusable_table_error(chosen, search, options.label_column)
     if labeling is None and sidecars:
         labeling = _from_sidecars(archive, sidecars, layout, images, search, limits)
     search.boxes |= find_box_files(archive, images, index.ignored)
@@ -129,13 +158,18 @@ def _from_tables(
     if labels is None or _numbers_the_folders(labels, layout):
         return None
     is_test = layout.is_test if labels.is_test is None else labels.is_test
+    chosen = layout.select([folder.use is not None for folder in layout.folders])
+    is_test = np.where(chosen, layout.is_test, is_test)
     labeling = Labeling(
         source=posixpath.splitext(labels.names[0])[1].lower().lstrip("."),
         encoder=labels.encoder,
         codes=labels.codes,
         is_test=is_test,
-        kept=labels.listed
-        & ~layout.select([folder.role == "unlabeled" for folder in layout.folders]),
+        kept=(
+            labels.listed
+            & ~layout.select([folder.role == "unlabeled" for folder in layout.folders])
+            | layout.is_chosen
+        ),
         used_files={i for i, name in enumerate(archive_names) if name in labels.names},
         issues=labels.issues(),
     )
@@ -163,7 +197,7 @@ def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
 def _leave_out_unlisted(
     labeling: Labeling, layout: FolderLayout, images: Sequence[str], table: str
 ) -> None:
-    unlisted = ~labeling.kept & ~layout.is_mask
+    unlisted = ~labeling.kept & ~layout.is_mask & ~layout.is_left_out
     expected = layout.select([folder.role != "train" for folder in layout.folders])
     _note_unlabeled_parts(labeling, layout, unlisted & expected)
     if missing := np.flatnonzero(unlisted & ~expected).tolist():
@@ -204,19 +238,18 @@ def _from_folders(
 ) -> Labeling:
     labeling = _unlabeled(layout, images, limits)
     labeling.source = "folders"
+    labels = [folder.label_at(options.folder_level) for folder in layout.folders]
     codes = [
-        UNLABELED
-        if folder.label is None
-        else labeling.encoder.encode(folder.label, where=folder.path)
-        for folder in layout.folders
+        UNLABELED if label is None else labeling.encoder.encode(label, where=folder.path)
+        for label, folder in zip(labels, layout.folders, strict=True)
     ]
     labeling.codes = np.array(codes, np.int32)[layout.folder_of]
     if not layout.has_labels:
         return labeling
-    unlabeled = (labeling.codes == UNLABELED) & ~layout.is_mask
+    unlabeled = (labeling.codes == UNLABELED) & ~layout.is_mask & ~layout.is_chosen
     labeling.kept &= ~unlabeled
     expected = layout.select([folder.role != "train" for folder in layout.folders])
-    _note_unlabeled_parts(labeling, layout, unlabeled & expected)
+    _note_unlabeled_parts(labeling, layout, unlabeled & expected & ~layout.is_left_out)
     stray = np.flatnonzero(unlabeled & ~expected).tolist()
     if len(stray) > options.max_bad(len(images)):
         errors = ErrorCollector()
@@ -263,7 +296,8 @@ def _unlabeled(layout: FolderLayout, images: Sequence[str], limits: Limits) -> L
 
 
 def _finish(labeling: Labeling, layout: FolderLayout) -> Labeling:
-    """Leave out masks, and describe the parts."""
+    """Leave out masks and parts that a client left out, and describe the parts."""
+    labeling.kept &= ~layout.is_left_out
     if masks := int((layout.is_mask & labeling.kept).sum()):
         labeling.kept &= ~layout.is_mask
         example = next(folder.path for folder in layout.folders if folder.is_mask)
@@ -337,8 +371,8 @@ def _add_findings(
     in_names = labels_in_file_names(images, limits)
     if any(in_names):
         hint = (
-            f"The file names seem to hold labels: {describe_labels(in_names)}. To use them, upload "
-            'the file again with `labels_from`: "file_names".'
+            f"The file names seem to hold labels: {describe_labels(in_names)}. To use them, set "
+            '`labels_from` of the dataset to "file_names".'
         )
         count = sum(label is not None for label in in_names)
         labeling.issues.append(
@@ -366,10 +400,13 @@ def _reject_documented(search: TableSearch) -> None:
             raise _unusable_table_error(name, search)
 
 
-def _unusable_table_error(name: str, search: TableSearch) -> DatasetUnreadable:
+def _unusable_table_error(
+    name: str, search: TableSearch, label_column: str | None = None
+) -> DatasetUnreadable:
     failed = next((each for each in search.failures if each.endswith(name)), name)
     if failed in search.errors:
         return search.errors[failed]
     reason = search.failures.get(failed, "lists too few images of the archive")
     message = f"{printable(failed)} {reason}."
-    return unreadable_error("labels_file_invalid", message, pointer=file_pointer(failed))
+    pointer = file_pointer(failed) if label_column is None else "/meta/label_column"
+    return unreadable_error("labels_file_invalid", message, pointer=pointer)

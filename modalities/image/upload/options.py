@@ -8,6 +8,7 @@ from core.datasets.errors import printable, unreadable_error
 from core.settings import Limits
 
 ResizeMode = Literal["crop", "pad", "stretch"]
+PartUse = Literal["train", "test", "leave_out"]
 DEFAULT_MAX_BAD_SHARE = 0.05
 RESIZE_MODES: tuple[ResizeMode, ...] = get_args(ResizeMode)
 
@@ -28,6 +29,8 @@ class ImageOptions:
         labels_from: "folders", "file_names", "none", or the name of a file in the archive that
             lists labels. None chooses.
         label_column: the column of that file that holds the labels. None chooses.
+        folder_level: the level of the folders that is the label, from 1. None joins all levels.
+        parts: use of folders by name: "train", "test" or "leave_out". None detects it.
         background: the color behind transparent pixels, as a name or #rrggbb.
         max_bad_share: share of the images that may be unusable and are left out; at least one
             image, unless it is 0.
@@ -39,6 +42,8 @@ class ImageOptions:
     class_names: Mapping[str, str] | Sequence[str] | None = None
     labels_from: str | None = None
     label_column: str | None = None
+    folder_level: int | None = None
+    parts: Mapping[str, PartUse] | None = None
     background: str = "white"
     max_bad_share: float = DEFAULT_MAX_BAD_SHARE
     name_encoding: str | None = None
@@ -46,6 +51,13 @@ class ImageOptions:
     def max_bad(self, count: int) -> int:
         """Return how many of `count` images may be left out because they cannot be used."""
         return max(1, int(self.max_bad_share * count)) if self.max_bad_share else 0
+
+    def reject(self, *names: str, format: str) -> None:
+        """Raise DatasetUnreadable if one of the options is set; they do not apply to the format."""
+        for name in names:
+            if getattr(self, name) is not None:
+                message = f"`{name}` does not apply to {format}."
+                raise unreadable_error("option_not_applicable", message, pointer=f"/meta/{name}")
 
     def check(self, limits: Limits) -> None:
         """Raise DatasetUnreadable if an option is invalid."""

@@ -23,7 +23,12 @@ from core.datasets.stream import damaged_error
 from core.settings import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
-from modalities.image.upload.label_columns import NoLabels, choose_label_column
+from modalities.image.upload.label_choices import LabelChoice
+from modalities.image.upload.label_columns import (
+    NoLabels,
+    choose_label_column,
+    is_categorical,
+)
 from modalities.image.upload.label_sources import Part
 from modalities.image.upload.label_table import SAMPLE_ROWS
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
@@ -71,6 +76,7 @@ def read_parquet_images(
 
     Raises DatasetUnreadable if a file holds no images.
     """
+    options.reject("folder_level", "parts", format="Parquet files")
     tables = [_open(file, limits) for file in files]
     columns = [_find_columns(table, options, limits) for table in tables]
     rows = [table.n_rows for table in tables]
@@ -111,6 +117,7 @@ def read_parquet_images(
         layout={
             "labels_from": "none" if columns[0].label is None else "parquet",
             "parts": [part._asdict() for part in _parts(files, rows, is_test, kept)],
+            "label_sources": [choice._asdict() for choice in _choices(tables[0], limits)],
             "ignored": [],
         },
     )
@@ -209,17 +216,35 @@ def _label_column(
     candidates = declared or list(scalars)
     if len(declared) == 1:
         return declared[0], None
-    sample: list[list[str | None]] = []
-    for batch in table.batches(candidates, _BATCH_ROWS):
-        columns = [batch.column(name).to_pylist() for name in candidates]
-        sample += [[_to_text(v) for v in row] for row in zip(*columns, strict=True)]
-        if len(sample) >= SAMPLE_ROWS:
-            break
+    sample = [[_to_text(value) for value in row] for row in _sample(table, candidates)]
     try:
         index = choose_label_column(candidates, sample, range(len(candidates)), limits)
     except NoLabels as reason:
         return None, str(reason)
     return candidates[index], None
+
+
+def _sample(table: ImageTable, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the first rows."""
+    batches = table.batches(columns, _BATCH_ROWS)
+    rows = (
+        row
+        for batch in batches
+        for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+    )
+    return list(islice(rows, SAMPLE_ROWS))
+
+
+def _choices(table: ImageTable, limits: Limits) -> Iterator[LabelChoice]:
+    columns = [f.name for f in table.schema if _is_scalar(f.type)]
+    features = _features(table.schema)
+    for name, values in zip(columns, zip(*_sample(table, columns), strict=True), strict=False):
+        class_names = features.get(name, {}).get("names")
+        names = class_names if isinstance(class_names, list) else None
+        labels = [_label_name(value, names) for value in values]
+        if is_categorical(labels, limits):
+            distinct = sorted({label for label in labels if label})
+            yield LabelChoice.of(distinct, None, label_column=name)
 
 
 def _to_text(value: Any) -> str | None:

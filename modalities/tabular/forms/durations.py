@@ -156,7 +156,8 @@ class DurationForm:
 
     def _unit_text(self, seconds: int) -> str:
         sizes = {"h": 3600, "m": 60, "s": 1}
-        texts, rest = [], abs(seconds)
+        texts: list[str] = []
+        rest = abs(seconds)
         for name, digits, unit, separator in self._parts:
             value, rest = divmod(rest, sizes[name])
             if value or not self.style.endswith("?"):

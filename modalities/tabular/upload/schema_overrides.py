@@ -17,6 +17,7 @@ class ColumnOverride:
     decimals: int | None = None
     format: str | None = None
     exclude: bool | None = None
+    missing: str | None = None
     identifier: IdentifierChoice | None = None
 
 

@@ -161,7 +161,7 @@ def _apply_override(
             )
             raise _OverrideError(FieldError(f"{pointer}/nullable", "has_missing", message))
         new = replace(new, nullable=True)
-    return new
+    return new if override.missing is None else replace(new, missing=override.missing)
 
 
 def _with_identifier_choice(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models import plugins
+from models.images.adversarial.residual_networks import ResidualCritic, ResidualGenerator
 from models.images.adversarial.settings import AdversarialSettings
 
 LABEL_FEATURES = 32
@@ -209,6 +210,7 @@ BUILTIN = {
     "cgan": NetworkFactory(LabelEmbeddingGenerator, LabelPlaneCritic),
     "dcgan": NetworkFactory(ConvolutionalGenerator, ConvolutionalCritic),
     "mlp": NetworkFactory(PerceptronGenerator, PerceptronCritic),
+    "r3gan": NetworkFactory(ResidualGenerator, ResidualCritic),
 }
 
 

@@ -19,7 +19,8 @@ OVERHEAD_GFLOP = 1.0  # per step, independent of the networks
 class AdversarialSettings(ImageSettings):
     generator_width: int = setting(
         "Channels or units of the generator's widest layer. Default: 128 for preset `fast`, 256 "
-        "for `balanced`, 384 for `quality`.",
+        "for `balanced`, 384 for `quality`; half of that for `r3gan`; twice as many for jobs on a "
+        "GPU.",
         ge=4,
         le=2048,
     )
@@ -35,11 +36,19 @@ _ARCHITECTURE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cgan": {"generator_width": 128, "critic_width": 64, "latent_dim": 100},
     "dcgan": {"generator_width": 128, "critic_width": 32, "latent_dim": 100},
     "mlp": {"generator_width": 128, "critic_width": 128, "latent_dim": 100},
+    "r3gan": {
+        "generator_width": 64,
+        "critic_width": 64,
+        "latent_dim": 64,
+        "generator_lr": 2e-4,
+        "critic_lr": 2e-4,
+    },
 }
 ARCHITECTURES = tuple(_ARCHITECTURE_DEFAULTS)
 
 
-def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
+def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
+    scales = PRESETS[data.device][preset]
     values: dict[str, Any] = {
         "loss": "relativistic",
         "latent_dim": 64,
@@ -47,7 +56,7 @@ def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]
         "critic_width": 64,
         "critic_norm": "none",
         "label_embedding_std": 1.0,
-        "batch_size": 64,
+        "batch_size": 2 * scales.batch_size,
         "generator_lr": 1e-3,
         "critic_lr": 1e-3,
         "beta1": 0.0,
@@ -61,7 +70,6 @@ def defaults(_data: ImageData, preset: str, architecture: str) -> dict[str, Any]
         "feature_budget_fraction": 0.05,
         "log_interval": 100,
     } | dict(_ARCHITECTURE_DEFAULTS.get(architecture, {}))
-    scales = PRESETS[preset]
     values["generator_width"] = round(values["generator_width"] * scales.generator_scale)
     values["critic_width"] = round(values["critic_width"] * scales.critic_scale)
     return values
@@ -91,6 +99,10 @@ def cost(settings: AdversarialSettings) -> StepCost:
     elif settings.architecture == "cgan":
         generator = width * area / 16 * (settings.latent_dim + 9 * width)
         critic = 9 * settings.critic_width * (image / 2 + settings.critic_width * area / 10)
+    elif settings.architecture == "r3gan":  # two blocks of each stage; the stages cost the same
+        generator = 2 * (4 * width**2 + 18 * 16 * width) * area / 16
+        critic_width = settings.critic_width
+        critic = 2 * (4 * critic_width**2 + 18 * 16 * critic_width) * area / 16
     else:
         generator = 16 * width**2 * area / 64
         critic = 16 * settings.critic_width * (image / 4 + settings.critic_width * area / 8)

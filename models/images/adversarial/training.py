@@ -17,7 +17,7 @@ from models.images.data import ImageBatches, LabeledImages
 from models.images.main_phase import GeneratorFn
 from models.images.r1_schedule import r1_gamma
 from models.images.weights import adamw, channels_last, load_with_label_map
-from models.training_loop import Part, Position
+from models.microbatch import Part, Position
 from models.weight_average import WeightAverage
 
 
@@ -33,11 +33,11 @@ class Gan:
 
     def __init__(self, settings: AdversarialSettings, data: LabeledImages, seed: int) -> None:
         self.settings = settings
-        self.batches = ImageBatches(data, settings.batch_size, seed)
+        self.batches = ImageBatches(data, settings.batch_size, seed, settings.latent_dim)
         self.microbatch_size: int | None = settings.batch_size
         factory = networks.get_network_factory(settings.architecture)
-        self.G = channels_last(factory.generator(settings))
-        self.D = channels_last(factory.critic(settings))
+        self.G = channels_last(factory.generator(settings)).to(data.device)
+        self.D = channels_last(factory.critic(settings)).to(data.device)
         self.average = WeightAverage(self.G, settings.ema_decay)
         self.opt_G = adamw(self.G, settings.generator_lr, settings.beta1)
         self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
@@ -53,15 +53,15 @@ class Gan:
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Add the gradients of both networks. Return values to log."""
-        (real, y), position, share = part.batch, part.position, part.share
-        fake = self.G(torch.randn(len(y), self.settings.latent_dim), y)
+        (real, y, z), position, share = part.batch, part.position, part.share
+        fake = self.G(z, y)
         # A leaf tensor: the critic's backward pass stops at the images.
         fake_leaf = fake.detach().requires_grad_(True)
         critic = losses.critic_step(
             self.loss, self.D(real, y), self.D(fake_leaf, y), fake_leaf, share
         )
         # The gradient of this sum with respect to `fake` is exactly d generator loss / d fake.
-        (share * (fake * critic.generator_grad).sum()).backward()
+        part.backward((fake * critic.generator_grad).sum())
         logged = {"critic_loss": critic.critic_loss, "generator_loss": critic.generator_loss}
         weight = r1_gamma(self.settings, position.progress)
         if weight > 0 and position.step % self.settings.r1_interval == 0:

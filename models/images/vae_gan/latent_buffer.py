@@ -17,18 +17,22 @@ class LatentBuffer:
 
     saved = ("z", "y", "seen", "pretrained_covariance")
 
-    def __init__(self, settings: VaeGanSettings, seed: int) -> None:
-        self._settings, self._seed = settings, seed
-        self.z = torch.zeros(SIZE, settings.latent_dim)
-        self.y = torch.zeros(SIZE, dtype=torch.long)
+    def __init__(self, settings: VaeGanSettings, seed: int, device: torch.device) -> None:
+        self._settings, self._seed, self._device = settings, seed, device
+        self.z = torch.zeros(SIZE, settings.latent_dim, device=device)
+        self.y = torch.zeros(SIZE, dtype=torch.long, device=device)
         self.seen = 0  # all latents that were written to the buffer
         # (Z, Z) covariance of latents within labels, from a pretrained model; otherwise empty.
         self.pretrained_covariance = torch.empty(0)
         self._final_prior: LatentPrior | None = None
 
     def record(self, z: Tensor, y: Tensor) -> None:
-        slots = (self.seen + torch.arange(len(z))) % SIZE
-        self.z[slots], self.y[slots] = z, y
+        start = self.seen % SIZE
+        first = min(len(z), SIZE - start)  # the others overwrite the oldest, at the beginning
+        for buffer, values in ((self.z, z), (self.y, y)):
+            buffer[start : start + first] = values[:first]
+            if first < len(values):
+                buffer[: len(values) - first] = values[first:]
         self.seen += len(z)
 
     def prior(self) -> LatentPrior:
@@ -37,7 +41,8 @@ class LatentBuffer:
             return self._final_prior
         settings, n = self._settings, min(self.seen, SIZE)
         if n == 0:  # an unfitted prior is the standard normal
-            return LatentPrior(settings.classes, settings.classes, settings.latent_dim)
+            prior = LatentPrior(settings.classes, settings.classes, settings.latent_dim)
+            return prior.to(self._device)
         return self._fit(self.z[:n], self.y[:n], components=1)
 
     def fit_final_prior(self, z: Tensor, y: Tensor) -> None:
@@ -49,7 +54,10 @@ class LatentBuffer:
 
     def _fit(self, z: Tensor, y: Tensor, *, components: int, scale: float = 1.0) -> LatentPrior:
         covariance = self.pretrained_covariance if len(self.pretrained_covariance) else None
-        return fit_prior(z, y, self._settings.classes, components, self._seed, scale, covariance)
+        # On the CPU: the fit is many small operations in double precision.
+        z, y, classes = z.cpu(), y.cpu(), self._settings.classes
+        prior = fit_prior(z, y, classes, components, self._seed, scale, covariance)
+        return prior.to(self._device)
 
     def load_pretrained(self, state: Mapping[str, Any]) -> None:
         """Take the covariance within labels from the saved buffer of another run."""

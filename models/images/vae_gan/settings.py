@@ -14,13 +14,13 @@ ARCHITECTURES = ("vae_gan", "cvae")
 class VaeGanSettings(ImageSettings):
     coarse_channels: int = setting(
         "Channels of the generator's coarsest layer. Default: 64 for preset `fast`, 128 for "
-        "`balanced`, 192 for `quality`.",
+        "`balanced`, 192 for `quality`; twice as many for jobs on a GPU.",
         ge=4,
         le=1024,
     )
     fine_channels: int = setting(
         "Channels of the generator's finest layer. Default: 16 for preset `fast`, 32 for "
-        "`balanced`, 48 for `quality`.",
+        "`balanced`, 48 for `quality`; twice as many for jobs on a GPU.",
         ge=4,
         le=512,
     )
@@ -57,8 +57,9 @@ class VaeGanSettings(ImageSettings):
         "Share of the budget after which the critic joins. Default: 0.2; 1 for `cvae`.", ge=0, le=1
     )
     prior_budget_fraction: float = setting(
-        "Share of the budget, at the end, for fitting the latent prior. Default: the share of 3 "
-        "seconds, at most 0.05; 0 if the budget is not a time.",
+        "Share of the budget, at the end, for fitting the latent prior and for the last metrics. "
+        "Default: the share of 3 seconds, or more for large images; between 0.02 and 0.18, and 0 "
+        "if the budget is not a time.",
         ge=0,
         le=0.5,
     )
@@ -75,11 +76,14 @@ class VaeGanSettings(ImageSettings):
         return -(-self.height // scale), -(-self.width // scale)
 
 
-PRIOR_SECONDS = 3.0  # CPU time to encode 30,000 images and to fit the prior
+# CPU time after the last step: to encode 30,000 small images and to fit the prior, and for each
+# further pixel of an image. A short run encodes fewer images (VaeGan.finalize).
+PRIOR_SECONDS, SECONDS_PER_PIXEL = 3.0, 2.5e-4
+SMALL_IMAGE_PIXELS = 28 * 28
 
 
 def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
-    scales = PRESETS[preset]
+    scales = PRESETS[data.device][preset]
     values: dict[str, Any] = {
         "loss": "relativistic",
         "latent_dim": default_latent_dim(data),
@@ -91,7 +95,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "prior_components": 10,
         # Longer presets tolerate a wider prior.
         "prior_scale": 1.15 if preset == "fast" else 1.3,
-        "batch_size": min(32, max(2, data.n_images // 2)),
+        "batch_size": min(scales.batch_size, max(2, data.n_images // 2)),
         "generator_lr": 2e-3,
         "feature_lr": 3e-3,
         "critic_lr": 2e-3,
@@ -106,9 +110,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "r1_interval": 8,
         "feature_budget_fraction": 0.05,
         "critic_start_fraction": 0.2,
-        "prior_budget_fraction": min(0.05, PRIOR_SECONDS / data.cpu_seconds)
-        if data.cpu_seconds
-        else 0.0,
+        "prior_budget_fraction": default_prior_budget_fraction(data),
         "ema_decay": 0.998,
         "log_interval": 100,
     }
@@ -120,6 +122,15 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
             "critic_start_fraction": 1.0,
         }
     return values
+
+
+def default_prior_budget_fraction(data: ImageData) -> float:
+    """Return the share of the budget that the work after the last step needs."""
+    if not data.budget_seconds:
+        return 0.0
+    further_pixels = max(0, data.height * data.width - SMALL_IMAGE_PIXELS)
+    prior = min(0.06, PRIOR_SECONDS / data.budget_seconds)
+    return max(0.02, prior + min(0.12, SECONDS_PER_PIXEL * further_pixels / data.budget_seconds))
 
 
 def default_latent_dim(data: ImageData) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models import losses
 from models.autocast import bf16_autocast
 from models.checkpoint import Resumable
+from models.device import release_memory
 from models.images.data import ImageBatches, LabeledImages
 from models.images.feature_extractor import FeatureNetwork
 from models.images.main_phase import GeneratorFn
@@ -28,11 +29,15 @@ from models.images.vae_gan.latent_buffer import LatentBuffer
 from models.images.vae_gan.networks import Critic, Encoder, Generator
 from models.images.vae_gan.settings import VaeGanSettings
 from models.images.weights import adamw, channels_last, load_with_label_map
-from models.training_loop import Part, Position
+from models.microbatch import Part, Position, apply_in_parts, smaller_microbatch
+from models.placement import upload
 from models.weight_average import WeightAverage
 
-MAX_ENCODED_IMAGES = 30_000  # for the prior of the finished model
+# The prior of the finished model is fitted to half as many images as the encoder was trained on,
+# within these limits, so that a short run spends a bounded share of its budget on it.
+MIN_ENCODED_IMAGES, MAX_ENCODED_IMAGES = 1_000, 30_000
 ENCODING_BATCH_SIZE = 500
+MEASURED_IMAGES = 512  # for the scales of the reconstruction errors
 
 
 class VaeGan:
@@ -44,19 +49,19 @@ class VaeGan:
         self, settings: VaeGanSettings, data: LabeledImages, features: FeatureNetwork, seed: int
     ) -> None:
         self.settings, self.data, self.features, self.seed = settings, data, features, seed
-        self.batches = ImageBatches(data, settings.batch_size, seed)
+        self.batches = ImageBatches(data, settings.batch_size, seed, settings.latent_dim)
         self.microbatch_size: int | None = settings.batch_size
-        self.G = channels_last(Generator(settings))
-        self.E = Encoder(settings, features.classifier.second_size)
-        self.D = channels_last(Critic(settings))
+        self.G = channels_last(Generator(settings)).to(data.device)
+        self.E = Encoder(settings, features.classifier.second_size).to(data.device)
+        self.D = channels_last(Critic(settings)).to(data.device)
         self.autoencoder = nn.ModuleDict({"G": self.G, "E": self.E})
         self.average = WeightAverage(self.autoencoder, settings.ema_decay)
         self.opt_G = adamw(self.autoencoder, settings.generator_lr, 0.9)
         self.opt_D = adamw(self.D, settings.critic_lr, settings.beta1)
         self.optimizers = (self.opt_G, self.opt_D)
-        self.latents = LatentBuffer(settings, seed)
+        self.latents = LatentBuffer(settings, seed, data.device)
         # 1 / variance of the pixels and of each feature level; empty until the features are frozen.
-        self.scales = torch.empty(0)
+        self.scales = torch.empty(0, device=data.device)
 
     @property
     def noise_size(self) -> int:
@@ -71,13 +76,27 @@ class VaeGan:
         return 1 - self.settings.prior_budget_fraction
 
     def prepare(self) -> None:
-        """Measure the variance of the frozen features' levels on 512 images."""
+        """Measure the variance of the frozen features' levels on some images.
+
+        If memory runs out, fewer images must do.
+        """
+        count: int | None = MEASURED_IMAGES
+        while count is not None:
+            try:
+                self._measure_scales(count)
+                count = None
+            except Exception as error:
+                count = smaller_microbatch(count, error)
+            if count is not None:  # outside of the handler, because the error refers to tensors
+                release_memory(self.data.device)
+
+    @torch.no_grad()
+    def _measure_scales(self, count: int) -> None:
         torch.manual_seed(self.seed)
         train = self.data.train
-        images, _ = self.data.batch(train[torch.randperm(len(train))[:512].sort().values])
+        images, _ = self.data.batch(train[torch.randperm(len(train))[:count].sort().values])
         assert self.features.frozen is not None  # noqa: S101 - frozen before this phase
-        with torch.no_grad():
-            levels = [images, *self.features.frozen.levels(images)]
+        levels = [images, *self.features.frozen.levels(images)]
         self.scales = torch.stack([1 / (level.var() + 1e-4) for level in levels])
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
@@ -94,19 +113,19 @@ class VaeGan:
         """
         settings, features = self.settings, self.features.frozen
         assert features is not None  # noqa: S101 - frozen before this phase
-        (real, y), position, share = part.batch, part.position, part.share
-        with bf16_autocast():
+        (real, y, noise), position, share = part.batch, part.position, part.share
+        with bf16_autocast(real.device):
             with torch.no_grad():
                 real_levels = [real, *features.levels(real)]
             # Level 2 is features.encoder_features(real), which is the encoder's input.
             mean, log_variance = self.E(real_levels[2].flatten(1), y)
-            z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            z = mean + noise * (0.5 * log_variance).exp()
             self.latents.record(z.detach(), y)
             fake = self.G(z, y)
             fake_levels = [fake, *features.levels(fake)]
             errors = [
                 scale * F.mse_loss(a, b)
-                for scale, a, b in zip(self.scales.tolist(), fake_levels, real_levels, strict=True)
+                for scale, a, b in zip(self.scales.unbind(), fake_levels, real_levels, strict=True)
             ]
             kl = losses.kl_to_standard_normal(mean, log_variance)
             loss = settings.pixel_weight * errors[0] + settings.feature_weight * sum(errors[1:])
@@ -131,7 +150,7 @@ class VaeGan:
                     weight = share * r1_gamma(settings, position.progress) * settings.r1_interval
                     (weight * penalty).backward()
                     logged["gradient_penalty"] = penalty.detach()
-            (share * loss).backward()
+            part.backward(loss)
         return logged
 
     def apply_gradients(self, position: Position) -> None:
@@ -150,14 +169,26 @@ class VaeGan:
             return
         torch.manual_seed(self.seed)
         train = self.data.train
-        order = torch.randperm(len(train))[:MAX_ENCODED_IMAGES].sort().values.numpy()
+        count = min(max(self.latents.seen // 2, MIN_ENCODED_IMAGES), MAX_ENCODED_IMAGES)
+        order = torch.randperm(len(train))[:count].sort().values.numpy()
         latents, labels = [], []
         for start in range(0, len(order), ENCODING_BATCH_SIZE):
-            images, y = self.data.batch(train[order[start : start + ENCODING_BATCH_SIZE]])
-            mean, log_variance = self.ema_encoder(self.features.frozen.encoder_features(images), y)
-            latents.append(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
-            labels.append(y)
+            index = train[order[start : start + ENCODING_BATCH_SIZE]]
+            noise = torch.randn(len(index), self.settings.latent_dim)
+            latents.append(
+                apply_in_parts(
+                    self._encode, torch.from_numpy(index), noise, device=self.data.device
+                )
+            )
+            labels.append(torch.from_numpy(self.data.labels[index]).long())
         self.latents.fit_final_prior(torch.cat(latents), torch.cat(labels))
+
+    def _encode(self, index: Tensor, noise: Tensor) -> Tensor:
+        """Return (B, Z) latents of the averaged encoder. All tensors are on the CPU."""
+        assert self.features.frozen is not None  # noqa: S101 - frozen before the encoder is trained
+        images, y = self.data.batch(index.numpy())
+        mean, log_variance = self.ema_encoder(self.features.frozen.encoder_features(images), y)
+        return (mean + upload(noise, self.data.device) * (0.5 * log_variance).exp()).cpu()
 
     @property
     def ema_encoder(self) -> nn.Module:
@@ -183,7 +214,7 @@ class VaeGan:
         for name in ("G", "E", "D"):
             load_with_label_map(getattr(self, name), networks[name], label_map)
         load_with_label_map(self.average.network, networks["average"], label_map)
-        self.scales = networks["scales"].clone()
+        self.scales = networks["scales"].to(self.data.device, copy=True)
         self.latents.load_pretrained(state["latents"])
 
 

@@ -21,6 +21,7 @@ from models.metrics.images.memorization import compare_with_train_images, score_
 from models.metrics.images.trained_classifiers import score_detection, score_tstr
 from models.metrics.scores import Score
 from models.metrics.statistics import describe, histogram, pca_2d
+from models.placement import CPU
 from models.training_callbacks import CheckStop
 
 MAX_SCATTER_ITEMS = 1_000  # images for the principal components
@@ -41,8 +42,11 @@ def evaluate(
     *,
     seed: int,
     check_stop: CheckStop,
+    device: torch.device = CPU,
 ) -> EvaluationResult:
     """Evaluate synthetic pixels and labels against the holdout of `data`.
+
+    Networks and the comparison with all training images run on `device`; the classifier is there.
 
     The holdout must have at least 20 images that neither the model nor the classifier was trained
     on. Every metric is also computed for as many training images in place of the samples (the real
@@ -69,13 +73,13 @@ def evaluate(
     compared = (fake, reference, baseline)
     scores = score_distances(real, compared, label_names, seed, check_stop)
     scores += score_coverage(real, compared, label_names, rng)
-    scores += score_detection(real, compared, seed, check_stop)
+    scores += score_detection(real, compared, seed, check_stop, device)
     if classifier.classes > 1:
         scores += [
             score_label_accuracy(real, compared, label_names),
-            score_tstr(real, compared, label_names, seed, check_stop),
+            score_tstr(real, compared, label_names, seed, check_stop, device),
         ]
-    nearest = compare_with_train_images(data, fake.images, real.images, rng, check_stop)
+    nearest = compare_with_train_images(data.on(device), fake.images, real.images, rng, check_stop)
     scores += nearest.scores()
     scores += score_membership(
         data, real.images, fake.images, baseline.images, rng, seed, check_stop

@@ -14,6 +14,7 @@ from models.metrics.images.image_set import mean_of
 from models.metrics.membership_inference import attack_membership
 from models.metrics.scores import Estimate, Score, create_score
 from models.metrics.statistics import histogram
+from models.placement import upload
 from models.training_callbacks import CheckStop
 
 MAX_NEAREST_QUERIES = 1_000  # images that are compared with all training images
@@ -76,7 +77,7 @@ def compare_with_train_images(
         values[n:half].quantile(NEAR_DUPLICATE_QUANTILE) for values in (distances[:, 0], isolation)
     )
     is_near = distances[:, 0] < max_distance
-    nearest_images = data.batch(indices.numpy())[0].flatten(1)
+    nearest_images = data.batch(indices.numpy())[0].cpu().flatten(1)
     contrast = nearest_images.std(1, correction=0) * nearest_images.shape[1] ** 0.5
     is_memorized = (
         is_near
@@ -139,9 +140,10 @@ def _nearest(data: LabeledImages, queries: Tensor, check_stop: CheckStop) -> tup
     Returns:
         (Q, NEIGHBORS) distances in ascending order, and (Q,) indices of the closest images.
     """
+    queries = upload(queries, data.device)
     query_norms = queries.square().sum(1, keepdim=True)
-    best = torch.full((len(queries), 0), 0.0)
-    index = torch.full((len(queries), 0), 0)
+    best = torch.full((len(queries), 0), 0.0, device=data.device)
+    index = torch.full((len(queries), 0), 0, device=data.device)
     # The model may have been trained on unlabeled images, with pseudo-labels.
     candidates = np.sort(np.concatenate([data.train, data.unlabeled]))
     for start in range(0, len(candidates), CHUNK_SIZE):
@@ -151,8 +153,9 @@ def _nearest(data: LabeledImages, queries: Tensor, check_stop: CheckStop) -> tup
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a . b: one matrix product instead of Q x N differences.
         squared = (query_norms + images.square().sum(1) - 2 * queries @ images.T).clamp(min=0)
         best = torch.cat([best, squared], 1)
-        index = torch.cat([index, torch.from_numpy(part).expand(len(queries), -1)], 1)
+        candidate_index = upload(torch.from_numpy(part), data.device)
+        index = torch.cat([index, candidate_index.expand(len(queries), -1)], 1)
         k = min(NEIGHBORS, best.shape[1])
         best, order = best.topk(k, dim=1, largest=False)
         index = index.gather(1, order)
-    return best.sqrt(), index[:, 0]
+    return best.sqrt().cpu(), index[:, 0].cpu()

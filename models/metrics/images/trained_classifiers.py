@@ -9,6 +9,7 @@ from models.metrics.classifier import ClassifierSettings, steps_for, train_class
 from models.metrics.images.image_set import Compared, ImageSet, mean_by_label, mean_of
 from models.metrics.roc import detection_scores
 from models.metrics.scores import Score, create_score
+from models.placement import CPU
 from models.training_callbacks import CheckStop
 
 TSTR_EPOCHS = 20
@@ -19,7 +20,12 @@ DETECTION_STEPS = (60, 150)
 
 
 def score_tstr(
-    real: ImageSet, compared: Compared, names: list[str], seed: int, check_stop: CheckStop
+    real: ImageSet,
+    compared: Compared,
+    names: list[str],
+    seed: int,
+    check_stop: CheckStop,
+    device: torch.device = CPU,
 ) -> Score:
     """Score the accuracy, on the holdout, of a classifier that is trained on the samples only.
 
@@ -40,6 +46,7 @@ def score_tstr(
             ClassifierSettings(steps_for(TSTR_EPOCHS, count, TSTR_STEPS)),
             seed=seed,
             check_stop=check_stop,
+            device=device,
         )
         predictions = network.predict(real.images, check_stop)[1].argmax(1)
         return predictions == real.labels
@@ -55,7 +62,11 @@ def score_tstr(
 
 
 def score_detection(
-    real: ImageSet, compared: Compared, seed: int, check_stop: CheckStop
+    real: ImageSet,
+    compared: Compared,
+    seed: int,
+    check_stop: CheckStop,
+    device: torch.device = CPU,
 ) -> list[Score]:
     """Score a new critic that learns to distinguish samples from holdout images.
 
@@ -82,6 +93,7 @@ def score_detection(
             ClassifierSettings(steps),
             seed=seed,
             check_stop=check_stop,
+            device=device,
         )
         logits = [network.predict(part[half:], check_stop)[1] for part in (real_part, fake_part)]
         return logits[0][:, 1] - logits[0][:, 0], logits[1][:, 1] - logits[1][:, 0]

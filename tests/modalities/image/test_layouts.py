@@ -126,6 +126,16 @@ def test_summary_describes_the_parts_of_the_upload(tmp_path: Path, read: Read) -
             {"name": "seg_test", "train": 0, "test": 10, "left_out": 0},
             {"name": "seg_pred", "train": 0, "test": 0, "left_out": 10},
         ],
+        "label_sources": [
+            {
+                "labels_from": source,
+                "label_column": None,
+                "folder_level": None,
+                "labels": len(labels),
+                "examples": labels,
+            }
+            for source, labels in (("folders", ["ice", "sea"]), ("none", []))
+        ],
         "ignored": [
             {"kind": ".xml", "files": 2, "example": "notes/a.xml"},
             {"kind": ".md", "files": 1, "example": "README.md"},
@@ -572,3 +582,12 @@ def test_expression_after_a_dot_is_a_label_in_a_file_name(tmp_path: Path, read: 
     }
     result = read(write_zip(tmp_path / "a.zip", files), labels_from="file_names")
     assert counts(result) == [("happy", 8, 0), ("sad", 8, 0)]
+
+
+def test_labels_that_are_also_names_of_images_are_not_the_column_of_names(
+    tmp_path: Path, read: Read
+) -> None:
+    files = images(20, "head/{:03}.png") | {"examples/0.png": random_png(99)}
+    rows = [["id", " hemorrhage"], *([str(i), str(int(i < 10))] for i in range(20))]
+    source = write_zip(tmp_path / "heads.zip", files | {"labels.csv": csv_bytes(rows)})
+    assert counts(read(source)) == [("0", 10, 0), ("1", 10, 0)]

@@ -1,5 +1,6 @@
 """Every choice of networks and loss trains, resumes and samples with the same loop."""
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from models.images.architectures import resolve
 from models.images.data import LabeledImages
 from models.images.early_stopping import WARMUP_STEPS
 from models.images.sampling import ImageSampler
-from models.images.settings import ImageData, ImageSettings
+from models.images.settings import PRESETS, ImageData, ImageSettings
 from models.images.training import ImageTrainer, InitFrom, train
 from models.settings import InvalidSettings
 from tests.models.images.conftest import TrainTo
 from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
 IMAGE_DATA = ImageData(height=8, width=8, channels=1, classes=3, n_images=60)
-ARCHITECTURES = ("cvae", "cgan", "dcgan", "mlp")
+ARCHITECTURES = ("cvae", "cgan", "dcgan", "mlp", "r3gan")
 
 
 def sample_images(folder: Path, model: bytes) -> np.ndarray[Any, Any]:
@@ -48,6 +49,20 @@ def test_a_resumed_run_gives_the_model_of_an_uninterrupted_run(
     images = sample_images(tmp_path, uninterrupted.saved[16].model)
     assert images.shape == (6, 8, 8)
     assert len(np.unique(images.reshape(6, -1), axis=0)) == 6
+
+
+@pytest.mark.parametrize("preset", list(PRESETS["gpu"]))
+@pytest.mark.parametrize("name", ["vae_gan", "r3gan"])
+def test_presets_of_a_gpu_have_larger_networks_that_train(
+    train_to: TrainTo, name: str, preset: str
+) -> None:
+    explicit = {"architecture": name, "feature_budget_fraction": 0.2}
+    data = ImageData(8, 8, 1, 3, n_images=10_000)
+    on_cpu = resolve(data, preset, explicit)
+    on_gpu = resolve(replace(data, device="gpu"), preset, explicit)
+    assert on_gpu.batch_size > on_cpu.batch_size
+    runs = [train_to(replace(settings, batch_size=4), 4) for settings in (on_cpu, on_gpu)]
+    assert runs[1].saved[4].parameters > runs[0].saved[4].parameters
 
 
 @pytest.mark.parametrize("loss", architectures.available_losses())

@@ -9,7 +9,7 @@ from models.images.data import UNLABELED, ImageBatches, LabeledImages
 from models.images.feature_extractor import FeatureNetwork
 from models.images.pseudo_labels import assign_pseudo_labels
 from models.images.training import train
-from models.training_loop import Part, Position
+from models.microbatch import Part, Position
 from tests.models.images.tiny import RecordingCallbacks, make_images, make_settings
 
 SETTINGS = make_settings(feature_lr=0.02, feature_budget_fraction=0.5)

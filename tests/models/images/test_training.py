@@ -11,9 +11,13 @@ from torch import Tensor
 from models import losses
 from models.checkpoint import unpack
 from models.images.sampling import ImageSampler
+from models.images.settings import ImageData
+from models.images.vae_gan import training as vae_gan
+from models.images.vae_gan.latent_buffer import LatentBuffer
+from models.images.vae_gan.settings import default_prior_budget_fraction
 from models.images.vae_gan.training import VaeGan
+from models.microbatch import Part
 from models.training_callbacks import NonFiniteLoss
-from models.training_loop import Part
 from tests.models.images.conftest import TrainTo
 from tests.models.images.tiny import make_settings
 
@@ -155,3 +159,33 @@ def test_a_model_has_a_classifier_only_if_it_was_trained(
     path.write_bytes(train_to(settings, 20).saved[20].model)
     tensors, _ = unpack(path)
     assert any(name.startswith("classifier.") for name in tensors) == is_trained
+
+
+def test_the_prior_of_a_short_run_is_fitted_to_at_most_half_of_the_images_it_saw(
+    train_to: TrainTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vae_gan, "MIN_ENCODED_IMAGES", 4)
+    fitted = []
+    original = LatentBuffer.fit_final_prior
+
+    def fit_final_prior(self: LatentBuffer, z: Tensor, y: Tensor) -> None:
+        fitted.append((len(z), self.seen))
+        original(self, z, y)
+
+    monkeypatch.setattr(LatentBuffer, "fit_final_prior", fit_final_prior)
+    train_to(make_settings(), 8)
+    ((images, seen),) = fitted
+    assert 4 < images <= seen / 2
+
+
+def test_the_reserve_for_the_end_of_a_run_depends_on_budget_and_image_size() -> None:
+    def reserve_s(side: int, seconds: float) -> float:
+        data = ImageData(side, side, 3, 10, n_images=1_000, budget_seconds=seconds)
+        return seconds * default_prior_budget_fraction(data)
+
+    assert reserve_s(28, 15) == pytest.approx(0.9)
+    assert reserve_s(28, 60) == pytest.approx(3)
+    assert reserve_s(128, 60) > 2 * reserve_s(28, 60)
+    assert reserve_s(256, 10) <= 1.8
+    assert reserve_s(28, 1_800) == pytest.approx(36)
+    assert default_prior_budget_fraction(ImageData(28, 28, 1, 10, n_images=1_000)) == 0

@@ -19,7 +19,13 @@ def test_every_bin_gets_a_sub_bin_and_exact_values_get_none() -> None:
     torch.manual_seed(1)
     no_positions = [np.full(size, np.nan) for size in STEP_SIZES]
     network = Generator(
-        STEP_SIZES, no_positions, SUB_BIN_STEPS, embedding_dim=8, hidden_dim=8, dropout=0.0
+        STEP_SIZES,
+        no_positions,
+        SUB_BIN_STEPS,
+        [None] * 3,
+        embedding_dim=8,
+        hidden_dim=8,
+        dropout=0.0,
     ).eval()
     with torch.no_grad():  # a network that strongly prefers no sub-bin
         network.heads.biases[1][0, 0, NO_SUB_BIN] = 50.0
@@ -29,3 +35,31 @@ def test_every_bin_gets_a_sub_bin_and_exact_values_get_none() -> None:
     assert tokens.unique().tolist() == [0, 1, 2]
     assert (sub_bin[tokens == 0] == NO_SUB_BIN).all()
     assert sub_bin[tokens > 0].unique().tolist() == [1, 2, 3, 4]
+
+
+def test_the_sampler_and_training_agree_on_the_likelihood_of_rows() -> None:
+    """The sampler looks embeddings up by cell, and training computes them from both tokens."""
+    torch.manual_seed(2)
+    positions = [np.linspace(0, 1, size) for size in STEP_SIZES]
+    fine_positions = [None, np.linspace(0, 1, 8), None]
+    network = Generator(
+        STEP_SIZES,
+        positions,
+        SUB_BIN_STEPS,
+        fine_positions,
+        embedding_dim=8,
+        hidden_dim=8,
+        dropout=0.0,
+    ).eval()
+    with torch.no_grad():
+        network.heads.free[0].mul_(30)
+        network.heads.free[1].mul_(30)
+        network.fine.maps.mul_(10)
+        network.heads.biases[1][0, 0, NO_SUB_BIN] = -50.0  # never sampled in a bin
+    sampler = AutoregressiveSampler(network, SUB_BIN_STEPS)
+    rows = torch.tensor([[0, 0, 1, 1, 2, 2], [0, 0, 1, 4, 2, 3], [0, 1, 1, 0, 1, 1]])
+    sampled = sampler.sample_tokens(torch.rand(3, 400_000), {})
+    for row in rows.T:
+        share = (sampled == row[:, None]).all(0).float().mean()
+        likelihood = torch.exp(-network(row[:, None]))
+        assert abs(share - likelihood) < 5 * (likelihood / 400_000) ** 0.5

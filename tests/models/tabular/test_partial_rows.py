@@ -126,7 +126,13 @@ def test_completions_follow_the_conditional_distribution() -> None:
     sub_bin_steps: list[SubBinStep] = [None, None, None]
     no_positions = [np.full(3, np.nan)] * 3
     network = Generator(
-        [3, 3, 3], no_positions, sub_bin_steps, embedding_dim=8, hidden_dim=8, dropout=0.0
+        [3, 3, 3],
+        no_positions,
+        sub_bin_steps,
+        [None] * 3,
+        embedding_dim=8,
+        hidden_dim=8,
+        dropout=0.0,
     ).eval()
     with torch.no_grad():
         network.heads.biases[0].normal_(0, 1)

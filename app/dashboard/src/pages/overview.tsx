@@ -68,7 +68,7 @@ function Workers() {
         {workers.value?.map((worker) => (
           <li key={worker.id} class="row">
             <Badge tone={worker.job ? "live" : ""}>{worker.job ? "busy" : "idle"}</Badge>
-            <span>{worker.device || "cpu"}</span>
+            <span title={worker.device.name ?? ""}>{worker.device.id}</span>
             {worker.job && <a href={link("jobs", worker.job)}>{worker.job}</a>}
             <small class="muted">seen <Time at={worker.seen_at} /></small>
           </li>

@@ -1,0 +1,102 @@
+"""HEAD, OPTIONS, `Allow`, trailing slashes and conditional requests (RFC 9110), for all routes.
+
+Routes handle GET and the methods that change something, and set an `ETag` where content has one.
+"""
+
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class HttpMethodsMiddleware:
+    """Answer HEAD like GET without the body, OPTIONS with `Allow`, and If-None-Match with 304."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+        self.app = app
+        self.routes = [route for route in routes if isinstance(route, Route)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        if path != "/" and path.endswith("/") and not self._find_methods(scope):
+            scope["path"] = path.rstrip("/") or "/"
+        allowed = self._find_methods(scope)
+        if scope["method"] == "OPTIONS" and allowed:
+            await _send_options(send, _format(allowed))
+            return
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope["method"] = "GET"
+        sender = _Sender(send, Headers(scope=scope), _format(allowed), is_head=is_head)
+        try:
+            await self.app(scope, receive, sender.send)
+        except _ResponseSent:
+            pass
+        except ExceptionGroup as errors:
+            _, others = errors.split(_ResponseSent)
+            if others is not None:
+                raise others from None
+
+    def _find_methods(self, scope: Scope) -> set[str]:
+        """Return the methods of all routes of the path."""
+        matching = (route for route in self.routes if route.matches(scope)[0] is not Match.NONE)
+        return {method for route in matching for method in route.methods or ()}
+
+
+def _format(methods: set[str]) -> str:
+    implied = {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    return ", ".join(method for method in METHODS if method in methods | implied)
+
+
+async def _send_options(send: Send, allow: str) -> None:
+    headers = [(b"allow", allow.encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _ResponseSent(Exception):
+    """The response to HEAD or a conditional request is complete, so its stream can stop."""
+
+
+class _Sender:
+    """Sends a response, without its body if the request asks for that."""
+
+    def __init__(self, send: Send, request: Headers, allow: str, *, is_head: bool) -> None:
+        self._send, self._request, self._allow = send, request, allow
+        self._without_body = is_head
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._complete_headers(message)
+            await self._send(message)
+            if self._without_body:
+                await self._send({"type": "http.response.body", "body": b""})
+        elif not self._without_body:
+            await self._send(message)
+        elif message.get("more_body"):
+            raise _ResponseSent
+
+    def _complete_headers(self, message: Message) -> None:
+        headers = MutableHeaders(scope=message)
+        if message["status"] == 405:
+            headers["allow"] = self._allow
+        etag = headers.get("etag")
+        if message["status"] == 200 and _is_match(self._request.get("if-none-match"), etag):
+            self._without_body = True
+            message["status"] = 304
+            for name in ("content-length", "content-type", "content-disposition"):
+                del headers[name]
+
+
+def _is_match(header: str | None, etag: str | None) -> bool:
+    """Return True if If-None-Match lists the ETag, by weak comparison (RFC 9110, 13.1.2)."""
+    if header is None or etag is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or etag.removeprefix("W/") in tags

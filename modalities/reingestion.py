@@ -1,0 +1,77 @@
+"""Reingestion of a stored upload with other options, without a new upload."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from core.database import clock, read, write
+from core.datasets import repository
+from core.errors import Conflict, SemblanceError
+from core.ids import new_id
+from core.request_fields import RequestModel
+from core.storage import Storage, key_of
+from core.tables import Dataset
+from modalities.ingestion import copy_sources, read_files, store_objects, working_folder
+
+
+def read_again(storage: Storage, tenant_id: str, dataset_id: str, options: RequestModel) -> Dataset:
+    """Read the upload of a dataset again, with the fields that are set in `options`.
+
+    Other options stay as they are; None stands for the default. Return the updated dataset.
+
+    Raises:
+        DatasetUnreadable: The upload cannot be read with these options; nothing changes.
+        ResourceInUse: An active job uses the dataset.
+        Conflict: The upload is not stored, or another request changed the dataset in the meantime.
+    """
+    with read() as session:
+        dataset = _get_changeable(session, tenant_id, dataset_id)
+    changes = options.model_dump(exclude_unset=True, by_alias=True)
+    dataset.options = {k: v for k, v in (dataset.options | changes).items() if v is not None}
+    size = sum(part["bytes"] for source in dataset.sources for part in source["parts"])
+    with working_folder(2 * size) as folder, _pointers_of_patch():
+        files = copy_sources(storage, dataset, folder, lambda: None)
+        summary = read_files(dataset.modality, files, dataset.options, folder, lambda: None)
+        prefix = key_of(tenant_id, "datasets", dataset_id, new_id("content"))
+        objects = store_objects(storage, prefix, dataset.modality, folder)
+    try:
+        with write() as session:
+            row = _get_changeable(session, tenant_id, dataset_id)
+            if row.objects != dataset.objects:
+                raise Conflict(
+                    "Another request changed the dataset. Get it again and repeat the change.",
+                    code="dataset_changed",
+                )
+            row.options, row.summary, row.ready_at = dataset.options, summary, clock()
+            row.objects = {name: stored.to_dict() for name, stored in objects.items()}
+    except BaseException:
+        storage.delete(stored.key for stored in objects.values())
+        raise
+    storage.delete(stored["key"] for stored in dataset.objects.values())
+    return row
+
+
+def _get_changeable(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+    dataset = repository.get_ready(session, tenant_id, dataset_id)
+    if not dataset.sources:
+        message = (
+            f"The upload of dataset {dataset_id} is not stored, so that it cannot be read again. "
+            "Create a new dataset with these fields in `meta`."
+        )
+        raise Conflict(message, code="upload_not_stored")
+    repository.check_not_in_use(session, dataset)
+    return dataset
+
+
+@contextmanager
+def _pointers_of_patch() -> Iterator[None]:
+    """Point errors to the fields of the request, which has no `meta`."""
+    try:
+        yield
+    except SemblanceError as error:
+        error.field_errors = tuple(
+            replace(each, pointer=each.pointer.removeprefix("/meta")) for each in error.field_errors
+        )
+        raise

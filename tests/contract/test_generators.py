@@ -1,0 +1,76 @@
+"""Generators of clients and a linter read the OpenAPI document without a warning.
+
+The tools of node are installed with `npm install --prefix tests/contract`; the generator of Python
+clients with `pip install openapi-python-client` in an environment of its own, whose `bin` folder is
+on the PATH.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parents[1] / "docs" / "openapi.json"
+
+
+def find_tool(name: str, how: str) -> str:
+    folders = os.pathsep.join([str(HERE / "node_modules" / ".bin"), os.environ["PATH"]])
+    tool = shutil.which(name, path=folders)
+    if tool is None or (how.startswith("npm") and shutil.which("node") is None):
+        pytest.skip(f"{name} is not installed: {how}")
+    return tool
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+NODE = "npm install --prefix tests/contract"
+
+
+def test_spectral_finds_no_errors_and_no_warnings() -> None:
+    tool = find_tool("spectral", NODE)
+    rules = HERE / "spectral.yaml"
+    output = run(tool, "lint", DOCUMENT, "--ruleset", rules, "--fail-severity=warn")
+    assert "No results" in output
+
+
+def test_openapi_typescript_writes_types_that_compile(tmp_path: Path) -> None:
+    types = tmp_path / "api.ts"
+    output = run(find_tool("openapi-typescript", NODE), DOCUMENT, "--output", types)
+    assert "warn" not in output.lower()
+    page = tmp_path / "page.ts"
+    page.write_text(
+        'import type { components, operations } from "./api";\n'
+        'const state: components["schemas"]["JobView"]["state"] = "queued";\n'
+        'type Created = operations["createJob"]["responses"][202]["content"]["application/json"];\n'
+        "export const name = (job: Created): string => job.name + state;\n"
+    )
+    run(find_tool("tsc", NODE), "--noEmit", "--strict", "--target", "es2022", page)
+
+
+def test_openapi_python_client_generates_all_operations(tmp_path: Path) -> None:
+    tool = find_tool("openapi-python-client", "pip install openapi-python-client")
+    output = run(
+        tool,
+        "generate",
+        "--path",
+        DOCUMENT,
+        "--output-path",
+        tmp_path / "client",
+        "--config",
+        HERE / "openapi-python-client.yaml",
+        "--meta",
+        "none",
+    )
+    assert "WARNING" not in output
+    assert "unable" not in output.lower()
+    modules = {path.stem for path in (tmp_path / "client" / "api").rglob("*.py")}
+    assert {"create_job", "create_dataset", "create_samples", "list_events"} <= modules
+    run(sys.executable, "-m", "compileall", "-q", tmp_path / "client")

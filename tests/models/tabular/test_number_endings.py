@@ -1,0 +1,96 @@
+"""Endings of numbers, such as .99, full hours and weekdays."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.number_endings import Endings
+from models.tabular.numeric_columns import NumericColumn
+from models.tabular.partial_rows import PartialRows
+from models.tabular.row_completion import complete_rows
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import train_sampler
+
+rng = np.random.default_rng(5)
+DOLLARS = rng.integers(5, 4_000, 1_500)
+
+
+def resample(values: pa.Array) -> pa.Array:
+    """Return the values after a round trip, each with a new position in its bin."""
+    column = NumericColumn.fit("x", values.type, values)
+    tokens = column.encode(values, np.random.default_rng(1))
+    metadata, arrays = column.pack()
+    metadata = {"name": "x", **metadata}
+    column = NumericColumn.unpack(metadata, column.layout, values.type, arrays)
+    return column.decode(tokens, np.random.default_rng(2).random(len(values)))
+
+
+def test_prices_have_their_endings_as_often_as_in_the_data() -> None:
+    cents = rng.choice([99, 95, 0], 1_500, p=[0.7, 0.2, 0.1])
+    prices = resample(pa.array(np.round(DOLLARS + cents / 100, 2))).to_numpy()
+    endings = np.rint(prices * 100).astype(int) % 100
+    assert set(endings) == {99, 95, 0}
+    assert (endings == 99).mean() == pytest.approx(0.7, abs=0.05)
+    assert (prices == np.round(prices, 2)).all()
+
+
+def test_steps_of_a_quarter_stay_steps_of_a_quarter() -> None:
+    weights = resample(pa.array(rng.permutation(8_000)[:1_500] / 4)).to_numpy()
+    assert (weights * 4 % 1 == 0).all()
+    assert len(set(weights % 1)) == 4
+
+
+def test_visits_stay_within_business_hours_and_on_weekdays() -> None:
+    monday = datetime(2024, 1, 1, tzinfo=UTC)
+    visits = [
+        monday + timedelta(days=7 * int(week) + int(day), hours=9 + float(hour))
+        for week, day, hour in zip(
+            rng.integers(0, 100, 3_000),
+            rng.integers(0, 5, 3_000),
+            rng.uniform(0, 8, 3_000).round(4),
+            strict=True,
+        )
+    ]
+    for arrow in (pa.timestamp("s"), pa.timestamp("ms", "UTC")):
+        values = pa.array([visit.replace(microsecond=0) for visit in visits], arrow)
+        sampled = resample(values).to_pylist()
+        assert {visit.hour for visit in sampled} == set(range(9, 17))
+        assert {visit.weekday() for visit in sampled} == set(range(5))
+
+
+def test_uniform_endings_and_those_of_short_ranges_are_not_stretched() -> None:
+    for values in (rng.integers(0, 10**6, 2_000), rng.permutation(2_000) % 30 + rng.random(2_000)):
+        column = NumericColumn.fit("x", pa.array(values).type, pa.array(values))
+        assert column.scale.endings is None
+
+
+def test_numbers_survive_the_way_to_slots_and_back() -> None:
+    numbers = rng.integers(-(10**6), 10**6, 5_000) * 100 + rng.choice(
+        [1, 7, 99], 5_000, p=[0.9, 0.09, 0.01]
+    )
+    endings = Endings.fit(numbers, [(100, 1, 3), (10, 5, 3)])
+    assert endings is not None
+    slots = endings.to_slots(np.sort(numbers))
+    assert (np.diff(slots) >= 0).all()
+    np.testing.assert_array_equal(endings.from_slots(slots), np.sort(numbers))
+    far = endings.to_slots(np.array([-(2**62), 2**62]))
+    assert far[0] < slots[0]
+    assert slots[-1] < far[1]
+    assert (
+        Endings.from_json(endings.to_json()).to_slots(numbers[:9]).tolist()
+        == endings.to_slots(numbers[:9]).tolist()
+    )
+
+
+def test_conditions_and_new_endings_of_partial_rows_are_supported(tmp_path: Path) -> None:
+    table = pa.table({"price": DOLLARS + rng.choice([0.99, 0.5], 1_500), "n": DOLLARS % 7})
+    schema = (ColumnSchema("price", "number"), ColumnSchema("n", "integer"))
+    sampler = train_sampler(table, schema, tmp_path, steps=10)
+    rows = sampler.sample(1, np.arange(50), {"price": {"gte": 1000.5, "lte": 1500.0}}).rows
+    assert all(1000.5 <= price <= 1500.0 for price in rows.column("price").to_pylist())
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"price": 1000.25}, {"price": 77.99}])
+    completed = complete_rows(sampler, 1, np.arange(2), partial_rows).rows
+    assert completed.column("price").to_pylist() == [1000.25, 77.99]

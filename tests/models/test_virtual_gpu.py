@@ -1,0 +1,319 @@
+"""Training, resumption, sampling and evaluation of every network on a virtual GPU."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models import seeding
+from models.checkpoint import unpack
+from models.device import release_memory
+from models.images import batched_sampling
+from models.images.adversarial.training import Gan
+from models.images.interpolation import LatentEndpoint, interpolate
+from models.images.sampling import ImageSampler
+from models.images.training import ImageTrainer
+from models.images.training import train as train_images
+from models.metrics import evaluation_classifier
+from models.metrics.evaluation_classifier import EvaluationClassifier
+from models.metrics.images import trained_classifiers
+from models.metrics.images.evaluation import evaluate
+from models.microbatch import Part
+from models.tabular import dp_training
+from models.tabular.autoregressive_training import AutoregressiveTrainer
+from models.tabular.data import LabeledRows
+from models.tabular.dp_accountant import NoiseScales
+from models.tabular.gan_training import GanTrainer
+from models.tabular.partial_rows import PartialRows
+from models.tabular.row_completion import complete_rows
+from models.tabular.sample_scorer import realness
+from models.tabular.sampling import TableSampler
+from models.tabular.training import train as train_rows
+from tests.models.images import tiny as images
+from tests.models.tabular import test_differential_privacy as privacy
+from tests.models.tabular import tiny_tables as tables
+from tests.virtual_gpu import CPU, GPU, Counts, RefusedOperation, VirtualGpu
+
+
+@pytest.fixture(autouse=True)
+def _single_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Steps:
+    """Operations of the steps only, without those between them."""
+
+    synchronizations: Counts = field(default_factory=Counter)
+    copies: Counts = field(default_factory=Counter)
+    launches: list[int] = field(default_factory=list)  # by step
+    uploads: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def gpu() -> Iterator[VirtualGpu]:
+    with VirtualGpu() as virtual_gpu:
+        yield virtual_gpu
+
+
+@pytest.fixture
+def steps(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """Watch each step of a training loop, from its seed to its report."""
+    watched, seed_step = Steps(), seeding.seed_step
+
+    def begin(*arguments: Any) -> None:
+        seed_step(*arguments)
+        gpu.clear()
+
+    monkeypatch.setattr(seeding, "seed_step", begin)
+    for trainer in (ImageTrainer, AutoregressiveTrainer, GanTrainer, dp_training.PrivateTrainer):
+        monkeypatch.setattr(trainer, "report", _after_step(gpu, watched, trainer.report))
+    return watched
+
+
+def _after_step(gpu: VirtualGpu, steps: Steps, report: Callable[..., None]) -> Callable[..., None]:
+    def end(*arguments: Any) -> None:
+        steps.synchronizations += gpu.synchronizations
+        steps.copies += gpu.copies
+        steps.launches.append(gpu.launches.total())
+        steps.uploads.append(gpu.uploads.total())
+        report(*arguments)
+
+    return end
+
+
+IMAGE_NETWORKS = [
+    ("vae_gan", 3),
+    ("vae_gan", 1),
+    ("cvae", 3),
+    ("cgan", 3),
+    ("dcgan", 3),
+    ("mlp", 3),
+    ("r3gan", 3),
+]
+MAX_UPLOADS = 5  # a step: indices or pixels, labels and noise of the batch
+
+
+@pytest.mark.parametrize(("architecture", "classes"), IMAGE_NETWORKS)
+def test_an_image_network_learns_the_same_on_a_gpu(
+    architecture: str, classes: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = images.make_settings(8, 12, 3, classes, architecture=architecture, r1_interval=2)
+    on_cpu, on_gpu = (images.RecordingCallbacks(12, 6) for _ in range(2))
+    train_images(images.make_images(settings, 300), settings, on_cpu, seed=5)
+    steps = request.getfixturevalue("steps")
+    train_images(images.make_images(settings, 300), settings, on_gpu, seed=5, device=GPU)
+    assert (steps.synchronizations, steps.copies) == ({}, {})
+    assert max(steps.uploads) <= MAX_UPLOADS
+    assert min(steps.launches) > 0
+    assert on_gpu.saved == on_cpu.saved
+    assert on_gpu.metrics == on_cpu.metrics
+    assert all(np.array_equal(a, b) for a, b in zip(on_gpu.previews, on_cpu.previews, strict=True))
+
+    for device in (GPU, CPU):  # a checkpoint of one device resumes on the other
+        state = tmp_path / "state"
+        state.write_bytes((on_cpu if device == GPU else on_gpu).saved[6].state)
+        resumed, data = images.RecordingCallbacks(12), images.make_images(settings, 300)
+        train_images(data, settings, resumed, seed=5, state=state, device=device)
+        assert resumed.saved[12] == on_cpu.saved[12]
+
+    (tmp_path / "model").write_bytes(on_gpu.saved[12].model)
+    labels, indices = np.arange(9) % classes, np.arange(9)
+    ends = LatentEndpoint(1, 0, 0), LatentEndpoint(1, classes - 1, 1)
+    results = []
+    for device in (GPU, CPU):
+        sampler = ImageSampler.load(*unpack(tmp_path / "model"), device)
+        pixels = batched_sampling.generate_batch(sampler, 1, labels, indices)
+        results.append([pixels, interpolate(sampler, ends, 5)])
+        if sampler.scorer.has_classifier:
+            results[-1].append(sampler.scorer.label_confidence(pixels, labels))
+        if sampler.scorer.has_critic:
+            results[-1].append(sampler.scorer.realness(pixels, labels))
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_unlabeled_images_are_used_on_a_gpu(gpu: VirtualGpu) -> None:
+    settings, callbacks = images.make_settings(), images.RecordingCallbacks(12)
+    data = images.make_images(settings, 100)
+    data.unlabeled, data.train = data.train[-40:], data.train[:-40]
+    train_images(data, settings, callbacks, seed=5, device=GPU)
+    assert any("pseudo_labels" in metrics for metrics in callbacks.metrics.values())
+
+
+def test_images_that_do_not_fit_are_uploaded_by_batch(gpu: VirtualGpu, steps: Steps) -> None:
+    settings, callbacks = images.make_settings(architecture="mlp"), images.RecordingCallbacks(6)
+    data = images.make_images(settings)
+    assert data.on(GPU).resident is not None
+    with patch.object(torch.cuda, "mem_get_info", lambda device: (data.pixels.nbytes, 2**34)):
+        assert data.on(GPU).resident is None
+        train_images(data, settings, callbacks, seed=5, device=GPU)
+    assert (steps.synchronizations, steps.copies) == ({}, {})
+
+
+@pytest.mark.parametrize("classes", [3, 1])
+def test_images_are_evaluated_the_same_on_a_gpu(
+    classes: int, gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation_classifier, "STEPS", (4, 4))
+    for name in ("TSTR_STEPS", "DETECTION_STEPS"):
+        monkeypatch.setattr(trained_classifiers, name, (4, 4))
+    settings = images.make_settings(classes=classes)
+    data = images.make_images(settings, 200)
+    rng = np.random.default_rng(1)
+    synthetic = data.pixels[:100] ^ rng.integers(0, 8, data.pixels[:100].shape, np.uint8)
+    names = [f"label {k}" for k in range(classes)] if classes > 1 else []
+    results = []
+    for device in (CPU, GPU):
+        classifier = EvaluationClassifier.fit(data, classes, _never_stop, device=device)
+        results.append(
+            evaluate(
+                EvaluationClassifier.unpack(classifier.pack(), (1, 8, 8), classes, device),
+                data,
+                (synthetic, data.labels[:100].astype(np.int64)),
+                names,
+                seed=1,
+                check_stop=_never_stop,
+                device=device,
+            )
+        )
+    assert [s.to_dict() for s in results[0].scores] == [s.to_dict() for s in results[1].scores]
+
+
+def _never_stop() -> None:
+    """Continue."""
+
+
+TABLE_NETWORKS = [{}, {"dropout": 0.2, "random_order_prob": 0.5}, {"architecture": "gan"}]
+
+
+@pytest.mark.parametrize("overrides", TABLE_NETWORKS)
+def test_a_table_network_learns_the_same_on_a_gpu(
+    overrides: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    table, schema = tables.make_people(300)
+    if overrides.get("architecture") != "gan":
+        overrides = overrides | {"critic_budget_fraction": 0.5, "rejection_min_auc": 0.5}
+    settings = tables.make_settings(table, **overrides)
+    rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.2, seed=1)
+    on_cpu, on_gpu = (tables.RecordingCallbacks(24, (12,)) for _ in range(2))
+    train_rows(rows, settings, on_cpu, seed=1)
+    steps = request.getfixturevalue("steps")
+    train_rows(rows, settings, on_gpu, seed=1, device=GPU)
+    assert (steps.synchronizations, steps.copies) == ({}, {})
+    assert max(steps.uploads) <= MAX_UPLOADS
+    assert on_gpu.saved == on_cpu.saved
+    assert on_gpu.metrics == on_cpu.metrics
+
+    for device in (GPU, CPU):
+        state, resumed = tmp_path / "state", tables.RecordingCallbacks(24)
+        state.write_bytes((on_cpu if device == GPU else on_gpu).saved[12].state)
+        train_rows(rows, settings, resumed, seed=1, state=state, device=device)
+        assert resumed.last_checkpoint == on_cpu.last_checkpoint
+
+    (tmp_path / "model").write_bytes(on_gpu.last_checkpoint.model)
+    results = []
+    for device in (GPU, CPU):
+        sampler = TableSampler.load(*unpack(tmp_path / "model"), device)
+        sampled = sampler.sample(3, np.arange(50), {"label": "yes"}).rows
+        results.append([sampled])
+        if sampler.critic is not None:
+            results[-1].append(realness(sampler, sampled).tolist())
+        if settings.architecture == "autoregressive":
+            partial = PartialRows.parse(sampler.tokenizer, [{"age": 40, "label": "no"}] * 3)
+            results[-1].append(complete_rows(sampler, 3, np.arange(3), partial).rows)
+    assert results[0] == results[1]
+
+
+def test_rows_are_learned_privately_on_a_gpu(steps: Steps) -> None:
+    rows = privacy.split_rows(privacy.make_residents(1))
+    callbacks = tables.RecordingCallbacks(5)
+    dp_training.train_with_noise(
+        rows,
+        privacy.DOMAINS,
+        privacy.make_settings(),
+        NoiseScales(1.0, 1.0),
+        5,
+        callbacks,
+        seed=1,
+        device=GPU,
+    )
+    assert (steps.synchronizations, steps.copies) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "feature_width", "phases"), [("vae_gan", 8, 1), ("dcgan", 16, 2)]
+)
+def test_a_run_continues_with_smaller_parts_when_memory_runs_out(
+    architecture: str, feature_width: int, phases: int, gpu: VirtualGpu
+) -> None:
+    settings = images.make_settings(
+        16, 16, architecture=architecture, batch_size=256, feature_width=feature_width
+    )
+    callbacks = images.RecordingCallbacks(6)
+    gpu.memory_bytes = 300_000
+    train_images(images.make_images(settings, 600), settings, callbacks, seed=5, device=GPU)
+    assert len({step for step, _ in callbacks.warnings}) == phases
+    assert gpu.emptied_caches >= len(callbacks.warnings)
+    assert callbacks.saved[6].parameters
+
+
+def test_a_run_leaves_no_memory_on_the_gpu(gpu: VirtualGpu) -> None:
+    settings, callbacks = images.make_settings(), images.RecordingCallbacks(12)
+    train_images(images.make_images(settings, 200), settings, callbacks, seed=5, device=GPU)
+    release_memory(GPU)
+    assert gpu.allocated_bytes == 0
+
+
+def test_planted_waits_and_mixed_devices_are_found(gpu: VirtualGpu) -> None:
+    x = torch.randn(4, 4).to(GPU)
+    gpu.clear()
+    (x * 2).sum().item()
+    x[x > 0]
+    assert sorted(name for _, name in gpu.synchronizations) == [
+        "_local_scalar_dense",
+        "index by a mask",
+    ]
+    x.cpu()
+    assert [name for _, name in gpu.copies] == ["from the GPU"]
+    assert next(iter(gpu.copies))[0].startswith("tests/models/test_virtual_gpu.py:")
+    with pytest.raises(RefusedOperation, match="generator of the CPU"):
+        torch.randn(3, device=GPU, generator=torch.Generator())
+    with pytest.raises(RefusedOperation, match="mul of tensors on"):
+        x * torch.ones(4, 4)
+    with pytest.raises(RefusedOperation, match="numpy"):
+        x.numpy()
+
+
+@pytest.mark.parametrize(
+    ("plant", "counter"),
+    [
+        (lambda tensor: tensor.cpu(), "copies"),
+        (lambda tensor: tensor.item(), "synchronizations"),
+    ],
+)
+def test_a_planted_wait_in_a_step_is_found(
+    plant: Callable[[Tensor], object], counter: str, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_gradients = Gan.add_gradients
+
+    def slow(self: Gan, part: Part) -> dict[str, Tensor]:
+        losses = add_gradients(self, part)
+        plant(losses["critic_loss"])
+        return losses
+
+    monkeypatch.setattr(Gan, "add_gradients", slow)
+    settings = images.make_settings(architecture="mlp")
+    train_images(
+        images.make_images(settings), settings, images.RecordingCallbacks(9), seed=5, device=GPU
+    )
+    assert getattr(steps, counter).total() > 0
