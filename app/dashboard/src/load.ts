@@ -1,5 +1,5 @@
 // Hooks that load data: once, again at an interval, or as pages of a list.
-import { useCallback, useEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get, type Problem, type Query, withQuery } from "./api";
 
 export interface Loaded<T> {
@@ -8,36 +8,53 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-/** GET `path` and keep the last good value while reloading. A null path loads nothing. */
-export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0): Loaded<T> {
+/** GET `path` and keep the last good value while reloading: at an interval, and when `version` changes. A null path loads nothing. */
+export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0, version: string | number = 0): Loaded<T> {
   const address = path === null ? null : withQuery(path, query);
   const [state, setState] = useState<{ address: string | null; value: T | null; error: Problem | null }>({
     address,
     value: null,
     error: null,
   });
-  const [round, setRound] = useState(0);
-  const reload = useCallback(() => setRound((n) => n + 1), []);
+  const load = useRef<() => void>(() => {});
+  const reload = useCallback(() => load.current(), []);
 
   useEffect(() => {
     if (address === null) return;
     const abort = new AbortController();
-    const load = () =>
-      get<T>(address, {}, abort.signal).then(
-        (value) => setState({ address, value, error: null }),
-        (error) => {
-          if (!abort.signal.aborted)
-            setState((old) => ({ address, value: old.address === address ? old.value : null, error }));
-        },
-      );
-    void load();
+    let [busy, again] = [false, false];
+    // A load that is asked for during another one follows it, so that frequent changes never
+    // keep a slow answer from arriving.
+    load.current = async () => {
+      again = busy;
+      if (busy) return;
+      busy = true;
+      do {
+        again = false;
+        await get<T>(address, {}, abort.signal).then(
+          (value) => setState({ address, value, error: null }),
+          (error) => {
+            if (!abort.signal.aborted)
+              setState((old) => ({ address, value: old.address === address ? old.value : null, error }));
+          },
+        );
+      } while (again && !abort.signal.aborted);
+      busy = false;
+    };
+    load.current();
     // A hidden tab does not poll.
-    const timer = everyMs ? setInterval(() => document.hidden || void load(), everyMs) : undefined;
+    const timer = everyMs ? setInterval(() => document.hidden || load.current(), everyMs) : undefined;
     return () => {
       abort.abort();
       clearInterval(timer);
     };
-  }, [address, everyMs, round]);
+  }, [address, everyMs]);
+
+  const seen = useRef(version);
+  useEffect(() => {
+    if (seen.current !== version) load.current();
+    seen.current = version;
+  }, [version]);
 
   return { value: state.address === address ? state.value : null, error: state.error, reload };
 }
@@ -45,6 +62,7 @@ export function useGet<T>(path: string | null, query: Query = {}, everyMs = 0): 
 export interface Page<T> {
   data: T[];
   next: string | null;
+  total?: number;
 }
 
 /** Load a list page by page; `more` appends the next page. */
@@ -59,5 +77,5 @@ export function usePages<T>(path: string, query: Query = {}, everyMs = 0) {
     const page = await get<Page<T>>(path, { ...query, after: next });
     setExtra({ address, items: [...(current?.items ?? []), ...page.data], next: page.next });
   };
-  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, next, more };
+  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, total: first.value?.total ?? null, next, more };
 }

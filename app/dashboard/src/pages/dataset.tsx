@@ -4,10 +4,12 @@ import { patch, type Problem, remove } from "../api";
 import { bytes, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, RowsPage } from "../types";
+import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
 import { Histogram, Shares } from "../ui/histogram";
 import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
+import { RowTable } from "../ui/rows";
+import { Schema } from "./schema";
 
 const SEVERITY_TONES: Record<string, Tone> = { error: "bad", high: "bad", warning: "warn", info: "" };
 const ROWS = 25;
@@ -25,7 +27,7 @@ export function DatasetPage({ id }: { id: string }) {
       {dataset.error && (
         <div class="note bad" role="alert"><strong>{dataset.error.title}</strong><span>{dataset.error.detail}</span></div>
       )}
-      {dataset.state === "ready" && <Content dataset={dataset} />}
+      {dataset.state === "ready" && <Content dataset={dataset} onChange={reload} />}
     </>
   );
 }
@@ -54,6 +56,7 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
         <div class="row">
           <button type="button" class="button plain" onClick={rename}>Rename</button>
           <button type="button" class="button plain" onClick={drop}>Delete</button>
+          {dataset.state === "ready" && dataset.labels && dataset.labels.length > 0 && <a class="button" href={link("datasets", dataset.id, "augment")}>Augment</a>}
           {dataset.state === "ready" && <a class="button primary" href={link("datasets", dataset.id, "train")}>Train a model</a>}
         </div>
       </header>
@@ -62,7 +65,7 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
   );
 }
 
-function Content({ dataset }: { dataset: Dataset }) {
+function Content({ dataset, onChange }: { dataset: Dataset; onChange: () => void }) {
   return (
     <>
       <IssueList id={dataset.id} />
@@ -71,7 +74,8 @@ function Content({ dataset }: { dataset: Dataset }) {
         <Labels dataset={dataset} />
       </div>
       {dataset.image ? <Pictures dataset={dataset} /> : <Rows id={dataset.id} />}
-      <Profile id={dataset.id} />
+      {dataset.table && <Schema id={dataset.id} onChange={onChange} />}
+      <Profile key={JSON.stringify(dataset.table?.target)} id={dataset.id} />
     </>
   );
 }
@@ -89,7 +93,7 @@ function IssueList({ id }: { id: string }) {
             <div class="row">
               <Badge tone={SEVERITY_TONES[issue.severity] ?? ""}>{issue.severity}</Badge>
               <strong>{issue.code.replaceAll("_", " ")}</strong>
-              <span class="muted">{number(issue.count)} times</span>
+              <span class="muted">{issue.count === 1 ? "once" : `${number(issue.count)} times`}</span>
             </div>
             <span>{issue.hint}</span>
             {issue.examples.length > 0 && <small class="muted">For example: {issue.examples.slice(0, 5).join("; ")}</small>}
@@ -167,32 +171,26 @@ function Pictures({ dataset }: { dataset: Dataset }) {
 
 function Rows({ id }: { id: string }) {
   const offset = Number(route.value.query.get("offset") ?? 0);
-  const { value, error } = useGet<RowsPage>(`/v1/datasets/${id}/preview`, { limit: ROWS, offset, format: "json" });
+  const sort = route.value.query.get("sort") ?? "";
+  const { value, error } = useGet<DatasetRows>(`/v1/datasets/${id}/rows`, { limit: ROWS, offset, sort });
   if (error) return <ProblemNote problem={error} />;
-  const rows = (value?.data ?? []) as Record<string, unknown>[];
-  const columns = rows[0] ? Object.keys(rows[0]) : [];
+  const last = Math.min(offset + ROWS, value?.total ?? 0);
   return (
     <Card
       title="Rows"
       aside={
         <div class="row">
+          {value && <small class="muted">{number(Math.min(offset + 1, last))} to {number(last)} of {number(value.total)}</small>}
           <button type="button" class="button plain small" disabled={offset === 0} onClick={() => setQuery({ offset: String(Math.max(0, offset - ROWS)) })}>Previous</button>
-          <button type="button" class="button plain small" disabled={rows.length < ROWS} onClick={() => setQuery({ offset: String(offset + ROWS) })}>Next</button>
+          <button type="button" class="button plain small" disabled={!value?.has_more} onClick={() => setQuery({ offset: String(offset + ROWS) })}>Next</button>
         </div>
       }
     >
       {!value && <Loading rows={10} />}
-      <div class="scroll" tabIndex={0} role="region" aria-label="Rows">
-        <table class="rows">
-          <thead><tr>{columns.map((name) => <th key={name}>{name}</th>)}</tr></thead>
-          <tbody>{rows.map((row, index) => <tr key={index}>{columns.map((name) => <td key={name}>{cell(row[name])}</td>)}</tr>)}</tbody>
-        </table>
-      </div>
+      {value && <RowTable rows={value.data.map((row) => row.values)} label="Rows" sort={sort} onSort={(order) => setQuery({ sort: order, offset: null })} />}
     </Card>
   );
 }
-
-const cell = (value: unknown) => (value === null || value === undefined ? <span class="muted">missing</span> : String(value));
 
 function Profile({ id }: { id: string }) {
   const { value } = useGet<DatasetProfile>(`/v1/datasets/${id}/profile`);
@@ -235,4 +233,4 @@ function Column({ column }: { column: ColumnProfile }) {
   );
 }
 
-const edge = (value: string | number | undefined) => (typeof value === "number" ? score(value) : (value ?? ""));
+const edge = (value: string | number | undefined) => (typeof value === "number" ? score(value) : (value ?? "").replace(/T00:00:00.*/, ""));

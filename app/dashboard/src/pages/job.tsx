@@ -5,10 +5,11 @@ import { follow, type ServerEvent } from "../events";
 import { bytes, duration, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { Artifact, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
+import type { Artifact, AugmentationResult, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
 import { Chart, type Curve } from "../ui/chart";
 import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
+import { Lift } from "./lift";
 
 export function JobPage({ id }: { id: string }) {
   const [live, setLive] = useState(0);
@@ -91,10 +92,13 @@ function Result({ job }: { job: Job }) {
   const dataset = typeof result?.dataset === "string" ? result.dataset : null;
   if (!model && !dataset) return null;
   return (
+    <>
     <div class="note">
-      {model && <span>The model <a href={link("models", model)}>{model}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
+      {model && <span>The model <a href={link("models", model)}>{String(result?.model_version ?? model)}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
       {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
     </div>
+    {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
+    </>
   );
 }
 
@@ -134,14 +138,13 @@ function Actions({ job, onChange }: { job: Job; onChange: () => void }) {
 
 /** Metrics by chart; metrics of other names share the last chart. */
 const CHARTS: [string, (name: string) => boolean][] = [
-  ["Losses", (name) => name.includes("loss")],
-  ["Critic (discriminator)", (name) => name.includes("critic") || name.includes("accuracy") || name.includes("penalty")],
-  ["Quality", (name) => /coverage|agreement|frechet|detection|distance|score/.test(name)],
+  ["Quality", (name) => /coverage|precision|recall|density|agreement|frechet|label_accuracy|detection|distance|score/.test(name)],
+  ["Losses", (name) => /loss|^kl$|error/.test(name)],
+  ["Critic (discriminator)", (name) => /critic|accuracy|penalty/.test(name)],
 ];
 
 function Curves({ job, version }: { job: Job; version: number }) {
-  const { value, reload } = useGet<Record<string, Series>>(`/v1/jobs/${job.id}/metrics`, { points: 1000 });
-  useEffect(() => { if (version) reload(); }, [version]);
+  const { value } = useGet<Record<string, Series>>(`/v1/jobs/${job.id}/metrics`, { points: 1000 }, 0, version);
   const charts = useMemo(() => groupCurves(value ?? {}), [value]);
   if (value && charts.length === 0) {
     return job.terminal ? null : <Card title="Curves"><p class="muted">The first values appear after the first steps.</p></Card>;
@@ -164,9 +167,8 @@ function groupCurves(series: Record<string, Series>): [string, Curve[]][] {
 }
 
 function Previews({ job, version }: { job: Job; version: number }) {
-  const { value: previews, reload } = useGet<Preview[]>(`/v1/jobs/${job.id}/previews`);
-  useEffect(() => { if (version) reload(); }, [version]);
-  const requested = Number(route.value.query.get("preview"));
+  const { value: previews } = useGet<Preview[]>(`/v1/jobs/${job.id}/previews`, {}, 0, version);
+  const requested = Number(route.value.query.get("preview") ?? NaN);
   if (!previews || previews.length === 0) return null;
   const steps = previews.map((preview) => preview.step).sort((a, b) => a - b);
   const step = steps.includes(requested) ? requested : steps.at(-1)!;
@@ -176,7 +178,7 @@ function Previews({ job, version }: { job: Job; version: number }) {
       title="Previews"
       aside={<button type="button" class="button plain small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
     >
-      <p class="muted small">Samples from the same noise at each step, one row for each label.</p>
+      <p class="muted small">Samples from the same noise at each step{"height" in ((job.resolved as { hyperparameters?: object }).hyperparameters ?? {}) ? ", one row for each label" : ""}.</p>
       <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
       <label class="field">
         Step {number(step)}
@@ -230,7 +232,7 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
                 <td class="number">{score(checkpoint.score)}</td>
                 <td class="number">{bytes(checkpoint.bytes)}</td>
                 <td>
-                  {checkpoint.model ? <a href={link("models", checkpoint.model)}>{checkpoint.model}</a> : (
+                  {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
                     <button type="button" class="button plain small" onClick={() => promote(checkpoint.step)}>Promote to a model</button>
                   )}
                 </td>
@@ -244,8 +246,7 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
 }
 
 function Files({ job, version }: { job: Job; version: number }) {
-  const { value, reload } = useGet<Artifact[]>(`/v1/jobs/${job.id}/artifacts`);
-  useEffect(() => { if (version) reload(); }, [version]);
+  const { value } = useGet<Artifact[]>(`/v1/jobs/${job.id}/artifacts`, {}, 0, version);
   const files = value?.filter((file) => !file.name.startsWith("preview"));
   if (!files || files.length === 0) return null;
   return (
@@ -270,14 +271,13 @@ function Files({ job, version }: { job: Job; version: number }) {
 }
 
 function Events({ job, version }: { job: Job; version: number }) {
-  const { value, reload } = useGet<{ data: JobEvent[] }>(`/v1/jobs/${job.id}/events`, { limit: 200 });
-  useEffect(() => { if (version) reload(); }, [version]);
+  const { value } = useGet<{ data: JobEvent[] }>(`/v1/jobs/${job.id}/events`, { limit: 200 }, 0, version);
   const events = value?.data.filter((event) => event.type !== "metrics").reverse();
   return (
     <Card title="Events">
       {!value && <Loading rows={3} />}
       {events?.length === 0 && <Empty title="Nothing has happened yet" />}
-      <ul class="stack log">
+      <ul class="stack log" tabIndex={0} aria-label="Events">
         {events?.map((event) => (
           <li key={event.id} class="row">
             <small class="muted"><Time at={event.created_at} /></small>
@@ -293,5 +293,5 @@ function Events({ job, version }: { job: Job; version: number }) {
 function describe(event: JobEvent | ServerEvent): string {
   const data = event.data as Record<string, unknown>;
   if (typeof data.message === "string") return data.message;
-  return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => `${name} ${value}`).join(", ");
+  return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => `${name} ${value}`).join(", ");
 }

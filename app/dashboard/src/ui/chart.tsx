@@ -1,6 +1,7 @@
 // Curves over training steps, drawn by uPlot.
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { systemTheme, theme } from "../theme";
 
 export interface Curve {
   label: string;
@@ -20,8 +21,7 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
 
   useEffect(() => {
     const host = element.current!;
-    const style = getComputedStyle(host);
-    const axis = { stroke: style.getPropertyValue("--muted"), grid: { stroke: style.getPropertyValue("--line"), width: 1 }, ticks: { show: false } };
+    const axis = { stroke: colorOf(host, "--muted"), grid: { stroke: colorOf(host, "--line"), width: 1 }, ticks: { show: false } };
     plot.current = new uPlot(
       {
         width: host.clientWidth,
@@ -33,11 +33,10 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
           { label: "Step" },
           ...names.split("\n").map((label, index) => ({
             label,
-            stroke: style.getPropertyValue(STROKES[index % STROKES.length]!),
+            stroke: colorOf(host, STROKES[index % STROKES.length]!),
             dash: DASHES[index % DASHES.length]!,
             width: 2,
             spanGaps: true,
-            points: { show: false },
           })),
         ],
       },
@@ -51,7 +50,7 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [names]);
+  }, [names, theme.value, systemTheme.value]);
 
   useEffect(() => plot.current?.setData(align(curves)), [curves]);
 
@@ -62,6 +61,14 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
       <div ref={element} class="chart" />
     </figure>
   );
+}
+
+/** Return the value of a color token in the current theme, as a canvas understands it. */
+function colorOf(element: HTMLElement, token: string): string {
+  element.style.color = `var(${token})`;
+  const color = getComputedStyle(element).color;
+  element.style.color = "";
+  return color;
 }
 
 function align(curves: Curve[]): uPlot.AlignedData {

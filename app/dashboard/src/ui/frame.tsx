@@ -1,8 +1,8 @@
 // The frame of every page: navigation, theme, end of the session.
-import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { link, route } from "../router";
 import { endSession } from "../session";
+import { applyTheme, theme, THEMES } from "../theme";
 
 const ITEMS = [
   ["Overview", ""],
@@ -12,17 +12,6 @@ const ITEMS = [
   ["Compare", "compare"],
   ["Settings", "settings"],
 ] as const;
-const THEMES = ["auto", "light", "dark"] as const;
-
-const theme = signal(localStorage.getItem("semblance-theme") ?? "auto");
-
-export function applyTheme(name: string): void {
-  theme.value = name;
-  localStorage.setItem("semblance-theme", name);
-  if (name === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = name;
-}
-applyTheme(theme.value);
 
 export function Frame({ children }: { children: ComponentChildren }) {
   const section = route.value.segments[0] ?? "";

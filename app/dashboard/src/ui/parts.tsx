@@ -86,7 +86,7 @@ export function Code({ text, label }: { text: string; label: string }) {
     setTimeout(() => setCopied(false), 1500);
   };
   return (
-    <div class="stack">
+    <div class="stack code">
       <div class="row">
         <strong>{label}</strong>
         <button type="button" class="button plain small" onClick={copy}>{copied ? "Copied" : "Copy"}</button>
