@@ -53,7 +53,9 @@ def run_job(job_id: str) -> None:
         claimed = jobs.claim(session, job_id, "worker")
     assert claimed is not None
     with write() as session:
-        jobs.finish(session, claimed[0], result={"model": "mdl_1", "model_version": "x:1", "step": 5})
+        jobs.finish(
+            session, claimed[0], result={"model": "mdl_1", "model_version": "x:1", "step": 5}
+        )
 
 
 def test_the_secret_of_a_webhook_is_shown_once(client: TestClient) -> None:
