@@ -98,6 +98,9 @@ def is_on_gpu(tensor: Tensor) -> bool:
     return bool(placement(tensor))
 
 
+MAX_GPUS = 8  # devices that have a random number generator
+
+
 class VirtualGpu:
     """Context in which `cuda:0` exists; see the module.
 
@@ -128,7 +131,7 @@ class VirtualGpu:
             (torch.cuda, "mem_get_info", lambda device=None: (self.free_bytes, self.memory_bytes)),
             (torch.cuda, "empty_cache", self._empty_cache),
             (torch.cuda, "synchronize", lambda device=None: None),
-            (torch.cuda, "default_generators", (generator,)),
+            (torch.cuda, "default_generators", (generator,) * MAX_GPUS),
             (torch._C, "_cuda_getDriverVersion", lambda: 12080),
         ):
             self._stack.enter_context(patch.object(target, name, value, create=True))
