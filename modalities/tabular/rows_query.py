@@ -72,10 +72,7 @@ def query_rows(
                 pc.array_sort_indices(values, order=direction, null_placement="at_end")
             )
         page = indices.slice(offset, limit).to_pylist()
-        records = [
-            record for i in page for record in _records(rows.slice(columns, i, 1), columns, [i])
-        ]
-        return records, len(indices)
+        return _records(rows.take(columns, page), columns, page), len(indices)
 
 
 def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[str, Any]) -> Any:
