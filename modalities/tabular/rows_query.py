@@ -82,7 +82,12 @@ def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[
         values = pa.concat_arrays(_chunks(rows, by_name[name]))
         try:
             matches = _compare(values, spec)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        except (
+            pa.ArrowInvalid,
+            pa.ArrowNotImplementedError,
+            pa.ArrowTypeError,
+            OverflowError,  # an integer of more than 64 bits
+        ) as error:
             message = f"The value does not fit the column, which has the type {by_name[name].type}."
             field_error = FieldError(f"/where/{name}", "invalid", message)
             raise ValidationFailed(message, field_errors=[field_error]) from error
