@@ -3,7 +3,8 @@
 Routes handle GET and the methods that change something, and set an `ETag` where content has one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute, Match, Route
@@ -26,14 +27,15 @@ class HttpMethodsMiddleware:
         path = scope["path"]
         if path != "/" and path.endswith("/") and not self._find_methods(scope):
             scope["path"] = path.rstrip("/") or "/"
-        allowed = self._find_methods(scope)
-        if scope["method"] == "OPTIONS" and allowed:
+        if scope["method"] == "OPTIONS" and (allowed := self._find_methods(scope)):
             await _send_options(send, _format(allowed))
             return
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope["method"] = "GET"
-        sender = _Sender(send, Headers(scope=scope), _format(allowed), is_head=is_head)
+        # Comparing the path with all routes takes longer than a short response.
+        find_allowed = partial(self._find_methods, dict(scope))
+        sender = _Sender(send, scope, find_allowed, is_head=is_head)
         try:
             await self.app(scope, receive, sender.send)
         except _ResponseSent:
@@ -67,8 +69,13 @@ class _ResponseSent(Exception):
 class _Sender:
     """Sends a response, without its body if the request asks for that."""
 
-    def __init__(self, send: Send, request: Headers, allow: str, *, is_head: bool) -> None:
-        self._send, self._request, self._allow = send, request, allow
+    def __init__(
+        self, send: Send, scope: Scope, find_allowed: Callable[[], set[str]], *, is_head: bool
+    ) -> None:
+        self._send, self._find_allowed = send, find_allowed
+        # Of a request that changes something, the response is more than a copy of content.
+        is_get = scope["method"] == "GET"
+        self._if_none_match = Headers(scope=scope).get("if-none-match") if is_get else None
         self._without_body = is_head
 
     async def send(self, message: Message) -> None:
@@ -85,9 +92,9 @@ class _Sender:
     def _complete_headers(self, message: Message) -> None:
         headers = MutableHeaders(scope=message)
         if message["status"] == 405:
-            headers["allow"] = self._allow
+            headers["allow"] = _format(self._find_allowed())
         etag = headers.get("etag")
-        if message["status"] == 200 and _is_match(self._request.get("if-none-match"), etag):
+        if message["status"] == 200 and _is_match(self._if_none_match, etag):
             self._without_body = True
             message["status"] = 304
             for name in ("content-length", "content-type", "content-disposition"):

@@ -77,6 +77,8 @@ class RequestValidationMiddleware:
             )
         if b"\x00" in scope["path"].encode("utf-8", "surrogatepass"):
             return BadRequest("The path contains a NUL character.", code="path_invalid")
+        if b"%00" in scope["query_string"]:  # PostgreSQL stores no text with it
+            return BadRequest("The query contains a NUL character.", code="text_invalid")
         if headers.get("content-encoding", "identity") != "identity":
             return UnsupportedMedia(
                 "Compressed request bodies are not supported. Send the body without a "

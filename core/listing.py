@@ -5,7 +5,6 @@ of 100,000 rows.
 """
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -125,9 +124,9 @@ def _parse_cursor(cursor: str, *, by_name: bool) -> tuple[str, str]:
     row_id, colon, encoded = cursor.partition(":")
     try:
         name = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:
         name, by_name = "", not colon
-    if bool(colon) != by_name:
+    if bool(colon) != by_name or "\x00" in name:
         raise BadRequest(
             "`after` is not a cursor of this order. Send `next` of the previous page.",
             code="cursor_invalid",

@@ -1,6 +1,6 @@
 """Reingestion of a stored upload with other options, without a new upload."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,10 +16,17 @@ from core.tables import Dataset
 from modalities.ingestion import copy_sources, read_files, store_objects, working_folder
 
 
-def read_again(storage: Storage, tenant_id: str, dataset_id: str, options: RequestModel) -> Dataset:
+def read_again(
+    storage: Storage,
+    tenant_id: str,
+    dataset_id: str,
+    options: RequestModel,
+    on_changed: Callable[[Session, Dataset], None],
+) -> Dataset:
     """Read the upload of a dataset again, with the fields that are set in `options`.
 
     Other options stay as they are; None stands for the default. Return the updated dataset.
+    `on_changed` runs in the transaction of the change.
 
     Raises:
         DatasetUnreadable: The upload cannot be read with these options; nothing changes.
@@ -46,6 +53,9 @@ def read_again(storage: Storage, tenant_id: str, dataset_id: str, options: Reque
                 )
             row.options, row.summary, row.ready_at = dataset.options, summary, clock()
             row.objects = {name: stored.to_dict() for name, stored in objects.items()}
+            on_changed(session, row)
+            session.flush()
+            session.refresh(row)  # the database sets the time
     except BaseException:
         storage.delete(stored.key for stored in objects.values())
         raise

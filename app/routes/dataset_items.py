@@ -21,7 +21,6 @@ from core.tables import Dataset
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
 Offset = Annotated[int, Query(ge=0, le=2**53, description="Number of items to skip. Default: 0.")]
-IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 def _get(tenant_id: str, dataset_id: str) -> Dataset:
@@ -61,13 +60,16 @@ def list_items(
     responses=responses("image/png", headers=("ETag",)),
 )
 def read_item(dataset_id: str, index: int, caller: ReadScope) -> Response:
-    """Return one image of a dataset as a PNG. It never changes, so that it can be cached."""
+    """Return one image of a dataset as a PNG. A change of the dataset may give it another index."""
     dataset = _get(caller.tenant_id, dataset_id)
     picture = modalities.get(dataset.modality).item_picture(dataset, get_storage(), index)
     return Response(
         picture,
         media_type="image/png",
-        headers={**IMMUTABLE, "ETag": f'"{sha256(picture).hexdigest()[:32]}"'},
+        headers={
+            "Cache-Control": "private, no-cache",
+            "ETag": f'"{sha256(picture).hexdigest()[:32]}"',
+        },
     )
 
 

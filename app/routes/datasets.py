@@ -314,15 +314,21 @@ def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> 
     with read() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)
     options = modalities.own_options(change, modalities.get(dataset.modality), "update_options")
-    if options.model_fields_set:
-        reingestion.read_again(get_storage(), caller.tenant_id, dataset_id, options)
-    with write() as session:
-        dataset = repository.get(session, caller.tenant_id, dataset_id)
+
+    def apply(session: Session, dataset: Dataset) -> None:
         audit.record(session, caller, "dataset.change", dataset.id)
         if change.name is not None:
             dataset.name = change.name
         if change.tags is not None:
             dataset.tags = change.tags
+
+    if options.model_fields_set:
+        return DatasetView.of(
+            reingestion.read_again(get_storage(), caller.tenant_id, dataset_id, options, apply)
+        )
+    with write() as session:
+        dataset = repository.get(session, caller.tenant_id, dataset_id)
+        apply(session, dataset)
     return DatasetView.of(dataset)
 
 

@@ -17,6 +17,7 @@ from core.errors import ValidationFailed
 
 router = APIRouter(prefix="/v1/events", tags=["jobs"])
 
+MAX_EVENT_ID = 2**53
 EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}
 
 
@@ -27,6 +28,7 @@ def list_events(
         int | None,
         Query(
             ge=0,
+            le=MAX_EVENT_ID,
             description="Id of the last event that was received. Default: 0 for a page; a stream "
             "begins with the next event.",
         ),

@@ -20,7 +20,7 @@ from app.idempotent_requests import (
 )
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
-from app.routes.events import EVENT_TYPES, parse_last_event_id
+from app.routes.events import EVENT_TYPES, MAX_EVENT_ID, parse_last_event_id
 from app.schemas.events import EventPage, EventType
 from app.schemas.jobs import ArtifactView, CheckpointView, JobsMetrics, PreviewView, Series
 from app.schemas.models import ModelView
@@ -51,7 +51,12 @@ def read_events(
     job_id: str,
     caller: ReadScope,
     after: Annotated[
-        int, Query(ge=0, description="Id of the last event that was received. Default: 0 (none).")
+        int,
+        Query(
+            ge=0,
+            le=MAX_EVENT_ID,
+            description="Id of the last event that was received. Default: 0 (none).",
+        ),
     ] = 0,
     limit: Limit = 50,
     type: Annotated[

@@ -94,19 +94,26 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, QueuePos
     queued_jobs = {job.id: job for job in jobs if job.state is JobState.QUEUED}
     if not queued_jobs:
         return {}
-    place = func.row_number().over(partition_by=Job.queue, order_by=(Job.priority_at, Job.id))
-    queued = select(Job.id, place.label("place")).where(Job.state == JobState.QUEUED).subquery()
-    rows = session.execute(select(queued.c.id, queued.c.place).where(queued.c.id.in_(queued_jobs)))
+    # A job without a kind is behind all jobs, another one only behind those that its workers run.
+    kinds = (None, *DeviceKind)
+    places = [
+        func.sum(1 if kind is None else case((may_run_on(kind), 1), else_=0))
+        .over(partition_by=Job.queue, order_by=(Job.priority_at, Job.id))
+        .label(f"place_{kind}")
+        for kind in kinds
+    ]
+    queued = select(Job.id, *places).where(Job.state == JobState.QUEUED).subquery()
+    rows = session.execute(select(queued).where(queued.c.id.in_(queued_jobs)))
     served = {
-        (job.queue, job.device_kind): bool(workers.serving(session, job.queue, job.device_kind))
-        for job in queued_jobs.values()
+        (queue, kind): bool(workers.serving(session, queue, kind))
+        for queue, kind in {(job.queue, job.device_kind) for job in queued_jobs.values()}
     }
-    return {
-        job_id: QueuePosition(
-            number - 1, served[queued_jobs[job_id].queue, queued_jobs[job_id].device_kind]
-        )
-        for job_id, number in rows
-    }
+    positions = {}
+    for job_id, *numbers in rows:
+        job = queued_jobs[job_id]
+        ahead = numbers[kinds.index(job.device_kind)] - 1
+        positions[job_id] = QueuePosition(ahead, served[job.queue, job.device_kind])
+    return positions
 
 
 @dataclass(frozen=True)

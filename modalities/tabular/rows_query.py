@@ -72,10 +72,7 @@ def query_rows(
                 pc.array_sort_indices(values, order=direction, null_placement="at_end")
             )
         page = indices.slice(offset, limit).to_pylist()
-        records = [
-            record for i in page for record in _records(rows.slice(columns, i, 1), columns, [i])
-        ]
-        return records, len(indices)
+        return _records(rows.take(columns, page), columns, page), len(indices)
 
 
 def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[str, Any]) -> Any:
@@ -85,7 +82,12 @@ def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[
         values = pa.concat_arrays(_chunks(rows, by_name[name]))
         try:
             matches = _compare(values, spec)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        except (
+            pa.ArrowInvalid,
+            pa.ArrowNotImplementedError,
+            pa.ArrowTypeError,
+            OverflowError,  # an integer of more than 64 bits
+        ) as error:
             message = f"The value does not fit the column, which has the type {by_name[name].type}."
             field_error = FieldError(f"/where/{name}", "invalid", message)
             raise ValidationFailed(message, field_errors=[field_error]) from error

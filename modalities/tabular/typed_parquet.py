@@ -1,7 +1,7 @@
 """rows.parquet: values in the inferred types, converted to a schema when read."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +38,13 @@ class TypedParquet:
             yield self._cast(batch, columns)
 
     def slice(self, columns: tuple[Column, ...], start: int, count: int) -> pa.RecordBatch:
-        table = self.spool.slice(start, count)
+        return self._typed(self.spool.slice(start, count), columns)
+
+    def take(self, columns: tuple[Column, ...], indices: Sequence[int]) -> pa.RecordBatch:
+        """Return the rows with these indices, in their order."""
+        return self._typed(self.spool.take(indices), columns)
+
+    def _typed(self, table: pa.Table, columns: tuple[Column, ...]) -> pa.RecordBatch:
         batches = [batch for batch in table.combine_chunks().to_batches() if len(batch)]
         empty = pa.RecordBatch.from_pylist([], self.spool.schema)
         return self._cast(batches[0] if batches else empty, columns)

@@ -2,13 +2,17 @@
 
 import io
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from modalities.tabular.upload.spool import ParquetSpool
 from tests.factories import create_dataset, create_digits_dataset
 
 PEOPLE = "age,income,city\n" + "".join(
@@ -60,12 +64,23 @@ def test_rows_are_filtered_and_sorted(client: TestClient, people: str) -> None:
     assert [row["index"] for row in everything["data"]] == [58, 59]
 
 
+def test_rows_are_found_in_every_row_group(tmp_path: Path) -> None:
+    table = pa.table({"n": range(10), "word": pa.array(list("abcdefghij")).dictionary_encode()})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=3)
+    spool = ParquetSpool(tmp_path / "rows.parquet")
+    taken = spool.take([9, 0, 4, 5])
+    assert taken["n"].to_pylist() == [9, 0, 4, 5]
+    assert taken["word"].to_pylist() == ["j", "a", "e", "f"]
+    assert len(spool.take([])) == 0
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
         ("where=" + quote('{"wage": 1}'), "/where/wage"),
         ("where=" + quote('{"age": {"above": 1}}'), "/where"),
         ("where=" + quote('{"age": "old"}'), "/where/age"),
+        ("where=" + quote('{"age": 99999999999999999999}'), "/where/age"),
         ("where=[]", "/where"),
         ("sort=-wage", "/sort"),
     ],

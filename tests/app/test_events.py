@@ -50,6 +50,8 @@ def test_the_events_of_all_jobs_are_one_list(client: TestClient, add_job: AddJob
         (second.id, "queued")
     ]
     assert client.get("/v1/events?type=metrics").json()["data"] == []
+    for path in ("/v1/events", f"/v1/jobs/{first.id}/events"):
+        assert client.get(f"{path}?after=1{'0' * 30}").status_code == 422
 
 
 def test_a_stream_of_all_jobs_resumes_after_an_event(client: TestClient, add_job: AddJob) -> None:

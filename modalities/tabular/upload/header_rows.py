@@ -40,7 +40,7 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
     """Return True if `row` names the columns that share a name of `header`, or have none."""
     counts = Counter(name.strip() for name in header)
     grouped = [i for i, name in enumerate(header) if not name.strip() or counts[name.strip()] > 1]
-    if len(grouped) < 2 or sum(bool(name.strip()) for name in header) == len(set(header)) == 0:
+    if len(grouped) < 2:
         return False
     if sum(not row[i].strip() for i in grouped) > max(1, len(grouped) // 10):
         return False

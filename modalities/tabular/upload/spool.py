@@ -1,6 +1,6 @@
 """Parquet files for intermediate storage, read back by column, by batch or by row range."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,6 +97,20 @@ class ParquetSpool:
             group_start += rows
         table = self._file.read_row_groups(groups, use_threads=False)
         return table.slice(start - (first_row or 0), count)
+
+    def take(self, indices: Sequence[int]) -> pa.Table:
+        """Return the rows with these indices, in their order, reading each row group once."""
+        parts, positions, group_start = [self.schema.empty_table()], [], 0
+        for i in range(self._file.num_row_groups):
+            rows = self._file.metadata.row_group(i).num_rows
+            inside = [k for k, index in enumerate(indices) if 0 <= index - group_start < rows]
+            if inside:
+                group = self._file.read_row_group(i, use_threads=False)
+                parts.append(group.take([indices[k] - group_start for k in inside]))
+                positions += inside
+            group_start += rows
+        order = sorted(range(len(positions)), key=positions.__getitem__)
+        return pa.concat_tables(parts).unify_dictionaries().take(pa.array(order, pa.int64()))
 
 
 def _check_size(rows: int, columns: int, limits: Limits) -> None:

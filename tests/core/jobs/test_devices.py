@@ -221,4 +221,6 @@ def test_a_queued_job_knows_whether_a_worker_has_its_device(add: Add) -> None:
     assert has_worker(job)
     with read() as session:
         positions = [jobs.queue_position(session, each) for each in (job, other, either)]
+        listed = jobs.queue_positions(session, [job, other, either])
     assert [each and each.ahead for each in positions] == [0, 0, 2]
+    assert positions == [listed[each.id] for each in (job, other, either)]
