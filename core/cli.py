@@ -88,8 +88,16 @@ def _login_link(options: argparse.Namespace) -> int:
     if options.data is not None:
         os.environ["SEMBLANCE_DATA_DIR"] = options.data
     from core.login_codes import create_link  # reads the environment that is set above
+    from core.settings import get_settings
 
-    sys.stdout.write(create_link() + "\n")
+    address_file = get_settings().data_dir / "address"  # written by `up`
+    if not address_file.exists():
+        sys.stderr.write(
+            f"No server has run with the data folder {address_file.parent}. Pass its folder with "
+            "--data.\n"
+        )
+        return 1
+    sys.stdout.write(create_link(address_file.read_text().strip()) + "\n")
     return 0
 
 

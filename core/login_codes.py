@@ -21,12 +21,15 @@ CODE_LIFETIME = timedelta(minutes=15)
 KEY_LIFETIME = timedelta(hours=12)
 
 
-def create_link() -> str:
-    """Create a code for the default tenant; return the address that logs a browser in with it."""
+def create_link(base_url: str | None = None) -> str:
+    """Create a code for the default tenant; return the address that logs a browser in with it.
+
+    `base_url` is the address of the server. Default: the one in the settings.
+    """
     with write() as session:
         code = create(session, api_keys.DEFAULT_TENANT)
     # Browsers do not send the fragment of an address, so the code does not reach any access log.
-    return f"{get_settings().base_url}/#/login?code={code}"
+    return f"{base_url or get_settings().base_url}/#/login?code={code}"
 
 
 def create(session: Session, tenant_id: str) -> str:

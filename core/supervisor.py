@@ -7,10 +7,12 @@ process. The kernel signals them if this process dies.
 
 import contextlib
 import ctypes
+import errno
 import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": "268435456",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
+EXIT_PORT_IN_USE = 3  # exit status
 MAX_SOCKET_PATH_BYTES = 100  # below the kernel's limit of 107 bytes
 PrintLine = Callable[[str], None]
 
@@ -106,6 +109,13 @@ class Supervisor:
             if not acquired:
                 self.print_line(f"Another server is already running on {self.folder}.")
                 return 1
+            if not self._port_is_free():
+                self.print_line(
+                    f"Port {self.settings.port} of {self.settings.host} is in use. Choose another "
+                    "one with --port."
+                )
+                return EXIT_PORT_IN_USE
+            (self.folder / "address").write_text(self.settings.base_url + "\n")
             for signal_number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(signal_number, self._on_signal)
             log = os.open(self._log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -116,6 +126,16 @@ class Supervisor:
                 self._stop_all()
                 os.close(log)
         return 0
+
+    def _port_is_free(self) -> bool:
+        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((self.settings.host, self.settings.port))
+            except OSError as error:
+                return error.errno != errno.EADDRINUSE
+        return True
 
     def _on_signal(self, *_: object) -> None:
         self._stopping = True

@@ -15,8 +15,8 @@ export function uploadForm<T>(path: string, form: FormData, onProgress: (share: 
       if (request.status < 300) resolve(body as T);
       else reject(new Problem(request.status, body.code ?? "error", body.title ?? "The upload failed", body.detail ?? "", body.errors ?? [], body.request_id));
     };
-    request.onerror = () => reject(new Problem(0, "unreachable", "The connection was lost", "Nothing was stored. Try again."));
-    request.onabort = () => reject(new Problem(0, "cancelled", "The upload was cancelled", "Nothing was stored."));
+    request.onerror = () => reject(new Problem(0, "unreachable", "The connection was lost", "If the whole file had been sent, the dataset appears in the list. Otherwise try again."));
+    request.onabort = () => reject(new Problem(0, "cancelled", "The upload was cancelled", "If the whole file had been sent, the dataset still appears in the list, where you can delete it."));
     signal.addEventListener("abort", () => request.abort());
     request.send(form);
   });

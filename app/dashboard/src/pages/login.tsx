@@ -1,8 +1,8 @@
 // First page: a one-time link logs in by itself; otherwise the reader enters an API key.
 import { useEffect, useState } from "preact/hooks";
-import { get, post, Problem } from "../api";
-import { navigate, route } from "../router";
-import { apiKey, endReason, endSession, startSession } from "../session";
+import { post, Problem, send } from "../api";
+import { navigate, route, setQuery } from "../router";
+import { endReason, startSession } from "../session";
 import { ProblemNote } from "../ui/parts";
 
 export function LoginPage() {
@@ -13,7 +13,7 @@ export function LoginPage() {
 
   useEffect(() => {
     if (!code) return;
-    history.replaceState(null, "", "/"); // the code leaves no trace in the history
+    setQuery({ code: null }); // the code leaves no trace in the history
     post<{ key: string }>("/v1/login", { code }).then(
       (created) => {
         startSession(created.key);
@@ -27,12 +27,10 @@ export function LoginPage() {
     event.preventDefault();
     setBusy(true);
     setProblem(null);
-    apiKey.value = key.trim();
     try {
-      await get("/v1");
+      await send("/v1", { headers: { authorization: `Bearer ${key.trim()}` } });
       startSession(key.trim());
     } catch (error) {
-      endSession();
       setProblem(error as Problem);
     } finally {
       setBusy(false);
@@ -44,7 +42,7 @@ export function LoginPage() {
       <h1>Semblance</h1>
       <p class="muted">
         Log in with an API key, or open the link that the server prints when it starts. The command
-        {" "}<code>semblance-server login-link</code> prints a new link.
+        {" "}<code>semblance-server login-link --data DIR</code> prints a new link.
       </p>
       {endReason.value && <div class="note warn">{endReason.value}</div>}
       {problem && <ProblemNote problem={problem} />}

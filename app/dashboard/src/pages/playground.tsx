@@ -233,6 +233,9 @@ function Result({ model, request, total }: { model: Model; request: object; tota
   );
 }
 
+// Of a generation job; the other formats are for a single response.
+const JOB_FORMATS = ["tar", "zip", "npz", "parquet", "csv", "ndjson", "arrow"];
+
 function Keep({ model, request, total, isPath }: { model: Model; request: Record<string, unknown>; total: number; isPath: boolean }) {
   const { value: service } = useGet<ServiceDescription>("/v1");
   const formats = (service?.formats[model.modality] ?? []).filter((name) => (isPath ? ["png", "gif"].includes(name) : name !== "gif"));
@@ -247,7 +250,8 @@ function Keep({ model, request, total, isPath }: { model: Model; request: Record
   const key = JSON.stringify(request);
   useEffect(() => setReceipt(null), [key]);
   const run = (work: Promise<unknown>) => { setProblem(null); work.catch(setProblem); };
-  const startJob = () => post<Job>("/v1/jobs", { kind: "generation", model: model.id, ...request }).then((job) => navigate(link("jobs", job.id)));
+  const jobFormat = JOB_FORMATS.includes(format) ? format : undefined;
+  const startJob = () => post<Job>("/v1/jobs", { kind: "generation", model: model.id, format: jobFormat, ...request }).then((job) => navigate(link("jobs", job.id)));
   const getReceipt = () => post<Receipt>(`/v1/models/${model.id}/sample-manifests`, request).then(setReceipt);
   const call = `client.download_samples(\n    ${literal(model.reference)},\n    ${literal(file)},${keywords(format === file.split(".").at(-1) ? request : { ...request, format })}\n)`;
   return (
