@@ -146,6 +146,8 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> None:
         add_birth(train_file)
         add_birth(test_file)
         readers = dict.fromkeys(AMOUNTS, plain_number) | {"birth": plain_date}
+        # The variants write a loss as an amount in brackets, which is a negative number.
+        readers["capital-loss"] = lambda text: plain_number(text).lstrip("-")
         for variant, writers in VARIANTS.items():
             work = Path(tempfile.mkdtemp(dir=folder))
             rewrite(train_file, work / "upload.csv", writers)
