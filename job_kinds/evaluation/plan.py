@@ -105,13 +105,7 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
         modalities.evaluation_of(model.modality).default_samples,
         max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]),
     )
-    trained_on = model.manifest["dataset"].get("sha256")
-    if trained_on not in {None, dataset.summary["sha256"]}:
-        raise Conflict(
-            f"{model.name}:{model.version} cannot be evaluated: its dataset was changed after the "
-            "training. Train a new model.",
-            code="dataset_changed",
-        )
+    check_unchanged(model, dataset)
     training_spec = modalities.get(model.modality).training_spec
     check_possible(training_spec.model_validate(model.manifest["training"]), dataset)
     return EvaluationSpec(
@@ -121,6 +115,17 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
         samples=default_samples if samples is None else samples,
         seed=seed,
     )
+
+
+def check_unchanged(model: Model, dataset: Dataset) -> None:
+    """Raise Conflict if the content of the dataset was changed after the training of `model`."""
+    trained_on = model.manifest["dataset"].get("sha256")
+    if trained_on not in {None, dataset.summary["sha256"]}:
+        raise Conflict(
+            f"{model.name}:{model.version} cannot be evaluated: its dataset was changed after the "
+            "training. Train a new model.",
+            code="dataset_changed",
+        )
 
 
 def evaluation_seconds(session: Session, dataset: Dataset) -> float | None:

@@ -12,12 +12,13 @@ import modalities
 from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
-from core.errors import JobError
+from core.errors import Conflict, JobError
 from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
 from job_kinds import process_device
+from job_kinds.evaluation.plan import check_unchanged
 from job_kinds.lease import Lease
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
@@ -42,6 +43,10 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
         if job.dataset_id is None:
             raise JobError("dataset_unreadable", "The dataset was deleted.")
         dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
+    try:
+        check_unchanged(model, dataset)  # a retried job is not planned again
+    except Conflict as error:
+        raise JobError("dataset_unreadable", error.detail) from error
     work = EvaluationJob(job, lease, spec, get_storage())
     lease.phase = "evaluating"
     evaluation = work.run(model, dataset)

@@ -17,7 +17,6 @@ MAX_INTEGER_RANGE = 2**62  # larger ranges are treated as floats
 MAX_DECIMAL_MAGNITUDE = 2**52  # decimals up to this many of their last digits are exact as floats
 DIGIT_PERIODS = (10, 100, 1_000)  # of the last digits
 TIME_PERIODS = ((60, 1), (3_600, 60), (86_400, 3_600), (604_800, 3_600), (604_800, 86_400))
-SECONDS_PER_DAY = 86_400
 TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 

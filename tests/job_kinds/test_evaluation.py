@@ -13,7 +13,7 @@ from app.comparison import best_models
 from app.schemas.comparison import ModelSummary
 from app.schemas.reports import ScoreView
 from core import jobs
-from core.database import read
+from core.database import read, write
 from core.evaluation import MIN_SAMPLES, failed_criteria
 from core.settings import get_settings
 from core.storage import get_storage
@@ -390,6 +390,21 @@ def test_evaluation_can_be_cancelled_and_retried(
         assert (new.kind, new.model_id, new.resolved) == (*(old.kind, old.model_id, old.resolved),)
         live_jobs = jobs.live_jobs_of_dataset(session, old.tenant_id, dataset)
     assert list(live_jobs) == [again["id"]]
+
+
+def test_a_retried_evaluation_fails_if_the_dataset_was_changed_since(client: TestClient) -> None:
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    train(client, dataset, TINY_TABLE_CONFIG, 4)
+    job_id = post_evaluation(client).json()["id"]
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    with write() as session:
+        row = session.get_one(Dataset, dataset)
+        row.summary = row.summary | {"sha256": "0" * 64}
+    retried = client.post(f"/v1/jobs/{job_id}/retry").json()["id"]
+    assert run_next(QUEUES)
+    error = get_job(client, retried)["error"]
+    assert error["code"] == "dataset_unreadable"
+    assert "was changed after the training" in error["detail"]
 
 
 def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
