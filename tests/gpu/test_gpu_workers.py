@@ -48,6 +48,7 @@ def has_loaded_torch(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_jobs_run_on_the_device_that_they_ask_for_and_an_idle_worker_leaves_the_gpu(
     machine: GpuMachine,
 ) -> None:

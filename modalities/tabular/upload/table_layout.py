@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
+from modalities.tabular.type_casting import MISSING_MARKERS
 from modalities.tabular.upload.header_rows import join_header_rows
 from modalities.tabular.upload.value_kinds import Kind, is_value, kind_of
 
@@ -23,6 +24,7 @@ _MANY_NUMBERS = 4  # so many names in a progression are not values by coincidenc
 _MAX_SIMILAR = 0.02  # fraction of rows that may be progressions below a header that is one
 _LETTERS = re.compile(r"[^\W\d_]|%")
 _MAX_UNIT_ROWS, _MIN_BODY_ROWS = 10, 5
+_MISSING_WORDS = frozenset(MISSING_MARKERS.words.to_pylist())
 _RULER = re.compile(r"[-+=:| ]*-[-+=:| ]*")
 _YEAR_STEPS = {1, 2, 5, 10}
 _MIN_YEAR, _MAX_YEAR = 1800, 2200
@@ -118,7 +120,7 @@ def _first_value_row(rows: Sequence[Row], start: int) -> int:
 def _is_unit_row(row: Row, body: Sequence[Row]) -> bool:
     """Return True for texts, such as units, above all columns of numbers and dates.
 
-    A word for a missing value is not a unit: it also occurs in other rows.
+    A word for a missing value, such as NA, is not a unit, even if no other row has it.
     """
     has_text = False
     for i, field in enumerate(row):
@@ -129,7 +131,8 @@ def _is_unit_row(row: Row, body: Sequence[Row]) -> bool:
             continue
         if kind_of(field) == kind or field.strip() in column:
             return False
-        has_text = has_text or bool(_LETTERS.search(field))
+        is_text = _LETTERS.search(field) and field.strip() not in _MISSING_WORDS
+        has_text = has_text or bool(is_text)
     return has_text
 
 

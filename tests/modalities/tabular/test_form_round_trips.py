@@ -94,7 +94,10 @@ def read_texts(folder: Path, columns: dict[str, list[str]]) -> tuple[TableSummar
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(st.sampled_from(FORMS), min_size=2, max_size=6, unique=True),
@@ -158,7 +161,10 @@ ODD = (
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(st.sampled_from(sorted(PLAIN)), min_size=2, max_size=4),

@@ -83,6 +83,9 @@ def test_the_first_row_below_names_that_repeat_is_not_a_name(row: str, read: Rea
 
 def test_words_for_missing_values_in_the_first_row_are_not_units(read: Read) -> None:
     assert read("age,city,score\nk.A.,a,k.A.\n" + ROWS + "k.A.,b,k.A.\n").summary.rows == 42
+    assert (
+        read("age,score\nNA,NA\n" + "".join(f"{i},{i}.5\n" for i in range(40))).summary.rows == 41
+    )
 
 
 def test_comments_between_rows_are_counted(read: Read) -> None:
