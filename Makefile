@@ -43,7 +43,7 @@ $(VENV)/installed: requirements/torch.txt requirements/base.txt pyproject.toml c
 # Node.js bundles the dashboard. Where the machine has none, it is installed from PyPI.
 NODE_IS_RECENT = node -e 'process.exit(+(parseInt(process.versions.node) < 18))' 2>/dev/null
 NPM = PATH="$$PATH:$(abspath $(BIN))" npm --prefix app/dashboard
-DASHBOARD_SOURCES := $(shell find app/dashboard -name node_modules -prune -o -name static -prune -o -type f -print)
+DASHBOARD_SOURCES := $(shell find app/dashboard -name node_modules -prune -o -name static -prune -o -name schema.d.ts -prune -o -type f -print)
 
 app/dashboard/static/app.js: $(DASHBOARD_SOURCES) requirements/node.txt | $(BIN)/python
 	@$(NODE_IS_RECENT) || $(PIP) --require-hashes -r requirements/node.txt
