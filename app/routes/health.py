@@ -87,12 +87,11 @@ def _worker() -> str | None:
 def _gpus() -> str | None:
     with read() as session:
         active = workers.active(session)
-    broken = [
-        f"{worker.id} ({device.id}): {device.error}"
-        for worker in active
-        if (device := workers.device_of(worker)).error is not None
-    ]
-    return f"GPUs that do not work: {' '.join(broken)}" if broken else None
+    devices = [workers.device_of(worker) for worker in active]
+    broken = sorted({device.id for device in devices if device.error is not None})
+    # Health checks need no API key, so the reasons are shown elsewhere.
+    listed = ", ".join(broken)
+    return f"GPUs that do not work: {listed}; see `GET /v1/workers`." if broken else None
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {

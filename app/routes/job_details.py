@@ -79,14 +79,14 @@ def read_events(
     limit = page_size(limit)
     with read() as session:
         jobs.get(session, caller.tenant_id, job_id)
+        if output_format == "stream":
+            start = parse_last_event_id(last_event_id, after)
+            stream = sse.stream_events(sse.FeedKey(caller.tenant_id, job_id), start)
+            headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
+            return EventSourceResponse(stream, headers=headers)
         rows = jobs.page_of_events(
             session, caller.tenant_id, job_id, after=after, limit=limit + 1, type=type
         )
-    if output_format == "stream":
-        start = parse_last_event_id(last_event_id, after)
-        stream = sse.stream_events(sse.FeedKey(caller.tenant_id, job_id), start)
-        headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
-        return EventSourceResponse(stream, headers=headers)
     return Response(EventPage.of(rows, limit).model_dump_json(), media_type="application/json")
 
 

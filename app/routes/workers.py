@@ -85,7 +85,9 @@ def list_workers(caller: ReadScope) -> list[WorkerView]:
 def list_queues(caller: ReadScope) -> list[QueueView]:
     """List the queues, with the number of the caller's queued and running jobs."""
     with read() as session:
-        active = workers.active(session)
+        working = [
+            worker for worker in workers.active(session) if workers.device_of(worker).error is None
+        ]
         depths = jobs.queue_depths(session, caller.tenant_id)
     names = sorted({*get_settings().worker_queues, *depths})
     return [
@@ -94,7 +96,7 @@ def list_queues(caller: ReadScope) -> list[QueueView]:
             queued=depths[name].queued if name in depths else 0,
             running=depths[name].running if name in depths else 0,
             oldest_s=depths[name].oldest_s if name in depths else None,
-            workers=sum(name in worker.queues for worker in active),
+            workers=sum(name in worker.queues for worker in working),
         )
         for name in names
     ]

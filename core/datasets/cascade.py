@@ -37,13 +37,12 @@ class Descendants:
 def find_descendants(session: Session, tenant_id: str, dataset_id: str) -> Descendants:
     """Return the dataset and all that came from it. Raises NotFound."""
     tree = Descendants([repository.get(session, tenant_id, dataset_id).id])
-    derived = {
-        row.id: row.summary["derived_from"]["dataset"]
-        for row in session.scalars(select(Dataset).where(Dataset.tenant_id == tenant_id))
-        if "derived_from" in row.summary
-    }
+    source_id = Dataset.summary["derived_from"]["dataset"].as_string()
+    derived = session.execute(
+        select(Dataset.id, source_id).where(Dataset.tenant_id == tenant_id, source_id.is_not(None))
+    ).all()
     for source in tree.datasets:  # grows while it is read
-        tree.datasets += [new for new, old in derived.items() if old == source]
+        tree.datasets += [new for new, old in derived if old == source]
     of_datasets = select(Job.id).where(
         Job.tenant_id == tenant_id, Job.dataset_id.in_(tree.datasets)
     )

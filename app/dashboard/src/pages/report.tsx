@@ -1,4 +1,4 @@
-// The report of a model: verdict in words, scores between naive and real, real beside synthetic.
+// The report of a model: verdict in words, scores between naive and real, real and synthetic data.
 import { useState } from "preact/hooks";
 import { post, type Problem } from "../api";
 import { number, score } from "../format";
@@ -119,14 +119,14 @@ function PerLabel({ item }: { item: Score }) {
   );
 }
 
-/** Real images beside samples, then the others. */
+/** Real images next to samples, then the others. */
 const ORDER = ["real.png", "samples.png", "nearest.png"];
 
 function Pictures({ report }: { report: Report }) {
   const pictures = Object.entries(report.pictures ?? {}).sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b));
   if (pictures.length === 0 || !report.job) return null;
   return (
-    <Card title="Real beside synthetic">
+    <Card title="Real and synthetic images">
       <div class="grid">
         {pictures.map(([name, title]) => (
           <figure key={name} class="stack">
@@ -147,7 +147,7 @@ function Distributions({ report }: { report: Report }) {
   return (
     <>
       {statistics.length > 0 && (
-        <Card title="Columns: real beside samples" aside={<PairLegend />}>
+        <Card title="Columns: real rows and samples" aside={<PairLegend />}>
           <div class="grid columns">{statistics.slice(0, COLUMNS_SHOWN).map((item) => <Column key={item.column} item={item} />)}</div>
           {statistics.length > COLUMNS_SHOWN && <small class="muted">The first {COLUMNS_SHOWN} of {number(statistics.length)}; the CSV file has all.</small>}
         </Card>

@@ -1,4 +1,4 @@
-// Real data beside samples: bars of two distributions, points in two dimensions, associations.
+// Real data and samples: bars of two distributions, points in two dimensions, associations.
 import { number, score } from "../format";
 import type { Associations, HistogramPair, Scatter as ScatterData } from "../types";
 
