@@ -68,7 +68,7 @@ def public_words() -> frozenset[str]:
 
 def are_listed(texts: Sequence[str]) -> bool:
     """Return True if most texts stand in one of the public lists, such as that of countries."""
-    keys = {key for text in texts if (key := _key(text))}
+    keys = {key for key in map(_key, texts) if any(map(str.isalpha, key))}
     return bool(keys) and any(
         len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()
     )

@@ -25,8 +25,8 @@ _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 _TEXT = re.compile(
     r"(?P<before>\D*?)"
-    r"(?P<body>(?:\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
-    r"(?P<after>(?:(?<=[ \u00a0\u202f])|[^\d]).*)?"
+    r"(?P<body>(?:\d[\d.,'\u2019 \u00a0\u202f\u2009]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
+    r"(?P<after>(?:(?<=[ \u00a0\u202f\u2009])|[^\d]).*)?"
 )
 # Texts that may stand at a number. Any other text makes a code, such as C710 or 12A.
 _CURRENCIES = (
@@ -37,11 +37,15 @@ _CURRENCIES = (
 )
 _UNITS = (
     "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
-    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years"
+    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
 )
-_PREFIXES = frozenset(["", *_CURRENCIES.split()])
+# Any other unit follows a blank or a slash, or has small letters: 72 /h, 3 sq ft, 40pcs.
+_UNIT = re.compile(r"(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_])[^\d;#@()\[\]+\u2212-]{0,20}")
+
+_SIGNS = "~ \u2248 > < \u2265 \u2264 >= <= ca. c. approx. about"  # a value with others is a category
+_PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS.split()])
 _SUFFIXES = _PREFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
-_BLANKS = " \u00a0\u202f"
+_BLANKS = " \u00a0\u202f\u2009"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
     (",", "."),
@@ -53,6 +57,8 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
     (" ", "."),
     ("\u00a0", "."),
     ("\u202f", "."),
+    ("\u2009", ","),
+    ("\u2009", "."),
     ("'", "."),
     ("\u2019", "."),
     ("'", ","),
@@ -146,11 +152,14 @@ def _parse(text: str) -> _Text | None:
     parsed = _Text(match["before"], stripped, match["exponent"] or "", after)
     before_unit, after_unit = parsed.unit
     is_known = after_unit in _SUFFIXES or split_scale(after_unit)[1].strip(_BLANKS) in _PREFIXES
-    return parsed if before_unit in _PREFIXES and is_known else None
+    begin = len(after) - len(after.lstrip(_BLANKS + "/"))
+    is_unit = is_known or _UNIT.fullmatch(after, begin) is not None
+    return parsed if before_unit in _PREFIXES and is_unit else None
 
 
 def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
     """Return a form with the most common affixes of each sign; None if units are mixed."""
+    texts, plural = _without_plural(texts)
     (unit, count), *_ = Counter(text.unit for text in texts).most_common(1)
     if count < MIN_FIT_FRACTION * len(texts):
         return None
@@ -161,7 +170,23 @@ def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
     if positive is None:
         positive = zero or _strip_sign(negative)
     default = ("-" + positive[0].removeprefix("+"), positive[1])
-    return NumberForm(positive, negative or default, zero or positive)
+    return NumberForm(positive, negative or default, zero or positive, plural=plural)
+
+
+def _without_plural(texts: Sequence[_Text]) -> tuple[Sequence[_Text], str]:
+    """Return the texts with the unit in the singular, as in `1 day`, and the plural's ending."""
+    units = [unit for unit, _ in Counter(text.unit for text in texts).most_common(2)]
+    if len(units) < 2:
+        return texts, ""
+    (before, singular), (other, plural) = sorted(units, key=lambda unit: len(unit[1]))
+    ending = plural.removeprefix(singular)
+    is_ending = re.fullmatch(r"[^\W\d_]{1,3}", ending) and re.search(r"[^\W\d_]$", singular)
+    if before != other or not (plural.startswith(singular) and is_ending):
+        return texts, ""
+    chosen = [text for text in texts if text.unit in units]
+    if any((text.body == "1") != (text.unit[1] == singular) for text in chosen):
+        return texts, ""
+    return [replace(text, after=text.after.removesuffix(ending)) for text in texts], ending
 
 
 def _most_common(texts: Iterable[_Text]) -> Affixes | None:

@@ -4,7 +4,7 @@ A pattern is written like a number format of a spreadsheet, with the marks that 
 `#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
 positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
 the first one). `0.##` writes up to two decimals and no trailing zeros; `@@@` writes up to three
-significant digits. `0.0[K|M]` writes 1500 as 1.5K.
+significant digits. `0.0[K|M]` writes 1500 as 1.5K, and `0 day[s]` writes `1 day` and `2 days`.
 """
 
 import re
@@ -27,6 +27,7 @@ _BODY = re.compile(
     r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
     r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
+_PLURAL = re.compile(r"(?<=[^\W\d_])\[([^\W\d_]{1,3})\]$")
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,20 @@ class NumberForm:
     exponent: str = ""
     significant: int = 0
     scales: tuple[str, ...] = ()  # words for powers of ten, such as K and M
+    plural: str = ""  # end of the text after the digits that is omitted after 1
 
     @property
     def is_plain(self) -> bool:
         """Return True if the texts are numbers in most programming languages."""
         has_signs = (self.positive, self.negative, self.zero) != (("", ""), ("-", ""), ("", ""))
-        return not (has_signs or self.thousands or self.scales) and self.decimal == "."
+        has_words = bool(self.scales or self.plural)
+        return not (has_signs or self.thousands or has_words) and self.decimal == "."
 
     @property
     def pattern(self) -> str:
         body = "@" * self.significant if self.significant else self._body()
-        sections = [f"{before}{body}{after}" for before, after in self._sections()]
+        ending = f"[{self.plural}]" if self.plural else ""
+        sections = [f"{before}{body}{after}{ending}" for before, after in self._sections()]
         return ";".join(sections)
 
     def _body(self) -> str:
@@ -117,7 +121,7 @@ class NumberForm:
     def _without_affixes(self, texts: pa.StringArray) -> pa.StringArray:
         sections = (self.positive, self.negative, self.zero)
         before = "".join({section[0] for section in sections})
-        after = "".join({section[1] for section in sections} | set(self.scales))
+        after = "".join({section[1] for section in sections} | set(self.scales)) + self.plural
         if set(before + after) & {self.decimal, self.thousands}:
             return pc.replace_substring_regex(texts, self._affix_regex(), "")
         texts = pc.utf8_ltrim(texts, before) if before else texts
@@ -125,14 +129,20 @@ class NumberForm:
 
     def _matches(self, texts: pa.StringArray, affixes: set[Affixes]) -> pa.BooleanArray:
         number = self._number_regex()
-        sections = [f"{re.escape(a)}{number}{re.escape(b)}" for a, b in sorted(affixes)]
+        ending = f"(?:{re.escape(self.plural)})?" if self.plural else ""
+        sections = [f"{re.escape(a)}{number}{re.escape(b)}{ending}" for a, b in sorted(affixes)]
         return pc.match_substring_regex(texts, f"^(?:{'|'.join(sections)})$")
 
     def _affix_regex(self) -> str:
         sections = (self.positive, self.negative, self.zero)
         before = _alternatives({section[0] for section in sections})
         after = _alternatives(
-            {s + section[1] for section in sections for s in self.scales or ("",)}
+            {
+                scale + section[1] + ending
+                for section in sections
+                for scale in self.scales or ("",)
+                for ending in {"", self.plural}
+            }
         )
         return f"^(?:{before})|(?:{after})$"
 
@@ -197,7 +207,11 @@ class NumberForm:
         whole = self._grouped(whole)
         if not self.leading_zero:
             whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
-        return pc.binary_join_element_wise(before, whole, rest, scales, after, "")
+        ending: str | pa.Array = ""
+        if self.plural:
+            is_one = pc.equal(pc.binary_join_element_wise(whole, rest, ""), "1")
+            ending = pc.if_else(is_one, "", self.plural)
+        return pc.binary_join_element_wise(before, whole, rest, scales, after, ending, "")
 
     def _grouped(self, whole: pa.StringArray) -> pa.StringArray:
         if not self.thousands:
@@ -262,6 +276,11 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     ]
     if any(re.search(r"[0-9#@]", before + after) for before, after in affixes):
         return None
+    endings = {match[1] if (match := _PLURAL.search(after)) else "" for _, after in affixes}
+    if len(endings) > 1:
+        return None
+    plural = endings.pop()
+    affixes = [(before, _PLURAL.sub("", after)) for before, after in affixes]
     scales = matches[0]["scales"]
     if scales is not None and (not are_scales(scales.split("|")) or matches[0]["exponent"]):
         return None
@@ -270,7 +289,7 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     if negative == positive:
         return None
     zero = affixes[2] if len(affixes) > 2 else positive
-    return _with_body(NumberForm(positive, negative, zero), matches[0])
+    return _with_body(NumberForm(positive, negative, zero, plural=plural), matches[0])
 
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:

@@ -184,7 +184,7 @@ class MomentReader:
         """Return the mask of texts that are read, but written otherwise."""
         changed = _has_nanoseconds(texts) if self.decimals == MAX_FRACTION_DIGITS else None
         if any("H" in form.fields and "%24H" not in form.directives for form in self.forms):
-            is_24 = _matches(texts, "(?:^|[^0-9])24:00")
+            is_24 = _matches(texts, "(?:^|[^0-9:])24:00")
             changed = is_24 if changed is None else changed | is_24
         return np.zeros(len(texts), bool) if changed is None else changed
 
