@@ -60,4 +60,61 @@ LANGUAGES = {
         "maandag dinsdag woensdag donderdag vrijdag zaterdag zondag",
         "ma di wo do vr za zo",
     ),
+    "pl": _names(
+        "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października "
+        "listopada grudnia",
+        "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+        "poniedziałek wtorek środa czwartek piątek sobota niedziela",
+        "pon wt śr czw pt sob niedz",
+    ),
+    "ru": _names(
+        "января февраля марта апреля мая июня июля августа сентября "
+        "октября ноября декабря",
+        "янв фев мар апр мая июн июл авг сен окт ноя дек",
+        "понедельник вторник среда четверг пятница суббота воскресенье",
+        "пн вт ср чт пт сб вс",
+    ),
+    "tr": _names(
+        "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık",
+        "Oca Şub Mar Nis May Haz Tem Ağu Eyl Eki Kas Ara",
+        "Pazartesi Salı Çarşamba Perşembe Cuma Cumartesi Pazar",
+        "Pzt Sal Çar Per Cum Cmt Paz",
+    ),
+    "sv": _names(
+        "januari februari mars april maj juni juli augusti september oktober november december",
+        "jan feb mar apr maj jun jul aug sep okt nov dec",
+        "måndag tisdag onsdag torsdag fredag lördag söndag",
+        "mån tis ons tor fre lör sön",
+    ),
+    "da": _names(
+        "januar februar marts april maj juni juli august september oktober november december",
+        "jan feb mar apr maj jun jul aug sep okt nov dec",
+        "mandag tirsdag onsdag torsdag fredag lørdag søndag",
+        "man tir ons tor fre lør søn",
+    ),
+    "no": _names(
+        "januar februar mars april mai juni juli august september oktober november desember",
+        "jan feb mar apr mai jun jul aug sep okt nov des",
+        "mandag tirsdag onsdag torsdag fredag lørdag søndag",
+        "man tir ons tor fre lør søn",
+    ),
+    "cs": _names(
+        "ledna února března dubna května června července srpna září října listopadu prosince",
+        "led úno bře dub kvě čvn čvc srp zář říj lis pro",
+        "pondělí úterý středa čtvrtek pátek sobota neděle",
+        "po út st čt pá so ne",
+    ),
+    "hu": _names(
+        "január február március április május június július augusztus szeptember október november "
+        "december",
+        "jan. febr. márc. ápr. máj. jún. júl. aug. szept. okt. nov. dec.",
+        "hétfő kedd szerda csütörtök péntek szombat vasárnap",
+        "h k sze cs p szo v",
+    ),
+    "id": _names(
+        "Januari Februari Maret April Mei Juni Juli Agustus September Oktober November Desember",
+        "Jan Feb Mar Apr Mei Jun Jul Agu Sep Okt Nov Des",
+        "Senin Selasa Rabu Kamis Jumat Sabtu Minggu",
+        "Sen Sel Rab Kam Jum Sab Min",
+    ),
 }

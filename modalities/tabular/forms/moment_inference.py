@@ -16,6 +16,8 @@ from modalities.tabular.forms.moments import MomentForm, parse_format
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_COMPACT_VALUES = 3  # different texts of eight digits that are all dates
 MIN_COMPACT_MONTHS = 10  # different texts of six digits that are all months
+MIN_DAYS = 20  # different days of months without a year
+MIN_COMPACT_TIMES, MIN_HOURS = 20, 5  # different texts such as 0915, and hours
 _PROBE = 8  # texts that show whether a date form is worth trying
 
 # Date forms in order of preference: the day comes before the month, as in most countries. A letter
@@ -25,7 +27,9 @@ _DATES = (
     "d e Y", "d. e Y", "d-e-Y", "d-e-y", "d e y", "d/e/Y", "d.e.Y", "deY", "e d, Y", "e d Y",
     "Y-e-d", "Y e d", "w, d e Y", "w, e d, Y", "w e d Y", "w, d. e Y", "w d e Y", "e. d, Y",
     "d de e de Y", "d e, Y", "Y m d", "d m Y", "w d/m/Y", "w m/d/Y", "w, Y-m-d", "w Y-m-d",
-    "w, m/d/Y", "w, d/m/Y", "w d.m.Y", "w, d.m.Y",
+    "w, m/d/Y", "w, d/m/Y", "w d.m.Y", "w, d.m.Y", "do e Y", "e do, Y", "e do Y", "w, e do, Y",
+    "w do e Y", "w, do e Y", "do e, Y", "Y.m.d.", "d.m.Y.", "d. m. Y", "d. m. Y.", "Y. m. d.",
+    "Y. m. d", "Y. e d.", "d e Y \u0433.", "Y\u5e74m\u6708d\u65e5", "Y\ub144 m\uc6d4 d\uc77c",
 )  # fmt: skip
 _PERIODS = (
     "Y-m", "Y/m", "m/Y", "m-Y", "m.Y", "Y.m", "Y m", "e Y", "e-Y", "e-y", "e y", "Y-e", "Y e",
@@ -34,6 +38,12 @@ _PERIODS = (
     "Y-q Q", "qQY", "qQy", "qQ Y", "q. Quartal Y", "Y:Qq", "YqQ",
     "G-WV", "GWV", "G WV", "WV G", "WV-G", "WV/G",
 )  # fmt: skip
+# Days without a year.
+_DAYS = (
+    "e d", "d e", "e do", "do e", "e-d", "d-e", "e. d", "d. e", "d de e", "d/e", "w, e d", "w, d e",
+    "w d e", "w e d", "w, d. e", "w, e do", "w do e",
+)  # fmt: skip
+_PADDED_DAYS = ("m/d", "d/m", "m-d", "d.m.")
 # Time zones with daylight saving time that are tried where times have different offsets.
 _ZONES = (
     "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
@@ -50,12 +60,13 @@ _OTHER_FORMATS = [
 _TEXT = re.compile(
     r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
-    r"(?P<half> ?(?:[AaPp]\.?[Mm]\.?))?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
+    r"(?P<half> ?(?:[AaPp]\.?[Mm]\.?))?(?P<zone> ?(?:Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|[+-]\d{2}(?::?\d{2})?))?"
 )
 _COMPACT = re.compile(
     r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})"
     r"(?P<second>\d{2})?(?P<zone>Z)?"
 )
+_PADDED_DAY = re.compile(r"\d\d[-/.]\d\d\.?")
 _SEASON = re.compile(r"\d{4}[-/]\d{2}")
 
 
@@ -82,8 +93,18 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
         return _infer_compact_time(texts, compact[0])
     if all(_SEASON.fullmatch(text) and _is_season(text) for text in texts):
         return []
-    formats = _infer_dates(texts, (*_DATES, *_PERIODS)) or _infer_other(texts)
+    formats = _infer_dates(texts, _templates(texts)) or _infer_other(texts)
     return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _templates(texts: Sequence[str]) -> Sequence[str]:
+    """Return the templates of dates without a time in order of preference."""
+    numbers = [number for text in texts for number in re.findall(r"\d+", text)]
+    if all(_PADDED_DAY.fullmatch(text) for text in texts) and len(set(texts)) >= MIN_DAYS:
+        return _PADDED_DAYS if max(map(int, numbers)) > 12 else ()
+    # `Sep 08` is a day rather than a year if there are many days, up to the last ones of a month.
+    are_days = len(set(numbers)) >= MIN_DAYS and max(numbers, key=int) in {"29", "30", "31"}
+    return (*_DATES, *_DAYS, *_PERIODS) if are_days else (*_DATES, *_PERIODS, *_DAYS)
 
 
 def _infer_other(texts: Sequence[str]) -> list[str]:
@@ -116,7 +137,7 @@ def _infer_with_time(matches: Sequence[re.Match[str]]) -> list[InferredMoment]:
     zone = zone_class if len(zones) > 1 else next(iter(zones))
     dates = [""]
     if separator is not None:
-        dates = _infer_dates([match["date"] for match in matches], _DATES)
+        dates = _infer_dates([match["date"] for match in matches], (*_DATES, *_DAYS))
     moments = []
     for date in dates:
         form = parse_format(f"{date}{separator or ''}{times}{zone}")
@@ -183,13 +204,18 @@ def _infer_compact(texts: Sequence[str]) -> list[InferredMoment]:
         ("%Y%m", 6, MIN_COMPACT_MONTHS),
         ("%d%m%Y", 8, MIN_COMPACT_MONTHS),
         ("%m%d%Y", 8, MIN_COMPACT_MONTHS),
+        ("%H%M", 4, MIN_COMPACT_TIMES),
+        ("%H%M%S", 6, MIN_COMPACT_TIMES),
     ):
         if len(distinct) < minimum or {len(text) for text in distinct} != {length}:
             continue
         form = parse_format(format)
         assert form is not None  # noqa: S101 - a constant
+        if not form.has_date and len({text[:2] for text in distinct}) < MIN_HOURS:
+            continue
         years = {text[-4:] if format.endswith("Y") else text[:4] for text in distinct}
         is_plausible = all("1900" <= year < "2100" for year in years)
+        is_plausible = is_plausible or not form.has_date
         if is_plausible and form.parse(pa.array(distinct)).null_count == 0:
             return [InferredMoment(form)]
     return []
@@ -243,7 +269,8 @@ def _template_pattern(template: str) -> re.Pattern[str]:
     patterns = {
         "Y": r"(?P<Y>\d{4})", "G": r"(?P<G>\d{4})", "y": r"(?P<y>\d{2})", "V": r"(?P<V>\d{2})",
         "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})", "q": r"(?P<q>[1-4])",
-        "e": r"(?P<e>[^\W\d_]{3,10}\.?)", "w": r"(?P<w>[^\W\d_]{2,10}\.?)",
+        "e": r"(?P<e>[^\W\d_]{3,12}\.?)", "w": r"(?P<w>[^\W\d_]{2,12}\.?)",
+        "o": r"(?:(?i:st|nd|rd|th))",
     }  # fmt: skip
     if template.startswith(("YMm", "Ym")):
         patterns["m"] = r"(?P<m>\d{2})"
@@ -254,7 +281,7 @@ def _complete(template: str, pattern: re.Pattern[str], texts: Sequence[str]) -> 
     """Return the formats of a template: padding, language and letter case as in the texts."""
     matches = [match for match in map(pattern.fullmatch, texts) if match is not None]
     fields = pattern.groupindex
-    directives = {name: f"%{name}" for name in "YGyVq"}
+    directives = {name: f"%{name}" for name in "YGyVqo"}
     numbers = {name: [match[name] for match in matches] for name in "md" if name in fields}
     # A day or month without small numbers is padded like the other.
     default = all(map(_is_padded, numbers.values()))
@@ -266,33 +293,38 @@ def _complete(template: str, pattern: re.Pattern[str], texts: Sequence[str]) -> 
         for name, pair in (("e", "Bb"), ("w", "Aa"))
         if name in fields
     }
-    languages = [
-        language for language in LANGUAGES if all(language in found for found in named.values())
-    ]
+    fitting = {
+        language: sum(found[language][0] for found in named.values())
+        for language in LANGUAGES
+        if all(language in found for found in named.values())
+    }
     formats = []
-    for language in languages[:1] if named else [""]:
-        chosen = directives | {name: found[language] for name, found in named.items()}
+    for language in [max(fitting, key=fitting.__getitem__)] if fitting else []:
+        chosen = directives | {name: found[language][1] for name, found in named.items()}
         body = "".join(chosen.get(token, token) for token in _tokens(template))
         formats.append((f"[{language}]" if language else "") + body)
     return formats
 
 
-def _name_directives(texts: Sequence[str], pair: str) -> dict[str, str]:
-    """Return the directive that fits most names, by language."""
+def _name_directives(texts: Sequence[str], pair: str) -> dict[str, tuple[int, str]]:
+    """Return the number of names that the language has, and their directive, by language."""
     result = {}
     lower = Counter(text.lower() for text in texts)
     is_upper = all(text == text.upper() for text in texts)
     is_lower = all(text == text.lower() for text in texts)
+    is_title = all(text == text.capitalize() for text in texts)
     for language, names in LANGUAGES.items():
         lists = (names.months, names.short_months) if pair == "Bb" else (
             names.weekdays, names.short_weekdays
         )  # fmt: skip
         for letter, each in zip(pair, lists, strict=True):
             known = {name.lower() for name in each}
-            if sum(n for text, n in lower.items() if text in known) >= MIN_FIT_FRACTION * len(
-                texts
-            ):
-                flag = "^" if is_upper else "#" if is_lower and each[0] != each[0].lower() else ""
-                result[language] = f"%{flag}{letter}"
-                break
+            count = sum(n for text, n in lower.items() if text in known)
+            if count < MIN_FIT_FRACTION * len(texts):
+                continue
+            flag = "^" if is_upper else ""
+            flag = "#" if is_lower and each[0] != each[0].lower() else flag
+            flag = "~" if is_title and each[0] != each[0].capitalize() else flag
+            result[language] = (count, f"%{flag}{letter}")
+            break
     return result

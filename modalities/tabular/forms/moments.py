@@ -2,9 +2,9 @@
 
 A format is a strftime pattern, such as `%-m/%-d/%Y %-I:%M %p`, with these directives beyond those
 of Python: `%-d` is not padded, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
-pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%s` and `%Q` are seconds
-and milliseconds since 1970, and `%24H` is an hour that writes midnight as 24:00 of the day before.
-`[de]` in front sets the language of names. A constant offset in the format, such as `%H:%M+01:00`,
+pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%~b` with a capital, `%s` and
+`%Q` are seconds and milliseconds since 1970, `%o` is the ending of an English ordinal such as 2nd,
+and `%24H` an hour that writes midnight as 24:00 of the day before. Dates without a year are those of the leap year 2000. `[de]` in front sets the language of names. A constant offset in the format, such as `%H:%M+01:00`,
 is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each
 time.
 """
@@ -26,9 +26,10 @@ Ints = NDArray[np.int64]
 
 SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
+LEAP_YEAR = 2000  # of dates without a year
 TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
-_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|[\^#][bBaA]|:z|[YymdBbAaHIMSfpPzqGVsQ])")
+_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfpPzqGVsQ])")
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
@@ -53,7 +54,7 @@ class MomentForm:
 
     @property
     def has_date(self) -> bool:
-        return bool(self.fields & set("YyGsQ"))
+        return bool(self.fields & set("YyGsQd"))
 
     @property
     def has_time(self) -> bool:
@@ -86,6 +87,8 @@ class MomentForm:
             return "[0-9]{1,9}"
         if name in "sQ":
             return "-?[0-9]{1,14}"
+        if name == "o":
+            return "(?i:st|nd|rd|th)"
         exact = is_adjacent and "-" not in directive
         return f"[0-9]{{{_DIGITS.get(name) or ('2' if exact or name in 'MS' else '1,2')}}}"
 
@@ -145,6 +148,8 @@ class MomentForm:
             return _ints(pc.add(pc.index_in(pc.utf8_lower(texts), value_set=names), 1))
         if name in "pP":
             return _ints(pc.starts_with(pc.utf8_lower(texts), "p"))
+        if name == "o":
+            return np.zeros(len(texts), np.int64)
         if name == "f":
             return _ints(
                 pc.utf8_slice_codeunits(pc.utf8_rpad(texts, 6, "0"), 0, 6).cast(pa.int64())
@@ -181,7 +186,7 @@ class MomentForm:
         if "y" in fields:
             years = fields["y"] + np.where(fields["y"] < TWO_DIGIT_YEAR_PIVOT, 2000, 1900)
         else:
-            years = fields["Y"]
+            years = fields.get("Y", np.full(count, LEAP_YEAR))
         one = np.ones(count, np.int64)
         month = fields.get("m", fields.get("b", fields.get("B", one)))
         month = 3 * fields["q"] - 2 if "q" in fields else month
@@ -230,6 +235,7 @@ class MomentForm:
             names = _names(self.language, name)
             names = tuple(each.upper() for each in names) if "^" in directive else names
             names = tuple(each.lower() for each in names) if "#" in directive else names
+            names = tuple(each.capitalize() for each in names) if "~" in directive else names
             return pa.array(names).take(pa.array(components.name_index(name)))
         if name == "z":
             minutes = np.abs(offsets) // 60
@@ -244,6 +250,8 @@ class MomentForm:
         if name == "f":
             digits = 6 if decimals is None else decimals
             return pc.utf8_slice_codeunits(_padded(local % SECOND, 6), 0, max(digits, 1))
+        if name == "o":
+            return _ordinal_endings(components.number("d"))
         if name in "sQ":
             return pa.array(local // (SECOND if name == "s" else 1_000)).cast(pa.string())
         number = components.number(name)
@@ -323,6 +331,8 @@ def _is_complete(names: frozenset[str]) -> bool:
         return len(names) == 1
     time = names & set("HIMSfpPz")
     date = names - time - set("aA")
+    if "o" in date:
+        return "d" in date and _is_complete(names - {"o"})
     if time:
         has_hour = "H" in time or ("I" in time and bool(time & set("pP")))
         if not has_hour or len(time & set("HI")) != 1 or len(time & set("pP")) > 1:
@@ -334,6 +344,8 @@ def _is_complete(names: frozenset[str]) -> bool:
     if date == {"G", "V"}:
         return not time
     years, months = date & set("Yy"), date & set("mbB")
+    if not years:
+        return len(months) == 1 and date - months == {"d"}
     if len(years) != 1:
         return False
     if date - years <= {"q"} or (date - years == months and len(months) == 1):
@@ -347,6 +359,12 @@ def _names(language: str, directive: str) -> tuple[str, ...]:
         "B": names.months, "b": names.short_months,
         "A": names.weekdays, "a": names.short_weekdays,
     }[directive]  # fmt: skip
+
+
+def _ordinal_endings(days: Ints) -> pa.StringArray:
+    endings = pa.array(["th", "st", "nd", "rd"])
+    is_teen = (days >= 11) & (days <= 13)
+    return endings.take(pa.array(np.where(is_teen | (days % 10 > 3), 0, days % 10)))
 
 
 def _iso_week_days(years: Ints, weeks: Ints) -> tuple[Ints, NDArray[np.bool_]]:

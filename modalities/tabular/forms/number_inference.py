@@ -40,10 +40,10 @@ _UNITS = (
     "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
 )
 # Any other unit follows a blank or a slash, or has small letters: 72 /h, 3 sq ft, 40pcs.
-_UNIT = re.compile(r"(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_])[^\d;#@()\[\]+\u2212-]{0,20}")
+_UNIT = re.compile(r"(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))[^\d;#@()\[\]+\u2212-]{0,20}")
 
-_SIGNS = "~ \u2248 > < \u2265 \u2264 >= <= ca. c. approx. about"  # a value with others is a category
-_PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS.split()])
+_SIGNS = frozenset("~ \u2248 > < \u2265 \u2264 >= <= ca. c. approx. about".split())
+_PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
 _SUFFIXES = _PREFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
 _BLANKS = " \u00a0\u202f\u2009"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
@@ -97,6 +97,9 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     With `decimal_comma`, the comma is the more likely decimal mark. Decimals are not yet inferred.
     """
     texts = [text for text in map(_parse, sample) if text is not None]
+    signed = sum(text.unit[0] in _SIGNS for text in texts)
+    if signed < MIN_FIT_FRACTION * len(texts):  # such as <0.5 among other numbers
+        texts = [text for text in texts if text.unit[0] not in _SIGNS]
     if not sample or len(texts) < MIN_FIT_FRACTION / 2 * len(sample):
         return []
     scales = _infer_scales(texts)

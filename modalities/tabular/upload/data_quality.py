@@ -64,8 +64,9 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
                 if c.odd
             ],
             "These values do not have the form of their column and are treated as missing. The "
-            "brackets show their characters, with digits as 9. Correct them, or list them in "
-            "`missing` if they stand for missing values.",
+            "brackets show their characters, with digits as 9. If there is only one such word, CSV "
+            "samples have it, too. Correct them, or list them in `missing` if they stand for "
+            "missing values.",
         ),
         _row_issue(
             "non_finite",

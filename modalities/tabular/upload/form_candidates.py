@@ -1,6 +1,7 @@
 """Candidates for the form of a text column, checked against all of its values."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -28,6 +29,8 @@ MAX_EXAMPLES = 5
 MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
 MIN_ROWS_WITH_ODD_VALUE = 20  # with fewer rows, no value may be lost
 MAX_DISTINCT_ODD = 100
+# Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
+MAX_WORD_FRACTION, MIN_NUMBERS = 0.5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
 _MAX_MIXED_FORMS = 3  # of the dates of a column
 
@@ -71,6 +74,7 @@ class FormCandidate:
     odd_rows: list[int] = field(default_factory=list)
     odd_classes: list[str] = field(default_factory=list)
     distinct_odd: int = 0
+    odd_words: Counter[str] = field(default_factory=Counter)  # up to MAX_DISTINCT_ODD
     has_codes: bool = False
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
@@ -100,8 +104,19 @@ class FormCandidate:
         self.odd_rows = rows.examples(self.odd_rows, ~fits)
         odd_texts = distinct.filter(pa.array(~fits))
         self.distinct_odd += len(odd_texts)
+        if len(self.odd_words) <= MAX_DISTINCT_ODD:
+            counts = rows.counts[~fits].tolist()
+            words = odd_texts.slice(0, MAX_DISTINCT_ODD).to_pylist()
+            self.odd_words.update(dict(zip(words, counts, strict=False)))
         classes = [value_class(text) for text in odd_texts.slice(0, MAX_EXAMPLES).to_pylist()]
         self.odd_classes = list(dict.fromkeys([*self.odd_classes, *classes]))[:MAX_EXAMPLES]
+
+    def odd_word(self, distinct: int) -> str | None:
+        """Return the one word that is used instead of some of `distinct` different values."""
+        total, words = self.fitting + self.odd, self.odd_words
+        if len(words) != 1 or distinct <= MIN_NUMBERS or self.has_codes:
+            return None
+        return next(iter(words)) if self.odd <= MAX_WORD_FRACTION * total else None
 
     @property
     def is_accepted(self) -> bool:

@@ -85,7 +85,12 @@ class InferredColumn:
 
 def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> InferredColumn:
     """Infer the type of a text column."""
-    accepted = [candidate for candidate in stats.candidates if candidate.is_accepted]
+    distinct = stats.counts.distinct
+    accepted = [
+        candidate
+        for candidate in stats.candidates
+        if candidate.is_accepted or candidate.odd_word(distinct) is not None
+    ]
     if accepted:
         # The sort is stable: of equally good candidates, the first is the most likely.
         best = min(accepted, key=lambda candidate: candidate.odd)
@@ -136,6 +141,7 @@ def _infer_form(
 ) -> InferredColumn:
     """Return a number or time column with the form of `best`; `equal` forms fit as well."""
     readers = best.reader.columns(name)
+    odd_word = best.odd_word(stats.counts.distinct)
     lost = stats.markers.total() + best.odd + best.non_finite
     column = replace(readers[0], nullable=stats.missing + lost > 0)
     formats = [
@@ -153,7 +159,7 @@ def _infer_form(
         readers=(column, *readers[1:]),
         missing_markers=stats.markers.total(),
         marker_rows=stats.marker_rows,
-        markers=stats.markers,
+        markers=stats.markers + Counter({odd_word: best.odd} if odd_word else {}),
         odd=best.odd,
         odd_rows=best.odd_rows,
         odd_classes=best.odd_classes,
