@@ -11,7 +11,7 @@ COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 IdentifierChoice = Literal["regenerate", "drop", "keep"]
 # Formats of the type `id`: what the values are. Other identifiers have no format.
 PERSONAL_KINDS = ("email", "phone", "person", "street", "ip", "iban")
-IDENTIFIER_KINDS = (*PERSONAL_KINDS, "uuid", "url", "city", "company")
+IDENTIFIER_KINDS = (*PERSONAL_KINDS, "uuid", "url", "city", "company", "quantity")
 
 EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
 ORDERED_TYPES: tuple[ColumnType, ...] = ("integer", "number", "datetime", "time", "duration")

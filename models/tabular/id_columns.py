@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.noise import uniforms
 from models.tabular.id_kinds import FITTERS, fit_codes
+from models.tabular.id_quantities import Quantities
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 
@@ -29,7 +30,7 @@ _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", 
 
 @dataclass(frozen=True)
 class IdColumn:
-    """An identifier column: consecutive numbers, or texts from templates.
+    """An identifier column: consecutive numbers, texts from templates, or quantities.
 
     `missing` is the share of missing values.
     """
@@ -37,7 +38,7 @@ class IdColumn:
     name: str
     arrow: pa.DataType
     missing: float
-    source: Counter | TemplateSet
+    source: Counter | TemplateSet | Quantities
 
     @classmethod
     def fit(
@@ -59,14 +60,18 @@ class IdColumn:
         step = max(1, len(present) // MAX_EXAMINED_VALUES)
         examined = present.take(pa.array(np.arange(0, len(present), step)))
         texts = examined.cast(pa.string()).to_pylist()
-        source: Counter | TemplateSet | None = _counter(present, texts, min_value_count)
-        if source is None:
+        source: Counter | TemplateSet | Quantities | None = None
+        if kind == "quantity" and texts:
+            source = Quantities.fit(texts, min_value_count)
+        else:
+            source = _counter(present, texts, min_value_count)
+        if source is None or source == Quantities(()):
             fitter = FITTERS.get(kind or "", fit_codes)
             source = fitter(texts, min_value_count)
         return cls(name, arrow, missing, source)
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
-        """Return one value for each index; different indices have different values."""
+        """Return one value for each index; only quantities repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
         texts = self.source.texts(seed, stream, indices)
         if self.missing:
@@ -79,7 +84,11 @@ class IdColumn:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
-        source_type: type[Counter | TemplateSet] = Counter if "counter" in fields else TemplateSet
+        source_type: type[Counter | TemplateSet | Quantities] = (
+            Counter
+            if "counter" in fields
+            else Quantities if "quantities" in fields else TemplateSet
+        )
         source = source_type.from_json(fields)
         return cls(fields["name"], arrow, fields["missing"], source)
 

@@ -39,10 +39,9 @@ READING_ISSUE_CODES = frozenset(
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
-    | {"header_rows", "repeated_headers", "total_rows"}
+    | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
+    | {"group_headings", "subtotal_rows"}
 )
-
-
 def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
     issues = [
         _row_issue(
@@ -85,13 +84,13 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "warning",
             [
                 f"{c.column.name} ({c.quantity_class})"
-                + (": random values" if c.column.type == "id" else ": categories")
+                + (": values of the same sizes" if c.column.type == "id" else ": categories")
                 for c in inferred
                 if c.quantity_class
             ],
             "These texts contain numbers, but not one plain number each, so their order and size "
-            "are not learned. Where most rows have a value of their own, samples have random ones. "
-            "To learn them, write plain numbers of one unit, in several columns if necessary.",
+            "are not learned. Where most rows have a value of their own, samples have other ones, "
+            "which do not depend on the other columns. To learn them, write plain numbers of one unit, in several columns if necessary.",
         ),
         _issue(
             "missing_value_markers",

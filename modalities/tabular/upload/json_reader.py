@@ -5,21 +5,30 @@ The text is read twice: first to detect the columns and their types, then to rea
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
-from core.datasets.data_quality import Issue
+from core.datasets.data_quality import Issue, Severity
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from core.settings import Limits
+from modalities.tabular.upload.json_documents import (
+    Row,
+    array_rows,
+    are_names,
+    document_rows,
+    find_rows,
+    flatten,
+)
 from modalities.tabular.upload.python_values import ColumnTypes, build_batches
 from modalities.tabular.upload.raw_table import (
+    MAX_EXAMPLES,
     RawTable,
-    columns_error,
     normalize_names,
-    skipped_note,
     table_error,
 )
 from modalities.tabular.upload.text_file import TextFile
@@ -27,48 +36,58 @@ from modalities.tabular.upload.text_file import TextFile
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
-def open_json(file: TextFile, limits: Limits, exclude: frozenset[str]) -> RawTable:
-    """Open a table of JSON objects. Columns of `exclude` are skipped if they hold lists."""
+def open_json(file: TextFile, limits: Limits) -> RawTable:
+    """Open a table of JSON objects."""
     notes, issues = [file.note] if file.note else [], list[Issue]()
-    column_types = _column_types(file, limits)
+    rows = _Rows(file, limits)
+    column_types = _column_types(rows, limits)
     if not column_types:
         raise table_error("table_empty", f"{printable(file.name)} holds no values.")
-    nested = [name for name, types in column_types.items() if types.types & {dict, list}]
-    skipped = [name for name in nested if name in exclude]
-    if skipped:
-        notes.append(skipped_note(skipped))
-    keys = [name for name in column_types if name not in skipped]
+    if rows.member:
+        notes.append(f"The rows are those of {printable(rows.member)}.")
+    keys = list(column_types)
     names = normalize_names(keys, limits, issues)
-    if nested != skipped:
-        nested = [name for name in nested if name not in exclude]
-        message = (
-            "Lists and objects cannot be learned; flatten them into columns, or list the columns "
-            "in `exclude_columns`."
-        )
-        raise columns_error("column_type", "Unsupported column type", nested, message)
+    _report_nested(rows, issues)
     types = [column_types[key].arrow_type() for key in keys]
     schema = pa.schema(list(zip(names, types, strict=True)))
-    rows = ([row.get(key) for key in keys] for row in _objects(file, limits))
-    mixed = [n for n, key in zip(names, keys, strict=True) if column_types[key].is_mixed]
+    values = ([row.get(key) for key in keys] for row in rows)
+    mixed = {n for n, key in zip(names, keys, strict=True) if column_types[key].is_mixed}
+    lists = {n for n, key in zip(names, keys, strict=True) if key in rows.lists}
     return RawTable(
         "json" if _is_array(file) else "ndjson",
         schema,
-        build_batches(rows, schema),
-        untyped=frozenset(mixed),
-        skipped=frozenset(skipped),
+        build_batches(values, schema),
+        untyped=frozenset(mixed | lists),
         notes=notes,
         issues=issues,
         read={"encoding": file.encoding},
     )
 
 
+def _report_nested(rows: "_Rows", issues: list[Issue]) -> None:
+    if rows.objects:
+        hint = "The values of these objects became columns of their own, as in `user.name`."
+        issues.append(_names_issue("nested_objects", "info", rows.objects, hint))
+    if rows.lists:
+        hint = (
+            "Each list became one JSON text, which is learned as a whole. To learn the single "
+            "values, write each into a column of its own."
+        )
+        issues.append(_names_issue("lists", "warning", rows.lists, hint))
+
+
+def _names_issue(code: str, severity: Severity, names: Iterable[str], hint: str) -> Issue:
+    shown = sorted(map(printable, names))
+    return Issue(code, severity, len(shown), tuple(shown[:MAX_EXAMPLES]), hint)
+
+
 def _is_array(file: TextFile) -> bool:
     return next((text for chunk in file.chunks() if (text := chunk.strip())), "").startswith("[")
 
 
-def _column_types(file: TextFile, limits: Limits) -> dict[str, ColumnTypes]:
+def _column_types(rows: "_Rows", limits: Limits) -> dict[str, ColumnTypes]:
     column_types: dict[str, ColumnTypes] = {}
-    for row in _objects(file, limits):
+    for row in rows:
         for name, value in row.items():
             if name not in column_types:
                 column_types[name] = ColumnTypes()
@@ -82,17 +101,61 @@ def _column_types(file: TextFile, limits: Limits) -> dict[str, ColumnTypes]:
     return column_types
 
 
-def _objects(file: TextFile, limits: Limits) -> Iterator[dict[str, Any]]:
-    for line, value in _Values(file, limits):
-        if not isinstance(value, dict):
-            raise _line_error(line, "does not begin a JSON object; write one object per row")
-        yield value
+class _Rows:
+    """The rows of a file, flattened. The attributes are complete after the first iteration.
+
+    `member` is the key of the rows in a document, `objects` and `lists` name nested values.
+    """
+
+    def __init__(self, file: TextFile, limits: Limits) -> None:
+        self.member = ""
+        self.objects: set[str] = set()
+        self.lists: set[str] = set()
+        self._file = file
+        self._limits = limits
+
+    def __iter__(self) -> Iterator[Row]:
+        for line, value in self._values():
+            if not isinstance(value, dict):
+                raise _line_error(line, "does not begin a JSON object; write one object per row")
+            self.objects |= {key for key, each in value.items() if isinstance(each, dict)}
+            row = dict(flatten(value))
+            for key, each in row.items():
+                if isinstance(each, list):
+                    self.lists.add(key)
+                    row[key] = json.dumps(each, ensure_ascii=False) if each else None
+            yield row
+
+    def _values(self) -> Iterator[tuple[int, Any]]:
+        values = _Values(self._file, self._limits)
+        iterator = iter(values)
+        first = next(iterator, None)
+        if first is None:
+            return
+        self.member = values.member
+        line, value = first
+        if are_names(value):
+            yield from array_rows(iterator, value)
+            return
+        second = next(iterator, None)
+        is_document = isinstance(value, dict) and second is None and not values.in_array
+        found = document_rows(value) if is_document else None
+        if found is None:
+            yield from chain([first], [] if second is None else [second], iterator)
+            return
+        self.member, rows = found
+        pairs = ((line, row) for row in rows)
+        if rows and are_names(rows[0]):
+            yield from array_rows(pairs, next(pairs)[1])
+        else:
+            yield from pairs
 
 
 class _Values:
     """JSON values of a file with the lines in which they begin.
 
-    The values are those of one array, or follow each other, separated by blanks or line ends.
+    The values are those of one array, or follow each other, separated by blanks or line ends. In
+    a document that is too large to be decoded, they are those of its `member` with the rows.
     """
 
     def __init__(self, file: TextFile, limits: Limits) -> None:
@@ -102,9 +165,13 @@ class _Values:
         self._text = ""
         self._position = 0
         self._line = 1
+        self.member = ""
+        self.in_array = False
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        in_array = self._next_character() == "["
+        in_array = self.in_array = self._next_character() == "["
+        if not in_array and self._find_rows():
+            in_array = self.in_array = True
         if in_array:
             self._position += 1
         while (character := self._next_character()) and not (in_array and character == "]"):
@@ -118,8 +185,22 @@ class _Values:
             if not character:
                 raise _line_error(self._line, "is not valid JSON; the array does not end")
             self._position += 1
-            if self._next_character():
+            if self._next_character() and not self.member:
                 raise _line_error(self._line, "has text after the end of the JSON array")
+
+    def _find_rows(self) -> bool:
+        """Move to the rows of a document that has more characters than a row may have."""
+        while len(self._text) <= self._limits.row_chars:
+            if not self._read_more():
+                return False
+        with suppress(ValueError):
+            self._decoder.raw_decode(self._text, self._position)
+            return False
+        found = find_rows(self._text, self._position)
+        if found is None:
+            return False
+        self.member, self._position = found
+        return True
 
     def _next_character(self) -> str:
         """Move to the next character that is not blank and return it; "" at the end."""

@@ -84,10 +84,10 @@ def _open(
         return _open_zip(file, limits, exclude, options, folder)
     if file_type in COMPRESSIONS:
         opener = CompressedOpener(file, limits, file_type)
-        return _open_text(file.name, opener, limits, exclude, options)
+        return _open_text(file.name, opener, limits, options)
     if file_type or unsupported_file_type(head):
         raise _unsupported(file.name, unsupported_file_type(head) or f"{file_type} file")
-    return _open_text(file.name, PlainOpener(file), limits, exclude, options)
+    return _open_text(file.name, PlainOpener(file), limits, options)
 
 
 def _open_zip(
@@ -108,7 +108,7 @@ def _open_zip(
         extract(opener, path)
         table = _open(SourceFile(path, name), limits, exclude, options, None)
     else:
-        table = _open_text(name, opener, limits, exclude, options)
+        table = _open_text(name, opener, limits, options)
     table.issues[:0] = issues
     return table
 
@@ -121,7 +121,7 @@ def _is_binary(opener: Opener) -> bool:
 
 
 def _open_text(
-    name: str, opener: Opener, limits: Limits, exclude: frozenset[str], options: ReadOptions
+    name: str, opener: Opener, limits: Limits, options: ReadOptions
 ) -> RawTable:
     with opener() as reader:
         head = read_up_to(reader, HEAD_BYTES)
@@ -133,7 +133,7 @@ def _open_text(
         raise _unsupported(name, "Weka ARFF file")
     start = "".join(head.decode(text.encoding, "replace").lstrip("\ufeff").split())
     if start.startswith(("{", "[{", "[[")) or start in {"[", "[]"}:
-        return open_json(text, limits, exclude)
+        return open_json(text, limits)
     return open_csv(text, limits, options)
 
 

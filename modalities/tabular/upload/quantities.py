@@ -1,11 +1,15 @@
 """Recognition of texts that contain numbers, but are not read as numbers.
 
 Examples are `3 1/2`, `5'11`, `5 ft 11 in`, `18-24`, `>100`, `52°31'N`, `(52.5, 13.4)`, `4/5` and
-`1h 5m`. They are learned as categories or regenerated as codes, and an issue names them.
+`12 (3.4%)`. They are learned as categories or replaced by numbers of the same sizes, and an issue
+names them.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+
+from models.tabular.id_quantities import NUMBER, marks_of
 
 MIN_FRACTION = 0.9  # of the different texts
 MIN_DISTINCT = 3
@@ -37,3 +41,39 @@ def contain_numbers(texts: Sequence[str]) -> bool:
     matches = sum(_TEXT.fullmatch(text) is not None for text in sample)
     plain = sum(_PLAIN.fullmatch(text) is not None for text in sample)
     return matches >= MIN_FRACTION * len(sample) and plain < MIN_FRACTION * len(sample)
+
+
+# Marks that codes do not have, and signs that stand between numbers of any kind.
+_QUANTITY_MARK = re.compile(
+    r"[±%°\u2032\u2033×$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)|\b(?:to|of|by)\b|\d\.\d"
+)
+_LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
+_CODE = re.compile(r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|\d{7}|\d[A-Z]{2}")
+_WORD = re.compile(r"[^\W\d_]+")
+_UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
+MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
+
+
+def are_quantities(texts: Sequence[str]) -> bool:
+    """Return True for texts of the same few shapes that consist of numbers rather than codes.
+
+    Codes have letters before digits, leading zeros, or numbers of the same many digits.
+    """
+    sample = texts[:: max(1, len(texts) // _MAX_TEXTS)]
+    counts = Counter(map(marks_of, sample))
+    common = {marks for marks, _ in counts.most_common(MAX_SHAPES)}
+    if sum(counts[marks] for marks in common) < MIN_COVERAGE * len(sample):
+        return False
+    fitting = [text for text in sample if marks_of(text) in common and len(marks_of(text)) > 1]
+    if len(fitting) < MIN_COVERAGE * len(sample) or any(map(_CODE.search, fitting)):
+        return False
+    words = {word for marks in common for mark in marks for word in _WORD.findall(mark)}
+    if all(_QUANTITY_MARK.search(text) for text in fitting) or (words and words <= _UNIT_WORDS):
+        return True
+    if len({len(marks) for marks in common}) > 1 or not all(map(_LINKED.fullmatch, fitting)):
+        return False
+    numbers = [NUMBER.findall(text) for text in fitting]
+    are_ranges = all(len(row) == 2 and float(row[0]) <= float(row[1]) for row in numbers)
+    widths = [{len(number) for number in column} for column in zip(*numbers, strict=True)]
+    are_short = all(max(each) <= MAX_SHORT for each in widths)
+    return are_ranges or (are_short and (any(len(each) > 1 for each in widths) or len(widths) < 3))

@@ -1,4 +1,4 @@
-"""Rows of a text file or sheet that are not values: repeated headers, totals, notes at the end."""
+"""Rows of a text file or sheet that are not values: repeated names, headings, totals and notes."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,16 @@ import pyarrow.compute as pc
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
+from modalities.tabular.upload.value_kinds import is_value
 
 _MAX_END = 60  # rows at the end that may be notes
-_MIN_COLUMNS = 3  # of a table in which a single text is a note
+_MIN_COLUMNS = 3  # of a table in which a single text is a note or a heading
+_MAX_HEADINGS = 0.2  # share of the rows
 _TOTAL = re.compile(
     r"(?i)(?:grand|sub|overall)?[ -]*(?:total|sum|summe|gesamt|gesamtsumme|insgesamt|totale|somme"
     r"|suma|totaal)s?\b.{0,20}"
 )
+_SUBTOTAL = re.compile(r"(?i)sub[ -]?total\b.*|zwischensumme\b.*|sous-total\b.*")
 _NOTE = re.compile(
     r"(?i)\W*(?:source|notes?|data|last updated|updated|copyright|quelle|anmerkung|hinweis|fuente"
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
@@ -37,6 +40,8 @@ class StrayRows:
         self._held_back: list[pa.RecordBatch] = []
         self._sparse = 0  # rows before the end of which only the first cell has a value
         self._totals: set[str] = set()  # words for a total that earlier rows have
+        self._headings: dict[str, None] = {}  # texts above groups of rows
+        self._subtotals: list[str] = []
 
     def remove(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -68,15 +73,40 @@ class StrayRows:
             end -= 1
             notes += not self._is_empty(batch, end)
         if end:
-            for held in self._held_back:
-                self._count(held)
-                yield held
+            for held in [*self._held_back, batch.slice(0, end)]:
+                kept = self._without_groups(held)
+                self._count(kept)
+                yield kept
             self._held_back = []
-            kept = batch.slice(0, end)
-            self._count(kept)
-            yield kept
         if end < len(batch):
             self._held_back.append(batch.slice(end))
+
+    def _without_groups(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Leave out headings of groups of rows, and the totals of the groups."""
+        first = batch.column(0)
+        if len(batch.columns) < _MIN_COLUMNS or first.type != pa.string():
+            return batch
+        stray: set[int] = set()
+        if batch.column(1).null_count:
+            filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
+            alone = pc.and_(pc.is_valid(first), pc.invert(filled))
+            rows = pc.indices_nonzero(alone).to_pylist()
+            texts = [first[i].as_py() for i in rows]
+            are_headings = len(rows) <= _MAX_HEADINGS * len(batch) and not any(map(is_value, texts))
+            if are_headings and len(set(texts) - set(self._headings)) == len(texts):
+                self._headings.update(dict.fromkeys(texts))
+                stray.update(rows)
+        words = {word for word in first.unique().to_pylist() if word}
+        totals = [word for word in words if self._is_subtotal(word.strip())]
+        if totals:
+            rows = pc.indices_nonzero(pc.is_in(first, pa.array(totals))).to_pylist()
+            self._subtotals += [first[i].as_py() for i in rows]
+            stray.update(rows)
+        return batch.filter(pa.array([i not in stray for i in range(len(batch))])) if stray else batch
+
+    def _is_subtotal(self, text: str) -> bool:
+        has_group = bool(self._headings) and _TOTAL.fullmatch(text) is not None
+        return has_group or _SUBTOTAL.fullmatch(text) is not None
 
     def _is_empty(self, batch: pa.RecordBatch, row: int) -> bool:
         return not any(column[row].is_valid for column in batch.columns)
@@ -127,12 +157,17 @@ class StrayRows:
     def _report(self, notes: Sequence[str], totals: Sequence[str], empty: int) -> None:
         reports = (
             ("repeated_headers", "info", self._repeated, ()),
+            ("group_headings", "warning", len(self._headings), tuple(self._headings)),
+            ("subtotal_rows", "warning", len(self._subtotals), tuple(self._subtotals)),
             ("total_rows", "warning", len(totals), tuple(totals)),
             ("footer_lines", "warning", len(notes), tuple(notes)),
             ("empty_rows", "info", empty, ()),
         )
         hints = {
             "repeated_headers": "These rows repeat the names of the columns and were left out.",
+            "group_headings": "Only the first cell of these rows has a value. They are headings of "
+            "the rows below and were left out. If the groups matter, write them into a column.",
+            "subtotal_rows": "These rows are totals of the rows above and were left out.",
             "total_rows": "The last row is a total of the others and was left out. If it is a row "
             "of its own, rename it.",
             "footer_lines": "These lines below the table are not rows and were left out. Add the "

@@ -24,7 +24,7 @@ from modalities.tabular.upload.identifier_kinds import (
     kind_of_texts,
 )
 from modalities.tabular.upload.ordered_categories import order_of
-from modalities.tabular.upload.quantities import contain_numbers
+from modalities.tabular.upload.quantities import are_quantities, contain_numbers
 from models.tabular.id_things import MAX_WORDS, have_few_shapes
 from models.tabular.public_words import are_listed
 
@@ -108,11 +108,10 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
         if 2 * candidate.fitting >= stats.valid and not candidate.has_codes
     ]
     if not nearly:
-        is_code = column.type == "id" and column.format is not None
         if column.type == "category" and not stats.counts.overflowed:
             column = replace(column, format=order_of(texts))
-        quantities = (
-            not is_code and column.format is None and not column.exclude and contain_numbers(texts)
+        quantities = column.format == "quantity" or (
+            column.type == "category" and column.format is None and contain_numbers(texts)
         )
         example = value_class(texts[0]) if quantities else ""
         return InferredColumn(column, quantity_class=example)
@@ -220,6 +219,11 @@ def _infer_text_type(
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
     distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
     identifier = _infer_identifier(name, counts, distinct, valid, prose)
+    is_kind = identifier is not None and identifier.format is not None
+    is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
+    is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
+    if not is_kind and is_rare and are_quantities([str(value) for value in counts.values]):
+        return Column(name, "id", format="quantity")
     if identifier is not None:
         return identifier
     if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:
