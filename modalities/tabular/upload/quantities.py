@@ -45,12 +45,14 @@ def contain_numbers(texts: Sequence[str]) -> bool:
 
 # Marks that codes do not have, and signs that stand between numbers of any kind.
 _QUANTITY_MARK = re.compile(
-    r"[±%°\u2032\u2033×$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)|\b(?:to|of|by)\b|\d\.\d"
+    r"[±%°\u2032\u2033×$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)"
+    r"|(?<=\d) (?:to|of|by) (?=\D{0,2}\d)|\d\.\d"
 )
 _LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
 _CODE = re.compile(r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|\d{7}|\d[A-Z]{2}")
 _WORD = re.compile(r"[^\W\d_]+")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
+MAX_LETTERS = 24  # of the words between the numbers; sentences have more
 MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
 
 
@@ -62,7 +64,9 @@ def are_quantities(texts: Sequence[str]) -> bool:
     sample = texts[:: max(1, len(texts) // _MAX_TEXTS)]
     counts = Counter(map(marks_of, sample))
     common = {marks for marks, _ in counts.most_common(MAX_SHAPES)}
-    if sum(counts[marks] for marks in common) < MIN_COVERAGE * len(sample):
+    letters = max(sum(map(str.isalpha, "".join(marks))) for marks in common)
+    covered = sum(counts[marks] for marks in common)
+    if covered < MIN_COVERAGE * len(sample) or letters > MAX_LETTERS:
         return False
     fitting = [text for text in sample if marks_of(text) in common and len(marks_of(text)) > 1]
     if len(fitting) < MIN_COVERAGE * len(sample) or any(map(_CODE.search, fitting)):

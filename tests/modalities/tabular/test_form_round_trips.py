@@ -255,8 +255,14 @@ def test_nanoseconds_of_texts_are_dropped_and_counted(read: Read) -> None:
         (["4/5", "3/5", "1/5"], "a (9/9): categories"),
         (["3-1", "2-2", "0-4"], "a (9-9): categories"),
         (["12 kg", "30 lb", "7 kg"], "a (99 aa): categories"),
-        ([f"{i}°{59 - i}'N" for i in range(10, 50)], "a (99°99'A): random values"),
-        ([f'"({i}.5, {i + 3}.25)"' for i in range(10, 50)], "a ((99.9, 99.99)): random values"),
+        (
+            [f"{i}°{59 - i}'N" for i in range(10, 50)],
+            "a (99°99'A): values of the same sizes",
+        ),
+        (
+            [f'"({i}.5, {i + 3}.25)"' for i in range(10, 50)],
+            "a ((99.9, 99.99)): values of the same sizes",
+        ),
     ],
 )
 def test_numbers_in_other_notations_are_named(texts: list[str], shown: str, read: Read) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import json
 
+from typing import Any
+
 import pytest
 
 from core.settings import Limits
@@ -210,8 +212,6 @@ def test_ndjson_key_with_mixed_types_is_read_as_text_and_reported(read: Read) ->
         ('{"a": 1}\n{"a": \n', "row_invalid", "/file/lines/2"),
         ('{"a": 1}\n[1]\n', "row_invalid", "/file/lines/2"),
         ('{"a": 1, "a": 2}\n', "row_invalid", "/file/lines/1"),
-        ('{"a": [1]}\n' * 9, "column_type", "/file/columns/a"),
-        ('{"a": {"b": 1}}\n' * 9, "column_type", "/file/columns/a"),
         ('{"a": ' + "[" * 100_000 + "\n", "row_invalid", "/file/lines/1"),
         ("{}\n" * 9, "table_empty", "/file"),
         ('[{"a": 1},\n{"a": 2}', "row_invalid", "/file/lines/2"),
@@ -227,11 +227,39 @@ def test_invalid_ndjson_is_rejected_by_line_or_column(
     assert (error.code, error.field_errors[0].pointer) == (code, pointer)
 
 
-def test_nested_ndjson_key_may_be_excluded(read: Read) -> None:
-    table = read(
-        build_ndjson(*[{"a": i, "b": [i]} for i in (3, 1, 4, 1, 5)]),
-        "a.ndjson",
-        exclude_columns=("b",),
-    )
-    assert list(table.types) == ["a"]
-    assert "left out" in table.summary.notes[0]
+def test_nested_objects_become_columns_and_lists_texts(read: Read) -> None:
+    rows = [
+        {"id": i, "user": {"name": "ab"[i % 2], "at": {"lat": i / 4}}, "tags": ["x", "y"][: i % 3]}
+        for i in range(30)
+    ]
+    table = read(build_ndjson(*rows), "a.ndjson")
+    assert list(table.types) == ["id", "user.name", "user.at.lat", "tags"]
+    assert table.values("user.at.lat")[:3] == [0, 0.25, 0.5]
+    assert table.values("tags")[:3] == [None, '["x"]', '["x", "y"]']
+    for code, name in (("nested_objects", "user"), ("lists", "tags")):
+        issue = table.issue(code)
+        assert issue is not None
+        assert issue["examples"] == [name]
+
+
+ROWS = [{"a": 3 * i % 7, "b": "xyz"[i % 3]} for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"count": 9, "results": ROWS},
+        {"columns": ["a", "b"], "data": [list(row.values()) for row in ROWS]},
+        [["a", "b"], *(list(row.values()) for row in ROWS)],
+        {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in "ab"},
+        {name: [row[name] for row in ROWS] for name in "ab"},
+    ],
+    ids=["member", "columns and data", "arrays", "columns by row", "columns"],
+)
+@pytest.mark.parametrize("row_chars", [100_000, 60], ids=["small", "large"])
+def test_rows_of_json_documents_are_found(document: Any, row_chars: int, read: Read) -> None:
+    is_streamed = isinstance(document, list) or "results" in document
+    limits = Limits(row_chars=row_chars if is_streamed else 100_000)
+    table = read(json.dumps(document), "a.json", limits=limits)
+    assert table.values("a") == [row["a"] for row in ROWS]
+    assert table.values("b") == [row["b"] for row in ROWS]
