@@ -3,7 +3,9 @@
 A feed is the events of one job, or of all jobs of a tenant. One task polls the database twice a
 second for all followed feeds together. It reads new events once into memory and wakes the streams
 of the feed. Each stream reads only older events from the database. If each stream polled, opening
-1,000 of them would take four times as long (bench/jobs.md).
+1,000 of them would take four times as long (bench/jobs.md). The database is read in threads of the
+event loop (`asyncio.to_thread`), for which the loop waits when it closes: those of `anyio` would be
+left with an open connection if a stream is cut off while they read.
 
 Messages of the type `progress` are not stored events: they have no id, and a stream that resumes
 gets only the newest one of each running job.
@@ -16,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.orm import Session
 
@@ -51,13 +52,13 @@ async def stream_events(key: FeedKey, after: int | None) -> AsyncIterator[bytes]
     """
     yield format_sse_event(retry=RETRY_MS)
     if after is None:
-        after = await run_in_threadpool(_newest_id, key)
+        after = await asyncio.to_thread(_newest_id, key)
     shown: dict[str, bytes] = {}  # the last progress that the stream has sent, by job
     with _poller.follow(key) as feed, feed.follower() as wake:
         while True:
             events = feed.events_after(after)
             if events is None:
-                events = await run_in_threadpool(_read, key, after)
+                events = await asyncio.to_thread(_read, key, after)
             messages, ended = events
             for after, message in messages:  # noqa: B007 - used after the loop
                 yield message
@@ -211,7 +212,7 @@ class _Poller:
             await asyncio.sleep(POLL_S)
 
     async def _poll_once(self) -> None:
-        news = await run_in_threadpool(_find_news, list(self._feeds), self._watermark)
+        news = await asyncio.to_thread(_find_news, list(self._feeds), self._watermark)
         for key, feed in list(self._feeds.items()):
             latest_id = news.latest_ids.get(key, feed.latest_id)
             running = news.running.get(key, {})
@@ -225,7 +226,7 @@ class _Poller:
         ):  # streams read earlier events from the database
             feed.buffered_after = feed.latest_id = latest_id
         elif feed.buffered_after is not None and latest_id != feed.latest_id:
-            messages, ended = await run_in_threadpool(_read, key, feed.latest_id, latest_id)
+            messages, ended = await asyncio.to_thread(_read, key, feed.latest_id, latest_id)
             feed.append(messages, ended=ended)
             feed.latest_id = messages[-1][0] if messages else latest_id
         for i, wake in enumerate(list(feed.wakes), start=1):

@@ -13,7 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, create_engine, event
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -70,6 +78,15 @@ def _clock_on_postgresql(element: clock, compiler: SQLCompiler, **options: Any) 
 @compiles(clock, "sqlite")
 def _clock_on_sqlite(element: clock, compiler: SQLCompiler, **options: Any) -> str:
     return f"semblance_clock({compiler.process(element.clauses, **options)})"
+
+
+def cutoff(session: Session, age_s: float) -> datetime:
+    """Return the database's time `age_s` seconds ago, to select older rows.
+
+    PostgreSQL looks it up in an index. It could not with `clock`, which it reads again for each
+    row, as the check of a lease needs.
+    """
+    return session.scalars(select(clock(-age_s))).one()
 
 
 def make_engine(url: str, *, now: Callable[[], float] = time.time) -> Engine:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core import leases
-from core.database import clock, write
+from core.database import clock, cutoff, write
 from core.errors import Conflict, ValidationFailed
 from core.leases import LeaseLost
 from core.tables import IdempotencyKey, Json
@@ -48,7 +48,7 @@ def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | SavedRe
     """
     try:
         with write() as session:
-            _delete_expired(session, tenant_id)
+            _delete_expired(session, tenant_id, key)
             session.add(IdempotencyKey(tenant_id=tenant_id, key=key, fingerprint=fingerprint))
             session.flush()
             return _acquire(session, tenant_id, key, fingerprint)
@@ -125,9 +125,12 @@ def _is_key(tenant_id: str, key: str) -> tuple[ColumnElement[bool], ColumnElemen
     return IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.key == key
 
 
-def _delete_expired(session: Session, tenant_id: str) -> None:
-    session.execute(
-        delete(IdempotencyKey).where(
-            IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < clock(-RETENTION_S)
-        )
-    )
+def _delete_expired(session: Session, tenant_id: str, key: str) -> None:
+    has_expired = IdempotencyKey.created_at < clock(-RETENTION_S)
+    session.execute(delete(IdempotencyKey).where(*_is_key(tenant_id, key), has_expired))
+
+
+def purge(session: Session) -> None:
+    """Delete the keys whose retention has ended."""
+    expired = IdempotencyKey.created_at < cutoff(session, RETENTION_S)
+    session.execute(delete(IdempotencyKey).where(expired))

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core import workers
 from core.database import clock, read
+from core.jobs.state_machine import IS_LIVE
 from core.storage import get_storage
 from core.tables import Dataset, Delivery, Job, JobState, Shard, ShardState
 
@@ -49,7 +50,7 @@ def _jobs(session: Session) -> GaugeMetricFamily:
 
 def _oldest_queued_jobs(session: Session) -> GaugeMetricFamily:
     waiting = select(Job.queue, func.min(Job.queued_at), clock()).where(
-        Job.state == JobState.QUEUED
+        IS_LIVE, Job.state == JobState.QUEUED
     )
     return _gauge(
         "semblance_queue_oldest_seconds",

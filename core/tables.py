@@ -24,6 +24,7 @@ from sqlalchemy import (
     delete,
     event,
     insert,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -36,6 +37,19 @@ Json = dict[str, Any]
 # Names are compared byte by byte on every database, as cursors and prefixes need it.
 Name = String().with_variant(String(collation="C"), "postgresql")
 AutoIncrement = BigInteger().with_variant(Integer, "sqlite")  # SQLite requires INTEGER keys for it
+
+
+# Conditions of partial indexes, which hold the few rows that processes look for all the time. A
+# database uses such an index only for a statement that has the same condition as a literal.
+LIVE = "jobs.state IN ('queued', 'running')"
+HAS_ORPHANS = "jobs.orphans_removed_at IS NULL AND jobs.finished_at IS NOT NULL"
+VALIDATING = "datasets.state = 'validating'"
+
+
+def where(condition: str) -> dict[str, Any]:
+    """Return the arguments of a partial index: the condition without the name of the table."""
+    unqualified = text(condition.replace("jobs.", "").replace("datasets.", ""))
+    return {"sqlite_where": unqualified, "postgresql_where": unqualified}
 
 
 class JobKind(StrEnum):
@@ -175,6 +189,7 @@ class Dataset(Leased, Base):
         Index("ix_datasets_tenant_id_name_id", "tenant_id", "name", "id"),
         Index("ix_datasets_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_datasets_tenant_id_modality_id", "tenant_id", "modality", "id"),
+        Index("ix_datasets_validating", "state", "id", **where(VALIDATING)),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -202,12 +217,14 @@ class Job(Leased, Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_state_queue", "state", "queue"),
+        Index("ix_jobs_live", "state", "queue", "priority_at", "id", **where(LIVE)),
+        Index("ix_jobs_with_orphans", "finished_at", **where(HAS_ORPHANS)),
+        Index("ix_jobs_retry_of", "retry_of", **where("retry_of IS NOT NULL")),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
         Index("ix_jobs_tenant_id_name_id", "tenant_id", "name", "id"),
         Index("ix_jobs_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_jobs_tenant_id_kind_id", "tenant_id", "kind", "id"),
-        Index("ix_jobs_tenant_id_dataset_id_id", "tenant_id", "dataset_id", "id"),
+        Index("ix_jobs_dataset_id_tenant_id_id", "dataset_id", "tenant_id", "id"),
         Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
     )
 
@@ -266,7 +283,7 @@ class Shard(Leased, Base):
     __tablename__ = "shards"
     __table_args__ = (
         UniqueConstraint("job_id", "number"),
-        Index("ix_shards_state_job_id", "state", "job_id"),
+        Index("ix_shards_job_id_state", "job_id", "state"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -354,7 +371,7 @@ class Model(Base):
         Index("ix_models_tenant_id_id", "tenant_id", "id"),
         Index("ix_models_tenant_id_name_id", "tenant_id", "name", "id"),
         Index("ix_models_tenant_id_modality_id", "tenant_id", "modality", "id"),
-        Index("ix_models_tenant_id_dataset_id_id", "tenant_id", "dataset_id", "id"),
+        Index("ix_models_dataset_id_tenant_id_id", "dataset_id", "tenant_id", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -420,6 +437,7 @@ class IdempotencyKey(Leased, Base):
     """An `Idempotency-Key`, first reserved and later completed with the saved response."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -450,7 +468,10 @@ class Webhook(Base):
     """A URL that receives events of all jobs of a tenant, or of one job if `job_id` is set."""
 
     __tablename__ = "webhooks"
-    __table_args__ = (Index("ix_webhooks_tenant_id_job_id", "tenant_id", "job_id"),)
+    __table_args__ = (
+        Index("ix_webhooks_tenant_id_job_id", "tenant_id", "job_id"),
+        Index("ix_webhooks_job_id", "job_id", **where("job_id IS NOT NULL")),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
@@ -470,6 +491,8 @@ class Delivery(Leased, Base):
     __table_args__ = (
         Index("ix_deliveries_next_at", "next_at"),
         Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index("ix_deliveries_job_id", "job_id"),
+        Index("ix_deliveries_created_at", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

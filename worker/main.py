@@ -25,7 +25,7 @@ from itertools import takewhile
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import broker, jobs, webhooks, workers
+from core import broker, idempotency, jobs, webhooks, workers
 from core.database import read, write
 from core.devices import DeviceKind
 from core.errors import SemblanceError
@@ -173,6 +173,7 @@ class WorkerMain:
     def _collect_garbage(self) -> None:
         with write() as session:
             webhooks.purge(session, self.settings.webhook_retention_seconds)
+            idempotency.purge(session)
         if removed := jobs.remove_orphans(get_storage()):
             log.info("unreferenced files removed", extra={"files": removed})
 

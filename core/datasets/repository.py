@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import and_, select, text
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import jobs, leases, model_registry
@@ -12,7 +12,7 @@ from core.database import clock
 from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import StoredObject
-from core.tables import Dataset, DatasetState, Json
+from core.tables import VALIDATING, Dataset, DatasetState, Json
 
 VALIDATION_LEASE_S = 15.0
 
@@ -157,13 +157,15 @@ def attach_object(session: Session, dataset: Dataset, name: str, stored: StoredO
 
 def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset | None:
     """Acquire the lease of a dataset that waits for validation, or return None."""
-    waiting = (Dataset.state == DatasetState.VALIDATING) & leases.is_free(Dataset)
+    waiting = and_(text(VALIDATING), leases.is_free(Dataset))
     query = select(Dataset.id).where(waiting).order_by(Dataset.id).limit(1)
     if dataset_id is not None:
         query = query.where(Dataset.id == dataset_id)
+    if (found := session.scalar(query)) is None:
+        return None
     # The condition is checked again: another process may have claimed the dataset since.
     return leases.acquire(
-        session, Dataset, Dataset.id == session.scalar(query), waiting, seconds=VALIDATION_LEASE_S
+        session, Dataset, Dataset.id == found, waiting, seconds=VALIDATION_LEASE_S
     )
 
 

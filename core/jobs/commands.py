@@ -12,7 +12,7 @@ from core.errors import NotFound, Unavailable
 from core.ids import new_id
 from core.jobs.devices import initial_kind, kept_kind
 from core.jobs.events import record_state
-from core.jobs.state_machine import TERMINAL, check_action, shown_state
+from core.jobs.state_machine import IS_LIVE, TERMINAL, check_action, shown_state
 from core.settings import get_settings
 from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
@@ -46,7 +46,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     """
     settings = get_settings()
     queued = session.scalar(
-        select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED)
+        select(func.count()).select_from(Job).where(IS_LIVE, Job.state == JobState.QUEUED)
     )
     if (queued or 0) >= settings.limits.queued_jobs:
         raise Unavailable(

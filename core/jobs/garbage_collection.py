@@ -5,27 +5,27 @@ together with its row. Each job is checked once, `orphan_retention_seconds` afte
 no row of the job can be added, and workers with a lost claim have stopped writing.
 """
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from core.database import clock, read, write
+from core.database import clock, cutoff, read, write
 from core.jobs.state_machine import TERMINAL
 from core.settings import get_settings
 from core.storage import Storage, key_of
-from core.tables import Artifact, Checkpoint, Dataset, Job, Model
+from core.tables import HAS_ORPHANS, Artifact, Checkpoint, Dataset, Job, Model
 
 BATCH = 50
 
 
 def remove_orphans(storage: Storage) -> int:
     """Delete the orphaned files of up to BATCH ended jobs; return the number of deleted files."""
-    ended = select(Job.tenant_id, Job.id).where(
-        Job.state.in_(TERMINAL),
-        Job.orphans_removed_at.is_(None),
-        Job.finished_at < clock(-get_settings().orphan_retention_seconds),
-    )
     with read() as session:
-        due = session.execute(ended.order_by(Job.id).limit(BATCH)).all()
+        ended = select(Job.tenant_id, Job.id).where(
+            Job.state.in_(TERMINAL),
+            text(HAS_ORPHANS),
+            Job.finished_at < cutoff(session, get_settings().orphan_retention_seconds),
+        )
+        due = session.execute(ended.order_by(Job.finished_at).limit(BATCH)).all()
     removed = 0
     for tenant_id, job_id in due:
         stored = set(storage.keys(key_of(tenant_id, "jobs", job_id)))

@@ -18,6 +18,7 @@ from core.errors import JobError
 from core.ids import new_id
 from core.jobs.devices import kept_kind, may_run_on
 from core.jobs.events import NewEvent, record_events, record_state
+from core.jobs.state_machine import IS_LIVE
 from core.jobs.sweeper import backoff_s, requeue_lost
 from core.settings import get_settings
 from core.storage import StoredObject
@@ -104,7 +105,7 @@ def claim_next(
     expired = (Job.state == JobState.RUNNING) & leases.has_expired(Job)
     due = (
         select(Job.id)
-        .where(Job.queue.in_(queues), may_run_on(kind) | expired, queued | expired)
+        .where(IS_LIVE, Job.queue.in_(queues), may_run_on(kind) | expired, queued | expired)
         .order_by(Job.priority_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # another worker is claiming a locked job

@@ -11,7 +11,7 @@ from core.database import clock
 from core.devices import DeviceKind
 from core.errors import NotFound
 from core.jobs.devices import may_run_on
-from core.jobs.state_machine import TERMINAL
+from core.jobs.state_machine import IS_LIVE, TERMINAL
 from core.listing import ListedPage, PageRequest, list_page
 from core.tables import Artifact, Checkpoint, Job, JobKind, JobState, Model
 
@@ -67,7 +67,9 @@ def _jobs_ahead(session: Session, job: Job) -> int | None:
     before = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
         Job.id < job.id
     )
-    ahead = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, before)
+    ahead = select(func.count()).where(
+        IS_LIVE, Job.queue == job.queue, Job.state == JobState.QUEUED, before
+    )
     if job.device_kind is not None:
         ahead = ahead.where(may_run_on(job.device_kind))
     return session.scalar(ahead) or 0
@@ -102,7 +104,7 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, QueuePos
         .label(f"place_{kind}")
         for kind in kinds
     ]
-    queued = select(Job.id, *places).where(Job.state == JobState.QUEUED).subquery()
+    queued = select(Job.id, *places).where(IS_LIVE, Job.state == JobState.QUEUED).subquery()
     rows = session.execute(select(queued).where(queued.c.id.in_(queued_jobs)))
     served = {
         (queue, kind): bool(workers.serving(session, queue, kind))
@@ -133,7 +135,7 @@ def queue_depths(session: Session, tenant_id: str) -> dict[str, QueueDepth]:
         func.sum(case((Job.state == JobState.RUNNING, 1), else_=0)),
         func.min(case((Job.state == JobState.QUEUED, Job.queued_at))),
         clock(),
-    ).where(Job.tenant_id == tenant_id, Job.state.in_([JobState.QUEUED, JobState.RUNNING]))
+    ).where(IS_LIVE, Job.tenant_id == tenant_id)
     return {
         queue: QueueDepth(queued, running, (now - oldest).total_seconds() if oldest else None)
         for queue, queued, running, oldest, now in session.execute(live.group_by(Job.queue))
@@ -145,13 +147,18 @@ def running_jobs(
 ) -> Sequence[Job]:
     """Return the running jobs among `job_ids`, and all those of the tenants."""
     selected = Job.id.in_(job_ids) | Job.tenant_id.in_(tenant_ids)
-    return session.scalars(select(Job).where(Job.state == JobState.RUNNING, selected)).all()
+    return session.scalars(
+        select(Job).where(IS_LIVE, Job.state == JobState.RUNNING, selected)
+    ).all()
 
 
 def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
     """Return the id of the running job by the id of its worker."""
     query = select(Job.owner, Job.id).where(
-        Job.tenant_id == tenant_id, Job.state == JobState.RUNNING, Job.owner.is_not(None)
+        IS_LIVE,
+        Job.tenant_id == tenant_id,
+        Job.state == JobState.RUNNING,
+        Job.owner.is_not(None),
     )
     return {str(owner).split("/")[0]: job_id for owner, job_id in session.execute(query)}
 
@@ -167,8 +174,8 @@ def has_due_jobs(
     `grace_s` is the time that a notification may take.
     """
     is_due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
-    due_job = select(Job.id).where(Job.queue.in_(queues), may_run_on(kind), is_due).limit(1)
-    return session.scalar(due_job) is not None
+    due_job = select(Job.id).where(IS_LIVE, Job.queue.in_(queues), may_run_on(kind), is_due)
+    return session.scalar(due_job.limit(1)) is not None
 
 
 def live_jobs_of_dataset(session: Session, tenant_id: str, dataset_id: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from core import leases
@@ -19,6 +19,7 @@ from core.errors import JobError
 from core.ids import new_id
 from core.jobs.events import NewEvent, record_events
 from core.jobs.leasing import DEVICE_LOST, Claim, Heartbeat, StopRequests, fenced_update
+from core.jobs.state_machine import IS_LIVE
 from core.jobs.sweeper import WORKER_LOST
 from core.settings import get_settings
 from core.storage import StoredObject
@@ -245,7 +246,7 @@ def _jobs_with_available_shards(queues: Sequence[str], kind: DeviceKind) -> Any:
 def _is_active(kind: DeviceKind) -> ColumnElement[bool]:
     """Select jobs without stop requests that run on this kind of device."""
     is_running = (Job.state == JobState.RUNNING) & ~Job.cancel_requested & ~Job.pause_requested
-    return is_running & (Job.device_kind == kind)
+    return and_(IS_LIVE, is_running, Job.device_kind == kind)
 
 
 def _try_claim(session: Session, shard: Shard, owner: str) -> ShardClaim | None:

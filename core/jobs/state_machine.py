@@ -6,8 +6,10 @@ worker may still save. Both may therefore be followed by `succeeded`.
 
 from collections.abc import Mapping
 
+from sqlalchemy import text
+
 from core.errors import ActionNotAllowed
-from core.tables import Job, JobState
+from core.tables import LIVE, Job, JobState
 
 S = JobState
 
@@ -21,6 +23,9 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     S.CANCELLED: frozenset(),
 }
 TERMINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
+# Selects queued and running jobs. Every statement that looks for one of these states needs it too:
+# only with this condition does a database use the index of live jobs, instead of the old ones'.
+IS_LIVE = text(LIVE)
 
 # Allowed actions by shown state. `retry` creates a new job.
 ACTIONS: Mapping[str, tuple[str, ...]] = {

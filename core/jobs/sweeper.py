@@ -14,6 +14,7 @@ from core.devices import DeviceKind
 from core.errors import JobError
 from core.jobs.devices import kept_kind
 from core.jobs.events import record_state
+from core.jobs.state_machine import IS_LIVE
 from core.tables import Job, JobState
 
 BATCH = 100
@@ -37,14 +38,18 @@ class Notification:
 
 def sweep(session: Session) -> list[Notification]:
     """Requeue lost jobs; return the notifications to publish after the commit."""
-    lost = select(Job.id).where(_is_lost())
+    lost = select(Job.id).where(IS_LIVE, _is_lost())
     for job_id in session.scalars(lost.limit(BATCH)).all():
         requeue_lost(session, job_id)
     unpublished = select(Job.queue, Job.id, Job.device_kind).where(
-        Job.state == JobState.QUEUED, Job.notified_at.is_(None), Job.available_at <= clock()
+        IS_LIVE,
+        Job.state == JobState.QUEUED,
+        Job.notified_at.is_(None),
+        Job.available_at <= clock(),
     )
     return [
-        Notification(*row) for row in session.execute(unpublished.order_by(Job.id).limit(BATCH))
+        Notification(*row)
+        for row in session.execute(unpublished.order_by(Job.priority_at, Job.id).limit(BATCH))
     ]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from core import leases
-from core.database import clock
+from core.database import clock, cutoff
 from core.ids import new_id
 from core.tables import Delivery, Job, Webhook
 
@@ -185,13 +185,12 @@ def purge(session: Session, retention_s: float) -> None:
 
     A job's webhook is deleted only if its job ended more than `retention_s` ago.
     """
+    oldest = cutoff(session, retention_s)
     session.execute(
-        delete(Delivery).where(
-            Delivery.next_at.is_(None), Delivery.created_at < clock(-retention_s)
-        )
+        delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < oldest)
     )
     deliveries = select(Delivery.id).where(Delivery.webhook_id == Webhook.id)
-    ended = select(Job.id).where(Job.id == Webhook.job_id, Job.finished_at < clock(-retention_s))
+    ended = select(Job.id).where(Job.id == Webhook.job_id, Job.finished_at < oldest)
     session.execute(delete(Webhook).where(ended.exists(), ~deliveries.exists()))
 
 

@@ -1,5 +1,7 @@
 """First tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -8,6 +10,11 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return the arguments of a partial index."""
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
 def upgrade() -> None:
@@ -92,6 +99,12 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_datasets_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
         )
+        batch_op.create_index(
+            "ix_datasets_validating",
+            ["state", "id"],
+            unique=False,
+            **_where("state = 'validating'"),
+        )
 
     op.create_table(
         "idempotency_keys",
@@ -108,6 +121,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_idempotency_keys")),
     )
+    with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
+        batch_op.create_index("ix_idempotency_keys_created_at", ["created_at"], unique=False)
+
     op.create_table(
         "uploads",
         sa.Column("id", sa.String(), nullable=False),
@@ -175,7 +191,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.create_index("ix_jobs_state_queue", ["state", "queue"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_live",
+            ["state", "queue", "priority_at", "id"],
+            unique=False,
+            **_where("state IN ('queued', 'running')"),
+        )
+        batch_op.create_index(
+            "ix_jobs_with_orphans",
+            ["finished_at"],
+            unique=False,
+            **_where("orphans_removed_at IS NULL AND finished_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_jobs_retry_of", ["retry_of"], unique=False, **_where("retry_of IS NOT NULL")
+        )
         batch_op.create_index("ix_jobs_tenant_id_id", ["tenant_id", "id"], unique=False)
         batch_op.create_index(
             "ix_jobs_tenant_id_name_id", ["tenant_id", "name", "id"], unique=False
@@ -187,7 +217,7 @@ def upgrade() -> None:
             "ix_jobs_tenant_id_kind_id", ["tenant_id", "kind", "id"], unique=False
         )
         batch_op.create_index(
-            "ix_jobs_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
+            "ix_jobs_dataset_id_tenant_id_id", ["dataset_id", "tenant_id", "id"], unique=False
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_model_id_id", ["tenant_id", "model_id", "id"], unique=False
@@ -296,8 +326,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", "number", name=op.f("uq_shards_job_id_number")),
     )
     with op.batch_alter_table("shards", schema=None) as batch_op:
-        batch_op.create_index("ix_shards_state_job_id", ["state", "job_id"], unique=False)
+        batch_op.create_index("ix_shards_job_id_state", ["job_id", "state"], unique=False)
 
+    _create_webhooks()
+
+
+def _create_webhooks() -> None:
     op.create_table(
         "webhooks",
         sa.Column("id", sa.String(), nullable=False),
@@ -315,6 +349,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.create_index("ix_webhooks_tenant_id_job_id", ["tenant_id", "job_id"], unique=False)
+        batch_op.create_index(
+            "ix_webhooks_job_id", ["job_id"], unique=False, **_where("job_id IS NOT NULL")
+        )
 
     op.create_table(
         "aliases",
@@ -358,6 +395,8 @@ def upgrade() -> None:
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("ix_deliveries_next_at", ["next_at"], unique=False)
         batch_op.create_index("ix_deliveries_webhook_id_id", ["webhook_id", "id"], unique=False)
+        batch_op.create_index("ix_deliveries_job_id", ["job_id"], unique=False)
+        batch_op.create_index("ix_deliveries_created_at", ["created_at"], unique=False)
 
 
 def _create_models() -> None:
@@ -398,7 +437,7 @@ def _create_models() -> None:
             "ix_models_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
         )
         batch_op.create_index(
-            "ix_models_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
+            "ix_models_dataset_id_tenant_id_id", ["dataset_id", "tenant_id", "id"], unique=False
         )
 
     _create_tags_and_audit_entries()
@@ -442,41 +481,18 @@ def _create_tags_and_audit_entries() -> None:
 def downgrade() -> None:
     op.drop_table("audit_entries")
     op.drop_table("tags")
-    with op.batch_alter_table("deliveries", schema=None) as batch_op:
-        batch_op.drop_index("ix_deliveries_webhook_id_id")
-        batch_op.drop_index("ix_deliveries_next_at")
-
     op.drop_table("deliveries")
-    with op.batch_alter_table("aliases", schema=None) as batch_op:
-        batch_op.drop_index("ix_aliases_model_id")
-
     op.drop_table("aliases")
-    with op.batch_alter_table("webhooks", schema=None) as batch_op:
-        batch_op.drop_index("ix_webhooks_tenant_id_job_id")
-
     op.drop_table("webhooks")
-    with op.batch_alter_table("shards", schema=None) as batch_op:
-        batch_op.drop_index("ix_shards_state_job_id")
-
     op.drop_table("shards")
     op.drop_table("models")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index("ix_events_job_id_id")
-
     op.drop_table("events")
     op.drop_table("checkpoints")
     op.drop_table("artifacts")
     op.drop_table("upload_parts")
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index("ix_jobs_tenant_id_id")
-        batch_op.drop_index("ix_jobs_state_queue")
-
     op.drop_table("jobs")
     op.drop_table("uploads")
     op.drop_table("idempotency_keys")
-    with op.batch_alter_table("datasets", schema=None) as batch_op:
-        batch_op.drop_index("ix_datasets_tenant_id_id")
-
     op.drop_table("datasets")
     op.drop_table("login_codes")
     op.drop_table("api_keys")

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from app import sse
 from app.sse import FeedKey, stream_events
 from core import jobs
-from core.database import write
+from core.database import get_engine, write
 from core.jobs import Claim, Heartbeat, NewEvent
 from core.tables import Event, Tenant
 from tests.conftest import TENANT, AddJob
@@ -78,6 +80,29 @@ def test_a_stream_without_a_start_has_only_new_events(client: TestClient, add_jo
         return messages
 
     assert asyncio.run(read_next())[0]["event"] == "state"
+
+
+def test_a_stream_that_is_cut_off_returns_its_connection(
+    client: TestClient, add_job: AddJob
+) -> None:
+    add_job()
+    reading = asyncio.Event()
+
+    def read_slowly(*_: object) -> None:
+        loop.call_soon_threadsafe(reading.set)
+        time.sleep(0.2)
+
+    async def cut_off() -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(read_stream(FeedKey(TENANT), None, 1))
+        await reading.wait()
+        task.cancel()
+
+    loop: asyncio.AbstractEventLoop
+    event.listen(get_engine(), "before_cursor_execute", read_slowly)
+    asyncio.run(cut_off())
+    assert get_engine().pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_progress_of_running_jobs_is_streamed_without_an_id(
