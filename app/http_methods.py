@@ -46,9 +46,15 @@ class HttpMethodsMiddleware:
                 raise others from None
 
     def _find_methods(self, scope: Scope) -> set[str]:
-        """Return the methods of all routes of the path."""
-        matching = (route for route in self.routes if route.matches(scope)[0] is not Match.NONE)
-        return {method for route in matching for method in route.methods or ()}
+        """Return the methods of the path, such as `/v1/keys/self`, or of the template it fits."""
+        matching = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+        fewest_parameters = min((len(route.param_convertors) for route in matching), default=0)
+        return {
+            method
+            for route in matching
+            if len(route.param_convertors) == fewest_parameters
+            for method in route.methods or ()
+        }
 
 
 def _format(methods: set[str]) -> str:

@@ -24,6 +24,7 @@ def test_allow_lists_every_method_of_a_path(client: TestClient) -> None:
     )
     assert client.options("/v1/nothing").status_code == 404
     assert client.post("/v1/jobs/job_1").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.options("/v1/keys/self").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_every_get_route_answers_head_with_the_same_headers_and_no_body(
