@@ -1,8 +1,18 @@
-"""Parser of the Range header (RFC 9110, 14.2) with a single byte range."""
+"""Responses with a single byte range (RFC 9110, section 14)."""
 
+import itertools
 import re
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+from fastapi import Header
+from starlette.responses import StreamingResponse
 
 from core.errors import RangeNotSatisfiable
+
+RangeHeader = Annotated[str | None, Header(description="One range of bytes (RFC 9110).")]
+IfRangeHeader = Annotated[str | None, Header()]
+RANGE_HEADERS = ("ETag", "Accept-Ranges")
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -32,3 +42,56 @@ def parse_byte_range(header: str | None, size: int) -> tuple[int, int] | None:
             headers={"Content-Range": f"bytes */{size}"},
         )
     return first, last
+
+
+def applies(range: str | None, if_range: str | None, etag: str) -> bool:
+    """Return True unless the client has a part of other content."""
+    return range is not None and if_range in (None, etag)
+
+
+def ranged_response(
+    read: Callable[[int, int], Iterator[bytes]],
+    size: int,
+    range: str | None,
+    if_range: str | None,
+    *,
+    headers: dict[str, str],
+    media_type: str,
+) -> StreamingResponse:
+    """Return the requested part of a content, or the whole.
+
+    Args:
+        read: Yields the bytes from its first argument to its second (exclusive).
+        size: Number of bytes of the whole.
+        range: The header Range.
+        if_range: The header If-Range.
+        headers: Headers of the response, with a strong `ETag`.
+        media_type: Media type of the content.
+
+    Raises:
+        RangeNotSatisfiable: The range begins after the end.
+    """
+    byte_range = (
+        parse_byte_range(range, size) if applies(range, if_range, headers["ETag"]) else None
+    )
+    first, last = byte_range or (0, size - 1)
+    # Ranges count bytes of the content as it is, so it is not compressed.
+    headers |= {"Accept-Ranges": "bytes", "Content-Encoding": "identity"}
+    headers["Content-Length"] = str(last + 1 - first)
+    if byte_range is not None:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    chunks = read(first, last + 1)
+    # Read the first chunk before the response starts, so that a missing file is still an error.
+    body = itertools.chain([next(chunks, b"")], chunks)
+    return StreamingResponse(body, 200 if byte_range is None else 206, headers, media_type)
+
+
+def cut(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `end` (exclusive) of the concatenated chunks."""
+    offset = 0
+    for chunk in chunks:
+        if offset + len(chunk) > start:
+            yield chunk[max(0, start - offset) : end - offset]
+        offset += len(chunk)
+        if offset >= end:
+            return

@@ -33,6 +33,7 @@ class HttpMethodsMiddleware:
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope["method"] = "GET"
+            scope["headers"] = [item for item in scope["headers"] if item[0] != b"range"]
         # Comparing the path with all routes takes longer than a short response.
         find_allowed = partial(self._find_methods, dict(scope))
         sender = _Sender(send, scope, find_allowed, is_head=is_head)
@@ -46,9 +47,15 @@ class HttpMethodsMiddleware:
                 raise others from None
 
     def _find_methods(self, scope: Scope) -> set[str]:
-        """Return the methods of all routes of the path."""
-        matching = (route for route in self.routes if route.matches(scope)[0] is not Match.NONE)
-        return {method for route in matching for method in route.methods or ()}
+        """Return the methods of the path, such as `/v1/keys/self`, or of the template it fits."""
+        matching = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+        fewest_parameters = min((len(route.param_convertors) for route in matching), default=0)
+        return {
+            method
+            for route in matching
+            if len(route.param_convertors) == fewest_parameters
+            for method in route.methods or ()
+        }
 
 
 def _format(methods: set[str]) -> str:
@@ -94,14 +101,14 @@ class _Sender:
         if message["status"] == 405:
             headers["allow"] = _format(self._find_allowed())
         etag = headers.get("etag")
-        if message["status"] == 200 and _is_match(self._if_none_match, etag):
+        if message["status"] == 200 and is_match(self._if_none_match, etag):
             self._without_body = True
             message["status"] = 304
             for name in ("content-length", "content-type", "content-disposition"):
                 del headers[name]
 
 
-def _is_match(header: str | None, etag: str | None) -> bool:
+def is_match(header: str | None, etag: str | None) -> bool:
     """Return True if If-None-Match lists the ETag, by weak comparison (RFC 9110, 13.1.2)."""
     if header is None or etag is None:
         return False

@@ -114,7 +114,15 @@ class ModelExport:
         # The manifest holds the hashes of all other files, so its hash identifies the archive.
         self.sha256 = _hash(self._manifest).sha256
 
+    @property
+    def bytes(self) -> int:
+        """Size of the archive: as without the weights, which are not compressed, plus these."""
+        return sum(len(chunk) for chunk in self._encode(iter(()))) + self._weights.bytes
+
     def stream(self, storage: Storage) -> Iterator[bytes]:
+        return self._encode(storage.stream(self._weights))
+
+    def _encode(self, weights: Iterator[bytes]) -> Iterator[bytes]:
         buffer = ChunkBuffer()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for name, data in {MANIFEST: self._manifest, **self._files}.items():
@@ -122,7 +130,7 @@ class ModelExport:
             info = zipfile.ZipInfo(WEIGHTS)
             info.file_size = self._weights.bytes
             with archive.open(info, "w") as out:
-                for chunk in storage.stream(self._weights):
+                for chunk in weights:
                     out.write(chunk)
                     yield buffer.drain()
         yield buffer.drain()

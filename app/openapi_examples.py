@@ -8,11 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.openapi_responses import operations
+from app.openapi_responses import HEADERS, operations
 
 Json = dict[str, Any]
 
 BODIES: Json = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+ETAG = HEADERS["ETag"][2]
 TEXTS = {
     "text/csv": "age,income\n71,>50K\n38,<=50K\n",
     "text/html": "<!doctype html><html><body>…</body></html>",
@@ -47,8 +48,8 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
         "Trace that the job continues (W3C Trace Context).",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ),
-    "if-none-match": ("ETag of a stored response; the answer is 304 if it is still valid.", '"…"'),
-    "if-range": ("ETag of a stored part; without a match, the answer is the whole file.", '"…"'),
+    "if-none-match": ("ETag of a stored response; the answer is 304 if it is still valid.", ETAG),
+    "if-range": ("ETag of a stored part; without a match, the answer is the whole file.", ETAG),
     "content-digest": (
         "SHA-256 of the part (RFC 9530): `sha-256=:<base64>:`.",
         "sha-256=:LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=:",

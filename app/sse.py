@@ -13,6 +13,7 @@ gets only the newest one of each running job.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from core.tables import Event, Job
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+SETTLE_S = 1.0
 RETRY_MS = 2_000  # pause of a client before it connects again
 HEARTBEAT_S = 10.0
 PAGE_SIZE = 500
@@ -111,7 +113,7 @@ def _read(key: FeedKey, after: int, until: int | None = None) -> tuple[list[Mess
 
 def _read_rows(session: Session, key: FeedKey, after: int, until: int | None) -> list[Event]:
     if key.job_id is None:
-        until = _poller.settled_id if until is None else until
+        until = _watermark.settled_id if until is None else until
         if until is None:  # before the first poll
             return []
         return jobs.page_of_tenant_events(
@@ -186,11 +188,6 @@ class _Poller:
     def __init__(self) -> None:
         self._feeds: dict[FeedKey, _Feed] = {}
         self._task: asyncio.Task[None] | None = None
-        self._watermark = jobs.EventWatermark()
-
-    @property
-    def settled_id(self) -> int | None:
-        return self._watermark.settled_id
 
     @contextmanager
     def follow(self, key: FeedKey) -> Iterator[_Feed]:
@@ -212,7 +209,7 @@ class _Poller:
             await asyncio.sleep(POLL_S)
 
     async def _poll_once(self) -> None:
-        news = await asyncio.to_thread(_find_news, list(self._feeds), self._watermark)
+        news = await asyncio.to_thread(_find_news, list(self._feeds))
         for key, feed in list(self._feeds.items()):
             latest_id = news.latest_ids.get(key, feed.latest_id)
             running = news.running.get(key, {})
@@ -235,16 +232,16 @@ class _Poller:
                 await asyncio.sleep(0.002)
 
 
-def _find_news(keys: Sequence[FeedKey], watermark: jobs.EventWatermark) -> _News:
+def _find_news(keys: Sequence[FeedKey]) -> _News:
     job_keys = {key.job_id: key for key in keys if key.job_id is not None}
     tenants = [key.tenant_id for key in keys if key.job_id is None]
     with read() as session:
         latest = jobs.latest_event_ids(session, list(job_keys)) if job_keys else {}
         latest_ids = {job_keys[job_id]: event_id for job_id, event_id in latest.items()}
         if tenants:
-            watermark.advance(session)
-        for tenant_id in tenants if watermark.settled_id is not None else ():
-            newest = jobs.latest_event_id_of_tenant(session, tenant_id, watermark.settled_id)
+            _watermark.advance(session)
+        for tenant_id in tenants if _watermark.settled_id is not None else ():
+            newest = jobs.latest_event_id_of_tenant(session, tenant_id, _watermark.settled_id)
             latest_ids[FeedKey(tenant_id)] = newest
         running: dict[FeedKey, dict[str, bytes]] = {}
         for job in jobs.running_jobs(session, list(job_keys), tenants):
@@ -254,4 +251,24 @@ def _find_news(keys: Sequence[FeedKey], watermark: jobs.EventWatermark) -> _News
     return _News(latest_ids, running)
 
 
+def settled_event_id(tenant_id: str) -> int:
+    """Return an id up to which every event has been committed, so that a page misses none.
+
+    This waits for the transactions that run now, but at most SETTLE_S. While longer ones run, it
+    returns an id at which an earlier call or poll ended.
+    """
+    deadline = time.monotonic() + SETTLE_S
+    newest: int | None = None
+    while True:
+        with read() as session:
+            _watermark.advance(session)
+            if newest is None:
+                newest = jobs.latest_event_id_of_tenant(session, tenant_id)
+        settled = _watermark.settled_id or 0
+        if settled >= newest or time.monotonic() > deadline:
+            return settled
+        time.sleep(0.02)
+
+
+_watermark = jobs.EventWatermark()
 _poller = _Poller()

@@ -96,9 +96,18 @@ def create(
     return text, key
 
 
-def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[ApiKey]:
+def page(
+    session: Session,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: str | None = None,
+    include_expired: bool = False,
+) -> list[ApiKey]:
     """Return one page of keys, newest first."""
     query = select(ApiKey).where(ApiKey.tenant_id == tenant_id)
+    if not include_expired:
+        query = query.where(or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()))
     if after is not None:
         query = query.where(ApiKey.id < after)
     return list(session.scalars(query.order_by(ApiKey.id.desc()).limit(limit)))

@@ -156,5 +156,8 @@ def write(engine: Engine | None = None) -> Iterator[Session]:
 @contextmanager
 def read(engine: Engine | None = None) -> Iterator[Session]:
     """Open a read-only transaction that sees one consistent state of the database."""
-    with Session(engine or get_engine(), expire_on_commit=False) as session, session.begin():
+    bind = engine or get_engine()
+    if bind.dialect.name == "postgresql":  # by default, each statement would see a newer state
+        bind = bind.execution_options(isolation_level="REPEATABLE READ")
+    with Session(bind, expire_on_commit=False) as session, session.begin():
         yield session

@@ -22,10 +22,10 @@ from core.tables import Alias, Checkpoint, Job, Model
 
 # A model must be reachable by its name: GET /v1/models/compare is another route, and references
 # that begin with `mdl_` or `job_` are ids.
-NAME = re.compile(r"(?!compare\Z|mdl_|job_)\w[\w .-]{0,127}")
+NAME = re.compile(r"(?!(compare|import)\Z|mdl_|job_)\w[\w .-]{0,127}")
 NAME_RULE = (
     "must have only letters, digits, spaces, dots, dashes and underscores; it must not be "
-    "`compare` or begin with a space, a dot, a dash, `mdl_` or `job_`"
+    "`compare` or `import`, nor begin with a space, a dot, a dash, `mdl_` or `job_`"
 )
 ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 LATEST = "latest"  # `name@latest` is the newest version, so it cannot be an alias

@@ -3,17 +3,22 @@
 These are its `profile`, `issues`, `preview`, `content` and `provenance`, and a table's `schema`.
 """
 
+import itertools
+import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import sha256
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 import modalities
-from app import content_negotiation
+from app import byte_range, content_negotiation
 from app.authentication import DataScope, ReadScope
+from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
@@ -24,6 +29,7 @@ from core.database import read
 from core.datasets import repository
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.storage import ObjectCorrupted, StoredObject, get_storage
+from core.tables import Dataset
 from modalities.tabular import schema_update
 from modalities.tabular.options import RowsPage
 from modalities.tabular.schema import Schema
@@ -131,7 +137,9 @@ def read_dataset_preview(
 @router.get(
     "/{dataset_id}/content",
     response_class=Response,
-    responses=responses(*CONTENT_TYPES.values(), headers=("Content-Disposition",)),
+    responses=responses(
+        *CONTENT_TYPES.values(), headers=(*RANGE_HEADERS, "Content-Disposition"), ranges=True
+    ),
 )
 def read_content(
     dataset_id: str,
@@ -144,11 +152,16 @@ def read_content(
         Query(description="File format; overrides `Accept`."),
     ] = None,
     accept: AcceptHeader = None,
+    range: RangeHeader = None,
+    if_range: IfRangeHeader = None,
 ) -> Response:
     """Download the dataset, in the formats of samples. The file can be uploaded again.
 
     Images: a zip of PNGs with labels.csv, npz (`x`, `y`, `labels`), or a tar (WebDataset). Tables:
     CSV, NDJSON, Parquet or Arrow, without the excluded columns.
+
+    The file is encoded while it is sent, so the response has a length only after a complete
+    download. A range is answered when the whole file has been encoded once.
     """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
@@ -162,29 +175,63 @@ def read_content(
         accept=accept,
         default=next(iter(modality.content_formats)),
     )
-    open_files = ExitStack()  # until the response is sent
-    try:
-        content = modality.export(dataset, get_storage(), split, output_format, open_files)
-    except ObjectCorrupted as error:
-        open_files.close()
-        raise Conflict(
-            "A stored file of the dataset is missing or damaged. Upload the dataset again.",
-            code="dataset_unreadable",
-        ) from error
-    return StreamingResponse(
-        _until_closed(content, open_files),
-        media_type=modality.content_formats[output_format],
-        headers={
-            "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
-            "Vary": "Accept",
-        },
+    etag = _content_etag(dataset, split, output_format)
+    headers = {
+        "ETag": etag,
+        "Content-Disposition": f'attachment; filename="{dataset.id}.{output_format}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept",
+    }
+    media_type = modality.content_formats[output_format]
+
+    def encode() -> Iterator[bytes]:
+        with ExitStack() as open_files:
+            try:
+                chunks = modality.export(dataset, get_storage(), split, output_format, open_files)
+            except ObjectCorrupted as error:
+                raise Conflict(
+                    "A stored file of the dataset is missing or damaged. Upload the dataset again.",
+                    code="dataset_unreadable",
+                ) from error
+            size = 0
+            for chunk in chunks:
+                size += len(chunk)
+                yield chunk
+            _content_sizes[etag] = size
+
+    if etag not in _content_sizes and byte_range.applies(range, if_range, etag):
+        deque(encode(), maxlen=0)  # counts the bytes
+    if etag not in _content_sizes:
+        headers |= {"Accept-Ranges": "bytes", "Content-Encoding": "identity"}
+        chunks = encode()
+        body = itertools.chain([next(chunks)], chunks)  # an error comes before the response starts
+        return StreamingResponse(body, headers=headers, media_type=media_type)
+    return byte_range.ranged_response(
+        lambda start, end: byte_range.cut(encode(), start, end),
+        _content_sizes[etag],
+        range,
+        if_range,
+        headers=headers,
+        media_type=media_type,
     )
 
 
-def _until_closed(content: Iterator[bytes], open_files: ExitStack) -> Iterator[bytes]:
-    """Yield the content, and close the files whether or not it is read to the end."""
-    with open_files:
-        yield from content
+# Sizes of encoded datasets by ETag. A size is small and never changes.
+_content_sizes: dict[str, int] = {}
+
+
+def _content_etag(dataset: Dataset, split: str, output_format: str) -> str:
+    """Return a tag of all that the encoded bytes depend on."""
+    hashes = {name: stored["sha256"] for name, stored in dataset.objects.items()}
+    inputs = [
+        dataset.id,
+        hashes,
+        dataset.summary,
+        split,
+        output_format,
+        version("semblance-server"),
+    ]
+    return f'"{sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]}"'
 
 
 @router.get(

@@ -90,7 +90,8 @@ def list_rows(
         str | None,
         Query(
             max_length=1_025,
-            description="Column; `-` in front of it is descending. Default: the order of the file.",
+            description="Column; `-` in front of it is descending, unless a column has that whole "
+            "name. Default: the order of the file.",
         ),
     ] = None,
     offset: Offset = 0,

@@ -57,9 +57,10 @@ def list_events(
         headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
         return EventSourceResponse(stream, headers=headers)
     limit = page_size(limit)
+    until = sse.settled_event_id(caller.tenant_id)
     with read() as session:
         rows = jobs.page_of_tenant_events(
-            session, caller.tenant_id, after=after or 0, limit=limit + 1, type=type
+            session, caller.tenant_id, after=after or 0, until=until, limit=limit + 1, type=type
         )
     return Response(EventPage.of(rows, limit).model_dump_json(), media_type="application/json")
 

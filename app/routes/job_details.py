@@ -1,17 +1,17 @@
 """`/v1/jobs/{job_id}/…`: events, log, metrics, checkpoints, previews and artifacts of a job."""
 
-import itertools
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse
 from sqlalchemy.orm import Session
 
 from app import audit, content_negotiation, sse
 from app.authentication import ReadScope, TrainScope
-from app.byte_range import parse_byte_range
+from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
 from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -278,14 +278,14 @@ def list_artifacts(job_id: str, caller: ReadScope) -> list[ArtifactView]:
 @router.get(
     "/{job_id}/artifacts/{name:path}",
     response_class=Response,
-    responses=responses("application/octet-stream", headers=("ETag", "Accept-Ranges"), ranges=True),
+    responses=responses("application/octet-stream", headers=RANGE_HEADERS, ranges=True),
 )
 def read_artifact(
     job_id: str,
     name: str,
     caller: ReadScope,
-    range: Annotated[str | None, Header(description="One range of bytes (RFC 9110).")] = None,
-    if_range: Annotated[str | None, Header()] = None,
+    range: RangeHeader = None,
+    if_range: IfRangeHeader = None,
 ) -> Response:
     """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256."""
     with read() as session:
@@ -293,21 +293,18 @@ def read_artifact(
         artifact = jobs.get_artifact(session, caller.tenant_id, job_id, name)
     if artifact is None:
         raise NotFound(f"Job {job_id} has no artifact of this name.")
-    tag = f'"{artifact.sha256}"'
-    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Content-Encoding": "identity"}
-    if if_range is not None and if_range != tag:
-        range = None  # the client has a part of other content
     storage = get_storage()
     stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
-    byte_range = parse_byte_range(range, stored.bytes)
-    if byte_range is None:
-        status, chunks = 200, storage.stream_verified(stored)
-        headers["Content-Length"] = str(stored.bytes)
-    else:
-        first, last = byte_range
-        status, chunks = 206, storage.stream(stored, first, last + 1)
-        headers["Content-Range"] = f"bytes {first}-{last}/{stored.bytes}"
-        headers["Content-Length"] = str(last + 1 - first)
-    # Read the first chunk before the response starts, so that a missing file is still an error.
-    body = itertools.chain([next(chunks)], chunks)
-    return StreamingResponse(body, status, headers, artifact.media_type)
+
+    def read_bytes(start: int, end: int) -> Iterator[bytes]:
+        is_whole = (start, end) == (0, stored.bytes)
+        return storage.stream_verified(stored) if is_whole else storage.stream(stored, start, end)
+
+    return ranged_response(
+        read_bytes,
+        stored.bytes,
+        range,
+        if_range,
+        headers={"ETag": f'"{artifact.sha256}"'},
+        media_type=artifact.media_type,
+    )

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
@@ -71,12 +71,23 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
 
 
 @router.get("", response_model=Page[KeyView])
-def list_keys(caller: AdminScope, limit: Limit = 50, after: After = None) -> Page[KeyView]:
+def list_keys(
+    caller: AdminScope,
+    limit: Limit = 50,
+    after: After = None,
+    expired: Annotated[
+        bool, Query(description="Also list keys that have expired. Default: false.")
+    ] = False,
+) -> Page[KeyView]:
     """List the keys, newest first and including revoked ones, without the keys themselves."""
     limit = page_size(limit)
     with read() as session:
         rows = api_keys.page(
-            session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "key")
+            session,
+            caller.tenant_id,
+            limit=limit + 1,
+            after=check_cursor(after, "key"),
+            include_expired=expired,
         )
     return build_page(rows, limit, KeyView.of)
 

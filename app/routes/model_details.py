@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
 
 import modalities
 from app import audit, content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import Caller, ReadScope, TrainScope
+from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -191,13 +191,18 @@ def read_architecture(
 @router.get(
     "/{reference}/export",
     response_class=Response,
-    responses=responses("application/zip", headers=("ETag", "Content-Disposition")),
+    responses=responses(
+        "application/zip", headers=(*RANGE_HEADERS, "Content-Disposition"), ranges=True
+    ),
 )
-def export_model(reference: str, caller: ReadScope) -> Response:
+def export_model(
+    reference: str, caller: ReadScope, range: RangeHeader = None, if_range: IfRangeHeader = None
+) -> Response:
     """Download the model as a zip file that another service can import.
 
     The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
-    model manifest and the model card. Its bytes are the same until the next evaluation.
+    model manifest and the model card. Its bytes are the same until the next evaluation, so a
+    download can be resumed with `Range` and `If-Range`.
     """
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
@@ -210,8 +215,13 @@ def export_model(reference: str, caller: ReadScope) -> Response:
         "ETag": f'"{archive.sha256}"',
         "Content-Disposition": f'attachment; filename="{model.id}.zip"',
     }
-    return StreamingResponse(
-        archive.stream(get_storage()), headers=headers, media_type="application/zip"
+    return ranged_response(
+        lambda start, end: cut(archive.stream(get_storage()), start, end),
+        archive.bytes,
+        range,
+        if_range,
+        headers=headers,
+        media_type="application/zip",
     )
 
 

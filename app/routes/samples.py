@@ -1,15 +1,18 @@
 """`/v1/models/{reference}/samples`: synchronous sampling."""
 
 import secrets
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 import modalities
 from app import strict_json
 from app.authentication import Caller, SampleScope
 from app.content_negotiation import AcceptHeader
+from app.http_methods import is_match
 from app.openapi_responses import responses
 from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
@@ -23,33 +26,31 @@ router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=Concurrenc
 Format = Annotated[
     modalities.SampleFormat | None, Query(description="File format; overrides `Accept`.")
 ]
-RESPONSES = responses(
-    *{
-        media: None
-        for modality in modalities.installed().values()
-        for media in modality.sample_formats.values()
-        if media != "application/json"
-    },
-    headers=(
-        "Semblance-Model",
-        "Semblance-Step",
-        "Semblance-Seed",
-        "Semblance-Count",
-        "Semblance-Quality",
-        "Semblance-Quality-Gate",
-        "Semblance-Acceptance-Rate",
-        "Content-Disposition",
-        "Vary",
-    ),
-    description="The samples.",
-    model=SamplesView,
+MEDIA_TYPES = {
+    media: None
+    for modality in modalities.installed().values()
+    for media in modality.sample_formats.values()
+    if media != "application/json"
+}
+HEADERS = (
+    "Semblance-Model",
+    "Semblance-Step",
+    "Semblance-Seed",
+    "Semblance-Count",
+    "Semblance-Quality",
+    "Semblance-Quality-Gate",
+    "Semblance-Acceptance-Rate",
+    "Content-Disposition",
+    "Vary",
 )
 
 
 @router.post(
     "/{reference}/samples",
     response_class=Response,
-    responses=RESPONSES,
+    responses=responses(
+        *MEDIA_TYPES, headers=HEADERS, description="The samples.", model=SamplesView
+    ),
 )
 async def create_samples(
     reference: str,
@@ -79,9 +80,12 @@ async def create_samples(
 @router.get(
     "/{reference}/samples",
     response_class=Response,
-    responses=RESPONSES,
+    responses=responses(
+        *MEDIA_TYPES, headers=(*HEADERS, "ETag"), description="The samples.", model=SamplesView
+    ),
 )
 async def read_samples(
+    http_request: Request,
     reference: str,
     caller: SampleScope,
     label: Annotated[str | None, Query(description="One label. `count` defaults to 1.")] = None,
@@ -117,7 +121,8 @@ async def read_samples(
 ) -> Response:
     """Generate samples by query parameters, for `<img src>` and curl.
 
-    Example: `?label=sneaker&count=4&seed=7`.
+    Example: `?label=sneaker&count=4&seed=7`. With a seed, the response has an `ETag`, by which a
+    browser finds that its stored samples are still those of the model.
     """
     body: dict[str, Any] = {
         "count": count,
@@ -145,11 +150,21 @@ async def read_samples(
         request = SamplesRequest.model_validate(body)
     except ValidationError as error:
         raise validation_errors.body_validation_failed(error, body) from error
-    return await run_in_sampling_thread(_respond, reference, request, caller, format, accept)
+    is_cached = None
+    if seed is not None:
+        is_cached = partial(is_match, http_request.headers.get("if-none-match"))
+    return await run_in_sampling_thread(
+        _respond, reference, request, caller, format, accept, is_cached
+    )
 
 
 def _respond(
-    reference: str, request: SamplesRequest, caller: Caller, format: str | None, accept: str | None
+    reference: str,
+    request: SamplesRequest,
+    caller: Caller,
+    format: str | None,
+    accept: str | None,
+    is_cached: Callable[[str], bool] | None = None,
 ) -> Response:
     with read() as session:
         models = model_registry.resolve_sampling_sources(
@@ -162,7 +177,9 @@ def _respond(
     from app.sampling.response import build_response  # torch and numpy are slow to load
 
     model = first_readable(models)
-    response = build_response(model, request, seed, format=format, accept=accept)
+    response = build_response(
+        model, request, seed, format=format, accept=accept, is_cached=is_cached
+    )
     response.headers["Semblance-Model"] = model.id
     response.headers["Semblance-Quality"] = quality.quality
     if quality.gate_passed is not None:

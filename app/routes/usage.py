@@ -1,10 +1,11 @@
 """`/v1/usage`: resource usage of a tenant's jobs, and its storage."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app.authentication import ReadScope
 from core import usage
@@ -14,8 +15,18 @@ from core.usage import Grouping
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
+
+def _reject_number(text: object) -> object:
+    """Raise ValueError for a number, which pydantic takes for seconds since 1970."""
+    if isinstance(text, str) and re.fullmatch(r"[-+\d.eE]*", text) and text.count("-") < 2:
+        raise ValueError("must be a time in RFC 3339 format")
+    return text
+
+
 Timestamp = Annotated[
-    datetime | None, Query(description="Time in RFC 3339 format, with a time zone.")
+    datetime | None,
+    BeforeValidator(_reject_number),
+    Query(description="Time in RFC 3339 format, with a time zone."),
 ]
 
 

@@ -1,6 +1,9 @@
 """Response to a samples request, whose samples are generated while it is sent."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
@@ -19,11 +22,22 @@ from core.settings import get_settings
 from core.tables import Model
 from modalities.sampling import Batch, SamplingPlan, too_many_samples
 
+# A name may refer to a newer version later, so a stored response is checked each time.
+CACHE_HEADERS = {"Cache-Control": "private, no-cache"}
+
 
 def build_response(
-    model: Model, request: SamplesRequest, seed: int, *, format: str | None, accept: str | None
+    model: Model,
+    request: SamplesRequest,
+    seed: int,
+    *,
+    format: str | None,
+    accept: str | None,
+    is_cached: Callable[[str], bool] | None = None,
 ) -> Response:
     """Generate the first samples and return a response that streams all of them.
+
+    With `is_cached`, the response has an ETag, and is 304 without samples if the client has them.
 
     Raises:
         NotAcceptable: No requested format is available.
@@ -38,6 +52,9 @@ def build_response(
         plan.formats, format=format, accept=accept, default=next(iter(plan.formats))
     )
     _check_format(plan, request, output_format)
+    etag = _etag(model, request, seed, output_format)
+    if is_cached is not None and is_cached(etag):
+        return Response(status_code=304, headers={"ETag": etag} | CACHE_HEADERS)
     stream = SampleStream(get_sampling_service(), model, plan)
     try:
         # Before the headers are sent, an error can still be reported with its HTTP status.
@@ -55,6 +72,8 @@ def build_response(
             head["scores"] = _scores(stream, batches)
         body = plan.encode(output_format, chain(batches, stream), head)
         headers = _headers(plan, batches[0])
+        if is_cached is not None:
+            headers |= {"ETag": etag} | CACHE_HEADERS
         if output_format in plan.documents:
             content = b"".join(body)
             return Response(content, headers=headers, media_type=plan.formats[output_format])
@@ -65,6 +84,16 @@ def build_response(
     return SampleStreamingResponse(
         body, stream.close, headers=headers, media_type=plan.formats[output_format]
     )
+
+
+def _etag(model: Model, request: SamplesRequest, seed: int, output_format: str) -> str:
+    """Return a tag of all that the samples depend on.
+
+    It is weak: the samples of another device may differ in their last bits.
+    """
+    weights, fields = model.weights["sha256"], request.model_dump(mode="json")
+    inputs = [model.id, weights, fields, seed, output_format, version("semblance-server")]
+    return f'W/"{sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]}"'
 
 
 def _check_format(plan: SamplingPlan, request: SamplesRequest, output_format: str) -> None:

@@ -1,5 +1,6 @@
 """Events of a job, stored in the transaction of the change that they report, and paged by id."""
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -95,6 +96,12 @@ def latest_event_id_of_tenant(session: Session, tenant_id: str, until: int | Non
     return session.scalar(newest) or 0
 
 
+_SNAPSHOT = """
+SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint),
+       CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint),
+       (SELECT coalesce(max(id), 0) FROM events)"""
+
+
 class EventWatermark:
     """The largest event id below which no transaction can add an event any more.
 
@@ -107,21 +114,21 @@ class EventWatermark:
     def __init__(self) -> None:
         self.settled_id: int | None = None
         self._candidate: tuple[int, int] | None = None  # an event id, and the next transaction
+        self._lock = threading.Lock()
 
     def advance(self, session: Session) -> None:
         if session.get_bind().dialect.name != "postgresql":
             self.settled_id = session.scalar(select(func.max(Event.id))) or 0
             return
-        snapshot = "pg_current_snapshot()"
-        oldest, following = session.execute(
-            text(f"SELECT pg_snapshot_xmin({snapshot})::text, pg_snapshot_xmax({snapshot})::text")
-        ).one()
-        if self._candidate is not None and int(oldest) >= self._candidate[1]:
-            self.settled_id = max(self.settled_id or 0, self._candidate[0])
-            self._candidate = None
-        if self._candidate is None:
-            newest = session.scalar(select(func.max(Event.id))) or 0
-            self._candidate = newest, int(following)
+        # One statement, so that the id and the transactions are those of one moment.
+        oldest, following, newest = session.execute(text(_SNAPSHOT)).one()
+        with self._lock:
+            for candidate in (self._candidate, (newest, following)):
+                if candidate is not None and oldest >= candidate[1]:
+                    self.settled_id = max(self.settled_id or 0, candidate[0])
+                    self._candidate = None
+            if self._candidate is None and newest > (self.settled_id or 0):
+                self._candidate = newest, following
 
 
 LOG_EVENT_TYPES = ("log", "state", "checkpoint", "warning")

@@ -38,8 +38,8 @@ def query_rows(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return a page of rows with their `index`, and the number of rows that match `where`.
 
-    `where` has the form of a condition on samples. `order` is the name of a column, with `-` in
-    front of it for the largest values first. Missing values come last.
+    `where` has the form of a condition on samples. `order` is the name of a column, or `-` and
+    the name for the largest values first. Missing values come last.
 
     Raises:
         ValidationFailed: There is no such column, or a value does not fit its type.
@@ -47,7 +47,8 @@ def query_rows(
     schema = Schema.from_dict(dataset.summary)
     columns = tuple(column for column in schema.columns if not column.exclude)
     by_name = {column.name: column for column in columns}
-    order_name = order.removeprefix("-") if order is not None else None
+    descending = order is not None and order not in by_name  # a name may begin with `-`
+    order_name = order.removeprefix("-") if order is not None and descending else order
     for pointer, name in [
         *((f"/where/{name}", name) for name in where),
         *([("/sort", order_name)] if order_name is not None else []),
@@ -65,9 +66,9 @@ def query_rows(
             batch = rows.slice(columns, offset, limit)
             return _records(batch, columns, list(range(offset, offset + len(batch)))), rows.rows
         indices = _matching(rows, by_name, plain_conditions(columns, where))
-        if order is not None and order_name is not None:
+        if order_name is not None:
             values = pa.concat_arrays(_chunks(rows, by_name[order_name])).take(indices)
-            direction = "descending" if order.startswith("-") else "ascending"
+            direction = "descending" if descending else "ascending"
             indices = indices.take(
                 pc.array_sort_indices(values, order=direction, null_placement="at_end")
             )

@@ -12,6 +12,8 @@ from core.database import write
 from core.errors import RangeNotSatisfiable
 from core.storage import CHUNK, get_storage, key_of
 from tests.conftest import TENANT, AddJob
+from tests.factories import create_dataset, create_model
+from tests.uploads import make_people_csv
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,49 @@ def test_a_range_request_does_not_read_the_whole_artifact(
     outside = client.get(url, headers={"Range": f"bytes={len(data)}-"})
     assert outside.status_code == 416
     assert outside.headers["content-range"] == f"bytes */{len(data)}"
+
+
+def test_the_export_of_a_model_is_resumed_with_its_length(client: TestClient) -> None:
+    path = f"/v1/models/{create_model().id}/export"
+    whole = client.get(path)
+    assert int(whole.headers["content-length"]) == len(whole.content)
+    check_ranges(client, path, whole.content, whole.headers["etag"])
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_the_content_of_a_dataset_is_resumed_with_its_length(
+    client: TestClient, format: str
+) -> None:
+    dataset = create_dataset(make_people_csv(300), "people.csv")
+    path = f"/v1/datasets/{dataset}/content?format={format}"
+    with client.stream("GET", path) as broken_off:  # not read to the end: the length is not known
+        etag = broken_off.headers["etag"]
+        assert "content-length" not in broken_off.headers
+        start = next(broken_off.iter_raw())
+    headers = {"Range": "bytes=10-", "If-Range": etag}
+    rest = client.get(path, headers=headers)
+    assert rest.status_code == 206
+    whole = client.get(path)
+    assert whole.content == start[:10] + rest.content
+    assert int(whole.headers["content-length"]) == len(whole.content)
+    check_ranges(client, path, whole.content, etag)
+    body = {"columns": [{"name": "city", "type": "text"}], "exclude_columns": ["age"]}
+    assert client.put(f"/v1/datasets/{dataset}/schema", json=body).status_code == 200
+    changed = client.get(path, headers=headers)
+    assert (changed.status_code, changed.headers["etag"] == etag) == (200, False)
+
+
+def check_ranges(client: TestClient, path: str, whole: bytes, etag: str) -> None:
+    """Check a part, a part of other content, one after the end, HEAD, and a stored response."""
+    size = len(whole)
+    part = client.get(path, headers={"Range": f"bytes=100-{size - 50}", "If-Range": etag})
+    assert (part.status_code, part.content) == (206, whole[100 : size - 49])
+    assert part.headers["content-range"] == f"bytes 100-{size - 50}/{size}"
+    assert int(part.headers["content-length"]) == len(part.content)
+    other = client.get(path, headers={"Range": "bytes=100-", "If-Range": '"other"'})
+    assert (other.status_code, other.content) == (200, whole)
+    after_end = client.get(path, headers={"Range": f"bytes={size}-"})
+    assert (after_end.status_code, after_end.headers["content-range"]) == (416, f"bytes */{size}")
+    head = client.head(path, headers={"Range": "bytes=0-9"})
+    assert (head.status_code, head.headers["content-length"]) == (200, str(size))
+    assert client.get(path, headers={"If-None-Match": etag}).status_code == 304

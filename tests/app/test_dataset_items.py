@@ -64,6 +64,17 @@ def test_rows_are_filtered_and_sorted(client: TestClient, people: str) -> None:
     assert [row["index"] for row in everything["data"]] == [58, 59]
 
 
+def test_a_column_whose_name_begins_with_a_dash_is_sorted_both_ways(client: TestClient) -> None:
+    table = b"-x,y\n" + b"".join(b"%d,%d\n" % (n % 4, n) for n in range(8))
+    path = f"/v1/datasets/{create_dataset(table, 'dash.csv')}/rows"
+
+    def sort(order: str) -> list[int]:
+        return [row["values"]["-x"] for row in client.get(f"{path}?sort={order}").json()["data"]]
+
+    assert sort("-x") == sorted(sort("-x")) == sort("--x")[::-1]
+    assert client.get(f"{path}?sort=-y&limit=1").json()["data"][0]["values"]["y"] == 7
+
+
 def test_rows_are_found_in_every_row_group(tmp_path: Path) -> None:
     table = pa.table({"n": range(10), "word": pa.array(list("abcdefghij")).dictionary_encode()})
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=3)

@@ -16,6 +16,7 @@ from core.database import get_engine, write
 from core.jobs import Claim, Heartbeat, NewEvent
 from core.tables import Event, Tenant
 from tests.conftest import TENANT, AddJob
+from tests.servers import SERVER
 
 
 def parse(message: bytes) -> dict[str, Any]:
@@ -35,12 +36,15 @@ async def read_stream(key: FeedKey, after: int | None, count: int) -> list[dict[
             if len(messages) == count:
                 break
     await stream.aclose()  # type: ignore[attr-defined]
+    await sse._poller._task  # type: ignore[misc]  # ends when nobody follows
     return messages
 
 
 @pytest.fixture(autouse=True)
 def new_poller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "_poller", sse._Poller())
+    monkeypatch.setattr(sse, "_watermark", jobs.EventWatermark())
+    monkeypatch.setattr(sse, "POLL_S", 0.05)
 
 
 def test_the_events_of_all_jobs_are_one_list(client: TestClient, add_job: AddJob) -> None:
@@ -129,3 +133,20 @@ def beat(claim: Claim, session: Any, percent: float) -> None:
 
 def test_a_key_without_the_scope_read_has_no_events(anonymous: TestClient) -> None:
     assert anonymous.get("/v1/events").status_code == 401
+
+
+@pytest.mark.skipif(SERVER is None, reason="SQLite has one writer")
+def test_a_page_does_not_pass_an_event_that_is_committed_late(
+    client: TestClient, add_job: AddJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "SETTLE_S", 0.1)
+    early, late = add_job(), add_job()
+    after = client.get("/v1/events").json()["next"]
+    with write() as session:  # gets the smaller id, and is committed after the other one
+        jobs.record_events(session, TENANT, late.id, [NewEvent("log", {"message": "late"})])
+        session.flush()
+        with write() as other:
+            jobs.record_events(other, TENANT, early.id, [NewEvent("log", {"message": "early"})])
+        assert client.get(f"/v1/events?after={after}").json()["data"] == []
+    page = client.get(f"/v1/events?after={after}").json()["data"]
+    assert [event["data"]["message"] for event in page] == ["late", "early"]

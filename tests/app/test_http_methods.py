@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from core.settings import get_settings
 from tests.conftest import AddJob
-from tests.factories import create_digits_dataset
+from tests.factories import create_digits_dataset, create_model
 
 DATASET_ALLOW = "GET, HEAD, PATCH, DELETE, OPTIONS"
 
@@ -24,6 +24,7 @@ def test_allow_lists_every_method_of_a_path(client: TestClient) -> None:
     )
     assert client.options("/v1/nothing").status_code == 404
     assert client.post("/v1/jobs/job_1").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.options("/v1/keys/self").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_every_get_route_answers_head_with_the_same_headers_and_no_body(
@@ -79,6 +80,18 @@ def test_a_picture_is_not_sent_twice(client: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
     assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_samples_of_a_seed_are_not_sent_twice(client: TestClient) -> None:
+    path = f"/v1/models/{create_model().id}/samples?count=2&format=npz"
+    first = client.get(f"{path}&seed=7")
+    stored = {"If-None-Match": first.headers["etag"]}
+    again = client.get(f"{path}&seed=7", headers=stored)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    for other in ("&seed=8", "&seed=7&offset=2"):
+        assert client.get(f"{path}{other}", headers=stored).status_code == 200
+    assert "etag" not in client.get(path).headers  # a random seed
 
 
 def test_text_is_compressed_and_pictures_are_not(client: TestClient, add_job: AddJob) -> None:

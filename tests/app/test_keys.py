@@ -1,10 +1,14 @@
 """Creation and revocation of API keys."""
 
+from datetime import timedelta
+
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from core.database import read
+from core import api_keys
+from core.database import read, write
 from core.tables import ApiKey
+from tests.conftest import TENANT
 
 
 def bearer_headers(text: str) -> dict[str, str]:
@@ -48,3 +52,17 @@ def test_an_unknown_key_or_scope_is_rejected(client: TestClient) -> None:
     assert client.delete("/v1/keys/key_unknown").status_code == 404
     assert client.post("/v1/keys", json={"name": "x", "scopes": ["all"]}).status_code == 422
     assert client.post("/v1/keys", json={"name": "x", "scopes": []}).status_code == 422
+
+
+def test_an_expired_key_is_listed_only_on_request(client: TestClient) -> None:
+    with write() as session:
+        key = api_keys.create(
+            session, TENANT, name="old", scopes=("read",), lifetime=timedelta(seconds=-1)
+        )[1]
+
+    def ids(query: str) -> list[str]:
+        return [listed["id"] for listed in client.get(f"/v1/keys{query}").json()["data"]]
+
+    valid = ids("")
+    assert len(valid) == 1
+    assert ids("?expired=true") == [key.id, *valid]
