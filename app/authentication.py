@@ -1,14 +1,15 @@
 """Authentication and scope checks, as FastAPI dependencies.
 
-Each route declares the scope that it needs; no scope is derived from the URL path.
+Each route declares the scope that it needs; no scope is derived from the URL path. A route that
+reads a body checks the key and its scope first (`authorize`), so that nothing is spent on others.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 
@@ -34,7 +35,11 @@ class Caller:
 async def authenticate(
     request: Request, _scheme: Annotated[object, Depends(bearer_scheme)]
 ) -> Caller:
-    return await to_thread.run_sync(_caller, request, limiter=_threads)
+    """Return the caller; a request is authenticated once, however often this is called."""
+    caller = getattr(request.state, "caller", None)
+    if not isinstance(caller, Caller):
+        caller = request.state.caller = await to_thread.run_sync(_caller, request, limiter=_threads)
+    return caller
 
 
 def _caller(request: Request) -> Caller:
@@ -66,21 +71,34 @@ def check_scope(caller: Caller, *scopes: str) -> None:
         raise Forbidden(f"The API key lacks the scope {missing}.", code="scope_missing")
 
 
-def require_scope(*scopes: str) -> Callable[[Caller], Awaitable[Caller]]:
-    """Return a dependency that accepts keys with one of the scopes."""
+class RequireScope:
+    """Dependency that accepts keys with one of the scopes, or any key without scopes."""
 
-    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        check_scope(caller, *scopes)
+    def __init__(self, *scopes: str) -> None:
+        self.scopes = scopes
+
+    async def __call__(self, caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if self.scopes:
+            check_scope(caller, *self.scopes)
         return caller
 
-    return check
+
+def requirement(dependant: Dependant) -> RequireScope | None:
+    """Return what a route requires of keys; None if it needs no key."""
+    calls = [dependency.call for dependency in dependant.dependencies]
+    return next((call for call in calls if isinstance(call, RequireScope)), None)
 
 
-AnyScope = Annotated[Caller, Depends(authenticate)]
-ReadScope = Annotated[Caller, Depends(require_scope("read"))]
-DataScope = Annotated[Caller, Depends(require_scope("data"))]
-TrainScope = Annotated[Caller, Depends(require_scope("train"))]
-SampleScope = Annotated[Caller, Depends(require_scope("sample"))]
+async def authorize(request: Request, required: RequireScope) -> None:
+    """Check the key and its scope before the dependencies of the route are solved."""
+    await required(await authenticate(request, None))
+
+
+AnyScope = Annotated[Caller, Depends(RequireScope())]
+ReadScope = Annotated[Caller, Depends(RequireScope("read"))]
+DataScope = Annotated[Caller, Depends(RequireScope("data"))]
+TrainScope = Annotated[Caller, Depends(RequireScope("train"))]
+SampleScope = Annotated[Caller, Depends(RequireScope("sample"))]
 # The job routes then check which of the two scopes the job kind needs.
-JobScope = Annotated[Caller, Depends(require_scope("train", "sample"))]
-AdminScope = Annotated[Caller, Depends(require_scope("admin"))]
+JobScope = Annotated[Caller, Depends(RequireScope("train", "sample"))]
+AdminScope = Annotated[Caller, Depends(RequireScope("admin"))]

@@ -11,14 +11,15 @@ from app import strict_json
 from app.authentication import Caller, SampleScope
 from app.content_negotiation import AcceptHeader
 from app.openapi_responses import responses
-from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
+from app.request_body import StrictJsonRoute
+from app.sampling.concurrency_limit import SamplingPlace, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest, SamplesView
 from core import evaluation, model_registry, validation_errors
 from core.database import read
 from core.errors import ValidationFailed
 
-router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=ConcurrencyLimitedRoute)
+router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictJsonRoute)
 
 Format = Annotated[
     modalities.SampleFormat | None, Query(description="File format; overrides `Accept`.")
@@ -55,6 +56,7 @@ async def create_samples(
     reference: str,
     request: SamplesRequest,
     caller: SampleScope,
+    _place: SamplingPlace,
     format: Format = None,
     accept: AcceptHeader = None,
 ) -> Response:
@@ -84,6 +86,7 @@ async def create_samples(
 async def read_samples(
     reference: str,
     caller: SampleScope,
+    _place: SamplingPlace,
     label: Annotated[str | None, Query(description="One label. `count` defaults to 1.")] = None,
     labels: Annotated[
         str | None, Query(description="Number of samples by label: JSON, as in the POST body.")
