@@ -4,6 +4,8 @@ Each route declares the scope that it needs; no scope is derived from the URL pa
 reads a body checks the key and its scope first (`authorize`), so that nothing is spent on others.
 """
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,15 +14,19 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from app import signed_urls
 from core import api_keys
-from core.database import read
+from core.database import read, write
 from core.errors import Forbidden, Unauthorized
 
 # A few threads of their own: more would compete with the event loop for the interpreter lock. With
 # the shared threads, /livez is twice as slow during a burst (bench/sampling.md).
 _threads = CapacityLimiter(4)
+USE_INTERVAL_S = 60.0
+_used_at: dict[str, float] = {}  # by key
 bearer_scheme = HTTPBearer(auto_error=False, description="`Authorization: Bearer sem_…`")
 
 
@@ -61,7 +67,27 @@ def _caller(request: Request) -> Caller:
         api_key = api_keys.find(session, api_key_text)
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
+    _record_use(api_key.id)
     return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes), request_id)
+
+
+def _record_use(key_id: str) -> None:
+    """Record the use of the key, in each process at most once a minute."""
+    now = time.monotonic()
+    if now - _used_at.get(key_id, -USE_INTERVAL_S) >= USE_INTERVAL_S:
+        _used_at[key_id] = now
+        with suppress(OperationalError), write() as session:  # must not fail the request
+            api_keys.record_use(session, key_id)
+
+
+def check_still_valid(session: Session, caller: Caller) -> None:
+    """Raise Unauthorized if the key was revoked or has expired since the request began."""
+    if not api_keys.valid_ids(session, [caller.key_id]):
+        raise Unauthorized(
+            "The API key was revoked or has expired.",
+            code="key_unknown",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
 
 def check_scope(caller: Caller, *scopes: str) -> None:

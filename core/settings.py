@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     admin_key: SecretStr = Field(
         SecretStr(""), description="Text of the first API key, for containers."
     )
+    signing_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that signs URLs and sample manifests, the same for all API processes. "
+        "Default: a random one, in `data_dir`.",
+    )
 
     lease_seconds: float = Field(
         30.0, gt=0, description="Time without a heartbeat after which a worker loses its job."

@@ -81,7 +81,8 @@ def read_events(
         jobs.get(session, caller.tenant_id, job_id)
         if output_format == "stream":
             start = parse_last_event_id(last_event_id, after)
-            stream = sse.stream_events(sse.FeedKey(caller.tenant_id, job_id), start)
+            feed = sse.FeedKey(caller.tenant_id, job_id)
+            stream = sse.stream_events(feed, start, caller.key_id)
             headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
             return EventSourceResponse(stream, headers=headers)
         rows = jobs.page_of_events(

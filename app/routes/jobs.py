@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 import job_kinds
 from app import audit
-from app.authentication import Caller, JobScope, ReadScope, check_scope
+from app.authentication import Caller, JobScope, ReadScope, check_scope, check_still_valid
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -145,9 +145,10 @@ def list_jobs(
     return CountedPage.of(listed, [JobView.of(row, positions.get(row.id)) for row in listed.rows])
 
 
-def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:
+def _view(caller: Caller, job_id: str) -> tuple[JobView, int]:
     with read() as session:
-        job = jobs.get(session, tenant_id, job_id)
+        check_still_valid(session, caller)
+        job = jobs.get(session, caller.tenant_id, job_id)
         return JobView.of(job, jobs.queue_position(session, job)), job.version
 
 
@@ -161,11 +162,11 @@ async def read_job(
     ] = 0,
 ) -> JobView:
     """Return a job. With `wait`, respond when its state changes or the time is over."""
-    view, version = await run_in_threadpool(_view, caller.tenant_id, job_id)
+    view, version = await run_in_threadpool(_view, caller, job_id)
     deadline = asyncio.get_running_loop().time() + wait
     while not view.terminal and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.25)
-        newer, newer_version = await run_in_threadpool(_view, caller.tenant_id, job_id)
+        newer, newer_version = await run_in_threadpool(_view, caller, job_id)
         if newer_version != version:
             return newer
         view = newer

@@ -32,6 +32,12 @@ class NewKey(RequestModel):
     )
 
 
+class KeyRotation(RequestModel):
+    overlap_s: Annotated[int, Field(ge=0, le=72 * 3_600)] = Field(
+        3_600, description="Seconds until the old key expires, at most 72 hours. Default: 3600."
+    )
+
+
 class KeyView(BaseModel):
     id: str = Field(description="Key id (`key_…`).")
     name: str = Field(description="Name of the key.")
@@ -39,6 +45,10 @@ class KeyView(BaseModel):
     created_at: datetime = Field(description="Time of creation.")
     expires_at: datetime | None = Field(description="Time of expiry; null for a permanent key.")
     revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
+    last_used_at: datetime | None = Field(
+        description="Time of the last request with the key, at most a minute old; null if there "
+        "was none."
+    )
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyView":
@@ -88,6 +98,22 @@ def read_own_key(caller: AnyScope) -> KeyView:
         key = api_keys.get(session, caller.key_id)
     assert key is not None  # noqa: S101 - the caller is authenticated
     return KeyView.of(key)
+
+
+@router.post("/{key_id}/rotate", status_code=201, response_model=CreatedKey)
+def rotate_key(key_id: str, request: KeyRotation, caller: AdminScope) -> JSONResponse:
+    """Replace a key: create one with the same name, scopes and lifetime.
+
+    The old key expires after `overlap_s`, so that its users can change to the new one.
+    Idempotency-Key is not supported: storing the response would store the key.
+    """
+    with write() as session:
+        overlap = timedelta(seconds=request.overlap_s)
+        key_text, key = api_keys.rotate(session, caller.tenant_id, key_id, overlap)
+        audit.record(session, caller, "key.rotate", key_id)
+        audit.record(session, caller, "key.create", key.id)
+        view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
+    return JSONResponse(view.model_dump(mode="json"), 201)
 
 
 @router.delete("/{key_id}", status_code=204)

@@ -5,14 +5,15 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app import sse
 from app.sse import FeedKey, stream_events
 from core import jobs
-from core.database import write
+from core.database import clock, read, write
 from core.jobs import Claim, Heartbeat, NewEvent
-from core.tables import Event, Tenant
+from core.tables import ApiKey, Event, Tenant
 from tests.conftest import TENANT, AddJob
 
 
@@ -23,9 +24,14 @@ def parse(message: bytes) -> dict[str, Any]:
     return {"id": fields.get("id"), "event": fields.get("event"), "data": data}
 
 
+def own_key_id() -> str:
+    with read() as session:
+        return session.scalars(select(ApiKey.id)).one()
+
+
 async def read_stream(key: FeedKey, after: int | None, count: int) -> list[dict[str, Any]]:
     """Return the first `count` messages that have data."""
-    stream, messages = stream_events(key, after), []
+    stream, messages = stream_events(key, after, own_key_id()), []
     async with asyncio.timeout(20):
         async for message in stream:
             if (parsed := parse(message))["data"] is not None:
@@ -104,3 +110,18 @@ def beat(claim: Claim, session: Any, percent: float) -> None:
 
 def test_a_key_without_the_scope_read_has_no_events(anonymous: TestClient) -> None:
     assert anonymous.get("/v1/events").status_code == 401
+
+
+def test_a_stream_ends_when_its_key_is_revoked(client: TestClient, add_job: AddJob) -> None:
+    add_job()
+
+    async def read_until_the_end() -> int:
+        messages = 0
+        async with asyncio.timeout(20):
+            async for _ in stream_events(FeedKey(TENANT), 0, own_key_id()):
+                messages += 1
+                with write() as session:
+                    session.execute(update(ApiKey).values(revoked_at=clock()))
+        return messages
+
+    assert asyncio.run(read_until_the_end()) >= 1
