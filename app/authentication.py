@@ -27,7 +27,11 @@ from core.errors import Forbidden, Unauthorized
 _threads = CapacityLimiter(4)
 USE_INTERVAL_S = 60.0
 _used_at: dict[str, float] = {}  # by key
-bearer_scheme = HTTPBearer(auto_error=False, description="`Authorization: Bearer sem_…`")
+bearer_scheme = HTTPBearer(
+    auto_error=False,
+    description="`Authorization: Bearer sem_…`. Each operation lists the scopes of which the key "
+    "needs one; `admin` includes all of them.",
+)
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,15 @@ async def authorize(request: Request, required: RequireScope) -> None:
 
 
 AnyScope = Annotated[Caller, Depends(RequireScope())]
+# Metadata: all but training data and what shows it.
 ReadScope = Annotated[Caller, Depends(RequireScope("read"))]
+# Content of datasets, weights, and reports with real items.
+DataReadScope = Annotated[Caller, Depends(RequireScope("data:read"))]
 DataScope = Annotated[Caller, Depends(RequireScope("data"))]
 TrainScope = Annotated[Caller, Depends(RequireScope("train"))]
 SampleScope = Annotated[Caller, Depends(RequireScope("sample"))]
+# Keys that only sample see the service's limits, what models accept, and their own jobs.
+ReadOrSampleScope = Annotated[Caller, Depends(RequireScope("read", "sample"))]
 # The job routes then check which of the two scopes the job kind needs.
 JobScope = Annotated[Caller, Depends(RequireScope("train", "sample"))]
 AdminScope = Annotated[Caller, Depends(RequireScope("admin"))]

@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP protocol with limits on what a connection may cost before a key is known.
+"""Uvicorn's HTTP protocol with limits on what a connection may cost before a key is checked.
 
 The parser collects headers without a limit, and Uvicorn waits for the rest of a request or for a
 slow reader for as long as the client likes. This protocol limits the size and number of headers,
@@ -253,11 +253,11 @@ def _is_proxy(address: str, proxies: Collection[str]) -> bool:
     return any(proxy == "*" or client in ipaddress.ip_network(proxy) for proxy in proxies)
 
 
-def allowed_connections(wanted: int) -> int:
-    """Raise the limit on open files for `wanted` connections; return the number that it allows."""
+def allowed_connections(maximum: int) -> int:
+    """Raise the limit on open files for `maximum` connections; return the number that it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + RESERVED_DESCRIPTORS
+    needed = maximum + RESERVED_DESCRIPTORS
     if soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(wanted, soft - RESERVED_DESCRIPTORS))
+    return max(1, min(maximum, soft - RESERVED_DESCRIPTORS))

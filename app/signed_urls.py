@@ -16,7 +16,7 @@ from core.errors import Unauthorized
 from core.tables import ApiKey
 
 MAX_LIFETIME_S = 3_600
-ALLOWED_SCOPES = frozenset({"read", "sample"})  # a link never has other scopes
+ALLOWED_SCOPES = frozenset({"read", "data:read", "sample"})  # a link never has other scopes
 _SIGNED_QUERY = re.compile(
     r"(?:(?P<query>.*)&)?key_id=(?P<key>key_\w{1,64})"
     r"&expires=(?P<expires>[1-9]\d{0,11})&signature=(?P<signature>[0-9a-f]{64})",

@@ -20,7 +20,7 @@ from core.ids import new_id
 from core.tables import ApiKey, Tenant
 
 PREFIX = "sem_"
-SCOPES = ("read", "data", "train", "sample", "admin")
+SCOPES = ("read", "data:read", "data", "train", "sample", "webhooks", "admin")
 DEFAULT_TENANT = "default"
 
 
@@ -136,7 +136,7 @@ def revoke(session: Session, tenant_id: str, key_id: str) -> None:
 def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) -> tuple[str, ApiKey]:
     """Create a key like this one, which expires after `overlap`; return its text and its row.
 
-    The new key lives as long as the old one was made for.
+    The new key has the lifetime of the old one.
 
     Raises:
         NotFound: The tenant has no such key.

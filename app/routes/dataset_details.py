@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 import modalities
 from app import content_negotiation
-from app.authentication import DataScope, ReadScope
+from app.authentication import DataReadScope, DataScope, ReadScope
 from app.content_negotiation import AcceptHeader
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
@@ -67,7 +67,7 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
 @router.get(
     "/{dataset_id}/profile", response_model=DatasetProfile, response_model_exclude_unset=True
 )
-def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
+def read_profile(dataset_id: str, caller: DataReadScope) -> dict[str, Any]:
     """Return item counts, and statistics of the pixels by label or of each table column."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
@@ -94,7 +94,7 @@ def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
 )
 def read_dataset_preview(
     dataset_id: str,
-    caller: ReadScope,
+    caller: DataReadScope,
     limit: Annotated[
         int, Query(ge=1, description="Tables only: number of rows. Default: 20.")
     ] = PREVIEW_ROWS,
@@ -135,7 +135,7 @@ def read_dataset_preview(
 )
 def read_content(
     dataset_id: str,
-    caller: ReadScope,
+    caller: DataReadScope,
     split: Annotated[
         Literal["train", "test"], Query(description="`test` is the published test split.")
     ] = "train",
@@ -192,7 +192,7 @@ def _until_closed(content: Iterator[bytes], open_files: ExitStack) -> Iterator[b
     response_class=Response,
     responses=responses("application/x-ndjson"),
 )
-def read_provenance(dataset_id: str, caller: ReadScope) -> Response:
+def read_provenance(dataset_id: str, caller: DataReadScope) -> Response:
     """Return the provenance of each item of an augmented dataset, as NDJSON in item order.
 
     Each line has the item's label and its `source` (`real`, `transforms` or `model`). A real or

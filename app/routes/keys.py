@@ -18,14 +18,18 @@ from core.tables import ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictJsonRoute)
 
-Scope = Literal["read", "data", "train", "sample", "admin"]
+Scope = Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]
 assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync
 
 
 class NewKey(RequestModel):
     name: Name = Field(description="Name of the key.")
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] = Field(
-        description="Scopes of the key. `admin` includes all others."
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7)] = Field(
+        description="Scopes of the key. `read`: metadata, samples in files and reports. "
+        "`data:read`: training data, weights, and reports with real items. `data`: change "
+        "datasets. `train`: train and change models. `sample`: sample, and read the jobs that the "
+        "key created. `webhooks`: jobs with a webhook. `admin`: all of these, keys and the audit "
+        "log."
     )
     expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = Field(
         None, description="Seconds until the key expires, at most 366 days. Default: never."

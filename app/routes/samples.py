@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 import modalities
 from app import strict_json
-from app.authentication import Caller, SampleScope
+from app.authentication import Caller, SampleScope, check_scope
 from app.content_negotiation import AcceptHeader
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
@@ -161,6 +161,9 @@ def _respond(
         quality = evaluation.require_quality_gate(
             session, models[0], ignore_quality_gate=request.ignore_quality_gate
         )
+    for name in modalities.get(models[0].modality).training_data_options:
+        if getattr(request, name):
+            check_scope(caller, "data:read")
     seed = secrets.randbits(63) if request.seed is None else request.seed
     from app.sampling.response import build_response  # torch and numpy are slow to load
 
