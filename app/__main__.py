@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from app.http_protocol import BoundedHttpProtocol, allowed_connections
 from core.logging_config import configure
 from core.settings import get_settings
 
@@ -15,11 +16,16 @@ def main() -> None:
     configure()
     settings = get_settings()
     factory = "create_sampler_app" if "--sampler" in sys.argv[1:] else "create_app"
+    BoundedHttpProtocol.max_connections = allowed_connections(settings.max_connections)
+    BoundedHttpProtocol.max_connections_per_address = settings.max_connections_per_address
+    BoundedHttpProtocol.proxies = settings.trusted_proxies
     uvicorn.run(
         f"app.main:{factory}",
         factory=True,
         host=settings.host,
         port=settings.port,
+        http=BoundedHttpProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,26 +1,37 @@
 """Authentication and scope checks, as FastAPI dependencies.
 
-Each route declares the scope that it needs; no scope is derived from the URL path.
+Each route declares the scope that it needs; no scope is derived from the URL path. A route that
+reads a body checks the key and its scope first (`authorize`), so that nothing is spent on others.
 """
 
-from collections.abc import Awaitable, Callable
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from app import signed_urls
 from core import api_keys
-from core.database import read
+from core.database import read, write
 from core.errors import Forbidden, Unauthorized
 
 # A few threads of their own: more would compete with the event loop for the interpreter lock. With
 # the shared threads, /livez is twice as slow during a burst (bench/sampling.md).
 _threads = CapacityLimiter(4)
-bearer_scheme = HTTPBearer(auto_error=False, description="`Authorization: Bearer sem_…`")
+USE_INTERVAL_S = 60.0
+_used_at: dict[str, float] = {}  # by key
+bearer_scheme = HTTPBearer(
+    auto_error=False,
+    description="`Authorization: Bearer sem_…`. Each operation lists the scopes of which the key "
+    "needs one; `admin` includes all of them.",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,11 @@ class Caller:
 async def authenticate(
     request: Request, _scheme: Annotated[object, Depends(bearer_scheme)]
 ) -> Caller:
-    return await to_thread.run_sync(_caller, request, limiter=_threads)
+    """Return the caller; a request is authenticated once, however often this is called."""
+    caller = getattr(request.state, "caller", None)
+    if not isinstance(caller, Caller):
+        caller = request.state.caller = await to_thread.run_sync(_caller, request, limiter=_threads)
+    return caller
 
 
 def _caller(request: Request) -> Caller:
@@ -56,7 +71,27 @@ def _caller(request: Request) -> Caller:
         api_key = api_keys.find(session, api_key_text)
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
+    _record_use(api_key.id)
     return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes), request_id)
+
+
+def _record_use(key_id: str) -> None:
+    """Record the use of the key, in each process at most once a minute."""
+    now = time.monotonic()
+    if now - _used_at.get(key_id, -USE_INTERVAL_S) >= USE_INTERVAL_S:
+        _used_at[key_id] = now
+        with suppress(OperationalError), write() as session:  # must not fail the request
+            api_keys.record_use(session, key_id)
+
+
+def check_still_valid(session: Session, caller: Caller) -> None:
+    """Raise Unauthorized if the key was revoked or has expired since the request began."""
+    if not api_keys.valid_ids(session, [caller.key_id]):
+        raise Unauthorized(
+            "The API key was revoked or has expired.",
+            code="key_unknown",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
 
 def check_scope(caller: Caller, *scopes: str) -> None:
@@ -66,21 +101,39 @@ def check_scope(caller: Caller, *scopes: str) -> None:
         raise Forbidden(f"The API key lacks the scope {missing}.", code="scope_missing")
 
 
-def require_scope(*scopes: str) -> Callable[[Caller], Awaitable[Caller]]:
-    """Return a dependency that accepts keys with one of the scopes."""
+class RequireScope:
+    """Dependency that accepts keys with one of the scopes, or any key without scopes."""
 
-    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        check_scope(caller, *scopes)
+    def __init__(self, *scopes: str) -> None:
+        self.scopes = scopes
+
+    async def __call__(self, caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if self.scopes:
+            check_scope(caller, *self.scopes)
         return caller
 
-    return check
+
+def requirement(dependant: Dependant) -> RequireScope | None:
+    """Return what a route requires of keys; None if it needs no key."""
+    calls = [dependency.call for dependency in dependant.dependencies]
+    return next((call for call in calls if isinstance(call, RequireScope)), None)
 
 
-AnyScope = Annotated[Caller, Depends(authenticate)]
-ReadScope = Annotated[Caller, Depends(require_scope("read"))]
-DataScope = Annotated[Caller, Depends(require_scope("data"))]
-TrainScope = Annotated[Caller, Depends(require_scope("train"))]
-SampleScope = Annotated[Caller, Depends(require_scope("sample"))]
+async def authorize(request: Request, required: RequireScope) -> None:
+    """Check the key and its scope before the dependencies of the route are solved."""
+    await required(await authenticate(request, None))
+
+
+AnyScope = Annotated[Caller, Depends(RequireScope())]
+# Metadata: all but training data and what shows it.
+ReadScope = Annotated[Caller, Depends(RequireScope("read"))]
+# Content of datasets, weights, and reports with real items.
+DataReadScope = Annotated[Caller, Depends(RequireScope("data:read"))]
+DataScope = Annotated[Caller, Depends(RequireScope("data"))]
+TrainScope = Annotated[Caller, Depends(RequireScope("train"))]
+SampleScope = Annotated[Caller, Depends(RequireScope("sample"))]
+# Keys that only sample see the service's limits, what models accept, and their own jobs.
+ReadOrSampleScope = Annotated[Caller, Depends(RequireScope("read", "sample"))]
 # The job routes then check which of the two scopes the job kind needs.
-JobScope = Annotated[Caller, Depends(require_scope("train", "sample"))]
-AdminScope = Annotated[Caller, Depends(require_scope("admin"))]
+JobScope = Annotated[Caller, Depends(RequireScope("train", "sample"))]
+AdminScope = Annotated[Caller, Depends(RequireScope("admin"))]

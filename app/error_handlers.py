@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
 
 from core.errors import SemblanceError, Unavailable
 from core.validation_errors import validation_failed
@@ -23,6 +24,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     for error_class in (OperationalError, InterfaceError, ProgrammingError):
         app.add_exception_handler(error_class, _database_error)
+    app.add_exception_handler(ClientDisconnect, _client_disconnect)
     app.add_exception_handler(Exception, _unknown_error)
 
 
@@ -97,6 +99,11 @@ async def _database_error(request: Request, error: Exception) -> JSONResponse:
         headers={"Retry-After": "5"},
     )
     return problem_response(request, unavailable.to_problem(), unavailable.headers)
+
+
+async def _client_disconnect(_request: Request, _error: Exception) -> Response:
+    """Return a response that nobody receives; the body of the request did not arrive."""
+    return Response(status_code=400)
 
 
 async def _unknown_error(request: Request, error: Exception) -> JSONResponse:

@@ -126,10 +126,10 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
     error_handlers.install(app)
     for module in modules:
         app.include_router(module.router)
-    openapi.install(app)
+    routes = [route for module in modules for route in module.router.routes]
+    openapi.install(app, routes)
     patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.state.metrics_registry = registry = metrics.create_registry()
-    routes = [route for module in modules for route in module.router.routes]
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
     app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])
     if settings.cors_allowed_origins:

@@ -11,14 +11,16 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from app import openapi_examples, openapi_responses
+from app.authentication import requirement
 from app.schemas.events import ProgressView, StreamEnd
 from app.schemas.problem import Problem
 
@@ -46,18 +48,18 @@ def operation_id(route: APIRoute) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def install(app: FastAPI) -> None:
-    """Make `/openapi.json` return the completed document."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make `/openapi.json` return the completed document of the routes."""
 
     def document() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = build(app)
+            app.openapi_schema = build(app, routes)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def build(app: FastAPI) -> Json:
+def build(app: FastAPI, routes: Sequence[BaseRoute]) -> Json:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -79,10 +81,23 @@ def build(app: FastAPI) -> Json:
             _simplify(node)
     for schema in schemas.values():
         schema.pop("title", None)
+    _add_scopes(document, routes)
     openapi_responses.complete(document)
     openapi_examples.add(document)
     _drop_unused(document)
     return document
+
+
+def _add_scopes(document: Json, routes: Sequence[BaseRoute]) -> None:
+    """List the scopes of each operation as roles of its security: any of them is enough."""
+    for route in routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        if (required := requirement(route.dependant)) is not None:
+            scopes = [[scope] for scope in required.scopes] or [[]]
+            for method in route.methods:
+                operation = document["paths"][route.path_format][method.lower()]
+                operation["security"] = [{"HTTPBearer": scope} for scope in scopes]
 
 
 def _nodes(value: Any) -> Iterator[Json]:

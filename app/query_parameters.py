@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from app import signed_urls
-from app.authentication import authenticate
+from app.authentication import authorize, requirement
 from core.errors import FieldError, ValidationFailed
 
 
@@ -26,7 +26,8 @@ async def reject_unknown_parameters(request: Request) -> None:
         sent -= signed_urls.PARAMETERS
     if not sent:
         return
-    await authenticate(request, None)
+    if (required := requirement(route.dependant)) is not None:
+        await authorize(request, required)
     errors = []
     for name in sorted(sent)[:20]:
         nearest = tuple(difflib.get_close_matches(name, names, 1)) or None

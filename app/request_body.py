@@ -1,4 +1,4 @@
-"""Request bodies: size limit and strict JSON parsing."""
+"""Request bodies: the key first, then the size limit and strict JSON parsing."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,8 +8,8 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from app import strict_json
-from app.authentication import authenticate
-from core.errors import SemblanceError, TooLarge, UnsupportedMedia
+from app.authentication import authorize, requirement
+from core.errors import TooLarge, UnsupportedMedia
 from core.settings import get_settings
 
 
@@ -53,28 +53,22 @@ async def read_body(request: Request) -> bytes:
 
 
 class StrictJsonRoute(APIRoute):
-    """Route that parses its JSON body with `app.strict_json` instead of FastAPI's parser."""
+    """Route that checks the key, then parses its JSON body with `app.strict_json`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        handle, required = super().get_route_handler(), requirement(self.dependant)
         if self.body_field is None:
             return handle
 
         async def parse_and_handle(request: Request) -> Response:
-            try:
-                # FastAPI reads both again, but the stream is consumed then.
-                request._body = await read_body(request)
-                content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-                if request._body and content_type != "application/json":
-                    raise UnsupportedMedia(
-                        "The body must be JSON with Content-Type: application/json."
-                    )
-                request._json = strict_json.loads(request._body)
-            except SemblanceError:
-                # Dependencies have not run yet, and a missing API key takes precedence over an
-                # invalid body.
-                await authenticate(request, None)
-                raise
+            if required is not None:
+                await authorize(request, required)
+            # FastAPI reads both again, but the stream is consumed then.
+            request._body = await read_body(request)
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+            if request._body and content_type != "application/json":
+                raise UnsupportedMedia("The body must be JSON with Content-Type: application/json.")
+            request._json = strict_json.loads(request._body)
             return await handle(request)
 
         return parse_and_handle

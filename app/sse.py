@@ -14,7 +14,7 @@ gets only the newest one of each running job.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.orm import Session
 
 from app.schemas.events import ProgressView, StreamEnd, event_view
-from core import jobs
+from core import api_keys, jobs
 from core.database import read
 from core.tables import Event, Job
 
@@ -47,17 +47,18 @@ class FeedKey(NamedTuple):
     job_id: str | None = None
 
 
-async def stream_events(key: FeedKey, after: int | None) -> AsyncIterator[bytes]:
+async def stream_events(key: FeedKey, after: int | None, api_key_id: str) -> AsyncIterator[bytes]:
     """Yield all events with ids above `after`, then new ones, and `end` when the job has ended.
 
-    With None, the stream begins with the next event.
+    With None, the stream begins with the next event. It stops when the API key is revoked or
+    expires.
     """
     yield format_sse_event(retry=RETRY_MS)
     if after is None:
         after = await asyncio.to_thread(_newest_id, key)
     shown: dict[str, bytes] = {}  # the last progress that the stream has sent, by job
-    with _poller.follow(key) as feed, feed.follower() as wake:
-        while True:
+    with _poller.follow(key) as feed, feed.follower(api_key_id) as wake:
+        while api_key_id not in feed.ended_api_keys:
             events = feed.events_after(after)
             if events is None:
                 events = await asyncio.to_thread(_read, key, after)
@@ -141,7 +142,8 @@ def progress_message(job: Job) -> bytes:
 class _Feed:
     """Recent events of a feed: all events with ids above `buffered_after`."""
 
-    wakes: set[asyncio.Event] = field(default_factory=set)
+    wakes: dict[asyncio.Event, str] = field(default_factory=dict)  # with the stream's API key
+    ended_api_keys: set[str] = field(default_factory=set)  # revoked or expired
     buffered_after: int | None = None
     latest_id: int = 0
     recent: list[Message] = field(default_factory=list)
@@ -149,13 +151,19 @@ class _Feed:
     progress: dict[str, bytes] = field(default_factory=dict)  # of the running jobs
 
     @contextmanager
-    def follower(self) -> Iterator[asyncio.Event]:
+    def follower(self, api_key_id: str) -> Iterator[asyncio.Event]:
         wake = asyncio.Event()
-        self.wakes.add(wake)
+        self.wakes[wake] = api_key_id
         try:
             yield wake
         finally:
-            self.wakes.discard(wake)
+            del self.wakes[wake]
+
+    def end_streams(self, ended_api_keys: set[str]) -> None:
+        self.ended_api_keys = ended_api_keys
+        for wake, api_key_id in self.wakes.items():
+            if api_key_id in ended_api_keys:
+                wake.set()
 
     def events_after(self, after: int) -> tuple[list[Message], bool] | None:
         """Return the events with ids above `after`, and True if the job has ended.
@@ -176,10 +184,11 @@ class _Feed:
 
 @dataclass(frozen=True)
 class _News:
-    """Result of one poll: the newest event by feed, and the running jobs of each feed."""
+    """Result of one poll: the newest event and the running jobs by feed, and valid API keys."""
 
     latest_ids: dict[FeedKey, int]
     running: dict[FeedKey, dict[str, bytes]]
+    valid_api_keys: set[str]
 
 
 class _Poller:
@@ -209,8 +218,10 @@ class _Poller:
             await asyncio.sleep(POLL_S)
 
     async def _poll_once(self) -> None:
-        news = await asyncio.to_thread(_find_news, list(self._feeds))
+        api_keys_of = {key: set(feed.wakes.values()) for key, feed in self._feeds.items()}
+        news = await asyncio.to_thread(_find_news, api_keys_of)
         for key, feed in list(self._feeds.items()):
+            feed.end_streams(api_keys_of.get(key, set()) - news.valid_api_keys)
             latest_id = news.latest_ids.get(key, feed.latest_id)
             running = news.running.get(key, {})
             if latest_id != feed.latest_id or running != feed.progress:
@@ -232,7 +243,8 @@ class _Poller:
                 await asyncio.sleep(0.002)
 
 
-def _find_news(keys: Sequence[FeedKey]) -> _News:
+def _find_news(api_keys_of: Mapping[FeedKey, set[str]]) -> _News:
+    keys = list(api_keys_of)
     job_keys = {key.job_id: key for key in keys if key.job_id is not None}
     tenants = [key.tenant_id for key in keys if key.job_id is None]
     with read() as session:
@@ -248,7 +260,8 @@ def _find_news(keys: Sequence[FeedKey]) -> _News:
             message = progress_message(job)
             for key in (FeedKey(job.tenant_id), FeedKey(job.tenant_id, job.id)):
                 running.setdefault(key, {})[job.id] = message
-    return _News(latest_ids, running)
+        valid = api_keys.valid_ids(session, set().union(*api_keys_of.values()))
+    return _News(latest_ids, running, valid)
 
 
 def settled_event_id(tenant_id: str) -> int:

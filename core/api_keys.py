@@ -5,13 +5,13 @@ guessed.
 """
 
 import hashlib
-import hmac
 import os
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -20,7 +20,7 @@ from core.ids import new_id
 from core.tables import ApiKey, Tenant
 
 PREFIX = "sem_"
-SCOPES = ("read", "data", "train", "sample", "admin")
+SCOPES = ("read", "data:read", "data", "train", "sample", "webhooks", "admin")
 DEFAULT_TENANT = "default"
 
 
@@ -50,13 +50,14 @@ def get_valid(session: Session, key_id: str) -> ApiKey | None:
     return session.scalar(select(ApiKey).where(ApiKey.id == key_id, _is_valid()))
 
 
-def sign(key: ApiKey, text: str) -> str:
-    """Return the HMAC-SHA-256 of `text` in hex, keyed with the key's digest.
+def valid_ids(session: Session, key_ids: Collection[str]) -> set[str]:
+    """Return which of the keys were neither revoked nor have expired."""
+    return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), _is_valid())))
 
-    Only the service and the holder of the key know the digest. The service can therefore verify
-    links and sample manifests that this key has signed without storing them.
-    """
-    return hmac.digest(bytes.fromhex(key.digest), text.encode(), "sha256").hex()
+
+def record_use(session: Session, key_id: str) -> None:
+    """Set the time of the last use to now."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=clock()))
 
 
 def add(
@@ -141,6 +142,31 @@ def revoke(session: Session, tenant_id: str, key_id: str) -> None:
     key.revoked_at = clock()
 
 
+def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) -> tuple[str, ApiKey]:
+    """Create a key like this one, which expires after `overlap`; return its text and its row.
+
+    The new key has the lifetime of the old one.
+
+    Raises:
+        NotFound: The tenant has no such key.
+        Conflict: The key was revoked or has expired.
+    """
+    old = get(session, key_id)
+    if old is None or old.tenant_id != tenant_id:
+        raise NotFound(f"API key {key_id[:100]} does not exist.")
+    valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _is_valid()).with_for_update())
+    if valid is None:
+        raise Conflict(
+            "The key was revoked or has expired. Create a new one.", code="key_not_valid"
+        )
+    lifetime = None if old.expires_at is None else old.expires_at - old.created_at
+    rotated = create(session, tenant_id, name=old.name, scopes=tuple(old.scopes), lifetime=lifetime)
+    ends_at = clock(overlap.total_seconds())
+    earlier = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > ends_at)
+    session.execute(update(ApiKey).where(ApiKey.id == key_id, earlier).values(expires_at=ends_at))
+    return rotated
+
+
 def ensure_admin_key(
     session: Session, configured_key: str = "", file: Path | None = None
 ) -> str | None:
@@ -148,13 +174,14 @@ def ensure_admin_key(
 
     `configured_key` (from the settings) takes precedence over the text in `file`, and both take
     precedence over a new random key. The text is written to `file`, readable by its owner only.
+    A key that was revoked, or has expired, remains so.
     """
     if session.get(Tenant, DEFAULT_TENANT) is None:
         session.add(Tenant(id=DEFAULT_TENANT, name=DEFAULT_TENANT))
         session.flush()
     file_key = file.read_text().strip() if file is not None and file.exists() else ""
     text = configured_key or file_key or PREFIX + secrets.token_urlsafe(32)
-    if find(session, text) is not None:
+    if session.scalar(select(ApiKey.id).where(ApiKey.digest == digest(text))) is not None:
         return None
     has_keys = session.scalar(select(ApiKey.id).limit(1)) is not None
     if not configured_key and not file_key and has_keys:

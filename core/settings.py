@@ -116,8 +116,25 @@ class Settings(BaseSettings):
         description="Addresses and networks of reverse proxies whose X-Forwarded headers are "
         "believed. Default: none.",
     )
+    max_connections: int = Field(
+        2_048,
+        ge=1,
+        description="Maximum number of open connections. Fewer if the system's limit on open files "
+        "is lower. At the limit, the connection that has waited longest for a request is closed.",
+    )
+    max_connections_per_address: int = Field(
+        1_024,
+        ge=1,
+        description="Maximum number of open connections of one address that is not a trusted "
+        "proxy.",
+    )
     admin_key: SecretStr = Field(
         SecretStr(""), description="Text of the first API key, for containers."
+    )
+    signing_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that signs URLs and sample manifests, the same for all API processes. "
+        "Default: a random one, in `data_dir`.",
     )
 
     lease_seconds: float = Field(

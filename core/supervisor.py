@@ -33,6 +33,8 @@ ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 EXIT_PORT_IN_USE = 3  # exit status
+MAX_LOG_BYTES = 64 * 1024 * 1024
+LOG_CHECK_S = 5.0
 MAX_SOCKET_PATH_BYTES = 100  # below the kernel's limit of 107 bytes
 PrintLine = Callable[[str], None]
 
@@ -118,10 +120,11 @@ class Supervisor:
             (self.folder / "address").write_text(self.settings.base_url + "\n")
             for signal_number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(signal_number, self._on_signal)
-            log = os.open(self._log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            log_file = self.folder / "server.log"
+            log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 self._start_all(log)
-                self._supervise(log)
+                self._supervise(log, log_file)
             finally:
                 self._stop_all()
                 os.close(log)
@@ -165,8 +168,12 @@ class Supervisor:
         service.start(log)
         self.services.append(service)
 
-    def _supervise(self, log: int) -> None:
+    def _supervise(self, log: int, log_file: Path) -> None:
+        log_checked = 0.0
         while not self._stopping:
+            if time.monotonic() - log_checked > LOG_CHECK_S:
+                log_checked = time.monotonic()
+                rotate_log(log_file)
             for service in self.services:
                 if service.should_restart():
                     self.print_line(f"The {service.name} exited and is restarted.")
@@ -181,12 +188,6 @@ class Supervisor:
             service.stop()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def _log_file(self) -> Path:
-        path = self.folder / "server.log"
-        if path.exists() and path.stat().st_size > 64 * 1024 * 1024:
-            path.replace(path.with_suffix(".log.1"))
-        return path
 
     def _broker_url(self, log: int) -> str:
         """Return the broker's URL, after starting a broker if none is configured.
@@ -210,6 +211,17 @@ class Supervisor:
             socket = self._temporary / "redis.sock"
         self._start(log, Service("broker", [binary, *_redis_options(folder, socket)]))
         return f"redis+socket://{socket}?virtual_host=0"
+
+
+def rotate_log(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+    """Copy a log that exceeds `max_bytes` to `.log.1` and empty it.
+
+    The services keep the file open, so it is not replaced. They append to it and continue at its
+    new end. Lines that they write during the copy may be lost.
+    """
+    if path.stat().st_size > max_bytes:
+        shutil.copy(path, path.with_suffix(".log.1"))
+        os.truncate(path, 0)
 
 
 def prepare_database(settings: Settings, key_file: Path | None = None) -> str | None:

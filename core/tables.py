@@ -138,6 +138,7 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock())
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # to the minute
 
 
 class LoginCode(Base):

@@ -141,6 +141,9 @@ class Sampling(Protocol):
     sample_options: type[RequestModel] = RequestModel
     """Fields of a samples request, those of `selection_options` among them."""
 
+    training_data_options: frozenset[str] = frozenset()
+    """Names of `sample_options` with which a request finds out whether an item was trained on."""
+
     model_view: type[BaseModel] = BaseModel
     """Fields of a model's representation, in addition to those of all models."""
 

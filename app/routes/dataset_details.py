@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 
 import modalities
 from app import byte_range, content_negotiation
-from app.authentication import DataScope, ReadScope
+from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
 from app.openapi_responses import responses
@@ -73,7 +73,7 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
 @router.get(
     "/{dataset_id}/profile", response_model=DatasetProfile, response_model_exclude_unset=True
 )
-def read_profile(dataset_id: str, caller: ReadScope) -> dict[str, Any]:
+def read_profile(dataset_id: str, caller: DataReadScope) -> dict[str, Any]:
     """Return item counts, and statistics of the pixels by label or of each table column."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
@@ -100,7 +100,7 @@ def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
 )
 def read_dataset_preview(
     dataset_id: str,
-    caller: ReadScope,
+    caller: DataReadScope,
     limit: Annotated[
         int, Query(ge=1, description="Tables only: number of rows. Default: 20.")
     ] = PREVIEW_ROWS,
@@ -143,7 +143,7 @@ def read_dataset_preview(
 )
 def read_content(
     dataset_id: str,
-    caller: ReadScope,
+    caller: DataReadScope,
     split: Annotated[
         Literal["train", "test"], Query(description="`test` is the published test split.")
     ] = "train",
@@ -239,7 +239,7 @@ def _content_etag(dataset: Dataset, split: str, output_format: str) -> str:
     response_class=Response,
     responses=responses("application/x-ndjson"),
 )
-def read_provenance(dataset_id: str, caller: ReadScope) -> Response:
+def read_provenance(dataset_id: str, caller: DataReadScope) -> Response:
     """Return the provenance of each item of an augmented dataset, as NDJSON in item order.
 
     Each line has the item's label and its `source` (`real`, `transforms` or `model`). A real or

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 import modalities
 from app import strict_json
-from app.authentication import ReadScope
+from app.authentication import DataReadScope
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import DatasetItem, DatasetItems, DatasetRows, TransformsPreview
@@ -31,7 +31,7 @@ def _get(tenant_id: str, dataset_id: str) -> Dataset:
 @router.get("/{dataset_id}/items", response_model=DatasetItems)
 def list_items(
     dataset_id: str,
-    caller: ReadScope,
+    caller: DataReadScope,
     label: Annotated[
         str | None, Query(max_length=256, description="Only items of this label. Default: all.")
     ] = None,
@@ -59,7 +59,7 @@ def list_items(
     response_class=Response,
     responses=responses("image/png", headers=("ETag",)),
 )
-def read_item(dataset_id: str, index: int, caller: ReadScope) -> Response:
+def read_item(dataset_id: str, index: int, caller: DataReadScope) -> Response:
     """Return one image of a dataset as a PNG. A change of the dataset may give it another index."""
     dataset = _get(caller.tenant_id, dataset_id)
     picture = modalities.get(dataset.modality).item_picture(dataset, get_storage(), index)
@@ -76,7 +76,7 @@ def read_item(dataset_id: str, index: int, caller: ReadScope) -> Response:
 @router.get("/{dataset_id}/rows", response_model=DatasetRows)
 def list_rows(
     dataset_id: str,
-    caller: ReadScope,
+    caller: DataReadScope,
     where: Annotated[
         str | None,
         Query(
@@ -122,7 +122,9 @@ def list_rows(
     response_class=Response,
     responses=responses("image/png"),
 )
-def preview_transforms(dataset_id: str, request: TransformsPreview, caller: ReadScope) -> Response:
+def preview_transforms(
+    dataset_id: str, request: TransformsPreview, caller: DataReadScope
+) -> Response:
     """Return a PNG of eight training images and, below each, a transformed version.
 
     An augmentation job with the same `transforms` creates such images.

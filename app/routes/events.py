@@ -53,7 +53,7 @@ def list_events(
     )
     if output_format == "stream":
         start = parse_last_event_id(last_event_id, after)
-        stream = sse.stream_events(sse.FeedKey(caller.tenant_id), start)
+        stream = sse.stream_events(sse.FeedKey(caller.tenant_id), start, caller.key_id)
         headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
         return EventSourceResponse(stream, headers=headers)
     limit = page_size(limit)

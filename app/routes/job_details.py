@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse
 from sqlalchemy.orm import Session
 
 from app import audit, content_negotiation, sse
-from app.authentication import ReadScope, TrainScope
+from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
 from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
@@ -18,6 +18,7 @@ from app.idempotent_requests import (
     SaveResponse,
     run_idempotently,
 )
+from app.job_access import check_artifact, get_job
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
 from app.routes.events import EVENT_TYPES, MAX_EVENT_ID, parse_last_event_id
@@ -49,7 +50,7 @@ MetricPoints = Annotated[
 )
 def read_events(
     job_id: str,
-    caller: ReadScope,
+    caller: ReadOrSampleScope,
     after: Annotated[
         int,
         Query(
@@ -78,10 +79,11 @@ def read_events(
     )
     limit = page_size(limit)
     with read() as session:
-        jobs.get(session, caller.tenant_id, job_id)
+        get_job(session, caller, job_id)
         if output_format == "stream":
             start = parse_last_event_id(last_event_id, after)
-            stream = sse.stream_events(sse.FeedKey(caller.tenant_id, job_id), start)
+            feed = sse.FeedKey(caller.tenant_id, job_id)
+            stream = sse.stream_events(feed, start, caller.key_id)
             headers = {"X-Accel-Buffering": "no"}  # proxies must not buffer the events
             return EventSourceResponse(stream, headers=headers)
         rows = jobs.page_of_events(
@@ -93,14 +95,14 @@ def read_events(
 @router.get("/{job_id}/logs", response_class=PlainTextResponse, responses=responses("text/plain"))
 def read_log(
     job_id: str,
-    caller: ReadScope,
+    caller: ReadOrSampleScope,
     tail: Annotated[
         int, Query(ge=1, le=10_000, description="Number of lines, from the end. Default: 1000.")
     ] = 1_000,
 ) -> str:
     """Return the log of a job, one line for each entry: time, level, text."""
     with read() as session:
-        jobs.get(session, caller.tenant_id, job_id)
+        get_job(session, caller, job_id)
         rows = jobs.log_of(session, caller.tenant_id, job_id, lines=tail)
     return "".join(
         f"{row.created_at.isoformat(timespec='milliseconds')} {row.level} {_log_text(row)}\n"
@@ -267,10 +269,10 @@ def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
 
 
 @router.get("/{job_id}/artifacts", response_model=list[ArtifactView])
-def list_artifacts(job_id: str, caller: ReadScope) -> list[ArtifactView]:
+def list_artifacts(job_id: str, caller: ReadOrSampleScope) -> list[ArtifactView]:
     """List all files that the job has stored, with their SHA-256."""
     with read() as session:
-        jobs.get(session, caller.tenant_id, job_id)
+        get_job(session, caller, job_id)
         rows = jobs.artifacts_of(session, caller.tenant_id, job_id, prefix="")
     return [ArtifactView.of(row) for row in rows]
 
@@ -283,13 +285,16 @@ def list_artifacts(job_id: str, caller: ReadScope) -> list[ArtifactView]:
 def read_artifact(
     job_id: str,
     name: str,
-    caller: ReadScope,
+    caller: ReadOrSampleScope,
     range: RangeHeader = None,
     if_range: IfRangeHeader = None,
 ) -> Response:
-    """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256."""
+    """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
+
+    Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
+    """
     with read() as session:
-        jobs.get(session, caller.tenant_id, job_id)
+        check_artifact(caller, get_job(session, caller, job_id), name)
         artifact = jobs.get_artifact(session, caller.tenant_id, job_id, name)
     if artifact is None:
         raise NotFound(f"Job {job_id} has no artifact of this name.")

@@ -15,12 +15,19 @@ from sqlalchemy.orm import Session
 
 import job_kinds
 from app import audit
-from app.authentication import Caller, JobScope, ReadScope, check_scope
+from app.authentication import (
+    Caller,
+    JobScope,
+    ReadOrSampleScope,
+    check_scope,
+    check_still_valid,
+)
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     run_idempotently,
 )
+from app.job_access import get_job, own_key
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
 from app.schemas.events import JobShownState
@@ -76,6 +83,7 @@ def create_job(
     kind = job_kinds.KINDS[request.kind]
     check_scope(caller, kind.scope)
     if request.webhook is not None:
+        check_scope(caller, "webhooks")
         webhooks.check_url(request.webhook.url, pointer="/webhook")
     seed = secrets.randbits(31) if request.seed is None else request.seed
     plan = kind.plan(caller.tenant_id, request, seed, _open_stream)
@@ -109,12 +117,12 @@ def _open_stream(model: Model, plan: SamplingPlan) -> SampleStream:
 
 
 def _check_scope(session: Session, caller: Caller, job_id: str) -> None:
-    check_scope(caller, job_kinds.KINDS[jobs.get(session, caller.tenant_id, job_id).kind].scope)
+    check_scope(caller, job_kinds.KINDS[get_job(session, caller, job_id).kind].scope)
 
 
 @router.get("", response_model=CountedPage[JobView])
 def list_jobs(
-    caller: ReadScope,
+    caller: ReadOrSampleScope,
     page: Annotated[PageRequest, list_parameters("job")],
     state: Annotated[
         JobShownState | None, Query(description="Only jobs in this state. Default: all.")
@@ -130,7 +138,10 @@ def list_jobs(
         Query(description="Only jobs that sample or evaluate this model (id). Default: all."),
     ] = None,
 ) -> CountedPage[JobView]:
-    """List the jobs, newest first unless `sort` says otherwise."""
+    """List the jobs, newest first unless `sort` says otherwise.
+
+    A key with the scope `sample` but not `read` sees only the jobs that it created.
+    """
     with read() as session:
         listed = jobs.page(
             session,
@@ -140,32 +151,34 @@ def list_jobs(
             kind=kind,
             dataset_id=dataset,
             model_id=model,
+            key_id=own_key(caller),
         )
         positions = jobs.queue_positions(session, listed.rows)
     return CountedPage.of(listed, [JobView.of(row, positions.get(row.id)) for row in listed.rows])
 
 
-def _view(tenant_id: str, job_id: str) -> tuple[JobView, int]:
+def _view(caller: Caller, job_id: str) -> tuple[JobView, int]:
     with read() as session:
-        job = jobs.get(session, tenant_id, job_id)
+        check_still_valid(session, caller)
+        job = get_job(session, caller, job_id)
         return JobView.of(job, jobs.queue_position(session, job)), job.version
 
 
 @router.get("/{job_id}", response_model=JobView)
 async def read_job(
     job_id: str,
-    caller: ReadScope,
+    caller: ReadOrSampleScope,
     wait: Annotated[
         float,
         Query(ge=0, le=60, description="Seconds to wait for a change of the state. Default: 0."),
     ] = 0,
 ) -> JobView:
     """Return a job. With `wait`, respond when its state changes or the time is over."""
-    view, version = await run_in_threadpool(_view, caller.tenant_id, job_id)
+    view, version = await run_in_threadpool(_view, caller, job_id)
     deadline = asyncio.get_running_loop().time() + wait
     while not view.terminal and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.25)
-        newer, newer_version = await run_in_threadpool(_view, caller.tenant_id, job_id)
+        newer, newer_version = await run_in_threadpool(_view, caller, job_id)
         if newer_version != version:
             return newer
         view = newer
@@ -225,6 +238,8 @@ def retry_job(
     def create(save: SaveResponse) -> tuple[int, JobView]:
         with write() as session:
             _check_scope(session, caller, job_id)
+            if "webhook" in get_job(session, caller, job_id).request:
+                check_scope(caller, "webhooks")
             job = jobs.retry(session, caller.tenant_id, job_id, caller.key_id)
             audit.record(session, caller, "job.retry", job_id)
             view = JobView.of(job, jobs.queue_position(session, job))

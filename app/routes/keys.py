@@ -18,17 +18,27 @@ from core.tables import ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictJsonRoute)
 
-Scope = Literal["read", "data", "train", "sample", "admin"]
+Scope = Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]
 assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync
 
 
 class NewKey(RequestModel):
     name: Name = Field(description="Name of the key.")
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] = Field(
-        description="Scopes of the key. `admin` includes all others."
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7)] = Field(
+        description="Scopes of the key. `read`: metadata, samples in files and reports. "
+        "`data:read`: training data, weights, and reports with real items. `data`: change "
+        "datasets. `train`: train and change models. `sample`: sample, and read the jobs that the "
+        "key created. `webhooks`: jobs with a webhook. `admin`: all of these, keys and the audit "
+        "log."
     )
     expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = Field(
         None, description="Seconds until the key expires, at most 366 days. Default: never."
+    )
+
+
+class KeyRotation(RequestModel):
+    overlap_s: Annotated[int, Field(ge=0, le=72 * 3_600)] = Field(
+        3_600, description="Seconds until the old key expires, at most 72 hours. Default: 3600."
     )
 
 
@@ -39,6 +49,10 @@ class KeyView(BaseModel):
     created_at: datetime = Field(description="Time of creation.")
     expires_at: datetime | None = Field(description="Time of expiry; null for a permanent key.")
     revoked_at: datetime | None = Field(description="Time of revocation; null for a valid key.")
+    last_used_at: datetime | None = Field(
+        description="Time of the last request with the key, at most a minute old; null if there "
+        "was none."
+    )
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyView":
@@ -99,6 +113,22 @@ def read_own_key(caller: AnyScope) -> KeyView:
         key = api_keys.get(session, caller.key_id)
     assert key is not None  # noqa: S101 - the caller is authenticated
     return KeyView.of(key)
+
+
+@router.post("/{key_id}/rotate", status_code=201, response_model=CreatedKey)
+def rotate_key(key_id: str, request: KeyRotation, caller: AdminScope) -> JSONResponse:
+    """Replace a key: create one with the same name, scopes and lifetime.
+
+    The old key expires after `overlap_s`, so that its users can change to the new one.
+    Idempotency-Key is not supported: storing the response would store the key.
+    """
+    with write() as session:
+        overlap = timedelta(seconds=request.overlap_s)
+        key_text, key = api_keys.rotate(session, caller.tenant_id, key_id, overlap)
+        audit.record(session, caller, "key.rotate", key_id)
+        audit.record(session, caller, "key.create", key.id)
+        view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
+    return JSONResponse(view.model_dump(mode="json"), 201)
 
 
 @router.delete("/{key_id}", status_code=204)

@@ -10,7 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 import modalities
 from app import audit, content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
-from app.authentication import Caller, ReadScope, TrainScope
+from app.authentication import (
+    Caller,
+    DataReadScope,
+    ReadOrSampleScope,
+    ReadScope,
+    TrainScope,
+)
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
 from app.idempotent_requests import (
@@ -54,7 +60,7 @@ CSP_INLINE_IMAGES = {
 
 
 @router.get("/{reference}/sampling-options", response_model=SamplingOptions)
-def read_sampling_options(reference: str, caller: ReadScope) -> SamplingOptions:
+def read_sampling_options(reference: str, caller: ReadOrSampleScope) -> SamplingOptions:
     """Return the labels of a model and their fractions in the training data.
 
     For a table, also return the values or the range of each column.
@@ -121,7 +127,8 @@ def read_report(
     """Return the report of the newest successful evaluation; `state` is that of the newest one.
 
     It has a verdict, and scores next to those of real items and of a naive baseline. HTML includes
-    plots; CSV only has the column statistics.
+    plots and, for keys with the scope `data:read`, pictures of real items next to samples; CSV only
+    has the column statistics.
     """
     output_format = content_negotiation.negotiate(
         REPORT_TYPES, format=format, accept=accept, default="json"
@@ -132,11 +139,10 @@ def read_report(
     report = model_report.build_report(model, evaluations, get_storage())
     headers = {"Vary": "Accept"}
     if output_format == "html":
-        page = report_page.render_page(
-            report,
-            evaluations.training_metrics,
-            model_report.load_pictures(report, evaluations, get_storage()),
-        )
+        pictures = {}
+        if caller.scopes & {"data:read", "admin"}:  # they show training data
+            pictures = model_report.load_pictures(report, evaluations, get_storage())
+        page = report_page.render_page(report, evaluations.training_metrics, pictures)
         return Response(page, headers=headers | CSP_INLINE_IMAGES, media_type=CARD_TYPES["html"])
     if output_format == "csv":
         return Response(render_csv(report), headers=headers, media_type=REPORT_TYPES["csv"])
@@ -196,7 +202,7 @@ def read_architecture(
     ),
 )
 def export_model(
-    reference: str, caller: ReadScope, range: RangeHeader = None, if_range: IfRangeHeader = None
+    reference: str, caller: DataReadScope, range: RangeHeader = None, if_range: IfRangeHeader = None
 ) -> Response:
     """Download the model as a zip file that another service can import.
 

@@ -3,7 +3,6 @@
 Any service with the model's weights can generate the set again or verify the manifest.
 """
 
-import hmac
 import json
 import secrets
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 import modalities
 from app.authentication import ReadScope, SampleScope
 from app.request_body import StrictJsonRoute
-from core import api_keys, model_registry
+from core import api_keys, model_registry, server_secret
 from core.database import read
 from core.request_fields import RequestModel
 from core.tables import ApiKey
@@ -87,7 +86,7 @@ def create_sample_manifest(
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
-    signature = api_keys.sign(key, _signed_text(manifest))
+    signature = server_secret.sign(_signed_text(key.id, manifest))
     return SignedSampleManifest(manifest=manifest, key_id=key.id, signature=signature)
 
 
@@ -97,10 +96,9 @@ def verify_sample_manifest(signed: SignedSampleManifest, caller: ReadScope) -> V
     with read() as session:
         key = api_keys.get(session, signed.key_id)
         models = model_registry.find_by_weights(session, caller.tenant_id, signed.manifest.sha256)
-    expected = ""
-    if key is not None and key.tenant_id == caller.tenant_id:
-        expected = api_keys.sign(key, _signed_text(signed.manifest))
-    valid = hmac.compare_digest(expected, signed.signature)
+    is_own = key is not None and key.tenant_id == caller.tenant_id
+    text = _signed_text(signed.key_id, signed.manifest)
+    valid = server_secret.is_signature(text, signed.signature) and is_own
     return VerificationResult(valid=valid, models=[model.id for model in models])
 
 
@@ -110,5 +108,5 @@ def _get_key(session: Session, key_id: str) -> ApiKey:
     return key
 
 
-def _signed_text(manifest: SampleManifest) -> str:
-    return "sample-manifest " + json.dumps(manifest.model_dump(), sort_keys=True)
+def _signed_text(key_id: str, manifest: SampleManifest) -> str:
+    return f"sample-manifest {key_id} " + json.dumps(manifest.model_dump(), sort_keys=True)

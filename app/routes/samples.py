@@ -10,18 +10,19 @@ from pydantic import ValidationError
 
 import modalities
 from app import strict_json
-from app.authentication import Caller, SampleScope
+from app.authentication import Caller, SampleScope, check_scope
 from app.content_negotiation import AcceptHeader
 from app.http_methods import is_match
 from app.openapi_responses import responses
-from app.sampling.concurrency_limit import ConcurrencyLimitedRoute, run_in_sampling_thread
+from app.request_body import StrictJsonRoute
+from app.sampling.concurrency_limit import SamplingPlace, run_in_sampling_thread
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest, SamplesView
 from core import evaluation, model_registry, validation_errors
 from core.database import read
 from core.errors import ValidationFailed
 
-router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=ConcurrencyLimitedRoute)
+router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictJsonRoute)
 
 Format = Annotated[
     modalities.SampleFormat | None, Query(description="File format; overrides `Accept`.")
@@ -56,6 +57,7 @@ async def create_samples(
     reference: str,
     request: SamplesRequest,
     caller: SampleScope,
+    _place: SamplingPlace,
     format: Format = None,
     accept: AcceptHeader = None,
 ) -> Response:
@@ -88,6 +90,7 @@ async def read_samples(
     http_request: Request,
     reference: str,
     caller: SampleScope,
+    _place: SamplingPlace,
     label: Annotated[str | None, Query(description="One label. `count` defaults to 1.")] = None,
     labels: Annotated[
         str | None, Query(description="Number of samples by label: JSON, as in the POST body.")
@@ -173,6 +176,9 @@ def _respond(
         quality = evaluation.require_quality_gate(
             session, models[0], ignore_quality_gate=request.ignore_quality_gate
         )
+    for name in modalities.get(models[0].modality).training_data_options:
+        if getattr(request, name):
+            check_scope(caller, "data:read")
     seed = secrets.randbits(63) if request.seed is None else request.seed
     from app.sampling.response import build_response  # torch and numpy are slow to load
 

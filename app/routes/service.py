@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 import modalities
-from app.authentication import ReadScope
+from app.authentication import ReadOrSampleScope
 from core.datasets import builtin
 from core.settings import Limits, get_settings
 from modalities.training import Preset
@@ -27,7 +27,7 @@ class ServiceDescription(BaseModel):
 
 
 @router.get("/v1", response_model=ServiceDescription)
-def describe_service(_caller: ReadScope) -> ServiceDescription:
+def describe_service(_caller: ReadOrSampleScope) -> ServiceDescription:
     """Return the version, the limits, and the available formats, presets and architectures."""
     installed = modalities.installed()
     return ServiceDescription(

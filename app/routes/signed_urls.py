@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app import signed_urls
-from app.authentication import ReadScope
+from app.authentication import ReadOrSampleScope
 from app.request_body import StrictJsonRoute
 from core import api_keys
 from core.database import read
@@ -36,7 +36,7 @@ class LinkView(BaseModel):
 
 
 @router.post("", response_model=LinkView)
-def create_link(request: LinkRequest, http_request: Request, caller: ReadScope) -> LinkView:
+def create_link(request: LinkRequest, http_request: Request, caller: ReadOrSampleScope) -> LinkView:
     """Create a signed URL of an image or a download: anybody can GET it until it expires.
 
     It has no more rights than the key that requests it. The service does not store it; revoking

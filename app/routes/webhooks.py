@@ -49,7 +49,7 @@ def create_webhook(
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))
             audit.record(session, caller, "webhook.create", view.id)
-            save(session, 201, view)
+            save(session, 201, view.model_copy(update={"secret": None}))
         return 201, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/webhooks", request], create)

@@ -4,13 +4,12 @@ Requests above the limit are rejected at once, which is cheap, instead of queued
 not import torch.
 """
 
-from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, TypeVar, TypeVarTuple
 
 from anyio import CapacityLimiter, to_thread
-from starlette.types import Receive, Scope, Send
+from fastapi import Depends
 
-from app.request_body import StrictJsonRoute
 from core.errors import Unavailable
 from core.settings import get_settings
 
@@ -25,29 +24,29 @@ def in_flight() -> int:
     return _in_flight
 
 
-class ConcurrencyLimitedRoute(StrictJsonRoute):
-    """Route that counts a request from before its body is read until its response is sent."""
+async def _take_place() -> AsyncIterator[None]:
+    """Count a request from when its body is complete until its response is sent.
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle the request.
+    Raises:
+        Unavailable: The limit on concurrent requests is reached.
+    """
+    global _in_flight
+    limit = get_settings().sampler_concurrency
+    if _in_flight >= limit:
+        raise Unavailable(
+            f"The limit of {limit} concurrent samples requests is reached. Retry later.",
+            code="sampler_full",
+            headers={"Retry-After": "1"},
+            limit=limit,
+        )
+    _in_flight += 1
+    try:
+        yield
+    finally:
+        _in_flight -= 1
 
-        Raises:
-            Unavailable: The limit on concurrent requests is reached.
-        """
-        global _in_flight
-        limit = get_settings().sampler_concurrency
-        if _in_flight >= limit:
-            raise Unavailable(
-                f"The limit of {limit} concurrent samples requests is reached. Retry later.",
-                code="sampler_full",
-                headers={"Retry-After": "1"},
-                limit=limit,
-            )
-        _in_flight += 1
-        try:
-            await super().handle(scope, receive, send)
-        finally:
-            _in_flight -= 1
+
+SamplingPlace = Annotated[None, Depends(_take_place)]
 
 
 async def run_in_sampling_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:

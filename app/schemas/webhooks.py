@@ -34,7 +34,10 @@ class WebhookView(BaseModel):
 
 
 class CreatedWebhook(WebhookView):
-    secret: str = Field(description="Secret that signs the messages. It is shown only once.")
+    secret: str | None = Field(
+        description="Secret that signs the messages. It is shown only once: null if a repeated "
+        "request returns the first response."
+    )
 
     @classmethod
     def of(cls, webhook: Webhook) -> "CreatedWebhook":

@@ -32,6 +32,7 @@ def page(
     kind: str | None = None,
     dataset_id: str | None = None,
     model_id: str | None = None,
+    key_id: str | None = None,
 ) -> ListedPage[Job]:
     """Return a page of jobs that pass all filters."""
     filters = []
@@ -43,6 +44,8 @@ def page(
         filters.append(Job.dataset_id == dataset_id)
     if model_id is not None:
         filters.append(Job.model_id == model_id)
+    if key_id is not None:
+        filters.append(Job.key_id == key_id)
     return list_page(session, Job, tenant_id, request, filters)
 
 

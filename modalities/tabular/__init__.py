@@ -65,6 +65,7 @@ class TableModality(Modality):
     hyperparameters = TabularHyperparameters
     plan_training = staticmethod(training_plan.plan_training)
     selection_options, sample_options = TableSelectionOptions, TableSampleOptions
+    training_data_options = frozenset({"exclude_training_rows"})
     model_view, conditions_view = TableModelView, TableConditionsView
     sample_formats, file_formats = SAMPLE_FORMATS, FILE_FORMATS
     score_types = score_types.select(

@@ -315,7 +315,8 @@ class TableSampleOptions(TableSelectionOptions):
     exclude_training_rows: bool = Field(
         False,
         description="Tables only: return no row that equals a training row, identifier columns "
-        "ignored. Requires a model trained with `store_row_hashes`. Default: false.",
+        "ignored. Requires a model trained with `store_row_hashes`, and a key with the scope "
+        "`data:read`, because the response tells whether a row was trained on. Default: false.",
     )
     csv: CsvFields | None = Field(
         None,

@@ -6,15 +6,15 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select, update
 from starlette.testclient import TestClient
 
 from app import sse
 from app.sse import FeedKey, stream_events
 from core import jobs
-from core.database import get_engine, write
+from core.database import clock, get_engine, read, write
 from core.jobs import Claim, Heartbeat, NewEvent
-from core.tables import Event, Tenant
+from core.tables import ApiKey, Event, Tenant
 from tests.conftest import TENANT, AddJob
 from tests.servers import SERVER
 
@@ -26,9 +26,14 @@ def parse(message: bytes) -> dict[str, Any]:
     return {"id": fields.get("id"), "event": fields.get("event"), "data": data}
 
 
+def own_key_id() -> str:
+    with read() as session:
+        return session.scalars(select(ApiKey.id)).one()
+
+
 async def read_stream(key: FeedKey, after: int | None, count: int) -> list[dict[str, Any]]:
     """Return the first `count` messages that have data."""
-    stream, messages = stream_events(key, after), []
+    stream, messages = stream_events(key, after, own_key_id()), []
     async with asyncio.timeout(20):
         async for message in stream:
             if (parsed := parse(message))["data"] is not None:
@@ -150,3 +155,18 @@ def test_a_page_does_not_pass_an_event_that_is_committed_late(
         assert client.get(f"/v1/events?after={after}").json()["data"] == []
     page = client.get(f"/v1/events?after={after}").json()["data"]
     assert [event["data"]["message"] for event in page] == ["late", "early"]
+
+
+def test_a_stream_ends_when_its_key_is_revoked(client: TestClient, add_job: AddJob) -> None:
+    add_job()
+
+    async def read_until_the_end() -> int:
+        messages = 0
+        async with asyncio.timeout(20):
+            async for _ in stream_events(FeedKey(TENANT), 0, own_key_id()):
+                messages += 1
+                with write() as session:
+                    session.execute(update(ApiKey).values(revoked_at=clock()))
+        return messages
+
+    assert asyncio.run(read_until_the_end()) >= 1

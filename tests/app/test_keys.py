@@ -1,14 +1,19 @@
 """Creation and revocation of API keys."""
 
+import threading
 from datetime import timedelta
+from pathlib import Path
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
+from app import authentication
 from core import api_keys
-from core.database import read, write
+from core.database import clock, read, write
+from core.settings import Settings
 from core.tables import ApiKey
-from tests.conftest import TENANT
+from tests.conftest import TENANT, AddJob
 
 
 def bearer_headers(text: str) -> dict[str, str]:
@@ -66,3 +71,61 @@ def test_an_expired_key_is_listed_only_on_request(client: TestClient) -> None:
     valid = ids("")
     assert len(valid) == 1
     assert ids("?expired=true") == [key.id, *valid]
+
+
+def test_the_server_starts_after_the_first_key_was_revoked(
+    configured: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "admin.key"
+    with write() as session:
+        text = api_keys.ensure_admin_key(session, file=file)
+    assert text is not None
+    with write() as session:
+        session.execute(update(ApiKey).values(revoked_at=clock()))
+    for configured_key in ("", text):
+        with write() as session:
+            assert api_keys.ensure_admin_key(session, configured_key, file) is None
+    with read() as session:
+        assert api_keys.find(session, text) is None
+
+
+def test_a_rotated_key_works_until_its_overlap_ends(client: TestClient) -> None:
+    old = client.post("/v1/keys", json={"name": "ci", "scopes": ["read", "sample"]}).json()
+    path = f"/v1/keys/{old['id']}/rotate"
+    new = client.post(path, json={"overlap_s": 60}).json()
+    assert (new["name"], new["scopes"], new["expires_at"]) == ("ci", ["read", "sample"], None)
+    for key in (old, new):
+        assert client.get("/v1/models", headers=bearer_headers(key["key"])).status_code == 200
+    again = client.post(path, json={"overlap_s": 0}).json()
+    assert client.get("/v1/models", headers=bearer_headers(old["key"])).status_code == 401
+    assert client.get("/v1/models", headers=bearer_headers(again["key"])).status_code == 200
+    rejected = client.post(path, json={})
+    assert (rejected.status_code, rejected.json()["code"]) == (409, "key_not_valid")
+    assert client.post("/v1/keys/key_unknown/rotate", json={}).status_code == 404
+
+
+def test_the_last_use_of_a_key_is_recorded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = client.post("/v1/keys", json={"name": "x", "scopes": ["read"]}).json()
+    assert key["last_used_at"] is None
+    headers = bearer_headers(key["key"])
+
+    def last_use() -> str:
+        used: str = client.get("/v1/keys/self", headers=headers).json()["last_used_at"]
+        return used
+
+    first = last_use()
+    assert first == last_use()
+    monkeypatch.setattr(authentication, "USE_INTERVAL_S", 0.0)
+    assert last_use() > first
+
+
+def test_a_wait_for_a_job_ends_when_its_key_is_revoked(client: TestClient, add_job: AddJob) -> None:
+    key = client.post("/v1/keys", json={"name": "x", "scopes": ["read"]}).json()
+    revoke = threading.Timer(0.3, lambda: client.delete(f"/v1/keys/{key['id']}"))
+    revoke.start()
+    path = f"/v1/jobs/{add_job().id}?wait=20"
+    rejected = client.get(path, headers=bearer_headers(key["key"]))
+    revoke.join()
+    assert (rejected.status_code, rejected.json()["code"]) == (401, "key_unknown")

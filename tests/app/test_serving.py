@@ -7,13 +7,13 @@ from typing import Any
 import anyio
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from app.main import create_app
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.model_cache import get_model_cache
 from app.sampling.service import get_sampling_service
-from core import model_registry
+from core import api_keys, model_registry
 from core.database import read, write
 from core.settings import Settings
 from core.storage import StoredObject, get_storage
@@ -62,6 +62,65 @@ def test_requests_over_the_concurrency_limit_are_rejected_with_retry_after(
         assert [response.result().content for response in waiting] == [expected] * 2
     assert in_flight() == 0
     assert service.get(URL, params={"seed": 1}).status_code == 200
+
+
+def test_nothing_is_read_and_no_place_is_taken_before_the_key_is_known(
+    service: TestClient,
+) -> None:
+    """A request without a valid key, whose body never comes, is answered at once."""
+
+    async def receive() -> Message:
+        raise AssertionError("the body was read")
+
+    def post(path: str, authorization: str, receive: Receive) -> tuple[int, int]:
+        headers = {"host": "localhost", "content-type": "application/json", "content-length": "99"}
+        headers["authorization"] = authorization
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        statuses, places = [], []
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status"))
+            places.append(in_flight())
+
+        anyio.run(create_app(), scope, receive, send)
+        return statuses[0], max(places)
+
+    assert post(URL, "Bearer sem_wrong", receive) == (401, 0)
+    assert post("/v1/jobs", "Bearer sem_wrong", receive) == (401, 0)
+    with write() as session:
+        api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
+    assert post(URL, "Bearer sem_reader", receive) == (403, 0)
+
+
+def test_a_body_that_does_not_come_takes_no_place(service: TestClient) -> None:
+    places = []
+
+    async def receive() -> Message:
+        places.append(in_flight())
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    headers = {"host": "localhost", "content-type": "application/json", "content-length": "99"}
+    headers["authorization"] = f"Bearer {KEY}"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": URL,
+        "raw_path": URL.encode(),
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    anyio.run(create_app(), scope, receive, send)
+    assert places == [0]
 
 
 class DisconnectingClient:

@@ -1,15 +1,19 @@
 """Signed URLs: requests without a key, limited to one path, a lifetime and the key's scopes."""
 
+import hmac
+import time
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app import signed_urls
-from core import api_keys
+from core import api_keys, server_secret
 from core.database import clock, read, write
+from core.settings import Settings
 from core.tables import ApiKey
 from tests.conftest import TENANT
 from tests.factories import clear_model_caches, create_model
@@ -85,6 +89,29 @@ def test_a_link_expires_with_its_time_and_with_its_key(service: TestClient) -> N
     with write() as session:
         session.execute(update(ApiKey).values(revoked_at=clock()))
     assert request_without_key(service, url).json()["code"] == "signature_invalid"
+
+
+def test_a_link_cannot_be_signed_with_what_the_database_stores(service: TestClient) -> None:
+    with read() as session:
+        key = session.scalars(select(ApiKey)).one()
+    expires = int(time.time()) + 60
+    for text in (f"GET {PATH} {expires}", f"GET {PATH} {key.id} {expires}"):
+        for secret in (key.digest.encode(), bytes.fromhex(key.digest)):
+            forged = hmac.digest(secret, text.encode(), "sha256").hex()
+            url = f"{PATH}&key_id={key.id}&expires={expires}&signature={forged}"
+            assert request_without_key(service, url).json()["code"] == "signature_invalid"
+
+
+def test_the_secret_of_signatures_is_a_setting_or_a_file_of_its_own(
+    service: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = create_link(service, "/v1/models/shoes")
+    file = configured.data_dir / "signing.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    server_secret._stored.cache_clear()  # as in another process
+    assert request_without_key(service, url).status_code == 200
+    monkeypatch.setattr(configured, "signing_secret", SecretStr("another"))
+    assert request_without_key(service, url).status_code == 401
 
 
 def test_a_link_has_no_more_scopes_than_its_key(service: TestClient) -> None:

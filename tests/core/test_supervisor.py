@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core import supervisor
+
 
 def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -36,3 +38,16 @@ def test_a_login_link_of_a_folder_without_a_server_names_the_option(tmp_path: Pa
     assert ended.returncode == 1
     assert "--data" in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_log_is_rotated_while_the_services_write_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    with path.open("a", buffering=1) as service:
+        service.write("first\n")
+        supervisor.rotate_log(path, max_bytes=6)
+        assert path.read_text() == "first\n"
+        service.write("second\n")
+        supervisor.rotate_log(path, max_bytes=6)
+        service.write("third\n")
+    assert path.read_text() == "third\n"
+    assert path.with_suffix(".log.1").read_text() == "first\nsecond\n"
