@@ -204,7 +204,8 @@ def test_a_table_is_read_again_with_the_changes_of_its_schema(client: TestClient
     }
     assert client.put(f"{link}/schema", json=change).status_code == 200
 
-    changed = client.patch(link, json={"read": {"missing": ["none"]}})
+    client.patch(link, json={"read": {"missing": ["none"]}})
+    changed = client.patch(link, json={"read": {"decimal": ","}})
     assert changed.status_code == 200, changed.text
     schema = {each["name"]: each for each in client.get(f"{link}/schema").json()["columns"]}
     assert (schema["day"]["type"], schema["id"]["exclude"]) == ("category", False)
