@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from core.database import clock, read, write
@@ -25,7 +27,8 @@ def read_again(
 ) -> Dataset:
     """Read the upload of a dataset again, with the fields that are set in `options`.
 
-    Other options stay as they are; None stands for the default. Return the updated dataset.
+    Other options stay as they are, also inside an option with fields of its own; None stands for
+    the default. Return the updated dataset.
     `on_changed` runs in the transaction of the change.
 
     Raises:
@@ -35,8 +38,7 @@ def read_again(
     """
     with read() as session:
         dataset = _get_changeable(session, tenant_id, dataset_id)
-    changes = options.model_dump(exclude_unset=True, by_alias=True)
-    dataset.options = {k: v for k, v in (dataset.options | changes).items() if v is not None}
+    dataset.options = _merge(dataset.options, options)
     size = sum(part["bytes"] for source in dataset.sources for part in source["parts"])
     with working_folder(2 * size) as folder, _pointers_of_patch():
         files = copy_sources(storage, dataset, folder, lambda: None)
@@ -61,6 +63,16 @@ def read_again(
         raise
     storage.delete(stored["key"] for stored in dataset.objects.values())
     return row
+
+
+def _merge(current: dict[str, Any], options: RequestModel) -> dict[str, Any]:
+    changes = options.model_dump(exclude_unset=True, by_alias=True)
+    for name in options.model_fields_set:
+        if isinstance(getattr(options, name), BaseModel):
+            key = type(options).model_fields[name].alias or name
+            fields = current.get(key, {}) | changes[key]
+            changes[key] = {k: v for k, v in fields.items() if v is not None}
+    return {k: v for k, v in (current | changes).items() if v is not None}
 
 
 def _get_changeable(session: Session, tenant_id: str, dataset_id: str) -> Dataset:

@@ -304,12 +304,12 @@ def list_descendants(dataset_id: str, caller: ReadScope) -> DescendantsView:
 
 @router.patch("/{dataset_id}", response_model=DatasetView)
 def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> DatasetView:
-    """Change the name, the tags, or how an upload of images is read.
+    """Change the name, the tags, or how the upload is read.
 
-    With a field such as `labels_from`, the service reads the stored upload again, which may take a
-    while. Fields that are not sent stay as they are, and null sets the default. Until the new
-    content is valid, the old one stays in use. The request is rejected while an unfinished job uses
-    the dataset.
+    With a field such as `labels_from` or `read`, the service reads the stored upload again, which
+    may take a while. Fields that are not sent stay as they are, and null sets the default. A
+    table's changes of the schema apply to the new content, too. Until the new content is valid,
+    the old one stays in use. The request is rejected while an unfinished job uses the dataset.
     """
     with read() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)

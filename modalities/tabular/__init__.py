@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 class TableModality(Modality):
     name, items = "tabular", "table rows"
-    dataset_options, dataset_view = TableDatasetOptions, TableDatasetView
+    dataset_options = update_options = TableDatasetOptions
+    dataset_view = TableDatasetView
     profile_view = TableProfileView
     object_files = {"rows": "rows.parquet", "profile": "profile.json"}
     content_formats = {

@@ -11,7 +11,7 @@ from core.datasets.source import SourceFile
 from core.settings import Limits, get_settings
 from modalities.base import Json, OnWait
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
-from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
 
 
@@ -34,15 +34,9 @@ class SchemaUpdate(BaseModel):
 def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait) -> Json:
     """Read the file with the options of a request; see modalities.base.Datasets.ingest."""
     settings = get_settings()
-    overrides = SchemaOverrides(
-        columns=tuple(ColumnOverride(**column) for column in options.get("schema", [])),
-        target=options.get("target"),
-        exclude_columns=tuple(options.get("exclude_columns", [])),
-        pointer_prefix="/meta",
-    )
     return read_table_in_sandbox(
         files,
-        overrides,
+        SchemaOverrides.from_options(options, "/meta"),
         settings.limits,
         out,
         settings.ingest_timeout_seconds,

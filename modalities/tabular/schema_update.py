@@ -60,7 +60,7 @@ def update_schema(
         key = key_of(tenant_id, "datasets", dataset_id, new_id("profile"))
         profile = storage.put_file(key, folder / "profile.json")
     try:
-        updated = _replace_schema(dataset, summary, profile)
+        updated = _replace_schema(dataset, summary, profile, overrides)
     except BaseException:
         storage.delete([profile.key])
         raise
@@ -68,7 +68,9 @@ def update_schema(
     return updated
 
 
-def _replace_schema(dataset: Dataset, summary: TableSummary, profile: StoredObject) -> Dataset:
+def _replace_schema(
+    dataset: Dataset, summary: TableSummary, profile: StoredObject, overrides: SchemaOverrides
+) -> Dataset:
     with write() as session:
         row = get_table(session, dataset.tenant_id, dataset.id)
         repository.check_not_in_use(session, row)
@@ -80,4 +82,8 @@ def _replace_schema(dataset: Dataset, summary: TableSummary, profile: StoredObje
         row.objects = {**row.objects, "profile": profile.to_dict()}
         # A table created by an augmentation job has its source in the summary: keep those keys.
         row.summary = {**row.summary, **summary.to_dict()}
+        # The overrides stay when the upload is read again with other options.
+        options = {k: v for k, v in row.options.items() if k not in SchemaOverrides.OPTIONS}
+        earlier = SchemaOverrides.from_options(row.options, "/meta")
+        row.options = options | earlier.updated(overrides).to_options()
     return row

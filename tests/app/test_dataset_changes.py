@@ -186,9 +186,53 @@ def test_a_dataset_without_a_stored_upload_says_so(client: TestClient) -> None:
     assert (response.status_code, response.json()["code"]) == (409, "upload_not_stored")
 
 
-def test_the_upload_of_a_table_is_not_kept(client: TestClient, configured: Settings) -> None:
+SALES = "id;price;day;note\n" + "\n".join(
+    f"{i};{i % 7},{i % 10}0;2024-0{1 + i % 9}-1{i % 10};{'none' if i % 4 else 'gift'}"
+    for i in range(60)
+)
+
+
+def test_a_table_is_read_again_with_the_changes_of_its_schema(client: TestClient) -> None:
+    meta = {"read": {"delimiter": ","}, "exclude_columns": ["id;price;day;note"]}
+    response = upload(client, SALES.encode(), "sales.csv", meta=json.dumps(meta))
+    assert response.status_code == 422, response.text  # one column, and it is excluded
+    dataset = upload(client, SALES.encode(), "sales.csv", meta='{"exclude_columns":["id"]}').json()
+    link = dataset["links"]["self"]
+    change = {
+        "columns": [{"name": "day", "type": "category"}, {"name": "id", "exclude": False}],
+        "target": "note",
+    }
+    assert client.put(f"{link}/schema", json=change).status_code == 200
+
+    client.patch(link, json={"read": {"missing": ["none"]}})
+    changed = client.patch(link, json={"read": {"decimal": ","}})
+    assert changed.status_code == 200, changed.text
+    schema = {each["name"]: each for each in client.get(f"{link}/schema").json()["columns"]}
+    assert (schema["day"]["type"], schema["id"]["exclude"]) == ("category", False)
+    assert schema["note"]["nullable"]
+    assert [changed.json()["table"]["target"], label_names(changed.json())] == ["note", ["gift"]]
+    assert changed.json()["sha256"] != dataset["sha256"]
+
+    reset = client.patch(link, json={"read": None, "schema": [], "target": None}).json()
+    assert reset["sha256"] == dataset["sha256"]
+    assert reset["table"]["target"] is None
+
+
+def test_a_reading_without_a_changed_column_is_rejected(
+    client: TestClient, configured: Settings
+) -> None:
+    link = upload(client, SALES.encode(), "sales.csv").json()["links"]["self"]
+    client.put(f"{link}/schema", json={"columns": [{"name": "day", "type": "category"}]})
+    before, stored = client.get(link).json(), list_stored_files(configured)
+    response = client.patch(link, json={"read": {"header": False}})
+    assert response.status_code == 422, response.text
+    assert response.json()["errors"][0]["pointer"] == "/schema/0/name"
+    assert client.get(link).json() == before
+    assert list_stored_files(configured) == stored
+
+
+def test_a_field_of_another_modality_is_rejected(client: TestClient) -> None:
     dataset = upload(client, make_people_csv(), "people.csv").json()
-    assert len(list_stored_files(configured)) == 2
     response = client.patch(dataset["links"]["self"], json={"labels_from": "none"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == "/labels_from"

@@ -1,4 +1,5 @@
 // Server-sent events over fetch, because EventSource cannot send the Authorization header.
+import { useEffect, useState } from "preact/hooks";
 import { send } from "./api";
 
 export interface ServerEvent {
@@ -55,3 +56,17 @@ function parseEvent(block: string): ServerEvent | null {
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Follow a stream while the component is shown; return a number that grows with its events, once in `pauseMs`. */
+export function useEvents(path: string, pauseMs: number): number {
+  const [version, setVersion] = useState(0);
+  useEffect(() => {
+    const abort = new AbortController();
+    let timer = 0;
+    void follow(path, () => {
+      timer ||= setTimeout(() => { timer = 0; setVersion((count) => count + 1); }, pauseMs);
+    }, abort.signal);
+    return () => { abort.abort(); clearTimeout(timer); };
+  }, [path]);
+  return version;
+}

@@ -66,8 +66,8 @@ export interface Page<T> {
 }
 
 /** Load a list page by page; `more` appends the next page. */
-export function usePages<T>(path: string, query: Query = {}, everyMs = 0) {
-  const first = useGet<Page<T>>(path, query, everyMs);
+export function usePages<T>(path: string, query: Query = {}, everyMs = 0, version = 0) {
+  const first = useGet<Page<T>>(path, query, everyMs, version);
   const address = withQuery(path, query);
   const [extra, setExtra] = useState<{ address: string; items: T[]; next: string | null } | null>(null);
   const current = extra?.address === address ? extra : null;

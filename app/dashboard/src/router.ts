@@ -1,4 +1,4 @@
-// Addresses of the pages. They stand in the fragment (`/#/jobs/job_01…?tab=logs`), so that every
+// Addresses of the pages. They are in the fragment (`/#/jobs/job_01…?preview=100`), so that every
 // address can be shared and the server needs no routes for pages.
 import { computed, signal } from "@preact/signals";
 

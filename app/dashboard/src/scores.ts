@@ -13,6 +13,7 @@ const WORDS: Record<string, [string, string]> = {
   tstr_score: ["Usefulness (TSTR)", "Score of a classifier that was trained on samples, on real items"],
   marginal_tvd: ["Single columns", "Distance between the distributions of each column"],
   pairwise_tvd: ["Pairs of columns", "Distance between the joint distributions of two columns"],
+  relation_violation_rate: ["Broken relations", "Share of samples that break a relation between columns"],
   unique_rate: ["Unique rows", "Share of samples that differ from all others"],
   near_duplicate_rate: ["Near duplicates", "Share of samples that are nearly a training item"],
   memorization_rate: ["Memorized", "Share of samples that copy a training item"],

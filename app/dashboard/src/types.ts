@@ -54,4 +54,5 @@ export type AuditEntry = Schemas["AuditView"];
 export type AugmentationPlan = Schemas["AugmentationPlan"];
 export type AugmentationResult = Schemas["AugmentationResult"];
 export type ColumnChange = Schemas["ColumnChange"];
+export type DatasetItems = Schemas["DatasetItems"];
 export type DatasetRows = Schemas["DatasetRows"];

@@ -122,9 +122,9 @@ function Transforms({ id }: { id: string }) {
   }, [id, seed]);
   useEffect(() => () => { if (url) URL.revokeObjectURL(url); }, [url]);
   return (
-    <Card title="Changed real images" aside={<button type="button" class="button plain small" onClick={() => setSeed(seed + 1)}>Others</button>}>
+    <Card title="Changed real images" aside={<button type="button" class="button small" onClick={() => setSeed(seed + 1)}>Others</button>}>
       {problem && <ProblemNote problem={problem} />}
-      {url ? <div class="scroll" tabIndex={0} role="region" aria-label="Changed real images"><img class="pixels" src={url} alt="Real images and changed versions" /></div> : !problem && <Loading rows={4} />}
+      {url ? <div class="scroll" tabIndex={0} role="region" aria-label="Changed real images"><img class="picture" src={url} alt="Real images and changed versions" /></div> : !problem && <Loading rows={4} />}
     </Card>
   );
 }

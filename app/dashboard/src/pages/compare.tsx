@@ -1,13 +1,14 @@
 // Models side by side, and the curves of runs over each other.
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { number, score } from "../format";
 import { useGet } from "../load";
 import { link, route, setQuery } from "../router";
 import { scoreMeaning, scoreName } from "../scores";
 import type { Comparison, Job, JobsMetrics, Model } from "../types";
 import { Chart, type Curve } from "../ui/chart";
+import { Input } from "../ui/fields";
 import { Badge, Card, Empty, Loading, ProblemNote, VERDICT_TONES } from "../ui/parts";
-import { Scale } from "../ui/scale";
+import { Scale, ScaleLegend } from "../ui/scale";
 
 const MAX_MODELS = 12;
 const MAX_RUNS = 20;
@@ -29,19 +30,22 @@ export function ComparePage() {
       <header><h1>Compare</h1></header>
       <div class="grid wide">
         <Card title="Models" aside={<small class="muted">2 to {MAX_MODELS}</small>}>
-          <Chooser items={models.value?.data.map((model) => [model.reference, model.quality.verdict ?? ""])} chosen={references} onChange={(list) => setQuery({ models: list.slice(0, MAX_MODELS).join(",") })} empty="No models yet" />
+          <Chooser label="Models" items={models.value?.data.map((model) => [model.reference, model.quality.verdict ?? ""])} chosen={references} onChange={(list) => setQuery({ models: list.slice(0, MAX_MODELS).join(",") })} empty="No models yet" />
         </Card>
         <Card title="Training runs" aside={<small class="muted">up to {MAX_RUNS}</small>}>
-          <Chooser items={jobs.value?.data.map((job) => [job.id, job.state, names.get(job.id)])} chosen={runs} onChange={(list) => setQuery({ runs: list.slice(0, MAX_RUNS).join(",") })} empty="No training yet" />
+          <Chooser label="Training runs" items={jobs.value?.data.map((job) => [job.id, job.state, names.get(job.id)])} chosen={runs} onChange={(list) => setQuery({ runs: list.slice(0, MAX_RUNS).join(",") })} empty="No training yet" />
         </Card>
       </div>
-      {references.length > 1 ? <Scores references={references} /> : runs.length === 0 && <Empty title="Choose at least two models, or some runs"><p>Scores then stand side by side, and curves lie over each other. The address of this page can be shared.</p></Empty>}
+      {references.length > 1 ? <Scores references={references} /> : runs.length === 0 && <Empty title="Choose at least two models, or some runs"><p>Their scores then appear side by side, and their curves in one chart. The address of this page can be shared.</p></Empty>}
       {runs.length > 0 && <Curves runs={runs} names={names} />}
     </>
   );
 }
 
+const SEARCH_FROM = 10;
+
 interface ChooserProps {
+  label: string;
   /** Value, note and text. */
   items: [string, string, string?][] | undefined;
   chosen: string[];
@@ -49,18 +53,23 @@ interface ChooserProps {
   empty: string;
 }
 
-function Chooser({ items, chosen, onChange, empty }: ChooserProps) {
+function Chooser({ label, items, chosen, onChange, empty }: ChooserProps) {
+  const [search, setSearch] = useState("");
   if (!items) return <Loading rows={3} />;
   if (items.length === 0) return <Empty title={empty} />;
+  const found = items.filter(([value, , text = value]) => text.toLowerCase().includes(search.toLowerCase()) || chosen.includes(value));
   return (
-    <div class="chooser tall">
-      {items.map(([value, note, text = value]) => (
-        <label key={value} class="check">
-          <input type="checkbox" checked={chosen.includes(value)} onChange={() => onChange(toggle(chosen, value))} />
-          <span>{text} <small class="muted inline">{note}</small></span>
-        </label>
-      ))}
-    </div>
+    <>
+      {items.length > SEARCH_FROM && <Input label="Find" value={search} onChange={setSearch} />}
+      <div class="chooser tall" tabIndex={0} role="group" aria-label={label}>
+        {found.map(([value, note, text = value]) => (
+          <label key={value} class="check">
+            <input type="checkbox" checked={chosen.includes(value)} onChange={() => onChange(toggle(chosen, value))} />
+            <span>{text} <small class="muted inline">{note}</small></span>
+          </label>
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -71,6 +80,7 @@ function Scores({ references }: { references: string[] }) {
   const names = [...new Set(value.models.flatMap((model) => Object.keys(model.scores)))];
   return (
     <Card title="Scores">
+      <ScaleLegend />
       {value.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
       <div class="scroll" tabIndex={0} role="region" aria-label="Scores">
         <table class="comparison">

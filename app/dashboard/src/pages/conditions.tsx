@@ -67,7 +67,7 @@ export function Conditions({ columns, value, onChange }: Props) {
               </div>
             )}
             {condition.kind === "is" && <Values column={column} condition={condition} onChange={(values) => set(index, { values })} />}
-            <div><button type="button" class="button plain small" onClick={() => onChange(value.filter((_, at) => at !== index))}>Remove the condition on {column.name}</button></div>
+            <div><button type="button" class="button small" onClick={() => onChange(value.filter((_, at) => at !== index))}>Remove the condition on {column.name}</button></div>
           </div>
         );
       })}

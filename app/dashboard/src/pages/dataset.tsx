@@ -5,10 +5,14 @@ import { bytes, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
 import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
+import { confirmed, entered } from "../ui/dialog";
 import { Histogram, Shares } from "../ui/histogram";
 import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
-import { download, Picture } from "../ui/picture";
+import { Pager } from "../ui/pager";
+import { download } from "../ui/picture";
 import { RowTable } from "../ui/rows";
+import { Images } from "./images";
+import { Reading } from "./reading";
 import { Schema } from "./schema";
 
 const SEVERITY_TONES: Record<string, Tone> = { error: "bad", high: "bad", warning: "warn", info: "" };
@@ -35,11 +39,11 @@ export function DatasetPage({ id }: { id: string }) {
 function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void }) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const rename = async () => {
-    const name = prompt("New name of the dataset", dataset.name);
+    const name = await entered({ title: "Rename the dataset", action: "Rename", field: { label: "Name", value: dataset.name, maxLength: 100, required: true } });
     if (name) await patch(`/v1/datasets/${dataset.id}`, { name }).then(onChange, setProblem);
   };
   const drop = async () => {
-    if (!confirm(`Delete the dataset “${dataset.name}”? Models that were trained on it stay.`)) return;
+    if (!(await confirmed({ title: `Delete the dataset “${dataset.name}”?`, text: "Models that were trained on it stay.", action: "Delete", isDangerous: true }))) return;
     await remove(`/v1/datasets/${dataset.id}`).then(() => navigate(link("datasets")), setProblem);
   };
   return (
@@ -54,8 +58,8 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
           </div>
         </div>
         <div class="row">
-          <button type="button" class="button plain" onClick={rename}>Rename</button>
-          <button type="button" class="button plain" onClick={drop}>Delete</button>
+          <button type="button" class="button" onClick={rename}>Rename</button>
+          <button type="button" class="button" onClick={drop}>Delete</button>
           {dataset.state === "ready" && dataset.labels && dataset.labels.length > 0 && <a class="button" href={link("datasets", dataset.id, "augment")}>Augment</a>}
           {dataset.state === "ready" && <a class="button primary" href={link("datasets", dataset.id, "train")}>Train a model</a>}
         </div>
@@ -66,16 +70,18 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
 }
 
 function Content({ dataset, onChange }: { dataset: Dataset; onChange: () => void }) {
+  const version = `${dataset.ready_at} ${dataset.sha256} ${dataset.table?.target}`;
   return (
     <>
-      <IssueList id={dataset.id} />
+      <IssueList key={`issues ${version}`} id={dataset.id} />
       <div class="grid">
         <Facts dataset={dataset} />
         <Labels dataset={dataset} />
       </div>
-      {dataset.image ? <Pictures dataset={dataset} /> : <Rows id={dataset.id} />}
-      {dataset.table && <Schema id={dataset.id} onChange={onChange} />}
-      <Profile key={JSON.stringify(dataset.table?.target)} id={dataset.id} />
+      {dataset.image ? <Images key={version} dataset={dataset} /> : <Rows key={version} id={dataset.id} />}
+      {dataset.table && <Schema key={`schema ${version}`} id={dataset.id} onChange={onChange} />}
+      {dataset.table && dataset.table.read.encoding !== undefined && <Reading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
+      <Profile key={`profile ${version}`} id={dataset.id} />
     </>
   );
 }
@@ -121,9 +127,6 @@ function Facts({ dataset }: { dataset: Dataset }) {
         ))}
         {table && <><dt>Columns</dt><dd>{number(table.columns)}</dd></>}
         {table && <><dt>Target column</dt><dd>{table.target ?? "none"}</dd></>}
-        {table && Object.entries(table.read).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => (
-          <><dt>{name}</dt><dd class="mono">{JSON.stringify(value)}</dd></>
-        ))}
         <dt>Format</dt><dd>{dataset.format}, {bytes(dataset.bytes)}</dd>
         <dt>Created</dt><dd><Time at={dataset.created_at} /></dd>
       </dl>
@@ -134,7 +137,7 @@ function Facts({ dataset }: { dataset: Dataset }) {
 function Exports({ dataset }: { dataset: Dataset }) {
   const format = dataset.image ? "zip" : "csv";
   return (
-    <button type="button" class="button plain small" onClick={() => download(`/v1/datasets/${dataset.id}/content?format=${format}`, `${dataset.name}.${format}`)}>
+    <button type="button" class="button small" onClick={() => download(`/v1/datasets/${dataset.id}/content?format=${format}`, `${dataset.name}.${format}`)}>
       Download
     </button>
   );
@@ -143,15 +146,15 @@ function Exports({ dataset }: { dataset: Dataset }) {
 function Labels({ dataset }: { dataset: Dataset }) {
   const labels = dataset.labels;
   if (!labels || labels.length === 0) return null;
-  const total = labels.reduce((sum, label) => sum + label.count, 0);
+  const largest = Math.max(1, ...labels.map((label) => label.count));
   return (
     <Card title={`Labels (${number(labels.length)})`}>
-      <div class="scroll tall">
+      <div class="scroll tall" tabIndex={0} role="region" aria-label="Labels">
         <ul class="shares">
           {labels.map((label) => (
             <li key={label.name}>
               <span class="name" title={label.name}>{label.name}</span>
-              <span class="bar" aria-hidden="true"><span style={{ width: `${(100 * label.count) / total}%` }} /></span>
+              <span class="bar" aria-hidden="true"><span style={{ width: `${(100 * label.count) / largest}%` }} /></span>
               <span class="muted">{number(label.count)}</span>
             </li>
           ))}
@@ -161,31 +164,13 @@ function Labels({ dataset }: { dataset: Dataset }) {
   );
 }
 
-function Pictures({ dataset }: { dataset: Dataset }) {
-  return (
-    <Card title="Images by label">
-      <div class="scroll"><Picture path={`/v1/datasets/${dataset.id}/preview?format=png`} alt="Images of each label" /></div>
-    </Card>
-  );
-}
-
 function Rows({ id }: { id: string }) {
   const offset = Number(route.value.query.get("offset") ?? 0);
   const sort = route.value.query.get("sort") ?? "";
   const { value, error } = useGet<DatasetRows>(`/v1/datasets/${id}/rows`, { limit: ROWS, offset, sort });
   if (error) return <ProblemNote problem={error} />;
-  const last = Math.min(offset + ROWS, value?.total ?? 0);
   return (
-    <Card
-      title="Rows"
-      aside={
-        <div class="row">
-          {value && <small class="muted">{number(Math.min(offset + 1, last))} to {number(last)} of {number(value.total)}</small>}
-          <button type="button" class="button plain small" disabled={offset === 0} onClick={() => setQuery({ offset: String(Math.max(0, offset - ROWS)) })}>Previous</button>
-          <button type="button" class="button plain small" disabled={!value?.has_more} onClick={() => setQuery({ offset: String(offset + ROWS) })}>Next</button>
-        </div>
-      }
-    >
+    <Card title="Rows" aside={value && <Pager page={value} size={ROWS} />}>
       {!value && <Loading rows={10} />}
       {value && <RowTable rows={value.data.map((row) => row.values)} label="Rows" sort={sort} onSort={(order) => setQuery({ sort: order, offset: null })} />}
     </Card>
@@ -200,7 +185,7 @@ function Profile({ id }: { id: string }) {
       {value.relations && value.relations.length > 0 && (
         <Card title="Relations between columns">
           <p class="muted small">They hold in the rows, and samples keep them.</p>
-          <ul>{value.relations.map((relation) => <li key={JSON.stringify(relation)}>{relationText(relation)}</li>)}</ul>
+          <ul>{value.relations.map(({ name, kind }) => <li key={name}><code>{name}</code> <small class="muted">{kind.replaceAll("_", " ")}</small></li>)}</ul>
         </Card>
       )}
       <Card title="Columns">
@@ -208,11 +193,6 @@ function Profile({ id }: { id: string }) {
       </Card>
     </>
   );
-}
-
-function relationText(relation: object): string {
-  const { description, ...rest } = relation as Record<string, unknown>;
-  return typeof description === "string" ? description : Object.values(rest).flat().join(" ");
 }
 
 function Column({ column }: { column: ColumnProfile }) {

@@ -3,6 +3,7 @@ import { bytes, number } from "../format";
 import { usePages } from "../load";
 import { link } from "../router";
 import type { Dataset } from "../types";
+import { ListTable } from "../ui/list_table";
 import { Empty, Loading, ProblemNote, StateBadge, Time } from "../ui/parts";
 
 export function DatasetsPage() {
@@ -23,24 +24,22 @@ export function DatasetsPage() {
       )}
       {items && items.length > 0 && (
         <section class="card">
-          <div class="scroll">
-            <table>
-              <thead><tr><th>Dataset</th><th>Kind of data</th><th>State</th><th class="number">Items</th><th class="number">Labels</th><th class="number">Size</th><th>Created</th></tr></thead>
-              <tbody>
-                {items.map((dataset) => (
-                  <tr key={dataset.id}>
-                    <td><a href={link("datasets", dataset.id)}>{dataset.name}</a></td>
-                    <td>{dataset.modality}</td>
-                    <td><StateBadge state={dataset.state} /></td>
-                    <td class="number">{number(dataset.train_items)}</td>
-                    <td class="number">{number(dataset.labels?.length)}</td>
-                    <td class="number">{bytes(dataset.bytes)}</td>
-                    <td><Time at={dataset.created_at} /></td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <ListTable label="Datasets">
+            <thead><tr><th>Dataset</th><th>Kind of data</th><th>State</th><th class="number">Items</th><th class="number">Labels</th><th class="number">Size</th><th>Created</th></tr></thead>
+            <tbody>
+              {items.map((dataset) => (
+                <tr key={dataset.id}>
+                  <td><a href={link("datasets", dataset.id)}>{dataset.name}</a></td>
+                  <td>{dataset.modality}</td>
+                  <td><StateBadge state={dataset.state} /></td>
+                  <td class="number">{number(dataset.train_items)}</td>
+                  <td class="number">{number(dataset.labels?.length)}</td>
+                  <td class="number">{bytes(dataset.bytes)}</td>
+                  <td class="nowrap"><Time at={dataset.created_at} /></td>
+                </tr>
+              ))}
+            </tbody>
+          </ListTable>
         </section>
       )}
       {next && <div><button type="button" class="button" onClick={more}>Show more</button></div>}

@@ -6,7 +6,13 @@ import { Loading, ProblemNote } from "../ui/parts";
 
 interface Hyperparameter {
   description?: string;
-  anyOf?: { type?: string; minimum?: number; maximum?: number }[];
+  anyOf?: Bounds[];
+}
+interface Bounds {
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
 }
 interface Document {
   components: { schemas: Record<string, { properties?: Record<string, Hyperparameter> }> };
@@ -48,19 +54,26 @@ function Fields({ modality, values, resolved, problem, onChange }: Props) {
   if (!schema) return <Loading rows={8} />;
   return (
     <>
-      <p class="muted small">An empty field is chosen by the service: its choice stands in gray.</p>
+      <p class="muted small">The service chooses the value of an empty field, and shows it in gray.</p>
       <div class="grid narrow">
         {Object.entries(schema).map(([name, { description, anyOf = [] }]) => {
-          const range = anyOf.find((option) => option.minimum !== undefined || option.maximum !== undefined);
-          const limits = range ? ` From ${range.minimum ?? "−∞"} to ${range.maximum ?? "∞"}.` : "";
+          const limits = anyOf.map(boundsText).find(Boolean);
           return (
             <Input
               key={name} label={name} value={values[name] ?? ""} placeholder={resolved[name] === undefined ? "auto" : JSON.stringify(resolved[name])}
-              hint={`${description ?? ""}${limits}`} error={errorOf(problem, `hyperparameters/${name}`)} onChange={(text) => onChange(name, text)}
+              hint={[description, limits].filter(Boolean).join(" ")} error={errorOf(problem, `hyperparameters/${name}`)} onChange={(text) => onChange(name, text)}
             />
           );
         })}
       </div>
     </>
   );
+}
+
+/** Return the allowed values in words; "" without bounds. */
+function boundsText({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Bounds): string {
+  const low = minimum !== undefined ? `at least ${minimum}` : exclusiveMinimum !== undefined ? `more than ${exclusiveMinimum}` : "";
+  const high = maximum !== undefined ? `at most ${maximum}` : exclusiveMaximum !== undefined ? `less than ${exclusiveMaximum}` : "";
+  const text = [low, high].filter(Boolean).join(", ");
+  return text && `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 }

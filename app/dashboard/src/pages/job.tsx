@@ -1,30 +1,25 @@
 // One job: progress, curves, previews, events, files, and what can be done with it.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { post, type Problem } from "../api";
-import { follow, type ServerEvent } from "../events";
+import { useEvents } from "../events";
 import { bytes, duration, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { Artifact, AugmentationResult, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
+import type { Artifact, AugmentationResult, CheckpointRow, Job, JobEvent, Model, Preview, Series } from "../types";
 import { Chart, type Curve } from "../ui/chart";
+import { confirmed } from "../ui/dialog";
+import { ListTable } from "../ui/list_table";
 import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
 import { Lift } from "./lift";
+import { Verdict } from "./models";
+
+const EVENT_PAUSE_MS = 500;
+const POLL_MS = 10_000; // for the place in the queue, which causes no event
 
 export function JobPage({ id }: { id: string }) {
-  const [live, setLive] = useState(0);
-  const { value: job, error, reload } = useGet<Job>(`/v1/jobs/${id}`, {}, live ? 0 : 3000);
-
-  // Each event of the stream reloads the job, at most twice a second.
-  useEffect(() => {
-    const abort = new AbortController();
-    let timer = 0;
-    void follow(`/v1/jobs/${id}/events`, () => {
-      timer ||= setTimeout(() => { timer = 0; setLive((n) => n + 1); }, 500);
-    }, abort.signal);
-    return () => { abort.abort(); clearTimeout(timer); };
-  }, [id]);
-  useEffect(() => { if (live) reload(); }, [live]);
+  const live = useEvents(`/v1/jobs/${id}/events`, EVENT_PAUSE_MS);
+  const { value: job, error, reload } = useGet<Job>(`/v1/jobs/${id}`, {}, POLL_MS, live);
 
   if (error && !job) return <ProblemNote problem={error} onRetry={reload} />;
   if (!job) return <Loading rows={8} />;
@@ -46,9 +41,9 @@ export function JobPage({ id }: { id: string }) {
       <Status job={job} />
       {job.kind === "training" && <Curves job={job} version={live} />}
       {job.kind === "training" && <Previews job={job} version={live} />}
-      <div class="grid">
-        <Facts job={job} />
+      <div class="grid wide">
         <Checkpoints job={job} version={live} />
+        <Facts job={job} />
       </div>
       <Files job={job} version={live} />
       <Events job={job} version={live} />
@@ -93,12 +88,33 @@ function Result({ job }: { job: Job }) {
   if (!model && !dataset) return null;
   return (
     <>
-    <div class="note">
-      {model && <span>The model <a href={link("models", model)}>{String(result?.model_version ?? model)}</a> is ready: see its report, or <a href={link("models", model, "playground")}>generate samples</a>.</span>}
-      {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
-    </div>
-    {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
+      <div class="note">
+        {model && <ReadyModel id={model} />}
+        {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
+      </div>
+      {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
     </>
+  );
+}
+
+const EVALUATION_POLL_MS = 5000;
+
+/** The new model; its report is offered as soon as there is one. */
+function ReadyModel({ id }: { id: string }) {
+  const [polls, setPolls] = useState(true);
+  const { value: model } = useGet<Model>(`/v1/models/${id}`, {}, polls ? EVALUATION_POLL_MS : 0);
+  if (!model) return <span>The model is ready.</span>;
+  const { state, job, verdict } = model.quality;
+  if (polls && state !== "evaluating") setPolls(false);
+  return (
+    <span class="row">
+      <span>
+        The model <a href={link("models", model.reference)}>{model.reference}</a> is ready: <a href={link("models", model.reference, "playground")}>generate samples</a>
+        {verdict && <> or <a href={link("models", model.reference)}>see its report</a></>}.
+        {state === "evaluating" && <> {job ? <a href={link("jobs", job)}>Its evaluation</a> : "Its evaluation"} has not ended.</>}
+      </span>
+      <Verdict model={model} />
+    </span>
   );
 }
 
@@ -112,7 +128,7 @@ const ACTIONS: Record<string, { label: string; states: string[]; danger?: boolea
 function Actions({ job, onChange }: { job: Job; onChange: () => void }) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const run = async (name: string) => {
-    if (name === "cancel" && !confirm("Cancel this job? Its checkpoints are kept.")) return;
+    if (name === "cancel" && !(await confirmed({ title: "Cancel this job?", text: "Its checkpoints are kept.", action: "Cancel the job", isDangerous: true }))) return;
     setProblem(null);
     try {
       const changed = await post<Job>(`/v1/jobs/${job.id}/${name}`);
@@ -139,7 +155,8 @@ function Actions({ job, onChange }: { job: Job; onChange: () => void }) {
 /** Metrics by chart; metrics of other names share the last chart. */
 const CHARTS: [string, (name: string) => boolean][] = [
   ["Quality", (name) => /coverage|precision|recall|density|agreement|frechet|label_accuracy|detection|distance|score/.test(name)],
-  ["Losses", (name) => /loss|^kl$|error/.test(name)],
+  ["KL divergence of the latent noise", (name) => name === "kl"],
+  ["Losses", (name) => /loss|error/.test(name)],
   ["Critic (discriminator)", (name) => /critic|accuracy|penalty/.test(name)],
 ];
 
@@ -161,7 +178,7 @@ function groupCurves(series: Record<string, Series>): [string, Curve[]][] {
   const groups = new Map<string, Curve[]>();
   for (const [name, { steps, values }] of Object.entries(series)) {
     const title = CHARTS.find(([, accepts]) => accepts(name))?.[0] ?? "Other metrics";
-    groups.set(title, [...(groups.get(title) ?? []), { label: name, steps, values }]);
+    groups.set(title, [...(groups.get(title) ?? []), { label: name.replaceAll("_", " "), steps, values }]);
   }
   return [...groups];
 }
@@ -176,7 +193,7 @@ function Previews({ job, version }: { job: Job; version: number }) {
   return (
     <Card
       title="Previews"
-      aside={<button type="button" class="button plain small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
+      aside={<button type="button" class="button small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
     >
       <p class="muted small">Samples from the same noise at each step{"height" in ((job.resolved as { hyperparameters?: object }).hyperparameters ?? {}) ? ", one row for each label" : ""}.</p>
       <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
@@ -219,28 +236,28 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
   if (!value || value.length === 0) return null;
   const promote = (step: number) =>
     post(`/v1/jobs/${job.id}/checkpoints/${step}/promote`).then(() => { setProblem(null); reload(); }, setProblem);
+  const best = value.find((checkpoint) => checkpoint.is_best); // several may have the same score
   return (
     <Card title="Checkpoints">
+      <p class="muted small">The last one becomes the model, unless an earlier one is clearly better.</p>
       {problem && <ProblemNote problem={problem} />}
-      <div class="scroll">
-        <table>
-          <thead><tr><th>Step</th><th class="number">Score</th><th class="number">Size</th><th>Model</th></tr></thead>
-          <tbody>
-            {value.map((checkpoint) => (
-              <tr key={checkpoint.step}>
-                <td>{number(checkpoint.step)} {checkpoint.is_best && <Badge tone="good">best</Badge>}</td>
-                <td class="number">{score(checkpoint.score)}</td>
-                <td class="number">{bytes(checkpoint.bytes)}</td>
-                <td>
-                  {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
-                    <button type="button" class="button plain small" onClick={() => promote(checkpoint.step)}>Promote to a model</button>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <ListTable label="Checkpoints">
+        <thead><tr><th>Step</th><th class="number">Score</th><th class="number">Size</th><th>Model</th></tr></thead>
+        <tbody>
+          {value.map((checkpoint) => (
+            <tr key={checkpoint.step}>
+              <td>{number(checkpoint.step)} {checkpoint === best && <Badge tone="good">highest score</Badge>}</td>
+              <td class="number">{score(checkpoint.score)}</td>
+              <td class="number">{bytes(checkpoint.bytes)}</td>
+              <td>
+                {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
+                  <button type="button" class="button small" onClick={() => promote(checkpoint.step)}>Promote to a model</button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </ListTable>
     </Card>
   );
 }
@@ -251,21 +268,19 @@ function Files({ job, version }: { job: Job; version: number }) {
   if (!files || files.length === 0) return null;
   return (
     <Card title="Files">
-      <div class="scroll">
-        <table>
-          <thead><tr><th>Name</th><th class="number">Size</th><th>Created</th><th /></tr></thead>
-          <tbody>
-            {files.map((file) => (
-              <tr key={file.name}>
-                <td class="mono">{file.name}</td>
-                <td class="number">{bytes(file.bytes)}</td>
-                <td><Time at={file.created_at} /></td>
-                <td><button type="button" class="button plain small" onClick={() => download(new URL(file.url, location.href).pathname, file.name.split("/").pop()!)}>Download</button></td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <ListTable label="Files">
+        <thead><tr><th>Name</th><th class="number">Size</th><th>Created</th><th><span class="hidden">Action</span></th></tr></thead>
+        <tbody>
+          {files.map((file) => (
+            <tr key={file.name}>
+              <td class="mono">{file.name}</td>
+              <td class="number">{bytes(file.bytes)}</td>
+              <td><Time at={file.created_at} /></td>
+              <td><button type="button" class="button small" onClick={() => download(new URL(file.url, location.href).pathname, file.name.split("/").pop()!)}>Download</button></td>
+            </tr>
+          ))}
+        </tbody>
+      </ListTable>
     </Card>
   );
 }
@@ -290,7 +305,7 @@ function Events({ job, version }: { job: Job; version: number }) {
   );
 }
 
-function describe(event: JobEvent | ServerEvent): string {
+function describe(event: JobEvent): string {
   const data = event.data as Record<string, unknown>;
   if (typeof data.message === "string") return data.message;
   return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => `${name} ${value}`).join(", ");

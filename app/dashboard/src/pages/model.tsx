@@ -1,10 +1,11 @@
 // One model: how good it is, what it is made of, and what can be done with it.
 import { useState } from "preact/hooks";
 import { patch, type Problem, put, remove } from "../api";
-import { bytes, number, score } from "../format";
+import { bytes, number } from "../format";
 import { useGet } from "../load";
 import { link, navigate } from "../router";
-import type { CheckpointRow, Model, ModelCard } from "../types";
+import type { Model, ModelCard } from "../types";
+import { confirmed, entered } from "../ui/dialog";
 import { Badge, Card, Loading, ProblemNote, Time } from "../ui/parts";
 import { download } from "../ui/picture";
 import { Verdict } from "./models";
@@ -21,13 +22,12 @@ export function ModelPage({ reference }: { reference: string }) {
     <>
       <Header model={model} onChange={reload} />
       <ReportView model={model} version={`${model.quality.state} ${model.quality.job}`} onChange={reload} />
-      <div class="grid">
+      <div class="grid wide">
         <Facts model={model} />
-        <Versions model={model} onChange={reload} />
-      </div>
-      <div class="grid">
-        <Limitations model={model} />
-        {model.job && <Checkpoints job={model.job} />}
+        <div class="stack">
+          <Versions model={model} onChange={reload} />
+          <Limitations model={model} />
+        </div>
       </div>
     </>
   );
@@ -37,11 +37,11 @@ function Header({ model, onChange }: { model: Model; onChange: () => void }) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const path = `/v1/models/${model.id}`;
   const describe = async () => {
-    const description = prompt("Description of this model", model.description ?? "");
+    const description = await entered({ title: `Describe ${model.reference}`, action: "Save", field: { label: "Description", value: model.description ?? "", maxLength: 1000, required: false } });
     if (description !== null) await patch(path, { description: description || null }).then(onChange, setProblem);
   };
   const drop = async () => {
-    if (!confirm(`Delete the model “${model.reference}”? Its samples cannot be made again.`)) return;
+    if (!(await confirmed({ title: `Delete the model “${model.reference}”?`, text: "Its samples cannot be generated again.", action: "Delete", isDangerous: true }))) return;
     await remove(path).then(() => navigate(link("models")), setProblem);
   };
   return (
@@ -58,9 +58,9 @@ function Header({ model, onChange }: { model: Model; onChange: () => void }) {
           {model.description && <p>{model.description}</p>}
         </div>
         <div class="row">
-          <button type="button" class="button plain" onClick={describe}>Describe</button>
-          <button type="button" class="button plain" onClick={() => download(`${path}/export`, `${model.name}-${model.version}.zip`).catch(setProblem)}>Export</button>
-          <button type="button" class="button plain" onClick={drop}>Delete</button>
+          <button type="button" class="button" onClick={describe}>Describe</button>
+          <button type="button" class="button" onClick={() => download(`${path}/export`, `${model.name}-${model.version}.zip`).catch(setProblem)}>Export</button>
+          <button type="button" class="button" onClick={drop}>Delete</button>
           {model.dataset && <a class="button" href={`${link("datasets", model.dataset, "augment")}?model=${encodeURIComponent(model.reference)}`}>Augment data</a>}
           <a class="button primary" href={link("models", model.reference, "playground")}>Generate samples</a>
         </div>
@@ -75,7 +75,7 @@ function Facts({ model }: { model: Model }) {
     <Card title="Facts">
       <dl class="facts">
         {model.dataset && <><dt>Dataset</dt><dd><a href={link("datasets", model.dataset)}>{model.dataset}</a></dd></>}
-        {model.job && <><dt>Training</dt><dd><a href={link("jobs", model.job)}>{model.job}</a>, step {number(model.step)}</dd></>}
+        {model.job && <><dt>Training</dt><dd><a href={link("jobs", model.job)}>curves, previews and checkpoints</a>, step {number(model.step)}</dd></>}
         {model.image && <><dt>Images</dt><dd>{model.image.width} × {model.image.height}, {model.image.channels === 1 ? "gray" : "color"}</dd></>}
         {model.columns && <><dt>Columns</dt><dd>{number(model.columns.length)}</dd></>}
         {model.target_column && <><dt>Target column</dt><dd>{model.target_column}</dd></>}
@@ -120,7 +120,7 @@ function Versions({ model, onChange }: { model: Model; onChange: () => void }) {
       {model.aliases.map((name) => (
         <div key={name} class="row">
           <span><code>{model.name}@{name}</code> is this version.</span>
-          <button type="button" class="button plain small" onClick={() => run(remove(`${path}/${encodeURIComponent(name)}`))}>Remove the alias {name}</button>
+          <button type="button" class="button small" onClick={() => run(remove(`${path}/${encodeURIComponent(name)}`))}>Remove the alias {name}</button>
         </div>
       ))}
       <form class="row" onSubmit={add}>
@@ -138,7 +138,7 @@ function Limitations({ model }: { model: Model }) {
   return (
     <Card
       title="Model card"
-      aside={<div class="row"><button type="button" class="button plain small" onClick={() => save("html")}>Save as HTML</button><button type="button" class="button plain small" onClick={() => save("json")}>JSON</button></div>}
+      aside={<div class="row"><button type="button" class="button small" onClick={() => save("html")}>Save as HTML</button><button type="button" class="button small" onClick={() => save("json")}>JSON</button></div>}
     >
       {error && <ProblemNote problem={error} />}
       {!value && !error && <Loading rows={3} />}
@@ -149,30 +149,6 @@ function Limitations({ model }: { model: Model }) {
           <small class="muted">Trained with {Object.entries(value.training.code).map(([name, version]) => `${name} ${version}`).join(", ")}; seed {value.training.seed}.</small>
         </>
       )}
-    </Card>
-  );
-}
-
-function Checkpoints({ job }: { job: string }) {
-  const { value } = useGet<CheckpointRow[]>(`/v1/jobs/${job}/checkpoints`);
-  if (!value || value.length === 0) return null;
-  return (
-    <Card title="Checkpoints of its training" aside={<a href={link("jobs", job)}>Curves and previews</a>}>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Checkpoints">
-        <table>
-          <thead><tr><th class="number">Step</th><th class="number">Score</th><th class="number">Size</th><th>Model</th></tr></thead>
-          <tbody>
-            {value.map((row) => (
-              <tr key={row.step}>
-                <td class="number">{number(row.step)} {row.is_best && <Badge tone="good">best</Badge>}</td>
-                <td class="number">{score(row.score)}</td>
-                <td class="number">{bytes(row.bytes)}</td>
-                <td>{row.model ? <a href={link("models", row.model)}>open</a> : <a href={link("jobs", job)}>make it a model</a>}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
     </Card>
   );
 }

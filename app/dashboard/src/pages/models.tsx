@@ -6,6 +6,7 @@ import { link, route, setQuery } from "../router";
 import { scoreName } from "../scores";
 import type { Model } from "../types";
 import { Input, Select } from "../ui/fields";
+import { ListTable } from "../ui/list_table";
 import { Badge, Empty, Loading, ProblemNote, Time, VERDICT_TONES } from "../ui/parts";
 
 export function ModelsPage() {
@@ -37,27 +38,25 @@ export function ModelsPage() {
       )}
       {items && items.length > 0 && (
         <section class="card">
-          <div class="scroll" tabIndex={0} role="region" aria-label="Models">
-            <table>
-              <thead><tr><th><span class="hidden">Compare</span></th><th>Model</th><th>Verdict</th><th>Main scores</th><th>Data</th><th class="number">Labels</th><th>Created</th></tr></thead>
-              <tbody>
-                {items.map((model) => (
-                  <tr key={model.id}>
-                    <td><input type="checkbox" aria-label={`Compare ${model.reference}`} checked={chosen.includes(model.reference)} onChange={() => toggle(model.reference)} /></td>
-                    <td>
-                      <a href={link("models", model.reference)}>{model.reference}</a>
-                      {model.aliases.map((alias) => <> <Badge key={alias}>{alias}</Badge></>)}
-                    </td>
-                    <td><Verdict model={model} /></td>
-                    <td class="small">{Object.entries(model.quality.scores).slice(0, 2).map(([key, { value }]) => `${scoreName(key)} ${score(value)}`).join(", ")}</td>
-                    <td>{model.modality === "image" ? "images" : "table"}</td>
-                    <td class="number">{number(model.labels?.length)}</td>
-                    <td class="nowrap"><Time at={model.created_at} /></td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <ListTable label="Models">
+            <thead><tr><th><span class="hidden">Compare</span></th><th>Model</th><th>Verdict</th><th>Main scores</th><th>Data</th><th class="number">Labels</th><th>Created</th></tr></thead>
+            <tbody>
+              {items.map((model) => (
+                <tr key={model.id}>
+                  <td><input type="checkbox" aria-label={`Compare ${model.reference}`} checked={chosen.includes(model.reference)} onChange={() => toggle(model.reference)} /></td>
+                  <td>
+                    <a href={link("models", model.reference)}>{model.reference}</a>
+                    {model.aliases.map((alias) => <> <Badge key={alias}>{alias}</Badge></>)}
+                  </td>
+                  <td><Verdict model={model} /></td>
+                  <td class="small">{Object.entries(model.quality.scores).slice(0, 2).map(([key, { value }]) => `${scoreName(key)} ${score(value)}`).join(", ")}</td>
+                  <td>{model.modality === "image" ? "images" : "table"}</td>
+                  <td class="number">{number(model.labels?.length)}</td>
+                  <td class="nowrap"><Time at={model.created_at} /></td>
+                </tr>
+              ))}
+            </tbody>
+          </ListTable>
         </section>
       )}
       {next && <div><button type="button" class="button" onClick={more}>Show more</button></div>}

@@ -14,7 +14,7 @@ import { type Row, RowTable } from "../ui/rows";
 import { Conditions, type Condition, whereOf } from "./conditions";
 import { LabelCounts } from "./label_counts";
 
-/** What the reader chose; it stands in the address, so that it can be shared. */
+/** What the reader chose; it is part of the address, so that it can be shared. */
 interface Choices {
   labels: Record<string, number>;
   count: number;
@@ -227,7 +227,7 @@ function Result({ model, request, total }: { model: Model; request: object; tota
       {problem && <ProblemNote problem={problem} />}
       {!shown && !problem && <Loading rows={8} />}
       {shown && !problem && ("url" in shown
-        ? <div class="scroll" tabIndex={0} role="region" aria-label="Samples"><img class="pixels samples" src={shown.url} alt={`${number(total)} samples of ${model.reference}`} /></div>
+        ? <div class="scroll" tabIndex={0} role="region" aria-label="Samples"><img class="picture" src={shown.url} alt={`${number(total)} samples of ${model.reference}`} /></div>
         : <RowTable rows={shown.rows} label="Samples" />)}
     </Card>
   );

@@ -23,7 +23,7 @@ export function ReportView({ model, version, onChange }: { model: Model; version
     <>
       <VerdictNote model={model} report={report} onChange={onChange} />
       <Pictures report={report} />
-      <div class="grid wide">
+      {scores.length > 0 && <div class="grid wide">
         {similarity.length > 0 && <Scores title="How close to real data" scores={similarity} save={model} />}
         {privacy.length > 0 && (
           <div class="stack">
@@ -36,8 +36,8 @@ export function ReportView({ model, version, onChange }: { model: Model; version
             )}
           </div>
         )}
-      </div>
-      <Distributions report={report} />
+      </div>}
+      <Distributions report={report} isTable={model.modality === "tabular"} />
     </>
   );
 }
@@ -75,7 +75,7 @@ function VerdictNote({ model, report, onChange }: { model: Model; report: Report
 
 function Scores({ title, scores, save }: { title: string; scores: Score[]; save?: Model }) {
   return (
-    <Card title={title} aside={save && <button type="button" class="button plain small" onClick={() => download(`/v1/models/${save.id}/report?format=csv`, `${save.name}-${save.version}-report.csv`)}>Save as CSV</button>}>
+    <Card title={title} aside={save && <button type="button" class="button small" onClick={() => download(`/v1/models/${save.id}/report?format=csv`, `${save.name}-${save.version}-report.csv`)}>Save as CSV</button>}>
       <ScaleLegend />
       <ul class="scores">
         {scores.map((item) => (
@@ -105,7 +105,7 @@ function PerLabel({ item }: { item: Score }) {
   const largest = Math.max(...entries.map(([, value]) => Math.abs(value)), 1e-9);
   return (
     <details class="small">
-      <summary>By part, worst first ({number(entries.length)})</summary>
+      <summary>By {item.name.endsWith("_tvd") ? "column" : "label"}, worst first ({number(entries.length)})</summary>
       <ul class="shares tall" tabIndex={0}>
         {entries.slice(0, LABELS_SHOWN).map(([name, value]) => (
           <li key={name}>
@@ -141,13 +141,14 @@ function Pictures({ report }: { report: Report }) {
 
 const COLUMNS_SHOWN = 60;
 
-function Distributions({ report }: { report: Report }) {
+function Distributions({ report, isTable }: { report: Report; isTable: boolean }) {
   const statistics = (report.statistics ?? []).filter((item) => item.label === null || item.label === undefined);
   const { column_associations: associations, scatter, relations = [] } = report;
   return (
     <>
       {statistics.length > 0 && (
-        <Card title="Columns: real rows and samples" aside={<PairLegend />}>
+        <Card title={isTable ? "Columns" : "Brightness and contrast"} aside={<PairLegend />}>
+          <p class="small muted">Samples are compared with the {number(report.holdout_items)} real items that training has not seen, so that a model cannot look good by repeating items.</p>
           <div class="grid columns">{statistics.slice(0, COLUMNS_SHOWN).map((item) => <Column key={item.column} item={item} />)}</div>
           {statistics.length > COLUMNS_SHOWN && <small class="muted">The first {COLUMNS_SHOWN} of {number(statistics.length)}; the CSV file has all.</small>}
         </Card>

@@ -4,7 +4,9 @@ import { post, type Problem, remove } from "../api";
 import { bytes, duration, number } from "../format";
 import { type Loaded, useGet, usePages } from "../load";
 import type { AuditEntry, CreatedKey, CreatedWebhook, Delivery, Key, Usage, Webhook } from "../types";
+import { confirmed } from "../ui/dialog";
 import { Check, errorOf, Input, Select } from "../ui/fields";
+import { ListTable } from "../ui/list_table";
 import { Badge, Card, Code, Empty, Loading, ProblemNote, Time } from "../ui/parts";
 
 const SCOPES: [Key["scopes"][number], string][] = [
@@ -35,7 +37,7 @@ function Keys({ self }: { self: string | undefined }) {
   const keys = usePages<Key>("/v1/keys", { limit: 50 });
   const [problem, setProblem] = useState<Problem | null>(null);
   const revoke = async (key: Key) => {
-    if (!confirm(`Revoke the key “${key.name}”? Programs that use it stop working at once.`)) return;
+    if (!(await confirmed({ title: `Revoke the key “${key.name}”?`, text: "Programs that use it stop working at once.", action: "Revoke", isDangerous: true }))) return;
     await remove(`/v1/keys/${key.id}`).then(keys.reload, setProblem);
   };
   return (
@@ -45,22 +47,20 @@ function Keys({ self }: { self: string | undefined }) {
         <>
           <NewKey onCreate={keys.reload} />
           {problem && <ProblemNote problem={problem} />}
-          <div class="scroll" tabIndex={0} role="region" aria-label="API keys">
-            <table>
-              <thead><tr><th>Name</th><th>May</th><th>Created</th><th>Expires</th><th><span class="hidden">Action</span></th></tr></thead>
-              <tbody>
-                {keys.items.map((key) => (
-                  <tr key={key.id}>
-                    <td>{key.name} {key.id === self && <Badge tone="live">this tab</Badge>}</td>
-                    <td>{key.scopes.join(", ")}</td>
-                    <td><Time at={key.created_at} /></td>
-                    <td>{key.expires_at ? <Time at={key.expires_at} /> : "never"}</td>
-                    <td>{key.revoked_at ? <Badge>revoked</Badge> : <button type="button" class="button plain small" aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>Revoke</button>}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <ListTable label="API keys">
+            <thead><tr><th>Name</th><th>May</th><th>Created</th><th>Expires</th><th><span class="hidden">Action</span></th></tr></thead>
+            <tbody>
+              {keys.items.map((key) => (
+                <tr key={key.id}>
+                  <td>{key.name} {key.id === self && <Badge tone="live">this tab</Badge>}</td>
+                  <td>{key.scopes.join(", ")}</td>
+                  <td><Time at={key.created_at} /></td>
+                  <td>{key.expires_at ? <Time at={key.expires_at} /> : "never"}</td>
+                  <td>{key.revoked_at ? <Badge>revoked</Badge> : <button type="button" class="button small" aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>Revoke</button>}</td>
+                </tr>
+              ))}
+            </tbody>
+          </ListTable>
           {keys.next && <div><button type="button" class="button" onClick={keys.more}>Show more</button></div>}
         </>
       )}
@@ -120,21 +120,19 @@ function UsageCard() {
       {!usage.value && !usage.error && <Loading rows={3} />}
       {usage.value && (
         <>
-          <div class="scroll" tabIndex={0} role="region" aria-label="Usage">
-            <table>
-              <thead><tr><th>Jobs</th>{by && <th>{by}</th>}<th class="number">Number</th><th class="number">Succeeded</th><th class="number">Failed</th><th class="number">CPU time</th><th class="number">Elapsed</th><th class="number">Samples</th></tr></thead>
-              <tbody>
-                {usage.value.jobs.map((row) => (
-                  <tr key={`${row.kind} ${row.day} ${row.key}`}>
-                    <td>{row.kind}</td>
-                    {by && <td class="mono">{row.day ?? row.key}</td>}
-                    <td class="number">{number(row.jobs)}</td><td class="number">{number(row.succeeded)}</td><td class="number">{number(row.failed)}</td>
-                    <td class="number">{duration(row.cpu_s)}</td><td class="number">{duration(row.wall_s)}</td><td class="number">{number(row.items)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <ListTable label="Usage">
+            <thead><tr><th>Jobs</th>{by && <th>{by}</th>}<th class="number">Number</th><th class="number">Succeeded</th><th class="number">Failed</th><th class="number">CPU time</th><th class="number">Elapsed</th><th class="number">Samples</th></tr></thead>
+            <tbody>
+              {usage.value.jobs.map((row) => (
+                <tr key={`${row.kind} ${row.day} ${row.key}`}>
+                  <td>{row.kind}</td>
+                  {by && <td class="mono">{row.day ?? row.key}</td>}
+                  <td class="number">{number(row.jobs)}</td><td class="number">{number(row.succeeded)}</td><td class="number">{number(row.failed)}</td>
+                  <td class="number">{duration(row.cpu_s)}</td><td class="number">{duration(row.wall_s)}</td><td class="number">{number(row.items)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </ListTable>
           <small class="muted">Stored: datasets {bytes(usage.value.stored.datasets)}, models {bytes(usage.value.stored.models)}, artifacts and checkpoints {bytes(usage.value.stored.artifacts)}.</small>
         </>
       )}
@@ -152,7 +150,10 @@ function Webhooks() {
     setProblem(null);
     await post<CreatedWebhook>("/v1/webhooks", { url }).then((hook) => { setCreated(hook); setUrl(""); hooks.reload(); }, setProblem);
   };
-  const drop = (hook: Webhook) => confirm(`Delete the webhook to ${hook.url}?`) && remove(`/v1/webhooks/${hook.id}`).then(hooks.reload, setProblem);
+  const drop = async (hook: Webhook) => {
+    if (!(await confirmed({ title: "Delete this webhook?", text: hook.url, action: "Delete", isDangerous: true }))) return;
+    await remove(`/v1/webhooks/${hook.id}`).then(hooks.reload, setProblem);
+  };
   return (
     <Card title="Webhooks">
       <State loaded={hooks} />
@@ -172,7 +173,7 @@ function Webhooks() {
                   <strong class="mono">{hook.url}</strong>
                   {hook.disabled_at && <Badge tone="bad">disabled</Badge>}
                   <small class="muted">{hook.job ? `only ${hook.job}` : hook.events.join(", ")}</small>
-                  <button type="button" class="button plain small" aria-label={`Delete ${hook.url}`} onClick={() => drop(hook)}>Delete</button>
+                  <button type="button" class="button small" aria-label={`Delete ${hook.url}`} onClick={() => drop(hook)}>Delete</button>
                 </div>
                 <Deliveries id={hook.id} />
               </li>
@@ -210,16 +211,14 @@ function Audit() {
       <State loaded={entries} />
       {entries.items?.length === 0 && <p class="muted">No changes yet.</p>}
       {entries.items && entries.items.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Audit log">
-          <table>
-            <thead><tr><th>Change</th><th>Resource</th><th>Key</th><th>Time</th></tr></thead>
-            <tbody>
-              {entries.items.map((entry) => (
-                <tr key={entry.id}><td>{entry.action}</td><td class="mono">{entry.resource}</td><td class="mono">{entry.key}</td><td class="nowrap"><Time at={entry.created_at} /></td></tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <ListTable label="Audit log">
+          <thead><tr><th>Change</th><th>Resource</th><th>Key</th><th>Time</th></tr></thead>
+          <tbody>
+            {entries.items.map((entry) => (
+              <tr key={entry.id}><td>{entry.action}</td><td class="mono">{entry.resource}</td><td class="mono">{entry.key}</td><td class="nowrap"><Time at={entry.created_at} /></td></tr>
+            ))}
+          </tbody>
+        </ListTable>
       )}
       {entries.next && <div><button type="button" class="button" onClick={entries.more}>Show more</button></div>}
     </Card>

@@ -120,7 +120,7 @@ function Form({ dataset }: { dataset: Dataset }) {
         </div>
         <div class="stack side">
           <Card title="This job">
-            {problem ? <ProblemNote problem={problem} /> : <Estimate plan={planned.plan} />}
+            {problem ? <ProblemNote problem={problem} /> : <Estimate plan={planned.plan} isTable={dataset.modality === "tabular"} />}
             <div><button class="button primary" disabled={sending || Boolean(problem)}>Start the training</button></div>
           </Card>
           <Card title="The same in code">
@@ -152,7 +152,7 @@ function Presets({ dataset, value, onChange }: { dataset: Dataset; value: string
             <span class="stack">
               <strong>{preset.name}</strong>
               <span class="small">{preset.description}</span>
-              {preset.estimate && <small class="muted">about {duration(preset.estimate.minutes * 60)}, {bytes(preset.estimate.memory_bytes)} of memory</small>}
+              {preset.estimate && <small class="muted">{dataset.modality === "tabular" ? "at most" : "about"} {duration(preset.estimate.minutes * 60)}, {bytes(preset.estimate.memory_bytes)} of memory</small>}
             </span>
           </label>
         ))}
@@ -234,12 +234,13 @@ function StartModel({ choices, change, problem }: PartProps) {
   );
 }
 
-function Estimate({ plan }: { plan: TrainingPlan | null }) {
+function Estimate({ plan, isTable }: { plan: TrainingPlan | null; isTable: boolean }) {
   if (!plan) return <Loading rows={4} />;
   const { estimate, warnings } = plan;
   return (
     <>
-      <span class="figure">about {duration(estimate.minutes * 60)}</span>
+      <span class="figure">{isTable ? "at most" : "about"} {duration(estimate.minutes * 60)}</span>
+      {isTable && <small class="muted">It ends earlier, as soon as unseen rows get no likelier.</small>}
       <dl class="facts">
         <dt>Steps</dt><dd>{number(estimate.steps)}</dd>
         {estimate.evaluation_minutes !== null && <><dt>Evaluation</dt><dd>about {duration(estimate.evaluation_minutes * 60)} more</dd></>}

@@ -13,6 +13,7 @@ export function UploadPage() {
   const [file, setFile] = useState<File | null>(null);
   const [name, setName] = useState("");
   const [target, setTarget] = useState("");
+  const [columns, setColumns] = useState<string[]>([]);
   const [share, setShare] = useState<number | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [over, setOver] = useState(false);
@@ -24,6 +25,8 @@ export function UploadPage() {
     setProblem(null);
     setFile(chosen);
     setName(chosen.name.replace(/(\.\w{1,7}){1,2}$/, ""));
+    setTarget("");
+    void columnsOf(chosen).then(setColumns);
   };
 
   const upload = async (event: Event) => {
@@ -76,7 +79,8 @@ export function UploadPage() {
             {TABLE_FILE.test(file.name) && (
               <label class="field">
                 Target column
-                <input value={target} placeholder="optional" onInput={(event) => setTarget(event.currentTarget.value)} />
+                <input value={target} placeholder="optional" list="columns" onInput={(event) => setTarget(event.currentTarget.value)} />
+                <datalist id="columns">{columns.map((column) => <option key={column} value={column} />)}</datalist>
                 <small>Samples can be requested by the values of this column.</small>
               </label>
             )}
@@ -92,9 +96,20 @@ export function UploadPage() {
         )}
         <div class="row">
           <button class="button primary" disabled={!file || share !== null}>Upload</button>
-          <button type="button" class="button plain" onClick={() => useExample("digits")}>Use the example “digits”</button>
+          <button type="button" class="button" onClick={() => useExample("digits")}>Use the example “digits”</button>
         </div>
       </form>
     </>
   );
+}
+
+const HEAD_BYTES = 64 * 1024;
+
+/** Return the names in the first line of a delimited text file, as suggestions; [] for other files. */
+async function columnsOf(file: File): Promise<string[]> {
+  if (!/\.(csv|tsv|txt)$/i.test(file.name)) return [];
+  const [line = ""] = (await file.slice(0, HEAD_BYTES).text()).split(/\r?\n/, 1);
+  const fields = [",", ";", "\t", "|"].map((delimiter) => line.split(delimiter));
+  const longest = fields.reduce((a, b) => (b.length > a.length ? b : a));
+  return longest.map((name) => name.trim().replace(/^"(.*)"$/, "$1")).filter(Boolean);
 }

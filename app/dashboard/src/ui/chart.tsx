@@ -1,6 +1,7 @@
-// Curves over training steps, drawn by uPlot.
-import { useEffect, useRef } from "preact/hooks";
+// Curves over training steps, drawn by uPlot. The legend shows the last values, or those below the pointer.
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
+import { number, score } from "../format";
 import { systemTheme, theme } from "../theme";
 
 export interface Curve {
@@ -13,10 +14,14 @@ const HEIGHT = 220;
 // Told apart by dashes as well as by color.
 const STROKES = ["--accent", "--warn", "--bad", "--good", "--muted"];
 const DASHES = [[], [6, 4], [2, 3], [10, 4, 2, 4], [1, 4]];
+const colorName = (index: number) => STROKES[index % STROKES.length]!;
+const dashOf = (index: number) => DASHES[(index + Math.floor(index / STROKES.length)) % DASHES.length]!;
 
 export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
   const element = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const [pointed, setPointed] = useState<number | null>(null);
+  const data = useMemo(() => align(curves), [curves]);
   const names = curves.map((curve) => curve.label).join("\n");
 
   useEffect(() => {
@@ -27,20 +32,15 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
         width: host.clientWidth,
         height: HEIGHT,
         scales: { x: { time: false } },
-        axes: [axis, { ...axis, size: 56 }],
-        legend: { live: true },
+        axes: [{ ...axis, size: 32 }, { ...axis, size: 56 }],
+        legend: { show: false },
+        hooks: { setCursor: [(drawn) => setPointed(drawn.cursor.idx ?? null)] },
         series: [
-          { label: "Step" },
-          ...names.split("\n").map((label, index) => ({
-            label,
-            stroke: colorOf(host, STROKES[index % STROKES.length]!),
-            dash: DASHES[index % DASHES.length]!,
-            width: 2,
-            spanGaps: true,
-          })),
+          {},
+          ...names.split("\n").map((label, index) => ({ label, stroke: colorOf(host, colorName(index)), dash: dashOf(index), width: 2, spanGaps: true })),
         ],
       },
-      align(curves),
+      data,
       host,
     );
     const resize = new ResizeObserver(() => plot.current?.setSize({ width: host.clientWidth, height: HEIGHT }));
@@ -52,16 +52,31 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
     };
   }, [names, theme.value, systemTheme.value]);
 
-  useEffect(() => plot.current?.setData(align(curves)), [curves]);
+  useEffect(() => plot.current?.setData(data), [data]);
 
-  const last = curves.map((curve) => `${curve.label} ${curve.values.at(-1)?.toPrecision(3) ?? "unknown"}`).join(", ");
+  const steps = data[0];
+  const at = pointed !== null && pointed < steps.length ? pointed : null;
   return (
-    <figure class="stack" aria-label={`${title}: latest values ${last}`}>
-      <figcaption><h3>{title}</h3></figcaption>
-      <div ref={element} class="chart" />
+    <figure class="stack" aria-label={title}>
+      <figcaption class="row">
+        <h3>{title}</h3>
+        <small class="muted">{steps.length > 0 && `step ${number(steps[at ?? steps.length - 1])}`}</small>
+      </figcaption>
+      <div ref={element} class="chart" aria-hidden="true" />
+      <ul class="legend small">
+        {curves.map((curve, index) => (
+          <li key={curve.label}>
+            <svg viewBox="0 0 28 4" aria-hidden="true"><line x1="0" x2="28" y1="2" y2="2" stroke-dasharray={dashOf(index).join(" ")} style={{ stroke: `var(${colorName(index)})` }} /></svg>
+            <span>{curve.label}</span>
+            <strong>{score(at === null ? lastOf(curve.values) : data[index + 1]?.[at])}</strong>
+          </li>
+        ))}
+      </ul>
     </figure>
   );
 }
+
+const lastOf = (values: (number | null)[]) => values.findLast((value) => value !== null);
 
 /** Return the value of a color token in the current theme, as a canvas understands it. */
 function colorOf(element: HTMLElement, token: string): string {

@@ -5,7 +5,7 @@ import type { Associations, HistogramPair, Scatter as ScatterData } from "../typ
 export function PairLegend() {
   return (
     <div class="row small muted" aria-hidden="true">
-      <span class="row"><span class="swatch real" />real</span>
+      <span class="row"><span class="swatch real" />unseen real data</span>
       <span class="row"><span class="swatch synthetic" />samples</span>
     </div>
   );

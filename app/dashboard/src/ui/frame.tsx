@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { link, route } from "../router";
 import { endSession } from "../session";
 import { applyTheme, theme, THEMES } from "../theme";
+import { QuestionDialog } from "./dialog";
 
 const ITEMS = [
   ["Overview", ""],
@@ -13,6 +14,8 @@ const ITEMS = [
   ["Settings", "settings"],
 ] as const;
 
+const THEME_NAMES = { auto: "Auto", light: "Light", dark: "Dark" };
+
 export function Frame({ children }: { children: ComponentChildren }) {
   const section = route.value.segments[0] ?? "";
   return (
@@ -20,20 +23,23 @@ export function Frame({ children }: { children: ComponentChildren }) {
       <a class="skip" href="#main" onClick={focusMain}>Skip to the content</a>
       <nav class="nav" aria-label="Main">
         <a class="brand" href={link()}><img src="/dashboard/icon.svg" alt="" />Semblance</a>
-        {ITEMS.map(([label, segment]) => (
-          <a key={label} class="item" href={segment ? link(segment) : link()} aria-current={section === segment ? "page" : undefined}>
-            {label}
-          </a>
-        ))}
+        <div class="items">
+          {ITEMS.map(([label, segment]) => (
+            <a key={label} class="item" href={segment ? link(segment) : link()} aria-current={section === segment ? "page" : undefined}>
+              {label}
+            </a>
+          ))}
+        </div>
         <div class="foot">
           <select aria-label="Theme" value={theme.value} onChange={(event) => applyTheme(event.currentTarget.value)}>
-            {THEMES.map((name) => <option key={name} value={name}>{name} theme</option>)}
+            {THEMES.map((name) => <option key={name} value={name}>{THEME_NAMES[name]}</option>)}
           </select>
           <a class="item" href="/docs">API</a>
           <button type="button" class="button plain" onClick={() => endSession()}>Log out</button>
         </div>
       </nav>
       <main class="page" id="main" tabIndex={-1}>{children}</main>
+      <QuestionDialog />
     </div>
   );
 }

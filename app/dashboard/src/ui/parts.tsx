@@ -33,10 +33,12 @@ export function ProgressBar({ percent, label }: { percent: number | null; label:
 
 /** A problem document in words: what is wrong, in which field, and what to do. */
 export function ProblemNote({ problem, onRetry }: { problem: Problem; onRetry?: () => void }) {
+  // The detail often repeats the first field's message.
+  const isRepeated = problem.fieldErrors.some((error) => problem.detail.includes(error.message));
   return (
     <div class="note bad" role="alert">
       <strong>{problem.title}</strong>
-      {problem.detail && <p>{problem.detail}</p>}
+      {problem.detail && !isRepeated && <p>{problem.detail}</p>}
       {problem.fieldErrors.length > 0 && (
         <ul>
           {problem.fieldErrors.map((error) => (

@@ -28,7 +28,7 @@ export function useBlob(path: string | null): { url: string | null; problem: Pro
 export function Picture({ path, alt }: { path: string | null; alt: string }) {
   const { url, problem } = useBlob(path);
   if (problem) return <ProblemNote problem={problem} />;
-  return url ? <img class="pixels" src={url} alt={alt} /> : <div class="loading" role="status" aria-label="Loading the picture" />;
+  return url ? <img class="picture" src={url} alt={alt} /> : <div class="loading" role="status" aria-label="Loading the picture" />;
 }
 
 /** Save the answer of a GET or POST as a file. */
