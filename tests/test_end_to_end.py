@@ -117,14 +117,14 @@ def test_a_dataset_is_augmented_and_downloaded_on_the_command_line(
     created = client.request("GET", "/v1/datasets").json()["data"][0]
     assert created["id"] in augmented.output
     assert created["id"] not in {row["id"] for row in before}
-    assert len(client.provenance(created["id"])) == created["train_items"]
+    assert len(client.read_provenance(created["id"])) == created["train_items"]
     file = tmp_path / "augmented.npz"
     downloaded = runner.invoke(command.app, ["download", created["id"], str(file), *service])
     assert downloaded.exit_code == 0, downloaded.output
     with np.load(file) as arrays:
         assert len(arrays["x"]) == created["train_items"]
     assert (
-        json.loads(client.artifact(created["derived_from"]["job"], "augmentation.json"))["seed"]
+        json.loads(client.read_artifact(created["derived_from"]["job"], "augmentation.json"))["seed"]
         == 1
     )
 
@@ -225,9 +225,9 @@ def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client
         hyperparameters=TINY_IMAGE_CONFIG,
         budget={"steps": 1_000_000},
     )
-    eventually(lambda: client.job(job["id"])["progress"]["step"] > 10)
+    eventually(lambda: client.read_job(job["id"])["progress"]["step"] > 10)
     assert client.cancel(job["id"])["state"] == "cancelling"
-    eventually(lambda: client.job(job["id"])["state"] == "cancelled")
+    eventually(lambda: client.read_job(job["id"])["state"] == "cancelled")
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
     with pytest.raises(APIError, match="Allowed actions: retry") as rejected:
         client.cancel(job["id"])

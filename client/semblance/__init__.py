@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         SemblanceError,
         UnreachableError,
     )
+    from semblance.notebook.objects import Dataset, ImageModel, Job, Model, Report, TableModel
+    from semblance.notebook.samples import Samples
+    from semblance.notebook.service import Service, connect, fit, local
 
 # Names are imported when they are used: the HTTP library alone takes 0.1 seconds.
 _MODULES = {
@@ -33,6 +36,17 @@ _MODULES = {
     "JobFailedError": "semblance.errors",
     "SemblanceError": "semblance.errors",
     "UnreachableError": "semblance.errors",
+    "Dataset": "semblance.notebook.objects",
+    "ImageModel": "semblance.notebook.objects",
+    "Job": "semblance.notebook.objects",
+    "Model": "semblance.notebook.objects",
+    "Report": "semblance.notebook.objects",
+    "TableModel": "semblance.notebook.objects",
+    "Samples": "semblance.notebook.samples",
+    "Service": "semblance.notebook.service",
+    "connect": "semblance.notebook.service",
+    "fit": "semblance.notebook.service",
+    "local": "semblance.notebook.service",
 }
 __all__ = [
     "APIError",
@@ -41,9 +55,20 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ContentChangedError",
+    "Dataset",
+    "ImageModel",
+    "Job",
     "JobFailedError",
+    "Model",
+    "Report",
+    "Samples",
     "SemblanceError",
+    "Service",
+    "TableModel",
     "UnreachableError",
+    "connect",
+    "fit",
+    "local",
 ]
 
 

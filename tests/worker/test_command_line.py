@@ -88,7 +88,7 @@ def test_bench_table_keeps_the_other_networks_when_one_fails(
     dataset = create_people_dataset(inline_client)
 
     def watch(job_id: str) -> Any:
-        job = inline_client.job(job_id)
+        job = inline_client.read_job(job_id)
         if job["name"] != "bench-auto":
             return inline_client.wait(job_id)
         client.post(f"/v1/jobs/{job_id}/cancel")

@@ -35,7 +35,7 @@ class AsyncCalls:
         # Importing httpx takes longer than everything else here, so it waits for the first client.
         from semblance._async.transport import AsyncTransport
 
-        self.url = url.rstrip("/")
+        self.url, self.key = url.rstrip("/"), key
         self._transport = AsyncTransport(self.url, key, timeout=timeout, patience=patience)
 
     @classmethod

@@ -94,7 +94,7 @@ class AsyncTransport:
         """
         headers = dict(headers or {})
         if method == "POST":
-            headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+            headers.setdefault("Idempotency-Key", idempotency_key or uuid.uuid4().hex)
         retries, is_resent = Retries(self._patience), False
         while True:
             try:

@@ -38,7 +38,7 @@ class Calls:
         # Importing httpx takes longer than everything else here, so it waits for the first client.
         from semblance._sync.transport import Transport
 
-        self.url = url.rstrip("/")
+        self.url, self.key = url.rstrip("/"), key
         self._transport = Transport(self.url, key, timeout=timeout, patience=patience)
 
     @classmethod

@@ -44,7 +44,7 @@ from semblance.command.verdicts import check_gate, print_verdict
 @with_service
 def train(
     dataset: str,
-    preset: str,
+    preset: Any,
     name: str | None,
     target: str | None,
     seed: int | None,
