@@ -57,7 +57,9 @@ def complete_labels(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     def rows(client: Any) -> Iterator[CompletionItem]:
-        for label in client.read_model(context.params["model"])["labels"] or ():
+        # An option without its value ends click's parsing; the model is then still in `args`.
+        model = context.params.get("model") or context.args[0]
+        for label in client.read_model(model)["labels"] or ():
             yield CompletionItem(f"{label}=")
 
     return _matching(context, incomplete, rows)
@@ -74,5 +76,5 @@ def _matching(
         login = read_configuration(context.params.get("url"), context.params.get("key"))
         with Client(login.url, login.key, timeout=TIMEOUT_S, patience=0.0) as client:
             return [item for item in rows(client) if item.value.startswith(incomplete)]
-    except (SemblanceError, KeyError):
+    except (SemblanceError, IndexError):
         return []
