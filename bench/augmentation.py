@@ -196,7 +196,7 @@ def _question_mark_to_null(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _real_indices(client: Client, dataset: str) -> Indices:
-    return np.flatnonzero([item["source"] == "real" for item in client.provenance(dataset)])
+    return np.flatnonzero([item["source"] == "real" for item in client.read_provenance(dataset)])
 
 
 def run_benchmark(experiment: Experiment, seed: int) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def run_benchmark(experiment: Experiment, seed: int) -> dict[str, Any]:
         started = time.monotonic()
         job = client.wait(client.augment(dataset, **lift_spec, **spec)["id"])
         wall_s = time.monotonic() - started
-        report = json.loads(client.artifact(job["id"], "augmentation.json"))
+        report = json.loads(client.read_artifact(job["id"], "augmentation.json"))
         augmented = [job["result"]["dataset"]]
         for sources in list(VARIANT_SOURCES.values())[1:]:
             variant_job = client.wait(client.augment(dataset, sources=sources, **spec)["id"])
@@ -235,7 +235,7 @@ REPORT_KEYS = ("lift", "learning_curve", "recommendation", "cpu_s")
 
 
 def _counts(client: Client, dataset: str) -> Counter[str]:
-    return Counter(f"{item['label']} {item['source']}" for item in client.provenance(dataset))
+    return Counter(f"{item['label']} {item['source']}" for item in client.read_provenance(dataset))
 
 
 def independent_accuracies(

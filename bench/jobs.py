@@ -88,7 +88,7 @@ def quantiles(latencies: list[float]) -> Row:
 
 
 def async_client(client: Client, max_connections: int) -> httpx.AsyncClient:
-    http = client._http
+    http = client._transport._http
     return httpx.AsyncClient(
         base_url=http.base_url,
         headers={"Authorization": http.headers["Authorization"]},
@@ -276,7 +276,7 @@ def streams() -> Row:
         time.sleep(WARM_UP_S)
         spawn = multiprocessing.get_context("spawn")
         pipe, child_pipe = spawn.Pipe()
-        http = client._http
+        http = client._transport._http
         url_and_key = (str(http.base_url), http.headers["Authorization"])
         path = f"/v1/jobs/{job['id']}/events"
         process = spawn.Process(target=follow_all, args=(*url_and_key, path, child_pipe))

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from semblance import APIError, Client, command
-from typer.testing import CliRunner
+from click.testing import CliRunner
+from semblance import APIError, Client
+from semblance.command.main import app as command
 
 from tests.core.webhooks.receiver import Receiver
 from tests.processes import Server, eventually, serving
@@ -108,25 +109,23 @@ def test_a_dataset_is_augmented_and_downloaded_on_the_command_line(
     key = (server.folder / "admin.key").read_text().strip()
     service = ["--key", key, "--url", server.url]
     options = ["--strategy", "multiply", "--target", "1.2", "--seed", "1", *service]
-    plan = runner.invoke(command.app, ["augment", dataset, "--plan", *options])
+    plan = runner.invoke(command, ["augment", dataset, "--plan", *options])
     assert plan.exit_code == 0, plan.output
     assert "transforms" in plan.output
     before = client.request("GET", "/v1/datasets").json()["data"]
-    augmented = runner.invoke(command.app, ["augment", dataset, *options])
+    augmented = runner.invoke(command, ["augment", dataset, *options])
     assert augmented.exit_code == 0, augmented.output
     created = client.request("GET", "/v1/datasets").json()["data"][0]
-    assert created["id"] in augmented.output
+    assert augmented.stdout.strip() == created["id"]
     assert created["id"] not in {row["id"] for row in before}
-    assert len(client.provenance(created["id"])) == created["train_items"]
+    assert len(client.read_provenance(created["id"])) == created["train_items"]
     file = tmp_path / "augmented.npz"
-    downloaded = runner.invoke(command.app, ["download", created["id"], str(file), *service])
+    downloaded = runner.invoke(command, ["download", created["id"], str(file), *service])
     assert downloaded.exit_code == 0, downloaded.output
     with np.load(file) as arrays:
         assert len(arrays["x"]) == created["train_items"]
-    assert (
-        json.loads(client.artifact(created["derived_from"]["job"], "augmentation.json"))["seed"]
-        == 1
-    )
+    report = client.read_artifact(created["derived_from"]["job"], "augmentation.json")
+    assert json.loads(report)["seed"] == 1
 
 
 def test_the_server_listens_on_localhost_only_and_its_files_are_private(
@@ -225,9 +224,9 @@ def test_a_running_job_is_cancelled_and_keeps_its_last_checkpoint(client: Client
         hyperparameters=TINY_IMAGE_CONFIG,
         budget={"steps": 1_000_000},
     )
-    eventually(lambda: client.job(job["id"])["progress"]["step"] > 10)
+    eventually(lambda: client.read_job(job["id"])["progress"]["step"] > 10)
     assert client.cancel(job["id"])["state"] == "cancelling"
-    eventually(lambda: client.job(job["id"])["state"] == "cancelled")
+    eventually(lambda: client.read_job(job["id"])["state"] == "cancelled")
     assert client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
     with pytest.raises(APIError, match="Allowed actions: retry") as rejected:
         client.cancel(job["id"])

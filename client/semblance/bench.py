@@ -5,21 +5,18 @@ Each architecture trains for the same CPU time and is evaluated in the same way.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from semblance.client import Client, Json
+from semblance._sync.client import Client
 from semblance.errors import APIError, JobFailedError, UnknownArchitectureError
 
+Json = dict[str, Any]
 AUTO = "auto"
 DIRECTION_SYMBOLS = {"lower": "↓", "higher": "↑", "target": "→.5"}
 LEGEND = "↑ higher is better, ↓ lower is better; * best network, or not distinguishable from it"
 
-WaitForJob = Callable[[str], Json]  # takes a job id and returns the ended job
+WaitForJob = Callable[[str], Any]  # takes a job id and returns the ended job
 
 
 @dataclass(frozen=True)
@@ -41,17 +38,20 @@ class NetworkResult:
         return "failed" if self.report is None else str(self.report["verdict"]["verdict"])
 
     def status_text(self) -> str:
-        """Return a one-line summary as rich markup."""
+        """Return a one-line summary."""
         model = f" ({self.model})" if self.model else ""
         reasons = (
             self.reason if self.report is None else "; ".join(self.report["verdict"]["reasons"])
         )
-        return f"[bold]{self.network}[/bold]{model}: {self.verdict}; {escape(reasons)}"
+        return f"{self.network}{model}: {self.verdict}; {reasons}"
+
+    def to_json(self) -> Json:
+        return {**asdict(self), "verdict": self.verdict}
 
 
 def run(
     client: Client,
-    dataset: Json,
+    dataset: Any,
     *,
     cpu_seconds: float,
     seed: int,
@@ -66,7 +66,7 @@ def run(
     Raises:
         UnknownArchitectureError: `networks` contains a name that the service does not have.
     """
-    available: list[str] = client.request("GET", "/v1").json()["architectures"][dataset["modality"]]
+    available: list[str] = client.describe_service()["architectures"][dataset["modality"]]
     for network in networks or []:
         if network not in (AUTO, *available):
             raise UnknownArchitectureError(
@@ -88,7 +88,7 @@ class _Benchmark:
 
     def evaluate_network(self, network: str) -> NetworkResult:
         result = NetworkResult(network)
-        spec = {
+        spec: Any = {
             "preset": "fast",
             "hyperparameters": {} if network == AUTO else {"architecture": network},
             "budget": {"cpu_seconds": self.cpu_seconds},
@@ -103,9 +103,9 @@ class _Benchmark:
             self._wait_or_cancel(self.client.evaluate(result.model, seed=self.seed))
         except (JobFailedError, APIError) as failure:
             return replace(result, reason=str(failure))
-        return replace(result, report=self.client.report(result.model))
+        return replace(result, report=cast("Json", self.client.report(result.model)))
 
-    def _wait_or_cancel(self, job: Json) -> Json:
+    def _wait_or_cancel(self, job: Any) -> Any:
         try:
             return self.wait_for_job(job["id"])
         except KeyboardInterrupt:
@@ -113,52 +113,59 @@ class _Benchmark:
                 self.client.cancel(job["id"])
             raise
 
-    def _training_cpu_seconds(self, job: Json) -> float:
+    def _training_cpu_seconds(self, job: Any) -> float:
         # `usage.cpu_s` of the job is larger: a worker's first job also loads the libraries.
-        checkpoints = self.client.request("GET", f"/v1/jobs/{job['id']}/checkpoints").json()
+        checkpoints = self.client.list_checkpoints(job["id"])
         return max(float(checkpoint["metrics"]["cpu_s"]) for checkpoint in checkpoints)
 
 
-def print_table(results: list[NetworkResult], console: Console) -> None:
-    """Print the table, with confidence intervals if the console is wide enough."""
-    table = build_table(results, _with_interval)
-    unlimited = console.options.update(max_width=10 * console.width)
-    if console.measure(table, options=unlimited).maximum > console.width:
-        table = build_table(results, lambda score: _number(score["value"]))
-    console.print(table)
+def render_table(results: list[NetworkResult], width: int) -> list[str]:
+    """Return the lines of the table, with confidence intervals if `width` is large enough.
 
-
-def build_table(results: list[NetworkResult], format_score: Callable[[Json], str]) -> Table:
-    """Build a table with a row for each score.
-
-    The columns are real items, each network, and the naive baseline.
+    There is a row for each score. The columns are real items, each network, and the naive baseline.
     """
-    headers = ("", "real", *(result.network for result in results), "naive")
-    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.columns[0].no_wrap = True
+    for format_score in (_with_interval, lambda score: _number(score["value"])):
+        lines = _render(_rows(results, format_score))
+        if max(map(len, lines)) <= width:
+            break
+    return [*lines, LEGEND] if any(result.report for result in results) else lines
+
+
+def _rows(results: list[NetworkResult], format_score: Callable[[Json], str]) -> list[list[str]]:
     reports = [result.report for result in results]
     evaluated = [report for report in reports if report is not None]
-    table.add_row("verdict", "", *(_verdict(result) for result in results), "")
-    seconds = ("" if result.cpu_s is None else f"{result.cpu_s:.1f}" for result in results)
-    table.add_row("CPU-seconds", "", *seconds, "", end_section=True)
+    rows = [
+        ["", "real", *(result.network for result in results), "naive"],
+        ["verdict", "", *(result.verdict for result in results), ""],
+        ["CPU-seconds", "", *(_number(result.cpu_s, 1) for result in results), ""],
+    ]
     for score in evaluated[0]["scores"] if evaluated else ():
         row = [_score(report, score["name"]) for report in reports]
         marks = _marks(row)
-        table.add_row(
-            f"{score['name']} {DIRECTION_SYMBOLS[score['direction']]}",
-            _number(score["real_reference"]),
-            *("" if s is None else format_score(s) + m for s, m in zip(row, marks, strict=True)),
-            _number(score["naive_baseline"]),
+        rows.append(
+            [
+                f"{score['name']} {DIRECTION_SYMBOLS[score['direction']]}",
+                _number(score["real_reference"]),
+                *(
+                    "" if s is None else format_score(s) + m
+                    for s, m in zip(row, marks, strict=True)
+                ),
+                _number(score["naive_baseline"]),
+            ]
         )
-    table.caption = LEGEND if evaluated else None
-    table.caption_justify = "left"
-    return table
+    return rows
 
 
-def _verdict(result: NetworkResult) -> str:
-    return f"[{'green' if result.verdict == 'good' else 'red'}]{result.verdict}[/]"
+def _render(rows: list[list[str]]) -> list[str]:
+    """Return lines with aligned columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _score(report: Json | None, name: str) -> Json | None:
@@ -198,5 +205,5 @@ def _with_interval(score: Json) -> str:
     return f"{score['value']:.3f} ± {half_width:.3f}"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

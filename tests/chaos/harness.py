@@ -97,11 +97,11 @@ class ChaosServer:
 
     def wait_for_end(self, job_id: str, within: float = 60) -> dict[str, Any]:
         return eventually(
-            lambda: (job := self.client.job(job_id))["terminal"] and job, within=within
+            lambda: (job := self.client.read_job(job_id))["terminal"] and job, within=within
         )
 
     def wait_for_step(self, job_id: str, step: int) -> None:
-        eventually(lambda: self.client.job(job_id)["progress"]["step"] >= step)
+        eventually(lambda: self.client.read_job(job_id)["progress"]["step"] >= step)
 
     def find_owner(self, job_id: str) -> int:
         """Return the id of the process that runs the job."""

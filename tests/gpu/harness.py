@@ -87,18 +87,18 @@ class GpuMachine:
         return str(job["id"])
 
     def job(self, job_id: str) -> Json:
-        return self.client.job(job_id)
+        return self.client.read_job(job_id)
 
     def wait_for(self, job_id: str, state: str = "succeeded") -> Json:
         def reached() -> Json | None:
-            job = self.client.job(job_id)
+            job = self.client.read_job(job_id)
             assert job["state"] == state or not job["terminal"], job["error"]
             return job if job["state"] == state else None
 
         return eventually(reached)
 
     def wait_for_step(self, job_id: str, step: int) -> None:
-        eventually(lambda: self.client.job(job_id)["progress"]["step"] >= step)
+        eventually(lambda: self.client.read_job(job_id)["progress"]["step"] >= step)
 
     def state_events(self, job_id: str) -> list[Json]:
         url = f"/v1/jobs/{job_id}/events?type=state&limit=50"

@@ -1,20 +1,14 @@
-"""Command line of the client: bench, printing, and parsing of quality gates."""
+"""Comparison of architectures, and its table."""
 
-import io
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-import typer
-from rich.console import Console
-from rich.text import Text
-from semblance import Client, bench, command
-from semblance.command import app, parse_gate
-from semblance.errors import JobFailedError, UnknownArchitectureError
+from semblance import Client, JobFailedError, bench
+from semblance.errors import UnknownArchitectureError
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
 from tests.factories import clear_model_caches, create_dataset
 from tests.uploads import make_people_csv
@@ -25,7 +19,8 @@ class InlineWorkerClient(Client):
     """Client of the application in this process that runs the due jobs while it waits."""
 
     def __init__(self, http: TestClient) -> None:
-        self._http = http
+        super().__init__(str(http.base_url), "")
+        self._transport._http = http
 
     def wait(self, job_id: str, **options: Any) -> Any:
         while run_next(["training", "evaluation"]):
@@ -41,9 +36,7 @@ def inline_client(client: TestClient) -> Iterator[InlineWorkerClient]:
 
 
 def render_table(results: list[bench.NetworkResult], width: int = 200) -> str:
-    out = io.StringIO()
-    bench.print_table(results, Console(width=width, file=out))
-    return out.getvalue()
+    return "\n".join(bench.render_table(results, width))
 
 
 def find_line(output: str, name: str) -> str:
@@ -88,7 +81,7 @@ def test_bench_table_keeps_the_other_networks_when_one_fails(
     dataset = create_people_dataset(inline_client)
 
     def watch(job_id: str) -> Any:
-        job = inline_client.job(job_id)
+        job = inline_client.read_job(job_id)
         if job["name"] != "bench-auto":
             return inline_client.wait(job_id)
         client.post(f"/v1/jobs/{job_id}/cancel")
@@ -101,7 +94,7 @@ def test_bench_table_keeps_the_other_networks_when_one_fails(
     )
     assert [result.report is None for result in results] == [True, False]
     assert "failed" in find_line(render_table(results), "verdict")
-    assert Text.from_markup(results[0].status_text()).plain == "auto: failed; it [never] learned"
+    assert results[0].status_text() == "auto: failed; it [never] learned"
 
 
 def test_bench_reports_a_network_that_the_service_rejects_as_failed(
@@ -191,69 +184,3 @@ def test_table_of_five_networks_fits_a_console_of_80_columns() -> None:
     ]
     assert find_line(output, "label_accuracy").split()[2:] == ["0.950", *["0.450"] * 4, "0.400"]
     assert find_line(output, "CPU").split()[1:] == ["30.1"] * 4
-
-
-@pytest.mark.parametrize("verb", ["bench", "upload"])
-def test_missing_file_is_named(verb: str) -> None:
-    completed = CliRunner().invoke(app, [verb, "nowhere.csv", "--key", "k"], env={"COLUMNS": "200"})
-    assert completed.exit_code == 2
-    assert "'nowhere.csv' does not exist" in completed.output
-
-
-def test_names_that_look_like_markup_are_printed_unchanged(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    # rich reads square brackets as markup.
-    row = {"name": "[/nope]", "real": 1, "transforms": 2, "model": 0, "skipped": 3}
-    reason, warning = ({"code": "any", "message": text} for text in ("[red]", "3 of [/nope]"))
-    plan = {"labels": [{**row, "skip_reasons": [reason]}], "warnings": [warning]}
-    out = io.StringIO()
-    Console(width=200, file=out).print(command._plan(plan))
-    for name in ("[/nope]", "[red]", "3 of [/nope]"):
-        assert name in out.getvalue()
-    command.print_line("m" * 128 + ":[/b]")
-    assert capsys.readouterr().out == "m" * 128 + ":[/b]\n"
-    command.print_verdict({"verdict": None, "state": "failed", "error": {"detail": "[/x]"}})
-    assert capsys.readouterr().out == "failed: [/x]\n"
-
-
-def test_verdict_of_a_model_without_an_evaluation_names_the_command_that_evaluates_it(
-    inline_client: InlineWorkerClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    dataset = create_people_dataset(inline_client)
-    inline_client.train(dataset["id"], name="people", budget={"steps": 4}, evaluate=False)
-    assert run_next(["training"])
-    command.print_verdict(inline_client.report("people", wait=True))
-    assert capsys.readouterr().out == (
-        "not_evaluated: run `semblance evaluate people:1` to evaluate the model\n"
-    )
-
-
-def test_lift_that_was_not_measured_is_printed_as_not_measured() -> None:
-    advice = {"use": None, "reason": "0 complete rounds fit"}
-    output = command._lift({"lift": None, "recommendation": advice})
-    assert output == "not measured: 0 complete rounds fit"
-
-
-@pytest.mark.parametrize("argument", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])
-def test_labels_without_a_valid_count_are_rejected(argument: str) -> None:
-    assert command._counts(["a=b=2"]) == {"a=b": 2}
-    with pytest.raises(typer.BadParameter, match="LABEL=COUNT"):
-        command._counts([argument])
-
-
-def test_quality_gate_is_parsed_from_command_line_words() -> None:
-    assert parse_gate([]) is None
-    assert parse_gate(["good", "poor", "tstr_score>=0.8"]) == {
-        "allowed_verdicts": ["good", "poor"],
-        "scores": {"tstr_score": {"min": 0.8}},
-    }
-    assert parse_gate(["pairwise_tvd<=0.05", "pairwise_tvd>=0.01", "coverage>=90%"]) == {
-        "scores": {
-            "pairwise_tvd": {"max": 0.05, "min": 0.01},
-            "coverage": {"min_fraction_of_reference": 0.9},
-        }
-    }
-    for invalid in ("tstr_score>0.8", "pairwise_tvd<=50%", "pairwise_tvd>=", "a b"):
-        with pytest.raises(typer.BadParameter):
-            parse_gate([invalid])

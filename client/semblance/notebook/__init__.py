@@ -1,0 +1,1 @@
+"""Models, datasets and jobs as objects that notebooks display: see `Service`."""

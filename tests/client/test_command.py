@@ -1,0 +1,213 @@
+"""Command line: streams, exit codes, login, completion and narrow terminals."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import httpx
+import pytest
+from semblance import Client
+from semblance.command.data import print_lift
+from semblance.command.options import parse_counts, parse_gate
+from semblance.command.output import align
+from semblance.command.progress import sparkline
+from semblance.command.verdicts import print_verdict
+from semblance.configuration import login_file
+
+from tests.client.conftest import run
+from tests.client.flaky_server import flaky_server, respond
+from tests.client.live import LiveApplication
+from tests.conftest import KEY
+from tests.factories import create_trained_model
+from tests.uploads import make_people_csv
+
+
+@pytest.fixture
+def people(service: LiveApplication) -> None:
+    with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {KEY}"}) as http:
+        create_trained_model(http, "people")  # type: ignore[arg-type]
+
+
+def test_ids_and_results_are_all_that_standard_output_has(
+    people: None, api: Client, tmp_path: Path
+) -> None:
+    table = tmp_path / "my people.csv"
+    table.write_bytes(make_people_csv())
+    dataset = run("upload", str(table), "--target", "income").stdout.strip()
+    assert api.read_dataset(dataset)["name"] == "my people"
+    listed = run("datasets").stdout.splitlines()
+    assert sorted(line.split("\t")[1] for line in listed) == ["my people", "people"]
+    assert dataset in {row["id"] for row in json.loads(run("datasets", "--json").stdout)}
+
+    rows = run("sample", "people", "--label", ">50K=3", "--seed", "1")
+    assert rows.stderr == ""
+    assert rows.stdout.count(">50K\n") == 3
+    out = tmp_path / "new.csv"
+    written = run("sample", "people:1", str(out), "--label", ">50K=3", "--seed", "1")
+    assert (written.code, written.stdout) == (0, f"{out}\n")
+    assert out.read_text() == rows.stdout
+
+    trained = run("jobs").stdout.split("\t")[0]
+    watched = run("watch", trained)
+    assert watched.stdout == "people:1\n"
+    assert "succeeded, 100 %" in watched.stderr
+    assert json.loads(run("watch", trained, "--json").stdout)["id"] == trained
+
+
+def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Client) -> None:
+    dataset = next(api.iter_datasets())["id"]
+    job = run("train", dataset, "--name", "my people", "--detach").stdout.strip()
+    assert api.read_job(job)["name"] == "my people"
+    assert run("cancel", job).stdout == "cancelled\n"
+    assert run("cancel", job).code == 0  # as if the response to the first try was lost
+    watched = run("watch", job)
+    assert (watched.code, watched.stdout) == (5, "")
+    assert "cancelled" in watched.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["sample", "nothing", "--count", "1"], 1, "does not exist"),
+        (["jobs", "--colour"], 2, "No such option"),
+        (["upload", "nowhere.csv"], 2, "'nowhere.csv' does not exist"),
+        (["sample", "shoes", "--label", "ant"], 2, "LABEL=COUNT"),
+        (["jobs", "--key", "sem_wrong"], 3, "not valid"),
+        (["jobs", "--url", "http://127.0.0.1:9"], 4, "Cannot connect"),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(
+    service: LiveApplication,
+    arguments: list[str],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("semblance.retries.FIRST_CONTACT_S", 0.1)
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.stdout) == (code, "")
+    assert message in outcome.stderr
+
+
+def test_a_command_without_a_key_names_the_ways_to_set_one(
+    service: LiveApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEMBLANCE_KEY")
+    outcome = run("jobs")
+    assert outcome.code == 3
+    assert "SEMBLANCE_KEY" in outcome.stderr
+    assert "semblance login" in outcome.stderr
+
+
+def test_a_key_is_stored_for_its_service_and_for_its_user_alone(
+    service: LiveApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEMBLANCE_KEY")
+    assert run("login", service.url, input="sem_wrong\n").code == 3
+    assert not login_file().exists()
+    logged_in = run("login", service.url, input=f"{KEY}\n")
+    assert (logged_in.code, logged_in.stdout) == (0, "")
+    assert login_file().stat().st_mode & 0o777 == 0o600
+    assert run("jobs").code == 0
+    other = run("jobs", "--url", "http://other.example")  # it must not receive the key
+    assert other.code == 3
+
+
+def test_keys_are_created_listed_and_revoked(service: LiveApplication, api: Client) -> None:
+    created = json.loads(run("keys", "create", "ci", "--scope", "read", "--json").stdout)
+    assert run("jobs", "--key", created["key"]).code == 0
+    assert run("keys", "revoke", created["id"]).stdout == ""
+    assert run("jobs", "--key", created["key"]).code == 3
+    states = {line.split("\t")[1]: line.split("\t")[4] for line in run("keys").stdout.splitlines()}
+    assert states == {"test": "valid", "ci": "revoked"}
+
+
+def test_usage_and_reports_are_printed(people: None) -> None:
+    assert run("usage").stdout.split("\t")[0] == "training"
+    report = run("report", "people")
+    assert report.stdout == (
+        "not_evaluated: run `semblance evaluate people:1` to evaluate the model\n"
+    )
+    assert json.loads(run("report", "people", "--json").stdout)["state"] == "not_evaluated"
+
+
+def test_a_model_below_its_quality_gate_has_an_exit_code() -> None:
+    problem = b'{"code": "quality_gate_failed", "detail": "The model fails its quality gate."}'
+    with flaky_server(respond(409, problem)) as server:
+        arguments = ("people", "-", "--format", "csv", "--url", server.url, "--key", "k")
+        outcome = run("sample", *arguments)
+    assert (outcome.code, outcome.stdout) == (6, "")
+    assert "fails its quality gate" in outcome.stderr
+
+
+def test_ids_presets_and_labels_are_completed(people: None, api: Client) -> None:
+    def complete(*words: str) -> list[str]:
+        completed = subprocess.run(
+            [sys.executable, "-m", "semblance.command"],
+            env=_environment(_SEMBLANCE_COMPLETE="bash_complete", words=words),
+            capture_output=True,
+            text=True,
+        )
+        return [line.partition(",")[2] for line in completed.stdout.splitlines()]
+
+    assert complete("semblance", "sample", "peo") == ["people:1"]
+    assert complete("semblance", "sample", "people", "--label", "") == ["<=50K=", ">50K="]
+
+
+def _environment(words: tuple[str, ...], **variables: str) -> dict[str, str]:
+    line = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    return {**os.environ, **variables, **line}
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_tables_fit_the_terminal(width: int) -> None:
+    row = ["job_01m7zaj6wa37tq8eq5328jmbg5", "training", "a name that is rather long", "running"]
+    lines = align([["id", "kind", "name", "state"], row], width)
+    assert max(map(len, lines)) <= width
+    assert ("…" in lines[1]) == (width == 40)
+
+
+def test_a_curve_is_as_wide_as_there_is_room() -> None:
+    assert sparkline([1.0, 8.0, 4.5], 2) == "█▁"
+    assert sparkline([2.0, 2.0], 10) == "▁▁"
+
+
+def test_lift_that_was_not_measured_is_printed_as_not_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_lift({"lift": None, "recommendation": {"use": None, "reason": "0 complete rounds fit"}})
+    assert capsys.readouterr() == ("", "not measured: 0 complete rounds fit\n")
+
+
+def test_a_failed_evaluation_is_printed_with_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_verdict({"verdict": None, "state": "failed", "error": {"detail": "[/x]"}})
+    assert capsys.readouterr().out == "failed: [/x]\n"
+
+
+@pytest.mark.parametrize("argument", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])
+def test_labels_without_a_valid_count_are_rejected(argument: str) -> None:
+    assert parse_counts(("a=b=2",)) == {"a=b": 2}
+    with pytest.raises(click.BadParameter, match="LABEL=COUNT"):
+        parse_counts((argument,))
+
+
+def test_quality_gate_is_parsed_from_command_line_words() -> None:
+    assert parse_gate(()) is None
+    assert parse_gate(("good", "poor", "tstr_score>=0.8")) == {
+        "allowed_verdicts": ["good", "poor"],
+        "scores": {"tstr_score": {"min": 0.8}},
+    }
+    assert parse_gate(("pairwise_tvd<=0.05", "pairwise_tvd>=0.01", "coverage>=90%")) == {
+        "scores": {
+            "pairwise_tvd": {"max": 0.05, "min": 0.01},
+            "coverage": {"min_fraction_of_reference": 0.9},
+        }
+    }
+    for invalid in ("tstr_score>0.8", "pairwise_tvd<=50%", "pairwise_tvd>=", "a b"):
+        with pytest.raises(click.BadParameter):
+            parse_gate((invalid,))
