@@ -13,7 +13,8 @@ import pytest
 import modalities
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("app", "worker", "job_kinds", "core", "models", "client/semblance")
+# The client turns images and rows into objects of other libraries, so it must distinguish them.
+PACKAGES = ("app", "worker", "job_kinds", "core", "models")
 # The demonstration program shows pictures for images and a table for rows. As a part of the client
 # it cannot import `modalities`.
 EXEMPT = {"client/semblance/demo.py"}

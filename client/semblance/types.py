@@ -524,7 +524,7 @@ class CreatedKey(TypedDict):
     """Key id (`key_…`)."""
     name: str
     """Name of the key."""
-    scopes: list[Literal["read", "data", "train", "sample", "admin"]]
+    scopes: list[Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]]
     """Scopes of the key."""
     created_at: str
     """Time of creation."""
@@ -532,6 +532,8 @@ class CreatedKey(TypedDict):
     """Time of expiry; null for a permanent key."""
     revoked_at: str | None
     """Time of revocation; null for a valid key."""
+    last_used_at: str | None
+    """Time of the last request with the key, at most a minute old; null if there was none."""
     key: str
     """The key itself. It is not stored and is shown only once."""
 
@@ -555,8 +557,11 @@ class CreatedWebhook(TypedDict):
     """Time at which its URL answered 410 and the webhook was disabled."""
     links: dict[str, str]
     """Paths of related resources."""
-    secret: str
-    """Secret that signs the messages. It is shown only once."""
+    secret: str | None
+    """Secret that signs the messages.
+
+    It is shown only once: null if a repeated request returns the first response.
+    """
 
 
 class CsvFields(TypedDict):
@@ -595,6 +600,17 @@ class DatasetItems(TypedDict):
 
 
 class DatasetPatch(TypedDict):
+    read: NotRequired[ReadFields | None]
+    """Tables only: how to read the file. Default: inferred from the file."""
+    target: NotRequired[str | None]
+    """Tables only: the column whose values are the labels of the samples. Default: none."""
+    exclude_columns: NotRequired[list[str]]
+    """Tables only: columns that are neither learned nor generated. Default: none."""
+    schema: NotRequired[list[ColumnChange]]
+    """Tables only: overrides of the inferred columns, as in `PUT /v1/datasets/{dataset_id}/schema`.
+
+    Default: none.
+    """
     class_names: NotRequired[list[str] | dict[str, str] | None]
     """Images only: names of numeric classes, as a list by class number or as an object such as
     `{"0": "T-shirt/top"}`.
@@ -1279,12 +1295,17 @@ class JobsUsage(TypedDict):
     """Number of samples that generation jobs have generated."""
 
 
+class KeyRotation(TypedDict):
+    overlap_s: NotRequired[int]
+    """Seconds until the old key expires, at most 72 hours. Default: 3600."""
+
+
 class KeyView(TypedDict):
     id: str
     """Key id (`key_…`)."""
     name: str
     """Name of the key."""
-    scopes: list[Literal["read", "data", "train", "sample", "admin"]]
+    scopes: list[Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]]
     """Scopes of the key."""
     created_at: str
     """Time of creation."""
@@ -1292,6 +1313,8 @@ class KeyView(TypedDict):
     """Time of expiry; null for a permanent key."""
     revoked_at: str | None
     """Time of revocation; null for a valid key."""
+    last_used_at: str | None
+    """Time of the last request with the key, at most a minute old; null if there was none."""
 
 
 class LabelCount(TypedDict):
@@ -1716,8 +1739,14 @@ class NetworkView(TypedDict):
 class NewKey(TypedDict):
     name: str
     """Name of the key."""
-    scopes: list[Literal["read", "data", "train", "sample", "admin"]]
-    """Scopes of the key. `admin` includes all others."""
+    scopes: list[Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]]
+    """Scopes of the key.
+
+    `read`: metadata, samples in files and reports. `data:read`: training data, weights, and reports
+    with real items. `data`: change datasets. `train`: train and change models. `sample`: sample,
+    and read the jobs that the key created. `webhooks`: jobs with a webhook. `admin`: all of these,
+    keys and the audit log.
+    """
     expires_in_s: NotRequired[int | None]
     """Seconds until the key expires, at most 366 days. Default: never."""
 
@@ -2138,7 +2167,8 @@ class SamplesRequest(TypedDict):
     exclude_training_rows: NotRequired[bool]
     """Tables only: return no row that equals a training row, identifier columns ignored.
 
-    Requires a model trained with `store_row_hashes`. Default: false.
+    Requires a model trained with `store_row_hashes`, and a key with the scope `data:read`, because
+    the response tells whether a row was trained on. Default: false.
     """
     csv: NotRequired[CsvFields | None]
     """Tables as CSV only: delimiter and quotation.
@@ -3715,7 +3745,8 @@ class SampleOptions(TypedDict):
     exclude_training_rows: NotRequired[bool]
     """Tables only: return no row that equals a training row, identifier columns ignored.
 
-    Requires a model trained with `store_row_hashes`. Default: false.
+    Requires a model trained with `store_row_hashes`, and a key with the scope `data:read`, because
+    the response tells whether a row was trained on. Default: false.
     """
     csv: NotRequired[CsvFields | None]
     """Tables as CSV only: delimiter and quotation.
