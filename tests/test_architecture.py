@@ -15,12 +15,8 @@ import modalities
 ROOT = Path(__file__).parents[1]
 # The client turns images and rows into objects of other libraries, so it must distinguish them.
 PACKAGES = ("app", "worker", "job_kinds", "core", "models")
-# The demonstration program shows pictures for images and a table for rows. As a part of the client
-# it cannot import `modalities`.
-EXEMPT = {"client/semblance/demo.py"}
 FILES = sorted(
-    {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
-    - EXEMPT
+    path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")
 )
 NAMES = modalities.installed().keys()
 CLASS_OF_MODALITY = re.compile(r"(Image|Tab)\w*Sampler$|Modality$")
