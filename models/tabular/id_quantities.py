@@ -75,6 +75,8 @@ class Shape:
             sign = _order(values[:, 0], values[:, i]) if i else 0
             parts.append(_part(column, values[:, i], sign))
             values[:, i] = abs(values[:, i] - values[:, 0]) if sign else values[:, i]
+        if not parts:  # a word instead of numbers
+            return cls(marks, (), weight, np.zeros((1, 0, len(_QUANTILES))))
         order = np.argsort(values[:, 0], kind="stable")
         bins = np.array_split(order, max(1, min(MAX_BINS, len(texts) // MIN_BIN)))
         quantiles = [np.quantile(values[rows], _QUANTILES, axis=0).T for rows in bins]

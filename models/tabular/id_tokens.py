@@ -27,7 +27,8 @@ MIN_DOMINANT = 0.8  # share of a character that is used alone at its position
 MAX_WIDENED_DIGITS = 3
 MIN_CAPACITY = 10  # combinations per text, so that most new texts are new
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
-MAX_SMALL_ALPHABET = 5  # different characters of a class in all texts, such as ACGT and 01
+RARE_CASE = 0.02  # share of the texts with letters of another case
+MAX_SMALL_ALPHABET = 0.5  # share of a class that all texts use, such as ACGT, 01 and a to f
 
 _HEX = "0123456789abcdef"
 ALPHABETS: dict[str, str] = {
@@ -69,7 +70,9 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
         return [_split(text, "h") for text in texts]
     if _coverage(classed) >= MIN_COVERAGE:
         return classed
-    has_upper, has_lower = re.search("[A-Z]", joined), re.search("[a-z]", joined)
+    least = RARE_CASE * len(texts)  # a few texts of another case are written otherwise
+    has_upper = sum(bool(re.search("[A-Z]", text)) for text in texts) > least
+    has_lower = sum(bool(re.search("[a-z]", text)) for text in texts) > least
     if not has_lower:
         is_hex = not re.search("[G-Z]", joined)
         return [_split(text, "H" if is_hex else "X") for text in texts]
@@ -98,8 +101,9 @@ def _coverage(texts: Sequence[Tokens]) -> float:
     return sum(n for _, n in counts.most_common(MAX_SHAPES)) / len(texts)
 
 
-def _shape(tokens: Tokens) -> str:
-    return "".join(token.shape for token in tokens)
+def _shape(tokens: Tokens) -> tuple[tuple[str, str], ...]:
+    # The kind tells the mark * from a character of the class *.
+    return tuple((token.kind, token.shape) for token in tokens)
 
 
 def fit_templates(
@@ -116,7 +120,7 @@ def fit_templates(
     inserted before slot `growth` when all combinations are used; by default, characters of the
     last class are inserted after its last run.
     """
-    by_shape: dict[str, list[Tokens]] = defaultdict(list)
+    by_shape: dict[tuple[tuple[str, str], ...], list[Tokens]] = defaultdict(list)
     for tokens in texts:
         by_shape[_shape(tokens)].append(tokens)
     ranked = sorted(by_shape.values(), key=len, reverse=True)
@@ -156,8 +160,8 @@ def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:
     small = {
         kind: "".join(sorted(seen))
         for kind, seen in counts.items()
-        if 1 < len(seen) <= MAX_SMALL_ALPHABET
-        and seen.total() >= MIN_CHARACTER_COUNT * max(MIN_SHARED_COUNT, len(seen))
+        if 1 < len(seen) <= MAX_SMALL_ALPHABET * len(ALPHABETS[kind])
+        and seen.total() >= MIN_CHARACTER_COUNT * len(ALPHABETS[kind])
     }
     return ALPHABETS | small
 
