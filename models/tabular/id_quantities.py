@@ -154,7 +154,7 @@ class Quantities:
                 tuple(shape["marks"]),
                 tuple(Part(*part) for part in shape["parts"]),
                 shape["weight"],
-                np.array(shape["quantiles"], np.float64),
+                np.reshape(shape["quantiles"], (-1, len(shape["parts"]), len(_QUANTILES))),
             )
             for shape in fields["quantities"]
         ]
