@@ -45,8 +45,8 @@ def worker_folder() -> Path:
     return settings.worker_folder or settings.scratch / "worker"
 
 
-def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
-    """Claim a due job (preferably the given one) and run it, or else help with a running job.
+def run_next(queues: Sequence[str]) -> bool:
+    """Claim the first due job and run it, or else help with a running job.
 
     Returns False if there is nothing to do.
 
@@ -55,10 +55,9 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     """
     shard, kind = None, process_device.kind()
     with write() as session:
-        claimed = jobs.claim(session, job_id, lease_owner(), kind) if job_id is not None else None
-        claimed = claimed or jobs.claim_next(session, queues, lease_owner(), kind)
+        claimed = jobs.claim_next(session, queues, lease_owner(), kind)
         if claimed is None:
-            shard = jobs.claim_any_shard(session, queues, lease_owner(), job_id, kind)
+            shard = jobs.claim_any_shard(session, queues, lease_owner(), kind)
     if shard is not None:
         _help_with_shards(shard)
     if claimed is None:

@@ -153,9 +153,7 @@ class WorkerMain:
                 memory_bytes=psutil.virtual_memory().total,
             )
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
-        sent = list(
-            takewhile(lambda new: broker.publish(new.queue, new.job_id, new.kind), notifications)
-        )
+        sent = list(takewhile(lambda new: broker.publish(new.queue, new.kind), notifications))
         if sent:
             with write() as session:
                 jobs.mark_notified(session, [notification.job_id for notification in sent])

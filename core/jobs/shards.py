@@ -102,12 +102,9 @@ def claim_any_shard(
     session: Session,
     queues: Sequence[str],
     owner: str,
-    job_id: str | None = None,
     kind: DeviceKind = DeviceKind.CPU,
 ) -> ShardClaim | None:
-    """Claim a shard of the given job, or else of the first running job in these queues."""
-    if job_id is not None and (claimed := claim_shard(session, job_id, owner, kind)) is not None:
-        return claimed
+    """Claim a shard of the first running job in these queues that has available ones."""
     jobs = _jobs_with_available_shards(queues, kind).order_by(Job.priority_at, Job.id)
     first = session.scalar(jobs.limit(1))
     return None if first is None else claim_shard(session, first, owner, kind)

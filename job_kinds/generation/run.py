@@ -117,7 +117,7 @@ def _notify_helpers(job: Job, spec: GenerationSpec) -> None:
     with read() as session:
         others = len(workers.serving(session, job.queue, job.device_kind)) - 1
     for _ in range(min(spec.shards - 1, others)):
-        if not broker.publish(job.queue, job.id, job.device_kind):
+        if not broker.publish(job.queue, job.device_kind):
             return
 
 
