@@ -88,6 +88,26 @@ class Settings(BaseSettings):
         Path("var"), description="Data folder of a server on one machine. Default: ./var."
     )
     database_url: str = Field("", description="SQLAlchemy URL. Default: SQLite in `data_dir`.")
+    database_timeout_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="PostgreSQL: maximum time of a statement, and to wait for a connection.",
+    )
+    database_pool_size: int = Field(
+        5,
+        ge=1,
+        description="PostgreSQL: connections that an API or a sampler keeps open. A process of a "
+        "worker keeps one.",
+    )
+    database_max_connections: int = Field(
+        15,
+        ge=1,
+        description="PostgreSQL: maximum connections of an API or a sampler, at least "
+        "`database_pool_size`. A process of a worker has at most two.",
+    )
+    database_wait_seconds: float = Field(
+        0.0, ge=0, description="Internal: a worker sets it for its child processes."
+    )
     broker_url: SecretStr = Field(
         SecretStr(""), description="Redis URL. If empty, workers only poll the database."
     )
@@ -224,6 +244,8 @@ class Settings(BaseSettings):
             self.scratch_dir = self.data_dir / "scratch"
         if not self.base_url:
             self.base_url = f"http://{self.host}:{self.port}"
+        if self.database_max_connections < self.database_pool_size:
+            raise ValueError("`database_max_connections` is below `database_pool_size`.")
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("`lease_seconds` must be at least twice `heartbeat_seconds`.")
         return self

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 import job_kinds
 from core import jobs
-from core.database import read, write
+from core.database import read, transact, write
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
@@ -88,16 +88,13 @@ def _execute(job: Job, lease: Lease) -> str:
     except LeaseLost:
         raise
     except JobCancelled:
-        with write() as session:
-            jobs.confirm_cancelled(session, lease.claim)
+        transact(lambda session: jobs.confirm_cancelled(session, lease.claim))
         return "cancelled"
     except JobPaused:
-        with write() as session:
-            jobs.confirm_paused(session, lease.claim)
+        transact(lambda session: jobs.confirm_paused(session, lease.claim))
         return "paused"
     except WorkerStopping:
-        with write() as session:
-            jobs.release(session, lease.claim)
+        transact(lambda session: jobs.release(session, lease.claim))
         return "released"
     except TRANSIENT_ERRORS as error:
         log.warning("job interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
@@ -111,8 +108,7 @@ def _execute(job: Job, lease: Lease) -> str:
         failure = as_job_error(error)
         if failure.code == "internal":
             log.exception("job failed", extra={"job_id": job.id})
-        with write() as session:
-            jobs.fail(session, lease.claim, failure)
+        transact(lambda session: jobs.fail(session, lease.claim, failure))
         return f"failed: {failure.code}"
     return "succeeded"
 
@@ -133,8 +129,7 @@ def _is_draining() -> bool:
 def _finish(finish: Finish) -> None:
     for attempt in range(5):
         try:
-            with write() as session:
-                finish(session)
+            transact(finish)
         except IntegrityError:  # another job created the same version of the model name first
             if attempt == 4:
                 raise

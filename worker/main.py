@@ -199,6 +199,8 @@ class WorkerMain:
             "SEMBLANCE_WORKER_FOLDER": str(self.folder),
             "SEMBLANCE_WORKER_QUEUES": json.dumps(self.queues),
             "SEMBLANCE_DEVICE": self.device.report.id,
+            # A job goes on without the database until its lease would end.
+            "SEMBLANCE_DATABASE_WAIT_SECONDS": str(self.settings.lease_seconds),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
         }
@@ -232,6 +234,11 @@ class WorkerMain:
 
 
 def main(queues: Sequence[str] = ()) -> None:
+    # For this process and its children. Each thread needs a connection for a moment at most.
+    os.environ |= {
+        "SEMBLANCE_DATABASE_POOL_SIZE": "1",
+        "SEMBLANCE_DATABASE_MAX_CONNECTIONS": "2",
+    }
     configure()
     settings = get_settings()
     WorkerMain(settings, queues or settings.worker_queues).run()

@@ -158,8 +158,12 @@ def complete_shard(
 ) -> None:
     """Mark the shard as done and add its stored file as an artifact.
 
-    Resets the job's counts of lost workers and devices. Raises LeaseLost.
+    Resets the job's counts of lost workers and devices. Does nothing if this claim has completed
+    the shard already. Raises LeaseLost.
     """
+    is_done = (Shard.state == ShardState.DONE) & (Shard.fencing_token == claim.fencing_token)
+    if session.scalar(select(Shard.id).where(Shard.id == claim.shard_id, is_done)) is not None:
+        return
     _release(
         session,
         claim,

@@ -34,7 +34,7 @@ def test_jobs_run_in_the_order_of_their_priority(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SEMBLANCE_WORKER_FOLDER", str(tmp_path / "worker"))
-    rng = random.Random(1)
+    rng = random.Random(1)  # noqa: S311 - repeats
     posted = [add_job(rng.choice(PRIORITIES)) for _ in range(30)]
     expected = sorted(posted, key=lambda job: (PRIORITIES.index(job.priority), job.id))
     run_all(len(posted))  # each fails at once: its dataset has no files
