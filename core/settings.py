@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+QUEUES = ("training", "generation", "evaluation")  # of all kinds of jobs
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,3})?)$"
 
 
@@ -165,6 +166,15 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         20.0, gt=0, description="Time that a worker has to save a checkpoint before it stops."
     )
+    drain_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Time after SIGTERM in which the API goes on but is not ready, so that load "
+        "balancers stop sending requests.",
+    )
+    request_grace_seconds: int = Field(
+        10, ge=1, description="Time that requests have to end when the API stops."
+    )
     publish_timeout_seconds: float = Field(
         2.0, gt=0, description="Maximum time to wait for the broker."
     )
@@ -202,9 +212,7 @@ class Settings(BaseSettings):
     worker_threads: int = Field(
         0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
     )
-    worker_queues: list[str] = Field(
-        ["training", "generation", "evaluation"], description="Queues that a worker serves."
-    )
+    worker_queues: list[str] = Field(list(QUEUES), description="Queues that a worker serves.")
     worker_folder: Path | None = Field(
         None, description="Internal: a worker sets it for its child processes."
     )

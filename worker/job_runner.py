@@ -24,7 +24,7 @@ from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from job_kinds.process_device import DeviceLost
 from job_kinds.resource_usage import Usage
-from worker import worker_lock
+from worker import worker_folder, worker_lock
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ NO_FENCING_TOKEN = -1  # no job has this token, so all writes of such a claim ar
 
 def lease_owner() -> str:
     """Return the owner of this process's leases: worker id, host name and process id."""
-    return f"{worker_folder().name}/{socket.gethostname()}:{os.getpid()}"
+    return f"{own_folder().name}/{socket.gethostname()}:{os.getpid()}"
 
 
-def worker_folder() -> Path:
+def own_folder() -> Path:
     """Return the folder of this worker's lock file and flags.
 
     worker.main sets it for its child processes.
@@ -121,9 +121,9 @@ def _give_back(claim: Claim) -> None:
 
 def _is_draining() -> bool:
     """Touch the lock file, and return True if the supervisor has asked this worker to stop."""
-    folder = worker_folder()
+    folder = own_folder()
     worker_lock.touch(folder)
-    return (folder / "drain").exists()
+    return worker_folder.is_draining(folder)
 
 
 def _finish(finish: Finish) -> None:

@@ -8,8 +8,8 @@ from celery.signals import setup_logging
 from core import logging_config
 from core.broker import RUN_TASK, get_celery
 from core.settings import get_settings
-from worker import device_loss, worker_lock
-from worker.job_runner import run_next, worker_folder
+from worker import device_loss, worker_folder, worker_lock
+from worker.job_runner import own_folder, run_next
 
 celery = get_celery()
 
@@ -22,7 +22,7 @@ def configure_logs(**_: object) -> None:
 @celery.task(name=RUN_TASK)
 def run() -> None:
     """Run the first due job, if any; do nothing if the worker is busy."""
-    folder = worker_folder()
+    folder = own_folder()
     with worker_lock.try_acquire(folder) as acquired, device_loss.exit_on_loss(folder):
-        if acquired and not device_loss.is_flagged(folder):
+        if acquired and worker_folder.may_claim(folder):
             run_next(get_settings().worker_queues)

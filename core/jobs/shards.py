@@ -17,6 +17,7 @@ from core.database import clock
 from core.devices import DeviceKind
 from core.errors import JobError
 from core.ids import new_id
+from core.jobs.devices import may_run_on
 from core.jobs.events import NewEvent, record_events
 from core.jobs.leasing import DEVICE_LOST, Claim, Heartbeat, StopRequests, fenced_update
 from core.jobs.state_machine import IS_LIVE
@@ -247,7 +248,7 @@ def _jobs_with_available_shards(queues: Sequence[str], kind: DeviceKind) -> Any:
 def _is_active(kind: DeviceKind) -> ColumnElement[bool]:
     """Select jobs without stop requests that run on this kind of device."""
     is_running = (Job.state == JobState.RUNNING) & ~Job.cancel_requested & ~Job.pause_requested
-    return and_(IS_LIVE, is_running, Job.device_kind == kind)
+    return and_(IS_LIVE, is_running, may_run_on(kind), Job.device_kind == kind)
 
 
 def _try_claim(session: Session, shard: Shard, owner: str) -> ShardClaim | None:
