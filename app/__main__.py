@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from app.shutdown import DrainingServer
 from core.logging_config import configure
 from core.settings import get_settings
 
@@ -15,7 +16,7 @@ def main() -> None:
     configure()
     settings = get_settings()
     factory = "create_sampler_app" if "--sampler" in sys.argv[1:] else "create_app"
-    uvicorn.run(
+    config = uvicorn.Config(
         f"app.main:{factory}",
         factory=True,
         host=settings.host,
@@ -26,8 +27,9 @@ def main() -> None:
         date_header=True,
         proxy_headers=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=settings.request_grace_seconds,
     )
+    DrainingServer(config, settings.drain_delay_seconds).run()
 
 
 main()
