@@ -39,6 +39,10 @@ Name = String().with_variant(String(collation="C"), "postgresql")
 AutoIncrement = BigInteger().with_variant(Integer, "sqlite")  # SQLite requires INTEGER keys for it
 
 
+# Format of `jobs.resolved` and of what it refers to, such as models. Increment it with a change
+# that older workers cannot run: they leave jobs of a newer format to others.
+JOB_FORMAT = 1
+
 # Conditions of partial indexes, which hold the few rows that processes look for all the time. A
 # database uses such an index only for a statement that has the same condition as a literal.
 LIVE = "jobs.state IN ('queued', 'running')"
@@ -240,6 +244,7 @@ class Job(Leased, Base):
     model_id: Mapped[str | None]
     request: Mapped[Json]
     resolved: Mapped[Json]
+    format: Mapped[int] = mapped_column(default=JOB_FORMAT)
     warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]

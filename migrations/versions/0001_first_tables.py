@@ -153,6 +153,7 @@ def upgrade() -> None:
         sa.Column("model_id", sa.String(), nullable=True),
         sa.Column("request", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("resolved", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("format", sa.Integer(), nullable=False),
         sa.Column("warnings", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("traceparent", sa.String(), nullable=True),
