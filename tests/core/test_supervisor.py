@@ -1,10 +1,15 @@
-"""Refusals of the commands `semblance-server up` and `login-link`."""
+"""What `semblance-server up` and `login-link` say on the console."""
 
 import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+from core.settings import Settings
+from core.supervisor import Service, Supervisor
+from tests.processes import eventually
 
 
 def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,3 +41,26 @@ def test_a_login_link_of_a_folder_without_a_server_names_the_option(tmp_path: Pa
     assert ended.returncode == 1
     assert "--data" in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_exits_again_and_again_is_shown_with_its_last_line(
+    configured: Settings,
+) -> None:
+    printed: list[str] = []
+    supervisor = Supervisor(printed.append)
+    program = "import sys; print('{\"level\": \"info\"}'); sys.exit('no such queue')"
+    supervisor.services = [Service("worker", [sys.executable, "-c", program])]
+    log = os.open(supervisor.folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    supervisor.services[0].start(log)
+    thread = threading.Thread(target=supervisor._supervise, args=(log,))
+    thread.start()
+    try:
+        eventually(lambda: len(printed) == 2)
+    finally:
+        supervisor._on_signal()
+        thread.join()
+        supervisor._stop_all()
+        os.close(log)
+    assert printed[0] == "The worker exited and is restarted."
+    assert "2 times" in printed[1]
+    assert "no such queue" in printed[1]
