@@ -78,7 +78,13 @@ _REQUEST_BODIES: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=201, response_model=DatasetView, openapi_extra=_REQUEST_BODIES)
+@router.post(
+    "",
+    status_code=201,
+    response_model=DatasetView,
+    responses={202: {"model": DatasetView, "description": "The upload is validated later."}},
+    openapi_extra=_REQUEST_BODIES,
+)
 async def create_dataset(
     request: Request,
     background: BackgroundTasks,
