@@ -82,7 +82,7 @@ def test_a_generated_python_client_uploads_trains_samples_and_reads_the_report(
 ) -> None:
     generate_python_client(tmp_path)
     upload = tmp_path / "pets.zip"
-    upload.write_bytes(make_image_zip(each=60))  # enough for an evaluation
+    upload.write_bytes(make_image_zip(each=120))  # enough for an evaluation
     # A busy machine must not lose the jobs.
     with serving(tmp_path / "data", SEMBLANCE_LEASE_SECONDS="60") as server:
         eventually(server.is_ready)
