@@ -92,6 +92,11 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_datasets_tenant_id_modality_id", ["tenant_id", "modality", "id"], unique=False
         )
+        batch_op.create_index(
+            "ix_datasets_tenant_id_state_modality_id",
+            ["tenant_id", "state", "modality", "id"],
+            unique=False,
+        )
 
     op.create_table(
         "idempotency_keys",
@@ -185,6 +190,9 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_kind_id", ["tenant_id", "kind", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_state_kind_id", ["tenant_id", "state", "kind", "id"], unique=False
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_dataset_id_id", ["tenant_id", "dataset_id", "id"], unique=False
