@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     link = roles.add_parser("login-link", help="Print a link that logs a browser in once.")
     link.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
+    doctor = roles.add_parser("doctor", help="Check what the service needs, and name remedies.")
+    doctor.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+
     options = parser.parse_args(arguments)
     return ROLES[options.role](options)
 
@@ -101,6 +104,19 @@ def _login_link(options: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    from core.doctor import examine  # reads the environment that is set above
+    from core.settings import get_settings
+
+    results = examine(get_settings())
+    for result in results:
+        mark = "ok  " if result.is_ok else "FAIL"
+        sys.stdout.write(f"{mark}  {result.name + ':':13} {result.message}\n")
+    return 0 if all(result.is_ok for result in results) else 1
+
+
 def _exec_module(*module: str) -> int:
     """Replace this process with `python -m module`, so that signals reach the role directly."""
     os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - our own modules
@@ -113,6 +129,7 @@ ROLES = {
     "worker": _worker,
     "migrate": _migrate,
     "login-link": _login_link,
+    "doctor": _doctor,
 }
 
 

@@ -248,6 +248,12 @@ class Settings(BaseSettings):
         [], description="Private hosts and networks that webhooks may reach."
     )
     webhook_allow_http: bool = Field(False, description="Allow webhooks without TLS.")
+    dataset_url_hosts: list[str] = Field(
+        [],
+        description="Hosts from which datasets may be fetched, such as data.example.com, also "
+        "private ones; * for all public ones. Default: none.",
+    )
+    dataset_url_allow_http: bool = Field(False, description="Allow URLs of datasets without TLS.")
     allowed_output_uris: list[str] = Field(
         [], description="URLs (file://, s3://) under which generation jobs may write their files."
     )

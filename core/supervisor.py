@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -50,9 +51,10 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
+    log_start: int = 0  # size of the log at the start
 
     def start(self, log: int) -> None:
-        self.started = time.monotonic()
+        self.started, self.log_start = time.monotonic(), os.fstat(log).st_size
         self.process = subprocess.Popen(  # noqa: S603 - our own command lines
             self.command,
             env=os.environ | ALLOCATOR | self.environment,
@@ -176,11 +178,22 @@ class Supervisor:
                 rotate_log(log_file)
             for service in self.services:
                 if service.should_restart():
-                    self.print_line(f"The {service.name} exited and is restarted.")
                     service.kill_group()
                     service.failures += 1
+                    self.print_line(self._restart_message(service))
                     service.start(log)
             time.sleep(0.2)
+
+    def _restart_message(self, service: Service) -> str:
+        if service.failures == 1:
+            return f"The {service.name} exited and is restarted."
+        log_file = self._log_file()
+        last_line = _last_line(log_file, service.log_start)
+        said = f" Its last line: {last_line}" if last_line else " It wrote nothing."
+        return (
+            f"The {service.name} exited {service.failures} times and is restarted.{said} "
+            f"The log is {log_file}; `semblance-server doctor` checks what it needs."
+        )
 
     def _stop_all(self) -> None:
         order = {"api": 0, "worker": 1, "broker": 2}  # users of a service stop before it
@@ -222,6 +235,24 @@ def rotate_log(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
     if path.stat().st_size > max_bytes:
         shutil.copy(path, path.with_suffix(".log.1"))
         os.truncate(path, 0)
+
+
+def _last_line(log_file: Path, start: int) -> str:
+    """Return the last line after byte `start` that is not information of another process."""
+    with log_file.open("rb") as file:
+        file.seek(max(start, log_file.stat().st_size - 64 * 1024))
+        lines = file.read().decode(errors="replace").splitlines()
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict) and record.get("level") in {"debug", "info"}:
+            continue
+        shown = record.get("message", line) if isinstance(record, dict) else line
+        if shown.strip():
+            return str(shown).strip()[:300]
+    return ""
 
 
 def prepare_database(settings: Settings, key_file: Path | None = None) -> str | None:

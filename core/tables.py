@@ -195,6 +195,7 @@ class Dataset(Leased, Base):
         Index("ix_datasets_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_datasets_tenant_id_modality_id", "tenant_id", "modality", "id"),
         Index("ix_datasets_validating", "state", "id", **where(VALIDATING)),
+        Index("ix_datasets_tenant_id_state_modality_id", "tenant_id", "state", "modality", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -230,6 +231,7 @@ class Job(Leased, Base):
         Index("ix_jobs_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_jobs_tenant_id_kind_id", "tenant_id", "kind", "id"),
         Index("ix_jobs_dataset_id_tenant_id_id", "dataset_id", "tenant_id", "id"),
+        Index("ix_jobs_tenant_id_state_kind_id", "tenant_id", "state", "kind", "id"),
         Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
     )
 

@@ -106,6 +106,11 @@ def upgrade() -> None:
             unique=False,
             **_where("state = 'validating'"),
         )
+        batch_op.create_index(
+            "ix_datasets_tenant_id_state_modality_id",
+            ["tenant_id", "state", "modality", "id"],
+            unique=False,
+        )
 
     op.create_table(
         "idempotency_keys",
@@ -220,6 +225,9 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_jobs_dataset_id_tenant_id_id", ["dataset_id", "tenant_id", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_state_kind_id", ["tenant_id", "state", "kind", "id"], unique=False
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_model_id_id", ["tenant_id", "model_id", "id"], unique=False
