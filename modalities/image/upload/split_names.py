@@ -24,6 +24,12 @@ _BATCH = re.compile(
     r"[ _.-]*\d+$",
     re.IGNORECASE,
 )
+_SIZES = frozenset(
+    {16, 20, 22, 24, 28, 32, 36, 40, 48, 50, 56, 60, 64, 72, 75, 80, 96, 100, 120, 128, 144, 150}
+    | {160, 180, 192, 200, 224, 240, 250, 256, 300, 320, 360, 400, 480, 500, 512, 600, 640, 720}
+    | {800, 1000, 1024, 1080, 1200, 1280, 1920, 2048}
+)
+_SIZE = re.compile(r"(?P<size>\d+)( ?x ?(?P=size))?( ?px)?", re.IGNORECASE)
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _COMPOUND = re.compile(r"(set|data|images?|imgs?|split)$")
 
@@ -97,3 +103,10 @@ def are_batches(names: Collection[str]) -> bool:
     """Return True for names such as `part1` and `part2`, which only divide a large folder."""
     stems = {re.sub(r"\d+$", "", name) for name in names}
     return len(names) > 1 and len(stems) == 1 and all(_BATCH.search(name) for name in names)
+
+
+def size_of_name(name: str) -> int | None:
+    """Return the number of pixels in a name such as `64`, `64x64` or `64px`."""
+    match = _SIZE.fullmatch(name)
+    size = int(match["size"]) if match and len(match["size"]) < 5 else 0
+    return size if size in _SIZES else None
