@@ -13,6 +13,7 @@ from modalities.image.upload.options import PartUse
 from modalities.image.upload.split_names import (
     Role,
     are_batches,
+    are_subjects,
     is_neutral,
     role_of_name,
     roles_of_level,
@@ -333,11 +334,23 @@ def _strip_common_levels(folders: Sequence[Folder]) -> None:
 
 def _strip_batches(folders: Sequence[Folder], layout: FolderLayout) -> None:
     names = {folder.levels[0] for folder in folders if folder.levels}
-    if all(folder.levels for folder in folders) and are_batches(names):
+    if not names or not all(folder.levels for folder in folders):
+        return
+    if are_batches(names) or (are_subjects(names) and _have_common_labels(folders)):
         for folder in folders:
             folder.levels = folder.levels[1:]
         some = ", ".join(sorted(names)[:3])
         layout.notes.append(f"Folders such as {some} only divide the images; they are not labels.")
+
+
+def _have_common_labels(folders: Sequence[Folder]) -> bool:
+    """Return True if the groups `patient01`, `patient02` have the same labels, at least two."""
+    groups: dict[str, set[Levels]] = {}
+    for folder in folders:
+        groups.setdefault(folder.levels[0], set()).add(folder.levels[1:])
+    labels = set().union(*groups.values())
+    mean = sum(map(len, groups.values())) / len(groups)
+    return () not in labels and len(labels) > 1 and mean >= 0.5 * len(labels)
 
 
 def _drop_labels_of_neutral_folders(folders: Sequence[Folder]) -> None:

@@ -3,6 +3,7 @@
 import posixpath
 import unicodedata
 from collections.abc import Iterator, Sequence
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -14,6 +15,8 @@ _COMPARED_LEVELS = 3
 
 def key_of(path: str) -> str:
     """Return the path without its suffix, with "/" between levels, in lower case."""
+    if "://" in path:
+        path = unquote(urlsplit(path).path)
     normalized = unicodedata.normalize("NFC", path).strip().replace("\\", "/").casefold()
     return _without_suffix(posixpath.normpath(normalized).lstrip("/") if normalized else "")
 

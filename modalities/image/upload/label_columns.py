@@ -11,12 +11,21 @@ from modalities.image.upload.split_names import role_of_name, words_of
 
 _PATH_WORDS = frozenset(
     {"path", "file", "filename", "filepath", "filenames", "image", "images", "img", "imagename"}
-    | {"photo", "picture", "name", "id", "imageid", "imagepath", "key", "frame"}
+    | {"photo", "picture", "name", "id", "imageid", "imagepath", "key", "frame", "url"}
+    | {"imagen", "archivo", "imagem", "arquivo", "fichier", "datei", "bild", "файл"}
+    | {"文件名", "文件", "图片", "图像", "ファイル名", "ファイル", "画像", "파일"}
 )
 # Earlier words are better: a name says more than a number.
 _LABEL_WORDS = (
-    ("label", "labels", "target", "targets", "y", "truth", "groundtruth"),
-    ("class", "classes", "classname", "category", "categories", "classid", "categoryid"),
+    (
+        *("label", "labels", "target", "targets", "y", "truth", "groundtruth", "etiqueta"),
+        *("rotulo", "etiquette", "метка", "标签", "標籤", "ラベル", "라벨"),
+    ),
+    (
+        *("class", "classes", "classname", "category", "categories", "classid", "categoryid"),
+        *("clase", "classe", "klasse", "categoria", "categorie", "kategorie", "класс"),
+        *("категория", "类别", "類別", "分类", "分類", "クラス", "カテゴリ", "클래스"),
+    ),
     ("breed", "species", "diagnosis", "dx", "disease", "emotion", "genre", "variety", "finding"),
     (
         "findings",
@@ -231,7 +240,8 @@ def _reject_lists_of_labels(values: Sequence[str | None]) -> None:
     present = [value for value in values if value]
     distinct = set(present)
     lists = sum(
-        any(sep in value and distinct.issuperset(value.split(sep)) for sep in "|;,")
+        any(sep in value and distinct.issuperset(value.split(sep)) for sep in ";,")
+        or ("|" in value and not distinct.isdisjoint(value.split("|")))
         for value in distinct
     )
     if lists > 0.1 * len(distinct):

@@ -143,9 +143,13 @@ def _read_archive(
         return _read_pixel_tables(
             tables, options, limits, format=f"{archive.format}-csv", out=out, notes=notes
         )
+    others = index.ignored_kinds(archive.names, ())
+    held = ", ".join(f"{each.kind} ({printable(each.example)})" for each in others[:3])
     message = (
-        f"{printable(archive.name)} holds no images. Supported files are {FORMATS}, npz, idx, and "
-        "tables of pixels as CSV or of images as Parquet."
+        f"{printable(archive.name)} holds no images{f', but {held}' if held else ''}. Supported "
+        f"files are {FORMATS}, npz, idx, and tables of pixels as CSV or of images as Parquet. "
+        "Save the arrays of other files, such as MATLAB, HDF5, TFRecord or pickle, as x and y in "
+        "one .npz file."
     )
     raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
 
