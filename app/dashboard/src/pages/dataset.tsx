@@ -11,6 +11,7 @@ import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "
 import { Pager } from "../ui/pager";
 import { download } from "../ui/picture";
 import { RowTable } from "../ui/rows";
+import { ImageReading } from "./image_reading";
 import { Images } from "./images";
 import { Reading } from "./reading";
 import { Schema } from "./schema";
@@ -81,6 +82,7 @@ function Content({ dataset, onChange }: { dataset: Dataset; onChange: () => void
       {dataset.image ? <Images key={version} dataset={dataset} /> : <Rows key={version} id={dataset.id} />}
       {dataset.table && <Schema key={`schema ${version}`} id={dataset.id} onChange={onChange} />}
       {dataset.table && dataset.table.read.encoding !== undefined && <Reading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
+      {dataset.image && dataset.layout && <ImageReading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
       <Profile key={`profile ${version}`} id={dataset.id} />
     </>
   );

@@ -308,5 +308,5 @@ function Events({ job, version }: { job: Job; version: number }) {
 function describe(event: JobEvent): string {
   const data = event.data as Record<string, unknown>;
   if (typeof data.message === "string") return data.message;
-  return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => `${name} ${value}`).join(", ");
+  return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => (name === event.type || name === "name" ? value : `${name} ${value}`)).join(", ");
 }
