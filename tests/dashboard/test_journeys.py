@@ -192,6 +192,14 @@ def test_the_schema_of_a_table_is_changed_in_place(
         first = page.locator("table.rows tbody tr").first.locator("td").first
         expect(first).to_have_text(str(rows[0]["values"]["age"]))
 
+        page.get_by_text("Filter", exact=True).click()
+        page.get_by_role("button", name="Add a condition").click()
+        page.get_by_role("combobox", name="Column").select_option("plan")
+        page.get_by_label("Values").select_option(["pro"])
+        cells = page.locator("table.rows tbody td:nth-child(3)")
+        expect(cells.first).to_have_text("pro")
+        assert set(cells.all_inner_texts()) == {"pro"}
+
 
 def test_a_misread_table_is_read_again(page: Page, service: Server, tmp_path: Path) -> None:
     file = tmp_path / "words.csv"
