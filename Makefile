@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench bench-gpu
+.PHONY: help install install-dev demo test test-servers test-dashboard test-all coverage check openapi up lock bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
@@ -71,6 +71,10 @@ test: install-dev
 # Repeat the tests that use the database, storage or broker on PostgreSQL and Redis, if these run here.
 test-servers: install-dev
 	$(BIN)/python -m tests.servers $(PYTEST) -m "servers and not slow"
+
+# Journeys through the dashboard with a Chromium, axe on each page, and measurements.
+test-dashboard: install-dev app/dashboard/node_modules/typescript
+	$(BIN)/python -m pytest -s -m slow tests/dashboard
 
 # All tests; if PostgreSQL and Redis run here, all tests on them as well.
 test-all: install-dev
