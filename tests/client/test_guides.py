@@ -20,9 +20,10 @@ from tests.uploads import make_image_zip, make_people_csv
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-DOCUMENTS = [ROOT / "README.md", *GUIDES]
+DOCUMENTS = [ROOT / "README.md", *(guide for guide in GUIDES if guide.stem != "README")]
 BLOCK = re.compile(r"^```(sh|python|js)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"semblance (?!-)[^\n|>);#]+")
+# A command ends at a pipe or another operator outside of quotes.
+COMMAND = re.compile(r"""\bsemblance (?!-)(?:"[^"]*"|[^\n|<>);#"])+""")
 LIBRARIES = ("pandas", "pyarrow", "torch", "PIL")
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.client.live import LiveApplication
 from tests.conftest import KEY
 from tests.factories import create_trained_model
 
+TEMPORARY = tempfile.gettempdir()
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
 
 
@@ -53,19 +55,23 @@ def test_rows_come_as_table_frame_and_arrays(service: LiveApplication) -> None:
         assert connected.jobs(kind="training")[0].metrics().index.name == "step"
 
 
-def test_images_come_as_arrays_pictures_and_a_torch_dataset(service: LiveApplication) -> None:
+def test_images_come_as_arrays_pictures_and_a_torch_dataset(
+    service: LiveApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The workers of a DataLoader have sockets here; the application's folder has too long a path.
+    monkeypatch.setattr(tempfile, "tempdir", TEMPORARY)
     with connect(service, "pets") as connected:
         model = connected.model("pets")
         assert isinstance(model, semblance.ImageModel)
-        samples = model.samples({"cat": 2, "dog": 1}, seed=1)
+        samples = model.samples({"cat": 2, "bee": 1}, seed=1)
         x, y = samples.to_numpy()
-        assert (x.shape, x.dtype, y.tolist()) == ((3, 8, 8), np.uint8, ["cat", "cat", "dog"])
+        assert (x.shape, x.dtype, y.tolist()) == ((3, 8, 8), np.uint8, ["cat", "cat", "bee"])
         assert [np.array_equal(a, b) for a, b in zip(samples.images(), x, strict=True)] == [
             True
         ] * 3
         assert "data:image/png" in samples._repr_html_()
 
-        stream = model.torch_dataset({"cat": 1, "dog": 3}, chunk=4, length=10)
+        stream = model.torch_dataset({"cat": 1, "bee": 3}, chunk=4, length=10)
         items = list(stream)
         assert items[0][0].shape == (1, 8, 8)
         assert [sum(label for _, label in items[i : i + 4]) for i in (0, 4)] == [3, 3]

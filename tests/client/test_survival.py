@@ -20,7 +20,7 @@ from semblance import Client
 from tests.processes import Server, eventually, serving
 from tests.uploads import make_people_csv
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROWS = 300_000
 
