@@ -3,11 +3,14 @@
 The same command ends with 0 and the right bytes; the supervisor starts the API again meanwhile.
 """
 
+import asyncio
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from semblance import Client
+from semblance import AsyncClient, Client
 
 from tests.processes import Server, eventually, serving
 from tests.uploads import make_people_csv
@@ -129,3 +132,24 @@ def test_a_file_is_uploaded_through_a_kill(server: Server, client: Client, tmp_p
     with np.load(out) as arrays:
         assert sorted(map(bytes, arrays["x"])) == sorted(map(bytes, x))
     assert list(records.iterdir()) == []
+
+
+def test_hundreds_of_requests_share_one_pool_of_connections(server: Server, client: Client) -> None:
+    async def sample_all() -> set[bytes]:
+        async with AsyncClient(client.url, client.key, patience=500) as shared:
+            requests = (
+                shared.samples("people", count=2, format="csv", seed=seed) for seed in range(500)
+            )
+            return set(await asyncio.gather(*requests))
+
+    assert len(asyncio.run(sample_all())) == 500
+
+
+def test_waiting_survives_a_minute_without_the_service(server: Server, client: Client) -> None:
+    """The supervisor is stopped, too, so that nobody starts the API again."""
+    job = client.generate("people", count=1_000, format="csv")
+    (api,) = server.find("-m app")
+    server.process.send_signal(signal.SIGSTOP)
+    api.kill()
+    threading.Timer(60, server.process.send_signal, (signal.SIGCONT,)).start()
+    assert client.wait(job["id"])["state"] == "succeeded"
