@@ -24,7 +24,7 @@ help:
 	@echo "make up        run the service with its state in ./var"
 	@echo "make check     check formatting, types, import contracts and spelling"
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
-	@echo "make openapi   update docs/openapi.json"
+	@echo "make openapi   update docs/openapi.json, and the client's types and methods"
 	@echo "make bench     measure the quality of the samples   (JUDGE=judge.py DATA=folder)"
 	@echo "make bench-gpu measure everything on a GPU, in eight minutes (DATA=fashion_mnist.npz)"
 	@echo "make lock      update the pinned dependencies"
@@ -84,15 +84,16 @@ test-all: install-dev
 coverage: install-dev
 	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
 
-# The published contract; a test compares it with the code.
+# The published contract, and the files of the client that are generated from it; tests compare them.
 openapi: install-dev
 	$(BIN)/python -m app.openapi > docs/openapi.json
+	$(BIN)/python client/generate.py
 
 check: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy client/semblance
+	$(BIN)/mypy client/semblance client/generate.py
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	@$(NPM) run --silent check
