@@ -49,7 +49,8 @@ class RequestValidationMiddleware:
                 self.metrics.record(scope, message["status"], time.monotonic() - started)
                 response_headers = MutableHeaders(scope=message)
                 response_headers["x-request-id"] = scope["request_id"]
-                for name, value in SECURITY_HEADERS.items():
+                quota_headers = scope.get("state", {}).get("quota_headers", {})
+                for name, value in (SECURITY_HEADERS | quota_headers).items():
                     response_headers.setdefault(name, value)
             await send(message)
 

@@ -29,7 +29,7 @@ from app.schemas.datasets import (
     DescendantsView,
 )
 from app.schemas.pagination import CountedPage, list_parameters
-from core import validation_errors
+from core import quotas, validation_errors
 from core.database import read, write
 from core.datasets import builtin, repository, uploads
 from core.datasets.cascade import delete_with_descendants, find_descendants
@@ -172,6 +172,8 @@ def _store(
         detected = modalities.detect(Peek(sources[0].name, size, read_range))
     new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
+    with read() as session:
+        quotas.check_storage(session, caller.tenant_id, size)
     small = size <= get_settings().limits.sync_dataset_bytes
     store, status = (ingestion.ingest, 201) if small else (ingestion.enqueue_ingestion, 202)
 

@@ -51,6 +51,7 @@ MetricPoints = Annotated[
 def read_events(
     job_id: str,
     caller: ReadOrSampleScope,
+    _quota: sse.StreamQuota,
     after: Annotated[
         int,
         Query(
