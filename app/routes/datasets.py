@@ -43,6 +43,7 @@ from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import Dataset, DatasetState
+from core.text import clean_name
 from modalities import ingestion, reingestion
 from modalities.base import Modality
 
@@ -156,7 +157,7 @@ def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
                 raise TooLarge(f"A file may have at most {limit} bytes.", limit=limit)
             digest.update(chunk)
             out.write(chunk)
-    return SourceFile(path, (part.filename or "upload")[:256]), digest.hexdigest()
+    return SourceFile(path, clean_name(part.filename or "upload")[:256]), digest.hexdigest()
 
 
 def _store(
