@@ -17,7 +17,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app import signed_urls
+from app import quotas, signed_urls
 from core import api_keys
 from core.database import read, write
 from core.errors import Forbidden, Unauthorized
@@ -48,7 +48,9 @@ async def authenticate(
     """Return the caller; a request is authenticated once, however often this is called."""
     caller = getattr(request.state, "caller", None)
     if not isinstance(caller, Caller):
-        caller = request.state.caller = await to_thread.run_sync(_caller, request, limiter=_threads)
+        caller = await to_thread.run_sync(_caller, request, limiter=_threads)
+        request.state.quota_headers = quotas.count_request(caller)
+        request.state.caller = caller
     return caller
 
 

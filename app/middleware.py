@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Collection
+from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from app import error_handlers
 from app.request_metrics import RequestMetrics
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
+from core.text import has_control_characters, is_name
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
@@ -50,7 +52,8 @@ class RequestValidationMiddleware:
                 self.metrics.record(scope, message["status"], time.monotonic() - started)
                 response_headers = MutableHeaders(scope=message)
                 response_headers["x-request-id"] = scope["request_id"]
-                for name, value in SECURITY_HEADERS.items():
+                quota_headers = scope.get("state", {}).get("quota_headers", {})
+                for name, value in (SECURITY_HEADERS | quota_headers).items():
                     response_headers.setdefault(name, value)
             await send(message)
 
@@ -77,10 +80,13 @@ class RequestValidationMiddleware:
                 "The request has more than one Authorization header. Send one.",
                 code="header_invalid",
             )
-        if b"\x00" in scope["path"].encode("utf-8", "surrogatepass"):
-            return BadRequest("The path contains a NUL character.", code="path_invalid")
-        if b"%00" in scope["query_string"]:  # PostgreSQL stores no text with it
-            return BadRequest("The query contains a NUL character.", code="text_invalid")
+        if not is_name(scope["path"]):
+            return BadRequest("The path contains control characters.", code="path_invalid")
+        query = unquote_plus(scope["query_string"].decode("latin-1"), errors="surrogateescape")
+        if has_control_characters(query):  # of which databases cannot store all
+            return BadRequest(
+                "The query contains control characters or is not UTF-8.", code="text_invalid"
+            )
         if headers.get("content-encoding", "identity") != "identity":
             return UnsupportedMedia(
                 "Compressed request bodies are not supported. Send the body without a "

@@ -47,6 +47,17 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
         'attachment; filename="samples.zip"',
     ),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer"}, 5),
+    "RateLimit": (
+        "What is left of the quotas, and the seconds until they are full again "
+        "(draft-ietf-httpapi-ratelimit-headers).",
+        {"type": "string"},
+        '"waiting_jobs";r=0;t=60',
+    ),
+    "RateLimit-Policy": (
+        "The quotas that apply, and their windows in seconds.",
+        {"type": "string"},
+        '"waiting_jobs";q=5000',
+    ),
     "WWW-Authenticate": ("Scheme of the API key.", {"type": "string"}, "Bearer"),
     "Semblance-Model": (
         "Id of the model that generated the samples.",
@@ -175,6 +186,15 @@ ERRORS: dict[str, tuple[str, Json]] = {
             ],
         },
     ),
+    "429": (
+        "The key or the tenant has used up a quota, which `GET /v1` lists.",
+        {
+            "code": "quota_exceeded",
+            "title": "Quota exceeded",
+            "detail": "The quota `waiting_jobs` allows 5000 queued and paused jobs. Retry later.",
+            "retryable": True,
+        },
+    ),
     "503": (
         "The service cannot answer now: the database, the queue or a model is not available.",
         {
@@ -188,6 +208,7 @@ ERRORS: dict[str, tuple[str, Json]] = {
 ERROR_HEADERS = {
     "401": ("WWW-Authenticate",),
     "416": ("Content-Range",),
+    "429": ("Retry-After", "RateLimit", "RateLimit-Policy"),
     "503": ("Retry-After",),
 }
 
@@ -305,6 +326,7 @@ def _statuses(path: str, method: str, operation: Json) -> list[str]:
         "415": "requestBody" in operation,
         "416": any(parameter["name"].lower() == "range" for parameter in parameters),
         "422": bool(parameters) or "requestBody" in operation,
+        "429": "security" in operation,
         "503": True,
     }
     return [status for status in ERRORS if applies[status] and status not in operation["responses"]]

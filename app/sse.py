@@ -17,18 +17,24 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from fastapi import Depends
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.orm import Session
 
 from app import shutdown
+from app.authentication import ReadOrSampleScope
+from app.quotas import ConcurrentRequests
 from app.schemas.events import ProgressView, StreamEnd, event_view
 from core import api_keys, jobs
 from core.database import read
+from core.settings import get_settings
 from core.tables import Event, Job
 
 log = logging.getLogger(__name__)
+
+_open_streams = ConcurrentRequests("streams", "streams of events and waits for jobs")
 
 POLL_S = 0.5
 SETTLE_S = 1.0
@@ -46,6 +52,17 @@ class FeedKey(NamedTuple):
 
     tenant_id: str
     job_id: str | None = None
+
+
+async def _count_stream(caller: ReadOrSampleScope) -> AsyncIterator[None]:
+    """Count a request until its response is sent. Raises QuotaExceeded."""
+    quotas = get_settings().quotas
+    with _open_streams.count(caller, quotas.streams, quotas.key_streams):
+        yield
+
+
+# Of routes whose responses may take as long as a job.
+StreamQuota = Annotated[None, Depends(_count_stream)]
 
 
 async def stream_events(key: FeedKey, after: int | None, api_key_id: str) -> AsyncIterator[bytes]:

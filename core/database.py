@@ -114,7 +114,9 @@ def make_engine(
 def _sqlite_engine(url: str, now: Callable[[], float]) -> Engine:
     if database := make_url(url).database:
         Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": 10, "check_same_thread": False}
+    )
 
     def sqlite_clock(offset: float) -> str:
         moment = datetime.fromtimestamp(now() + offset, UTC).replace(tzinfo=None)

@@ -17,6 +17,7 @@ SemblanceError
   ValidationFailed 422      the value of a field cannot be used
     DatasetUnreadable       the uploaded files cannot be used for training
     UnknownLabel            the model was not trained on the label
+  QuotaExceeded 429         the key or tenant has used up its share
   Unavailable 503           temporary; retry later
   StorageFull 507           no disk space left
 
@@ -181,6 +182,33 @@ class DatasetUnreadable(ValidationFailed):
 
 class UnknownLabel(ValidationFailed):
     code = "unknown_label"
+
+
+class QuotaExceeded(SemblanceError):
+    """The key or tenant has used up a quota, `name`, such as `waiting_jobs`.
+
+    Headers show the quota (draft-ietf-httpapi-ratelimit-headers).
+    """
+
+    status = 429
+    title = "Quota exceeded"
+    code = "quota_exceeded"
+    retryable = True
+
+    def __init__(
+        self, name: str, limit: int, content: str, *, retry_s: int = 60, window_s: int | None = None
+    ) -> None:
+        window = "" if window_s is None else f";w={window_s}"
+        super().__init__(
+            f"The quota `{name}` allows {limit} {content}. Retry later.",
+            headers={
+                "Retry-After": str(retry_s),
+                "RateLimit-Policy": f'"{name}";q={limit}{window}',
+                "RateLimit": f'"{name}";r=0;t={retry_s}',
+            },
+            quota=name,
+            limit=limit,
+        )
 
 
 class Unavailable(SemblanceError):

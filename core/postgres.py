@@ -51,6 +51,7 @@ def make_engine(url: str, settings: Settings, timeout_s: float) -> Engine:
     timeout_ms = round(1_000 * timeout_s)
     engine = create_engine(
         url,
+        hide_parameters=True,  # errors, which are logged, must not have values of customers
         pool_pre_ping=True,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_connections - settings.database_pool_size,

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core import model_registry
+from core.text import is_name
 
 
 class RequestModel(BaseModel):
@@ -22,8 +23,11 @@ def _validate_name(text: str) -> str:
     text = unicodedata.normalize("NFC", text).strip()
     if not text:
         raise ValueError("must not be blank")
-    # Cc control, Cf format (direction overrides, zero width), Cs surrogates, Zl/Zp line ends
-    if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text):
+    return _validate_text(text)
+
+
+def _validate_text(text: str) -> str:
+    if not is_name(text):
         raise ValueError("must not contain control characters")
     return text
 
@@ -44,8 +48,10 @@ ModelName = Annotated[
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Tags = Annotated[
     dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=64)],
-        Annotated[str, StringConstraints(max_length=256)],
+        Annotated[
+            str, StringConstraints(min_length=1, max_length=64), AfterValidator(_validate_text)
+        ],
+        Annotated[str, StringConstraints(max_length=256), AfterValidator(_validate_text)],
     ],
     Field(max_length=16, description="Up to 16 keys and values of your choice. Default: none."),
 ]

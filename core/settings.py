@@ -74,6 +74,48 @@ class Limits(BaseModel):
     )
 
 
+class Quotas(BaseModel):
+    """Shares of one tenant, and of one API key. Each API process counts requests on its own."""
+
+    requests_per_minute: int = Field(
+        60_000, ge=1, description="Maximum requests of a tenant in a minute."
+    )
+    key_requests_per_minute: int = Field(
+        60_000, ge=1, description="Maximum requests of an API key in a minute."
+    )
+    concurrent_samples: int = Field(
+        224, ge=1, description="Maximum concurrent samples requests of a tenant."
+    )
+    key_concurrent_samples: int = Field(
+        224, ge=1, description="Maximum concurrent samples requests of an API key."
+    )
+    streams: int = Field(
+        1_024, ge=1, description="Maximum open streams of events, and waits for jobs, of a tenant."
+    )
+    key_streams: int = Field(
+        1_024, ge=1, description="Maximum open streams and waits of an API key."
+    )
+    uploads: int = Field(
+        1_000, ge=1, description="Maximum uploads of a tenant that are not datasets yet."
+    )
+    upload_bytes: int = Field(100 * 1024 * MIB, ge=1, description="Maximum bytes in these uploads.")
+    waiting_jobs: int = Field(
+        5_000, ge=1, description="Maximum queued and paused jobs of a tenant."
+    )
+    running_jobs: int | None = Field(
+        None, ge=1, description="Maximum running jobs of a tenant; others wait. Default: no limit."
+    )
+    stored_bytes: int | None = Field(
+        None, ge=1, description="Maximum stored bytes of a tenant. Default: no limit."
+    )
+    compute_seconds_per_day: int | None = Field(
+        None,
+        ge=1,
+        description="CPU and GPU seconds of the jobs that a tenant created in the last 24 hours, "
+        "above which it creates no more. Default: no limit.",
+    )
+
+
 class Settings(BaseSettings):
     """Settings from environment variables with the prefix SEMBLANCE_.
 
@@ -201,6 +243,12 @@ class Settings(BaseSettings):
     orphan_retention_seconds: float = Field(
         3_600.0, gt=0, description="Age of an ended job at which its orphaned files are deleted."
     )
+    upload_retention_seconds: float = Field(
+        7 * 86_400.0,
+        gt=0,
+        description="Time without a new part after which an upload that is not a dataset yet is "
+        "deleted.",
+    )
     webhook_retention_seconds: float = Field(
         30 * 86_400.0, gt=0, description="Time for which records of webhook deliveries are kept."
     )
@@ -263,6 +311,7 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", description="Minimum level of log records.")
 
     limits: Limits = Limits()
+    quotas: Quotas = Quotas()
 
     @model_validator(mode="after")
     def fill_defaults(self) -> Self:

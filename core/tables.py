@@ -127,6 +127,7 @@ class Tenant(Base):
     name: Mapped[str]
     signing_secret: Mapped[str | None]  # for webhooks of single jobs; created on first use
     created_at: Mapped[datetime] = mapped_column(default=clock())
+    claimed_at: Mapped[datetime | None]  # when a worker last took a job of the tenant
 
 
 class ApiKey(Base):
@@ -159,6 +160,7 @@ class Upload(Base):
     """A file that is uploaded in parts; each part is a row of `upload_parts`."""
 
     __tablename__ = "uploads"
+    __table_args__ = (Index("ix_uploads_tenant_id_id", "tenant_id", "id"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
@@ -167,10 +169,12 @@ class Upload(Base):
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
+    updated_at: Mapped[datetime] = mapped_column(default=clock())  # of the last part
 
 
 class UploadPart(Base):
     __tablename__ = "upload_parts"
+    __table_args__ = (Index("ix_upload_parts_tenant_id", "tenant_id"),)
 
     upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)

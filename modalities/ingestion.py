@@ -53,13 +53,20 @@ def ingest(
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
         summary = read_files(new.modality, files, new.options, folder, lambda: None)
         prefix = key_of(tenant_id, "datasets", dataset_id)
-        objects = store_objects(storage, prefix, new.modality, folder)
-    sources = _store_sources(storage, prefix, files) if keeps_upload(new.modality) else []
-    with write() as session:
-        dataset = repository.add_ready(
-            session, tenant_id, dataset_id, new, sources=sources, objects=objects, summary=summary
-        )
-        on_created(session, dataset)
+        with deleted_on_error(storage, prefix):
+            objects = store_objects(storage, prefix, new.modality, folder)
+            sources = _store_sources(storage, prefix, files) if keeps_upload(new.modality) else []
+            with write() as session:
+                dataset = repository.add_ready(
+                    session,
+                    tenant_id,
+                    dataset_id,
+                    new,
+                    sources=sources,
+                    objects=objects,
+                    summary=summary,
+                )
+                on_created(session, dataset)
     return dataset
 
 
@@ -72,10 +79,14 @@ def enqueue_ingestion(
 ) -> Dataset:
     """Store the unread files and add the dataset as `validating`."""
     dataset_id = new_id("ds")
-    sources = _store_sources(storage, key_of(tenant_id, "datasets", dataset_id), files)
-    with write() as session:
-        dataset = repository.add_validating(session, tenant_id, dataset_id, new, sources=sources)
-        on_created(session, dataset)
+    prefix = key_of(tenant_id, "datasets", dataset_id)
+    with deleted_on_error(storage, prefix):
+        sources = _store_sources(storage, prefix, files)
+        with write() as session:
+            dataset = repository.add_validating(
+                session, tenant_id, dataset_id, new, sources=sources
+            )
+            on_created(session, dataset)
     return dataset
 
 
@@ -210,6 +221,16 @@ def read_files(
         check_lease()
 
     return modalities.get(modality).ingest(files, options, out, on_wait)
+
+
+@contextmanager
+def deleted_on_error(storage: Storage, prefix: str) -> Iterator[None]:
+    """Delete the objects under `prefix` if the block fails: no row refers to them then."""
+    try:
+        yield
+    except BaseException:
+        storage.delete(list(storage.keys(prefix)))
+        raise
 
 
 def store_objects(

@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, idempotency, jobs, webhooks, workers
 from core.database import read, write
+from core.datasets import uploads
 from core.devices import DeviceKind
 from core.errors import SemblanceError
 from core.ids import new_id
@@ -171,7 +172,9 @@ class WorkerMain:
         with write() as session:
             webhooks.purge(session, self.settings.webhook_retention_seconds)
             idempotency.purge(session)
-        if removed := jobs.remove_orphans(get_storage()):
+        removed = jobs.remove_orphans(get_storage())
+        removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
+        if removed:
             log.info("unreferenced files removed", extra={"files": removed})
 
     def _start_celery(self) -> subprocess.Popen[bytes]:

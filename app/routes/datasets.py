@@ -29,7 +29,7 @@ from app.schemas.datasets import (
     DescendantsView,
 )
 from app.schemas.pagination import CountedPage, list_parameters
-from core import validation_errors
+from core import quotas, validation_errors
 from core.database import read, write
 from core.datasets import builtin, remote_file, repository, uploads
 from core.datasets.cascade import delete_with_descendants, find_descendants
@@ -43,6 +43,7 @@ from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import Dataset, DatasetState
+from core.text import clean_name
 from modalities import ingestion, reingestion
 from modalities.base import Modality
 
@@ -162,7 +163,7 @@ def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:
                 raise TooLarge(f"A file may have at most {limit} bytes.", limit=limit)
             digest.update(chunk)
             out.write(chunk)
-    return SourceFile(path, (part.filename or "upload")[:256]), digest.hexdigest()
+    return SourceFile(path, clean_name(part.filename or "upload")[:256]), digest.hexdigest()
 
 
 def _store(
@@ -178,6 +179,8 @@ def _store(
         detected = modalities.detect(Peek(sources[0].name, size, read_range))
     new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
+    with read() as session:
+        quotas.check_storage(session, caller.tenant_id, size)
     small = size <= get_settings().limits.sync_dataset_bytes
     store, status = (ingestion.ingest, 201) if small else (ingestion.enqueue_ingestion, 202)
 

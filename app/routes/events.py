@@ -24,6 +24,7 @@ EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}
 @router.get("", response_model=EventPage, responses=responses("text/event-stream"))
 def list_events(
     caller: ReadScope,
+    _quota: sse.StreamQuota,
     after: Annotated[
         int | None,
         Query(

@@ -70,6 +70,7 @@ MetricPoints = Annotated[
 def read_events(
     job_id: str,
     caller: ReadOrSampleScope,
+    _quota: sse.StreamQuota,
     after: Annotated[
         int,
         Query(

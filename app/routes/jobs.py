@@ -31,14 +31,15 @@ from app.job_access import get_job, own_key
 from app.job_notifier import get_job_notifier
 from app.request_body import StrictJsonRoute
 from app.schemas.events import JobShownState
-from app.schemas.jobs import JobView
+from app.schemas.jobs import CancelledJobs, JobsToCancel, JobView
 from app.schemas.pagination import CountedPage, list_parameters
+from app.sse import StreamQuota
 from core import jobs, model_registry, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
 from core.listing import PageRequest
-from core.tables import JobKind, Model
+from core.tables import JobKind, JobState, Model
 from job_kinds.base import SampleStream
 from modalities.sampling import SamplingPlan
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 else:
     JobRequest = reduce(or_, (kind.request for kind in job_kinds.KINDS.values()))
     JobPlan = reduce(or_, (kind.plan_view for kind in job_kinds.KINDS.values()))
+
+MAX_CANCELLED = 500  # in one request
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
@@ -168,6 +171,7 @@ def _view(caller: Caller, job_id: str) -> tuple[JobView, int]:
 async def read_job(
     job_id: str,
     caller: ReadOrSampleScope,
+    _quota: StreamQuota,
     wait: Annotated[
         float,
         Query(ge=0, le=60, description="Seconds to wait for a change of the state. Default: 0."),
@@ -185,6 +189,30 @@ async def read_job(
             return newer
         view = newer
     return view
+
+
+@router.post("/cancel", response_model=CancelledJobs)
+def cancel_jobs(request: JobsToCancel, caller: JobScope) -> CancelledJobs:
+    """Cancel up to 500 jobs at once: queued and paused ones, unless the request says otherwise."""
+    kinds = [
+        JobKind(name)
+        for name in request.kinds
+        if caller.scopes & {job_kinds.KINDS[name].scope, "admin"}
+    ]
+    with write() as session:
+        job_ids = jobs.cancel_many(
+            session,
+            caller.tenant_id,
+            kinds=kinds,
+            states=[JobState(state) for state in request.states],
+            dataset_id=request.dataset,
+            model_id=request.model,
+            key_id=own_key(caller),
+            limit=MAX_CANCELLED,
+        )
+        for job_id in job_ids:
+            audit.record(session, caller, "job.cancel", job_id)
+    return CancelledJobs(jobs=job_ids, has_more=len(job_ids) == MAX_CANCELLED)
 
 
 @router.post("/{job_id}/cancel", response_model=JobView)

@@ -38,7 +38,7 @@ from app.schemas.models import (
 )
 from app.schemas.pagination import Limit, page_size
 from app.schemas.reports import Report
-from core import jobs, model_registry
+from core import jobs, model_registry, quotas
 from core.database import read, write
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
@@ -282,6 +282,8 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
     with open_archive(path) as archive:
 
         def create(save: SaveResponse) -> tuple[int, ModelView]:
+            with read() as session:
+                quotas.check_storage(session, caller.tenant_id, path.stat().st_size)
             archive.check()
             model_id = new_id("mdl")
             stored: StoredObject = get_storage().put_file(

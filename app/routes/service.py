@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 import modalities
 from app.authentication import ReadOrSampleScope
 from core.datasets import builtin
-from core.settings import Limits, get_settings
+from core.settings import Limits, Quotas, get_settings
 from modalities.training import Preset
 
 router = APIRouter(tags=["service"])
@@ -19,6 +19,7 @@ class ServiceDescription(BaseModel):
     name: str = Field(description="Name of the software.")
     version: str = Field(description="Version of the server.")
     limits: Limits = Field(description="Limits that the operator has set.")
+    quotas: Quotas = Field(description="Shares of a tenant or API key that the operator has set.")
     formats: dict[str, list[str]] = Field(description="Formats of samples by modality.")
     presets: list[Preset] = Field(description="Presets of training, from fast to good.")
     architectures: dict[str, list[str]] = Field(description="Architectures by modality.")
@@ -34,6 +35,7 @@ def describe_service(_caller: ReadOrSampleScope) -> ServiceDescription:
         name="Semblance",
         version=version("semblance-server"),
         limits=get_settings().limits,
+        quotas=get_settings().quotas,
         formats={name: list(each.sample_formats) for name, each in installed.items()},
         presets=list(get_args(Preset)),
         architectures={name: list(each.architectures) for name, each in installed.items()},

@@ -19,6 +19,8 @@ from app.idempotent_requests import (
 )
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import NewUpload, UploadPartView, UploadView
+from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
+from core import quotas
 from core.database import read, write
 from core.datasets import uploads
 from core.errors import BadRequest, TooLarge, ValidationFailed
@@ -58,6 +60,21 @@ def create_upload(
         return 201, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/uploads", body], create)
+
+
+@router.get("", response_model=Page[UploadView])
+def list_uploads(caller: DataScope, limit: Limit = 50, after: After = None) -> Page[UploadView]:
+    """List the uploads that are not datasets yet, newest first.
+
+    An upload without a new part for a week, unless the operator has set another time, is deleted.
+    """
+    limit = page_size(limit)
+    with read() as session:
+        rows = uploads.page(
+            session, caller.tenant_id, limit=limit + 1, after=check_cursor(after, "upl")
+        )
+        parts = {upload.id: uploads.list_parts(session, upload) for upload in rows}
+    return build_page(rows, limit, lambda upload: UploadView.of(upload, parts[upload.id]))
 
 
 @router.get("/{upload_id}", response_model=UploadView)
@@ -130,12 +147,17 @@ def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> Uplo
         other_bytes = sum(
             p.bytes for p in uploads.list_parts(session, upload) if p.number != number
         )
+        quotas.check_part(session, caller.tenant_id, path.stat().st_size)
     if other_bytes + path.stat().st_size > limit:
         raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
     stored = storage.put_file(uploads.part_key(upload, number), path)
-    with write() as session:
-        upload = uploads.get_pending(session, caller.tenant_id, upload_id)
-        replaced_key = uploads.add_part(session, upload, number, stored)
+    try:
+        with write() as session:
+            upload = uploads.get_pending(session, caller.tenant_id, upload_id)
+            replaced_key = uploads.add_part(session, upload, number, stored)
+    except BaseException:
+        storage.delete([stored.key])
+        raise
     if replaced_key is not None:
         storage.delete([replaced_key])
     return UploadPartView(number=number, bytes=stored.bytes, sha256=stored.sha256)

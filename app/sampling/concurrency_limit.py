@@ -10,6 +10,8 @@ from typing import Annotated, TypeVar, TypeVarTuple
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
 
+from app.authentication import SampleScope
+from app.quotas import ConcurrentRequests
 from core.errors import Unavailable
 from core.settings import get_settings
 
@@ -18,19 +20,22 @@ Arguments = TypeVarTuple("Arguments")
 
 _threads = CapacityLimiter(64)  # threads mostly wait for batches
 _in_flight = 0
+_by_owner = ConcurrentRequests("concurrent_samples", "concurrent samples requests")
 
 
 def in_flight() -> int:
     return _in_flight
 
 
-async def _take_place() -> AsyncIterator[None]:
+async def _take_place(caller: SampleScope) -> AsyncIterator[None]:
     """Count a request from when its body is complete until its response is sent.
 
     Raises:
+        QuotaExceeded: The key or the tenant has too many.
         Unavailable: The limit on concurrent requests is reached.
     """
     global _in_flight
+    quotas = get_settings().quotas
     limit = get_settings().sampler_concurrency
     if _in_flight >= limit:
         raise Unavailable(
@@ -39,11 +44,12 @@ async def _take_place() -> AsyncIterator[None]:
             headers={"Retry-After": "1"},
             limit=limit,
         )
-    _in_flight += 1
-    try:
-        yield
-    finally:
-        _in_flight -= 1
+    with _by_owner.count(caller, quotas.concurrent_samples, quotas.key_concurrent_samples):
+        _in_flight += 1
+        try:
+            yield
+        finally:
+            _in_flight -= 1
 
 
 SamplingPlace = Annotated[None, Depends(_take_place)]

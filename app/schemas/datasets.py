@@ -1,6 +1,6 @@
 """Request and response bodies of datasets and uploads."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 import modalities
 from app.schemas.problem import DatasetProblem
 from core.request_fields import Name, RequestModel, Seed, Tags
+from core.settings import get_settings
 from core.tables import Dataset, DatasetState, Upload, UploadPart
 from modalities.tabular.options import Row
 
@@ -238,6 +239,9 @@ class UploadView(BaseModel):
     )
     parts: list[UploadPartView] = Field(description="Parts that were received, by number.")
     created_at: datetime = Field(description="Time of creation.")
+    expires_at: datetime = Field(
+        description="Time at which it is deleted unless a part arrives or it becomes a dataset."
+    )
     links: dict[str, str] = Field(description="Paths of related resources.")
 
     @classmethod
@@ -249,5 +253,7 @@ class UploadView(BaseModel):
             bytes=upload.bytes,
             parts=[UploadPartView(number=p.number, bytes=p.bytes, sha256=p.sha256) for p in parts],
             created_at=upload.created_at,
+            expires_at=upload.updated_at
+            + timedelta(seconds=get_settings().upload_retention_seconds),
             links={"self": f"/v1/uploads/{upload.id}"},
         )

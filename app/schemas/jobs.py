@@ -9,6 +9,7 @@ import job_kinds
 from app.schemas.events import JobShownState, Phase
 from core import jobs
 from core.devices import DeviceKind, RequestedDevice
+from core.request_fields import RequestModel
 from core.tables import Artifact, Checkpoint, Job, JobKind
 from job_kinds.request import Priority, WarningView
 from job_kinds.results import (
@@ -97,6 +98,35 @@ Resolved = Annotated[
         }
     ),
 ]
+
+
+class JobsToCancel(RequestModel):
+    """Jobs to cancel: those that pass all filters."""
+
+    states: Annotated[
+        list[Literal["queued", "paused", "running"]], Field(min_length=1, max_length=3)
+    ] = Field(
+        ["queued", "paused"],
+        description="Only jobs in these states. Default: `queued` and `paused`.",
+    )
+    kinds: Annotated[
+        list[Literal["training", "generation", "evaluation", "augmentation"]],
+        Field(min_length=1, max_length=4),
+    ] = Field(
+        ["training", "generation", "evaluation", "augmentation"],
+        description="Only jobs of these kinds. Default: all that the key may cancel.",
+    )
+    dataset: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="Only jobs that read this dataset (id). Default: all."
+    )
+    model: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="Only jobs that sample or evaluate this model (id). Default: all."
+    )
+
+
+class CancelledJobs(BaseModel):
+    jobs: list[str] = Field(description="Ids of the jobs, the oldest first.")
+    has_more: bool = Field(description="Whether other jobs remain. Send the request again then.")
 
 
 class JobView(BaseModel):

@@ -199,6 +199,13 @@ class Budget(TypedDict):
     """Elapsed time from the first step on, in minutes."""
 
 
+class CancelledJobs(TypedDict):
+    jobs: list[str]
+    """Ids of the jobs, the oldest first."""
+    has_more: bool
+    """Whether other jobs remain. Send the request again then."""
+
+
 class CardColumn(TypedDict):
     name: str
     """Name of the column."""
@@ -574,6 +581,11 @@ class CsvFields(TypedDict):
     escape: NotRequired[str | None]
     """Character before a quotation mark inside a field; an empty text if such a mark is doubled
     instead.
+    """
+    escape_formulas: NotRequired[bool]
+    """Begin texts that a spreadsheet would compute (`=`, `+`, `-`, `@`) with an apostrophe.
+
+    Default: false.
     """
 
 
@@ -1270,6 +1282,19 @@ class JobsMetrics(TypedDict):
     """Metrics by the id of the job and by name."""
 
 
+class JobsToCancel(TypedDict):
+    """Jobs to cancel: those that pass all filters."""
+
+    states: NotRequired[list[Literal["queued", "paused", "running"]]]
+    """Only jobs in these states. Default: `queued` and `paused`."""
+    kinds: NotRequired[list[Literal["training", "generation", "evaluation", "augmentation"]]]
+    """Only jobs of these kinds. Default: all that the key may cancel."""
+    dataset: NotRequired[str | None]
+    """Only jobs that read this dataset (id). Default: all."""
+    model: NotRequired[str | None]
+    """Only jobs that sample or evaluate this model (id). Default: all."""
+
+
 class JobsUsage(TypedDict):
     """Usage of all jobs of one kind, over all attempts."""
 
@@ -1293,6 +1318,9 @@ class JobsUsage(TypedDict):
     """Time for which jobs held a GPU, in seconds."""
     items: int
     """Number of samples that generation jobs have generated."""
+
+
+JsonFile: TypeAlias = dict[str, Any]
 
 
 class KeyRotation(TypedDict):
@@ -1928,6 +1956,39 @@ class QueueView(TypedDict):
     """Number of active workers that take jobs from this queue."""
 
 
+class Quotas(TypedDict):
+    """Shares of one tenant, and of one API key. Each API process counts requests on its own."""
+
+    requests_per_minute: NotRequired[int]
+    """Maximum requests of a tenant in a minute."""
+    key_requests_per_minute: NotRequired[int]
+    """Maximum requests of an API key in a minute."""
+    concurrent_samples: NotRequired[int]
+    """Maximum concurrent samples requests of a tenant."""
+    key_concurrent_samples: NotRequired[int]
+    """Maximum concurrent samples requests of an API key."""
+    streams: NotRequired[int]
+    """Maximum open streams of events, and waits for jobs, of a tenant."""
+    key_streams: NotRequired[int]
+    """Maximum open streams and waits of an API key."""
+    uploads: NotRequired[int]
+    """Maximum uploads of a tenant that are not datasets yet."""
+    upload_bytes: NotRequired[int]
+    """Maximum bytes in these uploads."""
+    waiting_jobs: NotRequired[int]
+    """Maximum queued and paused jobs of a tenant."""
+    running_jobs: NotRequired[int | None]
+    """Maximum running jobs of a tenant; others wait. Default: no limit."""
+    stored_bytes: NotRequired[int | None]
+    """Maximum stored bytes of a tenant. Default: no limit."""
+    compute_seconds_per_day: NotRequired[int | None]
+    """CPU and GPU seconds of the jobs that a tenant created in the last 24 hours, above which it
+    creates no more.
+
+    Default: no limit.
+    """
+
+
 class ReadFields(TypedDict):
     """Reading options of a text file or a workbook. Omitted ones are inferred from the file."""
 
@@ -1966,7 +2027,7 @@ class ReadFields(TypedDict):
 
 class Readiness(TypedDict):
     status: Literal["ready", "degraded", "not ready"]
-    """Whether all checks pass; `degraded` if only a GPU does not work."""
+    """Whether all checks pass; `degraded` if only workers or GPUs are missing."""
     checks: dict[str, str]
     """`ok` or the reason, by check."""
 
@@ -2357,6 +2418,8 @@ class ServiceDescription(TypedDict):
     """Version of the server."""
     limits: Limits
     """Limits that the operator has set."""
+    quotas: Quotas
+    """Shares of a tenant or API key that the operator has set."""
     formats: dict[str, list[str]]
     """Formats of samples by modality."""
     presets: list[Literal["fast", "balanced", "quality"]]
@@ -2708,6 +2771,8 @@ class UploadView(TypedDict):
     """Parts that were received, by number."""
     created_at: str
     """Time of creation."""
+    expires_at: str
+    """Time at which it is deleted unless a part arrives or it becomes a dataset."""
     links: dict[str, str]
     """Paths of related resources."""
 
@@ -2947,7 +3012,7 @@ class DatasetMeta(TypedDict):
 
 
 class DatasetFrom(TypedDict):
-    """The JSON body of `POST /v1/datasets`: exactly one of `builtin` and `uploads`."""
+    """The JSON body of `POST /v1/datasets`: exactly one of `builtin`, `uploads` and `url`."""
 
     read: NotRequired[ReadFields | None]
     """Tables only: how to read the file. Default: inferred from the file."""
@@ -3024,6 +3089,11 @@ class DatasetFrom(TypedDict):
     """`circle` only: number of points. Default: 1000."""
     uploads: NotRequired[list[str] | None]
     """Ids of completed uploads, for example the four files of MNIST."""
+    url: NotRequired[str | None]
+    """Address of a file that the service fetches, on a host that the operator has allowed.
+
+    The response is 202.
+    """
 
 
 class ImageTrainingSpec(TypedDict):
@@ -3391,6 +3461,15 @@ class DeliveryPage(TypedDict):
 
 class KeyPage(TypedDict):
     data: list[KeyView]
+    """Items of this page."""
+    next: str | None
+    """Cursor of the next page, to be sent as `after`; null on the last page."""
+    has_more: bool
+    """Whether there is another page."""
+
+
+class UploadPage(TypedDict):
+    data: list[UploadView]
     """Items of this page."""
     next: str | None
     """Cursor of the next page, to be sent as `after`; null on the last page."""

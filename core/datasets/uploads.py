@@ -10,15 +10,21 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from core import quotas
+from core.database import clock, cutoff, write
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.ids import new_id
-from core.storage import StoredObject, key_of
+from core.storage import Storage, StoredObject, key_of
 from core.tables import Upload, UploadPart, UploadState
+
+BATCH = 100  # uploads that are deleted in one transaction
 
 
 def create(
     session: Session, tenant_id: str, *, filename: str, size: int | None, sha256: str | None
 ) -> Upload:
+    """Begin an upload. Raises QuotaExceeded."""
+    quotas.check_new_upload(session, tenant_id)
     upload = Upload(
         id=new_id("upl"), tenant_id=tenant_id, filename=filename, bytes=size, sha256=sha256
     )
@@ -26,6 +32,14 @@ def create(
     session.flush()
     session.refresh(upload)  # load the timestamps that the database has set
     return upload
+
+
+def page(session: Session, tenant_id: str, *, limit: int, after: str | None = None) -> list[Upload]:
+    """Return one page of uploads that are not datasets yet, newest first."""
+    query = select(Upload).where(Upload.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(Upload.id < after)
+    return list(session.scalars(query.order_by(Upload.id.desc()).limit(limit)))
 
 
 def get(session: Session, tenant_id: str, upload_id: str) -> Upload:
@@ -56,12 +70,18 @@ def part_key(upload: Upload, number: int) -> str:
 
 
 def add_part(session: Session, upload: Upload, number: int, stored: StoredObject) -> str | None:
-    """Record a stored part. Returns the key of the part that it replaces, if any."""
+    """Record a stored part. Returns the key of the part that it replaces, if any.
+
+    Raises:
+        QuotaExceeded: The tenant has too many bytes in uploads; the part must be deleted.
+    """
+    quotas.check_part(session, upload.tenant_id, stored.bytes)
     part = session.get(UploadPart, (upload.id, number))
     replaced_key = part.key if part is not None else None
     part = part or UploadPart(upload_id=upload.id, number=number, tenant_id=upload.tenant_id)
     part.bytes, part.sha256, part.key = stored.bytes, stored.sha256, stored.key
     session.add(part)
+    upload.updated_at = clock()
     return replaced_key
 
 
@@ -108,6 +128,19 @@ def consume(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list
         sources.append({"name": upload.filename, "parts": parts, "sha256": upload.sha256})
         remove(session, upload)
     return sources
+
+
+def remove_unused(storage: Storage, retention_s: float) -> int:
+    """Delete uploads without a new part for `retention_s`; return the number of deleted files."""
+    with write() as session:
+        unused = select(Upload).where(Upload.updated_at < cutoff(session, retention_s))
+        keys = [
+            key
+            for upload in session.scalars(unused.order_by(Upload.id).limit(BATCH))
+            for key in remove(session, upload)
+        ]
+    storage.delete(keys)
+    return len(keys)
 
 
 def remove(session: Session, upload: Upload) -> list[str]:

@@ -7,6 +7,7 @@ are the source of truth. A worker holds a job or a shard by a lease (see core.le
 from core.jobs.commands import (
     NewJob,
     cancel,
+    cancel_many,
     create,
     delete_checkpoint,
     delete_ended,
@@ -104,6 +105,7 @@ __all__ = [
     "add_checkpoint",
     "artifacts_of",
     "cancel",
+    "cancel_many",
     "checkpoints_of",
     "claim",
     "claim_any_shard",

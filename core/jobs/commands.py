@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from core import webhooks
+from core import quotas, webhooks
 from core.database import clock
 from core.errors import NotFound, Unavailable
 from core.ids import new_id
@@ -40,11 +40,14 @@ class NewJob:
 
 
 def create(session: Session, tenant_id: str, new: NewJob) -> Job:
-    """Add a queued job; raise Unavailable if the queues are full.
+    """Add a queued job; after the commit, call `core.broker.publish` and `mark_notified`.
 
-    After the commit, call `core.broker.publish` and `mark_notified`.
+    Raises:
+        QuotaExceeded: The tenant has too many jobs, or has computed for too long.
+        Unavailable: The queues are full.
     """
     settings = get_settings()
+    quotas.check_new_job(session, tenant_id)
     queued = session.scalar(
         select(func.count()).select_from(Job).where(IS_LIVE, Job.state == JobState.QUEUED)
     )
@@ -101,6 +104,34 @@ def cancel(session: Session, tenant_id: str, job_id: str) -> Job:
         job.state = JobState.CANCELLED
         job.finished_at = clock()
     return _record_change(session, job)
+
+
+def cancel_many(
+    session: Session,
+    tenant_id: str,
+    *,
+    kinds: Sequence[JobKind],
+    states: Sequence[JobState],
+    dataset_id: str | None = None,
+    model_id: str | None = None,
+    key_id: str | None = None,
+    limit: int,
+) -> list[str]:
+    """Cancel up to `limit` jobs in these states, the oldest first; return their ids."""
+    matches = select(Job.id).where(
+        Job.tenant_id == tenant_id,
+        Job.kind.in_(kinds),
+        Job.state.in_(states),
+        ~Job.cancel_requested,
+    )
+    filters = ((Job.dataset_id, dataset_id), (Job.model_id, model_id), (Job.key_id, key_id))
+    for column, value in filters:
+        if value is not None:
+            matches = matches.where(column == value)
+    job_ids = list(session.scalars(matches.order_by(Job.id).limit(limit).with_for_update()))
+    for job_id in job_ids:
+        cancel(session, tenant_id, job_id)
+    return job_ids
 
 
 def pause(session: Session, tenant_id: str, job_id: str) -> Job:

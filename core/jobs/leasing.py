@@ -16,6 +16,7 @@ from core.database import clock
 from core.devices import DeviceKind
 from core.errors import JobError
 from core.ids import new_id
+from core.jobs import fairness
 from core.jobs.devices import kept_kind, may_run_on
 from core.jobs.events import NewEvent, record_events, record_state
 from core.jobs.state_machine import IS_LIVE
@@ -97,24 +98,33 @@ def claim(
 def claim_next(
     session: Session, queues: Sequence[str], owner: str, kind: DeviceKind = DeviceKind.CPU
 ) -> tuple[Claim, Job] | None:
-    """Claim the first due job in any of the queues for a worker with this kind of device.
+    """Claim the first due job of the next tenant for a worker with this kind of device.
 
-    Returns None if there is none.
+    Returns None if no job in the queues is due.
     """
     queued = (Job.state == JobState.QUEUED) & (Job.available_at <= clock())
     expired = (Job.state == JobState.RUNNING) & leases.has_expired(Job)
+    is_due = (
+        IS_LIVE,
+        Job.queue.in_(queues),
+        may_run_on(kind) | expired,
+        queued & fairness.is_within_quota() | expired,
+    )
     due = (
         select(Job.id)
-        .where(IS_LIVE, Job.queue.in_(queues), may_run_on(kind) | expired, queued | expired)
+        .where(*is_due)
         .order_by(Job.priority_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # another worker is claiming a locked job
     )
     tried: list[str] = []
-    while len(tried) < 10 and (job_id := session.scalar(due.where(Job.id.not_in(tried)))):
-        if (claimed := claim(session, job_id, owner, kind)) is not None:
-            return claimed
-        tried.append(job_id)
+    for tenant_id in fairness.tenants_in_turn(session, is_due):
+        of_tenant = due.where(Job.tenant_id == tenant_id)
+        while len(tried) < 10 and (job_id := session.scalar(of_tenant.where(Job.id.not_in(tried)))):
+            if (claimed := claim(session, job_id, owner, kind)) is not None:
+                fairness.record_turn(session, tenant_id)
+                return claimed
+            tried.append(job_id)
     return None
 
 

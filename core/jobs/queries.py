@@ -10,6 +10,7 @@ from core import workers
 from core.database import clock
 from core.devices import DeviceKind
 from core.errors import NotFound
+from core.jobs import fairness
 from core.jobs.devices import may_run_on
 from core.jobs.state_machine import IS_LIVE, TERMINAL
 from core.listing import ListedPage, PageRequest, list_page
@@ -177,7 +178,9 @@ def has_due_jobs(
     `grace_s` is the time that a notification may take.
     """
     is_due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
-    due_job = select(Job.id).where(IS_LIVE, Job.queue.in_(queues), may_run_on(kind), is_due)
+    due_job = select(Job.id).where(
+        IS_LIVE, Job.queue.in_(queues), may_run_on(kind), is_due, fairness.is_within_quota()
+    )
     return session.scalar(due_job.limit(1)) is not None
 
 

@@ -3,6 +3,7 @@
 An administrator creates webhooks for all jobs of a tenant. A job's request may add one for itself.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import FieldError, NotFound, ValidationFailed
+from core.errors import FieldError, NotFound, Unavailable, ValidationFailed
 from core.ids import new_id
 from core.settings import get_settings
 from core.tables import Delivery, Job, Tenant, Webhook
@@ -18,6 +19,9 @@ from core.webhooks import ssrf_guard
 from core.webhooks.outbox import EVENTS
 from core.webhooks.signing import new_secret
 from core.webhooks.ssrf_guard import Resolve, UrlNotAllowed
+
+MAX_CONCURRENT_CHECKS = 8
+_checks = threading.BoundedSemaphore(MAX_CONCURRENT_CHECKS)
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,25 @@ class NewWebhook:
 def check_url(url: str, *, pointer: str, resolve: Resolve = ssrf_guard.resolve) -> None:
     """Raise ValidationFailed, with `pointer`, unless the server may send requests to the URL.
 
-    Do not call this inside a transaction, because it resolves the host name.
+    Do not call this inside a transaction, because it resolves the host name. Few requests may wait
+    for that: names that nobody answers must not hold all threads of the API.
+
+    Raises:
+        Unavailable: Too many host names are being resolved.
     """
+    if not _checks.acquire(blocking=False):
+        raise Unavailable(
+            "Too many host names are being resolved. Retry later.",
+            code="resolver_busy",
+            headers={"Retry-After": "5"},
+        )
     try:
         ssrf_guard.allowed_addresses(ssrf_guard.parse(url), resolve)
     except UrlNotAllowed as error:
         field_error = FieldError(pointer, error.code, str(error))
         raise ValidationFailed(f"{pointer}: {error}", field_errors=[field_error]) from error
+    finally:
+        _checks.release()
 
 
 def create(session: Session, tenant_id: str, new: NewWebhook) -> Webhook:

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("signing_secret", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
     op.create_table(
@@ -139,9 +140,13 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_uploads_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
     )
+    with op.batch_alter_table("uploads", schema=None) as batch_op:
+        batch_op.create_index("ix_uploads_tenant_id_id", ["tenant_id", "id"], unique=False)
+
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(), nullable=False),
@@ -249,6 +254,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("upload_id", "number", name=op.f("pk_upload_parts")),
     )
+    with op.batch_alter_table("upload_parts", schema=None) as batch_op:
+        batch_op.create_index("ix_upload_parts_tenant_id", ["tenant_id"], unique=False)
+
     op.create_table(
         "artifacts",
         sa.Column("id", sa.String(), nullable=False),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import pyarrow as pa
@@ -16,12 +16,15 @@ from modalities.tabular.schema import Column
 class CsvDialect:
     """Delimiter and quotation of the fields; `escape` is "" if quotation marks are doubled.
 
+    With `escape_formulas`, texts that a spreadsheet would compute begin with an apostrophe.
+
     The default is RFC 4180. Lines end with LF instead of CRLF.
     """
 
     delimiter: str = ","
     quote: str = '"'
     escape: str = ""
+    escape_formulas: bool = False
 
     @classmethod
     def of_upload(cls, options: Mapping[str, Any]) -> Self:
@@ -34,12 +37,13 @@ class CsvDialect:
         quote, escape = options.get("quote") or '"', options.get("escape") or ""
         return cls(delimiter, quote, escape)
 
-    def overridden(self, overrides: Mapping[str, str | None]) -> Self:
+    def overridden(self, overrides: Mapping[str, str | bool | None]) -> Self:
         """Return the dialect with the given fields changed; None keeps a field."""
         return replace(self, **{k: v for k, v in overrides.items() if v is not None})
 
     def to_dict(self) -> dict[str, str]:
-        return asdict(self)
+        """Return the marks, which a model's manifest has."""
+        return {"delimiter": self.delimiter, "quote": self.quote, "escape": self.escape}
 
 
 RFC_4180 = CsvDialect()
@@ -50,7 +54,7 @@ def encode_csv(
 ) -> Iterator[bytes]:
     """Yield a header and one line per row, with values formatted as in the uploaded table."""
     names = [pa.array([column.name]) for column in columns]
-    yield _lines([_quoted(name, dialect) for name in names], dialect)
+    yield _lines([_quoted(_disarmed(name, dialect), dialect) for name in names], dialect)
     for batch in batches:
         texts = [_text(batch.column(column.name), column, dialect) for column in columns]
         yield _lines(texts, dialect)
@@ -58,11 +62,21 @@ def encode_csv(
 
 def _text(values: pa.Array, column: Column, dialect: CsvDialect) -> pa.Array:
     text = format_values(values, column)
+    if column.type in {"category", "id"}:  # a number may begin with a minus
+        text = _disarmed(text, dialect)
     is_plain = column.type == "boolean" or (column.type == "integer" and column.format is None)
     quoted = text if is_plain else _quoted(text, dialect)
     if column.missing is None:
         return quoted
     return quoted.fill_null(_quoted(pa.array([column.missing]), dialect)[0])
+
+
+def _disarmed(text: pa.Array, dialect: CsvDialect) -> pa.Array:
+    """Prefix formulas with an apostrophe, with which spreadsheets show them as text."""
+    if not dialect.escape_formulas:
+        return text
+    is_formula = pc.match_substring_regex(text, r"^[=+\-@\t\r]")
+    return pc.if_else(is_formula, pc.binary_join_element_wise("'", text, ""), text)
 
 
 def _quoted(text: pa.Array, dialect: CsvDialect) -> pa.Array:

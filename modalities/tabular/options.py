@@ -292,6 +292,11 @@ class CsvFields(RequestModel):
         description="Character before a quotation mark inside a field; an empty text if such a "
         "mark is doubled instead.",
     )
+    escape_formulas: bool = Field(
+        False,
+        description="Begin texts that a spreadsheet would compute (`=`, `+`, `-`, `@`) with an "
+        "apostrophe. Default: false.",
+    )
 
     @model_validator(mode="after")
     def _check_marks(self) -> Self:

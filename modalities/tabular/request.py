@@ -45,7 +45,7 @@ class TablePlan(SelectionPlan):
     manifest: Json
     indices: RowSamplingPlan
     conditions: tuple[Where, ...] = ()  # of the request, to point at an invalid one
-    csv: Mapping[str, str | None] = field(default_factory=dict)  # changes of the dialect
+    csv: Mapping[str, str | bool | None] = field(default_factory=dict)  # changes of the dialect
 
     formats = SAMPLE_FORMATS
 

@@ -25,10 +25,11 @@ class AsyncOperations(AsyncCalls):
         return cast("types.Liveness", await self._json("GET", "/livez"))
 
     async def check_readiness(self) -> types.Readiness:
-        """Check the database, the object storage and the disk space, and that a worker is active.
+        """Check the database and its schema, the object storage and the disk space.
 
-        With a GPU that does not work, the status is `degraded` and the response 200: the service
-        works, but jobs that need this GPU wait.
+        Without an active worker, or with a GPU that does not work, the status is `degraded` and the
+        response 200: the service works, but jobs wait. A sampler has only the checks that it needs.
+        From SIGTERM on, the response is 503. Nothing is written.
         """
         return cast("types.Readiness", await self._json("GET", "/readyz"))
 
@@ -192,7 +193,7 @@ class AsyncOperations(AsyncCalls):
     async def create_dataset(
         self, body: types.DatasetFrom, *, idempotency_key: str | None = None
     ) -> types.DatasetView:
-        """Create a dataset from uploaded files, from completed uploads, or from a built-in dataset.
+        """Create a dataset from uploaded files, completed uploads, a URL, or a built-in dataset.
 
         For a small upload, the response is sent when the dataset is `ready` (201) or rejected; a
         rejected one is not stored. For a large one, the response is sent at once with the state
@@ -308,6 +309,30 @@ class AsyncOperations(AsyncCalls):
             "types.UploadView",
             await self._json("POST", "/v1/uploads", json=body, idempotency_key=idempotency_key),
         )
+
+    async def list_uploads(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> types.UploadPage:
+        """List the uploads that are not datasets yet, newest first.
+
+        An upload without a new part for a week, unless the operator has set another time, is
+        deleted.
+        """
+        return cast(
+            "types.UploadPage",
+            await self._json("GET", "/v1/uploads", params={"limit": limit, "after": after}),
+        )
+
+    async def iter_uploads(self) -> AsyncIterator[types.UploadView]:
+        """Yield the items of all pages of `list_uploads`."""
+        after: str | None = None
+        while True:
+            page = await self.list_uploads(limit=PAGE_SIZE, after=after)
+            for item in page["data"]:
+                yield item
+            after = page["next"]
+            if not page["has_more"]:
+                return
 
     async def read_upload(self, upload_id: str) -> types.UploadView:
         """Return an upload and the parts that were received."""
@@ -459,7 +484,21 @@ class AsyncOperations(AsyncCalls):
             await self._json("GET", f"/v1/jobs/{quote(job_id)}/artifacts"),
         )
 
-    async def read_artifact(self, job_id: str, name: str) -> bytes:
+    async def read_artifact(self, job_id: str, name: str) -> types.JsonFile:
+        """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
+
+        Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
+        """
+        return cast(
+            "types.JsonFile",
+            await self._json(
+                "GET",
+                f"/v1/jobs/{quote(job_id)}/artifacts/{quote(name)}",
+                headers={"Accept": "application/json"},
+            ),
+        )
+
+    async def read_artifact_file(self, job_id: str, name: str) -> bytes:
         """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
 
         Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
@@ -588,6 +627,10 @@ class AsyncOperations(AsyncCalls):
             "types.JobView",
             await self._json("GET", f"/v1/jobs/{quote(job_id)}", params={"wait": wait}),
         )
+
+    async def cancel_jobs(self, body: types.JobsToCancel) -> types.CancelledJobs:
+        """Cancel up to 500 jobs at once: queued and paused ones, unless the request says otherwise."""
+        return cast("types.CancelledJobs", await self._json("POST", "/v1/jobs/cancel", json=body))
 
     async def cancel_job(self, job_id: str) -> types.JobView:
         """Cancel a job.

@@ -25,10 +25,11 @@ class Operations(Calls):
         return cast("types.Liveness", self._json("GET", "/livez"))
 
     def check_readiness(self) -> types.Readiness:
-        """Check the database, the object storage and the disk space, and that a worker is active.
+        """Check the database and its schema, the object storage and the disk space.
 
-        With a GPU that does not work, the status is `degraded` and the response 200: the service
-        works, but jobs that need this GPU wait.
+        Without an active worker, or with a GPU that does not work, the status is `degraded` and the
+        response 200: the service works, but jobs wait. A sampler has only the checks that it needs.
+        From SIGTERM on, the response is 503. Nothing is written.
         """
         return cast("types.Readiness", self._json("GET", "/readyz"))
 
@@ -186,7 +187,7 @@ class Operations(Calls):
     def create_dataset(
         self, body: types.DatasetFrom, *, idempotency_key: str | None = None
     ) -> types.DatasetView:
-        """Create a dataset from uploaded files, from completed uploads, or from a built-in dataset.
+        """Create a dataset from uploaded files, completed uploads, a URL, or a built-in dataset.
 
         For a small upload, the response is sent when the dataset is `ready` (201) or rejected; a
         rejected one is not stored. For a large one, the response is sent at once with the state
@@ -297,6 +298,29 @@ class Operations(Calls):
             "types.UploadView",
             self._json("POST", "/v1/uploads", json=body, idempotency_key=idempotency_key),
         )
+
+    def list_uploads(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> types.UploadPage:
+        """List the uploads that are not datasets yet, newest first.
+
+        An upload without a new part for a week, unless the operator has set another time, is
+        deleted.
+        """
+        return cast(
+            "types.UploadPage",
+            self._json("GET", "/v1/uploads", params={"limit": limit, "after": after}),
+        )
+
+    def iter_uploads(self) -> Iterator[types.UploadView]:
+        """Yield the items of all pages of `list_uploads`."""
+        after: str | None = None
+        while True:
+            page = self.list_uploads(limit=PAGE_SIZE, after=after)
+            yield from page["data"]
+            after = page["next"]
+            if not page["has_more"]:
+                return
 
     def read_upload(self, upload_id: str) -> types.UploadView:
         """Return an upload and the parts that were received."""
@@ -447,7 +471,21 @@ class Operations(Calls):
             self._json("GET", f"/v1/jobs/{quote(job_id)}/artifacts"),
         )
 
-    def read_artifact(self, job_id: str, name: str) -> bytes:
+    def read_artifact(self, job_id: str, name: str) -> types.JsonFile:
+        """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
+
+        Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
+        """
+        return cast(
+            "types.JsonFile",
+            self._json(
+                "GET",
+                f"/v1/jobs/{quote(job_id)}/artifacts/{quote(name)}",
+                headers={"Accept": "application/json"},
+            ),
+        )
+
+    def read_artifact_file(self, job_id: str, name: str) -> bytes:
         """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
 
         Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
@@ -575,6 +613,10 @@ class Operations(Calls):
             "types.JobView",
             self._json("GET", f"/v1/jobs/{quote(job_id)}", params={"wait": wait}),
         )
+
+    def cancel_jobs(self, body: types.JobsToCancel) -> types.CancelledJobs:
+        """Cancel up to 500 jobs at once: queued and paused ones, unless the request says otherwise."""
+        return cast("types.CancelledJobs", self._json("POST", "/v1/jobs/cancel", json=body))
 
     def cancel_job(self, job_id: str) -> types.JobView:
         """Cancel a job.

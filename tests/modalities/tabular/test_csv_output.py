@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from modalities.tabular import encode
-from modalities.tabular.csv_output import CsvDialect
+from modalities.tabular.csv_output import CsvDialect, encode_csv
+from modalities.tabular.typed_parquet import typed_batches
 from tests.modalities.tabular.conftest import Read, Table
 
 
@@ -47,3 +48,17 @@ def test_other_formats_become_standard_csv() -> None:
 def test_a_request_overrides_the_dialect() -> None:
     dialect = CsvDialect(";").overridden({"delimiter": "\t", "quote": None, "escape": None})
     assert dialect == CsvDialect("\t")
+
+
+def test_formulas_can_be_disarmed_and_numbers_stay(read: Read) -> None:
+    rows = ["=1+1;-3;x", "@sum;4;+y", "-z;-5;plain"] * 4
+    table = read("\n".join(["=cmd;n;b", *rows]) + "\n")
+    names = [column.name for column in table.summary.schema.columns]
+    assert names == ["=cmd", "n", "b"]
+    batches = typed_batches(table.path, table.summary.schema.columns)
+    dialect = CsvDialect(";", escape_formulas=True)
+    lines = (
+        b"".join(encode_csv(batches, table.summary.schema.columns, dialect)).decode().splitlines()
+    )
+    assert lines[:4] == ["'=cmd;n;b", "'=1+1;-3;x", "'@sum;4;'+y", "'-z;-5;plain"]
+    assert "escape_formulas" not in dialect.to_dict()

@@ -1,0 +1,197 @@
+"""Quotas of keys and tenants: 429 with the limit, and the other tenant goes on."""
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import quotas
+from app.sampling.concurrency_limit import in_flight
+from app.sampling.service import get_sampling_service
+from core import api_keys, jobs, webhooks
+from core.database import clock, read, write
+from core.datasets import uploads
+from core.settings import Settings
+from core.storage import get_storage, key_of
+from core.tables import Job, JobState, Tenant, Upload
+from core.webhooks import endpoints
+from tests.conftest import TENANT, AddJob
+
+OTHER = {"Authorization": "Bearer sem_other"}
+
+
+@pytest.fixture
+def two_tenants(client: TestClient) -> TestClient:
+    with write() as session:
+        session.add(Tenant(id="other", name="other"))
+        session.flush()
+        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def empty_buckets() -> Iterator[None]:
+    quotas._buckets.clear()
+    yield
+    quotas._buckets.clear()
+
+
+def check_quota(response: Any, name: str, limit: int) -> None:
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (429, "quota_exceeded"), response.text
+    assert (problem["quota"], problem["limit"], problem["retryable"]) == (name, limit, True)
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.headers["ratelimit-policy"].startswith(f'"{name}";q={limit}')
+    assert response.headers["ratelimit"].startswith(f'"{name}";r=0;t=')
+
+
+def test_a_key_that_sends_too_many_requests_is_rejected_and_others_are_not(
+    two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "key_requests_per_minute", 3)
+    left = [two_tenants.get("/v1/models").headers["ratelimit"] for _ in range(3)]
+    assert [text.split(";")[1] for text in left] == ["r=2", "r=1", "r=0"]
+    check_quota(two_tenants.get("/v1/models"), "key_requests", 3)
+    assert two_tenants.get("/v1/models", headers=OTHER).status_code == 200
+    assert two_tenants.get("/livez").status_code == 200
+    policies = '"key_requests";q=3;w=60, "requests";q=60000;w=60'
+    assert two_tenants.get("/v1/models", headers=OTHER).headers["ratelimit-policy"] == policies
+
+
+def test_a_tenant_does_not_take_all_places_for_samples(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "concurrent_samples", 1)
+    path = "/v1/models/pets/samples"
+    with ThreadPoolExecutor(1) as pool:
+        with get_sampling_service().sampling_lock:
+            first = pool.submit(pets.get, path)
+            while in_flight() < 1:
+                pass
+            check_quota(pets.get(path), "concurrent_samples", 1)
+        assert first.result().status_code == 200
+    assert pets.get(path).status_code == 200
+
+
+def test_queued_and_paused_jobs_are_limited_by_tenant(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "waiting_jobs", 2)
+    body = {"kind": "generation", "model": "pets", "count": 5}
+    first, second = (pets.post("/v1/jobs", json=body).json()["id"] for _ in range(2))
+    pets.post(f"/v1/jobs/{first}/pause")
+    check_quota(pets.post("/v1/jobs", json=body), "waiting_jobs", 2)
+    cancelled = pets.post("/v1/jobs/cancel", json={}).json()
+    assert cancelled == {"jobs": [first, second], "has_more": False}
+    assert pets.get(f"/v1/jobs/{second}").json()["state"] == "cancelled"
+    assert pets.post("/v1/jobs", json=body).status_code == 202
+
+
+def test_the_computing_time_of_a_day_is_limited(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch, add_job: AddJob
+) -> None:
+    job = add_job()
+    with write() as session:
+        session.get_one(Job, job.id).usage = {"cpu_s": 61.5, "wall_s": 70.0}
+    monkeypatch.setattr(configured.quotas, "compute_seconds_per_day", 60)
+    body = {"kind": "generation", "model": "pets", "count": 5}
+    check_quota(pets.post("/v1/jobs", json=body), "compute_seconds_per_day", 60)
+    with write() as session:
+        session.get_one(Job, job.id).created_at = clock(-86_500)
+    assert pets.post("/v1/jobs", json=body).status_code == 202
+
+
+def put_part(client: TestClient, upload: str, data: bytes) -> Any:
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    headers = {"Content-Digest": f"sha-256=:{digest}:"}
+    return client.put(f"/v1/uploads/{upload}/parts/1", content=data, headers=headers)
+
+
+def test_uploads_are_listed_counted_and_expire(
+    two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "uploads", 2)
+    monkeypatch.setattr(configured.quotas, "upload_bytes", 10)
+    first, second = (
+        two_tenants.post("/v1/uploads", json={"filename": name}).json()["id"] for name in "ab"
+    )
+    check_quota(two_tenants.post("/v1/uploads", json={"filename": "c"}), "uploads", 2)
+    assert two_tenants.post("/v1/uploads", json={"filename": "c"}, headers=OTHER).is_success
+    assert put_part(two_tenants, first, b"x" * 8).status_code == 200
+    check_quota(put_part(two_tenants, second, b"x" * 3), "upload_bytes", 10)
+    page = two_tenants.get("/v1/uploads?limit=1").json()
+    assert (page["data"][0]["id"], page["has_more"]) == (second, True)
+    rest = two_tenants.get(f"/v1/uploads?after={page['next']}").json()["data"]
+    assert [(upload["id"], len(upload["parts"])) for upload in rest] == [(first, 1)]
+    assert rest[0]["expires_at"] > rest[0]["created_at"]
+    assert list(get_storage().keys(key_of(TENANT, "uploads"))) != []
+    assert uploads.remove_unused(get_storage(), 3_600) == 0
+    with write() as session:
+        session.get_one(Upload, first).updated_at = clock(-3_700)
+    assert uploads.remove_unused(get_storage(), 3_600) == 1
+    assert list(get_storage().keys(key_of(TENANT, "uploads"))) == []
+    assert two_tenants.get(f"/v1/uploads/{first}").status_code == 404
+    assert two_tenants.get(f"/v1/uploads/{second}").status_code == 200
+
+
+def test_stored_bytes_are_limited_by_tenant(
+    two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "stored_bytes", 10)
+    upload = two_tenants.post("/v1/uploads", json={"filename": "a"}).json()["id"]
+    check_quota(put_part(two_tenants, upload, b"x" * 11), "stored_bytes", 10)
+    file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
+    check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 10)
+    assert list(get_storage().keys(key_of(TENANT))) == []
+
+
+def test_names_that_nobody_resolves_do_not_hold_all_threads(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def resolve(_host: str, _port: int) -> tuple[str, ...]:
+        answered.wait(20)
+        return ()
+
+    monkeypatch.setattr(endpoints, "_checks", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(webhooks.check_url, "__kwdefaults__", {"resolve": resolve})
+    body = {"url": "https://unanswered.example/x"}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.post, "/v1/webhooks", json=body)
+        while endpoints._checks._value:  # type: ignore[attr-defined]
+            pass
+        busy = client.post("/v1/webhooks", json=body)
+        assert (busy.status_code, busy.json()["code"]) == (503, "resolver_busy")
+        answered.set()
+        assert waiting.result().status_code == 422
+
+
+def test_tenants_take_turns_however_many_jobs_one_has(
+    two_tenants: TestClient, add_job: AddJob, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greedy = [add_job() for _ in range(6)]
+    with write() as session:
+        for job in greedy[3:5]:  # created later, by another tenant
+            session.get_one(Job, job.id).tenant_id = "other"
+    claimed = []
+
+    def claim_next() -> str | None:
+        with write() as session:
+            claim = jobs.claim_next(session, [greedy[0].queue], "worker")
+        return None if claim is None else claim[0].job_id
+
+    claimed = [claim_next() for _ in range(4)]
+    assert claimed == [greedy[0].id, greedy[3].id, greedy[1].id, greedy[4].id]
+    monkeypatch.setattr(configured.quotas, "running_jobs", 2)
+    with read() as session:
+        assert not jobs.has_due_jobs(session, [greedy[0].queue], 0.0)
+    assert claim_next() is None
+    with write() as session:
+        session.get_one(Job, greedy[0].id).state = JobState.SUCCEEDED
+    assert claim_next() == greedy[2].id
