@@ -102,6 +102,7 @@ class Supervisor:
         self.settings = get_settings()
         self.print_line = print_line
         self.folder = self.settings.data_dir
+        self.log_file = self.folder / "server.log"
         self.services: list[Service] = []
         self._stopping = False
         self._temporary: Path | None = None
@@ -122,11 +123,10 @@ class Supervisor:
             (self.folder / "address").write_text(self.settings.base_url + "\n")
             for signal_number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(signal_number, self._on_signal)
-            log_file = self.folder / "server.log"
-            log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 self._start_all(log)
-                self._supervise(log, log_file)
+                self._supervise(log)
             finally:
                 self._stop_all()
                 os.close(log)
@@ -170,12 +170,12 @@ class Supervisor:
         service.start(log)
         self.services.append(service)
 
-    def _supervise(self, log: int, log_file: Path) -> None:
+    def _supervise(self, log: int) -> None:
         log_checked = 0.0
         while not self._stopping:
             if time.monotonic() - log_checked > LOG_CHECK_S:
                 log_checked = time.monotonic()
-                rotate_log(log_file)
+                rotate_log(self.log_file)
             for service in self.services:
                 if service.should_restart():
                     service.kill_group()
@@ -187,12 +187,11 @@ class Supervisor:
     def _restart_message(self, service: Service) -> str:
         if service.failures == 1:
             return f"The {service.name} exited and is restarted."
-        log_file = self._log_file()
-        last_line = _last_line(log_file, service.log_start)
+        last_line = _last_line(self.log_file, service.log_start)
         said = f" Its last line: {last_line}" if last_line else " It wrote nothing."
         return (
             f"The {service.name} exited {service.failures} times and is restarted.{said} "
-            f"The log is {log_file}; `semblance-server doctor` checks what it needs."
+            f"The log is {self.log_file}; `semblance-server doctor` checks what it needs."
         )
 
     def _stop_all(self) -> None:

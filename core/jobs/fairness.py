@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, func, select, true, update
+from sqlalchemy import ColumnElement, TextClause, func, select, true, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -22,7 +22,7 @@ def is_within_quota() -> ColumnElement[bool]:
     return Job.tenant_id.not_in(full.having(func.count() >= quota))
 
 
-def tenants_in_turn(session: Session, is_due: Sequence[ColumnElement[bool]]) -> Sequence[str]:
+def tenants_in_turn(session: Session, is_due: Sequence[ColumnElement[bool] | TextClause]) -> Sequence[str]:
     """Return the tenants that have due jobs, the next one first.
 
     First is the tenant with the fewest running jobs; of several, the one whose last turn was

@@ -65,7 +65,7 @@ def test_a_service_that_exits_again_and_again_is_shown_with_its_last_line(
     supervisor.services = [Service("worker", [sys.executable, "-c", program])]
     log = os.open(supervisor.folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     supervisor.services[0].start(log)
-    thread = threading.Thread(target=supervisor._supervise, args=(log, supervisor.folder / "server.log"))
+    thread = threading.Thread(target=supervisor._supervise, args=(log,))
     thread.start()
     try:
         eventually(lambda: len(printed) == 2)
