@@ -207,7 +207,7 @@ def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> No
         keys = {row[i] for row in rows}
         if len(keys) == len(rows) > 1 and len(keys & folder_labels) >= 0.5 * len(keys):
             raise NoLabels(
-                "names the labels of the folders, not images; to use its names, set `class_names`"
+                "names the labels of the folders, not images; to use other names, set `class_names`"
             )
 
 
