@@ -194,7 +194,7 @@ def _strip_top_levels(folders: Sequence[Folder], folder_of: NDArray[np.int32]) -
         others = [i for top, each in tops.items() if top != main for i in each]
         direct = [i for i in tops[main] if len(folders[i].levels) == 1]
         strays = others + direct
-        if len(members) - len(direct) < 2 or not strays:
+        if len(members) - len(direct) < 2 or role_of_name(main[0]):
             return
         if counts[strays].sum() > _MAX_STRAY * counts.sum():
             return
@@ -208,7 +208,7 @@ def _strip_top_levels(folders: Sequence[Folder], folder_of: NDArray[np.int32]) -
 
 def _is_stray(levels: Levels) -> bool:
     """Return True for a folder without folders, or with a neutral name, that is not a part."""
-    return role_of_name(levels[0]) is None and (len(levels) == 1 or is_neutral(levels[0]))
+    return role_of_name(levels[0]) is None and (len(levels) == 1 or any(map(is_neutral, levels)))
 
 
 def _collapse_copies(folders: Sequence[Folder]) -> None:
