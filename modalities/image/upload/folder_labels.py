@@ -134,11 +134,11 @@ def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> Folde
     paths, folder_of = _distinct_folders(names)
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
     layout = FolderLayout(folders, folder_of, find_twins(names))
-    _strip_top_levels(folders, folder_of)
     _collapse_copies(folders)
-    _keep_one_size(folders, layout, names)
     for name in chosen:
         _assign_chosen_part(folders, name)
+    _strip_top_levels(folders, folder_of)
+    _keep_one_size(folders, layout, names)
     _assign_parts([f for f in folders if f.part not in chosen and f.use is None])
     _mark_masks(folders)
     for part in dict.fromkeys(folder.part for folder in folders):
@@ -185,7 +185,7 @@ def _strip_top_levels(folders: Sequence[Folder], folder_of: NDArray[np.int32]) -
     while True:
         tops: dict[Levels, list[int]] = {}
         for i, folder in enumerate(folders):
-            if folder.levels and folder.role == "train":
+            if folder.levels and folder.role == "train" and not folder.part:
                 tops.setdefault(folder.levels[:1], []).append(i)
         if not tops:
             return

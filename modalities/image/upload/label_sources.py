@@ -349,7 +349,7 @@ def _add_findings(
     has_labels = labeling.source != "none"
     if issue := boxes_issue(search.boxes, has_labels=has_labels):
         labeling.issues.append(issue)
-    # Text files without names of images are no lists: licenses, logs.
+    # Other text files are licenses or logs, not lists.
     unread = [
         name
         for name, reason in search.failures.items()

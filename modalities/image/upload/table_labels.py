@@ -226,7 +226,8 @@ def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: I
             group.contradictory[index] = printable(path)
         group.listed[index], group.codes[index] = True, code
         split = row[columns.split] if columns.split is not None else None
-        if part := role_of_name(split) if split else role:
+        # `train.csv` may also list images in a folder `val`.
+        if part := role_of_name(split) if split else role if role == "test" else None:
             group.names_part[index], group.is_test[index] = True, part == "test"
     group.listed[list(group.contradictory)] = False
 

@@ -296,8 +296,10 @@ def test_pixels_of_nested_archives_are_in_order(tmp_path: Path, read: Read) -> N
 def test_few_pictures_elsewhere_in_a_repository_are_left_out(tmp_path: Path, read: Read) -> None:
     data = {f"pets-main/data/{name}": png for name, png in png_folders(*PETS, each=30).items()}
     data |= {"pets-main/logo.png": random_png(1), "pets-main/photos/a.png": random_png(2)}
-    result = read(write_zip(tmp_path / "a.zip", data))
-    assert counts(result) == {"cat": (30, 0), "dog": (30, 0)}
+    source = write_zip(tmp_path / "a.zip", data)
+    assert counts(read(source)) == {"cat": (30, 0), "dog": (30, 0)}
+    chosen = read(source, parts={"pets-main/data/dog": "leave_out", "pets-main/photos": "train"})
+    assert chosen.summary.n_train == 31
 
 
 def test_folder_of_a_repository_is_not_a_label(tmp_path: Path, read: Read) -> None:
