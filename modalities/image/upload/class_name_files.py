@@ -82,8 +82,8 @@ def _read_json(text: str) -> dict[str, str]:
     for key, value in document.items():
         if isinstance(value, str):
             names[_number(key)] = value
-        elif isinstance(value, int):
-            names[str(value)] = key
+        elif isinstance(value, int) and names.setdefault(str(value), key) != key:
+            return {}  # labels of images, not names of classes
         elif isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
             names[value[0]] = value[1]  # {"0": ["n01440764", "tench"]}, as for ImageNet
     return names

@@ -15,6 +15,7 @@ from modalities.image.upload.split_names import (
     are_batches,
     are_subjects,
     is_neutral,
+    is_repository,
     role_of_name,
     roles_of_level,
     size_of_name,
@@ -27,6 +28,7 @@ _MASK_FOLDERS = frozenset(
     {"mask", "masks", "gt", "groundtruth", "annotation", "annotations", "segmentation", "label"}
     | {"segmentations", "trimap", "trimaps", "labels"}
 )
+_MAX_STRAY = 0.05  # of all images may be outside of the folders of labels
 
 Levels = tuple[str, ...]
 
@@ -133,9 +135,10 @@ def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> Folde
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
     layout = FolderLayout(folders, folder_of, find_twins(names))
     _collapse_copies(folders)
-    _keep_one_size(folders, layout, names)
     for name in chosen:
         _assign_chosen_part(folders, name)
+    _strip_top_levels(folders, folder_of)
+    _keep_one_size(folders, layout, names)
     _assign_parts([f for f in folders if f.part not in chosen and f.use is None])
     _mark_masks(folders)
     for part in dict.fromkeys(folder.part for folder in folders):
@@ -171,6 +174,41 @@ def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32
         len(names),
     )
     return list(folders), indices
+
+
+def _strip_top_levels(folders: Sequence[Folder], folder_of: NDArray[np.int32]) -> None:
+    """Remove top levels that nearly all images share, and leave out the few others.
+
+    An archive of a repository often has pictures next to its README, or in a folder of its own.
+    """
+    counts = np.bincount(folder_of, minlength=len(folders))
+    while True:
+        tops: dict[Levels, list[int]] = {}
+        for i, folder in enumerate(folders):
+            if folder.levels and folder.role == "train" and not folder.part:
+                tops.setdefault(folder.levels[:1], []).append(i)
+        if not tops:
+            return
+        main = max(tops, key=lambda top: counts[tops[top]].sum())
+        members = [folders[i] for i in tops[main]]
+        others = [i for top, each in tops.items() if top != main for i in each]
+        direct = [i for i in tops[main] if len(folders[i].levels) == 1]
+        strays = others + direct
+        if len(members) - len(direct) < 2 or role_of_name(main[0]):
+            return
+        if counts[strays].sum() > _MAX_STRAY * counts.sum():
+            return
+        if not all(_is_stray(folders[i].levels) for i in others):
+            return
+        for i in others:
+            folders[i].levels, folders[i].role = (), "unlabeled"
+        for folder in members:
+            folder.levels = folder.levels[1:]
+
+
+def _is_stray(levels: Levels) -> bool:
+    """Return True for a folder without folders, or with a neutral name, that is not a part."""
+    return role_of_name(levels[0]) is None and (len(levels) == 1 or any(map(is_neutral, levels)))
 
 
 def _collapse_copies(folders: Sequence[Folder]) -> None:
@@ -356,7 +394,8 @@ def _have_common_labels(folders: Sequence[Folder]) -> bool:
 def _drop_labels_of_neutral_folders(folders: Sequence[Folder]) -> None:
     """Treat a set whose only folder is named `images` as unlabeled."""
     labels = {folder.levels for folder in folders if folder.role == "train" and not folder.is_mask}
-    if len(labels - {()}) == 1 and all(is_neutral(level) for path in labels for level in path):
+    names = [level for path in labels for level in path]
+    if len(labels - {()}) == 1 and all(is_neutral(name) or is_repository(name) for name in names):
         for folder in folders:
             folder.levels = ()
 

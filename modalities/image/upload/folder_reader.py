@@ -33,7 +33,8 @@ def read_image_files(
     given_names = options.class_names
     named = None
     if given_names is None:
-        named = find_class_names(archive, index.ignored, labels.sorted_names())
+        others = [i for i in index.ignored if i not in labeling.used_files]
+        named = find_class_names(archive, others, labels.sorted_names())
     if named is not None:
         given_names = named[0]
     class_names = rename_labels(labels.sorted_names(), given_names, limits)

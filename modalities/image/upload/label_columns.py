@@ -58,6 +58,7 @@ _SPLIT_WORDS = frozenset(
     {"split", "set", "subset", "partition", "usage", "dataset", "fold", "part"}
 )
 _BOX_WORDS = frozenset({"xmin", "ymin", "xmax", "ymax", "bbox", "boundingbox", "bboxes", "boxes"})
+SEVERAL_COLUMNS = "has several columns that may hold the label"
 SEVERAL_LABELS = "gives several labels to one image; each image can have one label"
 _ALL_DIFFER = "every column differs from row to row"
 CAPTIONS = f"has texts, but no labels: {_ALL_DIFFER}"
@@ -232,7 +233,7 @@ def choose_label_column(
         texts = [i for i in others if not all(is_number(row[i] or "0") for row in rows)]
         raise NoLabels(CAPTIONS if texts else f"has no column with labels: {_ALL_DIFFER}")
     names = ", ".join(printable(header[i]) for i in varying[:8])
-    raise NoLabels(f"has several columns that may hold the label; set `label_column` to {names}")
+    raise NoLabels(f"{SEVERAL_COLUMNS}; set `label_column` to {names}")
 
 
 def _reject_lists_of_labels(values: Sequence[str | None]) -> None:

@@ -18,8 +18,13 @@ from modalities.image.upload.box_annotations import boxes_issue, find_box_files
 from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
 from modalities.image.upload.folder_labels import FolderLayout, read_folders
 from modalities.image.upload.label_choices import LabelChoice, find_label_choices
-from modalities.image.upload.label_columns import CAPTIONS, NAMES_NO_IMAGE
-from modalities.image.upload.labels import UNLABELED, LabelEncoder
+from modalities.image.upload.label_columns import (
+    CAPTIONS,
+    NAMES_NO_IMAGE,
+    SEVERAL_COLUMNS,
+    SEVERAL_LABELS,
+)
+from modalities.image.upload.labels import UNLABELED, LabelEncoder, is_integer
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.sidecar_labels import find_sidecars, read_sidecars
 from modalities.image.upload.table_labels import (
@@ -185,10 +190,10 @@ def _from_tables(
 
 def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
     """Return True if a table only repeats the folders of the images by number, as in lists."""
-    if not all(name.isdecimal() for name in labels.encoder.sorted_names()):
+    if not all(is_integer(name) for name in labels.encoder.sorted_names()):
         return False
     folders = [layout.folders[i].label for i in layout.folder_of[labels.listed]]
-    if None in folders or all(str(label).isdecimal() for label in folders):
+    if None in folders or all(is_integer(str(label)) for label in folders):
         return False
     pairs = set(zip(labels.codes[labels.listed].tolist(), folders, strict=True))
     return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
@@ -344,12 +349,13 @@ def _add_findings(
     has_labels = labeling.source != "none"
     if issue := boxes_issue(search.boxes, has_labels=has_labels):
         labeling.issues.append(issue)
-    # Text files without names of images are no lists: licenses, logs.
+    # Other text files are licenses or logs, not lists.
     unread = [
         name
         for name, reason in search.failures.items()
         if not name.lower().endswith((".txt", ".lst"))
-        or (name not in search.errors and reason != NAMES_NO_IMAGE)
+        or reason == SEVERAL_LABELS
+        or reason.startswith(SEVERAL_COLUMNS)
     ]
     if not has_labels:
         search.failures |= {

@@ -16,6 +16,10 @@ UNLABELED = -1
 _INTEGER = re.compile(r"-?[0-9]{1,300}")
 
 
+def is_integer(label: str) -> bool:
+    return _INTEGER.fullmatch(label) is not None
+
+
 class LabelEncoder:
     """Assigns each label a code, in order of first occurrence."""
 

@@ -39,7 +39,7 @@ def find_pixel_columns(head: bytes) -> PixelColumns | None:
 
     A header may be cut off.
     """
-    lines = head.decode("utf-8-sig", errors="replace").splitlines()
+    lines = [line for line in head.decode("utf-8-sig", errors="replace").splitlines() if line]
     if not lines:
         return None
     delimiter = max(",;\t", key=lines[0].count)

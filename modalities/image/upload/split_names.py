@@ -115,6 +115,11 @@ def is_neutral(name: str) -> bool:
     return bool(words) and all(word in NEUTRAL_NAMES or role_of_word(word) for word in words)
 
 
+def is_repository(name: str) -> bool:
+    """Return True for the folder in an archive of a branch of a repository, such as `pets-main`."""
+    return name.endswith(("-main", "-master"))
+
+
 def are_batches(names: Collection[str]) -> bool:
     """Return True for names such as `part1` and `part2`, which only divide a large folder."""
     stems = {re.sub(r"\d+$", "", name) for name in names}

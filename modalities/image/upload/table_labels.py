@@ -207,7 +207,7 @@ def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> No
         keys = {row[i] for row in rows}
         if len(keys) == len(rows) > 1 and len(keys & folder_labels) >= 0.5 * len(keys):
             raise NoLabels(
-                "names the labels of the folders, not images; to use its names, set `class_names`"
+                "names the labels of the folders, not images; to use other names, set `class_names`"
             )
 
 
@@ -226,7 +226,8 @@ def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: I
             group.contradictory[index] = printable(path)
         group.listed[index], group.codes[index] = True, code
         split = row[columns.split] if columns.split is not None else None
-        if part := role_of_name(split) if split else role:
+        # `train.csv` may also list images in a folder `val`.
+        if part := role_of_name(split) if split else role if role == "test" else None:
             group.names_part[index], group.is_test[index] = True, part == "test"
     group.listed[list(group.contradictory)] = False
 

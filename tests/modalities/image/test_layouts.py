@@ -225,8 +225,8 @@ def test_table_that_names_the_classes_of_the_folders_is_not_a_list_of_images(
     files = {f"DATA/{i % 12}/{i}.png": random_png(i) for i in range(48)}
     files["labels.csv"] = csv_bytes([["ClassId", "Name"], *([i, f"sign {i}"] for i in range(12))])
     result = read(write_zip(tmp_path / "a.zip", files))
-    assert [label.name for label in result.summary.labels] == [str(i) for i in range(12)]
-    assert any("set `class_names`" in note for note in result.summary.notes)
+    assert [label.name for label in result.summary.labels] == [f"sign {i}" for i in range(12)]
+    assert [label.count for label in result.summary.labels] == [4] * 12
 
 
 def test_readme_and_tables_beside_class_folders_are_ignored(tmp_path: Path, read: Read) -> None:

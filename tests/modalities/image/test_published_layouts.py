@@ -291,3 +291,26 @@ def test_pixels_of_nested_archives_are_in_order(tmp_path: Path, read: Read) -> N
     plain = read(write_zip(tmp_path / "a.zip", parts["cat"] | parts["dog"]))
     nested = {f"{label}.zip": zip_bytes(files) for label, files in parts.items()}
     assert np.array_equal(read(write_zip(tmp_path / "b.zip", nested)).x, plain.x)
+
+
+def test_few_pictures_elsewhere_in_a_repository_are_left_out(tmp_path: Path, read: Read) -> None:
+    data = {f"pets-main/data/{name}": png for name, png in png_folders(*PETS, each=30).items()}
+    data |= {"pets-main/logo.png": random_png(1), "pets-main/photos/a.png": random_png(2)}
+    source = write_zip(tmp_path / "a.zip", data)
+    assert counts(read(source)) == {"cat": (30, 0), "dog": (30, 0)}
+    chosen = read(source, parts={"pets-main/data/dog": "leave_out", "pets-main/photos": "train"})
+    assert chosen.summary.n_train == 31
+
+
+def test_folder_of_a_repository_is_not_a_label(tmp_path: Path, read: Read) -> None:
+    result = read(write_zip(tmp_path / "a.zip", flat("pets-main/{:03}.png")))
+    assert result.summary.unlabeled
+
+
+def test_table_that_numbers_the_folders_may_have_a_negative_number(
+    tmp_path: Path, read: Read
+) -> None:
+    files = png_folders(*PETS)
+    rows = [f"{name},{'-1' if 'cat' in name else '0'}" for name in files]
+    files["list.csv"] = "\n".join(["filename,label", *rows]).encode()
+    assert set(counts(read(write_zip(tmp_path / "a.zip", files)))) == {"cat", "dog"}

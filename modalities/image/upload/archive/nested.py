@@ -1,5 +1,6 @@
 """Archives in an archive, such as `train.zip` and `test.zip` next to a table of labels."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ class NestedArchive:
         start = 0
         for part in self._parts:
             end = start + len(part.members)
-            here = [i for i in chosen if start <= i < end]
+            here = chosen[bisect_left(chosen, start) : bisect_left(chosen, end)]
             members = part.archive.open_members(part.members[i - start] for i in here)
             for i, (_, reader) in zip(here, members, strict=True):
                 yield i, reader
@@ -69,7 +70,8 @@ def open_nested(
     """
     if len(nested) > _MAX_ARCHIVES:
         raise decompression_limits.too_many_entries_error(archive.name, limits)
-    others = [i for i in range(len(archive.names)) if i not in set(nested)]
+    archives = set(nested)
+    others = [i for i in range(len(archive.names)) if i not in archives]
     parts = [("", _Part(archive, others))]
     remaining = min(
         limits.archive_bytes,
