@@ -10,7 +10,6 @@ from importlib.metadata import version
 from types import ModuleType
 
 from fastapi import Depends, FastAPI
-from fastapi_swagger import patch_fastapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -28,6 +27,7 @@ from app.routes import (
     dataset_details,
     dataset_items,
     datasets,
+    docs,
     events,
     health,
     job_details,
@@ -42,6 +42,7 @@ from app.routes import (
     samples,
     service,
     signed_urls,
+    tenants,
     uploads,
     usage,
     webhooks,
@@ -68,12 +69,14 @@ ROUTE_MODULES = (
     signed_urls,
     keys,
     login,
+    tenants,
     workers,
     usage,
     audit,
     metrics,
     webhooks,
     dashboard,
+    docs,
 )
 # Compressed already, or sent in ranges of bytes.
 UNCOMPRESSED = (
@@ -106,7 +109,7 @@ def create_app() -> FastAPI:
 
 def create_sampler_app() -> FastAPI:
     """Create an application with the sampling routes and metrics, for a separate process."""
-    return _app((health, service, samples, metrics))
+    return _app((health, service, samples, metrics, docs))
 
 
 def _app(modules: Sequence[ModuleType]) -> FastAPI:
@@ -128,7 +131,6 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         app.include_router(module.router)
     routes = [route for module in modules for route in module.router.routes]
     openapi.install(app, routes)
-    patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.state.metrics_registry = registry = metrics.create_registry()
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
     app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])

@@ -40,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     link = roles.add_parser("login-link", help="Print a link that logs a browser in once.")
     link.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
+    tenants = roles.add_parser("tenants", help="Create, list, suspend or erase tenants.")
+    tenants.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+    tenants.add_argument("action", choices=("list", "create", "suspend", "resume", "erase"))
+    tenants.add_argument("tenant", nargs="?", help="Name of a new tenant, or id of another.")
+
     options = parser.parse_args(arguments)
+    os.umask(0o077)  # all files are for the owner alone
     return ROLES[options.role](options)
 
 
@@ -101,6 +107,23 @@ def _login_link(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tenants(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    from core.errors import SemblanceError  # the settings read the environment that is set above
+    from core.tenant_commands import run
+
+    if (options.tenant is None) != (options.action == "list"):
+        sys.stderr.write("Pass the name or the id of a tenant, except to `list`.\n")
+        return 2
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in run(options.action, options.tenant))
+    except SemblanceError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    return 0
+
+
 def _exec_module(*module: str) -> int:
     """Replace this process with `python -m module`, so that signals reach the role directly."""
     os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - our own modules
@@ -113,6 +136,7 @@ ROLES = {
     "worker": _worker,
     "migrate": _migrate,
     "login-link": _login_link,
+    "tenants": _tenants,
 }
 
 
