@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 import modalities
 from core.database import read, write
 from core.datasets import repository
+from core.datasets.reader_slots import reader_slot
 from core.errors import Conflict
 from core.ids import new_id
 from core.settings import get_settings
@@ -56,6 +57,7 @@ def update_schema(
     with (
         working_folder() as folder,
         storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path,
+        reader_slot(),
     ):
         summary = update_table_schema_in_sandbox(
             path, current, overrides, settings.limits, folder, settings.ingest_timeout_seconds
