@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-all coverage check openapi up lock bench bench-gpu
+.PHONY: help install install-dev demo test test-servers test-dashboard test-all coverage check openapi up lock bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
@@ -24,7 +24,7 @@ help:
 	@echo "make up        run the service with its state in ./var"
 	@echo "make check     check formatting, types, import contracts and spelling"
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
-	@echo "make openapi   update docs/openapi.json"
+	@echo "make openapi   update docs/openapi.json, and the client's types and methods"
 	@echo "make bench     measure the quality of the samples   (JUDGE=judge.py DATA=folder)"
 	@echo "make bench-gpu measure everything on a GPU, in eight minutes (DATA=fashion_mnist.npz)"
 	@echo "make lock      update the pinned dependencies"
@@ -72,6 +72,10 @@ test: install-dev
 test-servers: install-dev
 	$(BIN)/python -m tests.servers $(PYTEST) -m "servers and not slow"
 
+# Journeys through the dashboard with a Chromium, axe on each page, and measurements.
+test-dashboard: install-dev app/dashboard/node_modules/typescript
+	$(BIN)/python -m pytest -s -m slow tests/dashboard
+
 # All tests; if PostgreSQL and Redis run here, all tests on them as well.
 test-all: install-dev
 	$(PYTEST)
@@ -80,15 +84,16 @@ test-all: install-dev
 coverage: install-dev
 	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
 
-# The published contract; a test compares it with the code.
+# The published contract, and the files of the client that are generated from it; tests compare them.
 openapi: install-dev
 	$(BIN)/python -m app.openapi > docs/openapi.json
+	$(BIN)/python client/generate.py
 
 check: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy client/semblance
+	$(BIN)/mypy client/semblance client/generate.py
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	@$(NPM) run --silent check

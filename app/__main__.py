@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from app.http_protocol import BoundedHttpProtocol, allowed_connections
+from app.shutdown import DrainingServer
 from core.logging_config import configure
 from core.settings import get_settings
 
@@ -19,7 +20,7 @@ def main() -> None:
     BoundedHttpProtocol.max_connections = allowed_connections(settings.max_connections)
     BoundedHttpProtocol.max_connections_per_address = settings.max_connections_per_address
     BoundedHttpProtocol.proxies = settings.trusted_proxies
-    uvicorn.run(
+    config = uvicorn.Config(
         f"app.main:{factory}",
         factory=True,
         host=settings.host,
@@ -32,8 +33,9 @@ def main() -> None:
         date_header=True,
         proxy_headers=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=settings.request_grace_seconds,
     )
+    DrainingServer(config, settings.drain_delay_seconds).run()
 
 
 main()

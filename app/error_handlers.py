@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
@@ -22,7 +22,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SemblanceError, _semblance_error)
     app.add_exception_handler(RequestValidationError, _request_error)
     app.add_exception_handler(HTTPException, _http_error)
-    for error_class in (OperationalError, InterfaceError, ProgrammingError):
+    for error_class in (OperationalError, InterfaceError, ProgrammingError, TimeoutError):
         app.add_exception_handler(error_class, _database_error)
     app.add_exception_handler(ClientDisconnect, _client_disconnect)
     app.add_exception_handler(Exception, _unknown_error)

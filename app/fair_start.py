@@ -11,8 +11,9 @@ from collections import deque
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.middleware import HEALTH_CHECKS
+
 STARTS_PER_TICK = 8
-EXEMPT_PATHS = {"/livez", "/readyz"}
 
 
 class FairStartMiddleware:
@@ -27,7 +28,7 @@ class FairStartMiddleware:
         self._started = 0  # in this iteration
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in EXEMPT_PATHS:
+        if scope["type"] == "http" and scope["path"] not in HEALTH_CHECKS:
             loop = asyncio.get_running_loop()
             if self._started == 0:
                 loop.call_soon(self._start_next)

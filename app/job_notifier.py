@@ -47,7 +47,7 @@ class JobNotifier:
         except Empty:
             self._record()
             return
-        if broker.publish(queue, job_id, kind):
+        if broker.publish(queue, kind):
             if not self._published:
                 self._record_at = time.monotonic() + RECORD_INTERVAL_S
             self._published.append(job_id)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from types import ModuleType
+from typing import Literal
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -104,15 +105,15 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app() -> FastAPI:
-    return _app(ROUTE_MODULES)
+    return _app(ROUTE_MODULES, "api")
 
 
 def create_sampler_app() -> FastAPI:
     """Create an application with the sampling routes and metrics, for a separate process."""
-    return _app((health, service, samples, metrics, docs))
+    return _app((health, service, samples, metrics, docs), "sampler")
 
 
-def _app(modules: Sequence[ModuleType]) -> FastAPI:
+def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> FastAPI:
     settings = get_settings()
     app = FastAPI(
         title="Semblance",
@@ -131,6 +132,7 @@ def _app(modules: Sequence[ModuleType]) -> FastAPI:
         app.include_router(module.router)
     routes = [route for module in modules for route in module.router.routes]
     openapi.install(app, routes)
+    app.state.role = role
     app.state.metrics_registry = registry = metrics.create_registry()
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
     app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])

@@ -241,11 +241,11 @@ def responses(
         answer["model"] = model
     answers: dict[int | str, Json] = {200: answer}
     if ranges:
-        part = {
-            **answer,
+        answers[206] = {
+            "description": "The requested range of bytes.",
+            "content": dict(content) | {"application/octet-stream": {}},
             "headers": names | {"Content-Range": {"$ref": "#/components/headers/Content-Range"}},
         }
-        answers[206] = {**part, "description": "The requested range of bytes."}
     if "ETag" in headers:
         answers[304] = {"description": "The content is still the one of `If-None-Match`."}
     return answers

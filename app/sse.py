@@ -23,6 +23,7 @@ from fastapi import Depends
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.orm import Session
 
+from app import shutdown
 from app.authentication import ReadOrSampleScope
 from app.quotas import ConcurrentRequests
 from app.schemas.events import ProgressView, StreamEnd, event_view
@@ -68,7 +69,7 @@ async def stream_events(key: FeedKey, after: int | None, api_key_id: str) -> Asy
     """Yield all events with ids above `after`, then new ones, and `end` when the job has ended.
 
     With None, the stream begins with the next event. It stops when the API key is revoked or
-    expires.
+    expires. When the server stops, the stream ends without `end`, and the client resumes it.
     """
     yield format_sse_event(retry=RETRY_MS)
     if after is None:
@@ -91,6 +92,8 @@ async def stream_events(key: FeedKey, after: int | None, api_key_id: str) -> Asy
             shown = dict(feed.progress)
             while not messages and not await _woken(wake):
                 yield KEEPALIVE_COMMENT
+            if shutdown.is_stopping():
+                return
 
 
 def _encode(event_type: str, data: str, event_id: int | None = None) -> bytes:
@@ -244,6 +247,8 @@ class _Poller:
             if latest_id != feed.latest_id or running != feed.progress:
                 feed.progress = running
                 await self._update_feed(key, feed, latest_id)
+            if shutdown.is_stopping():
+                await self._wake(feed)
 
     async def _update_feed(self, key: FeedKey, feed: _Feed, latest_id: int) -> None:
         if (
@@ -254,6 +259,9 @@ class _Poller:
             messages, ended = await asyncio.to_thread(_read, key, feed.latest_id, latest_id)
             feed.append(messages, ended=ended)
             feed.latest_id = messages[-1][0] if messages else latest_id
+        await self._wake(feed)
+
+    async def _wake(self, feed: _Feed) -> None:
         for i, wake in enumerate(list(feed.wakes), start=1):
             wake.set()
             if i % WAKE_BATCH_SIZE == 0:

@@ -83,6 +83,7 @@ def cases(middle: str) -> Iterator[tuple[str, List]]:
     yield "datasets", page(repository.page)
     yield "datasets by name", page(repository.page, order="name")
     yield "datasets, modality", page(repository.page, modality="tabular")
+    yield "datasets, state, modality", page(repository.page, state="ready", modality="image")
     yield "jobs", page(jobs.page)
     yield "jobs, middle page", page(jobs.page, after=middle)
     yield "jobs, state", page(jobs.page, state="failed")

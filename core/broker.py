@@ -1,4 +1,4 @@
-"""The Celery app and the one message that it carries: a notification that a job is queued.
+"""The Celery app and the one message that it carries: a notification that there is work.
 
 The jobs table, never the message, is the record of the work. A lost notification costs latency; a
 duplicate one costs a query of the table.
@@ -72,9 +72,10 @@ def queue_names(queue: str, kind: DeviceKind) -> tuple[str, str]:
     return queue, f"{queue}.{kind}"
 
 
-def publish(queue: str, job_id: str, kind: DeviceKind | None = None) -> bool:
+def publish(queue: str, kind: DeviceKind | None = None) -> bool:
     """Notify a worker of `queue`; return False if the broker did not accept the message in time.
 
+    The message has no content: the worker takes the first due job, whichever was published.
     `kind` is the kind of device that the job needs; None if any will do.
 
     Call this after the commit, so that the worker sees the row. False is not an error for the
@@ -90,7 +91,7 @@ def publish(queue: str, job_id: str, kind: DeviceKind | None = None) -> bool:
         from kombu.exceptions import OperationalError
 
         try:
-            get_celery().send_task(RUN_TASK, args=[job_id], queue=name)
+            get_celery().send_task(RUN_TASK, queue=name)
             sent.set()
         except (OperationalError, OSError, TimeoutError) as error:
             log.warning(

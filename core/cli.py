@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tenants.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
     tenants.add_argument("action", choices=("list", "create", "suspend", "resume", "erase"))
     tenants.add_argument("tenant", nargs="?", help="Name of a new tenant, or id of another.")
+    doctor = roles.add_parser("doctor", help="Check what the service needs, and name remedies.")
+    doctor.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
     options = parser.parse_args(arguments)
     os.umask(0o077)  # all files are for the owner alone
@@ -124,6 +126,19 @@ def _tenants(options: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    from core.doctor import examine  # reads the environment that is set above
+    from core.settings import get_settings
+
+    results = examine(get_settings())
+    for result in results:
+        mark = "ok  " if result.is_ok else "FAIL"
+        sys.stdout.write(f"{mark}  {result.name + ':':13} {result.message}\n")
+    return 0 if all(result.is_ok for result in results) else 1
+
+
 def _exec_module(*module: str) -> int:
     """Replace this process with `python -m module`, so that signals reach the role directly."""
     os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - our own modules
@@ -137,6 +152,7 @@ ROLES = {
     "migrate": _migrate,
     "login-link": _login_link,
     "tenants": _tenants,
+    "doctor": _doctor,
 }
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -30,6 +31,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from core.settings import get_settings
+
+Result = TypeVar("Result")
 
 WRITE = {"semblance_write": True}
 # Locks of the SQLite writers of this process, by URL. SQLite allows one writer and makes the others
@@ -89,22 +92,22 @@ def cutoff(session: Session, age_s: float) -> datetime:
     return session.scalars(select(clock(-age_s))).one()
 
 
-def make_engine(url: str, *, now: Callable[[], float] = time.time) -> Engine:
+def make_engine(
+    url: str, *, now: Callable[[], float] = time.time, timeout_s: float | None = None
+) -> Engine:
     """Create an engine for `url`.
+
+    `timeout_s` is the maximum time of a statement on PostgreSQL. Default: that of the settings.
 
     `now` returns seconds since 1970. It is SQLite's clock, which tests replace; PostgreSQL
     ignores it.
     """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url, now)
-    return create_engine(
-        url,
-        hide_parameters=True,  # errors, which are logged, must not have values of customers
-        pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 5,
-            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
-        },
+    from core import postgres  # psycopg is slow to load
+
+    return postgres.make_engine(
+        url, get_settings(), timeout_s or get_settings().database_timeout_seconds
     )
 
 
@@ -154,6 +157,22 @@ def write(engine: Engine | None = None) -> Iterator[Session]:
         session.begin(),
     ):
         yield session
+
+
+def transact(action: Callable[[Session], Result]) -> Result:
+    """Run `action` in a transaction that may write; repeat it once if the connection was lost.
+
+    The server may have committed the first transaction before the connection was lost, so `action`
+    must be harmless if it is repeated.
+    """
+    for is_last in (False, True):
+        try:
+            with write() as session:
+                return action(session)
+        except DBAPIError as error:
+            if is_last or not error.connection_invalidated:
+                raise
+    raise AssertionError  # the last attempt returns or raises
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from core.database import WRITE, make_engine
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 LOCK = 0x5E3B1A9C  # arbitrary, but the same in every process
+TIMEOUT_S = 86_400.0  # a statement may change a large table
 
 
 def head() -> str:
@@ -29,7 +30,7 @@ def current(connection: Connection) -> str | None:
 
 
 def migrate(url: str) -> None:
-    engine = make_engine(url)
+    engine = make_engine(url, timeout_s=TIMEOUT_S)
     try:
         with engine.connect() as connection:
             if current(connection) == head():

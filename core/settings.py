@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+QUEUES = ("training", "generation", "evaluation")  # of all kinds of jobs
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,3})?)$"
 
 
@@ -130,6 +131,26 @@ class Settings(BaseSettings):
         Path("var"), description="Data folder of a server on one machine. Default: ./var."
     )
     database_url: str = Field("", description="SQLAlchemy URL. Default: SQLite in `data_dir`.")
+    database_timeout_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="PostgreSQL: maximum time of a statement, and to wait for a connection.",
+    )
+    database_pool_size: int = Field(
+        5,
+        ge=1,
+        description="PostgreSQL: connections that an API or a sampler keeps open. A process of a "
+        "worker keeps one.",
+    )
+    database_max_connections: int = Field(
+        15,
+        ge=1,
+        description="PostgreSQL: maximum connections of an API or a sampler, at least "
+        "`database_pool_size`. A process of a worker has at most two.",
+    )
+    database_wait_seconds: float = Field(
+        0.0, ge=0, description="Internal: a worker sets it for its child processes."
+    )
     broker_url: SecretStr = Field(
         SecretStr(""), description="Redis URL. If empty, workers only poll the database."
     )
@@ -204,6 +225,15 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         20.0, gt=0, description="Time that a worker has to save a checkpoint before it stops."
     )
+    drain_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Time after SIGTERM in which the API goes on but is not ready, so that load "
+        "balancers stop sending requests.",
+    )
+    request_grace_seconds: int = Field(
+        10, ge=1, description="Time that requests have to end when the API stops."
+    )
     publish_timeout_seconds: float = Field(
         2.0, gt=0, description="Maximum time to wait for the broker."
     )
@@ -253,9 +283,7 @@ class Settings(BaseSettings):
     worker_threads: int = Field(
         0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
     )
-    worker_queues: list[str] = Field(
-        ["training", "generation", "evaluation"], description="Queues that a worker serves."
-    )
+    worker_queues: list[str] = Field(list(QUEUES), description="Queues that a worker serves.")
     worker_folder: Path | None = Field(
         None, description="Internal: a worker sets it for its child processes."
     )
@@ -274,6 +302,12 @@ class Settings(BaseSettings):
         [], description="Private hosts and networks that webhooks may reach."
     )
     webhook_allow_http: bool = Field(False, description="Allow webhooks without TLS.")
+    dataset_url_hosts: list[str] = Field(
+        [],
+        description="Hosts from which datasets may be fetched, such as data.example.com, also "
+        "private ones; * for all public ones. Default: none.",
+    )
+    dataset_url_allow_http: bool = Field(False, description="Allow URLs of datasets without TLS.")
     allowed_output_uris: list[str] = Field(
         [], description="URLs (file://, s3://) under which generation jobs may write their files."
     )
@@ -296,6 +330,8 @@ class Settings(BaseSettings):
             self.scratch_dir = self.data_dir / "scratch"
         if not self.base_url:
             self.base_url = f"http://{self.host}:{self.port}"
+        if self.database_max_connections < self.database_pool_size:
+            raise ValueError("`database_max_connections` is below `database_pool_size`.")
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("`lease_seconds` must be at least twice `heartbeat_seconds`.")
         return self

@@ -186,12 +186,17 @@ class Storage:
         """Return the free disk space of a folder; None for an object store."""
         return None if self._root is None else shutil.disk_usage(self._root).free
 
-    def check_writable(self) -> None:
-        """Raise Unavailable unless an object can be written now."""
+    def check_available(self) -> None:
+        """Raise Unavailable unless objects can be listed, and written in case of a folder.
+
+        Nothing is written, because health checks call this all the time.
+        """
         try:
-            obstore.put(self._store, "t/health", b"ok")
+            next(iter(obstore.list(self._store, "t/health", chunk_size=1)), None)
         except (BaseError, OSError) as error:
             raise _store_unavailable() from error
+        if self._root is not None and not os.access(self._root, os.W_OK):
+            raise _store_unavailable()
 
     def _sync(self, key: str) -> None:
         """Flush the file and its parent folders to disk, so that they survive a power failure."""

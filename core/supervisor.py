@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -50,9 +51,10 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
+    log_start: int = 0  # size of the log at the start
 
     def start(self, log: int) -> None:
-        self.started = time.monotonic()
+        self.started, self.log_start = time.monotonic(), os.fstat(log).st_size
         self.process = subprocess.Popen(  # noqa: S603 - our own command lines
             self.command,
             env=os.environ | ALLOCATOR | self.environment,
@@ -60,7 +62,7 @@ class Service:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
 
     def should_restart(self) -> bool:
@@ -89,7 +91,7 @@ class Service:
         self.process.wait()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ask Linux to send SIGTERM to this process when the supervisor dies, even if it is killed."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
@@ -100,6 +102,7 @@ class Supervisor:
         self.settings = get_settings()
         self.print_line = print_line
         self.folder = self.settings.data_dir
+        self.log_file = self.folder / "server.log"
         self.services: list[Service] = []
         self._stopping = False
         self._temporary: Path | None = None
@@ -120,11 +123,10 @@ class Supervisor:
             (self.folder / "address").write_text(self.settings.base_url + "\n")
             for signal_number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(signal_number, self._on_signal)
-            log_file = self.folder / "server.log"
-            log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 self._start_all(log)
-                self._supervise(log, log_file)
+                self._supervise(log)
             finally:
                 self._stop_all()
                 os.close(log)
@@ -168,19 +170,29 @@ class Supervisor:
         service.start(log)
         self.services.append(service)
 
-    def _supervise(self, log: int, log_file: Path) -> None:
+    def _supervise(self, log: int) -> None:
         log_checked = 0.0
         while not self._stopping:
             if time.monotonic() - log_checked > LOG_CHECK_S:
                 log_checked = time.monotonic()
-                rotate_log(log_file)
+                rotate_log(self.log_file)
             for service in self.services:
                 if service.should_restart():
-                    self.print_line(f"The {service.name} exited and is restarted.")
                     service.kill_group()
                     service.failures += 1
+                    self.print_line(self._restart_message(service))
                     service.start(log)
             time.sleep(0.2)
+
+    def _restart_message(self, service: Service) -> str:
+        if service.failures == 1:
+            return f"The {service.name} exited and is restarted."
+        last_line = _last_line(self.log_file, service.log_start)
+        said = f" Its last line: {last_line}" if last_line else " It wrote nothing."
+        return (
+            f"The {service.name} exited {service.failures} times and is restarted.{said} "
+            f"The log is {self.log_file}; `semblance-server doctor` checks what it needs."
+        )
 
     def _stop_all(self) -> None:
         order = {"api": 0, "worker": 1, "broker": 2}  # users of a service stop before it
@@ -222,6 +234,24 @@ def rotate_log(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
     if path.stat().st_size > max_bytes:
         shutil.copy(path, path.with_suffix(".log.1"))
         os.truncate(path, 0)
+
+
+def _last_line(log_file: Path, start: int) -> str:
+    """Return the last line after byte `start` that is not information of another process."""
+    with log_file.open("rb") as file:
+        file.seek(max(start, log_file.stat().st_size - 64 * 1024))
+        lines = file.read().decode(errors="replace").splitlines()
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict) and record.get("level") in {"debug", "info"}:
+            continue
+        shown = record.get("message", line) if isinstance(record, dict) else line
+        if shown.strip():
+            return str(shown).strip()[:300]
+    return ""
 
 
 def prepare_database(settings: Settings, key_file: Path | None = None) -> str | None:

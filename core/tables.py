@@ -39,6 +39,10 @@ Name = String().with_variant(String(collation="C"), "postgresql")
 AutoIncrement = BigInteger().with_variant(Integer, "sqlite")  # SQLite requires INTEGER keys for it
 
 
+# Format of `jobs.resolved` and of what it refers to, such as models. Increment it with a change
+# that older workers cannot run: they leave jobs of a newer format to others.
+JOB_FORMAT = 1
+
 # Conditions of partial indexes, which hold the few rows that processes look for all the time. A
 # database uses such an index only for a statement that has the same condition as a literal.
 LIVE = "jobs.state IN ('queued', 'running')"
@@ -196,6 +200,7 @@ class Dataset(Leased, Base):
         Index("ix_datasets_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_datasets_tenant_id_modality_id", "tenant_id", "modality", "id"),
         Index("ix_datasets_validating", "state", "id", **where(VALIDATING)),
+        Index("ix_datasets_tenant_id_state_modality_id", "tenant_id", "state", "modality", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -231,6 +236,7 @@ class Job(Leased, Base):
         Index("ix_jobs_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_jobs_tenant_id_kind_id", "tenant_id", "kind", "id"),
         Index("ix_jobs_dataset_id_tenant_id_id", "dataset_id", "tenant_id", "id"),
+        Index("ix_jobs_tenant_id_state_kind_id", "tenant_id", "state", "kind", "id"),
         Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
     )
 
@@ -245,6 +251,7 @@ class Job(Leased, Base):
     model_id: Mapped[str | None]
     request: Mapped[Json]
     resolved: Mapped[Json]
+    format: Mapped[int] = mapped_column(default=JOB_FORMAT)
     warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]

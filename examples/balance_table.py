@@ -3,15 +3,13 @@
 Usage: python examples/balance_table.py TABLE.csv TARGET_COLUMN OUT.csv [ROWS_PER_LABEL]
 """
 
-import os
 import sys
 
 from semblance import Client
 
 
 def main(table: str, target: str, out: str, rows_per_label: int = 500) -> None:
-    url = os.environ.get("SEMBLANCE_URL", "http://127.0.0.1:8000")
-    with Client(url, os.environ["SEMBLANCE_KEY"]) as client:
+    with Client.from_env() as client:
         dataset = client.upload(table, target=target)
         job = client.train(dataset["id"], preset="fast", evaluate=False)
         model = client.wait(job["id"])["result"]["model_version"]

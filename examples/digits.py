@@ -3,15 +3,13 @@
 Usage: python examples/digits.py OUT.zip [SECONDS]
 """
 
-import os
 import sys
 
 from semblance import Client
 
 
 def main(out: str, seconds: float = 30) -> None:
-    url = os.environ.get("SEMBLANCE_URL", "http://127.0.0.1:8000")
-    with Client(url, os.environ["SEMBLANCE_KEY"]) as client:
+    with Client.from_env() as client:
         dataset = client.create_builtin_dataset("digits")
         job = client.train(
             dataset["id"], name="digits", budget={"cpu_seconds": seconds}, evaluate=False

@@ -175,8 +175,9 @@ class Lease:
             except LeaseLost:
                 self._lost = True
             except SQLAlchemyError as error:
-                # The lease is still valid: retry until it expires.
+                # The lease is still valid: retry every second until it expires.
                 log.warning("heartbeat failed", extra={"cause": type(error).__name__})
+                last += 1.0 - max(1.0, settings.heartbeat_seconds)
 
     def _poll(self) -> None:
         """Notice that the worker is shutting down, and update the timeout of the current step."""

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 import modalities
 from core import leases
 from core.database import write
-from core.datasets import repository
+from core.datasets import remote_file, repository
 from core.datasets.reader_slots import reader_slot
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
@@ -110,11 +110,11 @@ def validate(storage: Storage, dataset_id: str | None = None) -> bool:
                 "if that fails too, check the server's log."
             )
         with working_folder(2 * sum(part["bytes"] for part in parts)) as folder:
-            objects, summary = _validate(storage, dataset, folder)
+            objects, summary, sources = _validate(storage, dataset, folder)
         with write() as session:
             keep = keeps_upload(dataset.modality)
             repository.finish_validation(
-                session, dataset, objects=objects, summary=summary, keep_sources=keep
+                session, dataset, objects=objects, summary=summary, sources=sources if keep else []
             )
         if keep:
             return True
@@ -134,8 +134,11 @@ def validate(storage: Storage, dataset_id: str | None = None) -> bool:
 
 def _validate(
     storage: Storage, dataset: Dataset, folder: Path
-) -> tuple[dict[str, StoredObject], dict[str, Any]]:
-    """Read the sources and store the objects; return them and the summary. Raises LeaseLost."""
+) -> tuple[dict[str, StoredObject], dict[str, Any], list[dict[str, Any]]]:
+    """Read the sources and store the objects; return them, the summary and the stored sources.
+
+    Raises LeaseLost.
+    """
 
     def renew() -> None:
         with write() as session:
@@ -147,7 +150,10 @@ def _validate(
             summary = read_files(dataset.modality, files, dataset.options, folder, check_lease)
         check_lease()
         prefix = key_of(dataset.tenant_id, "datasets", dataset.id)
-        return store_objects(storage, prefix, dataset.modality, folder), summary
+        sources = dataset.sources
+        if any("url" in source for source in sources) and keeps_upload(dataset.modality):
+            sources = _store_sources(storage, prefix, files)
+        return store_objects(storage, prefix, dataset.modality, folder), summary, sources
 
 
 def keeps_upload(modality: str) -> bool:
@@ -163,9 +169,18 @@ def copy_sources(
     Raises:
         DatasetUnreadable: A stored file is damaged, or differs from the announced one.
     """
+
+    def on_chunk() -> None:
+        check_free_disk()  # the size of a file that is fetched is not known in advance
+        check_lease()
+
     files = []
     for i, source in enumerate(dataset.sources):
         path = folder / f"source-{i}"
+        if "url" in source:
+            remote_file.download(source["url"], path, on_chunk)
+            files.append(SourceFile(path, source["name"]))
+            continue
         digest = hashlib.sha256()
         with path.open("wb") as out:
             for part in source["parts"]:

@@ -32,7 +32,10 @@ KEY = "sem_test"
 
 # These start servers and workers as processes. They run first and on one core: they wait more than
 # they compute, and two of them at a time would slow each other down.
-PROCESSES = ("tests/chaos/", "tests/dashboard/", "tests/gpu/", "tests/test_end_to_end.py")
+PROCESSES = (
+    *("tests/chaos/", "tests/client/test_guides.py", "tests/client/test_survival.py"),
+    *("tests/dashboard/", "tests/gpu/", "tests/test_end_to_end.py"),
+)
 # Then the longest files, so that no core waits for one of them at the end.
 LONG = ("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/")
 # A test that requests one of these fixtures uses the database, the storage or the broker.

@@ -32,7 +32,7 @@ def create_training_job(client: TestClient, **spec: Any) -> str:
 
 
 def run_training_job(client: TestClient, job_id: str) -> dict[str, Any]:
-    run_next(["training"], job_id)
+    run_next(["training"])
     job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
     return job
 
@@ -55,7 +55,7 @@ def interrupt_training(
     with monkeypatch.context() as patch:
         patch.setattr(RunningTraining, "progress", progress)
         with pytest.raises(WorkerKilled):
-            run_next(["training"], job_id)
+            run_next(["training"])
     with write() as session:
         expire_lease(session, session.get_one(Job, job_id))
     with write() as session:

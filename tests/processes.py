@@ -76,7 +76,8 @@ class Server:
             f"the server ended with status {self.process.returncode}"
         )
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            response = httpx.get(f"{self.url}/readyz", timeout=5)
+            return response.status_code == 200 and response.json()["checks"]["worker"] == "ok"
         except httpx.TransportError:
             return False
 

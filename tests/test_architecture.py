@@ -14,12 +14,18 @@ import modalities
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "worker", "job_kinds", "core", "models", "client/semblance")
-# The demonstration program shows pictures for images and a table for rows. As a part of the client
-# it cannot import `modalities`.
-EXEMPT = {"client/semblance/demo.py"}
+# The demonstration program and the notebook objects show pictures for images and a table for rows;
+# the generated files repeat the OpenAPI document. The client cannot import `modalities`.
+CLIENT = "client/semblance"
+EXEMPT = (
+    *(f"{CLIENT}/demo.py", f"{CLIENT}/notebook/", f"{CLIENT}/types.py"),
+    *(f"{CLIENT}/_async/operations.py", f"{CLIENT}/_sync/operations.py"),
+)
 FILES = sorted(
-    {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
-    - EXEMPT
+    file
+    for name in PACKAGES
+    for path in (ROOT / name).rglob("*.py")
+    if not (file := path.relative_to(ROOT).as_posix()).startswith(EXEMPT)
 )
 NAMES = modalities.installed().keys()
 CLASS_OF_MODALITY = re.compile(r"(Image|Tab)\w*Sampler$|Modality$")

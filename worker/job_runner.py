@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 import job_kinds
 from core import jobs
-from core.database import read, write
+from core.database import read, transact, write
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
 from core.settings import get_settings
@@ -24,7 +24,7 @@ from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from job_kinds.process_device import DeviceLost
 from job_kinds.resource_usage import Usage
-from worker import worker_lock
+from worker import worker_folder, worker_lock
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ NO_FENCING_TOKEN = -1  # no job has this token, so all writes of such a claim ar
 
 def lease_owner() -> str:
     """Return the owner of this process's leases: worker id, host name and process id."""
-    return f"{worker_folder().name}/{socket.gethostname()}:{os.getpid()}"
+    return f"{own_folder().name}/{socket.gethostname()}:{os.getpid()}"
 
 
-def worker_folder() -> Path:
+def own_folder() -> Path:
     """Return the folder of this worker's lock file and flags.
 
     worker.main sets it for its child processes.
@@ -45,8 +45,8 @@ def worker_folder() -> Path:
     return settings.worker_folder or settings.scratch / "worker"
 
 
-def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
-    """Claim a due job (preferably the given one) and run it, or else help with a running job.
+def run_next(queues: Sequence[str]) -> bool:
+    """Claim the first due job and run it, or else help with a running job.
 
     Returns False if there is nothing to do.
 
@@ -55,10 +55,9 @@ def run_next(queues: Sequence[str], job_id: str | None = None) -> bool:
     """
     shard, kind = None, process_device.kind()
     with write() as session:
-        claimed = jobs.claim(session, job_id, lease_owner(), kind) if job_id is not None else None
-        claimed = claimed or jobs.claim_next(session, queues, lease_owner(), kind)
+        claimed = jobs.claim_next(session, queues, lease_owner(), kind)
         if claimed is None:
-            shard = jobs.claim_any_shard(session, queues, lease_owner(), job_id, kind)
+            shard = jobs.claim_any_shard(session, queues, lease_owner(), kind)
     if shard is not None:
         _help_with_shards(shard)
     if claimed is None:
@@ -89,16 +88,13 @@ def _execute(job: Job, lease: Lease) -> str:
     except LeaseLost:
         raise
     except JobCancelled:
-        with write() as session:
-            jobs.confirm_cancelled(session, lease.claim)
+        transact(lambda session: jobs.confirm_cancelled(session, lease.claim))
         return "cancelled"
     except JobPaused:
-        with write() as session:
-            jobs.confirm_paused(session, lease.claim)
+        transact(lambda session: jobs.confirm_paused(session, lease.claim))
         return "paused"
     except WorkerStopping:
-        with write() as session:
-            jobs.release(session, lease.claim)
+        transact(lambda session: jobs.release(session, lease.claim))
         return "released"
     except TRANSIENT_ERRORS as error:
         log.warning("job interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
@@ -112,8 +108,7 @@ def _execute(job: Job, lease: Lease) -> str:
         failure = as_job_error(error)
         if failure.code == "internal":
             log.exception("job failed", extra={"job_id": job.id})
-        with write() as session:
-            jobs.fail(session, lease.claim, failure)
+        transact(lambda session: jobs.fail(session, lease.claim, failure))
         return f"failed: {failure.code}"
     return "succeeded"
 
@@ -126,16 +121,15 @@ def _give_back(claim: Claim) -> None:
 
 def _is_draining() -> bool:
     """Touch the lock file, and return True if the supervisor has asked this worker to stop."""
-    folder = worker_folder()
+    folder = own_folder()
     worker_lock.touch(folder)
-    return (folder / "drain").exists()
+    return worker_folder.is_draining(folder)
 
 
 def _finish(finish: Finish) -> None:
     for attempt in range(5):
         try:
-            with write() as session:
-                finish(session)
+            transact(finish)
         except IntegrityError:  # another job created the same version of the model name first
             if attempt == 4:
                 raise

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import takewhile
+from pathlib import Path
 
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,10 +32,11 @@ from core.devices import DeviceKind
 from core.errors import SemblanceError
 from core.ids import new_id
 from core.logging_config import configure
-from core.settings import Settings, get_settings
+from core.settings import QUEUES, Settings, get_settings
 from core.storage import get_storage
+from core.supervisor import end_with_parent
 from modalities import ingestion
-from worker import benchmark_cpu, worker_lock
+from worker import benchmark_cpu, worker_folder, worker_lock
 from worker.device_monitor import DeviceMonitor
 from worker.device_probe import find_device
 
@@ -45,12 +46,11 @@ GARBAGE_COLLECTION_S = 60.0
 
 
 class WorkerMain:
-    def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, queues: Sequence[str], folder: Path) -> None:
+        """Create the worker. `folder` is its own, and its name is the worker's id."""
         self.settings = settings
         self.queues = list(queues)
-        self.id = new_id("wkr")
-        self.folder = settings.scratch / self.id
-        self.folder.mkdir(mode=0o700)
+        self.id, self.folder = folder.name, folder
         self.gflops: float | None = None
         self.device = DeviceMonitor(
             find_device(settings.device),
@@ -84,7 +84,6 @@ class WorkerMain:
         log.info("worker ready", extra=log_fields)
         self._every(min(1.0, self.settings.poll_seconds), self._supervise)
         self._drain()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
         while not self._stop.is_set():
@@ -154,9 +153,7 @@ class WorkerMain:
                 memory_bytes=psutil.virtual_memory().total,
             )
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
-        sent = list(
-            takewhile(lambda new: broker.publish(new.queue, new.job_id, new.kind), notifications)
-        )
+        sent = list(takewhile(lambda new: broker.publish(new.queue, new.kind), notifications))
         if sent:
             with write() as session:
                 jobs.mark_notified(session, [notification.job_id for notification in sent])
@@ -204,16 +201,22 @@ class WorkerMain:
             "SEMBLANCE_WORKER_FOLDER": str(self.folder),
             "SEMBLANCE_WORKER_QUEUES": json.dumps(self.queues),
             "SEMBLANCE_DEVICE": self.device.report.id,
+            # A job goes on without the database until its lease would end.
+            "SEMBLANCE_DATABASE_WAIT_SECONDS": str(self.settings.lease_seconds),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
         }
+        # Celery must not outlive this process. A job's process saves its job first.
+        ends_with_parent = end_with_parent if module == "celery" else None
         return subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, "-m", module, *arguments], env=environment
+            [sys.executable, "-m", module, *arguments],
+            env=environment,
+            preexec_fn=ends_with_parent,
         )
 
     def _drain(self) -> None:
         """Wait until the running job has saved and released itself, then stop the processes."""
-        (self.folder / "drain").touch()
+        worker_folder.request_drain(self.folder)
         deadline = time.monotonic() + self.settings.shutdown_grace_seconds
         while time.monotonic() < deadline and not worker_lock.is_free(self.folder):
             time.sleep(0.1)
@@ -237,9 +240,19 @@ class WorkerMain:
 
 
 def main(queues: Sequence[str] = ()) -> None:
+    # For this process and its children. Each thread needs a connection for a moment at most.
+    os.environ |= {
+        "SEMBLANCE_DATABASE_POOL_SIZE": "1",
+        "SEMBLANCE_DATABASE_MAX_CONNECTIONS": "2",
+    }
     configure()
     settings = get_settings()
-    WorkerMain(settings, queues or settings.worker_queues).run()
+    queues = queues or settings.worker_queues
+    if unknown := sorted(set(queues) - set(QUEUES)):
+        sys.exit(f"Unknown queues: {', '.join(unknown)}. The queues are {', '.join(QUEUES)}.")
+    worker_folder.remove_leftovers(settings.scratch)
+    with worker_folder.create(settings.scratch / new_id("wkr")) as folder:
+        WorkerMain(settings, queues, folder).run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Celery task that runs a job.
 
-The broker only sends notifications; the database decides which job is due.
+The message only says that there is work; the database decides which job is first.
 """
 
 from celery.signals import setup_logging
@@ -8,8 +8,8 @@ from celery.signals import setup_logging
 from core import logging_config
 from core.broker import RUN_TASK, get_celery
 from core.settings import get_settings
-from worker import device_loss, worker_lock
-from worker.job_runner import run_next, worker_folder
+from worker import device_loss, worker_folder, worker_lock
+from worker.job_runner import own_folder, run_next
 
 celery = get_celery()
 
@@ -20,9 +20,9 @@ def configure_logs(**_: object) -> None:
 
 
 @celery.task(name=RUN_TASK)
-def run(job_id: str) -> None:
-    """Run the given job if it is due, else the next due job; do nothing if the worker is busy."""
-    folder = worker_folder()
+def run() -> None:
+    """Run the first due job, if any; do nothing if the worker is busy."""
+    folder = own_folder()
     with worker_lock.try_acquire(folder) as acquired, device_loss.exit_on_loss(folder):
-        if acquired and not device_loss.is_flagged(folder):
-            run_next(get_settings().worker_queues, job_id)
+        if acquired and worker_folder.may_claim(folder):
+            run_next(get_settings().worker_queues)

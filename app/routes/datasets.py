@@ -31,7 +31,7 @@ from app.schemas.datasets import (
 from app.schemas.pagination import CountedPage, list_parameters
 from core import quotas, validation_errors
 from core.database import read, write
-from core.datasets import builtin, repository, uploads
+from core.datasets import builtin, remote_file, repository, uploads
 from core.datasets.cascade import delete_with_descendants, find_descendants
 from core.datasets.peek import Peek
 from core.datasets.repository import NewDataset
@@ -79,14 +79,20 @@ _REQUEST_BODIES: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=201, response_model=DatasetView, openapi_extra=_REQUEST_BODIES)
+@router.post(
+    "",
+    status_code=201,
+    response_model=DatasetView,
+    responses={202: {"model": DatasetView, "description": "The upload is validated later."}},
+    openapi_extra=_REQUEST_BODIES,
+)
 async def create_dataset(
     request: Request,
     background: BackgroundTasks,
     caller: DataScope,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """Create a dataset from uploaded files, from completed uploads, or from a built-in dataset.
+    """Create a dataset from uploaded files, completed uploads, a URL, or a built-in dataset.
 
     For a small upload, the response is sent when the dataset is `ready` (201) or rejected; a
     rejected one is not stored. For a large one, the response is sent at once with the state
@@ -188,8 +194,9 @@ def _store(
 
 def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     request = _parse(DatasetFrom, body)
-    if (request.builtin is None) == (request.uploads is None):
-        raise ValidationFailed("Send either `builtin` or `uploads`.")
+    origins = (request.builtin, request.uploads, request.url)
+    if sum(origin is not None for origin in origins) != 1:
+        raise ValidationFailed("Send exactly one of `builtin`, `uploads` and `url`.")
     if request.builtin is not None:
         builtin.check_name(request.builtin)
     if request.builtin != "circle":
@@ -199,9 +206,13 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     def create(save: SaveResponse) -> tuple[int, DatasetView]:
         if request.builtin is not None:
             return _store_builtin(caller, request, save)
+        remote = None if request.url is None else _describe_remote(request, request.url)
         with write() as session:
-            sources = uploads.consume(session, caller.tenant_id, request.uploads or [])
-            new = _new_dataset(request, sources[0]["name"], _detect_upload_modality(sources[0]))
+            if remote is not None:
+                new, sources = remote
+            else:
+                sources = uploads.consume(session, caller.tenant_id, request.uploads or [])
+                new = _new_dataset(request, sources[0]["name"], _detect_upload_modality(sources[0]))
             dataset = repository.add_validating(
                 session, caller.tenant_id, new_id("ds"), new, sources=sources
             )
@@ -221,6 +232,13 @@ def _store_builtin(
         radius = 1.0 if request.radius is None else request.radius
         sources = builtin.make_circle(Path(folder), radius=radius, points=request.points or 1_000)
         return _store(caller, request, sources, save)
+
+
+def _describe_remote(request: DatasetFrom, url: str) -> tuple[NewDataset, list[dict[str, Any]]]:
+    """Look at the file of a URL; return the new dataset and its source, which is fetched later."""
+    peek = remote_file.peek(url)
+    source = {"name": peek.name, "sha256": None, "parts": [], "url": url}
+    return _new_dataset(request, peek.name, modalities.detect(peek)), [source]
 
 
 def _detect_upload_modality(source: dict[str, Any]) -> Modality:

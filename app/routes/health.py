@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import text
 
+from app import shutdown
 from core import workers
 from core.database import read
 from core.errors import SemblanceError
+from core.migration import current, head
 from core.settings import get_settings
 from core.storage import get_storage
 
@@ -22,7 +23,7 @@ class Liveness(BaseModel):
 
 class Readiness(BaseModel):
     status: Literal["ready", "degraded", "not ready"] = Field(
-        description="Whether all checks pass; `degraded` if only a GPU does not work."
+        description="Whether all checks pass; `degraded` if only workers or GPUs are missing."
     )
     checks: dict[str, str] = Field(description="`ok` or the reason, by check.")
 
@@ -38,13 +39,15 @@ async def check_liveness() -> Liveness:
     response_model=Readiness,
     responses={503: {"description": "Not ready; `checks` has the reasons.", "model": Readiness}},
 )
-def check_readiness(response: Response) -> Readiness:
-    """Check the database, the object storage and the disk space, and that a worker is active.
+def check_readiness(request: Request, response: Response) -> Readiness:
+    """Check the database and its schema, the object storage and the disk space.
 
-    With a GPU that does not work, the status is `degraded` and the response 200: the service works,
-    but jobs that need this GPU wait.
+    Without an active worker, or with a GPU that does not work, the status is `degraded` and the
+    response 200: the service works, but jobs wait. A sampler has only the checks that it needs.
+    From SIGTERM on, the response is 503. Nothing is written.
     """
-    checks = {name: _reason(check) for name, check in CHECKS.items()}
+    names = SAMPLER_CHECKS if request.app.state.role == "sampler" else CHECKS
+    checks = {name: _reason(CHECKS[name]) for name in names}
     failed = {name for name, reason in checks.items() if reason}
     response.status_code = 503 if failed - OPTIONAL else 200
     return Readiness(
@@ -62,14 +65,18 @@ def _reason(check: Callable[[], str | None]) -> str | None:
         return "Does not respond."
 
 
+def _shutdown() -> str | None:
+    return "The server is shutting down." if shutdown.is_draining() else None
+
+
 def _database() -> str | None:
     with read() as session:
-        session.execute(text("SELECT version_num FROM alembic_version"))
-    return None
+        revision = current(session.connection())
+    return None if revision == head() else "The schema is not that of this version."
 
 
 def _storage() -> str | None:
-    get_storage().check_writable()
+    get_storage().check_available()
     return None
 
 
@@ -95,10 +102,12 @@ def _gpus() -> str | None:
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {
+    "shutdown": _shutdown,
     "database": _database,
     "storage": _storage,
     "disk": _disk,
     "worker": _worker,
     "gpus": _gpus,
 }
-OPTIONAL = {"gpus"}
+SAMPLER_CHECKS = ("shutdown", "database", "storage")
+OPTIONAL = {"worker", "gpus"}

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse
 from sqlalchemy.orm import Session
 
+import modalities
 from app import audit, content_negotiation, sse
 from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
@@ -23,7 +24,14 @@ from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
 from app.routes.events import EVENT_TYPES, MAX_EVENT_ID, parse_last_event_id
 from app.schemas.events import EventPage, EventType
-from app.schemas.jobs import ArtifactView, CheckpointView, JobsMetrics, PreviewView, Series
+from app.schemas.jobs import (
+    ArtifactView,
+    CheckpointView,
+    JobsMetrics,
+    JsonFile,
+    PreviewView,
+    Series,
+)
 from app.schemas.models import ModelView
 from app.schemas.pagination import Limit, page_size
 from core import jobs, model_registry
@@ -35,6 +43,17 @@ from core.tables import Event
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
 MAX_JOBS = 20  # in one chart
+# Besides JSON. Files of generation jobs have the formats of samples.
+ARTIFACT_TYPES = {
+    "application/octet-stream": None,
+    "image/png": None,
+    **{
+        media: None
+        for modality in modalities.installed().values()
+        for media in modality.sample_formats.values()
+        if media != "application/json"
+    },
+}
 MetricNames = Annotated[
     str | None, Query(description="Names of metrics, separated by commas. Default: all.")
 ]
@@ -281,7 +300,7 @@ def list_artifacts(job_id: str, caller: ReadOrSampleScope) -> list[ArtifactView]
 @router.get(
     "/{job_id}/artifacts/{name:path}",
     response_class=Response,
-    responses=responses("application/octet-stream", headers=RANGE_HEADERS, ranges=True),
+    responses=responses(*ARTIFACT_TYPES, headers=RANGE_HEADERS, model=JsonFile, ranges=True),
 )
 def read_artifact(
     job_id: str,

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 import job_kinds
-from app import audit
+from app import audit, shutdown
 from app.authentication import (
     Caller,
     JobScope,
@@ -181,6 +181,8 @@ async def read_job(
     view, version = await run_in_threadpool(_view, caller, job_id)
     deadline = asyncio.get_running_loop().time() + wait
     while not view.terminal and asyncio.get_running_loop().time() < deadline:
+        if shutdown.is_stopping():
+            break
         await asyncio.sleep(0.25)
         newer, newer_version = await run_in_threadpool(_view, caller, job_id)
         if newer_version != version:

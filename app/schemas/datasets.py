@@ -27,7 +27,7 @@ class DatasetMeta(RequestModel):
 
 
 class DatasetFrom(DatasetMeta):
-    """The JSON body of `POST /v1/datasets`: exactly one of `builtin` and `uploads`."""
+    """The JSON body of `POST /v1/datasets`: exactly one of `builtin`, `uploads` and `url`."""
 
     builtin: str | None = Field(
         None,
@@ -42,6 +42,11 @@ class DatasetFrom(DatasetMeta):
     )
     uploads: Annotated[list[str], Field(min_length=1, max_length=16)] | None = Field(
         None, description="Ids of completed uploads, for example the four files of MNIST."
+    )
+    url: Annotated[str, Field(max_length=2_048)] | None = Field(
+        None,
+        description="Address of a file that the service fetches, on a host that the operator has "
+        "allowed. The response is 202.",
     )
 
 

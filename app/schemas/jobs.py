@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, Field, RootModel, WithJsonSchema
 
 import job_kinds
 from app.schemas.events import JobShownState, Phase
@@ -274,6 +274,10 @@ class PreviewView(BaseModel):
             url=f"/v1/jobs/{artifact.job_id}/previews/{step}.png",
             created_at=artifact.created_at,
         )
+
+
+class JsonFile(RootModel[dict[str, Any]]):
+    """A file of a job in JSON, such as the manifest of a generation job."""
 
 
 class ArtifactView(BaseModel):

@@ -199,6 +199,13 @@ class Budget(TypedDict):
     """Elapsed time from the first step on, in minutes."""
 
 
+class CancelledJobs(TypedDict):
+    jobs: list[str]
+    """Ids of the jobs, the oldest first."""
+    has_more: bool
+    """Whether other jobs remain. Send the request again then."""
+
+
 class CardColumn(TypedDict):
     name: str
     """Name of the column."""
@@ -524,7 +531,7 @@ class CreatedKey(TypedDict):
     """Key id (`key_…`)."""
     name: str
     """Name of the key."""
-    scopes: list[Literal["read", "data", "train", "sample", "admin"]]
+    scopes: list[Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]]
     """Scopes of the key."""
     created_at: str
     """Time of creation."""
@@ -532,6 +539,8 @@ class CreatedKey(TypedDict):
     """Time of expiry; null for a permanent key."""
     revoked_at: str | None
     """Time of revocation; null for a valid key."""
+    last_used_at: str | None
+    """Time of the last request with the key, at most a minute old; null if there was none."""
     key: str
     """The key itself. It is not stored and is shown only once."""
 
@@ -555,8 +564,11 @@ class CreatedWebhook(TypedDict):
     """Time at which its URL answered 410 and the webhook was disabled."""
     links: dict[str, str]
     """Paths of related resources."""
-    secret: str
-    """Secret that signs the messages. It is shown only once."""
+    secret: str | None
+    """Secret that signs the messages.
+
+    It is shown only once: null if a repeated request returns the first response.
+    """
 
 
 class CsvFields(TypedDict):
@@ -569,6 +581,11 @@ class CsvFields(TypedDict):
     escape: NotRequired[str | None]
     """Character before a quotation mark inside a field; an empty text if such a mark is doubled
     instead.
+    """
+    escape_formulas: NotRequired[bool]
+    """Begin texts that a spreadsheet would compute (`=`, `+`, `-`, `@`) with an apostrophe.
+
+    Default: false.
     """
 
 
@@ -595,6 +612,17 @@ class DatasetItems(TypedDict):
 
 
 class DatasetPatch(TypedDict):
+    read: NotRequired[ReadFields | None]
+    """Tables only: how to read the file. Default: inferred from the file."""
+    target: NotRequired[str | None]
+    """Tables only: the column whose values are the labels of the samples. Default: none."""
+    exclude_columns: NotRequired[list[str]]
+    """Tables only: columns that are neither learned nor generated. Default: none."""
+    schema: NotRequired[list[ColumnChange]]
+    """Tables only: overrides of the inferred columns, as in `PUT /v1/datasets/{dataset_id}/schema`.
+
+    Default: none.
+    """
     class_names: NotRequired[list[str] | dict[str, str] | None]
     """Images only: names of numeric classes, as a list by class number or as an object such as
     `{"0": "T-shirt/top"}`.
@@ -1254,6 +1282,19 @@ class JobsMetrics(TypedDict):
     """Metrics by the id of the job and by name."""
 
 
+class JobsToCancel(TypedDict):
+    """Jobs to cancel: those that pass all filters."""
+
+    states: NotRequired[list[Literal["queued", "paused", "running"]]]
+    """Only jobs in these states. Default: `queued` and `paused`."""
+    kinds: NotRequired[list[Literal["training", "generation", "evaluation", "augmentation"]]]
+    """Only jobs of these kinds. Default: all that the key may cancel."""
+    dataset: NotRequired[str | None]
+    """Only jobs that read this dataset (id). Default: all."""
+    model: NotRequired[str | None]
+    """Only jobs that sample or evaluate this model (id). Default: all."""
+
+
 class JobsUsage(TypedDict):
     """Usage of all jobs of one kind, over all attempts."""
 
@@ -1279,12 +1320,20 @@ class JobsUsage(TypedDict):
     """Number of samples that generation jobs have generated."""
 
 
+JsonFile: TypeAlias = dict[str, Any]
+
+
+class KeyRotation(TypedDict):
+    overlap_s: NotRequired[int]
+    """Seconds until the old key expires, at most 72 hours. Default: 3600."""
+
+
 class KeyView(TypedDict):
     id: str
     """Key id (`key_…`)."""
     name: str
     """Name of the key."""
-    scopes: list[Literal["read", "data", "train", "sample", "admin"]]
+    scopes: list[Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]]
     """Scopes of the key."""
     created_at: str
     """Time of creation."""
@@ -1292,6 +1341,8 @@ class KeyView(TypedDict):
     """Time of expiry; null for a permanent key."""
     revoked_at: str | None
     """Time of revocation; null for a valid key."""
+    last_used_at: str | None
+    """Time of the last request with the key, at most a minute old; null if there was none."""
 
 
 class LabelCount(TypedDict):
@@ -1716,8 +1767,14 @@ class NetworkView(TypedDict):
 class NewKey(TypedDict):
     name: str
     """Name of the key."""
-    scopes: list[Literal["read", "data", "train", "sample", "admin"]]
-    """Scopes of the key. `admin` includes all others."""
+    scopes: list[Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]]
+    """Scopes of the key.
+
+    `read`: metadata, samples in files and reports. `data:read`: training data, weights, and reports
+    with real items. `data`: change datasets. `train`: train and change models. `sample`: sample,
+    and read the jobs that the key created. `webhooks`: jobs with a webhook. `admin`: all of these,
+    keys and the audit log.
+    """
     expires_in_s: NotRequired[int | None]
     """Seconds until the key expires, at most 366 days. Default: never."""
 
@@ -1899,6 +1956,39 @@ class QueueView(TypedDict):
     """Number of active workers that take jobs from this queue."""
 
 
+class Quotas(TypedDict):
+    """Shares of one tenant, and of one API key. Each API process counts requests on its own."""
+
+    requests_per_minute: NotRequired[int]
+    """Maximum requests of a tenant in a minute."""
+    key_requests_per_minute: NotRequired[int]
+    """Maximum requests of an API key in a minute."""
+    concurrent_samples: NotRequired[int]
+    """Maximum concurrent samples requests of a tenant."""
+    key_concurrent_samples: NotRequired[int]
+    """Maximum concurrent samples requests of an API key."""
+    streams: NotRequired[int]
+    """Maximum open streams of events, and waits for jobs, of a tenant."""
+    key_streams: NotRequired[int]
+    """Maximum open streams and waits of an API key."""
+    uploads: NotRequired[int]
+    """Maximum uploads of a tenant that are not datasets yet."""
+    upload_bytes: NotRequired[int]
+    """Maximum bytes in these uploads."""
+    waiting_jobs: NotRequired[int]
+    """Maximum queued and paused jobs of a tenant."""
+    running_jobs: NotRequired[int | None]
+    """Maximum running jobs of a tenant; others wait. Default: no limit."""
+    stored_bytes: NotRequired[int | None]
+    """Maximum stored bytes of a tenant. Default: no limit."""
+    compute_seconds_per_day: NotRequired[int | None]
+    """CPU and GPU seconds of the jobs that a tenant created in the last 24 hours, above which it
+    creates no more.
+
+    Default: no limit.
+    """
+
+
 class ReadFields(TypedDict):
     """Reading options of a text file or a workbook. Omitted ones are inferred from the file."""
 
@@ -1937,7 +2027,7 @@ class ReadFields(TypedDict):
 
 class Readiness(TypedDict):
     status: Literal["ready", "degraded", "not ready"]
-    """Whether all checks pass; `degraded` if only a GPU does not work."""
+    """Whether all checks pass; `degraded` if only workers or GPUs are missing."""
     checks: dict[str, str]
     """`ok` or the reason, by check."""
 
@@ -2138,7 +2228,8 @@ class SamplesRequest(TypedDict):
     exclude_training_rows: NotRequired[bool]
     """Tables only: return no row that equals a training row, identifier columns ignored.
 
-    Requires a model trained with `store_row_hashes`. Default: false.
+    Requires a model trained with `store_row_hashes`, and a key with the scope `data:read`, because
+    the response tells whether a row was trained on. Default: false.
     """
     csv: NotRequired[CsvFields | None]
     """Tables as CSV only: delimiter and quotation.
@@ -2327,6 +2418,8 @@ class ServiceDescription(TypedDict):
     """Version of the server."""
     limits: Limits
     """Limits that the operator has set."""
+    quotas: Quotas
+    """Shares of a tenant or API key that the operator has set."""
     formats: dict[str, list[str]]
     """Formats of samples by modality."""
     presets: list[Literal["fast", "balanced", "quality"]]
@@ -2678,6 +2771,8 @@ class UploadView(TypedDict):
     """Parts that were received, by number."""
     created_at: str
     """Time of creation."""
+    expires_at: str
+    """Time at which it is deleted unless a part arrives or it becomes a dataset."""
     links: dict[str, str]
     """Paths of related resources."""
 
@@ -2917,7 +3012,7 @@ class DatasetMeta(TypedDict):
 
 
 class DatasetFrom(TypedDict):
-    """The JSON body of `POST /v1/datasets`: exactly one of `builtin` and `uploads`."""
+    """The JSON body of `POST /v1/datasets`: exactly one of `builtin`, `uploads` and `url`."""
 
     read: NotRequired[ReadFields | None]
     """Tables only: how to read the file. Default: inferred from the file."""
@@ -2994,6 +3089,11 @@ class DatasetFrom(TypedDict):
     """`circle` only: number of points. Default: 1000."""
     uploads: NotRequired[list[str] | None]
     """Ids of completed uploads, for example the four files of MNIST."""
+    url: NotRequired[str | None]
+    """Address of a file that the service fetches, on a host that the operator has allowed.
+
+    The response is 202.
+    """
 
 
 class ImageTrainingSpec(TypedDict):
@@ -3368,6 +3468,15 @@ class KeyPage(TypedDict):
     """Whether there is another page."""
 
 
+class UploadPage(TypedDict):
+    data: list[UploadView]
+    """Items of this page."""
+    next: str | None
+    """Cursor of the next page, to be sent as `after`; null on the last page."""
+    has_more: bool
+    """Whether there is another page."""
+
+
 class WebhookPage(TypedDict):
     data: list[WebhookView]
     """Items of this page."""
@@ -3715,7 +3824,8 @@ class SampleOptions(TypedDict):
     exclude_training_rows: NotRequired[bool]
     """Tables only: return no row that equals a training row, identifier columns ignored.
 
-    Requires a model trained with `store_row_hashes`. Default: false.
+    Requires a model trained with `store_row_hashes`, and a key with the scope `data:read`, because
+    the response tells whether a row was trained on. Default: false.
     """
     csv: NotRequired[CsvFields | None]
     """Tables as CSV only: delimiter and quotation.

@@ -24,6 +24,7 @@ _SUPPORTED = (
     (b"\x93NUMPY", "npy"),
 )
 _UNSUPPORTED = (
+    (b"MATLAB 5.0 MAT-file", "MATLAB file"),
     (b"8BPS", "PSD image"),
     (b"II+\x00", "BigTIFF image"),
     (b"MM\x00+", "BigTIFF image"),

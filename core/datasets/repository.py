@@ -65,7 +65,8 @@ def add_validating(
 ) -> Dataset:
     """Add a dataset that waits for `modalities.ingestion.validate`.
 
-    `sources` are the stored files: [{name, sha256, parts: [{key, bytes, sha256}]}].
+    `sources` are the stored files: [{name, sha256, parts: [{key, bytes, sha256}]}]. A file that
+    is fetched first has a `url` and no parts.
     """
     dataset = Dataset(
         id=dataset_id,
@@ -186,14 +187,14 @@ def finish_validation(
     *,
     objects: dict[str, StoredObject],
     summary: Json,
-    keep_sources: bool,
+    sources: list[dict[str, Any]],
 ) -> None:
-    """End the validation with success; without `keep_sources`, the caller deletes the sources."""
+    """End the validation with success; the caller deletes sources that are not in `sources`."""
     _end_validation(
         session,
         dataset,
         state=DatasetState.READY,
-        sources=dataset.sources if keep_sources else [],
+        sources=sources,
         objects={name: stored.to_dict() for name, stored in objects.items()},
         summary=summary,
         ready_at=clock(),

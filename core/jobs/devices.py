@@ -1,4 +1,4 @@
-"""Kinds of devices of a job: which workers may claim it, and when it is bound to a kind.
+"""Which workers may claim a job: its kind of device, and the format of its specification.
 
 A job that asks for a CPU or a GPU is bound from the start. A job that asks for neither is bound by
 its first claim, and stays bound once something is saved: what it creates is then never computed by
@@ -10,12 +10,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, null, select
 
 from core.devices import DeviceKind
-from core.tables import Artifact, Checkpoint, Job, Shard
+from core.tables import JOB_FORMAT, Artifact, Checkpoint, Job, Shard
 
 
 def may_run_on(kind: DeviceKind) -> ColumnElement[bool]:
-    """Select jobs that a worker with this kind of device may claim."""
-    return Job.device_kind.is_(None) | (Job.device_kind == kind)
+    """Select jobs that a worker of this version with this kind of device may claim.
+
+    During an upgrade, jobs of a newer format are left to newer workers.
+    """
+    is_known = Job.format <= JOB_FORMAT
+    return is_known & (Job.device_kind.is_(None) | (Job.device_kind == kind))
 
 
 def initial_kind(device: str) -> DeviceKind | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, TextClause, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -24,7 +24,9 @@ def may_start() -> ColumnElement[bool]:
     return is_active & Job.tenant_id.not_in(full.having(func.count() >= quota))
 
 
-def tenants_in_turn(session: Session, is_due: Sequence[ColumnElement[bool]]) -> Sequence[str]:
+def tenants_in_turn(
+    session: Session, is_due: Sequence[ColumnElement[bool] | TextClause]
+) -> Sequence[str]:
     """Return the tenants that have due jobs, the next one first.
 
     First is the tenant with the fewest running jobs; of several, the one whose last turn was

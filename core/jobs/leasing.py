@@ -168,8 +168,20 @@ class NewCheckpoint:
 
 
 def add_checkpoint(session: Session, claim: Claim, new: NewCheckpoint) -> Checkpoint:
-    """Add the row of a checkpoint whose files are stored, and reset the counts of losses."""
+    """Add the row of a checkpoint whose files are stored, and reset the counts of losses.
+
+    Returns the existing row if this claim has added this step already.
+    """
     fenced_update(session, claim, step=new.step, worker_losses=0, device_losses=0)
+    existing = session.scalar(
+        select(Checkpoint).where(
+            Checkpoint.job_id == claim.job_id,
+            Checkpoint.fencing_token == claim.fencing_token,
+            Checkpoint.step == new.step,
+        )
+    )
+    if existing is not None:
+        return existing
     checkpoint = Checkpoint(
         id=new_id("ckpt"),
         tenant_id=claim.tenant_id,

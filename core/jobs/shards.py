@@ -17,6 +17,7 @@ from core.database import clock
 from core.devices import DeviceKind
 from core.errors import JobError
 from core.ids import new_id
+from core.jobs.devices import may_run_on
 from core.jobs.events import NewEvent, record_events
 from core.jobs.leasing import DEVICE_LOST, Claim, Heartbeat, StopRequests, fenced_update
 from core.jobs.state_machine import IS_LIVE
@@ -102,12 +103,9 @@ def claim_any_shard(
     session: Session,
     queues: Sequence[str],
     owner: str,
-    job_id: str | None = None,
     kind: DeviceKind = DeviceKind.CPU,
 ) -> ShardClaim | None:
-    """Claim a shard of the given job, or else of the first running job in these queues."""
-    if job_id is not None and (claimed := claim_shard(session, job_id, owner, kind)) is not None:
-        return claimed
+    """Claim a shard of the first running job in these queues that has available ones."""
     jobs = _jobs_with_available_shards(queues, kind).order_by(Job.priority_at, Job.id)
     first = session.scalar(jobs.limit(1))
     return None if first is None else claim_shard(session, first, owner, kind)
@@ -161,8 +159,12 @@ def complete_shard(
 ) -> None:
     """Mark the shard as done and add its stored file as an artifact.
 
-    Resets the job's counts of lost workers and devices. Raises LeaseLost.
+    Resets the job's counts of lost workers and devices. Does nothing if this claim has completed
+    the shard already. Raises LeaseLost.
     """
+    is_done = (Shard.state == ShardState.DONE) & (Shard.fencing_token == claim.fencing_token)
+    if session.scalar(select(Shard.id).where(Shard.id == claim.shard_id, is_done)) is not None:
+        return
     _release(
         session,
         claim,
@@ -246,7 +248,7 @@ def _jobs_with_available_shards(queues: Sequence[str], kind: DeviceKind) -> Any:
 def _is_active(kind: DeviceKind) -> ColumnElement[bool]:
     """Select jobs without stop requests that run on this kind of device."""
     is_running = (Job.state == JobState.RUNNING) & ~Job.cancel_requested & ~Job.pause_requested
-    return and_(IS_LIVE, is_running, Job.device_kind == kind)
+    return and_(IS_LIVE, is_running, may_run_on(kind), Job.device_kind == kind)
 
 
 def _try_claim(session: Session, shard: Shard, owner: str) -> ShardClaim | None:

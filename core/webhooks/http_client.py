@@ -1,4 +1,4 @@
-"""HTTP client for webhooks: one POST to a checked address, with a strict total timeout.
+"""HTTP client for URLs of clients: a request to a checked address, with a strict total timeout.
 
 httpcore2 implements HTTP. Its connections come from `_CheckedAddresses`, which never resolves a
 name. It follows no redirects, keeps no cookies and reads no proxies from the environment: httpx2,
@@ -8,8 +8,8 @@ which is not used here, does that.
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,25 @@ def post(
         return response.status
 
 
+@contextmanager
+def get(
+    target: Target, addresses: Sequence[str], headers: Mapping[str, str], timeouts: Timeouts
+) -> Iterator[httpcore2.Response]:
+    """Send GET and yield the response, whose content has not been read. Raises as `post` does."""
+    url = httpcore2.URL(
+        scheme=target.scheme, host=target.host, port=target.port, target=target.path
+    )
+    all_headers = [("Host", target.authority), ("Connection", "close"), *headers.items()]
+    with (
+        httpcore2.ConnectionPool(
+            ssl_context=ssl.create_default_context() if target.scheme == "https" else None,
+            network_backend=_CheckedAddresses(addresses, timeouts),
+        ) as pool,
+        pool.stream("GET", url, headers=all_headers) as response,
+    ):
+        yield response
+
+
 class _CheckedAddresses(httpcore2.NetworkBackend):
     """Connects to the given addresses, whatever the host is, and until one deadline."""
 
@@ -106,7 +125,7 @@ class _DeadlineStream(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         self._connection.settimeout(_seconds_until(self._deadline))
-        return self._connection.recv(min(max_bytes, MAX_BODY_BYTES))
+        return self._connection.recv(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         self._connection.settimeout(_seconds_until(self._deadline))

@@ -1,6 +1,6 @@
-"""Protection against server-side request forgery (SSRF) by webhook URLs.
+"""Protection against server-side request forgery (SSRF) by URLs of webhooks and datasets.
 
-Webhooks may reach public addresses, and hosts and networks that the operator allows. A URL is
+They may reach public addresses, and hosts and networks that the operator allows. A URL is
 parsed only here, and requests are built from the parsed parts. A second parser could otherwise
 disagree with the one that was used for the check.
 """
@@ -72,8 +72,13 @@ class Target:
         return host if is_default_port else f"{host}:{self.port}"
 
 
-def parse(url: str) -> Target:
-    """Parse a webhook URL. Raises UrlNotAllowed."""
+def parse(url: str, *, allow_http: bool | None = None) -> Target:
+    """Parse a URL; whether it needs TLS is a setting, by default that of webhooks.
+
+    Raises UrlNotAllowed.
+    """
+    if allow_http is None:
+        allow_http = get_settings().webhook_allow_http
     match = _URL.fullmatch(url)
     if match is None:
         raise UrlNotAllowed(
@@ -82,7 +87,7 @@ def parse(url: str) -> Target:
             "fragment.",
         )
     scheme, host = match["scheme"].lower(), match["host"].lower()
-    if scheme == "http" and not get_settings().webhook_allow_http:
+    if scheme == "http" and not allow_http:
         raise UrlNotAllowed("scheme_not_allowed", "The URL must begin with https://.")
     port = int(match["port"] or {"https": 443, "http": 80}[scheme])
     if not 1 <= port <= 65_535:
@@ -122,8 +127,12 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return tuple(addresses)
 
 
-def allowed_addresses(target: Target, resolve: Resolve) -> Sequence[str]:
+def allowed_addresses(
+    target: Target, resolve: Resolve, private: Sequence[str] | None = None
+) -> Sequence[str]:
     """Return the addresses to connect to.
+
+    `private` are hosts and networks that need not be public, by default those of webhooks.
 
     Raises UrlNotAllowed if the host has no address, or if any of its addresses is not allowed.
     """
@@ -131,13 +140,15 @@ def allowed_addresses(target: Target, resolve: Resolve) -> Sequence[str]:
     addresses = [target.host] if is_literal else resolve(target.host, target.port)
     if not addresses:
         raise UrlNotAllowed("host_unknown", "The host name cannot be resolved.")
-    if not all(_is_permitted(target.host, ip_address(address)) for address in addresses):
+    if private is None:
+        private = get_settings().webhook_allowed_networks
+    if not all(_is_permitted(target.host, ip_address(text), private) for text in addresses):
         raise UrlNotAllowed("address_not_public", "The host is not on the public internet.")
     return addresses
 
 
-def _is_permitted(host: str, address: IPv4Address | IPv6Address) -> bool:
-    for entry in get_settings().webhook_allowed_networks:
+def _is_permitted(host: str, address: IPv4Address | IPv6Address, private: Sequence[str]) -> bool:
+    for entry in private:
         allowed = _network(entry)
         if entry.lower() == host or (allowed is not None and address in allowed):
             return True

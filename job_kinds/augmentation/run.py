@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 import modalities
 from core import jobs, model_registry
 from core.augmentation import REPORT, AugmentationSpec
-from core.database import read, write
+from core.database import read, transact
 from core.datasets import repository as datasets
 from core.datasets.repository import NewDataset
 from core.errors import JobError, SemblanceError
@@ -236,8 +236,7 @@ class AugmentationJob:
             LeaseLost: Another worker has the job.
         """
         stored = self.store_json(name, value)
-        with write() as session:
-            _add_artifact(session, self._lease, name, stored)
+        transact(lambda session: _add_artifact(session, self._lease, name, stored))
 
     def store_json(self, name: str, value: dict[str, Any]) -> StoredObject:
         return self._storage.put(self._key(name), json.dumps(value, ensure_ascii=False).encode())

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 import modalities
 from core import broker, jobs, model_registry, output_destinations, workers
-from core.database import read, write
+from core.database import read, transact, write
 from core.devices import DeviceKind
 from core.errors import JobError, ValidationFailed
 from core.jobs import Heartbeat, ShardClaim, StopRequests
@@ -57,9 +57,12 @@ def generate(job: Job, lease: Lease) -> "partial[None]":
     generator = ShardGenerator(job, lease, CurrentShard())
     spec = generator.spec
     lease.heartbeat = partial(_heartbeat, generator)
-    with write() as session:
+
+    def start(session: Session) -> ShardClaim | None:
         jobs.create_shards(session, lease.claim, count=spec.count, size=spec.shard_size)
-        shard = jobs.claim_shard(session, job.id, lease.claim.owner, process_device.kind())
+        return jobs.claim_shard(session, job.id, lease.claim.owner, process_device.kind())
+
+    shard = transact(start)
     lease.phase = "generating"
     _notify_helpers(job, spec)
     try:
@@ -117,7 +120,7 @@ def _notify_helpers(job: Job, spec: GenerationSpec) -> None:
     with read() as session:
         others = len(workers.serving(session, job.queue, job.device_kind)) - 1
     for _ in range(min(spec.shards - 1, others)):
-        if not broker.publish(job.queue, job.id, job.device_kind):
+        if not broker.publish(job.queue, job.device_kind):
             return
 
 
@@ -136,10 +139,11 @@ def _wait_for_shards(generator: "ShardGenerator") -> ShardClaim | None:
             return None
         generator.check_stop()
         if progress.available:
-            with write() as session:
-                shard = jobs.claim_shard(
+            shard = transact(
+                lambda session: jobs.claim_shard(
                     session, generator.job_id, generator.owner, process_device.kind()
                 )
+            )
             if shard is not None:
                 return shard
         time.sleep(SHARD_POLL_S)
@@ -243,18 +247,21 @@ class ShardGenerator:
             raise JobError("acceptance_rate_too_low", error.detail) from error
         times = self.current_shard.times()
         self.current_shard.set(None)
+
+        def complete(session: Session) -> ShardClaim | None:
+            jobs.complete_shard(
+                session,
+                shard,
+                name=self.spec.shard_name(shard.number),
+                stored=stored,
+                media_type=self._plan.formats[self.spec.format],
+                labels=labels,
+                **times,
+            )
+            return jobs.claim_shard(session, self.job_id, self.owner, process_device.kind())
+
         try:
-            with write() as session:
-                jobs.complete_shard(
-                    session,
-                    shard,
-                    name=self.spec.shard_name(shard.number),
-                    stored=stored,
-                    media_type=self._plan.formats[self.spec.format],
-                    labels=labels,
-                    **times,
-                )
-                return jobs.claim_shard(session, self.job_id, self.owner, process_device.kind())
+            return transact(complete)
         except LeaseLost:  # another worker generates this shard
             self.storage.delete([key])
         return None

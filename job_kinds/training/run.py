@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 import modalities
 from core import jobs, model_registry
-from core.database import read, write
+from core.database import read, transact
 from core.datasets import repository as datasets
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
@@ -227,13 +227,15 @@ class RunningTraining:
         }
         usage = self._clock.used().to_dict(3)
         self._lease.send_heartbeat()
-        with write() as session:
-            manifest = self._manifest | {"parameters": checkpoint.parameters}
-            new = NewCheckpoint(step, files, manifest, usage, score=checkpoint.score)
-            self.last_checkpoint = jobs.add_checkpoint(session, self._lease.claim, new)
-            dropped = jobs.drop_checkpoints(
-                session, self._lease.claim, keep_last=self.spec.checkpoint.keep_last
-            )
+        manifest = self._manifest | {"parameters": checkpoint.parameters}
+        new = NewCheckpoint(step, files, manifest, usage, score=checkpoint.score)
+
+        def add(session: Session) -> tuple[Checkpoint, list[str]]:
+            added = jobs.add_checkpoint(session, self._lease.claim, new)
+            keep_last = self.spec.checkpoint.keep_last
+            return added, jobs.drop_checkpoints(session, self._lease.claim, keep_last=keep_last)
+
+        self.last_checkpoint, dropped = transact(add)
         self.storage.delete(dropped)
         self._saved_at, self._saved_step = time.monotonic(), step
         if self._lease.stopping:
@@ -264,8 +266,8 @@ class RunningTraining:
 
     def preview(self, step: int, grid: NDArray[np.uint8]) -> None:
         stored = self.storage.put(key_of(*self._folder, f"preview-{step}.png"), encode_png(grid))
-        with write() as session:
-            jobs.add_artifact(
+        transact(
+            lambda session: jobs.add_artifact(
                 session,
                 self._lease.claim,
                 name=f"previews/{step}.png",
@@ -273,6 +275,7 @@ class RunningTraining:
                 media_type="image/png",
                 step=step,
             )
+        )
 
 
 def format_log_line(step: int, metrics: dict[str, float]) -> str:

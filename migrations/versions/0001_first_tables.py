@@ -108,6 +108,11 @@ def upgrade() -> None:
             unique=False,
             **_where("state = 'validating'"),
         )
+        batch_op.create_index(
+            "ix_datasets_tenant_id_state_modality_id",
+            ["tenant_id", "state", "modality", "id"],
+            unique=False,
+        )
 
     op.create_table(
         "idempotency_keys",
@@ -159,6 +164,7 @@ def upgrade() -> None:
         sa.Column("model_id", sa.String(), nullable=True),
         sa.Column("request", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("resolved", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("format", sa.Integer(), nullable=False),
         sa.Column("warnings", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("tags", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("traceparent", sa.String(), nullable=True),
@@ -225,6 +231,9 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_jobs_dataset_id_tenant_id_id", ["dataset_id", "tenant_id", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_state_kind_id", ["tenant_id", "state", "kind", "id"], unique=False
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_model_id_id", ["tenant_id", "model_id", "id"], unique=False

@@ -1,12 +1,14 @@
 """Detection of uploads of images by parts of their content."""
 
 import io
+import re
 from pathlib import PurePosixPath
 
 from core.datasets.file_type import COMPRESSED_TYPES, detect_file_type
 from core.datasets.peek import Peek
 from core.datasets.stream import DecompressedReader
 from core.errors import DatasetUnreadable
+from modalities.image.upload.archive.nested import SUFFIXES as ARCHIVE_SUFFIXES
 from modalities.image.upload.parquet_footer import (
     SIGNATURE,
     is_parquet_of_images,
@@ -21,6 +23,7 @@ _IMAGE_SUFFIXES = frozenset(
     | {".svg", ".heic", ".avif", ".jp2", ".jxl"}
 )
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
+_IMAGE_NAME = re.compile(rb"[\w ()-]\.(png|jpe?g|webp|gif|bmp|tiff?|p[pgbn]m)", re.IGNORECASE)
 _MAX_TEXT = 64 * 1024
 _MAX_TABLES = 16  # files in a zip archive whose content is looked at
 
@@ -45,10 +48,20 @@ def _detect_in_zip(peek: Peek) -> float:
     suffixes = {name: PurePosixPath(name).suffix.lower() for name in peek.entries}
     if not _IMAGE_SUFFIXES.isdisjoint(suffixes.values()):
         return 0.6
+    archives = [name for name in suffixes if name.lower().endswith(ARCHIVE_SUFFIXES)]
+    if any(_holds_images(peek.entry_head(peek.entries[name])) for name in archives[:_MAX_TABLES]):
+        return 0.6
     # The names of a large archive are not known: its first file then stands for the others.
     tables = [peek.entries[name] for name in suffixes if suffixes[name] in _TABLE_SUFFIXES] or [0]
     heads = (peek.entry_head(offset) for offset in tables[:_MAX_TABLES])
     return 0.9 if any(_is_table_of_images(head) for head in heads) else 0.3
+
+
+def _holds_images(head: bytes) -> bool:
+    """Return True if one of the first files of an archive has the suffix of an image."""
+    file_type = detect_file_type(head)
+    names = _decompress(head, file_type) if file_type in COMPRESSED_TYPES else head
+    return _IMAGE_NAME.search(names) is not None
 
 
 def _is_table_of_images(head: bytes) -> bool:

@@ -15,12 +15,14 @@ from models.tabular.id_tokens import (
     code_tokens,
     fit_templates,
 )
+from models.tabular.public_words import are_listed
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
+MIN_PLACES, MIN_SHARED = 0.6, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
-_WORD = re.compile(r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[^\W\d_\x00-\u024f]{2,}")
+_WORD = re.compile(r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -31,7 +33,8 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
-        return fit_things(texts, min_value_count)
+        places = None if min_value_count else _fit_places(texts)
+        return places or fit_things(texts, min_value_count)
     return fit_templates(code_tokens(texts), {}, min_value_count)
 
 
@@ -105,6 +108,27 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     tokens = [(Token(text, "city"),) for text in texts]
     extra: Pool = (" East", " North", " South")
     return fit_templates(tokens, {"city": id_words.cities()}, min_value_count, extra=extra)
+
+
+def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
+    """Fit places such as `Montreal, Canada`: other cities before the countries or states.
+
+    Return None if the texts are not such places.
+    """
+    pairs = [text.rpartition(", ")[::2] for text in texts if text.count(", ") == 1]
+    regions = Counter(region for _, region in pairs)
+    if len(pairs) < MIN_PLACES * len(texts) or not are_listed(list(regions)):
+        return None
+    kept = [region for region, n in regions.items() if n >= MIN_SHARED or are_listed([region])]
+    if not kept:
+        return None
+    seen = {city for city, _ in pairs}
+    cities = tuple(city for city in id_words.cities() if city not in seen)
+    builder = TemplateBuilder()
+    extra: Pool = (" East", " North", " South")
+    for region in kept:
+        builder.add([cities, (f", {region}",)], float(regions[region]), 1, extra)
+    return builder.build()
 
 
 FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet]] = {

@@ -22,6 +22,7 @@ MIN_SHAPE_COUNT = 3
 MIN_BIN = 10  # texts in each bin of the first number
 MAX_BINS = 16
 _QUANTILES = np.linspace(0.01, 0.99, 25)  # the extreme values could identify a row
+MIN_DISORDER = 0.02  # share of the numbers that are out of order in other texts
 _NOISE_SLOTS = 4
 NUMBER = re.compile(
     r"(?:(?<![^\s(\[,;:=/])[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?"
@@ -32,13 +33,16 @@ NUMBER = re.compile(
 class Part:
     """Form of one number: decimals, digits with leading zeros, and the thousands mark.
 
-    `sign` is 1 or -1 if the number is the first one plus or minus a number without a sign.
+    `sign` is 1 or -1 if the number is the first one plus or minus a number without a sign. `low`
+    and `high` are the limits of new numbers.
     """
 
     decimals: int
     is_trimmed: bool  # without zeros at the end
     width: int  # of whole numbers with leading zeros
     has_marks: bool
+    low: float
+    high: float
     sign: int = 0
 
     def write(self, value: float) -> str:
@@ -68,11 +72,11 @@ class Shape:
         values = np.array([[_value(number) for number in row] for row in numbers])
         parts = []
         for i, column in enumerate(columns):
-            difference = values[:, i] - values[:, 0]
-            sign = 0 if i == 0 else 1 if (difference >= 0).all() else -1
-            sign = 0 if sign < 0 and (difference > 0).any() else sign
-            parts.append(_part(column, sign))
-            values[:, i] = abs(difference) if sign else values[:, i]
+            sign = _order(values[:, 0], values[:, i]) if i else 0
+            parts.append(_part(column, values[:, i], sign))
+            values[:, i] = abs(values[:, i] - values[:, 0]) if sign else values[:, i]
+        if not parts:  # a word instead of numbers
+            return cls(marks, (), weight, np.zeros((1, 0, len(_QUANTILES))))
         order = np.argsort(values[:, 0], kind="stable")
         bins = np.array_split(order, max(1, min(MAX_BINS, len(texts) // MIN_BIN)))
         quantiles = [np.quantile(values[rows], _QUANTILES, axis=0).T for rows in bins]
@@ -91,6 +95,7 @@ class Shape:
             values[:, i] = np.round(values[:, i], decimals)
             if self.parts[i].sign:
                 values[:, i] = values[:, 0] + self.parts[i].sign * values[:, i]
+            values[:, i] = np.clip(values[:, i], self.parts[i].low, self.parts[i].high)
         written = [
             [part.write(value) for value in values[:, i]] for i, part in enumerate(self.parts)
         ]
@@ -149,7 +154,7 @@ class Quantities:
                 tuple(shape["marks"]),
                 tuple(Part(*part) for part in shape["parts"]),
                 shape["weight"],
-                np.array(shape["quantiles"], np.float64),
+                np.reshape(shape["quantiles"], (-1, len(shape["parts"]), len(_QUANTILES))),
             )
             for shape in fields["quantities"]
         ]
@@ -165,7 +170,20 @@ def _value(number: str) -> float:
     return float(number.replace(",", "").replace("\u2212", "-"))
 
 
-def _part(numbers: Sequence[str], sign: int) -> Part:
+def _order(first: NDArray[np.float64], other: NDArray[np.float64]) -> int:
+    """Return 1 or -1 if all numbers are at least, or at most, the first one of their text.
+
+    Return 0 if this also holds for the numbers of different texts, which do not depend on them.
+    """
+    for sign in (1, -1):
+        if (sign * (other - first) >= 0).all():
+            shuffled = np.roll(other, len(other) // 2)
+            return sign if (sign * (shuffled - first) < 0).mean() > MIN_DISORDER else 0
+    return 0
+
+
+def _part(numbers: Sequence[str], values: NDArray[np.float64], sign: int) -> Part:
+    low, high = np.quantile(values, _QUANTILES[[0, -1]])
     decimals = [len(number.partition(".")[2]) for number in numbers]
     wholes = [number.lstrip("-\u2212") for number in numbers]
     is_padded = any(re.match(r"0\d", whole) for whole in wholes)
@@ -175,5 +193,7 @@ def _part(numbers: Sequence[str], sign: int) -> Part:
         is_trimmed=len(set(decimals)) > 1,
         width=width,
         has_marks=any("," in number for number in numbers),
+        low=float(low),
+        high=float(high),
         sign=sign,
     )

@@ -27,6 +27,8 @@ MIN_DOMINANT = 0.8  # share of a character that is used alone at its position
 MAX_WIDENED_DIGITS = 3
 MIN_CAPACITY = 10  # combinations per text, so that most new texts are new
 MIN_CHARACTER_COUNT = 20  # texts that show the characters of a position
+RARE_CASE = 0.02  # share of the texts with letters of another case
+MAX_SMALL_ALPHABET = 0.5  # share of a class that all texts use, such as ACGT, 01 and a to f
 
 _HEX = "0123456789abcdef"
 ALPHABETS: dict[str, str] = {
@@ -68,7 +70,9 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
         return [_split(text, "h") for text in texts]
     if _coverage(classed) >= MIN_COVERAGE:
         return classed
-    has_upper, has_lower = re.search("[A-Z]", joined), re.search("[a-z]", joined)
+    least = RARE_CASE * len(texts)  # a few texts of another case are written otherwise
+    has_upper = sum(bool(re.search("[A-Z]", text)) for text in texts) > least
+    has_lower = sum(bool(re.search("[a-z]", text)) for text in texts) > least
     if not has_lower:
         is_hex = not re.search("[G-Z]", joined)
         return [_split(text, "H" if is_hex else "X") for text in texts]
@@ -97,8 +101,9 @@ def _coverage(texts: Sequence[Tokens]) -> float:
     return sum(n for _, n in counts.most_common(MAX_SHAPES)) / len(texts)
 
 
-def _shape(tokens: Tokens) -> str:
-    return "".join(token.shape for token in tokens)
+def _shape(tokens: Tokens) -> tuple[tuple[str, str], ...]:
+    # The kind tells the mark * from a character of the class *.
+    return tuple((token.kind, token.shape) for token in tokens)
 
 
 def fit_templates(
@@ -115,7 +120,7 @@ def fit_templates(
     inserted before slot `growth` when all combinations are used; by default, characters of the
     last class are inserted after its last run.
     """
-    by_shape: dict[str, list[Tokens]] = defaultdict(list)
+    by_shape: dict[tuple[tuple[str, str], ...], list[Tokens]] = defaultdict(list)
     for tokens in texts:
         by_shape[_shape(tokens)].append(tokens)
     ranked = sorted(by_shape.values(), key=len, reverse=True)
@@ -125,34 +130,54 @@ def fit_templates(
     shared = _shared_ends(texts, max(min_value_count, min(MIN_SHARED_COUNT, len(texts))))
     minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
     shared_texts = frozenset(text for text, n in totals.items() if n >= minimum)
+    alphabets = _used_alphabets(texts)
     builder = TemplateBuilder()
     for group in kept:
         slots: list[Pool] = []
         last = 0, ALPHABETS["9"]
         for i, column in enumerate(zip(*group, strict=True)):
             fixed = shared[0] > i or shared[1] >= len(group[0]) - i
-            slots += _slots(column, shared_texts, word_pools, min_value_count, fixed=fixed)
-            if len(column[0].kind) == 1 and not fixed:
-                last = len(slots), ALPHABETS[column[0].kind]
+            alphabet = alphabets.get(column[0].kind, "")
+            slots += _slots(
+                column, shared_texts, word_pools, min_value_count, alphabet, fixed=fixed
+            )
+            if alphabet and not fixed:
+                last = len(slots), alphabet
         if extra is None and math.prod(map(len, slots)) < MIN_CAPACITY * len(group):
-            slots = _widened(slots)
+            slots = _widened(slots, [*alphabets.values(), *ALPHABETS.values()])
         at, pool = (last[0], tuple(last[1])) if extra is None else (growth or len(slots), extra)
         builder.add(slots, float(len(group)), at, pool)
     return builder.build()
 
 
-def _widened(slots: Sequence[Pool]) -> list[Pool]:
+def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:
+    """Return the alphabet of each class of characters: all, or the few that all texts have."""
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in ALPHABETS}
+    for tokens in texts:
+        for token in tokens:
+            if len(token.kind) == 1:
+                counts[token.kind].update(token.text)
+    small = {
+        kind: "".join(sorted(seen))
+        for kind, seen in counts.items()
+        if 1 < len(seen) <= MAX_SMALL_ALPHABET * len(ALPHABETS[kind])
+        and seen.total() >= MIN_CHARACTER_COUNT * len(ALPHABETS[kind])
+    }
+    return ALPHABETS | small
+
+
+def _widened(slots: Sequence[Pool], alphabets: Sequence[str]) -> list[Pool]:
     """Return the pools with all characters or numbers in place of several that were seen.
 
     Those that were seen have hardly more combinations than there are texts.
     """
-    return [_widened_pool(pool) if len(pool) > 1 else pool for pool in slots]
+    return [_widened_pool(pool, alphabets) if len(pool) > 1 else pool for pool in slots]
 
 
-def _widened_pool(pool: Pool) -> Pool:
+def _widened_pool(pool: Pool, alphabets: Sequence[str]) -> Pool:
     lengths = {len(choice) for choice in pool}
     if lengths == {1}:
-        fitting = (alphabet for alphabet in ALPHABETS.values() if set(pool) <= set(alphabet))
+        fitting = (alphabet for alphabet in alphabets if set(pool) <= set(alphabet))
         return tuple(next(fitting, pool))
     digits = next(iter(lengths))
     if len(lengths) == 1 and digits <= MAX_WIDENED_DIGITS and all(map(str.isdigit, pool)):
@@ -179,6 +204,7 @@ def _slots(
     shared_texts: frozenset[str],
     word_pools: Mapping[str, Pool],
     min_value_count: int,
+    alphabet: str,
     *,
     fixed: bool,
 ) -> list[Pool]:
@@ -198,7 +224,7 @@ def _slots(
         return [frequent]
     if is_word:
         return [_unseen(word_pools[token.kind], counts)]
-    return _characters(column, ALPHABETS[token.kind], min_value_count)
+    return _characters(column, alphabet, min_value_count)
 
 
 def _unseen(pool: Pool, seen: Mapping[str, int]) -> Pool:

@@ -208,6 +208,6 @@ def test_a_private_job_fails_when_all_its_checkpoints_are_damaged(
     interrupt_training(client, job_id, monkeypatch, at_step=5)
     for row in list_checkpoints(job_id):
         corrupt_object(configured, row.files["state"]["key"])
-    run_next(["training"], job_id)
+    run_next(["training"])
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert (job["state"], job["error"]["code"]) == ("failed", "dp_guarantee_lost")

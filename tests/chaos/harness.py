@@ -168,7 +168,7 @@ def failpoint_environment(points_folder: Path) -> dict[str, str]:
 
 @contextmanager
 def serve_with_failpoints(
-    folder: Path, clock: int | None = None, **options: str
+    folder: Path, clock: int | None = None, database_url: str | None = None, **options: str
 ) -> Iterator[ChaosServer]:
     points = folder / "points"
     if not points.exists():
@@ -176,7 +176,7 @@ def serve_with_failpoints(
     if clock is not None:
         (points / "clock").write_text(str(clock))
     data = folder / "data"
-    url = external_services(data).get(
+    url = database_url or external_services(data).get(
         "SEMBLANCE_DATABASE_URL", f"sqlite:///{data / 'semblance.db'}"
     )
     with serving(data, **failpoint_environment(points) | options) as server:

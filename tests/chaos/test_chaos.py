@@ -242,7 +242,7 @@ def test_a_notification_that_is_delivered_32_times_starts_its_job_once(
     get_settings.cache_clear()
     broker.get_celery.cache_clear()
     try:
-        assert all(broker.publish("training", first) for _ in range(32))
+        assert all(broker.publish("training") for _ in range(32))
     finally:
         broker.get_celery.cache_clear()
         get_settings.cache_clear()

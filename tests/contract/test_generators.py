@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import eventually, serving
+from tests.uploads import make_image_zip
+
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "openapi.json"
 
@@ -55,22 +58,41 @@ def test_openapi_typescript_writes_types_that_compile(tmp_path: Path) -> None:
     run(find_tool("tsc", NODE), "--noEmit", "--strict", "--target", "es2022", page)
 
 
-def test_openapi_python_client_generates_all_operations(tmp_path: Path) -> None:
+def generate_python_client(folder: Path) -> str:
+    """Write the package `generated` into the folder; return what the generator says."""
     tool = find_tool("openapi-python-client", "pip install openapi-python-client")
-    output = run(
-        tool,
-        "generate",
-        "--path",
-        DOCUMENT,
-        "--output-path",
-        tmp_path / "client",
-        "--config",
-        HERE / "openapi-python-client.yaml",
-        "--meta",
-        "none",
-    )
+    configuration = ("--config", HERE / "openapi-python-client.yaml", "--meta", "none")
+    out = ("--output-path", folder / "generated")
+    return run(tool, "generate", "--path", DOCUMENT, *out, *configuration)
+
+
+def test_openapi_python_client_generates_all_operations(tmp_path: Path) -> None:
+    output = generate_python_client(tmp_path)
     assert "WARNING" not in output
     assert "unable" not in output.lower()
-    modules = {path.stem for path in (tmp_path / "client" / "api").rglob("*.py")}
+    modules = {path.stem for path in (tmp_path / "generated" / "api").rglob("*.py")}
     assert {"create_job", "create_dataset", "create_samples", "list_events"} <= modules
-    run(sys.executable, "-m", "compileall", "-q", tmp_path / "client")
+    run(sys.executable, "-m", "compileall", "-q", tmp_path / "generated")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_generated_python_client_uploads_trains_samples_and_reads_the_report(
+    tmp_path: Path,
+) -> None:
+    generate_python_client(tmp_path)
+    upload = tmp_path / "pets.zip"
+    upload.write_bytes(make_image_zip(each=120))  # enough for an evaluation
+    # A busy machine must not lose the jobs.
+    with serving(tmp_path / "data", SEMBLANCE_LEASE_SECONDS="60") as server:
+        eventually(server.is_ready)
+        key = (tmp_path / "data" / "admin.key").read_text().strip()
+        program = [sys.executable, HERE / "use_generated_client.py", server.url, key, upload]
+        done = subprocess.run(
+            program,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr

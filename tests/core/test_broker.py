@@ -36,9 +36,9 @@ def use_broker(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     get_settings.cache_clear()
 
 
-def publish_timed(job_id: str) -> tuple[bool, float]:
+def publish_timed() -> tuple[bool, float]:
     started = time.monotonic()
-    return broker.publish("training", job_id), time.monotonic() - started
+    return broker.publish("training"), time.monotonic() - started
 
 
 def test_publishing_to_a_broker_that_never_responds_stops_at_the_timeout(
@@ -46,7 +46,7 @@ def test_publishing_to_a_broker_that_never_responds_stops_at_the_timeout(
 ) -> None:
     use_broker(monkeypatch, silent_port)
     broker.get_celery()
-    sent, seconds = publish_timed("job_1")
+    sent, seconds = publish_timed()
     assert not sent
     assert seconds < 4  # the transport itself would wait for 5
 
@@ -54,4 +54,4 @@ def test_publishing_to_a_broker_that_never_responds_stops_at_the_timeout(
 def test_without_a_broker_nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEMBLANCE_BROKER_URL", "")
     get_settings.cache_clear()
-    assert publish_timed("job_1")[0] is False
+    assert publish_timed()[0] is False

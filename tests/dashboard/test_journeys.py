@@ -28,23 +28,11 @@ DROP = """([name, text]) => {
 }"""
 
 
-def test_the_link_of_the_server_logs_in_once(service: Server, context: BrowserContext) -> None:
-    assert service.process.stdout is not None
-    line = next(line for line in service.process.stdout if "/#/login?code=" in line)
-    link = line.split()[-1]
-    page = context.new_page()
-    page.goto(link)
-    page.get_by_role("heading", name="Overview").wait_for()
-    assert "code" not in page.url
-    other = context.new_page()  # session storage belongs to a tab
-    other.goto(link)
-    expect(other.get_by_role("alert")).to_contain_text("login-link")
-
-
 def test_a_dropped_table_becomes_a_model_and_a_file_of_samples(page: Page, tmp_path: Path) -> None:
     page.goto("/#/datasets/new")
     page.get_by_role("heading", name="Upload data").wait_for()
     page.evaluate(DROP, ["shoppers.csv", customers(300)])
+    expect(page.locator("#columns option")).to_have_count(5)  # names to choose from
     page.get_by_label("Target column").fill("plan")
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="shoppers")).to_be_visible(timeout=WAIT_MS)
@@ -58,8 +46,9 @@ def test_a_dropped_table_becomes_a_model_and_a_file_of_samples(page: Page, tmp_p
     expect(page.locator("pre").first).to_contain_text('"target_column":"churned"')
     page.get_by_role("button", name="Start the training").click()
 
-    expect(page.get_by_text("is ready: see its report")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_role("link", name="generate samples")).to_be_visible(timeout=WAIT_MS)
     expect(page.locator(".u-wrap canvas").first).to_be_visible()
+    expect(page.get_by_role("link", name="see its report")).to_be_visible(timeout=WAIT_MS)
     page.get_by_role("link", name="generate samples").click()
 
     expect(page.locator("table.rows tbody tr")).to_have_count(20)
@@ -107,7 +96,7 @@ def test_previews_slide_and_images_are_sampled_by_label(
     expect(page.get_by_label("3", exact=True)).to_have_value("5")
 
 
-def test_a_report_shows_real_beside_synthetic(page: Page, content: Content) -> None:
+def test_a_report_compares_real_and_synthetic_images(page: Page, content: Content) -> None:
     page.goto("/#/models/digits:1")
     for title in ("Unseen real images", "Samples, one row per label", "nearest training image"):
         expect(page.get_by_alt_text(re.compile(title))).to_be_visible()
@@ -127,14 +116,36 @@ def test_models_are_chosen_in_the_list_and_compared(page: Page, content: Content
     expect(page.locator(".u-wrap canvas").first).to_be_visible()
 
 
-def test_a_running_job_is_cancelled(page: Page, content: Content, service: Server) -> None:
+def test_the_curve_of_a_running_job_moves_and_the_job_is_cancelled(
+    page: Page, content: Content, service: Server
+) -> None:
     with service.client() as client:
         job = client.train(content.images, budget={"cpu_seconds": 3000}, evaluate=False)["id"]
     page.goto(f"/#/jobs/{job}")
-    page.on("dialog", lambda dialog: dialog.accept())
+    losses = page.get_by_role("figure", name="Losses")
+    step = losses.locator("figcaption small")
+    expect(step).to_contain_text("step", timeout=WAIT_MS)
+    shown = losses.inner_text()
+    expect(step).not_to_have_text(step.inner_text(), timeout=WAIT_MS)
+    assert losses.inner_text() != shown  # the values in the legend follow, too
+
+    page.goto(f"/#/datasets/{content.images}")
+    page.get_by_role("button", name="Delete").click()
+    answer(page, "Delete")
+    expect(page.get_by_role("alert")).to_contain_text("used by active jobs")
+
+    page.goto(f"/#/jobs/{job}")
     page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Cancel").click()
+    answer(page, "Cancel the job")
     expect(page.locator("header .badge")).to_have_text("cancelled", timeout=WAIT_MS)
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def answer(page: Page, action: str) -> None:
+    page.get_by_role("dialog").get_by_role("button", name=action).click()
 
 
 def test_a_key_is_shown_once_and_revoked(page: Page) -> None:
@@ -146,8 +157,8 @@ def test_a_key_is_shown_once_and_revoked(page: Page) -> None:
     page.reload()
     page.get_by_role("button", name="Revoke notebook").wait_for()
     assert page.get_by_text(re.compile("^sem_")).count() == 0
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Revoke notebook").click()
+    answer(page, "Revoke")
     expect(page.get_by_role("row", name=re.compile("notebook"))).to_contain_text("revoked")
 
 
@@ -180,6 +191,44 @@ def test_the_schema_of_a_table_is_changed_in_place(
         rows = client.request("GET", f"/v1/datasets/{dataset}/rows?sort=age&limit=1").json()["data"]
         first = page.locator("table.rows tbody tr").first.locator("td").first
         expect(first).to_have_text(str(rows[0]["values"]["age"]))
+
+        page.get_by_text("Filter", exact=True).click()
+        page.get_by_role("button", name="Add a condition").click()
+        page.get_by_role("combobox", name="Column").select_option("plan")
+        page.get_by_label("Values").select_option(["pro"])
+        cells = page.locator("table.rows tbody td:nth-child(3)")
+        expect(cells.first).to_have_text("pro")
+        assert set(cells.all_inner_texts()) == {"pro"}
+
+
+def test_a_misread_table_is_read_again(page: Page, service: Server, tmp_path: Path) -> None:
+    file = tmp_path / "words.csv"
+    file.write_text(
+        "n,word\n" + "\n".join(f"{i},{('k.A.', 'yes', 'no')[i % 3]}" for i in range(60))
+    )
+    with service.client() as client:
+        dataset = client.upload(file)["id"]
+        page.goto(f"/#/datasets/{dataset}")
+        page.get_by_label("Words for missing values").fill("k.A.")
+        page.get_by_role("button", name="Read the file again").click()
+        expect(page.locator("table.rows td").filter(has_text="missing").first).to_be_visible()
+        page.get_by_label("Word for missing values of word").fill("n/a")
+        page.get_by_role("combobox", name="Identifiers in n").select_option("drop")
+        page.get_by_role("button", name="Save the schema").click()
+        expect(page.get_by_label("Leave out n", exact=True)).to_be_checked()
+        columns = client.request("GET", f"/v1/datasets/{dataset}/schema").json()["columns"]
+        assert [(c["name"], c["exclude"], c["missing"]) for c in columns] == [
+            ("n", True, None),
+            ("word", False, "n/a"),
+        ]
+
+
+def test_images_are_shown_by_label(page: Page, content: Content) -> None:
+    page.goto(f"/#/datasets/{content.images}")
+    page.get_by_role("combobox", name="Label").select_option("7")
+    expect(page.get_by_alt_text(re.compile(r"Image \d+ of 7"))).to_have_count(48)
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text(re.compile("^49 to 96 of"))).to_be_visible()
 
 
 def test_errors_say_what_to_do(page: Page, content: Content, service: Server) -> None:

@@ -387,7 +387,7 @@ def test_progress_and_usage_are_summed_over_all_workers(pets: TestClient) -> Non
         session.get_one(Job, job_id).pause_requested = True
     with write() as session:
         assert not jobs.has_idle_shards(session, QUEUES, 0.0)
-        assert jobs.claim_any_shard(session, QUEUES, "third", job_id) is None
+        assert jobs.claim_any_shard(session, QUEUES, "third") is None
     assert reload(claimed[1]).state is JobState.RUNNING
 
 

@@ -65,7 +65,7 @@ def test_a_generation_job_on_a_gpu_writes_the_files_of_the_cpu_and_counts_gpu_se
         set_device({"cpu": "cpu", "gpu": "cuda:0"}[device])
         body = {"kind": "generation", "model": "pets", "count": 20, "shard_size": 10, "seed": 3}
         job_id = client.post("/v1/jobs", json=body | {"device": device}).json()["id"]
-        run_next(["generation"], job_id)
+        run_next(["generation"])
         jobs.append(client.get(f"/v1/jobs/{job_id}").json())
     assert [job["state"] for job in jobs] == ["succeeded", "succeeded"]
     assert [job["device_kind"] for job in jobs] == ["cpu", "gpu"]
@@ -94,7 +94,7 @@ def test_a_broken_context_returns_the_job_without_a_worker_loss(
     with monkeypatch.context() as patch:
         patch.setattr(RunningTraining, "progress", progress)
         with pytest.raises(DeviceLost):
-            run_next(["training"], job_id)
+            run_next(["training"])
     broken.__exit__(None, None, None)
     job = reload(find_job(job_id))
     assert (job.state.value, job.device_losses, job.worker_losses) == ("queued", 1, 0)
@@ -108,7 +108,7 @@ def test_a_gpu_that_does_not_exist_returns_the_job(
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(DeviceLost, match="finds no GPU") as lost:
-            run_next(["training"], job_id)
+            run_next(["training"])
     assert isinstance(lost.value.__cause__, DeviceLost)
     assert isinstance(lost.value.__cause__.__cause__, DeviceUnavailable)
     assert find_job(job_id).state.value == "queued"

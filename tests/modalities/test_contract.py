@@ -179,7 +179,7 @@ def create_job(client: TestClient, **body: Any) -> str:
 
 def run_job(client: TestClient, **body: Any) -> Any:
     job_id = create_job(client, **body)
-    assert run_next([body["kind"]], job_id)
+    assert run_next([body["kind"]])
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["state"] == "succeeded", job["error"]
     return job
@@ -224,7 +224,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
     interrupt_training(client, interrupted, monkeypatch, at_step=5)
     assert [row.step for row in list_checkpoints(interrupted)] == [4, 2]
     start_steps = record_start_steps(monkeypatch)
-    assert run_next(["training"], interrupted)
+    assert run_next(["training"])
     assert start_steps == [4]
     assert get_model_sha256(interrupted, case.steps) == get_model_sha256(job["id"], case.steps)
 
@@ -384,7 +384,7 @@ def test_a_worker_without_the_package_of_a_job_says_what_to_install(
     shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
     importlib.invalidate_caches()
     modalities.installed.cache_clear()
-    assert run_next(["training"], job_id)
+    assert run_next(["training"])
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["state"] == "failed"
     assert "entry point `sequence`" in job["error"]["detail"]

@@ -25,10 +25,11 @@ class AsyncOperations(AsyncCalls):
         return cast("types.Liveness", await self._json("GET", "/livez"))
 
     async def check_readiness(self) -> types.Readiness:
-        """Check the database, the object storage and the disk space, and that a worker is active.
+        """Check the database and its schema, the object storage and the disk space.
 
-        With a GPU that does not work, the status is `degraded` and the response 200: the service
-        works, but jobs that need this GPU wait.
+        Without an active worker, or with a GPU that does not work, the status is `degraded` and the
+        response 200: the service works, but jobs wait. A sampler has only the checks that it needs.
+        From SIGTERM on, the response is 503. Nothing is written.
         """
         return cast("types.Readiness", await self._json("GET", "/readyz"))
 
@@ -114,6 +115,9 @@ class AsyncOperations(AsyncCalls):
 
         Images: a zip of PNGs with labels.csv, npz (`x`, `y`, `labels`), or a tar (WebDataset).
         Tables: CSV, NDJSON, Parquet or Arrow, without the excluded columns.
+
+        The file is encoded while it is sent, so the response has a length only after a complete
+        download. A range is answered when the whole file has been encoded once.
         """
         return await self._bytes(
             "GET",
@@ -189,7 +193,7 @@ class AsyncOperations(AsyncCalls):
     async def create_dataset(
         self, body: types.DatasetFrom, *, idempotency_key: str | None = None
     ) -> types.DatasetView:
-        """Create a dataset from uploaded files, from completed uploads, or from a built-in dataset.
+        """Create a dataset from uploaded files, completed uploads, a URL, or a built-in dataset.
 
         For a small upload, the response is sent when the dataset is `ready` (201) or rejected; a
         rejected one is not stored. For a large one, the response is sent at once with the state
@@ -263,12 +267,13 @@ class AsyncOperations(AsyncCalls):
         )
 
     async def change_dataset(self, dataset_id: str, body: types.DatasetPatch) -> types.DatasetView:
-        """Change the name, the tags, or how an upload of images is read.
+        """Change the name, the tags, or how the upload is read.
 
-        With a field such as `labels_from`, the service reads the stored upload again, which may
-        take a while. Fields that are not sent stay as they are, and null sets the default. Until
-        the new content is valid, the old one stays in use. The request is rejected while an
-        unfinished job uses the dataset.
+        With a field such as `labels_from` or `read`, the service reads the stored upload again,
+        which may take a while. Fields that are not sent stay as they are, and null sets the
+        default. A table's changes of the schema apply to the new content, too. Until the new
+        content is valid, the old one stays in use. The request is rejected while an unfinished job
+        uses the dataset.
         """
         return cast(
             "types.DatasetView",
@@ -304,6 +309,30 @@ class AsyncOperations(AsyncCalls):
             "types.UploadView",
             await self._json("POST", "/v1/uploads", json=body, idempotency_key=idempotency_key),
         )
+
+    async def list_uploads(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> types.UploadPage:
+        """List the uploads that are not datasets yet, newest first.
+
+        An upload without a new part for a week, unless the operator has set another time, is
+        deleted.
+        """
+        return cast(
+            "types.UploadPage",
+            await self._json("GET", "/v1/uploads", params={"limit": limit, "after": after}),
+        )
+
+    async def iter_uploads(self) -> AsyncIterator[types.UploadView]:
+        """Yield the items of all pages of `list_uploads`."""
+        after: str | None = None
+        while True:
+            page = await self.list_uploads(limit=PAGE_SIZE, after=after)
+            for item in page["data"]:
+                yield item
+            after = page["next"]
+            if not page["has_more"]:
+                return
 
     async def read_upload(self, upload_id: str) -> types.UploadView:
         """Return an upload and the parts that were received."""
@@ -455,8 +484,25 @@ class AsyncOperations(AsyncCalls):
             await self._json("GET", f"/v1/jobs/{quote(job_id)}/artifacts"),
         )
 
-    async def read_artifact(self, job_id: str, name: str) -> bytes:
-        """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256."""
+    async def read_artifact(self, job_id: str, name: str) -> types.JsonFile:
+        """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
+
+        Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
+        """
+        return cast(
+            "types.JsonFile",
+            await self._json(
+                "GET",
+                f"/v1/jobs/{quote(job_id)}/artifacts/{quote(name)}",
+                headers={"Accept": "application/json"},
+            ),
+        )
+
+    async def read_artifact_file(self, job_id: str, name: str) -> bytes:
+        """Return a file or a byte range of it (RFC 9110, section 14). Its ETag is its SHA-256.
+
+        Files of jobs that read a dataset need the scope `data:read`, except previews of trainings.
+        """
         return await self._bytes("GET", f"/v1/jobs/{quote(job_id)}/artifacts/{quote(name)}")
 
     async def create_job(
@@ -511,7 +557,10 @@ class AsyncOperations(AsyncCalls):
         name: str | None = None,
         tag: str | None = None,
     ) -> types.JobPage:
-        """List the jobs, newest first unless `sort` says otherwise."""
+        """List the jobs, newest first unless `sort` says otherwise.
+
+        A key with the scope `sample` but not `read` sees only the jobs that it created.
+        """
         return cast(
             "types.JobPage",
             await self._json(
@@ -578,6 +627,10 @@ class AsyncOperations(AsyncCalls):
             "types.JobView",
             await self._json("GET", f"/v1/jobs/{quote(job_id)}", params={"wait": wait}),
         )
+
+    async def cancel_jobs(self, body: types.JobsToCancel) -> types.CancelledJobs:
+        """Cancel up to 500 jobs at once: queued and paused ones, unless the request says otherwise."""
+        return cast("types.CancelledJobs", await self._json("POST", "/v1/jobs/cancel", json=body))
 
     async def cancel_job(self, job_id: str) -> types.JobView:
         """Cancel a job.
@@ -805,7 +858,8 @@ class AsyncOperations(AsyncCalls):
         """Return the report of the newest successful evaluation; `state` is that of the newest one.
 
         It has a verdict, and scores next to those of real items and of a naive baseline. HTML
-        includes plots; CSV only has the column statistics.
+        includes plots and, for keys with the scope `data:read`, pictures of real items next to
+        samples; CSV only has the column statistics.
         """
         return cast(
             "types.Report",
@@ -820,7 +874,8 @@ class AsyncOperations(AsyncCalls):
         """Return the report of the newest successful evaluation; `state` is that of the newest one.
 
         It has a verdict, and scores next to those of real items and of a naive baseline. HTML
-        includes plots; CSV only has the column statistics.
+        includes plots and, for keys with the scope `data:read`, pictures of real items next to
+        samples; CSV only has the column statistics.
         """
         return await self._bytes(
             "GET", f"/v1/models/{quote(reference)}/report", params={"format": format}
@@ -858,7 +913,8 @@ class AsyncOperations(AsyncCalls):
         """Download the model as a zip file that another service can import.
 
         The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
-        model manifest and the model card. Its bytes are the same until the next evaluation.
+        model manifest and the model card. Its bytes are the same until the next evaluation, so a
+        download can be resumed with `Range` and `If-Range`.
         """
         return await self._bytes("GET", f"/v1/models/{quote(reference)}/export")
 
@@ -956,7 +1012,8 @@ class AsyncOperations(AsyncCalls):
     ) -> types.SamplesView:
         """Generate samples by query parameters, for `<img src>` and curl.
 
-        Example: `?label=sneaker&count=4&seed=7`.
+        Example: `?label=sneaker&count=4&seed=7`. With a seed, the response has an `ETag`, by which
+        a browser finds that its stored samples are still those of the model.
         """
         return cast(
             "types.SamplesView",
@@ -1002,7 +1059,8 @@ class AsyncOperations(AsyncCalls):
     ) -> bytes:
         """Generate samples by query parameters, for `<img src>` and curl.
 
-        Example: `?label=sneaker&count=4&seed=7`.
+        Example: `?label=sneaker&count=4&seed=7`. With a seed, the response has an `ETag`, by which
+        a browser finds that its stored samples are still those of the model.
         """
         return await self._bytes(
             "GET",
@@ -1062,19 +1120,21 @@ class AsyncOperations(AsyncCalls):
         )
 
     async def list_keys(
-        self, *, limit: int | None = None, after: str | None = None
+        self, *, limit: int | None = None, after: str | None = None, expired: bool | None = None
     ) -> types.KeyPage:
         """List the keys, newest first and including revoked ones, without the keys themselves."""
         return cast(
             "types.KeyPage",
-            await self._json("GET", "/v1/keys", params={"limit": limit, "after": after}),
+            await self._json(
+                "GET", "/v1/keys", params={"limit": limit, "after": after, "expired": expired}
+            ),
         )
 
-    async def iter_keys(self) -> AsyncIterator[types.KeyView]:
+    async def iter_keys(self, *, expired: bool | None = None) -> AsyncIterator[types.KeyView]:
         """Yield the items of all pages of `list_keys`."""
         after: str | None = None
         while True:
-            page = await self.list_keys(limit=PAGE_SIZE, after=after)
+            page = await self.list_keys(expired=expired, limit=PAGE_SIZE, after=after)
             for item in page["data"]:
                 yield item
             after = page["next"]
@@ -1084,6 +1144,17 @@ class AsyncOperations(AsyncCalls):
     async def read_own_key(self) -> types.KeyView:
         """Return the key that sends the request, and its scopes."""
         return cast("types.KeyView", await self._json("GET", "/v1/keys/self"))
+
+    async def rotate_key(self, key_id: str, body: types.KeyRotation) -> types.CreatedKey:
+        """Replace a key: create one with the same name, scopes and lifetime.
+
+        The old key expires after `overlap_s`, so that its users can change to the new one.
+        Idempotency-Key is not supported: storing the response would store the key.
+        """
+        return cast(
+            "types.CreatedKey",
+            await self._json("POST", f"/v1/keys/{quote(key_id)}/rotate", json=body),
+        )
 
     async def revoke_key(self, key_id: str) -> None:
         """Revoke a key and the signed URLs that it created.

@@ -61,7 +61,7 @@ def sample(
         options["layout"] = "grid"
     with connect(url, key) as client:
         if not format_:
-            format_ = "csv" if client.read_model(model)["modality"] == "tabular" else "zip"
+            format_ = "csv" if client.read_model(model).get("columns") else "zip"
         if out != STANDARD_OUTPUT:
             client.download_samples(model, out, format=format_, **options)
             if as_json:

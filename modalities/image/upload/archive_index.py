@@ -23,6 +23,7 @@ _OTHER_SUFFIX = re.compile(
     r"|lst|cls|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
     re.IGNORECASE,
 )
+_DRAWING = re.compile(r"\.(svg|psd|eps|ai)$", re.IGNORECASE)
 _JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _PEEK_BYTES = 8 * HEAD_BYTES  # enough compressed bytes to decompress the head of a gzip file
 _MAX_KINDS = 8
@@ -104,9 +105,24 @@ def index_archive(archive: Archive) -> ArchiveIndex:
     for i, reader in archive.open_members(unclear):
         _classify_by_head(index, i, read_up_to(reader, _PEEK_BYTES))
     index.images.sort()
+    _ignore_drawings(index, archive.names)
     index.ignored += index.npy + index.idx if index.images else []
     index.ignored.sort()
     return index
+
+
+def _ignore_drawings(index: ArchiveIndex, names: Sequence[str]) -> None:
+    """Ignore SVG and Photoshop files if nearly all have the name of another image."""
+    drawings = [i for i in index.images if _DRAWING.search(names[i])]
+    pictures = {_file_stem(names[i]) for i in set(index.images) - set(drawings)}
+    copies = sum(_file_stem(names[i]) in pictures for i in drawings)
+    if drawings and copies >= 0.9 * len(drawings):
+        index.images = [i for i in index.images if not _DRAWING.search(names[i])]
+        index.ignored += drawings
+
+
+def _file_stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0].casefold()
 
 
 def _classify_by_head(index: ArchiveIndex, i: int, head: bytes) -> None:

@@ -13,11 +13,14 @@ from modalities.image.upload.options import PartUse
 from modalities.image.upload.split_names import (
     Role,
     are_batches,
+    are_subjects,
     is_neutral,
     role_of_name,
     roles_of_level,
+    size_of_name,
     words_of,
 )
+from modalities.image.upload.twin_images import find_twins
 
 _IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photo", "photos", "input", "inputs"})
 _MASK_FOLDERS = frozenset(
@@ -64,6 +67,7 @@ class FolderLayout:
 
     folders: list[Folder]
     folder_of: NDArray[np.int32]
+    is_twin: NDArray[np.bool_]  # images that are masks or copies of another one in their folder
     notes: list[str] = field(default_factory=list)
 
     def select(self, flags: Sequence[bool]) -> NDArray[np.bool_]:
@@ -76,7 +80,7 @@ class FolderLayout:
 
     @property
     def is_mask(self) -> NDArray[np.bool_]:
-        return self.select([folder.is_mask for folder in self.folders])
+        return self.select([folder.is_mask for folder in self.folders]) | self.is_twin
 
     @property
     def is_left_out(self) -> NDArray[np.bool_]:
@@ -127,11 +131,12 @@ def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> Folde
     """Detect the layout of all folders except `chosen`, which are parts of their own."""
     paths, folder_of = _distinct_folders(names)
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
-    layout = FolderLayout(folders, folder_of)
+    layout = FolderLayout(folders, folder_of, find_twins(names))
     _collapse_copies(folders)
+    _keep_one_size(folders, layout, names)
     for name in chosen:
         _assign_chosen_part(folders, name)
-    _assign_parts([folder for folder in folders if folder.part not in chosen])
+    _assign_parts([f for f in folders if f.part not in chosen and f.use is None])
     _mark_masks(folders)
     for part in dict.fromkeys(folder.part for folder in folders):
         members = [f for f in folders if f.part == part and f.levels and not f.is_mask]
@@ -177,6 +182,43 @@ def _collapse_copies(folders: Sequence[Folder]) -> None:
             if folder.levels[i] == folder.levels[i - 1] and shorter in paths:
                 folder.levels = shorter
                 break
+
+
+def _keep_one_size(folders: Sequence[Folder], layout: FolderLayout, names: Sequence[str]) -> None:
+    """Leave out all but the largest of folders such as `png/64` and `png/128`.
+
+    Their names are usual sizes, and they hold files of the same names.
+    """
+    for depth in range(max((len(folder.levels) for folder in folders), default=0)):
+        level = [folder for folder in folders if len(folder.levels) > depth]
+        sizes = {folder.levels[depth]: size_of_name(folder.levels[depth]) for folder in level}
+        if len(sizes) < 2 or not all(sizes.values()):
+            continue
+        files: dict[Levels, dict[str, set[str]]] = {}  # by the other levels and the size
+        for i, name in enumerate(names):
+            levels = folders[layout.folder_of[i]].levels
+            if len(levels) > depth:
+                others = levels[:depth] + levels[depth + 1 :]
+                by_size = files.setdefault(others, {})
+                by_size.setdefault(levels[depth], set()).add(name.rpartition("/")[2])
+        if not all(_are_the_same(list(by_size.values())) for by_size in files.values()):
+            continue
+        largest = max(sizes, key=lambda name: sizes[name] or 0)
+        for folder in level:
+            is_kept = folder.levels[depth] == largest
+            folder.levels = folder.levels[:depth] + folder.levels[depth + 1 :] if is_kept else ()
+            folder.use = None if is_kept else "leave_out"
+        some = ", ".join(sorted(sizes, key=lambda name: sizes[name] or 0)[:3])
+        layout.notes.append(
+            f"Folders such as {some} hold the same images in several sizes: only {largest} is used."
+        )
+        return
+
+
+def _are_the_same(groups: Sequence[set[str]]) -> bool:
+    """Return True if nearly all names are in each group."""
+    common = set.intersection(*groups)
+    return len(groups) > 1 and len(common) >= 0.9 * max(map(len, groups))
 
 
 def _assign_parts(folders: Sequence[Folder]) -> None:
@@ -292,11 +334,23 @@ def _strip_common_levels(folders: Sequence[Folder]) -> None:
 
 def _strip_batches(folders: Sequence[Folder], layout: FolderLayout) -> None:
     names = {folder.levels[0] for folder in folders if folder.levels}
-    if all(folder.levels for folder in folders) and are_batches(names):
+    if not names or not all(folder.levels for folder in folders):
+        return
+    if are_batches(names) or (are_subjects(names) and _have_common_labels(folders)):
         for folder in folders:
             folder.levels = folder.levels[1:]
         some = ", ".join(sorted(names)[:3])
         layout.notes.append(f"Folders such as {some} only divide the images; they are not labels.")
+
+
+def _have_common_labels(folders: Sequence[Folder]) -> bool:
+    """Return True if the groups `patient01`, `patient02` have the same labels, at least two."""
+    groups: dict[str, set[Levels]] = {}
+    for folder in folders:
+        groups.setdefault(folder.levels[0], set()).add(folder.levels[1:])
+    labels = set().union(*groups.values())
+    mean = sum(map(len, groups.values())) / len(groups)
+    return () not in labels and len(labels) > 1 and mean >= 0.5 * len(labels)
 
 
 def _drop_labels_of_neutral_folders(folders: Sequence[Folder]) -> None:

@@ -9,6 +9,7 @@ from core.datasets.errors import unreadable_error
 from core.settings import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.archive_index import ArchiveIndex, describe_ignored
+from modalities.image.upload.class_name_files import find_class_names
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
 from modalities.image.upload.label_sources import label_images
@@ -29,7 +30,13 @@ def read_image_files(
         raise unreadable_error("too_many_images", message)
     labeling = label_images(archive, index, names, options, limits)
     labels = labeling.encoder
-    class_names = rename_labels(labels.sorted_names(), options.class_names, limits)
+    given_names = options.class_names
+    named = None
+    if given_names is None:
+        named = find_class_names(archive, index.ignored, labels.sorted_names())
+    if named is not None:
+        given_names = named[0]
+    class_names = rename_labels(labels.sorted_names(), given_names, limits)
     used = np.flatnonzero(labeling.kept)
     members = [index.images[i] for i in used]
     loaded, store, loader = load_images(
@@ -52,6 +59,7 @@ def read_image_files(
         name_of=lambda i: names[order[i]],
         notes=[
             *labeling.notes,
+            *([named[1]] if named else []),
             *_name_notes(archive),
             *describe_ignored(kinds),
             *labels.notes(),

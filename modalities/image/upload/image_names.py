@@ -3,16 +3,20 @@
 import posixpath
 import unicodedata
 from collections.abc import Iterator, Sequence
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from modalities.image.upload.split_names import role_of_name
 
 _END = -1
+_COMPARED_LEVELS = 3
 
 
 def key_of(path: str) -> str:
     """Return the path without its suffix, with "/" between levels, in lower case."""
+    if "://" in path:
+        path = unquote(urlsplit(path).path)
     normalized = unicodedata.normalize("NFC", path).strip().replace("\\", "/").casefold()
     return _without_suffix(posixpath.normpath(normalized).lstrip("/") if normalized else "")
 
@@ -23,6 +27,11 @@ def _without_suffix(path: str) -> str:
     return stem if suffix[1:].isalnum() and 2 < len(suffix) <= 6 and suffix[1].isalpha() else path
 
 
+def _folders_of(key: str) -> list[str]:
+    """Return the folders of a path, the innermost first."""
+    return key.split("/")[-2::-1]
+
+
 class ImageNames:
     """Index of the images of an archive by the last level of their paths.
 
@@ -30,14 +39,21 @@ class ImageNames:
     the id `a` both mean `data/img/a.jpg`, unless several images fit equally well.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], skipped: Sequence[bool] | None = None) -> None:
+        """Index all `names` except those that are `skipped`, such as masks."""
         self._names = names
+        # Folders of images by their distance from the image: its own folder first.
+        self._levels: list[set[str]] = [set() for _ in range(_COMPARED_LEVELS)]
         self._exact: dict[str, int] = {}
         self._first: dict[str, int] = {}  # by the last level of the key
         self._next = np.full(len(names), _END, np.int32)  # images with the same last level
         self._padded: dict[str, str] = {}  # last levels such as "007" by their number
         for i, name in enumerate(names):
+            if skipped is not None and skipped[i]:
+                continue
             self._exact[name] = i
+            for known, level in zip(self._levels, _folders_of(key_of(name)), strict=False):
+                known.add(level)
             last = key_of(name.rpartition("/")[2])
             self._next[i] = self._first.get(last, _END)
             self._first[last] = i
@@ -57,9 +73,16 @@ class ImageNames:
         key = key_of(path)
         last = key.rpartition("/")[2]
         matches = list(self._with_last_level(last if last in self._first else self._pad(last)))
+        for distance, level in enumerate(_folders_of(key)[:_COMPARED_LEVELS]):
+            if level in self._levels[distance]:
+                # `cats/1.png` is not the image `dogs/1.png`, whose file has the same name.
+                matches = [i for i in matches if self._is_below(i, level, distance)]
         if len(matches) <= 1:
             return matches[0] if matches else None
         return self._best(matches, key, path, document)
+
+    def _is_below(self, i: int, level: str, distance: int) -> bool:
+        return _folders_of(key_of(self._names[i]))[distance : distance + 1] == [level]
 
     def _pad(self, number: str) -> str:
         """Return the name of an image for an id without its leading zeros: `7` for `007.png`."""

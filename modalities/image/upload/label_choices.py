@@ -52,7 +52,8 @@ def find_label_choices(
     choices = list(_folder_choices(layout))
     if names := {label for label in labels_in_file_names(images, limits) if label}:
         choices.append(LabelChoice.of(sorted(names), "file_names"))
-    choices += _table_choices(archive, documents[:_MAX_TABLES], images, limits)
+    masks = layout.is_mask.tolist()
+    choices += _table_choices(archive, documents[:_MAX_TABLES], images, masks, limits)
     return [*choices, LabelChoice.of([], "none")]
 
 
@@ -64,9 +65,13 @@ def _folder_choices(layout: FolderLayout) -> Iterator[LabelChoice]:
 
 
 def _table_choices(
-    archive: Archive, documents: Sequence[int], images: Sequence[str], limits: Limits
+    archive: Archive,
+    documents: Sequence[int],
+    images: Sequence[str],
+    skipped: Sequence[bool],
+    limits: Limits,
 ) -> Iterator[LabelChoice]:
-    finder = ImageNames(images if documents else ())
+    finder = ImageNames(images if documents else (), skipped)
     for i, reader in archive.open_members(documents):
         name, content = archive.names[i], read_up_to(reader, limits.archive_entry_bytes + 1)
 

@@ -11,12 +11,21 @@ from modalities.image.upload.split_names import role_of_name, words_of
 
 _PATH_WORDS = frozenset(
     {"path", "file", "filename", "filepath", "filenames", "image", "images", "img", "imagename"}
-    | {"photo", "picture", "name", "id", "imageid", "imagepath", "key", "frame"}
+    | {"photo", "picture", "name", "id", "imageid", "imagepath", "key", "frame", "url"}
+    | {"imagen", "archivo", "imagem", "arquivo", "fichier", "datei", "bild", "файл"}
+    | {"文件名", "文件", "图片", "图像", "ファイル名", "ファイル", "画像", "파일"}
 )
 # Earlier words are better: a name says more than a number.
 _LABEL_WORDS = (
-    ("label", "labels", "target", "targets", "y", "truth", "groundtruth"),
-    ("class", "classes", "classname", "category", "categories", "classid", "categoryid"),
+    (
+        *("label", "labels", "target", "targets", "y", "truth", "groundtruth", "etiqueta"),
+        *("rotulo", "etiquette", "метка", "标签", "標籤", "ラベル", "라벨"),
+    ),
+    (
+        *("class", "classes", "classname", "category", "categories", "classid", "categoryid"),
+        *("clase", "classe", "klasse", "categoria", "categorie", "kategorie", "класс"),
+        *("категория", "类别", "類別", "分类", "分類", "クラス", "カテゴリ", "클래스"),
+    ),
     ("breed", "species", "diagnosis", "dx", "disease", "emotion", "genre", "variety", "finding"),
     (
         "findings",
@@ -50,6 +59,8 @@ _SPLIT_WORDS = frozenset(
 )
 _BOX_WORDS = frozenset({"xmin", "ymin", "xmax", "ymax", "bbox", "boundingbox", "bboxes", "boxes"})
 SEVERAL_LABELS = "gives several labels to one image; each image can have one label"
+_ALL_DIFFER = "every column differs from row to row"
+CAPTIONS = f"has texts, but no labels: {_ALL_DIFFER}"
 NAMES_NO_IMAGE = "names no image of the archive"
 _MIN_SHARE = 0.5  # of the rows must name an image of the archive, for a column without a name
 _ONE_HOT_SHARE = 0.9  # of the rows must have exactly one 1
@@ -81,7 +92,7 @@ def find_columns(
 
     Raises NoLabels if there are none.
     """
-    rows = table.sample()
+    rows = table.sample(is_image)
     path = _path_column(table.header, rows, is_image)
     others = [i for i in range(len(table.header)) if i != path]
     named_splits = [i for i in others if _SPLIT_WORDS & set(_column_words(table.header[i]))]
@@ -107,7 +118,7 @@ def find_label_columns(
 
     Raises NoLabels if the table does not name images.
     """
-    rows = table.sample()
+    rows = table.sample(is_image)
     path = _path_column(table.header, rows, is_image)
     columns: dict[str, list[str]] = {}
     for i, name in enumerate(table.header):
@@ -218,7 +229,8 @@ def choose_label_column(
         names = ", ".join(printable(header[i]) for i in marks[:8])
         raise NoLabels(f"has a column of 1 and -1 per class; set `label_column` to one of {names}")
     if not varying:
-        raise NoLabels("has no column with labels: every column differs from row to row")
+        texts = [i for i in others if not all(is_number(row[i] or "0") for row in rows)]
+        raise NoLabels(CAPTIONS if texts else f"has no column with labels: {_ALL_DIFFER}")
     names = ", ".join(printable(header[i]) for i in varying[:8])
     raise NoLabels(f"has several columns that may hold the label; set `label_column` to {names}")
 
@@ -228,7 +240,8 @@ def _reject_lists_of_labels(values: Sequence[str | None]) -> None:
     present = [value for value in values if value]
     distinct = set(present)
     lists = sum(
-        any(sep in value and distinct.issuperset(value.split(sep)) for sep in "|;,")
+        any(sep in value and distinct.issuperset(value.split(sep)) for sep in ";,")
+        or ("|" in value and not distinct.isdisjoint(value.split("|")))
         for value in distinct
     )
     if lists > 0.1 * len(distinct):

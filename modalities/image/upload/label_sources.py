@@ -18,7 +18,7 @@ from modalities.image.upload.box_annotations import boxes_issue, find_box_files
 from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
 from modalities.image.upload.folder_labels import FolderLayout, read_folders
 from modalities.image.upload.label_choices import LabelChoice, find_label_choices
-from modalities.image.upload.label_columns import NAMES_NO_IMAGE
+from modalities.image.upload.label_columns import CAPTIONS, NAMES_NO_IMAGE
 from modalities.image.upload.labels import UNLABELED, LabelEncoder
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.sidecar_labels import find_sidecars, read_sidecars
@@ -105,11 +105,11 @@ def _choose(
 ) -> Labeling:
     chosen = options.labels_from
     if chosen == "folders":
-        return _finish(_from_folders(layout, images, options, limits), layout)
+        return _finish(_from_folders(layout, images, options, limits), layout, images)
     if chosen == "none":
-        return _finish(_unlabeled(layout, images, limits), layout)
+        return _finish(_unlabeled(layout, images, limits), layout, images)
     if chosen == "file_names":
-        return _finish(_from_file_names(layout, images, limits), layout)
+        return _finish(_from_file_names(layout, images, limits), layout, images)
     sidecars = find_sidecars(archive.names, index.images)
     documents = select_documents(archive.names, index.ignored, set(sidecars), chosen)
     if chosen is not None and not documents:
@@ -130,7 +130,7 @@ def _choose(
     if labeling is None:
         _reject_documented(search)
         labeling = _unlabeled(layout, images, limits)
-    labeling = _finish(labeling, layout)
+    labeling = _finish(labeling, layout, images)
     others = [archive.names[i] for i in index.ignored if not is_hidden(archive.names[i])]
     _add_findings(labeling, search, images, others, limits)
     return labeling
@@ -157,7 +157,7 @@ def _from_tables(
     labels = search.best(layout)
     if labels is None or _numbers_the_folders(labels, layout):
         return None
-    is_test = layout.is_test if labels.is_test is None else labels.is_test
+    is_test = np.where(labels.names_part, labels.is_test, layout.is_test)
     chosen = layout.select([folder.use is not None for folder in layout.folders])
     is_test = np.where(chosen, layout.is_test, is_test)
     labeling = Labeling(
@@ -295,16 +295,17 @@ def _unlabeled(layout: FolderLayout, images: Sequence[str], limits: Limits) -> L
     )
 
 
-def _finish(labeling: Labeling, layout: FolderLayout) -> Labeling:
+def _finish(labeling: Labeling, layout: FolderLayout, images: Sequence[str]) -> Labeling:
     """Leave out masks and parts that a client left out, and describe the parts."""
     labeling.kept &= ~layout.is_left_out
-    if masks := int((layout.is_mask & labeling.kept).sum()):
+    if masks := np.flatnonzero(layout.is_mask & ~layout.is_left_out).tolist():
         labeling.kept &= ~layout.is_mask
-        example = next(folder.path for folder in layout.folders if folder.is_mask)
-        hint = "Masks of objects were left out: they are neither images to learn nor labels."
-        labeling.issues.append(
-            Issue("annotations_not_read", "error", masks, (printable(example),), hint)
+        severity: Severity = "info" if labeling.source != "none" else "error"
+        hint = (
+            "Masks and copies next to images of the same name were left out: they are neither "
+            "images to learn nor labels."
         )
+        labeling.issues.append(_images_issue("annotations_not_read", severity, masks, images, hint))
     if labeling.is_test[labeling.kept].all():
         labeling.is_test = np.zeros_like(labeling.is_test)  # a test part on its own is the dataset
     labeling.notes += layout.notes
@@ -343,7 +344,13 @@ def _add_findings(
     has_labels = labeling.source != "none"
     if issue := boxes_issue(search.boxes, has_labels=has_labels):
         labeling.issues.append(issue)
-    unread = [name for name in search.failures if not name.lower().endswith((".txt", ".lst"))]
+    # Text files without names of images are no lists: licenses, logs.
+    unread = [
+        name
+        for name, reason in search.failures.items()
+        if not name.lower().endswith((".txt", ".lst"))
+        or (name not in search.errors and reason != NAMES_NO_IMAGE)
+    ]
     if not has_labels:
         search.failures |= {
             name: "is a kind of file that is not read"
@@ -396,7 +403,7 @@ def _images_issue(
 def _reject_documented(search: TableSearch) -> None:
     """Raise DatasetUnreadable if the only source of labels is a labels.csv that cannot be used."""
     for name in search.failures:
-        if is_documented_name(name):
+        if is_documented_name(name) and search.failures[name] != CAPTIONS:
             raise _unusable_table_error(name, search)
 
 

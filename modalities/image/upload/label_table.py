@@ -18,6 +18,7 @@ TABLE_SUFFIXES = frozenset(
     {".csv", ".tsv", ".tab", ".txt", ".lst", ".json", ".jsonl", ".ndjson", ".dat", ".data"}
 )
 SAMPLE_ROWS = 2_000
+_SEARCHED_ROWS = 200_000
 
 Row = list[str | None]
 
@@ -33,8 +34,19 @@ class LabelTable(NamedTuple):
     header: list[str]
     read_rows: Callable[[], Iterator[Row]]
 
-    def sample(self) -> list[Row]:
-        return list(islice(self.read_rows(), SAMPLE_ROWS))
+    def sample(self, is_image: Callable[[str], bool] | None = None) -> list[Row]:
+        """Return the first rows, or the first that name an image if the archive holds only some."""
+        rows = list(islice(self.read_rows(), SAMPLE_ROWS))
+        if is_image is None or len(rows) < SAMPLE_ROWS or _name_images(rows, is_image):
+            return rows
+        naming = (
+            row for row in islice(self.read_rows(), _SEARCHED_ROWS) if _name_images([row], is_image)
+        )
+        return list(islice(naming, SAMPLE_ROWS)) or rows
+
+
+def _name_images(rows: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
+    return any(field and is_image(field) for row in rows for field in row)
 
 
 def read_table(content: bytes, name: str, is_image: Callable[[str], bool]) -> LabelTable:
@@ -88,16 +100,18 @@ def _csv_table(text: str, name: str, is_image: Callable[[str], bool]) -> LabelTa
     if not first:
         raise invalid_table(name, "the file is empty")
     has_header = not any(map(is_image, first))
-    if has_header and len({field.lower() for field in first}) < len(first):
+    named = [field.lower() for field in first if field]
+    if has_header and len(set(named)) < len(named):
         raise invalid_table(name, "the first line names a column twice")
-    header = first if has_header else [str(i + 1) for i in range(len(first))]
+    header = [field if has_header and field else str(i + 1) for i, field in enumerate(first)]
 
     def read_rows() -> Iterator[Row]:
         for number, line in islice(read_lines(), int(has_header), None):
-            if len(line) != len(header):
+            # Spreadsheets leave out empty fields at the end of a line, or add some.
+            if any(line[len(header) :]) or len(line) < min(2, len(header)):
                 problem = f"line {number} has {len(line)} fields instead of {len(header)}"
                 raise invalid_table(name, problem)
-            yield list(line)
+            yield [*line, *[""] * (len(header) - len(line))][: len(header)]
 
     return LabelTable(name, header, read_rows)
 

@@ -24,6 +24,7 @@ from modalities.image.upload.archive import (
     detect_format,
     open_archive,
 )
+from modalities.image.upload.archive import nested as nested_archives
 from modalities.image.upload.archive_index import (
     ArchiveIndex,
     describe_ignored,
@@ -74,7 +75,7 @@ def _read_files(
         with open_archive(
             files[0].path, files[0].name, limits=limits, name_encoding=options.name_encoding
         ) as archive:
-            return _read_archive(archive, options, limits, out)
+            return _read_outer_archive(archive, files[0], options, limits, out)
     if files and all(detected.file_type == "idx" for detected in formats):
         arrays = [
             idx.read_idx(file.name, _file_opener(file, detected.compression))
@@ -96,10 +97,28 @@ def _read_files(
     raise unreadable_error("unsupported_file_combination", message)
 
 
-def _read_archive(
-    archive: Archive, options: ImageOptions, limits: Limits, out: Path
+def _read_outer_archive(
+    archive: Archive, file: SourceFile, options: ImageOptions, limits: Limits, out: Path
 ) -> DecodedDataset:
+    """Read an archive, or the archives in it if it does not hold images."""
     index = index_archive(archive)
+    nested = _with_suffix(archive, index, nested_archives.SUFFIXES)
+    if not nested or index.npy or index.idx or len(index.images) >= limits.images_min:
+        return _read_archive(archive, index, options, limits, out)
+    with nested_archives.open_nested(
+        archive,
+        nested,
+        limits=limits,
+        name_encoding=options.name_encoding,
+        packed_bytes=file.path.stat().st_size,
+        folder=out,
+    ) as inner:
+        return _read_archive(inner, index_archive(inner), options, limits, out)
+
+
+def _read_archive(
+    archive: Archive, index: ArchiveIndex, options: ImageOptions, limits: Limits, out: Path
+) -> DecodedDataset:
     if len(index.images) >= limits.images_min or (
         index.images and not _pixel_tables(archive, index)
     ):
@@ -124,9 +143,13 @@ def _read_archive(
         return _read_pixel_tables(
             tables, options, limits, format=f"{archive.format}-csv", out=out, notes=notes
         )
+    others = index.ignored_kinds(archive.names, ())
+    held = ", ".join(f"{each.kind} ({printable(each.example)})" for each in others[:3])
     message = (
-        f"{printable(archive.name)} holds no images. Supported files are {FORMATS}, npz, idx, and "
-        "tables of pixels as CSV or of images as Parquet."
+        f"{printable(archive.name)} holds no images{f', but {held}' if held else ''}. Supported "
+        f"files are {FORMATS}, npz, idx, and tables of pixels as CSV or of images as Parquet. "
+        "Save the arrays of other files, such as MATLAB, HDF5, TFRecord or pickle, as x and y in "
+        "one .npz file."
     )
     raise unreadable_error("archive_empty", message, pointer=file_pointer(archive.name))
 

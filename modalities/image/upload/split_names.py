@@ -1,14 +1,23 @@
 """Recognition of names of parts of a dataset: `train`, `seg_test`, `validation_set`, `X_val`."""
 
 import re
+import unicodedata
 from collections.abc import Collection
 from typing import Literal
 
 Role = Literal["train", "test", "unlabeled"]
 
-TRAIN_NAMES = frozenset({"train", "training", "trn"})
+TRAIN_NAMES = frozenset(
+    {"train", "training", "trn"}
+    # Spanish, Portuguese, French, German, Italian, Russian, Chinese, Japanese, Korean
+    | {"entrenamiento", "treino", "treinamento", "apprentissage", "entrainement", "trainings"}
+    | {"addestramento", "обучение", "обучающая", "训练", "訓練", "学習", "훈련", "학습"}
+)
 TEST_NAMES = frozenset(
     {"test", "testing", "tst", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout"}
+    | {"prueba", "pruebas", "validacion", "teste", "validacao", "validierung", "prova"}
+    | {"validazione", "тест", "тестовая", "测试", "測試", "验证", "驗證", "テスト", "検証"}
+    | {"테스트", "검증"}
 )
 UNLABELED_NAMES = frozenset(
     {"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unsup"}
@@ -17,6 +26,7 @@ UNLABELED_NAMES = frozenset(
 NEUTRAL_NAMES = frozenset(
     {"set", "sets", "data", "dataset", "datasets", "image", "images", "img", "imgs", "picture"}
     | {"pictures", "photo", "photos", "pic", "pics", "split", "splits", "folder", "files", "file"}
+    | {"daten", "imagenes", "imagens", "bilder", "集", "数据", "图片", "图像", "データ", "画像"}
     | {"sample", "samples", "jpg", "jpeg", "png", "raw", "all", "input", "inputs", "part", "full"}
 )
 _BATCH = re.compile(
@@ -24,13 +34,25 @@ _BATCH = re.compile(
     r"[ _.-]*\d+$",
     re.IGNORECASE,
 )
+_SUBJECTS = frozenset(
+    {"patient", "subject", "person", "participant", "volunteer", "user", "writer", "author", "case"}
+    | {"session", "scene", "camera", "cam", "video", "clip", "run", "take", "day", "page", "sheet"}
+)
+_SIZES = frozenset(
+    {16, 20, 22, 24, 28, 32, 36, 40, 48, 50, 56, 60, 64, 72, 75, 80, 96, 100, 120, 128, 144, 150}
+    | {160, 180, 192, 200, 224, 240, 250, 256, 300, 320, 360, 400, 480, 500, 512, 600, 640, 720}
+    | {800, 1000, 1024, 1080, 1200, 1280, 1920, 2048}
+)
+_SIZE = re.compile(r"(?P<size>\d+)( ?x ?(?P=size))?( ?px)?", re.IGNORECASE)
+_ACCENTS = re.compile("[\u0300-\u0304\u0306-\u036f]")  # not the breve of the Cyrillic й
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_COMPOUND = re.compile(r"(set|data|images?|imgs?|split)$")
+_COMPOUND = re.compile(r"(set|daten|data|images?|imgs?|split|集|数据|データ)$")
 
 
 def words_of(name: str) -> list[str]:
     """Return the words of a name in lower case, without digits: "TrainingSet_2" has two."""
-    words = re.findall(r"[^\W\d_]+", _CAMEL_CASE.sub(" ", name).lower())
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFD", _CAMEL_CASE.sub(" ", name).lower()))
+    words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", plain))
     return [part for word in words for part in _split_compound(word)]
 
 
@@ -97,3 +119,16 @@ def are_batches(names: Collection[str]) -> bool:
     """Return True for names such as `part1` and `part2`, which only divide a large folder."""
     stems = {re.sub(r"\d+$", "", name) for name in names}
     return len(names) > 1 and len(stems) == 1 and all(_BATCH.search(name) for name in names)
+
+
+def are_subjects(names: Collection[str]) -> bool:
+    """Return True for names such as `patient01` and `patient02`, which are groups of images."""
+    stems = {re.sub(r"[ _.-]*\d+$", "", name).lower() for name in names}
+    return len(names) > 1 and len(stems) == 1 and stems <= _SUBJECTS
+
+
+def size_of_name(name: str) -> int | None:
+    """Return the number of pixels in a name such as `64`, `64x64` or `64px`."""
+    match = _SIZE.fullmatch(name)
+    size = int(match["size"]) if match and len(match["size"]) < 5 else 0
+    return size if size in _SIZES else None

@@ -25,8 +25,10 @@ from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.split_names import role_of_name
 
 _DOCUMENTED = frozenset({"labels.csv", "labels.json"})
+_LABEL_FILE = re.compile(r"(image_?)?labels\.(csv|tsv|txt|jsonl?)", re.IGNORECASE)
 _NEVER_LABELS = re.compile(
-    r"(readme|licen[cs]e|changelog|requirements|copying|classes|class_names|label_map)\b|.*submission",
+    r"(readme|licen[cs]e|changelog|requirements|copying|classes|class_names|label_map)\b|.*submission"
+    r"|(.*[^a-z])?predictions?\b",
     re.IGNORECASE,
 )
 _MAX_DOCUMENTS = 50
@@ -66,7 +68,8 @@ class TableLabels:
     encoder: LabelEncoder
     codes: NDArray[np.int32]
     listed: NDArray[np.bool_]
-    is_test: NDArray[np.bool_] | None  # None if the tables do not say
+    is_test: NDArray[np.bool_]
+    names_part: NDArray[np.bool_]  # False if the tables do not say whether an image is for tests
     column: str
     has_named_path: bool
     names: list[str] = field(default_factory=list)
@@ -107,11 +110,18 @@ class TableSearch:
         n_expected = max(1, int(expected.sum()))
         in_folders = layout.select([folder.label is not None for folder in layout.folders])
         folders_suffice = layout.has_several_labels and bool(in_folders[expected].all())
+        in_use = {folder.path for folder in layout.folders}
         usable = []
         for labels in self.candidates:
             coverage = int((labels.listed & expected).sum()) / n_expected
             named = labels.has_named_path and int(labels.listed.sum()) >= _MIN_NAMED
-            if folders_suffice and coverage < _MIN_COVERAGE_NEXT_TO_FOLDERS:
+            folder, _, file = labels.names[0].rpartition("/")
+            is_label_file = folder not in in_use and _LABEL_FILE.fullmatch(file)
+            if (
+                folders_suffice
+                and coverage < _MIN_COVERAGE_NEXT_TO_FOLDERS
+                and not (is_label_file and coverage >= _MIN_COVERAGE)
+            ):
                 reason = "lists only some of the images; the folders label all of them"
                 self.failures |= dict.fromkeys(labels.names, reason)
             elif coverage >= _MIN_COVERAGE or named:
@@ -134,7 +144,7 @@ def search_tables(
     search = TableSearch()
     if not documents:
         return search
-    finder = ImageNames(images)
+    finder = ImageNames(images, layout.is_mask.tolist())
     labels = {folder.label for folder in layout.folders}
     groups: dict[tuple[str, ...], TableLabels] = {}
     for i, reader in archive.open_members(documents):
@@ -180,7 +190,8 @@ def _read_document(
         encoder=LabelEncoder(limits),
         codes=np.full(n, UNLABELED, np.int32),
         listed=np.zeros(n, bool),
-        is_test=None,
+        is_test=np.zeros(n, bool),
+        names_part=np.zeros(n, bool),
         column=label or "of each label",
         has_named_path=columns.has_named_path,
     )
@@ -202,8 +213,6 @@ def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> No
 
 def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: ImageNames) -> None:
     role = role_of_name(posixpath.splitext(posixpath.basename(table.name))[0])
-    if group.is_test is None and (columns.split is not None or role == "test"):
-        group.is_test = np.zeros(len(group.codes), bool)
     for row in table.read_rows():
         path = row[columns.path] or ""
         index = finder.find(path, table.name)
@@ -216,9 +225,9 @@ def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: I
         if group.listed[index] and group.codes[index] != code:
             group.contradictory[index] = printable(path)
         group.listed[index], group.codes[index] = True, code
-        if group.is_test is not None:
-            split = row[columns.split] if columns.split is not None else None
-            group.is_test[index] = (role_of_name(split) if split else role) == "test"
+        split = row[columns.split] if columns.split is not None else None
+        if part := role_of_name(split) if split else role:
+            group.names_part[index], group.is_test[index] = True, part == "test"
     group.listed[list(group.contradictory)] = False
 
 

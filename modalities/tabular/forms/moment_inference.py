@@ -268,7 +268,7 @@ def _tokens(template: str) -> list[str]:
 def _template_pattern(template: str) -> re.Pattern[str]:
     patterns = {
         "Y": r"(?P<Y>\d{4})", "G": r"(?P<G>\d{4})", "y": r"(?P<y>\d{2})", "V": r"(?P<V>\d{2})",
-        "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})", "q": r"(?P<q>[1-4])",
+        "m": r"(?P<m>\d{1,2})", "d": r"(?P<d> ?\d{1,2})", "q": r"(?P<q>[1-4])",
         "e": r"(?P<e>[^\W\d_]{3,12}\.?)", "w": r"(?P<w>[^\W\d_]{2,12}\.?)",
         "o": r"(?:(?i:st|nd|rd|th))",
     }  # fmt: skip
@@ -286,6 +286,9 @@ def _complete(template: str, pattern: re.Pattern[str], texts: Sequence[str]) -> 
     # A day or month without small numbers is padded like the other.
     default = all(map(_is_padded, numbers.values()))
     for name, texts_of_field in numbers.items():
+        if any(text[0] == " " for text in texts_of_field):
+            directives[name] = f"%_{name}"
+            continue
         is_padded = _is_padded(texts_of_field, default=default)
         directives[name] = f"%{name}" if is_padded else f"%-{name}"
     named = {

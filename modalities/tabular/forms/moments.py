@@ -1,7 +1,7 @@
 """Dates, times and periods as text: reading and writing in the form of a column.
 
 A format is a strftime pattern, such as `%-m/%-d/%Y %-I:%M %p`, with these directives beyond those
-of Python: `%-d` is not padded, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
+of Python: `%-d` is not padded, `%_d` is padded with a blank, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
 pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%~b` with a capital, `%s` and
 `%Q` are seconds and milliseconds since 1970, `%o` is the ending of an English ordinal such as 2nd,
 and `%24H` an hour that writes midnight as 24:00 of the day before. Dates without a year are those of the leap year 2000. `[de]` in front sets the language of names. A constant offset in the format, such as `%H:%M+01:00`,
@@ -29,7 +29,7 @@ DAY = 86_400 * SECOND
 LEAP_YEAR = 2000  # of dates without a year
 TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
-_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfpPzqGVsQ])")
+_DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|_d|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfpPzqGVsQ])")
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
@@ -89,6 +89,8 @@ class MomentForm:
             return "-?[0-9]{1,14}"
         if name == "o":
             return "(?i:st|nd|rd|th)"
+        if "_" in directive:
+            return " [0-9]|[0-9]{2}"
         exact = is_adjacent and "-" not in directive
         return f"[0-9]{{{_DIGITS.get(name) or ('2' if exact or name in 'MS' else '1,2')}}}"
 
@@ -113,7 +115,8 @@ class MomentForm:
     def _fixed_width_fields(self, texts: pa.StringArray) -> dict[str, Ints] | None:
         """Read texts of one length as an array of bytes, which is fast; None if not possible."""
         widths = [int(_DIGITS.get(d[-1], "2")) for d in self.directives]
-        padded = set("YGyVqmdHMSI") >= self.fields and "-" not in "".join(self.directives)
+        directives = "".join(self.directives)
+        padded = set("YGyVqmdHMSI") >= self.fields and not set("-_") & set(directives)
         if not padded or len(texts) == 0 or texts.null_count:
             return None
         width = sum(widths) + sum(map(len, self.literals))
@@ -159,7 +162,7 @@ class MomentForm:
             hhmm = _ints(pc.if_else(pc.equal(digits, "Z"), "0", digits).cast(pa.int64()))
             sign = np.where(_ints(pc.starts_with(texts, "-")) > 0, -1, 1)
             return np.asarray(sign * (3600 * (hhmm // 100) + 60 * (hhmm % 100)))
-        return _ints(texts.cast(pa.int64()))
+        return _ints(pc.utf8_ltrim(texts, " ").cast(pa.int64()))
 
     def _combine(self, fields: Mapping[str, Ints], count: int) -> tuple[Ints, NDArray[np.bool_]]:
         """Return microseconds, and the mask of those that exist."""
@@ -255,6 +258,8 @@ class MomentForm:
         if name in "sQ":
             return pa.array(local // (SECOND if name == "s" else 1_000)).cast(pa.string())
         number = components.number(name)
+        if "_" in directive:
+            return pc.utf8_lpad(_padded(number, 0), 2, " ")
         width = 0 if "-" in directive else int(_DIGITS.get(name, "2"))
         return _padded(number, width)
 

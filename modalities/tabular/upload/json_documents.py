@@ -5,10 +5,13 @@ arrays below their names, or as columns (`{"age": {"0": 31, "1": 40}}`).
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 Row = dict[str, Any]
+
+MAX_KEYS, MIN_FILLED = 10, 0.3  # of nested objects with the same keys in most rows
 
 
 def document_rows(document: Mapping[str, Any]) -> tuple[str, Sequence[Any]] | None:
@@ -59,14 +62,47 @@ def are_names(value: Any) -> bool:
     return len(set(value)) == len(value) > 0
 
 
-def flatten(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the names and values of an object; those of nested objects as `user.name`."""
+def flatten(
+    row: Mapping[str, Any], whole: Set[str] = frozenset(), prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of an object; those of nested objects as `user.name`.
+
+    The objects of the names `whole` are not divided.
+    """
     for key, value in row.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from flatten(value, f"{name}.")
+        if isinstance(value, dict) and name not in whole:
+            yield from flatten(value, whole, f"{name}.")
         else:
             yield name, value
+
+
+class NestedObjects:
+    """Counts of the keys of nested objects, by name, to recognize those that are lists of things.
+
+    Objects such as `{"EUR": 1.1, "USD": 1}` have a few of many keys in each row.
+    """
+
+    def __init__(self) -> None:
+        self._objects: Counter[str] = Counter()
+        self._keys: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def add(self, row: Mapping[str, Any], prefix: str = "") -> None:
+        for key, value in row.items():
+            if isinstance(value, dict):
+                name = f"{prefix}{key}"
+                self._objects[name] += 1
+                self._keys[name].update(value.keys())
+                self.add(value, f"{name}.")
+
+    def varied(self) -> set[str]:
+        """Return the names of the objects that have a few of many keys."""
+        return {
+            name
+            for name, counts in self._keys.items()
+            if len(counts) > MAX_KEYS
+            and counts.total() < MIN_FILLED * len(counts) * self._objects[name]
+        }
 
 
 def find_rows(text: str, start: int) -> tuple[str, int] | None:

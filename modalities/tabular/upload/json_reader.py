@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +17,10 @@ from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from core.settings import Limits
 from modalities.tabular.upload.json_documents import (
+    NestedObjects,
     Row,
-    array_rows,
     are_names,
+    array_rows,
     document_rows,
     find_rows,
     flatten,
@@ -33,6 +34,8 @@ from modalities.tabular.upload.raw_table import (
 )
 from modalities.tabular.upload.text_file import TextFile
 
+EXAMINED_ROWS = 10_000  # that show which nested objects have the same keys in most rows
+
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
@@ -40,6 +43,7 @@ def open_json(file: TextFile, limits: Limits) -> RawTable:
     """Open a table of JSON objects."""
     notes, issues = [file.note] if file.note else [], list[Issue]()
     rows = _Rows(file, limits)
+    rows.examine()
     column_types = _column_types(rows, limits)
     if not column_types:
         raise table_error("table_empty", f"{printable(file.name)} holds no values.")
@@ -70,8 +74,9 @@ def _report_nested(rows: "_Rows", issues: list[Issue]) -> None:
         issues.append(_names_issue("nested_objects", "info", rows.objects, hint))
     if rows.lists:
         hint = (
-            "Each list became one JSON text, which is learned as a whole. To learn the single "
-            "values, write each into a column of its own."
+            "Each list, or object of which rows have a few of many keys, became one JSON text, "
+            "which is learned as a whole. To learn the single values, write each into a column of "
+            "its own."
         )
         issues.append(_names_issue("lists", "warning", rows.lists, hint))
 
@@ -104,24 +109,35 @@ def _column_types(rows: "_Rows", limits: Limits) -> dict[str, ColumnTypes]:
 class _Rows:
     """The rows of a file, flattened. The attributes are complete after the first iteration.
 
-    `member` is the key of the rows in a document, `objects` and `lists` name nested values.
+    `member` is the key of the rows in a document; `objects` and `lists` name nested values, of
+    which the latter become texts.
     """
 
     def __init__(self, file: TextFile, limits: Limits) -> None:
         self.member = ""
         self.objects: set[str] = set()
         self.lists: set[str] = set()
+        self._whole: set[str] = set()
         self._file = file
         self._limits = limits
+
+    def examine(self) -> None:
+        """Find nested objects that are not divided, because each row has others of their keys."""
+        nested = NestedObjects()
+        for _, value in islice(self._values(), EXAMINED_ROWS):
+            if isinstance(value, dict):
+                nested.add(value)
+        self._whole = nested.varied()
 
     def __iter__(self) -> Iterator[Row]:
         for line, value in self._values():
             if not isinstance(value, dict):
                 raise _line_error(line, "does not begin a JSON object; write one object per row")
-            self.objects |= {key for key, each in value.items() if isinstance(each, dict)}
-            row = dict(flatten(value))
+            objects = {key for key, each in value.items() if isinstance(each, dict)}
+            self.objects |= objects - self._whole
+            row = dict(flatten(value, self._whole))
             for key, each in row.items():
-                if isinstance(each, list):
+                if isinstance(each, list | dict):
                     self.lists.add(key)
                     row[key] = json.dumps(each, ensure_ascii=False) if each else None
             yield row

@@ -49,10 +49,11 @@ _QUANTITY_MARK = re.compile(
     r"|(?<=\d) (?:to|of|by) (?=\D{0,2}\d)|\d\.\d"
 )
 _LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
-_CODE = re.compile(r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|\d{7}|\d[A-Z]{2}")
+_CODE = re.compile(r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}")
 _WORD = re.compile(r"[^\W\d_]+")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
+MIN_NUMBERS = 0.6  # share of the texts with numbers among words such as DNF
 MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
 
 
@@ -69,10 +70,11 @@ def are_quantities(texts: Sequence[str]) -> bool:
     if covered < MIN_COVERAGE * len(sample) or letters > MAX_LETTERS:
         return False
     fitting = [text for text in sample if marks_of(text) in common and len(marks_of(text)) > 1]
-    if len(fitting) < MIN_COVERAGE * len(sample) or any(map(_CODE.search, fitting)):
+    if len(fitting) < MIN_NUMBERS * len(sample) or any(map(_CODE.search, fitting)):
         return False
     words = {word for marks in common for mark in marks for word in _WORD.findall(mark)}
-    if all(_QUANTITY_MARK.search(text) for text in fitting) or (words and words <= _UNIT_WORDS):
+    marked = sum(_QUANTITY_MARK.search(text) is not None for text in fitting)
+    if marked >= MIN_NUMBERS * len(fitting) or (words and words <= _UNIT_WORDS):
         return True
     if len({len(marks) for marks in common}) > 1 or not all(map(_LINKED.fullmatch, fitting)):
         return False

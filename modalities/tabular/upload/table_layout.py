@@ -11,6 +11,7 @@ from core.datasets.errors import printable
 from modalities.tabular.type_casting import MISSING_MARKERS
 from modalities.tabular.upload.header_rows import join_header_rows
 from modalities.tabular.upload.value_kinds import Kind, is_value, kind_of
+from models.tabular.public_words import are_listed
 
 Row = Sequence[str]
 
@@ -26,6 +27,8 @@ _LETTERS = re.compile(r"[^\W\d_]|%")
 _MAX_UNIT_ROWS, _MIN_BODY_ROWS = 10, 5
 _MISSING_WORDS = frozenset(MISSING_MARKERS.words.to_pylist())
 _RULER = re.compile(r"[-+=:| ]*-[-+=:| ]*")
+_FEW, _MANY, _SAME_SHAPE = 20, 200, 0.9  # values of a column, and share of one shape
+_CODE = re.compile(r"[A-Z0-9]{2,}")
 _YEAR_STEPS = {1, 2, 5, 10}
 _MIN_YEAR, _MAX_YEAR = 1800, 2200
 
@@ -171,9 +174,7 @@ def _first_table_row(rows: Sequence[Row], width: int) -> int:
 def _is_title(row: Row, width: int) -> bool:
     """Return True for a single text: a title, or one that a spreadsheet padded with empty cells."""
     filled = [field for field in row if field.strip()]
-    if len(row) != width:
-        return len(filled) <= 1
-    return width > 2 and len(filled) <= 1 and not any(field.strip() for field in row[1:])
+    return len(filled) <= 1 and (len(row) != width or width > 2)
 
 
 def _fitted_names(row: Row, body: Sequence[Row]) -> tuple[str, ...] | None:
@@ -206,7 +207,30 @@ def has_names(row: Row, body: Sequence[Row]) -> bool:
         return not any(is_value(field) for field in row)
     if _are_numbered_names(row, body):
         return True
-    return not any(_fits_column(field, _column(body, i)) for i, field in enumerate(row))
+    columns = [_column(body, i) for i in range(len(row))]
+    pairs = list(zip(map(str.strip, row), columns, strict=True))
+    return not any(_fits_column(*pair) for pair in pairs) and not _is_row_of_texts(pairs)
+
+
+def _is_row_of_texts(pairs: Sequence[tuple[str, Sequence[str]]]) -> bool:
+    """Return True if a field above texts is a code such as A320, or a name such as France.
+
+    All columns hold texts: those of numbers and dates show by themselves whether there are names.
+    """
+    if any(is_value(value) for _, column in pairs for value in column[:_FEW]):
+        return False
+    codes = [_has_code_shape(field, column) for field, column in pairs]
+    return any(codes) or any(
+        len(column) >= _FEW and are_listed([field]) and are_listed(column[:_MANY])
+        for field, column in pairs
+    )
+
+
+def _has_code_shape(field: str, column: Sequence[str]) -> bool:
+    """Return True for capitals and digits, of the length that nearly all values have."""
+    same = sum(len(value) == len(field) and bool(_CODE.fullmatch(value)) for value in column)
+    has_digit = any(map(str.isdigit, field)) and _CODE.fullmatch(field) is not None
+    return has_digit and len(column) >= _FEW and same >= _SAME_SHAPE * len(column)
 
 
 def _column(body: Sequence[Row], index: int) -> list[str]:

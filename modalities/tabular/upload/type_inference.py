@@ -116,7 +116,7 @@ def infer_text(name: str, stats: TextColumnStats, *, categories_max: int) -> Inf
         example = value_class(texts[0]) if quantities else ""
         return InferredColumn(column, quantity_class=example)
     nearest = min(nearly, key=lambda candidate: candidate.odd)
-    is_code = column.type == "id" and column.format is None
+    is_code = column.type == "id" and column.format in (None, "quantity")
     if is_code and nearest.fitting >= _MIN_FITTING * (nearest.fitting + nearest.odd):
         return _infer_form(name, stats, nearest, [nearest])
     form = nearest.reader.columns(name)[0]

@@ -126,10 +126,10 @@ def test_only_workers_of_its_kind_help_with_a_generation_job(add: Add) -> None:
     held = must_claim(job, GPU)
     change(lambda session: jobs.create_shards(session, held, count=10, size=5))
     with write() as session:
-        assert jobs.claim_any_shard(session, QUEUES, "c", job.id, CPU) is None
+        assert jobs.claim_any_shard(session, QUEUES, "c", CPU) is None
         assert not jobs.has_idle_shards(session, QUEUES, 0.0, CPU)
         assert jobs.has_idle_shards(session, QUEUES, 0.0, GPU)
-        assert jobs.claim_any_shard(session, QUEUES, "g", None, GPU) is not None
+        assert jobs.claim_any_shard(session, QUEUES, "g", GPU) is not None
     change(lambda session: jobs.release(session, held))
     assert reload(job).device_kind is GPU  # a helper may still generate a shard
 

@@ -2,11 +2,12 @@
 
 import csv
 import io
+import json
 
 import pyarrow as pa
 import pytest
 
-from modalities.tabular import csv_output
+from modalities.tabular import csv_output, encode
 from modalities.tabular.schema import Column
 
 
@@ -55,3 +56,11 @@ def test_numbers_are_written_in_the_format_of_the_column(
     column: Column, values: list[object], expected: list[str]
 ) -> None:
     assert encode_column(column, pa.array(values)).split("\n")[1:-1] == expected
+
+
+def test_json_has_integers_and_identifiers_as_numbers() -> None:
+    columns = [Column("n", "integer"), Column("id", "id", arrow="int64"), Column("code", "id")]
+    values = [pa.array([3]), pa.array([55], pa.int64()), pa.array(["07"])]
+    batch = pa.RecordBatch.from_arrays(values, names=[column.name for column in columns])
+    lines = b"".join(encode.encode("ndjson", iter([batch]), columns, {}))
+    assert json.loads(lines) == {"n": 3, "id": 55, "code": "07"}

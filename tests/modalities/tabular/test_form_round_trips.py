@@ -41,6 +41,8 @@ FORMS = (
     Column("", "integer", decimals=0, format="#,##0"),
     Column("", "integer", decimals=0, format="+0;-0;0"),
     Column("", "integer", decimals=0, format="0 kg"),
+    Column("", "integer", decimals=0, format="#,##0 sq ft"),
+    Column("", "integer", decimals=0, format="0 day[s]"),
     Column("", "datetime", format="%-m/%-d/%Y"),
     Column("", "datetime", format="%d.%m.%Y %H:%M"),
     Column("", "datetime", format="%B %-d, %Y"),
@@ -49,6 +51,10 @@ FORMS = (
     Column("", "datetime", format="%YQ%q"),
     Column("", "datetime", format="%Y-%m-%dT%H:%M:%S+01:00"),
     Column("", "datetime", format="[de]%-d. %B %Y"),
+    Column("", "datetime", format="[ru]%-d %B %Y"),
+    Column("", "datetime", format="%B %-d%o, %Y"),
+    Column("", "datetime", format="%Y\u5e74%-m\u6708%-d\u65e5"),
+    Column("", "datetime", format="%b %_d %H:%M:%S"),
     Column("", "time", format="%-I:%M %p"),
     Column("", "time", format="%-I:%M %-P"),
     Column("", "duration", format="[h]:mm:ss"),
@@ -69,7 +75,7 @@ def random_texts(column: Column, rng: random.Random) -> list[str]:
             if "[" in str(column.format)
             else (1, 6)
         )
-        sign = 1 if {"[", "k"} & set(str(column.format)) else -1
+        sign = 1 if {"[", "k", "q"} & set(str(column.format)) else -1
         numbers = [rng.choice([1, sign]) * 10 ** rng.uniform(*exponents) for _ in range(ROWS)]
         values = pa.array(numbers)
         values = values.cast(pa.int64(), safe=False) if column.type == "integer" else values
@@ -94,17 +100,17 @@ def read_texts(folder: Path, columns: dict[str, list[str]]) -> tuple[TableSummar
 
 
 @settings(
-    max_examples=25,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    st.lists(st.sampled_from(FORMS), min_size=2, max_size=6, unique=True),
+    st.permutations(FORMS),
     st.sampled_from(["", "NA", "-", "unknown"]),
     st.integers(0, 2**32),
 )
-def test_a_table_of_random_forms_comes_back_as_it_was_uploaded(
+def test_a_table_of_all_forms_in_random_order_comes_back_as_it_was_uploaded(
     tmp_path: Path, forms: list[Column], missing: str, seed: int
 ) -> None:
     rng = random.Random(seed)  # noqa: S311 - test data

@@ -241,17 +241,17 @@ def test_nested_objects_become_columns_and_lists_texts(read: Read) -> None:
         assert issue["examples"] == [name]
 
 
-ROWS = [{"a": 3 * i % 7, "b": "xyz"[i % 3]} for i in range(9)]
+OBJECTS = [{"a": 3 * i % 7, "b": "xyz"[i % 3]} for i in range(9)]
 
 
 @pytest.mark.parametrize(
     "document",
     [
-        {"count": 9, "results": ROWS},
-        {"columns": ["a", "b"], "data": [list(row.values()) for row in ROWS]},
-        [["a", "b"], *(list(row.values()) for row in ROWS)],
-        {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in "ab"},
-        {name: [row[name] for row in ROWS] for name in "ab"},
+        {"count": 9, "results": OBJECTS},
+        {"columns": ["a", "b"], "data": [list(row.values()) for row in OBJECTS]},
+        [["a", "b"], *(list(row.values()) for row in OBJECTS)],
+        {name: {str(i): row[name] for i, row in enumerate(OBJECTS)} for name in "ab"},
+        {name: [row[name] for row in OBJECTS] for name in "ab"},
     ],
     ids=["member", "columns and data", "arrays", "columns by row", "columns"],
 )
@@ -260,5 +260,5 @@ def test_rows_of_json_documents_are_found(document: Any, row_chars: int, read: R
     is_streamed = isinstance(document, list) or "results" in document
     limits = Limits(row_chars=row_chars if is_streamed else 100_000)
     table = read(json.dumps(document), "a.json", limits=limits)
-    assert table.values("a") == [row["a"] for row in ROWS]
-    assert table.values("b") == [row["b"] for row in ROWS]
+    assert table.values("a") == [row["a"] for row in OBJECTS]
+    assert table.values("b") == [row["b"] for row in OBJECTS]

@@ -32,10 +32,12 @@ const valueOf = (text: string) => (text.startsWith("=") ? typed(text.slice(1)) :
 interface Props {
   columns: ColumnOption[];
   value: Condition[];
+  /** Which rows there are without conditions. */
+  hint: string;
   onChange: (conditions: Condition[]) => void;
 }
 
-export function Conditions({ columns, value, onChange }: Props) {
+export function Conditions({ columns, value, hint, onChange }: Props) {
   const free = columns.filter((column) => !value.some((condition) => condition.column === column.name));
   const add = () => {
     const column = free[0]!;
@@ -45,7 +47,7 @@ export function Conditions({ columns, value, onChange }: Props) {
   return (
     <fieldset class="plain">
       <legend>Conditions</legend>
-      {value.length === 0 && <small class="muted">Without conditions, rows are distributed as in the data.</small>}
+      {value.length === 0 && <small class="muted">{hint}</small>}
       {value.map((condition, index) => {
         const column = columns.find((other) => other.name === condition.column);
         if (!column) return null;

@@ -4,13 +4,15 @@ import { patch, type Problem, remove } from "../api";
 import { bytes, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
+import type { ColumnOption, ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
 import { confirmed, entered } from "../ui/dialog";
 import { Histogram, Shares } from "../ui/histogram";
 import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
 import { Pager } from "../ui/pager";
 import { download } from "../ui/picture";
 import { RowTable } from "../ui/rows";
+import { type Condition, Conditions, whereOf } from "./conditions";
+import { ImageReading } from "./image_reading";
 import { Images } from "./images";
 import { Reading } from "./reading";
 import { Schema } from "./schema";
@@ -81,6 +83,7 @@ function Content({ dataset, onChange }: { dataset: Dataset; onChange: () => void
       {dataset.image ? <Images key={version} dataset={dataset} /> : <Rows key={version} id={dataset.id} />}
       {dataset.table && <Schema key={`schema ${version}`} id={dataset.id} onChange={onChange} />}
       {dataset.table && dataset.table.read.encoding !== undefined && <Reading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
+      {dataset.image && dataset.layout && <ImageReading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
       <Profile key={`profile ${version}`} id={dataset.id} />
     </>
   );
@@ -167,14 +170,33 @@ function Labels({ dataset }: { dataset: Dataset }) {
 function Rows({ id }: { id: string }) {
   const offset = Number(route.value.query.get("offset") ?? 0);
   const sort = route.value.query.get("sort") ?? "";
-  const { value, error } = useGet<DatasetRows>(`/v1/datasets/${id}/rows`, { limit: ROWS, offset, sort });
-  if (error) return <ProblemNote problem={error} />;
+  const conditions = conditionsOf(route.value.query.get("filter"));
+  const where = whereOf(conditions);
+  const { value, error } = useGet<DatasetRows>(`/v1/datasets/${id}/rows`, { limit: ROWS, offset, sort, where: where && JSON.stringify(where) });
+  const { value: profile } = useGet<DatasetProfile>(`/v1/datasets/${id}/profile`);
+  const columns = profile?.columns?.filter((column) => !column.exclude).map(({ name, type, missing, min, max, top }): ColumnOption => (
+    { name, type, nullable: missing > 0, min, max, values: type === "category" ? top?.map(({ value }) => String(value)) : undefined }
+  ));
   return (
     <Card title="Rows" aside={value && <Pager page={value} size={ROWS} />}>
-      {!value && <Loading rows={10} />}
+      <details open={conditions.length > 0}>
+        <summary>Filter</summary>
+        <Conditions columns={columns ?? []} value={conditions} hint="Without conditions, all rows are shown." onChange={(list) => setQuery({ filter: list.length > 0 ? JSON.stringify(list) : null, offset: null })} />
+      </details>
+      {error && <ProblemNote problem={error} />}
+      {!value && !error && <Loading rows={10} />}
+      {value?.total === 0 && <p class="muted">No row satisfies the conditions.</p>}
       {value && <RowTable rows={value.data.map((row) => row.values)} label="Rows" sort={sort} onSort={(order) => setQuery({ sort: order, offset: null })} />}
     </Card>
   );
+}
+
+function conditionsOf(text: string | null): Condition[] {
+  try {
+    return JSON.parse(text ?? "[]");
+  } catch {
+    return [];
+  }
 }
 
 function Profile({ id }: { id: string }) {

@@ -7,6 +7,7 @@ import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
 import type { Artifact, AugmentationResult, CheckpointRow, Job, JobEvent, Model, Preview, Series } from "../types";
 import { Chart, type Curve } from "../ui/chart";
+import { DatasetLink } from "../ui/dataset_link";
 import { confirmed } from "../ui/dialog";
 import { ListTable } from "../ui/list_table";
 import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
@@ -31,7 +32,7 @@ export function JobPage({ id }: { id: string }) {
           <div class="row">
             <StateBadge state={job.state} />
             <span>{job.kind}</span>
-            {job.dataset && <a href={link("datasets", job.dataset)}>dataset</a>}
+            {job.dataset && <span>on <DatasetLink id={job.dataset} /></span>}
             {job.model && <a href={link("models", job.model)}>model</a>}
             <small class="muted mono">{job.id}</small>
           </div>
@@ -90,7 +91,7 @@ function Result({ job }: { job: Job }) {
     <>
       <div class="note">
         {model && <ReadyModel id={model} />}
-        {dataset && <span>The dataset <a href={link("datasets", dataset)}>{dataset}</a> is ready.</span>}
+        {dataset && <span>The dataset <DatasetLink id={dataset} /> is ready.</span>}
       </div>
       {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
     </>
@@ -308,5 +309,5 @@ function Events({ job, version }: { job: Job; version: number }) {
 function describe(event: JobEvent): string {
   const data = event.data as Record<string, unknown>;
   if (typeof data.message === "string") return data.message;
-  return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => `${name} ${value}`).join(", ");
+  return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => (name === event.type || name === "name" ? value : `${name} ${value}`)).join(", ");
 }

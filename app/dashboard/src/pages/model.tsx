@@ -5,6 +5,7 @@ import { bytes, number } from "../format";
 import { useGet } from "../load";
 import { link, navigate } from "../router";
 import type { Model, ModelCard } from "../types";
+import { DatasetLink } from "../ui/dataset_link";
 import { confirmed, entered } from "../ui/dialog";
 import { Badge, Card, Loading, ProblemNote, Time } from "../ui/parts";
 import { download } from "../ui/picture";
@@ -74,7 +75,7 @@ function Facts({ model }: { model: Model }) {
   return (
     <Card title="Facts">
       <dl class="facts">
-        {model.dataset && <><dt>Dataset</dt><dd><a href={link("datasets", model.dataset)}>{model.dataset}</a></dd></>}
+        {model.dataset && <><dt>Dataset</dt><dd><DatasetLink id={model.dataset} /></dd></>}
         {model.job && <><dt>Training</dt><dd><a href={link("jobs", model.job)}>curves, previews and checkpoints</a>, step {number(model.step)}</dd></>}
         {model.image && <><dt>Images</dt><dd>{model.image.width} × {model.image.height}, {model.image.channels === 1 ? "gray" : "color"}</dd></>}
         {model.columns && <><dt>Columns</dt><dd>{number(model.columns.length)}</dd></>}

@@ -32,9 +32,9 @@ export function OverviewPage() {
       <div class="tiles">
         <Tile title="Running" value={sum(queues.value, "running")} href={`${link("jobs")}?state=running`}>{nextEnd(jobs.items)}</Tile>
         <Tile title="Waiting" value={sum(queues.value, "queued")} href={`${link("jobs")}?state=queued`}>{oldestWait(queues.value)}</Tile>
-        <Tile title="Failed today" value={recent && number(recent.length)} isBad={Boolean(recent?.length)} href={`${link("jobs")}?state=failed`}>{recent?.length === 0 ? "none in 24 hours" : "in 24 hours"}</Tile>
+        <Tile title="Failed" value={recent && number(recent.length)} isBad={Boolean(recent?.length)} href={`${link("jobs")}?state=failed`}>in 24 hours</Tile>
         <Tile title="Workers" value={workers.value && number(workers.value.length)} isBad={workers.value?.length === 0}>
-          {workers.value && (workers.value.length === 0 ? "jobs wait" : `${number(workers.value.filter((worker) => worker.job).length)} busy`)}
+          {workers.value && (workers.value.length === 0 ? "jobs wait" : busyText(workers.value))}
         </Tile>
         <Tile title="Stored" value={usage.value && bytes(usage.value.stored.datasets + usage.value.stored.models + usage.value.stored.artifacts)} href={link("settings")}>
           {usage.value && `datasets ${bytes(usage.value.stored.datasets)}, models ${bytes(usage.value.stored.models)}`}
@@ -180,4 +180,9 @@ function NewestModels({ version }: { version: number }) {
 function mainScore(model: Model): string {
   const [name, first] = Object.entries(model.quality.scores)[0] ?? [];
   return name && first ? `${scoreName(name)} ${score(first.value)}` : "";
+}
+
+function busyText(workers: Worker[]): string {
+  const busy = workers.filter((worker) => worker.job).length;
+  return busy === 0 ? "all idle" : busy === workers.length ? "all busy" : `${number(busy)} busy`;
 }

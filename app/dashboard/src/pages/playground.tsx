@@ -165,7 +165,7 @@ function TableForm({ model, options, choices, change }: FormProps & { options: S
     <Card title="What to generate">
       <Input label="Number of rows" type="number" min={1} value={String(choices.count)} onChange={(text) => change({ count: whole(text) })} />
       <Seed choices={choices} change={change} />
-      <Conditions columns={options.columns ?? []} value={choices.conditions} onChange={(conditions) => change({ conditions })} />
+      <Conditions columns={options.columns ?? []} value={choices.conditions} hint="Without conditions, rows are distributed as in the data." onChange={(conditions) => change({ conditions })} />
       {model.labels && choices.conditions.length === 0 && (
         <Check label={`The same number of rows for each ${model.target_column}`} checked={choices.balance} onChange={(balance) => change({ balance })} />
       )}

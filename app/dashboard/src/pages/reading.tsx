@@ -35,24 +35,54 @@ function textOf(value: unknown): string {
   return (Array.isArray(value) ? value.join(" ") : String(value)).replaceAll("\t", "\\t");
 }
 
+export type ReadChanges = Partial<Record<Option, string>>;
+
+/** Return `read` of a request: the values of the options that the reader typed. */
+export function readOptions(changes: ReadChanges): Record<string, unknown> {
+  return Object.fromEntries((Object.keys(changes) as Option[]).map((name) => {
+    const text = changes[name]!.replaceAll("\\t", "\t");
+    return [name, VALUES[name]?.(text) ?? text];
+  }));
+}
+
+interface FieldsProps {
+  changes: ReadChanges;
+  /** Values in effect, shown in empty fields. */
+  inferred?: Partial<Table["read"]>;
+  problem: Problem | null;
+  /** Pointer of `read` in the request. */
+  pointer: string;
+  onChange: (changes: ReadChanges) => void;
+}
+
+export function ReadFields({ changes, inferred = {}, problem, pointer, onChange }: FieldsProps) {
+  const set = (name: Option, text: string) => {
+    const { [name]: _, ...others } = changes;
+    onChange(text === "" ? others : { ...others, [name]: text });
+  };
+  return (
+    <div class="grid narrow">
+      {OPTIONS.map(([name, label, hint]) => (
+        <Input key={name} label={label} hint={hint} value={changes[name] ?? ""} placeholder={textOf(inferred[name])} error={errorOf(problem, `${pointer}/${name}`)} onChange={(text) => set(name, text)} />
+      ))}
+    </div>
+  );
+}
+
 export function Reading({ dataset, onChange }: { dataset: Dataset; onChange: () => void }) {
   const read = dataset.table!.read;
-  const [changes, setChanges] = useState<Partial<Record<Option, string>>>({});
+  const [changes, setChanges] = useState<ReadChanges>({});
   const [keepsSchema, setKeepsSchema] = useState(true);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
-  const changed = Object.keys(changes) as Option[];
+  const isChanged = Object.keys(changes).length > 0;
 
   const save = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
-    const options = Object.fromEntries(changed.map((name) => {
-      const text = changes[name]!.replaceAll("\\t", "\t");
-      return [name, VALUES[name]?.(text) ?? text];
-    }));
     const forgotten = keepsSchema ? {} : { schema: [], target: null, exclude_columns: [] };
     try {
-      await patch(`/v1/datasets/${dataset.id}`, { read: options, ...forgotten });
+      await patch(`/v1/datasets/${dataset.id}`, { read: readOptions(changes), ...forgotten });
       setChanges({});
       setProblem(null);
       onChange();
@@ -66,19 +96,12 @@ export function Reading({ dataset, onChange }: { dataset: Dataset; onChange: () 
     <Card title="How the file is read">
       <p class="muted small">Gray values were inferred. Type over those that are wrong: the uploaded file is read again.</p>
       <form class="stack" onSubmit={save}>
-        <div class="grid narrow">
-          {OPTIONS.map(([name, label, hint]) => (
-            <Input
-              key={name} label={label} hint={hint} value={changes[name] ?? ""} placeholder={textOf(read[name])} error={errorOf(problem, `read/${name}`)}
-              onChange={(text) => setChanges(({ [name]: _, ...others }) => (text === "" ? others : { ...others, [name]: text }))}
-            />
-          ))}
-        </div>
+        <ReadFields changes={changes} inferred={read} problem={problem} pointer="read" onChange={setChanges} />
         <Check label="Keep the target column and the changes of the schema" checked={keepsSchema} onChange={setKeepsSchema} />
         {problem && <ProblemNote problem={problem} />}
         <div class="row">
-          <button class="button primary" disabled={changed.length === 0 || busy}>{busy ? "Reading" : "Read the file again"}</button>
-          {changed.length > 0 && <button type="button" class="button" onClick={() => { setChanges({}); setProblem(null); }}>Undo</button>}
+          <button class="button primary" disabled={!isChanged || busy}>{busy ? "Reading" : "Read the file again"}</button>
+          {isChanged && <button type="button" class="button" onClick={() => { setChanges({}); setProblem(null); }}>Undo</button>}
         </div>
       </form>
     </Card>

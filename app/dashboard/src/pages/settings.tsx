@@ -10,8 +10,9 @@ import { ListTable } from "../ui/list_table";
 import { Badge, Card, Code, Empty, Loading, ProblemNote, Time } from "../ui/parts";
 
 const SCOPES: [Key["scopes"][number], string][] = [
-  ["read", "see everything"], ["data", "upload and delete datasets"], ["train", "train, evaluate and delete models"],
-  ["sample", "generate samples"], ["admin", "all of these, and keys, webhooks and audit"],
+  ["read", "see datasets, jobs and models, without the training data"], ["data:read", "see and download training data"],
+  ["data", "upload, change and delete datasets"], ["train", "train, evaluate and delete models"], ["sample", "generate samples"],
+  ["webhooks", "add and delete webhooks"], ["admin", "all of these, and keys and the audit log"],
 ];
 
 export function SettingsPage() {
@@ -48,13 +49,14 @@ function Keys({ self }: { self: string | undefined }) {
           <NewKey onCreate={keys.reload} />
           {problem && <ProblemNote problem={problem} />}
           <ListTable label="API keys">
-            <thead><tr><th>Name</th><th>May</th><th>Created</th><th>Expires</th><th><span class="hidden">Action</span></th></tr></thead>
+            <thead><tr><th>Name</th><th>May</th><th>Created</th><th>Last used</th><th>Expires</th><th><span class="hidden">Action</span></th></tr></thead>
             <tbody>
               {keys.items.map((key) => (
                 <tr key={key.id}>
                   <td>{key.name} {key.id === self && <Badge tone="live">this tab</Badge>}</td>
                   <td>{key.scopes.join(", ")}</td>
                   <td><Time at={key.created_at} /></td>
+                  <td>{key.last_used_at ? <Time at={key.last_used_at} /> : "never"}</td>
                   <td>{key.expires_at ? <Time at={key.expires_at} /> : "never"}</td>
                   <td>{key.revoked_at ? <Badge>revoked</Badge> : <button type="button" class="button small" aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>Revoke</button>}</td>
                 </tr>
@@ -164,7 +166,7 @@ function Webhooks() {
             <button class="button">Add</button>
           </form>
           {problem && <ProblemNote problem={problem} />}
-          {created && <div class="note good" role="status"><strong>Copy the secret now: it is shown only once.</strong><Code label="Secret that signs the messages" text={created.secret} /></div>}
+          {created?.secret && <div class="note good" role="status"><strong>Copy the secret now: it is shown only once.</strong><Code label="Secret that signs the messages" text={created.secret} /></div>}
           {hooks.items.length === 0 && <Empty title="No webhooks"><p>Without one, programs ask for the state of their jobs.</p></Empty>}
           <ul class="stack">
             {hooks.items.map((hook) => (

@@ -5,7 +5,9 @@ import { bytes, number } from "../format";
 import { link, navigate } from "../router";
 import type { Dataset } from "../types";
 import { uploadForm } from "../upload";
+import { Select } from "../ui/fields";
 import { Card, ProblemNote, ProgressBar } from "../ui/parts";
+import { type ReadChanges, ReadFields, readOptions } from "./reading";
 
 const TABLE_FILE = /\.(csv|tsv|txt|parquet|arrow|feather|xlsx|xls|xlsb|ods|json|jsonl|ndjson)(\.(gz|bz2|xz|zst))?$/i;
 
@@ -13,6 +15,8 @@ export function UploadPage() {
   const [file, setFile] = useState<File | null>(null);
   const [name, setName] = useState("");
   const [target, setTarget] = useState("");
+  const [read, setRead] = useState<ReadChanges>({});
+  const [resize, setResize] = useState("");
   const [columns, setColumns] = useState<string[]>([]);
   const [share, setShare] = useState<number | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -29,10 +33,17 @@ export function UploadPage() {
     void columnsOf(chosen).then(setColumns);
   };
 
+  const isTable = file !== null && TABLE_FILE.test(file.name);
+
   const upload = async (event: Event) => {
     event.preventDefault();
     if (!file) return;
-    const meta = { ...(name && { name }), ...(target && { target }) };
+    const meta = {
+      ...(name && { name }),
+      ...(isTable && target && { target }),
+      ...(isTable && Object.keys(read).length > 0 && { read: readOptions(read) }),
+      ...(!isTable && resize && { resize }),
+    };
     const form = new FormData();
     form.append("meta", JSON.stringify(meta));
     form.append("file", file);
@@ -76,7 +87,7 @@ export function UploadPage() {
               <input value={name} maxLength={100} onInput={(event) => setName(event.currentTarget.value)} />
               <small>Models trained on the dataset get this name.</small>
             </label>
-            {TABLE_FILE.test(file.name) && (
+            {isTable && (
               <label class="field">
                 Target column
                 <input value={target} placeholder="optional" list="columns" onInput={(event) => setTarget(event.currentTarget.value)} />
@@ -84,7 +95,17 @@ export function UploadPage() {
                 <small>Samples can be requested by the values of this column.</small>
               </label>
             )}
+            {!isTable && (
+              <Select label="Images of different shapes" value={resize} options={[["", "reject them"], ["crop", "crop to the shape"], ["pad", "pad to the shape"], ["stretch", "stretch to the shape"]]} onChange={setResize} />
+            )}
           </div>
+        )}
+        {isTable && (
+          <details class="card">
+            <summary>Reading options</summary>
+            <p class="muted small">Empty fields are inferred from the file. They can be corrected after the upload, too.</p>
+            <ReadFields changes={read} problem={problem} pointer="meta/read" onChange={setRead} />
+          </details>
         )}
         {problem && <ProblemNote problem={problem} />}
         {share !== null && (

@@ -57,8 +57,7 @@ class Workers(Clients):
         else:
             self.count("notification delivered again")
         with write(self.engine) as session:
-            claim_and_job = jobs.claim(session, job_id, worker.name)
-            claim_and_job = claim_and_job or jobs.claim_next(session, QUEUES, worker.name)
+            claim_and_job = jobs.claim_next(session, QUEUES, worker.name)
         self._record_claim(worker, claim_and_job)
 
     def poll(self) -> None:

@@ -1,0 +1,98 @@
+"""Health checks as orchestrators need them, and the order of a shutdown."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from app.main import create_sampler_app
+from core import workers
+from core.database import write
+from core.settings import Settings
+from tests.processes import eventually, free_port
+
+HOST = {"Host": "10.1.2.3:8000"}
+
+
+def test_a_probe_to_the_address_of_a_container_is_answered(anonymous: TestClient) -> None:
+    assert anonymous.get("/livez", headers=HOST).status_code == 200
+    assert anonymous.get("/readyz", headers=HOST).status_code == 200
+    assert anonymous.get("/v1", headers=HOST).status_code == 400
+
+
+def test_the_api_is_ready_without_workers(anonymous: TestClient) -> None:
+    checks = anonymous.get("/readyz").json()
+    assert checks["status"] == "degraded"
+    assert checks["checks"]["worker"] != "ok"
+    with write() as session:
+        workers.heartbeat(session, "wkr_1", queues=["training"], host="h")
+    assert anonymous.get("/readyz").json()["status"] == "ready"
+
+
+def test_nothing_is_ready_with_another_schema(anonymous: TestClient) -> None:
+    with TestClient(create_sampler_app(), base_url="http://localhost") as sampler:
+        assert set(sampler.get("/readyz").json()["checks"]) == {"shutdown", "database", "storage"}
+        with write() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        try:
+            for client in (anonymous, sampler):
+                response = client.get("/readyz")
+                assert response.status_code == 503
+                assert "schema" in response.json()["checks"]["database"]
+        finally:
+            with write() as session:
+                session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+
+def test_readiness_writes_nothing(anonymous: TestClient, configured: Settings) -> None:
+    before = [path for path in configured.data_dir.rglob("*") if path.is_file()]
+    assert anonymous.get("/readyz").status_code == 200
+    after = [path for path in configured.data_dir.rglob("*") if path.is_file()]
+    assert sorted(after) == sorted(before)
+
+
+@pytest.mark.slow
+def test_sigterm_first_drains_then_ends_streams_then_stops(client: TestClient) -> None:
+    port = free_port()
+    address, headers = f"http://127.0.0.1:{port}", dict(client.headers)
+    environment = {"SEMBLANCE_PORT": str(port), "SEMBLANCE_DRAIN_DELAY_SECONDS": "4"}
+    process = subprocess.Popen([sys.executable, "-m", "app"], env=os.environ | environment)
+    ended: list[float] = []
+
+    def follow() -> None:
+        stream_headers = {"Authorization": headers["authorization"], "Accept": "text/event-stream"}
+        url = f"{address}/v1/events"
+        with httpx.stream("GET", url, headers=stream_headers, timeout=60) as stream:
+            for _ in stream.iter_bytes():  # raises if the stream is cut off
+                pass
+        ended.append(time.monotonic())
+
+    def status() -> int:
+        try:
+            return httpx.get(f"{address}/readyz", timeout=20).status_code
+        except httpx.TransportError:
+            return 0
+
+    try:
+        eventually(lambda: status() == 200)
+        follower = threading.Thread(target=follow)
+        follower.start()
+        time.sleep(2)
+        process.send_signal(signal.SIGTERM)
+        signaled_at = time.monotonic()
+        eventually(lambda: status() == 503)
+        assert httpx.get(f"{address}/livez", timeout=20).status_code == 200
+        follower.join(30)
+        assert ended[0] - signaled_at >= 4
+        assert process.wait(20) == -signal.SIGTERM
+        assert time.monotonic() - ended[0] < 10  # the stream did not hold up the shutdown
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,64 @@
+"""Folder of a worker's lock files and flags, which belongs to its main process.
+
+The main process locks `main.lock` as long as it lives. If it is killed, the other processes of the
+worker notice that the folder is abandoned: they claim nothing more and release their job. The next
+worker that starts on this machine removes the folder.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core import file_lock
+from worker import device_loss, worker_lock
+
+MAX_AGE_S = 86_400.0  # no upload, import or validation takes so long
+
+
+@contextmanager
+def create(path: Path) -> Iterator[Path]:
+    """Create the folder, hold its lock until the block ends, then remove it."""
+    path.mkdir(mode=0o700)
+    with file_lock.try_lock(_main_lock(path)):
+        yield path
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def request_drain(folder: Path) -> None:
+    """Ask the worker's processes to save and release their job, and to claim no other one."""
+    (folder / "drain").touch()
+
+
+def is_draining(folder: Path) -> bool:
+    """Return True if the worker is shutting down, or its main process is dead."""
+    return (folder / "drain").exists() or _is_abandoned(folder)
+
+
+def may_claim(folder: Path) -> bool:
+    return not device_loss.is_flagged(folder) and not is_draining(folder)
+
+
+def remove_leftovers(scratch: Path) -> None:
+    """Remove the folders of dead workers, and temporary files that are older than a day."""
+    for path in scratch.iterdir():
+        if _main_lock(path).exists():
+            is_unused = _is_abandoned(path) and worker_lock.is_free(path)
+        else:
+            is_unused = time.time() - path.stat().st_mtime > MAX_AGE_S
+        if is_unused and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif is_unused:
+            path.unlink(missing_ok=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    if not _main_lock(folder).exists():  # not created by a main process, as in tests
+        return False
+    with file_lock.try_lock(_main_lock(folder)) as acquired:
+        return acquired
+
+
+def _main_lock(folder: Path) -> Path:
+    return folder / "main.lock"
