@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Literal
 
 from fastapi import Depends, FastAPI
-from fastapi_swagger import patch_fastapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -29,6 +28,7 @@ from app.routes import (
     dataset_details,
     dataset_items,
     datasets,
+    docs,
     events,
     health,
     job_details,
@@ -43,6 +43,7 @@ from app.routes import (
     samples,
     service,
     signed_urls,
+    tenants,
     uploads,
     usage,
     webhooks,
@@ -69,12 +70,14 @@ ROUTE_MODULES = (
     signed_urls,
     keys,
     login,
+    tenants,
     workers,
     usage,
     audit,
     metrics,
     webhooks,
     dashboard,
+    docs,
 )
 # Compressed already, or sent in ranges of bytes.
 UNCOMPRESSED = (
@@ -107,7 +110,7 @@ def create_app() -> FastAPI:
 
 def create_sampler_app() -> FastAPI:
     """Create an application with the sampling routes and metrics, for a separate process."""
-    return _app((health, service, samples, metrics), "sampler")
+    return _app((health, service, samples, metrics, docs), "sampler")
 
 
 def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> FastAPI:
@@ -129,7 +132,6 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
         app.include_router(module.router)
     routes = [route for module in modules for route in module.router.routes]
     openapi.install(app, routes)
-    patch_fastapi(app, redirect_from_root_to_docs=False, title="Semblance")
     app.state.role = role
     app.state.metrics_registry = registry = metrics.create_registry()
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)

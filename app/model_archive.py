@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import modalities
 from app import strict_json
 from core.datasets.chunk_buffer import ChunkBuffer
+from core.datasets.reader_slots import reader_slot
 from core.errors import BadRequest, DatasetUnreadable, ValidationFailed
 from core.request_fields import Label, ModelName, Tags
 from core.settings import MIB, get_settings
@@ -155,7 +156,8 @@ class ModelImport:
         except KeyError:
             _reject(f"no package on this server reads models of the modality {model.modality!r}.")
         try:
-            modality.check_import(self.model_manifest, self.weights)
+            with reader_slot():
+                modality.check_import(self.model_manifest, self.weights)
         except DatasetUnreadable as error:
             raise _import_error(
                 f"`{WEIGHTS}` does not hold the weights of a model of {modality.items}."

@@ -31,6 +31,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "dataset_id": ("Dataset id.", "ds_01m7zaj67q56bkjvff4y93sc4s"),
     "upload_id": ("Upload id.", "upl_01m7zaj5c8w7x4r2m0k9t3v6ye"),
     "job_id": ("Job id.", "job_01m7zaj6wa37tq8eq5328jmbg5"),
+    "tenant_id": ("Tenant id.", "tnt_01m8hjyw6bsm98x65jt1b5rka8"),
     "key_id": ("Key id.", "key_01m7zaj1q5n8b3w6d2f4h7k9ms"),
     "webhook_id": ("Webhook id.", "wh_01m7zaj2t6p9c4x7e3g5j8m0nr"),
     "reference": (

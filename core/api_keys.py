@@ -34,8 +34,12 @@ def find(session: Session, text: str) -> ApiKey | None:
 
 
 def _is_valid() -> ColumnElement[bool]:
+    suspended = select(Tenant.id).where(
+        Tenant.id == ApiKey.tenant_id, Tenant.suspended_at.is_not(None)
+    )
     return and_(
         ApiKey.revoked_at.is_(None),
+        ~suspended.exists(),
         or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()),
     )
 

@@ -40,10 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     link = roles.add_parser("login-link", help="Print a link that logs a browser in once.")
     link.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
+    tenants = roles.add_parser("tenants", help="Create, list, suspend or erase tenants.")
+    tenants.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+    tenants.add_argument("action", choices=("list", "create", "suspend", "resume", "erase"))
+    tenants.add_argument("tenant", nargs="?", help="Name of a new tenant, or id of another.")
     doctor = roles.add_parser("doctor", help="Check what the service needs, and name remedies.")
     doctor.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
     options = parser.parse_args(arguments)
+    os.umask(0o077)  # all files are for the owner alone
     return ROLES[options.role](options)
 
 
@@ -104,6 +109,23 @@ def _login_link(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tenants(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    from core.errors import SemblanceError  # the settings read the environment that is set above
+    from core.tenant_commands import run
+
+    if (options.tenant is None) != (options.action == "list"):
+        sys.stderr.write("Pass the name or the id of a tenant, except to `list`.\n")
+        return 2
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in run(options.action, options.tenant))
+    except SemblanceError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     if options.data is not None:
         os.environ["SEMBLANCE_DATA_DIR"] = options.data
@@ -129,6 +151,7 @@ ROLES = {
     "worker": _worker,
     "migrate": _migrate,
     "login-link": _login_link,
+    "tenants": _tenants,
     "doctor": _doctor,
 }
 

@@ -240,6 +240,12 @@ class Settings(BaseSettings):
     ingest_timeout_seconds: float = Field(
         1_800.0, gt=0, description="Maximum time to validate a dataset."
     )
+    concurrent_readers: int = Field(
+        2,
+        ge=1,
+        description="Maximum number of processes on a machine that read untrusted files at the "
+        "same time. Each may use 4 GiB of memory.",
+    )
     orphan_retention_seconds: float = Field(
         3_600.0, gt=0, description="Age of an ended job at which its orphaned files are deleted."
     )

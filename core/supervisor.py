@@ -163,7 +163,7 @@ class Supervisor:
         self.print_line(f"Semblance listens at {url} (documentation: {url}/docs)")
         self.print_line(f"data and log: {self.folder}")
         if key is not None:
-            self.print_line(f"admin key, also in {self.folder / 'admin.key'}: {key}")
+            self.print_line(f"admin key: in {self.folder / 'admin.key'}")
         self.print_line(f"dashboard (link works once, for 15 minutes): {_create_login_link()}")
 
     def _start(self, log: int, service: Service) -> None:

@@ -128,6 +128,7 @@ class Tenant(Base):
     signing_secret: Mapped[str | None]  # for webhooks of single jobs; created on first use
     created_at: Mapped[datetime] = mapped_column(default=clock())
     claimed_at: Mapped[datetime | None]  # when a worker last took a job of the tenant
+    suspended_at: Mapped[datetime | None]  # since then, its keys are not valid
 
 
 class ApiKey(Base):

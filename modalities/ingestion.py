@@ -20,6 +20,7 @@ import modalities
 from core import leases
 from core.database import write
 from core.datasets import remote_file, repository
+from core.datasets.reader_slots import reader_slot
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, SemblanceError, Unavailable
@@ -51,7 +52,8 @@ def ingest(
     """
     dataset_id = new_id("ds")
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
-        summary = read_files(new.modality, files, new.options, folder, lambda: None)
+        with reader_slot():
+            summary = read_files(new.modality, files, new.options, folder, lambda: None)
         prefix = key_of(tenant_id, "datasets", dataset_id)
         with deleted_on_error(storage, prefix):
             objects = store_objects(storage, prefix, new.modality, folder)
@@ -144,7 +146,8 @@ def _validate(
 
     with leases.renewed(renew, repository.VALIDATION_LEASE_S / 3) as check_lease:
         files = copy_sources(storage, dataset, folder, check_lease)
-        summary = read_files(dataset.modality, files, dataset.options, folder, check_lease)
+        with reader_slot(get_settings().ingest_timeout_seconds, check_lease):
+            summary = read_files(dataset.modality, files, dataset.options, folder, check_lease)
         check_lease()
         prefix = key_of(dataset.tenant_id, "datasets", dataset.id)
         sources = dataset.sources

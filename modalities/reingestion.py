@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.database import clock, read, write
 from core.datasets import repository
+from core.datasets.reader_slots import reader_slot
 from core.errors import Conflict, SemblanceError
 from core.ids import new_id
 from core.request_fields import RequestModel
@@ -42,7 +43,8 @@ def read_again(
     size = sum(part["bytes"] for source in dataset.sources for part in source["parts"])
     with working_folder(2 * size) as folder, _pointers_of_patch():
         files = copy_sources(storage, dataset, folder, lambda: None)
-        summary = read_files(dataset.modality, files, dataset.options, folder, lambda: None)
+        with reader_slot():
+            summary = read_files(dataset.modality, files, dataset.options, folder, lambda: None)
         prefix = key_of(tenant_id, "datasets", dataset_id, new_id("content"))
         objects = store_objects(storage, prefix, dataset.modality, folder)
     try:

@@ -132,6 +132,13 @@ class WeightsFile(BaseModel):
     path: Path
 
 
+def check_finite(tensors: Mapping[str, Any]) -> None:
+    """Raise ValidationFailed unless all numbers of an imported model are finite."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValidationFailed(f"the tensor `{name[:100]}` has numbers that are not finite.")
+
+
 class Sampling(Protocol):
     """Samples of a trained model."""
 

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 import modalities
-from app import byte_range, content_negotiation
+from app import audit, byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
@@ -66,6 +66,7 @@ def change_schema(dataset_id: str, change: SchemaChange, caller: DataScope) -> S
         dataset_id,
         change.to_overrides(),
         keep_target="target" not in change.model_fields_set,
+        on_changed=lambda session, row: audit.record(session, caller, "dataset.schema", row.id),
     )
     return SchemaView.of(Schema.from_dict(dataset.summary))
 

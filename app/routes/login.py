@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
 from app.request_body import StrictJsonRoute
 from app.routes.keys import CreatedKey, KeyView
-from core import login_codes
+from core import audit, login_codes
 from core.database import write
 from core.request_fields import RequestModel
 
@@ -22,7 +22,7 @@ class Login(RequestModel):
 
 
 @router.post("", status_code=201, response_model=CreatedKey)
-def log_in(request: Login) -> JSONResponse:
+def log_in(request: Login, http_request: Request) -> JSONResponse:
     """Exchange a one-time code for an API key that expires after twelve hours.
 
     The route needs no API key. Idempotency-Key is not supported: storing the response would store
@@ -30,5 +30,7 @@ def log_in(request: Login) -> JSONResponse:
     """
     with write() as session:
         key_text, key = login_codes.redeem(session, request.code)
+        request_id = http_request.scope.get("request_id")
+        audit.record(session, key.tenant_id, key.id, "key.login", key.id, request_id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
     return JSONResponse(view.model_dump(mode="json"), 201)

@@ -104,7 +104,8 @@ def load_model(reference: str, caller: SampleScope) -> ModelView:
     from app.sampling.service import get_sampling_service  # torch is slow to load
 
     get_sampling_service().warm_up(model)
-    with read() as session:
+    with write() as session:
+        audit.record(session, caller, "model.load", model.id)
         return _view(session, model)
 
 
@@ -116,7 +117,9 @@ def unload_model(reference: str, caller: SampleScope) -> ModelView:
     """
     with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
-        get_model_cache().unload(model)
+    get_model_cache().unload(model)
+    with write() as session:
+        audit.record(session, caller, "model.unload", model.id)
         return _view(session, model)
 
 

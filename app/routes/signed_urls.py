@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from app import signed_urls
+from app import audit, signed_urls
 from app.authentication import ReadOrSampleScope
 from app.request_body import StrictJsonRoute
 from core import api_keys
-from core.database import read
+from core.database import write
 from core.errors import FieldError, ValidationFailed
 from core.request_fields import RequestModel
 from core.settings import get_settings
@@ -44,8 +44,9 @@ def create_link(request: LinkRequest, http_request: Request, caller: ReadOrSampl
     """
     _check(request.path)
     expires = int(time.time()) + request.expires_s
-    with read() as session:
+    with write() as session:
         key = api_keys.get(session, caller.key_id)
+        audit.record(session, caller, "link.create", request.path)
     assert key is not None  # noqa: S101 - the caller is authenticated
     return LinkView(
         url=_base_url(http_request) + signed_urls.sign_url(key, request.path, expires),

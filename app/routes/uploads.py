@@ -172,6 +172,7 @@ def complete_upload(upload_id: str, caller: DataScope) -> UploadView:
     with write() as session:
         upload = uploads.get_pending(session, caller.tenant_id, upload_id)
         uploads.complete(session, upload)
+        audit.record(session, caller, "upload.complete", upload.id)
         return UploadView.of(upload, uploads.list_parts(session, upload))
 
 

@@ -87,6 +87,7 @@ def read_signing_secret(caller: AdminScope) -> SigningSecret:
     All job webhooks of a tenant share one secret.
     """
     with write() as session:
+        audit.record(session, caller, "webhook.read_secret", caller.tenant_id)
         return SigningSecret(secret=webhooks.signing_secret(session, caller.tenant_id))
 
 

@@ -86,6 +86,12 @@ class ModelCache:
                 )
             self._models.pop(sha256, None)
 
+    def clear_idle(self) -> None:
+        """Remove all models from which no samples are being generated."""
+        with self._lock:
+            for sha256 in [sha256 for sha256, each in self._models.items() if not each.streams]:
+                del self._models[sha256]
+
     def is_loaded(self, model: Model) -> bool:
         with self._lock:
             return model.weights["sha256"] in self._models

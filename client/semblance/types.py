@@ -545,6 +545,19 @@ class CreatedKey(TypedDict):
     """The key itself. It is not stored and is shown only once."""
 
 
+class CreatedTenant(TypedDict):
+    id: str
+    """Tenant id (`tnt_…`, or `default`)."""
+    name: str
+    """Name of the tenant."""
+    created_at: str
+    """Time of creation."""
+    suspended_at: str | None
+    """Time since which its keys are not valid; null for an active tenant."""
+    key: str
+    """Its first key, with all scopes. It is shown only once."""
+
+
 class CreatedWebhook(TypedDict):
     id: str
     """Webhook id (`wh_…`)."""
@@ -870,6 +883,25 @@ class EarlyStopping(TypedDict):
     """Number of evaluations (10 per run) without an improvement in held-out coverage after which
     training stops.
     """
+
+
+class ErasureView(TypedDict):
+    """Proof that a tenant was erased, signed by the server."""
+
+    tenant: str
+    """Tenant id."""
+    erased_at: str
+    """Time of the deletion (ISO 8601, UTC)."""
+    rows: dict[str, int]
+    """Number of deleted rows by table."""
+    objects: int
+    """Number of deleted objects."""
+    remaining_rows: int
+    """Rows that remained, counted afterwards."""
+    remaining_objects: int
+    """Objects that remained, counted afterwards."""
+    signature: str
+    """HMAC of the other fields in hexadecimal."""
 
 
 class EvaluationPlan(TypedDict):
@@ -1779,6 +1811,11 @@ class NewKey(TypedDict):
     """Seconds until the key expires, at most 366 days. Default: never."""
 
 
+class NewTenant(TypedDict):
+    name: str
+    """Name of the tenant."""
+
+
 class NewUpload(TypedDict):
     filename: str
     """Name of the file; its extension helps to detect the format."""
@@ -2559,6 +2596,17 @@ class TableShape(TypedDict):
     """Reading options that were used, inferred or sent; null where the format of the file has no
     such option.
     """
+
+
+class TenantView(TypedDict):
+    id: str
+    """Tenant id (`tnt_…`, or `default`)."""
+    name: str
+    """Name of the tenant."""
+    created_at: str
+    """Time of creation."""
+    suspended_at: str | None
+    """Time since which its keys are not valid; null for an active tenant."""
 
 
 class Timestamps(TypedDict):
@@ -3461,6 +3509,15 @@ class DeliveryPage(TypedDict):
 
 class KeyPage(TypedDict):
     data: list[KeyView]
+    """Items of this page."""
+    next: str | None
+    """Cursor of the next page, to be sent as `after`; null on the last page."""
+    has_more: bool
+    """Whether there is another page."""
+
+
+class TenantPage(TypedDict):
+    data: list[TenantView]
     """Items of this page."""
     next: str | None
     """Cursor of the next page, to be sent as `after`; null on the last page."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, TextClause, func, select, true, update
+from sqlalchemy import ColumnElement, TextClause, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -13,16 +13,20 @@ from core.tables import Job, JobState, Tenant
 _RUNNING = (IS_LIVE, Job.state == JobState.RUNNING)
 
 
-def is_within_quota() -> ColumnElement[bool]:
-    """Select jobs of tenants that may have another running job."""
+def may_start() -> ColumnElement[bool]:
+    """Select jobs of tenants that may have another running job, and are not suspended."""
     quota = get_settings().quotas.running_jobs
+    suspended = select(Tenant.id).where(Tenant.suspended_at.is_not(None))
+    is_active = Job.tenant_id.not_in(suspended)
     if quota is None:
-        return true()
+        return is_active
     full = select(Job.tenant_id).where(*_RUNNING).group_by(Job.tenant_id)
-    return Job.tenant_id.not_in(full.having(func.count() >= quota))
+    return is_active & Job.tenant_id.not_in(full.having(func.count() >= quota))
 
 
-def tenants_in_turn(session: Session, is_due: Sequence[ColumnElement[bool] | TextClause]) -> Sequence[str]:
+def tenants_in_turn(
+    session: Session, is_due: Sequence[ColumnElement[bool] | TextClause]
+) -> Sequence[str]:
     """Return the tenants that have due jobs, the next one first.
 
     First is the tenant with the fewest running jobs; of several, the one whose last turn was

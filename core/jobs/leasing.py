@@ -108,7 +108,7 @@ def claim_next(
         IS_LIVE,
         Job.queue.in_(queues),
         may_run_on(kind) | expired,
-        queued & fairness.is_within_quota() | expired,
+        queued & fairness.may_start() | expired,
     )
     due = (
         select(Job.id)

@@ -179,7 +179,7 @@ def has_due_jobs(
     """
     is_due = (Job.state == JobState.QUEUED) & (Job.available_at <= clock(-grace_s))
     due_job = select(Job.id).where(
-        IS_LIVE, Job.queue.in_(queues), may_run_on(kind), is_due, fairness.is_within_quota()
+        IS_LIVE, Job.queue.in_(queues), may_run_on(kind), is_due, fairness.may_start()
     )
     return session.scalar(due_job.limit(1)) is not None
 

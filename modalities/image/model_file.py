@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.datasets.sandbox import run_in_sandbox
 from core.errors import ValidationFailed
-from modalities.sampling import IMPORT_TIMEOUT_S, WeightsFile
+from modalities.sampling import IMPORT_TIMEOUT_S, WeightsFile, check_finite
 
 
 class ImageManifest(BaseModel):
@@ -41,11 +41,17 @@ def check_import(manifest: Mapping[str, Any], weights: Path) -> None:
 
 
 def validate_weights(weights: WeightsFile) -> dict[str, Any]:
-    """Generate a batch; return the number of labels and the shape of the images."""
+    """Generate a batch; return the number of labels and the shape of the images.
+
+    Raises:
+        ValidationFailed: Weights are not finite.
+    """
     from models.checkpoint import unpack  # torch is slow to load
     from models.images.sampling import ImageSampler
 
-    sampler = ImageSampler.load(*unpack(weights.path))
+    tensors, header = unpack(weights.path)
+    check_finite(tensors)
+    sampler = ImageSampler.load(tensors, header)
     z = np.zeros((sampler.batch_size, sampler.noise_size), np.float32)
     pixels = sampler.sample(z, np.full(sampler.batch_size, sampler.settings.classes - 1))
     height, width = pixels.shape[1:3]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.datasets.sandbox import run_in_sandbox
 from core.errors import ValidationFailed
-from modalities.sampling import IMPORT_TIMEOUT_S, WeightsFile
+from modalities.sampling import IMPORT_TIMEOUT_S, WeightsFile, check_finite
 from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import Column
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from models.tabular.settings import TableSettings
     from models.tabular.tokenizer import Tokenizer
+
+
+IMPORT_ROWS = 1_024  # that are generated to check an imported model
+MAX_ROW_BYTES = 128 * 1024  # on average; names and values of hostile models may be larger
 
 
 class ManifestColumn(BaseModel):
@@ -91,12 +95,20 @@ def check_import(manifest: Mapping[str, Any], weights: Path) -> None:
 
 
 def validate_weights(weights: WeightsFile) -> dict[str, Any]:
-    """Generate some rows; return the target column and the types of the columns."""
+    """Generate a batch; return the target column and the types of the columns.
+
+    Raises:
+        ValidationFailed: Weights are not finite, or rows are too large.
+    """
     from models.checkpoint import unpack  # torch is slow to load
     from models.tabular.sampling import TableSampler
 
-    sampler = TableSampler.load(*unpack(weights.path))
-    rows = sampler.sample(0, np.arange(4)).rows
+    tensors, header = unpack(weights.path)
+    check_finite(tensors)
+    sampler = TableSampler.load(tensors, header)
+    rows = sampler.sample(0, np.arange(IMPORT_ROWS)).rows
+    if rows.nbytes > MAX_ROW_BYTES * IMPORT_ROWS:
+        raise ValidationFailed(f"the weights generate rows of more than {MAX_ROW_BYTES} bytes.")
     return {
         "target_column": sampler.tokenizer.target_column,
         "columns": {field.name: str(field.type) for field in rows.schema},

@@ -1,5 +1,6 @@
 """Schema update of a stored table, validated against its values in the sandbox."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -7,6 +8,7 @@ from sqlalchemy.orm import Session
 import modalities
 from core.database import read, write
 from core.datasets import repository
+from core.datasets.reader_slots import reader_slot
 from core.errors import Conflict
 from core.ids import new_id
 from core.settings import get_settings
@@ -33,10 +35,12 @@ def update_schema(
     overrides: SchemaOverrides,
     *,
     keep_target: bool,
+    on_changed: Callable[[Session, Dataset], None],
 ) -> Dataset:
     """Apply `overrides` to the inferred schema and return the updated dataset.
 
-    `keep_target` keeps the current target column and ignores `overrides.target`.
+    `keep_target` keeps the current target column and ignores `overrides.target`. `on_changed` runs
+    in the transaction of the change.
 
     Raises:
         ValidationFailed: The schema does not fit the values.
@@ -53,6 +57,7 @@ def update_schema(
     with (
         working_folder() as folder,
         storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path,
+        reader_slot(),
     ):
         summary = update_table_schema_in_sandbox(
             path, current, overrides, settings.limits, folder, settings.ingest_timeout_seconds
@@ -60,7 +65,7 @@ def update_schema(
         key = key_of(tenant_id, "datasets", dataset_id, new_id("profile"))
         profile = storage.put_file(key, folder / "profile.json")
     try:
-        updated = _replace_schema(dataset, summary, profile, overrides)
+        updated = _replace_schema(dataset, summary, profile, overrides, on_changed)
     except BaseException:
         storage.delete([profile.key])
         raise
@@ -69,7 +74,11 @@ def update_schema(
 
 
 def _replace_schema(
-    dataset: Dataset, summary: TableSummary, profile: StoredObject, overrides: SchemaOverrides
+    dataset: Dataset,
+    summary: TableSummary,
+    profile: StoredObject,
+    overrides: SchemaOverrides,
+    on_changed: Callable[[Session, Dataset], None],
 ) -> Dataset:
     with write() as session:
         row = get_table(session, dataset.tenant_id, dataset.id)
@@ -86,4 +95,5 @@ def _replace_schema(
         options = {k: v for k, v in row.options.items() if k not in SchemaOverrides.OPTIONS}
         earlier = SchemaOverrides.from_options(row.options, "/meta")
         row.options = options | earlier.updated(overrides).to_options()
+        on_changed(session, row)
     return row

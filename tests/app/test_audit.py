@@ -4,13 +4,14 @@ import pytest
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
-from core import api_keys, audit, workers
+from core import api_keys, audit, login_codes, workers
 from core.database import read, write
 from core.datasets import cascade
 from core.storage import get_storage
 from core.tables import AuditEntry, Base, Dataset, Job, Model
 from tests.conftest import TENANT, AddJob
-from tests.factories import create_digits_dataset, create_trained_model
+from tests.factories import create_dataset, create_digits_dataset, create_trained_model
+from tests.uploads import make_people_csv
 
 
 def actions(client: TestClient, query: str = "") -> list[str]:
@@ -34,6 +35,32 @@ def test_each_change_is_recorded_with_its_key_and_request(
         "dataset.delete",
         "dataset.change",
         "dataset.create",
+    ]
+
+
+def test_logins_links_loads_schemas_and_uploads_are_recorded(people: TestClient) -> None:
+    dataset = create_dataset(make_people_csv(), "people.csv")
+    change = {"columns": [{"name": "age", "exclude": True}]}
+    assert people.put(f"/v1/datasets/{dataset}/schema", json=change).status_code == 200
+    people.post("/v1/models/people/load")
+    people.post("/v1/models/people/unload")
+    people.post("/v1/links", json={"path": "/v1/models/people"})
+    people.get("/v1/webhooks/secret")
+    code = login_codes.create_link().partition("code=")[2]
+    people.post("/v1/login", json={"code": code})
+    upload = people.post("/v1/uploads", json={"filename": "x"}).json()["id"]
+    digest = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"  # of an empty part
+    people.put(f"/v1/uploads/{upload}/parts/1", headers={"Content-Digest": digest})
+    people.post(f"/v1/uploads/{upload}/complete")
+    assert actions(people)[:8] == [
+        "upload.complete",
+        "upload.create",
+        "key.login",
+        "webhook.read_secret",
+        "link.create",
+        "model.unload",
+        "model.load",
+        "dataset.schema",
     ]
 
 

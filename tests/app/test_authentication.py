@@ -1,5 +1,9 @@
 """Authentication, scopes and allowed hosts."""
 
+import base64
+import hashlib
+import re
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -25,9 +29,21 @@ def test_every_route_but_health_and_documentation_needs_a_key(anonymous: TestCli
 
 
 def test_the_documentation_loads_no_external_resource(anonymous: TestClient) -> None:
-    page = anonymous.get("/docs").text
-    assert "//" not in page.replace("http://localhost", "").replace("</", "").replace("<!--", "")
-    assert anonymous.get("/openapi.json").status_code == 200
+    page = anonymous.get("/docs")
+    assert "//" not in page.text.replace("</", "").replace("<!--", "")
+    for path in ("/openapi.json", *re.findall(r'(?:href|src)="([^"]+)"', page.text)):
+        assert anonymous.get(path).status_code == 200
+
+
+def test_the_documentation_has_a_policy_and_stores_no_key(anonymous: TestClient) -> None:
+    page = anonymous.get("/docs")
+    policy = page.headers["content-security-policy"]
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none'")
+    assert '"persistAuthorization": false' in script
+    assert anonymous.get("/livez").headers["content-security-policy"].startswith("default-src 'n")
 
 
 @pytest.mark.parametrize(

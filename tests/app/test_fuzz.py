@@ -87,6 +87,7 @@ def ids(people: TestClient) -> dict[str, str]:
         "reference": "people",
         "key_id": own.id,
         "webhook_id": "wh_x",
+        "tenant_id": "tnt_x",
         "step": "1",
         "index": "0",
         "number": "1",

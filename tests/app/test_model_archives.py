@@ -11,6 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from core.settings import Settings
@@ -266,3 +268,23 @@ def count_elements(shape: list[int]) -> int:
     for side in shape:
         product *= side
     return product
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_model_with_weights_that_are_not_finite_is_rejected(
+    service: TestClient, tmp_path: Path, number: float
+) -> None:
+    files = unzip(export_model(service))
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(files["model.safetensors"])
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = max(tensors, key=lambda name: tensors[name].numel())
+    tensors[name].view(-1)[0] = number
+    save_file(tensors, path, metadata)
+    response = import_model(
+        service, make_zip(update_manifest(files | {"model.safetensors": path.read_bytes()}))
+    )
+    assert (response.status_code, response.json()["code"]) == (422, "import_rejected")
+    assert "not finite" in response.json()["detail"]

@@ -28,7 +28,7 @@ def operations(application: FastAPI) -> Iterator[tuple[str, str, Json]]:
 
 
 def fill(path: str, resource: str = "x") -> str:
-    for parameter in (*ID_PARAMETERS, "{webhook_id}"):
+    for parameter in (*ID_PARAMETERS, "{webhook_id}", "{tenant_id}"):
         path = path.replace(parameter, resource)
     for parameter in ("{step}", "{index}", "{number}"):
         path = path.replace(parameter, "1")

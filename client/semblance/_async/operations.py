@@ -1173,6 +1173,54 @@ class AsyncOperations(AsyncCalls):
             "types.CreatedKey", await self._json("POST", "/v1/login", json=body, repeatable=False)
         )
 
+    async def create_tenant(self, body: types.NewTenant) -> types.CreatedTenant:
+        """Create a tenant with a first key.
+
+        Idempotency-Key is not supported: storing the response would store the key.
+        """
+        return cast("types.CreatedTenant", await self._json("POST", "/v1/tenants", json=body))
+
+    async def list_tenants(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> types.TenantPage:
+        """List the tenants, in the order of their ids."""
+        return cast(
+            "types.TenantPage",
+            await self._json("GET", "/v1/tenants", params={"limit": limit, "after": after}),
+        )
+
+    async def iter_tenants(self) -> AsyncIterator[types.TenantView]:
+        """Yield the items of all pages of `list_tenants`."""
+        after: str | None = None
+        while True:
+            page = await self.list_tenants(limit=PAGE_SIZE, after=after)
+            for item in page["data"]:
+                yield item
+            after = page["next"]
+            if not page["has_more"]:
+                return
+
+    async def suspend_tenant(self, tenant_id: str) -> types.TenantView:
+        """Suspend a tenant: its keys are not valid, and its jobs stop and do not start."""
+        return cast(
+            "types.TenantView", await self._json("POST", f"/v1/tenants/{quote(tenant_id)}/suspend")
+        )
+
+    async def resume_tenant(self, tenant_id: str) -> types.TenantView:
+        """End the suspension of a tenant."""
+        return cast(
+            "types.TenantView", await self._json("POST", f"/v1/tenants/{quote(tenant_id)}/resume")
+        )
+
+    async def erase_tenant(self, tenant_id: str) -> types.ErasureView:
+        """Delete everything that a suspended tenant has: rows, objects, keys and its audit log.
+
+        The response is a signed proof with what was deleted and what remained.
+        """
+        return cast(
+            "types.ErasureView", await self._json("DELETE", f"/v1/tenants/{quote(tenant_id)}")
+        )
+
     async def list_workers(self) -> list[types.WorkerView]:
         """List the workers whose last heartbeat is at most one minute old."""
         return cast("list[types.WorkerView]", await self._json("GET", "/v1/workers"))

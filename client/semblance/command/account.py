@@ -10,7 +10,7 @@ from semblance.command.options import connect, given, with_service
 from semblance.command.output import print_json, print_line, print_note, print_table
 from semblance.configuration import DEFAULT_URL, Configuration, store_login
 
-SCOPES = ("read", "data", "train", "sample", "admin")
+SCOPES = ("read", "data:read", "data", "train", "sample", "webhooks", "admin")
 
 
 @click.command()
@@ -60,7 +60,7 @@ def keys(context: click.Context, url: str | None, key: str | None, as_json: bool
     "scopes",
     multiple=True,
     type=click.Choice(SCOPES),
-    default=("read", "data", "train", "sample"),
+    default=tuple(scope for scope in SCOPES if scope != "admin"),
     help="What the key may do. Repeat for more. Default: everything but admin.",
 )
 @with_service

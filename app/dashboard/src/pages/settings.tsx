@@ -12,7 +12,7 @@ import { Badge, Card, Code, Empty, Loading, ProblemNote, Time } from "../ui/part
 const SCOPES: [Key["scopes"][number], string][] = [
   ["read", "see datasets, jobs and models, without the training data"], ["data:read", "see and download training data"],
   ["data", "upload, change and delete datasets"], ["train", "train, evaluate and delete models"], ["sample", "generate samples"],
-  ["webhooks", "add and delete webhooks"], ["admin", "all of these, and keys and the audit log"],
+  ["webhooks", "create jobs with a webhook"], ["admin", "all of these, and keys and the audit log"],
 ];
 
 export function SettingsPage() {

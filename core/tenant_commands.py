@@ -1,0 +1,41 @@
+"""Commands of `semblance-server tenants`, as lines of text."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from core import tenants
+from core.database import read, write
+from core.storage import get_storage
+
+PAGE_SIZE = 1_000
+
+
+def run(action: str, tenant: str) -> Iterator[str]:
+    """Run a command; yield the lines to print. Raises SemblanceError."""
+    if action == "list":
+        yield from _list()
+    elif action == "create":
+        with write() as session:
+            created, key = tenants.create(session, tenant)
+        yield f"{created.id} {key}"
+    elif action == "erase":
+        yield json.dumps(asdict(tenants.erase(get_storage(), tenant)))
+    else:
+        change = tenants.suspend if action == "suspend" else tenants.resume
+        with write() as session:
+            change(session, tenant)
+        yield f"{tenant} {'suspended' if action == 'suspend' else 'active'}"
+
+
+def _list() -> Iterator[str]:
+    after = None
+    while True:
+        with read() as session:
+            page = tenants.page(session, limit=PAGE_SIZE, after=after)
+        for tenant in page:
+            state = "active" if tenant.suspended_at is None else "suspended"
+            yield f"{tenant.id} {state} {tenant.name}"
+        if len(page) < PAGE_SIZE:
+            return
+        after = page[-1].id
