@@ -46,8 +46,8 @@ async def authenticate(
     request: Request, _scheme: Annotated[object, Depends(bearer_scheme)]
 ) -> Caller:
     """Return the caller; a request is authenticated once, however often this is called."""
-    caller = getattr(request.state, "caller", None)
-    if not isinstance(caller, Caller):
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
         caller = await to_thread.run_sync(_caller, request, limiter=_threads)
         request.state.quota_headers = quotas.count_request(caller)
         request.state.caller = caller

@@ -37,7 +37,7 @@ class CsvDialect:
         quote, escape = options.get("quote") or '"', options.get("escape") or ""
         return cls(delimiter, quote, escape)
 
-    def overridden(self, overrides: Mapping[str, str | bool | None]) -> Self:
+    def overridden(self, overrides: Mapping[str, Any]) -> Self:
         """Return the dialect with the given fields changed; None keeps a field."""
         return replace(self, **{k: v for k, v in overrides.items() if v is not None})
 

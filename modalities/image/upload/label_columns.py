@@ -230,8 +230,8 @@ def choose_label_column(
         names = ", ".join(printable(header[i]) for i in marks[:8])
         raise NoLabels(f"has a column of 1 and -1 per class; set `label_column` to one of {names}")
     if not varying:
-        texts = [i for i in others if not all(is_number(row[i] or "0") for row in rows)]
-        raise NoLabels(CAPTIONS if texts else f"has no column with labels: {_ALL_DIFFER}")
+        has_texts = not all(is_number(row[i] or "0") for i in others for row in rows)
+        raise NoLabels(CAPTIONS if has_texts else f"has no column with labels: {_ALL_DIFFER}")
     names = ", ".join(printable(header[i]) for i in varying[:8])
     raise NoLabels(f"{SEVERAL_COLUMNS}; set `label_column` to {names}")
 
