@@ -194,7 +194,7 @@ def test_the_schema_of_a_table_is_changed_in_place(
 
         page.get_by_text("Filter", exact=True).click()
         page.get_by_role("button", name="Add a condition").click()
-        page.get_by_role("combobox", name="Column").select_option("plan")
+        page.locator(".condition").get_by_role("combobox", name="Column").select_option("plan")
         page.get_by_label("Values").select_option(["pro"])
         cells = page.locator("table.rows tbody td:nth-child(3)")
         expect(cells.first).to_have_text("pro")

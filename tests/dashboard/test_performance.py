@@ -42,7 +42,8 @@ def test_a_curve_of_10000_points_is_drawn_60_times_a_second(
     browser: Browser, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "curve.js"
-    command = [ESBUILD, Path(__file__).with_name("curve.tsx"), "--bundle", f"--outfile={bundle}"]
+    source = Path(__file__).with_name("curve.tsx")
+    command = [str(ESBUILD), str(source), "--bundle", f"--outfile={bundle}"]
     options = ["--jsx=automatic", "--jsx-import-source=preact", "--log-level=error"]
     environment = {"NODE_PATH": str(FOLDER.parent / "node_modules")}
     subprocess.run([*command, *options], check=True, env=environment)

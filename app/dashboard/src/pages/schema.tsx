@@ -36,7 +36,8 @@ export function Schema({ id, onChange }: { id: string; onChange: () => void }) {
   const save = async (event: Event) => {
     event.preventDefault();
     setSaving(true);
-    const columns = Object.entries(changes).map(([name, change]) => ({ name, ...change }));
+    // In the order of the table: a request that lists all columns also sets their order.
+    const columns = schema.columns.filter(({ name }) => changes[name]).map(({ name }) => ({ name, ...changes[name] }));
     try {
       await put(`/v1/datasets/${id}/schema`, { columns, ...(target !== null && { target: target || null }) });
       undo();
